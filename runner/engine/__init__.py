@@ -1,0 +1,1 @@
+"""Plan to finished run: submits once, polls, downloads, and records every step before it matters."""

@@ -1,0 +1,76 @@
+"""Task: one generation that somebody pays for, and what makes two of them the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.job.node import JsonValue
+
+INPUT_SCHEME = "sha256:"
+"""A local file stands in a task's request as the URL `sha256:<64 hex>`; bytes travel separately."""
+
+NOT_IN_IDENTITY = frozenset(
+    {"callback_url", "priority", "safety_identifier", "service_tier", "execution_expires_after"}
+)
+"""Request fields that do not change the picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A local file that a request carries: `size` in bytes, `path` absolute at planning time."""
+
+    sha256: str
+    media_type: str
+    size: int
+    path: Path
+
+    @property
+    def reference(self) -> str:
+        return INPUT_SCHEME + self.sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One cell of a plan, resolved: all that is needed to submit it and to name its files.
+
+    `identity` is 64 hex digits; `index` counts from 0 in plan order; `step` is empty in a flat
+    job; `name` is readable and unique in its plan. `cell` maps each axis to its value (`model`,
+    `seed`, `sample` and the matrix axes). `request` is the wire request with each local file as
+    `INPUT_SCHEME` reference. `seed` is the one that is sent, None where none is. `output` is the
+    path of the video below the base directory, with forward slashes.
+    """
+
+    identity: str
+    index: int
+    step: str
+    name: str
+    cell: Mapping[str, JsonValue]
+    provider: str
+    origin: str
+    edition: str
+    model: str
+    seed: int | None
+    sample: int | None
+    request: Mapping[str, JsonValue]
+    inputs: tuple[InputFile, ...]
+    output: str
+
+
+def canonical_json(value: object) -> bytes:
+    """The one byte string of a JSON value: sorted keys, no spaces, UTF-8, no NaN."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def task_identity(
+    *, provider: str, origin: str, request: Mapping[str, JsonValue], sample: int | None, edition: str
+) -> str:
+    """sha256 over what makes the picture (docs/reference/identity.md), as 64 hex digits."""
+    picture = {name: value for name, value in request.items() if name not in NOT_IN_IDENTITY}
+    parts = {"edition": edition, "origin": origin, "provider": provider, "request": picture, "sample": sample}
+    return hashlib.sha256(canonical_json(parts)).hexdigest()

@@ -1,0 +1,1 @@
+"""SQLite: the only writer of state."""

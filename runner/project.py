@@ -1,0 +1,117 @@
+"""The project root: what everything hangs on, never the working directory.
+
+A root is a directory that holds `.callsheet/`. A rehearsal (an in-process sandbox, or an API on
+loopback) keeps its state, runs and outputs below `rehearsal/` in the root, so that it is never
+taken for the real thing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import NoProjectError
+
+STATE_DIR = ".callsheet"
+REHEARSAL_DIR = "rehearsal"
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """`root` confines inputs; `base` (the root, or `rehearsal/` in it) holds state, runs and outputs."""
+
+    root: Path
+    base: Path
+
+    @property
+    def state_dir(self) -> Path:
+        return self.base / STATE_DIR
+
+    @property
+    def ledger_path(self) -> Path:
+        return self.state_dir / "ledger.db"
+
+    @property
+    def lock_path(self) -> Path:
+        return self.state_dir / "lock"
+
+    @property
+    def inputs_dir(self) -> Path:
+        return self.state_dir / "inputs"
+
+    @property
+    def runs_dir(self) -> Path:
+        return self.base / "runs"
+
+    @property
+    def is_rehearsal(self) -> bool:
+        return self.base != self.root
+
+    def rehearsal(self) -> Project:
+        return Project(root=self.root, base=self.root / REHEARSAL_DIR)
+
+    def make_state_dir(self) -> None:
+        """Makes the state directory (0700, ignored by git). Raises NoProjectError where that fails."""
+        try:
+            _make_private(self.state_dir)
+            ignore = self.state_dir / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n")
+        except OSError as error:
+            raise NoProjectError(
+                f"{self.state_dir}: cannot write: {error.strerror}",
+                hint="make the directory writable for this user, or give another --root",
+            ) from error
+
+
+def find_project(start: Path, *, root: Path | None = None) -> Project:
+    """The project of the file or directory `start`, or the one at `root` where that is given.
+
+    Raises NoProjectError (exit 73) where neither holds `.callsheet/`: nothing but `init` makes
+    one, so a cron run in the wrong place never starts on an empty ledger.
+    """
+    if root is not None:
+        resolved = root.resolve()
+        if not _is_root(resolved):
+            raise NoProjectError(
+                f"{root}: not a callsheet project (no {STATE_DIR}/ in it)", hint=f"callsheet init {root}"
+            )
+        return Project(root=resolved, base=resolved)
+    absolute = start.resolve()
+    for directory in (absolute, *absolute.parents):
+        # a rehearsal has a state directory of its own, and is no root
+        is_rehearsal = directory.name == REHEARSAL_DIR and _is_root(directory.parent)
+        if _is_root(directory) and not is_rehearsal:
+            return Project(root=directory, base=directory)
+    raise NoProjectError(
+        f"{start}: no callsheet project here or above (looked for {STATE_DIR}/)",
+        hint="run `callsheet init` in the directory that holds your job files, or give --root DIR",
+    )
+
+
+def init_project(directory: Path) -> Project:
+    """Makes `directory` a project root; does nothing where it is one already."""
+    directory.mkdir(parents=True, exist_ok=True)
+    resolved = directory.resolve()
+    project = Project(root=resolved, base=resolved)
+    project.make_state_dir()
+    return project
+
+
+def _is_root(directory: Path) -> bool:
+    try:
+        return stat.S_ISDIR((directory / STATE_DIR).lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _make_private(directory: Path) -> None:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    if directory.is_symlink():
+        raise NoProjectError(
+            f"{directory}: is a symbolic link", hint="remove the link; state is kept in a real directory"
+        )
+    directory.mkdir(mode=0o700, exist_ok=True)
+    os.chmod(directory, 0o700)  # noqa: PTH101  mkdir's mode is cut by the umask

@@ -1,0 +1,206 @@
+"""What the engine asks of a service, and the words for its answers."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from runner.job.node import JsonValue
+from runner.job.task import InputFile, Task
+
+
+class GenerationStatus(enum.StrEnum):
+    """The service's own status of a generation."""
+
+    PENDING = "pending"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self not in _ONGOING
+
+
+_ONGOING = frozenset({GenerationStatus.PENDING, GenerationStatus.QUEUED, GenerationStatus.RUNNING})
+
+
+class Verdict(enum.StrEnum):
+    """What is known of one POST: these four, and nothing between them."""
+
+    NOT_SENT = "not_sent"
+    REJECTED = "rejected"
+    ACCEPTED = "accepted"
+    AMBIGUOUS = "ambiguous"
+
+
+class Reaction(enum.StrEnum):
+    """What the engine does after a POST that was not accepted."""
+
+    NONE = "none"
+    BACK_OFF = "back_off"
+    """The same intent again, after `retry_after` or a backoff; not a used attempt."""
+    FAIL_TASK = "fail_task"
+    STOP_KEY = "stop_key"
+    """Stop submitting, keep collecting, exit 77."""
+    STOP_MONEY = "stop_money"
+    """Stop submitting, keep collecting, exit 4."""
+    STOP_CONFIGURATION = "stop_configuration"
+    """Stop, exit 69: a bad certificate will not heal by itself."""
+    RECONCILE = "reconcile"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Why a POST got its verdict; recorded with the attempt.
+
+    `row` is the number in docs/reference/faults.md (0: an ordinary acceptance).
+    `headers_begun` is None where no transport testified. `error` is the exception in words,
+    without URLs or keys. `status` and what follows are from the HTTP answer, if one came.
+    """
+
+    row: int
+    headers_begun: bool | None
+    reason: str
+    error: str = ""
+    status: int | None = None
+    code: str = ""
+    message: str = ""
+    provider_code: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitOutcome:
+    """`server_time` is the answer's Date header in Unix seconds; `retry_after` is seconds, clamped."""
+
+    verdict: Verdict
+    reaction: Reaction
+    evidence: Evidence
+    remote_id: str = ""
+    retry_after: float | None = None
+    server_time: float | None = None
+
+
+class RemoteFileKind(enum.StrEnum):
+    VIDEO = "video"
+    LAST_FRAME = "last_frame"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A result at the service. `url` is signed, thus secret; `expires_at` is Unix seconds by server time."""
+
+    kind: RemoteFileKind
+    url: str = field(repr=False)
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One generation as the service tells it.
+
+    `status` is None for a word that this version does not know (`raw_status` keeps it). `echo`
+    holds the request's fields that came back, null ones left out. `usage` is the service's own
+    object. `cost_usd` only where the service names a price. Times are Unix seconds.
+    """
+
+    id: str
+    status: GenerationStatus | None
+    raw_status: str
+    model: str = ""
+    created_at: float | None = None
+    updated_at: float | None = None
+    files: tuple[RemoteFile, ...] = ()
+    error_code: str = ""
+    error_message: str = ""
+    echo: Mapping[str, JsonValue] = field(default_factory=dict)
+    usage: Mapping[str, JsonValue] = field(default_factory=dict)
+    cost_usd: str = ""
+    request_id: str = ""
+    server_time: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """One page of the service's list, newest first. `total` counts all rows that match."""
+
+    rows: tuple[Generation, ...]
+    has_more: bool
+    total: int
+    server_time: float | None = None
+
+
+class Trouble(enum.StrEnum):
+    """Why a free request gave no answer that can be used."""
+
+    UNREACHABLE = "unreachable"
+    """No connection, or it broke: try again."""
+    UNAVAILABLE = "unavailable"
+    """5xx, garbage, or a body past the limit: try again."""
+    RATE_LIMITED = "rate_limited"
+    NOT_FOUND = "not_found"
+    KEY_REFUSED = "key_refused"
+    WRONG_REQUEST = "wrong_request"
+    CERTIFICATE = "certificate"
+
+
+class ProviderError(Exception):
+    """A free request (get, list) failed; the text holds neither key nor signed URL."""
+
+    def __init__(
+        self,
+        trouble: Trouble,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str = "",
+        request_id: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.trouble = trouble
+        self.message = message
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+
+ReadInput = Callable[[InputFile], bytes]
+
+
+class Provider(Protocol):
+    """A service. One file and one line in `providers.REGISTRY` each."""
+
+    name: str
+    origin: str
+    can_list: bool
+    """Whether `list_page` works, and so whether an ambiguous submit can be reconciled."""
+
+    def encode(
+        self, task: Task, read_input: ReadInput, *, tag: int | None, callback_url: str | None
+    ) -> bytes:
+        """The exact body of the POST. `read_input` gives a local file's bytes, for a data URI.
+
+        `tag` is sent as the field that the service echoes and that changes nothing, unless the
+        job sets that field itself.
+        """
+        ...
+
+    async def submit(self, body: bytes) -> SubmitOutcome:
+        """One POST, never repeated in here; never raises for what the network or service does."""
+        ...
+
+    async def get(self, remote_id: str) -> Generation:
+        """The current state. Raises ProviderError."""
+        ...
+
+    async def list_page(self, *, created_after: float | None, limit: int, offset: int) -> ListPage:
+        """One page of all this key's generations, newest first. Raises ProviderError."""
+        ...

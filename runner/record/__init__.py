@@ -1,0 +1,1 @@
+"""What is left behind for people and programs: manifest, events, report."""
