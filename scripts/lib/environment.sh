@@ -1,0 +1,51 @@
+# Sourced by the scripts: `checkout` is the repository's directory, `ensure_environment EXTRA`
+# makes .venv in it where needed and leaves its interpreter in `python`.
+
+checkout="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)"
+environment="$checkout/.venv"
+python="$environment/bin/python"
+
+# A name on PATH proves nothing (version managers leave shims for versions that are not there): run it.
+is_usable_python() {
+    "$1" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
+}
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:+"$PYTHON"} python3.11 python3.12 python3.13 python3; do
+        if is_usable_python "$candidate"; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    echo "callsheet needs Python 3.11 or later with its venv module: install it, or set PYTHON=/path/to/python3" >&2
+    return 1
+}
+
+# What an installation depends on: where the checkout lies, and what pyproject.toml asks for.
+wanted() {
+    printf '%s\n' "$checkout"
+    cat -- "$checkout/pyproject.toml"
+}
+
+has_installed() {
+    [[ -x "$python" ]] && wanted | cmp -s -- - "$environment/.installed-$1"
+}
+
+ensure_environment() {
+    local extra="$1"
+    # `dev` holds all of `all`
+    if has_installed "$extra" || has_installed dev; then
+        return
+    fi
+    if ! "$python" -m pip --version >/dev/null 2>&1; then
+        local base
+        base="$(find_python)"
+        echo "making .venv with $("$base" --version)" >&2
+        "$base" -m venv --clear -- "$environment"
+    fi
+    echo "installing callsheet[$extra] into .venv (once, and again when pyproject.toml changes)" >&2
+    (cd -- "$checkout" && "$python" -m pip install --quiet --disable-pip-version-check --editable ".[$extra]")
+    # Written last: an installation that was cut short is done again.
+    wanted >"$environment/.installed-$extra"
+}
