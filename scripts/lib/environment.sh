@@ -45,7 +45,7 @@ ensure_environment() {
         "$base" -m venv --clear -- "$environment"
     fi
     echo "installing callsheet[$extra] into .venv (once, and again when pyproject.toml changes)" >&2
-    (cd -- "$checkout" && "$python" -m pip install --quiet --disable-pip-version-check --editable ".[$extra]")
+    (cd -- "$checkout" && "$python" -m pip install -qq --disable-pip-version-check --editable ".[$extra]")
     # Written last: an installation that was cut short is done again.
     wanted >"$environment/.installed-$extra"
 }

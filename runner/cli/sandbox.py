@@ -1,0 +1,90 @@
+"""`sandbox`: the embedded service, served for other clients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runner.cli import console
+from runner.cli.options import common_options
+from runner.errors import ServiceUnreachableError, UsageError
+from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxUnavailable, serve
+
+
+class Latency(click.ParamType):
+    """Seconds from acceptance to a terminal state: one number, or a range to draw from."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float]:
+        if isinstance(value, tuple):
+            return value
+        low, _, high = str(value).partition("..")
+        try:
+            bounds = (float(low), float(high or low))
+        except ValueError:
+            self.fail(f"`{value}` is neither a number nor a range; hint: write 2 or 1..3", param, ctx)
+        if not 0 <= bounds[0] <= bounds[1] < float("inf"):
+            self.fail(f"`{value}` is no range of seconds; hint: write it as 1..3, smaller first", param, ctx)
+        return bounds
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0: a free one.")
+@click.option(
+    "--latency", type=Latency(), default="1..3", show_default=True, help="A number or a range, as 1..3."
+)
+@click.option(
+    "--scale",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.25,
+    show_default=True,
+    help="Shrinks the pixels only; every reported figure stays nominal.",
+)
+@click.option(
+    "--rpm", type=click.IntRange(0), default=0, show_default=True, help="Requests a minute; 0: no limit."
+)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Keep accepted tasks there, so that a restart knows them.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides the latencies that are drawn.")
+@common_options
+def sandbox(
+    host: str,
+    port: int,
+    latency: tuple[float, float],
+    scale: float,
+    rpm: int,
+    store: Path | None,
+    seed: int,
+) -> None:
+    """Serve the Mesh API's protocol on this machine, with real MP4s and without any cost.
+
+    Prints its URL as the first line on stdout once it accepts connections; any key that begins
+    with rsk_ is accepted. Ends on Ctrl-C.
+    """
+    config = SandboxConfig(
+        host=host, port=port, latency=latency, scale=scale, rpm=rpm, store=store, seed=seed
+    )
+    try:
+        serve(config, _announce)
+    except SandboxUnavailable as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise ServiceUnreachableError(
+            f"{host}:{port}: cannot listen: {error.strerror}", hint="choose another --host or --port"
+        ) from error
+
+
+def _announce(url: str) -> None:
+    console.result(url)
+    console.flush()
+    console.note(f"try: MESHAPI_API_KEY={SANDBOX_KEY} callsheet run JOB --base-url {url}")
