@@ -1,0 +1,85 @@
+"""Group commit: whoever comes first commits for all who wait, so one fsync serves every submit slot.
+
+A caller's step is on the disk when `write` returns. Only intents that own a submit slot come here,
+so a kill between the commit and the POST leaves at most as many unclear as there are slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import anyio
+
+from runner.engine.seams import Threads
+from runner.ledger.ledger import Ledger
+from runner.ledger.read import LedgerReader
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Step(Generic[T]):
+    action: Callable[[Ledger], T]
+    result: T | None = None
+    error: BaseException | None = None
+    is_done: bool = False
+
+
+@dataclass(slots=True)
+class Commits:
+    """The engine's only way to the ledger; `threads` keeps fsync off the event loop."""
+
+    ledger: Ledger
+    threads: Threads
+    _waiting: list[_Step[object]] = field(default_factory=list)
+    _turn: anyio.Lock = field(default_factory=anyio.Lock)
+
+    async def write(self, action: Callable[[Ledger], T]) -> T:
+        """Runs `action` in the next transaction and waits for the disk; raises what it raises.
+
+        Shielded: a step that was handed in is never left half-known to its caller.
+        """
+        step: _Step[T] = _Step(action)
+        self._waiting.append(step)  # type: ignore[arg-type]
+        with anyio.CancelScope(shield=True):
+            async with self._turn:
+                if not step.is_done:
+                    batch, self._waiting = self._waiting, []
+                    await self.threads.run(self._commit, batch)
+        if step.error is not None:
+            raise step.error
+        return step.result  # type: ignore[return-value]
+
+    def note(self, action: Callable[[Ledger], object]) -> None:
+        """Joins the next commit without waiting: for what a poll would tell again."""
+        self._waiting.append(_Step(action))
+
+    async def flush(self) -> None:
+        """Commits what `note` left."""
+        await self.write(lambda ledger: None)
+
+    async def read(self, query: Callable[[LedgerReader], T]) -> T:
+        """Asks between two transactions; `query` must not hand out a cursor."""
+        async with self._turn:
+            return query(self.ledger.read)
+
+    def _commit(self, batch: list[_Step[object]]) -> None:
+        try:
+            with self.ledger.transaction():
+                for step in batch:
+                    self._apply(step)
+        except Exception as error:  # each caller gets it: nobody may think it was saved
+            for step in batch:
+                step.error = step.error or error
+        finally:
+            for step in batch:
+                step.is_done = True
+
+    def _apply(self, step: _Step[object]) -> None:
+        try:
+            with self.ledger.savepoint():
+                step.result = step.action(self.ledger)
+        except Exception as error:  # belongs to this step's caller alone
+            step.error = error

@@ -1,0 +1,102 @@
+"""Opening the ledger's SQLite file: private, durable, checked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+from runner.errors import StateError
+
+SCHEMA_VERSION = "1"
+MEMORY = ":memory:"
+
+_RECOVER = (
+    "move ledger.db and its -wal and -shm files aside together, restore them from a backup, and run"
+    " `callsheet collect`; do not delete them: they say what was paid for"
+)
+
+
+def open_for_writing(path: Path | None) -> sqlite3.Connection:
+    """The one writing connection (None: in memory, for simulation). Raises StateError.
+
+    WAL with synchronous=FULL: a commit is on the disk when it returns. The file is made 0600
+    first, so that its companions inherit that.
+    """
+    name = MEMORY
+    if path is not None:
+        _make_private_file(path)
+        name = str(path)
+    with translate_errors(path):
+        connection = sqlite3.connect(name, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        prepare(connection, path)
+    return connection
+
+
+def prepare(connection: sqlite3.Connection, path: Path | None) -> None:
+    """Checks the file, and makes the tables in a new one. Raises StateError."""
+    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise StateError(f"{path}: the ledger is corrupt ({verdict}); nothing was sent", hint=_RECOVER)
+    has_tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
+    if not has_tables:
+        schema = files("runner.ledger").joinpath("schema.sql").read_text(encoding="utf-8")
+        connection.executescript(
+            f"BEGIN IMMEDIATE;\n{schema}\nINSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}');\nCOMMIT;"
+        )
+    found = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+    if found is None or found[0] != SCHEMA_VERSION:
+        raise StateError(
+            f"{path}: the ledger has version {found and found[0]}, this callsheet knows {SCHEMA_VERSION}",
+            hint="use the callsheet that wrote it, or a newer one",
+        )
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """A read-only connection beside a running writer. Raises StateError.
+
+    Never `immutable`: the file changes under it.
+    """
+    with translate_errors(path):
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        connection.execute("SELECT value FROM meta").fetchone()
+    return connection
+
+
+@contextlib.contextmanager
+def translate_errors(path: Path | None) -> Iterator[None]:
+    """What SQLite raises, as the sentence that a person reads (rows 27 to 29 and 31)."""
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.OperationalError as error:
+        name = getattr(error, "sqlite_errorname", "")
+        if name == "SQLITE_FULL" or "disk is full" in str(error):
+            raise StateError(f"{path}: the disk is full", hint="free some space, then run again") from error
+        raise StateError(
+            f"{path}: cannot use the ledger: {error}",
+            hint="check the permissions and the free space of this directory",
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise StateError(
+            f"{path}: the ledger is corrupt ({error}); nothing was sent", hint=_RECOVER
+        ) from error
+
+
+def _make_private_file(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        os.fchmod(descriptor, 0o600)
+        os.close(descriptor)
+    except OSError as error:
+        raise StateError(
+            f"{path}: cannot write the ledger: {error.strerror}",
+            hint="it must be a plain file of this user; remove a link that stands in its place",
+        ) from error

@@ -1,0 +1,392 @@
+"""The ledger: every durable fact about what was asked for, paid for and fetched.
+
+Each method is one step inside a transaction that the caller opens with `transaction()`; when that
+ends without an exception, the step is on the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from runner.errors import StateError
+from runner.job.node import JsonValue
+from runner.job.task import Task
+from runner.ledger.database import open_for_writing, translate_errors
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import AttemptRow, Caps, Intent, OutputRow, RunRow
+from runner.ledger.states import TRANSITIONS, TaskState
+from runner.providers.base import Evidence, Generation, Verdict
+
+
+class CapReachedError(Exception):
+    """The next intent would take the run past its cap; nothing was written."""
+
+
+class RemoteIdTakenError(Exception):
+    """The service answered with an id that another attempt holds (row 12)."""
+
+
+class Ledger:
+    """The one writer. `read` asks over the same connection."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path | None = None) -> None:
+        self._db = connection
+        self._path = path
+        self.read = LedgerReader(connection)
+        if self.read.meta("salt") is None:
+            with self.transaction():
+                self._db.execute("INSERT INTO meta VALUES ('salt', ?)", (secrets.token_hex(16),))
+
+    @classmethod
+    def open(cls, path: Path) -> Ledger:
+        """Opens or makes the ledger at `path`. Raises StateError."""
+        return cls(open_for_writing(path), path)
+
+    @property
+    def salt(self) -> str:
+        """Salts the hash under which a key is known here."""
+        salt = self.read.meta("salt")
+        assert salt is not None
+        return salt
+
+    def close(self) -> None:
+        self._db.close()
+
+    def image(self) -> bytes:
+        """The whole database as it is on the disk: what a crash would leave."""
+        return self._db.serialize()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of it or nothing; durable at the end. Raises StateError when the disk does not take it."""
+        with translate_errors(self._path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+            try:
+                self._db.execute("COMMIT")
+            except sqlite3.Error:
+                # a full disk leaves the transaction open: a later one must not carry this half
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """One step of a group commit: undone alone when it raises."""
+        self._db.execute("SAVEPOINT step")
+        try:
+            yield
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK TO step")
+                self._db.execute("RELEASE step")
+            raise
+        self._db.execute("RELEASE step")
+
+    # runs
+
+    def begin_run(self, run: RunRow) -> None:
+        self._db.execute(
+            "INSERT INTO runs (id, job_file, job_name, job_digest, edition, run_date, provider, origin,"
+            " started_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                run.id,
+                run.job_file,
+                run.job_name,
+                run.job_digest,
+                run.edition,
+                run.run_date,
+                run.provider,
+                run.origin,
+                run.started_at,
+            ),
+        )
+
+    def begin_session(self, run_id: str, at: float, facts: Mapping[str, JsonValue]) -> int:
+        """Notes that a process works on this run; gives the session's number."""
+        cursor = self._db.execute(
+            "INSERT INTO sessions (run_id, started_at, facts) VALUES (?, ?, ?)", (run_id, at, _dumps(facts))
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def end_session(self, session: int, at: float, exit_code: int) -> None:
+        self._db.execute(
+            "UPDATE sessions SET ended_at = ?, exit_code = ? WHERE rowid = ?", (at, exit_code, session)
+        )
+
+    def update_run_digest(self, run_id: str, digest: str) -> None:
+        """The job file changed between two sessions of a run: the newest text is the one as run."""
+        self._db.execute("UPDATE runs SET job_digest = ? WHERE id = ?", (digest, run_id))
+
+    def finish_run(self, run_id: str, at: float | None) -> None:
+        """`at` None opens a finished run again."""
+        self._db.execute("UPDATE runs SET finished_at = ? WHERE id = ?", (at, run_id))
+
+    # attempts
+
+    def recover(self, at: float) -> list[AttemptRow]:
+        """What an earlier process left between intent and outcome is ambiguous (rows 23, 24, 26)."""
+        stranded = list(self.read.in_state(TaskState.INTENDED))
+        evidence = Evidence(
+            row=23, headers_begun=None, reason="the process ended between the intent and the outcome"
+        )
+        for attempt in stranded:
+            self._move(
+                attempt.id, TaskState.AMBIGUOUS, at, verdict=Verdict.AMBIGUOUS, evidence=_facts(evidence)
+            )
+        return stranded
+
+    def intend(self, task: Task, job_file: str, run_id: str, intent: Intent, caps: Caps, at: float) -> str:
+        """Makes a POST of `task` certain to be remembered; gives the attempt's id.
+
+        An attempt that is proved unsent is used again, with its own id and tag. Raises
+        CapReachedError, and StateError where the task has an attempt that may have been billed.
+        """
+        self._check_caps(run_id, intent.estimate_micros, caps)
+        self._db.execute(
+            "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (identity) DO UPDATE SET name = excluded.name, output = excluded.output,"
+            " job_file = excluded.job_file",
+            (
+                task.identity,
+                task.name,
+                task.step,
+                job_file,
+                task.provider,
+                task.origin,
+                task.model,
+                task.seed,
+                task.sample,
+                task.edition,
+                _dumps(task.cell),
+                _dumps(task.request),
+                task.output,
+            ),
+        )
+        latest = self.read.latest([task.identity]).get(task.identity)
+        if latest is not None and not _may_follow(latest, intent.reason):
+            raise StateError(
+                f"{task.name}: refused to submit a task that stands at `{latest.state}`",
+                hint="this is a defect of callsheet; nothing was sent",
+            )
+        if latest is not None and is_reusable(latest):
+            self._db.execute(
+                "UPDATE attempts SET run_id = ?, key_hash = ?, body_sha256 = ?, server_time = ? WHERE id = ?",
+                (run_id, intent.key_hash, intent.body_sha256, intent.server_time, latest.id),
+            )
+            self._move(latest.id, TaskState.INTENDED, at)
+            return latest.id
+        self._db.execute(
+            "INSERT INTO attempts (id, identity, run_id, reason, origin, key_hash, model, seed, tag,"
+            " body_sha256, server_time, intended_at, state, estimate_micros)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                intent.attempt_id,
+                task.identity,
+                run_id,
+                intent.reason,
+                task.origin,
+                intent.key_hash,
+                task.model,
+                task.seed,
+                intent.tag,
+                intent.body_sha256,
+                intent.server_time,
+                at,
+                TaskState.INTENDED,
+                intent.estimate_micros,
+            ),
+        )
+        self._note(intent.attempt_id, at, state=TaskState.INTENDED)
+        return intent.attempt_id
+
+    def accept(self, attempt_id: str, remote_id: str, evidence: Evidence, at: float) -> None:
+        """The service took it under `remote_id`. Raises RemoteIdTakenError."""
+        self._claim(attempt_id, remote_id)
+        self._move(
+            attempt_id,
+            TaskState.SUBMITTED,
+            at,
+            verdict=Verdict.ACCEPTED,
+            evidence=_facts(evidence),
+            accepted_at=at,
+        )
+
+    def withdraw(self, attempt_id: str, verdict: Verdict, evidence: Evidence, at: float) -> None:
+        """The POST is proved not accepted; the same intent may go again."""
+        self._move(attempt_id, TaskState.PLANNED, at, verdict=verdict, evidence=_facts(evidence))
+
+    def reject(self, attempt_id: str, evidence: Evidence, at: float) -> None:
+        """The service refused this request for good; nothing was charged."""
+        self._move(
+            attempt_id,
+            TaskState.FAILED,
+            at,
+            verdict=Verdict.REJECTED,
+            evidence=_facts(evidence),
+            error_code=evidence.code or str(evidence.status or ""),
+            error_message=evidence.message or evidence.reason,
+        )
+
+    def leave_unclear(self, attempt_id: str, evidence: Evidence, at: float, *, hold: bool = False) -> None:
+        """The POST may or may not have been accepted; with `hold` only a person can say."""
+        state = TaskState.HELD if hold else TaskState.AMBIGUOUS
+        self._move(attempt_id, state, at, verdict=Verdict.AMBIGUOUS, evidence=_facts(evidence))
+
+    def resolve(
+        self,
+        attempt_id: str,
+        resolution: str,
+        evidence: Mapping[str, JsonValue],
+        at: float,
+        *,
+        remote_id: str | None = None,
+    ) -> None:
+        """How an unclear attempt ended: `adopted`, `absent`, `held`, `written_off` or `again`.
+
+        Raises RemoteIdTakenError where `remote_id` belongs to another attempt.
+        """
+        state = {
+            "adopted": TaskState.SUBMITTED,
+            "absent": TaskState.PLANNED,
+            "again": TaskState.PLANNED,
+            "held": TaskState.HELD,
+            "written_off": TaskState.WRITTEN_OFF,
+        }[resolution]
+        accepted_at: float | None = None
+        if remote_id is not None:
+            self._claim(attempt_id, remote_id)
+            accepted_at = at
+        self._move(
+            attempt_id,
+            state,
+            at,
+            resolution=resolution,
+            resolution_evidence=_dumps(evidence),
+            **({"accepted_at": accepted_at} if accepted_at is not None else {}),
+        )
+
+    def observe(self, attempt_id: str, generation: Generation, at: float) -> None:
+        """What the service last said; its signed URLs are not kept."""
+        facts: dict[str, JsonValue] = {
+            "status": generation.raw_status,
+            "model": generation.model,
+            "created_at": generation.created_at,
+            "updated_at": generation.updated_at,
+            "echo": dict(generation.echo),
+            "usage": dict(generation.usage),
+            "request_id": generation.request_id,
+        }
+        self._db.execute("UPDATE attempts SET generation = ? WHERE id = ?", (_dumps(facts), attempt_id))
+        last = self._db.execute(
+            "SELECT status FROM history WHERE attempt_id = ? AND status IS NOT NULL"
+            " ORDER BY rowid DESC LIMIT 1",
+            (attempt_id,),
+        ).fetchone()
+        if last is None or last[0] != generation.raw_status:
+            self._note(attempt_id, at, status=generation.raw_status)
+
+    def collect(self, attempt_id: str, at: float) -> None:
+        """The service has the result: from here on only the download is missing."""
+        self._move(attempt_id, TaskState.COLLECTING, at)
+
+    def settle_cost(self, attempt_id: str, micros: int) -> None:
+        """What the service says it costs, in millionths of a US dollar."""
+        self._db.execute("UPDATE attempts SET cost_micros = ? WHERE id = ?", (micros, attempt_id))
+
+    def finish(self, attempt_id: str, outputs: Sequence[OutputRow], at: float) -> None:
+        """Every file stands complete under its final name."""
+        self.add_outputs(outputs)
+        self._move(attempt_id, TaskState.DONE, at)
+
+    def fail(self, attempt_id: str, code: str, message: str, at: float, *, expired: bool = False) -> None:
+        """The service's own verdict (`expired`: the result can no longer be fetched)."""
+        state = TaskState.EXPIRED if expired else TaskState.FAILED
+        self._move(attempt_id, state, at, error_code=code, error_message=message)
+
+    def add_outputs(self, outputs: Sequence[OutputRow]) -> None:
+        self._db.executemany(
+            "INSERT INTO outputs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (path) DO UPDATE SET attempt_id = excluded.attempt_id, bytes = excluded.bytes,"
+            " sha256 = excluded.sha256, media = excluded.media, created_at = excluded.created_at"
+            " WHERE identity = excluded.identity",
+            [tuple({**asdict(row), "media": _dumps(row.media)}.values()) for row in outputs],
+        )
+
+    def _check_caps(self, run_id: str, estimate: int | None, caps: Caps) -> None:
+        if caps.max_tasks is None and caps.max_micros is None:
+            return
+        spend = self.read.spend(run_id)
+        if caps.max_tasks is not None and spend.tasks + 1 > caps.max_tasks:
+            raise CapReachedError(f"budget.max_tasks: {caps.max_tasks} submitted already")
+        if caps.max_micros is None:
+            return
+        if estimate is None or spend.unknown:
+            raise CapReachedError("budget.max_usd: the price of a task is not known")
+        if spend.micros + estimate > caps.max_micros:
+            raise CapReachedError(
+                f"budget.max_usd: {spend.micros / 1e6:.2f} spent or in flight,"
+                f" the next task is about {estimate / 1e6:.2f}"
+            )
+
+    def _claim(self, attempt_id: str, remote_id: str) -> None:
+        try:
+            self._db.execute("UPDATE attempts SET remote_id = ? WHERE id = ?", (remote_id, attempt_id))
+        except sqlite3.IntegrityError as error:
+            raise RemoteIdTakenError(remote_id) from error
+
+    def _move(self, attempt_id: str, state: TaskState, at: float, **columns: str | float | None) -> None:
+        row = self._db.execute("SELECT state FROM attempts WHERE id = ?", (attempt_id,)).fetchone()
+        before = TaskState(row[0])
+        if state not in TRANSITIONS.get(before, frozenset()):
+            raise StateError(f"attempt {attempt_id}: `{before}` cannot become `{state}`")
+        settings = "".join(f", {name} = ?" for name in columns)
+        self._db.execute(
+            f"UPDATE attempts SET state = ?{settings} WHERE id = ?", (state, *columns.values(), attempt_id)
+        )
+        self._note(attempt_id, at, state=state)
+
+    def _note(
+        self, attempt_id: str, at: float, *, state: TaskState | None = None, status: str | None = None
+    ) -> None:
+        self._db.execute("INSERT INTO history VALUES (?, ?, ?, ?)", (attempt_id, at, state, status))
+
+
+def is_reusable(attempt: AttemptRow) -> bool:
+    """An intent that is proved unsent or refused for now, and that nobody has settled since."""
+    return attempt.state is TaskState.PLANNED and attempt.resolution is None
+
+
+def _may_follow(latest: AttemptRow, reason: str) -> bool:
+    """Whether a new POST may follow this attempt (invariant 1)."""
+    if latest.state is TaskState.PLANNED:
+        return True
+    if reason == "retry":
+        return latest.state in (TaskState.FAILED, TaskState.EXPIRED, TaskState.WRITTEN_OFF)
+    return reason == "again" and latest.state.is_terminal
+
+
+def _facts(evidence: Evidence) -> str:
+    return _dumps(asdict(evidence))
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"not JSON: {type(value).__name__}")

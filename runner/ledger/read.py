@@ -1,0 +1,191 @@
+"""What can be asked of a ledger, by its writer and by a read-only connection alike."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from runner.ledger.rows import AttemptRow, HistoryRow, OutputRow, RunRow, SessionRow, Spend, TaskRow
+from runner.ledger.states import TaskState
+from runner.providers.base import Verdict
+
+_RUN = "id, job_file, job_name, job_digest, edition, run_date, provider, origin, started_at, finished_at"
+_TASK = (
+    "identity, name, step, job_file, provider, origin, model, seed, sample, edition, cell, request, output"
+)
+_ATTEMPT = (
+    "seq, id, identity, run_id, reason, origin, key_hash, model, seed, tag, body_sha256, server_time,"
+    " intended_at, state, verdict, evidence, resolution, resolution_evidence, remote_id, accepted_at,"
+    " generation, error_code, error_message, estimate_micros, cost_micros"
+)
+_OUTPUT = "path, identity, attempt_id, kind, ordinal, bytes, sha256, media, created_at"
+
+# a rejected POST and one proved absent cost nothing; everything else may have been billed
+_POSSIBLY_BILLED = "(state <> 'planned' AND NOT (state = 'failed' AND verdict = 'rejected'))"
+
+
+class LedgerReader:
+    """Queries over one connection. Rows come back frozen; nothing here writes."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    def close(self) -> None:
+        self._db.close()
+
+    def run(self, run_id: str) -> RunRow | None:
+        row = self._db.execute(f"SELECT {_RUN} FROM runs WHERE id = ?", (run_id,)).fetchone()
+        return RunRow(*row) if row else None
+
+    def latest_run(self) -> RunRow | None:
+        row = self._db.execute(
+            f"SELECT {_RUN} FROM runs ORDER BY started_at DESC, id DESC LIMIT 1"
+        ).fetchone()
+        return RunRow(*row) if row else None
+
+    def unfinished_runs(self, job_file: str) -> list[RunRow]:
+        """The unfinished runs of a job file, newest first."""
+        rows = self._db.execute(
+            f"SELECT {_RUN} FROM runs WHERE job_file = ? AND finished_at IS NULL"
+            " ORDER BY started_at DESC, id DESC",
+            (job_file,),
+        )
+        return [RunRow(*row) for row in rows]
+
+    def sessions(self, run_id: str) -> list[SessionRow]:
+        rows = self._db.execute(
+            "SELECT started_at, ended_at, facts, exit_code FROM sessions WHERE run_id = ? ORDER BY rowid",
+            (run_id,),
+        )
+        return [
+            SessionRow(started_at, ended_at, json.loads(facts), exit_code)
+            for started_at, ended_at, facts, exit_code in rows
+        ]
+
+    def task(self, identity: str) -> TaskRow | None:
+        row = self._db.execute(f"SELECT {_TASK} FROM tasks WHERE identity = ?", (identity,)).fetchone()
+        return _task(row) if row else None
+
+    def task_at(self, output: str) -> TaskRow | None:
+        """The newest task that was asked for under this output path."""
+        row = self._db.execute(
+            f"SELECT {_TASK} FROM tasks WHERE output = ?"
+            " ORDER BY (SELECT max(seq) FROM attempts WHERE attempts.identity = tasks.identity) DESC LIMIT 1",
+            (output,),
+        ).fetchone()
+        return _task(row) if row else None
+
+    def latest(self, identities: Sequence[str]) -> dict[str, AttemptRow]:
+        """The newest attempt of each identity that has one."""
+        marks = ",".join("?" * len(identities))
+        rows = self._db.execute(
+            f"SELECT {_ATTEMPT} FROM attempts WHERE seq IN"
+            f" (SELECT max(seq) FROM attempts WHERE identity IN ({marks}) GROUP BY identity)",
+            tuple(identities),
+        )
+        return {attempt.identity: attempt for attempt in map(_attempt, rows)}
+
+    def attempts(self, identity: str) -> list[AttemptRow]:
+        """All attempts of a task, oldest first."""
+        rows = self._db.execute(
+            f"SELECT {_ATTEMPT} FROM attempts WHERE identity = ? ORDER BY seq", (identity,)
+        )
+        return [_attempt(row) for row in rows]
+
+    def attempt(self, attempt_id: str) -> AttemptRow | None:
+        row = self._db.execute(f"SELECT {_ATTEMPT} FROM attempts WHERE id = ?", (attempt_id,)).fetchone()
+        return _attempt(row) if row else None
+
+    def in_state(self, *states: TaskState, origin: str | None = None) -> Iterator[AttemptRow]:
+        """Attempts in one of these states, oldest first, in pages: the caller may write between rows."""
+        marks = ",".join(f"'{state}'" for state in states)
+        last = 0
+        while True:
+            rows = self._db.execute(
+                f"SELECT {_ATTEMPT} FROM attempts WHERE state IN ({marks}) AND seq > ?"
+                " AND (? IS NULL OR origin = ?) ORDER BY seq LIMIT 200",
+                (last, origin, origin),
+            ).fetchall()
+            yield from map(_attempt, rows)
+            if not rows:
+                return
+            last = rows[-1][0]
+
+    def count_states(self, run_id: str | None = None) -> dict[TaskState, int]:
+        """How many attempts stand in each state; of one run, or of all."""
+        rows = self._db.execute(
+            "SELECT state, count(*) FROM attempts WHERE (? IS NULL OR run_id = ?) GROUP BY state",
+            (run_id, run_id),
+        )
+        return {TaskState(state): count for state, count in rows}
+
+    def holder(self, origin: str, remote_id: str) -> AttemptRow | None:
+        """The attempt that claims a remote id."""
+        row = self._db.execute(
+            f"SELECT {_ATTEMPT} FROM attempts WHERE origin = ? AND remote_id = ?", (origin, remote_id)
+        ).fetchone()
+        return _attempt(row) if row else None
+
+    def history(self, attempt_id: str) -> list[HistoryRow]:
+        rows = self._db.execute(
+            "SELECT at, state, status FROM history WHERE attempt_id = ? ORDER BY rowid", (attempt_id,)
+        )
+        return [HistoryRow(*row) for row in rows]
+
+    def outputs(self, identity: str) -> list[OutputRow]:
+        """The published files of a task, under every path they were given."""
+        rows = self._db.execute(
+            f"SELECT {_OUTPUT} FROM outputs WHERE identity = ? ORDER BY attempt_id, kind DESC, ordinal, path",
+            (identity,),
+        )
+        return [_output(row) for row in rows]
+
+    def output_at(self, path: str) -> OutputRow | None:
+        row = self._db.execute(f"SELECT {_OUTPUT} FROM outputs WHERE path = ?", (path,)).fetchone()
+        return _output(row) if row else None
+
+    def spend(self, run_id: str) -> Spend:
+        """What this run may have been billed: the actual cost where known, else the estimate."""
+        row = self._db.execute(
+            "SELECT count(*), coalesce(sum(coalesce(cost_micros, estimate_micros, 0)), 0),"
+            " count(*) FILTER (WHERE coalesce(cost_micros, estimate_micros) IS NULL)"
+            f" FROM attempts WHERE run_id = ? AND {_POSSIBLY_BILLED}",
+            (run_id,),
+        ).fetchone()
+        return Spend(*row)
+
+    def open_tags(self, origin: str) -> set[int]:
+        """The tags of unresolved attempts: a new intent takes another one."""
+        rows = self._db.execute(
+            "SELECT tag FROM attempts WHERE origin = ? AND tag IS NOT NULL"
+            " AND state IN ('intended', 'ambiguous', 'held')",
+            (origin,),
+        )
+        return {tag for (tag,) in rows}
+
+    def meta(self, key: str) -> str | None:
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return str(row[0]) if row else None
+
+
+def _task(row: tuple[Any, ...]) -> TaskRow:
+    values = [*row]
+    values[10:12] = json.loads(row[10]), json.loads(row[11])
+    return TaskRow(*values)
+
+
+def _attempt(row: tuple[Any, ...]) -> AttemptRow:
+    values = [*row]
+    values[13] = TaskState(row[13])
+    values[14] = Verdict(row[14]) if row[14] else None
+    for column in (15, 17, 20):
+        values[column] = json.loads(row[column]) if row[column] else None
+    return AttemptRow(*values)
+
+
+def _output(row: tuple[Any, ...]) -> OutputRow:
+    values = [*row]
+    values[7] = json.loads(row[7])
+    return OutputRow(*values)

@@ -1,0 +1,143 @@
+"""What the ledger gives back: one frozen row type per table. Times are Unix seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from runner.job.node import JsonValue
+from runner.ledger.states import TaskState
+from runner.providers.base import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """`finished_at` is None while `run` would continue it. `run_date` is the frozen date's text."""
+
+    id: str
+    job_file: str
+    job_name: str
+    job_digest: str
+    edition: str
+    run_date: str
+    provider: str
+    origin: str
+    started_at: float
+    finished_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """One process that worked on a run; `facts` is JSON made by the caller."""
+
+    started_at: float
+    ended_at: float | None
+    facts: Mapping[str, JsonValue]
+    exit_code: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """What was asked for under an identity. `request` holds local files as digests."""
+
+    identity: str
+    name: str
+    step: str
+    job_file: str
+    provider: str
+    origin: str
+    model: str
+    seed: int | None
+    sample: int | None
+    edition: str
+    cell: Mapping[str, JsonValue]
+    request: Mapping[str, JsonValue]
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One intent and what became of it. Costs are millionths of a US dollar, None unknown."""
+
+    seq: int
+    id: str
+    identity: str
+    run_id: str
+    reason: str
+    origin: str
+    key_hash: str
+    model: str
+    seed: int | None
+    tag: int | None
+    body_sha256: str
+    server_time: float
+    intended_at: float
+    state: TaskState
+    verdict: Verdict | None
+    evidence: Mapping[str, JsonValue] | None
+    resolution: str | None
+    resolution_evidence: Mapping[str, JsonValue] | None
+    remote_id: str | None
+    accepted_at: float | None
+    generation: Mapping[str, JsonValue] | None
+    error_code: str
+    error_message: str
+    estimate_micros: int | None
+    cost_micros: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """Either our state or the service's own word for its status, and when we saw it."""
+
+    at: float
+    state: str | None
+    status: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRow:
+    """A published file. `path` is relative to the base directory; `ordinal` counts from 1 per kind."""
+
+    path: str
+    identity: str
+    attempt_id: str
+    kind: str
+    ordinal: int
+    bytes: int
+    sha256: str
+    media: Mapping[str, JsonValue]
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What is made durable before the first byte of a POST. See invariant 1 of the design."""
+
+    attempt_id: str
+    reason: str
+    key_hash: str
+    tag: int | None
+    body_sha256: str
+    server_time: float
+    estimate_micros: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What a run and its resumes may spend; None is no cap."""
+
+    max_tasks: int | None = None
+    max_micros: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What a run has possibly been billed for: settled, in flight and unclear together.
+
+    `unknown` counts the tasks whose price is not known, which `micros` leaves out.
+    """
+
+    tasks: int
+    micros: int
+    unknown: int

@@ -1,0 +1,112 @@
+-- The ledger. One row in `attempts` is one intent to POST; rows are never deleted, an id once
+-- known never changes, and a terminal state is final: the triggers hold that even against us.
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY,
+    job_file TEXT NOT NULL,          -- relative to the root
+    job_name TEXT NOT NULL,
+    job_digest TEXT NOT NULL,        -- sha256 of the job file as run
+    edition TEXT NOT NULL,
+    run_date TEXT NOT NULL,          -- frozen when the run starts, kept by every resume
+    provider TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    started_at REAL NOT NULL,        -- Unix seconds, our wall clock
+    finished_at REAL                 -- null: `run` continues it
+) STRICT;
+CREATE INDEX runs_unfinished ON runs (job_file, edition) WHERE finished_at IS NULL;
+
+CREATE TABLE sessions (              -- one process that worked on a run
+    run_id TEXT NOT NULL REFERENCES runs (id),
+    started_at REAL NOT NULL,
+    ended_at REAL,
+    facts TEXT NOT NULL,             -- JSON: command line, versions, commit
+    exit_code INTEGER
+) STRICT;
+CREATE INDEX sessions_run ON sessions (run_id);
+
+CREATE TABLE tasks (                 -- what was asked for, by identity
+    identity TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    step TEXT NOT NULL,
+    job_file TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    model TEXT NOT NULL,
+    seed INTEGER,
+    sample INTEGER,
+    edition TEXT NOT NULL,
+    cell TEXT NOT NULL,              -- JSON
+    request TEXT NOT NULL,           -- JSON, local files as digests
+    output TEXT NOT NULL             -- relative to the base directory
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tasks_output ON tasks (output);
+
+CREATE TABLE attempts (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,         -- random: a counter would be used twice after a power cut
+    identity TEXT NOT NULL REFERENCES tasks (identity),
+    run_id TEXT NOT NULL REFERENCES runs (id),
+    reason TEXT NOT NULL,            -- run | retry | again | reconcile
+    origin TEXT NOT NULL,
+    key_hash TEXT NOT NULL,          -- salted
+    model TEXT NOT NULL,
+    seed INTEGER,
+    tag INTEGER,                     -- null: the job sets the field itself, or there is none
+    body_sha256 TEXT NOT NULL,
+    server_time REAL NOT NULL,       -- at the intent, by the service's Date header
+    intended_at REAL NOT NULL,
+    state TEXT NOT NULL,
+    verdict TEXT,
+    evidence TEXT,                   -- JSON
+    resolution TEXT,                 -- of an ambiguous attempt: adopted | absent | written_off | again
+    resolution_evidence TEXT,        -- JSON
+    remote_id TEXT,
+    accepted_at REAL,
+    generation TEXT,                 -- JSON: status, echo, usage, times as last seen
+    error_code TEXT NOT NULL DEFAULT '',
+    error_message TEXT NOT NULL DEFAULT '',
+    estimate_micros INTEGER,         -- millionths of a US dollar; null: unknown, which is not zero
+    cost_micros INTEGER
+) STRICT;
+CREATE INDEX attempts_identity ON attempts (identity, seq);
+CREATE INDEX attempts_run ON attempts (run_id);
+CREATE UNIQUE INDEX attempts_remote_id ON attempts (origin, remote_id) WHERE remote_id IS NOT NULL;
+CREATE INDEX attempts_open ON attempts (state)
+    WHERE state IN ('intended', 'submitted', 'ambiguous', 'held', 'collecting');
+
+CREATE TABLE history (
+    attempt_id TEXT NOT NULL REFERENCES attempts (id),
+    at REAL NOT NULL,
+    state TEXT,                      -- ours, or
+    status TEXT                      -- the service's own word
+) STRICT;
+CREATE INDEX history_attempt ON history (attempt_id);
+
+CREATE TABLE outputs (
+    path TEXT PRIMARY KEY,           -- relative to the base directory; one file, one identity
+    identity TEXT NOT NULL REFERENCES tasks (identity),
+    attempt_id TEXT NOT NULL REFERENCES attempts (id),
+    kind TEXT NOT NULL,
+    ordinal INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    media TEXT NOT NULL,             -- JSON
+    created_at REAL NOT NULL
+) STRICT;
+CREATE INDEX outputs_identity ON outputs (identity);
+CREATE INDEX outputs_sha256 ON outputs (sha256);
+
+CREATE TRIGGER attempts_are_kept BEFORE DELETE ON attempts
+BEGIN SELECT RAISE(ABORT, 'attempts are never deleted'); END;
+
+CREATE TRIGGER terminal_stays BEFORE UPDATE OF state ON attempts
+WHEN OLD.state IN ('done', 'failed', 'expired', 'written_off') AND NEW.state <> OLD.state
+BEGIN SELECT RAISE(ABORT, 'a terminal state never changes'); END;
+
+CREATE TRIGGER remote_id_stays BEFORE UPDATE OF remote_id ON attempts
+WHEN OLD.remote_id IS NOT NULL AND NEW.remote_id IS NOT OLD.remote_id
+BEGIN SELECT RAISE(ABORT, 'a remote id never changes'); END;

@@ -1,0 +1,71 @@
+"""Our own state of a task; the service's is `providers.base.GenerationStatus`."""
+
+from __future__ import annotations
+
+import enum
+
+
+class TaskState(enum.StrEnum):
+    """Where a task stands.
+
+    `planned`, `waiting` and `absent` are views: no row says them but `planned`, which is also the
+    state of an attempt whose POST is proved not to have been accepted.
+    """
+
+    PLANNED = "planned"
+    WAITING = "waiting"
+    """For a step before it, or for a person's pick."""
+    INTENDED = "intended"
+    """A POST may be on its way: what a kill leaves here is ambiguous."""
+    SUBMITTED = "submitted"
+    AMBIGUOUS = "ambiguous"
+    HELD = "held"
+    """Unclear, and only a person can say what became of it."""
+    WRITTEN_OFF = "written_off"
+    COLLECTING = "collecting"
+    """The service has the result; the file is not here yet."""
+    DONE = "done"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    SKIPPED = "skipped"
+    ABSENT = "absent"
+    """Done and paid, but the file is gone from here and from the service."""
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in _TERMINAL
+
+    @property
+    def is_in_flight(self) -> bool:
+        """Accepted, and its result is not here yet: polled and downloaded, whatever run it is from."""
+        return self in (TaskState.SUBMITTED, TaskState.COLLECTING)
+
+    @property
+    def is_unclear(self) -> bool:
+        return self in (TaskState.AMBIGUOUS, TaskState.HELD)
+
+
+_TERMINAL = frozenset(
+    {
+        TaskState.WRITTEN_OFF,
+        TaskState.DONE,
+        TaskState.FAILED,
+        TaskState.EXPIRED,
+        TaskState.SKIPPED,
+        TaskState.ABSENT,
+    }
+)
+
+TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
+    TaskState.PLANNED: frozenset({TaskState.INTENDED}),
+    TaskState.INTENDED: frozenset(
+        {TaskState.PLANNED, TaskState.SUBMITTED, TaskState.AMBIGUOUS, TaskState.FAILED, TaskState.HELD}
+    ),
+    TaskState.AMBIGUOUS: frozenset(
+        {TaskState.PLANNED, TaskState.SUBMITTED, TaskState.HELD, TaskState.WRITTEN_OFF}
+    ),
+    TaskState.HELD: frozenset({TaskState.PLANNED, TaskState.SUBMITTED, TaskState.WRITTEN_OFF}),
+    TaskState.SUBMITTED: frozenset({TaskState.COLLECTING, TaskState.FAILED, TaskState.EXPIRED}),
+    TaskState.COLLECTING: frozenset({TaskState.DONE, TaskState.EXPIRED}),
+}
+"""What may follow what, for an attempt. Terminal states have no entry: nothing follows them."""
