@@ -1,0 +1,155 @@
+"""The house's rules, read from the source: imports point down, only the command line prints."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "runner"
+MOST_LINES = 400
+
+RANKS = {
+    "errors": 0,
+    "resources": 0,
+    "project": 1,
+    "job": 2,
+    "providers": 3,
+    "ledger": 4,
+    "record": 5,
+    "engine": 6,
+    "cli": 7,
+    "__main__": 8,
+}
+"""The higher may import the lower. `runner/__init__.py` gathers the public API and stands outside."""
+
+PRINTING_MODULES = frozenset({"rich", "click"})
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def _module(file: Path) -> str:
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _layer(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def _imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Every module that is imported anywhere in the file, with its line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                yield name.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in line {node.lineno}"
+            module = node.module or ""
+            yield module, node.lineno
+            if module == "runner":
+                yield from ((f"runner.{name.name}", node.lineno) for name in node.names)
+
+
+def _own_imports(file: Path) -> list[tuple[str, int]]:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return [
+        (module, line)
+        for module, line in _imports(tree)
+        if module == "runner" or module.startswith("runner.")
+    ]
+
+
+@pytest.mark.parametrize("file", FILES, ids=_module)
+def test_imports_point_down_the_layers(file: Path) -> None:
+    """A module imports its own layer and those below it; the sandbox may be used by `cli` alone."""
+    own = _layer(_module(file))
+    if own in {"", "sandbox"}:
+        return
+    wrong = [
+        f"{file.name}:{line} imports {module}"
+        for module, line in _own_imports(file)
+        if (layer := _layer(module)) not in {"", "__version__", own}
+        and not (layer == "sandbox" and own == "cli")
+        and RANKS.get(layer, 99) >= RANKS[own]
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if "sandbox" in file.parts], ids=_module)
+def test_the_sandbox_imports_nothing_else_of_runner(file: Path) -> None:
+    """Wire code shared with `providers` would prove the providers only against themselves."""
+    wrong = [
+        f"{file.name}:{line} imports {module}"
+        for module, line in _own_imports(file)
+        if _layer(module) != "sandbox"
+    ]
+    assert wrong == []
+
+
+def test_no_two_modules_import_each_other() -> None:
+    """Within a layer too there is no circle."""
+    modules = {_module(file) for file in FILES}
+    graph = {
+        _module(file): {name for name, _ in _own_imports(file) if name in modules} - {_module(file)}
+        for file in FILES
+        if file.name != "__init__.py"
+    }
+    while leaves := {module for module, uses in graph.items() if not uses & graph.keys()}:
+        for module in leaves:
+            del graph[module]
+    assert sorted(graph) == []
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in FILES if _layer(_module(file)) not in {"cli", "__main__"}], ids=_module
+)
+def test_only_the_command_line_prints(file: Path) -> None:
+    """No print, no writing to the standard streams, neither click nor rich, outside runner/cli."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    imported = [
+        f"line {line}: {name}" for name, line in _imports(tree) if name.split(".")[0] in PRINTING_MODULES
+    ]
+    printed = [
+        f"line {node.lineno}: print"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+    streams = [
+        f"line {node.lineno}: sys.{node.attr}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr in {"stdout", "stderr"}
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "sys"
+    ]
+    assert imported + printed + streams == []
+
+
+def test_in_the_command_line_only_the_console_prints() -> None:
+    """`click.echo` and friends have one caller, so that `-q` and the streams are decided once."""
+    printing = {"echo", "secho", "print"}
+    wrong = [
+        f"{file.name}:{node.lineno}"
+        for file in (PACKAGE / "cli").rglob("*.py")
+        if file.name != "console.py"
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and (node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", ""))
+        in printing
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=_module)
+def test_no_file_outgrows_what_one_can_read_in_a_sitting(file: Path) -> None:
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+def test_the_rules_above_see_the_whole_house() -> None:
+    """A layer that is not ranked would escape the rules."""
+    layers = {_layer(_module(file)) for file in FILES} - {"", "sandbox"}
+    assert layers <= set(RANKS)
