@@ -23,9 +23,9 @@ class Latency(click.ParamType):
     ) -> tuple[float, float]:
         if isinstance(value, tuple):
             return value
-        low, _, high = str(value).partition("..")
+        low, dots, high = str(value).partition("..")
         try:
-            bounds = (float(low), float(high or low))
+            bounds = (float(low), float(high if dots else low))
         except ValueError:
             self.fail(f"`{value}` is neither a number nor a range; hint: write 2 or 1..3", param, ctx)
         if not 0 <= bounds[0] <= bounds[1] < float("inf"):

@@ -1,0 +1,134 @@
+"""The command as a process: its exit codes, its streams, and how soon it starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import runner.__main__ as entry
+from runner import __version__
+from runner.cli import main as verbs
+from runner.errors import BusyError, ExitCode, JobError, Problem
+
+HEAVY = {"rich", "httpx", "av", "jsonschema", "jinja2", "starlette", "uvicorn", "yaml", "anyio", "PIL"}
+
+
+def callsheet(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "runner", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"]])
+def test_what_a_shell_asks_often_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    program = (
+        "import json, sys\n"
+        "from runner.__main__ import main\n"
+        f"code = main({arguments!r})\n"
+        "print(json.dumps([code, sorted(sys.modules)]))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    code, modules = json.loads(told.stdout.splitlines()[-1])
+    assert code == 0
+    assert HEAVY.isdisjoint(modules)
+
+
+def test_the_version_is_the_package_s(tmp_path: Path) -> None:
+    told = callsheet("--version", cwd=tmp_path)
+    assert (told.returncode, told.stdout, told.stderr) == (0, f"callsheet {__version__}\n", "")
+
+
+def test_a_wrong_option_exits_2_and_says_so_on_stderr(tmp_path: Path) -> None:
+    told = callsheet("run", "--frobnicate", cwd=tmp_path)
+    assert (told.returncode, told.stdout) == (ExitCode.USAGE, "")
+    assert "--frobnicate" in told.stderr
+
+
+def test_an_unknown_verb_suggests_the_nearest(tmp_path: Path) -> None:
+    told = callsheet("pln", cwd=tmp_path)
+    assert told.returncode == ExitCode.USAGE
+    assert "did you mean `plan`?" in told.stderr
+
+
+def test_an_unknown_verb_like_none_lists_them(tmp_path: Path) -> None:
+    told = callsheet("zzz", cwd=tmp_path)
+    assert told.returncode == ExitCode.USAGE
+    assert "the verbs are init, validate" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (BusyError("locked", hint="wait"), ExitCode.TRY_AGAIN, "locked; hint: wait\n"),
+        (KeyboardInterrupt(), ExitCode.INTERRUPTED, "\n"),
+        (
+            JobError("a.yaml", [Problem(line, 1, "", "wrong") for line in range(1, 61)]),
+            ExitCode.JOB_INVALID,
+            "a.yaml: 10 more problems not shown\n",
+        ),
+    ],
+)
+def test_each_error_becomes_its_exit_code(
+    error: BaseException,
+    code: ExitCode,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _fail_with(error, monkeypatch)
+    assert entry.main(["init"]) == code
+    assert capsys.readouterr().err.endswith(told)
+
+
+def test_what_nobody_expected_is_a_bug_with_a_short_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _fail_with(ZeroDivisionError("rsk_canary"), monkeypatch)
+    assert entry.main(["init"]) == ExitCode.BUG
+    report = capsys.readouterr().err
+    assert "ZeroDivisionError" in report
+    assert "canary" not in report
+
+
+def test_windows_is_told_that_it_is_not_supported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert entry.main(["--version"]) == ExitCode.USAGE
+    assert "Windows is not supported" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_early_is_no_failed_task(tmp_path: Path) -> None:
+    """`callsheet schema | head -1` must not exit 1, which says that a task failed."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        told = subprocess.run(
+            [sys.executable, "-m", "runner", "schema"],
+            cwd=tmp_path,
+            stdout=write_end,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
+    finally:
+        os.close(write_end)
+    assert (told.returncode, told.stderr) == (ExitCode.CANNOT_WRITE, b"")
+
+
+def _fail_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(verbs.LazyGroup, "get_command", fail)

@@ -1,0 +1,68 @@
+"""`callsheet init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runner.__main__ import main
+from runner.errors import ExitCode
+from runner.resources import schema_path
+
+
+def test_init_makes_a_root_and_a_first_job_and_says_what_to_do_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["init"]) == 0
+    assert (tmp_path / ".callsheet").is_dir()
+    assert (tmp_path / "jobs" / "hello.yaml").is_file()
+    assert "callsheet run jobs/hello.yaml --sandbox" in capsys.readouterr().out
+
+
+def test_the_first_job_s_schema_line_points_at_a_file(tmp_path: Path) -> None:
+    """Editors complete and check the file from the first minute."""
+    assert main(["init", str(tmp_path / "new")]) == 0
+    hello = tmp_path / "new" / "jobs" / "hello.yaml"
+    line = hello.read_text().splitlines()[0]
+    schema = hello.parent / line.removeprefix("# yaml-language-server: $schema=")
+    assert schema.resolve().read_bytes() == schema_path("job").read_bytes()
+
+
+@pytest.mark.parametrize("arguments", [["init", "{}"], ["--root", "{}", "init"], ["init", "--root", "{}"]])
+def test_the_directory_is_an_argument_or_the_root(arguments: list[str], tmp_path: Path) -> None:
+    place = tmp_path / "film"
+    assert main([argument.format(place) for argument in arguments]) == 0
+    assert (place / ".callsheet").is_dir()
+
+
+def test_job_files_that_are_there_stay_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = tmp_path / "jobs"
+    jobs.mkdir()
+    (jobs / "mine.yml").write_text("mine")
+    assert main(["init", str(tmp_path)]) == 0
+    assert [file.name for file in jobs.iterdir()] == ["mine.yml"]
+    assert "next:" not in capsys.readouterr().out
+
+
+def test_init_again_changes_nothing(tmp_path: Path) -> None:
+    main(["init", str(tmp_path)])
+    hello = tmp_path / "jobs" / "hello.yaml"
+    hello.write_text("mine")
+    assert main(["init", str(tmp_path)]) == 0
+    assert hello.read_text() == "mine"
+
+
+def test_quiet_is_silent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-q", "init", str(tmp_path)]) == 0
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_a_place_that_cannot_be_written_exits_73(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["init", str(tmp_path / "file" / "below")]) == ExitCode.NO_PROJECT
+    assert "cannot make a project" in capsys.readouterr().err
