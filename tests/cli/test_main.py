@@ -14,19 +14,9 @@ import runner.__main__ as entry
 from runner import __version__
 from runner.cli import main as verbs
 from runner.errors import BusyError, ExitCode, JobError, Problem
+from tests.support.command import callsheet, command, environment
 
 HEAVY = {"rich", "httpx", "av", "jsonschema", "jinja2", "starlette", "uvicorn", "yaml", "anyio", "PIL"}
-
-
-def callsheet(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "runner", *arguments],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"]])
@@ -38,7 +28,12 @@ def test_what_a_shell_asks_often_loads_nothing_heavy(arguments: list[str], tmp_p
         "print(json.dumps([code, sorted(sys.modules)]))"
     )
     told = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     code, modules = json.loads(told.stdout.splitlines()[-1])
     assert code == 0
@@ -116,9 +111,10 @@ def test_a_reader_that_leaves_early_is_no_failed_task(tmp_path: Path) -> None:
     os.close(read_end)
     try:
         told = subprocess.run(
-            [sys.executable, "-m", "runner", "schema"],
+            command("schema"),
             cwd=tmp_path,
             stdout=write_end,
+            env=environment(),
             stderr=subprocess.PIPE,
             timeout=60,
         )
