@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import traceback
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -16,9 +14,9 @@ import click
 from runner import __version__
 from runner.cli.options import common
 from runner.errors import ExitCode
+from runner.record.redact import Redactor
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_SECRETS = re.compile(r"(?<=\?)\S+|\bdata:\S+|\brsk_\w+|\bkey-\w+")
 _WIDTHS_FROM = 200
 """Rows that are looked at to align a table; those that follow stream."""
 
@@ -41,6 +39,7 @@ def note(line: str) -> None:
 
 
 def error(line: str) -> None:
+    """What went wrong; `-q` does not silence it."""
     click.echo(line, err=True)
 
 
@@ -59,19 +58,6 @@ def is_terminal() -> bool:
     return sys.stderr.isatty()
 
 
-def printable(text: str) -> str:
-    """`text` with control, escape and bidirectional characters as escapes: it came from elsewhere."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_shown(character) for character in text)
-
-
-def _shown(character: str) -> str:
-    if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}:
-        return character.encode("unicode_escape", "surrogatepass").decode("ascii")
-    return character
-
-
 def table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """Lines of aligned columns, in constant memory: widths are those of the first 200 rows."""
     remaining = iter(rows)
@@ -88,7 +74,7 @@ def bug_report(problem: BaseException) -> str:
     frames = traceback.extract_tb(problem.__traceback__)
     lines = [
         f"callsheet {__version__} has a bug (Python {sys.version.split()[0]}, {sys.platform}): "
-        f"{type(problem).__name__}: {_SECRETS.sub('...', printable(str(problem)))}"
+        f"{type(problem).__name__}: {Redactor().foreign_text(str(problem))}"
     ]
     lines += [f"  at {_short(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames[-8:]]
     lines.append("nothing is lost: state is kept; hint: send us these lines, and the job file if you may")

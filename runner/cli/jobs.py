@@ -24,6 +24,7 @@ from runner.cli.standing import Row, Standing, standings
 from runner.errors import ExitCode, JobError, UsageError
 from runner.job.node import JsonValue
 from runner.job.plan import Plan
+from runner.record.redact import escape
 from runner.resources import schema_path
 
 
@@ -83,7 +84,7 @@ def _write_text(planned: Plan, prepared: Prepared, rows: Iterator[Row]) -> None:
                 row.task.name,
                 cell_words(row.task.cell),
                 row.task.output,
-                console.printable(row.reason),
+                escape(row.reason),
             )
 
     for line in console.table(cells()):
@@ -141,7 +142,7 @@ def schema(name: str) -> None:
 
 def cell_words(cell: Mapping[str, JsonValue]) -> str:
     """A cell in a line: `seed=1 ratio=16:9 shot=pour`; an object stands as its `id` where it has one."""
-    return console.printable(" ".join(f"{axis}={_value_words(value)}" for axis, value in cell.items()))
+    return escape(" ".join(f"{axis}={_value_words(value)}" for axis, value in cell.items()))
 
 
 def _value_words(value: JsonValue) -> str:
@@ -153,7 +154,7 @@ def _value_words(value: JsonValue) -> str:
 def tell_warnings(planned: Plan) -> None:
     """What the plan lets pass but a person should know."""
     for problem in planned.warnings:
-        console.note(console.printable(problem.render(planned.job.file)))
+        console.note(escape(problem.render(planned.job.file)))
 
 
 def count(number: int, noun: str) -> str:

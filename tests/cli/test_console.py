@@ -3,29 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import unicodedata
-
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from runner.cli import console
-
-
-@given(st.text())
-def test_nothing_that_moves_a_cursor_or_turns_text_around_is_printed(text: str) -> None:
-    """Security: a server's text must not rewrite the terminal it is shown on."""
-    shown = console.printable(text)
-    assert not [character for character in shown if unicodedata.category(character) in {"Cc", "Cf", "Cs"}]
-
-
-@pytest.mark.parametrize("text", ["plain", "Zürich, 東京 ok", ""])
-def test_ordinary_text_is_shown_as_it_is(text: str) -> None:
-    assert console.printable(text) == text
-
-
-def test_an_escape_sequence_is_shown_as_an_escape() -> None:
-    assert console.printable("a\x1b[31mred\u202e") == "a\\x1b[31mred\\u202e"
 
 
 def test_columns_line_up_by_their_widest_cell() -> None:
