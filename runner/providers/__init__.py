@@ -1,1 +1,93 @@
-"""One file per service behind one Protocol."""
+"""One file per service behind one Protocol; the registry is here."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+
+import httpcore
+import httpx
+
+from runner.errors import KeyRefusedError
+from runner.providers.access import Access, ApiKey, parse_origin
+from runner.providers.base import Provider
+from runner.providers.http import FreeLimits, FreeRequests, environment_proxy, free_client, tls_context
+from runner.providers.mesh import MeshProvider
+from runner.providers.submit import SubmitLimits, SubmitTransport
+
+Build = Callable[[SubmitTransport, FreeRequests, Callable[[], float]], Provider]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSpec:
+    """How to reach a service: `key_variables` are asked in order; `url_variable` replaces the default."""
+
+    name: str
+    default_origin: str
+    key_variables: tuple[str, ...]
+    url_variable: str
+    build: Build
+
+    def find_origin(self, environment: Mapping[str, str], *, base_url: str | None = None) -> str:
+        """The origin by the option, else the environment, else the default. Raises UsageError.
+
+        Never from `.env` or a job file: pass the process's own environment.
+        """
+        if base_url is not None:
+            return parse_origin(base_url, source="--base-url")
+        named = environment.get(self.url_variable, "").strip()
+        return parse_origin(named, source=self.url_variable) if named else self.default_origin
+
+    def find_key(self, environment: Mapping[str, str], *, variable: str | None = None) -> ApiKey:
+        """The key in the first variable that is set, or in `variable` alone. Raises KeyRefusedError."""
+        names = (variable,) if variable else self.key_variables
+        for name in names:
+            if environment.get(name, "").strip():
+                return ApiKey.load(environment[name], source=name)
+        raise KeyRefusedError(
+            f"no API key for {self.name}: {' and '.join(names)} not set",
+            hint=f"export {names[0]}=<your key>, or rehearse with --sandbox",
+        )
+
+
+REGISTRY: dict[str, ProviderSpec] = {
+    "mesh": ProviderSpec(
+        name="mesh",
+        default_origin="https://api.meshapi.ai",
+        key_variables=("MESHAPI_API_KEY", "MESHAPI_TOKEN"),
+        url_variable="MESHAPI_BASE_URL",
+        build=lambda submits, free, wall: MeshProvider(submits, free, wall=wall),
+    ),
+}
+
+
+@contextlib.asynccontextmanager
+async def open_provider(
+    spec: ProviderSpec,
+    access: Access,
+    *,
+    submit_limits: SubmitLimits | None = None,
+    free_limits: FreeLimits | None = None,
+    trust_env: bool = False,
+    wall: Callable[[], float] = time.time,
+    network_backend: httpcore.AsyncNetworkBackend | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> AsyncIterator[Provider]:
+    """A provider with its connections; both are closed at the end.
+
+    `network_backend` (submits) and `transport` (free requests) are the simulation's seams.
+    """
+    # loading the trusted certificates takes 10 ms or more; plain http gets a context that trusts none
+    is_tls = access.origin.startswith("https:")
+    tls = tls_context(trust_env=trust_env) if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    proxy = environment_proxy(access.origin) if trust_env else None
+    async with (
+        SubmitTransport(
+            access, submit_limits, network_backend=network_backend, tls=tls, proxy=proxy
+        ) as submits,
+        free_client(free_limits, tls=tls, transport=transport, proxy=proxy) as client,
+    ):
+        yield spec.build(submits, FreeRequests(access, client, free_limits, wall=wall), wall)

@@ -201,6 +201,13 @@ class Provider(Protocol):
         """The current state. Raises ProviderError."""
         ...
 
+    async def ping(self) -> float | None:
+        """One free GET that shows that the service answers and takes the key; gives the server time.
+
+        Raises ProviderError.
+        """
+        ...
+
     async def list_page(self, *, created_after: float | None, limit: int, offset: int) -> ListPage:
         """One page of all this key's generations, newest first. Raises ProviderError."""
         ...

@@ -1,0 +1,125 @@
+"""Where a service is, and the key to it: both checked once, before anything is sent."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from runner.errors import KeyRefusedError, UsageError
+
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+_SHORTEST_MASKED = 8
+"""A shorter key (a test's `rsk_x`) would blank out ordinary words of an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key that cannot break a header and does not show itself when printed."""
+
+    value: str = field(repr=False)
+
+    @classmethod
+    def load(cls, text: str, *, source: str) -> ApiKey:
+        """The key in `text`, outer white space dropped; `source` names the variable it came from.
+
+        Raises KeyRefusedError for anything but printable ASCII without spaces: h11 prints a whole
+        header that holds a newline, key included.
+        """
+        value = text.strip()
+        if not value:
+            raise KeyRefusedError(f"{source}: the API key is empty", hint=f"export {source}=<your key>")
+        if not all("!" <= character <= "~" for character in value):
+            raise KeyRefusedError(
+                f"{source}: the API key holds a space, a control character or a character beyond ASCII",
+                hint="copy the key again, without quotes, line breaks or the word Bearer",
+            )
+        return cls(value)
+
+    def bearer(self) -> str:
+        """The value of the Authorization header."""
+        return f"Bearer {self.value}"
+
+    def fingerprint(self, salt: bytes) -> str:
+        """64 hex digits that tell two keys apart and give neither away; `salt` is the project's."""
+        return hashlib.sha256(salt + self.value.encode()).hexdigest()
+
+    def hide_in(self, body: bytes) -> bytes:
+        """`body` without the key: a service may quote it in an error message."""
+        return body.replace(self.value.encode(), b"***") if len(self.value) >= _SHORTEST_MASKED else body
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A service's origin as `parse_origin` gives it, and the key that goes there and nowhere else."""
+
+    origin: str
+    key: ApiKey
+
+    def headers(self) -> dict[str, str]:
+        """What every API request carries; bodies uncompressed, so that their size is known beforehand."""
+        return {
+            "Authorization": self.key.bearer(),
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "callsheet",
+        }
+
+
+def parse_origin(url: str, *, source: str) -> str:
+    """`scheme://host[:port]` in lower case without a default port, from a base URL.
+
+    `source` names where the URL came from. Only https, or http on loopback. Raises UsageError,
+    which never quotes the URL: it may hold a password.
+    """
+    try:
+        parts = urlsplit(_printable(url.strip()))
+        port = parts.port
+        host = (parts.hostname or "").removesuffix(".")
+    except ValueError:
+        raise _refused(source, "is not a URL") from None
+    if parts.scheme not in _DEFAULT_PORTS:
+        raise _refused(source, "must begin with https://")
+    if parts.username is not None or parts.password is not None:
+        raise _refused(source, "must not hold a user name or password")
+    if parts.query or parts.fragment or parts.path not in ("", "/"):
+        raise _refused(source, "must end after the host: paths such as /v1 are added by callsheet")
+    address = _address(host)
+    if address is None and not _HOST_NAME.fullmatch(host):
+        raise _refused(source, "has no usable host name")
+    if parts.scheme == "http" and not _is_loopback_host(host):
+        raise _refused(source, "must be https; http is for loopback only")
+    shown = f"[{address}]" if address is not None and address.version == 6 else host
+    suffix = "" if port is None or port == _DEFAULT_PORTS[parts.scheme] else f":{port}"
+    return f"{parts.scheme}://{shown}{suffix}"
+
+
+def is_loopback(origin: str) -> bool:
+    """Whether an origin is on this machine, which makes a run against it a rehearsal."""
+    return _is_loopback_host(urlsplit(origin).hostname or "")
+
+
+def _printable(text: str) -> str:
+    # urlsplit drops tabs and newlines without a word
+    if not all("!" <= character <= "~" for character in text):
+        raise ValueError
+    return text
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _is_loopback_host(host: str) -> bool:
+    address = _address(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
+def _refused(source: str, reason: str) -> UsageError:
+    return UsageError(f"{source}: the base URL {reason}", hint="for example https://api.meshapi.ai")

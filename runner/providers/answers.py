@@ -1,0 +1,182 @@
+"""Reading what a service answers: bodies, errors, times. Pure, and tolerant of any bytes."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import NoReturn
+
+from runner.job.node import JsonValue
+
+MOST_BODY = 1_048_576
+"""Bytes of an API answer that are read; more is refused."""
+LONGEST_WAIT = 600.0
+"""Seconds; a Retry-After beyond this (or a date in another year) is taken as this."""
+
+_LONGEST_MESSAGE = 500
+_DATA_URI = re.compile(r"\bdata:[\w.+/-]*[;,][^\s\"'<>)]*", re.IGNORECASE)
+_URL_QUERY = re.compile(r"(https?://[^\s?#\"'<>]+)[?#][^\s\"'<>]*", re.IGNORECASE)
+_TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP answer. Header names are in lower case.
+
+    `unreadable` says why the body was not taken (too large, encoded); it is empty otherwise.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    unreadable: str = ""
+
+    @property
+    def server_time(self) -> float | None:
+        """The Date header in Unix seconds."""
+        return parse_http_date(self.headers.get("date", ""))
+
+    def document(self) -> JsonValue:
+        """The body as JSON. Raises ValueError for whatever is not JSON text in UTF-8."""
+        if self.unreadable:
+            raise ValueError(self.unreadable)
+        try:
+            value: JsonValue = json.loads(self.body.decode(), parse_constant=_refuse_constant)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorBody:
+    """What an error answer says, in whichever shape (wire: mesh-api.md, "Errors").
+
+    `is_envelope`: the service's own envelope, so the service itself wrote it and no edge.
+    `retry_after` is in seconds as told, not clamped.
+    """
+
+    is_envelope: bool = False
+    code: str = ""
+    message: str = ""
+    provider_code: str = ""
+    request_id: str = ""
+    retry_after: float | None = None
+
+
+def usable_id(value: object) -> str:
+    """`value` where it can name a generation, else an empty string.
+
+    1 to 200 visible ASCII characters without a slash, and not a dot segment: whatever else is in
+    it, it can be percent-encoded into one path segment and come back from any server unchanged.
+    """
+    if not isinstance(value, str) or not 1 <= len(value) <= 200 or value in (".", ".."):
+        return ""
+    return value if all("!" <= character <= "~" and character != "/" for character in value) else ""
+
+
+def clean(text: object, limit: int = _LONGEST_MESSAGE) -> str:
+    """Text from outside, fit for a terminal and a record; an empty string for what is no text.
+
+    Control, bidirectional and other invisible characters are escaped, data URIs and the queries
+    of URLs are cut, and the whole is at most `limit` characters long.
+    """
+    if not isinstance(text, str):
+        return ""
+    short = _DATA_URI.sub("data:...", text[: 20 * limit])
+    short = _URL_QUERY.sub(r"\1?...", short).strip()
+    shown = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in short[:limit]
+    )
+    return shown if len(shown) <= limit and len(short) <= limit else shown[: limit - 3] + "..."
+
+
+def read_error(answer: Answer) -> ErrorBody:
+    """The error in an answer: the envelope, FastAPI's `detail`, or whatever a page says."""
+    request_id = clean(answer.headers.get("x-request-id", ""), 200)
+    try:
+        document = answer.document()
+    except ValueError:
+        return ErrorBody(message=_page_message(answer), request_id=request_id)
+    if not isinstance(document, dict):
+        return ErrorBody(message=_page_message(answer), request_id=request_id)
+    request_id = clean(document.get("request_id"), 200) or request_id
+    error = document.get("error")
+    if not isinstance(error, dict):
+        message = _detail_message(document.get("detail")) or clean(error) or clean(document.get("message"))
+        return ErrorBody(message=message or _page_message(answer), request_id=request_id)
+    code = clean(error.get("code"), 100)
+    return ErrorBody(
+        is_envelope=bool(code),  # load balancers write {"error": {"code": 502}}
+        code=code,
+        message=clean(error.get("message")),
+        provider_code=clean(error.get("provider_code"), 100),
+        request_id=request_id,
+        retry_after=parse_number(error.get("retry_after_seconds")),
+    )
+
+
+def retry_after(answer: Answer, error: ErrorBody, *, wall: float) -> float | None:
+    """Seconds to wait, 0 to LONGEST_WAIT: from the header, else from the body, else None.
+
+    A date is measured from the answer's own Date, or from `wall` (Unix seconds) without one.
+    """
+    told = answer.headers.get("retry-after", "").strip()
+    seconds = parse_number(told)
+    if seconds is None and (date := parse_http_date(told)) is not None:
+        sent = answer.server_time
+        seconds = date - (wall if sent is None else sent)
+    if seconds is None:
+        seconds = error.retry_after
+    return None if seconds is None else min(max(seconds, 0.0), LONGEST_WAIT)
+
+
+def parse_http_date(text: str) -> float | None:
+    """Unix seconds of an HTTP date, None for anything else."""
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def parse_number(value: object) -> float | None:
+    """A JSON number or a decimal string as float, None for anything else; infinity is possible."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    if isinstance(value, str) and not value.isascii():
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    except OverflowError:
+        return math.inf
+    return None if math.isnan(number) else number
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _detail_message(detail: JsonValue) -> str:
+    if not isinstance(detail, list):
+        return clean(detail)
+    problems = (
+        f"{'.'.join(str(part) for part in where)}: {item.get('msg')}"
+        for item in detail[:5]
+        if isinstance(item, dict)
+        if isinstance(where := item.get("loc") or [], list)
+    )
+    return clean("; ".join(problems))
+
+
+def _page_message(answer: Answer) -> str:
+    if answer.unreadable:
+        return answer.unreadable
+    text = answer.body[:20_000].decode(errors="replace")
+    title = _TITLE.search(text)
+    return clean(title.group(1) if title else text, 200)

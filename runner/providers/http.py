@@ -1,0 +1,160 @@
+"""The free requests: GETs with a bounded answer, and every way that they fail as a ProviderError."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import anyio
+import httpx
+
+from runner.providers.access import Access, is_loopback
+from runner.providers.answers import MOST_BODY, Answer, read_error, retry_after
+from runner.providers.base import ProviderError, Trouble
+from runner.providers.submit import causes
+
+# at INFO these print every URL, signed ones included
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+@dataclass(frozen=True, slots=True)
+class FreeLimits:
+    """Seconds to connect, to wait for a part of the answer, and for the whole request.
+
+    `connections` are shared by all polls: httpx's pool costs time linear in their number.
+    """
+
+    connect: float = 15.0
+    read: float = 30.0
+    total: float = 60.0
+    connections: int = 16
+
+
+def tls_context(*, trust_env: bool = False) -> ssl.SSLContext:
+    """A verifying context; with `trust_env` it also honours SSL_CERT_FILE and SSL_CERT_DIR."""
+    return httpx.create_ssl_context(trust_env=trust_env)
+
+
+def environment_proxy(origin: str) -> str | None:
+    """The proxy that the environment names for `origin`; never one for loopback."""
+    host = httpx.URL(origin).host
+    if is_loopback(origin) or urllib.request.proxy_bypass(host):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(httpx.URL(origin).scheme) or proxies.get("all")
+
+
+def free_client(
+    limits: FreeLimits | None = None,
+    *,
+    tls: ssl.SSLContext | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+    proxy: str | None = None,
+) -> httpx.AsyncClient:
+    """A client without auth, cookies, redirects or environment. `transport` is the simulation's seam."""
+    bounds = limits or FreeLimits()
+    return httpx.AsyncClient(
+        verify=tls or tls_context(),
+        transport=transport,
+        proxy=proxy,
+        trust_env=False,
+        follow_redirects=False,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        timeout=httpx.Timeout(bounds.read, connect=bounds.connect, pool=None),
+        limits=httpx.Limits(max_connections=bounds.connections, max_keepalive_connections=bounds.connections),
+    )
+
+
+class FreeRequests:
+    """GETs to one origin with its key."""
+
+    def __init__(
+        self,
+        access: Access,
+        client: httpx.AsyncClient,
+        limits: FreeLimits | None = None,
+        *,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.access = access
+        self._client = client
+        self._total = (limits or FreeLimits()).total
+        self._wall = wall
+
+    async def get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Answer:
+        """The answer of a GET that succeeded (2xx), its body at most 1 MiB. Raises ProviderError."""
+        request = self._client.build_request(
+            "GET", self.access.origin + path, params=list(query), headers=self.access.headers()
+        )
+        try:
+            with anyio.fail_after(self._total):
+                answer = await self._answer(request)
+        except (httpx.HTTPError, httpx.StreamError, TimeoutError, OSError) as error:
+            raise _unreachable(error) from None
+        if 200 <= answer.status < 300 and not answer.unreadable:
+            return answer
+        raise self._refused(answer)
+
+    async def _answer(self, request: httpx.Request) -> Answer:
+        response = await self._client.send(request, stream=True)
+        try:
+            return await self._read(response)
+        finally:
+            await response.aclose()
+
+    async def _read(self, response: httpx.Response) -> Answer:
+        status, headers = response.status_code, dict(response.headers)
+        # refused unread: a body of 1 MiB may unpack to a gigabyte
+        if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            return Answer(status, headers, b"", "the answer's body is compressed, which was not asked for")
+        body = bytearray()
+        async for part in response.aiter_raw():
+            body += part
+            if len(body) > MOST_BODY:
+                return Answer(status, headers, b"", "the answer's body is larger than 1 MiB")
+        return Answer(status, headers, self.access.key.hide_in(bytes(body)))
+
+    def _refused(self, answer: Answer) -> ProviderError:
+        error = read_error(answer)
+        said = ": ".join(part for part in (error.code, error.message) if part)
+        return ProviderError(
+            _trouble(answer.status, error.code, error.provider_code),
+            f"HTTP {answer.status}: {said}" if said else f"HTTP {answer.status}",
+            status=answer.status,
+            code=error.code,
+            request_id=error.request_id,
+            retry_after=retry_after(answer, error, wall=self._wall()),
+        )
+
+
+def _trouble(status: int, code: str, provider_code: str) -> Trouble:
+    """Which trouble an answer that cannot be used is: rows 32 and 33, and the table in mesh-api.md."""
+    # the record expired upstream before it was collected, under whatever status that is told
+    if "provider_resource_not_found" in (code, provider_code):
+        return Trouble.NOT_FOUND
+    match status:
+        case 401 | 403:
+            return Trouble.KEY_REFUSED
+        case 404:
+            return Trouble.NOT_FOUND
+        case 429:
+            return Trouble.RATE_LIMITED
+        case 408 | 425:
+            return Trouble.UNAVAILABLE
+        case _ if 400 <= status < 500:
+            return Trouble.WRONG_REQUEST
+        case _:
+            return Trouble.UNAVAILABLE
+
+
+def _unreachable(error: BaseException) -> ProviderError:
+    if any(isinstance(one, ssl.SSLCertVerificationError) for one in causes(error)):
+        return ProviderError(Trouble.CERTIFICATE, "the server's certificate is not trusted")
+    # the type alone: httpx's texts may quote what the server sent
+    return ProviderError(Trouble.UNREACHABLE, f"no usable answer ({type(error).__name__})")

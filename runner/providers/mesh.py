@@ -1,0 +1,243 @@
+"""Mesh API, /v1/video/generations; the facts are in docs/reference and tests/wire/mesh."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import quote
+
+from runner.job.node import JsonValue
+from runner.job.task import INPUT_SCHEME, InputFile, Task
+from runner.providers.answers import Answer, clean, usable_id
+from runner.providers.base import (
+    Generation,
+    GenerationStatus,
+    ListPage,
+    ProviderError,
+    ReadInput,
+    RemoteFile,
+    RemoteFileKind,
+    SubmitOutcome,
+    Trouble,
+)
+from runner.providers.http import FreeRequests
+from runner.providers.outcomes import MESH_RULES, judge
+from runner.providers.submit import SubmitTransport
+
+PATH: Final = "/v1/video/generations"
+TAG_FIELD: Final = "execution_expires_after"
+TAG_BASE: Final = 172_800
+"""Seconds, the service's default; a tag n below TAGS is sent as TAG_BASE - n."""
+TAGS: Final = 65_536
+URL_LIFETIME: Final = 86_400.0
+"""Seconds that a result URL lives from the task's last change."""
+ECHOED: Final = (
+    "seed",
+    "resolution",
+    "ratio",
+    "duration",
+    "frames",
+    "generate_audio",
+    "safety_identifier",
+    "priority",
+    "draft",
+    "service_tier",
+    TAG_FIELD,
+)
+"""The request's fields that a task object repeats."""
+
+_MEDIA_FIELDS = ("image_url", "video_url", "audio_url")
+_FILE_KINDS = {"video_url": RemoteFileKind.VIDEO, "last_frame_url": RemoteFileKind.LAST_FRAME}
+
+
+class MeshProvider:
+    """The Provider of Mesh API."""
+
+    name = "mesh"
+    can_list = True
+
+    def __init__(
+        self, submits: SubmitTransport, free: FreeRequests, *, wall: Callable[[], float] = time.time
+    ) -> None:
+        self.origin = submits.access.origin
+        self._submits = submits
+        self._free = free
+        self._wall = wall
+
+    def encode(
+        self, task: Task, read_input: ReadInput, *, tag: int | None, callback_url: str | None
+    ) -> bytes:
+        """The body of the POST: compact JSON, absent instead of null, local files as data URIs.
+
+        What the job sets itself is sent as set, above `tag` (0 to TAGS - 1) and `callback_url`.
+        Raises ValueError for a tag out of range and for a reference to a file that is not among
+        the task's inputs.
+        """
+        if tag is not None and not 0 <= tag < TAGS:
+            raise ValueError(f"tag {tag} is not in 0..{TAGS - 1}")
+        files = {file.reference: file for file in task.inputs}
+        request = {name: _plain(value) for name, value in task.request.items() if value is not None}
+        items = request.get("content")
+        if isinstance(items, list):
+            request["content"] = [_wire_item(item, files, read_input) for item in items]
+        if tag is not None:
+            request.setdefault(TAG_FIELD, TAG_BASE - tag)
+        if callback_url is not None:
+            request.setdefault("callback_url", callback_url)
+        return json.dumps(request, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+    async def submit(self, body: bytes) -> SubmitOutcome:
+        """One POST, judged by rows 1 to 21 of docs/reference/faults.md."""
+        return judge(MESH_RULES, await self._submits.post(PATH, body), wall=self._wall())
+
+    async def get(self, remote_id: str) -> Generation:
+        """The task as it is now. Raises ProviderError, also for an answer about another task."""
+        answer = await self._free.get(f"{PATH}/{quote(remote_id, safe='')}")
+        generation = read_generation(_document(answer), server_time=answer.server_time)
+        if generation.id != remote_id:
+            raise ProviderError(Trouble.UNAVAILABLE, f"asked for {remote_id}, told about another task")
+        return generation
+
+    async def list_page(self, *, created_after: float | None, limit: int, offset: int) -> ListPage:
+        """One page, newest first. Raises ProviderError.
+
+        A row that cannot be read spoils its page: passing over it could make a paid task look absent.
+        """
+        query = [("limit", str(limit)), ("offset", str(offset))]
+        if created_after is not None:
+            moment = datetime.fromtimestamp(math.floor(created_after), UTC)
+            query.append(("created_after", moment.strftime("%Y-%m-%dT%H:%M:%SZ")))
+        answer = await self._free.get(PATH, query)
+        page = _document(answer)
+        rows, has_more, total = page.get("data"), page.get("has_more"), page.get("total")
+        if not isinstance(rows, list) or not isinstance(has_more, bool) or not isinstance(total, int):
+            raise ProviderError(Trouble.UNAVAILABLE, "the list lacks data, has_more or total")
+        return ListPage(
+            rows=tuple(read_generation(row, server_time=answer.server_time) for row in rows),
+            has_more=has_more,
+            total=total,
+            server_time=answer.server_time,
+        )
+
+
+def read_generation(document: JsonValue, *, server_time: float | None = None) -> Generation:
+    """A task object of a GET, a list row or a webhook. Raises ProviderError where it names no task."""
+    if not isinstance(document, dict) or not (remote_id := usable_id(document.get("id"))):
+        raise ProviderError(Trouble.UNAVAILABLE, "the answer holds no task with a usable id")
+    raw_status = document.get("status")
+    updated_at = _seconds(document.get("updated_at"))
+    code, message = _read_failure(document.get("error"))
+    return Generation(
+        id=remote_id,
+        status=_read_status(raw_status),
+        raw_status=clean(raw_status, 100),
+        model=clean(document.get("model"), 200),
+        created_at=_seconds(document.get("created_at")),
+        updated_at=updated_at,
+        files=_read_files(document.get("content"), updated_at),
+        error_code=code,
+        error_message=message,
+        echo=_scalars({name: document.get(name) for name in ECHOED}),
+        usage=_scalars(document.get("usage")),
+        request_id=clean(document.get("request_id"), 200),
+        server_time=server_time,
+    )
+
+
+def _plain(value: JsonValue) -> JsonValue:
+    """Plain dicts and lists, null fields left out."""
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items() if part is not None}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return value
+
+
+def _wire_item(item: JsonValue, files: Mapping[str, InputFile], read_input: ReadInput) -> JsonValue:
+    if not isinstance(item, dict):
+        return item
+    wired = dict(item)
+    for name in _MEDIA_FIELDS:
+        media = wired.get(name)
+        # the OpenAPI document wants the object; some of the service's pages show the bare string
+        target = {"url": media} if isinstance(media, str) else media
+        if isinstance(target, dict):
+            wired[name] = {**target, "url": _wire_url(target.get("url"), files, read_input)}
+    return wired
+
+
+def _wire_url(url: JsonValue, files: Mapping[str, InputFile], read_input: ReadInput) -> JsonValue:
+    if not isinstance(url, str) or not url.startswith(INPUT_SCHEME):
+        return url
+    file = files.get(url)
+    if file is None:
+        raise ValueError(f"{url} is not among the task's inputs")
+    return f"data:{file.media_type};base64,{base64.b64encode(read_input(file)).decode()}"
+
+
+def _document(answer: Answer) -> dict[str, JsonValue]:
+    try:
+        document = answer.document()
+    except ValueError:
+        raise ProviderError(Trouble.UNAVAILABLE, "the answer is not JSON", status=answer.status) from None
+    if not isinstance(document, dict):
+        raise ProviderError(Trouble.UNAVAILABLE, "the answer is no JSON object", status=answer.status)
+    return document
+
+
+def _read_status(raw: JsonValue) -> GenerationStatus | None:
+    try:
+        return GenerationStatus(raw) if isinstance(raw, str) else None
+    except ValueError:
+        return None
+
+
+def _read_failure(error: JsonValue) -> tuple[str, str]:
+    if isinstance(error, dict):
+        return clean(error.get("code"), 100), clean(error.get("message"))
+    return "", clean(error)
+
+
+def _read_files(content: JsonValue, updated_at: float | None) -> tuple[RemoteFile, ...]:
+    """Both documented shapes: one object of URLs, or a list of `{"type", "url"}` items."""
+    named: list[tuple[str, JsonValue]] = []
+    if isinstance(content, dict):
+        named = list(content.items())
+    elif isinstance(content, list):
+        for item in content:
+            if isinstance(item, dict) and isinstance(kind := item.get("type"), str):
+                named.append((kind, item.get("url", item.get(kind))))
+    expires_at = None if updated_at is None else updated_at + URL_LIFETIME
+    return tuple(
+        RemoteFile(_FILE_KINDS[name], url, expires_at)
+        for name, value in named
+        if name in _FILE_KINDS
+        if (url := _url(value))
+    )
+
+
+def _url(value: JsonValue) -> str:
+    text = value.get("url") if isinstance(value, dict) else value
+    return text if isinstance(text, str) and text.isprintable() and " " not in text else ""
+
+
+def _seconds(value: JsonValue) -> float | None:
+    # the bound is the year 9999, and what keeps a date from failing to print
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value < 253_402_300_800 else None  # type: ignore[arg-type, operator]
+
+
+def _scalars(value: JsonValue) -> dict[str, JsonValue]:
+    """The members that are single values, text cleaned; an empty dict for what is no object."""
+    if not isinstance(value, dict):
+        return {}
+    return {
+        clean(name, 100): clean(part, 200) if isinstance(part, str) else part
+        for name, part in value.items()
+        if isinstance(part, (bool, int, float, str))
+    }
