@@ -1,0 +1,347 @@
+"""URL to verified file: fetched into `.part`, checked, and published whole or not at all.
+
+A function of plain values (`DownloadRequest` in, `FileRecord` out) that knows nothing of the
+ledger. The rows are those of docs/reference/faults.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import errno
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeVar, TypeVarTuple
+
+import anyio
+import httpx
+
+from runner.engine.addresses import ForbiddenAddressError, check_url
+from runner.engine.files import FileStore, UnsafePathError, digest, publish
+from runner.engine.media import MediaFacts, NotMediaError, probe, probe_image
+from runner.engine.part import Part
+from runner.engine.seams import Threads
+from runner.engine.stall import StallGuard
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+MOST_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_TRY_LATER = frozenset({408, 425, 429})
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
+
+
+class DownloadTrouble(enum.StrEnum):
+    """What went wrong, by what the caller can do about it."""
+
+    EXPIRED = "expired"
+    """The server will not give this URL (any 4xx that waiting does not heal): ask for a fresh one."""
+    RETRY = "retry"
+    """Cut, stalled, too slow, 5xx, 408, 425 or 429: again later, going on where it stopped."""
+    REFUSED = "refused"
+    """The answer is not the file that was promised, or its address is forbidden; `.part` is kept."""
+    DISK_FULL = "disk_full"
+    CANNOT_WRITE = "cannot_write"
+    TARGET_EXISTS = "target_exists"
+    """Another file has the final name; the verified download is kept as `.part`."""
+
+
+class DownloadError(Exception):
+    """A download ended without a file; the text holds no signed URL. `status` where HTTP gave one."""
+
+    def __init__(self, trouble: DownloadTrouble, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.trouble = trouble
+        self.message = message
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadLimits:
+    """Bounds of one download; sizes in bytes, times in seconds.
+
+    In every `rate_window` at least `minimum_rate` bytes a second must arrive: a timeout between
+    bytes alone lets a drip go on for ever (row 43). `free_reserve` stays free on the disk.
+    `batch` bytes are gathered before each hop to a worker thread.
+    """
+
+    max_bytes: int = 4 << 30
+    total_seconds: float = 1800.0
+    connect_seconds: float = 15.0
+    header_seconds: float = 60.0
+    minimum_rate: int = 4096
+    rate_window: float = 30.0
+    free_reserve: int = 64 << 20
+    batch: int = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadRequest:
+    """One file to fetch. `url` is signed, thus secret. `part` lies on the file system of `target`,
+    normally beside it; both are below the root of the file store.
+    """
+
+    url: str = field(repr=False)
+    target: Path
+    part: Path
+    kind: Literal["video", "last_frame"] = "video"
+    allow_loopback: bool = False
+    limits: DownloadLimits = field(default_factory=DownloadLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """A file under its final name: verified, and on the disk. `etag` is empty where none was sent."""
+
+    bytes: int
+    sha256: str
+    media: MediaFacts
+    etag: str
+
+
+async def download(
+    request: DownloadRequest, *, client: httpx.AsyncClient, files: FileStore, threads: Threads
+) -> FileRecord:
+    """Fetches, verifies and publishes one file; goes on where an earlier attempt stopped.
+
+    `client` is from `download_client`. Nothing is overwritten: a file with the same content at
+    the target is taken for our own, published just before a kill. Raises DownloadError.
+    """
+    part = Part(files, request.part)
+    await _on_disk(threads, _take_up, part, request.target, files)
+    if not part.is_complete:
+        try:
+            await _fetch(request, part, client=client, files=files, threads=threads)
+            await _on_disk(threads, _finish_part, part)
+        except BaseException as error:
+            with anyio.CancelScope(shield=True):
+                await threads.run(_leave, part, error)
+            raise
+    return await _on_disk(threads, _verify_and_publish, request, part, files)
+
+
+async def _fetch(
+    request: DownloadRequest, part: Part, *, client: httpx.AsyncClient, files: FileStore, threads: Threads
+) -> None:
+    """Brings `part` to the end of the file, or raises DownloadError."""
+    with anyio.CancelScope() as scope:
+        guard = StallGuard(
+            scope,
+            total_seconds=request.limits.total_seconds,
+            header_seconds=request.limits.header_seconds,
+            minimum_rate=request.limits.minimum_rate,
+            rate_window=request.limits.rate_window,
+        )
+        try:
+            url = request.url
+            for _ in range(MOST_REDIRECTS + 1):
+                checked = check_url(url, allow_loopback=request.allow_loopback)
+                redirect = await _follow(checked, request, part, guard, client, files, threads)
+                if redirect is None:
+                    return
+                url = redirect
+        except ForbiddenAddressError as error:
+            raise DownloadError(DownloadTrouble.REFUSED, str(error)) from error
+        except httpx.TransportError as error:
+            raise DownloadError(
+                DownloadTrouble.RETRY,
+                f"the connection failed after {part.size} bytes ({type(error).__name__})",
+            ) from error
+        raise DownloadError(DownloadTrouble.REFUSED, f"more than {MOST_REDIRECTS} redirects")
+    raise DownloadError(DownloadTrouble.RETRY, f"{guard.complaint}, after {part.size} bytes")
+
+
+async def _follow(
+    url: httpx.URL,
+    request: DownloadRequest,
+    part: Part,
+    guard: StallGuard,
+    client: httpx.AsyncClient,
+    files: FileStore,
+    threads: Threads,
+) -> str | None:
+    """One hop: the next URL of a redirect, or None when `part` has the whole body."""
+    limits = request.limits
+    while True:
+        headers = {"range": f"bytes={part.size}-", "if-range": part.etag} if part.can_resume else {}
+        # the guard bounds what comes after the connect, drips included
+        timeout = httpx.Timeout(None, connect=limits.connect_seconds)
+        guard.expect_headers()
+        async with client.stream("GET", url, headers=headers, timeout=timeout) as response:
+            if response.status_code in _REDIRECTS:
+                return _location(response)
+            if headers and _is_useless_for_resuming(response, part):
+                await _on_disk(threads, lambda: part.restart(etag="", length=None))
+                continue
+            _check_answer(response, limits, resumed=bool(headers))
+            await _on_disk(threads, _open_part, part, response, files, limits)
+            await _receive(response, part, guard, limits, threads)
+            return None
+
+
+async def _receive(
+    response: httpx.Response, part: Part, guard: StallGuard, limits: DownloadLimits, threads: Threads
+) -> None:
+    bound = limits.max_bytes if part.length is None else part.length
+    batch: list[bytes] = []
+    waiting = 0
+
+    async def write() -> None:
+        nonlocal batch, waiting
+        chunks, batch, waiting = batch, [], 0
+        # what has arrived is not asked for again, even when we are stopped or the server is too slow
+        with anyio.CancelScope(shield=True), guard.paused():
+            await _on_disk(threads, part.append, chunks)
+
+    guard.expect_body()
+    try:
+        async for chunk in response.aiter_raw():
+            guard.received(len(chunk))
+            if part.size + waiting + len(chunk) > bound:
+                raise DownloadError(DownloadTrouble.REFUSED, f"the body is longer than {bound} bytes")
+            batch.append(chunk)
+            waiting += len(chunk)
+            if waiting >= limits.batch:
+                await write()
+    finally:
+        if batch:
+            await write()
+    if part.length is not None and part.size < part.length:
+        raise DownloadError(DownloadTrouble.RETRY, f"cut off after {part.size} of {part.length} bytes")
+
+
+def _location(response: httpx.Response) -> str:
+    try:
+        return str(response.url.join(response.headers["location"]))
+    except (KeyError, httpx.InvalidURL) as error:
+        raise DownloadError(
+            DownloadTrouble.REFUSED, "a redirect leads nowhere", status=response.status_code
+        ) from error
+
+
+def _is_useless_for_resuming(response: httpx.Response, part: Part) -> bool:
+    """Whether the answer to a Range asks for a new start with a new request (row 40)."""
+    if response.status_code == 416:
+        return True
+    if response.status_code != 206:
+        return False
+    said = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
+    etag = response.headers.get("etag", part.etag)
+    if said is None or etag != part.etag or part.length is None:
+        return True
+    first, last, total = (int(number) for number in said.groups())
+    return (first, last, total) != (part.size, part.length - 1, part.length)
+
+
+def _check_answer(response: httpx.Response, limits: DownloadLimits, *, resumed: bool) -> None:
+    """Raises DownloadError for an answer whose body is not worth reading."""
+    status = response.status_code
+    if status >= 500 or status in _TRY_LATER:
+        raise DownloadError(DownloadTrouble.RETRY, f"the file's server answered {status}", status=status)
+    if status >= 400:
+        raise DownloadError(
+            DownloadTrouble.EXPIRED,
+            f"the file's server answered {status}: the URL has expired",
+            status=status,
+        )
+    if status != 200 and not (status == 206 and resumed):
+        raise DownloadError(DownloadTrouble.REFUSED, f"the file's server answered {status}", status=status)
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", ""):
+        raise DownloadError(DownloadTrouble.REFUSED, "the file came encoded, though identity was asked for")
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type in ("text/html", "application/xhtml+xml"):
+        raise DownloadError(DownloadTrouble.REFUSED, "the file's server sent an HTML page")
+    length = _content_length(response)
+    if length is not None and length > limits.max_bytes:
+        raise DownloadError(
+            DownloadTrouble.REFUSED, f"the file has {length} bytes, more than the limit of {limits.max_bytes}"
+        )
+
+
+def _content_length(response: httpx.Response) -> int | None:
+    text = response.headers.get("content-length", "")
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+
+
+def _strong_etag(response: httpx.Response) -> str:
+    etag: str = response.headers.get("etag", "")
+    # RFC 9110, 13.1.5: If-Range with a weak validator never matches
+    return etag if re.fullmatch(r'"[\x21\x23-\x7e]{1,512}"', etag) else ""
+
+
+def _take_up(part: Part, target: Path, files: FileStore) -> None:
+    # a target that cannot be used is told before anything is fetched
+    files.stat(target)
+    part.load()
+
+
+def _open_part(part: Part, response: httpx.Response, files: FileStore, limits: DownloadLimits) -> None:
+    is_rest = response.status_code == 206
+    length = part.length if is_rest else _content_length(response)
+    missing = (length or 0) - (part.size if is_rest else 0)
+    free = files.free_bytes(part.path)
+    if free < missing + limits.free_reserve:
+        raise DownloadError(
+            DownloadTrouble.DISK_FULL,
+            f"{files.root}: the file needs {missing} bytes, with {limits.free_reserve} left over;"
+            f" {free} are free",
+        )
+    if is_rest:
+        part.resume()
+    else:
+        part.restart(etag=_strong_etag(response), length=length)
+
+
+def _finish_part(part: Part) -> None:
+    part.take_note()
+    part.close()
+
+
+def _leave(part: Part, error: BaseException) -> None:
+    """Leaves the part so that the next attempt goes on, or starts over where it was refused."""
+    is_refused = isinstance(error, DownloadError) and error.trouble is DownloadTrouble.REFUSED
+    # the download has failed already, and that first error is the one to tell
+    with contextlib.suppress(OSError, UnsafePathError):
+        (part.forget if is_refused else part.take_note)()
+    with contextlib.suppress(OSError):
+        part.close()
+
+
+def _verify_and_publish(request: DownloadRequest, part: Part, files: FileStore) -> FileRecord:
+    try:
+        with files.open(part.path) as file:
+            facts = probe(file) if request.kind == "video" else probe_image(file)
+    except NotMediaError as error:
+        part.forget()
+        raise DownloadError(DownloadTrouble.REFUSED, f"{error}; the bytes are kept in {part.path}") from error
+    try:
+        publish(files, part.path, request.target)
+    except FileExistsError as error:
+        if digest(files, request.target).sha256 != part.sha256:
+            raise DownloadError(
+                DownloadTrouble.TARGET_EXISTS,
+                f"{request.target}: another file is there; the download is kept in {part.path}",
+            ) from error
+        files.sync_file(request.target)
+        files.sync_dir(request.target)
+        files.remove(part.path)
+    part.forget()
+    return FileRecord(part.size, part.sha256, facts, part.etag)
+
+
+async def _on_disk(threads: Threads, function: Callable[[*Ts], T], *args: *Ts) -> T:
+    """Runs it in a worker thread; the one place where the disk's errors become DownloadError."""
+    try:
+        return await threads.run(function, *args)
+    except UnsafePathError as error:
+        raise DownloadError(DownloadTrouble.CANNOT_WRITE, str(error)) from error
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        if error.errno in _DISK_FULL:
+            raise DownloadError(DownloadTrouble.DISK_FULL, f"the disk is full: {reason}") from error
+        raise DownloadError(DownloadTrouble.CANNOT_WRITE, f"cannot write the download: {reason}") from error

@@ -1,0 +1,101 @@
+"""The client for result files: it knows no key, keeps no cookie and follows nothing by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import http.cookiejar
+from collections.abc import AsyncIterator, Iterator
+
+import httpcore
+import httpx
+
+from runner.engine.addresses import CheckedBackend, Resolve, resolve_host
+
+_MOST_CONNECTIONS = 100
+_IDLE_SECONDS = 5.0
+
+
+def download_client(*, allow_loopback: bool, resolve: Resolve = resolve_host) -> httpx.AsyncClient:
+    """One client for all downloads of a run, on asyncio and trio; close it with `aclose`.
+
+    It sends `Host` and `Accept-Encoding: identity` and no other header of its own, and reads
+    neither proxies nor netrc from the environment. `allow_loopback` is for a loopback API only.
+    """
+    pool = httpcore.AsyncConnectionPool(
+        ssl_context=httpx.create_ssl_context(trust_env=False),
+        max_connections=_MOST_CONNECTIONS,
+        max_keepalive_connections=_MOST_CONNECTIONS,
+        keepalive_expiry=_IDLE_SECONDS,
+        network_backend=CheckedBackend(allow_loopback=allow_loopback, resolve=resolve),
+    )
+    return client_over(_CheckedTransport(pool))
+
+
+def client_over(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
+    """The same client over another transport, for a simulation."""
+    keeps_nothing = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+    client = httpx.AsyncClient(
+        transport=transport, trust_env=False, follow_redirects=False, cookies=keeps_nothing
+    )
+    client.headers.clear()
+    client.headers["accept-encoding"] = "identity"
+    return client
+
+
+class _CheckedTransport(httpx.AsyncBaseTransport):
+    """httpx over our own pool: httpx's transport takes no network backend (0.28)."""
+
+    def __init__(self, pool: httpcore.AsyncConnectionPool) -> None:
+        self._pool = pool
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = httpcore.URL(
+            scheme=request.url.raw_scheme,
+            host=request.url.raw_host,
+            port=request.url.port,
+            target=request.url.raw_path,
+        )
+        with _as_httpx():
+            response = await self._pool.handle_async_request(
+                httpcore.Request(
+                    request.method,
+                    url,
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions=request.extensions,
+                )
+            )
+        return httpx.Response(
+            response.status,
+            headers=response.headers,
+            stream=_Body(response),
+            extensions=response.extensions,
+        )
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _as_httpx():
+            async for chunk in self._response.aiter_stream():
+                yield chunk
+
+    async def aclose(self) -> None:
+        with _as_httpx():
+            await self._response.aclose()
+
+
+@contextlib.contextmanager
+def _as_httpx() -> Iterator[None]:
+    try:
+        yield
+    except httpcore.TimeoutException as error:
+        raise httpx.TimeoutException(str(error)) from error
+    except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
+        # OSError: an SSLError in the middle of a body comes through anyio and httpcore as it is
+        raise httpx.TransportError(str(error) or type(error).__name__) from error

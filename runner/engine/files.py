@@ -1,0 +1,367 @@
+"""The disk for results: every touch of an output goes through one seam, and stays below one root.
+
+A simulation replaces `FileStore` by a disk that forgets what was not synced. `LocalFiles` walks to
+each file from the root by directory handles that follow no link, so a link planted on the way,
+even between two calls, leads nowhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from runner.errors import StateError
+
+_BLOCK = 1 << 20
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+_LINK_IN_THE_WAY = frozenset({errno.ELOOP, errno.ENOTDIR})
+
+
+class UnsafePathError(StateError):
+    """A path leaves the root, or something that is no plain file stands in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileStat:
+    """`size` in bytes; `file` is equal for two names of one file, of which there are `links`."""
+
+    size: int
+    file: tuple[int, int]
+    links: int
+
+
+class PartFile(Protocol):
+    """A file that is being written, at its end."""
+
+    def write(self, data: bytes) -> None:
+        """Appends all of `data`, or raises OSError with an unknown part of it written."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class FileStore(Protocol):
+    """What downloads, copies and checks ask of the disk. Blocking: call it in a worker thread.
+
+    A path is relative to `root`, or absolute and below it. Every method raises UnsafePathError
+    for a path that leaves the root and for a name that is no plain file, and OSError for what
+    the disk refuses. Nothing is durable before `sync_file` and `sync_dir`.
+    """
+
+    @property
+    def root(self) -> Path: ...
+
+    def stat(self, path: Path) -> FileStat | None:
+        """None where there is no such file."""
+        ...
+
+    def open(self, path: Path) -> BinaryIO:
+        """For reading. Raises FileNotFoundError."""
+        ...
+
+    def open_part(self, path: Path, *, keep: int) -> PartFile:
+        """For writing behind the first `keep` bytes; makes the file and its directories.
+
+        Writes to no file that has a second name: with `keep` 0 the name gets a new file, else
+        UnsafePathError.
+        """
+        ...
+
+    def sync_file(self, path: Path) -> None:
+        """The file's bytes are on the disk when this returns."""
+        ...
+
+    def sync_dir(self, path: Path) -> None:
+        """The names in the directory that holds `path` are on the disk when this returns."""
+        ...
+
+    def rename_new(self, source: Path, target: Path) -> None:
+        """Moves within one file system; raises FileExistsError and never overwrites.
+
+        A kill in between may leave the file under both names.
+        """
+        ...
+
+    def link_new(self, source: Path, target: Path) -> None:
+        """A second name for one file; raises FileExistsError and never overwrites."""
+        ...
+
+    def remove(self, path: Path) -> None:
+        """Does nothing where there is no such file."""
+        ...
+
+    def free_bytes(self, path: Path) -> int:
+        """What this user may still write where `path` is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """`sha256` is 64 hex digits over `size` bytes."""
+
+    size: int
+    sha256: str
+
+
+def digest(files: FileStore, path: Path) -> Digest:
+    """Size and sha256 of a whole file. Raises FileNotFoundError."""
+    sha256 = hashlib.sha256()
+    size = 0
+    with files.open(path) as file:
+        while block := file.read(_BLOCK):
+            sha256.update(block)
+            size += len(block)
+    return Digest(size, sha256.hexdigest())
+
+
+def publish(files: FileStore, part: Path, target: Path) -> None:
+    """Gives the finished `part` its final name, durably; a kill leaves none or a whole file there.
+
+    Raises FileExistsError where another file has the name already. A publish that was killed
+    half-way is brought to its end.
+    """
+    files.sync_file(part)
+    try:
+        files.rename_new(part, target)
+    except FileExistsError:
+        if not _is_one_file(files, part, target):
+            raise
+        files.remove(part)
+    files.sync_dir(target)
+
+
+def place_copy(files: FileStore, source: Path, target: Path) -> None:
+    """Puts the file `source` at `target` too: as a hard link, or as a copy where links do not work.
+
+    Does nothing where `target` is that file already; raises FileExistsError where it is another.
+    """
+    try:
+        files.link_new(source, target)
+    except FileExistsError:
+        if not _is_one_file(files, source, target):
+            raise
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS | {errno.EXDEV}:
+            raise
+        part = target.with_name(target.name + ".part")
+        _copy(files, source, part)
+        publish(files, part, target)
+        return
+    files.sync_dir(target)
+
+
+def _copy(files: FileStore, source: Path, part: Path) -> None:
+    out = files.open_part(part, keep=0)
+    try:
+        with files.open(source) as file:
+            while block := file.read(_BLOCK):
+                out.write(block)
+    finally:
+        out.close()
+
+
+def _is_one_file(files: FileStore, one: Path, other: Path) -> bool:
+    first, second = files.stat(one), files.stat(other)
+    return first is not None and second is not None and first.file == second.file
+
+
+class LocalFiles:
+    """The real disk below `root`, on Linux and macOS."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+
+    @property
+    def root(self) -> Path:
+        return self._root
+
+    def stat(self, path: Path) -> FileStat | None:
+        try:
+            with self._parent(path) as (directory, name):
+                found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        _require_plain(found.st_mode, path)
+        return FileStat(found.st_size, (found.st_dev, found.st_ino), found.st_nlink)
+
+    def open(self, path: Path) -> BinaryIO:
+        with self._parent(path) as (directory, name):
+            return os.fdopen(_open_plain(name, os.O_RDONLY, directory, path), "rb")
+
+    def open_part(self, path: Path, *, keep: int) -> PartFile:
+        with self._parent(path, create=True) as (directory, name):
+            handle = _open_plain(name, os.O_RDWR | os.O_CREAT, directory, path)
+            try:
+                # a publish that was killed leaves .part as a second name of the finished file
+                has_second_name = os.fstat(handle).st_nlink > 1
+                if not has_second_name:
+                    os.ftruncate(handle, keep)
+                    os.lseek(handle, keep, os.SEEK_SET)
+            except BaseException:
+                os.close(handle)
+                raise
+            if has_second_name:
+                os.close(handle)
+                if keep:
+                    raise UnsafePathError(f"{path}: is a second name of another file", hint=f"remove {path}")
+                os.unlink(name, dir_fd=directory)
+                handle = _open_plain(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, directory, path)
+        return _LocalPart(handle)
+
+    def sync_file(self, path: Path) -> None:
+        with self._parent(path) as (directory, name):
+            handle = _open_plain(name, os.O_RDONLY, directory, path)
+            try:
+                _sync(handle)
+            finally:
+                os.close(handle)
+
+    def sync_dir(self, path: Path) -> None:
+        with self._parent(path) as (directory, _):
+            _sync(directory)
+
+    def rename_new(self, source: Path, target: Path) -> None:
+        with self._parent(source) as (here, old), self._parent(target, create=True) as (there, new):
+            _require_plain(os.stat(old, dir_fd=here, follow_symlinks=False).st_mode, source)
+            try:
+                os.link(old, new, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in _NO_HARD_LINKS:
+                    raise
+                # exFAT and some network disks; the project's lock keeps a second process of ours out
+                if _exists(new, there):
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
+                os.rename(old, new, src_dir_fd=here, dst_dir_fd=there)
+            else:
+                os.unlink(old, dir_fd=here)
+
+    def link_new(self, source: Path, target: Path) -> None:
+        with self._parent(source) as (here, old), self._parent(target, create=True) as (there, new):
+            _require_plain(os.stat(old, dir_fd=here, follow_symlinks=False).st_mode, source)
+            os.link(old, new, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
+
+    def remove(self, path: Path) -> None:
+        with contextlib.suppress(FileNotFoundError), self._parent(path) as (directory, name):
+            os.unlink(name, dir_fd=directory)
+
+    def free_bytes(self, path: Path) -> int:
+        with self._parent(path, create=True) as (directory, _):
+            disk = os.fstatvfs(directory)
+        return disk.f_bavail * disk.f_frsize
+
+    @contextlib.contextmanager
+    def _parent(self, path: Path, *, create: bool = False) -> Iterator[tuple[int, str]]:
+        """A handle of the directory that holds `path`, and the name in it.
+
+        A link on the way that stays below the root is resolved first; the walk itself follows none.
+        """
+        components, name = self._split(path)
+        directory = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for component in components:
+                below = _enter(component, directory, path, create=create)
+                os.close(directory)
+                directory = below
+            yield directory, name
+        finally:
+            os.close(directory)
+
+    def _split(self, path: Path) -> tuple[tuple[str, ...], str]:
+        wanted = self._root / path
+        if ".." in wanted.parts or wanted == self._root or not wanted.is_relative_to(self._root):
+            raise UnsafePathError(
+                f"{path}: is not below {self._root}", hint="results stay below the project root"
+            )
+        parent = Path(os.path.realpath(wanted.parent))
+        if not parent.is_relative_to(self._root):
+            raise UnsafePathError(
+                f"{path}: a symbolic link on the way leads out of {self._root}",
+                hint="replace the link by a directory, or choose another output path",
+            )
+        return parent.relative_to(self._root).parts, wanted.name
+
+
+class _LocalPart:
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    def write(self, data: bytes) -> None:
+        written = os.write(self._handle, data)
+        while written < len(data):
+            written += os.write(self._handle, memoryview(data)[written:])
+
+    def close(self) -> None:
+        os.close(self._handle)
+
+
+def _enter(component: str, directory: int, path: Path, *, create: bool) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    with _explaining(path):
+        try:
+            return os.open(component, flags, dir_fd=directory)
+        except FileNotFoundError:
+            if not create:
+                raise
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(component, dir_fd=directory)
+            # or a power cut takes the new directory, and with it what was published below
+            _sync(directory)
+        return os.open(component, flags, dir_fd=directory)
+
+
+def _open_plain(name: str, flags: int, directory: int, path: Path) -> int:
+    # O_NONBLOCK: opening a planted pipe must not wait for its other end
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with _explaining(path):
+        handle = os.open(name, flags, mode=0o666, dir_fd=directory)
+    try:
+        _require_plain(os.fstat(handle).st_mode, path)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+@contextlib.contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _LINK_IN_THE_WAY:
+            raise
+        raise UnsafePathError(
+            f"{path}: a symbolic link or a file stands in the way",
+            hint="remove it, or choose another output path",
+        ) from error
+
+
+def _require_plain(mode: int, path: Path) -> None:
+    if stat.S_ISREG(mode):
+        return
+    kind = "a symbolic link" if stat.S_ISLNK(mode) else "no plain file"
+    raise UnsafePathError(f"{path}: is {kind}", hint="remove it, or choose another output path")
+
+
+def _exists(name: str, directory: int) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _sync(handle: int) -> None:
+    # macOS: fsync stops at the drive's cache, F_FULLFSYNC does not (its fsync(2))
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is None:
+        os.fsync(handle)
+    else:
+        fcntl.fcntl(handle, full)
