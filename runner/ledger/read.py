@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from runner.ledger.rows import AttemptRow, HistoryRow, OutputRow, RunRow, SessionRow, Spend, TaskRow
 from runner.ledger.states import TaskState
 from runner.providers.base import Verdict
+
+T = TypeVar("T")
 
 _RUN = "id, job_file, job_name, job_digest, edition, run_date, provider, origin, started_at, finished_at"
 _TASK = (
@@ -142,6 +144,32 @@ class LedgerReader:
         )
         return [_output(row) for row in rows]
 
+    def attempts_of(self, identities: Sequence[str]) -> dict[str, list[AttemptRow]]:
+        """All attempts of each of these tasks, oldest first; a task without one has no entry."""
+        rows = self._db.execute(
+            f"SELECT {_ATTEMPT} FROM attempts WHERE identity IN ({_marks(identities)}) ORDER BY seq",
+            tuple(identities),
+        )
+        return _by_key((attempt.identity, attempt) for attempt in map(_attempt, rows))
+
+    def histories_of(self, identities: Sequence[str]) -> dict[str, list[HistoryRow]]:
+        """What happened to each attempt of these tasks, oldest first, by the attempt's id."""
+        rows = self._db.execute(
+            "SELECT attempt_id, at, history.state, status FROM history"
+            " JOIN attempts ON attempts.id = attempt_id"
+            f" WHERE identity IN ({_marks(identities)}) ORDER BY history.rowid",
+            tuple(identities),
+        )
+        return _by_key((attempt_id, HistoryRow(*row)) for attempt_id, *row in rows)
+
+    def outputs_of(self, identities: Sequence[str]) -> dict[str, list[OutputRow]]:
+        """The published files of each of these tasks, by path."""
+        rows = self._db.execute(
+            f"SELECT {_OUTPUT} FROM outputs WHERE identity IN ({_marks(identities)}) ORDER BY path",
+            tuple(identities),
+        )
+        return _by_key((output.identity, output) for output in map(_output, rows))
+
     def output_at(self, path: str) -> OutputRow | None:
         row = self._db.execute(f"SELECT {_OUTPUT} FROM outputs WHERE path = ?", (path,)).fetchone()
         return _output(row) if row else None
@@ -168,6 +196,17 @@ class LedgerReader:
     def meta(self, key: str) -> str | None:
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return str(row[0]) if row else None
+
+
+def _marks(values: Sequence[str]) -> str:
+    return ",".join("?" * len(values))
+
+
+def _by_key(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
+    found: dict[str, list[T]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found
 
 
 def _task(row: tuple[Any, ...]) -> TaskRow:

@@ -1,0 +1,145 @@
+"""One task of a manifest: rows of the ledger -> what is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from runner.job.node import JsonValue
+from runner.job.task import InputFile, Task
+from runner.ledger.rows import AttemptRow, HistoryRow, OutputRow, RunRow
+from runner.ledger.states import TaskState
+from runner.record.redact import Redactor
+from runner.record.times import iso_time, iso_time_or_none
+
+KEY_HASH_SHOWN = 12
+"""Digits: enough to tell one key from another, too few to search for one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the ledger knows of a task: attempts oldest first, and the history of each."""
+
+    attempts: tuple[AttemptRow, ...]
+    histories: tuple[tuple[HistoryRow, ...], ...]
+    outputs: tuple[OutputRow, ...]
+
+    @property
+    def latest(self) -> AttemptRow | None:
+        return self.attempts[-1] if self.attempts else None
+
+
+def attempts_of_run(run: RunRow, found: Found) -> Iterator[AttemptRow]:
+    return (attempt for attempt in found.attempts if attempt.run_id == run.id)
+
+
+def is_cached(run: RunRow, found: Found) -> bool:
+    """Whether this run submitted nothing for the task because an earlier one did."""
+    latest = found.latest
+    if latest is None or latest.state is TaskState.PLANNED:
+        return False
+    return not any(attempts_of_run(run, found))
+
+
+def task_entry(
+    task: Task, found: Found, state: TaskState, *, run: RunRow, root: Path, redactor: Redactor
+) -> dict[str, object]:
+    """The JSON object of one task; keys in the order in which they are written."""
+    generation = (found.latest and found.latest.generation) or {}
+    return {
+        "identity": task.identity,
+        "name": task.name,
+        "step": task.step,
+        "index": task.index,
+        "cell": redactor.value(task.cell),
+        "model": task.model,
+        "seed": task.seed,
+        "sample": task.sample,
+        "edition": task.edition,
+        "state": state,
+        "cached": is_cached(run, found),
+        "request": redactor.value(task.request),
+        "inputs": [_input_entry(file, root) for file in task.inputs],
+        "attempts": [_attempt_entry(attempt, redactor) for attempt in found.attempts],
+        "history": [
+            _history_entry(attempt, row, redactor)
+            for attempt, history in zip(found.attempts, found.histories, strict=True)
+            for row in history
+        ],
+        "echo": redactor.foreign_value(_sorted(generation.get("echo"))),
+        "usage": redactor.foreign_value(_sorted(generation.get("usage"))),
+        "outputs": [_output_entry(row, redactor) for row in _own(task, found.outputs)],
+        "error": _error_entry(found.latest, redactor),
+    }
+
+
+def _input_entry(file: InputFile, root: Path) -> dict[str, object]:
+    # confined to the root when it was planned; a bare name otherwise says nothing of the machine
+    path = file.path.relative_to(root).as_posix() if file.path.is_relative_to(root) else file.path.name
+    return {"path": path, "sha256": file.sha256, "media_type": file.media_type, "bytes": file.size}
+
+
+def _attempt_entry(attempt: AttemptRow, redactor: Redactor) -> dict[str, object]:
+    evidence = attempt.evidence or {}
+    generation = attempt.generation or {}
+    return {
+        "id": attempt.id,
+        "run_id": attempt.run_id,
+        "reason": attempt.reason,
+        "state": attempt.state,
+        "intended_at": iso_time(attempt.intended_at),
+        "tag": attempt.tag,
+        "key": attempt.key_hash[:KEY_HASH_SHOWN],
+        "body_sha256": attempt.body_sha256,
+        "server_time": iso_time(attempt.server_time),
+        "verdict": attempt.verdict,
+        "evidence": redactor.foreign_value(attempt.evidence),
+        "resolution": attempt.resolution,
+        "resolution_evidence": redactor.foreign_value(attempt.resolution_evidence),
+        "remote_id": redactor.foreign_value(attempt.remote_id),
+        "request_id": redactor.foreign_value(
+            evidence.get("request_id") or generation.get("request_id") or None
+        ),
+        "accepted_at": iso_time_or_none(attempt.accepted_at),
+    }
+
+
+def _history_entry(attempt: AttemptRow, row: HistoryRow, redactor: Redactor) -> dict[str, object]:
+    said = {"state": row.state} if row.state is not None else {"status": redactor.foreign_value(row.status)}
+    return {"at": iso_time(row.at), "attempt": attempt.id, **said}
+
+
+def _output_entry(row: OutputRow, redactor: Redactor) -> dict[str, object]:
+    return {
+        "kind": row.kind,
+        "path": row.path,
+        "bytes": row.bytes,
+        "sha256": row.sha256,
+        "media": redactor.foreign_value(row.media),
+    }
+
+
+def _own(task: Task, rows: tuple[OutputRow, ...]) -> list[OutputRow]:
+    """The files under the path that this plan gives them; all of the task's where none is there."""
+    own = PurePosixPath(task.output)
+    beside = [
+        row
+        for row in rows
+        if (path := PurePosixPath(row.path)).parent == own.parent and path.name.startswith(own.stem)
+    ]
+    # the video first; never by attempt, whose ids are random
+    return sorted(beside or rows, key=lambda row: (row.kind != "video", row.kind, row.ordinal, row.path))
+
+
+def _error_entry(attempt: AttemptRow | None, redactor: Redactor) -> JsonValue:
+    if attempt is None or not (attempt.error_code or attempt.error_message):
+        return None
+    return {
+        "code": redactor.foreign_text(attempt.error_code),
+        "message": redactor.foreign_text(attempt.error_message),
+    }
+
+
+def _sorted(value: JsonValue) -> dict[str, JsonValue]:
+    return dict(sorted(value.items())) if isinstance(value, Mapping) else {}

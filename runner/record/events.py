@@ -1,0 +1,111 @@
+"""`events.jsonl`: what happened in a run, one JSON object a line (docs/reference/events.md)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any, TextIO, TypeAlias, cast
+
+import structlog
+
+from runner.job.node import JsonValue
+from runner.record.redact import Redactor
+from runner.record.times import iso_time
+
+Observer: TypeAlias = Callable[[str, Mapping[str, object]], None]
+"""Is told of each event: a short dotted name, and its fields."""
+
+
+def fan_out(*observers: Observer) -> Observer:
+    """One observer that tells several, in this order."""
+
+    def tell(name: str, fields: Mapping[str, object]) -> None:
+        for observer in observers:
+            observer(name, fields)
+
+    return tell
+
+
+class EventLog:
+    """An observer that appends to a file (0600), one write per event.
+
+    It never raises once it is open: a full disk loses lines, never a run. `lost` counts them,
+    `tell` gets one sentence at the first, and the log itself says `log.lost` when it works again.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        wall: Callable[[], float],
+        redactor: Redactor,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        """`wall` gives Unix seconds. Raises OSError where `path` is a link or cannot be opened."""
+        self.lost = 0
+        self._path = path
+        self._wall = wall
+        self._redactor = redactor
+        self._tell = tell
+        self._untold = 0
+        self._file = _LineFile(path)
+        self._log = structlog.wrap_logger(
+            structlog.WriteLogger(cast(TextIO, self._file)),
+            processors=[self._compose],
+            wrapper_class=structlog.make_filtering_bound_logger(0),
+            context_class=dict,
+        )
+
+    def __call__(self, name: str, fields: Mapping[str, object]) -> None:
+        try:
+            if self._untold:
+                self._write("log.lost", {"lines": self._untold})
+                self._untold = 0
+            self._write(name, fields)
+        except Exception as error:  # whatever a field or the disk does, the run goes on
+            self.lost += 1
+            self._untold += 1
+            if self.lost == 1 and self._tell is not None:
+                self._tell(f"{self._path}: events are being lost: {self._redactor.foreign_text(str(error))}")
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write(self, name: str, fields: Mapping[str, object]) -> None:
+        self._log.info(name, fields=fields)
+
+    def _compose(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+        clean = self._redactor
+        line: dict[str, JsonValue] = {
+            "at": iso_time(self._wall()),
+            "event": clean.foreign_text(event["event"]),
+        }
+        for name, value in event["fields"].items():
+            line.setdefault(clean.foreign_text(name), clean.foreign_value(value))
+        return json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+
+
+class _LineFile:
+    """Appends whole lines; a line that a full disk or a kill has cut is ended before the next."""
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._descriptor = os.open(path, flags, 0o600)
+        os.fchmod(self._descriptor, 0o600)
+        size = os.fstat(self._descriptor).st_size
+        self._is_torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
+
+    def write(self, line: str) -> None:
+        data = (b"\n" if self._is_torn else b"") + line.encode()
+        written = os.write(self._descriptor, data)
+        self._is_torn = written < len(data)
+        if self._is_torn:
+            raise OSError("the disk is full")
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        os.close(self._descriptor)

@@ -1,0 +1,95 @@
+"""`runs/<run id>/`: where a run leaves what people and programs read."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import StateError, UsageError
+from runner.project import Project
+from runner.record.atomic import replace_file, sync_directory
+
+LATEST = "latest"
+_RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The folder of one run. Raises UsageError where `run_id` cannot be a folder's name."""
+
+    project: Project
+    run_id: str
+
+    def __post_init__(self) -> None:
+        if self.run_id == LATEST or not _RUN_ID.fullmatch(self.run_id):
+            raise UsageError(f"{self.run_id!r}: not a run id", hint="`callsheet status` shows the latest run")
+
+    @property
+    def path(self) -> Path:
+        return self.project.runs_dir / self.run_id
+
+    @property
+    def manifest(self) -> Path:
+        return self.path / "manifest.json"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def job(self) -> Path:
+        """The job file as run, byte for byte."""
+        return self.path / "job.yaml"
+
+    def make(self, job_text: bytes) -> None:
+        """Makes the folder, writes the job file as run and points `runs/latest` here.
+
+        Fit for a resume too. Raises StateError where something else stands in its place.
+        """
+        self.project.base.mkdir(parents=True, exist_ok=True)
+        _make_directory(self.project.runs_dir, 0o755)
+        _make_directory(self.path, 0o700)
+        with replace_file(self.job) as file:
+            file.write(job_text)
+        self._point_latest()
+
+    def _point_latest(self) -> None:
+        link = self.project.runs_dir / LATEST
+        if _kind(link) not in (None, stat.S_IFLNK):
+            raise StateError(
+                f"{link}: is not a symbolic link", hint="move it away: callsheet keeps a link there"
+            )
+        partial = link.with_name(f".{LATEST}.partial")
+        try:
+            partial.unlink(missing_ok=True)
+            partial.symlink_to(self.run_id)
+            partial.replace(link)
+            sync_directory(link.parent)
+        except OSError as error:
+            raise StateError(f"{link}: cannot make the link: {error.strerror}") from error
+
+
+def _make_directory(directory: Path, mode: int) -> None:
+    try:
+        kind = _kind(directory)
+        if kind is None:
+            directory.mkdir(mode=mode)
+        elif kind != stat.S_IFDIR:
+            raise StateError(f"{directory}: is not a directory", hint="move it away: runs are recorded here")
+        if mode == 0o700:
+            os.chmod(directory, mode, follow_symlinks=True)  # noqa: PTH101  mkdir's mode is cut by the umask
+    except OSError as error:
+        raise StateError(
+            f"{directory}: cannot write: {error.strerror}", hint="make the directory writable for this user"
+        ) from error
+
+
+def _kind(path: Path) -> int | None:
+    """What stands at `path` itself, links not followed."""
+    try:
+        return stat.S_IFMT(path.lstat().st_mode)
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,120 @@
+"""The one place that takes secrets out of what is written down (docs/reference/manifest.md).
+
+A URL loses its user info, query and fragment: signed URLs carry their signature there. A data URI
+becomes `data:<type>;sha256=<hex>;bytes=<n>`, over the decoded bytes. Bearer keys, keys of the
+services' known forms, and the secrets that the caller registers become `[secret]`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from urllib.parse import quote, unquote_to_bytes
+
+from runner.job.node import JsonValue
+
+REMOVED = "[secret]"
+
+_DATA_URI = re.compile(r"(?is)\s*data:([^,;]*)((?:;[^,;]*)*),(.*)")
+# inside other text a type or a parameter is asked for, so that prose is left alone
+_DATA_URI_WITHIN = re.compile(r"(?i)data:([\w.+-]+/[\w.+-]+|(?=;))((?:;[^\s,;\"'<>]*)*),([^\s\"'<>]*)")
+_URL = re.compile(r"(?i)([a-z][a-z0-9+.-]*://)([^\s\"'<>]*)")
+_QUERY = re.compile(r"(?<=\S)\?[\w%.~\[\]-]+=[^\s\"'<>]*")
+_KEY = re.compile(r"(?i)rsk_[\w-]+|\bkey-[a-z0-9]{20,}")
+_BEARER = re.compile(r"(?i)(bearer\s+)[a-z0-9._~+/=-]{16,}")
+_NAMED = re.compile(
+    r"(?i)((?:authorization|x-api-key|api[-_]?key|(?:api|access)[-_]?token|x-amz-[a-z-]+|signature)"
+    r"(?:[\"']?\s*:\s*|=)[\"']?)(?!bearer\s)[^\s\"'&<>]+"
+)
+_MAY_HOLD_A_SECRET = re.compile(r"(?i)://|data:|\?|rsk_|key-|bearer|authorization|api|access|signature|x-amz")
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def escape(text: str) -> str:
+    """`text` with control, escape and bidirectional characters as backslash escapes."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_shown(character) for character in text)
+
+
+class Redactor:
+    """Takes secrets out of text and values; `secrets` are replaced wherever they stand."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        known = {secret for secret in secrets if secret}
+        forms = known | {quote(secret, safe="") for secret in known}
+        longest_first = sorted(forms, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, longest_first))) if forms else None
+
+    def text(self, text: str) -> str:
+        """`text` without secrets, otherwise as it was."""
+        if self._known is not None:
+            text = self._known.sub(REMOVED, text)
+        if not _MAY_HOLD_A_SECRET.search(text):
+            return text
+        if whole := _DATA_URI.fullmatch(text):
+            return _digest_of_data_uri(whole)
+        text = _DATA_URI_WITHIN.sub(_digest_of_data_uri, text)
+        text = _URL.sub(_bare_url, text)
+        text = _QUERY.sub("", text)
+        text = _BEARER.sub(rf"\1{REMOVED}", text)
+        text = _NAMED.sub(rf"\1{REMOVED}", text)
+        return _KEY.sub(REMOVED, text)
+
+    def foreign_text(self, text: str) -> str:
+        """Text that a service, a person or an exception gave: without secrets, and safe to print."""
+        # escaped first: a control character must not end a URL before its query
+        return self.text(escape(text))
+
+    def value(self, value: object) -> JsonValue:
+        """A JSON value of ours without secrets; what is not JSON is told as text."""
+        return _walk(value, self.text)
+
+    def foreign_value(self, value: object) -> JsonValue:
+        """As `value`, for what came from elsewhere: safe to print too, keys included."""
+        return _walk(value, self.foreign_text)
+
+
+def _walk(value: object, clean: Callable[[str], str]) -> JsonValue:
+    match value:
+        case str():
+            return clean(value)
+        case None | bool() | int():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case Mapping():
+            return {clean(str(key)): _walk(item, clean) for key, item in value.items()}
+        case list() | tuple():
+            return [_walk(item, clean) for item in value]
+        case _:
+            return clean(str(value))
+
+
+def _bare_url(match: re.Match[str]) -> str:
+    scheme, rest = match.groups()
+    rest = re.split(r"[?#]", rest, maxsplit=1)[0]
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{authority.rpartition('@')[2]}{slash}{path}"
+
+
+def _digest_of_data_uri(match: re.Match[str]) -> str:
+    kind, parameters, payload = match.groups()
+    content = unquote_to_bytes(payload)
+    if parameters.lower().endswith(";base64"):
+        try:
+            content = base64.b64decode(content)
+        except binascii.Error:
+            parameters = ""
+    return f"data:{kind.strip()};sha256={hashlib.sha256(content).hexdigest()};bytes={len(content)}"
+
+
+def _shown(character: str) -> str:
+    if unicodedata.category(character) in _UNSEEN:
+        return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+    return character
