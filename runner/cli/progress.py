@@ -1,0 +1,169 @@
+"""What a person sees while a run is under way: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from runner.cli import console
+from runner.cli.options import common
+from runner.record.events import Observer
+from runner.record.redact import Redactor
+
+_STAGES: Mapping[str, str] = {
+    "task.intended": "submitting",
+    "task.submitted": "in flight",
+    "task.adopted": "in flight",
+    "task.collecting": "downloading",
+    "task.done": "done",
+    "task.cached": "done",
+    "task.failed": "failed",
+    "task.expired": "failed",
+    "task.ambiguous": "unclear",
+    "task.held": "unclear",
+    "task.absent": "absent",
+}
+"""The events that move a task, and where it stands then."""
+
+_ENDS = frozenset({"done", "failed", "absent"})
+_SILENT = frozenset({"task.intended", "task.cached", "run.started", "run.finished"})
+"""Events that are no transition a person waits for."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Tasks by stage, and bytes received. Only tasks under way are remembered, so it stays small."""
+
+    total: int = 0
+    received: int = 0
+    ended: Counter[str] = field(default_factory=Counter)
+    _under_way: dict[str, str] = field(default_factory=dict)
+
+    def observe(self, name: str, fields: Mapping[str, object]) -> None:
+        if name == "run.started":
+            self.total = _number(fields.get("tasks"))
+        task = str(fields.get("task", ""))
+        if name == "task.refused":
+            self._under_way.pop(task, None)
+        stage = _STAGES.get(name)
+        if stage is None:
+            return
+        if stage in _ENDS:
+            self._under_way.pop(task, None)
+            self.ended[stage] += 1
+            self.received += _number(fields.get("bytes"))
+        else:
+            self._under_way[task] = stage
+
+    @property
+    def finished(self) -> int:
+        return self.ended.total()
+
+    def words(self) -> str:
+        """`3 done, 1 failed, 2 in flight`, in the order of a task's life from its end."""
+        stages = self.ended + Counter(self._under_way.values())
+        order = ("done", "failed", "unclear", "absent", "downloading", "in flight", "submitting")
+        return ", ".join(f"{stages[stage]} {stage}" for stage in order if stages[stage])
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Observer]:
+    """An observer that shows a run; it never raises, so a closed terminal costs no paid task."""
+    if common().quiet:
+        yield _ignore
+    elif console.is_terminal():
+        with _live() as observer:
+            yield _unbreakable(observer)
+    else:
+        yield _unbreakable(_tell_line)
+
+
+def line(name: str, fields: Mapping[str, object]) -> str | None:
+    """One transition as a line, `submitted harbour-s1 remote_id=t-1`; None for what is none."""
+    if name in _SILENT:
+        return None
+    clean = Redactor()
+    details = [
+        f"{key}={clean.foreign_text(str(value))}"
+        for key, value in fields.items()
+        if key not in {"task", "identity", "attempt"} and value not in (None, "")
+    ]
+    subject = [clean.foreign_text(str(fields["task"]))] if "task" in fields else []
+    return " ".join([name.removeprefix("task."), *subject, *details])
+
+
+def _tell_line(name: str, fields: Mapping[str, object]) -> None:
+    told = line(name, fields)
+    if told is not None:
+        console.note(told)
+
+
+@contextlib.contextmanager
+def _live() -> Iterator[Observer]:
+    # rich takes 0.1 s to import: only a terminal pays for it
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    tally = Tally()
+    columns = (
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.fields[received]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        bar = shown.add_task("", total=0, received="")
+
+        def observe(name: str, fields: Mapping[str, object]) -> None:
+            tally.observe(name, fields)
+            if name.startswith("run.") and name not in _SILENT:
+                # above the bar, and there to stay
+                shown.console.print(Text(line(name, fields) or ""))
+            shown.update(
+                bar,
+                total=max(tally.total, tally.finished),
+                completed=tally.finished,
+                description=tally.words(),
+                received=size(tally.received),
+            )
+
+        yield observe
+
+
+def size(count: int) -> str:
+    """A number of bytes for people: `812 B`, `3.4 MB`."""
+    number = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def _ignore(_name: str, _fields: Mapping[str, object]) -> None:
+    pass
+
+
+def _unbreakable(observer: Observer) -> Observer:
+    is_open = True
+
+    def observe(name: str, fields: Mapping[str, object]) -> None:
+        nonlocal is_open
+        if not is_open:
+            return
+        try:
+            observer(name, fields)
+        except OSError:
+            is_open = False
+
+    return observe
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0

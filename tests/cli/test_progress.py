@@ -1,0 +1,116 @@
+"""What is shown of a run under way."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.cli import console, progress
+from runner.cli.progress import Tally, line, size
+
+
+def _tally(*events: tuple[str, str]) -> Tally:
+    tally = Tally()
+    for name, task in events:
+        tally.observe(name, {"task": task, "bytes": 1000} if name == "task.done" else {"task": task})
+    return tally
+
+
+def test_each_task_counts_where_it_stands_now() -> None:
+    tally = _tally(
+        ("task.intended", "a"),
+        ("task.submitted", "a"),
+        ("task.done", "a"),
+        ("task.intended", "b"),
+        ("task.submitted", "b"),
+        ("task.intended", "c"),
+    )
+    assert tally.words() == "1 done, 1 in flight, 1 submitting"
+    assert (tally.finished, tally.received) == (1, 1000)
+
+
+def test_a_refused_submit_waits_again() -> None:
+    assert _tally(("task.intended", "a"), ("task.refused", "a")).words() == ""
+
+
+def test_an_unclear_task_that_is_adopted_is_in_flight() -> None:
+    assert (
+        _tally(("task.intended", "a"), ("task.ambiguous", "a"), ("task.adopted", "a")).words()
+        == "1 in flight"
+    )
+
+
+def test_tasks_that_have_ended_are_counted_and_forgotten() -> None:
+    """Memory does not grow with a run of 100,000 tasks."""
+    tally = _tally(*[("task.done", str(number)) for number in range(1000)])
+    assert (tally.finished, tally._under_way) == (1000, {})
+
+
+def test_an_event_without_a_task_moves_none() -> None:
+    tally = Tally()
+    tally.observe("run.started", {"tasks": 6})
+    tally.observe("run.stopping", {"reason": "interrupted"})
+    assert (tally.total, tally.words()) == (6, "")
+
+
+def test_a_transition_is_one_plain_line() -> None:
+    assert line("task.submitted", {"task": "boat", "identity": "ab", "remote_id": "t-1"}) == (
+        "submitted boat remote_id=t-1"
+    )
+
+
+@pytest.mark.parametrize("name", ["task.intended", "run.started", "task.cached"])
+def test_what_is_no_transition_makes_no_line(name: str) -> None:
+    assert line(name, {"task": "boat"}) is None
+
+
+def test_a_line_shows_neither_secrets_nor_control_characters() -> None:
+    told = line("task.failed", {"task": "a\x1b[2J", "error": "https://cdn.example/a.mp4?sig=canary"})
+    assert told is not None
+    assert "canary" not in told
+    assert "\x1b" not in told
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (3_440_000, "3.4 MB"), (2 * 10**13, "20.0 TB")],
+)
+def test_bytes_are_told_for_people(count: int, words: str) -> None:
+    assert size(count) == words
+
+
+def test_without_a_terminal_each_transition_is_a_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.progress() as observe:
+        observe("task.submitted", {"task": "boat"})
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "submitted boat\n")
+
+
+@pytest.fixture
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "is_terminal", lambda: True)
+
+
+@pytest.mark.usefixtures("_terminal")
+def test_on_a_terminal_the_progress_is_drawn_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.progress() as observe:
+        observe("run.started", {"tasks": 2})
+        observe("task.done", {"task": "boat", "bytes": 2500})
+        observe("run.stopping", {"reason": "interrupted"})
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "run.stopping reason=interrupted" in captured.err
+
+
+def test_a_closed_stderr_stops_the_telling_and_not_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A paid task is worth more than a line about it."""
+    told: list[str] = []
+
+    def refuse(text: str) -> None:
+        told.append(text)
+        raise BrokenPipeError
+
+    monkeypatch.setattr(console, "note", refuse)
+    with progress.progress() as observe:
+        observe("task.done", {"task": "one"})
+        observe("task.done", {"task": "two"})
+    assert told == ["done one"]
