@@ -16,19 +16,20 @@ _STAGES: Mapping[str, str] = {
     "task.intended": "submitting",
     "task.submitted": "in flight",
     "task.adopted": "in flight",
-    "task.collecting": "downloading",
+    "task.download": "downloading",
+    "task.ambiguous": "unclear",
+    "task.held": "unclear",
     "task.done": "done",
     "task.cached": "done",
     "task.failed": "failed",
     "task.expired": "failed",
-    "task.ambiguous": "unclear",
-    "task.held": "unclear",
     "task.absent": "absent",
+    "task.left": "left for later",
 }
 """The events that move a task, and where it stands then."""
 
-_ENDS = frozenset({"done", "failed", "absent"})
-_SILENT = frozenset({"task.intended", "task.cached", "run.started", "run.finished"})
+_ENDS = frozenset({"done", "failed", "absent", "left for later"})
+_SILENT = frozenset({"task.intended", "task.cached", "task.file", "run.started", "run.finished"})
 """Events that are no transition a person waits for."""
 
 
@@ -44,6 +45,8 @@ class Tally:
     def observe(self, name: str, fields: Mapping[str, object]) -> None:
         if name == "run.started":
             self.total = _number(fields.get("tasks"))
+        if name == "task.file":
+            self.received += _number(fields.get("bytes"))
         task = str(fields.get("task", ""))
         if name == "task.refused":
             self._under_way.pop(task, None)
@@ -53,7 +56,6 @@ class Tally:
         if stage in _ENDS:
             self._under_way.pop(task, None)
             self.ended[stage] += 1
-            self.received += _number(fields.get("bytes"))
         else:
             self._under_way[task] = stage
 
@@ -64,7 +66,16 @@ class Tally:
     def words(self) -> str:
         """`3 done, 1 failed, 2 in flight`, in the order of a task's life from its end."""
         stages = self.ended + Counter(self._under_way.values())
-        order = ("done", "failed", "unclear", "absent", "downloading", "in flight", "submitting")
+        order = (
+            "done",
+            "failed",
+            "absent",
+            "unclear",
+            "left for later",
+            "downloading",
+            "in flight",
+            "submitting",
+        )
         return ", ".join(f"{stages[stage]} {stage}" for stage in order if stages[stage])
 
 
@@ -77,7 +88,7 @@ def progress() -> Iterator[Observer]:
         with _live() as observer:
             yield _unbreakable(observer)
     else:
-        yield _unbreakable(_tell_line)
+        yield _unbreakable(Lines().observe)
 
 
 def line(name: str, fields: Mapping[str, object]) -> str | None:
@@ -94,10 +105,23 @@ def line(name: str, fields: Mapping[str, object]) -> str | None:
     return " ".join([name.removeprefix("task."), *subject, *details])
 
 
-def _tell_line(name: str, fields: Mapping[str, object]) -> None:
-    told = line(name, fields)
-    if told is not None:
-        console.note(told)
+@dataclass(slots=True)
+class Lines:
+    """Tells each transition as a plain line on stderr; a status that stays the same is none."""
+
+    _statuses: dict[str, object] = field(default_factory=dict)
+
+    def observe(self, name: str, fields: Mapping[str, object]) -> None:
+        task = str(fields.get("task", ""))
+        if name == "task.status":
+            if self._statuses.get(task) == fields.get("status"):
+                return
+            self._statuses[task] = fields.get("status")
+        if _STAGES.get(name) in _ENDS:
+            self._statuses.pop(task, None)
+        told = line(name, fields)
+        if told is not None:
+            console.note(told)
 
 
 @contextlib.contextmanager

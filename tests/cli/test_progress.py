@@ -11,7 +11,7 @@ from runner.cli.progress import Tally, line, size
 def _tally(*events: tuple[str, str]) -> Tally:
     tally = Tally()
     for name, task in events:
-        tally.observe(name, {"task": task, "bytes": 1000} if name == "task.done" else {"task": task})
+        tally.observe(name, {"task": task, "bytes": 1000})
     return tally
 
 
@@ -19,6 +19,8 @@ def test_each_task_counts_where_it_stands_now() -> None:
     tally = _tally(
         ("task.intended", "a"),
         ("task.submitted", "a"),
+        ("task.download", "a"),
+        ("task.file", "a"),
         ("task.done", "a"),
         ("task.intended", "b"),
         ("task.submitted", "b"),
@@ -85,6 +87,16 @@ def test_without_a_terminal_each_transition_is_a_line_on_stderr(capsys: pytest.C
     assert (captured.out, captured.err) == ("", "submitted boat\n")
 
 
+def test_a_status_is_told_when_it_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every look is an event; only a new word is a transition."""
+    lines = progress.Lines()
+    for status in ("queued", "queued", "running", "running"):
+        lines.observe("task.status", {"task": "boat", "status": status})
+    lines.observe("task.done", {"task": "boat"})
+    assert capsys.readouterr().err == "status boat status=queued\nstatus boat status=running\ndone boat\n"
+    assert lines._statuses == {}
+
+
 @pytest.fixture
 def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console, "is_terminal", lambda: True)
@@ -94,7 +106,8 @@ def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_on_a_terminal_the_progress_is_drawn_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.progress() as observe:
         observe("run.started", {"tasks": 2})
-        observe("task.done", {"task": "boat", "bytes": 2500})
+        observe("task.file", {"task": "boat", "bytes": 2500})
+        observe("task.done", {"task": "boat"})
         observe("run.stopping", {"reason": "interrupted"})
     captured = capsys.readouterr()
     assert captured.out == ""
