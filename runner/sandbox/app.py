@@ -1,0 +1,80 @@
+"""The ASGI application: both services' routes, results, and the sandbox's own two."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from runner.sandbox.answers import answer, error
+from runner.sandbox.downloads import download_routes
+from runner.sandbox.faults import Fault
+from runner.sandbox.mesh import mesh_routes
+from runner.sandbox.state import State
+
+_CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+def make_app(state: State) -> Starlette:
+    """The sandbox as an ASGI application; its lifespan ends what it has begun."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        state.webhooks.resume()
+        try:
+            yield
+        finally:
+            await state.webhooks.close()
+
+    return Starlette(
+        routes=[*mesh_routes(state), *download_routes(state), *_own_routes(state)],
+        exception_handlers={HTTPException: _http_error},
+        lifespan=lifespan,
+    )
+
+
+async def _http_error(_: Request, problem: Exception) -> Response:
+    if not isinstance(problem, HTTPException):
+        raise problem
+    code = _CODES.get(problem.status_code, "bad_request")
+    return error(problem.status_code, code, problem.detail, headers=dict(problem.headers or {}))
+
+
+def _own_routes(state: State) -> list[Route]:
+    """Statistics and faults, without a key: the server listens on loopback."""
+
+    async def stats(_: Request) -> Response:
+        return answer(
+            {
+                "accepted": state.service.store.count,
+                "rendered": state.renderer.rendered,
+                "webhooks": state.webhooks.sent,
+                **state.stats.document(),
+            }
+        )
+
+    async def add_faults(request: Request) -> Response:
+        try:
+            document = await request.json()
+            faults = [
+                Fault.from_json(each) for each in (document if isinstance(document, list) else [document])
+            ]
+        except ValueError as problem:
+            return error(422, "validation_error", str(problem))
+        state.faults.add(*faults)
+        return answer({"added": len(faults)})
+
+    async def clear_faults(_: Request) -> Response:
+        state.faults.clear()
+        return answer({})
+
+    return [
+        Route("/_sandbox/stats", stats, methods=["GET"]),
+        Route("/_sandbox/faults", add_faults, methods=["POST"]),
+        Route("/_sandbox/faults", clear_faults, methods=["DELETE"]),
+    ]

@@ -1,0 +1,244 @@
+"""Mesh API's routes: create, get and list (wire/mesh-api.md)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from runner.sandbox.answers import answer, encode, error, injected, refused, too_large
+from runner.sandbox.config import KEY_PREFIX
+from runner.sandbox.connection import Connection
+from runner.sandbox.faults import Fault, Kind, Stage, Struck, Where
+from runner.sandbox.service import ECHOED, owner_of
+from runner.sandbox.state import State
+from runner.sandbox.store import AcceptedTask, Selection
+from runner.sandbox.validation import Refusal
+
+PATH = "/v1/video/generations"
+
+GONE = Response(status_code=499)
+"""Stands for an answer on a connection that is cut already; never seen by a client."""
+
+
+def mesh_routes(state: State) -> list[Route]:
+    mesh = _Mesh(state)
+    return [
+        Route(PATH, mesh.create, methods=["POST"]),
+        Route(PATH, mesh.list, methods=["GET"]),
+        Route(PATH + "/{task_id}", mesh.get, methods=["GET"]),
+    ]
+
+
+class _Mesh:
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._service = state.service
+
+    def _admit(self, request: Request) -> str:
+        """The owner of the request's key. Raises Refused."""
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not key.strip().startswith(KEY_PREFIX):
+            raise Refusal(401, "unauthorized", "missing or invalid API key")
+        owner = owner_of(key.strip())
+        wait = self._service.wait_for_rate(owner)
+        if wait:
+            raise _TooMany(wait)
+        return owner
+
+    async def create(self, request: Request) -> Response:
+        self._state.stats.posts += 1
+        connection = Connection(request, self._state.stopping)
+        try:
+            owner = self._admit(request)
+            struck = self._state.faults.take(Where.SUBMIT)
+            fault = struck.general
+            if fault is not None and fault.stage is Stage.REQUEST and await connection.strike(fault, b""):
+                return GONE
+            body = await _read_body(request, self._service.config.max_body)
+            if body is None:
+                return too_large()
+            wanted = self._service.read(body, owner)
+            if self._service.refuse_spending():
+                raise Refusal(402, "spend_limit_exceeded", "the spend limit of this key is reached")  # noqa: TRY301
+        except Refusal as refusal:
+            return _refusal(refusal)
+        except ClientDisconnect:
+            return GONE
+        if fault is not None and not fault.accept and fault.kind is not Kind.DELAY:
+            return await _instead(fault, connection, b'{"id":"t-never-accepted"}')
+        before = self._service.store.newest() if struck.of(Kind.FOREIGN_ID) else None
+        task = self._service.accept(wanted, body, owner, struck.of(Kind.OUTCOME))
+        self._state.webhooks.follow(task, wanted.callback_url)
+        document = _created(task, before, struck)
+        if fault is not None and (fault.kind is not Kind.DELAY or await connection.strike(fault, b"")):
+            return await _instead(fault, connection, encode(document))
+        return answer(document)
+
+    async def get(self, request: Request) -> Response:
+        self._state.stats.gets += 1
+        task_id = request.path_params["task_id"]
+        self._state.stats.of(task_id).gets += 1
+
+        def make(owner: str, struck: Struck) -> dict[str, Any]:
+            task = self._service.find(task_id, owner)
+            if task is None:
+                raise Refusal(404, "not_found", f"no video generation {task_id}")
+            return self._shown(self._service.refresh(task), struck)
+
+        return await self._read_only(request, Where.GET, task_id, make)
+
+    async def list(self, request: Request) -> Response:
+        self._state.stats.lists += 1
+
+        def make(owner: str, struck: Struck) -> dict[str, Any]:
+            selection, limit, offset = _read_query(request)
+            if not self._service.config.shared_list:
+                selection = replace(selection, owner=owner)
+            return self._page(selection, limit, offset, struck)
+
+        return await self._read_only(request, Where.LIST, "", make)
+
+    async def _read_only(
+        self, request: Request, where: Where, task_id: str, make: Callable[[str, Struck], dict[str, Any]]
+    ) -> Response:
+        connection = Connection(request, self._state.stopping)
+        try:
+            owner = self._admit(request)
+            struck = self._state.faults.take(where, task_id)
+            fault = struck.general
+            if fault is not None and fault.kind is Kind.ANSWER:
+                return injected(fault)
+            document = make(owner, struck)
+        except Refusal as refusal:
+            return _refusal(refusal)
+        if fault is not None and await connection.strike(fault, encode(document)):
+            return GONE
+        return answer(document)
+
+    def _shown(self, task: AcceptedTask, struck: Struck) -> dict[str, Any]:
+        """The Task object, with the faults that change it."""
+        document = self._service.view(task)
+        for fault in struck.faults:
+            _change(document, fault, self._state.now() - task.created_at)
+        return document
+
+    def _page(self, selection: Selection, limit: int, offset: int, struck: Struck) -> dict[str, Any]:
+        lag, overlap = struck.of(Kind.LAG), struck.of(Kind.OVERLAP)
+        if lag is not None:
+            newest = self._state.now() - lag.seconds
+            selection = replace(selection, created_before=newest)
+        start = max(0, offset - overlap.count) if overlap is not None else offset
+        tasks, total = self._service.page(selection, limit, start)
+        rows = [self._shown(task, struck) for task in tasks]
+        if struck.of(Kind.SHUFFLE) is not None:
+            random.shuffle(rows)
+        return {
+            "object": "list",
+            "data": rows,
+            "has_more": start + len(rows) < total,
+            "total": total,
+            "limit": limit,
+            "offset": offset,
+        }
+
+
+class _TooMany(Refusal):
+    def __init__(self, wait: float) -> None:
+        super().__init__(429, "rate_limit_exceeded", "too many requests in a minute")
+        self.wait = wait
+
+
+def _refusal(refusal: Refusal) -> Response:
+    if isinstance(refusal, _TooMany):
+        return error(refusal.status, refusal.code, refusal.message, retry_after=refusal.wait)
+    return refused(refusal)
+
+
+async def _instead(fault: Fault, connection: Connection, body: bytes) -> Response:
+    """The end of a request whose connection or answer a fault has taken over."""
+    if fault.kind is Kind.ANSWER:
+        return injected(fault)
+    await connection.strike(fault, body)
+    return GONE
+
+
+def _created(task: AcceptedTask, before: AcceptedTask | None, struck: Struck) -> dict[str, Any]:
+    foreign = struck.of(Kind.FOREIGN_ID)
+    if struck.of(Kind.NO_ID) is not None:
+        return {}
+    if foreign is not None:
+        return {"id": foreign.text or (before.id if before is not None else task.id)}
+    return {"id": task.id}
+
+
+async def _read_body(request: Request, most: int) -> bytes | None:
+    """The body, or None where it is too large; read to its end, so that the client hears the answer."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size <= most:
+            chunks.append(chunk)
+        else:
+            chunks.clear()
+    return b"".join(chunks) if size <= most else None
+
+
+def _change(document: dict[str, Any], fault: Fault, age: float) -> None:
+    """What a fault makes of a Task object; `age` is the task's, in seconds."""
+    match fault.kind:
+        case Kind.FIELDS:
+            document.update(fault.fields)
+        case Kind.NULL_ECHOES if not fault.seconds or age < fault.seconds:
+            document.update(dict.fromkeys(ECHOED))
+        case Kind.REGRESS if document["status"] not in ("queued", "running"):
+            document.update(status="running", error=None, content=None, usage=None)
+        case Kind.SUFFIX:
+            document["model"] += fault.text
+        case Kind.CONTENT_ARRAY if document["content"] is not None:
+            document["content"] = [
+                {"type": name, "url": url} for name, url in document["content"].items() if url is not None
+            ]
+
+
+def _read_query(request: Request) -> tuple[Selection, int, int]:
+    """(selection, limit, offset) of a list. Raises Refusal."""
+    query = request.query_params
+    selection = Selection(
+        statuses=tuple(query.getlist("status")),
+        models=tuple(query.getlist("model")),
+        after=_read_time(query.get("created_after"), "created_after"),
+        before=_read_time(query.get("created_before"), "created_before"),
+    )
+    limit = _read_number(query.get("limit"), "limit", low=1, high=200, default=50)
+    offset = _read_number(query.get("offset"), "offset", low=0, high=2**62, default=0)
+    return selection, limit, offset
+
+
+def _read_time(text: str | None, name: str) -> float | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as problem:
+        raise Refusal(422, "validation_error", f"{name}: not an ISO 8601 time", name) from problem
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _read_number(text: str | None, name: str, *, low: int, high: int, default: int) -> int:
+    if text is None:
+        return default
+    try:
+        number = int(text)
+    except ValueError:
+        number = low - 1
+    if not low <= number <= high:
+        raise Refusal(422, "validation_error", f"{name}: must be an integer from {low}", name)
+    return number

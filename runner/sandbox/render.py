@@ -1,0 +1,151 @@
+"""Renders pictures to H.264 MP4s in worker threads, once each, and keeps the files within a bound."""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import hashlib
+import math
+import os
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from PIL import Image
+
+from runner.sandbox.picture import FPS, Picture, draw_frames
+
+_SAMPLE_RATE = 44_100
+_AAC_FRAME = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A file on disk; `etag` is made of its bytes."""
+
+    path: Path
+    size: int
+    etag: str
+
+
+def render_video(picture: Picture, video: Path, last_frame: Path) -> None:
+    """Writes the MP4 and the PNG of its last frame; the same picture gives the same bytes."""
+    with av.open(
+        str(video), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"}
+    ) as box:
+        stream = box.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "crf": "26"})
+        stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
+        # More than one thread would make the bytes depend on the machine.
+        stream.codec_context.thread_count = 1
+        sound = _Sound(box, picture) if picture.sound else None
+        frame: Image.Image | None = None
+        for index, frame in enumerate(draw_frames(picture)):
+            shown = av.VideoFrame.from_image(frame)  # type: ignore[no-untyped-call]
+            shown.pts, shown.time_base = index, Fraction(1, FPS)
+            box.mux(stream.encode(shown))
+            if sound is not None:
+                sound.write_until((index + 1) / FPS)
+        box.mux(stream.encode(None))
+        if sound is not None:
+            sound.finish()
+    if frame is not None:
+        frame.save(last_frame, format="PNG")
+
+
+class _Sound:
+    """A tone whose pitch comes from the picture."""
+
+    def __init__(self, box: Any, picture: Picture) -> None:
+        self._box = box
+        self._stream = box.add_stream("aac", rate=_SAMPLE_RATE, layout="mono")
+        # Whole periods in one frame, so that one frame repeats without a click.
+        periods = 5 + int(picture.digest[:4], 16) % 8 + picture.seed % 5
+        turn = 2 * math.pi * periods / _AAC_FRAME
+        self._tone = array.array("f", (0.1 * math.sin(turn * step) for step in range(_AAC_FRAME))).tobytes()
+        self._written = 0
+
+    def write_until(self, seconds: float) -> None:
+        while self._written + _AAC_FRAME <= seconds * _SAMPLE_RATE:
+            frame = av.AudioFrame(format="fltp", layout="mono", samples=_AAC_FRAME)
+            frame.planes[0].update(self._tone)
+            frame.sample_rate, frame.pts = _SAMPLE_RATE, self._written
+            self._box.mux(self._stream.encode(frame))
+            self._written += _AAC_FRAME
+
+    def finish(self) -> None:
+        self._box.mux(self._stream.encode(None))
+
+
+class Renderer:
+    """Files under `directory`, or under a temporary one that `close` removes. Used from one event loop.
+
+    The files that were not asked for longest go first when more than `most_bytes` are kept.
+    """
+
+    def __init__(self, directory: Path | None, most_bytes: int, threads: int) -> None:
+        self._temporary = (
+            tempfile.TemporaryDirectory(prefix="callsheet-sandbox-") if directory is None else None
+        )
+        self._directory = Path(self._temporary.name) if self._temporary else directory or Path()
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._most_bytes = most_bytes
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sandbox-render")
+        self._running: dict[str, asyncio.Future[None]] = {}
+        self._kept: OrderedDict[str, dict[str, Rendered]] = OrderedDict()
+        self._size = 0
+        self.rendered = 0
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    async def file(self, key: str, name: str, make_picture: Callable[[], Picture]) -> Rendered:
+        """The file `name` (`video.mp4`, `last_frame.png`) of `key`, rendered where it is not kept."""
+        if key not in self._kept:
+            if key not in self._running:
+                loop = asyncio.get_running_loop()
+                work = loop.run_in_executor(self._threads, self._produce, key, make_picture)
+                self._running[key] = asyncio.ensure_future(self._keep(key, work))
+            # A client that leaves must not take the rendering from the others who wait for it.
+            await asyncio.shield(self._running[key])
+        self._kept.move_to_end(key)
+        return self._kept[key][name]
+
+    async def _keep(self, key: str, work: asyncio.Future[dict[str, Rendered]]) -> None:
+        try:
+            files = await work
+        finally:
+            del self._running[key]
+        self._kept[key] = files
+        self._size += sum(file.size for file in files.values())
+        while self._size > self._most_bytes and len(self._kept) > 1:
+            _, dropped = self._kept.popitem(last=False)
+            for file in dropped.values():
+                file.path.unlink(missing_ok=True)
+                self._size -= file.size
+
+    def _produce(self, key: str, make_picture: Callable[[], Picture]) -> dict[str, Rendered]:
+        paths = {
+            "video.mp4": self._directory / f"{key}.mp4",
+            "last_frame.png": self._directory / f"{key}.png",
+        }
+        if not all(path.exists() for path in paths.values()):
+            self.rendered += 1
+            drafts = {name: path.with_name(f".{path.name}.{os.getpid()}") for name, path in paths.items()}
+            render_video(make_picture(), drafts["video.mp4"], drafts["last_frame.png"])
+            for name, draft in drafts.items():
+                draft.replace(paths[name])
+        return {name: _measure(path) for name, path in paths.items()}
+
+
+def _measure(path: Path) -> Rendered:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Rendered(path, path.stat().st_size, f'"{digest[:32]}"')
