@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -19,8 +19,9 @@ from runner.cli.options import (
     output_format,
     service_options,
 )
-from runner.cli.service import Prepared, plan_of, prepare
-from runner.cli.standing import Row, Standing, standings
+from runner.cli.service import plan_of, prepare, reading
+from runner.cli.words import CONFLICT, cell_words, count, state_word
+from runner.engine.standing import Standing, standings
 from runner.errors import ExitCode, JobError, UsageError
 from runner.job.node import JsonValue
 from runner.job.plan import Plan
@@ -55,7 +56,7 @@ def _validate_one(file: Path, options: JobOptions) -> ExitCode:
 @job_options
 @output_format
 @common_options
-def plan(job: Path, service: ServiceOptions, job_options: JobOptions, output_format: str) -> None:
+def plan(job: Path, service: ServiceOptions, job_options: JobOptions, output_format: str) -> ExitCode:
     """Show each task of JOB: its name, where its video goes, how it stands, and why it is new.
 
     Nothing is sent. Only tasks that are `new` would be submitted by `run`.
@@ -63,60 +64,58 @@ def plan(job: Path, service: ServiceOptions, job_options: JobOptions, output_for
     prepared = prepare(job, service, job_options)
     planned = plan_of(prepared, job_options)
     tell_warnings(planned)
-    rows = standings(planned.tasks(), prepared.place.project)
-    if output_format == "json":
-        _write_json(planned, rows)
-    else:
-        _write_text(planned, prepared, rows)
+    with reading(prepared.place.project) as ledger:
+        rows = standings(planned.tasks(), ledger, prepared.place.project.base)
+        counts = _write_json(planned, rows) if output_format == "json" else _write_text(planned, rows)
+    return ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE
 
 
-def _write_text(planned: Plan, prepared: Prepared, rows: Iterator[Row]) -> None:
-    counts: Counter[Standing] = Counter()
-    reasons: Counter[str] = Counter()
+def _write_text(planned: Plan, rows: Iterator[Standing]) -> Counter[str]:
+    counts: Counter[str] = Counter()
 
     def cells() -> Iterator[tuple[str, ...]]:
         for row in rows:
-            counts[row.standing] += 1
-            if row.standing is Standing.NEW:
-                reasons[row.reason] += 1
+            counts[state_word(row)] += 1
             yield (
-                str(row.standing),
+                state_word(row),
                 row.task.name,
                 cell_words(row.task.cell),
                 row.task.output,
-                escape(row.reason),
+                escape(row.conflict or row.why),
             )
 
     for line in console.table(cells()):
         console.result(line)
-    told = ", ".join(f"{number} {standing}" for standing, number in counts.items())
+    told = ", ".join(f"{number} {word}" for word, number in counts.items())
     console.result(f"{count(planned.count, 'task')}: {told}")
+    return counts
 
 
-def _write_json(planned: Plan, rows: Iterator[Row]) -> None:
+def _write_json(planned: Plan, rows: Iterator[Standing]) -> Counter[str]:
     """One JSON object, written task by task: a large plan is never held as a whole."""
     head = {
         "job": planned.job.name,
         "file": planned.job.file,
         "origin": planned.origin,
         "edition": planned.edition,
-        "date": str(planned.run_date),
+        "date": planned.run_date.format(),
     }
     console.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "tasks": [')
     counts: Counter[str] = Counter()
     for row in rows:
         separator = ",\n" if counts else "\n"
-        counts[str(row.standing)] += 1
+        counts[state_word(row)] += 1
         console.write(separator + json.dumps(_as_json(row), ensure_ascii=False))
     console.result('\n], "counts": ' + json.dumps(counts) + "}")
+    return counts
 
 
-def _as_json(row: Row) -> dict[str, JsonValue]:
+def _as_json(row: Standing) -> dict[str, JsonValue]:
     return {
         "identity": row.task.identity,
         "name": row.task.name,
-        "state": str(row.standing),
-        "reason": row.reason,
+        "state": state_word(row),
+        "reason": row.conflict or row.why,
         "cell": dict(row.task.cell),
         "model": row.task.model,
         "seed": row.task.seed,
@@ -140,23 +139,7 @@ def schema(name: str) -> None:
     console.result(path.read_text(encoding="utf-8").rstrip())
 
 
-def cell_words(cell: Mapping[str, JsonValue]) -> str:
-    """A cell in a line: `seed=1 ratio=16:9 shot=pour`; an object stands as its `id` where it has one."""
-    return escape(" ".join(f"{axis}={_value_words(value)}" for axis, value in cell.items()))
-
-
-def _value_words(value: JsonValue) -> str:
-    if isinstance(value, dict) and "id" in value:
-        return str(value["id"])
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
 def tell_warnings(planned: Plan) -> None:
     """What the plan lets pass but a person should know."""
     for problem in planned.warnings:
         console.note(escape(problem.render(planned.job.file)))
-
-
-def count(number: int, noun: str) -> str:
-    """`1 task`, `2 tasks`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

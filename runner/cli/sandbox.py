@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -13,31 +13,30 @@ from runner.errors import ServiceUnreachableError, UsageError
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxUnavailable, serve
 
 
-class Latency(click.ParamType):
-    """Seconds from acceptance to a terminal state: one number, or a range to draw from."""
-
-    name = "seconds"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, float]:
-        if isinstance(value, tuple):
-            return value
-        low, dots, high = str(value).partition("..")
-        try:
-            bounds = (float(low), float(high if dots else low))
-        except ValueError:
-            self.fail(f"`{value}` is neither a number nor a range; hint: write 2 or 1..3", param, ctx)
-        if not 0 <= bounds[0] <= bounds[1] < float("inf"):
-            self.fail(f"`{value}` is no range of seconds; hint: write it as 1..3, smaller first", param, ctx)
-        return bounds
+def read_latency(
+    _context: click.Context | None, _option: click.Parameter | None, text: str
+) -> tuple[float, float]:
+    """Seconds from acceptance to a terminal state: `2`, or the range `1..3` to draw from."""
+    low, dots, high = text.partition("..")
+    try:
+        bounds = (float(low), float(high if dots else low))
+    except ValueError:
+        raise click.BadParameter(f"`{text}` is neither a number nor a range; hint: write 2 or 1..3") from None
+    if not 0 <= bounds[0] <= bounds[1] < math.inf:
+        raise click.BadParameter(f"`{text}` is no range of seconds; hint: write it as 1..3, smaller first")
+    return bounds
 
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0: a free one.")
 @click.option(
-    "--latency", type=Latency(), default="1..3", show_default=True, help="A number or a range, as 1..3."
+    "--latency",
+    callback=read_latency,
+    default="1..3",
+    show_default=True,
+    metavar="SECONDS",
+    help="From acceptance to the end of a task: a number, or a range as 1..3.",
 )
 @click.option(
     "--scale",

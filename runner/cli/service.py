@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from runner.job.load import LoadOptions, load_job, read_env
 from runner.job.model import Job
 from runner.job.plan import Plan, make_plan
 from runner.job.rundate import RunDate
+from runner.ledger.database import open_for_reading
+from runner.ledger.read import LedgerReader
 from runner.project import Project, find_project
 from runner.providers import REGISTRY, ProviderSpec
 from runner.providers.access import is_loopback, parse_origin
@@ -69,14 +72,23 @@ def choose_place(job: Job, project: Project, service: ServiceOptions, options: J
     spec = REGISTRY[job.provider]
     if service.sandbox:
         return Place(spec, project.rehearsal(), SANDBOX_ORIGIN, None)
-    given = {
-        "--base-url": service.base_url,
-        spec.base_url_env: os.environ.get(spec.base_url_env),
-        f"{job.file}: base_url": job.base_url if options.trust_job else None,
-    }
-    source, url = next(((name, value) for name, value in given.items() if value), ("", ""))
-    origin = parse_origin(url, source=source) if url else spec.origin
+    origin = spec.find_origin(os.environ, base_url=service.base_url)
+    if origin == spec.default_origin and service.base_url is None and job.base_url and options.trust_job:
+        origin = parse_origin(job.base_url, source=f"{job.file}: base_url")
     return Place(spec, project.rehearsal() if is_loopback(origin) else project, origin, origin)
+
+
+@contextlib.contextmanager
+def reading(project: Project) -> Iterator[LedgerReader | None]:
+    """The project's ledger, read-only; None where nothing has run yet. Raises StateError."""
+    if not project.ledger_path.exists():
+        yield None
+        return
+    ledger = LedgerReader(open_for_reading(project.ledger_path))
+    try:
+        yield ledger
+    finally:
+        ledger.close()
 
 
 def _load_options(options: JobOptions) -> LoadOptions:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from runner.cli import options
 from runner.cli.main import VERBS, callsheet
-from runner.cli.sandbox import Latency
+from runner.cli.sandbox import read_latency
 
 
 @click.group()
@@ -73,13 +73,13 @@ def test_outside_of_a_command_the_common_options_have_their_defaults() -> None:
     ("text", "bounds"), [("2", (2.0, 2.0)), ("1..3", (1.0, 3.0)), ("0", (0.0, 0.0)), ("0.1..0.2", (0.1, 0.2))]
 )
 def test_a_latency_is_a_number_or_a_range(text: str, bounds: tuple[float, float]) -> None:
-    assert Latency().convert(text, None, None) == bounds
+    assert read_latency(None, None, text) == bounds
 
 
 @pytest.mark.parametrize("text", ["", "x", "3..1", "-1", "1..", "nan", "inf", "1..2..3"])
 def test_any_other_latency_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(click.BadParameter, match=r"1\.\.3"):
-        Latency().convert(text, None, None)
+        read_latency(None, None, text)
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -1,0 +1,42 @@
+"""States, cells and counts in the words that people read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from runner.engine.standing import Standing
+from runner.job.node import JsonValue
+from runner.ledger.states import TaskState
+from runner.record.redact import escape
+
+CONFLICT = "conflict"
+"""A new task that cannot run, because its output path is not free."""
+
+_WORDS: Mapping[TaskState, str] = {
+    TaskState.PLANNED: "new",
+    TaskState.INTENDED: "ambiguous",
+    TaskState.SUBMITTED: "in flight",
+    TaskState.COLLECTING: "in flight",
+}
+
+
+def state_word(row: Standing) -> str:
+    """How a planned task stands: new, conflict, in flight, ambiguous, held, done, absent, failed ..."""
+    return CONFLICT if row.conflict else _WORDS.get(row.state, str(row.state))
+
+
+def cell_words(cell: Mapping[str, JsonValue]) -> str:
+    """A cell in a line: `seed=1 ratio=16:9 shot=pour`; an object stands as its `id` where it has one."""
+    return escape(" ".join(f"{axis}={_value_words(value)}" for axis, value in cell.items()))
+
+
+def _value_words(value: JsonValue) -> str:
+    if isinstance(value, dict) and "id" in value:
+        return str(value["id"])
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def count(number: int, noun: str) -> str:
+    """`1 task`, `2 tasks`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
