@@ -317,11 +317,10 @@ class Ledger:
         self._move(attempt_id, state, at, error_code=code, error_message=message)
 
     def add_outputs(self, outputs: Sequence[OutputRow]) -> None:
+        """Notes published files; a path that another task had is this one's from now on."""
         self._db.executemany(
-            "INSERT INTO outputs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (path) DO UPDATE SET attempt_id = excluded.attempt_id, bytes = excluded.bytes,"
-            " sha256 = excluded.sha256, media = excluded.media, created_at = excluded.created_at"
-            " WHERE identity = excluded.identity",
+            "INSERT INTO outputs (path, identity, attempt_id, kind, ordinal, bytes, sha256, media,"
+            " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [tuple({**asdict(row), "media": _dumps(row.media)}.values()) for row in outputs],
         )
 

@@ -136,14 +136,6 @@ class LedgerReader:
         )
         return [HistoryRow(*row) for row in rows]
 
-    def outputs(self, identity: str) -> list[OutputRow]:
-        """The published files of a task, under every path they were given."""
-        rows = self._db.execute(
-            f"SELECT {_OUTPUT} FROM outputs WHERE identity = ? ORDER BY attempt_id, kind DESC, ordinal, path",
-            (identity,),
-        )
-        return [_output(row) for row in rows]
-
     def attempts_of(self, identities: Sequence[str]) -> dict[str, list[AttemptRow]]:
         """All attempts of each of these tasks, oldest first; a task without one has no entry."""
         rows = self._db.execute(
@@ -162,17 +154,29 @@ class LedgerReader:
         )
         return _by_key((attempt_id, HistoryRow(*row)) for attempt_id, *row in rows)
 
-    def outputs_of(self, identities: Sequence[str]) -> dict[str, list[OutputRow]]:
-        """The published files of each of these tasks, by path."""
+    def outputs(self, identities: Sequence[str]) -> dict[str, list[OutputRow]]:
+        """The published files of each task, under every path that is still its own."""
+        marks = ",".join("?" * len(identities))
         rows = self._db.execute(
-            f"SELECT {_OUTPUT} FROM outputs WHERE identity IN ({_marks(identities)}) ORDER BY path",
+            f"SELECT {_OUTPUT} FROM outputs WHERE identity IN ({marks})"
+            " AND seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path)"
+            " ORDER BY kind DESC, ordinal, path",
             tuple(identities),
         )
-        return _by_key((output.identity, output) for output in map(_output, rows))
+        found: dict[str, list[OutputRow]] = {}
+        for row in map(_output, rows):
+            found.setdefault(row.identity, []).append(row)
+        return found
 
-    def output_at(self, path: str) -> OutputRow | None:
-        row = self._db.execute(f"SELECT {_OUTPUT} FROM outputs WHERE path = ?", (path,)).fetchone()
-        return _output(row) if row else None
+    def owners(self, paths: Sequence[str]) -> dict[str, OutputRow]:
+        """For each path that was published: the newest file there, and so whose it is."""
+        marks = ",".join("?" * len(paths))
+        rows = self._db.execute(
+            f"SELECT {_OUTPUT} FROM outputs WHERE seq IN"
+            f" (SELECT max(seq) FROM outputs WHERE path IN ({marks}) GROUP BY path)",
+            tuple(paths),
+        )
+        return {row.path: row for row in map(_output, rows)}
 
     def spend(self, run_id: str) -> Spend:
         """What this run may have been billed: the actual cost where known, else the estimate."""

@@ -86,8 +86,9 @@ CREATE TABLE history (
 ) STRICT;
 CREATE INDEX history_attempt ON history (attempt_id);
 
-CREATE TABLE outputs (
-    path TEXT PRIMARY KEY,           -- relative to the base directory; one file, one identity
+CREATE TABLE outputs (              -- a published file; the newest row of a path says whose it is
+    seq INTEGER PRIMARY KEY,
+    path TEXT NOT NULL,              -- relative to the base directory
     identity TEXT NOT NULL REFERENCES tasks (identity),
     attempt_id TEXT NOT NULL REFERENCES attempts (id),
     kind TEXT NOT NULL,
@@ -97,6 +98,7 @@ CREATE TABLE outputs (
     media TEXT NOT NULL,             -- JSON
     created_at REAL NOT NULL
 ) STRICT;
+CREATE INDEX outputs_path ON outputs (path, seq);
 CREATE INDEX outputs_identity ON outputs (identity);
 CREATE INDEX outputs_sha256 ON outputs (sha256);
 

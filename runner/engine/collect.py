@@ -1,0 +1,240 @@
+"""From an accepted POST to verified files: look until it is terminal, fetch by deadline, publish."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import anyio
+
+from runner.engine.control import Control
+from runner.engine.download import DownloadError, DownloadRequest, DownloadTrouble, FileRecord, download
+from runner.engine.pacing import PrioritySlots, RequestBudget, backoff
+from runner.engine.polling import first_look, next_look
+from runner.engine.world import Paid, ServerClock, World
+from runner.errors import ExitCode
+from runner.job.model import RunPolicy
+from runner.job.node import JsonValue
+from runner.ledger.rows import OutputRow
+from runner.providers.base import (
+    Generation,
+    GenerationStatus,
+    ProviderError,
+    RemoteFile,
+    RemoteFileKind,
+    Trouble,
+)
+
+LOOK_FAILURES = 10
+"""Looks that may fail in a row before a task is left for the next run."""
+
+GRACE = 60.0
+"""Seconds after acceptance in which a 404 only means that the service is behind itself (row 32)."""
+
+MISSING_LOOKS = 3
+"""So many 404s in a row, after the grace time, mean that the service has forgotten the task."""
+
+FETCH_TRIES = 6
+
+
+class LeftForLater(Exception):  # noqa: N818  not an error: a paid task that the next run goes on with
+    """This process gives up on a task that stays resumable; says why."""
+
+    def __init__(self, reason: str, code: ExitCode = ExitCode.TRY_AGAIN) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+class GoneError(Exception):
+    """The service no longer has what was paid for."""
+
+
+@dataclass(slots=True)
+class Collector:
+    """Waits for accepted tasks and fetches what they made. Never submits anything."""
+
+    world: World
+    control: Control
+    budget: RequestBudget
+    clock: ServerClock
+    policy: RunPolicy
+    downloads: PrioritySlots
+
+    async def wait(self, paid: Paid) -> Generation:
+        """Looks until the service's status is terminal. Raises LeftForLater and GoneError.
+
+        A task that waits longer than `run.timeout` is left, never failed: it goes on at the service.
+        """
+        since = max(0.0, self.world.seams.wall() - paid.accepted_at)
+        started = anyio.current_time() - since
+        pause = max(0.0, first_look(self.policy.poll) - since)
+        while True:
+            await anyio.sleep(pause)
+            generation = await self._look(paid)
+            if generation.status is not None and generation.status.is_terminal:
+                return generation
+            waited = anyio.current_time() - started
+            if waited >= self.policy.timeout:
+                raise LeftForLater(
+                    f"{paid.name}: not ready after {waited:.0f} s (run.timeout); it goes on at the service"
+                )
+            remaining = max(0.0, self.policy.timeout - waited)
+            pause = min(next_look(self.policy.poll, waited, self.world.seams.random), remaining)
+
+    async def fetch(self, paid: Paid, generation: Generation) -> tuple[OutputRow, ...]:
+        """Fetches every file of a succeeded generation, nearest deadline first; gives their rows.
+
+        Raises LeftForLater, GoneError.
+        """
+        deadline = min((file.expires_at or math.inf for file in generation.files), default=math.inf)
+        rows: list[OutputRow] = []
+        async with self.downloads.slot(deadline):
+            ordinals: dict[RemoteFileKind, int] = {}
+            for index in range(len(generation.files)):
+                kind = generation.files[index].kind
+                ordinals[kind] = ordinals.get(kind, 0) + 1
+                generation, row = await self._fetch_one(paid, generation, index, ordinals[kind])
+                rows.append(row)
+        return tuple(rows)
+
+    async def refresh(self, paid: Paid) -> Generation:
+        """A succeeded generation with fresh URLs. Raises LeftForLater, GoneError."""
+        generation = await self._look(paid)
+        if generation.status is not GenerationStatus.SUCCEEDED or not generation.files:
+            raise LeftForLater(f"{paid.name}: the service shows no result at the moment")
+        return generation
+
+    async def _look(self, paid: Paid) -> Generation:
+        """One answer of the service, through whatever passes. Raises LeftForLater, GoneError."""
+        failures = missing = 0
+        while True:
+            await self.budget.acquire()
+            try:
+                generation = await self.world.provider.get(paid.remote_id)
+            except ProviderError as error:
+                if error.trouble is Trouble.RATE_LIMITED:
+                    self.budget.throttled(error.retry_after)
+                    continue
+                failures += 1
+                missing = missing + 1 if error.trouble is Trouble.NOT_FOUND else 0
+                self._judge(paid, error, failures, missing)
+                pause = error.retry_after or backoff(failures, self.world.seams.random, base=1.0)
+                await anyio.sleep(min(pause, self.policy.poll.maximum))
+                continue
+            self.clock.hear(generation.server_time)
+            self._note(paid, generation)
+            return generation
+
+    def _judge(self, paid: Paid, error: ProviderError, failures: int, missing: int) -> None:
+        """Returns where another look is due; raises or stops the run where none is."""
+        match error.trouble:
+            case Trouble.KEY_REFUSED:
+                self.control.stop(ExitCode.KEY_REFUSED, f"the service refused the API key: {error.message}")
+                raise LeftForLater(error.message, ExitCode.KEY_REFUSED)
+            case Trouble.CERTIFICATE:
+                self.control.stop(ExitCode.UNREACHABLE, f"cannot trust the API: {error.message}")
+                raise LeftForLater(error.message, ExitCode.UNREACHABLE)
+            case Trouble.NOT_FOUND if paid.key_hash != self.world.key_hash:
+                raise LeftForLater(
+                    f"{paid.name}: {paid.remote_id} was submitted under another API key, and this one does"
+                    " not see it; hint: run `callsheet collect` with the key of that time",
+                    ExitCode.PERSON_NEEDED,
+                )
+            case Trouble.NOT_FOUND if (
+                missing >= MISSING_LOOKS and self.world.seams.wall() - paid.accepted_at > GRACE
+            ):
+                raise GoneError(f"the service no longer knows {paid.remote_id}")
+            case Trouble.WRONG_REQUEST:
+                raise LeftForLater(f"{paid.name}: {error.message}")
+        if failures >= LOOK_FAILURES:
+            raise LeftForLater(
+                f"{paid.name}: {failures} looks failed in a row, last: {error.message}",
+                ExitCode.UNREACHABLE if error.trouble is Trouble.UNREACHABLE else ExitCode.TRY_AGAIN,
+            )
+
+    def _note(self, paid: Paid, generation: Generation) -> None:
+        at = self.world.seams.wall()
+        self.world.commits.note(lambda ledger: ledger.observe(paid.attempt_id, generation, at))
+        name = "task.status" if generation.status is not None else "task.status_unknown"
+        self.world.observe(
+            name, {"task": paid.name, "identity": paid.identity, "status": generation.raw_status}
+        )
+
+    async def _fetch_one(
+        self, paid: Paid, generation: Generation, index: int, ordinal: int
+    ) -> tuple[Generation, OutputRow]:
+        """One file; gives the generation too, for its URLs may have been renewed on the way."""
+        failures = 0
+        taken = 0
+        while True:
+            file = generation.files[index]
+            path = output_path(paid.output, file.kind, ordinal + taken)
+            try:
+                record = await self._download(paid, file, path, ordinal)
+            except DownloadError as error:
+                if error.trouble is DownloadTrouble.TARGET_EXISTS:
+                    taken += 1
+                    continue
+                failures += 1
+                self._judge_download(paid, error, failures)
+                if error.trouble is not DownloadTrouble.RETRY:
+                    generation = await self.refresh(paid)
+                    if index >= len(generation.files):
+                        raise LeftForLater(
+                            f"{paid.name}: the service shows fewer files than before"
+                        ) from error
+                await anyio.sleep(backoff(failures, self.world.seams.random, most=30.0))
+                continue
+            media: dict[str, JsonValue] = asdict(record.media)
+            row = OutputRow(
+                path=path,
+                identity=paid.identity,
+                attempt_id=paid.attempt_id,
+                kind=file.kind,
+                ordinal=ordinal,
+                bytes=record.bytes,
+                sha256=record.sha256,
+                media=media,
+                created_at=self.world.seams.wall(),
+            )
+            return generation, row
+
+    def _judge_download(self, paid: Paid, error: DownloadError, failures: int) -> None:
+        if error.trouble in (DownloadTrouble.DISK_FULL, DownloadTrouble.CANNOT_WRITE):
+            reason = f"{paid.name}: {error}; the result is paid for and kept at the service"
+            self.control.stop(ExitCode.CANNOT_WRITE, reason)
+            raise LeftForLater(reason, ExitCode.CANNOT_WRITE)
+        if failures >= FETCH_TRIES:
+            raise LeftForLater(f"{paid.name}: cannot be fetched: {error}")
+
+    async def _download(self, paid: Paid, file: RemoteFile, path: str, ordinal: int) -> FileRecord:
+        base = self.world.project.base
+        self.world.observe("task.download", {"task": paid.name, "identity": paid.identity, "path": path})
+        return await download(
+            DownloadRequest(
+                url=file.url,
+                target=base / path,
+                part=part_path(base / output_path(paid.output, file.kind, ordinal), paid.attempt_id),
+                kind="video" if file.kind is RemoteFileKind.VIDEO else "last_frame",
+                allow_loopback=self.world.is_loopback,
+                limits=self.world.limits,
+            ),
+            client=self.world.downloads,
+            files=self.world.files,
+            threads=self.world.seams.threads,
+        )
+
+
+def output_path(output: str, kind: RemoteFileKind, ordinal: int) -> str:
+    """`out/a.mp4` -> `out/a.mp4`, `out/a-2.mp4`; the last frame `out/a.last.png`, `out/a-2.last.png`."""
+    stem = output.removesuffix(".mp4")
+    if ordinal > 1:
+        stem = f"{stem}-{ordinal}"
+    return f"{stem}.last.png" if kind is RemoteFileKind.LAST_FRAME else f"{stem}.mp4"
+
+
+def part_path(target: Path, attempt_id: str) -> Path:
+    """Where a download grows: beside its target, one for each attempt and file."""
+    return target.with_name(f".{target.name}.{attempt_id[:8]}.part")

@@ -1,0 +1,88 @@
+"""What stops a run, and how much of it: submitting only, or everything."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import anyio
+
+from runner.errors import ExitCode
+from runner.record.events import Observer
+
+POST_GRACE = 10.0
+"""Seconds that a POST under way gets to end once the run is told to stop."""
+
+
+@dataclass(slots=True)
+class Control:
+    """Collects why the run ends as it does; `conditions` become the exit code."""
+
+    observe: Observer
+    max_failures: int | None = None
+    conditions: set[ExitCode] = field(default_factory=set)
+    _reasons: list[str] = field(default_factory=list)
+    _is_submitting: bool = True
+    _failures: int = 0
+    _work: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    _posts: set[anyio.CancelScope] = field(default_factory=set)
+
+    @property
+    def may_submit(self) -> bool:
+        return self._is_submitting
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Sentences for the person who reads the end of the run."""
+        return tuple(self._reasons)
+
+    def condition(self, code: ExitCode, reason: str = "") -> None:
+        """Something that the exit code tells, and that stops nothing."""
+        self.conditions.add(code)
+        if reason and reason not in self._reasons:
+            self._reasons.append(reason)
+
+    def stop_submitting(self, code: ExitCode, reason: str) -> None:
+        """No new POST; what is in flight is still collected."""
+        self.condition(code, reason)
+        if self._is_submitting:
+            self._is_submitting = False
+            self.observe("run.submitting_stopped", {"reason": reason, "exit_code": int(code)})
+
+    def provider_failed(self) -> None:
+        """The service's verdict on a task was no; so many of them end the submitting."""
+        self._failures += 1
+        if self.max_failures is not None and self._failures >= self.max_failures:
+            self.stop_submitting(
+                ExitCode.TASK_FAILED,
+                f"{self._failures} tasks failed (run.max_failures); nothing more is sent",
+            )
+
+    def stop(self, code: ExitCode, reason: str) -> None:
+        """Ends the run now, with its state kept. A POST under way gets a bounded time."""
+        self.stop_submitting(code, reason)
+        if not self._work.cancel_called:
+            self.observe("run.stopping", {"reason": reason, "exit_code": int(code)})
+        deadline = anyio.current_time() + POST_GRACE
+        for scope in self._posts:
+            scope.deadline = min(scope.deadline, deadline)
+        self._work.cancel()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """All work of a run stands in here; `stop` leaves it."""
+        with self._work:
+            yield
+
+    @contextmanager
+    def shielded_post(self) -> Iterator[anyio.CancelScope]:
+        """A POST with the commits around it: a stop does not cut it, but bounds it."""
+        deadline = anyio.current_time() + POST_GRACE if self._work.cancel_called else math.inf
+        with anyio.CancelScope(shield=True, deadline=deadline) as scope:
+            self._posts.add(scope)
+            try:
+                yield scope
+            finally:
+                self._posts.discard(scope)

@@ -1,0 +1,53 @@
+"""The exact bytes of local inputs, kept under their digest from the first submit on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import CallsheetError, ExitCode
+from runner.job.task import InputFile
+
+
+class InputChangedError(CallsheetError):
+    """A local input is not what was planned with; nothing was sent for it."""
+
+    exit_code = ExitCode.INPUT_MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class InputStore:
+    """`directory` is `.callsheet/inputs`. Blocking: for worker threads."""
+
+    directory: Path
+
+    def read(self, file: InputFile) -> bytes:
+        """The bytes behind the digest: the kept copy, else the file itself, which is then kept.
+
+        Raises InputChangedError where neither has this digest, OSError where it cannot be kept.
+        """
+        kept = self.directory / file.sha256
+        for path in (kept, file.path):
+            try:
+                content = path.read_bytes()
+            except OSError:
+                continue
+            if hashlib.sha256(content).hexdigest() == file.sha256:
+                if path is not kept:
+                    self._keep(kept, content)
+                return content
+        raise InputChangedError(
+            f"{file.path}: changed or gone since the job was planned", hint="plan and run the job again"
+        )
+
+    def _keep(self, target: Path, content: bytes) -> None:
+        self.directory.mkdir(mode=0o700, exist_ok=True)
+        staged = target.with_suffix(f".{os.getpid()}.tmp")
+        staged.unlink(missing_ok=True)
+        with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        staged.replace(target)

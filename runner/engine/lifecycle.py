@@ -1,0 +1,133 @@
+"""One task's life, from intent to files; the one place where exceptions become results."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from runner.engine.collect import Collector, GoneError, LeftForLater
+from runner.engine.control import Control
+from runner.engine.pacing import Gauge
+from runner.engine.submit import Submitter
+from runner.engine.world import Paid, World
+from runner.errors import CallsheetError
+from runner.job.task import Task
+from runner.ledger.rows import AttemptRow, OutputRow
+from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
+
+
+@dataclass(slots=True)
+class Lifecycle:
+    """Runs tasks one by one; what happens to them stands in the ledger, not in return values."""
+
+    world: World
+    control: Control
+    submitter: Submitter | None
+    collector: Collector
+    in_flight: Gauge
+
+    async def buy(self, task: Task, latest: AttemptRow | None, reason: str) -> None:
+        """Submits a task and brings in what it makes. The caller has entered `in_flight`."""
+        assert self.submitter is not None
+        submitter = self.submitter
+        paid: Paid | None = None
+
+        async def submit() -> None:
+            nonlocal paid
+            paid = await submitter.submit(task, latest, reason)
+
+        await self._guard(task.name, submit)
+        if paid is None:
+            self.in_flight.leave()
+            return
+        await self.bring_in(paid)
+
+    async def bring_in(self, paid: Paid) -> None:
+        """Waits for an accepted task and fetches its files. The caller has entered `in_flight`."""
+        generation: Generation | None = None
+
+        async def wait() -> None:
+            nonlocal generation
+            generation = await self.collector.wait(paid)
+
+        try:
+            await self._guard(paid.name, wait, paid)
+        finally:
+            self.in_flight.leave()
+        if generation is not None:
+            ended = generation
+            await self._guard(paid.name, lambda: self._end(paid, ended), paid)
+
+    async def fetch_again(self, paid: Paid) -> bool:
+        """Fetches the missing files of a done task; False where the service no longer has them."""
+        is_here = False
+
+        async def fetch() -> None:
+            nonlocal is_here
+            try:
+                generation = await self.collector.refresh(paid)
+                rows = await self.collector.fetch(paid, generation)
+            except GoneError:
+                return
+            await self.world.commits.write(lambda ledger: ledger.add_outputs(rows))
+            is_here = True
+            self._observe_done(paid, rows)
+
+        await self._guard(paid.name, fetch, paid)
+        return is_here
+
+    async def _end(self, paid: Paid, generation: Generation) -> None:
+        if generation.status is GenerationStatus.SUCCEEDED:
+            await self._collect(paid, generation)
+            return
+        if paid.is_collecting:
+            # the service took back a success: the paid result stays wanted (row 35)
+            raise LeftForLater(f"{paid.name}: succeeded before, and now says {generation.raw_status}")
+        expired = generation.status is GenerationStatus.EXPIRED
+        code = generation.error_code or generation.raw_status
+        message = generation.error_message or f"the service says {generation.raw_status}"
+        await self._fail(paid, code, message, expired=expired)
+        self.control.provider_failed()
+
+    async def _collect(self, paid: Paid, generation: Generation) -> None:
+        if not paid.is_collecting:
+            at = self.world.seams.wall()
+            await self.world.commits.write(lambda ledger: ledger.collect(paid.attempt_id, at))
+        if not any(file.kind is RemoteFileKind.VIDEO for file in generation.files):
+            generation = await self.collector.refresh(paid)
+        rows = await self.collector.fetch(paid, generation)
+        at = self.world.seams.wall()
+        await self.world.commits.write(lambda ledger: ledger.finish(paid.attempt_id, rows, at))
+        self._observe_done(paid, rows)
+
+    async def _fail(self, paid: Paid, code: str, message: str, *, expired: bool) -> None:
+        at = self.world.seams.wall()
+        await self.world.commits.write(
+            lambda ledger: ledger.fail(paid.attempt_id, code, message, at, expired=expired)
+        )
+        self.world.observe(
+            "task.expired" if expired else "task.failed",
+            {"task": paid.name, "identity": paid.identity, "code": code, "error": message},
+        )
+
+    async def _guard(self, name: str, step: Callable[[], Awaitable[None]], paid: Paid | None = None) -> None:
+        """Runs one step of a task's life; whatever it raises becomes a condition of the run."""
+        try:
+            await step()
+        except LeftForLater as left:
+            self.control.condition(left.code, left.reason)
+            self.world.observe("task.left", {"task": name, "reason": left.reason})
+        except GoneError as gone:
+            assert paid is not None
+            await self._fail(paid, "gone", f"{gone}: its result can no longer be fetched", expired=True)
+        except CallsheetError as error:
+            self.control.stop_submitting(error.exit_code, str(error))
+            self.world.observe("task.left", {"task": name, "reason": str(error)})
+
+    def _observe_done(self, paid: Paid, rows: tuple[OutputRow, ...]) -> None:
+        for row in rows:
+            self.world.observe(
+                "task.file",
+                {"task": paid.name, "identity": paid.identity, "path": row.path, "bytes": row.bytes},
+            )
+        self.world.observe("task.done", {"task": paid.name, "identity": paid.identity})

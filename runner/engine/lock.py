@@ -1,0 +1,45 @@
+"""One writer per root: an OS lock, held for as long as the ledger is open."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from filelock import FileLock, Timeout
+
+from runner.errors import BusyError, NoProjectError, StateError
+from runner.project import Project
+
+FOREVER = -1.0
+
+
+@contextlib.contextmanager
+def project_lock(project: Project, *, wait: float = 0.0) -> Iterator[None]:
+    """Holds the project's lock; waits up to `wait` seconds for another process to let go.
+
+    Raises BusyError (row 30), NoProjectError for a state directory that cannot be written (row 31),
+    StateError on a file system without locks: a marker file would outlive a kill.
+    """
+    project.make_state_dir()
+    lock = FileLock(project.lock_path, timeout=wait, mode=0o600, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise BusyError(
+            f"{project.base}: another callsheet is working here; nothing was sent",
+            hint="try again when it is done, or let this one wait: --wait 6h",
+        ) from error
+    except PermissionError as error:
+        raise NoProjectError(
+            f"{project.lock_path}: cannot write: {error.strerror}",
+            hint="make the directory writable for this user, or give another --root",
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        raise StateError(
+            f"{project.lock_path}: cannot lock: {error}",
+            hint="keep the project on a local file system that knows file locks",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,204 @@
+"""How fast we may ask: one request budget per API key, a circuit breaker, backoff, slots."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+
+from runner.providers.base import ProviderError
+
+
+def backoff(failures: int, source: random.Random, *, base: float = 0.5, most: float = 60.0) -> float:
+    """Seconds to wait after the n-th failure in a row (from 1): exponential with equal jitter.
+
+    Half of the wait is fixed, so that a retry never comes at once; the other half spreads clients
+    that failed together.
+    """
+    ceiling = min(most, base * 2.0 ** min(failures - 1, 30))
+    return ceiling / 2 + source.uniform(0, ceiling / 2)
+
+
+class RequestBudget:
+    """Spaces requests by GCRA (the generic cell rate algorithm): submits, polls and lists alike.
+
+    Without a rate it lets everything through until the service answers 429; the rate is then
+    taken from what was sent in the last minute, less a fifth, and grows again by a twentieth for
+    each minute without a 429. A configured rate is a ceiling.
+    """
+
+    BURST = 5
+    WINDOW = 60.0
+
+    def __init__(self, rate: float | None) -> None:
+        self._ceiling = rate
+        self._rate = rate
+        self._next = -float("inf")
+        self._blocked_until = -float("inf")
+        self._raised_at = -float("inf")
+        self._sent: deque[float] = deque(maxlen=4096)
+
+    @property
+    def rate(self) -> float | None:
+        """Requests per second, None while there is no reason for a limit."""
+        return self._rate
+
+    async def acquire(self) -> None:
+        """Waits until one more request may go."""
+        slot = self._reserve()
+        # a 429 that arrives meanwhile moves the moment
+        while (wait := max(slot, self._blocked_until) - anyio.current_time()) > 0:  # noqa: ASYNC110
+            await anyio.sleep(wait)
+        self._sent.append(anyio.current_time())
+
+    def throttled(self, retry_after: float | None) -> None:
+        """The service answered 429: nothing goes out for that long, and less afterwards."""
+        now = anyio.current_time()
+        pause = retry_after if retry_after is not None else 1.0
+        is_echo = now < self._blocked_until
+        self._blocked_until = max(self._blocked_until, now + pause)
+        if is_echo:
+            # requests that were on their way together are refused together: one lesson, not many
+            return
+        recent = sum(1 for at in self._sent if at > now - self.WINDOW)
+        seen = max(recent, 1) / self.WINDOW
+        self._rate = max(0.8 * min(seen, self._rate or seen), 1 / self.WINDOW)
+        self._raised_at = now
+
+    def _reserve(self) -> float:
+        now = anyio.current_time()
+        self._grow(now)
+        if self._rate is None:
+            return now
+        interval = 1 / self._rate
+        self._next = max(self._next, now - self.BURST * interval)
+        slot = max(now, self._next)
+        self._next += interval
+        return slot
+
+    def _grow(self, now: float) -> None:
+        if self._rate is None or now - self._raised_at < self.WINDOW:
+            return
+        grown = self._rate * 1.05
+        self._rate = grown if self._ceiling is None else min(grown, self._ceiling)
+        self._raised_at = now
+
+
+class Breaker:
+    """Open after an ambiguous or 5xx submit, until a free GET succeeds (invariant 11).
+
+    So an outage makes at most as many submits unclear as there are submit slots.
+    """
+
+    MOST_WAIT = 60.0
+
+    def __init__(self, ping: Callable[[], Awaitable[None]], source: random.Random) -> None:
+        self._ping = ping
+        self._random = source
+        self._is_open = False
+        self._changed = anyio.Event()
+
+    @property
+    def is_open(self) -> bool:
+        return self._is_open
+
+    def trip(self) -> None:
+        if not self._is_open:
+            self._is_open = True
+            self._change()
+
+    async def closed(self) -> None:
+        """Waits until submitting is allowed."""
+        while self._is_open:
+            await self._changed.wait()
+
+    async def heal(self) -> None:
+        """Runs beside the work for ever: tries at once when tripped, then with backoff."""
+        while True:
+            failures = 0
+            while self._is_open:
+                try:
+                    await self._ping()
+                except ProviderError:
+                    failures += 1
+                    await anyio.sleep(backoff(failures, self._random, base=1.0, most=self.MOST_WAIT))
+                else:
+                    self._is_open = False
+                    self._change()
+            await self._changed.wait()
+
+    def _change(self) -> None:
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
+
+
+class PrioritySlots:
+    """A limit on work at once that serves the nearest deadline first."""
+
+    def __init__(self, slots: int) -> None:
+        self._free = slots
+        self._slots = slots
+        self._order = itertools.count()
+        self._waiting: list[tuple[float, int, anyio.Event]] = []
+        self._room = anyio.Event()
+
+    @asynccontextmanager
+    async def slot(self, deadline: float) -> AsyncIterator[None]:
+        """Holds one slot; among those that wait the smallest `deadline` goes first."""
+        if self._free > 0:
+            self._free -= 1
+        else:
+            entry = (deadline, next(self._order), anyio.Event())
+            heapq.heappush(self._waiting, entry)
+            try:
+                await entry[2].wait()
+            except BaseException:
+                if entry[2].is_set():
+                    self._pass_on()
+                else:
+                    self._waiting.remove(entry)
+                    heapq.heapify(self._waiting)
+                raise
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    async def room(self) -> None:
+        """Waits until fewer wait than can work: new submits stand back behind downloads."""
+        while len(self._waiting) >= self._slots:
+            self._room = anyio.Event() if self._room.is_set() else self._room
+            await self._room.wait()
+
+    def _pass_on(self) -> None:
+        if self._waiting:
+            heapq.heappop(self._waiting)[2].set()
+        else:
+            self._free += 1
+        if len(self._waiting) < self._slots:
+            self._room.set()
+
+
+class Gauge:
+    """Counts what is in flight; only new work waits for it, what is paid for never does."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._left = anyio.Event()
+
+    def enter(self) -> None:
+        self._count += 1
+
+    def leave(self) -> None:
+        self._count -= 1
+        left, self._left = self._left, anyio.Event()
+        left.set()
+
+    async def below(self, limit: int) -> None:
+        while self._count >= limit:
+            await self._left.wait()

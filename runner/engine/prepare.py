@@ -1,0 +1,126 @@
+"""Before anything is sent: which run this is, what it would do, and whether it may."""
+
+from __future__ import annotations
+
+import datetime
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from runner.engine.standing import Standing, standings
+from runner.errors import JobError, Problem, RefusedError, UsageError
+from runner.job.model import Job
+from runner.job.plan import Plan, make_plan
+from runner.job.rundate import RunDate
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import Caps, RunRow
+from runner.ledger.states import TaskState
+from runner.project import Project
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that may start: its row (`is_new` where the ledger has none yet) and its plan."""
+
+    run: RunRow
+    plan: Plan
+    caps: Caps
+    is_new: bool
+
+
+def prepare_run(
+    job: Job,
+    *,
+    project: Project,
+    reader: LedgerReader,
+    origin: str,
+    date: RunDate | None,
+    run: RunRow | None,
+    now: float,
+    source: random.Random,
+) -> Prepared:
+    """The run that brings `job` to done. `run` is the one to resume; `date` is what --date said.
+
+    Without `run`, the unfinished run of the same job and edition goes on under its id and date,
+    else one starts. Raises JobError for output paths that would overwrite something, RefusedError
+    where the budget cannot be held.
+    """
+    is_new = False
+    if run is not None:
+        plan = make_plan(job, origin=origin, run_date=RunDate.parse(run.run_date))
+    else:
+        run, plan = _choose(job, reader, origin, date, now)
+        if run is None:
+            is_new = True
+            run = _new_run(job, plan, origin, now, source)
+    caps = _caps(job)
+    _check_paths(job, standings(plan.tasks(), reader, project.base))
+    return Prepared(run=run, plan=plan, caps=caps, is_new=is_new)
+
+
+def find_run(reader: LedgerReader, name: str) -> RunRow:
+    """The run `name`: an id, a path to a run's folder, or `latest`. Raises UsageError."""
+    run = reader.latest_run() if name == "latest" else reader.run(name.rstrip("/").rpartition("/")[2])
+    if run is None:
+        raise UsageError(f"no run {name!r} in this project", hint="`callsheet status` lists the runs")
+    return run
+
+
+def _choose(
+    job: Job, reader: LedgerReader, origin: str, date: RunDate | None, now: float
+) -> tuple[RunRow | None, Plan]:
+    plan = make_plan(job, origin=origin, run_date=date or RunDate.today(now))
+    for run in reader.unfinished_runs(job.file):
+        if run.edition != plan.edition or run.origin != origin:
+            continue
+        if date is not None and run.run_date != date.format():
+            continue
+        frozen = RunDate.parse(run.run_date)
+        if frozen == plan.run_date:
+            return run, plan
+        return run, make_plan(job, origin=origin, run_date=frozen)
+    return None, plan
+
+
+def _new_run(job: Job, plan: Plan, origin: str, now: float, source: random.Random) -> RunRow:
+    started = datetime.datetime.fromtimestamp(now, datetime.UTC)
+    return RunRow(
+        id=f"{started:%Y%m%dT%H%M%SZ}-{source.getrandbits(24):06x}",
+        job_file=job.file,
+        job_name=job.name,
+        job_digest=job.digest,
+        edition=plan.edition,
+        run_date=plan.run_date.format(),
+        provider=job.provider,
+        origin=origin,
+        started_at=now,
+    )
+
+
+def _caps(job: Job) -> Caps:
+    if job.budget.max_usd is not None:
+        raise RefusedError(
+            f"{job.file}: budget.max_usd: the price of a task is not known, so the cap cannot be held",
+            hint="cap the number of tasks with budget.max_tasks, or remove max_usd",
+        )
+    return Caps(max_tasks=job.budget.max_tasks)
+
+
+def _check_paths(job: Job, found: Iterable[Standing]) -> None:
+    problems: list[Problem] = []
+    for standing in found:
+        if standing.state is TaskState.PLANNED and standing.conflict:
+            place = job.output_place
+            problems.append(
+                Problem(
+                    line=place.line,
+                    column=place.column,
+                    path="output",
+                    message=f"{standing.task.name}: {standing.conflict}",
+                    hint="move that file, or tell the two apart in `output`, for instance by ${{ edition }}",
+                )
+            )
+            if len(problems) >= JobError.MOST_SHOWN:
+                break
+    if problems:
+        raise JobError(job.file, problems)

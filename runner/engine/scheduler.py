@@ -1,0 +1,186 @@
+"""What runs beside what: everything in flight at once, new tasks as there is room for them."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+import anyio
+from anyio.abc import TaskGroup
+
+from runner.engine.control import Control
+from runner.engine.files import place_copy
+from runner.engine.lifecycle import Lifecycle
+from runner.engine.pacing import Breaker, Gauge, PrioritySlots, RequestBudget, backoff
+from runner.engine.standing import BATCH, Standing, standings
+from runner.engine.world import Paid, ServerClock, World
+from runner.errors import ExitCode
+from runner.job.plan import Plan
+from runner.job.task import Task
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import AttemptRow, OutputRow
+from runner.ledger.states import TaskState
+from runner.providers.base import ProviderError, Trouble
+
+HELLO_TRIES = 4
+
+
+@dataclass(slots=True)
+class Scheduler:
+    """Feeds the lifecycle. `absent` collects the identities whose files are gone for good."""
+
+    world: World
+    control: Control
+    lifecycle: Lifecycle
+    budget: RequestBudget
+    breaker: Breaker
+    clock: ServerClock
+    downloads: PrioritySlots
+    in_flight: Gauge
+    concurrency: int
+    absent: set[str] = field(default_factory=set)
+
+    async def run(self, plan: Plan | None) -> None:
+        """Collects all that is in flight, whatever run it is from, and submits the plan's new tasks."""
+        async with anyio.create_task_group() as background:
+            background.start_soon(self.breaker.heal)
+            async with anyio.create_task_group() as work:
+                await self._collect(work)
+                if plan is not None:
+                    await self._feed(work, plan)
+            background.cancel_scope.cancel()
+
+    async def _collect(self, work: TaskGroup) -> None:
+        origin = self.world.origin
+
+        def in_flight(reader: LedgerReader) -> list[Paid]:
+            states = (TaskState.SUBMITTED, TaskState.COLLECTING)
+            return [_paid(reader, attempt) for attempt in reader.in_state(*states, origin=origin)]
+
+        for paid in await self.world.commits.read(in_flight):
+            self.in_flight.enter()
+            work.start_soon(self.lifecycle.bring_in, paid)
+
+    async def _feed(self, work: TaskGroup, plan: Plan) -> None:
+        waiting = standings(plan.tasks(), self.world.commits.ledger.read, self.world.project.base)
+        while batch := await self.world.commits.read(lambda _: list(itertools.islice(waiting, BATCH))):
+            for standing in batch:
+                await self._start(work, standing)
+
+    async def _start(self, work: TaskGroup, standing: Standing) -> None:
+        match standing.state:
+            case TaskState.PLANNED:
+                await self._start_new(work, standing.task, standing.attempt)
+            case TaskState.ABSENT:
+                await self._in_turn()
+                self.in_flight.enter()
+                work.start_soon(self._fetch_again, standing)
+            case TaskState.DONE if standing.elsewhere:
+                await self._place(standing)
+            case _:
+                pass
+
+    async def _start_new(self, work: TaskGroup, task: Task, attempt: AttemptRow | None) -> None:
+        if not self.control.may_submit:
+            return
+        if not self.clock.is_known and not await self._hello():
+            return
+        await self._in_turn()
+        if self.control.may_submit:
+            self.in_flight.enter()
+            work.start_soon(self.lifecycle.buy, task, attempt, "run")
+
+    async def _in_turn(self) -> None:
+        """Downloads that wait come before new work."""
+        await self.in_flight.below(self.concurrency)
+        await self.downloads.room()
+
+    async def _hello(self) -> bool:
+        """One free GET before the first POST: the key, the service's time, and whether it answers at all."""
+        for failures in itertools.count(1):
+            await self.budget.acquire()
+            try:
+                self.clock.hear(await self.world.provider.ping())
+            except ProviderError as error:
+                match error.trouble:
+                    case Trouble.KEY_REFUSED:
+                        said = f"the service refused the API key: {error.message}; nothing was sent"
+                        self.control.stop_submitting(ExitCode.KEY_REFUSED, said)
+                        return False
+                    case Trouble.RATE_LIMITED:
+                        self.budget.throttled(error.retry_after)
+                    case _ if failures >= HELLO_TRIES or error.trouble is Trouble.CERTIFICATE:
+                        said = f"the API cannot be used: {error.message}; nothing was sent"
+                        self.control.stop_submitting(ExitCode.UNREACHABLE, said)
+                        return False
+                await anyio.sleep(backoff(failures, self.world.seams.random))
+            else:
+                return True
+        raise AssertionError("unreachable")
+
+    async def _fetch_again(self, standing: Standing) -> None:
+        assert standing.attempt is not None
+        paid = await self.world.commits.read(lambda reader: _paid(reader, _attempt_of(standing)))
+        try:
+            is_here = await self.lifecycle.fetch_again(paid)
+        finally:
+            self.in_flight.leave()
+        if not is_here:
+            self.absent.add(standing.task.identity)
+            self.world.observe(
+                "task.absent", {"task": standing.task.name, "identity": standing.task.identity}
+            )
+
+    async def _place(self, standing: Standing) -> None:
+        """A known identity under a new path: linked or copied, never bought again."""
+        stem = standing.task.output.removesuffix(".mp4")
+        taken: set[str] = set()
+        rows: list[OutputRow] = []
+        for row in standing.elsewhere:
+            suffix = "" if row.ordinal == 1 else f"-{row.ordinal}"
+            path = f"{stem}{suffix}{'.last.png' if row.path.endswith('.png') else '.mp4'}"
+            if path in taken:
+                continue
+            taken.add(path)
+            await self.world.seams.threads.run(self._copy, row.path, path)
+            rows.append(
+                OutputRow(
+                    path=path,
+                    identity=row.identity,
+                    attempt_id=row.attempt_id,
+                    kind=row.kind,
+                    ordinal=row.ordinal,
+                    bytes=row.bytes,
+                    sha256=row.sha256,
+                    media=row.media,
+                    created_at=self.world.seams.wall(),
+                )
+            )
+        await self.world.commits.write(lambda ledger: ledger.add_outputs(rows))
+        self.world.observe("task.placed", {"task": standing.task.name, "path": standing.task.output})
+
+    def _copy(self, source: str, target: str) -> None:
+        base = self.world.project.base
+        place_copy(self.world.files, base / source, base / target)
+
+
+def _attempt_of(standing: Standing) -> AttemptRow:
+    assert standing.attempt is not None
+    return standing.attempt
+
+
+def _paid(reader: LedgerReader, attempt: AttemptRow) -> Paid:
+    task = reader.task(attempt.identity)
+    assert task is not None
+    assert attempt.remote_id is not None
+    return Paid(
+        attempt_id=attempt.id,
+        identity=attempt.identity,
+        name=task.name,
+        output=task.output,
+        remote_id=attempt.remote_id,
+        key_hash=attempt.key_hash,
+        accepted_at=attempt.accepted_at or attempt.intended_at,
+        model=attempt.model,
+        is_collecting=attempt.state is not TaskState.SUBMITTED,
+    )

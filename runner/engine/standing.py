@@ -1,0 +1,147 @@
+"""Where each task of a plan stands before anything is sent: new, in flight, unclear, done or gone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.job.task import Task
+from runner.ledger.ledger import is_reusable
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import AttemptRow, OutputRow, TaskRow
+from runner.ledger.states import TaskState
+
+BATCH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """`state` is PLANNED for what `run` would submit, ABSENT for a done task whose file is missing here.
+
+    `why` says it in words for a new or absent task. `elsewhere` are this identity's own files
+    under other paths. `conflict` says why the output path cannot be used; empty where it can.
+    """
+
+    task: Task
+    state: TaskState
+    attempt: AttemptRow | None
+    why: str = ""
+    elsewhere: tuple[OutputRow, ...] = ()
+    conflict: str = ""
+
+
+def standings(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) -> Iterator[Standing]:
+    """One Standing per task, in order; lazy, `BATCH` tasks at a time. No ledger yet: all are new."""
+    iterator = iter(tasks)
+    while batch := list(itertools.islice(iterator, BATCH)):
+        if reader is None:
+            for task in batch:
+                yield _new(task, None, base, None, None, _NEVER)
+            continue
+        attempts = reader.latest([task.identity for task in batch])
+        outputs = reader.outputs([task.identity for task in batch])
+        owners = reader.owners([task.output for task in batch])
+        for task in batch:
+            attempt = attempts.get(task.identity)
+            if attempt is None or attempt.state is TaskState.PLANNED:
+                why = _why_again(attempt) if attempt else _why_new(task, reader.task_at(task.output))
+                yield _new(task, attempt, base, owners.get(task.output), reader, why)
+            elif attempt.state is TaskState.DONE:
+                yield _done(task, attempt, outputs.get(task.identity, []), base)
+            else:
+                yield Standing(task, attempt.state, attempt)
+
+
+_NEVER = "never submitted"
+
+
+def _new(
+    task: Task,
+    attempt: AttemptRow | None,
+    base: Path,
+    owner: OutputRow | None,
+    reader: LedgerReader | None,
+    why: str,
+) -> Standing:
+    conflict = ""
+    if (base / task.output).exists():
+        conflict = f"{task.output} exists already, and nothing that may be paid for is overwritten"
+        if owner is not None and reader is not None and owner.identity != task.identity:
+            holder = reader.task(owner.identity)
+            conflict = f"{task.output} holds the video of another request" + (
+                f" ({_difference(task, holder)})" if holder else ""
+            )
+    elif reader is not None:
+        rival = reader.task_at(task.output)
+        if rival is not None and rival.identity != task.identity and _is_on_its_way(rival, reader):
+            conflict = f"{task.output} is where a task in flight will put its video ({rival.name})"
+    return Standing(task, TaskState.PLANNED, attempt, why, conflict=conflict)
+
+
+def _is_on_its_way(task: TaskRow, reader: LedgerReader) -> bool:
+    attempt = reader.latest([task.identity]).get(task.identity)
+    return attempt is not None and (attempt.state.is_in_flight or attempt.state.is_unclear)
+
+
+def _done(task: Task, attempt: AttemptRow, outputs: list[OutputRow], base: Path) -> Standing:
+    """Done where each file of the newest take is here, whole; a changed file counts as missing."""
+    here = [row for row in outputs if _is_whole(row, base)]
+    wanted = {(row.kind, row.ordinal) for row in outputs if row.attempt_id == attempt.id}
+    found = {(row.kind, row.ordinal) for row in here if row.attempt_id == attempt.id}
+    at_path = any(row.path == task.output for row in here)
+    if wanted and wanted == found:
+        elsewhere = () if at_path or _was_published(task, outputs) else tuple(here)
+        return Standing(task, TaskState.DONE, attempt, elsewhere=elsewhere)
+    gone = ", ".join(sorted({row.path for row in outputs if row not in here})) or task.output
+    return Standing(
+        task,
+        TaskState.ABSENT,
+        attempt,
+        why=f"paid and done, but {gone} is missing or changed; fetched again while the service has it",
+    )
+
+
+def _was_published(task: Task, outputs: list[OutputRow]) -> bool:
+    """Whether this path had its file once (under a suffix, where the name was taken)."""
+    stem = task.output.removesuffix(".mp4")
+    return any(row.path.startswith(stem) for row in outputs)
+
+
+def _is_whole(row: OutputRow, base: Path) -> bool:
+    try:
+        return (base / row.path).stat().st_size == row.bytes
+    except OSError:
+        return False
+
+
+def _why_again(attempt: AttemptRow) -> str:
+    if is_reusable(attempt):
+        return "stopped before it was accepted"
+    return f"settled as {attempt.resolution}"
+
+
+def _why_new(task: Task, before: TaskRow | None) -> str:
+    if before is None or before.identity == task.identity:
+        return _NEVER
+    return _difference(task, before)
+
+
+def _difference(task: Task, before: TaskRow) -> str:
+    """What tells a new request from the one that had its output path."""
+    if before.edition != task.edition:
+        return f"edition is {task.edition or 'none'}, was {before.edition or 'none'}"
+    changed = [
+        f"request.{name} is {_short(task.request.get(name))}, was {_short(before.request.get(name))}"
+        for name in sorted({*task.request, *before.request})
+        if task.request.get(name) != before.request.get(name)
+    ]
+    if changed:
+        return "; ".join(changed[:3])
+    return "the API or the sample is another one"
+
+
+def _short(value: object) -> str:
+    text = "not set" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,259 @@
+"""The one place that spends money: intent, POST, outcome."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import anyio
+
+from runner.engine.control import Control
+from runner.engine.inputs import InputStore
+from runner.engine.pacing import Breaker, RequestBudget, backoff
+from runner.engine.world import Paid, ServerClock, World
+from runner.errors import ExitCode, StateError
+from runner.job.task import Task
+from runner.ledger.ledger import CapReachedError, Ledger, RemoteIdTakenError, is_reusable
+from runner.ledger.rows import AttemptRow, Caps, Intent
+from runner.providers.base import Evidence, Reaction, SubmitOutcome, Verdict
+
+TAGS = 65_536
+NOT_SENT_TRIES = 8
+"""So many tries in a row that never carried the POST mean that the API cannot be reached."""
+
+ID_TRIES = 5
+"""How often a remote id is offered to a full disk before the run ends and prints it (row 28)."""
+
+LedgerStep = Callable[[Ledger, float], object]
+"""One durable step, given the wall clock's time."""
+
+CUT_BY_US = Evidence(row=7, headers_begun=None, reason="we stopped waiting for the answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """One POST that was made, and what is known of it."""
+
+    attempt_id: str
+    outcome: SubmitOutcome
+
+
+@dataclass(slots=True)
+class Submitter:
+    """Brings tasks to an accepted POST; at most `slots` are between intent and outcome."""
+
+    world: World
+    control: Control
+    budget: RequestBudget
+    breaker: Breaker
+    clock: ServerClock
+    inputs: InputStore
+    slots: anyio.Semaphore
+    run_id: str
+    job_file: str
+    caps: Caps
+    patience: float
+    """Seconds of refusals that pass (429, 503) after which submitting stops; the run can be resumed."""
+    _tags: set[int] = field(default_factory=set)
+
+    async def submit(self, task: Task, latest: AttemptRow | None, reason: str) -> Paid | None:
+        """One accepted POST for `task`, or None; what became of it then stands in the ledger.
+
+        Only what is proved not accepted goes again, under the same intent. Raises CallsheetError
+        where an input changed or the disk does not take the intent: nothing was sent then.
+        """
+        started = anyio.current_time()
+        not_sent = refusals = 0
+        while True:
+            posted = await self._take_turn(task, latest, reason)
+            if posted is None:
+                return None
+            outcome = posted.outcome
+            if outcome.verdict is Verdict.ACCEPTED:
+                return self._paid(task, posted)
+            if outcome.reaction is not Reaction.BACK_OFF:
+                return None
+            latest = await self._attempt(posted.attempt_id)
+            refusals += 1
+            not_sent = not_sent + 1 if outcome.verdict is Verdict.NOT_SENT else 0
+            if not_sent >= NOT_SENT_TRIES:
+                problem = f"the API cannot be reached: {outcome.evidence.error or outcome.evidence.reason}"
+                self.control.stop_submitting(ExitCode.UNREACHABLE, problem)
+                return None
+            if anyio.current_time() - started > self.patience:
+                problem = f"the service keeps refusing: {outcome.evidence.reason}"
+                self.control.stop_submitting(ExitCode.TRY_AGAIN, problem)
+                return None
+            if outcome.retry_after is None or outcome.evidence.status != 429:
+                await anyio.sleep(outcome.retry_after or backoff(refusals, self.world.seams.random))
+
+    async def _take_turn(self, task: Task, latest: AttemptRow | None, reason: str) -> Posted | None:
+        """Waits for the breaker, a slot and the request budget, then posts; None where submitting stopped."""
+        while True:
+            await self.breaker.closed()
+            async with self.slots:
+                await self.budget.acquire()
+                if not self.control.may_submit:
+                    return None
+                if self.breaker.is_open:
+                    continue
+                posted: Posted | None = None
+                with self.control.shielded_post():
+                    posted = await self._post(task, latest, reason)
+                return posted
+
+    async def _post(self, task: Task, latest: AttemptRow | None, reason: str) -> Posted | None:
+        """Durable intent, POST, durable outcome; None where a cap refuses the intent."""
+        world = self.world
+        reused = latest if latest is not None and is_reusable(latest) else None
+        tag = reused.tag if reused else await self._pick_tag(task)
+        body = await world.seams.threads.run(self._encode, task, tag)
+        intent = Intent(
+            attempt_id=f"{world.seams.random.getrandbits(128):032x}",
+            reason=reason,
+            key_hash=world.key_hash,
+            tag=tag,
+            body_sha256=hashlib.sha256(body).hexdigest(),
+            server_time=self.clock.now(),
+        )
+        try:
+            attempt_id = await world.commits.write(functools.partial(self._intend, task=task, intent=intent))
+        except CapReachedError as cap:
+            self.control.stop_submitting(ExitCode.REFUSED, f"{cap}; hint: raise the budget, then run again")
+            return None
+        finally:
+            self._tags.discard(-1 if tag is None else tag)
+        world.observe("task.intended", {"task": task.name, "identity": task.identity, "attempt": attempt_id})
+        try:
+            outcome = await world.provider.submit(body)
+        except anyio.get_cancelled_exc_class():
+            await self._leave_unclear(task, attempt_id, CUT_BY_US)
+            raise
+        self.clock.hear(outcome.server_time)
+        return Posted(attempt_id, await self._settle(task, attempt_id, outcome))
+
+    def _intend(self, ledger: Ledger, *, task: Task, intent: Intent) -> str:
+        return ledger.intend(task, self.job_file, self.run_id, intent, self.caps, self.world.seams.wall())
+
+    def _encode(self, task: Task, tag: int | None) -> bytes:
+        return self.world.provider.encode(task, self.inputs.read, tag=tag, callback_url=None)
+
+    async def _pick_tag(self, task: Task) -> int | None:
+        """A random tag that no unresolved attempt carries; None where the job sets the field itself."""
+        if not self.world.provider.can_list or "execution_expires_after" in task.request:
+            return None
+        taken = await self.world.commits.read(lambda reader: reader.open_tags(task.origin))
+        while True:
+            tag = self.world.seams.random.randrange(TAGS)
+            if tag not in taken and tag not in self._tags:
+                self._tags.add(tag)
+                return tag
+
+    async def _settle(self, task: Task, attempt_id: str, outcome: SubmitOutcome) -> SubmitOutcome:
+        """Makes the outcome durable; gives it back, or what it turned into."""
+        evidence = outcome.evidence
+        fields: dict[str, object] = {
+            "task": task.name,
+            "identity": task.identity,
+            "verdict": outcome.verdict,
+            "reason": evidence.reason,
+            "row": evidence.row,
+        }
+        match outcome.verdict:
+            case Verdict.ACCEPTED:
+                return await self._accept(task, attempt_id, outcome)
+            case Verdict.AMBIGUOUS:
+                self.breaker.trip()
+                await self._leave_unclear(task, attempt_id, evidence)
+            case _ if outcome.reaction is Reaction.FAIL_TASK:
+                await self._write(lambda ledger, at: ledger.reject(attempt_id, evidence, at))
+                self.world.observe("task.failed", fields | {"error": evidence.message or evidence.reason})
+                self.control.provider_failed()
+            case _:
+                await self._write(
+                    lambda ledger, at: ledger.withdraw(attempt_id, outcome.verdict, evidence, at)
+                )
+                self.world.observe("task.refused", fields)
+                self._react(outcome)
+        return outcome
+
+    def _react(self, outcome: SubmitOutcome) -> None:
+        evidence = outcome.evidence
+        said = evidence.message or evidence.reason
+        match outcome.reaction:
+            case Reaction.STOP_KEY:
+                self.control.stop_submitting(ExitCode.KEY_REFUSED, f"the service refused the API key: {said}")
+            case Reaction.STOP_MONEY:
+                self.control.stop_submitting(ExitCode.OUT_OF_MONEY, f"the service wants money first: {said}")
+            case Reaction.STOP_CONFIGURATION:
+                self.control.stop(ExitCode.UNREACHABLE, f"cannot trust the API's certificate: {said}")
+            case Reaction.BACK_OFF if evidence.status == 429:
+                self.budget.throttled(outcome.retry_after)
+            case Reaction.BACK_OFF if evidence.status is not None and evidence.status >= 500:
+                self.breaker.trip()
+            case _:
+                pass
+
+    async def _accept(self, task: Task, attempt_id: str, outcome: SubmitOutcome) -> SubmitOutcome:
+        """The remote id is on the disk before anything else happens to it (invariant 3)."""
+        for failures in range(1, ID_TRIES + 1):
+            try:
+                await self._write(
+                    lambda ledger, at: ledger.accept(attempt_id, outcome.remote_id, outcome.evidence, at)
+                )
+            except RemoteIdTakenError:
+                evidence = Evidence(
+                    row=12,
+                    headers_begun=True,
+                    reason=f"the service answered with {outcome.remote_id}, which another task holds",
+                    status=outcome.evidence.status,
+                    request_id=outcome.evidence.request_id,
+                )
+                await self._leave_unclear(task, attempt_id, evidence, hold=True)
+                return SubmitOutcome(Verdict.AMBIGUOUS, Reaction.RECONCILE, evidence)
+            except StateError as error:
+                if failures == ID_TRIES:
+                    self.control.stop(
+                        ExitCode.CANNOT_WRITE,
+                        f"{task.name}: was accepted as {outcome.remote_id}, and that could not be saved:"
+                        f" {error}; the next run finds it again",
+                    )
+                    raise
+                await anyio.sleep(backoff(failures, self.world.seams.random, base=0.2, most=2.0))
+            else:
+                break
+        self.world.observe(
+            "task.submitted",
+            {"task": task.name, "identity": task.identity, "remote_id": outcome.remote_id},
+        )
+        return outcome
+
+    async def _leave_unclear(
+        self, task: Task, attempt_id: str, evidence: Evidence, *, hold: bool = False
+    ) -> None:
+        await self._write(lambda ledger, at: ledger.leave_unclear(attempt_id, evidence, at, hold=hold))
+        self.world.observe(
+            "task.held" if hold else "task.ambiguous",
+            {"task": task.name, "identity": task.identity, "reason": evidence.reason, "row": evidence.row},
+        )
+
+    async def _attempt(self, attempt_id: str) -> AttemptRow | None:
+        return await self.world.commits.read(lambda reader: reader.attempt(attempt_id))
+
+    async def _write(self, step: LedgerStep) -> None:
+        at = self.world.seams.wall()
+        await self.world.commits.write(lambda ledger: step(ledger, at))
+
+    def _paid(self, task: Task, posted: Posted) -> Paid:
+        return Paid(
+            attempt_id=posted.attempt_id,
+            identity=task.identity,
+            name=task.name,
+            output=task.output,
+            remote_id=posted.outcome.remote_id,
+            key_hash=self.world.key_hash,
+            accepted_at=self.world.seams.wall(),
+            model=task.model,
+        )

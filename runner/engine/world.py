@@ -1,0 +1,76 @@
+"""All that a run works with, in one frozen object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import anyio
+import httpx
+
+from runner.engine.commits import Commits
+from runner.engine.download import DownloadLimits
+from runner.engine.files import FileStore
+from runner.engine.seams import Seams
+from runner.project import Project
+from runner.providers.base import Provider
+from runner.record.events import Observer
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """`origin` is the API's as identities name it (`sandbox` for a rehearsal in process, whose port
+    changes). `downloads` carries no credentials. `key_hash` is salted; it tells keys apart, no more.
+
+    `is_loopback` says that the API itself is on loopback, which alone allows downloads from there.
+    """
+
+    project: Project
+    origin: str
+    provider: Provider
+    commits: Commits
+    downloads: httpx.AsyncClient
+    files: FileStore
+    seams: Seams
+    observe: Observer
+    key_hash: str
+    is_loopback: bool
+    limits: DownloadLimits = field(default_factory=DownloadLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """An accepted attempt: what has to be fetched. `accepted_at` is Unix seconds, our wall clock."""
+
+    attempt_id: str
+    identity: str
+    name: str
+    output: str
+    remote_id: str
+    key_hash: str
+    accepted_at: float
+    model: str
+    is_collecting: bool = False
+
+
+class ServerClock:
+    """The service's time, from the Date header of its answers, carried on by our monotonic clock."""
+
+    def __init__(self, seams: Seams) -> None:
+        self._seams = seams
+        self._server: float | None = None
+        self._at = 0.0
+
+    @property
+    def is_known(self) -> bool:
+        return self._server is not None
+
+    def hear(self, server_time: float | None) -> None:
+        if server_time is not None:
+            self._server = server_time
+            self._at = anyio.current_time()
+
+    def now(self) -> float:
+        """Unix seconds; our own wall clock as long as no answer has come."""
+        if self._server is None:
+            return self._seams.wall()
+        return self._server + anyio.current_time() - self._at
