@@ -19,7 +19,7 @@ from runner.cli.options import (
     output_format,
     service_options,
 )
-from runner.cli.service import plan_of, prepare, reading
+from runner.cli.service import load, plan_of, reading
 from runner.cli.words import CONFLICT, cell_words, count, state_word
 from runner.engine.standing import Standing, standings
 from runner.errors import ExitCode, JobError, UsageError
@@ -41,7 +41,7 @@ def validate(jobs: tuple[Path, ...], job_options: JobOptions) -> ExitCode:
 
 def _validate_one(file: Path, options: JobOptions) -> ExitCode:
     try:
-        plan = plan_of(prepare(file, ServiceOptions(sandbox=False, base_url=None), options), options)
+        plan = plan_of(load(file, ServiceOptions(sandbox=False, base_url=None), options), options)
     except JobError as error:
         console.error(str(error))
         return error.exit_code
@@ -61,11 +61,11 @@ def plan(job: Path, service: ServiceOptions, job_options: JobOptions, output_for
 
     Nothing is sent. Only tasks that are `new` would be submitted by `run`.
     """
-    prepared = prepare(job, service, job_options)
-    planned = plan_of(prepared, job_options)
+    loaded = load(job, service, job_options)
+    planned = plan_of(loaded, job_options)
     tell_warnings(planned)
-    with reading(prepared.place.project) as ledger:
-        rows = standings(planned.tasks(), ledger, prepared.place.project.base)
+    with reading(loaded.place.project) as ledger:
+        rows = standings(planned.tasks(), ledger, loaded.place.project.base)
         counts = _write_json(planned, rows) if output_format == "json" else _write_text(planned, rows)
     return ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE
 

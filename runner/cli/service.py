@@ -36,7 +36,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class Loaded:
     """A job that is ready to run. `environment` holds keys: it is never shown."""
 
     job: Job
@@ -44,16 +44,16 @@ class Prepared:
     environment: Mapping[str, str]
 
 
-def prepare(file: Path, service: ServiceOptions, options: JobOptions) -> Prepared:
+def load(file: Path, service: ServiceOptions, options: JobOptions) -> Loaded:
     """Reads a job file and decides where it runs. Raises JobError, NoProjectError, UsageError."""
     project = find_project(file, root=common().root)
     job = load_job(file, root=project.root, options=_load_options(options))
-    return Prepared(job, choose_place(job, project, service, options), read_env(project.root, os.environ))
+    return Loaded(job, choose_place(job, project, service, options), read_env(project.root, os.environ))
 
 
-def plan_of(prepared: Prepared, options: JobOptions) -> Plan:
-    """The plan of a prepared job. Raises JobError, and UsageError for a date that is none."""
-    return make_plan(prepared.job, origin=prepared.place.origin, run_date=run_date(options))
+def plan_of(loaded: Loaded, options: JobOptions) -> Plan:
+    """The plan of a loaded job. Raises JobError, and UsageError for a date that is none."""
+    return make_plan(loaded.job, origin=loaded.place.origin, run_date=run_date(options))
 
 
 def run_date(options: JobOptions) -> RunDate:
