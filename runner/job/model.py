@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
+
+from runner.errors import Problem
+from runner.job.paths import OutputTemplate
+from runner.job.seeds import Seeds
+from runner.job.values import Place, Value
 
 
 class OnAmbiguous(enum.StrEnum):
@@ -46,3 +53,70 @@ class Budget:
     max_usd: Decimal | None = None
     max_tasks: int | None = None
     confirm_usd: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AxisSpec:
+    """A matrix axis as written: its values may hold expressions over `vars`, `env` and `run`."""
+
+    name: str
+    place: Place
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContentItem:
+    """One content item. `kind` is its type; `payload` its text, URL, file path or task id."""
+
+    kind: str
+    place: Place
+    payload: Value
+    role: Value | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step generates; a flat job file has one, without a name."""
+
+    name: str
+    models: tuple[tuple[str, Place], ...]
+    seeds: Seeds | None
+    samples: int | None
+    takes_place: Place
+    """Where `seeds` or `samples` stands; the models where neither does."""
+    axes: tuple[AxisSpec, ...]
+    exclude: tuple[Value, ...]
+    include: tuple[Value, ...]
+    request: Mapping[str, Value]
+    content: tuple[ContentItem, ...]
+    output: OutputTemplate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A valid job file. `file` is its path below the root, with forward slashes; `text` its bytes.
+
+    `directory` is what its input paths are relative to. `env` holds the listed variables that are
+    set. `base_url` is there only where the job is trusted.
+    """
+
+    name: str
+    file: str
+    digest: str
+    text: bytes = field(repr=False)
+    root: Path
+    directory: Path
+    provider: str
+    run: RunPolicy
+    budget: Budget
+    api_key_env: str | None
+    base_url: str | None
+    edition: Value | None
+    variables: Mapping[str, Value]
+    env: Mapping[str, str] = field(repr=False)
+    step: Step
+    warnings: tuple[Problem, ...]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return tuple(model for model, _ in self.step.models)

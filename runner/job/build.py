@@ -1,0 +1,338 @@
+"""One cell to one Task: the request resolved and checked, its identity, name and output path."""
+
+from __future__ import annotations
+
+import functools
+import json
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from runner.errors import Problem
+from runner.job.expressions import Scope
+from runner.job.inputs import InputReader, check_remote, is_remote
+from runner.job.matrix import MODEL, SAMPLE, SEED, Cell
+from runner.job.model import ContentItem, Job
+from runner.job.models import find_family
+from runner.job.naming import cell_name
+from runner.job.node import JsonValue
+from runner.job.schema import RequestProblem, check_field
+from runner.job.seeds import check_seed, derived_seed
+from runner.job.slug import slug
+from runner.job.steps import request_fields
+from runner.job.task import NOT_IN_IDENTITY, InputFile, Task, canonical_json, task_identity
+from runner.job.values import Constant, Place, ProblemError
+from runner.resources import load_schema
+
+MOST_BODY = 64_000_000
+"""Bytes of a request's body; the service's guide says 64 MB, and at a later date 32 MiB."""
+LARGE_BODY = 33_554_432
+
+_FILES = frozenset({"image_url", "video_url", "audio_url"})
+_DATA_URI_OVERHEAD = len("data:video/quicktime;base64,")
+
+T = TypeVar("T")
+
+
+class CellError(Exception):
+    """All that is wrong with one cell."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(f"{len(problems)} problems")
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A content item with what does not depend on the cell computed; `data` where nothing does."""
+
+    spec: ContentItem
+    data: Mapping[str, JsonValue] | None
+    input: InputFile | None
+
+
+class TaskBuilder:
+    """Builds the tasks of one step. What no cell changes is computed once, in the constructor.
+
+    Raises CellError, from the constructor too.
+    """
+
+    def __init__(
+        self, job: Job, *, origin: str, edition: str, scope: Scope, ambiguous: frozenset[int] = frozenset()
+    ) -> None:
+        self._job = job
+        self._step = job.step
+        self._origin = origin
+        self._edition = edition
+        self._scope = {**scope, "step": {"name": job.step.name}}
+        self._ambiguous = ambiguous
+        self._with_model = len(job.models) > 1
+        self._fields = request_fields(job.provider)
+        self._defaults = _defaults(job.provider)
+        self._reader = InputReader(job.root, job.directory)
+        self.warnings: dict[Problem, None] = {}
+        found: list[Problem] = []
+        self._request = {
+            name: _attempt(functools.partial(value.fold, self._scope), found)
+            for name, value in job.step.request.items()
+        }
+        items = [_attempt(functools.partial(self._fold_item, spec), found) for spec in job.step.content]
+        for name, value in self._request.items():
+            if value is not None and isinstance(value.content, Constant):
+                _attempt(functools.partial(self._checked, name, value.content.value, value.place), found)
+        if found:
+            raise CellError(found)
+        self._content = tuple(item for item in items if item is not None)
+
+    def build(self, index: int, cell: Cell) -> Task:
+        """The task of `cell`, the same each time. Raises CellError."""
+        found: list[Problem] = []
+        scope = {**self._scope, **cell, "index": index}
+        model = str(cell[MODEL])
+        request: dict[str, JsonValue] = {MODEL: model}
+        inputs: list[InputFile] = []
+        for name, value in self._request.items():
+            if value is not None and name not in cell:
+                self._set(request, name, functools.partial(value.evaluate, scope), value.place, found)
+        for name in cell:
+            if name in self._fields:
+                evaluate = functools.partial(cell.__getitem__, name)
+                self._set(request, name, evaluate, self._cell_place(name), found)
+        content = [
+            _attempt(functools.partial(self._item, item, scope, inputs), found) for item in self._content
+        ]
+        request["content"] = [item for item in content if item is not None]
+        if found:
+            raise CellError(found)
+        self._check_content(request)
+        return self._task(index, cell, model, request, tuple(dict.fromkeys(inputs)), scope)
+
+    def _task(
+        self,
+        index: int,
+        cell: Cell,
+        model: str,
+        request: dict[str, JsonValue],
+        inputs: tuple[InputFile, ...],
+        scope: Scope,
+    ) -> Task:
+        sample = cell.get(SAMPLE)
+        assert sample is None or isinstance(sample, int)
+        family = find_family(model)
+        if sample is not None and family is not None and family.honours_seed:
+            request[SEED] = derived_seed(request, sample)
+        self._check_size(request, inputs)
+        identity = task_identity(
+            provider=self._job.provider,
+            origin=self._origin,
+            request=request,
+            sample=sample,
+            edition=self._edition,
+        )
+        name = cell_name(cell, job=self._job.name, with_model=self._with_model)
+        if hash(name) in self._ambiguous:
+            name = f"{name}-{identity[:8]}"
+        seed = request.get(SEED)
+        return Task(
+            identity=identity,
+            index=index,
+            step=self._step.name,
+            name=name,
+            cell=cell,
+            provider=self._job.provider,
+            origin=self._origin,
+            edition=self._edition,
+            model=model,
+            seed=seed if isinstance(seed, int) else None,
+            sample=sample,
+            request=request,
+            inputs=inputs,
+            output=self._output(name, scope),
+        )
+
+    def _output(self, name: str, scope: Scope) -> str:
+        if self._step.output is None:
+            return f"out/{slug(self._job.name) or 'job'}/{name}.mp4"
+        try:
+            return self._step.output.render(scope)
+        except ProblemError as error:
+            raise CellError([error.problem]) from None
+
+    def _set(
+        self,
+        request: dict[str, JsonValue],
+        name: str,
+        evaluate: Callable[[], JsonValue],
+        place: Place,
+        found: list[Problem],
+    ) -> None:
+        """Puts one field into `request`, left out where it is null or the API's own default."""
+        value = _attempt(lambda: self._checked(name, evaluate(), place), found)
+        if value is None or (name in self._defaults and value == self._defaults[name]):
+            return
+        request[name] = value
+
+    def _checked(self, name: str, value: JsonValue, place: Place) -> JsonValue:
+        """The field's value in its one form. Raises ProblemError where the request schema refuses it."""
+        plain = _integral(value)
+        if plain is None:
+            return None
+        if name == SEED and type(plain) is int:
+            try:
+                check_seed(plain)
+            except ValueError as error:
+                raise ProblemError(place.error(str(error))) from None
+            return plain
+        problem = _field_problem(self._job.provider, name, _frozen(plain))
+        if problem is not None:
+            raise ProblemError(place.error(problem.message, problem.hint))
+        return plain
+
+    def _cell_place(self, name: str) -> Place:
+        axis = next((axis for axis in self._step.axes if axis.name == name), None)
+        return axis.place if axis else self._step.takes_place
+
+    def _fold_item(self, spec: ContentItem) -> _Item:
+        """Raises ProblemError."""
+        if spec.payload.names <= self._scope.keys() and (
+            spec.role is None or spec.role.names <= self._scope.keys()
+        ):
+            data, file = self._resolve_item(spec, self._scope)
+            return _Item(spec, data, file)
+        return _Item(spec, None, None)
+
+    def _item(self, item: _Item, scope: Scope, inputs: list[InputFile]) -> JsonValue:
+        data, file = (
+            (item.data, item.input) if item.data is not None else self._resolve_item(item.spec, scope)
+        )
+        if file is not None:
+            inputs.append(file)
+        return dict(data)
+
+    def _resolve_item(
+        self, spec: ContentItem, scope: Scope
+    ) -> tuple[Mapping[str, JsonValue], InputFile | None]:
+        place = spec.payload.place
+        value = spec.payload.evaluate(scope)
+        if not isinstance(value, str):
+            raise ProblemError(place.error(f"{spec.kind} needs text, and this is {_kind(value)}"))
+        file: InputFile | None = None
+        payload: JsonValue
+        if spec.kind == "text":
+            # NFC: the same letters typed on another system are the same prompt, and are not paid twice
+            payload = unicodedata.normalize("NFC", value)
+        elif spec.kind in _FILES:
+            if is_remote(value):
+                check_remote(value, place)
+                payload = {"url": value}
+            else:
+                file = self._reader.read(value, spec.kind, place)
+                payload = {"url": file.reference}
+        else:
+            payload = {"id": value}
+        data: dict[str, JsonValue] = {"type": spec.kind, spec.kind: payload}
+        role = spec.role.evaluate(scope) if spec.role else None
+        if role is not None:
+            data["role"] = role
+        return data, file
+
+    def _check_content(self, request: Mapping[str, JsonValue]) -> None:
+        """The structure of the content by the request schema, once for each that occurs."""
+        content = request["content"]
+        assert isinstance(content, list)
+        shapes = tuple(
+            (str(item["type"]), _frozen(item.get("role"))) for item in content if isinstance(item, dict)
+        )
+        problem = _content_problem(self._job.provider, shapes)
+        if problem is None:
+            return
+        position = next((part for part in problem.path if isinstance(part, int)), 0)
+        place = self._step.content[min(position, len(self._step.content) - 1)].place
+        raise CellError([place.error(problem.message, problem.hint)])
+
+    def _check_size(self, request: Mapping[str, JsonValue], inputs: tuple[InputFile, ...]) -> None:
+        """Refuses a body that the service would; base64 makes four bytes of three."""
+        if not inputs and not _has_data_uri(request):
+            return
+        size = len(canonical_json(request))
+        size += sum(4 * -(-file.size // 3) + _DATA_URI_OVERHEAD for file in inputs)
+        if size <= LARGE_BODY:
+            return
+        place = self._step.content[0].place
+        hint = "give https URLs instead of local files, or smaller files"
+        shown = f"the request is {size / 1e6:.1f} MB with its files"
+        if size > MOST_BODY:
+            raise CellError([place.error(f"{shown}; the service takes {MOST_BODY // 10**6} MB", hint)])
+        self.warnings[place.warning(f"{shown}; the service may refuse more than 32 MiB", hint)] = None
+
+
+def _attempt(function: Callable[[], T], found: list[Problem]) -> T | None:
+    try:
+        return function()
+    except ProblemError as error:
+        found.append(error.problem)
+        return None
+
+
+def _kind(value: JsonValue) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool() | int() | float():
+            return f"`{value}`"
+    return "an object" if isinstance(value, dict) else "a list"
+
+
+def _integral(value: JsonValue) -> JsonValue:
+    """5.0 is 5: one number has one form."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _has_data_uri(request: Mapping[str, JsonValue]) -> bool:
+    content = request["content"]
+    assert isinstance(content, list)
+    return any(
+        isinstance(payload, dict) and str(payload.get("url", ""))[:5].casefold() == "data:"
+        for item in content
+        if isinstance(item, dict)
+        for payload in item.values()
+    )
+
+
+def _frozen(value: JsonValue) -> bytes:
+    return canonical_json(value)
+
+
+@functools.cache
+def _defaults(provider: str) -> Mapping[str, JsonValue]:
+    """The fields of the picture that the API documents a default for, none of them null."""
+    properties: Mapping[str, Mapping[str, JsonValue]] = load_schema(f"{provider}-request")["properties"]
+    return {
+        name: field["default"]
+        for name, field in properties.items()
+        if field.get("default") is not None and name not in NOT_IN_IDENTITY
+    }
+
+
+@functools.lru_cache(maxsize=4096)
+def _field_problem(provider: str, name: str, value: bytes) -> RequestProblem | None:
+    """What the request schema says against a field's value (canonical JSON); memoised, it is slow."""
+    return next(iter(check_field(provider, name, json.loads(value))), None)
+
+
+@functools.lru_cache(maxsize=256)
+def _content_problem(provider: str, shapes: tuple[tuple[str, bytes], ...]) -> RequestProblem | None:
+    """The same for the types and roles of content items; texts and URLs are checked where they arise."""
+    content: list[JsonValue] = []
+    for kind, role in shapes:
+        payload: JsonValue = "x"
+        if kind in _FILES:
+            payload = {"url": "https://host/file"}
+        elif kind != "text":
+            payload = {"id": "x"}
+        item: dict[str, JsonValue] = {"type": kind, kind: payload}
+        if json.loads(role) is not None:
+            item["role"] = json.loads(role)
+        content.append(item)
+    return next(iter(check_field(provider, "content", content)), None)

@@ -1,0 +1,334 @@
+"""`${{ ... }}`: small expressions over a scope of plain values.
+
+Jinja2's immutable sandbox compiles them, but only after every node of the expression has been
+found in a short list: names, constants, attributes and items, comparisons, `and`, `or`, `not`,
+`a if b else c`, `+`, `-` and the filters of `FILTERS`. What can build something huge from
+something small (`**`, `*`, `%`, `~`, calls, ranges, formatting) is not in the list.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from jinja2 import StrictUndefined, TemplateError, Undefined, nodes
+from jinja2.environment import TemplateExpression
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from runner.job.node import JsonValue
+from runner.job.rundate import RunDate
+from runner.job.slug import slug
+
+OPEN = "${{"
+CLOSE = "}}"
+MOST_SOURCE = 1_000
+"""Characters of one expression."""
+MOST_RESULT = 64 * 1024
+"""Characters of one evaluated scalar."""
+
+KnownNames: TypeAlias = Mapping[str, frozenset[str] | None]
+"""The names in scope, each with its known attributes (None: not known before it is evaluated)."""
+
+Scope: TypeAlias = Mapping[str, Any]
+
+
+class ExpressionError(Exception):
+    """An expression cannot be read, is not allowed, or has no value; `hint` says what to do."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """One compiled `${{ source }}`; `names` are the top-level names that its value depends on."""
+
+    source: str
+    names: frozenset[str]
+    compiled: TemplateExpression
+
+    def evaluate(self, scope: Scope) -> JsonValue:
+        """The value, with its type. Raises ExpressionError."""
+        try:
+            value = self.compiled(scope)
+        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+            raise ExpressionError(f"`{self.source}`: {_reason(error)}") from None
+        return self._checked(value)
+
+    def _checked(self, value: object) -> JsonValue:
+        if isinstance(value, Undefined):
+            raise ExpressionError(f"`{self.source}` has no value in this cell", "use `| default(...)`")
+        if isinstance(value, RunDate):
+            return str(value)
+        if isinstance(value, str) and len(value) > MOST_RESULT:
+            raise ExpressionError(f"`{self.source}` gives more than {MOST_RESULT:,} characters")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ExpressionError(f"`{self.source}` is not a finite number")
+        if value is None or isinstance(value, bool | int | float | str | list | tuple | dict):
+            return value
+        raise ExpressionError(f"`{self.source}` is not a plain value")
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A scalar of the job file that holds at least one expression, split into its parts."""
+
+    parts: tuple[str | Expression, ...]
+    names: frozenset[str]
+
+    def evaluate(self, scope: Scope) -> JsonValue:
+        """The value: typed where the scalar is one expression, else text. Raises ExpressionError."""
+        if len(self.parts) == 1 and isinstance(self.parts[0], Expression):
+            return self.parts[0].evaluate(scope)
+        text = "".join(
+            part if isinstance(part, str) else as_text(part.evaluate(scope), part.source)
+            for part in self.parts
+        )
+        if len(text) > MOST_RESULT:
+            raise ExpressionError(f"gives more than {MOST_RESULT:,} characters")
+        return text
+
+
+def as_text(value: JsonValue, source: str) -> str:
+    """A scalar inside other text, spelled as in YAML. Raises ExpressionError for lists and objects."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case None:
+            return "null"
+        case int() | float():
+            return str(value)
+    kind = "an object" if isinstance(value, dict) else "a list"
+    raise ExpressionError(f"`{source}` is {kind}, and text needs one value", f"use one part: `{source}.id`")
+
+
+def has_expression(text: str) -> bool:
+    return OPEN in text
+
+
+def compile_template(text: str, known: KnownNames) -> Template:
+    """The template of `text`, every name in it checked against `known`. Raises ExpressionError."""
+    parts: list[str | Expression] = []
+    for is_source, piece in _split(text):
+        parts.append(_compile(piece.strip(), known) if is_source else piece)
+    names = frozenset[str]().union(*(part.names for part in parts if isinstance(part, Expression)))
+    return Template(tuple(parts), names)
+
+
+def did_you_mean(name: str, choices: Iterator[str] | frozenset[str] | Mapping[str, object]) -> str:
+    """`did you mean ...?` for a near miss, else empty."""
+    near = difflib.get_close_matches(name, sorted(choices), n=1, cutoff=0.6)
+    return f"did you mean `{near[0]}`?" if near else ""
+
+
+def _split(text: str) -> Iterator[tuple[bool, str]]:
+    """(whether it is an expression's source, piece) for each piece of `text`."""
+    position = 0
+    while (start := text.find(OPEN, position)) >= 0:
+        if start > position:
+            yield False, text[position:start]
+        end = _end_of_expression(text, start + len(OPEN))
+        yield True, text[start + len(OPEN) : end]
+        position = end + len(CLOSE)
+    if position < len(text):
+        yield False, text[position:]
+
+
+def _end_of_expression(text: str, position: int) -> int:
+    """Where the closing braces stand; those inside a string of the expression do not count."""
+    quote = ""
+    start = position
+    while position < len(text) and position - start <= MOST_SOURCE:
+        character = text[position]
+        if quote:
+            if character == "\\":
+                position += 1
+            elif character == quote:
+                quote = ""
+        elif character in "'\"":
+            quote = character
+        elif text.startswith(CLOSE, position):
+            return position
+        position += 1
+    if position - start > MOST_SOURCE:
+        raise ExpressionError(f"an expression is longer than {MOST_SOURCE:,} characters")
+    raise ExpressionError("`${{` without `}}`", "close the expression, or write `${{ '${{' }}` for the text")
+
+
+@functools.lru_cache(maxsize=4096)
+def _parse(source: str) -> tuple[nodes.Expr, TemplateExpression]:
+    """Checked before it is compiled: the compiler already computes what is constant."""
+    if not source:
+        raise ExpressionError("`${{ }}` is empty")
+    try:
+        parser = Parser(_ENVIRONMENT, source, state="variable")
+        tree = parser.parse_expression()
+        if not parser.stream.eos:
+            raise ExpressionError(f"`{source}`: cannot read it from `{parser.stream.current.value}` on")
+        _check_nodes(tree, source)
+        return tree, _ENVIRONMENT.compile_expression(source, undefined_to_none=False)
+    except TemplateError as error:
+        raise ExpressionError(f"`{source}`: {_reason(error)}") from None
+    except (RecursionError, MemoryError, SyntaxError, ValueError):
+        raise ExpressionError(f"`{source[:40]}...` is nested too deeply") from None
+
+
+def _compile(source: str, known: KnownNames) -> Expression:
+    tree, compiled = _parse(source)
+    names = frozenset(node.name for node in _walk(tree) if isinstance(node, nodes.Name))
+    for name in sorted(names - known.keys()):
+        near = did_you_mean(name, known)
+        raise ExpressionError(f"unknown name `{name}`", near or f"names here: {', '.join(sorted(known))}")
+    for node in _walk(tree):
+        owner, part = _attribute(node)
+        attributes = known.get(owner) if owner else None
+        if attributes is not None and part not in attributes:
+            raise ExpressionError(f"`{owner}` has no `{part}`", _missing_part_hint(owner, part, attributes))
+    return Expression(source, names, compiled)
+
+
+def _missing_part_hint(owner: str, part: str, attributes: frozenset[str]) -> str:
+    if owner == "env":
+        return f"list `{part}` under `env:`"
+    if not attributes:
+        return f"`{owner}` is one value, without parts"
+    return did_you_mean(part, attributes) or f"it has: {', '.join(sorted(attributes))}"
+
+
+def _attribute(node: nodes.Node) -> tuple[str, str]:
+    """(name, part) of `name.part` and `name["part"]`, else two empty strings."""
+    if isinstance(node, nodes.Getattr) and isinstance(node.node, nodes.Name):
+        return node.node.name, node.attr
+    if (
+        isinstance(node, nodes.Getitem)
+        and isinstance(node.node, nodes.Name)
+        and isinstance(node.arg, nodes.Const)
+        and isinstance(node.arg.value, str)
+    ):
+        return node.node.name, node.arg.value
+    return "", ""
+
+
+_ALLOWED_NODES = (
+    nodes.Name,
+    nodes.Const,
+    nodes.Getattr,
+    nodes.Getitem,
+    nodes.Filter,
+    nodes.Compare,
+    nodes.Operand,
+    nodes.And,
+    nodes.Or,
+    nodes.Not,
+    nodes.CondExpr,
+    nodes.Add,
+    nodes.Sub,
+    nodes.Neg,
+)
+_WORDS: Mapping[type[nodes.Node], str] = {
+    nodes.Mul: "`*`",
+    nodes.Pow: "`**`",
+    nodes.Mod: "`%`",
+    nodes.Concat: "`~`",
+    nodes.Div: "`/`",
+    nodes.FloorDiv: "`//`",
+    nodes.Call: "a call",
+    nodes.Test: "`is`",
+    nodes.List: "a list",
+    nodes.Dict: "an object",
+    nodes.Tuple: "a comma",
+    nodes.Slice: "a slice",
+}
+
+
+def _walk(tree: nodes.Node) -> Iterator[nodes.Node]:
+    yield tree
+    for child in tree.iter_child_nodes():
+        yield from _walk(child)
+
+
+def _check_nodes(tree: nodes.Node, source: str) -> None:
+    for node in _walk(tree):
+        if not isinstance(node, _ALLOWED_NODES):
+            word = _WORDS.get(type(node), type(node).__name__)
+            raise ExpressionError(
+                f"`{source}`: {word} is not allowed in an expression",
+                "allowed: names, text, numbers, comparisons, and, or, not, if/else, +, -, filters",
+            )
+        if isinstance(node, nodes.Getattr) and node.attr.startswith("_"):
+            raise ExpressionError(f"`{source}`: names that begin with `_` are not allowed")
+        if isinstance(node, nodes.Filter) and node.name not in FILTERS:
+            near = did_you_mean(node.name, FILTERS)
+            raise ExpressionError(
+                f"`{source}`: unknown filter `{node.name}`", near or f"filters: {', '.join(sorted(FILTERS))}"
+            )
+
+
+def _reason(error: Exception) -> str:
+    """One line of what Jinja or Python says."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _default(value: Any, fallback: Any) -> Any:
+    return fallback if isinstance(value, Undefined) or value is None else value
+
+
+def _int(value: int | float | str) -> int:
+    return int(value)
+
+
+def _string(value: JsonValue | RunDate) -> str:
+    if isinstance(value, RunDate):
+        return str(value)
+    return as_text(value, "value")
+
+
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    "default": _default,
+    "int": _int,
+    "length": len,
+    "lower": lambda value: _string(value).lower(),
+    "slug": lambda value: slug(_string(value)),
+    "string": _string,
+    "title": lambda value: _string(value).title(),
+    "trim": lambda value: _string(value).strip(),
+    "upper": lambda value: _string(value).upper(),
+}
+"""All filters there are. `default` also replaces null; `int` refuses what is no number."""
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """`a.b` and `a["b"]` read the keys of plain objects and nothing of Python's: no methods, no classes."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        return self.getitem(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        if isinstance(obj, dict) and isinstance(argument, str) and argument in obj:
+            return obj[argument]
+        if isinstance(obj, list | tuple) and type(argument) is int and -len(obj) <= argument < len(obj):
+            return obj[argument]
+        if isinstance(obj, RunDate) and argument in RunDate.PARTS:
+            return getattr(obj, argument)
+        return self.undefined(obj=obj, name=argument)
+
+
+def _make_environment() -> _Environment:
+    environment = _Environment(undefined=StrictUndefined, autoescape=False)
+    environment.globals.clear()
+    environment.tests.clear()
+    environment.filters.clear()
+    environment.filters.update(FILTERS)
+    return environment
+
+
+_ENVIRONMENT = _make_environment()

@@ -1,0 +1,178 @@
+"""Local files that a request carries: found below the root, read once, known by their content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from runner.job.task import InputFile
+from runner.job.values import Place, ProblemError
+
+_Read = Callable[[int], bytes]
+_CHUNK = 1 << 20
+_HEAD = 64
+_MB = 1_000_000
+
+MOST_BYTES = {"image_url": 30 * _MB, "video_url": 50 * _MB, "audio_url": 15 * _MB}
+"""Of one file, for each kind of content item, as the models' documentation has them."""
+
+_KINDS = {"image_url": "image", "video_url": "video", "audio_url": "audio"}
+
+
+def is_remote(text: str) -> bool:
+    """Whether a content item's URL goes to the service as it is: https and data, nothing else."""
+    return text[:8].casefold() == "https://" or text[:5].casefold() == "data:"
+
+
+def check_remote(text: str, place: Place) -> None:
+    """Raises ProblemError where an https URL has no host or holds a password."""
+    if text[:5].casefold() == "data:":
+        if "," not in text:
+            raise ProblemError(place.error("a data URI without data", "data:image/png;base64,..."))
+        return
+    try:
+        parts = urlsplit(text)
+        host, user = parts.hostname, parts.username
+    except ValueError:
+        host, user = None, None
+    if not host or any(character.isspace() or not character.isprintable() for character in text):
+        raise ProblemError(place.error("not a URL that a service could fetch", "https://host/path"))
+    if user is not None:
+        raise ProblemError(place.error("a URL with a user name or password", "the service fetches it openly"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    text: str
+    kind: str
+
+
+class InputReader:
+    """Reads each input of one job once. `directory` is the job file's; `root` confines."""
+
+    def __init__(self, root: Path, directory: Path) -> None:
+        self._root = root.resolve()
+        self._directory = directory.resolve()
+        self._read: dict[_Key, InputFile] = {}
+
+    def read(self, text: str, kind: str, place: Place) -> InputFile:
+        """The file that an item of type `kind` names. Raises ProblemError at `place`."""
+        key = _Key(text, kind)
+        if key not in self._read:
+            self._read[key] = self._read_file(text, kind, place)
+        return self._read[key]
+
+    def _read_file(self, text: str, kind: str, place: Place) -> InputFile:
+        path = self._find(text, place)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise ProblemError(
+                place.error(
+                    f"{_shown(text)}: no such file (looked for {_shown(str(path))})",
+                    "input paths are relative to the job file",
+                    is_missing_input=True,
+                )
+            ) from None
+        except OSError as error:
+            raise ProblemError(
+                place.error(f"{_shown(text)}: cannot read it: {error.strerror}", is_missing_input=True)
+            ) from None
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            return self._digest(descriptor, file.read, path, text, kind, place)
+
+    def _digest(
+        self, descriptor: int, read: _Read, path: Path, text: str, kind: str, place: Place
+    ) -> InputFile:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ProblemError(place.error(f"{_shown(text)}: not a file"))
+        most = MOST_BYTES[kind]
+        digest, size, head = hashlib.sha256(), 0, b""
+        while chunk := read(_CHUNK):
+            head = head or chunk[:_HEAD]
+            digest.update(chunk)
+            size += len(chunk)
+            if size > most:
+                raise ProblemError(
+                    place.error(
+                        f"{_shown(text)}: larger than the {most // _MB} MB that the service takes",
+                        "make it smaller, or give an https URL",
+                    )
+                )
+        media_type = sniff(head)
+        if not media_type.startswith(f"{_KINDS[kind]}/"):
+            found = media_type or "no image, video or audio that the service knows"
+            raise ProblemError(
+                place.error(f"{_shown(text)}: {kind} needs {_KINDS[kind]}; its content is {found}")
+            )
+        return InputFile(sha256=digest.hexdigest(), media_type=media_type, size=size, path=path)
+
+    def _find(self, text: str, place: Place) -> Path:
+        scheme = text.split(":", 1)[0]
+        if "://" in text:
+            raise ProblemError(
+                place.error(f"{_shown(scheme)}: URLs are refused", "use https, data, or a local file")
+            )
+        if not text.strip() or "\0" in text:
+            raise ProblemError(place.error("empty, where a file or URL is needed"))
+        if Path(text).is_absolute():
+            raise ProblemError(
+                place.error(f"{_shown(text)}: an absolute path", "input paths are relative to the job file")
+            )
+        try:
+            path = (self._directory / text).resolve()
+        except (OSError, RuntimeError):
+            raise ProblemError(place.error(f"{_shown(text)}: cannot be resolved")) from None
+        if not path.is_relative_to(self._root):
+            raise ProblemError(
+                place.error(
+                    f"{_shown(text)}: outside the project root", "copy it below the root; links count as well"
+                )
+            )
+        return path
+
+
+def sniff(head: bytes) -> str:
+    """The media type by a file's first bytes (at least 16 where it has them), else empty."""
+    for offset, magic, media_type in _MAGIC:
+        if head[offset : offset + len(magic)] == magic:
+            return media_type
+    if head[:4] == b"RIFF":
+        return {b"WEBP": "image/webp", b"WAVE": "audio/wav"}.get(head[8:12], "")
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12], "video/mp4")
+    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2:
+        return "audio/mpeg"
+    return ""
+
+
+_MAGIC = (
+    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
+    (0, b"\xff\xd8\xff", "image/jpeg"),
+    (0, b"GIF87a", "image/gif"),
+    (0, b"GIF89a", "image/gif"),
+    (0, b"BM", "image/bmp"),
+    (0, b"II*\0", "image/tiff"),
+    (0, b"MM\0*", "image/tiff"),
+    (0, b"ID3", "audio/mpeg"),
+    (4, b"moov", "video/quicktime"),
+    (4, b"wide", "video/quicktime"),
+)
+_BRANDS = {
+    b"qt  ": "video/quicktime",
+    b"M4A ": "",
+    b"avif": "",
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis"), "image/heic"),
+    **dict.fromkeys((b"mif1", b"msf1", b"heif"), "image/heif"),
+}
+
+
+def _shown(text: str) -> str:
+    """A path for people: short, with control characters escaped."""
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return escaped if len(escaped) <= 200 else f"{escaped[:200]}..."

@@ -1,0 +1,210 @@
+"""A job file to a Job: text, nodes, schema, then typed values; every problem at once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import JobError, Problem
+from runner.job.environment import KEY_NAMES, PROVIDER_VARIABLES, read_env, why_refused
+from runner.job.expressions import KnownNames, has_expression
+from runner.job.model import Job
+from runner.job.node import Mapping as MappingNode
+from runner.job.node import Scalar, Sequence
+from runner.job.policy import read_budget, read_run
+from runner.job.schema import check_job
+from runner.job.source import MAX_BYTES, parse
+from runner.job.steps import read_step
+from runner.job.values import Place, Problems, Value, compile_value, scalars
+
+DEFAULT_PROVIDER = "mesh"
+
+_NO_EXPRESSIONS = (
+    "version",
+    "name",
+    "provider",
+    "models",
+    "seeds",
+    "samples",
+    "env",
+    "api_key_env",
+    "base_url",
+    "run",
+    "budget",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """`environ` is the process environment; `.env` in the root is read below it."""
+
+    environ: Mapping[str, str]
+    allow_env: frozenset[str] = frozenset()
+    trust_job: bool = False
+
+
+def load_job(file: Path, *, root: Path, options: LoadOptions, text: bytes | None = None) -> Job:
+    """The job in `file`, or in `text`, the copy that a run keeps.
+
+    Raises JobError with every problem found.
+    """
+    shown = _below(file, root)
+    content = _read(file, shown) if text is None else text
+    document = parse(content, file=shown)
+    problems = Problems()
+    for problem in check_job(document, file=shown):
+        problems.add(problem)
+    provider = _text(document, "provider") or DEFAULT_PROVIDER
+    api_key_env = _api_key_env(document, options, problems)
+    base_url = _base_url(document, options, problems)
+    env = _env(document, root, options, api_key_env, problems)
+    _refuse_expressions(document, problems)
+
+    name = _text(document, "name") or file.name.removesuffix(file.suffix)
+    known: KnownNames = {"job": frozenset({"name"}), "env": _listed(document), "run": frozenset({"date"})}
+    variables = _variables(document, known, problems)
+    known = {**known, "vars": frozenset(variables)}
+    edition_node = document.get("edition")
+    edition = compile_value(edition_node, ("edition",), known, problems) if edition_node else None
+    run = read_run(document.get("run"), problems)
+    budget = read_budget(document.get("budget"), problems)
+    step = read_step(document, provider=provider, known=known, problems=problems)
+    problems.raise_errors(shown)
+    assert step is not None
+    return Job(
+        name=name,
+        file=shown,
+        digest=hashlib.sha256(content).hexdigest(),
+        text=content,
+        root=root.resolve(),
+        directory=file.parent.resolve(),
+        provider=provider,
+        run=run,
+        budget=budget,
+        api_key_env=api_key_env,
+        base_url=base_url,
+        edition=edition,
+        variables=variables,
+        env=env,
+        step=step,
+        warnings=problems.warnings,
+    )
+
+
+def _below(file: Path, root: Path) -> str:
+    absolute = Path(os.path.abspath(file))  # noqa: PTH100  a link keeps the name that the user gave
+    try:
+        return absolute.relative_to(Path(os.path.abspath(root))).as_posix()  # noqa: PTH100
+    except ValueError:
+        resolved = absolute.resolve()
+        return Path(os.path.relpath(resolved, root.resolve())).as_posix()
+
+
+def _read(file: Path, shown: str) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        problem = Problem(1, 1, "", f"cannot read the job file: {error.strerror}", is_missing_input=True)
+        raise JobError(shown, [problem]) from None
+
+
+def _text(document: MappingNode, key: str) -> str | None:
+    node = document.get(key)
+    return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
+
+
+def _place(document: MappingNode, key: str) -> Place:
+    node = document.get(key)
+    return Place(node.mark if node else document.mark, (key,))
+
+
+def _api_key_env(document: MappingNode, options: LoadOptions, problems: Problems) -> str | None:
+    """The variable that holds the key. Another's secret must not reach the service as a key either."""
+    name = _text(document, "api_key_env")
+    if name is None or name in KEY_NAMES or options.trust_job or name in options.allow_env:
+        return name
+    names = " or ".join(PROVIDER_VARIABLES[DEFAULT_PROVIDER].keys)
+    problems.add(
+        _place(document, "api_key_env").error(
+            f"`{name}` is not {names}, and its value would be sent to the service",
+            f"if it holds your API key: --allow-env {name}, or --trust-job",
+        )
+    )
+    return None
+
+
+def _base_url(document: MappingNode, options: LoadOptions, problems: Problems) -> str | None:
+    url = _text(document, "base_url")
+    if url is not None and not options.trust_job:
+        problems.add(
+            _place(document, "base_url").error(
+                "a job file must not decide where the API key is sent",
+                "give --base-url URL on the command line, or --trust-job",
+            )
+        )
+        return None
+    return url
+
+
+def _listed(document: MappingNode) -> frozenset[str]:
+    node = document.get("env")
+    items = node.items if isinstance(node, Sequence) else ()
+    return frozenset(str(item.value) for item in items if isinstance(item, Scalar))
+
+
+def _env(
+    document: MappingNode, root: Path, options: LoadOptions, api_key_env: str | None, problems: Problems
+) -> Mapping[str, str]:
+    """The listed variables that are set, none of them holding an API key."""
+    listed = _listed(document)
+    allow = options.allow_env | (listed if options.trust_job else frozenset())
+    own_key = {api_key_env} if api_key_env else set()
+    environ = read_env(root, options.environ, allow=allow | own_key)
+    keys = {environ[name].strip() for name in KEY_NAMES | own_key if environ.get(name, "").strip()}
+    found: dict[str, str] = {}
+    node = document.get("env")
+    for number, item in enumerate(node.items if isinstance(node, Sequence) else ()):
+        if not isinstance(item, Scalar) or not isinstance(item.value, str):
+            continue
+        name, place = item.value, Place(item.mark, ("env", number))
+        why, what_to_do = why_refused(
+            name, allow=options.allow_env, trust_job=options.trust_job, key_name=api_key_env
+        )
+        value = environ.get(name)
+        if why:
+            problems.add(place.error(why, what_to_do))
+        elif value is None:
+            problems.add(place.error(f"`{name}` is not set", "set it, or put it into .env in the root"))
+        elif any(key in value for key in keys):
+            problems.add(place.error(f"`{name}` holds the API key, which is never an expression's value"))
+        else:
+            found[name] = value
+    return found
+
+
+def _variables(document: MappingNode, known: KnownNames, problems: Problems) -> Mapping[str, Value]:
+    node = document.get("vars")
+    if not isinstance(node, MappingNode):
+        return {}
+    return {
+        str(key.value): compile_value(child, ("vars", str(key.value)), known, problems) for key, child in node
+    }
+
+
+def _refuse_expressions(document: MappingNode, problems: Problems) -> None:
+    """Where an expression is not evaluated it would reach the service as it stands."""
+    for key in _NO_EXPRESSIONS:
+        node = document.get(key)
+        if node is None:
+            continue
+        for scalar, path in scalars(node, (key,)):
+            if isinstance(scalar.value, str) and has_expression(scalar.value):
+                problems.add(
+                    Place(scalar.mark, path).error(
+                        "expressions are not evaluated here", "write the value, or use a matrix axis"
+                    )
+                )

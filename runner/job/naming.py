@@ -1,0 +1,44 @@
+"""Readable names of cells: `spin-16x9-s1`."""
+
+from __future__ import annotations
+
+from runner.job.matrix import MODEL, SAMPLE, SEED, Cell
+from runner.job.models import family_name
+from runner.job.node import JsonValue
+from runner.job.slug import slug
+
+MOST_NAME = 100
+"""Bytes of a name; with a mark that tells equal names apart it still fits one path component."""
+_MOST_LABEL = 40
+_TELLING = ("id", "name", "title")
+
+
+def cell_name(cell: Cell, *, job: str, with_model: bool) -> str:
+    """The cell's values in the order of its axes, seeds as `s1`, samples as `t1`; the job's name if none.
+
+    Not always unique: long values are cut.
+    """
+    labels = [_label(name, value) for name, value in cell.items() if name != MODEL or with_model]
+    return slug("-".join(label for label in labels if label), MOST_NAME) or slug(job) or "video"
+
+
+def _label(axis: str, value: JsonValue) -> str:
+    match value:
+        case int() if axis == SEED:
+            return f"s{value}"
+        case int() if axis == SAMPLE:
+            return f"t{value}"
+        case str() if axis == MODEL:
+            return family_name(value)
+        case str():
+            return slug(value, _MOST_LABEL)
+        case dict():
+            telling = (value[key] for key in _TELLING if isinstance(value.get(key), str | int))
+            return _label(axis, next(telling, next(iter(value.values()), "")))
+        case list() | tuple():
+            return slug("-".join(_label(axis, item) for item in value), _MOST_LABEL)
+        case bool():
+            return f"{axis}-{'yes' if value else 'no'}"
+        case None:
+            return f"{axis}-none"
+    return f"{axis}-{value}"

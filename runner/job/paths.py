@@ -1,0 +1,119 @@
+"""Output paths: a template whose expressions each add one safe piece, always below the base directory."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from runner.job.expressions import (
+    ExpressionError,
+    KnownNames,
+    Scope,
+    Template,
+    as_text,
+    compile_template,
+)
+from runner.job.node import Scalar
+from runner.job.slug import is_device_name, slug
+from runner.job.values import Path as NodePath
+from runner.job.values import Place, ProblemError, Problems
+from runner.project import STATE_DIR
+
+SUFFIX = ".mp4"
+MOST_COMPONENT = 200
+"""Bytes of one component: file systems take 255, and `.last.png` and `.part` come on top."""
+MOST_PATH = 1_000
+"""Bytes of a whole relative path."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputTemplate:
+    """`output:` of a job file, its fixed parts checked."""
+
+    place: Place
+    template: Template
+
+    @property
+    def names(self) -> frozenset[str]:
+        return self.template.names
+
+    def render(self, scope: Scope) -> str:
+        """The path of one cell, relative, with forward slashes. Raises ProblemError."""
+        try:
+            path = "".join(
+                part if isinstance(part, str) else _piece(as_text(part.evaluate(scope), part.source))
+                for part in self.template.parts
+            )
+        except ExpressionError as error:
+            raise ProblemError(self.place.error(error.message, error.hint)) from None
+        normal = unicodedata.normalize("NFC", path)
+        if wrong := what_is_wrong(normal):
+            raise ProblemError(self.place.error(f"{normal!r}: {wrong}"))
+        return normal
+
+
+def compile_output(
+    node: Scalar, path: NodePath, known: KnownNames, problems: Problems
+) -> OutputTemplate | None:
+    """The template at `node`, or None where a problem was found."""
+    place = Place(node.mark, path)
+    try:
+        template = compile_template(str(node.value), known)
+    except ExpressionError as error:
+        problems.add(place.error(error.message, error.hint))
+        return None
+    fixed = "".join(part if isinstance(part, str) else "x" for part in template.parts)
+    if wrong := what_is_wrong(unicodedata.normalize("NFC", fixed)):
+        problems.add(place.error(wrong, "for example out/${{ seed }}.mp4, relative to the project root"))
+        return None
+    return OutputTemplate(place, template)
+
+
+def what_is_wrong(path: str) -> str:
+    """Why `path` cannot be an output, in words; empty where it can."""
+    if not path.endswith(SUFFIX) or path.endswith("/" + SUFFIX) or path == SUFFIX:
+        return f"an output is a video and must end in {SUFFIX}, after a name"
+    if path.startswith(("/", "~")):
+        return "an output is relative to the project root"
+    if "\\" in path or any(unicodedata.category(character) in ("Cc", "Cf", "Cs") for character in path):
+        return "a backslash or an invisible character in a path"
+    if len(path.encode()) > MOST_PATH:
+        return f"longer than {MOST_PATH} bytes"
+    for component in path.split("/"):
+        if component in ("", ".", ".."):
+            return f"`{component}` as a part of the path; use plain names between single slashes"
+        if component.casefold() == STATE_DIR:
+            return f"{STATE_DIR} holds the state of the project"
+        if len(component.encode()) > MOST_COMPONENT:
+            return f"a part longer than {MOST_COMPONENT} bytes"
+        if is_device_name(component):
+            return f"`{component}` is a device name on some systems"
+    return ""
+
+
+def confine(base: Path, output: str) -> Path:
+    """The absolute path of `output` below `base`, links in its parents resolved.
+
+    Raises ValueError where that leaves `base`.
+    """
+    resolved = base.resolve()
+    try:
+        parent = (resolved / PurePosixPath(output).parent).resolve()
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{output}: cannot be resolved: {error}") from None
+    if not parent.is_relative_to(resolved):
+        raise ValueError(f"{output}: leaves the project root through a link")
+    return parent / PurePosixPath(output).name
+
+
+def collision_key(output: str) -> str:
+    """Equal for two outputs that some file system takes for one file: letter case and Unicode form."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", output).casefold())
+
+
+def _piece(text: str) -> str:
+    piece = slug(text)
+    if not piece:
+        raise ExpressionError(f"{text[:40]!r} leaves nothing that can be part of a file name")
+    return piece

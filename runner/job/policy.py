@@ -1,0 +1,141 @@
+"""Durations, rates, and the `run:` and `budget:` sections."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import TypeVar
+
+from runner.job.model import Budget, OnAmbiguous, PollPolicy, RunPolicy
+from runner.job.node import Mapping, Node, Scalar
+from runner.job.values import Place, Problems
+
+T = TypeVar("T")
+
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)/(s|min|h)")
+_PERIODS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_duration(value: float | str) -> float:
+    """Seconds: a number, or a string such as `100ms`, `15s`, `2m`, `1h`, `7d`. Raises ValueError."""
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value)
+        if match is None:
+            raise ValueError(f"`{value[:40]}` is not a duration such as 100ms, 15s, 2m, 1h, 7d")
+        return float(match[1]) * _UNITS[match[2]]
+    if value < 0:
+        raise ValueError("a duration is not negative")
+    return float(value)
+
+
+def parse_rate(text: str) -> float:
+    """Requests per second from `60/min`, `2/s` or `1000/h`. Raises ValueError."""
+    match = _RATE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"`{text[:40]}` is not a rate such as 60/min, 2/s, 1000/h")
+    rate = float(match[1]) / _PERIODS[match[2]]
+    if rate <= 0:
+        raise ValueError("a rate is above zero")
+    return rate
+
+
+class _Section:
+    """Reads typed values out of one mapping; what the schema has refused already is skipped."""
+
+    def __init__(self, node: Node | None, path: tuple[str, ...], problems: Problems) -> None:
+        self._node = node if isinstance(node, Mapping) else None
+        self._path = path
+        self._problems = problems
+
+    def section(self, name: str) -> _Section:
+        return _Section(self._node.get(name) if self._node else None, (*self._path, name), self._problems)
+
+    def read(self, name: str, convert: Callable[[Scalar], T], default: T) -> T:
+        """The value of `name`; `default` where it is absent, null, or a problem."""
+        node = self._node.get(name) if self._node else None
+        if not isinstance(node, Scalar) or node.value is None:
+            return default
+        try:
+            return convert(node)
+        except ValueError as error:
+            self._problems.add(Place(node.mark, (*self._path, name)).error(str(error)))
+        except (TypeError, ArithmeticError):
+            pass  # the schema tells of a wrong type
+        return default
+
+
+def read_run(node: Node | None, problems: Problems) -> RunPolicy:
+    section = _Section(node, ("run",), problems)
+    poll = section.section("poll")
+    standard = RunPolicy()
+    policy = PollPolicy(
+        first=poll.read("first", _optional_duration, None),
+        minimum=poll.read("min", _duration, standard.poll.minimum),
+        maximum=poll.read("max", _duration, standard.poll.maximum),
+    )
+    if policy.minimum > policy.maximum and isinstance(node, Mapping):
+        mark = (node.get("poll") or node).mark
+        problems.add(Place(mark, ("run", "poll")).error("min is above max"))
+    return RunPolicy(
+        concurrency=section.read("concurrency", _count, standard.concurrency),
+        submit_slots=section.read("submit_slots", _count, standard.submit_slots),
+        downloads=section.read("downloads", _count, standard.downloads),
+        rate=section.read("rate", _rate, None),
+        timeout=section.read("timeout", _duration, standard.timeout),
+        deadline=section.read("deadline", _optional_duration, None),
+        max_failures=section.read("max_failures", _optional_count, None),
+        settle=section.read("settle", _duration, standard.settle),
+        on_ambiguous=section.read("on_ambiguous", _on_ambiguous, standard.on_ambiguous),
+        poll=policy,
+    )
+
+
+def read_budget(node: Node | None, problems: Problems) -> Budget:
+    section = _Section(node, ("budget",), problems)
+    return Budget(
+        max_usd=section.read("max_usd", _usd, None),
+        max_tasks=section.read("max_tasks", _optional_count, None),
+        confirm_usd=section.read("confirm_usd", _usd, None),
+    )
+
+
+def _duration(node: Scalar) -> float:
+    if isinstance(node.value, bool) or not isinstance(node.value, int | float | str):
+        raise TypeError
+    return parse_duration(node.value)
+
+
+def _optional_duration(node: Scalar) -> float | None:
+    return _duration(node)
+
+
+def _rate(node: Scalar) -> float | None:
+    if not isinstance(node.value, str):
+        raise TypeError
+    return parse_rate(node.value)
+
+
+def _count(node: Scalar) -> int:
+    if isinstance(node.value, bool) or not isinstance(node.value, int):
+        raise TypeError
+    return node.value
+
+
+def _optional_count(node: Scalar) -> int | None:
+    return _count(node)
+
+
+def _on_ambiguous(node: Scalar) -> OnAmbiguous:
+    if node.value not in set(OnAmbiguous):
+        raise TypeError
+    return OnAmbiguous(str(node.value))
+
+
+def _usd(node: Scalar) -> Decimal | None:
+    """By the text as written: 0.1 is exactly a tenth."""
+    if isinstance(node.value, bool) or not isinstance(node.value, int | float):
+        raise TypeError
+    return Decimal(node.text) if isinstance(node.value, float) else Decimal(node.value)

@@ -1,0 +1,50 @@
+"""Readable, safe pieces of file names."""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+
+MOST_BYTES = 120
+"""Of one slug in UTF-8: what an expression may add to a path."""
+
+_DEVICES = frozenset(
+    {"con", "prn", "aux", "nul", "conin$", "conout$"}
+    | {f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³"}
+)
+_RATIO = re.compile(r"(?<=\d):(?=\d)")
+_RUNS = re.compile(r"-{2,}")
+_DOTS = re.compile(r"\.{2,}")
+
+
+@functools.lru_cache(maxsize=4096)
+def slug(text: str, most_bytes: int = MOST_BYTES) -> str:
+    """`text` as one file-name component: NFC, no separators, spaces, controls, or device name.
+
+    Letters, digits and symbols of every script stay, `16:9` becomes `16x9`, all else becomes `-`.
+    Empty where nothing is left.
+    """
+    normal = unicodedata.normalize("NFC", text)
+    mapped = "".join(character if _is_safe(character) else "-" for character in _RATIO.sub("x", normal))
+    joined = _DOTS.sub(".", _RUNS.sub("-", mapped))
+    cut = _cut(joined.strip("-."), most_bytes).rstrip("-.")
+    if is_device_name(cut):
+        stem, dot, rest = cut.partition(".")
+        return _cut(f"{stem}_{dot}{rest}", most_bytes)
+    return cut
+
+
+def is_device_name(component: str) -> bool:
+    """Whether Windows takes the component for a device, whatever its suffix."""
+    return component.split(".", 1)[0].rstrip(" ").casefold() in _DEVICES
+
+
+def _is_safe(character: str) -> bool:
+    if character.isascii():
+        return character.isalnum() or character in "-_."
+    return unicodedata.category(character)[0] in "LNMS"
+
+
+def _cut(text: str, most_bytes: int) -> str:
+    return text.encode()[:most_bytes].decode(errors="ignore")

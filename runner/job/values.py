@@ -1,0 +1,165 @@
+"""Values of the job file that may hold expressions, each with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from runner.errors import JobError, Problem
+from runner.job.expressions import (
+    ExpressionError,
+    KnownNames,
+    Scope,
+    Template,
+    compile_template,
+    has_expression,
+)
+from runner.job.node import JsonValue, Mark, Node, Scalar, Sequence, show_path
+from runner.job.node import Mapping as MappingNode
+
+Path: TypeAlias = tuple[str | int, ...]
+
+
+class ProblemError(Exception):
+    """Carries one problem up to where problems are collected."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the job file something stands."""
+
+    mark: Mark
+    path: Path
+
+    def error(self, message: str, hint: str = "", *, is_missing_input: bool = False) -> Problem:
+        return Problem(
+            self.mark.line,
+            self.mark.column,
+            show_path(self.path),
+            message,
+            hint,
+            is_missing_input=is_missing_input,
+        )
+
+    def warning(self, message: str, hint: str = "") -> Problem:
+        return Problem(self.mark.line, self.mark.column, show_path(self.path), message, hint, "warning")
+
+
+class Problems:
+    """What was found so far, each thing once."""
+
+    def __init__(self) -> None:
+        self._found: dict[Problem, None] = {}
+
+    def add(self, problem: Problem) -> None:
+        self._found[problem] = None
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self._found if problem.severity == "error")
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self._found if problem.severity == "warning")
+
+    def raise_errors(self, file: str) -> None:
+        """Raises JobError, warnings included, where there is at least one error."""
+        if self.errors:
+            raise JobError(file, self.errors)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A JSON value of the job file: a constant, a template, or a list or object of such.
+
+    `names` are the names in scope that it depends on; a constant depends on none.
+    """
+
+    place: Place
+    content: Constant | Template | tuple[Value, ...] | Mapping[str, Value]
+    names: frozenset[str]
+
+    def evaluate(self, scope: Scope) -> JsonValue:
+        """Raises ProblemError at the place of the expression that fails."""
+        match self.content:
+            case Constant(value=value):
+                return value
+            case Template() as template:
+                try:
+                    return template.evaluate(scope)
+                except ExpressionError as error:
+                    raise ProblemError(self.place.error(error.message, error.hint)) from None
+            case tuple() as items:
+                return [item.evaluate(scope) for item in items]
+            case _ as entries:
+                return {name: value.evaluate(scope) for name, value in entries.items()}
+
+    def fold(self, scope: Scope) -> Value:
+        """The same value with what depends on `scope` alone computed now."""
+        if isinstance(self.content, Constant):
+            return self
+        if self.names <= scope.keys():
+            return replace(self, content=Constant(self.evaluate(scope)), names=frozenset())
+        if isinstance(self.content, tuple):
+            return replace(self, content=tuple(item.fold(scope) for item in self.content))
+        if isinstance(self.content, Mapping):
+            return replace(self, content={name: value.fold(scope) for name, value in self.content.items()})
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    value: JsonValue
+
+
+def compile_value(node: Node, path: Path, known: KnownNames, problems: Problems) -> Value:
+    """The value at `node`; what is wrong with its expressions goes to `problems`."""
+    place = Place(node.mark, path)
+    match node:
+        case Scalar(value=str() as text) if has_expression(text):
+            try:
+                template = compile_template(text, known)
+            except ExpressionError as error:
+                problems.add(place.error(error.message, error.hint))
+                return Value(place, Constant(None), frozenset())
+            return Value(place, template, template.names)
+        case Scalar(value=value):
+            return Value(place, Constant(value), frozenset())
+        case Sequence(items=nodes):
+            items = tuple(
+                compile_value(item, (*path, number), known, problems) for number, item in enumerate(nodes)
+            )
+            return _container(place, items, items)
+        case MappingNode(entries=pairs):
+            entries = {
+                str(key.value): compile_value(child, (*path, str(key.value)), known, problems)
+                for key, child in pairs
+            }
+            return _container(place, entries, tuple(entries.values()))
+
+
+def _container(
+    place: Place, content: tuple[Value, ...] | Mapping[str, Value], children: tuple[Value, ...]
+) -> Value:
+    if all(isinstance(child.content, Constant) for child in children):
+        whole = Value(place, content, frozenset()).evaluate({})
+        return Value(place, Constant(whole), frozenset())
+    return Value(place, content, frozenset[str]().union(*(child.names for child in children)))
+
+
+def scalars(node: Node, path: Path) -> Iterator[tuple[Scalar, Path]]:
+    """Each scalar value at and below `node`, with its path."""
+    match node:
+        case Scalar():
+            yield node, path
+        case Sequence(items=items):
+            for number, item in enumerate(items):
+                yield from scalars(item, (*path, number))
+        case MappingNode(entries=entries):
+            for key, child in entries:
+                yield from scalars(child, (*path, str(key.value)))
