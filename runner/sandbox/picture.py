@@ -76,7 +76,8 @@ def draw_frames(picture: Picture) -> Iterator[Image.Image]:
 def _draw_ground(chance: random.Random, width: int, height: int) -> Image.Image:
     """Twice the frame in each direction, the same tile four times, so that a crop can wander round it."""
     hue = chance.randrange(256)
-    tile = Image.linear_gradient("L").resize((width, height)).rotate(chance.choice((0, 180)))
+    # Bright in its middle and dark at both ends, so that tiles meet without a seam.
+    tile = Image.linear_gradient("L").point(lambda level: 255 - abs(2 * level - 255)).resize((width, height))
     colours = Image.merge(
         "HSV",
         (tile.point(lambda level: (hue + level // 4) % 256), Image.new("L", (width, height), 170), tile),

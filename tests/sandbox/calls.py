@@ -1,0 +1,55 @@
+"""Requests to send, and what comes of them."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import httpx
+from PIL import Image
+
+PATH = "/v1/video/generations"
+SEEDED = "byteplus/seedance-1-5-pro"
+SHORT = "seedance-1-0-pro-250428"
+
+
+def body(prompt: str = "A teapot spins", model: str = SHORT, **fields: Any) -> dict[str, Any]:
+    """A valid request; two seconds long where the model has such short ones."""
+    length = {} if model != SHORT or "frames" in fields else {"duration": 2}
+    return {"model": model, "content": [{"type": "text", "text": prompt}], **length, **fields}
+
+
+def create(client: httpx.Client, prompt: str = "A teapot spins", **fields: Any) -> str:
+    """The id of a new task."""
+    answer = client.post(PATH, json=body(prompt, **fields))
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])
+
+
+def get(client: httpx.Client, task_id: str) -> dict[str, Any]:
+    answer = client.get(f"{PATH}/{task_id}")
+    assert answer.status_code == 200, answer.text
+    document: dict[str, Any] = answer.json()
+    return document
+
+
+def listed(client: httpx.Client, **query: Any) -> dict[str, Any]:
+    answer = client.get(PATH, params=query)
+    assert answer.status_code == 200, answer.text
+    document: dict[str, Any] = answer.json()
+    return document
+
+
+def image_item(
+    width: int = 640, height: int = 360, colour: str = "red", role: str | None = None, form: str = "PNG"
+) -> dict[str, Any]:
+    """An image_url item that holds a plain image."""
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), colour).save(file, format=form)
+    data = base64.b64encode(file.getvalue()).decode()
+    item: dict[str, Any] = {
+        "type": "image_url",
+        "image_url": {"url": f"data:image/{form.lower()};base64,{data}"},
+    }
+    return item if role is None else {**item, "role": role}

@@ -1,0 +1,26 @@
+"""A sandbox whose tasks end at once, and a client that holds its key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
+
+
+@pytest.fixture
+def server() -> Iterator[SandboxServer]:
+    with SandboxServer(SandboxConfig(latency=(0.0, 0.0), scale=0.05)) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: SandboxServer) -> Iterator[httpx.Client]:
+    with connect(server) as client:
+        yield client
+
+
+def connect(server: SandboxServer, key: str = SANDBOX_KEY) -> httpx.Client:
+    return httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {key}"}, timeout=10)
