@@ -60,10 +60,10 @@ class EventLog:
 
     def __call__(self, name: str, fields: Mapping[str, object]) -> None:
         try:
+            self._write(name, fields)
             if self._untold:
                 self._write("log.lost", {"lines": self._untold})
                 self._untold = 0
-            self._write(name, fields)
         except Exception as error:  # whatever a field or the disk does, the run goes on
             self.lost += 1
             self._untold += 1

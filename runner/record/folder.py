@@ -49,7 +49,6 @@ class RunFolder:
 
         Fit for a resume too. Raises StateError where something else stands in its place.
         """
-        self.project.base.mkdir(parents=True, exist_ok=True)
         _make_directory(self.project.runs_dir, 0o755)
         _make_directory(self.path, 0o700)
         with replace_file(self.job) as file:

@@ -114,7 +114,7 @@ def _with_rows(tasks: Iterable[Task], reader: LedgerReader) -> Iterable[tuple[Ta
         identities = [task.identity for task in batch]
         attempts = reader.attempts_of(identities)
         histories = reader.histories_of(identities)
-        outputs = reader.outputs_of(identities)
+        outputs = reader.outputs(identities)
         for task in batch:
             own = tuple(attempts.get(task.identity, ()))
             yield (
