@@ -62,7 +62,7 @@ def _answer(
     request: Request, name: str, rendered: Rendered, struck: Struck, connection: Connection
 ) -> Response:
     etag = f'"changed-{rendered.etag[1:9]}"' if struck.of(Kind.ETAG) is not None else rendered.etag
-    headers = file_headers(name, etag, rendered.path)
+    headers = file_headers(name, etag)
     asked = None if struck.of(Kind.IGNORE_RANGE) is not None else request.headers.get("range")
     if request.method == "HEAD":
         return Response(status_code=200, headers={**headers, "content-length": str(rendered.size)})

@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -79,11 +78,10 @@ def read_chunks(path: Path, first: int, end: int, chunk: int = _CHUNK) -> Iterat
             yield data
 
 
-def file_headers(name: str, etag: str, path: Path) -> dict[str, str]:
+def file_headers(name: str, etag: str) -> dict[str, str]:
     return {
         "content-type": MEDIA_TYPES[name],
         "accept-ranges": "bytes",
         "etag": etag,
-        "last-modified": formatdate(path.stat().st_mtime, usegmt=True),
         "cache-control": "private, max-age=0",
     }

@@ -6,9 +6,7 @@ import array
 import asyncio
 import hashlib
 import math
-import os
 import tempfile
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +30,9 @@ class Rendered:
     path: Path
     size: int
     etag: str
+
+
+_Files = dict[str, Rendered]
 
 
 def render_video(picture: Picture, video: Path, last_frame: Path) -> None:
@@ -85,7 +86,7 @@ class _Sound:
 class Renderer:
     """Files under `directory`, or under a temporary one that `close` removes. Used from one event loop.
 
-    The files that were not asked for longest go first when more than `most_bytes` are kept.
+    When more than `most_bytes` are kept, those rendered first go first.
     """
 
     def __init__(self, directory: Path | None, most_bytes: int, threads: int) -> None:
@@ -94,11 +95,12 @@ class Renderer:
         )
         self._directory = Path(self._temporary.name) if self._temporary else directory or Path()
         self._directory.mkdir(parents=True, exist_ok=True)
+        for unfinished in self._directory.glob(".*"):
+            unfinished.unlink()
         self._most_bytes = most_bytes
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sandbox-render")
-        self._running: dict[str, asyncio.Future[None]] = {}
-        self._kept: OrderedDict[str, dict[str, Rendered]] = OrderedDict()
-        self._size = 0
+        self._running: dict[str, asyncio.Task[_Files]] = {}
+        self._kept: dict[str, _Files] = {}
         self.rendered = 0
 
     def close(self) -> None:
@@ -108,37 +110,45 @@ class Renderer:
 
     async def file(self, key: str, name: str, make_picture: Callable[[], Picture]) -> Rendered:
         """The file `name` (`video.mp4`, `last_frame.png`) of `key`, rendered where it is not kept."""
-        if key not in self._kept:
+        files = self._kept.get(key)
+        if files is None:
             if key not in self._running:
-                loop = asyncio.get_running_loop()
-                work = loop.run_in_executor(self._threads, self._produce, key, make_picture)
-                self._running[key] = asyncio.ensure_future(self._keep(key, work))
+                self._running[key] = asyncio.create_task(self._keep(key, make_picture))
             # A client that leaves must not take the rendering from the others who wait for it.
-            await asyncio.shield(self._running[key])
-        self._kept.move_to_end(key)
-        return self._kept[key][name]
+            files = await asyncio.shield(self._running[key])
+        return files[name]
 
-    async def _keep(self, key: str, work: asyncio.Future[dict[str, Rendered]]) -> None:
+    async def _keep(self, key: str, make_picture: Callable[[], Picture]) -> _Files:
+        loop = asyncio.get_running_loop()
         try:
-            files = await work
+            files = await loop.run_in_executor(self._threads, self._produce, key, make_picture)
         finally:
             del self._running[key]
         self._kept[key] = files
-        self._size += sum(file.size for file in files.values())
-        while self._size > self._most_bytes and len(self._kept) > 1:
-            _, dropped = self._kept.popitem(last=False)
-            for file in dropped.values():
-                file.path.unlink(missing_ok=True)
-                self._size -= file.size
+        self._trim(key)
+        return files
 
-    def _produce(self, key: str, make_picture: Callable[[], Picture]) -> dict[str, Rendered]:
+    def _trim(self, newest: str) -> None:
+        """Removes old files, those of earlier processes too."""
+        found = [(path.stat(), path) for path in self._directory.glob("[!.]*")]
+        size = sum(stat.st_size for stat, _ in found)
+        for stat, path in sorted(found, key=lambda pair: pair[0].st_mtime_ns):
+            if size <= self._most_bytes:
+                return
+            if path.stem == newest or path.stem in self._running:
+                continue
+            self._kept.pop(path.stem, None)
+            path.unlink(missing_ok=True)
+            size -= stat.st_size
+
+    def _produce(self, key: str, make_picture: Callable[[], Picture]) -> _Files:
         paths = {
             "video.mp4": self._directory / f"{key}.mp4",
             "last_frame.png": self._directory / f"{key}.png",
         }
         if not all(path.exists() for path in paths.values()):
             self.rendered += 1
-            drafts = {name: path.with_name(f".{path.name}.{os.getpid()}") for name, path in paths.items()}
+            drafts = {name: path.with_name(f".{path.name}") for name, path in paths.items()}
             render_video(make_picture(), drafts["video.mp4"], drafts["last_frame.png"])
             for name, draft in drafts.items():
                 draft.replace(paths[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -330,7 +331,7 @@ def test_the_oracle_counts_what_was_accepted(server: SandboxServer, client: http
 
 
 def test_lone_surrogates_do_no_harm(client: httpx.Client) -> None:
-    raw = b'{"model":"seedance-1-5-pro","content":[{"type":"text","text":"\\ud800"}],"safety_identifier":"\\udfff"}'
+    raw = json.dumps(body("\ud800", safety_identifier="\udfff"))
     answer = client.post(PATH, content=raw)
     task = get(client, answer.json()["id"])
     assert task["safety_identifier"] == "\udfff"
