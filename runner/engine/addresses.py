@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -14,6 +15,7 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """(host, port) to addresses, best first; raises OSError."""
 
+_NAME = re.compile(rb"[A-Za-z0-9._-]+")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -39,6 +41,8 @@ def check_url(url: str, *, allow_loopback: bool) -> httpx.URL:
     if parsed.scheme not in ("https", "http"):
         raise ForbiddenAddressError(f"{where}: only https is fetched")
     address = _literal(parsed.host)
+    if address is None and not _NAME.fullmatch(parsed.raw_host):
+        raise ForbiddenAddressError("the result's URL has a host that is no name")
     is_loopback = parsed.host == "localhost" or (address is not None and address.is_loopback)
     if parsed.scheme == "http" and not is_loopback:
         raise ForbiddenAddressError(f"{where}: only https is fetched")

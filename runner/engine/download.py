@@ -189,6 +189,7 @@ async def _receive(
     bound = limits.max_bytes if part.length is None else part.length
     batch: list[bytes] = []
     waiting = 0
+    failure: BaseException | None = None
 
     async def write() -> None:
         nonlocal batch, waiting
@@ -197,19 +198,34 @@ async def _receive(
         with anyio.CancelScope(shield=True), guard.paused():
             await _on_disk(threads, part.append, chunks)
 
+    async def take(chunk: bytes) -> None:
+        nonlocal waiting
+        guard.received(len(chunk))
+        if part.size + waiting + len(chunk) > bound:
+            raise DownloadError(DownloadTrouble.REFUSED, f"the body is longer than {bound} bytes")
+        batch.append(chunk)
+        waiting += len(chunk)
+        if waiting >= limits.batch:
+            await write()
+
     guard.expect_body()
     try:
-        async for chunk in response.aiter_raw():
-            guard.received(len(chunk))
-            if part.size + waiting + len(chunk) > bound:
-                raise DownloadError(DownloadTrouble.REFUSED, f"the body is longer than {bound} bytes")
-            batch.append(chunk)
-            waiting += len(chunk)
-            if waiting >= limits.batch:
-                await write()
+        with anyio.CancelScope() as stop:
+            async for chunk in response.aiter_raw():
+                if failure is not None:
+                    continue
+                try:
+                    await take(chunk)
+                except BaseException as error:
+                    # leaving the loop would leave httpx's nested generators to the garbage collector,
+                    # which trio warns of; cancelled from the inside, each of them ends in order
+                    failure = error
+                    stop.cancel()
     finally:
         if batch:
             await write()
+    if failure is not None:
+        raise failure
     if part.length is not None and part.size < part.length:
         raise DownloadError(DownloadTrouble.RETRY, f"cut off after {part.size} of {part.length} bytes")
 

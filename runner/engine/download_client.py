@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.cookiejar
+import ssl
 from collections.abc import AsyncIterator, Iterator
 
 import httpcore
@@ -15,14 +16,17 @@ _MOST_CONNECTIONS = 100
 _IDLE_SECONDS = 5.0
 
 
-def download_client(*, allow_loopback: bool, resolve: Resolve = resolve_host) -> httpx.AsyncClient:
+def download_client(
+    *, allow_loopback: bool, resolve: Resolve = resolve_host, tls: ssl.SSLContext | None = None
+) -> httpx.AsyncClient:
     """One client for all downloads of a run, on asyncio and trio; close it with `aclose`.
 
     It sends `Host` and `Accept-Encoding: identity` and no other header of its own, and reads
     neither proxies nor netrc from the environment. `allow_loopback` is for a loopback API only.
+    `tls` None verifies against certifi's authorities.
     """
     pool = httpcore.AsyncConnectionPool(
-        ssl_context=httpx.create_ssl_context(trust_env=False),
+        ssl_context=tls or httpx.create_ssl_context(trust_env=False),
         max_connections=_MOST_CONNECTIONS,
         max_keepalive_connections=_MOST_CONNECTIONS,
         keepalive_expiry=_IDLE_SECONDS,

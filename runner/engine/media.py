@@ -122,8 +122,11 @@ def _probe_pyav(file: BinaryIO, facts: MediaFacts) -> MediaFacts:
     file.seek(0)
     try:
         # the format is given: FFmpeg's playlist readers would open addresses named in the file
-        with av.open(file, format="mp4") as container:
+        with av.open(file, format="mp4", metadata_errors="replace") as container:
             video = container.streams.video[0]
+            if video.codec_context is None:
+                # a codec newer than this FFmpeg; the boxes have been found whole
+                return facts
             duration = video.duration * video.time_base if video.duration and video.time_base else None
             return MediaFacts(
                 container=facts.container,
@@ -196,11 +199,13 @@ def _read_index(moov: memoryview) -> MediaFacts:
     has_sound = b"soun" in handlers
     duration = _duration(_find(track, b"mdia", b"mdhd"))
     table = _find(track, b"mdia", b"minf", b"stbl")
-    sizes = _find(table, b"stsz") if table is not None else None
     entry = _find(table, b"stsd") if table is not None else None
-    header = _find(track, b"tkhd")
+    if table is None or entry is None:
+        raise NotMediaError("the video's index is broken")
+    sizes = _find(table, b"stsz")
     frames = struct.unpack_from(">I", sizes, 8)[0] if sizes is not None else None
-    fourcc = bytes(entry[12:16]) if entry is not None else b""
+    fourcc = bytes(entry[12:16])
+    header = _find(track, b"tkhd")
     width, height = struct.unpack_from(">II", header, len(header) - 8) if header is not None else (0, 0)
     return MediaFacts(
         container="mp4",

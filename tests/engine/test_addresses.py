@@ -1,0 +1,176 @@
+"""Which addresses a result may come from, and that the checked address is the one connected to."""
+
+from __future__ import annotations
+
+import ssl
+
+import httpx
+import pytest
+import trustme
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.engine.addresses import ForbiddenAddressError, check_url, is_public, resolve_host
+from runner.engine.addresses import _literal as literal
+from runner.engine.download_client import download_client
+from tests.support.files_server import FilesServer, status
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com/a",
+        "ftp://example.com/a",
+        "file:///etc/passwd",
+        "//example.com/a",
+        "clip.mp4",
+        "",
+        "https:///a",
+        "https://u@example.com/a",
+        "https://u:p@example.com/a",
+        "https://127.0.0.1/a",
+        "https://[::1]/a",
+        "http://localhost/a",
+        "https://localhost/a",
+        "https://10.1.2.3/a",
+        "https://192.168.1.1/a",
+        "https://169.254.169.254/a",
+        "https://100.64.0.1/a",
+        "https://0.0.0.0/a",
+        "https://224.0.0.1/a",
+        "https://[fe80::1]/a",
+        "https://[fd00::1]/a",
+        "https://[::ffff:127.0.0.1]/a",
+        "https://[64:ff9b::7f00:1]/a",
+        "https://[2002:7f00:1::]/a",
+        "https://exa mple.com/a",
+        "https://[broken",
+    ],
+)
+def test_a_url_that_a_remote_api_must_not_send_us_to_is_refused(url: str) -> None:
+    with pytest.raises(ForbiddenAddressError):
+        check_url(url, allow_loopback=False)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://example.com/a?b", "https://1.1.1.1/a", "https://[2606:4700::1111]/a", "https://müller.de/a"],
+)
+def test_a_public_https_url_is_fetched(url: str) -> None:
+    assert check_url(url, allow_loopback=False).scheme == "https"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost", "127.9.9.9"])
+def test_plain_http_is_for_loopback_alone(host: str) -> None:
+    assert check_url(f"http://{host}:8080/a", allow_loopback=True).port == 8080
+    with pytest.raises(ForbiddenAddressError):
+        check_url(f"http://{host}:8080/a", allow_loopback=False)
+
+
+def test_a_loopback_api_opens_no_private_network() -> None:
+    for url in ("http://10.0.0.1/a", "https://10.0.0.1/a", "http://example.com/a"):
+        with pytest.raises(ForbiddenAddressError):
+            check_url(url, allow_loopback=True)
+
+
+@given(st.ip_addresses(network="10.0.0.0/8"))
+def test_no_notation_makes_a_private_address_public(address: object) -> None:
+    for text in (f"{address}", f"::ffff:{address}", f"64:ff9b::{address}"):
+        found = literal(text)
+        assert found is not None
+        assert not is_public(found)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_checked_url_or_a_refusal(text: str) -> None:
+    for url in (text, f"https://{text}", f"https://{text}/a"):
+        try:
+            checked = check_url(url, allow_loopback=False)
+        except ForbiddenAddressError:
+            continue
+        assert checked.scheme == "https"
+        assert not checked.userinfo
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("answer", [["10.0.0.1"], ["127.0.0.1"], ["::1", "fd00::1"], ["169.254.169.254"], []])
+async def test_a_public_name_with_a_private_address_is_not_connected_to(answer: list[str]) -> None:
+    async def resolve(host: str, port: int) -> list[str]:
+        return answer
+
+    async with download_client(
+        allow_loopback=False, resolve=resolve, tls=ssl.create_default_context()
+    ) as client:
+        with pytest.raises(ForbiddenAddressError, match=r"files\.example\.com"):
+            await client.get("https://files.example.com/a?canary")
+
+
+@pytest.mark.anyio
+async def test_localhost_means_nothing_but_this_machine() -> None:
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["1.1.1.1"]
+
+    async with download_client(
+        allow_loopback=True, resolve=resolve, tls=ssl.create_default_context()
+    ) as client:
+        with pytest.raises(ForbiddenAddressError):
+            await client.get("http://localhost:1/a")
+
+
+@pytest.mark.anyio
+async def test_a_name_without_an_answer_is_a_failed_connection() -> None:
+    async def resolve(host: str, port: int) -> list[str]:
+        raise OSError("no such name")
+
+    async with download_client(
+        allow_loopback=True, resolve=resolve, tls=ssl.create_default_context()
+    ) as client:
+        with pytest.raises(httpx.TransportError):
+            await client.get("https://files.example.com/a")
+
+
+@pytest.mark.anyio
+async def test_the_next_address_is_tried_where_the_first_does_not_answer() -> None:
+    """127.0.0.2 has no server at that port; the name is asked for once."""
+    asked: list[str] = []
+
+    async def resolve(host: str, port: int) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.2", "127.0.0.1"]
+
+    with FilesServer(status(200)) as server:
+        async with download_client(
+            allow_loopback=True, resolve=resolve, tls=ssl.create_default_context()
+        ) as client:
+            response = await client.get(f"http://files.test:{server.port}/a")
+    assert response.content == b"no"
+    assert asked == ["files.test"]
+    assert server.seen[0].headers["host"] == f"files.test:{server.port}"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("name", "is_trusted"), [("files.test", True), ("other.test", False)])
+async def test_tls_verifies_the_name_and_not_the_pinned_address(name: str, is_trusted: bool) -> None:
+    """A certificate for files.test on 127.0.0.1 is good for files.test alone."""
+    authority = trustme.CA()
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("files.test").configure_cert(server_side)
+    client_side = ssl.create_default_context()
+    authority.configure_trust(client_side)
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    with FilesServer(status(200), tls=server_side) as server:
+        async with download_client(allow_loopback=True, resolve=resolve, tls=client_side) as client:
+            url = f"https://{name}:{server.port}/a"
+            if is_trusted:
+                assert (await client.get(url)).content == b"no"
+            else:
+                with pytest.raises(httpx.TransportError):
+                    await client.get(url)
+
+
+@pytest.mark.anyio
+async def test_the_system_resolves_this_machine() -> None:
+    assert set(await resolve_host("localhost", 80)) <= {"127.0.0.1", "::1"}
