@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from runner.cli import console
+from runner.cli.listing import write_json, write_text
 from runner.cli.options import (
     JobOptions,
     ServiceOptions,
@@ -20,7 +18,7 @@ from runner.cli.options import (
     service_options,
 )
 from runner.cli.service import load, plan_of, reading
-from runner.cli.words import CONFLICT, cell_words, count, state_word
+from runner.cli.words import CONFLICT, cell_words, count
 from runner.engine.standing import Standing, standings
 from runner.errors import ExitCode, JobError, UsageError
 from runner.job.node import JsonValue
@@ -66,62 +64,38 @@ def plan(job: Path, service: ServiceOptions, job_options: JobOptions, output_for
     tell_warnings(planned)
     with reading(loaded.place.project) as ledger:
         rows = standings(planned.tasks(), ledger, loaded.place.project.base)
-        counts = _write_json(planned, rows) if output_format == "json" else _write_text(planned, rows)
+        if output_format == "json":
+            counts = write_json(_head(planned), rows, _fields)
+        else:
+            counts = write_text(rows, _columns)
     return ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE
 
 
-def _write_text(planned: Plan, rows: Iterator[Standing]) -> Counter[str]:
-    counts: Counter[str] = Counter()
-
-    def cells() -> Iterator[tuple[str, ...]]:
-        for row in rows:
-            counts[state_word(row)] += 1
-            yield (
-                state_word(row),
-                row.task.name,
-                cell_words(row.task.cell),
-                row.task.output,
-                escape(row.conflict or row.why),
-            )
-
-    for line in console.table(cells()):
-        console.result(line)
-    told = ", ".join(f"{number} {word}" for word, number in counts.items())
-    console.result(f"{count(planned.count, 'task')}: {told}")
-    return counts
+def _columns(row: Standing) -> tuple[str, ...]:
+    task = row.task
+    return (task.name, cell_words(task.cell), task.output, escape(row.conflict or row.why))
 
 
-def _write_json(planned: Plan, rows: Iterator[Standing]) -> Counter[str]:
-    """One JSON object, written task by task: a large plan is never held as a whole."""
-    head = {
+def _head(planned: Plan) -> dict[str, JsonValue]:
+    return {
         "job": planned.job.name,
         "file": planned.job.file,
         "origin": planned.origin,
         "edition": planned.edition,
         "date": planned.run_date.format(),
     }
-    console.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "tasks": [')
-    counts: Counter[str] = Counter()
-    for row in rows:
-        separator = ",\n" if counts else "\n"
-        counts[state_word(row)] += 1
-        console.write(separator + json.dumps(_as_json(row), ensure_ascii=False))
-    console.result('\n], "counts": ' + json.dumps(counts) + "}")
-    return counts
 
 
-def _as_json(row: Standing) -> dict[str, JsonValue]:
+def _fields(row: Standing) -> dict[str, JsonValue]:
+    task = row.task
     return {
-        "identity": row.task.identity,
-        "name": row.task.name,
-        "state": state_word(row),
         "reason": row.conflict or row.why,
-        "cell": dict(row.task.cell),
-        "model": row.task.model,
-        "seed": row.task.seed,
-        "sample": row.task.sample,
-        "request": dict(row.task.request),
-        "output": row.task.output,
+        "cell": dict(task.cell),
+        "model": task.model,
+        "seed": task.seed,
+        "sample": task.sample,
+        "request": dict(task.request),
+        "output": task.output,
     }
 
 

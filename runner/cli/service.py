@@ -10,16 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.cli.options import JobOptions, ServiceOptions, common
-from runner.errors import UsageError
-from runner.job.load import LoadOptions, load_job, read_env
+from runner.engine.prepare import find_run
+from runner.errors import StateError, UsageError
+from runner.job.environment import read_env
+from runner.job.load import DEFAULT_PROVIDER, LoadOptions, load_job
 from runner.job.model import Job
 from runner.job.plan import Plan, make_plan
 from runner.job.rundate import RunDate
 from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
+from runner.ledger.rows import RunRow
 from runner.project import Project, find_project
 from runner.providers import REGISTRY, ProviderSpec
 from runner.providers.access import is_loopback, parse_origin
+from runner.record.folder import RunFolder
 
 SANDBOX_ORIGIN = "sandbox"
 """The embedded sandbox in a task's identity: its port is another one at each start."""
@@ -44,21 +48,29 @@ class Loaded:
     environment: Mapping[str, str]
 
 
-def load(file: Path, service: ServiceOptions, options: JobOptions) -> Loaded:
-    """Reads a job file and decides where it runs. Raises JobError, NoProjectError, UsageError."""
+def load(file: Path, service: ServiceOptions, options: JobOptions, *, text: bytes | None = None) -> Loaded:
+    """Reads a job file (or `text`, the copy that a run kept) and decides where it runs.
+
+    Raises JobError, NoProjectError, UsageError.
+    """
     project = find_project(file, root=common().root)
-    job = load_job(file, root=project.root, options=_load_options(options))
-    return Loaded(job, choose_place(job, project, service, options), read_env(project.root, os.environ))
+    job = load_job(file, root=project.root, options=_load_options(options), text=text)
+    own_base_url = job.base_url if options.trust_job else None
+    place = choose_place(job.provider, project, service, job_base_url=own_base_url)
+    named = frozenset({job.api_key_env} if job.api_key_env else ())
+    return Loaded(job, place, read_env(project.root, os.environ, allow=options.allow_env | named))
 
 
 def plan_of(loaded: Loaded, options: JobOptions) -> Plan:
     """The plan of a loaded job. Raises JobError, and UsageError for a date that is none."""
-    return make_plan(loaded.job, origin=loaded.place.origin, run_date=run_date(options))
+    date = given_date(options) or RunDate.today(time.time())
+    return make_plan(loaded.job, origin=loaded.place.origin, run_date=date)
 
 
-def run_date(options: JobOptions) -> RunDate:
+def given_date(options: JobOptions) -> RunDate | None:
+    """What --date says; None without it. Raises UsageError."""
     if options.date is None:
-        return RunDate.today(time.time())
+        return None
     try:
         return RunDate.parse(options.date)
     except ValueError as error:
@@ -67,15 +79,61 @@ def run_date(options: JobOptions) -> RunDate:
         ) from error
 
 
-def choose_place(job: Job, project: Project, service: ServiceOptions, options: JobOptions) -> Place:
-    """A base URL comes from the command line, then the environment, then (trusted) the job file."""
-    spec = REGISTRY[job.provider]
+def choose_place(
+    provider: str, project: Project, service: ServiceOptions, *, job_base_url: str | None = None
+) -> Place:
+    """A base URL comes from the command line, then the environment, then a trusted job file."""
+    spec = REGISTRY[provider]
     if service.sandbox:
         return Place(spec, project.rehearsal(), SANDBOX_ORIGIN, None)
-    origin = spec.find_origin(os.environ, base_url=service.base_url)
-    if origin == spec.default_origin and service.base_url is None and job.base_url and options.trust_job:
-        origin = parse_origin(job.base_url, source=f"{job.file}: base_url")
+    if service.base_url is None and job_base_url and not os.environ.get(spec.url_variable):
+        origin = parse_origin(job_base_url, source="the job file's base_url")
+    else:
+        origin = spec.find_origin(os.environ, base_url=service.base_url)
     return Place(spec, project.rehearsal() if is_loopback(origin) else project, origin, origin)
+
+
+def read_keys(place: Place) -> Mapping[str, str]:
+    """The environment with the keys of the root's `.env` below it."""
+    return read_env(place.project.root, os.environ)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRun:
+    """A run of this project, with the job file as it was run."""
+
+    run: RunRow
+    place: Place
+    job_file: Path
+    job_text: bytes
+
+
+def find_run_here(name: str, service: ServiceOptions) -> FoundRun:
+    """The run `name` (an id, a path, `latest`) of the project here, or at --root, or at that path.
+
+    Raises NoProjectError, UsageError, StateError.
+    """
+    path = Path(name)
+    project = find_project(path if path.exists() else Path(), root=common().root)
+    place = choose_place(DEFAULT_PROVIDER, project, service)
+    with reading(place.project) as ledger:
+        if ledger is None:
+            where = "rehearsal" if place.project.is_rehearsal else "project"
+            raise UsageError(f"nothing has been run in this {where} yet", hint="callsheet run JOB")
+        run = find_run(ledger, name)
+    if run.origin != place.origin:
+        raise UsageError(
+            f"run {run.id} was made at {run.origin}, not at {place.origin}",
+            hint="give --sandbox" if run.origin == SANDBOX_ORIGIN else f"give --base-url {run.origin}",
+        )
+    folder = RunFolder(place.project, run.id)
+    try:
+        text = folder.job.read_bytes()
+    except OSError as error:
+        raise StateError(
+            f"{folder.job}: cannot read: {error.strerror}", hint=f"callsheet run {run.job_file}"
+        ) from error
+    return FoundRun(run, place, project.root / run.job_file, text)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 
 from runner.engine.standing import Standing
 from runner.job.node import JsonValue
@@ -35,6 +37,20 @@ def _value_words(value: JsonValue) -> str:
     if isinstance(value, dict) and "id" in value:
         return str(value["id"])
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def counts_words(counts: Mapping[TaskState, int]) -> str:
+    """`5 done, 1 failed`; states that are the same to a person are one."""
+    words: Counter[str] = Counter()
+    for state, number in counts.items():
+        words[_WORDS.get(state, str(state))] += number
+    return ", ".join(f"{number} {word}" for word, number in words.items() if number)
+
+
+def shown_path(path: Path) -> str:
+    """A path as a person would type it here."""
+    here = Path.cwd()
+    return escape(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def count(number: int, noun: str) -> str:

@@ -72,7 +72,7 @@ class Film:
     def most_paid(self) -> int:
         """How often the most expensive task was accepted; 1 is right, more is paid twice."""
         bodies = Counter(
-            json.dumps({**task.body, "execution_expires_after": None}, sort_keys=True)
+            json.dumps({**task.request, "execution_expires_after": None}, sort_keys=True)
             for task in self.server.tasks()
         )
         return max(bodies.values(), default=0)

@@ -138,7 +138,7 @@ def test_quiet_is_silent_on_success(film: Film) -> None:
 
 def test_an_unquoted_ratio_reaches_the_wire_as_text(film: Film) -> None:
     assert film.call("run", film.write(SWEEP)).returncode == 0
-    assert {task.body["ratio"] for task in film.server.tasks()} == {"1:1"}
+    assert {task.request["ratio"] for task in film.server.tasks()} == {"1:1"}
 
 
 def test_the_key_can_stand_in_the_root_s_env_file(film: Film) -> None:

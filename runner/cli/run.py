@@ -1,0 +1,201 @@
+"""`run`, `resume` and `collect`: the verbs that talk to a service."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import click
+
+from runner.cli import console
+from runner.cli.options import (
+    JobOptions,
+    ServiceOptions,
+    common,
+    common_options,
+    job_argument,
+    job_options,
+    service_options,
+)
+from runner.cli.progress import progress
+from runner.cli.service import Loaded, Place, choose_place, find_run_here, given_date, load, read_keys
+from runner.cli.session import locked_ledger, open_world, sandbox_key, served
+from runner.cli.words import count, counts_words, shown_path
+from runner.engine.prepare import Prepared, prepare_run
+from runner.engine.run import RunResult, collect_all, run_prepared
+from runner.engine.seams import Seams
+from runner.errors import ExitCode
+from runner.job.model import RunPolicy
+from runner.job.policy import parse_duration
+from runner.ledger.ledger import Ledger
+from runner.ledger.rows import RunRow
+from runner.project import find_project
+from runner.providers import REGISTRY
+from runner.providers.access import ApiKey
+from runner.record.events import EventLog, Observer, fan_out
+from runner.record.facts import session_facts
+from runner.record.folder import RunFolder
+from runner.record.redact import Redactor
+
+_MOST_FOLDERS = 5
+
+
+def _read_wait(_context: click.Context, _option: click.Parameter, text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+wait_option = click.option(
+    "--wait",
+    metavar="DURATION",
+    default="0s",
+    callback=_read_wait,
+    help="Wait so long for another callsheet that works in this project, as 10m or 6h.",
+)
+
+
+@click.command()
+@job_argument
+@service_options
+@job_options
+@wait_option
+@common_options
+def run(job: Path, service: ServiceOptions, job_options: JobOptions, wait: float) -> ExitCode:
+    """Bring JOB to done: submit what is new, collect what is in flight, download and check it.
+
+    An unfinished run of the same job goes on; what is done is never submitted again.
+    """
+    return _bring_to_done(load(job, service, job_options), job_options, wait, None)
+
+
+@click.command()
+@click.argument("run_name", metavar="[RUN]", default="latest")
+@service_options
+@job_options
+@wait_option
+@common_options
+def resume(run_name: str, service: ServiceOptions, job_options: JobOptions, wait: float) -> ExitCode:
+    """Go on with RUN (an id, a path to a run, or `latest`), from the copy of the job that it kept."""
+    found = find_run_here(run_name, service)
+    loaded = load(found.job_file, service, job_options, text=found.job_text)
+    return _bring_to_done(loaded, job_options, wait, found.run)
+
+
+@click.command()
+@service_options
+@wait_option
+@common_options
+def collect(service: ServiceOptions, wait: float) -> ExitCode:
+    """Poll and download all that is in flight, whatever run it is from. Never submits."""
+    project = find_project(Path(), root=common().root)
+    codes = [_collect_from(choose_place(name, project, service), wait) for name in REGISTRY]
+    return ExitCode.first(codes)
+
+
+def _bring_to_done(loaded: Loaded, options: JobOptions, wait: float, run: RunRow | None) -> ExitCode:
+    place, job = loaded.place, loaded.job
+    key = _key_of(place, loaded.environment, job.api_key_env)
+    redactor = Redactor([key.value])
+    with locked_ledger(place.project, wait=wait) as ledger:
+        seams = Seams()
+        prepared = prepare_run(
+            job,
+            project=place.project,
+            reader=ledger.read,
+            origin=place.origin,
+            date=given_date(options),
+            run=run,
+            now=seams.wall(),
+            source=seams.random,
+        )
+        for problem in prepared.plan.warnings:
+            console.note(redactor.foreign_text(problem.render(job.file)))
+        folder = RunFolder(place.project, prepared.run.id)
+        folder.make(job.text)
+        events = EventLog(folder.events, wall=time.time, redactor=redactor, tell=console.error)
+        submits = Submits()
+        try:
+            with progress() as shown:
+                observe = fan_out(events, submits.observe, shown)
+                result = _run(prepared, loaded, key, ledger, observe, redactor)
+        finally:
+            events.close()
+    _tell(result, prepared, place, submits)
+    return result.exit_code
+
+
+def _run(
+    prepared: Prepared, loaded: Loaded, key: ApiKey, ledger: Ledger, observe: Observer, redactor: Redactor
+) -> RunResult:
+    root = loaded.place.project.root
+    facts = session_facts(sys.argv[1:], root / loaded.job.file, root, redactor)
+
+    async def go() -> RunResult:
+        async with open_world(loaded.place, access, ledger, observe) as world:
+            return await run_prepared(prepared, world, facts=facts, redactor=redactor)
+
+    with served(loaded.place, key) as access:
+        return anyio.run(go)
+
+
+def _collect_from(place: Place, wait: float) -> ExitCode:
+    key = _key_of(place, read_keys(place), None)
+
+    async def go() -> RunResult:
+        async with open_world(place, access, ledger, shown) as world:
+            return await collect_all(world, RunPolicy())
+
+    with (
+        locked_ledger(place.project, wait=wait) as ledger,
+        progress() as shown,
+        served(place, key) as access,
+    ):
+        result = anyio.run(go)
+    console.summary(f"{place.origin}: {counts_words(result.counts) or 'nothing has been submitted'}")
+    _tell_reasons(result)
+    return result.exit_code
+
+
+def _key_of(place: Place, environment: Mapping[str, str], variable: str | None) -> ApiKey:
+    return sandbox_key() if place.url is None else place.spec.find_key(environment, variable=variable)
+
+
+@dataclass(slots=True)
+class Submits:
+    """Counts the tasks that this process submitted: those that cost something."""
+
+    count: int = 0
+
+    def observe(self, name: str, _fields: Mapping[str, object]) -> None:
+        self.count += name == "task.submitted"
+
+
+def _tell(result: RunResult, prepared: Prepared, place: Place, submits: Submits) -> None:
+    submitted = f"{submits.count} submitted now" if submits.count else "nothing was submitted"
+    console.summary(f"{count(prepared.plan.count, 'task')}: {counts_words(result.counts)}; {submitted}")
+    for folder in _video_folders(prepared):
+        console.summary(f"videos:   {shown_path(place.project.base / folder)}")
+    if result.manifest is not None:
+        console.summary(f"manifest: {shown_path(result.manifest)}")
+    _tell_reasons(result)
+
+
+def _tell_reasons(result: RunResult) -> None:
+    for reason in result.reasons:
+        console.error(Redactor().foreign_text(reason))
+
+
+def _video_folders(prepared: Prepared) -> list[Path]:
+    """The folders of the outputs in plan order; the first few of many."""
+    folders: dict[Path, None] = {}
+    for task in prepared.plan.tasks():
+        folders.setdefault(Path(task.output).parent)
+        if len(folders) == _MOST_FOLDERS:
+            break
+    return list(folders)
