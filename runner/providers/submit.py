@@ -75,16 +75,26 @@ class _Testimony:
     """What the trace of one POST has shown, over all connections that it was tried on."""
 
     seen: set[str] = field(default_factory=set)
+    stream: httpcore.AsyncNetworkStream | None = None
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         request = info.get("request")
         if isinstance(request, httpcore.Request) and request.method == b"CONNECT":
             return  # a proxy's tunnel, not yet our request
-        self.seen.add(event.partition(".")[2])
+        name = event.partition(".")[2]
+        self.seen.add(name)
+        if name == "connect_tcp.complete":
+            self.stream = info["return_value"]
 
     @property
     def headers_begun(self) -> bool:
         return "send_request_headers.started" in self.seen
+
+    async def close_unused(self) -> None:
+        """httpcore 1.0.9 leaves the socket open where a TLS handshake is cancelled."""
+        if self.stream is not None and not self.headers_begun:
+            with anyio.CancelScope(shield=True):
+                await self.stream.aclose()
 
     @property
     def write_failed(self) -> bool:
@@ -139,7 +149,10 @@ class SubmitTransport:
         deadline = self._limits.total + len(body) / _SLOWEST_UPLOAD
         try:
             with anyio.fail_after(deadline):
-                return await self._post(path, body, testimony)
+                try:
+                    return await self._post(path, body, testimony)
+                finally:
+                    await testimony.close_unused()
         # httpcore lets errors of the backend and of ssl through unmapped, and whatever it was,
         # the testimony decides what it means for the money
         except Exception as error:

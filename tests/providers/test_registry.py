@@ -1,0 +1,111 @@
+"""Which service, which origin, which key."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+
+import httpx
+import pytest
+
+from runner.errors import KeyRefusedError, UsageError
+from runner.providers import REGISTRY, open_provider
+from runner.providers.access import Access, parse_origin
+from runner.providers.base import Verdict
+from runner.providers.http import environment_proxy, free_client, tls_context
+from runner.providers.outcomes import MESH_RULES, judge
+from runner.providers.submit import SubmitLimits, SubmitTransport
+from tests.providers.client import KEY, trusts_nothing
+from tests.support.wire import answer, answering
+
+MESH = REGISTRY["mesh"]
+
+
+def test_names_and_default_origins_are_in_order() -> None:
+    for name, spec in REGISTRY.items():
+        assert spec.name == name
+        assert parse_origin(spec.default_origin, source=name) == spec.default_origin
+
+
+def test_the_key_is_taken_from_the_first_variable_that_is_set() -> None:
+    both = {"MESHAPI_API_KEY": "rsk_one", "MESHAPI_TOKEN": "rsk_two", "TEAM_KEY": "rsk_three"}
+    assert MESH.find_key(both).value == "rsk_one"
+    assert MESH.find_key({**both, "MESHAPI_API_KEY": " "}).value == "rsk_two"
+    assert MESH.find_key(both, variable="TEAM_KEY").value == "rsk_three"
+
+
+def test_a_missing_key_names_the_variables() -> None:
+    with pytest.raises(KeyRefusedError, match="MESHAPI_API_KEY and MESHAPI_TOKEN not set"):
+        MESH.find_key({})
+    with pytest.raises(KeyRefusedError, match="TEAM_KEY not set"):
+        MESH.find_key({"MESHAPI_API_KEY": "rsk_one"}, variable="TEAM_KEY")
+
+
+def test_the_option_stands_above_the_environment_and_that_above_the_default() -> None:
+    environment = {"MESHAPI_BASE_URL": "https://b.example/"}
+    assert MESH.find_origin(environment, base_url="https://a.example") == "https://a.example"
+    assert MESH.find_origin(environment) == "https://b.example"
+    assert MESH.find_origin({"MESHAPI_BASE_URL": ""}) == "https://api.meshapi.ai"
+    with pytest.raises(UsageError, match="--base-url"):
+        MESH.find_origin(environment, base_url="http://a.example")
+
+
+@pytest.mark.anyio
+async def test_an_opened_provider_submits_and_polls() -> None:
+    task = answer(200, {"id": "t-1", "status": "running"})
+    with answering(task) as server:
+        async with open_provider(MESH, Access(server.origin, KEY)) as provider:
+            accepted = await provider.submit(b"{}")
+            generation = await provider.get(accepted.remote_id)
+    assert (provider.name, provider.origin, provider.can_list) == ("mesh", server.origin, True)
+    assert (accepted.verdict, generation.raw_status) == (Verdict.ACCEPTED, "running")
+
+
+def test_the_free_client_brings_nothing_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Security lines 7, 8 and 11: no redirects, no auth, no environment."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    client = free_client(tls=trusts_nothing())
+    assert not client.follow_redirects
+    assert client.auth is None
+    assert not client.trust_env
+    assert "authorization" not in client.headers
+    assert isinstance(
+        client._transport_for_url(httpx.URL("https://api.meshapi.ai")), httpx.AsyncHTTPTransport
+    )
+    assert client._mounts == {}
+
+
+def test_the_tls_context_verifies() -> None:
+    context = tls_context()
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+
+
+def test_loggers_that_print_signed_urls_are_quiet() -> None:
+    """Security line 15."""
+    assert logging.getLogger("httpx").level == logging.WARNING
+    assert logging.getLogger("httpcore.http11").getEffectiveLevel() >= logging.WARNING
+
+
+def test_the_environments_proxy_is_used_only_beyond_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("https_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert environment_proxy("https://api.meshapi.ai") is None
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    assert environment_proxy("https://api.meshapi.ai") == "http://proxy.example:3128"
+    assert environment_proxy("https://127.0.0.1:8443") is None
+    monkeypatch.setenv("no_proxy", "meshapi.ai")
+    assert environment_proxy("https://api.meshapi.ai") is None
+
+
+@pytest.mark.anyio
+async def test_a_proxy_that_refuses_the_tunnel_leaves_the_post_unsent() -> None:
+    """The tunnel's own request headers are no testimony about ours."""
+    with answering(answer(403, b"no")) as proxy:
+        access = Access("https://api.meshapi.ai", KEY)
+        limits = SubmitLimits(connect=5, write=5, read=5)
+        async with SubmitTransport(access, limits, tls=trusts_nothing(), proxy=proxy.origin) as submits:
+            outcome = judge(MESH_RULES, await submits.post("/v1/video/generations", b"{}"), wall=0)
+    assert outcome.verdict is Verdict.NOT_SENT
+    assert proxy.requests[0].startswith(b"CONNECT api.meshapi.ai:443 ")
+    assert KEY.value.encode() not in proxy.requests[0]
