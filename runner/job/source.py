@@ -64,6 +64,10 @@ _UNPRINTABLE = re.compile(
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 # Refused before parsing: libyaml compares each %TAG with all before it.
 _DIRECTIVE = re.compile(r"^%(?:TAG|YAML)\b|\A(?:[ \t]*+(?:#.*+)?(?:\r\n?|\n))*+%", re.MULTILINE)
+# By the services' own prefixes; found in the raw text, comments included, so that no later message prints it.
+_API_KEY = re.compile(
+    r"(?<![A-Za-z0-9_-])(?:rsk_[A-Za-z0-9]{3}|key-(?=[A-Za-z_-]{0,64}[0-9])[A-Za-z0-9_]{16})"
+)
 _LINE_BREAK = re.compile(r"\r\n?|\n")
 _COLON_AFTER_KEY = re.compile(r"(?:\s++|#[^\r\n]*+)*+:")
 _COMMENT_AFTER_VALUE = re.compile(r"[ \t]+#")
@@ -127,6 +131,13 @@ def _decode(text: bytes, problems: list[Problem]) -> str:
     except UnicodeDecodeError as error:
         mark = mark_at(text[: error.start].decode("utf-8"), error.start)
         problems.append(Problem(mark.line, mark.column, "", "not UTF-8 text", "save the file as UTF-8"))
+        return ""
+    for match in islice(_API_KEY.finditer(decoded), 20):
+        mark = mark_at(decoded, match.start())
+        message = "this looks like an API key; a job file is shared, kept in git and copied into every run"
+        hint = "put the key into the environment or .env, and revoke this one if the file was ever shared"
+        problems.append(Problem(mark.line, mark.column, "", message, hint))
+    if problems:
         return ""
     for match in islice(_UNPRINTABLE.finditer(decoded), 20):
         mark = mark_at(decoded, match.start())

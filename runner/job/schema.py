@@ -1,0 +1,293 @@
+"""The job file and the requests against their JSON Schemas, told as Problems.
+
+The sentences are ours: jsonschema's own name its keywords, print whole values, and point nowhere.
+The schemas use neither anyOf nor oneOf, so that each error is a leaf that a person can act on.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from jsonschema import Draft7Validator, ValidationError
+
+from runner.errors import Problem
+from runner.job.node import JsonValue, Mapping, Mark, Node, Scalar, find, show_path, to_data
+from runner.resources import load_schema
+
+MOST_PROBLEMS = 100
+
+Path = tuple[str | int, ...]
+
+_TYPES = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "boolean": "true or false",
+    "null": "null",
+    "array": "a list",
+    "object": "keys and values",
+}
+_YES_OR_NO = frozenset({"yes", "no", "on", "off", "y", "n"})
+_NOT_YET = frozenset({"steps", "needs", "pick", "price"})
+_EXAMPLES = {
+    "version": "add `version: 1`",
+    "models": "add `models: [byteplus/seedance-1-5-pro]`",
+    "content": "add `content:` with an item such as {type: text, text: A teapot spins}",
+    "type": "add `type: text`, `image_url`, `video_url`, `audio_url` or `draft_task`",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RequestProblem:
+    """What is wrong with a resolved request; `path` is the place in it."""
+
+    path: Path
+    message: str
+    hint: str = ""
+
+
+def check_job(document: Mapping, *, file: str) -> list[Problem]:
+    """Every way in which the document breaks the job schema, in the order of the file, each once.
+
+    `file` is not read; problems are placed by the marks of `document`.
+    """
+    found: dict[Problem, None] = {}
+    errors = _validator("job").iter_errors(to_data(document))
+    for error in islice(errors, MOST_PROBLEMS):
+        on_key = error.validator == "additionalProperties" or "propertyNames" in error.absolute_schema_path
+        for path, message, hint in _told(error):
+            mark = _mark(document, path, on_key=on_key)
+            hint = _hint_for_text(document, path, error) or hint
+            found[Problem(mark.line, mark.column, show_path(path), message, hint)] = None
+    return sorted(found, key=lambda problem: (problem.line, problem.column))
+
+
+def check_request(provider: str, request: dict[str, JsonValue]) -> list[RequestProblem]:
+    """What the provider's request schema says against a resolved request, local files as references.
+
+    Made for very many requests that differ in little: fields are checked one by one and remembered.
+    """
+    shape = frozenset((name, value is None) for name, value in request.items())
+    problems = list(_check_shape(provider, shape))
+    for name, value in request.items():
+        problems += check_field(provider, name, value)
+    return problems
+
+
+def check_field(provider: str, name: str, value: JsonValue) -> tuple[RequestProblem, ...]:
+    """What the schema says against one top-level field; nothing for a field that it does not know."""
+    if isinstance(value, list | tuple | dict):
+        plain = _without_prose(value) if name == "content" else value
+        key = repr(plain)  # told apart are 1, 1.0 and True; a quarter of the time that JSON takes
+        known = _containers.get((provider, name, key))
+        if known is None:
+            known = _problems(_field_validator(provider, name), plain, (name,))
+            if len(_containers) < _MOST_REMEMBERED:
+                _containers[provider, name, key] = known
+        return known
+    return _check_scalar(provider, name, type(value).__name__, value)
+
+
+_MOST_REMEMBERED = 4096
+_containers: dict[tuple[str, str, str], tuple[RequestProblem, ...]] = {}
+
+
+def _without_prose(content: list[JsonValue] | tuple[JsonValue, ...] | dict[str, JsonValue]) -> JsonValue:
+    """The content with one word for every prompt: of a text the schema asks only that it is not empty."""
+    if isinstance(content, dict):
+        return content
+    return [
+        {**item, "text": "prompt"}
+        if isinstance(item, dict) and isinstance(text := item.get("text"), str) and text
+        else item
+        for item in content
+    ]
+
+
+@functools.lru_cache(maxsize=_MOST_REMEMBERED)
+def _check_scalar(provider: str, name: str, kind: str, value: JsonValue) -> tuple[RequestProblem, ...]:
+    """`kind` keeps 1, 1.0 and true apart in the cache."""
+    return _problems(_field_validator(provider, name), value, (name,))
+
+
+@functools.lru_cache(maxsize=1024)
+def _check_shape(provider: str, shape: frozenset[tuple[str, bool]]) -> tuple[RequestProblem, ...]:
+    """The rules between fields: which are missing, unknown, or exclude each other."""
+    schema = load_schema(f"{provider}-request")
+    properties: dict[str, Any] = dict.fromkeys(schema["properties"], True)
+    validator = Draft7Validator({**schema, "properties": properties})
+    return _problems(validator, {name: None if is_null else True for name, is_null in shape}, ())
+
+
+def _problems(validator: Draft7Validator, value: object, path: Path) -> tuple[RequestProblem, ...]:
+    told = (
+        part for error in islice(validator.iter_errors(value), MOST_PROBLEMS) for part in _told(error, path)
+    )
+    return tuple(dict.fromkeys(RequestProblem(where, what, hint) for where, what, hint in told))
+
+
+@functools.cache
+def _validator(name: str) -> Draft7Validator:
+    return Draft7Validator(load_schema(name))
+
+
+@functools.cache
+def _field_validator(provider: str, name: str) -> Draft7Validator:
+    schema = load_schema(f"{provider}-request")
+    return Draft7Validator({"definitions": schema["definitions"], **schema["properties"].get(name, {})})
+
+
+def _told(error: ValidationError, above: Path = ()) -> Iterator[tuple[Path, str, str]]:
+    """One jsonschema error as (path, message, hint); several where several keys are unknown.
+
+    `above` is the path of what was validated.
+    """
+    path: Path = (*above, *error.absolute_path)
+    schema: dict[str, Any] = error.schema if isinstance(error.schema, dict) else {}
+    expected: Any = error.validator_value
+    value: Any = error.instance
+    if "errorMessage" in schema:
+        yield path, str(schema["errorMessage"]), ""
+        return
+    match error.validator:
+        case "required":
+            for name in expected:
+                if name not in value:
+                    yield path, f"`{name}` is missing", _EXAMPLES.get(name, f"add `{name}:`")
+        case "additionalProperties":
+            suggest = _did_you_mean if "patternProperties" in schema else _closest_key
+            known = tuple(schema.get("properties", ()))
+            for name in islice((name for name in value if _is_unknown(name, schema)), MOST_PROBLEMS):
+                yield (*path, name), f"unknown key `{_cut(name)}`", suggest(name, known, path)
+        case "pattern" if "propertyNames" in error.absolute_schema_path:
+            yield (*path, str(value)), f"`{_cut(str(value))}` {_reason(schema)}", ""
+        case "type" if "patternErrorMessage" in schema and value is not None:
+            yield path, f"{_reason(schema)}, not {_show(value)}", ""
+        case "type":
+            yield path, f"must be {_any_of(expected)}, not {_show(value)}", _type_hint(expected, value)
+        case "enum" | "const":
+            choices = expected if error.validator == "enum" else [expected]
+            words = ", ".join(f"`{choice}`" for choice in choices if choice is not None)
+            one_of = "must be one of" if len(choices) > 1 else "must be"
+            yield path, f"{one_of} {words}, not {_show(value)}", _nearest(value, choices)
+        case "minimum" | "exclusiveMinimum" | "maximum":
+            yield path, *_out_of_range(str(error.validator), expected, value, path)
+        case "minLength" | "minItems" | "minProperties":
+            yield path, "must not be empty", ""
+        case "maxLength":
+            yield path, f"must have at most {expected} characters, not {len(value)}", ""
+        case "uniqueItems":
+            yield path, "the same value stands here twice", "keep one"
+        case "pattern":
+            yield path, f"{_reason(schema)}, not {_show(value)}", ""
+        case _:
+            yield path, "does not fit the schema", ""
+
+
+def _is_unknown(name: str, schema: dict[str, Any]) -> bool:
+    return name not in schema.get("properties", ()) and not name.startswith("x-")
+
+
+def _reason(schema: dict[str, Any]) -> str:
+    return str(schema.get("patternErrorMessage", "has the wrong form"))
+
+
+def _out_of_range(keyword: str, bound: float, value: float, path: Path) -> tuple[str, str]:
+    if value == -1 and path and (path[0] == "seeds" or path[-1] == "seed"):
+        return (
+            "-1 lets the server pick a seed, and that video could never be asked for again",
+            "use `samples`",
+        )
+    words = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most"}[keyword]
+    return f"must be {words} {bound}, not {_show(value)}", ""
+
+
+def _any_of(types: str | list[str]) -> str:
+    names = [types] if isinstance(types, str) else [name for name in types if name != "null"]
+    return " or ".join(_TYPES[name] for name in names)
+
+
+def _type_hint(expected: str | list[str], value: object) -> str:
+    types = {expected} if isinstance(expected, str) else set(expected)
+    if "boolean" in types and isinstance(value, str) and value.lower() in _YES_OR_NO:
+        return "YAML 1.2 knows only true and false"
+    if types == {"array"} and value is not None and not isinstance(value, dict):
+        return "write a list: [...]"
+    if types & {"integer", "number"} and isinstance(value, str) and re.fullmatch(r"-?[0-9.]{1,20}", value):
+        return "remove the quotes"
+    if value is None:
+        return "give it a value, or delete the key"
+    return ""
+
+
+def _closest_key(name: str, known: tuple[str, ...], path: Path) -> str:
+    near = difflib.get_close_matches(name[:64], known, n=1)
+    return f"did you mean `{near[0]}`?" if near else ""
+
+
+def _did_you_mean(name: str, known: tuple[str, ...], path: Path) -> str:
+    """The key that was meant in a job file: one that is spelled alike, or the same where it belongs."""
+    if name in _NOT_YET:
+        return "this version has no steps and prices yet"
+    if near := _closest_key(name, known, path):
+        return near
+    for section in ("request", "run", "budget"):
+        if section not in path and name in load_schema("job")["properties"][section]["properties"]:
+            return f"`{name}` belongs under `{section}:`"
+    if name in load_schema("job")["properties"] and path:
+        return f"`{name}` belongs at the top level"
+    if name == "prompt":
+        return "a prompt is an item of `content`: {type: text, text: ...}"
+    shown = known if len(known) <= 8 else ()
+    return "keys here: " + ", ".join(shown) if shown else "a key of your own begins with `x-`"
+
+
+def _nearest(value: object, choices: list[Any]) -> str:
+    near = difflib.get_close_matches(str(value)[:64], [str(choice) for choice in choices], n=1)
+    return f"did you mean `{near[0]}`?" if near and isinstance(value, str) else ""
+
+
+def _show(value: object) -> str:
+    """A value in a message: short, and never an URL or data, which may hold a secret."""
+    if isinstance(value, str):
+        is_safe = len(value) <= 60 and "://" not in value and not value.startswith("data:")
+        return f"the text `{value}`" if is_safe else "this text"
+    if isinstance(value, dict):
+        return "keys and values"
+    if isinstance(value, list):
+        return "a list"
+    if value is None:
+        return "empty"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 40 else text[:40] + "..."
+
+
+def _mark(document: Mapping, path: Path, *, on_key: bool) -> Mark:
+    """Of the value at `path`, or of its key where the key is what is wrong, or the value is empty."""
+    node: Node = find(document, path)
+    is_empty = isinstance(node, Scalar) and node.is_plain and not node.text
+    parent = find(document, path[:-1])
+    if path and (on_key or is_empty) and isinstance(parent, Mapping):
+        return next((key.mark for key, _ in parent if key.value == path[-1]), node.mark)
+    return node.mark
+
+
+def _hint_for_text(document: Mapping, path: Path, error: ValidationError) -> str:
+    """How to quote what was meant as text, in the words of the file: `010` and not 10."""
+    node = find(document, path)
+    types: Any = error.validator_value if error.validator == "type" else ()
+    wants_text = "string" in types
+    if wants_text and isinstance(node, Scalar) and node.is_plain and node.text and node.value is not None:
+        is_number = isinstance(node.value, int | float) and math.isfinite(node.value)
+        return f'quote it: "{_cut(node.text)}"' if is_number and types == "string" else ""
+    return ""
