@@ -1,6 +1,6 @@
 """What a result file is: proof that it is whole, and facts about it.
 
-`docs/reference` of the MP4 container: ISO/IEC 14496-12 (boxes), of PNG: W3C PNG, of JPEG: ITU T.81.
+The formats: ISO/IEC 14496-12 for the boxes of MP4 and MOV, W3C PNG, ITU-T T.81 for JPEG.
 """
 
 from __future__ import annotations

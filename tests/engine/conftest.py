@@ -1,9 +1,12 @@
-"""A real small video for the tests of downloads."""
+"""A real small video, and a root to fetch it into."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from runner.engine.files import LocalFiles
 from tests.support.clips import make_clip
 
 
@@ -11,3 +14,8 @@ from tests.support.clips import make_clip
 def clip() -> bytes:
     """An MP4 of about 30 kB, index first, with sound."""
     return make_clip(sound=True)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> LocalFiles:
+    return LocalFiles(tmp_path)

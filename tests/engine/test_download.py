@@ -2,77 +2,27 @@
 
 from __future__ import annotations
 
-import errno
 import gzip
-import ssl
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
 
-import anyio
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner.engine.download import (
-    DownloadError,
-    DownloadLimits,
-    DownloadRequest,
-    DownloadTrouble,
-    FileRecord,
-    download,
-)
-from runner.engine.download_client import download_client
-from runner.engine.files import FileStat, FileStore, LocalFiles, PartFile
-from runner.engine.seams import WorkerThreads
+from runner.engine.download import DownloadLimits, DownloadTrouble
+from runner.engine.files import LocalFiles
+from tests.engine.downloads import LIMITS, fetch, left_over, make_request, trouble_of
 from tests.support.files_server import Answer, FilesServer, Seen, Wire, file, status
 
-LIMITS = DownloadLimits(total_seconds=10, header_seconds=5, free_reserve=0, batch=4096)
-# loading the authorities takes 36 ms, and every test has a client of its own
-TLS = ssl.create_default_context()
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de"
     "0000000c4944415408d763f8cfc000000301010018dd8db00000000049454e44ae426082"
 )
 
 pytestmark = pytest.mark.anyio
-
-
-def make_request(
-    url: str, *, limits: DownloadLimits = LIMITS, allow_loopback: bool = True
-) -> DownloadRequest:
-    return DownloadRequest(
-        url=url,
-        target=Path("out/clip.mp4"),
-        part=Path("out/clip.mp4.part"),
-        allow_loopback=allow_loopback,
-        limits=limits,
-    )
-
-
-async def fetch(request: DownloadRequest, files: FileStore) -> FileRecord:
-    async with download_client(allow_loopback=True, tls=TLS) as client:
-        return await download(request, client=client, files=files, threads=WorkerThreads())
-
-
-async def trouble_of(request: DownloadRequest, files: FileStore) -> DownloadError:
-    """The error of a download that must fail, checked for the signed part of its URL."""
-    with pytest.raises(DownloadError) as caught:
-        await fetch(request, files)
-    assert "canary" not in str(caught.value)
-    assert not (files.root / request.target).exists() or caught.value.trouble is DownloadTrouble.TARGET_EXISTS
-    return caught.value
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> LocalFiles:
-    return LocalFiles(tmp_path)
-
-
-def left_over(files: FileStore) -> set[str]:
-    return {path.name for path in (files.root / "out").iterdir()}
 
 
 async def test_a_whole_file_arrives_under_its_final_name(clip: bytes, files: LocalFiles) -> None:
@@ -294,110 +244,6 @@ async def test_a_server_that_never_comes_to_an_end_is_left(clip: bytes, files: L
         assert int(server.seen[1].headers["range"][6:-1]) >= 9000
 
 
-class FaultyFiles:
-    """A store that stands before `inner` and calls `before(operation)` ahead of each one."""
-
-    def __init__(self, inner: FileStore) -> None:
-        self.inner = inner
-
-    def before(self, operation: str) -> None:
-        raise NotImplementedError
-
-    @property
-    def root(self) -> Path:
-        return self.inner.root
-
-    def stat(self, path: Path) -> FileStat | None:
-        self.before("stat")
-        return self.inner.stat(path)
-
-    def open(self, path: Path) -> BinaryIO:
-        self.before("open")
-        return self.inner.open(path)
-
-    def open_part(self, path: Path, *, keep: int) -> PartFile:
-        self.before("open_part")
-        return _FaultyPart(self.inner.open_part(path, keep=keep), self)
-
-    def sync_file(self, path: Path) -> None:
-        self.before("sync_file")
-        self.inner.sync_file(path)
-
-    def sync_dir(self, path: Path) -> None:
-        self.before("sync_dir")
-        self.inner.sync_dir(path)
-
-    def rename_new(self, source: Path, target: Path) -> None:
-        self.before("link")
-        self.inner.link_new(source, target)
-        self.before("unlink")
-        self.inner.remove(source)
-
-    def link_new(self, source: Path, target: Path) -> None:
-        self.before("link")
-        self.inner.link_new(source, target)
-
-    def remove(self, path: Path) -> None:
-        self.before("remove")
-        self.inner.remove(path)
-
-    def free_bytes(self, path: Path) -> int:
-        self.before("free_bytes")
-        return self.inner.free_bytes(path)
-
-
-class _FaultyPart:
-    def __init__(self, inner: PartFile, files: FaultyFiles) -> None:
-        self._inner = inner
-        self._files = files
-
-    def write(self, data: bytes) -> None:
-        self._files.before("write")
-        self._inner.write(data)
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-class FullDisk(FaultyFiles):
-    """Refuses one operation, once `after` of its kind have passed."""
-
-    def __init__(self, inner: FileStore, operation: str, number: int, after: int = 0) -> None:
-        super().__init__(inner)
-        self._refused, self._number, self._left = operation, number, after
-
-    def before(self, operation: str) -> None:
-        if operation == self._refused:
-            self._left -= 1
-            if self._left < 0:
-                raise OSError(self._number, "refused by the test")
-
-
-@pytest.mark.fault(44)
-@pytest.mark.parametrize("operation", ["open_part", "write", "sync_file", "link", "sync_dir"])
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
-async def test_a_disk_that_refuses_is_told_apart_and_loses_nothing(
-    clip: bytes, files: LocalFiles, operation: str, number: int
-) -> None:
-    """The next attempt, on a disk with room, ends well."""
-    with FilesServer(file(clip)) as server:
-        with pytest.raises(DownloadError) as caught:
-            await fetch(make_request(server.url()), FullDisk(files, operation, number))
-        await fetch(make_request(server.url()), files)
-    full = number != errno.EIO
-    assert caught.value.trouble is (DownloadTrouble.DISK_FULL if full else DownloadTrouble.CANNOT_WRITE)
-    assert (files.root / "out/clip.mp4").read_bytes() == clip
-
-
-@pytest.mark.fault(44)
-async def test_too_little_free_space_is_told_before_reading(clip: bytes, files: LocalFiles) -> None:
-    limits = replace(LIMITS, free_reserve=1 << 62)
-    with FilesServer(file(clip)) as server:
-        error = await trouble_of(make_request(server.url(), limits=limits), files)
-    assert error.trouble is DownloadTrouble.DISK_FULL
-    assert left_over(files) == set()
-
-
 @pytest.mark.fault(45)
 @pytest.mark.parametrize("encoding", ["gzip", "br", "gzip, identity", "GZIP"])
 async def test_an_encoded_answer_is_refused_before_its_body(
@@ -480,108 +326,6 @@ async def test_a_request_carries_no_header_cookie_or_changed_byte(clip: bytes, f
     assert server.seen[1].target == target
     assert [set(seen.headers) for seen in server.seen] == [{"host", "accept-encoding"}] * 2
     assert server.seen[0].headers["accept-encoding"] == "identity"
-
-
-async def test_another_file_at_the_target_is_never_overwritten(clip: bytes, files: LocalFiles) -> None:
-    target = files.root / "out/clip.mp4"
-    target.parent.mkdir()
-    target.write_bytes(b"somebody's")
-    with FilesServer(file(clip)) as server:
-        error = await trouble_of(make_request(server.url()), files)
-    assert error.trouble is DownloadTrouble.TARGET_EXISTS
-    assert target.read_bytes() == b"somebody's"
-    assert (files.root / "out/clip.mp4.part").read_bytes() == clip
-
-
-async def test_our_own_file_at_the_target_is_recognised(clip: bytes, files: LocalFiles) -> None:
-    """A kill between the publishing and the ledger's commit leaves exactly this."""
-    with FilesServer(file(clip)) as server:
-        first = await fetch(make_request(server.url()), files)
-        assert await fetch(make_request(server.url()), files) == first
-    assert left_over(files) == {"clip.mp4"}
-
-
-@pytest.mark.parametrize("planted", ["out", "out/clip.mp4", "out/clip.mp4.part", "out/clip.mp4.part.json"])
-async def test_a_planted_link_out_of_the_root_is_refused_unfetched(
-    clip: bytes, tmp_path: Path, planted: str
-) -> None:
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "file").write_bytes(b"precious")
-    root = tmp_path / "root"
-    (root / planted).parent.mkdir(parents=True)
-    (root / planted).symlink_to(outside if planted == "out" else outside / "file")
-    with FilesServer(file(clip)) as server, pytest.raises(DownloadError) as caught:
-        await fetch(make_request(server.url()), LocalFiles(root))
-    assert caught.value.trouble is DownloadTrouble.CANNOT_WRITE
-    assert server.seen == []
-    assert {path.name for path in outside.iterdir()} == {"file"}
-    assert (outside / "file").read_bytes() == b"precious"
-
-
-async def test_a_cancelled_download_goes_on_later(clip: bytes, files: LocalFiles) -> None:
-    def answer(_: Seen, wire: Wire) -> None:
-        wire.head(200, {"Content-Length": len(clip), "ETag": '"v1"'})
-        wire.send(clip[:9000])
-        wire.wait_for_close()
-
-    with FilesServer(answer, file(clip)) as server:
-        with anyio.move_on_after(0.1) as scope:
-            await fetch(make_request(server.url()), files)
-        await fetch(make_request(server.url()), files)
-    assert scope.cancelled_caught
-    assert server.seen[1].headers["range"] == "bytes=9000-"
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing of ours runs afterwards."""
-
-
-class KilledFiles(FaultyFiles):
-    """Lets `steps` operations pass; every later one fails, the clean-up's too."""
-
-    def __init__(self, inner: FileStore, steps: int) -> None:
-        super().__init__(inner)
-        self.left = steps
-
-    def before(self, operation: str) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise Killed
-
-
-async def test_a_kill_between_any_two_steps_leaves_no_file_or_a_whole_one(
-    clip: bytes, tmp_path: Path
-) -> None:
-    """And the next start ends with the file, and nothing beside it."""
-    with FilesServer(file(clip)) as server:
-        for steps in range(80):
-            (tmp_path / str(steps)).mkdir()
-            store = LocalFiles(tmp_path / str(steps))
-            target = store.root / "out/clip.mp4"
-            killed = KilledFiles(store, steps)
-            try:
-                await fetch(make_request(server.url()), killed)
-            except Killed:
-                assert not target.exists() or target.read_bytes() == clip
-            else:
-                break
-            await fetch(make_request(server.url()), store)
-            assert target.read_bytes() == clip
-            assert left_over(store) == {"clip.mp4"}
-    assert killed.left >= 0
-    assert steps > 10
-
-
-async def test_a_finished_part_needs_no_network(clip: bytes, files: LocalFiles) -> None:
-    """Killed after the last byte and before the final name: the server may be gone by now."""
-    with FilesServer(file(clip)) as server:
-        with pytest.raises(DownloadError):
-            await fetch(make_request(server.url()), FullDisk(files, "link", errno.EIO))
-        url = server.url()
-    record = await fetch(make_request(url), files)
-    assert record.bytes == len(clip)
-    assert len(server.seen) == 1
 
 
 async def test_a_server_that_is_not_there_is_tried_again(files: LocalFiles) -> None:
