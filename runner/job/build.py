@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,12 +16,13 @@ from runner.job.model import ContentItem, Job
 from runner.job.models import find_family
 from runner.job.naming import cell_name
 from runner.job.node import JsonValue
-from runner.job.schema import RequestProblem, check_field
+from runner.job.schema import check_field, check_request
 from runner.job.seeds import check_seed, derived_seed
 from runner.job.slug import slug
+from runner.job.source import MAX_BYTES
 from runner.job.steps import request_fields
 from runner.job.task import NOT_IN_IDENTITY, InputFile, Task, canonical_json, task_identity
-from runner.job.values import Constant, Place, ProblemError
+from runner.job.values import Constant, Place, ProblemError, Value
 from runner.resources import load_schema
 
 MOST_BODY = 64_000_000
@@ -55,7 +55,8 @@ class _Item:
 class TaskBuilder:
     """Builds the tasks of one step. What no cell changes is computed once, in the constructor.
 
-    Raises CellError, from the constructor too.
+    `problems` are what is wrong with that; where there are any, no task is fit to be used.
+    `warnings` grow as tasks are built.
     """
 
     def __init__(
@@ -72,40 +73,44 @@ class TaskBuilder:
         self._defaults = _defaults(job.provider)
         self._reader = InputReader(job.root, job.directory)
         self.warnings: dict[Problem, None] = {}
+        self._shapes: set[tuple[frozenset[str], tuple[JsonValue, ...]]] = set()
         found: list[Problem] = []
-        self._request = {
+        folded = {
             name: _attempt(functools.partial(value.fold, self._scope), found)
             for name, value in job.step.request.items()
         }
         items = [_attempt(functools.partial(self._fold_item, spec), found) for spec in job.step.content]
-        for name, value in self._request.items():
+        self._constant: dict[str, JsonValue] = {}
+        self._computed: dict[str, Value] = {}
+        for name, value in folded.items():
             if value is not None and isinstance(value.content, Constant):
-                _attempt(functools.partial(self._checked, name, value.content.value, value.place), found)
-        if found:
-            raise CellError(found)
+                self._set(self._constant, name, value.content.value, value.place, found)
+            elif value is not None:
+                self._computed[name] = value
         self._content = tuple(item for item in items if item is not None)
+        self.problems = tuple(found)
 
     def build(self, index: int, cell: Cell) -> Task:
         """The task of `cell`, the same each time. Raises CellError."""
         found: list[Problem] = []
         scope = {**self._scope, **cell, "index": index}
         model = str(cell[MODEL])
-        request: dict[str, JsonValue] = {MODEL: model}
+        request: dict[str, JsonValue] = {MODEL: model, **self._constant}
         inputs: list[InputFile] = []
-        for name, value in self._request.items():
-            if value is not None and name not in cell:
-                self._set(request, name, functools.partial(value.evaluate, scope), value.place, found)
-        for name in cell:
+        for name, spec in self._computed.items():
+            if name not in cell:
+                value = _attempt(functools.partial(spec.evaluate, scope), found)
+                self._set(request, name, value, spec.place, found)
+        for name, value in cell.items():
             if name in self._fields:
-                evaluate = functools.partial(cell.__getitem__, name)
-                self._set(request, name, evaluate, self._cell_place(name), found)
+                self._set(request, name, value, self._cell_place(name), found)
         content = [
             _attempt(functools.partial(self._item, item, scope, inputs), found) for item in self._content
         ]
         request["content"] = [item for item in content if item is not None]
         if found:
             raise CellError(found)
-        self._check_content(request)
+        self._check_shape(request, tuple(item.get("role") for item in content if isinstance(item, dict)))
         return self._task(index, cell, model, request, tuple(dict.fromkeys(inputs)), scope)
 
     def _task(
@@ -163,31 +168,32 @@ class TaskBuilder:
         self,
         request: dict[str, JsonValue],
         name: str,
-        evaluate: Callable[[], JsonValue],
+        value: JsonValue,
         place: Place,
         found: list[Problem],
     ) -> None:
-        """Puts one field into `request`, left out where it is null or the API's own default."""
-        value = _attempt(lambda: self._checked(name, evaluate(), place), found)
-        if value is None or (name in self._defaults and value == self._defaults[name]):
+        """Puts one field into `request` in its one form; null and the API's own default are left out."""
+        plain = int(value) if isinstance(value, float) and value.is_integer() else value
+        if plain is None or (name in self._defaults and plain == self._defaults[name]):
+            request.pop(name, None)
             return
-        request[name] = value
-
-    def _checked(self, name: str, value: JsonValue, place: Place) -> JsonValue:
-        """The field's value in its one form. Raises ProblemError where the request schema refuses it."""
-        plain = _integral(value)
-        if plain is None:
-            return None
-        if name == SEED and type(plain) is int:
-            try:
-                check_seed(plain)
-            except ValueError as error:
-                raise ProblemError(place.error(str(error))) from None
-            return plain
-        problem = _field_problem(self._job.provider, name, _frozen(plain))
+        problem = self._field_problem(name, plain, place)
         if problem is not None:
-            raise ProblemError(place.error(problem.message, problem.hint))
-        return plain
+            found.append(problem)
+        request[name] = plain
+
+    def _field_problem(self, name: str, value: JsonValue, place: Place) -> Problem | None:
+        if name == SEED and type(value) is int:
+            # without the schema: seeds differ from task to task, so remembering would not help
+            try:
+                check_seed(value)
+            except ValueError as error:
+                return place.error(str(error))
+            return None
+        if isinstance(value, list | tuple | dict):
+            return place.error(f"{name} needs one value, and this is {_kind(value)}")
+        told = check_field(self._job.provider, name, value)
+        return place.error(told[0].message, told[0].hint) if told else None
 
     def _cell_place(self, name: str) -> Place:
         axis = next((axis for axis in self._step.axes if axis.name == name), None)
@@ -217,6 +223,8 @@ class TaskBuilder:
         value = spec.payload.evaluate(scope)
         if not isinstance(value, str):
             raise ProblemError(place.error(f"{spec.kind} needs text, and this is {_kind(value)}"))
+        if not value.strip():
+            raise ProblemError(place.error(f"{spec.kind} is empty"))
         file: InputFile | None = None
         payload: JsonValue
         if spec.kind == "text":
@@ -234,29 +242,41 @@ class TaskBuilder:
         data: dict[str, JsonValue] = {"type": spec.kind, spec.kind: payload}
         role = spec.role.evaluate(scope) if spec.role else None
         if role is not None:
+            if not isinstance(role, str):
+                raise ProblemError(spec.place.error(f"role needs a word, and this is {_kind(role)}"))
             data["role"] = role
         return data, file
 
-    def _check_content(self, request: Mapping[str, JsonValue]) -> None:
-        """The structure of the content by the request schema, once for each that occurs."""
-        content = request["content"]
-        assert isinstance(content, list)
-        shapes = tuple(
-            (str(item["type"]), _frozen(item.get("role"))) for item in content if isinstance(item, dict)
-        )
-        problem = _content_problem(self._job.provider, shapes)
-        if problem is None:
+    def _check_shape(self, request: Mapping[str, JsonValue], roles: tuple[JsonValue, ...]) -> None:
+        """The rules between fields, and between content items, once for each shape that occurs."""
+        shape = (frozenset(request), roles)
+        if shape in self._shapes or self.problems:
             return
-        position = next((part for part in problem.path if isinstance(part, int)), 0)
-        place = self._step.content[min(position, len(self._step.content) - 1)].place
-        raise CellError([place.error(problem.message, problem.hint)])
+        self._shapes.add(shape)
+        found = [
+            self._request_place(problem.path).error(problem.message, problem.hint)
+            for problem in check_request(self._job.provider, dict(request))
+        ]
+        if found:
+            self._shapes.discard(shape)
+            raise CellError(found)
+
+    def _request_place(self, path: tuple[str | int, ...]) -> Place:
+        match path:
+            case ("content", int(position), *_) if position < len(self._step.content):
+                return self._step.content[position].place
+            case (str(name), *_) if name in self._step.request:
+                return self._step.request[name].place
+            case (str(name), *_):
+                return self._cell_place(name)
+        return self._step.content[0].place
 
     def _check_size(self, request: Mapping[str, JsonValue], inputs: tuple[InputFile, ...]) -> None:
         """Refuses a body that the service would; base64 makes four bytes of three."""
-        if not inputs and not _has_data_uri(request):
-            return
-        size = len(canonical_json(request))
-        size += sum(4 * -(-file.size // 3) + _DATA_URI_OVERHEAD for file in inputs)
+        size = sum(4 * -(-file.size // 3) + _DATA_URI_OVERHEAD for file in inputs)
+        if size <= LARGE_BODY - 2 * MAX_BYTES:
+            return  # what is not in a file stands in the job file, and that is smaller than this
+        size += len(canonical_json(request))
         if size <= LARGE_BODY:
             return
         place = self._step.content[0].place
@@ -284,26 +304,6 @@ def _kind(value: JsonValue) -> str:
     return "an object" if isinstance(value, dict) else "a list"
 
 
-def _integral(value: JsonValue) -> JsonValue:
-    """5.0 is 5: one number has one form."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _has_data_uri(request: Mapping[str, JsonValue]) -> bool:
-    content = request["content"]
-    assert isinstance(content, list)
-    return any(
-        isinstance(payload, dict) and str(payload.get("url", ""))[:5].casefold() == "data:"
-        for item in content
-        if isinstance(item, dict)
-        for payload in item.values()
-    )
-
-
-def _frozen(value: JsonValue) -> bytes:
-    return canonical_json(value)
-
-
 @functools.cache
 def _defaults(provider: str) -> Mapping[str, JsonValue]:
     """The fields of the picture that the API documents a default for, none of them null."""
@@ -313,26 +313,3 @@ def _defaults(provider: str) -> Mapping[str, JsonValue]:
         for name, field in properties.items()
         if field.get("default") is not None and name not in NOT_IN_IDENTITY
     }
-
-
-@functools.lru_cache(maxsize=4096)
-def _field_problem(provider: str, name: str, value: bytes) -> RequestProblem | None:
-    """What the request schema says against a field's value (canonical JSON); memoised, it is slow."""
-    return next(iter(check_field(provider, name, json.loads(value))), None)
-
-
-@functools.lru_cache(maxsize=256)
-def _content_problem(provider: str, shapes: tuple[tuple[str, bytes], ...]) -> RequestProblem | None:
-    """The same for the types and roles of content items; texts and URLs are checked where they arise."""
-    content: list[JsonValue] = []
-    for kind, role in shapes:
-        payload: JsonValue = "x"
-        if kind in _FILES:
-            payload = {"url": "https://host/file"}
-        elif kind != "text":
-            payload = {"id": "x"}
-        item: dict[str, JsonValue] = {"type": kind, kind: payload}
-        if json.loads(role) is not None:
-            item["role"] = json.loads(role)
-        content.append(item)
-    return next(iter(check_field(provider, "content", content)), None)

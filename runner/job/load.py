@@ -191,7 +191,9 @@ def _variables(document: MappingNode, known: KnownNames, problems: Problems) -> 
     if not isinstance(node, MappingNode):
         return {}
     return {
-        str(key.value): compile_value(child, ("vars", str(key.value)), known, problems) for key, child in node
+        str(key.value): compile_value(child, ("vars", str(key.value)), known, problems)
+        for key, child in node
+        if not str(key.value).startswith("x-")
     }
 
 

@@ -66,10 +66,11 @@ class Matrix:
         """Each cell, in the same order each time; nothing is kept."""
         additions, own = self._split_include()
         bound_to_take = tuple(entry for entry in own if entry.pairs.keys() & {SEED, SAMPLE})
+        names = self._names
         free = tuple(entry for entry in own if entry not in bound_to_take)
         for take in self._takes():
             for cell in self._original(take):
-                yield _extended(cell, additions, self._names)
+                yield _extended(cell, additions, names)
             for entry in free:
                 yield from self._own_combinations(entry, take)
         for entry in bound_to_take:
@@ -127,12 +128,12 @@ class Matrix:
 
     def _split_include(self) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
         """(entries that fit an original combination, entries that become combinations)."""
-        waiting = list(self.include)
+        waiting, names = list(self.include), self._names
         for take in self._takes() if self._names_takes(self.include + self.exclude) else self._first_take():
             if not waiting:
                 break
             for cell in self._original(take):
-                waiting = [entry for entry in waiting if not _fits(entry, cell, self._names)]
+                waiting = [entry for entry in waiting if not _fits(entry, cell, names)]
                 if not waiting:
                     break
         own = tuple(waiting)

@@ -29,6 +29,7 @@ def family_name(model: str) -> str:
     return _VERSION.sub(lambda found: f"{found[1]}-{found[2]}-{found[3] or '0'}", name)
 
 
+@functools.lru_cache(maxsize=1024)
 def find_family(model: str) -> ModelFamily | None:
     """What is known of `model`, or None."""
     return _families().get(family_name(model))

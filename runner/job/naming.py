@@ -5,7 +5,7 @@ from __future__ import annotations
 from runner.job.matrix import MODEL, SAMPLE, SEED, Cell
 from runner.job.models import family_name
 from runner.job.node import JsonValue
-from runner.job.slug import slug
+from runner.job.slug import cut, slug
 
 MOST_NAME = 100
 """Bytes of a name; with a mark that tells equal names apart it still fits one path component."""
@@ -19,7 +19,7 @@ def cell_name(cell: Cell, *, job: str, with_model: bool) -> str:
     Not always unique: long values are cut.
     """
     labels = [_label(name, value) for name, value in cell.items() if name != MODEL or with_model]
-    return slug("-".join(label for label in labels if label), MOST_NAME) or slug(job) or "video"
+    return cut("-".join(label for label in labels if label), MOST_NAME) or slug(job) or "video"
 
 
 def _label(axis: str, value: JsonValue) -> str:
@@ -29,7 +29,7 @@ def _label(axis: str, value: JsonValue) -> str:
         case int() if axis == SAMPLE:
             return f"t{value}"
         case str() if axis == MODEL:
-            return family_name(value)
+            return slug(family_name(value))
         case str():
             return slug(value, _MOST_LABEL)
         case dict():

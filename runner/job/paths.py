@@ -76,7 +76,7 @@ def what_is_wrong(path: str) -> str:
         return f"an output is a video and must end in {SUFFIX}, after a name"
     if path.startswith(("/", "~")):
         return "an output is relative to the project root"
-    if "\\" in path or any(unicodedata.category(character) in ("Cc", "Cf", "Cs") for character in path):
+    if "\\" in path or not path.isprintable():
         return "a backslash or an invisible character in a path"
     if len(path.encode()) > MOST_PATH:
         return f"longer than {MOST_PATH} bytes"

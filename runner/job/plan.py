@@ -63,10 +63,10 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate) -> Plan:
         problems.raise_errors(job.file)
     for entry in matrix.idle_excludes():
         problems.add(entry.place.warning("matches no cell, so it excludes nothing"))
-    builder = _builder(job, origin, edition, scope, frozenset(), problems)
+    builder = TaskBuilder(job, origin=origin, edition=edition, scope=scope)
     survey = _survey(job, matrix, builder, problems)
-    if survey.same_names:
-        builder = _builder(job, origin, edition, scope, survey.same_names, problems)
+    if survey.same_names and not problems.errors:
+        builder = TaskBuilder(job, origin=origin, edition=edition, scope=scope, ambiguous=survey.same_names)
         survey = _survey(job, matrix, builder, problems)
     if survey.count == 0:
         problems.add(job.step.takes_place.error("no cell is left to generate", "look at `exclude`"))
@@ -129,23 +129,6 @@ def _entries(values: Sequence[Value], scope: Scope, problems: Problems) -> tuple
     return tuple(Entry(value.place, pairs) for value, pairs in evaluated if isinstance(pairs, dict))
 
 
-def _builder(
-    job: Job,
-    origin: str,
-    edition: str,
-    scope: Scope,
-    ambiguous: frozenset[int],
-    problems: Problems,
-) -> TaskBuilder:
-    try:
-        return TaskBuilder(job, origin=origin, edition=edition, scope=scope, ambiguous=ambiguous)
-    except CellError as found:
-        for problem in found.problems:
-            problems.add(problem)
-        problems.raise_errors(job.file)
-        raise AssertionError("a cell problem is an error") from found
-
-
 @dataclass(frozen=True, slots=True)
 class _Survey:
     """`same_*` are hashes that occur twice, and so, but for chance, values that do."""
@@ -162,6 +145,8 @@ def _survey(job: Job, matrix: Matrix, builder: TaskBuilder, problems: Problems) 
     seed_rule = _SeedRule(job, problems)
     count = 0
     directories: set[str] = set()
+    for problem in builder.problems:
+        problems.add(problem)
     for count, cell in enumerate(matrix.cells(), start=1):
         seed_rule.look_at(cell)
         try:

@@ -14,6 +14,7 @@ _DEVICES = frozenset(
     | {f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³"}
 )
 _RATIO = re.compile(r"(?<=\d):(?=\d)")
+_PLAIN = re.compile(r"[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*")
 _RUNS = re.compile(r"-{2,}")
 _DOTS = re.compile(r"\.{2,}")
 
@@ -25,14 +26,16 @@ def slug(text: str, most_bytes: int = MOST_BYTES) -> str:
     Letters, digits and symbols of every script stay, `16:9` becomes `16x9`, all else becomes `-`.
     Empty where nothing is left.
     """
+    if len(text) <= most_bytes and _PLAIN.fullmatch(text) and text.casefold() not in _DEVICES:
+        return text
     normal = unicodedata.normalize("NFC", text)
     mapped = "".join(character if _is_safe(character) else "-" for character in _RATIO.sub("x", normal))
     joined = _DOTS.sub(".", _RUNS.sub("-", mapped))
-    cut = _cut(joined.strip("-."), most_bytes).rstrip("-.")
-    if is_device_name(cut):
-        stem, dot, rest = cut.partition(".")
-        return _cut(f"{stem}_{dot}{rest}", most_bytes)
-    return cut
+    short = cut(joined.strip("-."), most_bytes)
+    if is_device_name(short):
+        stem, dot, rest = short.partition(".")
+        return cut(f"{stem}_{dot}{rest}", most_bytes)
+    return short
 
 
 def is_device_name(component: str) -> bool:
@@ -46,5 +49,6 @@ def _is_safe(character: str) -> bool:
     return unicodedata.category(character)[0] in "LNMS"
 
 
-def _cut(text: str, most_bytes: int) -> str:
-    return text.encode()[:most_bytes].decode(errors="ignore")
+def cut(text: str, most_bytes: int) -> str:
+    """A slug cut to `most_bytes` in UTF-8, between two characters."""
+    return text.encode()[:most_bytes].decode(errors="ignore").rstrip("-.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from runner.job.expressions import KnownNames, did_you_mean
+from runner.job.expressions import KnownNames, did_you_mean, has_expression
 from runner.job.matrix import BUILT_IN, MODEL, SAMPLE, SEED
 from runner.job.model import AxisSpec, ContentItem, Step
 from runner.job.node import Mapping, Node, Scalar, Sequence
@@ -134,6 +134,8 @@ def _axes(document: Mapping, known: KnownNames, problems: Problems) -> tuple[Axi
     axes: list[AxisSpec] = []
     for key, values in node if isinstance(node, Mapping) else ():
         name = str(key.value)
+        if name.startswith("x-"):
+            continue
         place = Place(key.mark, ("matrix", name))
         if name in _OWN_PLACE:
             problems.add(place.error(f"`{name}` has a place of its own", f"use `{_OWN_PLACE[name]}:`"))
@@ -201,7 +203,7 @@ def _parts(name: str, document: Mapping) -> frozenset[str] | None:
             nodes.append(value)
     parts: set[str] = set()
     for node in nodes:
-        if isinstance(node, Scalar) and isinstance(node.value, str) and "${{" in node.value:
+        if isinstance(node, Scalar) and isinstance(node.value, str) and has_expression(node.value):
             return None
         if isinstance(node, Mapping):
             parts.update(str(key.value) for key, _ in node)

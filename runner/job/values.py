@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -53,11 +53,14 @@ class Place:
 class Problems:
     """What was found so far, each thing once."""
 
-    def __init__(self) -> None:
-        self._found: dict[Problem, None] = {}
+    def __init__(self, told: Iterable[Problem] = ()) -> None:
+        self._found: dict[Problem, None] = dict.fromkeys(told)
+        self._told = frozenset(problem.path for problem in self._found)
 
     def add(self, problem: Problem) -> None:
-        self._found[problem] = None
+        """Keeps `problem`, unless the schema has told of its place already."""
+        if problem.path not in self._told:
+            self._found[problem] = None
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -68,7 +71,7 @@ class Problems:
         return tuple(problem for problem in self._found if problem.severity == "warning")
 
     def raise_errors(self, file: str) -> None:
-        """Raises JobError, warnings included, where there is at least one error."""
+        """Raises JobError where there is at least one error."""
         if self.errors:
             raise JobError(file, self.errors)
 
