@@ -10,6 +10,7 @@ from typing import Any, TextIO, TypeAlias, cast
 
 import structlog
 
+from runner.errors import StateError
 from runner.job.node import JsonValue
 from runner.record.redact import Redactor
 from runner.record.times import iso_time
@@ -43,7 +44,7 @@ class EventLog:
         redactor: Redactor,
         tell: Callable[[str], None] | None = None,
     ) -> None:
-        """`wall` gives Unix seconds. Raises OSError where `path` is a link or cannot be opened."""
+        """`wall` gives Unix seconds. Raises StateError where `path` is a link or cannot be opened."""
         self.lost = 0
         self._path = path
         self._wall = wall
@@ -92,7 +93,13 @@ class _LineFile:
 
     def __init__(self, path: Path) -> None:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._descriptor = os.open(path, flags, 0o600)
+        try:
+            self._descriptor = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise StateError(
+                f"{path}: cannot write the log: {error.strerror}",
+                hint="it must be a plain file of this user; remove a link that stands in its place",
+            ) from error
         os.fchmod(self._descriptor, 0o600)
         size = os.fstat(self._descriptor).st_size
         self._is_torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"

@@ -21,14 +21,18 @@ from runner.job.node import JsonValue
 REMOVED = "[secret]"
 
 _DATA_URI = re.compile(r"(?is)\s*data:([^,;]*)((?:;[^,;]*)*),(.*)")
-# inside other text a type or a parameter is asked for, so that prose is left alone
-_DATA_URI_WITHIN = re.compile(r"(?i)data:([\w.+-]+/[\w.+-]+|(?=;))((?:;[^\s,;\"'<>]*)*),([^\s\"'<>]*)")
-_URL = re.compile(r"(?i)([a-z][a-z0-9+.-]*://)([^\s\"'<>]*)")
+# inside other text a type or a parameter is asked for, so that prose is left alone; what can be
+# repeated before the end of a match is bounded, or a hostile text would cost its square
+_DATA_URI_WITHIN = re.compile(
+    r"(?i)data:([\w.+-]{1,80}/[\w.+-]{1,80}|(?=;))((?:;[^\s,;\"'<>]{0,200}){0,8}),([^\s\"'<>]*)"
+)
+_BASE64 = re.compile(r"(?i)(;base64,)(?!\[)[^\s\"'<>]+")
+_URL = re.compile(r"(?i)([a-z][a-z0-9+.-]{0,30}://)([^\s\"'<>]*)")
 _QUERY = re.compile(r"(?<=\S)\?[\w%.~\[\]-]+=[^\s\"'<>]*")
 _KEY = re.compile(r"(?i)rsk_[\w-]+|\bkey-[a-z0-9]{20,}")
 _BEARER = re.compile(r"(?i)(bearer\s+)[a-z0-9._~+/=-]{16,}")
 _NAMED = re.compile(
-    r"(?i)((?:authorization|x-api-key|api[-_]?key|(?:api|access)[-_]?token|x-amz-[a-z-]+|signature)"
+    r"(?i)((?:authorization|x-api-key|api[-_]?key|(?:api|access)[-_]?token|x-amz-[a-z-]{1,40}|signature)"
     r"(?:[\"']?\s*:\s*|=)[\"']?)(?!bearer\s)[^\s\"'&<>]+"
 )
 # every pattern above needs one of these; `key-` and `bearer ` the last
@@ -62,6 +66,7 @@ class Redactor:
         if whole := _DATA_URI.fullmatch(text):
             return _digest_of_data_uri(whole)
         text = _DATA_URI_WITHIN.sub(_digest_of_data_uri, text)
+        text = _BASE64.sub(rf"\1{REMOVED}", text)
         text = _URL.sub(_bare_url, text)
         text = _QUERY.sub("", text)
         text = _BEARER.sub(rf"\1{REMOVED}", text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import resource
 import stat
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from runner.errors import StateError
 from runner.job.node import JsonValue
 from runner.ledger.states import TaskState
 from runner.record.events import EventLog, fan_out
@@ -140,7 +142,7 @@ def test_a_line_cut_by_a_kill_is_ended_before_the_next(path: Path) -> None:
 def test_a_link_in_its_place_is_not_followed(path: Path, tmp_path: Path) -> None:
     path.symlink_to(tmp_path / "elsewhere")
 
-    with pytest.raises(OSError, match="symbolic links"):
+    with pytest.raises(StateError, match="cannot write the log"):
         EventLog(path, wall=lambda: 0.0, redactor=Redactor())
 
     assert not (tmp_path / "elsewhere").exists()
@@ -156,3 +158,17 @@ def test_several_observers_are_told_in_order() -> None:
     )("task.done", fields)
 
     assert heard == [("first", "task.done", fields), ("second", "task.done", fields)]
+
+
+def test_every_event_that_is_sent_has_a_row_in_the_reference() -> None:
+    top = Path(__file__).resolve().parents[2]
+    sources = [*(top / "runner" / "engine").glob("*.py"), *(top / "runner" / "record").glob("*.py")]
+    sent = {
+        name
+        for source in sources
+        for name in re.findall(r'"((?:run|task|collect|log)\.[a-z_]+)"', source.read_text(encoding="utf-8"))
+    }
+    reference = (top / "docs" / "reference" / "events.md").read_text(encoding="utf-8")
+
+    assert {"run.started", "task.submitted", "log.lost"} <= sent
+    assert {name for name in sent if f"`{name}`" not in reference} == set()

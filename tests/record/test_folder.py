@@ -107,3 +107,10 @@ def test_a_name_that_is_no_run_id_is_refused(project: Project, name: str) -> Non
 def test_a_directory_that_cannot_be_made_is_said_so(project: Project) -> None:
     with pytest.raises(StateError, match="cannot write: No such file"):
         RunFolder(project.rehearsal(), "r1").make(b"1")
+
+
+def test_a_link_that_cannot_be_made_is_said_so(project: Project) -> None:
+    (project.runs_dir / ".latest.partial").mkdir(parents=True)
+
+    with pytest.raises(StateError, match="cannot make the link"):
+        RunFolder(project, "r1").make(b"1")

@@ -219,6 +219,45 @@ def test_sessions_carry_what_each_process_knew(story: Story, tmp_path: Path) -> 
     assert (sessions[0]["exit_code"], sessions[1]["ended_at"]) == (130, None)
 
 
+def test_an_interrupted_and_resumed_run_leaves_the_same_manifest_but_for_times_and_ids(
+    story: Story, tmp_path: Path
+) -> None:
+    """One session in plan order; and two, in another order, with other clocks, ids and tags."""
+    tasks = [make_task(index) for index in range(4)]
+    for task in tasks[:3]:
+        story.finish(task)
+    story.fail(tasks[3], "internal", "broke")
+    other = Story(run=make_run("r9", started_at=START + 5_000), now=START + 5_000)
+    begun = {task.index: other.submit(task) for task in reversed(tasks)}
+    with other.ledger.transaction():
+        other.ledger.fail(begun[3], "internal", "broke", other.tick())
+    for index in (2, 0, 1):
+        other.finish(tasks[index], attempt=begun[index])
+
+    one = story.manifest(tmp_path / "one.json", tasks)
+    two = other.manifest(tmp_path / "two.json", tasks)
+    other.ledger.close()
+
+    assert one != two
+    assert list(_leaves(one)) == list(_leaves(two))
+
+
+DRAWN_ANEW = {"id", "run_id", "remote_id", "attempt", "at"}
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every leaf in the order of the file, without times and ids."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key not in DRAWN_ANEW and not key.endswith(("_at", "_time")):
+                yield from _leaves(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{path}[{index}]")
+    else:
+        yield path, value
+
+
 def test_an_empty_plan_has_a_manifest_too(story: Story, tmp_path: Path) -> None:
     manifest = story.manifest(tmp_path / "manifest.json", [])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
 
 import pytest
 from hypothesis import given
@@ -52,6 +53,12 @@ def test_a_data_uri_that_does_not_decode_is_still_a_digest() -> None:
     told = PLAIN.text("data:image/png;base64,QUJDR")
 
     assert told.startswith("data:image/png;sha256=")
+    assert "QUJD" not in told
+
+
+def test_a_data_uri_of_no_known_shape_loses_its_payload() -> None:
+    told = PLAIN.text(f"odd: data:{'x' * 100}/png;base64,QUJD?")
+
     assert "QUJD" not in told
 
 
@@ -173,3 +180,29 @@ def test_cleaning_twice_changes_nothing_more(value: object) -> None:
     once = PLAIN.value(value)
 
     assert PLAIN.value(once) == once
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "a",
+        "data:a/b;",
+        "data:;",
+        "x-amz-",
+        "api_key ",
+        "bearer ",
+        "?a",
+        "http:",
+        "data:,",
+        "rsk_",
+        "'api-key'",
+    ],
+)
+def test_a_hostile_text_costs_no_more_than_its_length(hostile: str) -> None:
+    """What costs the square of the length would take minutes here."""
+    text = "=" + hostile * (400_000 // len(hostile))
+
+    began = time.process_time()
+    PLAIN.foreign_text(text)
+
+    assert time.process_time() - began < 5
