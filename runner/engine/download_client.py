@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.cookiejar
+import logging
 import ssl
 from collections.abc import AsyncIterator, Iterator
 
@@ -11,6 +12,10 @@ import httpcore
 import httpx
 
 from runner.engine.addresses import CheckedBackend, Resolve, resolve_host
+
+# at INFO and DEBUG these print signed URLs
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 _MOST_CONNECTIONS = 100
 _IDLE_SECONDS = 5.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import tempfile
 import time
 from dataclasses import replace
@@ -62,8 +63,10 @@ async def test_a_download_cut_at_any_byte_goes_on_there(clip: bytes, data: st.Da
         error = await trouble_of(make_request(server.url()), files)
         record = await fetch(make_request(server.url()), files)
         assert error.trouble is DownloadTrouble.RETRY
-        assert server.seen[1].headers["range"] == f"bytes={cut}-"
-        assert server.seen[1].headers["if-range"] == '"v1"'
+        asked = int(server.seen[1].headers.get("range", "bytes=0-")[6:-1])
+        # a reset may overtake what our kernel has not handed on yet
+        assert asked == cut or (reset and asked < cut)
+        assert asked == 0 or server.seen[1].headers["if-range"] == '"v1"'
         assert record.bytes == len(clip)
         assert (files.root / "out/clip.mp4").read_bytes() == clip
 
@@ -221,7 +224,7 @@ async def test_a_server_that_never_comes_to_an_end_is_left(clip: bytes, files: L
 
     slow = DownloadLimits(
         total_seconds=0.3 if case == "endless" else 10,
-        header_seconds=0.1,
+        header_seconds=5 if case in ("body drips", "body stalls", "endless") else 0.1,
         minimum_rate=1 if case == "endless" else 1000,
         rate_window=0.1,
         free_reserve=0,
@@ -332,6 +335,16 @@ async def test_a_server_that_is_not_there_is_tried_again(files: LocalFiles) -> N
     with FilesServer() as server:
         url = server.url()
     assert (await trouble_of(make_request(url), files)).trouble is DownloadTrouble.RETRY
+
+
+async def test_no_log_shows_a_signed_url(
+    clip: bytes, files: LocalFiles, caplog: pytest.LogCaptureFixture
+) -> None:
+    """httpx and httpcore would print it, and a redirect's Location with it."""
+    caplog.set_level(logging.DEBUG)
+    with FilesServer(status(302, Location="/b?canary"), file(clip)) as server:
+        await fetch(make_request(server.url()), files)
+    assert "canary" not in caplog.text
 
 
 async def test_a_request_shows_no_signed_url() -> None:
