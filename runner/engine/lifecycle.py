@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from runner.engine.collect import Collector, GoneError, LeftForLater
 from runner.engine.control import Control
 from runner.engine.pacing import Gauge
+from runner.engine.reconcile import Reconciler, Resolution
 from runner.engine.submit import Submitter
-from runner.engine.world import Paid, World
+from runner.engine.world import Doubt, Paid, World, paid_of
 from runner.errors import CallsheetError
 from runner.job.task import Task
 from runner.ledger.rows import AttemptRow, OutputRow
@@ -24,23 +25,50 @@ class Lifecycle:
     control: Control
     submitter: Submitter | None
     collector: Collector
+    reconciler: Reconciler
     in_flight: Gauge
+    concurrency: int
 
     async def buy(self, task: Task, latest: AttemptRow | None, reason: str) -> None:
-        """Submits a task and brings in what it makes. The caller has entered `in_flight`."""
+        """Submits a task and brings in what it makes. The caller has entered `in_flight`.
+
+        A submit in doubt gives its place in flight to others until it is clarified.
+        """
+        while True:
+            submitted = await self._submit(task, latest, reason)
+            if isinstance(submitted, Paid):
+                await self.bring_in(submitted)
+                return
+            self.in_flight.leave()
+            if submitted is None:
+                return
+            resolution = await self.reconciler.clarify(submitted.attempt_id)
+            attempt = await self.world.commits.read(lambda reader: reader.latest([task.identity]))
+            latest = attempt[task.identity]
+            if resolution is Resolution.ADOPTED:
+                self.in_flight.enter()
+                await self.bring_in(await self._adopted(latest))
+                return
+            if resolution is not Resolution.ABSENT or not self.control.may_submit:
+                return
+            await self.in_flight.below(self.concurrency)
+            self.in_flight.enter()
+            reason = "reconcile"
+
+    async def _adopted(self, attempt: AttemptRow) -> Paid:
+        return await self.world.commits.read(lambda reader: paid_of(reader, attempt))
+
+    async def _submit(self, task: Task, latest: AttemptRow | None, reason: str) -> Paid | Doubt | None:
         assert self.submitter is not None
         submitter = self.submitter
-        paid: Paid | None = None
+        submitted: Paid | Doubt | None = None
 
         async def submit() -> None:
-            nonlocal paid
-            paid = await submitter.submit(task, latest, reason)
+            nonlocal submitted
+            submitted = await submitter.submit(task, latest, reason)
 
         await self._guard(task.name, submit)
-        if paid is None:
-            self.in_flight.leave()
-            return
-        await self.bring_in(paid)
+        return submitted
 
     async def bring_in(self, paid: Paid) -> None:
         """Waits for an accepted task and fetches its files. The caller has entered `in_flight`."""

@@ -110,14 +110,11 @@ def _check_paths(job: Job, found: Iterable[Standing]) -> None:
     problems: list[Problem] = []
     for standing in found:
         if standing.state is TaskState.PLANNED and standing.conflict:
-            place = job.output_place
+            place = job.step.output.place if job.step.output else job.step.takes_place
             problems.append(
-                Problem(
-                    line=place.line,
-                    column=place.column,
-                    path="output",
-                    message=f"{standing.task.name}: {standing.conflict}",
-                    hint="move that file, or tell the two apart in `output`, for instance by ${{ edition }}",
+                place.error(
+                    f"{standing.task.name}: {standing.conflict}",
+                    "move that file away, or give `output` another path",
                 )
             )
             if len(problems) >= JobError.MOST_SHOWN:

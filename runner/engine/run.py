@@ -18,6 +18,7 @@ from runner.engine.inputs import InputStore
 from runner.engine.lifecycle import Lifecycle
 from runner.engine.pacing import Breaker, Gauge, PrioritySlots, RequestBudget
 from runner.engine.prepare import Prepared
+from runner.engine.reconcile import Reconciler
 from runner.engine.scheduler import Scheduler
 from runner.engine.standing import BATCH
 from runner.engine.submit import Submitter
@@ -155,9 +156,19 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
             patience=policy.timeout,
         )
     collector = Collector(world, control, budget, clock, policy, downloads)
-    lifecycle = Lifecycle(world, control, submitter, collector, in_flight)
+    reconciler = Reconciler(world, control, budget, clock, policy.settle, policy.on_ambiguous)
+    lifecycle = Lifecycle(world, control, submitter, collector, reconciler, in_flight, policy.concurrency)
     return Scheduler(
-        world, control, lifecycle, budget, breaker, clock, downloads, in_flight, policy.concurrency
+        world=world,
+        control=control,
+        lifecycle=lifecycle,
+        budget=budget,
+        breaker=breaker,
+        clock=clock,
+        downloads=downloads,
+        in_flight=in_flight,
+        reconciler=reconciler,
+        concurrency=policy.concurrency,
     )
 
 

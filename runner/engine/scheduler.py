@@ -12,8 +12,9 @@ from runner.engine.control import Control
 from runner.engine.files import place_copy
 from runner.engine.lifecycle import Lifecycle
 from runner.engine.pacing import Breaker, Gauge, PrioritySlots, RequestBudget, backoff
+from runner.engine.reconcile import Reconciler, Resolution
 from runner.engine.standing import BATCH, Standing, standings
-from runner.engine.world import Paid, ServerClock, World
+from runner.engine.world import Paid, ServerClock, World, paid_of
 from runner.errors import ExitCode
 from runner.job.plan import Plan
 from runner.job.task import Task
@@ -37,15 +38,20 @@ class Scheduler:
     clock: ServerClock
     downloads: PrioritySlots
     in_flight: Gauge
+    reconciler: Reconciler
     concurrency: int
     absent: set[str] = field(default_factory=set)
+    _doubts: dict[str, Task | None] = field(default_factory=dict)
+    """Identities in doubt since an earlier process, with the task where the plan has it."""
 
     async def run(self, plan: Plan | None) -> None:
         """Collects all that is in flight, whatever run it is from, and submits the plan's new tasks."""
         async with anyio.create_task_group() as background:
             background.start_soon(self.breaker.heal)
+            background.start_soon(self.reconciler.run)
             async with anyio.create_task_group() as work:
                 await self._collect(work)
+                await self._clarify(work)
                 if plan is not None:
                     await self._feed(work, plan)
             background.cancel_scope.cancel()
@@ -55,11 +61,44 @@ class Scheduler:
 
         def in_flight(reader: LedgerReader) -> list[Paid]:
             states = (TaskState.SUBMITTED, TaskState.COLLECTING)
-            return [_paid(reader, attempt) for attempt in reader.in_state(*states, origin=origin)]
+            return [paid_of(reader, attempt) for attempt in reader.in_state(*states, origin=origin)]
 
         for paid in await self.world.commits.read(in_flight):
             self.in_flight.enter()
             work.start_soon(self.lifecycle.bring_in, paid)
+
+    async def _clarify(self, work: TaskGroup) -> None:
+        origin = self.world.origin
+
+        def in_doubt(reader: LedgerReader) -> list[AttemptRow]:
+            return list(reader.in_state(TaskState.AMBIGUOUS, origin=origin))
+
+        for attempt in await self.world.commits.read(in_doubt):
+            self._doubts[attempt.identity] = None
+            work.start_soon(self._clarify_one, attempt)
+
+    async def _clarify_one(self, attempt: AttemptRow) -> None:
+        resolution = await self.reconciler.clarify(attempt.id)
+        task = self._doubts.pop(attempt.identity)
+        if resolution is Resolution.ADOPTED:
+            self.in_flight.enter()
+            await self.lifecycle.bring_in(await self._paid(attempt.id))
+        elif resolution is Resolution.ABSENT and task is not None and self.control.may_submit:
+            await self._in_turn()
+            self.in_flight.enter()
+            await self.lifecycle.buy(task, await self._latest(task), "reconcile")
+
+    async def _paid(self, attempt_id: str) -> Paid:
+        def query(reader: LedgerReader) -> Paid:
+            attempt = reader.attempt(attempt_id)
+            assert attempt is not None
+            return paid_of(reader, attempt)
+
+        return await self.world.commits.read(query)
+
+    async def _latest(self, task: Task) -> AttemptRow | None:
+        found = await self.world.commits.read(lambda reader: reader.latest([task.identity]))
+        return found.get(task.identity)
 
     async def _feed(self, work: TaskGroup, plan: Plan) -> None:
         waiting = standings(plan.tasks(), self.world.commits.ledger.read, self.world.project.base)
@@ -70,17 +109,24 @@ class Scheduler:
     async def _start(self, work: TaskGroup, standing: Standing) -> None:
         match standing.state:
             case TaskState.PLANNED:
-                await self._start_new(work, standing.task, standing.attempt)
+                await self._start_new(work, standing.task, standing.attempt, "run")
             case TaskState.ABSENT:
                 await self._in_turn()
                 self.in_flight.enter()
                 work.start_soon(self._fetch_again, standing)
+            case TaskState.AMBIGUOUS if standing.task.identity in self._doubts:
+                self._doubts[standing.task.identity] = standing.task
+            case TaskState.AMBIGUOUS:
+                # clarified after this batch was read
+                latest = await self._latest(standing.task)
+                if latest is not None and latest.state is TaskState.PLANNED:
+                    await self._start_new(work, standing.task, latest, "reconcile")
             case TaskState.DONE if standing.elsewhere:
                 await self._place(standing)
             case _:
                 pass
 
-    async def _start_new(self, work: TaskGroup, task: Task, attempt: AttemptRow | None) -> None:
+    async def _start_new(self, work: TaskGroup, task: Task, attempt: AttemptRow | None, reason: str) -> None:
         if not self.control.may_submit:
             return
         if not self.clock.is_known and not await self._hello():
@@ -88,7 +134,7 @@ class Scheduler:
         await self._in_turn()
         if self.control.may_submit:
             self.in_flight.enter()
-            work.start_soon(self.lifecycle.buy, task, attempt, "run")
+            work.start_soon(self.lifecycle.buy, task, attempt, reason)
 
     async def _in_turn(self) -> None:
         """Downloads that wait come before new work."""
@@ -120,7 +166,7 @@ class Scheduler:
 
     async def _fetch_again(self, standing: Standing) -> None:
         assert standing.attempt is not None
-        paid = await self.world.commits.read(lambda reader: _paid(reader, _attempt_of(standing)))
+        paid = await self._paid(standing.attempt.id)
         try:
             is_here = await self.lifecycle.fetch_again(paid)
         finally:
@@ -162,25 +208,3 @@ class Scheduler:
     def _copy(self, source: str, target: str) -> None:
         base = self.world.project.base
         place_copy(self.world.files, base / source, base / target)
-
-
-def _attempt_of(standing: Standing) -> AttemptRow:
-    assert standing.attempt is not None
-    return standing.attempt
-
-
-def _paid(reader: LedgerReader, attempt: AttemptRow) -> Paid:
-    task = reader.task(attempt.identity)
-    assert task is not None
-    assert attempt.remote_id is not None
-    return Paid(
-        attempt_id=attempt.id,
-        identity=attempt.identity,
-        name=task.name,
-        output=task.output,
-        remote_id=attempt.remote_id,
-        key_hash=attempt.key_hash,
-        accepted_at=attempt.accepted_at or attempt.intended_at,
-        model=attempt.model,
-        is_collecting=attempt.state is not TaskState.SUBMITTED,
-    )

@@ -12,7 +12,7 @@ import anyio
 from runner.engine.control import Control
 from runner.engine.inputs import InputStore
 from runner.engine.pacing import Breaker, RequestBudget, backoff
-from runner.engine.world import Paid, ServerClock, World
+from runner.engine.world import Doubt, Paid, ServerClock, World
 from runner.errors import ExitCode, StateError
 from runner.job.task import Task
 from runner.ledger.ledger import CapReachedError, Ledger, RemoteIdTakenError, is_reusable
@@ -20,6 +20,8 @@ from runner.ledger.rows import AttemptRow, Caps, Intent
 from runner.providers.base import Evidence, Reaction, SubmitOutcome, Verdict
 
 TAGS = 65_536
+"""Tags are 1 to TAGS - 1: 0 would send the field's default, whose echo proves nothing."""
+
 NOT_SENT_TRIES = 8
 """So many tries in a row that never carried the POST mean that the API cannot be reached."""
 
@@ -58,8 +60,8 @@ class Submitter:
     """Seconds of refusals that pass (429, 503) after which submitting stops; the run can be resumed."""
     _tags: set[int] = field(default_factory=set)
 
-    async def submit(self, task: Task, latest: AttemptRow | None, reason: str) -> Paid | None:
-        """One accepted POST for `task`, or None; what became of it then stands in the ledger.
+    async def submit(self, task: Task, latest: AttemptRow | None, reason: str) -> Paid | Doubt | None:
+        """One accepted POST for `task`, or one in doubt; None where it was refused or not sent.
 
         Only what is proved not accepted goes again, under the same intent. Raises CallsheetError
         where an input changed or the disk does not take the intent: nothing was sent then.
@@ -73,6 +75,8 @@ class Submitter:
             outcome = posted.outcome
             if outcome.verdict is Verdict.ACCEPTED:
                 return self._paid(task, posted)
+            if outcome.reaction is Reaction.RECONCILE:
+                return Doubt(posted.attempt_id)
             if outcome.reaction is not Reaction.BACK_OFF:
                 return None
             latest = await self._attempt(posted.attempt_id)
@@ -146,7 +150,7 @@ class Submitter:
             return None
         taken = await self.world.commits.read(lambda reader: reader.open_tags(task.origin))
         while True:
-            tag = self.world.seams.random.randrange(TAGS)
+            tag = self.world.seams.random.randrange(1, TAGS)
             if tag not in taken and tag not in self._tags:
                 self._tags.add(tag)
                 return tag
@@ -212,7 +216,7 @@ class Submitter:
                     request_id=outcome.evidence.request_id,
                 )
                 await self._leave_unclear(task, attempt_id, evidence, hold=True)
-                return SubmitOutcome(Verdict.AMBIGUOUS, Reaction.RECONCILE, evidence)
+                return SubmitOutcome(Verdict.AMBIGUOUS, Reaction.NONE, evidence)
             except StateError as error:
                 if failures == ID_TRIES:
                     self.control.stop(

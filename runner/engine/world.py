@@ -11,6 +11,9 @@ from runner.engine.commits import Commits
 from runner.engine.download import DownloadLimits
 from runner.engine.files import FileStore
 from runner.engine.seams import Seams
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import AttemptRow
+from runner.ledger.states import TaskState
 from runner.project import Project
 from runner.providers.base import Provider
 from runner.record.events import Observer
@@ -50,6 +53,31 @@ class Paid:
     accepted_at: float
     model: str
     is_collecting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """An attempt whose POST may or may not have been accepted."""
+
+    attempt_id: str
+
+
+def paid_of(reader: LedgerReader, attempt: AttemptRow) -> Paid:
+    """What has to be fetched for an attempt that the service accepted."""
+    task = reader.task(attempt.identity)
+    assert task is not None
+    assert attempt.remote_id is not None
+    return Paid(
+        attempt_id=attempt.id,
+        identity=attempt.identity,
+        name=task.name,
+        output=task.output,
+        remote_id=attempt.remote_id,
+        key_hash=attempt.key_hash,
+        accepted_at=attempt.accepted_at or attempt.intended_at,
+        model=attempt.model,
+        is_collecting=attempt.state is not TaskState.SUBMITTED,
+    )
 
 
 class ServerClock:

@@ -49,11 +49,11 @@ class Ledger:
         return cls(open_for_writing(path), path)
 
     @property
-    def salt(self) -> str:
+    def salt(self) -> bytes:
         """Salts the hash under which a key is known here."""
         salt = self.read.meta("salt")
         assert salt is not None
-        return salt
+        return bytes.fromhex(salt)
 
     def close(self) -> None:
         self._db.close()
@@ -289,7 +289,10 @@ class Ledger:
             "usage": dict(generation.usage),
             "request_id": generation.request_id,
         }
-        self._db.execute("UPDATE attempts SET generation = ? WHERE id = ?", (_dumps(facts), attempt_id))
+        self._db.execute(
+            "UPDATE attempts SET generation = ?, echoed_tag = coalesce(?, echoed_tag) WHERE id = ?",
+            (_dumps(facts), generation.tag, attempt_id),
+        )
         last = self._db.execute(
             "SELECT status FROM history WHERE attempt_id = ? AND status IS NOT NULL"
             " ORDER BY rowid DESC LIMIT 1",

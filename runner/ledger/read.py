@@ -20,7 +20,7 @@ _TASK = (
 _ATTEMPT = (
     "seq, id, identity, run_id, reason, origin, key_hash, model, seed, tag, body_sha256, server_time,"
     " intended_at, state, verdict, evidence, resolution, resolution_evidence, remote_id, accepted_at,"
-    " generation, error_code, error_message, estimate_micros, cost_micros"
+    " echoed_tag, generation, error_code, error_message, estimate_micros, cost_micros"
 )
 _OUTPUT = "path, identity, attempt_id, kind, ordinal, bytes, sha256, media, created_at"
 
@@ -197,6 +197,38 @@ class LedgerReader:
         )
         return {tag for (tag,) in rows}
 
+    def is_tag_believed(self, origin: str, key_hash: str, model: str) -> bool:
+        """Whether accepted attempts of this origin, key and model came back with their own tags.
+
+        One that came back with another tag ends it. Adopted attempts do not count: they were found by
+        what is to be proved.
+        """
+        matching, differing = self._db.execute(
+            "SELECT count(*) FILTER (WHERE echoed_tag = tag), count(*) FILTER (WHERE echoed_tag <> tag)"
+            " FROM attempts WHERE origin = ? AND key_hash = ? AND model = ? AND verdict = 'accepted'"
+            " AND tag IS NOT NULL AND resolution IS NULL",
+            (origin, key_hash, model),
+        ).fetchone()
+        return bool(matching > 0 and differing == 0)
+
+    def awaits_echo(self, origin: str, key_hash: str, model: str) -> bool:
+        """Whether an accepted attempt in flight has not shown yet what comes back for its tag."""
+        row = self._db.execute(
+            "SELECT 1 FROM attempts WHERE origin = ? AND key_hash = ? AND model = ? AND verdict = 'accepted'"
+            " AND tag IS NOT NULL AND echoed_tag IS NULL AND state IN ('submitted', 'collecting')",
+            (origin, key_hash, model),
+        ).fetchone()
+        return bool(row)
+
+    def claimed(self, origin: str, remote_ids: Sequence[str]) -> set[str]:
+        """Those of `remote_ids` that an attempt holds."""
+        rows = self._db.execute(
+            "SELECT remote_id FROM attempts WHERE origin = ?"
+            " AND remote_id IN (SELECT value FROM json_each(?))",
+            (origin, json.dumps(remote_ids)),
+        )
+        return {remote_id for (remote_id,) in rows}
+
     def meta(self, key: str) -> str | None:
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return str(row[0]) if row else None
@@ -223,7 +255,7 @@ def _attempt(row: tuple[Any, ...]) -> AttemptRow:
     values = [*row]
     values[13] = TaskState(row[13])
     values[14] = Verdict(row[14]) if row[14] else None
-    for column in (15, 17, 20):
+    for column in (15, 17, 21):
         values[column] = json.loads(row[column]) if row[column] else None
     return AttemptRow(*values)
 

@@ -79,6 +79,7 @@ class AttemptRow:
     resolution_evidence: Mapping[str, JsonValue] | None
     remote_id: str | None
     accepted_at: float | None
+    echoed_tag: int | None
     generation: Mapping[str, JsonValue] | None
     error_code: str
     error_message: str

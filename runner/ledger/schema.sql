@@ -66,6 +66,7 @@ CREATE TABLE attempts (
     resolution_evidence TEXT,        -- JSON
     remote_id TEXT,
     accepted_at REAL,
+    echoed_tag INTEGER,              -- what came back in the tag's field; null: nothing did
     generation TEXT,                 -- JSON: status, echo, usage, times as last seen
     error_code TEXT NOT NULL DEFAULT '',
     error_message TEXT NOT NULL DEFAULT '',

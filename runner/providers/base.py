@@ -106,7 +106,8 @@ class Generation:
     """One generation as the service tells it.
 
     `status` is None for a word that this version does not know (`raw_status` keeps it). `echo`
-    holds the request's fields that came back, null ones left out. `usage` is the service's own
+    holds the request's fields that came back, null ones left out; `tag` is what the tag's
+    field says, None where that is null. `usage` is the service's own
     object. `cost_usd` only where the service names a price. Times are Unix seconds.
     """
 
@@ -120,6 +121,7 @@ class Generation:
     error_code: str = ""
     error_message: str = ""
     echo: Mapping[str, JsonValue] = field(default_factory=dict)
+    tag: int | None = None
     usage: Mapping[str, JsonValue] = field(default_factory=dict)
     cost_usd: str = ""
     request_id: str = ""

@@ -1,4 +1,4 @@
-"""Mesh API, /v1/video/generations; the facts are in docs/reference and tests/wire/mesh."""
+"""Mesh API, /v1/video/generations; its shapes are in tests/wire/mesh-video-openapi.yaml."""
 
 from __future__ import annotations
 
@@ -103,6 +103,10 @@ class MeshProvider:
             raise ProviderError(Trouble.UNAVAILABLE, f"asked for {remote_id}, told about another task")
         return generation
 
+    async def ping(self) -> float | None:
+        """The server time, by a list of one: free, and refused without a good key. Raises ProviderError."""
+        return (await self.list_page(created_after=None, limit=1, offset=0)).server_time
+
     async def list_page(self, *, created_after: float | None, limit: int, offset: int) -> ListPage:
         """One page, newest first. Raises ProviderError.
 
@@ -143,10 +147,15 @@ def read_generation(document: JsonValue, *, server_time: float | None = None) ->
         error_code=code,
         error_message=message,
         echo=_scalars({name: document.get(name) for name in ECHOED}),
+        tag=_read_tag(document.get(TAG_FIELD)),
         usage=_scalars(document.get("usage")),
         request_id=clean(document.get("request_id"), 200),
         server_time=server_time,
     )
+
+
+def _read_tag(seconds: JsonValue) -> int | None:
+    return TAG_BASE - seconds if isinstance(seconds, int) and not isinstance(seconds, bool) else None
 
 
 def _plain(value: JsonValue) -> JsonValue:

@@ -1,0 +1,130 @@
+"""What the service's list proves about ambiguous submits. Pure: rows and attempts in, findings out.
+
+The list shows every generation of a key, other projects' too, and echoes no prompt. What it does
+echo is the tag that each intent carries, and the seed.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from runner.job.models import family_name, find_family
+from runner.job.node import JsonValue
+from runner.ledger.rows import AttemptRow
+from runner.providers.base import Generation
+
+_COMPARED = ("resolution", "ratio", "duration", "frames", "generate_audio", "draft", "service_tier")
+"""Fields whose echo contradicts a request that sent another value."""
+
+_RESOLVED = frozenset({"adaptive", -1})
+"""Values that the service replaces by one of its own choice: what comes back then proves nothing."""
+
+
+class Basis(enum.StrEnum):
+    """By which evidence a generation is taken for an attempt's own."""
+
+    TAG = "tag"
+    SEED = "seed"
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """An unresolved attempt with what it asked for. `is_tag_believed` is for its origin, key and model."""
+
+    attempt: AttemptRow
+    request: Mapping[str, JsonValue]
+    is_tag_believed: bool
+
+    @property
+    def seed(self) -> int | None:
+        """The seed as evidence: only on a model that is known to honour it."""
+        family = find_family(self.attempt.model)
+        return self.attempt.seed if family is not None and family.honours_seed else None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one scan says of one attempt: its generation, or proof that there is none, or neither."""
+
+    attempt_id: str
+    adopted: Generation | None = None
+    basis: Basis | None = None
+    is_absent: bool = False
+    reason: str = ""
+
+
+def judge(unclear: Sequence[Unclear], candidates: Sequence[Generation]) -> list[Finding]:
+    """One Finding per attempt. `candidates` are the rows of a full scan that no attempt claims."""
+    return [_judge_one(one, unclear, candidates) for one in unclear]
+
+
+def excludes(one: Unclear, row: Generation) -> bool:
+    """Whether `row` is certainly not this attempt's: by what is non-null and differs, never by null."""
+    tag = one.attempt.tag
+    if one.is_tag_believed and tag is not None and row.tag is not None and row.tag != tag:
+        return True
+    echoed = row.echo.get("seed")
+    return one.seed is not None and isinstance(echoed, int) and echoed != one.seed
+
+
+def contradicts(one: Unclear, row: Generation) -> str:
+    """The first echoed field that says something else than was sent; empty where none does."""
+    if row.model and family_name(row.model) != family_name(one.attempt.model):
+        return f"model is {row.model}"
+    if excludes(one, row):
+        return "the tag or the seed differs"
+    for name in _COMPARED:
+        sent, echoed = one.request.get(name), row.echo.get(name)
+        if sent is None or echoed is None or sent in _RESOLVED:
+            continue
+        if sent != echoed:
+            return f"{name} is {echoed}"
+    return ""
+
+
+def _judge_one(one: Unclear, unclear: Sequence[Unclear], candidates: Sequence[Generation]) -> Finding:
+    attempt = one.attempt
+    possible = [row for row in candidates if not excludes(one, row)]
+    if not possible:
+        return Finding(attempt.id, is_absent=True, reason="no generation of this key can be this one")
+    if one.is_tag_believed and attempt.tag is not None:
+        return _by_tag(one, possible)
+    if one.seed is not None:
+        return _by_seed(one, unclear, possible)
+    return Finding(attempt.id, reason=f"{len(possible)} generations may be this one; nothing tells which")
+
+
+def _by_tag(one: Unclear, possible: Sequence[Generation]) -> Finding:
+    matching = [row for row in possible if row.tag == one.attempt.tag]
+    if len(matching) == 1:
+        conflict = contradicts(one, matching[0])
+        if conflict:
+            return Finding(one.attempt.id, reason=f"{matching[0].id} carries the tag, but {conflict}")
+        return Finding(one.attempt.id, matching[0], Basis.TAG)
+    if matching:
+        return Finding(one.attempt.id, reason=f"{len(matching)} generations carry the same tag")
+    return Finding(one.attempt.id, reason=f"{len(possible)} generations show no tag yet")
+
+
+def _by_seed(one: Unclear, unclear: Sequence[Unclear], possible: Sequence[Generation]) -> Finding:
+    """An equal seed proves little, for other projects send seeds too: neither side may have another partner.
+
+    A row that shows another tag is no partner even while tags are not believed: that is how rows of
+    another project that uses callsheet look (row 51).
+    """
+    attempt = one.attempt
+    if len(possible) != 1:
+        return Finding(attempt.id, reason=f"{len(possible)} generations may be this one")
+    row = possible[0]
+    rivals = sum(not excludes(other, row) for other in unclear)
+    if rivals != 1:
+        return Finding(attempt.id, reason=f"{row.id} may belong to {rivals} unclear submits")
+    if row.echo.get("seed") != one.seed:
+        return Finding(attempt.id, reason=f"{row.id} shows no seed")
+    if attempt.tag is not None and row.tag not in (None, attempt.tag):
+        return Finding(attempt.id, reason=f"{row.id} has the seed, but another tag")
+    if conflict := contradicts(one, row):
+        return Finding(attempt.id, reason=f"{row.id} has the seed, but {conflict}")
+    return Finding(attempt.id, row, Basis.SEED)

@@ -1,0 +1,284 @@
+"""What became of ambiguous submits: adopted, absent or held, by evidence and never by a guess.
+
+Runs beside the other work. A service without a list leaves nothing to go by: held at once.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import anyio
+
+from runner.engine.control import Control
+from runner.engine.evidence import Finding, Unclear, judge
+from runner.engine.pacing import RequestBudget, backoff
+from runner.engine.world import ServerClock, World
+from runner.errors import ExitCode
+from runner.job.model import OnAmbiguous
+from runner.job.node import JsonValue
+from runner.ledger.ledger import RemoteIdTakenError
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import AttemptRow
+from runner.ledger.states import TaskState
+from runner.providers.base import Generation, ProviderError, Trouble
+
+SKEW = 60.0
+"""Candidates were created at most so many seconds before the oldest intent: the service counts whole
+seconds, and its clocks differ."""
+
+PAGE = 200
+ABSENT_SCANS = 3
+ABSENT_WITHIN = 20 * 3600.0
+"""Seconds of server time: an older attempt may have left the list, and absence proves nothing."""
+
+SCAN_TRIES = 10
+"""Lists that shift under the scan, or fail, in a row before the case is left for the next run."""
+
+
+class Resolution(enum.StrEnum):
+    """How an unclear attempt left this process."""
+
+    ADOPTED = "adopted"
+    ABSENT = "absent"
+    HELD = "held"
+    LEFT = "left"
+    """Still ambiguous: the list could not be read, or is another key's."""
+
+
+class ShiftedError(Exception):
+    """The list changed while it was read: what was seen is no full scan (row 36)."""
+
+
+@dataclass(slots=True)
+class Case:
+    """An unclear attempt in this process. `since` is monotonic: when its connection was closed, or
+    when this process took it up."""
+
+    since: float
+    clean_scans: int = 0
+    scans: int = 0
+    resolution: Resolution | None = None
+    closed: anyio.Event = field(default_factory=anyio.Event)
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """Settles unclear attempts; `clarify` is how a task's life waits for that."""
+
+    world: World
+    control: Control
+    budget: RequestBudget
+    clock: ServerClock
+    settle: float
+    on_ambiguous: OnAmbiguous
+    _cases: dict[str, Case] = field(default_factory=dict)
+    _has_cases: anyio.Event = field(default_factory=anyio.Event)
+
+    async def clarify(self, attempt_id: str) -> Resolution:
+        """Waits until it is known what became of an attempt, or that only a person can say."""
+        case = self._cases.setdefault(attempt_id, Case(anyio.current_time()))
+        self._has_cases.set()
+        await case.closed.wait()
+        assert case.resolution is not None
+        return case.resolution
+
+    async def run(self) -> None:
+        """Runs beside the work for ever: scans while there are cases."""
+        failures = 0
+        while True:
+            await self._has_cases.wait()
+            try:
+                await self._round()
+            except (ProviderError, ShiftedError) as error:
+                failures += 1
+                if await self._give_up(error, failures):
+                    failures = 0
+                    continue
+                await anyio.sleep(backoff(failures, self.world.seams.random, base=1.0))
+                continue
+            failures = 0
+            if self._cases:
+                await anyio.sleep(max(0.2, min(10.0, self.settle / 10)))
+
+    async def _round(self) -> None:
+        """One scan over all cases. Raises ProviderError and ShiftedError."""
+        started = anyio.current_time()
+        cases = dict(self._cases)
+        unclear = await self.world.commits.read(lambda reader: self._load(reader, cases))
+        mine = [one for one in unclear if await self._is_open_to_evidence(one)]
+        if not mine:
+            return
+        candidates = await self._scan(min(one.attempt.server_time for one in mine) - SKEW)
+        for finding, one in zip(judge(mine, candidates), mine, strict=True):
+            case = cases[one.attempt.id]
+            is_settled = started >= case.since + self.settle
+            case.scans += is_settled
+            case.clean_scans = case.clean_scans + 1 if finding.is_absent and is_settled else 0
+            await self._act(one, case, finding, len(candidates))
+
+    def _load(self, reader: LedgerReader, cases: Mapping[str, Case]) -> list[Unclear]:
+        found: list[Unclear] = []
+        for attempt_id in cases:
+            attempt = reader.attempt(attempt_id)
+            assert attempt is not None
+            task = reader.task(attempt.identity)
+            assert task is not None
+            believed = reader.is_tag_believed(attempt.origin, attempt.key_hash, attempt.model)
+            found.append(Unclear(attempt, task.request, believed))
+        return found
+
+    async def _is_open_to_evidence(self, one: Unclear) -> bool:
+        """Closes the cases that no scan can help, and says so."""
+        attempt = one.attempt
+        if attempt.state is not TaskState.AMBIGUOUS:
+            self._close(attempt.id, Resolution.LEFT)
+            return False
+        if not self.world.provider.can_list:
+            await self._hold(attempt, "the service has no list in which it could be found")
+            return False
+        if attempt.key_hash != self.world.key_hash:
+            self.control.condition(
+                ExitCode.PERSON_NEEDED,
+                "an unclear submit was made under another API key, whose list this one does not show;"
+                " hint: run again with the key of that time",
+            )
+            self._close(attempt.id, Resolution.LEFT)
+            return False
+        return True
+
+    async def _scan(self, created_after: float) -> list[Generation]:
+        """Every row of the list since then that no attempt claims; nulls read again, for the list may lag."""
+        rows: dict[str, Generation] = {}
+        total: int | None = None
+        offset = 0
+        while True:
+            await self.budget.acquire()
+            page = await self.world.provider.list_page(created_after=created_after, limit=PAGE, offset=offset)
+            self.clock.hear(page.server_time)
+            if total is not None and page.total != total:
+                raise ShiftedError("the list changed while it was read")
+            total = page.total
+            rows.update((row.id, row) for row in page.rows)
+            offset += len(page.rows)
+            if not page.has_more or not page.rows:
+                break
+        if len(rows) != offset or offset != total:
+            raise ShiftedError("the list's pages overlap or leave rows out")
+        ids = list(rows)
+        claimed = await self.world.commits.read(lambda reader: reader.claimed(self.world.origin, ids))
+        return [await self._filled(row) for row in rows.values() if row.id not in claimed]
+
+    async def _filled(self, row: Generation) -> Generation:
+        if row.tag is not None and row.echo.get("seed") is not None:
+            return row
+        await self.budget.acquire()
+        fresh = await self.world.provider.get(row.id)
+        return replace(
+            row,
+            tag=row.tag if fresh.tag is None else fresh.tag,
+            echo={**row.echo, **fresh.echo},
+            model=fresh.model or row.model,
+        )
+
+    async def _act(self, one: Unclear, case: Case, finding: Finding, candidates: int) -> None:
+        attempt = one.attempt
+        if finding.adopted is not None:
+            await self._adopt(attempt, finding)
+            return
+        if case.scans < ABSENT_SCANS:
+            return
+        evidence: dict[str, JsonValue] = {
+            "basis": "list",
+            "scans": case.clean_scans,
+            "candidates": candidates,
+            "settle_seconds": self.settle,
+            "reason": finding.reason,
+        }
+        age = self.clock.now() - attempt.server_time
+        answered = (attempt.evidence or {}).get("status") is not None
+        if not finding.is_absent:
+            if not await self._may_learn(one):
+                await self._hold(attempt, finding.reason)
+        elif case.clean_scans < ABSENT_SCANS:
+            return
+        elif answered:
+            await self._hold(
+                attempt, "not in the list, but the service itself did not know what became of it"
+            )
+        elif age >= ABSENT_WITHIN:
+            await self._hold(attempt, "not in the list, but too old for that to prove anything")
+        elif self.on_ambiguous is OnAmbiguous.HOLD:
+            await self._hold(attempt, "shown to be absent; run.on_ambiguous is hold")
+        else:
+            await self._resolve(attempt, Resolution.ABSENT, evidence)
+
+    async def _may_learn(self, one: Unclear) -> bool:
+        """Whether an accepted task in flight may still show that tags come back."""
+        attempt = one.attempt
+        if attempt.tag is None or one.is_tag_believed:
+            return False
+        return await self.world.commits.read(
+            lambda reader: reader.awaits_echo(attempt.origin, attempt.key_hash, attempt.model)
+        )
+
+    async def _adopt(self, attempt: AttemptRow, finding: Finding) -> None:
+        row = finding.adopted
+        assert row is not None
+        evidence: dict[str, JsonValue] = {
+            "basis": str(finding.basis),
+            "tag": row.tag,
+            "seed": row.echo.get("seed"),
+            "created_at": row.created_at,
+        }
+        try:
+            await self._resolve(attempt, Resolution.ADOPTED, evidence, remote_id=row.id)
+        except RemoteIdTakenError:
+            # claimed between the scan and now: the next scan leaves it out
+            return
+
+    async def _hold(self, attempt: AttemptRow, reason: str) -> None:
+        await self._resolve(attempt, Resolution.HELD, {"basis": "none", "reason": reason})
+
+    async def _resolve(
+        self,
+        attempt: AttemptRow,
+        resolution: Resolution,
+        evidence: Mapping[str, JsonValue],
+        *,
+        remote_id: str | None = None,
+    ) -> None:
+        at = self.world.seams.wall()
+        await self.world.commits.write(
+            lambda ledger: ledger.resolve(attempt.id, resolution, evidence, at, remote_id=remote_id)
+        )
+        self.world.observe(
+            f"task.{resolution}",
+            {"identity": attempt.identity, "attempt": attempt.id, "remote_id": remote_id, **evidence},
+        )
+        self._close(attempt.id, resolution)
+
+    def _close(self, attempt_id: str, resolution: Resolution) -> None:
+        case = self._cases.pop(attempt_id)
+        case.resolution = resolution
+        case.closed.set()
+        if not self._cases:
+            self._has_cases = anyio.Event()
+
+    async def _give_up(self, error: ProviderError | ShiftedError, failures: int) -> bool:
+        """Whether the list cannot be had in this process: the cases then stay ambiguous."""
+        if isinstance(error, ProviderError):
+            if error.trouble is Trouble.KEY_REFUSED:
+                self.control.stop(ExitCode.KEY_REFUSED, f"the service refused the API key: {error.message}")
+            if error.trouble is Trouble.RATE_LIMITED:
+                self.budget.throttled(error.retry_after)
+        if failures < SCAN_TRIES:
+            return False
+        self.control.condition(
+            ExitCode.TRY_AGAIN, f"unclear submits wait for the service's list: {error}; run again later"
+        )
+        ids: Sequence[str] = list(self._cases)
+        for attempt_id in ids:
+            self._close(attempt_id, Resolution.LEFT)
+        return True

@@ -1,0 +1,117 @@
+"""A job file goes in, videos and a manifest come out; nothing is paid twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner.errors import ExitCode, JobError
+from runner.ledger.states import TaskState
+from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
+from tests.support.harness import Bench, job_text
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[SandboxServer]:
+    with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.1)) as running:
+        yield running
+
+
+@pytest.fixture
+def bench(tmp_path: Path, server: SandboxServer) -> Bench:
+    # a key of its own: lists and counts are per key
+    return Bench(root=tmp_path, url=server.url, key=f"{SANDBOX_KEY}{abs(hash(tmp_path))}")
+
+
+async def test_a_run_leaves_a_verified_file_for_each_task(bench: Bench, server: SandboxServer) -> None:
+    before = server.accepted
+    result = await bench.run(bench.write_job(job_text(seeds=3)))
+    assert (result.exit_code, result.reasons) == (ExitCode.DONE, ())
+    assert result.counts[TaskState.DONE] == 3
+    assert server.accepted - before == 3
+    assert sorted(path.name for path in (bench.project.base / "out").iterdir()) == [
+        "s1.mp4",
+        "s2.mp4",
+        "s3.mp4",
+    ]
+
+
+async def test_a_second_run_submits_nothing(bench: Bench, server: SandboxServer) -> None:
+    file = bench.write_job(job_text(seeds=2))
+    first = await bench.run(file)
+    before = server.accepted
+    second = await bench.run(file)
+    assert second.exit_code is ExitCode.DONE
+    assert server.accepted == before
+    assert second.run_id != first.run_id
+
+
+async def test_moved_outputs_are_fetched_again_and_never_bought(bench: Bench, server: SandboxServer) -> None:
+    """Row 49: an archive job moves the files; the service still has them."""
+    file = bench.write_job(job_text(seeds=2))
+    await bench.run(file)
+    before = server.accepted
+    (bench.project.base / "out").rename(bench.root / "archive")
+    result = await bench.run(file)
+    assert (result.exit_code, result.counts[TaskState.DONE]) == (ExitCode.DONE, 2)
+    assert server.accepted == before
+    assert (bench.project.base / "out" / "s1.mp4").read_bytes() == (
+        bench.root / "archive" / "s1.mp4"
+    ).read_bytes()
+
+
+async def test_a_known_identity_under_a_new_path_is_linked(bench: Bench, server: SandboxServer) -> None:
+    text = job_text(seeds=2)
+    await bench.run(bench.write_job(text))
+    before = server.accepted
+    result = await bench.run(bench.write_job(text.replace("out/s", "takes/t")))
+    assert (result.exit_code, result.counts[TaskState.DONE]) == (ExitCode.DONE, 2)
+    assert server.accepted == before
+    assert (bench.project.base / "takes/t1.mp4").stat().st_size > 0
+    assert (bench.project.base / "out/s1.mp4").exists()
+
+
+async def test_an_edited_prompt_never_overwrites_a_paid_video(bench: Bench, server: SandboxServer) -> None:
+    text = job_text(seeds=1)
+    await bench.run(bench.write_job(text))
+    before = server.accepted
+    with pytest.raises(JobError, match=r"out/s1\.mp4 holds the video of another request \(request.content"):
+        await bench.run(bench.write_job(text.replace("a teapot", "a kettle")))
+    assert server.accepted == before
+
+
+async def test_a_deadline_leaves_everything_resumable(bench: Bench, tmp_path: Path) -> None:
+    """Row 48: out of time is exit 75, and the next run pays for nothing again."""
+    with SandboxServer(SandboxConfig(latency=(0.4, 0.4), scale=0.1)) as slow:
+        patient = Bench(root=tmp_path, url=slow.url, key=SANDBOX_KEY)
+        file = patient.write_job(job_text(seeds=3))
+        first = await patient.run(file, deadline=0.2)
+        assert first.exit_code is ExitCode.TRY_AGAIN
+        assert first.counts[TaskState.SUBMITTED] == 3
+        second = await patient.run(file)
+        assert (second.exit_code, second.run_id) == (ExitCode.DONE, first.run_id)
+        assert slow.accepted == 3
+
+
+async def test_an_ambiguous_submit_is_found_by_its_tag(tmp_path: Path) -> None:
+    """Row 8: accepted, then cut; the list shows it and the tag tells whose it is."""
+    with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.1)) as server:
+        bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+        server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.CUT, accept=True, after=1, times=1))
+        result = await bench.run(bench.write_job(job_text(seeds=3, run="settle: 300ms")))
+        assert (result.exit_code, result.counts[TaskState.DONE]) == (ExitCode.DONE, 3)
+        assert server.accepted == 3
+
+
+async def test_a_submit_that_never_arrived_is_sent_again_once(tmp_path: Path) -> None:
+    """Cut without being accepted: three scans and the settle time later it is absent."""
+    with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.1)) as server:
+        bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+        server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.CUT, after=1, times=1))
+        result = await bench.run(bench.write_job(job_text(seeds=3, run="settle: 300ms")))
+        assert (result.exit_code, result.counts[TaskState.DONE]) == (ExitCode.DONE, 3)
+        assert server.accepted == 3

@@ -1,0 +1,147 @@
+"""A whole run in a test: a project in a temporary directory, the real engine, the real sandbox."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.engine.commits import Commits
+from runner.engine.download import DownloadLimits
+from runner.engine.download_client import download_client
+from runner.engine.files import LocalFiles
+from runner.engine.lock import project_lock
+from runner.engine.prepare import prepare_run
+from runner.engine.run import RunResult, collect_all, run_prepared
+from runner.engine.seams import Seams
+from runner.engine.world import World
+from runner.job.load import LoadOptions, load_job
+from runner.job.model import RunPolicy
+from runner.job.rundate import RunDate
+from runner.ledger.ledger import Ledger
+from runner.project import Project, init_project
+from runner.providers import REGISTRY, open_provider
+from runner.providers.access import Access, ApiKey
+from runner.providers.http import FreeLimits
+from runner.providers.submit import SubmitLimits
+from runner.record.folder import RunFolder
+from runner.record.manifest import read_manifest
+from runner.record.redact import Redactor
+
+JOB = """\
+version: 1
+name: test
+models: [byteplus/seedance-1-5-pro]
+seeds: 1..{seeds}
+request: {{resolution: 480p, ratio: 16:9, duration: 4}}
+content:
+  - type: text
+    text: a teapot
+output: out/s${{{{ seed }}}}.mp4
+run: {{poll: {{first: 20ms, min: 20ms, max: 50ms}}{run}}}
+{more}
+"""
+
+
+def job_text(*, seeds: int = 3, run: str = "", more: str = "") -> str:
+    """A small job file; `run` adds keys to `run:`, `more` lines at the end."""
+    return JOB.format(seeds=seeds, run=f", {run}" if run else "", more=more)
+
+
+@dataclass(slots=True)
+class Bench:
+    """One project and one service. `url` is where the sandbox listens."""
+
+    root: Path
+    url: str
+    key: str
+    events: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
+    submit_limits: SubmitLimits = field(default_factory=lambda: SubmitLimits(connect=2, write=2, read=5))
+    free_limits: FreeLimits = field(default_factory=FreeLimits)
+    limits: DownloadLimits = field(default_factory=lambda: DownloadLimits(free_reserve=1))
+
+    @property
+    def project(self) -> Project:
+        return init_project(self.root).rehearsal()
+
+    def write_job(self, text: str, name: str = "jobs/test.yaml") -> Path:
+        file = self.root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    @contextlib.contextmanager
+    def ledger(self) -> Iterator[Ledger]:
+        with project_lock(self.project):
+            ledger = Ledger.open(self.project.ledger_path)
+            try:
+                yield ledger
+            finally:
+                ledger.close()
+
+    @contextlib.asynccontextmanager
+    async def world(self, ledger: Ledger, *, key: str | None = None) -> AsyncIterator[World]:
+        api_key = ApiKey.load(key or self.key, source="test")
+        spec = REGISTRY["mesh"]
+        seams = Seams(random=random.Random())
+        async with (
+            open_provider(
+                spec,
+                Access(self.url, api_key),
+                submit_limits=self.submit_limits,
+                free_limits=self.free_limits,
+            ) as provider,
+            download_client(allow_loopback=True) as downloads,
+        ):
+            yield World(
+                project=self.project,
+                origin=self.url,
+                provider=provider,
+                commits=Commits(ledger, seams.threads),
+                downloads=downloads,
+                files=LocalFiles(self.project.base),
+                seams=seams,
+                observe=lambda name, fields: self.events.append((name, fields)),
+                key_hash=api_key.fingerprint(ledger.salt),
+                is_loopback=True,
+                limits=self.limits,
+            )
+
+    async def run(
+        self,
+        file: Path,
+        *,
+        deadline: float | None = None,
+        date: str | None = None,
+        resume: str | None = None,
+        key: str | None = None,
+    ) -> RunResult:
+        """`run JOB`, without the command line around it."""
+        job = load_job(file, root=self.root.resolve(), options=LoadOptions(environ={}))
+        with self.ledger() as ledger:
+            async with self.world(ledger, key=key) as world:
+                prepared = prepare_run(
+                    job,
+                    project=self.project,
+                    reader=ledger.read,
+                    origin=self.url,
+                    date=RunDate.parse(date) if date else None,
+                    run=ledger.read.run(resume) if resume else None,
+                    now=world.seams.wall(),
+                    source=world.seams.random,
+                )
+                RunFolder(self.project, prepared.run.id).make(job.text)
+                return await run_prepared(
+                    prepared, world, facts={}, redactor=Redactor([self.key]), deadline=deadline
+                )
+
+    async def collect(self, *, deadline: float | None = None) -> RunResult:
+        """`collect`."""
+        with self.ledger() as ledger:
+            async with self.world(ledger) as world:
+                return await collect_all(world, RunPolicy(), deadline=deadline)
+
+    def manifest(self, run_id: str = "latest") -> dict[str, object]:
+        return read_manifest(self.project.runs_dir / run_id / "manifest.json")
