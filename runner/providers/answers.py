@@ -53,7 +53,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """What an error answer says, in whichever shape (wire: mesh-api.md, "Errors").
+    """What an error answer says, in whichever shape; golden ones are in tests/wire/mesh.
 
     `is_envelope`: the service's own envelope, so the service itself wrote it and no edge.
     `retry_after` is in seconds as told, not clamped.

@@ -134,7 +134,7 @@ class FreeRequests:
 
 
 def _trouble(status: int, code: str, provider_code: str) -> Trouble:
-    """Which trouble an answer that cannot be used is: rows 32 and 33, and the table in mesh-api.md."""
+    """Which trouble an answer that cannot be used is: rows 32 and 33 of docs/reference/faults.md."""
     # the record expired upstream before it was collected, under whatever status that is told
     if "provider_resource_not_found" in (code, provider_code):
         return Trouble.NOT_FOUND

@@ -117,7 +117,7 @@ class SubmitTransport:
         tls: ssl.SSLContext | None = None,
         proxy: str | None = None,
     ) -> None:
-        """`network_backend` is the simulation's seam; `tls` is needed for https origins only."""
+        """`network_backend` is the simulation's seam; `tls` is for https origins (default: certifi)."""
         self.access = access
         self._limits = limits or SubmitLimits()
         self._pool = httpcore.AsyncConnectionPool(
@@ -240,25 +240,23 @@ def causes(error: BaseException) -> list[BaseException]:
 
 def _kind(error: BaseException, testimony: _Testimony) -> FailureKind:
     chain = causes(error)
-    match error:
-        case _ if any(isinstance(one, ssl.SSLCertVerificationError) for one in chain):
-            return FailureKind.CERTIFICATE
-        case _ if any(isinstance(one, socket.gaierror) for one in chain):
-            return FailureKind.DNS
-        case _ if not testimony.headers_begun:
-            is_timeout = isinstance(error, (TimeoutError, httpcore.TimeoutException))
-            return FailureKind.CONNECT_TIMEOUT if is_timeout else FailureKind.CONNECT
-        case httpcore.WriteTimeout():
-            return FailureKind.WRITE_TIMEOUT
-        case TimeoutError() | httpcore.TimeoutException():
-            return FailureKind.READ_TIMEOUT
-        case _ if testimony.head_received:
-            return FailureKind.CUT
-        case _ if testimony.write_failed:
-            return FailureKind.WRITE
-        case httpcore.RemoteProtocolError() if any(isinstance(one, h11.RemoteProtocolError) for one in chain):
-            return FailureKind.NOT_HTTP
-        case httpcore.RemoteProtocolError() | httpcore.NetworkError():
-            return FailureKind.CLOSED
-        case _:
-            return FailureKind.OTHER
+    is_timeout = isinstance(error, (TimeoutError, httpcore.TimeoutException))
+    if any(isinstance(one, ssl.SSLCertVerificationError) for one in chain):
+        return FailureKind.CERTIFICATE
+    if any(isinstance(one, socket.gaierror) for one in chain):
+        return FailureKind.DNS
+    if not testimony.headers_begun:
+        return FailureKind.CONNECT_TIMEOUT if is_timeout else FailureKind.CONNECT
+    if isinstance(error, httpcore.WriteTimeout):
+        return FailureKind.WRITE_TIMEOUT
+    if is_timeout:
+        return FailureKind.READ_TIMEOUT
+    if testimony.head_received:
+        return FailureKind.CUT
+    if testimony.write_failed:
+        return FailureKind.WRITE
+    if any(isinstance(one, h11.RemoteProtocolError) for one in chain):
+        return FailureKind.NOT_HTTP
+    if isinstance(error, (httpcore.RemoteProtocolError, httpcore.NetworkError)):
+        return FailureKind.CLOSED
+    return FailureKind.OTHER

@@ -63,6 +63,7 @@ async def test_a_record_that_expired_upstream_says_not_found(where: str) -> None
         answer(504, b""),
         answer(408, b""),
         answer(302, b"", {"Location": "https://elsewhere.example/"}),
+        answer(302, b"", {"Location": "http://[nowhere"}),
         answer(200, PAGE),
         answer(200, b""),
         answer(200, b"[" * 200_000),
