@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias, cast
 
-import structlog
-
 from runner.errors import StateError
 from runner.job.node import JsonValue
 from runner.record.redact import Redactor
@@ -52,7 +50,10 @@ class EventLog:
         self._tell = tell
         self._untold = 0
         self._file = _LineFile(path)
-        self._log = structlog.wrap_logger(
+        # imported here: it costs 100 ms, for it loads rich, and only verbs that run a job log
+        import structlog
+
+        self._log: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
             structlog.WriteLogger(cast(TextIO, self._file)),
             processors=[self._compose],
             wrapper_class=structlog.make_filtering_bound_logger(0),
