@@ -1,0 +1,359 @@
+"""Every durable fact, and what the ledger refuses to do."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner.errors import ExitCode, StateError
+from runner.job.task import Task
+from runner.ledger.database import open_for_reading
+from runner.ledger.ledger import CapReachedError, Ledger, RemoteIdTakenError
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import Caps, Intent, OutputRow, RunRow
+from runner.ledger.states import TRANSITIONS, TaskState
+from runner.providers.base import Evidence, Generation, GenerationStatus, Verdict
+
+RUN = RunRow(
+    "run-1", "jobs/a.yaml", "a", "d" * 64, "", "2026-11-21+00:00", "mesh", "https://api.test", 1000.0
+)
+SENT = Evidence(row=0, headers_begun=True, reason="accepted", status=200)
+CUT = Evidence(row=8, headers_begun=True, reason="closed before any response byte")
+
+
+def task(number: int = 1) -> Task:
+    return Task(
+        identity=f"{number:064x}",
+        index=number,
+        step="",
+        name=f"s{number}",
+        cell={"seed": number},
+        provider="mesh",
+        origin=RUN.origin,
+        edition="",
+        model="seedance-1-5-pro",
+        seed=number,
+        sample=None,
+        request={"model": "seedance-1-5-pro", "seed": number},
+        inputs=(),
+        output=f"out/s{number}.mp4",
+    )
+
+
+def intent(number: int = 1, *, estimate: int | None = None, reason: str = "run") -> Intent:
+    return Intent(f"attempt-{number}", reason, "key", number, "b" * 64, 999.0, estimate)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger.open(tmp_path / "ledger.db")
+    with opened.transaction():
+        opened.begin_run(RUN)
+    yield opened
+    opened.close()
+
+
+def intend(ledger: Ledger, number: int = 1, *, caps: Caps = Caps(), reason: str = "run") -> str:  # noqa: B008
+    with ledger.transaction():
+        return ledger.intend(
+            task(number), RUN.job_file, RUN.id, intent(number, reason=reason), caps, 1000.0 + number
+        )
+
+
+def accept(ledger: Ledger, number: int = 1) -> str:
+    attempt = intend(ledger, number)
+    with ledger.transaction():
+        ledger.accept(attempt, f"t-{number}", SENT, 1010.0)
+    return attempt
+
+
+def state(ledger: Ledger, attempt: str) -> TaskState:
+    found = ledger.read.attempt(attempt)
+    assert found is not None
+    return found.state
+
+
+def output(number: int = 1, path: str = "out/s1.mp4", attempt: str = "attempt-1") -> OutputRow:
+    return OutputRow(
+        path, task(number).identity, attempt, "video", 1, 10, "e" * 64, {"codec": "h264"}, 1020.0
+    )
+
+
+def test_the_files_are_private(tmp_path: Path, ledger: Ledger) -> None:
+    intend(ledger)
+    for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("")
+    (tmp_path / "ledger.db").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StateError, match="cannot write the ledger"):
+        Ledger.open(tmp_path / "ledger.db")
+    assert (tmp_path / "elsewhere").read_text() == ""
+
+
+def test_a_commit_waits_for_the_disk(ledger: Ledger, tmp_path: Path) -> None:
+    connection = ledger._db
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_an_intent_is_there_before_anything_else(ledger: Ledger, tmp_path: Path) -> None:
+    attempt = intend(ledger)
+    other = LedgerReader(open_for_reading(tmp_path / "ledger.db"))
+    found = other.attempt(attempt)
+    other.close()
+    assert found is not None
+    assert (found.state, found.tag, found.seed, found.server_time) == (TaskState.INTENDED, 1, 1, 999.0)
+
+
+def test_what_a_kill_leaves_between_intent_and_outcome_is_ambiguous(ledger: Ledger) -> None:
+    attempt = intend(ledger)
+    with ledger.transaction():
+        stranded = ledger.recover(1030.0)
+    assert [row.id for row in stranded] == [attempt]
+    assert state(ledger, attempt) is TaskState.AMBIGUOUS
+
+
+@pytest.mark.parametrize(
+    "left", ["intended", "submitted", "ambiguous", "held", "collecting", "done", "failed"]
+)
+def test_a_task_that_may_be_billed_is_never_intended_again(ledger: Ledger, left: str) -> None:
+    attempt = intend(ledger)
+    with ledger.transaction():
+        match left:
+            case "ambiguous" | "held":
+                ledger.leave_unclear(attempt, CUT, 1.0, hold=left == "held")
+            case "failed":
+                ledger.reject(attempt, SENT, 1.0)
+            case "submitted" | "collecting" | "done":
+                ledger.accept(attempt, "t-1", SENT, 1.0)
+                if left != "submitted":
+                    ledger.collect(attempt, 2.0)
+                if left == "done":
+                    ledger.finish(attempt, [output()], 3.0)
+    with pytest.raises(StateError, match="refused to submit"), ledger.transaction():
+        ledger.intend(task(), RUN.job_file, RUN.id, intent(2), Caps(), 5.0)
+    assert len(ledger.read.attempts(task().identity)) == 1
+
+
+def test_a_proved_unsent_intent_goes_again_as_itself(ledger: Ledger) -> None:
+    attempt = intend(ledger)
+    with ledger.transaction():
+        ledger.withdraw(attempt, Verdict.NOT_SENT, Evidence(2, False, "connection refused"), 1.0)
+    with ledger.transaction():
+        again = ledger.intend(task(), RUN.job_file, RUN.id, intent(2), Caps(), 2.0)
+    assert again == attempt
+    assert [row.tag for row in ledger.read.attempts(task().identity)] == [1]
+
+
+def test_a_submit_shown_to_be_absent_gets_a_new_attempt(ledger: Ledger) -> None:
+    """The tag of the first one may still turn up: it must not name two attempts."""
+    attempt = intend(ledger)
+    with ledger.transaction():
+        ledger.leave_unclear(attempt, CUT, 1.0)
+        ledger.resolve(attempt, "absent", {"scans": 3}, 2.0)
+    with ledger.transaction():
+        again = ledger.intend(task(), RUN.job_file, RUN.id, intent(2, reason="reconcile"), Caps(), 3.0)
+    assert again != attempt
+    assert [row.state for row in ledger.read.attempts(task().identity)] == [
+        TaskState.PLANNED,
+        TaskState.INTENDED,
+    ]
+
+
+def test_a_failed_task_goes_again_only_when_somebody_asks(ledger: Ledger) -> None:
+    attempt = accept(ledger)
+    with ledger.transaction():
+        ledger.fail(attempt, "content_policy_violation", "no", 2.0)
+    with ledger.transaction():
+        again = ledger.intend(task(), RUN.job_file, RUN.id, intent(2, reason="retry"), Caps(), 3.0)
+    found = ledger.read.attempt(again)
+    assert found is not None
+    assert (found.reason, state(ledger, attempt)) == ("retry", TaskState.FAILED)
+
+
+def test_a_done_task_gets_a_new_take_only_by_again(ledger: Ledger) -> None:
+    attempt = accept(ledger)
+    with ledger.transaction():
+        ledger.collect(attempt, 2.0)
+        ledger.finish(attempt, [output()], 3.0)
+    with pytest.raises(StateError), ledger.transaction():
+        ledger.intend(task(), RUN.job_file, RUN.id, intent(2, reason="retry"), Caps(), 4.0)
+    with ledger.transaction():
+        ledger.intend(task(), RUN.job_file, RUN.id, intent(2, reason="again"), Caps(), 4.0)
+    assert [row.reason for row in ledger.read.attempts(task().identity)] == ["run", "again"]
+
+
+@pytest.mark.fault(12)
+def test_an_id_that_another_task_holds_is_refused(ledger: Ledger) -> None:
+    accept(ledger, 1)
+    second = intend(ledger, 2)
+    with pytest.raises(RemoteIdTakenError), ledger.transaction():
+        ledger.accept(second, "t-1", SENT, 1.0)
+    assert state(ledger, second) is TaskState.INTENDED
+
+
+def test_terminal_states_ids_and_rows_stay_even_against_sql(ledger: Ledger) -> None:
+    attempt = accept(ledger)
+    with ledger.transaction():
+        ledger.fail(attempt, "x", "y", 2.0)
+    for statement in (
+        "UPDATE attempts SET state = 'submitted'",
+        "UPDATE attempts SET remote_id = 't-9'",
+        "DELETE FROM attempts",
+    ):
+        with pytest.raises(sqlite3.IntegrityError), ledger.transaction():
+            ledger._db.execute(statement)
+    assert state(ledger, attempt) is TaskState.FAILED
+
+
+def test_no_state_follows_a_terminal_one() -> None:
+    for before, after in TRANSITIONS.items():
+        assert not before.is_terminal
+        assert before not in after
+
+
+def test_a_cap_on_tasks_holds_over_all_that_may_be_billed(ledger: Ledger) -> None:
+    caps = Caps(max_tasks=3)
+    accept(ledger, 1)
+    unclear = intend(ledger, 2)
+    refused = intend(ledger, 3)
+    with ledger.transaction():
+        ledger.leave_unclear(unclear, CUT, 1.0)
+        ledger.reject(refused, SENT, 1.0)
+    intend(ledger, 4, caps=caps)
+    with pytest.raises(CapReachedError):
+        intend(ledger, 5, caps=caps)
+    assert ledger.read.spend(RUN.id).tasks == 3
+    assert ledger.read.task(task(5).identity) is None
+
+
+def test_a_dollar_cap_counts_estimates_until_the_cost_is_known(ledger: Ledger) -> None:
+    caps = Caps(max_micros=1_000_000)
+
+    def buy(number: int) -> str:
+        with ledger.transaction():
+            return ledger.intend(
+                task(number), RUN.job_file, RUN.id, intent(number, estimate=400_000), caps, 1.0
+            )
+
+    first = buy(1)
+    buy(2)
+    with pytest.raises(CapReachedError, match=r"0\.80 spent or in flight"):
+        buy(3)
+    with ledger.transaction():
+        ledger.accept(first, "t-1", SENT, 2.0)
+        ledger.settle_cost(first, 100_000)
+    buy(3)
+    assert ledger.read.spend(RUN.id).micros == 900_000
+
+
+def test_an_unknown_price_never_fits_under_a_dollar_cap(ledger: Ledger) -> None:
+    with pytest.raises(CapReachedError, match="price"):
+        intend(ledger, caps=Caps(max_micros=10_000_000))
+
+
+def test_a_tag_is_believed_once_an_accepted_attempt_came_back_with_it(ledger: Ledger) -> None:
+    first, second = accept(ledger, 1), accept(ledger, 2)
+
+    def believed() -> bool:
+        return ledger.read.is_tag_believed(RUN.origin, "key", "seedance-1-5-pro")
+
+    def observe(attempt: str, tag: int | None) -> None:
+        with ledger.transaction():
+            ledger.observe(
+                attempt, Generation("t", GenerationStatus.RUNNING, "running", model="m", tag=tag), 5.0
+            )
+
+    assert not believed()
+    observe(first, None)
+    assert (believed(), ledger.read.awaits_echo(RUN.origin, "key", "seedance-1-5-pro")) == (False, True)
+    observe(first, 1)
+    assert believed()
+    observe(first, None)
+    assert believed()
+    observe(second, 0)
+    assert not believed()
+
+
+def test_a_path_belongs_to_whom_wrote_it_last(ledger: Ledger) -> None:
+    for number in (1, 2):
+        attempt = accept(ledger, number)
+        with ledger.transaction():
+            ledger.collect(attempt, 2.0)
+            ledger.finish(attempt, [output(number, "out/a.mp4", attempt)], 3.0)
+    identities = [task(1).identity, task(2).identity]
+    assert list(ledger.read.outputs(identities)) == [identities[1]]
+    assert ledger.read.owners(["out/a.mp4"])["out/a.mp4"].identity == identities[1]
+
+
+def test_a_history_tells_each_status_once(ledger: Ledger) -> None:
+    attempt = accept(ledger)
+    for status in (GenerationStatus.QUEUED, GenerationStatus.QUEUED, GenerationStatus.RUNNING):
+        with ledger.transaction():
+            ledger.observe(attempt, Generation("t-1", status, status.value), 5.0)
+    assert [row.status or row.state for row in ledger.read.history(attempt)] == [
+        "intended",
+        "submitted",
+        "queued",
+        "running",
+    ]
+
+
+@pytest.mark.fault(26)
+def test_the_image_is_what_a_crash_leaves(ledger: Ledger) -> None:
+    attempt = accept(ledger)
+    connection = sqlite3.connect(":memory:")
+    connection.deserialize(ledger.image())
+    found = LedgerReader(connection).attempt(attempt)
+    connection.close()
+    assert found is not None
+    assert found.remote_id == "t-1"
+
+
+@pytest.mark.fault(29)
+def test_a_corrupt_ledger_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    Ledger.open(path).close()
+    data = bytearray(path.read_bytes())
+    data[100:4000] = b"\xff" * 3900
+    path.write_bytes(data)
+    with pytest.raises(StateError, match="corrupt") as caught:
+        Ledger.open(path)
+    assert "backup" in caught.value.hint
+    assert caught.value.exit_code is ExitCode.CANNOT_WRITE
+
+
+def test_a_ledger_of_another_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    opened = Ledger.open(path)
+    with opened.transaction():
+        opened._db.execute("UPDATE meta SET value = '999' WHERE key = 'schema'")
+    opened.close()
+    with pytest.raises(StateError, match="version 999"):
+        Ledger.open(path)
+
+
+def test_a_step_that_raises_undoes_itself_alone(ledger: Ledger) -> None:
+    with ledger.transaction():
+        with ledger.savepoint():
+            ledger.intend(task(1), RUN.job_file, RUN.id, intent(1), Caps(), 1.0)
+        with pytest.raises(CapReachedError), ledger.savepoint():
+            ledger.intend(task(2), RUN.job_file, RUN.id, intent(2), Caps(max_tasks=1), 1.0)
+    assert ledger.read.count_states() == {TaskState.INTENDED: 1}
+
+
+def test_sessions_tell_who_worked_on_a_run(ledger: Ledger) -> None:
+    with ledger.transaction():
+        session = ledger.begin_session(RUN.id, 1.0, {"command": ["callsheet", "run"]})
+        ledger.begin_session(RUN.id, 5.0, {})
+        ledger.end_session(session, 2.0, 130)
+    first, second = ledger.read.sessions(RUN.id)
+    assert (first.ended_at, first.exit_code, first.facts) == (2.0, 130, {"command": ["callsheet", "run"]})
+    assert second.ended_at is None
