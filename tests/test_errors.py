@@ -23,9 +23,11 @@ def _tree(of: type[CallsheetError] = CallsheetError) -> Iterator[type[CallsheetE
 
 
 def test_the_drawing_shows_every_error_with_its_code() -> None:
-    """The tree in the docstring is the tree in the code."""
+    """The tree in the docstring is the tree of the module; refinements elsewhere keep a code of it."""
     drawn = dict(re.findall(r"[├└]── (\w+) +(\d+)", errors.__doc__ or ""))
-    assert drawn == {error.__name__: str(int(error.exit_code)) for error in _tree()}
+    assert drawn == {
+        error.__name__: str(int(error.exit_code)) for error in _tree() if error.__module__ == errors.__name__
+    }
 
 
 def test_the_reference_lists_every_exit_code_and_the_precedence() -> None:

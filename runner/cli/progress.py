@@ -129,7 +129,6 @@ def _live() -> Iterator[Observer]:
     # rich takes 0.1 s to import: only a terminal pays for it
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.text import Text
 
     tally = Tally()
     columns = (
@@ -147,8 +146,8 @@ def _live() -> Iterator[Observer]:
         def observe(name: str, fields: Mapping[str, object]) -> None:
             tally.observe(name, fields)
             if name.startswith("run.") and name not in _SILENT:
-                # above the bar, and there to stay
-                shown.console.print(Text(line(name, fields) or ""))
+                # rich moves it above the bar, where it stays
+                console.note(line(name, fields) or "")
             shown.update(
                 bar,
                 total=max(tally.total, tally.finished),
