@@ -11,7 +11,7 @@ import pytest
 
 from runner.errors import ExitCode, StateError
 from runner.job.task import Task
-from runner.ledger.database import open_for_reading
+from runner.ledger.database import open_for_reading, open_for_writing
 from runner.ledger.ledger import CapReachedError, Ledger, RemoteIdTakenError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Caps, Intent, OutputRow, RunRow
@@ -307,12 +307,16 @@ def test_a_history_tells_each_status_once(ledger: Ledger) -> None:
 
 
 @pytest.mark.fault(26)
-def test_the_image_is_what_a_crash_leaves(ledger: Ledger) -> None:
+def test_the_image_is_what_a_crash_leaves() -> None:
+    ledger = Ledger(open_for_writing(None))
+    with ledger.transaction():
+        ledger.begin_run(RUN)
     attempt = accept(ledger)
     connection = sqlite3.connect(":memory:")
     connection.deserialize(ledger.image())
     found = LedgerReader(connection).attempt(attempt)
     connection.close()
+    ledger.close()
     assert found is not None
     assert found.remote_id == "t-1"
 
