@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -74,8 +73,8 @@ def check_request(provider: str, request: dict[str, JsonValue]) -> list[RequestP
 
     Made for very many requests that differ in little: fields are checked one by one and remembered.
     """
-    shape = frozenset((name, value is None) for name, value in request.items())
-    problems = list(_check_shape(provider, shape))
+    empty = tuple(name for name, value in request.items() if value is None)
+    problems = list(_check_shape(provider, tuple(request), empty))
     for name, value in request.items():
         problems += check_field(provider, name, value)
     return problems
@@ -83,7 +82,7 @@ def check_request(provider: str, request: dict[str, JsonValue]) -> list[RequestP
 
 def check_field(provider: str, name: str, value: JsonValue) -> tuple[RequestProblem, ...]:
     """What the schema says against one top-level field; nothing for a field that it does not know."""
-    if isinstance(value, list | tuple | dict):
+    if isinstance(value, _CONTAINERS):
         plain = _without_prose(value) if name == "content" else value
         key = repr(plain)  # told apart are 1, 1.0 and True; a quarter of the time that JSON takes
         known = _containers.get((provider, name, key))
@@ -95,6 +94,7 @@ def check_field(provider: str, name: str, value: JsonValue) -> tuple[RequestProb
     return _check_scalar(provider, name, type(value).__name__, value)
 
 
+_CONTAINERS = (list, tuple, dict)
 _MOST_REMEMBERED = 4096
 _containers: dict[tuple[str, str, str], tuple[RequestProblem, ...]] = {}
 
@@ -118,12 +118,12 @@ def _check_scalar(provider: str, name: str, kind: str, value: JsonValue) -> tupl
 
 
 @functools.lru_cache(maxsize=1024)
-def _check_shape(provider: str, shape: frozenset[tuple[str, bool]]) -> tuple[RequestProblem, ...]:
+def _check_shape(provider: str, names: tuple[str, ...], empty: tuple[str, ...]) -> tuple[RequestProblem, ...]:
     """The rules between fields: which are missing, unknown, or exclude each other."""
     schema = load_schema(f"{provider}-request")
     properties: dict[str, Any] = dict.fromkeys(schema["properties"], True)
     validator = Draft7Validator({**schema, "properties": properties})
-    return _problems(validator, {name: None if is_null else True for name, is_null in shape}, ())
+    return _problems(validator, {name: None if name in empty else True for name in names}, ())
 
 
 def _problems(validator: Draft7Validator, value: object, path: Path) -> tuple[RequestProblem, ...]:
@@ -250,6 +250,8 @@ def _did_you_mean(name: str, known: tuple[str, ...], path: Path) -> str:
 
 
 def _nearest(value: object, choices: list[Any]) -> str:
+    if any(str(choice) == value and choice != value for choice in choices):
+        return "remove the quotes"
     near = difflib.get_close_matches(str(value)[:64], [str(choice) for choice in choices], n=1)
     return f"did you mean `{near[0]}`?" if near and isinstance(value, str) else ""
 
@@ -284,10 +286,13 @@ def _mark(document: Mapping, path: Path, *, on_key: bool) -> Mark:
 
 def _hint_for_text(document: Mapping, path: Path, error: ValidationError) -> str:
     """How to quote what was meant as text, in the words of the file: `010` and not 10."""
-    node = find(document, path)
     types: Any = error.validator_value if error.validator == "type" else ()
-    wants_text = "string" in types
-    if wants_text and isinstance(node, Scalar) and node.is_plain and node.text and node.value is not None:
-        is_number = isinstance(node.value, int | float) and math.isfinite(node.value)
-        return f'quote it: "{_cut(node.text)}"' if is_number and types == "string" else ""
-    return ""
+    node = find(document, path)
+    if "string" not in types or "number" in types or "integer" in types or not isinstance(node, Scalar):
+        return ""
+    is_number = isinstance(node.value, int | float)
+    return f'quote it: "{_cut(node.text)}"' if is_number and not _has_own_words(error) else ""
+
+
+def _has_own_words(error: ValidationError) -> bool:
+    return isinstance(error.schema, dict) and "patternErrorMessage" in error.schema

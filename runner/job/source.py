@@ -199,9 +199,9 @@ class _Builder:
         except yaml.MarkedYAMLError as error:
             mark = self._mark(error.problem_mark or error.context_mark)
             opened = self._mark(error.context_mark) if error.context_mark else None
-            self.problems.append(explain(error, self.text, mark, opened, self._path()))
+            self.problems.append(explain(error, self.text, mark, opened, self._open_path()))
             return None
-        if self.root is None:
+        if self.root is None or (isinstance(self.root, Scalar) and not self.root.text):
             self._say(Mark(1, 1), "the file is empty", "start with `version: 1`, `models:` and `content:`")
         elif not isinstance(self.root, Mapping):
             what = "a list" if isinstance(self.root, Sequence) else "a single value"
@@ -252,6 +252,9 @@ class _Builder:
             self._refuse_tag(event.tag, mark)
         if len(self.stack) == MAX_DEPTH:
             self._say(mark, f"nested more than {MAX_DEPTH} levels deep", "flatten the file")
+            return False
+        if self.text.startswith("{{", self._index(event.start_mark)):
+            self._say(mark, "an expression begins with a dollar sign", 'write "${{ ... }}", in quotes')
             return False
         self.stack.append(_Frame(mark, isinstance(event, yaml.MappingStartEvent)))
         return True
@@ -339,6 +342,13 @@ class _Builder:
 
     def _path(self) -> str:
         return show_path(tuple(part for frame in self.stack if (part := frame.part) is not None))
+
+    def _open_path(self) -> str:
+        """Of what is being read, without the number of a list item: at a parse error it may be one off."""
+        parts = [part for frame in self.stack if (part := frame.part) is not None]
+        while parts and isinstance(parts[-1], int):
+            parts.pop()
+        return show_path(tuple(parts))
 
     def _index(self, mark: _Place | None) -> int:
         return min(mark.index, len(self.text)) if mark else 0

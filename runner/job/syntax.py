@@ -34,6 +34,7 @@ _EXPLANATIONS: tuple[tuple[str, str, str], ...] = (
         "expected `,` or `}` in this mapping",
         "close the mapping with `}`, or quote a value that holds `,`, `:`, brackets or braces",
     ),
+    (r"found unexpected ':'", "a key whose `:` is not followed by a space", "put a space after the `:`"),
     (
         r"did not find expected key|expected <block end>",
         "this does not continue the mapping above",
@@ -72,7 +73,7 @@ _EXPLANATIONS: tuple[tuple[str, str, str], ...] = (
         "remove the extra `,`, or quote a value that begins with `]`, `}` or `,`",
     ),
     (
-        r"comment or line break|indentation indicator",
+        r"comment or (?:a )?line break|indentation indicator",
         "only an indentation or `-` or `+` may follow `|` or `>` on its line",
         "start the text on the next line",
     ),
@@ -120,4 +121,5 @@ def _wrong_start(character: str, mark: Mark, path: str) -> Problem:
         return Problem(
             mark.line, mark.column, path, "a tab where spaces are expected", "indent with spaces, not tabs"
         )
-    return Problem(mark.line, mark.column, path, f"an unquoted value cannot begin with `{character}`", _QUOTE)
+    name = "a backtick" if character == "`" else f"`{character}`"
+    return Problem(mark.line, mark.column, path, f"an unquoted value cannot begin with {name}", _QUOTE)
