@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import difflib
+import fnmatch
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,10 +14,35 @@ from runner.errors import JobError, Problem, RefusedError, UsageError
 from runner.job.model import Job
 from runner.job.plan import Plan, make_plan
 from runner.job.rundate import RunDate
+from runner.job.task import Task
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Caps, RunRow
 from runner.ledger.states import TaskState
 from runner.project import Project
+
+_SHORTEST_IDENTITY = 8
+_MOST_NAMES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Resubmit:
+    """What a person asked to be submitted a second time, as `retry` or by `run --again`.
+
+    `reason` is `retry` (failed tasks and what was written off) or `again` (a new take of a done one
+    too). `patterns` are task names with `*` and `?`, or the first digits of identities (8 or more);
+    empty means every task that `reason` allows.
+    """
+
+    reason: str
+    patterns: tuple[str, ...] = ()
+
+    def names(self, task: Task) -> bool:
+        return not self.patterns or any(_matches(pattern, task) for pattern in self.patterns)
+
+    def allows(self, state: TaskState) -> bool:
+        if self.reason == "retry":
+            return state in (TaskState.FAILED, TaskState.EXPIRED, TaskState.WRITTEN_OFF)
+        return state.is_terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +53,7 @@ class Prepared:
     plan: Plan
     caps: Caps
     is_new: bool
+    resubmit: Resubmit | None = None
 
 
 def prepare_run(
@@ -38,6 +66,7 @@ def prepare_run(
     run: RunRow | None,
     now: float,
     source: random.Random,
+    resubmit: Resubmit | None = None,
 ) -> Prepared:
     """The run that brings `job` to done. `run` is the one to resume; `date` is what --date said.
 
@@ -55,7 +84,9 @@ def prepare_run(
             run = _new_run(job, plan, origin, now, source)
     caps = _caps(job)
     _check_paths(job, standings(plan.tasks(), reader, project.base))
-    return Prepared(run=run, plan=plan, caps=caps, is_new=is_new)
+    if resubmit is not None:
+        _check_patterns(resubmit, plan)
+    return Prepared(run=run, plan=plan, caps=caps, is_new=is_new, resubmit=resubmit)
 
 
 def find_run(reader: LedgerReader, name: str) -> RunRow:
@@ -64,6 +95,27 @@ def find_run(reader: LedgerReader, name: str) -> RunRow:
     if run is None:
         raise UsageError(f"no run {name!r} in this project", hint="`callsheet status` lists the runs")
     return run
+
+
+def _matches(pattern: str, task: Task) -> bool:
+    if fnmatch.fnmatchcase(task.name, pattern):
+        return True
+    return len(pattern) >= _SHORTEST_IDENTITY and task.identity.startswith(pattern)
+
+
+def _check_patterns(resubmit: Resubmit, plan: Plan) -> None:
+    missing = set(resubmit.patterns)
+    names: list[str] = []
+    for task in plan.tasks():
+        if not missing:
+            return
+        missing -= {pattern for pattern in missing if _matches(pattern, task)}
+        if len(names) < _MOST_NAMES:
+            names.append(task.name)
+    for pattern in sorted(missing):
+        near = difflib.get_close_matches(pattern, names, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"`callsheet plan {plan.job.file}` lists the tasks"
+        raise UsageError(f"no task `{pattern}` in {plan.job.file}", hint=hint)
 
 
 def _choose(

@@ -169,6 +169,7 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
         in_flight=in_flight,
         reconciler=reconciler,
         concurrency=policy.concurrency,
+        resubmit=prepared.resubmit if prepared else None,
     )
 
 

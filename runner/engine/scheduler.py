@@ -12,6 +12,7 @@ from runner.engine.control import Control
 from runner.engine.files import place_copy
 from runner.engine.lifecycle import Lifecycle
 from runner.engine.pacing import Breaker, Gauge, PrioritySlots, RequestBudget, backoff
+from runner.engine.prepare import Resubmit
 from runner.engine.reconcile import Reconciler, Resolution
 from runner.engine.standing import BATCH, Standing, standings
 from runner.engine.world import Paid, ServerClock, World, paid_of
@@ -40,6 +41,7 @@ class Scheduler:
     in_flight: Gauge
     reconciler: Reconciler
     concurrency: int
+    resubmit: Resubmit | None = None
     absent: set[str] = field(default_factory=set)
     _doubts: dict[str, Task | None] = field(default_factory=dict)
     """Identities in doubt since an earlier process, with the task where the plan has it."""
@@ -107,7 +109,10 @@ class Scheduler:
                 await self._start(work, standing)
 
     async def _start(self, work: TaskGroup, standing: Standing) -> None:
+        asked = self.resubmit
         match standing.state:
+            case state if asked is not None and asked.allows(state) and asked.names(standing.task):
+                await self._start_new(work, standing.task, standing.attempt, asked.reason)
             case TaskState.PLANNED:
                 await self._start_new(work, standing.task, standing.attempt, "run")
             case TaskState.ABSENT:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,8 +106,8 @@ def _done(task: Task, attempt: AttemptRow, outputs: list[OutputRow], base: Path)
 
 def _was_published(task: Task, outputs: list[OutputRow]) -> bool:
     """Whether this path had its file once (under a suffix, where the name was taken)."""
-    stem = task.output.removesuffix(".mp4")
-    return any(row.path.startswith(stem) for row in outputs)
+    stem = re.escape(task.output.removesuffix(".mp4"))
+    return any(re.fullmatch(rf"{stem}(-\d+)?\.mp4", row.path) for row in outputs)
 
 
 def _is_whole(row: OutputRow, base: Path) -> bool:

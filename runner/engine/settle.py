@@ -1,0 +1,87 @@
+"""Settling an unclear submit by hand: what `reconcile` shows, and the three answers to it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from runner.engine.evidence import Unclear, contradicts
+from runner.errors import UsageError
+from runner.job.node import JsonValue
+from runner.ledger.ledger import Ledger, RemoteIdTakenError
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import AttemptRow, TaskRow
+from runner.ledger.states import TaskState
+from runner.providers.base import Generation
+
+
+class Answer(enum.StrEnum):
+    """What a person says became of an unclear submit; the ledger's word for its resolution."""
+
+    ADOPT = "adopted"
+    WRITE_OFF = "written_off"
+    AGAIN = "again"
+
+
+@dataclass(frozen=True, slots=True)
+class UnclearTask:
+    """One line of `reconcile`."""
+
+    task: TaskRow
+    attempt: AttemptRow
+
+    @property
+    def evidence(self) -> str:
+        """Why it is unclear, and why nothing settled it, in words."""
+        cause = str((self.attempt.evidence or {}).get("reason", ""))
+        since = (self.attempt.resolution_evidence or {}).get("reason")
+        return f"{cause}; {since}" if since else cause
+
+
+def unclear_tasks(reader: LedgerReader) -> Iterator[UnclearTask]:
+    """All that is unclear, oldest first: ambiguous (the next run looks again) and held."""
+    for attempt in reader.in_state(TaskState.INTENDED, TaskState.AMBIGUOUS, TaskState.HELD):
+        task = reader.task(attempt.identity)
+        assert task is not None
+        yield UnclearTask(task, attempt)
+
+
+def find_unclear(reader: LedgerReader, name: str) -> UnclearTask:
+    """The unclear task of that name, identity or attempt (first digits will do). Raises UsageError."""
+    found = [
+        one
+        for one in unclear_tasks(reader)
+        if one.task.name == name
+        or (len(name) >= 6 and (one.task.identity.startswith(name) or one.attempt.id.startswith(name)))
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(
+            f"{name}: {len(found)} unclear tasks have this name", hint="give the first digits of its identity"
+        )
+    raise UsageError(f"{name}: no unclear task", hint="`callsheet reconcile` lists them")
+
+
+def check_adoptable(reader: LedgerReader, one: UnclearTask, generation: Generation) -> str:
+    """Why `generation` is hardly this task's, in words; empty where nothing speaks against it.
+
+    Raises UsageError where another task holds it.
+    """
+    holder = reader.holder(one.attempt.origin, generation.id)
+    if holder is not None:
+        raise UsageError(f"{generation.id} belongs to another task already ({holder.identity[:12]})")
+    believed = reader.is_tag_believed(one.attempt.origin, one.attempt.key_hash, one.attempt.model)
+    return contradicts(Unclear(one.attempt, one.task.request, believed), generation)
+
+
+def settle_by_hand(
+    ledger: Ledger, one: UnclearTask, answer: Answer, at: float, *, remote_id: str | None = None
+) -> None:
+    """Makes a person's answer durable, in the caller's transaction. Raises UsageError for a taken id."""
+    evidence: Mapping[str, JsonValue] = {"basis": "person", "was": str(one.attempt.state)}
+    try:
+        ledger.resolve(one.attempt.id, answer, evidence, at, remote_id=remote_id)
+    except RemoteIdTakenError as error:
+        raise UsageError(f"{remote_id} belongs to another task already") from error
