@@ -47,7 +47,7 @@ class Tally:
             self.total = _number(fields.get("tasks"))
         if name == "task.file":
             self.received += _number(fields.get("bytes"))
-        task = str(fields.get("task", ""))
+        task = str(fields.get("identity", ""))
         if name == "task.refused":
             self._under_way.pop(task, None)
         stage = _STAGES.get(name)
@@ -102,6 +102,8 @@ def line(name: str, fields: Mapping[str, object]) -> str | None:
         if key not in {"task", "identity", "attempt"} and value not in (None, "")
     ]
     subject = [clean.foreign_text(str(fields["task"]))] if "task" in fields else []
+    if not subject and "identity" in fields:
+        subject = [str(fields["identity"])[:12]]
     return " ".join([name.removeprefix("task."), *subject, *details])
 
 
@@ -112,7 +114,7 @@ class Lines:
     _statuses: dict[str, object] = field(default_factory=dict)
 
     def observe(self, name: str, fields: Mapping[str, object]) -> None:
-        task = str(fields.get("task", ""))
+        task = str(fields.get("identity", ""))
         if name == "task.status":
             if self._statuses.get(task) == fields.get("status"):
                 return

@@ -25,7 +25,7 @@ from runner.cli.progress import progress
 from runner.cli.service import Loaded, Place, choose_place, find_run_here, given_date, load, read_keys
 from runner.cli.session import locked_ledger, open_world, sandbox_key, served
 from runner.cli.words import count, counts_words, shown_path
-from runner.engine.prepare import Prepared, prepare_run
+from runner.engine.prepare import Prepared, Resubmit, prepare_run
 from runner.engine.run import RunResult, collect_all, run_prepared
 from runner.engine.seams import Seams
 from runner.errors import ExitCode
@@ -65,13 +65,22 @@ wait_option = click.option(
 @service_options
 @job_options
 @wait_option
+@click.option(
+    "--again",
+    multiple=True,
+    metavar="TASK",
+    help="Pay for a new take of this task (a name with * and ?, or an identity); may be repeated.",
+)
 @common_options
-def run(job: Path, service: ServiceOptions, job_options: JobOptions, wait: float) -> ExitCode:
+def run(
+    job: Path, service: ServiceOptions, job_options: JobOptions, wait: float, again: tuple[str, ...]
+) -> ExitCode:
     """Bring JOB to done: submit what is new, collect what is in flight, download and check it.
 
     An unfinished run of the same job goes on; what is done is never submitted again.
     """
-    return _bring_to_done(load(job, service, job_options), job_options, wait, None)
+    resubmit = Resubmit("again", again) if again else None
+    return _bring_to_done(load(job, service, job_options), job_options, wait, None, resubmit)
 
 
 @click.command()
@@ -84,7 +93,28 @@ def resume(run_name: str, service: ServiceOptions, job_options: JobOptions, wait
     """Go on with RUN (an id, a path to a run, or `latest`), from the copy of the job that it kept."""
     found = find_run_here(run_name, service)
     loaded = load(found.job_file, service, job_options, text=found.job_text)
-    return _bring_to_done(loaded, job_options, wait, found.run)
+    return _bring_to_done(loaded, job_options, wait, found.run, None)
+
+
+@click.command()
+@click.argument("run_name", metavar="[RUN]", default="latest")
+@service_options
+@job_options
+@wait_option
+@click.option(
+    "--only", multiple=True, metavar="TASK", help="Of the failed tasks only these (names with * and ?)."
+)
+@common_options
+def retry(
+    run_name: str, service: ServiceOptions, job_options: JobOptions, wait: float, only: tuple[str, ...]
+) -> ExitCode:
+    """Submit the failed, expired and written-off tasks of RUN once more, and pay for them again.
+
+    RUN is an id, a path to a run, or `latest`. Everything else goes on as with `resume`.
+    """
+    found = find_run_here(run_name, service)
+    loaded = load(found.job_file, service, job_options, text=found.job_text)
+    return _bring_to_done(loaded, job_options, wait, found.run, Resubmit("retry", only))
 
 
 @click.command()
@@ -98,7 +128,9 @@ def collect(service: ServiceOptions, wait: float) -> ExitCode:
     return ExitCode.first(codes)
 
 
-def _bring_to_done(loaded: Loaded, options: JobOptions, wait: float, run: RunRow | None) -> ExitCode:
+def _bring_to_done(
+    loaded: Loaded, options: JobOptions, wait: float, run: RunRow | None, resubmit: Resubmit | None
+) -> ExitCode:
     place, job = loaded.place, loaded.job
     key = _key_of(place, loaded.environment, job.api_key_env)
     redactor = Redactor([key.value])
@@ -113,6 +145,7 @@ def _bring_to_done(loaded: Loaded, options: JobOptions, wait: float, run: RunRow
             run=run,
             now=seams.wall(),
             source=seams.random,
+            resubmit=resubmit,
         )
         for problem in prepared.plan.warnings:
             console.note(redactor.foreign_text(problem.render(job.file)))

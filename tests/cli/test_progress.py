@@ -11,7 +11,7 @@ from runner.cli.progress import Tally, line, size
 def _tally(*events: tuple[str, str]) -> Tally:
     tally = Tally()
     for name, task in events:
-        tally.observe(name, {"task": task, "bytes": 1000})
+        tally.observe(name, {"task": task, "identity": task, "bytes": 1000})
     return tally
 
 
@@ -60,6 +60,11 @@ def test_a_transition_is_one_plain_line() -> None:
     )
 
 
+def test_an_event_that_knows_only_the_identity_is_told_by_its_beginning() -> None:
+    told = line("task.adopted", {"identity": "0123456789abcdef" * 4, "remote_id": "t-1"})
+    assert told == "adopted 0123456789ab remote_id=t-1"
+
+
 @pytest.mark.parametrize("name", ["task.intended", "run.started", "task.cached"])
 def test_what_is_no_transition_makes_no_line(name: str) -> None:
     assert line(name, {"task": "boat"}) is None
@@ -91,8 +96,8 @@ def test_a_status_is_told_when_it_changes(capsys: pytest.CaptureFixture[str]) ->
     """Every look is an event; only a new word is a transition."""
     lines = progress.Lines()
     for status in ("queued", "queued", "running", "running"):
-        lines.observe("task.status", {"task": "boat", "status": status})
-    lines.observe("task.done", {"task": "boat"})
+        lines.observe("task.status", {"task": "boat", "identity": "ab", "status": status})
+    lines.observe("task.done", {"task": "boat", "identity": "ab"})
     assert capsys.readouterr().err == "status boat status=queued\nstatus boat status=running\ndone boat\n"
     assert lines._statuses == {}
 
@@ -106,8 +111,8 @@ def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_on_a_terminal_the_progress_is_drawn_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.progress() as observe:
         observe("run.started", {"tasks": 2})
-        observe("task.file", {"task": "boat", "bytes": 2500})
-        observe("task.done", {"task": "boat"})
+        observe("task.file", {"task": "boat", "identity": "ab", "bytes": 2500})
+        observe("task.done", {"task": "boat", "identity": "ab"})
         observe("run.stopping", {"reason": "interrupted"})
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -26,6 +26,7 @@ content:
     text: A paper boat, take ${{ seed }}
 output: out/boat-s${{ seed }}.mp4
 run:
+  settle: 100ms
   poll: {first: 100ms, min: 100ms, max: 200ms}
 """
 

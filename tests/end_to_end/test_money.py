@@ -10,7 +10,9 @@ import time
 
 import pytest
 
+from runner.engine.lock import project_lock
 from runner.errors import ExitCode
+from runner.project import find_project
 from tests.end_to_end.conftest import SWEEP, Film
 from tests.support.command import callsheet
 
@@ -75,19 +77,17 @@ def test_outputs_that_are_moved_away_are_not_bought_again(film: Film) -> None:
     assert len(list((film.base / "out").glob("*.mp4"))) == 6
 
 
-def test_collect_never_submits(film: Film) -> None:
+def test_collect_brings_in_what_a_killed_run_has_paid_for_and_submits_nothing(film: Film) -> None:
     job = film.write(SWEEP)
     process = film.start("run", job)
-    _wait_for(film, process, 3)
+    _wait_for(film, process, 6)
     process.kill()
     process.communicate()
-    paid = film.server.accepted
 
     collected = film.call("collect")
-    assert film.server.accepted == paid
-    assert collected.returncode in (ExitCode.DONE, ExitCode.TRY_AGAIN), collected.stderr
-    done = list((film.base / "out").glob("*.mp4"))
-    assert paid - 4 <= len(done) <= paid
+    assert collected.returncode == 0, collected.stderr
+    assert film.server.accepted == 6
+    assert len(list((film.base / "out").glob("*.mp4"))) == 6
 
 
 def test_without_a_project_root_nothing_is_sent(film: Film) -> None:
@@ -99,15 +99,14 @@ def test_without_a_project_root_nothing_is_sent(film: Film) -> None:
     assert film.server.accepted == 0
 
 
-def test_a_second_run_in_the_same_project_sends_nothing(film: Film) -> None:
+def test_beside_another_process_nothing_is_sent(film: Film) -> None:
     """Row 30: two writers would each believe that a task is still to be bought."""
     job = film.write(SWEEP)
-    process = film.start("run", job)
-    _wait_for(film, process, 1)
-    second = film.call("run", job)
-    process.communicate(timeout=60)
-    assert second.returncode == ExitCode.TRY_AGAIN, second.stderr
-    assert (film.server.accepted, film.most_paid()) == (6, 1)
+    with project_lock(find_project(film.root).rehearsal()):
+        refused = film.call("run", job)
+    assert refused.returncode == ExitCode.TRY_AGAIN
+    assert "--wait" in refused.stderr
+    assert film.server.accepted == 0
 
 
 def test_a_cap_on_tasks_holds_over_a_run_and_its_resumes(film: Film) -> None:
