@@ -1,0 +1,188 @@
+"""`reconcile`: unclear submits with their evidence, and a person's answer to one of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import anyio
+import click
+
+from runner.cli import console
+from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
+from runner.cli.service import Place, choose_place, reading
+from runner.cli.session import locked_ledger, sandbox_key, served
+from runner.cli.words import count
+from runner.engine.settle import (
+    Answer,
+    UnclearTask,
+    check_adoptable,
+    find_unclear,
+    settle_by_hand,
+    unclear_tasks,
+)
+from runner.errors import ExitCode, PersonNeededError, ServiceUnreachableError, UsageError
+from runner.job.environment import read_env
+from runner.ledger.ledger import Ledger
+from runner.ledger.read import LedgerReader
+from runner.ledger.states import TaskState
+from runner.project import Project, find_project
+from runner.providers import REGISTRY, open_provider
+from runner.providers.access import Access
+from runner.providers.base import Generation, ProviderError
+from runner.record.redact import Redactor
+from runner.record.times import iso_time
+
+
+@click.command()
+@click.argument("task", required=False)
+@click.option("--adopt", metavar="ID", help="It is this generation at the service: fetch that.")
+@click.option(
+    "--write-off", is_flag=True, help="Give it up: it may have been paid for, and is not looked for."
+)
+@click.option("--again", is_flag=True, help="It was never accepted: the next `run` submits it again.")
+@click.option("--yes", is_flag=True, help="Adopt even where the service's answer speaks against it.")
+@service_options
+@output_format
+@common_options
+def reconcile(
+    task: str | None,
+    adopt: str | None,
+    write_off: bool,
+    again: bool,
+    yes: bool,
+    service: ServiceOptions,
+    output_format: str,
+) -> ExitCode:
+    """List the submits of which nobody knows whether they were accepted; settle TASK by hand.
+
+    Without TASK nothing changes. A run looks for unclear tasks by itself; what it cannot prove
+    stays `held`, for a person who sees the service's own list or bill.
+    """
+    project = find_project(Path(), root=common().root)
+    answers = [
+        answer
+        for answer, is_given in ((Answer.ADOPT, adopt), (Answer.WRITE_OFF, write_off), (Answer.AGAIN, again))
+        if is_given
+    ]
+    if task is None:
+        if answers:
+            raise UsageError(
+                "which task?", hint="callsheet reconcile TASK --adopt ID | --write-off | --again"
+            )
+        place = choose_place(next(iter(REGISTRY)), project, service)
+        return _list(place.project, output_format)
+    if len(answers) != 1:
+        raise UsageError(f"what became of {task}?", hint="give one of --adopt ID, --write-off and --again")
+    place = choose_place(next(iter(REGISTRY)), project, service)
+    with locked_ledger(place.project, wait=0) as ledger:
+        with ledger.transaction():
+            ledger.recover(time.time())
+        one = find_unclear(ledger.read, task)
+        if adopt is not None:
+            _adopt(ledger, one, adopt, place, project, service, is_sure=yes)
+        else:
+            _settle(ledger, one, answers[0])
+    return ExitCode.DONE
+
+
+def _list(project: Project, output_format: str) -> ExitCode:
+    with reading(project) as reader:
+        found = list(unclear_tasks(reader)) if reader is not None else []
+        if output_format == "json":
+            console.result(json.dumps([_as_json(one) for one in found], ensure_ascii=False, indent=1))
+        else:
+            _show(found, reader)
+    return (
+        ExitCode.PERSON_NEEDED if any(one.attempt.state is TaskState.HELD for one in found) else ExitCode.DONE
+    )
+
+
+def _show(found: list[UnclearTask], reader: LedgerReader | None) -> None:
+    clean = Redactor()
+    for one in found:
+        attempt = one.attempt
+        console.result(f"{attempt.state}  {one.task.name}  {one.task.identity[:12]}  {one.task.output}")
+        console.result(
+            f"    submitted {iso_time(attempt.intended_at)} ({one.task.model}, seed {attempt.seed})"
+        )
+        console.result(f"    {clean.foreign_text(one.evidence)}")
+    console.summary(f"{count(len(found), 'unclear task')}")
+    if found:
+        name = found[0].task.name
+        console.note(
+            "`callsheet run` looks for the ambiguous ones again; what is held, only you can settle:\n"
+            f"    callsheet reconcile {name} --adopt ID      it is this generation at the service\n"
+            f"    callsheet reconcile {name} --again         it was never accepted: submit it again\n"
+            f"    callsheet reconcile {name} --write-off     give it up"
+        )
+
+
+def _as_json(one: UnclearTask) -> dict[str, object]:
+    return {
+        "task": one.task.name,
+        "identity": one.task.identity,
+        "attempt": one.attempt.id,
+        "state": one.attempt.state,
+        "submitted_at": iso_time(one.attempt.intended_at),
+        "model": one.task.model,
+        "seed": one.attempt.seed,
+        "tag": one.attempt.tag,
+        "output": one.task.output,
+        "evidence": one.attempt.evidence,
+        "held_because": one.attempt.resolution_evidence,
+    }
+
+
+def _settle(ledger: Ledger, one: UnclearTask, answer: Answer, remote_id: str | None = None) -> None:
+    with ledger.transaction():
+        settle_by_hand(ledger, one, answer, time.time(), remote_id=remote_id)
+    next_step = {
+        Answer.ADOPT: "next: callsheet collect",
+        Answer.WRITE_OFF: "nothing more is done for it; `callsheet retry` would pay for it again",
+        Answer.AGAIN: f"next: callsheet run {one.task.job_file}",
+    }[answer]
+    console.summary(f"{one.task.name}: {answer.replace('_', ' ')}")
+    console.note(next_step)
+
+
+def _adopt(
+    ledger: Ledger,
+    one: UnclearTask,
+    remote_id: str,
+    place: Place,
+    project: Project,
+    service: ServiceOptions,
+    *,
+    is_sure: bool,
+) -> None:
+    place = choose_place(one.task.provider, project, service)
+    if one.attempt.origin != place.origin:
+        raise UsageError(
+            f"{one.task.name} was submitted to {one.attempt.origin}, not to {place.origin}",
+            hint="give the --base-url (or --sandbox) of that run",
+        )
+    environment = read_env(project.root, os.environ)
+    key = sandbox_key() if place.url is None else place.spec.find_key(environment)
+    with served(place, key) as access:
+        generation = anyio.run(_look, place, access, remote_id)
+    conflict = check_adoptable(ledger.read, one, generation)
+    if conflict and not is_sure:
+        raise PersonNeededError(
+            f"{remote_id} hardly is {one.task.name}: {Redactor().foreign_text(conflict)}",
+            hint="if it is all the same, add --yes",
+        )
+    _settle(ledger, one, Answer.ADOPT, remote_id)
+
+
+async def _look(place: Place, access: Access, remote_id: str) -> Generation:
+    async with open_provider(place.spec, access) as provider:
+        try:
+            return await provider.get(remote_id)
+        except ProviderError as error:
+            raise ServiceUnreachableError(
+                f"{remote_id}: cannot be looked up: {Redactor().foreign_text(error.message)}",
+                hint="check the id, and that the key is the one it was submitted with",
+            ) from error
