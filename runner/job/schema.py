@@ -183,8 +183,6 @@ def _told(error: ValidationError, above: Path = ()) -> Iterator[tuple[Path, str,
             yield path, "must not be empty", ""
         case "maxLength":
             yield path, f"must have at most {expected} characters, not {len(value)}", ""
-        case "uniqueItems":
-            yield path, "the same value stands here twice", "keep one"
         case "pattern":
             yield path, f"{_reason(schema)}, not {_show(value)}", ""
         case _:

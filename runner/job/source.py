@@ -63,7 +63,7 @@ _UNPRINTABLE = re.compile(
 )
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 # Refused before parsing: libyaml compares each %TAG with all before it.
-_DIRECTIVE = re.compile(r"^%(?:TAG|YAML)\b|\A(?:[ \t]*+(?:#.*+)?(?:\r\n?|\n))*+%", re.MULTILINE)
+_DIRECTIVE = re.compile(r"(?:^|\r)%(?:TAG|YAML)\b|\A(?:[ \t]*+(?:#.*+)?(?:\r\n?|\n))*+%", re.MULTILINE)
 # By the services' own prefixes; found in the raw text, comments included, so that no later message prints it.
 _API_KEY = re.compile(
     r"(?<![A-Za-z0-9_-])(?:rsk_[A-Za-z0-9]{3}|key-(?=[A-Za-z_-]{0,64}[0-9])[A-Za-z0-9_]{16})"

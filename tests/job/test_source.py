@@ -170,6 +170,7 @@ def test_a_lone_surrogate_in_an_escape_is_refused(read: Parse) -> None:
         read(b'a: "\\ud800"\n')
 
 
+@pytest.mark.security(1)
 def test_the_deepest_document_is_read_and_one_deeper_is_not(read: Parse) -> None:
     inner = MAX_DEPTH - 1
     assert to_data(read(b"a: " + b"[" * inner + b"]" * inner))
@@ -177,6 +178,7 @@ def test_the_deepest_document_is_read_and_one_deeper_is_not(read: Parse) -> None
         read(b"a: " + b"[" * (inner + 1) + b"]" * (inner + 1))
 
 
+@pytest.mark.security(1)
 def test_the_number_of_values_is_limited_while_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_NODES == 200_000
     monkeypatch.setattr(source, "MAX_NODES", 10)
@@ -184,11 +186,13 @@ def test_the_number_of_values_is_limited_while_reading(monkeypatch: pytest.Monke
     assert "more than 10 values" in first_problem(b"a: [1, 2, 3, 4, 5, 6, 7, 8]\n")
 
 
+@pytest.mark.security(1)
 @pytest.mark.parametrize(
     "text",
     [
         b"%TAG !a! b\n" * 50_000,
         b"a: 1\n...\n" + b"%TAG !a! b\n" * 50_000,
+        b"a: 1\r...\r" + b"%TAG !a! b\r" * 50_000,
         b"[" * 500_000,
         b"- " * 500_000,
         b"a: {" * 250_000,
@@ -209,6 +213,7 @@ def test_a_hostile_text_is_refused_in_no_time(text: bytes) -> None:
     assert time.process_time() - started < 5
 
 
+@pytest.mark.security(20)
 def test_an_api_key_is_refused_and_never_printed() -> None:
     text = b"a: rsk_live_0123456789\na: *rsk_live_0123456789\n# key-0123456789abcdef\n"
     with pytest.raises(JobError) as caught:

@@ -91,6 +91,7 @@ def compare(problems: Sequence[Problem], expected: tuple[tuple[int, int, str, st
             assert said[3] == words
 
 
+@pytest.mark.security(1)
 @pytest.mark.parametrize("name", CASES)
 def test_a_wrong_file_is_refused_at_its_place(name: str, tmp_path: Path) -> None:
     case = CASES[name]
