@@ -62,6 +62,8 @@ class Expression:
             return self._checked(value)
         try:
             value = self.compiled(scope)
+        except NameError:  # Jinja writes a constant that overflows as the name `inf`
+            raise ExpressionError(f"`{self.source}` is not a finite number") from None
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
             raise ExpressionError(f"`{self.source}`: {_reason(error)}") from None
         return self._checked(value)

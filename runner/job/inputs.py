@@ -83,14 +83,13 @@ class InputReader:
             raise ProblemError(
                 place.error(f"{_shown(text)}: cannot read it: {error.strerror}", is_missing_input=True)
             ) from None
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            return self._digest(descriptor, file.read, path, text, kind, place)
-
-    def _digest(
-        self, descriptor: int, read: _Read, path: Path, text: str, kind: str, place: Place
-    ) -> InputFile:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
             raise ProblemError(place.error(f"{_shown(text)}: not a file"))
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            return self._digest(file.read, path, text, kind, place)
+
+    def _digest(self, read: _Read, path: Path, text: str, kind: str, place: Place) -> InputFile:
         most = MOST_BYTES[kind]
         digest, size, head = hashlib.sha256(), 0, b""
         while chunk := read(_CHUNK):

@@ -54,9 +54,7 @@ def load_job(file: Path, *, root: Path, options: LoadOptions, text: bytes | None
     shown = _below(file, root)
     content = _read(file, shown) if text is None else text
     document = parse(content, file=shown)
-    problems = Problems()
-    for problem in check_job(document, file=shown):
-        problems.add(problem)
+    problems = Problems(check_job(document, file=shown))
     provider = _text(document, "provider") or DEFAULT_PROVIDER
     api_key_env = _api_key_env(document, options, problems)
     base_url = _base_url(document, options, problems)

@@ -1,0 +1,207 @@
+"""Local files: where they may be, what they may be, and how often they are read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.job import build, inputs
+from runner.job.inputs import InputReader, sniff
+from runner.job.node import Mark
+from runner.job.values import Place, ProblemError
+from tests.job.planning import HEAD, PNG, Desk
+
+PLACE = Place(Mark(3, 5), ("content", 0, "image_url"))
+
+
+def image(source: str) -> str:
+    return (
+        HEAD + f"content:\n  - type: text\n    text: A teapot\n  - type: image_url\n    image_url: {source}\n"
+    )
+
+
+def test_a_local_file_is_a_digest_in_the_request(desk: Desk) -> None:
+    (desk.jobs / "teapot.png").write_bytes(PNG)
+    [task] = desk.tasks(image("teapot.png"))
+    digest = hashlib.sha256(PNG).hexdigest()
+    assert task.request["content"][1] == {  # type: ignore[index, call-overload]
+        "type": "image_url",
+        "image_url": {"url": f"sha256:{digest}"},
+    }
+    [file] = task.inputs
+    assert (file.sha256, file.media_type, file.size) == (digest, "image/png", len(PNG))
+    assert file.path == (desk.jobs / "teapot.png").resolve()
+
+
+def test_a_bare_string_and_an_object_are_the_same(desk: Desk) -> None:
+    [bare] = desk.tasks(image("https://host/a.png"))
+    [whole] = desk.tasks(image("{url: https://host/a.png}"))
+    assert bare.identity == whole.identity
+    assert bare.request == whole.request
+
+
+@pytest.mark.parametrize(
+    "url", ["https://host/a.png?x=1", "HTTPS://host/a.png", "data:image/png;base64,AAAA"]
+)
+def test_https_and_data_pass_as_they_are(desk: Desk, url: str) -> None:
+    [task] = desk.tasks(image(f"'{url}'"))
+    assert task.request["content"][1]["image_url"] == {"url": url}  # type: ignore[index, call-overload]
+    assert task.inputs == ()
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("http://host/a.png", "URLs are refused"),
+        ("asset://a", "URLs are refused"),
+        ("file:///etc/passwd", "URLs are refused"),
+        ("'https://'", "not a URL"),
+        ("'https://ho st/a'", "not a URL"),
+        ("https://user:word@host/a.png", "user name or password"),
+        ("'data:image/png'", "without data"),
+        ("/etc/passwd", "an absolute path"),
+        ("../../outside.png", "outside the project root"),
+        ("link.png", "outside the project root"),
+        ("loop.png", "cannot be resolved"),
+        ("' '", "empty"),
+        ("sub", "not a file"),
+        ("pipe.png", "not a file"),
+        ("text.png", "its content is no image"),
+        ("video.png", "its content is video/mp4"),
+        ("empty.png", "its content is no image"),
+        ("'sha256:" + "a" * 64 + "'", "no such file"),
+        ("secret.png", "cannot read it"),
+    ],
+)
+def test_what_an_input_must_not_be(desk: Desk, source: str, words: str) -> None:
+    """Security line 5: below the root, links resolved, and nothing that is no picture is read out."""
+    (desk.root.parent / "outside.png").write_bytes(PNG)
+    (desk.jobs / "link.png").symlink_to(desk.root.parent / "outside.png")
+    (desk.jobs / "loop.png").symlink_to("loop.png")
+    (desk.jobs / "sub").mkdir()
+    os.mkfifo(desk.jobs / "pipe.png")
+    (desk.jobs / "text.png").write_text("MESHAPI_API_KEY=rsk_canary")
+    (desk.jobs / "video.png").write_bytes(b"\0\0\0\x18ftypisom" + bytes(20))
+    (desk.jobs / "empty.png").write_bytes(b"")
+    if source == "secret.png":
+        if os.geteuid() == 0:
+            source, words = "teapot.png/x", "cannot read it"
+            (desk.jobs / "teapot.png").write_bytes(PNG)
+        else:
+            (desk.jobs / "secret.png").write_bytes(PNG)
+            (desk.jobs / "secret.png").chmod(0)
+    [problem] = desk.problems(image(source))
+    assert words in problem
+    assert problem.startswith("jobs/hero.yaml:7:16: content[1].image_url: ")
+    assert "canary" not in problem
+
+
+def test_a_link_that_stays_inside_is_followed(desk: Desk) -> None:
+    (desk.root / "shared").mkdir()
+    (desk.root / "shared" / "a.png").write_bytes(PNG)
+    (desk.jobs / "link.png").symlink_to("../shared/a.png")
+    [through_link] = desk.tasks(image("link.png"))
+    [direct] = desk.tasks(image("../shared/a.png"))
+    assert through_link.identity == direct.identity
+
+
+def test_a_missing_file_is_told_at_its_place_and_as_missing(desk: Desk) -> None:
+    from runner.errors import ExitCode, JobError
+
+    with pytest.raises(JobError) as caught:
+        desk.plan(image("nope.png"))
+    [problem] = caught.value.problems
+    assert (problem.line, problem.column, problem.is_missing_input) == (7, 16, True)
+    assert caught.value.exit_code is ExitCode.INPUT_MISSING
+
+
+def test_each_cell_may_name_a_file_of_its_own(desk: Desk) -> None:
+    for name in "ab":
+        (desk.jobs / f"{name}.png").write_bytes(PNG + name.encode())
+    tasks = desk.tasks(
+        HEAD + "matrix: {shot: [a, b]}\ncontent:\n  - {type: image_url, image_url: '${{ shot }}.png'}\n"
+    )
+    assert [task.inputs[0].path.name for task in tasks] == ["a.png", "b.png"]
+
+
+def test_a_file_is_read_once(desk: Desk) -> None:
+    """Changing it after the plan changes no task: the plan's digest is what is paid for."""
+    (desk.jobs / "teapot.png").write_bytes(PNG)
+    plan = desk.plan(image("teapot.png") + "matrix: {ratio: [16:9, 1:1]}\n")
+    (desk.jobs / "teapot.png").unlink()
+    assert len({task.inputs for task in plan.tasks()}) == 1
+
+
+def test_the_same_file_twice_travels_once(desk: Desk) -> None:
+    (desk.jobs / "a.png").write_bytes(PNG)
+    items = "".join(
+        f"  - {{type: image_url, image_url: a.png, role: {role}_frame}}\n" for role in ("first", "last")
+    )
+    [task] = desk.tasks(HEAD + "content:\n" + items)
+    assert len(task.inputs) == 1
+
+
+def test_a_file_above_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(inputs.MOST_BYTES, "image_url", len(PNG) - 1)
+    (tmp_path / "a.png").write_bytes(PNG)
+    with pytest.raises(ProblemError, match="larger than"):
+        InputReader(tmp_path, tmp_path).read("a.png", "image_url", PLACE)
+
+
+def test_the_body_is_warned_of_and_then_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Base64 makes four bytes of three."""
+    (desk.jobs / "a.png").write_bytes(PNG + bytes(3_000))
+    size = 4 * ((len(PNG) + 3_002) // 3)
+    monkeypatch.setattr(build, "LARGE_BODY", size)
+    assert [warning.message for warning in desk.plan(image("a.png")).warnings] == [
+        "the request is 0.0 MB with its files; the service may refuse more than 32 MiB"
+    ]
+    monkeypatch.setattr(build, "MOST_BODY", size)
+    [problem] = desk.problems(image("a.png"))
+    assert "the service takes" in problem
+    monkeypatch.setattr(build, "LARGE_BODY", 2 * size)
+    assert desk.plan(image("a.png")).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("head", "media_type"),
+    [
+        (PNG, "image/png"),
+        (b"\xff\xd8\xff\xe0", "image/jpeg"),
+        (b"GIF89a", "image/gif"),
+        (b"BM\0\0", "image/bmp"),
+        (b"II*\0", "image/tiff"),
+        (b"MM\0*", "image/tiff"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "image/webp"),
+        (b"RIFF\0\0\0\0WAVEfmt ", "audio/wav"),
+        (b"RIFF\0\0\0\0AVI LIST", ""),
+        (b"\0\0\0\x18ftypheic", "image/heic"),
+        (b"\0\0\0\x18ftypmif1", "image/heif"),
+        (b"\0\0\0\x18ftypavif", ""),
+        (b"\0\0\0\x18ftypmp42", "video/mp4"),
+        (b"\0\0\0\x14ftypqt  ", "video/quicktime"),
+        (b"\0\0\0\x08wide", "video/quicktime"),
+        (b"ID3\x04", "audio/mpeg"),
+        (b"\xff\xfb\x90\x00", "audio/mpeg"),
+        (b"<svg>", ""),
+        (b"", ""),
+    ],
+)
+def test_the_content_tells_the_media_type(head: bytes, media_type: str) -> None:
+    assert sniff(head) == media_type
+
+
+@given(st.text(min_size=1, max_size=60))
+def test_no_path_reads_outside_the_root(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    base = Path(tmp_path_factory.getbasetemp())
+    root = base / "confined"
+    root.mkdir(exist_ok=True)
+    (base / "a.png").write_bytes(PNG)
+    for path in (text, f"../{text}", "../a.png", f"{text}/../../a.png"):
+        with pytest.raises(ProblemError):
+            InputReader(root, root).read(path, "image_url", PLACE)
