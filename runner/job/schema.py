@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 from jsonschema import Draft7Validator, ValidationError
+from jsonschema.validators import extend
 
 from runner.errors import Problem
 from runner.job.node import JsonValue, Mapping, Mark, Node, Scalar, find, show_path, to_data
@@ -126,6 +127,20 @@ def _check_shape(provider: str, names: tuple[str, ...], empty: tuple[str, ...]) 
     return _problems(validator, {name: None if name in empty else True for name in names}, ())
 
 
+def _unique(_: object, wanted: bool, items: object, __: object) -> Iterator[ValidationError]:
+    """`uniqueItems` for text, at the item that repeats; jsonschema's own can take quadratic time."""
+    seen: set[str] = set()
+    for number, item in enumerate(items if wanted and isinstance(items, list) else ()):
+        if isinstance(item, str) and item in seen:
+            yield ValidationError("twice", path=(number,))
+        elif isinstance(item, str):
+            seen.add(item)
+
+
+# The stubs leave `extend` without types.
+_JobValidator: type[Draft7Validator] = extend(Draft7Validator, {"uniqueItems": _unique})  # type: ignore[no-untyped-call]
+
+
 def _problems(validator: Draft7Validator, value: object, path: Path) -> tuple[RequestProblem, ...]:
     told = (
         part for error in islice(validator.iter_errors(value), MOST_PROBLEMS) for part in _told(error, path)
@@ -135,7 +150,7 @@ def _problems(validator: Draft7Validator, value: object, path: Path) -> tuple[Re
 
 @functools.cache
 def _validator(name: str) -> Draft7Validator:
-    return Draft7Validator(load_schema(name))
+    return _JobValidator(load_schema(name))
 
 
 @functools.cache
@@ -183,6 +198,8 @@ def _told(error: ValidationError, above: Path = ()) -> Iterator[tuple[Path, str,
             yield path, "must not be empty", ""
         case "maxLength":
             yield path, f"must have at most {expected} characters, not {len(value)}", ""
+        case "uniqueItems":
+            yield path, "the same value stands here twice", "keep one"
         case "pattern":
             yield path, f"{_reason(schema)}, not {_show(value)}", ""
         case _:
