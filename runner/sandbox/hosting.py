@@ -135,7 +135,9 @@ def _bind(host: str, port: int) -> socket.socket:
         is_six = ipaddress.ip_address(host).version == 6
     except ValueError:
         is_six = False
-    bound = socket.socket(socket.AF_INET6 if is_six else socket.AF_INET)
+    # asyncio turns Nagle's algorithm off only where the protocol is named: 44 ms per answer otherwise.
+    family = socket.AF_INET6 if is_six else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))

@@ -31,8 +31,7 @@ CREATE TABLE IF NOT EXISTS tasks (
     shown_at REAL NOT NULL,
     body BLOB NOT NULL -- last: SQLite reads through all columns before the one it wants
 );
-CREATE INDEX IF NOT EXISTS tasks_by_owner ON tasks (owner, ordinal);
-CREATE INDEX IF NOT EXISTS tasks_by_time ON tasks (owner, created_at, shown_status, model);
+CREATE INDEX IF NOT EXISTS tasks_by_time ON tasks (owner, created_at, ordinal, shown_status, model);
 CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 """
 
@@ -88,6 +87,9 @@ class AcceptedTask:
 _COLUMNS = tuple(column.name for column in fields(AcceptedTask))
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM tasks"  # noqa: S608 - constants
 _INSERT = f"INSERT INTO tasks ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"  # noqa: S608
+
+
+NEWEST_FIRST = "ORDER BY created_at DESC, ordinal DESC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +208,7 @@ class Store:
     def page(self, selection: Selection, limit: int, offset: int) -> tuple[AcceptedTask, ...]:
         """Newest first."""
         where, values = selection.where()
-        return tuple(self._read(f"{where} ORDER BY ordinal DESC LIMIT ? OFFSET ?", [*values, limit, offset]))
+        return tuple(self._read(f"{where} {NEWEST_FIRST} LIMIT ? OFFSET ?", [*values, limit, offset]))
 
     def total(self, selection: Selection) -> int:
         """How many tasks match; without filters this reads a counter, no rows."""
