@@ -1,0 +1,150 @@
+"""`callsheet validate`, `plan` and `schema`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from runner.__main__ import main
+from runner.errors import ExitCode
+from runner.resources import schema_path
+
+JOB = """\
+version: 1
+models: [byteplus/seedance-1-5-pro]
+seeds: 1..2
+matrix:
+  ratio: [16:9, 9:16]
+  shot:
+    - {id: pour, prompt: Tea is poured}
+content:
+  - type: text
+    text: ${{ shot.prompt }}
+output: out/${{ shot.id }}-${{ ratio }}-s${{ seed }}.mp4
+"""
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    assert main(["-q", "init", str(tmp_path)]) == 0
+    file = tmp_path / "jobs" / "tea.yaml"
+    file.write_text(JOB)
+    return file
+
+
+def test_a_valid_job_is_told_with_its_number_of_tasks(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", str(job)]) == 0
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == (f"{job}: valid, 4 tasks\n", "")
+
+
+def test_every_problem_of_every_file_is_told_with_its_place(
+    job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = job.with_name("other.yaml")
+    other.write_text(JOB.replace("seeds: 1..2", "seedz: 1..2").replace("version: 1", "version: 2"))
+    assert main(["validate", str(other), str(job)]) == ExitCode.JOB_INVALID
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [
+        "jobs/other.yaml:1:10",
+        "jobs/other.yaml:3:1",
+        "jobs/other.yaml:11:9",
+    ]
+    assert "did you mean `seeds`?" in lines[1]
+    assert "4 tasks" in captured.out
+
+
+def test_a_job_file_that_is_not_there_exits_66(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", str(job.with_name("none.yaml"))]) == ExitCode.INPUT_MISSING
+    assert "none.yaml" in capsys.readouterr().err
+
+
+def test_a_warning_is_told_and_does_not_fail(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job.write_text(JOB.replace("seedance-1-5-pro", "somebody-s-model"))
+    assert main(["validate", str(job)]) == 0
+    assert "warning: " in capsys.readouterr().err
+
+
+def test_a_plan_lists_each_task_with_its_cell_path_and_reason(
+    job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", str(job), "--sandbox"]) == 0
+    *tasks, counts = capsys.readouterr().out.splitlines()
+    assert len(tasks) == 4
+    assert tasks[0].startswith("new ")
+    for part in ("ratio=16:9", "shot=pour", "seed=1", "out/pour-16x9-s1.mp4", "never submitted"):
+        assert part in tasks[0]
+    assert counts == "4 tasks: 4 new"
+
+
+def test_a_plan_for_programs_is_one_json_object(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", str(job), "--sandbox", "--date", "2026-05-31+02:00", "--output-format", "json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["file"], plan["origin"], plan["date"]) == ("jobs/tea.yaml", "sandbox", "2026-05-31+02:00")
+    assert plan["counts"] == {"new": 4}
+    assert [task["request"]["ratio"] for task in plan["tasks"]] == ["16:9", "9:16"] * 2
+    assert len({task["identity"] for task in plan["tasks"]}) == 4
+
+
+def test_a_plan_makes_nothing(job: Path) -> None:
+    before = sorted(job.parent.parent.rglob("*"))
+    assert main(["plan", str(job), "--sandbox"]) == 0
+    assert sorted(job.parent.parent.rglob("*")) == before
+
+
+def test_a_path_that_is_taken_is_a_conflict_and_exits_65(
+    job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = job.parent.parent / "rehearsal" / "out" / "pour-16x9-s1.mp4"
+    taken.parent.mkdir(parents=True)
+    taken.write_bytes(b"somebody's")
+    assert main(["plan", str(job), "--sandbox"]) == ExitCode.JOB_INVALID
+    assert capsys.readouterr().out.splitlines()[-1] == "4 tasks: 1 conflict, 3 new"
+
+
+def test_the_real_thing_and_a_rehearsal_have_identities_of_their_own(
+    job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was rehearsed is still to be bought."""
+    identities = []
+    for options in (["--sandbox"], ["--base-url", "http://127.0.0.1:9"], []):
+        assert main(["plan", str(job), *options, "--output-format", "json"]) == 0
+        identities.append(json.loads(capsys.readouterr().out)["tasks"][0]["identity"])
+    assert len(set(identities)) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--date", "tomorrow"], "write it as 2026-05-31"),
+        (["--base-url", "http://api.example"], "https"),
+        (["--base-url", "https://user:canary@api.example"], "user name or password"),
+    ],
+)
+def test_a_wrong_option_says_what_to_do(
+    options: list[str], told: str, job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", str(job), *options]) == ExitCode.USAGE
+    captured = capsys.readouterr()
+    assert told in captured.err
+    assert "canary" not in captured.err
+
+
+def test_a_job_outside_of_a_project_exits_73(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tea.yaml").write_text(JOB)
+    assert main(["plan", str(tmp_path / "tea.yaml")]) == ExitCode.NO_PROJECT
+    assert "callsheet init" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["job", "mesh-request", "manifest"])
+def test_schemas_are_printed_as_they_ship(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema", name]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(schema_path(name).read_text())
+
+
+def test_an_unknown_schema_names_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema", "nope"]) == ExitCode.USAGE
+    assert "mesh-request" in capsys.readouterr().err
