@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
+from tests.sandbox.calls import NO_TLS
 
 
 @pytest.fixture
@@ -23,4 +24,6 @@ def client(server: SandboxServer) -> Iterator[httpx.Client]:
 
 
 def connect(server: SandboxServer, key: str = SANDBOX_KEY) -> httpx.Client:
-    return httpx.Client(base_url=server.url, headers={"Authorization": f"Bearer {key}"}, timeout=10)
+    return httpx.Client(
+        base_url=server.url, headers={"Authorization": f"Bearer {key}"}, timeout=10, verify=NO_TLS
+    )

@@ -12,7 +12,7 @@ import pytest
 
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer, SandboxUnavailable
 from runner.sandbox.store import NEWEST_FIRST, Selection, Store
-from tests.sandbox.calls import create, get, listed
+from tests.sandbox.calls import NO_TLS, create, fetch, get, listed
 from tests.sandbox.conftest import connect
 
 
@@ -26,9 +26,9 @@ def test_tasks_outlive_the_process(tmp_path: Path) -> None:
         again = get(client, task_id)
         assert again["content"]["video_url"].startswith(server.url)
         assert {**again, "content": None} == {**old, "content": None}
-        assert httpx.get(again["content"]["video_url"]).status_code == 200
+        assert fetch(again["content"]["video_url"]).status_code == 200
         path = httpx.URL(old["content"]["video_url"]).raw_path.decode()
-        assert httpx.get(server.url + path).status_code == 200
+        assert fetch(server.url + path).status_code == 200
         create(client)
         assert listed(client)["total"] == server.accepted == 2
 
@@ -107,6 +107,27 @@ def test_importing_the_package_loads_no_extra_and_nothing_of_runner() -> None:
     assert done.stdout.strip() == ""
 
 
+def test_a_killed_process_leaves_what_it_accepted(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib\n"
+        "from runner.sandbox import SandboxConfig, serve\n"
+        "serve(SandboxConfig(store=pathlib.Path(sys.argv[1])), lambda url: print(url, flush=True))"
+    )
+    store = tmp_path / "s.db"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(store)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        headers = {"Authorization": f"Bearer {SANDBOX_KEY}"}
+        with httpx.Client(base_url=url, headers=headers, verify=NO_TLS) as client:
+            ids = [create(client, seed=seed) for seed in range(5)]
+            process.kill()
+    with SandboxServer(SandboxConfig(store=store)) as server, connect(server) as client:
+        assert [task.id for task in server.tasks()] == ids
+        assert [row["id"] for row in listed(client)["data"]] == ids[::-1]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serve_announces_its_url_and_ends_cleanly_on_a_signal(number: signal.Signals) -> None:
     code = (
@@ -122,7 +143,7 @@ def test_serve_announces_its_url_and_ends_cleanly_on_a_signal(number: signal.Sig
     ) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        answer = httpx.get(f"{url}/v1/video/generations", headers={"Authorization": f"Bearer {SANDBOX_KEY}"})
+        answer = fetch(f"{url}/v1/video/generations", headers={"Authorization": f"Bearer {SANDBOX_KEY}"})
         assert answer.status_code == 200
         process.send_signal(number)
         out, err = process.communicate(timeout=10)
