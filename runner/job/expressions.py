@@ -34,7 +34,7 @@ MOST_RESULT = 64 * 1024
 KnownNames: TypeAlias = Mapping[str, frozenset[str] | None]
 """The names in scope, each with its known attributes (None: not known before it is evaluated)."""
 
-Scope: TypeAlias = Mapping[str, Any]
+Scope: TypeAlias = dict[str, Any]
 
 
 class ExpressionError(Exception):
@@ -72,7 +72,7 @@ class Expression:
         """`name.key.key` without Jinja, which takes 20 times as long; None where that has no answer."""
         value: object = scope if self.keys else None
         for key in self.keys:
-            value = value.get(key) if isinstance(value, Mapping) else None
+            value = value.get(key) if isinstance(value, dict) else None
         return value
 
     def _checked(self, value: object) -> JsonValue:

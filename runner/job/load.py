@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import JobError, Problem
@@ -41,7 +41,7 @@ _NO_EXPRESSIONS = (
 class LoadOptions:
     """`environ` is the process environment; `.env` in the root is read below it."""
 
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     allow_env: frozenset[str] = frozenset()
     trust_job: bool = False
 

@@ -206,6 +206,7 @@ def test_dotenv_supplies_what_the_job_may_read(desk: Desk) -> None:
 def test_a_secret_is_in_no_repr(desk: Desk) -> None:
     job = desk.load(HEAD + "env: [MOOD]\n" + TEXT, environ={"MOOD": "canary"}, trust_job=True)
     assert "canary" not in repr(job)
+    assert "canary" not in repr(LoadOptions({"MESHAPI_API_KEY": "canary"}))
 
 
 def test_several_problems_are_told_at_once_and_in_order(desk: Desk) -> None:

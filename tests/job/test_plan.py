@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.job import plan as plan_module
+from runner.job import survey
 from runner.job.node import JsonValue
 from runner.job.plan import RunDate, make_plan
 from runner.job.task import canonical_json, task_identity
@@ -379,7 +379,7 @@ def test_a_plan_that_would_never_end_is_refused(desk: Desk) -> None:
 
 def test_chance_collisions_of_hashes_are_no_problem(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Duplicates are found by 64-bit hashes; where these meet, the values themselves decide."""
-    monkeypatch.setattr(plan_module, "hash", lambda value: 1, raising=False)
+    monkeypatch.setattr(survey, "hash", lambda value: 1, raising=False)
     assert desk.plan(HEAD + "seeds: 1..3\n" + TEXT).count == 3
 
 
