@@ -52,9 +52,6 @@ class Connection:
         finally:
             stop.cancel()
 
-    async def send_raw(self, data: bytes) -> None:
-        self._transport.write(data)
-
     async def cut(self, *, reset: bool) -> None:
         """Ends the connection after what was written, or at once with a TCP reset."""
         if reset:
@@ -77,9 +74,9 @@ class Connection:
                 await self.pause(fault.seconds)
                 return False
             case Kind.NOT_HTTP:
-                await self.send_raw(_NOT_HTTP)
+                self._transport.write(_NOT_HTTP)
             case Kind.CUT | Kind.STALL:
-                await self.send_raw(_beginning(fault.stage, answer))
+                self._transport.write(_beginning(fault.stage, answer))
                 if fault.kind is Kind.STALL:
                     await self.pause(fault.seconds)
             case _:

@@ -26,7 +26,7 @@ class Stage(enum.StrEnum):
     """How far a request or its answer comes before a cut or a stall."""
 
     REQUEST = "request"
-    """Before the request's body is read (submits only)."""
+    """Before the request's body is read, so never accepted (submits, with CUT and STALL)."""
     BEFORE = "before"
     """The request is read; no byte of the answer is sent."""
     HEAD = "head"
@@ -37,9 +37,9 @@ class Kind(enum.StrEnum):
     """What goes wrong; in brackets the fields that shape it.
 
     Anywhere but webhooks: ANSWER (status, code, message, provider_code, retry_after, headers, body),
-    CUT (stage, reset; downloads: at, the byte), STALL (stage, seconds, then cut), DELAY (seconds,
-    then served as usual), NOT_HTTP (bytes that are not HTTP). On a submit each of these holds
-    before acceptance, or with `accept` after it.
+    CUT (stage, reset; downloads: at, the byte), STALL (stage, seconds, then cut), DELAY (done as
+    usual, answered after seconds), NOT_HTTP (bytes that are not HTTP). On a submit each of these
+    but DELAY holds before acceptance, or with `accept` after it.
     """
 
     ANSWER = "answer"

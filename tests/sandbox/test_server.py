@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer, SandboxUnavailable
+from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer, SandboxUnavailable, serve
 from runner.sandbox.store import NEWEST_FIRST, Selection, Store
 from tests.sandbox.calls import NO_TLS, create, fetch, get, listed
 from tests.sandbox.conftest import connect
@@ -126,6 +126,19 @@ def test_a_killed_process_leaves_what_it_accepted(tmp_path: Path) -> None:
     with SandboxServer(SandboxConfig(store=store)) as server, connect(server) as client:
         assert [task.id for task in server.tasks()] == ids
         assert [row["id"] for row in listed(client)["data"]] == ids[::-1]
+
+
+def test_serve_gives_the_signal_handlers_back() -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    urls: list[str] = []
+
+    def announce(url: str) -> None:
+        urls.append(url)
+        signal.raise_signal(signal.SIGTERM)
+
+    serve(SandboxConfig(), announce)
+    assert urls[0].startswith("http://127.0.0.1:")
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
