@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +11,10 @@ import click
 from runner.cli import console
 from runner.cli.main import callsheet
 from runner.errors import CallsheetError, ExitCode, JobError
+
+_DISK_TROUBLE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG}
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,6 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.USAGE
     except (click.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
+    except OSError as error:
+        if error.errno not in _DISK_TROUBLE:
+            console.error(console.bug_report(error))
+            return ExitCode.BUG
+        where = f"{error.filename}: " if error.filename else ""
+        console.error(
+            f"{where}cannot write: {error.strerror}; hint: make room or fix the permissions, run again"
+        )
+        return ExitCode.CANNOT_WRITE
     except Exception as error:  # a bug: whatever it is, it ends as one short report
         console.error(console.bug_report(error))
         return ExitCode.BUG

@@ -217,6 +217,12 @@ def _tell(result: RunResult, prepared: Prepared, place: Place, submits: Submits)
     if result.manifest is not None:
         console.summary(f"manifest: {shown_path(result.manifest)}")
     _tell_reasons(result)
+    if result.exit_code is not ExitCode.DONE:
+        option = " --sandbox" if place.url is None else ""
+        console.error(
+            f"{prepared.plan.job.file}: not all is done: {counts_words(result.counts)};"
+            f" hint: callsheet status{option} shows each task"
+        )
 
 
 def _tell_reasons(result: RunResult) -> None:

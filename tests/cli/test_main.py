@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -95,6 +96,32 @@ def test_what_nobody_expected_is_a_bug_with_a_short_report(
     report = capsys.readouterr().err
     assert "ZeroDivisionError" in report
     assert "canary" not in report
+
+
+def test_a_full_disk_is_no_bug(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    _fail_with(OSError(errno.ENOSPC, "No space left on device", "/film/runs"), monkeypatch)
+    assert entry.main(["init"]) == ExitCode.CANNOT_WRITE
+    assert capsys.readouterr().err.startswith("/film/runs: cannot write: No space left on device")
+
+
+def test_any_other_trouble_of_the_system_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    _fail_with(OSError(errno.EBADF, "Bad file descriptor"), monkeypatch)
+    assert entry.main(["init"]) == ExitCode.BUG
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_result_that_cannot_be_written_exits_74(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        told = subprocess.run(
+            command("--help"),
+            cwd=tmp_path,
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
+    assert told.returncode == ExitCode.CANNOT_WRITE
+    assert b"No space left" in told.stderr
 
 
 def test_windows_is_told_that_it_is_not_supported(

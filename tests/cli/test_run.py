@@ -78,6 +78,14 @@ def test_a_failed_task_exits_1_and_is_not_bought_again(
     assert "content_policy_violation" in capsys.readouterr().out
 
 
+def test_quiet_still_tells_what_is_not_done(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "boat.yaml").write_text(JOB.replace("A paper boat", "'A paper boat [violate]'"))
+    assert main(["-q", "run", "boat.yaml"]) == ExitCode.TASK_FAILED
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "boat.yaml: not all is done: 2 failed" in captured.err
+
+
 def test_status_shows_how_each_task_stands(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["run", "boat.yaml"])
     capsys.readouterr()
