@@ -241,9 +241,9 @@ class TaskBuilder:
             payload = {"id": value}
         data: dict[str, JsonValue] = {"type": spec.kind, spec.kind: payload}
         role = spec.role.evaluate(scope) if spec.role else None
-        if role is not None:
+        if spec.role is not None and role is not None:
             if not isinstance(role, str):
-                raise ProblemError(spec.place.error(f"role needs a word, and this is {_kind(role)}"))
+                raise ProblemError(spec.role.place.error(f"role needs a word, and this is {_kind(role)}"))
             data["role"] = role
         return data, file
 
@@ -263,8 +263,9 @@ class TaskBuilder:
 
     def _request_place(self, path: tuple[str | int, ...]) -> Place:
         match path:
-            case ("content", int(position), *_) if position < len(self._step.content):
-                return self._step.content[position].place
+            case ("content", int(position), *rest) if position < len(self._step.content):
+                item = self._step.content[position]
+                return item.role.place if item.role is not None and rest[:1] == ["role"] else item.place
             case (str(name), *_) if name in self._step.request:
                 return self._step.request[name].place
             case (str(name), *_):

@@ -111,6 +111,13 @@ def test_a_job_may_be_named_by_a_relative_path_and_a_link(
     assert load_job(Path("link.yaml"), root=desk.root, options=options).name == "link"
 
 
+def test_a_job_outside_the_root_keeps_a_name_that_leads_to_it(desk: Desk) -> None:
+    """With --root; its inputs stay confined to the root, so it may hold text only."""
+    file = desk.root.parent / "far.yaml"
+    file.write_text(HEAD + TEXT)
+    assert load_job(file, root=desk.root, options=LoadOptions({})).file == "../far.yaml"
+
+
 # What a stranger's job file must not do: security lines 2 and 10.
 
 

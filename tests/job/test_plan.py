@@ -367,6 +367,86 @@ def test_an_empty_prompt_is_refused(desk: Desk) -> None:
     assert "text is empty" in problem
 
 
+@pytest.mark.parametrize(
+    ("lines", "place", "words"),
+    [
+        (
+            "content: [{type: text, text: '${{ index }}'}]\n",
+            "3:30: content[0].text",
+            "text needs text, and this is `0`",
+        ),
+        (
+            "vars: {n: null}\ncontent: [{type: text, text: '${{ vars.n }}'}]\n",
+            "4:30: content[0].text",
+            "is null",
+        ),
+        (
+            "vars: {n: [1]}\ncontent: [{type: text, text: '${{ vars.n }}'}]\n",
+            "4:30: content[0].text",
+            "this is a list",
+        ),
+        (
+            "matrix: {r: [first_frame, nowhere]}\n"
+            "content: [{type: image_url, image_url: https://a/b.png, role: '${{ r }}'}]\n",
+            "4:63: content[0].role",
+            "must be one of",
+        ),
+        (
+            "content: [{type: image_url, image_url: https://a/b.png, role: '${{ index }}'}]\n",
+            "3:63: content[0].role",
+            "role needs a word",
+        ),
+        (
+            "matrix: {ratio: [{id: a}]}\n" + TEXT,
+            "3:10: matrix.ratio",
+            "needs one value, and this is an object",
+        ),
+        ("vars: {a: '${{ 1 + env.X }}'}\nenv: []\n" + TEXT, "3:11: vars.a", "list `X` under `env:`"),
+        ("vars: {a: \"${{ 1 + 'b' }}\"}\n" + TEXT, "3:11: vars.a", "unsupported operand"),
+        ("vars: {a: [1]}\nedition: ${{ vars.a }}\n" + TEXT, "4:10: edition", "is a list"),
+        ("include: [{sample: 2, ratio: 1:1}]\n" + TEXT, "3:11: include[0]", "add `samples: N`"),
+        ("samples: 2\ninclude: [{seed: 2}]\n" + TEXT, "4:11: include[0]", "samples derive their own seeds"),
+        ("include: [{env: 2}]\n" + TEXT, "3:11: include[0]", "cannot name an axis"),
+        (TEXT + "output: out/${{ ratoi }}.mp4\n", "4:9: output", "unknown name `ratoi`"),
+        (
+            "matrix: {ratio: [16:9]}\n" + TEXT + "output: out/${{ ratio | int }}.mp4\n",
+            "5:9: output",
+            "invalid literal for int()",
+        ),
+    ],
+)
+def test_each_mistake_is_told_at_its_place(desk: Desk, lines: str, place: str, words: str) -> None:
+    [problem] = desk.problems(HEAD + lines)
+    assert problem.startswith(f"jobs/hero.yaml:{place}: ")
+    assert words in problem
+
+
+def test_a_draft_is_finished_by_its_id(desk: Desk) -> None:
+    both = [
+        desk.tasks(HEAD + f"content: [{{type: draft_task, draft_task: {written}}}]\n")[0].request["content"]
+        for written in ("t-1", "{id: t-1}")
+    ]
+    assert both == [[{"type": "draft_task", "draft_task": {"id": "t-1"}}]] * 2
+
+
+def test_a_role_that_is_null_is_left_out(desk: Desk) -> None:
+    text = "content: [{type: image_url, image_url: https://a/b.png, role: '${{ r }}'}]\n"
+    tasks = desk.tasks(HEAD + "matrix: {r: [null, last_frame]}\n" + text)
+    contents = [task.request["content"] for task in tasks]
+    item = {"type": "image_url", "image_url": {"url": "https://a/b.png"}}
+    assert contents == [[item], [{**item, "role": "last_frame"}]]
+
+
+def test_keys_of_ones_own_are_free(desk: Desk) -> None:
+    text = (
+        "x-note: {a: 1}\nvars: {x-a: 1}\nmatrix: {x-b: 2, ratio: [1:1]}\nrequest: {x-c: 3}\nrun: {x-d: 4}\n"
+        "content: [{type: text, text: A teapot, x-e: 5}]\n"
+    )
+    [task] = desk.tasks(HEAD + text)
+    assert task.identity == desk.tasks(HEAD + "matrix: {ratio: [1:1]}\n" + TEXT)[0].identity
+    assert list(task.cell) == ["model", "ratio"]
+
+
 # Size.
 
 
