@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from runner.errors import JobError
+from runner.errors import JobError, Problem
 from runner.job.build import CellError, TaskBuilder
 from runner.job.matrix import MODEL, SEED, Cell, Matrix
 from runner.job.model import Job
 from runner.job.models import find_family
+from runner.job.naming import cell_name
 from runner.job.node import JsonValue
 from runner.job.paths import collision_key, confine
 from runner.job.task import Task
@@ -36,6 +37,7 @@ def survey_cells(job: Job, matrix: Matrix, builder: TaskBuilder, problems: Probl
     identities, outputs, names = array("q"), array("q"), array("q")
     seed_rule = _SeedRule(job, problems)
     count = 0
+    told: set[Problem] = set()
     directories: set[str] = set()
     for problem in builder.problems:
         problems.add(problem)
@@ -45,7 +47,9 @@ def survey_cells(job: Job, matrix: Matrix, builder: TaskBuilder, problems: Probl
             task = builder.build(count - 1, cell)
         except CellError as found:
             for problem in found.problems:
-                problems.add(problem)
+                if problem not in told:
+                    told.add(problem)
+                    problems.add(_in_cell(problem, cell, job) if matrix.upper_bound > 1 else problem)
             if len(problems.errors) >= _ENOUGH:
                 break
             continue
@@ -58,6 +62,12 @@ def survey_cells(job: Job, matrix: Matrix, builder: TaskBuilder, problems: Probl
             directories.add(directory)
             _check_directory(job, task, problems)
     return Survey(count, _twice(identities), _twice(outputs), _twice(names))
+
+
+def _in_cell(problem: Problem, cell: Cell, job: Job) -> Problem:
+    """The problem with the first cell that has it."""
+    name = cell_name(cell, job=job.name, with_model=len(job.models) > 1)
+    return replace(problem, message=f"{problem.message} (in cell {name})")
 
 
 def _twice(hashes: array[int]) -> frozenset[int]:

@@ -359,6 +359,7 @@ def test_a_cell_without_a_value_for_a_name_is_told(desk: Desk) -> None:
     )
     [problem] = desk.problems(text)
     assert problem.startswith("jobs/hero.yaml:5:30: content[0].text:")
+    assert "(in cell 16x9)" in problem
     assert desk.plan(text.replace("{ look }", "{ look | default(''oil'') }")).count == 2
 
 
