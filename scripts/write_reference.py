@@ -1,0 +1,64 @@
+"""Writes docs/reference/job-file.md from the job file's schema: one table per level, every key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = ROOT / "docs" / "reference" / "job-file.md"
+HEAD = """\
+# The job file, key by key
+
+Written by `python scripts/write_reference.py` from schemas/job.schema.json, which editors read too;
+a test holds this page to it. Durations are seconds, or texts such as `100ms`, `15s`, `2m`, `1h`, `7d`.
+Keys that begin with `x-` are free everywhere.
+"""
+
+
+def render(schema: dict[str, Any]) -> str:
+    """The whole page."""
+    required = set(schema["required"])
+    parts = [HEAD, "## Top level\n", *_table(schema["properties"], required)]
+    for name, key in schema["properties"].items():
+        for path, level in _levels(name, key, schema):
+            parts += [f"\n## `{path}`\n", *_table(level["properties"], set(level.get("required", ())))]
+    return "\n".join(parts) + "\n"
+
+
+def _levels(path: str, key: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """`key` and what lies below it, where that has keys of its own."""
+    if "$ref" in key:
+        key = schema["definitions"][key["$ref"].rpartition("/")[2]]
+    if "properties" in key:
+        yield path, key
+        for name, child in key["properties"].items():
+            yield from _levels(f"{path}.{name}", child, schema)
+    elif isinstance(key.get("items"), dict):
+        yield from _levels(f"{path}[]", key["items"], schema)
+
+
+def _table(properties: dict[str, Any], required: set[str]) -> list[str]:
+    rows = ["| key | what it is | default | example |", "|---|---|---|---|"]
+    for name, key in properties.items():
+        default = "required" if name in required else _code(key["default"]) if "default" in key else ""
+        example = _code(key["examples"][0]) if key.get("examples") else ""
+        rows.append(f"| `{name}` | {_text(key.get('description', ''))} | {default} | {example} |")
+    return rows
+
+
+def _code(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return f"`{_text(text)}`"
+
+
+def _text(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+if __name__ == "__main__":
+    TARGET.write_text(
+        render(json.loads((ROOT / "schemas" / "job.schema.json").read_text())), encoding="utf-8"
+    )

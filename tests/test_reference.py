@@ -1,0 +1,18 @@
+"""The generated pages of docs/reference say what the code says."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+from runner.resources import load_schema
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_the_page_of_the_job_file_is_what_the_schema_says() -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "write_reference.py"))
+    page = (ROOT / "docs" / "reference" / "job-file.md").read_text(encoding="utf-8")
+    assert page == script["render"](load_schema("job")), "run: python scripts/write_reference.py"
+    for key in load_schema("job")["properties"]:
+        assert f"| `{key}` |" in page
