@@ -25,27 +25,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = callsheet.main(arguments, prog_name="callsheet", standalone_mode=False)
         console.flush()
-    except CallsheetError as error:
-        _show(error)
-        return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return ExitCode.USAGE
-    except (click.Abort, KeyboardInterrupt):
-        return ExitCode.INTERRUPTED
-    except OSError as error:
-        if error.errno not in _DISK_TROUBLE:
+    except (Exception, KeyboardInterrupt) as error:
+        return _ending(error)
+    return int(code or ExitCode.DONE)
+
+
+def _ending(error: BaseException) -> ExitCode:
+    """Tells what went wrong, and gives the exit code for it."""
+    match error:
+        case BaseExceptionGroup():
+            return ExitCode.first([_ending(one) for one in error.exceptions])
+        case CallsheetError():
+            _show(error)
+            return error.exit_code
+        case click.ClickException():
+            error.show()
+            return ExitCode.USAGE
+        case click.Abort() | KeyboardInterrupt():
+            return ExitCode.INTERRUPTED
+        case OSError() if error.errno in _DISK_TROUBLE:
+            where = f"{error.filename}: " if error.filename else ""
+            hint = "make room or fix the permissions, then run again"
+            console.error(f"{where}cannot write: {error.strerror}; hint: {hint}")
+            return ExitCode.CANNOT_WRITE
+        case _:
             console.error(console.bug_report(error))
             return ExitCode.BUG
-        where = f"{error.filename}: " if error.filename else ""
-        console.error(
-            f"{where}cannot write: {error.strerror}; hint: make room or fix the permissions, run again"
-        )
-        return ExitCode.CANNOT_WRITE
-    except Exception as error:  # a bug: whatever it is, it ends as one short report
-        console.error(console.bug_report(error))
-        return ExitCode.BUG
-    return int(code or ExitCode.DONE)
 
 
 def _show(error: CallsheetError) -> None:

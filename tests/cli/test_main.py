@@ -14,7 +14,7 @@ import pytest
 import runner.__main__ as entry
 from runner import __version__
 from runner.cli import main as verbs
-from runner.errors import BusyError, ExitCode, JobError, Problem
+from runner.errors import BusyError, ExitCode, JobError, Problem, StateError
 from tests.support.command import callsheet, command, environment
 
 HEAVY = {"rich", "httpx", "av", "jsonschema", "jinja2", "starlette", "uvicorn", "yaml", "anyio", "PIL"}
@@ -122,6 +122,16 @@ def test_a_result_that_cannot_be_written_exits_74(tmp_path: Path) -> None:
         )
     assert told.returncode == ExitCode.CANNOT_WRITE
     assert b"No space left" in told.stderr
+
+
+def test_several_errors_at_once_are_each_told_and_the_first_condition_counts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A task group raises what its tasks raised as one group."""
+    inner = ExceptionGroup("inner", [StateError("the disk is full")])
+    _fail_with(ExceptionGroup("outer", [BusyError("locked"), inner]), monkeypatch)
+    assert entry.main(["init"]) == ExitCode.CANNOT_WRITE
+    assert capsys.readouterr().err == "locked\nthe disk is full\n"
 
 
 def test_windows_is_told_that_it_is_not_supported(
