@@ -72,7 +72,9 @@ def test_the_wheel_holds_the_package_and_nothing_beside_it(dist: Path) -> None:
     (wheel,) = dist.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.split("/", 1)[0] for name in archive.namelist()}
-        assert "runner/py.typed" in archive.namelist()
+        assert {"runner/py.typed", "runner/ledger/schema.sql", "runner/job/models.yaml"} <= set(
+            archive.namelist()
+        )
     assert tops == {"runner", wheel.name.rsplit("-", 3)[0] + ".dist-info"}
 
 
