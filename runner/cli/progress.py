@@ -16,11 +16,11 @@ _STAGES: Mapping[str, str] = {
     "task.intended": "submitting",
     "task.submitted": "in flight",
     "task.adopted": "in flight",
+    "task.never_accepted": "submitting",
     "task.download": "downloading",
     "task.ambiguous": "unclear",
     "task.held": "unclear",
     "task.done": "done",
-    "task.cached": "done",
     "task.failed": "failed",
     "task.expired": "failed",
     "task.absent": "absent",
@@ -29,7 +29,7 @@ _STAGES: Mapping[str, str] = {
 """The events that move a task, and where it stands then."""
 
 _ENDS = frozenset({"done", "failed", "absent", "left for later"})
-_SILENT = frozenset({"task.intended", "task.cached", "task.file", "run.started", "run.finished"})
+_SILENT = frozenset({"task.intended", "task.file", "run.started", "run.cached", "run.finished"})
 """Events that are no transition a person waits for."""
 
 
@@ -45,6 +45,8 @@ class Tally:
     def observe(self, name: str, fields: Mapping[str, object]) -> None:
         if name == "run.started":
             self.total = _number(fields.get("tasks"))
+        if name == "run.cached":
+            self.ended["done"] += _number(fields.get("tasks"))
         if name == "task.file":
             self.received += _number(fields.get("bytes"))
         task = str(fields.get("identity", ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -25,12 +26,16 @@ from runner.cli.progress import progress
 from runner.cli.service import Loaded, Place, choose_place, find_run_here, given_date, load, read_keys
 from runner.cli.session import locked_ledger, open_world, sandbox_key, served
 from runner.cli.words import count, counts_words, shown_path
+from runner.engine.conclude import conclude
 from runner.engine.prepare import Prepared, Resubmit, prepare_run
-from runner.engine.run import RunResult, collect_all, run_prepared
+from runner.engine.run import RunResult, collect_all, is_open, run_prepared
 from runner.engine.seams import Seams
-from runner.errors import ExitCode
+from runner.errors import CallsheetError, ExitCode
+from runner.job.load import LoadOptions, load_job
 from runner.job.model import RunPolicy
+from runner.job.plan import make_plan
 from runner.job.policy import parse_duration
+from runner.job.rundate import RunDate
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow
 from runner.project import find_project
@@ -125,7 +130,9 @@ def collect(service: ServiceOptions, wait: float) -> ExitCode:
     """Poll and download all that is in flight, whatever run it is from. Never submits."""
     project = find_project(Path(), root=common().root)
     codes = [_collect_from(choose_place(name, project, service), wait) for name in REGISTRY]
-    return ExitCode.first(codes)
+    if all(code is None for code in codes):
+        console.summary("nothing is in flight")
+    return ExitCode.first(code for code in codes if code is not None)
 
 
 def _bring_to_done(
@@ -177,22 +184,48 @@ def _run(
         return anyio.run(go)
 
 
-def _collect_from(place: Place, wait: float) -> ExitCode:
-    key = _key_of(place, read_keys(place), None)
+def _collect_from(place: Place, wait: float) -> ExitCode | None:
+    """Collects from one service; None where nothing of it is in flight, so that no key is needed."""
+    with locked_ledger(place.project, wait=wait) as ledger:
+        with ledger.transaction():
+            ledger.recover(time.time())
+        if not is_open(ledger.read, place.origin):
+            return None
+        key = _key_of(place, read_keys(place), None)
+        redactor = Redactor([key.value])
 
-    async def go() -> RunResult:
-        async with open_world(place, access, ledger, shown) as world:
-            return await collect_all(world, RunPolicy())
+        async def go() -> RunResult:
+            async with open_world(place, access, ledger, shown) as world:
+                return await collect_all(world, RunPolicy())
 
-    with (
-        locked_ledger(place.project, wait=wait) as ledger,
-        progress() as shown,
-        served(place, key) as access,
-    ):
-        result = anyio.run(go)
-    console.summary(f"{place.origin}: {counts_words(result.counts) or 'nothing has been submitted'}")
+        with progress() as shown, served(place, key) as access:
+            result = anyio.run(go)
+        for run in ledger.read.unfinished_runs():
+            if run.origin == place.origin:
+                _refresh(ledger, place, run, redactor)
+    console.summary(f"{place.origin}: {counts_words(result.counts)}")
     _tell_reasons(result)
     return result.exit_code
+
+
+def _refresh(ledger: Ledger, place: Place, run: RunRow, redactor: Redactor) -> None:
+    """Brings the manifest of a run up to what was collected for it."""
+    project = place.project
+    file = project.root / run.job_file
+    try:
+        text = RunFolder(project, run.id).job.read_bytes()
+        # the run was allowed to read what it lists when it started; nothing is sent now
+        options = LoadOptions(environ=os.environ, trust_job=True)
+        job = load_job(file, root=project.root, options=options, text=text)
+        plan = make_plan(job, origin=run.origin, run_date=RunDate.parse(run.run_date))
+    except (CallsheetError, OSError) as error:
+        console.note(f"run {run.id}: its manifest stays as it was: {redactor.foreign_text(str(error))}")
+        return
+    facts = session_facts(sys.argv[1:], file, project.root, redactor)
+    with ledger.transaction():
+        session = ledger.begin_session(run.id, time.time(), facts)
+    ended = conclude(ledger, project, plan, run_id=run.id, session=session, at=time.time(), redactor=redactor)
+    console.summary(f"run {run.id}: {counts_words(ended.counts)}")
 
 
 def _key_of(place: Place, environment: Mapping[str, str], variable: str | None) -> ApiKey:

@@ -31,9 +31,13 @@ class Basis(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """An unresolved attempt with what it asked for. `is_tag_believed` is for its origin, key and model."""
+    """An unresolved attempt with its task's name and request.
+
+    `is_tag_believed` is for its origin, key and model.
+    """
 
     attempt: AttemptRow
+    name: str
     request: Mapping[str, JsonValue]
     is_tag_believed: bool
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,8 +45,8 @@ class InputStore:
 
     def _keep(self, target: Path, content: bytes) -> None:
         self.directory.mkdir(mode=0o700, exist_ok=True)
-        staged = target.with_suffix(f".{os.getpid()}.tmp")
-        staged.unlink(missing_ok=True)
+        # two tasks that share an input may come here at once
+        staged = target.with_suffix(f".{secrets.token_hex(8)}.tmp")
         with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
             stream.write(content)
             stream.flush()

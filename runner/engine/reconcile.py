@@ -20,7 +20,6 @@ from runner.job.model import OnAmbiguous
 from runner.job.node import JsonValue
 from runner.ledger.ledger import RemoteIdTakenError
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import AttemptRow
 from runner.ledger.states import TaskState
 from runner.providers.base import Generation, ProviderError, Trouble
 
@@ -45,6 +44,13 @@ class Resolution(enum.StrEnum):
     HELD = "held"
     LEFT = "left"
     """Still ambiguous: the list could not be read, or is another key's."""
+
+
+_EVENTS = {
+    Resolution.ADOPTED: "task.adopted",
+    Resolution.ABSENT: "task.never_accepted",
+    Resolution.HELD: "task.held",
+}
 
 
 class ShiftedError(Exception):
@@ -73,6 +79,8 @@ class Reconciler:
     clock: ServerClock
     settle: float
     on_ambiguous: OnAmbiguous
+    may_submit: bool
+    """Without it (`collect`) nothing waits to be shown absent: one look for adoption, then left."""
     _cases: dict[str, Case] = field(default_factory=dict)
     _has_cases: anyio.Event = field(default_factory=anyio.Event)
 
@@ -126,7 +134,7 @@ class Reconciler:
             task = reader.task(attempt.identity)
             assert task is not None
             believed = reader.is_tag_believed(attempt.origin, attempt.key_hash, attempt.model)
-            found.append(Unclear(attempt, task.request, believed))
+            found.append(Unclear(attempt, task.name, task.request, believed))
         return found
 
     async def _is_open_to_evidence(self, one: Unclear) -> bool:
@@ -136,7 +144,7 @@ class Reconciler:
             self._close(attempt.id, Resolution.LEFT)
             return False
         if not self.world.provider.can_list:
-            await self._hold(attempt, "the service has no list in which it could be found")
+            await self._hold(one, "the service has no list in which it could be found")
             return False
         if attempt.key_hash != self.world.key_hash:
             self.control.condition(
@@ -185,7 +193,10 @@ class Reconciler:
     async def _act(self, one: Unclear, case: Case, finding: Finding, candidates: int) -> None:
         attempt = one.attempt
         if finding.adopted is not None:
-            await self._adopt(attempt, finding)
+            await self._adopt(one, finding)
+            return
+        if not self.may_submit:
+            self._close(attempt.id, Resolution.LEFT)
             return
         if case.scans < ABSENT_SCANS:
             return
@@ -200,19 +211,17 @@ class Reconciler:
         answered = (attempt.evidence or {}).get("status") is not None
         if not finding.is_absent:
             if not await self._may_learn(one):
-                await self._hold(attempt, finding.reason)
+                await self._hold(one, finding.reason)
         elif case.clean_scans < ABSENT_SCANS:
             return
         elif answered:
-            await self._hold(
-                attempt, "not in the list, but the service itself did not know what became of it"
-            )
+            await self._hold(one, "not in the list, but the service itself did not know what became of it")
         elif age >= ABSENT_WITHIN:
-            await self._hold(attempt, "not in the list, but too old for that to prove anything")
+            await self._hold(one, "not in the list, but too old for that to prove anything")
         elif self.on_ambiguous is OnAmbiguous.HOLD:
-            await self._hold(attempt, "shown to be absent; run.on_ambiguous is hold")
+            await self._hold(one, "shown to be absent; run.on_ambiguous is hold")
         else:
-            await self._resolve(attempt, Resolution.ABSENT, evidence)
+            await self._resolve(one, Resolution.ABSENT, evidence)
 
     async def _may_learn(self, one: Unclear) -> bool:
         """Whether an accepted task in flight may still show that tags come back."""
@@ -223,7 +232,7 @@ class Reconciler:
             lambda reader: reader.awaits_echo(attempt.origin, attempt.key_hash, attempt.model)
         )
 
-    async def _adopt(self, attempt: AttemptRow, finding: Finding) -> None:
+    async def _adopt(self, one: Unclear, finding: Finding) -> None:
         row = finding.adopted
         assert row is not None
         evidence: dict[str, JsonValue] = {
@@ -233,29 +242,29 @@ class Reconciler:
             "created_at": row.created_at,
         }
         try:
-            await self._resolve(attempt, Resolution.ADOPTED, evidence, remote_id=row.id)
+            await self._resolve(one, Resolution.ADOPTED, evidence, remote_id=row.id)
         except RemoteIdTakenError:
             # claimed between the scan and now: the next scan leaves it out
             return
 
-    async def _hold(self, attempt: AttemptRow, reason: str) -> None:
-        await self._resolve(attempt, Resolution.HELD, {"basis": "none", "reason": reason})
+    async def _hold(self, one: Unclear, reason: str) -> None:
+        await self._resolve(one, Resolution.HELD, {"basis": "none", "reason": reason})
 
     async def _resolve(
         self,
-        attempt: AttemptRow,
+        one: Unclear,
         resolution: Resolution,
         evidence: Mapping[str, JsonValue],
         *,
         remote_id: str | None = None,
     ) -> None:
-        at = self.world.seams.wall()
+        attempt, at = one.attempt, self.world.seams.wall()
         await self.world.commits.write(
             lambda ledger: ledger.resolve(attempt.id, resolution, evidence, at, remote_id=remote_id)
         )
         self.world.observe(
-            f"task.{resolution}",
-            {"identity": attempt.identity, "attempt": attempt.id, "remote_id": remote_id, **evidence},
+            _EVENTS[resolution],
+            {"task": one.name, "identity": attempt.identity, "remote_id": remote_id, **evidence},
         )
         self._close(attempt.id, resolution)
 

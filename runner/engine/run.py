@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
+import functools
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 
 from runner.engine.collect import Collector
+from runner.engine.conclude import conclude
 from runner.engine.control import Control
 from runner.engine.inputs import InputStore
 from runner.engine.lifecycle import Lifecycle
@@ -20,33 +21,15 @@ from runner.engine.pacing import Breaker, Gauge, PrioritySlots, RequestBudget
 from runner.engine.prepare import Prepared
 from runner.engine.reconcile import Reconciler
 from runner.engine.scheduler import Scheduler
-from runner.engine.standing import BATCH
 from runner.engine.submit import Submitter
 from runner.engine.world import ServerClock, World
 from runner.errors import ExitCode
 from runner.job.model import RunPolicy
 from runner.job.node import JsonValue
-from runner.job.task import Task
 from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import AttemptRow
 from runner.ledger.states import TaskState
-from runner.record.folder import RunFolder
-from runner.record.manifest import View, write_manifest
 from runner.record.redact import Redactor
-
-UNFINISHED = frozenset(
-    {
-        TaskState.PLANNED,
-        TaskState.WAITING,
-        TaskState.INTENDED,
-        TaskState.SUBMITTED,
-        TaskState.COLLECTING,
-        TaskState.AMBIGUOUS,
-        TaskState.HELD,
-    }
-)
-"""States that `run` goes on with; a run that has none of them is finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,30 +68,24 @@ async def run_prepared(
     await _work(scheduler, control, prepared, limit)
     await world.commits.flush()
 
-    view = _view(scheduler.absent)
-    reader = world.commits.ledger.read
-    counts = await world.commits.read(lambda reader: _count(plan.tasks(), reader, view))
-    exit_code = ExitCode.first(control.conditions | _conditions(counts))
-    is_finished = not any(counts[state] for state in UNFINISHED)
-    await world.commits.write(
-        lambda ledger: _end(ledger, run.id, session, world.seams.wall(), exit_code, is_finished)
+    ended = await world.seams.threads.run(
+        functools.partial(
+            conclude,
+            world.commits.ledger,
+            world.project,
+            plan,
+            run_id=run.id,
+            session=session,
+            at=world.seams.wall(),
+            redactor=redactor,
+            conditions=frozenset(control.conditions),
+            absent=frozenset(scheduler.absent),
+        )
     )
-    ended = reader.run(run.id)
-    assert ended is not None
-    manifest = RunFolder(world.project, run.id).manifest
-    write_manifest(
-        manifest,
-        run=ended,
-        sessions=reader.sessions(run.id),
-        spend=reader.spend(run.id),
-        tasks=plan.tasks(),
-        reader=reader,
-        view=view,
-        root=world.project.root,
-        redactor=redactor,
+    world.observe(
+        "run.finished", {"run": run.id, "exit_code": int(ended.exit_code), "reasons": control.reasons}
     )
-    world.observe("run.finished", {"run": run.id, "exit_code": int(exit_code), "reasons": control.reasons})
-    return RunResult(exit_code, control.reasons, counts, run.id, manifest)
+    return RunResult(ended.exit_code, control.reasons, ended.counts, run.id, ended.manifest)
 
 
 async def collect_all(world: World, policy: RunPolicy, *, deadline: float | None = None) -> RunResult:
@@ -126,6 +103,12 @@ async def collect_all(world: World, policy: RunPolicy, *, deadline: float | None
     exit_code = ExitCode.first(conditions)
     world.observe("collect.finished", {"exit_code": int(exit_code), "reasons": control.reasons})
     return RunResult(exit_code, control.reasons, counts)
+
+
+def is_open(reader: LedgerReader, origin: str) -> bool:
+    """Whether anything at this origin is in flight or unclear, so that `collect` has work."""
+    states = (TaskState.SUBMITTED, TaskState.COLLECTING, TaskState.AMBIGUOUS)
+    return next(reader.in_state(*states, origin=origin), None) is not None
 
 
 def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepared | None) -> Scheduler:
@@ -156,7 +139,9 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
             patience=policy.timeout,
         )
     collector = Collector(world, control, budget, clock, policy, downloads)
-    reconciler = Reconciler(world, control, budget, clock, policy.settle, policy.on_ambiguous)
+    reconciler = Reconciler(
+        world, control, budget, clock, policy.settle, policy.on_ambiguous, may_submit=prepared is not None
+    )
     lifecycle = Lifecycle(world, control, submitter, collector, reconciler, in_flight, policy.concurrency)
     return Scheduler(
         world=world,
@@ -214,41 +199,3 @@ def _begin(ledger: Ledger, prepared: Prepared, at: float, facts: Mapping[str, Js
     ledger.finish_run(run.id, None)
     ledger.recover(at)
     return ledger.begin_session(run.id, at, facts)
-
-
-def _end(
-    ledger: Ledger, run_id: str, session: int, at: float, exit_code: ExitCode, is_finished: bool
-) -> None:
-    ledger.end_session(session, at, exit_code)
-    if is_finished:
-        ledger.finish_run(run_id, at)
-
-
-def _view(absent: set[str]) -> View:
-    def view(task: Task, attempt: AttemptRow | None) -> TaskState:
-        if task.identity in absent:
-            return TaskState.ABSENT
-        return attempt.state if attempt is not None else TaskState.PLANNED
-
-    return view
-
-
-def _count(tasks: Iterable[Task], reader: LedgerReader, view: View) -> Counter[TaskState]:
-    counts: Counter[TaskState] = Counter()
-    iterator = iter(tasks)
-    while batch := list(itertools.islice(iterator, BATCH)):
-        latest = reader.latest([task.identity for task in batch])
-        counts.update(view(task, latest.get(task.identity)) for task in batch)
-    return counts
-
-
-def _conditions(counts: Mapping[TaskState, int]) -> set[ExitCode]:
-    """What the states of a plan's tasks tell the caller of the process."""
-    conditions: set[ExitCode] = set()
-    if any(counts.get(state) for state in (TaskState.FAILED, TaskState.EXPIRED)):
-        conditions.add(ExitCode.TASK_FAILED)
-    if counts.get(TaskState.HELD):
-        conditions.add(ExitCode.PERSON_NEEDED)
-    if any(counts.get(state) for state in (TaskState.SUBMITTED, TaskState.COLLECTING, TaskState.AMBIGUOUS)):
-        conditions.add(ExitCode.TRY_AGAIN)
-    return conditions

@@ -75,7 +75,10 @@ class Scheduler:
         def in_doubt(reader: LedgerReader) -> list[AttemptRow]:
             return list(reader.in_state(TaskState.AMBIGUOUS, origin=origin))
 
-        for attempt in await self.world.commits.read(in_doubt):
+        found = await self.world.commits.read(in_doubt)
+        if found:
+            self.world.observe("run.unclear", {"tasks": len(found), "settle": self.reconciler.settle})
+        for attempt in found:
             self._doubts[attempt.identity] = None
             work.start_soon(self._clarify_one, attempt)
 
@@ -105,6 +108,9 @@ class Scheduler:
     async def _feed(self, work: TaskGroup, plan: Plan) -> None:
         waiting = standings(plan.tasks(), self.world.commits.ledger.read, self.world.project.base)
         while batch := await self.world.commits.read(lambda _: list(itertools.islice(waiting, BATCH))):
+            cached = sum(standing.state is TaskState.DONE for standing in batch)
+            if cached:
+                self.world.observe("run.cached", {"tasks": cached})
             for standing in batch:
                 await self._start(work, standing)
 

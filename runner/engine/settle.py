@@ -73,7 +73,7 @@ def check_adoptable(reader: LedgerReader, one: UnclearTask, generation: Generati
     if holder is not None:
         raise UsageError(f"{generation.id} belongs to another task already ({holder.identity[:12]})")
     believed = reader.is_tag_believed(one.attempt.origin, one.attempt.key_hash, one.attempt.model)
-    return contradicts(Unclear(one.attempt, one.task.request, believed), generation)
+    return contradicts(Unclear(one.attempt, one.task.name, one.task.request, believed), generation)
 
 
 def settle_by_hand(

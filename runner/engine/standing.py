@@ -83,7 +83,7 @@ def _new(
 
 def _is_on_its_way(task: TaskRow, reader: LedgerReader) -> bool:
     attempt = reader.latest([task.identity]).get(task.identity)
-    return attempt is not None and (attempt.state.is_in_flight or attempt.state.is_unclear)
+    return attempt is not None and not attempt.state.is_terminal and attempt.state is not TaskState.PLANNED
 
 
 def _done(task: Task, attempt: AttemptRow, outputs: list[OutputRow], base: Path) -> Standing:

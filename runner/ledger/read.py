@@ -47,12 +47,12 @@ class LedgerReader:
         ).fetchone()
         return RunRow(*row) if row else None
 
-    def unfinished_runs(self, job_file: str) -> list[RunRow]:
-        """The unfinished runs of a job file, newest first."""
+    def unfinished_runs(self, job_file: str | None = None) -> list[RunRow]:
+        """The unfinished runs of a job file, or of all, newest first."""
         rows = self._db.execute(
-            f"SELECT {_RUN} FROM runs WHERE job_file = ? AND finished_at IS NULL"
+            f"SELECT {_RUN} FROM runs WHERE (? IS NULL OR job_file = ?) AND finished_at IS NULL"
             " ORDER BY started_at DESC, id DESC",
-            (job_file,),
+            (job_file, job_file),
         )
         return [RunRow(*row) for row in rows]
 

@@ -65,7 +65,7 @@ def test_an_event_that_knows_only_the_identity_is_told_by_its_beginning() -> Non
     assert told == "adopted 0123456789ab remote_id=t-1"
 
 
-@pytest.mark.parametrize("name", ["task.intended", "run.started", "task.cached"])
+@pytest.mark.parametrize("name", ["task.intended", "run.started", "run.cached"])
 def test_what_is_no_transition_makes_no_line(name: str) -> None:
     assert line(name, {"task": "boat"}) is None
 

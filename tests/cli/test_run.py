@@ -152,7 +152,7 @@ def test_collect_of_nothing_is_done(
     project: Path, server: SandboxServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["collect"]) == 0
-    assert "nothing has been submitted" in capsys.readouterr().out
+    assert "nothing is in flight" in capsys.readouterr().out
     assert server.accepted == 0
 
 
