@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import anyio
@@ -61,6 +61,8 @@ class Collector:
     clock: ServerClock
     policy: RunPolicy
     downloads: PrioritySlots
+    _seen: dict[str, tuple[str, int | None]] = field(default_factory=dict)
+    """Status and tag last seen of each attempt under way: only a change is noted and told."""
 
     async def wait(self, paid: Paid) -> Generation:
         """Looks until the service's status is terminal. Raises LeftForLater and GoneError.
@@ -109,6 +111,7 @@ class Collector:
     async def _look(self, paid: Paid) -> Generation:
         """One answer of the service, through whatever passes. Raises LeftForLater, GoneError."""
         failures = missing = 0
+        missing_since = anyio.current_time()
         while True:
             await self.budget.acquire()
             try:
@@ -118,8 +121,12 @@ class Collector:
                     self.budget.throttled(error.retry_after)
                     continue
                 failures += 1
-                missing = missing + 1 if error.trouble is Trouble.NOT_FOUND else 0
-                self._judge(paid, error, failures, missing)
+                if error.trouble is not Trouble.NOT_FOUND:
+                    missing, missing_since = 0, anyio.current_time()
+                else:
+                    missing += 1
+                is_gone = missing >= MISSING_LOOKS and self._is_past_grace(paid, missing_since)
+                self._judge(paid, error, failures, is_gone=is_gone)
                 pause = error.retry_after or backoff(failures, self.world.seams.random, base=1.0)
                 await anyio.sleep(min(pause, self.policy.poll.maximum))
                 continue
@@ -127,7 +134,13 @@ class Collector:
             self._note(paid, generation)
             return generation
 
-    def _judge(self, paid: Paid, error: ProviderError, failures: int, missing: int) -> None:
+    def _is_past_grace(self, paid: Paid, missing_since: float) -> bool:
+        """By the service's clock and our monotonic one: a jump of the wall clock ends no grace (row 38)."""
+        if self.clock.is_known and self.clock.now() - paid.server_time > GRACE:
+            return True
+        return anyio.current_time() - missing_since > GRACE
+
+    def _judge(self, paid: Paid, error: ProviderError, failures: int, *, is_gone: bool) -> None:
         """Returns where another look is due; raises or stops the run where none is."""
         match error.trouble:
             case Trouble.KEY_REFUSED:
@@ -142,9 +155,7 @@ class Collector:
                     " not see it; hint: run `callsheet collect` with the key of that time",
                     ExitCode.PERSON_NEEDED,
                 )
-            case Trouble.NOT_FOUND if (
-                missing >= MISSING_LOOKS and self.world.seams.wall() - paid.accepted_at > GRACE
-            ):
+            case Trouble.NOT_FOUND if is_gone:
                 raise GoneError(f"the service no longer knows {paid.remote_id}")
             case Trouble.WRONG_REQUEST:
                 raise LeftForLater(f"{paid.name}: {error.message}")
@@ -155,6 +166,13 @@ class Collector:
             )
 
     def _note(self, paid: Paid, generation: Generation) -> None:
+        said = (generation.raw_status, generation.tag)
+        if self._seen.get(paid.attempt_id) == said:
+            return
+        if generation.status is not None and generation.status.is_terminal:
+            self._seen.pop(paid.attempt_id, None)
+        else:
+            self._seen[paid.attempt_id] = said
         at = self.world.seams.wall()
         self.world.commits.note(lambda ledger: ledger.observe(paid.attempt_id, generation, at))
         name = "task.status" if generation.status is not None else "task.status_unknown"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -23,6 +23,8 @@ class Control:
     observe: Observer
     max_failures: int | None = None
     conditions: set[ExitCode] = field(default_factory=set)
+    when_stopped: list[Callable[[], None]] = field(default_factory=list)
+    """Called once, when submitting stops."""
     _reasons: list[str] = field(default_factory=list)
     _is_submitting: bool = True
     _failures: int = 0
@@ -49,6 +51,8 @@ class Control:
         self.condition(code, reason)
         if self._is_submitting:
             self._is_submitting = False
+            for callback in self.when_stopped:
+                callback()
             self.observe("run.submitting_stopped", {"reason": reason, "exit_code": int(code)})
 
     def provider_failed(self) -> None:

@@ -97,10 +97,18 @@ class Breaker:
 
     MOST_WAIT = 60.0
 
-    def __init__(self, ping: Callable[[], Awaitable[None]], source: random.Random) -> None:
+    def __init__(
+        self,
+        ping: Callable[[], Awaitable[None]],
+        source: random.Random,
+        failed: Callable[[ProviderError, float], None],
+    ) -> None:
+        """`failed` is told of each GET that fails, and of the seconds since the breaker opened."""
         self._ping = ping
         self._random = source
+        self._failed = failed
         self._is_open = False
+        self._is_released = False
         self._changed = anyio.Event()
 
     @property
@@ -112,20 +120,26 @@ class Breaker:
             self._is_open = True
             self._change()
 
+    def release(self) -> None:
+        """Nobody will submit any more: those that wait may go and find that out."""
+        self._is_released = True
+        self._change()
+
     async def closed(self) -> None:
-        """Waits until submitting is allowed."""
-        while self._is_open:
+        """Waits until submitting is allowed, or over."""
+        while self._is_open and not self._is_released:
             await self._changed.wait()
 
     async def heal(self) -> None:
         """Runs beside the work for ever: tries at once when tripped, then with backoff."""
         while True:
-            failures = 0
+            failures, opened = 0, anyio.current_time()
             while self._is_open:
                 try:
                     await self._ping()
-                except ProviderError:
+                except ProviderError as error:
                     failures += 1
+                    self._failed(error, anyio.current_time() - opened)
                     await anyio.sleep(backoff(failures, self._random, base=1.0, most=self.MOST_WAIT))
                 else:
                     self._is_open = False

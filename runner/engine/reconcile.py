@@ -114,6 +114,8 @@ class Reconciler:
         """One scan over all cases. Raises ProviderError and ShiftedError."""
         started = anyio.current_time()
         cases = dict(self._cases)
+        # what polls have just learned of tags counts
+        await self.world.commits.flush()
         unclear = await self.world.commits.read(lambda reader: self._load(reader, cases))
         mine = [one for one in unclear if await self._is_open_to_evidence(one)]
         if not mine:

@@ -29,6 +29,7 @@ from runner.job.node import JsonValue
 from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
 from runner.ledger.states import TaskState
+from runner.providers.base import ProviderError, Trouble
 from runner.record.redact import Redactor
 
 
@@ -120,7 +121,16 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
         await budget.acquire()
         clock.hear(await world.provider.ping())
 
-    breaker = Breaker(ping, world.seams.random)
+    def still_down(error: ProviderError, seconds: float) -> None:
+        if error.trouble is Trouble.KEY_REFUSED:
+            control.stop_submitting(ExitCode.KEY_REFUSED, f"the service refused the API key: {error}")
+        elif seconds > policy.timeout:
+            control.stop_submitting(
+                ExitCode.TRY_AGAIN, f"the service has not answered for {seconds:.0f} s: {error}; run again"
+            )
+
+    breaker = Breaker(ping, world.seams.random, still_down)
+    control.when_stopped.append(breaker.release)
     downloads = PrioritySlots(policy.downloads)
     in_flight = Gauge()
     submitter: Submitter | None = None

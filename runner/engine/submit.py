@@ -259,5 +259,6 @@ class Submitter:
             remote_id=posted.outcome.remote_id,
             key_hash=self.world.key_hash,
             accepted_at=self.world.seams.wall(),
+            server_time=self.clock.now(),
             model=task.model,
         )

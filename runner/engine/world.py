@@ -51,6 +51,8 @@ class Paid:
     remote_id: str
     key_hash: str
     accepted_at: float
+    server_time: float
+    """The service's own time at the intent, in Unix seconds."""
     model: str
     is_collecting: bool = False
 
@@ -75,6 +77,7 @@ def paid_of(reader: LedgerReader, attempt: AttemptRow) -> Paid:
         remote_id=attempt.remote_id,
         key_hash=attempt.key_hash,
         accepted_at=attempt.accepted_at or attempt.intended_at,
+        server_time=attempt.server_time,
         model=attempt.model,
         is_collecting=attempt.state is not TaskState.SUBMITTED,
     )

@@ -98,7 +98,7 @@ def test_the_breaker_opens_until_a_free_request_succeeds() -> None:
             if anyio.current_time() < 100:
                 raise ProviderError(Trouble.UNAVAILABLE, "down")
 
-        breaker = Breaker(ping, random.Random(1))
+        breaker = Breaker(ping, random.Random(1), lambda error, seconds: None)
         async with anyio.create_task_group() as group:
             group.start_soon(breaker.heal)
             await breaker.closed()
