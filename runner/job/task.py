@@ -13,6 +13,12 @@ from runner.job.node import JsonValue
 INPUT_SCHEME = "sha256:"
 """A local file stands in a task's request as the URL `sha256:<64 hex>`; bytes travel separately."""
 
+STEP_SCHEME = "step:"
+"""What an upstream task makes stands in a request as `step:<identity>/<one of STEP_OUTPUTS>`."""
+
+LAST_FRAME, OUTPUT, TASK_ID = "last_frame", "output", "task_id"
+STEP_OUTPUTS = (LAST_FRAME, OUTPUT, TASK_ID)
+
 NOT_IN_IDENTITY = frozenset(
     {"callback_url", "priority", "safety_identifier", "service_tier", "execution_expires_after"}
 )
@@ -34,14 +40,33 @@ class InputFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Upstream:
+    """The task that another one needs, and what that one takes of it.
+
+    `uses` are those of STEP_OUTPUTS that the request refers to; it may be empty. `cells` are the
+    cells of the tasks above, by the name of their step, the nearest first.
+    """
+
+    identity: str
+    step: str
+    uses: frozenset[str]
+    cells: Mapping[str, Mapping[str, JsonValue]]
+
+    def reference(self, name: str) -> str:
+        """How the output `name`, one of STEP_OUTPUTS, stands in the request."""
+        return f"{STEP_SCHEME}{self.identity}/{name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One cell of a plan, resolved: all that is needed to submit it and to name its files.
 
     `identity` is 64 hex digits; `index` counts from 0 in plan order; `step` is empty in a flat
     job; `name` is readable and unique in its plan. `cell` maps each axis to its value (`model`,
     `seed`, `sample` and the matrix axes). `request` is the wire request with each local file as
-    `INPUT_SCHEME` reference. `seed` is the one that is sent, None where none is. `output` is the
-    path of the video below the base directory, with forward slashes.
+    `INPUT_SCHEME` reference and each output of another task as `STEP_SCHEME` reference. `seed` is
+    the one that is sent, None where none is. `output` is the path of the video below the base
+    directory, with forward slashes. `upstream` is None where the step needs no other.
     """
 
     identity: str
@@ -58,6 +83,7 @@ class Task:
     request: Mapping[str, JsonValue]
     inputs: tuple[InputFile, ...]
     output: str
+    upstream: Upstream | None = None
 
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
