@@ -1,0 +1,210 @@
+"""What a task is expected to cost, and what it did. Unknown is unknown, never zero.
+
+Tokens = (frames of output + 24 x seconds of input video) x width x height / 1024, with 24 x duration + 1
+frames of output; this reproduces published bills exactly: 121 frames at 1280x720 cost 108,900 tokens.
+Formula, sizes and prices are those of models.yaml. All money is Decimal, in US dollars.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, Decimal
+
+from runner.job.models import facts, find_family
+from runner.job.node import JsonValue
+
+MICROS = 1_000_000
+"""Millionths of a US dollar: the ledger's unit."""
+
+_PIXELS_PER_TOKEN = 1024
+_TOKENS_PER_PRICE = Decimal(1_000_000)
+_PRICED_IN_TOKENS = "mesh"
+_DRAFT_RESOLUTION = "480p"
+
+
+class PriceUnit(enum.StrEnum):
+    """What a price is for; the keys of `price:` in a job file."""
+
+    MTOK = "usd_per_mtok"
+    SECOND = "usd_per_second"
+    TASK = "usd_per_task"
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars per million tokens, per second of output, or per task."""
+
+    unit: PriceUnit
+    usd: Decimal
+
+    def cost(self, *, tokens: int | None, seconds: Decimal | None) -> Decimal | None:
+        """US dollars; None where what the price is for is not known."""
+        match self.unit:
+            case PriceUnit.MTOK:
+                return None if tokens is None else self.usd * tokens / _TOKENS_PER_PRICE
+            case PriceUnit.SECOND:
+                return None if seconds is None else self.usd * seconds
+            case PriceUnit.TASK:
+                return self.usd
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What one task is expected to cost; `note` says what is not known, and why.
+
+    `price` is what it is reckoned with: the job's own, else that of models.yaml.
+    """
+
+    tokens: int | None
+    usd: Decimal | None
+    note: str = ""
+    price: Price | None = None
+
+
+@dataclass(slots=True)
+class Total:
+    """A sum of estimates. `tokens` and `usd` are those of the known ones; the others are counted."""
+
+    tasks: int = 0
+    tokens: int = 0
+    usd: Decimal = field(default_factory=Decimal)
+    without_tokens: int = 0
+    without_price: int = 0
+
+    def add(self, tokens: int | None, usd: Decimal | None) -> None:
+        self.tasks += 1
+        if tokens is None:
+            self.without_tokens += 1
+        else:
+            self.tokens += tokens
+        if usd is None:
+            self.without_price += 1
+        else:
+            self.usd += usd
+
+
+def estimate(provider: str, request: Mapping[str, JsonValue], own: Price | None) -> Estimate:
+    """What a resolved request is expected to cost; `own` is the job's price, before that of models.yaml.
+
+    Tokens are those of Mesh: another service bills in units of its own.
+    """
+    content = request.get("content")
+    items = content if isinstance(content, list) else ()
+    kinds = {item.get("type") for item in items if isinstance(item, dict)}
+    return _estimate(
+        provider,
+        str(request.get("model")),
+        _text(request.get("resolution")),
+        _text(request.get("ratio")),
+        _number(request.get("duration")),
+        _number(request.get("frames")),
+        bool(request.get("draft")),
+        "video_url" in kinds,
+        "draft_task" in kinds,
+        own,
+    )
+
+
+def micros(usd: Decimal) -> int:
+    """Millionths of a US dollar, rounded up, so that a cap holds."""
+    return int((usd * MICROS).to_integral_value(rounding=ROUND_CEILING))
+
+
+def usd_text(amount: int) -> str:
+    """Millionths of a US dollar as exact decimal text: `0.762300`."""
+    return f"{amount // MICROS}.{amount % MICROS:06}"
+
+
+def usd_words(usd: Decimal) -> str:
+    """US dollars for people, to the cent, and never a real amount as nothing: `1,204.50`, `< 0.01`."""
+    return "< 0.01" if 0 < usd < Decimal("0.01") else f"{usd:,.2f}"
+
+
+def token_count(frames: int, width: int, height: int) -> int:
+    """Tokens of `frames` of output without input video, rounded up."""
+    return -(-frames * width * height // _PIXELS_PER_TOKEN)
+
+
+@functools.lru_cache(maxsize=4096)
+def _estimate(
+    provider: str,
+    model: str,
+    resolution: str | None,
+    ratio: str | None,
+    duration: int | None,
+    frames: int | None,
+    is_draft: bool,
+    has_video: bool,
+    has_draft: bool,
+    own: Price | None,
+) -> Estimate:
+    if resolution is None and is_draft:
+        resolution = _DRAFT_RESOLUTION
+    tokens, notes = None, []
+    if provider == _PRICED_IN_TOKENS:
+        tokens, note = _tokens(model, resolution, ratio, duration, frames, has_video, has_draft)
+        notes.append(note)
+    price = own or _list_price(provider, model, resolution, has_video)
+    usd = price.cost(tokens=tokens, seconds=_seconds(duration, frames)) if price else None
+    if price is None:
+        notes.append(f"no price of {model} is known" + (f" at {resolution}" if resolution else ""))
+    elif usd is None and price.unit is not PriceUnit.MTOK:
+        notes.append("its duration is not known")
+    elif usd is None and provider != _PRICED_IN_TOKENS:
+        notes.append(f"{provider} does not bill by tokens")
+    return Estimate(tokens, usd, "; ".join(filter(None, notes)), price)
+
+
+def _tokens(
+    model: str,
+    resolution: str | None,
+    ratio: str | None,
+    duration: int | None,
+    frames: int | None,
+    has_video: bool,
+    has_draft: bool,
+) -> tuple[int | None, str]:
+    """The count, or None and why not; for a known count what it rests on, where that is worth saying."""
+    if find_family(model) is None:
+        return None, f"nothing is known of {model}"
+    if has_draft:
+        return None, "its size and length are those of its draft"
+    if has_video:
+        return None, "the length of the input video counts, and is not known"
+    if resolution is None or ratio is None or ratio == "adaptive":
+        name = "resolution" if resolution is None else "ratio"
+        return None, f"`{name}` is left to the service, so the size is not known"
+    size = facts().sizes.get((resolution, ratio))
+    if size is None:
+        return None, f"the size of {resolution} at {ratio} is not known"
+    if frames is None:
+        if duration is None or duration < 0:
+            return None, "`duration` is left to the service"
+        frames = facts().fps * duration + 1
+    note = f"{resolution} at {ratio} is taken as {size.width}x{size.height}" if size.is_assumed else ""
+    return token_count(frames, size.width, size.height), note
+
+
+def _list_price(provider: str, model: str, resolution: str | None, has_video: bool) -> Price | None:
+    family = find_family(model)
+    if provider != _PRICED_IN_TOKENS or family is None or resolution is None:
+        return None
+    found = family.prices.get(resolution)
+    return Price(PriceUnit.MTOK, found.with_video if has_video else found.plain) if found else None
+
+
+def _seconds(duration: int | None, frames: int | None) -> Decimal | None:
+    if frames is not None:
+        return Decimal(frames) / facts().fps
+    return Decimal(duration) if duration is not None and duration > 0 else None
+
+
+def _text(value: JsonValue) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _number(value: JsonValue) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

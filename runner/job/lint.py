@@ -1,0 +1,160 @@
+"""Lint: what would be refused, ignored or charged for nothing, found before it is paid for.
+
+Each rule has a name and a level, which a job changes with `lint: {rule-name: warn}`. Findings are
+remembered by the few fields that rules read, so that 100,000 tasks of one job cost a lookup each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from runner.job.matrix import SEED
+from runner.job.models import find_family
+from runner.job.node import JsonValue
+from runner.job.rules import MODEL_RULES, Finding, Level, asked, check_model
+from runner.job.source import MAX_BYTES
+from runner.job.task import Task, canonical_json
+from runner.job.values import Path
+
+MOST_BODY = 64_000_000
+"""Bytes of a request's body; the service's guide says 64 MB, and at a later date 32 MiB."""
+LARGE_BODY = 33_554_432
+
+SEED_SWEEP = "seed-sweep"
+UNKNOWN_MODEL = "unknown-model"
+PROMPT_FLAGS = "prompt-flags"
+BODY_SIZE = "body-size"
+BODY_LARGE = "body-large"
+
+DEFAULT_LEVELS: Mapping[str, Level] = {
+    **{name: level for name, (level, _) in MODEL_RULES.items()},
+    SEED_SWEEP: Level.ERROR,
+    UNKNOWN_MODEL: Level.WARN,
+    PROMPT_FLAGS: Level.WARN,
+    BODY_SIZE: Level.ERROR,
+    BODY_LARGE: Level.WARN,
+}
+"""Every rule with its level where a job's `lint:` says nothing."""
+
+_DATA_URI_OVERHEAD = len("data:video/quicktime;base64,")
+_MODEL_FIELDS = (
+    "model",
+    "resolution",
+    "aspect_ratio",
+    "ratio",
+    "duration",
+    "frames",
+    "camera_fixed",
+    "generate_audio",
+    "sound",
+    "draft",
+    "service_tier",
+    "priority",
+    "return_last_frame",
+)
+
+
+class Linter:
+    """Looks at the tasks of one plan, in order; gives each finding once.
+
+    `levels` are the job's own. `takes` is how many seeds the step sweeps over, for the hint.
+    """
+
+    def __init__(self, levels: Mapping[str, Level], *, takes: int) -> None:
+        self._levels = {**DEFAULT_LEVELS, **levels}
+        self._takes = takes
+        self._shapes: set[tuple[object, ...]] = set()
+        self._seeds: dict[str, JsonValue] = {}
+        self._told: set[tuple[str, Path, str]] = set()
+
+    def look_at(self, task: Task) -> Iterator[tuple[Finding, Level]]:
+        """What is to be said of `task` and was not said of one before it; nothing that is `off`."""
+        for finding in self._findings(task):
+            level = self._levels[finding.rule]
+            key = (finding.rule, finding.path, finding.message)
+            if level is not Level.OFF and key not in self._told:
+                self._told.add(key)
+                yield finding, level
+
+    def _findings(self, task: Task) -> Iterator[Finding]:
+        request = task.request
+        shape = _shape(request)
+        if shape not in self._shapes:
+            self._shapes.add(shape)
+            if find_family(task.model) is None:
+                told = f"{task.model}: nothing is known of this model, so nothing is checked against it"
+                yield Finding(UNKNOWN_MODEL, ("model",), told)
+            yield from check_model(asked(task.provider, request))
+        yield from self._sweep(task)
+        yield from check_prompts(request)
+        if task.inputs:
+            yield from _check_size(task)
+
+    def _sweep(self, task: Task) -> Iterator[Finding]:
+        """Two seeds on a model that ignores them buy unrelated videos."""
+        seed = task.cell.get(SEED)
+        if seed is None or self._seeds.setdefault(task.model, seed) == seed:
+            return
+        family = find_family(task.model)
+        if family is not None and not family.honours_seed:
+            told = f"{task.model} ignores `seed`: each further seed pays for an unrelated video"
+            yield Finding(SEED_SWEEP, (SEED,), told, f"samples: {self._takes}")
+
+
+def _shape(request: Mapping[str, JsonValue]) -> tuple[object, ...]:
+    """All that the rules of models read, as a key."""
+    items = request.get("content") or request.get("images") or ()
+    kinds = tuple(
+        (item.get("type"), item.get("role"))
+        for item in (items if isinstance(items, list) else ())
+        if isinstance(item, dict)
+    )
+    return (SEED in request, kinds, *map(request.get, _MODEL_FIELDS))
+
+
+_FLAG = re.compile(
+    r"(?<!\S)--(?P<name>seed|resolution|rs|ratio|rt|duration|dur|frames|camerafixed|camera_fixed|cf|"
+    r"watermark|wm|framespersecond|fps)\b",
+    re.IGNORECASE,
+)
+_FLAG_FIELDS = {
+    **dict.fromkeys(("rs", "resolution"), "resolution"),
+    **dict.fromkeys(("rt", "ratio"), "ratio"),
+    **dict.fromkeys(("dur", "duration"), "duration"),
+    **dict.fromkeys(("cf", "camerafixed", "camera_fixed"), "camera_fixed"),
+    **dict.fromkeys(("wm", "watermark"), "watermark"),
+}
+
+
+def check_prompts(request: Mapping[str, JsonValue]) -> Iterator[Finding]:
+    """`--seed 7` in a prompt: a way around the request that neither the identity nor a sweep sees."""
+    prompt = request.get("prompt")
+    if isinstance(prompt, str) and "--" in prompt:
+        yield from _flags(prompt, ("prompt",))
+    content = request.get("content")
+    for number, item in enumerate(content if isinstance(content, list) else ()):
+        text = item.get("text") if isinstance(item, dict) else None
+        if isinstance(text, str) and "--" in text:
+            yield from _flags(text, ("content", number, "text"))
+
+
+def _flags(text: str, path: Path) -> Iterator[Finding]:
+    for name in dict.fromkeys(match["name"].lower() for match in _FLAG.finditer(text)):
+        field = _FLAG_FIELDS.get(name, name)
+        where = "no field sets it" if field in ("framespersecond", "fps") else f"set `request.{field}`"
+        yield Finding(PROMPT_FLAGS, path, f"`--{name}` in a prompt is not a setting that is seen here", where)
+
+
+def _check_size(task: Task) -> Iterator[Finding]:
+    """The body with its files as data URIs; base64 makes four bytes of three."""
+    size = sum(4 * -(-file.size // 3) + _DATA_URI_OVERHEAD for file in task.inputs)
+    if size <= LARGE_BODY - 2 * MAX_BYTES:
+        return  # what is not in a file stands in the job file, and that is smaller than this
+    size += len(canonical_json(task.request))
+    shown = f"the request is {size / 1e6:.1f} MB with its files"
+    hint = "give https URLs instead of local files, or smaller files"
+    if size > MOST_BODY:
+        yield Finding(BODY_SIZE, ("content",), f"{shown}; the service takes {MOST_BODY // 10**6} MB", hint)
+    elif size > LARGE_BODY:
+        yield Finding(BODY_LARGE, ("content",), f"{shown}; the service may refuse more than 32 MiB", hint)

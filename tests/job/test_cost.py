@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.job.cost import (
+    Estimate,
+    Price,
+    PriceUnit,
+    Total,
+    estimate,
+    micros,
+    token_count,
+    usd_text,
+    usd_words,
+)
+from runner.job.node import JsonValue
+
+SECOND = "byteplus/dreamina-seedance-2-0-260128"
+PRO = "byteplus/seedance-1-5-pro"
+TEXT: JsonValue = {"type": "text", "text": "A teapot"}
+VIDEO: JsonValue = {"type": "video_url", "video_url": {"url": "https://example.com/a.mp4"}}
+
+
+def reckon(
+    *content: JsonValue, own: Price | None = None, provider: str = "mesh", **fields: JsonValue
+) -> Estimate:
+    """The estimate of 5 s at 720p 16:9 on Seedance 2.0, but for `fields`."""
+    request: dict[str, JsonValue] = {
+        "model": SECOND,
+        "resolution": "720p",
+        "ratio": "16:9",
+        "duration": 5,
+        "content": [TEXT, *content],
+    }
+    request |= fields
+    return estimate(provider, {name: value for name, value in request.items() if value is not None}, own)
+
+
+def price(unit: str, usd: str) -> Price:
+    return Price(PriceUnit(unit), Decimal(usd))
+
+
+def test_five_seconds_at_720p_cost_what_was_billed() -> None:
+    found = reckon()
+    assert (found.tokens, found.usd, found.note) == (108_900, Decimal("0.7623"), "")
+
+
+def test_the_other_published_bill_is_met_exactly() -> None:
+    assert token_count(121, 1920, 1080) == 245_025
+
+
+@pytest.mark.parametrize(
+    ("resolution", "published"), [("480p", "0.35"), ("720p", "0.76"), ("1080p", "1.87"), ("4k", "3.89")]
+)
+def test_the_published_examples_are_met(resolution: str, published: str) -> None:
+    """The price list reckons with 120 frames, the bills with 121: ours is above by that one frame."""
+    usd = reckon(resolution=resolution).usd
+    assert usd is not None
+    assert (usd * 120 / 121).quantize(Decimal("0.01")) == Decimal(published)
+    assert abs(usd - Decimal(published)) / Decimal(published) < Decimal("0.02")
+
+
+def test_frames_count_as_they_are() -> None:
+    found = reckon(model="seedance-1-0-pro-250428", frames=57, duration=None)
+    assert found.tokens == 57 * 1280 * 720 // 1024
+
+
+@pytest.mark.parametrize(
+    ("fields", "note"),
+    [
+        ({"duration": -1}, "`duration` is left to the service"),
+        ({"duration": None}, "`duration` is left to the service"),
+        ({"ratio": "adaptive"}, "`ratio` is left to the service, so the size is not known"),
+        ({"ratio": None}, "`ratio` is left to the service, so the size is not known"),
+        ({"resolution": None}, "`resolution` is left to the service, so the size is not known; no price of"),
+        ({"ratio": "2:1"}, "the size of 720p at 2:1 is not known"),
+        ({"model": "other/new"}, "nothing is known of other/new; no price of other/new is known at 720p"),
+    ],
+)
+def test_unknown_stays_unknown(fields: dict[str, JsonValue], note: str) -> None:
+    found = reckon(**fields)
+    assert (found.tokens, found.usd) == (None, None)
+    assert found.note.startswith(note)
+
+
+def test_a_model_without_a_public_price_has_tokens_only() -> None:
+    found = reckon(model=PRO)
+    assert (found.tokens, found.usd) == (108_900, None)
+    assert found.note == f"no price of {PRO} is known at 720p"
+
+
+def test_an_assumed_size_says_so() -> None:
+    found = reckon(resolution="1080p", ratio="21:9")
+    assert found.tokens == token_count(121, 2199, 943)
+    assert found.note == "1080p at 21:9 is taken as 2199x943"
+
+
+def test_a_video_among_the_inputs_has_another_price_and_an_unknown_length() -> None:
+    found = reckon(VIDEO)
+    assert (found.tokens, found.usd) == (None, None)
+    assert found.price == price("usd_per_mtok", "4.3")
+
+
+def test_a_final_of_a_draft_is_as_large_as_its_draft() -> None:
+    found = reckon({"type": "draft_task", "draft_task": {"id": "t-1"}}, model=PRO)
+    assert (found.tokens, found.note.split(";")[0]) == (None, "its size and length are those of its draft")
+
+
+def test_a_draft_is_made_at_480p() -> None:
+    assert reckon(model=PRO, draft=True, resolution=None).tokens == token_count(121, 864, 496)
+
+
+@pytest.mark.parametrize(
+    ("own", "usd"),
+    [
+        (price("usd_per_mtok", "2.4"), "0.26136"),
+        (price("usd_per_second", "0.05"), "0.25"),
+        (price("usd_per_task", "0.3"), "0.3"),
+        (price("usd_per_task", "0"), "0"),
+    ],
+)
+def test_a_job_s_own_price_comes_first(own: Price, usd: str) -> None:
+    assert reckon(own=own).usd == Decimal(usd)
+
+
+def test_a_price_per_second_holds_for_frames_and_not_for_a_length_the_model_chooses() -> None:
+    own = price("usd_per_second", "0.24")
+    framed = reckon(own=own, frames=29, duration=None).usd
+    assert framed is not None
+    assert micros(framed) == 290_000
+    chosen = reckon(own=own, duration=-1)
+    assert (chosen.usd, chosen.note.split("; ")[-1]) == (None, "its duration is not known")
+
+
+def test_a_price_per_task_needs_to_know_nothing_else() -> None:
+    assert reckon(own=price("usd_per_task", "0.3"), model="other/new", duration=None).usd == Decimal("0.3")
+
+
+def test_another_service_has_no_tokens_and_no_list_price() -> None:
+    found = reckon(provider="getimg", model="seedance-v1-5-pro")
+    assert (found.tokens, found.usd, found.price) == (None, None, None)
+    per_second = price("usd_per_second", "0.05")
+    assert reckon(provider="getimg", model="seedance-v1-5-pro", own=per_second).usd == Decimal("0.25")
+    per_token = reckon(provider="getimg", model="seedance-v1-5-pro", own=price("usd_per_mtok", "2"))
+    assert (per_token.usd, per_token.note) == (None, "getimg does not bill by tokens")
+
+
+def test_a_total_counts_what_is_not_known_apart() -> None:
+    total = Total()
+    for tokens, usd in ((108_900, Decimal("0.7623")), (108_900, None), (None, Decimal("0.1"))):
+        total.add(tokens, usd)
+    assert total == Total(3, 217_800, Decimal("0.8623"), without_tokens=1, without_price=1)
+
+
+@given(st.decimals(min_value=0, max_value=10_000, places=9, allow_nan=False))
+def test_micros_are_never_below_the_amount(usd: Decimal) -> None:
+    assert 0 <= Decimal(micros(usd)) / 1_000_000 - usd < Decimal("0.000001")
+
+
+@given(st.integers(min_value=0, max_value=10**12))
+def test_money_as_text_is_exact(amount: int) -> None:
+    assert micros(Decimal(usd_text(amount))) == amount
+
+
+def test_a_small_amount_is_not_shown_as_nothing() -> None:
+    words = [usd_words(Decimal(text)) for text in ("0", "0.0004", "0.01", "1204.5")]
+    assert words == ["0.00", "< 0.01", "0.01", "1,204.50"]
