@@ -1,0 +1,177 @@
+"""The free requests and the downloads, answered by the modelled service and spoilt by the weather."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import AsyncIterator
+from datetime import datetime
+from email.utils import formatdate
+
+import httpx
+import trio
+
+from tests.simulation.life import Life
+from tests.simulation.service import Service
+from tests.simulation.trace import Trace
+from tests.simulation.weather import DOWNLOAD_FAULTS, FREE_FAULTS, Outage, Weather, pick
+
+FOREVER = 100_000.0
+
+
+class _Cut(httpx.AsyncByteStream):
+    """A body that breaks off, or stalls."""
+
+    def __init__(self, content: bytes, life: Life, *, stalls: bool = False) -> None:
+        self._content = content
+        self._life = life
+        self._stalls = stalls
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._content
+        if self._stalls:
+            await self._life.sleep(FOREVER)
+        await self._life.sleep(0.01)
+        raise httpx.ReadError("cut")
+
+
+class _Whole(httpx.AsyncByteStream):
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self.content
+
+
+class _Transport(httpx.AsyncBaseTransport):
+    def __init__(
+        self, life: Life, service: Service, weather: Weather, source: random.Random, trace: Trace
+    ) -> None:
+        self.life = life
+        self.service = service
+        self.weather = weather
+        self.random = source
+        self.trace = trace
+        self._started = trio.current_time()
+
+    async def _arrive(self, faults: dict[str, int], chance: float) -> str:
+        """The way there; gives the fault that strikes, or an empty string."""
+        await self.life.sleep(self.random.uniform(0.01, 0.1))
+        match self.weather.outage(trio.current_time() - self._started):
+            case Outage.REFUSED:
+                return "refused"
+            case Outage.SILENT:
+                return "stall"
+            case Outage.PAGES:
+                return "502-page"
+        return pick(faults, self.random) if self.random.random() < chance else ""
+
+    def _answer(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
+        date = formatdate(self.service.date(trio.current_time()), usegmt=True)
+        # a stream, not `content`: httpx takes the latter for read already
+        return httpx.Response(status, headers={"date": date, **(headers or {})}, stream=_Whole(content))
+
+
+class FreeTransport(_Transport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        fault = await self._arrive(dict(FREE_FAULTS), self.weather.free)
+        self.trace.note("get", path=request.url.raw_path.decode(), fault=fault)
+        match fault:
+            case "refused":
+                raise httpx.ConnectError("refused")
+            case "reset":
+                raise httpx.ReadError("reset")
+            case "stall":
+                await self.life.sleep(30.0)
+                raise httpx.ReadTimeout("read")
+            case "500":
+                return self._answer(500, b'{"error": {"code": "internal_error", "message": "x"}}')
+            case "502-page":
+                return self._answer(502, b"<html></html>")
+            case "junk":
+                return self._answer(200, b"<html>welcome</html>")
+            case "429":
+                return self._answer(429, b"{}", {"retry-after": "5"})
+        answer = self._list(request, fault) if self._is_list(request) else self._get(request, fault)
+        if fault == "cut":
+            assert isinstance(answer.stream, _Whole)
+            half = answer.stream.content[: len(answer.stream.content) // 2]
+            return httpx.Response(answer.status_code, stream=_Cut(half, self.life))
+        return answer
+
+    def _is_list(self, request: httpx.Request) -> bool:
+        return request.url.path.endswith("/generations")
+
+    def _get(self, request: httpx.Request, fault: str) -> httpx.Response:
+        now = trio.current_time()
+        row = self.service.find(request.url.path.rpartition("/")[2], now)
+        if row is None or now < row.found_at:
+            return self._answer(404, b'{"error": {"code": "not_found", "message": "no such task"}}')
+        shown = self.service.task_object(row, now, in_list=False)
+        if fault == "unknown-status":
+            shown["status"] = "polishing"
+        return self._answer(200, json.dumps(shown).encode())
+
+    def _list(self, request: httpx.Request, fault: str) -> httpx.Response:
+        now = trio.current_time()
+        query = request.url.params
+        after = query.get("created_after")
+        limit = min(int(query["limit"]), self.service.habits.page)
+        offset = int(query["offset"])
+        rows = self.service.listed(now, datetime.fromisoformat(after).timestamp() if after else None)
+        page = rows[offset : offset + limit]
+        if fault == "shifted" and len(rows) > 1 and page:
+            page = [*page[1:], rows[0]]
+        answer = {
+            "object": "list",
+            "data": [self.service.task_object(row, now, in_list=True) for row in page],
+            "has_more": offset + len(page) < len(rows),
+            "total": len(rows),
+            "limit": limit,
+            "offset": offset,
+        }
+        return self._answer(200, json.dumps(answer).encode())
+
+
+class FileTransport(_Transport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        fault = await self._arrive(dict(DOWNLOAD_FAULTS), self.weather.downloads)
+        _, remote_id, name = request.url.path.split("/")
+        self.trace.note("file", id=remote_id, kind=name, fault=fault, range=request.headers.get("range"))
+        match fault:
+            case "refused":
+                raise httpx.ConnectError("refused")
+            case "403" | "404" | "429" | "500":
+                return self._answer(int(fault), b"no")
+            case "502-page":
+                return self._answer(502, b"<html></html>")
+            case "html":
+                return self._answer(200, b"<html>sorry</html>", {"content-type": "text/html"})
+            case "junk":
+                return self._answer(200, b"not a video at all", {"etag": '"junk"'})
+        now = trio.current_time()
+        row = self.service.find(remote_id, now)
+        if row is None or now > float(request.url.params["until"]):
+            return self._answer(403, b"expired")
+        return self._send(request, fault, *self.service.file(row, name))
+
+    def _send(self, request: httpx.Request, fault: str, content: bytes, etag: str) -> httpx.Response:
+        start, status = 0, 200
+        headers = {"etag": etag, "content-type": "application/octet-stream"}
+        wanted = request.headers.get("range")
+        if wanted and request.headers.get("if-range") == etag and fault != "whole":
+            start, status = int(wanted.removeprefix("bytes=").rstrip("-")), 206
+            headers["content-range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        rest = content[start:]
+        headers["content-length"] = str(len(rest))
+        if fault not in ("cut", "short", "stall"):
+            return httpx.Response(status, headers=headers, stream=_Whole(rest))
+        part = rest[: self.random.randrange(len(rest))]
+        if fault == "short":
+            # a store that says less than there is, consistently: only the container tells
+            headers["content-length"] = str(len(part))
+            headers["etag"] = '"short"'
+            return httpx.Response(200, headers=headers, stream=_Whole(content[: len(part)]))
+        return httpx.Response(
+            status, headers=headers, stream=_Cut(part, self.life, stalls=fault == "stall")
+        )

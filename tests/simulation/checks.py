@@ -1,0 +1,154 @@
+"""What must hold, by what the service knows: the oracle."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from runner.engine.conclude import UNFINISHED
+from runner.errors import ExitCode
+from runner.job.plan import Plan
+from runner.ledger.ledger import Ledger
+from runner.ledger.rows import AttemptRow
+from runner.ledger.states import TaskState
+from runner.providers.mesh import TAG_BASE
+from tests.simulation.clips import read_label
+from tests.simulation.process import Bench, Ended
+from tests.simulation.schedule import Verb
+from tests.simulation.service import OURS, Row
+
+
+def check_between(bench: Bench, ledger: Ledger, before: dict[str, TaskState]) -> dict[str, TaskState]:
+    """After each process: nothing was forgotten, undone or claimed too early. Gives the states."""
+    states = {attempt.id: attempt.state for attempt in ledger.read.in_state(*TaskState)}
+    for attempt_id, state in before.items():
+        if attempt_id not in states:
+            bench.violate("claim", f"attempt {attempt_id[:8]} ({state}) vanished")
+        elif state.is_terminal and states[attempt_id] is not state:
+            bench.violate("claim", f"attempt {attempt_id[:8]} was {state} and is {states[attempt_id]}")
+    for attempt_id, remote_id in bench.submitted.items():
+        attempt = ledger.read.attempt(attempt_id)
+        if attempt is None or attempt.remote_id != remote_id:
+            bench.violate("forgotten", f"{remote_id} was told as submitted and is not in the ledger")
+    for attempt in ledger.read.in_state(TaskState.DONE):
+        _check_files(bench, ledger, attempt)
+    return states
+
+
+def check_exit(bench: Bench, ledger: Ledger, plan: Plan, ended: Ended, verb: Verb) -> None:
+    """Exit code 0 says that every task is done; that of `collect`, that nothing is in flight."""
+    if ended.exit_code is not ExitCode.DONE:
+        return
+    if verb is Verb.COLLECT:
+        if next(ledger.read.in_state(TaskState.SUBMITTED, TaskState.COLLECTING), None):
+            bench.violate("claim", "collect: exit code 0 with tasks in flight")
+        return
+    latest = ledger.read.latest([task.identity for task in plan.tasks()])
+    for task in plan.tasks():
+        attempt = latest.get(task.identity)
+        state = attempt.state if attempt else TaskState.PLANNED
+        if state in UNFINISHED or state in (TaskState.FAILED, TaskState.EXPIRED):
+            bench.violate("claim", f"exit code 0, and {task.name} is {state}")
+
+
+def check_end(bench: Bench, ledger: Ledger, plan: Plan, ended: Ended) -> Counter[str]:
+    """After the last calm process; gives why tasks are held or unclear."""
+    _check_billing(bench, plan)
+    _check_caps(bench, ledger)
+    attempts = list(ledger.read.in_state(*TaskState))
+    by_tag = {attempt.tag: attempt for attempt in attempts if attempt.tag is not None}
+    for row in bench.service.accepted():
+        tag = TAG_BASE - row.tag_field if row.tag_field is not None else None
+        _check_row(bench, row, by_tag.get(tag))
+    owners: Counter[str] = Counter(attempt.remote_id for attempt in attempts if attempt.remote_id)
+    for remote_id, count in owners.items():
+        if count > 1:
+            bench.violate("wrong", f"{remote_id} is held by {count} attempts")
+    latest = ledger.read.latest([task.identity for task in plan.tasks()])
+    reasons: Counter[str] = Counter()
+    unfinished = 0
+    for task in plan.tasks():
+        attempt = latest.get(task.identity)
+        state = attempt.state if attempt else TaskState.PLANNED
+        unfinished += state in UNFINISHED
+        if attempt is not None and state in (TaskState.HELD, TaskState.AMBIGUOUS):
+            reasons[_why(attempt)] += 1
+        if state is TaskState.AMBIGUOUS:
+            bench.violate("stuck", f"{task.name} stays ambiguous in calm weather: {'; '.join(ended.reasons)}")
+        if state in (TaskState.SUBMITTED, TaskState.COLLECTING):
+            bench.violate("stuck", f"{task.name} stays {state} in calm weather: {'; '.join(ended.reasons)}")
+        if state is TaskState.PLANNED and bench.schedule.job.max_tasks is None:
+            bench.violate("stuck", f"{task.name} stays {state} in calm weather: {'; '.join(ended.reasons)}")
+    if unfinished and ended.exit_code is ExitCode.DONE:
+        bench.violate("claim", f"exit code 0 with {unfinished} unfinished tasks")
+    return reasons
+
+
+def _check_billing(bench: Bench, plan: Plan) -> None:
+    wanted = Counter((_prompt(task.request), task.seed) for task in plan.tasks())
+    billed = Counter((row.prompt, row.seed) for row in bench.service.accepted())
+    for request, count in billed.items():
+        if count > wanted[request]:
+            bench.violate("double-billed", f"{request}: {count} accepted for {wanted[request]} tasks")
+
+
+def _check_caps(bench: Bench, ledger: Ledger) -> None:
+    cap = bench.schedule.job.max_tasks
+    runs = 1
+    if cap is not None and len(bench.service.accepted()) > cap * runs:
+        bench.violate("cap", f"{len(bench.service.accepted())} accepted, max_tasks is {cap}")
+
+
+def _check_row(bench: Bench, row: Row, attempt: AttemptRow | None) -> None:
+    """One accepted generation: its attempt has it, or says loudly that it does not know."""
+    if attempt is None:
+        bench.violate("lost", f"{row.id} was accepted, and no attempt in the ledger sent it")
+        return
+    if attempt.remote_id == row.id:
+        fine = TaskState.FAILED if row.fails else TaskState.DONE
+        if attempt.state is not fine and attempt.state not in (TaskState.SUBMITTED, TaskState.COLLECTING):
+            bench.violate("lost", f"{row.id} ended as {attempt.state}: {attempt.error_message}")
+        return
+    if attempt.remote_id is not None:
+        other = next(one for one in bench.service.rows if one.id == attempt.remote_id)
+        if (other.owner, other.prompt, other.seed) != (OURS, row.prompt, row.seed):
+            bench.violate("wrong", f"{other.id} was adopted for {row.id}")
+        return
+    if attempt.state not in (TaskState.HELD, TaskState.AMBIGUOUS):
+        bench.violate("lost", f"{row.id} was accepted, and its attempt is {attempt.state} ({attempt.resolution})")
+
+
+def _check_files(bench: Bench, ledger: Ledger, attempt: AttemptRow) -> None:
+    rows = [
+        row
+        for row in ledger.read.outputs([attempt.identity]).get(attempt.identity, [])
+        if row.attempt_id == attempt.id
+    ]
+    if not rows:
+        bench.violate("claim", f"{attempt.identity[:8]} is done without a file")
+    task = ledger.read.task(attempt.identity)
+    assert task is not None
+    for row in rows:
+        content = bench.platter.read(row.path)
+        label = None if content is None else read_label(content)
+        if content is None or len(content) != row.bytes:
+            bench.violate("claim", f"{row.path} is done, and the file is missing or partial")
+        elif label is None:
+            bench.violate("claim", f"{row.path} is done, and the file is broken")
+        elif (label.remote_id, label.owner, label.prompt, label.seed) != (
+            attempt.remote_id,
+            OURS,
+            _prompt(task.request),
+            attempt.seed,
+        ):
+            bench.violate("wrong", f"{row.path} holds {label}")
+
+
+def _prompt(request: object) -> str:
+    assert isinstance(request, dict)
+    return str(request["content"][0]["text"])
+
+
+def _why(attempt: AttemptRow) -> str:
+    evidence = attempt.resolution_evidence or attempt.evidence or {}
+    words = str(evidence.get("reason", "")).split()
+    return " ".join("#" if any(letter.isdigit() for letter in word) else word for word in words)

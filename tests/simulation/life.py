@@ -1,0 +1,74 @@
+"""One simulated process: it counts its steps, and dies at one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar, TypeVarTuple
+
+import trio
+import trio.lowlevel
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL or a power cut: what runs after it changes nothing that anybody sees."""
+
+
+class Life(trio.abc.Instrument):
+    """Steps are task switches and touches of the disk; at `dies_at` the process is gone.
+
+    `at_death` is called at that very step: it keeps what a crash leaves. From then on every seam
+    raises Killed, also where the engine is shielded from cancellation.
+    """
+
+    def __init__(self, dies_at: int | None, at_death: Callable[[], None]) -> None:
+        self.steps = 0
+        self.is_dead = False
+        self.scope = trio.CancelScope()
+        self._dies_at = dies_at
+        self._at_death = at_death
+        self._died = trio.Event()
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.step()
+
+    def step(self) -> None:
+        self.steps += 1
+        if self.steps == self._dies_at:
+            self.die()
+
+    def die(self) -> None:
+        if not self.is_dead:
+            self._at_death()
+            self.is_dead = True
+            self._died.set()
+            self.scope.cancel()
+
+    def check(self) -> None:
+        if self.is_dead:
+            raise Killed
+
+    async def sleep(self, seconds: float) -> None:
+        """Simulated seconds, ended early by death alone or by the caller's own cancellation."""
+        self.check()
+        with trio.move_on_after(max(seconds, 0.0)):
+            await self._died.wait()
+        self.check()
+
+
+class InlineThreads:
+    """Blocking work in place, with a switch before and behind it as with a worker thread."""
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+
+    async def run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        self._life.check()
+        result = function(*args)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        self._life.check()
+        return result

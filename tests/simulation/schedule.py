@@ -1,0 +1,187 @@
+"""A schedule: everything that a seed decides before the first process starts."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tests.simulation.service import Echo, Habits
+from tests.simulation.weather import CALM, Weather, storm
+
+
+class Shape(StrEnum):
+    """What tells a job's tasks apart."""
+
+    SEEDS = "seeds"
+    PROMPTS = "prompts"
+    """Equal seeds, different prompts."""
+    SAMPLES = "samples"
+    """A model that ignores seeds: every POST has the same body but for its tag."""
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    shape: Shape
+    tasks: int
+    settle: int
+    slots: int
+    concurrency: int
+    max_tasks: int | None
+    holds: bool
+    last_frame: bool
+
+    def text(self) -> str:
+        model = "seedance-2-0" if self.shape is Shape.SAMPLES else "seedance-1-5-pro"
+        shots = self.tasks if self.shape is Shape.PROMPTS else 2 if self.shape is Shape.BOTH else 1
+        takes = {
+            Shape.SEEDS: f"seeds: 1..{self.tasks}",
+            Shape.PROMPTS: "seeds: [7]",
+            Shape.SAMPLES: f"samples: {self.tasks}",
+            Shape.BOTH: f"seeds: 1..{max(self.tasks // 2, 1)}",
+        }[self.shape]
+        take = "sample" if self.shape is Shape.SAMPLES else "seed"
+        last_frame = ", return_last_frame: true" if self.last_frame else ""
+        lines = [
+            "version: 1",
+            f"models: [byteplus/{model}]",
+            takes,
+            f"matrix: {{shot: [{', '.join(f'shot{number}' for number in range(shots))}]}}",
+            f"request: {{resolution: 480p, ratio: 16:9, duration: 4{last_frame}}}",
+            "content:",
+            "  - type: text",
+            "    text: the teapot in ${{ shot }}",
+            f"output: out/${{{{ shot }}}}-${{{{ {take} }}}}.mp4",
+            f"run: {{settle: {self.settle}s, submit_slots: {self.slots}, concurrency: {self.concurrency},"
+            f" on_ambiguous: {'hold' if self.holds else 'auto'}}}",
+        ]
+        if self.max_tasks is not None:
+            lines.append(f"budget: {{max_tasks: {self.max_tasks}}}")
+        return "\n".join(lines) + "\n"
+
+
+class Verb(StrEnum):
+    RUN = "run"
+    RESUME = "resume"
+    COLLECT = "collect"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """One process. `pause` is simulated seconds before it starts; `rival_after` lets a second
+    process start so many seconds later beside it; `dies_at` counts steps (see life.py)."""
+
+    verb: Verb = Verb.RUN
+    pause: float = 0.0
+    weather: Weather = CALM
+    dies_at: int | None = None
+    deadline: float | None = None
+    rival_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A POST of another project under the same key, `at` simulated seconds."""
+
+    at: float
+    seed: int | None
+    shot: int
+    is_alike: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    seed: int
+    job: JobSpec
+    habits: Habits
+    processes: tuple[ProcessSpec, ...]
+    foreign: tuple[Foreign, ...]
+
+
+def draw(seed: int) -> Schedule:
+    """The schedule of a seed: the same for ever, or the fixed cases lose their meaning."""
+    source = random.Random(seed)
+    job = _job(source)
+    habits = _habits(source, job)
+    count = source.choices((1, 2, 3, 4, 6), (3, 4, 4, 2, 1))[0]
+    return Schedule(
+        seed=seed,
+        job=job,
+        habits=habits,
+        processes=tuple(_process(source, number) for number in range(count)),
+        foreign=_foreign(source, job, habits),
+    )
+
+
+def _job(source: random.Random) -> JobSpec:
+    shape = source.choice(list(Shape))
+    tasks = source.choices((1, 2, 3, 4, 6, 8, 12), (2, 4, 4, 4, 3, 2, 1))[0]
+    if shape is Shape.BOTH:
+        tasks = max(2, tasks // 2 * 2)
+    return JobSpec(
+        shape=shape,
+        tasks=tasks,
+        settle=source.choice((30, 60, 300)),
+        slots=source.choice((1, 2, 4, 4)),
+        concurrency=source.choice((1, 3, 8, 8)),
+        max_tasks=source.randint(1, tasks) if source.random() < 0.1 else None,
+        holds=source.random() < 0.05,
+        last_frame=source.random() < 0.2,
+    )
+
+
+def _habits(source: random.Random, job: JobSpec) -> Habits:
+    echo = source.choices(list(Echo), (6, 2, 1))[0]
+    # what the service may take to show an accepted POST is what run.settle has to cover
+    late = source.choice((0.0, 0.0, 0.4 * job.settle))
+    lag = source.choice((0.0, 2.0, 0.5 * job.settle))
+    return Habits(
+        echo=echo,
+        latency=source.choice(((1.0, 4.0), (3.0, 30.0), (20.0, 90.0))),
+        late=late,
+        lag=lag,
+        nulls=source.choice((0.0, 0.0, 15.0, 200.0)),
+        missing=source.choice((0.0, 0.0, 5.0, 20.0)),
+        node_skew=source.choice((0.0, 0.0, 2.0, 45.0)),
+        clock_skew=source.choice((0.0, 0.0, -7200.0, 7200.0)),
+        page=source.choice((200, 200, 2, 3)),
+        url_life=source.choice((86_400.0, 86_400.0, 20.0)),
+        fails=source.choice((0.0, 0.0, 0.0, 0.2)),
+        regresses=source.choice((0.0, 0.0, 0.3)),
+        suffix=source.choice(("", "", "-250928")),
+        new_etags=source.choice((0.0, 0.0, 0.2)),
+    )
+
+
+def _process(source: random.Random, number: int) -> ProcessSpec:
+    verb = Verb.RUN
+    if number:
+        verb = source.choices(list(Verb), (6, 2, 2))[0]
+    pause = source.choices((0.0, 5.0, 120.0, 600.0, 86_400.0), (6, 4, 3, 2, 1))[0] if number else 0.0
+    return ProcessSpec(
+        verb=verb,
+        pause=pause,
+        weather=storm(source),
+        dies_at=int(10 ** source.uniform(1.3, 3.7)) if source.random() < 0.6 else None,
+        deadline=source.uniform(1, 120) if source.random() < 0.15 else None,
+        rival_after=source.uniform(0, 60) if source.random() < 0.1 else None,
+    )
+
+
+def _foreign(source: random.Random, job: JobSpec, habits: Habits) -> tuple[Foreign, ...]:
+    count = source.choices((0, 1, 2, 4), (5, 2, 2, 1))[0]
+    found: list[Foreign] = []
+    for _ in range(count):
+        # without an echo of tags nothing in the list tells an alike row of another project from ours
+        # (docs/explanation/simulation.md): its seed is another one then
+        may_be_alike = habits.echo is not Echo.NEVER or job.shape is Shape.SAMPLES
+        found.append(
+            Foreign(
+                at=source.choice((0.0, source.uniform(0, 60), source.uniform(0, 600))),
+                seed=source.choice((1, 2, 7)) if may_be_alike else 1000 + source.randrange(9),
+                shot=source.randrange(3),
+                is_alike=source.random() < 0.8,
+            )
+        )
+    return tuple(found)

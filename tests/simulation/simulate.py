@@ -1,0 +1,143 @@
+"""One schedule from its seed to its verdict."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import trio
+import trio._core._run as trio_scheduler
+import trio.testing
+
+from runner.engine import media, prepare
+from runner.errors import ExitCode
+from runner.job.plan import Plan, make_plan
+from runner.job.rundate import RunDate
+from runner.ledger.states import TaskState
+from tests.simulation.checks import check_between, check_end, check_exit
+from tests.simulation.disk import Platter
+from tests.simulation.process import (
+    ORIGIN,
+    Bench,
+    Ended,
+    clean_folder,
+    empty_image,
+    folder,
+    job_of,
+    live,
+)
+from tests.simulation.schedule import Foreign, ProcessSpec, Schedule, Shape, Verb, draw
+from tests.simulation.service import START, Service
+from tests.simulation.weather import CALM
+
+CALM_RUNS = 8
+"""So many processes without faults may follow; each brings the job on, or the schedule is judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a schedule ended. `steps` are those of each process, for crashing at every one of them."""
+
+    seed: int
+    violations: tuple[str, ...]
+    held: Counter[str]
+    digest: str
+    trace: tuple[str, ...]
+    steps: tuple[int, ...]
+    accepted: int
+    crashes: int
+    finished: bool
+
+
+def play(schedule: Schedule) -> Verdict:
+    """Runs a schedule; the same one gives the same trace, always."""
+    with _deterministic(schedule.seed):
+        return trio.run(_play, schedule, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def replay(seed: int) -> Verdict:
+    """The verdict on the schedule of a seed."""
+    return play(draw(seed))
+
+
+@contextmanager
+def _deterministic(seed: int) -> Iterator[None]:
+    before = trio_scheduler._ALLOW_DETERMINISTIC_SCHEDULING
+    trio_scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
+    trio_scheduler._r.seed(seed)
+    try:
+        yield
+    finally:
+        trio_scheduler._ALLOW_DETERMINISTIC_SCHEDULING = before  # type: ignore[misc]
+
+
+async def _play(schedule: Schedule) -> Verdict:
+    bench = Bench(
+        schedule=schedule,
+        service=Service(schedule.habits, random.Random(f"service {schedule.seed}")),
+        platter=Platter(clean_folder()),
+        random=random.Random(f"processes {schedule.seed}"),
+        image=empty_image(),
+    )
+    plan = plan_of(schedule)
+    for foreign in schedule.foreign:
+        _submit_foreign(bench, plan, foreign)
+    states: dict[str, TaskState] = {}
+    steps: list[int] = []
+    crashes = 0
+    ended = Ended(ExitCode.DONE, 0)
+    for spec in schedule.processes:
+        await trio.sleep(spec.pause)
+        ended = await live(bench, spec)
+        states = _check(bench, plan, ended, states, spec.verb)
+        steps.append(ended.steps)
+        crashes += ended.exit_code is None
+    for number in range(CALM_RUNS):
+        await trio.sleep(min(60.0 * 4**number, 3600.0))
+        before = states
+        ended = await live(bench, ProcessSpec(weather=CALM))
+        states = _check(bench, plan, ended, states, Verb.RUN)
+        if ended.exit_code is ExitCode.DONE or (number > 1 and states == before):
+            break
+    with bench.reader() as ledger:
+        held = check_end(bench, ledger, plan, ended)
+    return Verdict(
+        seed=schedule.seed,
+        violations=tuple(dict.fromkeys(bench.violations)),
+        held=held,
+        digest=bench.trace.digest,
+        trace=tuple(bench.trace.lines),
+        steps=tuple(steps),
+        accepted=len(bench.service.accepted()),
+        crashes=crashes,
+        finished=ended.exit_code is ExitCode.DONE,
+    )
+
+
+def _check(
+    bench: Bench, plan: Plan, ended: Ended, before: dict[str, TaskState], verb: Verb
+) -> dict[str, TaskState]:
+    with bench.reader() as ledger:
+        check_exit(bench, ledger, plan, ended, verb)
+        return check_between(bench, ledger, before)
+
+
+def plan_of(schedule: Schedule) -> Plan:
+    return make_plan(job_of(schedule.job.text()), origin=ORIGIN, run_date=RunDate.today(START))
+
+
+def _submit_foreign(bench: Bench, plan: Plan, foreign: Foreign) -> None:
+    """Another project's POST: alike in every field that the list shows but the tag, or not."""
+    task = next(plan.tasks())
+    request = json.loads(json.dumps(task.request))
+    request["content"][0]["text"] = f"another project's film, shot{foreign.shot}"
+    request["execution_expires_after"] = 172_800 - bench.random.randrange(1, 65_536)
+    if bench.schedule.job.shape is not Shape.SAMPLES:
+        request["seed"] = foreign.seed
+    if not foreign.is_alike:
+        request["duration"] = 8
+    bench.service.accept(request, foreign.at, owner="another project")

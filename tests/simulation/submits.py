@@ -1,0 +1,234 @@
+"""The network under the paid requests: real bytes of HTTP, so that httpcore's own trace testifies."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import socket
+import ssl
+from collections.abc import Iterable
+from email.utils import formatdate
+from typing import Any
+
+import h11
+import httpcore
+import trio
+
+from tests.simulation.life import Life
+from tests.simulation.service import Service
+from tests.simulation.trace import Trace
+from tests.simulation.weather import Outage, Weather, pick_submit_fault
+
+_PAGE = b"<html><title>Bad gateway</title></html>"
+
+
+class SubmitNetwork(httpcore.AsyncNetworkBackend):
+    """Connections of one process to the modelled service. `started` is the process's first moment."""
+
+    def __init__(
+        self,
+        life: Life,
+        service: Service,
+        weather: Weather,
+        source: random.Random,
+        trace: Trace,
+    ) -> None:
+        self.life = life
+        self.service = service
+        self.trace = trace
+        self.random = source
+        self._weather = weather
+        self._started = trio.current_time()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        fault, is_accepted = self._draw()
+        await self.life.sleep(0.02)
+        match fault:
+            case "dns":
+                raise httpcore.ConnectError("no such host") from socket.gaierror(-2, "unknown")
+            case "refused":
+                raise httpcore.ConnectError("refused")
+            case "connect-timeout":
+                await self.life.sleep(timeout or 15.0)
+                raise httpcore.ConnectTimeout("connect")
+        return SubmitStream(self, fault, is_accepted)
+
+    async def sleep(self, seconds: float) -> None:
+        await self.life.sleep(seconds)
+
+    def next_fault(self) -> tuple[str, bool]:
+        """For a connection that is used again: what needs a connect cannot happen any more."""
+        fault, is_accepted = self._draw()
+        if fault in ("dns", "refused", "connect-timeout", "tls-timeout"):
+            return "closed", False
+        return fault, is_accepted
+
+    def _draw(self) -> tuple[str, bool]:
+        match self._weather.outage(trio.current_time() - self._started):
+            case Outage.REFUSED:
+                return "refused", False
+            case Outage.SILENT:
+                return "stall", self.random.random() < 0.3
+            case Outage.PAGES:
+                return "502-page", self.random.random() < 0.3
+        if self.random.random() < self._weather.submits:
+            return pick_submit_fault(self.random)
+        return "", True
+
+
+class SubmitStream(httpcore.AsyncNetworkStream):
+    def __init__(self, network: SubmitNetwork, fault: str, is_accepted: bool) -> None:
+        self._network = network
+        self._fault = fault
+        self._is_accepted = is_accepted
+        self._parser = h11.Connection(h11.SERVER)
+        self._body = b""
+        self._is_used = False
+        self._answer = b""
+        self._answer_at = math.inf
+        self._end = ""
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        if self._fault == "tls-timeout":
+            await self._network.life.sleep(timeout or 15.0)
+            raise httpcore.ConnectTimeout("handshake")
+        return self
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._network.life.sleep(0.001)
+        is_head = self._parser.their_state is h11.IDLE
+        if self._parser.their_state is h11.DONE:
+            self._parser.start_next_cycle()
+            self._fault, self._is_accepted = self._network.next_fault()
+            self._answer, self._answer_at, self._end, is_head = b"", math.inf, "", True
+        if is_head and self._fault == "reset-in-headers":
+            raise httpcore.WriteError("reset")
+        self._parser.receive_data(buffer)
+        while isinstance(event := self._parser.next_event(), (h11.Request, h11.Data, h11.EndOfMessage)):
+            if isinstance(event, h11.Request):
+                self._body = b""
+            elif isinstance(event, h11.Data):
+                self._body += bytes(event.data)
+            else:
+                self._receive()
+                break
+        if self._fault == "reset-in-body" and not is_head:
+            raise httpcore.WriteError("reset")
+        if self._fault == "write-stall" and not is_head:
+            await self._network.life.sleep(timeout or 30.0)
+            raise httpcore.WriteTimeout("write")
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        wait = self._answer_at - trio.current_time()
+        if wait > (timeout or 120.0):
+            await self._network.life.sleep(timeout or 120.0)
+            raise httpcore.ReadTimeout("read")
+        await self._network.life.sleep(wait)
+        if self._answer:
+            size = min(max_bytes, max(1, len(self._answer) // 2))
+            part, self._answer = self._answer[:size], self._answer[size:]
+            return part
+        if self._end == "reset":
+            raise httpcore.ReadError("reset")
+        return b""
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def get_extra_info(self, info: str) -> Any:
+        return False if info == "is_readable" else None
+
+    def _receive(self) -> None:
+        """The whole request has arrived: what becomes of it, and what will be answered."""
+        network = self._network
+        now = trio.current_time()
+        request = json.loads(self._body)
+        remote_id = ""
+        accepted_at = now + network.random.uniform(0.02, 0.3)
+        if self._is_accepted:
+            if self._fault:
+                accepted_at += network.random.uniform(0, network.service.habits.late)
+            remote_id = network.service.accept(request, accepted_at).id
+        network.trace.note("post", fault=self._fault, accepted=remote_id, tag=request.get("execution_expires_after"))
+        if self._fault == "stall":
+            return
+        self._answer_at = now + 0.35
+        status, headers, body = _answer(self._fault, remote_id, network.random)
+        if not self._fault:
+            self._answer_at = accepted_at + 0.05
+        date = formatdate(network.service.date(self._answer_at), usegmt=True)
+        head = f"HTTP/1.1 {status} X\r\ndate: {date}\r\ncontent-length: {len(body)}\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        whole = (head + "\r\n").encode() + body
+        match self._fault:
+            case "closed":
+                self._answer = b""
+            case "reset":
+                self._answer, self._end = b"", "reset"
+            case "cut-in-headers":
+                self._answer = whole[: network.random.randrange(1, len(head))]
+            case "cut-in-body":
+                self._answer = whole[: -network.random.randrange(1, len(body))]
+            case "not-http":
+                self._answer = b"SSH-2.0-OpenSSH_9.6\r\n\r\n"
+            case _:
+                self._answer = whole
+                self._answer_server()
+
+    def _answer_server(self) -> None:
+        # our h11 only reads; the answer's bytes are made by hand, and it has to know of the end
+        self._parser.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
+        self._parser.send(h11.EndOfMessage())
+
+
+def _answer(fault: str, remote_id: str, source: random.Random) -> tuple[int, dict[str, str], bytes]:
+    match fault:
+        case "no-id":
+            return 200, {}, source.choice((b"{}", b'{"id": null}', b"ok", b'{"id": ""}'))
+        case "500":
+            return 500, {}, _envelope("internal_error")
+        case "500-job-failed":
+            return 500, {}, _envelope("provider_job_failed")
+        case "502-envelope":
+            return 502, {}, _envelope("upstream_error")
+        case "503-envelope":
+            return 503, {}, _envelope("provider_not_available")
+        case "502-page" | "504-page":
+            return int(fault[:3]), {"content-type": "text/html"}, _PAGE
+        case "504-provider":
+            return 504, {}, _envelope("gateway_timeout", provider_code="provider_timeout")
+        case "504-asset":
+            return 504, {}, _envelope("gateway_timeout", provider_code="asset_registration_timeout")
+        case "408" | "409" | "425":
+            return int(fault), {}, b"{}"
+        case "429":
+            told = source.choice(({"retry-after": "3"}, {}, {"retry-after": "20"}))
+            return 429, told, _envelope("rate_limit_exceeded")
+        case "307":
+            return 307, {"location": "https://api.sim.test/v1/video/generations"}, b""
+        case "422-preparing":
+            return 422, {}, _envelope("unprocessable_entity", message="the asset is still being prepared")
+        case "400":
+            return 400, {}, _envelope("bad_request")
+        case "401":
+            return 401, {}, _envelope("unauthorized")
+        case "402":
+            return 402, {}, _envelope("insufficient_credits")
+    return 200, {"content-type": "application/json"}, json.dumps({"id": remote_id}).encode()
+
+
+def _envelope(code: str, *, message: str = "said by the model", provider_code: str = "") -> bytes:
+    error = {"code": code, "message": message}
+    if provider_code:
+        error["provider_code"] = provider_code
+    return json.dumps({"error": error, "request_id": "req_1"}).encode()
