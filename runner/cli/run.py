@@ -177,7 +177,7 @@ def _run(
     facts = session_facts(sys.argv[1:], root / loaded.job.file, root, redactor)
 
     async def go() -> RunResult:
-        async with open_world(loaded.place, access, ledger, observe) as world:
+        async with open_world(loaded.place, access, ledger, observe, loaded.job.run.webhook) as world:
             return await run_prepared(prepared, world, facts=facts, redactor=redactor)
 
     with served(loaded.place, key) as access:

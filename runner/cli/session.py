@@ -11,8 +11,10 @@ from runner.engine.download_client import download_client
 from runner.engine.files import LocalFiles
 from runner.engine.lock import project_lock
 from runner.engine.seams import Seams
+from runner.engine.webhook import receiver
 from runner.engine.world import World
 from runner.errors import UsageError
+from runner.job.model import WebhookPolicy
 from runner.ledger.ledger import Ledger
 from runner.project import Project
 from runner.providers import open_provider
@@ -57,13 +59,16 @@ def served(place: Place, key: ApiKey) -> Iterator[Access]:
 
 
 @contextlib.asynccontextmanager
-async def open_world(place: Place, access: Access, ledger: Ledger, observe: Observer) -> AsyncIterator[World]:
+async def open_world(
+    place: Place, access: Access, ledger: Ledger, observe: Observer, webhook: WebhookPolicy | None = None
+) -> AsyncIterator[World]:
     """All that the engine works with, over real clocks, disks and connections."""
     seams = Seams()
     loopback = is_loopback(access.origin)
     async with (
         open_provider(place.spec, access) as provider,
         download_client(allow_loopback=loopback) as downloads,
+        receiver(webhook, ledger.salt) as hints,
     ):
         yield World(
             project=place.project,
@@ -76,4 +81,5 @@ async def open_world(place: Place, access: Access, ledger: Ledger, observe: Obse
             observe=observe,
             key_hash=access.key.fingerprint(ledger.salt),
             is_loopback=loopback,
+            hints=hints,
         )

@@ -37,6 +37,9 @@ MISSING_LOOKS = 3
 
 FETCH_TRIES = 6
 
+SAFETY_NET = 10.0
+"""With a webhook, looks are this many times `run.poll.max` apart."""
+
 
 class LeftForLater(Exception):  # noqa: N818  not an error: a paid task that the next run goes on with
     """This process gives up on a task that stays resumable; says why."""
@@ -71,9 +74,9 @@ class Collector:
         """
         since = max(0.0, self.world.seams.wall() - paid.accepted_at)
         started = anyio.current_time() - since
-        pause = max(0.0, first_look(self.policy.poll) - since)
+        pause = max(0.0, self._spaced(first_look(self.policy.poll)) - since)
         while True:
-            await anyio.sleep(pause)
+            is_hinted = await self._pause(paid, pause)
             generation = await self._look(paid)
             if generation.status is not None and generation.status.is_terminal:
                 return generation
@@ -83,7 +86,30 @@ class Collector:
                     f"{paid.name}: not ready after {waited:.0f} s (run.timeout); it goes on at the service"
                 )
             remaining = max(0.0, self.policy.timeout - waited)
-            pause = min(next_look(self.policy.poll, waited, self.world.seams.random), remaining)
+            following = next_look(self.policy.poll, waited, self.world.seams.random)
+            # the call may be ahead of what a GET shows
+            pause = min(following if is_hinted else self._spaced(following), remaining)
+
+    def _spaced(self, seconds: float) -> float:
+        """With a webhook, polling is only the safety net for calls that do not come."""
+        if self.world.hints is None:
+            return seconds
+        return max(seconds, SAFETY_NET * self.policy.poll.maximum)
+
+    async def _pause(self, paid: Paid, seconds: float) -> bool:
+        """Sleeps, or less where a webhook says that there is something to see; whether one did.
+
+        However often it calls, the looks stay `run.poll.min` apart.
+        """
+        hints = self.world.hints
+        if hints is None:
+            await anyio.sleep(seconds)
+            return False
+        started = anyio.current_time()
+        is_hinted = await hints.wait(paid.attempt_id, seconds)
+        if paid.attempt_id in self._seen:
+            await anyio.sleep(max(0.0, started + self.policy.poll.minimum - anyio.current_time()))
+        return is_hinted
 
     async def fetch(self, paid: Paid, generation: Generation) -> tuple[OutputRow, ...]:
         """Fetches every file of a succeeded generation, nearest deadline first; gives their rows.

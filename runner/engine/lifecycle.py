@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
 
 from runner.engine.collect import Collector, GoneError, LeftForLater
 from runner.engine.control import Control
@@ -15,6 +16,11 @@ from runner.errors import CallsheetError
 from runner.job.task import Task
 from runner.ledger.rows import AttemptRow, OutputRow
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
+
+
+def usd_micros(usd: str) -> int:
+    """Millionths of a US dollar from decimal text, a part of one counted whole: a cap is never passed."""
+    return int((Decimal(usd) * 1_000_000).to_integral_value(ROUND_CEILING))
 
 
 @dataclass(slots=True)
@@ -82,6 +88,8 @@ class Lifecycle:
             await self._guard(paid.name, wait, paid)
         finally:
             self.in_flight.leave()
+            if self.world.hints is not None:
+                self.world.hints.forget(paid.attempt_id)
         if generation is not None:
             ended = generation
             await self._guard(paid.name, lambda: self._end(paid, ended), paid)
@@ -105,6 +113,9 @@ class Lifecycle:
         return is_here
 
     async def _end(self, paid: Paid, generation: Generation) -> None:
+        if generation.cost_usd:
+            micros = usd_micros(generation.cost_usd)
+            await self.world.commits.write(lambda ledger: ledger.settle_cost(paid.attempt_id, micros))
         if generation.status is GenerationStatus.SUCCEEDED:
             await self._collect(paid, generation)
             return

@@ -113,9 +113,10 @@ class Submitter:
         world = self.world
         reused = latest if latest is not None and is_reusable(latest) else None
         tag = reused.tag if reused else await self._pick_tag(task)
-        body = await world.seams.threads.run(self._encode, task, tag)
+        attempt_id = reused.id if reused else f"{world.seams.random.getrandbits(128):032x}"
+        body = await world.seams.threads.run(self._encode, task, tag, attempt_id)
         intent = Intent(
-            attempt_id=f"{world.seams.random.getrandbits(128):032x}",
+            attempt_id=attempt_id,
             reason=reason,
             key_hash=world.key_hash,
             tag=tag,
@@ -141,8 +142,10 @@ class Submitter:
     def _intend(self, ledger: Ledger, *, task: Task, intent: Intent) -> str:
         return ledger.intend(task, self.job_file, self.run_id, intent, self.caps, self.world.seams.wall())
 
-    def _encode(self, task: Task, tag: int | None) -> bytes:
-        return self.world.provider.encode(task, self.inputs.read, tag=tag, callback_url=None)
+    def _encode(self, task: Task, tag: int | None, attempt_id: str) -> bytes:
+        hints = self.world.hints
+        callback_url = hints.callback_url(attempt_id) if hints else None
+        return self.world.provider.encode(task, self.inputs.read, tag=tag, callback_url=callback_url)
 
     async def _pick_tag(self, task: Task) -> int | None:
         """A random tag that no unresolved attempt carries; None where the job sets the field itself."""
@@ -173,6 +176,8 @@ class Submitter:
                 await self._leave_unclear(task, attempt_id, evidence)
             case _ if outcome.reaction is Reaction.FAIL_TASK:
                 await self._write(lambda ledger, at: ledger.reject(attempt_id, evidence, at))
+                if self.world.hints is not None:
+                    self.world.hints.forget(attempt_id)
                 self.world.observe("task.failed", fields | {"error": evidence.message or evidence.reason})
                 self.control.provider_failed()
             case _:

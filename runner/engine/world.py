@@ -11,6 +11,7 @@ from runner.engine.commits import Commits
 from runner.engine.download import DownloadLimits
 from runner.engine.files import FileStore
 from runner.engine.seams import Seams
+from runner.engine.webhook import Hints
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import TaskState
@@ -38,6 +39,8 @@ class World:
     key_hash: str
     is_loopback: bool
     limits: DownloadLimits = field(default_factory=DownloadLimits)
+    hints: Hints | None = None
+    """Waits that a webhook may end early; None where nobody listens."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,14 @@ class PollPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookPolicy:
+    """Where the service calls (`public_url`), and where we listen for that (`HOST:PORT`)."""
+
+    public_url: str
+    listen: str = "127.0.0.1:8787"
+
+
+@dataclass(frozen=True, slots=True)
 class RunPolicy:
     """How a run behaves. `rate` is requests per second (None: learned from 429s)."""
 
@@ -44,6 +52,7 @@ class RunPolicy:
     settle: float = 300.0
     on_ambiguous: OnAmbiguous = OnAmbiguous.AUTO
     poll: PollPolicy = field(default_factory=PollPolicy)
+    webhook: WebhookPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)

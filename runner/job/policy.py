@@ -7,7 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TypeVar
 
-from runner.job.model import Budget, OnAmbiguous, PollPolicy, RunPolicy
+from runner.job.model import Budget, OnAmbiguous, PollPolicy, RunPolicy, WebhookPolicy
 from runner.job.node import Mapping, Node, Scalar
 from runner.job.values import Place, Problems
 
@@ -90,7 +90,16 @@ def read_run(node: Node | None, problems: Problems) -> RunPolicy:
         settle=section.read("settle", _duration, standard.settle),
         on_ambiguous=section.read("on_ambiguous", _on_ambiguous, standard.on_ambiguous),
         poll=policy,
+        webhook=_read_webhook(section.section("webhook")),
     )
+
+
+def _read_webhook(section: _Section) -> WebhookPolicy | None:
+    public_url = section.read("public_url", _text, None)
+    if public_url is None:
+        return None
+    listen = section.read("listen", _text, None)
+    return WebhookPolicy(public_url, listen) if listen is not None else WebhookPolicy(public_url)
 
 
 def read_budget(node: Node | None, problems: Problems) -> Budget:
@@ -126,6 +135,12 @@ def _count(node: Scalar) -> int:
 
 def _optional_count(node: Scalar) -> int | None:
     return _count(node)
+
+
+def _text(node: Scalar) -> str | None:
+    if not isinstance(node.value, str):
+        raise TypeError
+    return node.value
 
 
 def _on_ambiguous(node: Scalar) -> OnAmbiguous:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import AsyncIterator, Iterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from runner.engine.lock import project_lock
 from runner.engine.prepare import prepare_run
 from runner.engine.run import RunResult, collect_all, run_prepared
 from runner.engine.seams import Seams
+from runner.engine.webhook import receiver
 from runner.engine.world import World
 from runner.job.load import LoadOptions, load_job
-from runner.job.model import RunPolicy
+from runner.job.model import RunPolicy, WebhookPolicy
 from runner.job.rundate import RunDate
 from runner.ledger.ledger import Ledger
 from runner.project import Project, init_project
@@ -26,6 +28,7 @@ from runner.providers import REGISTRY, open_provider
 from runner.providers.access import Access, ApiKey
 from runner.providers.http import FreeLimits
 from runner.providers.submit import SubmitLimits
+from runner.record.events import Observer
 from runner.record.folder import RunFolder
 from runner.record.manifest import read_manifest
 from runner.record.redact import Redactor
@@ -58,6 +61,8 @@ class Bench:
     url: str
     key: str
     events: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
+    tell: Observer = lambda name, fields: None
+    wall: Callable[[], float] = time.time
     submit_limits: SubmitLimits = field(default_factory=lambda: SubmitLimits(connect=2, write=2, read=5))
     free_limits: FreeLimits = field(default_factory=FreeLimits)
     limits: DownloadLimits = field(default_factory=lambda: DownloadLimits(free_reserve=1))
@@ -82,10 +87,12 @@ class Bench:
                 ledger.close()
 
     @contextlib.asynccontextmanager
-    async def world(self, ledger: Ledger, *, key: str | None = None) -> AsyncIterator[World]:
+    async def world(
+        self, ledger: Ledger, *, key: str | None = None, webhook: WebhookPolicy | None = None
+    ) -> AsyncIterator[World]:
         api_key = ApiKey.load(key or self.key, source="test")
         spec = REGISTRY["mesh"]
-        seams = Seams(random=random.Random())
+        seams = Seams(wall=self.wall, random=random.Random())
         async with (
             open_provider(
                 spec,
@@ -94,6 +101,7 @@ class Bench:
                 free_limits=self.free_limits,
             ) as provider,
             download_client(allow_loopback=True) as downloads,
+            receiver(webhook, ledger.salt) as hints,
         ):
             yield World(
                 project=self.project,
@@ -103,10 +111,11 @@ class Bench:
                 downloads=downloads,
                 files=LocalFiles(self.project.base),
                 seams=seams,
-                observe=lambda name, fields: self.events.append((name, fields)),
+                observe=self._observe,
                 key_hash=api_key.fingerprint(ledger.salt),
                 is_loopback=True,
                 limits=self.limits,
+                hints=hints,
             )
 
     async def run(
@@ -121,7 +130,7 @@ class Bench:
         """`run JOB`, without the command line around it."""
         job = load_job(file, root=self.root.resolve(), options=LoadOptions(environ={}))
         with self.ledger() as ledger:
-            async with self.world(ledger, key=key) as world:
+            async with self.world(ledger, key=key, webhook=job.run.webhook) as world:
                 prepared = prepare_run(
                     job,
                     project=self.project,
@@ -142,6 +151,10 @@ class Bench:
         with self.ledger() as ledger:
             async with self.world(ledger) as world:
                 return await collect_all(world, RunPolicy(), deadline=deadline)
+
+    def _observe(self, name: str, fields: Mapping[str, object]) -> None:
+        self.events.append((name, fields))
+        self.tell(name, fields)
 
     def manifest(self, run_id: str = "latest") -> dict[str, object]:
         return read_manifest(self.project.runs_dir / run_id / "manifest.json")

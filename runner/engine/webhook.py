@@ -1,0 +1,172 @@
+"""The receiver of webhooks: a call is a hint that ends a wait early, and nothing more (invariant 7).
+
+The services sign nothing, so a call proves nothing: its body is thrown away unread, and the task is
+asked for by an authenticated GET.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+from anyio.from_thread import BlockingPortal
+
+from runner.errors import UsageError
+from runner.job.model import WebhookPolicy
+
+MOST_BODY = 64 * 1024
+TOKEN_HEX = 32
+"""128 bits."""
+
+
+@dataclass(slots=True)
+class Hints:
+    """Waits that a call may end early. `secret` makes paths that nobody guesses and a restart repeats."""
+
+    public_url: str
+    secret: bytes
+    _events: dict[bytes, anyio.Event] = field(default_factory=dict)
+
+    def callback_url(self, attempt_id: str) -> str:
+        """The URL of one attempt; from now on a call there is remembered."""
+        token = self._token(attempt_id)
+        self._events.setdefault(_key(token), anyio.Event())
+        return f"{self.public_url.rstrip('/')}/{token}"
+
+    async def wait(self, attempt_id: str, seconds: float) -> bool:
+        """Sleeps for `seconds`, or until a call comes that no wait has seen yet; whether one came."""
+        key = _key(self._token(attempt_id))
+        event = self._events.setdefault(key, anyio.Event())
+        with anyio.move_on_after(seconds):
+            await event.wait()
+        if not event.is_set():
+            return False
+        self._events[key] = anyio.Event()
+        return True
+
+    def forget(self, attempt_id: str) -> None:
+        """Nobody waits for this attempt any more."""
+        self._events.pop(_key(self._token(attempt_id)), None)
+
+    def hint(self, path: str) -> None:
+        """A call came to `path`. One that belongs to nobody is dropped, in the same time."""
+        token = path.rpartition("/")[2]
+        event = self._events.get(_key(token))
+        if event is not None:
+            event.set()
+
+    def _token(self, attempt_id: str) -> str:
+        return hmac.new(self.secret, attempt_id.encode(), hashlib.sha256).hexdigest()[:TOKEN_HEX]
+
+
+def _key(token: str) -> bytes:
+    # looked up by a hash: how long a comparison of the token itself took would tell its beginning
+    return hashlib.sha256(token.encode(errors="replace")).digest()
+
+
+@asynccontextmanager
+async def receiver(policy: WebhookPolicy | None, secret: bytes) -> AsyncIterator[Hints | None]:
+    """Listens for as long as this is open, beside asyncio and trio alike; None where no policy asks for it.
+
+    Raises UsageError where the address cannot be used or the extra is missing.
+    """
+    if policy is None:
+        yield None
+        return
+    bound = _bind(policy.listen)
+    hints = Hints(policy.public_url, secret)
+    async with BlockingPortal() as portal:
+
+        def hint(path: str) -> None:
+            portal.start_task_soon(_hint, hints, path)
+
+        stop = _serve(bound, hint)
+        try:
+            yield hints
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(stop)
+
+
+async def _hint(hints: Hints, path: str) -> None:
+    hints.hint(path)
+
+
+def _serve(bound: socket.socket, hint: Callable[[str], None]) -> Callable[[], None]:
+    """Runs uvicorn in a thread of its own; gives what stops it."""
+    try:
+        # an extra that most runs do not need, and 0.15 s to import
+        import uvicorn
+    except ImportError as error:
+        raise UsageError(
+            "run.webhook needs the extra `server`", hint="pip install 'callsheet[server]'"
+        ) from error
+    server = uvicorn.Server(
+        uvicorn.Config(
+            _Application(hint),
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=256,
+            timeout_keep_alive=5,
+            h11_max_incomplete_event_size=16 * 1024,
+        )
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, name="webhook", daemon=True)
+    thread.start()
+
+    def stop() -> None:
+        server.should_exit = True
+        thread.join(timeout=5)
+        bound.close()
+
+    return stop
+
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class _Application:
+    """One answer for everything: a hit, a miss, a forgery and junk cannot be told apart from outside."""
+
+    def __init__(self, hint: Callable[[str], None]) -> None:
+        self._hint = hint
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        size, more = 0, True
+        while more and size <= MOST_BODY:
+            message = await receive()
+            size += len(message.get("body", b""))
+            more = message.get("more_body", False)
+        if scope["method"] == "POST" and size <= MOST_BODY:
+            self._hint(scope["path"])
+        headers = [(b"content-length", b"0"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 204, "headers": headers})
+        await send({"type": "http.response.body"})
+
+
+def _bind(listen: str) -> socket.socket:
+    host, _, port = listen.rpartition(":")
+    family = socket.AF_INET6 if "[" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host.strip("[]"), int(port)))
+    except (OSError, OverflowError, ValueError) as error:
+        bound.close()
+        raise UsageError(
+            f"run.webhook.listen: {listen}: cannot listen there: {error}",
+            hint="give HOST:PORT of this machine, as 127.0.0.1:8787",
+        ) from error
+    return bound
