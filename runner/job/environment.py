@@ -27,6 +27,7 @@ class ProviderVariables:
 
 PROVIDER_VARIABLES: Mapping[str, ProviderVariables] = {
     "mesh": ProviderVariables(keys=("MESHAPI_API_KEY", "MESHAPI_TOKEN"), base_url="MESHAPI_BASE_URL"),
+    "getimg": ProviderVariables(keys=("GETIMG_API_KEY",), base_url="GETIMG_AI_BASE_URL"),
 }
 KEY_NAMES = frozenset(name for provider in PROVIDER_VARIABLES.values() for name in provider.keys)
 _BASE_URLS = frozenset(provider.base_url for provider in PROVIDER_VARIABLES.values())

@@ -14,6 +14,7 @@ import httpx
 from runner.errors import KeyRefusedError
 from runner.providers.access import Access, ApiKey, parse_origin
 from runner.providers.base import Provider
+from runner.providers.getimg import GetimgProvider
 from runner.providers.http import FreeLimits, FreeRequests, environment_proxy, free_client, tls_context
 from runner.providers.mesh import MeshProvider
 from runner.providers.submit import SubmitLimits, SubmitTransport
@@ -60,6 +61,13 @@ REGISTRY: dict[str, ProviderSpec] = {
         key_variables=("MESHAPI_API_KEY", "MESHAPI_TOKEN"),
         url_variable="MESHAPI_BASE_URL",
         build=lambda submits, free, wall: MeshProvider(submits, free, wall=wall),
+    ),
+    "getimg": ProviderSpec(
+        name="getimg",
+        default_origin="https://api.getimg.ai",
+        key_variables=("GETIMG_API_KEY",),
+        url_variable="GETIMG_AI_BASE_URL",
+        build=lambda submits, free, wall: GetimgProvider(submits, free, wall=wall),
     ),
 }
 

@@ -1,0 +1,181 @@
+"""getimg.ai, /v2/videos/generations; golden answers are in tests/wire/getimg.
+
+It has no list and no idempotency key, so an ambiguous submit cannot be reconciled.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Final
+from urllib.parse import quote
+
+from runner.job.node import JsonValue
+from runner.job.task import Task
+from runner.providers.answers import Answer, clean, usable_id
+from runner.providers.base import (
+    Generation,
+    GenerationStatus,
+    ListPage,
+    ProviderError,
+    ReadInput,
+    RemoteFile,
+    RemoteFileKind,
+    SubmitOutcome,
+    Trouble,
+)
+from runner.providers.http import FreeRequests
+from runner.providers.outcomes import GETIMG_RULES, judge
+from runner.providers.submit import SubmitTransport
+
+PATH: Final = "/v2/videos/generations"
+MODELS_PATH: Final = "/v2/models"
+MOST_USD: Final = Decimal(1_000_000)
+"""A price at or above this is no price: it would only spoil the sums."""
+
+_STATUSES = {
+    "pending": GenerationStatus.PENDING,
+    "completed": GenerationStatus.SUCCEEDED,
+    "failed": GenerationStatus.FAILED,
+}
+_FACTS = ("width", "height", "duration", "fps", "has_sound")
+_SCALARS = (bool, int, float, str)
+
+
+class GetimgProvider:
+    """The Provider of getimg.ai."""
+
+    name = "getimg"
+    can_list = False
+
+    def __init__(
+        self, submits: SubmitTransport, free: FreeRequests, *, wall: Callable[[], float] = time.time
+    ) -> None:
+        self.origin = submits.access.origin
+        self._submits = submits
+        self._free = free
+        self._wall = wall
+
+    def encode(
+        self, task: Task, read_input: ReadInput, *, tag: int | None, callback_url: str | None
+    ) -> bytes:
+        """The body of the POST: the task's request as compact JSON, absent instead of null.
+
+        The service fetches images by URL, echoes no field of ours and calls nobody: `read_input`,
+        `tag` and `callback_url` are not used. Raises ValueError for a task with local files.
+        """
+        if task.inputs:
+            raise ValueError(f"{task.name}: getimg takes images by https URL only")
+        request = {name: value for name, value in task.request.items() if value is not None}
+        return json.dumps(request, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+    async def submit(self, body: bytes) -> SubmitOutcome:
+        """One POST, judged by rows 1 to 21 of docs/reference/faults.md; every 5xx is ambiguous."""
+        return judge(GETIMG_RULES, await self._submits.post(PATH, body), wall=self._wall())
+
+    async def get(self, remote_id: str) -> Generation:
+        """The generation as it is now. Raises ProviderError, also for an answer about another one."""
+        answer = await self._free.get(f"{PATH}/{quote(remote_id, safe='')}")
+        generation = read_generation(_json(answer), server_time=answer.server_time)
+        if generation.id != remote_id:
+            raise ProviderError(Trouble.UNAVAILABLE, f"asked for {remote_id}, told about another generation")
+        return generation
+
+    async def ping(self) -> float | None:
+        """The server time, by the list of video models. Raises ProviderError."""
+        answer = await self._free.get(MODELS_PATH, [("type", "video")])
+        _json(answer)
+        return answer.server_time
+
+    async def list_page(self, *, created_after: float | None, limit: int, offset: int) -> ListPage:
+        """Raises ProviderError always: the service has no list."""
+        raise ProviderError(Trouble.WRONG_REQUEST, "getimg has no list of generations")
+
+
+def read_generation(document: JsonValue, *, server_time: float | None = None) -> Generation:
+    """The answer to a GET. Raises ProviderError where it names no generation.
+
+    Each item of `data` with a usable URL is a video, in the service's order; `echo` holds the
+    first one's facts.
+    """
+    if not isinstance(document, dict) or not (remote_id := usable_id(document.get("id"))):
+        raise ProviderError(Trouble.UNAVAILABLE, "the answer holds no generation with a usable id")
+    raw_status = document.get("status")
+    data = document.get("data")
+    items = [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
+    error = document.get("error")
+    usage = document.get("usage")
+    return Generation(
+        id=remote_id,
+        status=_STATUSES.get(raw_status) if isinstance(raw_status, str) else None,
+        raw_status=clean(raw_status, 100),
+        model=clean(document.get("model"), 200),
+        files=tuple(
+            RemoteFile(RemoteFileKind.VIDEO, url, _moment(item.get("deletes_at")))
+            for item in items
+            if (url := _url(item.get("url")))
+        ),
+        error_code=clean(error.get("code"), 100) if isinstance(error, dict) else "",
+        error_message=clean(error.get("message") if isinstance(error, dict) else error),
+        echo={name: items[0][name] for name in _FACTS if _is_scalar(items[0].get(name))} if items else {},
+        usage=_scalars(usage),
+        cost_usd=_price(usage.get("total_cost")) if isinstance(usage, dict) else "",
+        server_time=server_time,
+    )
+
+
+def _json(answer: Answer) -> JsonValue:
+    try:
+        return answer.document()
+    except ValueError:
+        raise ProviderError(Trouble.UNAVAILABLE, "the answer is not JSON", status=answer.status) from None
+
+
+def _price(value: JsonValue) -> str:
+    """US dollars as plain decimal text, empty for what is no price.
+
+    A float's shortest form is the text that was sent, up to 15 digits.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)) or len(str(value)) > 40:
+        return ""
+    try:
+        price = Decimal(str(value))
+    except InvalidOperation:
+        return ""
+    return format(price, "f") if price.is_finite() and 0 <= price < MOST_USD else ""
+
+
+def _moment(value: JsonValue) -> float | None:
+    """Unix seconds of an ISO 8601 time, taken as UTC where it names no zone."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    if moment is None:
+        return None
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (OverflowError, ValueError):
+        return None
+
+
+def _url(value: JsonValue) -> str:
+    return value if isinstance(value, str) and value.isprintable() and " " not in value else ""
+
+
+def _is_scalar(value: JsonValue) -> bool:
+    return isinstance(value, _SCALARS)
+
+
+def _scalars(value: JsonValue) -> dict[str, JsonValue]:
+    """The members that are single values, text cleaned; an empty dict for what is no object."""
+    if not isinstance(value, dict):
+        return {}
+    return {
+        clean(name, 100): clean(part, 200) if isinstance(part, str) else part
+        for name, part in value.items()
+        if _is_scalar(part)
+    }
