@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from runner.job.models import family_name, find_family
 from runner.job.node import JsonValue
 from runner.ledger.rows import AttemptRow
+from runner.ledger.states import TaskState
 from runner.providers.base import Generation
+
+SKEW = 60.0
+"""Seconds: the service counts whole ones, and its clocks differ. What was created earlier than this
+before an intent is not that intent's."""
 
 _COMPARED = ("resolution", "ratio", "duration", "frames", "generate_audio", "draft", "service_tier")
 """Fields whose echo contradicts a request that sent another value."""
@@ -50,25 +55,39 @@ class Unclear:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one scan says of one attempt: its generation, or proof that there is none, or neither."""
+    """What one scan says of one attempt: its generation, or proof that there is none, or neither.
+
+    `may_change`: a POST that is still under way may turn out to be what stands in the way.
+    """
 
     attempt_id: str
     adopted: Generation | None = None
     basis: Basis | None = None
     is_absent: bool = False
     reason: str = ""
+    may_change: bool = False
 
 
-def judge(unclear: Sequence[Unclear], candidates: Sequence[Generation]) -> list[Finding]:
-    """One Finding per attempt. `candidates` are the rows of a full scan that no attempt claims."""
-    return [_judge_one(one, unclear, candidates) for one in unclear]
+def judge(
+    unclear: Sequence[Unclear], candidates: Sequence[Generation], unresolved: Sequence[Unclear]
+) -> list[Finding]:
+    """One Finding for each of `unclear`. `candidates` are the rows of a full scan that no attempt claims.
+
+    `unresolved` are all attempts that a candidate may belong to: `unclear` itself, POSTs under way,
+    and what is held or was written off.
+    """
+    return [_judge_one(one, candidates, unresolved) for one in unclear]
 
 
 def excludes(one: Unclear, row: Generation) -> bool:
-    """Whether `row` is certainly not this attempt's: by what is non-null and differs, never by null."""
+    """Whether `row` is certainly not this attempt's: by what is non-null and differs, never by null.
+
+    A believed tag decides alone: a row that carries it and another seed is a riddle, and no proof of
+    absence.
+    """
     tag = one.attempt.tag
-    if one.is_tag_believed and tag is not None and row.tag is not None and row.tag != tag:
-        return True
+    if one.is_tag_believed and tag is not None and row.tag is not None:
+        return row.tag != tag
     echoed = row.echo.get("seed")
     return one.seed is not None and isinstance(echoed, int) and echoed != one.seed
 
@@ -77,8 +96,13 @@ def contradicts(one: Unclear, row: Generation) -> str:
     """The first echoed field that says something else than was sent; empty where none does."""
     if row.model and family_name(row.model) != family_name(one.attempt.model):
         return f"model is {row.model}"
+    if row.created_at is not None and row.created_at < one.attempt.server_time - SKEW:
+        return "it was created before the submit"
     if excludes(one, row):
         return "the tag or the seed differs"
+    echoed = row.echo.get("seed")
+    if one.seed is not None and isinstance(echoed, int) and echoed != one.seed:
+        return f"seed is {echoed}"
     for name in _COMPARED:
         sent, echoed = one.request.get(name), row.echo.get(name)
         if sent is None or echoed is None or sent in _RESOLVED:
@@ -88,7 +112,7 @@ def contradicts(one: Unclear, row: Generation) -> str:
     return ""
 
 
-def _judge_one(one: Unclear, unclear: Sequence[Unclear], candidates: Sequence[Generation]) -> Finding:
+def _judge_one(one: Unclear, candidates: Sequence[Generation], unresolved: Sequence[Unclear]) -> Finding:
     attempt = one.attempt
     possible = [row for row in candidates if not excludes(one, row)]
     if not possible:
@@ -96,7 +120,7 @@ def _judge_one(one: Unclear, unclear: Sequence[Unclear], candidates: Sequence[Ge
     if one.is_tag_believed and attempt.tag is not None:
         return _by_tag(one, possible)
     if one.seed is not None:
-        return _by_seed(one, unclear, possible)
+        return _by_seed(one, possible, unresolved)
     return Finding(attempt.id, reason=f"{len(possible)} generations may be this one; nothing tells which")
 
 
@@ -112,7 +136,7 @@ def _by_tag(one: Unclear, possible: Sequence[Generation]) -> Finding:
     return Finding(one.attempt.id, reason=f"{len(possible)} generations show no tag yet")
 
 
-def _by_seed(one: Unclear, unclear: Sequence[Unclear], possible: Sequence[Generation]) -> Finding:
+def _by_seed(one: Unclear, possible: Sequence[Generation], unresolved: Sequence[Unclear]) -> Finding:
     """An equal seed proves little, for other projects send seeds too: neither side may have another partner.
 
     A row that shows another tag is no partner even while tags are not believed: that is how rows of
@@ -122,9 +146,13 @@ def _by_seed(one: Unclear, unclear: Sequence[Unclear], possible: Sequence[Genera
     if len(possible) != 1:
         return Finding(attempt.id, reason=f"{len(possible)} generations may be this one")
     row = possible[0]
-    rivals = sum(not excludes(other, row) for other in unclear)
-    if rivals != 1:
-        return Finding(attempt.id, reason=f"{row.id} may belong to {rivals} unclear submits")
+    rivals = [other.attempt for other in unresolved if not excludes(other, row)]
+    if len(rivals) != 1:
+        return Finding(
+            attempt.id,
+            reason=f"{row.id} may belong to {len(rivals)} unclear submits",
+            may_change=any(rival.state is TaskState.INTENDED for rival in rivals),
+        )
     if row.echo.get("seed") != one.seed:
         return Finding(attempt.id, reason=f"{row.id} shows no seed")
     if attempt.tag is not None and row.tag not in (None, attempt.tag):

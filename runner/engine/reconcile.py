@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from runner.engine.control import Control
-from runner.engine.evidence import Finding, Unclear, judge
+from runner.engine.evidence import SKEW, Finding, Unclear, judge
 from runner.engine.pacing import RequestBudget, backoff
 from runner.engine.world import ServerClock, World
 from runner.errors import ExitCode
@@ -20,12 +20,9 @@ from runner.job.model import OnAmbiguous
 from runner.job.node import JsonValue
 from runner.ledger.ledger import RemoteIdTakenError
 from runner.ledger.read import LedgerReader
+from runner.ledger.rows import AttemptRow
 from runner.ledger.states import TaskState
 from runner.providers.base import Generation, ProviderError, Trouble
-
-SKEW = 60.0
-"""Candidates were created at most so many seconds before the oldest intent: the service counts whole
-seconds, and its clocks differ."""
 
 PAGE = 200
 ABSENT_SCANS = 3
@@ -121,7 +118,8 @@ class Reconciler:
         if not mine:
             return
         candidates = await self._scan(min(one.attempt.server_time for one in mine) - SKEW)
-        for finding, one in zip(judge(mine, candidates), mine, strict=True):
+        unresolved = await self.world.commits.read(self._unresolved)
+        for finding, one in zip(judge(mine, candidates, unresolved), mine, strict=True):
             case = cases[one.attempt.id]
             is_settled = started >= case.since + self.settle
             case.scans += is_settled
@@ -133,11 +131,13 @@ class Reconciler:
         for attempt_id in cases:
             attempt = reader.attempt(attempt_id)
             assert attempt is not None
-            task = reader.task(attempt.identity)
-            assert task is not None
-            believed = reader.is_tag_believed(attempt.origin, attempt.key_hash, attempt.model)
-            found.append(Unclear(attempt, task.name, task.request, believed))
+            found.append(_unclear(reader, attempt))
         return found
+
+    def _unresolved(self, reader: LedgerReader) -> list[Unclear]:
+        """Every attempt that a row may belong to, also those that nobody waits for here."""
+        states = (TaskState.INTENDED, TaskState.AMBIGUOUS, TaskState.HELD, TaskState.WRITTEN_OFF)
+        return [_unclear(reader, attempt) for attempt in reader.in_state(*states, origin=self.world.origin)]
 
     async def _is_open_to_evidence(self, one: Unclear) -> bool:
         """Closes the cases that no scan can help, and says so."""
@@ -184,7 +184,13 @@ class Reconciler:
         if row.tag is not None and row.echo.get("seed") is not None:
             return row
         await self.budget.acquire()
-        fresh = await self.world.provider.get(row.id)
+        try:
+            fresh = await self.world.provider.get(row.id)
+        except ProviderError as error:
+            if error.trouble is Trouble.NOT_FOUND:
+                # listed, and not ours to read: it stays a candidate that nothing excludes
+                return row
+            raise
         return replace(
             row,
             tag=row.tag if fresh.tag is None else fresh.tag,
@@ -212,7 +218,7 @@ class Reconciler:
         age = self.clock.now() - attempt.server_time
         answered = (attempt.evidence or {}).get("status") is not None
         if not finding.is_absent:
-            if not await self._may_learn(one):
+            if not finding.may_change and not await self._may_learn(one):
                 await self._hold(one, finding.reason)
         elif case.clean_scans < ABSENT_SCANS:
             return
@@ -293,3 +299,10 @@ class Reconciler:
         for attempt_id in ids:
             self._close(attempt_id, Resolution.LEFT)
         return True
+
+
+def _unclear(reader: LedgerReader, attempt: AttemptRow) -> Unclear:
+    task = reader.task(attempt.identity)
+    assert task is not None
+    believed = reader.is_tag_believed(attempt.origin, attempt.key_hash, attempt.model)
+    return Unclear(attempt, task.name, task.request, believed)

@@ -1,0 +1,230 @@
+"""What rows of a list prove about unclear submits, and what they do not."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.engine.evidence import Basis, Finding, Unclear, contradicts, excludes, judge
+from runner.ledger.states import TaskState
+from runner.providers.base import Generation
+from tests.engine.attempts import DEAF_MODEL, MODEL, NOW, row, unclear
+
+
+def _one(attempt: Unclear, *rows: Generation, others: Sequence[Unclear] = ()) -> Finding:
+    (finding,) = judge([attempt], rows, [attempt, *others])
+    return finding
+
+
+def test_a_believed_tag_that_is_equal_is_adopted() -> None:
+    finding = _one(unclear(tag=7), row("t-1", tag=7), row("t-2", tag=8))
+    assert finding.adopted is not None
+    assert (finding.adopted.id, finding.basis) == ("t-1", Basis.TAG)
+
+
+def test_an_empty_list_says_absent() -> None:
+    assert _one(unclear()).is_absent
+
+
+@pytest.mark.parametrize("believed", [True, False])
+def test_a_seed_that_differs_excludes(believed: bool) -> None:
+    assert _one(unclear(seed=1, believed=believed), row(tag=None, seed=2)).is_absent
+
+
+def test_a_believed_tag_that_differs_excludes_whatever_the_seed() -> None:
+    assert _one(unclear(tag=7, seed=1), row(tag=8, seed=1)).is_absent
+
+
+def test_a_tag_that_is_not_believed_excludes_nothing() -> None:
+    finding = _one(unclear(tag=7, seed=None, believed=False), row(tag=8, seed=None))
+    assert (finding.adopted, finding.is_absent) == (None, False)
+
+
+@pytest.mark.parametrize("believed", [True, False])
+def test_a_null_excludes_nothing(believed: bool) -> None:
+    finding = _one(unclear(believed=believed), row(tag=None, seed=None))
+    assert (finding.adopted, finding.is_absent) == (None, False)
+
+
+@pytest.mark.parametrize("model", [f"{MODEL}-251215", "seedance-v1-5-pro", "somebody/else"])
+def test_another_spelling_of_the_model_excludes_nothing(model: str) -> None:
+    finding = _one(unclear(tag=None, seed=None), row(tag=None, seed=None, model=model))
+    assert not finding.is_absent
+
+
+@pytest.mark.parametrize("model", [f"{MODEL}-251215", "seedance-v1-5-pro", "dreamina-seedance-1-5-pro"])
+def test_a_suffixed_model_is_still_the_model(model: str) -> None:
+    assert _one(unclear(), row(model=model)).basis is Basis.TAG
+
+
+@pytest.mark.parametrize(
+    ("echo", "request_fields"),
+    [
+        ({"duration": 5}, {"duration": 4}),
+        ({"ratio": "1:1"}, {"ratio": "16:9"}),
+        ({"generate_audio": False}, {"generate_audio": True}),
+    ],
+)
+def test_an_equal_tag_with_a_field_that_contradicts_is_neither_adopted_nor_absent(
+    echo: dict[str, str | int | bool], request_fields: dict[str, str | int | bool]
+) -> None:
+    finding = _one(unclear(request=dict(request_fields)), row(**echo))
+    assert (finding.adopted, finding.is_absent) == (None, False)
+    assert next(iter(echo)) in finding.reason
+
+
+def test_an_equal_tag_with_another_seed_is_a_riddle_and_no_proof_of_absence() -> None:
+    finding = _one(unclear(tag=7, seed=1), row(tag=7, seed=2))
+    assert (finding.adopted, finding.is_absent) == (None, False)
+    assert "seed is 2" in finding.reason
+
+
+@pytest.mark.parametrize(("sent", "echoed"), [("adaptive", "16:9"), (-1, 9), (None, "16:9"), ("16:9", None)])
+def test_what_the_service_chooses_contradicts_nothing(sent: str | int | None, echoed: str | int) -> None:
+    fields = {} if sent is None else {"ratio": sent}
+    assert contradicts(unclear(request=dict(fields)), row(ratio=echoed)) == ""
+
+
+def test_two_rows_with_the_tag_are_not_decided_between() -> None:
+    finding = _one(unclear(), row("t-1"), row("t-2"))
+    assert (finding.adopted, finding.is_absent) == (None, False)
+
+
+def test_without_belief_the_only_row_with_the_seed_is_adopted() -> None:
+    finding = _one(unclear(believed=False), row(tag=None, seed=1), row("t-2", tag=None, seed=2))
+    assert finding.basis is Basis.SEED
+
+
+@pytest.mark.fault(37)
+def test_without_belief_two_rows_with_the_seed_are_not_decided_between() -> None:
+    finding = _one(unclear(believed=False), row("t-1", tag=None), row("t-2", tag=None))
+    assert (finding.adopted, finding.is_absent) == (None, False)
+
+
+@pytest.mark.fault(50)
+@pytest.mark.parametrize(
+    "state", [TaskState.AMBIGUOUS, TaskState.INTENDED, TaskState.HELD, TaskState.WRITTEN_OFF]
+)
+def test_a_row_that_another_unresolved_attempt_could_be_is_not_adopted_by_its_seed(state: TaskState) -> None:
+    """Also one that is held, was given up, or is under way at this moment: nobody waits for those here."""
+    rival = unclear("b", tag=8, seed=1, believed=False, state=state)
+    finding = _one(unclear(believed=False), row(tag=None, seed=1), others=[rival])
+    assert (finding.adopted, finding.is_absent) == (None, False)
+    assert finding.may_change is (state is TaskState.INTENDED)
+
+
+@pytest.mark.fault(51)
+def test_a_row_of_another_project_that_shows_its_own_tag_is_not_adopted_by_its_seed() -> None:
+    finding = _one(unclear(tag=7, believed=False), row(tag=8, seed=1))
+    assert (finding.adopted, finding.is_absent) == (None, False)
+
+
+@pytest.mark.parametrize("believed", [True, False])
+def test_a_row_from_before_the_submit_is_not_adopted(believed: bool) -> None:
+    """The list is read from the oldest unclear intent on: for a younger one it shows too much."""
+    finding = _one(unclear(believed=believed), row(at=NOW - 61))
+    assert (finding.adopted, finding.is_absent) == (None, False)
+
+
+def test_a_seed_proves_nothing_on_a_model_that_ignores_seeds() -> None:
+    deaf = unclear(model=DEAF_MODEL, believed=False)
+    finding = _one(deaf, row(model=DEAF_MODEL, tag=None, seed=2), row("t-2", model=DEAF_MODEL, tag=None))
+    assert (finding.adopted, finding.is_absent) == (None, False)
+
+
+# What must hold for any attempts and any list.
+
+tags = st.sampled_from([None, 1, 2, 3])
+seeds = st.sampled_from([None, 1, 2])
+models = st.sampled_from([MODEL, f"{MODEL}-251215", DEAF_MODEL])
+states = st.sampled_from(
+    [TaskState.AMBIGUOUS, TaskState.AMBIGUOUS, TaskState.INTENDED, TaskState.HELD, TaskState.WRITTEN_OFF]
+)
+attempt_lists = st.lists(
+    st.builds(
+        unclear, tag=tags, seed=seeds, believed=st.booleans(), model=st.sampled_from([MODEL, DEAF_MODEL]),
+        state=states,
+    ),
+    min_size=1,
+    max_size=5,
+).map(
+    lambda ones: [
+        dataclasses.replace(one, attempt=dataclasses.replace(one.attempt, id=f"a{number}"))
+        for number, one in enumerate(ones)
+    ]
+)  # fmt: skip
+row_lists = st.lists(
+    st.builds(row, tag=tags, seed=seeds, model=models, at=st.sampled_from([None, NOW - 100, NOW, NOW + 50])),
+    max_size=5,
+).map(lambda rows: [dataclasses.replace(each, id=f"t-{number}") for number, each in enumerate(rows)])
+
+
+def _judged(attempts: list[Unclear], rows: list[Generation]) -> list[tuple[Unclear, Finding]]:
+    waiting = [one for one in attempts if one.attempt.state is TaskState.AMBIGUOUS]
+    return list(zip(waiting, judge(waiting, rows, attempts), strict=True))
+
+
+@given(attempt_lists, row_lists)
+def test_nothing_is_absent_while_a_candidate_is_not_excluded(
+    attempts: list[Unclear], rows: list[Generation]
+) -> None:
+    for one, finding in _judged(attempts, rows):
+        assert finding.is_absent is all(excludes(one, each) for each in rows)
+
+
+@given(attempt_lists, row_lists)
+def test_what_is_adopted_shows_the_believed_tag_or_nobody_else_s_seed(
+    attempts: list[Unclear], rows: list[Generation]
+) -> None:
+    for one, finding in _judged(attempts, rows):
+        if finding.adopted is None:
+            continue
+        assert contradicts(one, finding.adopted) == ""
+        if finding.basis is Basis.TAG:
+            assert one.is_tag_believed
+            assert finding.adopted.tag == one.attempt.tag
+            assert [each.tag for each in rows].count(one.attempt.tag) == 1
+            continue
+        assert finding.adopted.echo["seed"] == one.seed
+        assert [other for other in attempts if not excludes(other, finding.adopted)] == [one]
+        assert [each for each in rows if not excludes(one, each)] == [finding.adopted]
+
+
+@given(attempt_lists, row_lists)
+def test_no_row_is_given_to_two_attempts_that_carry_different_tags(
+    attempts: list[Unclear], rows: list[Generation]
+) -> None:
+    adopters: dict[str, set[int | None]] = {}
+    for one, finding in _judged(attempts, rows):
+        if finding.adopted is not None:
+            adopters.setdefault(finding.adopted.id, set()).add(one.attempt.tag)
+    assert all(len(found) == 1 for found in adopters.values())
+
+
+@given(attempt_lists, row_lists, st.randoms())
+def test_the_order_of_rows_and_attempts_means_nothing(
+    attempts: list[Unclear], rows: list[Generation], source: random.Random
+) -> None:
+    straight = {
+        one.attempt.id: (finding.adopted, finding.is_absent) for one, finding in _judged(attempts, rows)
+    }
+    source.shuffle(attempts)
+    source.shuffle(rows)
+    shuffled = {
+        one.attempt.id: (finding.adopted, finding.is_absent) for one, finding in _judged(attempts, rows)
+    }
+    assert straight == shuffled
+
+
+@given(attempt_lists, row_lists)
+def test_a_row_that_proves_nothing_takes_absence_away(
+    attempts: list[Unclear], rows: list[Generation]
+) -> None:
+    """All nulls: it could be anybody's."""
+    for _, finding in _judged(attempts, [*rows, row("t-null", tag=None, seed=None)]):
+        assert not finding.is_absent
