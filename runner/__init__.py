@@ -1,3 +1,31 @@
-"""callsheet: declarative runs of paid, asynchronous video-generation APIs."""
+"""callsheet: declarative runs of paid, asynchronous video-generation APIs.
+
+The public API is `load_job`, `make_plan` and `__version__`; each name is loaded when it is used.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # mypy reads this name as `typing.TYPE_CHECKING`, whose module costs 5 ms
+if TYPE_CHECKING:
+    from runner.job.load import load_job
+    from runner.job.plan import make_plan
 
 __version__ = "0.1.0"
+
+__all__ = ["__version__", "load_job", "make_plan"]
+
+_HOMES = {"load_job": "runner.job.load", "make_plan": "runner.job.plan"}
+
+
+def __getattr__(name: str) -> object:
+    """Loads a name of the public API (PEP 562), so that `callsheet --version` loads none of it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # imported here: `importlib` is no part of a bare start, and `--version` imports this package
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -7,19 +7,20 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-
-import httpcore
-import httpx
+from typing import TYPE_CHECKING
 
 from runner.errors import KeyRefusedError
 from runner.providers.access import Access, ApiKey, parse_origin
 from runner.providers.base import Provider
-from runner.providers.getimg import GetimgProvider
-from runner.providers.http import FreeLimits, FreeRequests, environment_proxy, free_client, tls_context
-from runner.providers.mesh import MeshProvider
-from runner.providers.submit import SubmitLimits, SubmitTransport
 
-Build = Callable[[SubmitTransport, FreeRequests, Callable[[], float]], Provider]
+if TYPE_CHECKING:
+    import httpcore
+    import httpx
+
+    from runner.providers.http import FreeLimits, FreeRequests
+    from runner.providers.submit import SubmitLimits, SubmitTransport
+
+Build = Callable[["SubmitTransport", "FreeRequests", Callable[[], float]], Provider]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +55,36 @@ class ProviderSpec:
         )
 
 
+# The modules of the services are imported when a connection is opened: httpx costs 80 ms, and verbs
+# that send nothing ask the registry for names alone.
+
+
+def _mesh(submits: SubmitTransport, free: FreeRequests, wall: Callable[[], float]) -> Provider:
+    from runner.providers.mesh import MeshProvider
+
+    return MeshProvider(submits, free, wall=wall)
+
+
+def _getimg(submits: SubmitTransport, free: FreeRequests, wall: Callable[[], float]) -> Provider:
+    from runner.providers.getimg import GetimgProvider
+
+    return GetimgProvider(submits, free, wall=wall)
+
+
 REGISTRY: dict[str, ProviderSpec] = {
     "mesh": ProviderSpec(
         name="mesh",
         default_origin="https://api.meshapi.ai",
         key_variables=("MESHAPI_API_KEY", "MESHAPI_TOKEN"),
         url_variable="MESHAPI_BASE_URL",
-        build=lambda submits, free, wall: MeshProvider(submits, free, wall=wall),
+        build=_mesh,
     ),
     "getimg": ProviderSpec(
         name="getimg",
         default_origin="https://api.getimg.ai",
         key_variables=("GETIMG_API_KEY",),
         url_variable="GETIMG_AI_BASE_URL",
-        build=lambda submits, free, wall: GetimgProvider(submits, free, wall=wall),
+        build=_getimg,
     ),
 }
 
@@ -88,6 +105,9 @@ async def open_provider(
 
     `network_backend` (submits) and `transport` (free requests) are the simulation's seams.
     """
+    from runner.providers.http import FreeRequests, environment_proxy, free_client, tls_context
+    from runner.providers.submit import SubmitTransport
+
     # loading the trusted certificates takes 10 ms or more; plain http gets a context that trusts none
     is_tls = access.origin.startswith("https:")
     tls = tls_context(trust_env=trust_env) if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
