@@ -11,7 +11,10 @@ from pathlib import Path
 
 from runner.errors import StateError
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
+_UPGRADES = {"1": "ALTER TABLE attempts ADD COLUMN price TEXT"}
+"""From each older version to the next one."""
+
 MEMORY = ":memory:"
 
 _RECOVER = (
@@ -50,12 +53,23 @@ def prepare(connection: sqlite3.Connection, path: Path | None) -> None:
         connection.executescript(
             f"BEGIN IMMEDIATE;\n{schema}\nINSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}');\nCOMMIT;"
         )
-    found = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
-    if found is None or found[0] != SCHEMA_VERSION:
+    found = _version(connection)
+    if found in _UPGRADES:
+        connection.executescript(
+            f"BEGIN IMMEDIATE;\n{_UPGRADES[found]};\n"
+            f"UPDATE meta SET value = '{int(found) + 1}' WHERE key = 'schema';\nCOMMIT;"
+        )
+        found = _version(connection)
+    if found != SCHEMA_VERSION:
         raise StateError(
-            f"{path}: the ledger has version {found and found[0]}, this callsheet knows {SCHEMA_VERSION}",
+            f"{path}: the ledger has version {found or 'none'}, this callsheet knows {SCHEMA_VERSION}",
             hint="use the callsheet that wrote it, or a newer one",
         )
+
+
+def _version(connection: sqlite3.Connection) -> str:
+    row = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+    return str(row[0]) if row else ""
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
@@ -65,7 +79,13 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     """
     with translate_errors(path):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-        connection.execute("SELECT value FROM meta").fetchone()
+        found = _version(connection)
+    if found != SCHEMA_VERSION:
+        connection.close()
+        raise StateError(
+            f"{path}: the ledger has version {found or 'none'}, this callsheet reads {SCHEMA_VERSION}",
+            hint="`callsheet collect` brings an older one up to date",
+        )
     return connection
 
 

@@ -181,17 +181,19 @@ class Ledger:
                 f"{task.name}: refused to submit a task that stands at `{latest.state}`",
                 hint="this is a defect of callsheet; nothing was sent",
             )
+        facts = (intent.body_sha256, intent.server_time, intent.estimate_micros, intent.price_json)
         if latest is not None and is_reusable(latest):
             self._db.execute(
-                "UPDATE attempts SET run_id = ?, key_hash = ?, body_sha256 = ?, server_time = ? WHERE id = ?",
-                (run_id, intent.key_hash, intent.body_sha256, intent.server_time, latest.id),
+                "UPDATE attempts SET run_id = ?, key_hash = ?, body_sha256 = ?, server_time = ?,"
+                " estimate_micros = ?, price = ? WHERE id = ?",
+                (run_id, intent.key_hash, *facts, latest.id),
             )
             self._move(latest.id, TaskState.INTENDED, at)
             return latest.id
         self._db.execute(
             "INSERT INTO attempts (id, identity, run_id, reason, origin, key_hash, model, seed, tag,"
-            " body_sha256, server_time, intended_at, state, estimate_micros)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " body_sha256, server_time, estimate_micros, price, intended_at, state)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 intent.attempt_id,
                 task.identity,
@@ -202,11 +204,9 @@ class Ledger:
                 task.model,
                 task.seed,
                 intent.tag,
-                intent.body_sha256,
-                intent.server_time,
+                *facts,
                 at,
                 TaskState.INTENDED,
-                intent.estimate_micros,
             ),
         )
         self._note(intent.attempt_id, at, state=TaskState.INTENDED)
@@ -306,7 +306,7 @@ class Ledger:
         self._move(attempt_id, TaskState.COLLECTING, at)
 
     def settle_cost(self, attempt_id: str, micros: int) -> None:
-        """What the service says it costs, in millionths of a US dollar."""
+        """What it cost in the end, in millionths of a US dollar."""
         self._db.execute("UPDATE attempts SET cost_micros = ? WHERE id = ?", (micros, attempt_id))
 
     def finish(self, attempt_id: str, outputs: Sequence[OutputRow], at: float) -> None:

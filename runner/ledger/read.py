@@ -5,9 +5,22 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from typing import Any, TypeVar
 
-from runner.ledger.rows import AttemptRow, HistoryRow, OutputRow, RunRow, SessionRow, Spend, TaskRow
+from runner.job.cost import Price, PriceUnit
+from runner.ledger.rows import (
+    AttemptRow,
+    Drift,
+    HistoryRow,
+    OutputRow,
+    RunRow,
+    SessionRow,
+    Spend,
+    SpendBy,
+    SpendRow,
+    TaskRow,
+)
 from runner.ledger.states import TaskState
 from runner.providers.base import Verdict
 
@@ -20,12 +33,20 @@ _TASK = (
 _ATTEMPT = (
     "seq, id, identity, run_id, reason, origin, key_hash, model, seed, tag, body_sha256, server_time,"
     " intended_at, state, verdict, evidence, resolution, resolution_evidence, remote_id, accepted_at,"
-    " echoed_tag, generation, error_code, error_message, estimate_micros, cost_micros"
+    " echoed_tag, generation, error_code, error_message, estimate_micros, cost_micros, price"
 )
 _OUTPUT = "path, identity, attempt_id, kind, ordinal, bytes, sha256, media, created_at"
 
 # a rejected POST and one proved absent cost nothing; everything else may have been billed
-_POSSIBLY_BILLED = "(state <> 'planned' AND NOT (state = 'failed' AND verdict = 'rejected'))"
+_POSSIBLY_BILLED = (
+    "(attempts.state <> 'planned' AND NOT (attempts.state = 'failed' AND verdict = 'rejected'))"
+)
+
+_GROUPS = {
+    SpendBy.JOB: "runs.job_file",
+    SpendBy.MODEL: "attempts.model",
+    SpendBy.DAY: "date(intended_at, 'unixepoch')",
+}
 
 
 class LedgerReader:
@@ -188,6 +209,34 @@ class LedgerReader:
         ).fetchone()
         return Spend(*row)
 
+    def spending(self, by: SpendBy | None = None, since: float | None = None) -> list[SpendRow]:
+        """What may have been billed since a Unix time, by group, or in one row where `by` is None."""
+        settled = "attempts.state IN ('done', 'failed', 'expired')"
+        in_flight = "attempts.state IN ('submitted', 'collecting')"
+        possibly = f"NOT ({settled} OR {in_flight})"
+        columns = ", ".join(
+            f"count(*) FILTER (WHERE {kind}),"
+            f" coalesce(sum(coalesce(cost_micros, estimate_micros)) FILTER (WHERE {kind}), 0),"
+            f" count(*) FILTER (WHERE {kind} AND coalesce(cost_micros, estimate_micros) IS NULL)"
+            for kind in (settled, in_flight, possibly)
+        )
+        group = "''" if by is None else _GROUPS[by]
+        rows = self._db.execute(
+            f"SELECT {group}, {columns} FROM attempts JOIN runs ON runs.id = run_id"
+            f" WHERE {_POSSIBLY_BILLED} AND intended_at >= ?{f' GROUP BY {group}' if by else ''} ORDER BY 1",
+            (since or 0.0,),
+        )
+        return [SpendRow(row[0] or "", Spend(*row[1:4]), Spend(*row[4:7]), Spend(*row[7:10])) for row in rows]
+
+    def drift(self, run_id: str) -> Drift:
+        """How the actual cost of a run's tasks compares to their estimate."""
+        row = self._db.execute(
+            "SELECT count(*), coalesce(sum(estimate_micros), 0), coalesce(sum(cost_micros), 0) FROM attempts"
+            " WHERE run_id = ? AND estimate_micros IS NOT NULL AND cost_micros IS NOT NULL",
+            (run_id,),
+        ).fetchone()
+        return Drift(*row)
+
     def open_tags(self, origin: str) -> set[int]:
         """The tags of unresolved attempts: a new intent takes another one."""
         rows = self._db.execute(
@@ -257,7 +306,15 @@ def _attempt(row: tuple[Any, ...]) -> AttemptRow:
     values[14] = Verdict(row[14]) if row[14] else None
     for column in (15, 17, 21):
         values[column] = json.loads(row[column]) if row[column] else None
+    values[26] = _price(row[26])
     return AttemptRow(*values)
+
+
+def _price(text: str | None) -> Price | None:
+    if text is None:
+        return None
+    ((unit, usd),) = json.loads(text).items()
+    return Price(PriceUnit(unit), Decimal(usd))
 
 
 def _output(row: tuple[Any, ...]) -> OutputRow:

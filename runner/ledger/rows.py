@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import enum
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from runner.job.cost import Price
 from runner.job.node import JsonValue
 from runner.ledger.states import TaskState
 from runner.providers.base import Verdict
@@ -85,6 +88,7 @@ class AttemptRow:
     error_message: str
     estimate_micros: int | None
     cost_micros: int | None
+    price: Price | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,11 @@ class Intent:
     body_sha256: str
     server_time: float
     estimate_micros: int | None = None
+    price: Price | None = None
+
+    @property
+    def price_json(self) -> str | None:
+        return None if self.price is None else json.dumps({self.price.unit: str(self.price.usd)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +151,35 @@ class Spend:
     tasks: int
     micros: int
     unknown: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Estimate and actual cost of those attempts of a run for which both are known, in micros."""
+
+    attempts: int
+    estimate_micros: int
+    cost_micros: int
+
+
+class SpendBy(enum.StrEnum):
+    """Groups of `spending`; a day is in UTC."""
+
+    JOB = "job"
+    MODEL = "model"
+    DAY = "day"
+
+
+@dataclass(frozen=True, slots=True)
+class SpendRow:
+    """What one group of attempts cost, in micros: a job, a model, a day, or all together.
+
+    `settled`: ended, at the actual cost, else the estimate. `in_flight`: accepted and not ended.
+    `possibly`: unclear, held or written off, at the estimate. Each has its count of `tasks`, and of
+    those among them whose cost is `unknown`, which the amount leaves out.
+    """
+
+    group: str
+    settled: Spend
+    in_flight: Spend
+    possibly: Spend

@@ -70,8 +70,9 @@ CREATE TABLE attempts (
     generation TEXT,                 -- JSON: status, echo, usage, times as last seen
     error_code TEXT NOT NULL DEFAULT '',
     error_message TEXT NOT NULL DEFAULT '',
+    price TEXT,                      -- JSON: what the estimate is reckoned with; null: none known
     estimate_micros INTEGER,         -- millionths of a US dollar; null: unknown, which is not zero
-    cost_micros INTEGER
+    cost_micros INTEGER              -- what the service says, or its usage times the price
 ) STRICT;
 CREATE INDEX attempts_identity ON attempts (identity, seq);
 CREATE INDEX attempts_run ON attempts (run_id);
