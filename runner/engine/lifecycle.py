@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
 
 from runner.engine.collect import Collector, GoneError, LeftForLater
 from runner.engine.control import Control
+from runner.engine.costs import settle
 from runner.engine.pacing import Gauge
 from runner.engine.reconcile import Reconciler, Resolution
 from runner.engine.submit import Submitter
+from runner.engine.upstream import UpstreamGoneError
 from runner.engine.world import Doubt, Paid, World, paid_of
 from runner.errors import CallsheetError
 from runner.job.task import Task
+from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow, OutputRow
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
-
-
-def usd_micros(usd: str) -> int:
-    """Millionths of a US dollar from decimal text, a part of one counted whole: a cap is never passed."""
-    return int((Decimal(usd) * 1_000_000).to_integral_value(ROUND_CEILING))
 
 
 @dataclass(slots=True)
@@ -113,9 +110,6 @@ class Lifecycle:
         return is_here
 
     async def _end(self, paid: Paid, generation: Generation) -> None:
-        if generation.cost_usd:
-            micros = usd_micros(generation.cost_usd)
-            await self.world.commits.write(lambda ledger: ledger.settle_cost(paid.attempt_id, micros))
         if generation.status is GenerationStatus.SUCCEEDED:
             await self._collect(paid, generation)
             return
@@ -125,19 +119,28 @@ class Lifecycle:
         expired = generation.status is GenerationStatus.EXPIRED
         code = generation.error_code or generation.raw_status
         message = generation.error_message or f"the service says {generation.raw_status}"
+        await self.world.commits.write(lambda ledger: settle(ledger, paid.attempt_id, generation))
         await self._fail(paid, code, message, expired=expired)
         self.control.provider_failed()
 
     async def _collect(self, paid: Paid, generation: Generation) -> None:
         if not paid.is_collecting:
-            at = self.world.seams.wall()
-            await self.world.commits.write(lambda ledger: ledger.collect(paid.attempt_id, at))
+            await self.world.commits.write(self._collecting(paid, generation))
         if not any(file.kind is RemoteFileKind.VIDEO for file in generation.files):
             generation = await self.collector.refresh(paid)
         rows = await self.collector.fetch(paid, generation)
         at = self.world.seams.wall()
         await self.world.commits.write(lambda ledger: ledger.finish(paid.attempt_id, rows, at))
         self._observe_done(paid, rows)
+
+    def _collecting(self, paid: Paid, generation: Generation) -> Callable[[Ledger], None]:
+        at = self.world.seams.wall()
+
+        def step(ledger: Ledger) -> None:
+            settle(ledger, paid.attempt_id, generation)
+            ledger.collect(paid.attempt_id, at)
+
+        return step
 
     async def _fail(self, paid: Paid, code: str, message: str, *, expired: bool) -> None:
         at = self.world.seams.wall()
@@ -159,6 +162,10 @@ class Lifecycle:
         except GoneError as gone:
             assert paid is not None
             await self._fail(paid, "gone", f"{gone}: its result can no longer be fetched", expired=True)
+        except UpstreamGoneError as error:
+            # this task alone: the others do not begin with that file
+            self.control.condition(error.exit_code, str(error))
+            self.world.observe("task.left", {"task": name, "reason": str(error)})
         except CallsheetError as error:
             self.control.stop_submitting(error.exit_code, str(error))
             self.world.observe("task.left", {"task": name, "reason": str(error)})

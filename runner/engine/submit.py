@@ -12,8 +12,10 @@ import anyio
 from runner.engine.control import Control
 from runner.engine.inputs import InputStore
 from runner.engine.pacing import Breaker, RequestBudget, backoff
+from runner.engine.upstream import resolve
 from runner.engine.world import Doubt, Paid, ServerClock, World
 from runner.errors import ExitCode, StateError
+from runner.job.cost import micros
 from runner.job.task import Task
 from runner.ledger.ledger import CapReachedError, Ledger, RemoteIdTakenError, is_reusable
 from runner.ledger.rows import AttemptRow, Caps, Intent
@@ -114,7 +116,8 @@ class Submitter:
         reused = latest if latest is not None and is_reusable(latest) else None
         tag = reused.tag if reused else await self._pick_tag(task)
         attempt_id = reused.id if reused else f"{world.seams.random.getrandbits(128):032x}"
-        body = await world.seams.threads.run(self._encode, task, tag, attempt_id)
+        sent = await world.commits.read(lambda reader: resolve(task, reader, world.project.base))
+        body = await world.seams.threads.run(self._encode, sent, tag, attempt_id)
         intent = Intent(
             attempt_id=attempt_id,
             reason=reason,
@@ -122,6 +125,8 @@ class Submitter:
             tag=tag,
             body_sha256=hashlib.sha256(body).hexdigest(),
             server_time=self.clock.now(),
+            estimate_micros=None if task.estimate_usd is None else micros(task.estimate_usd),
+            price=task.price,
         )
         try:
             attempt_id = await world.commits.write(functools.partial(self._intend, task=task, intent=intent))

@@ -108,6 +108,11 @@ def estimate(provider: str, request: Mapping[str, JsonValue], own: Price | None)
     )
 
 
+def seconds_of(fields: Mapping[str, JsonValue]) -> Decimal | None:
+    """The length that a request, or its echo, gives; None where it leaves it open."""
+    return _seconds(_number(fields.get("duration")), _number(fields.get("frames")))
+
+
 def micros(usd: Decimal) -> int:
     """Millionths of a US dollar, rounded up, so that a cap holds."""
     return int((usd * MICROS).to_integral_value(rounding=ROUND_CEILING))

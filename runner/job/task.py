@@ -6,8 +6,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
+from runner.job.cost import Price
 from runner.job.node import JsonValue
 
 INPUT_SCHEME = "sha256:"
@@ -67,6 +69,7 @@ class Task:
     `INPUT_SCHEME` reference and each output of another task as `STEP_SCHEME` reference. `seed` is
     the one that is sent, None where none is. `output` is the path of the video below the base
     directory, with forward slashes. `upstream` is None where the step needs no other.
+    The estimates are None where they are not known; `price` is what they are reckoned with.
     """
 
     identity: str
@@ -84,6 +87,9 @@ class Task:
     inputs: tuple[InputFile, ...]
     output: str
     upstream: Upstream | None = None
+    estimate_tokens: int | None = None
+    estimate_usd: Decimal | None = None
+    price: Price | None = None
 
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,49 @@
+"""What a task cost in the end, and how that compares to what was expected."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from runner.job.cost import PriceUnit, micros, seconds_of
+from runner.ledger.ledger import Ledger
+from runner.ledger.rows import AttemptRow, Drift, TaskRow
+from runner.providers.base import Generation, GenerationStatus
+
+MOST_DRIFT = Decimal("0.1")
+"""Of the estimate. Beyond it prices, or the formula for tokens, are no longer those of models.yaml."""
+
+BILLED = "completion_tokens"
+"""The member of Mesh's usage that is billed; input tokens are 0 (wire/seedance.md)."""
+
+
+def settle(ledger: Ledger, attempt_id: str, generation: Generation) -> None:
+    """Notes what an ended generation cost, in the caller's transaction; nothing where it is not known.
+
+    The service's own figure comes first, then its usage at the price that the attempt was bought at.
+    """
+    attempt = ledger.read.attempt(attempt_id)
+    assert attempt is not None
+    task = ledger.read.task(attempt.identity)
+    assert task is not None
+    usd = _cost(attempt, task, generation)
+    if usd is not None:
+        ledger.settle_cost(attempt_id, micros(usd))
+
+
+def has_drifted(drift: Drift) -> bool:
+    """Whether estimate and actual cost are more than a tenth of the estimate apart."""
+    return abs(drift.cost_micros - drift.estimate_micros) > MOST_DRIFT * drift.estimate_micros
+
+
+def _cost(attempt: AttemptRow, task: TaskRow, generation: Generation) -> Decimal | None:
+    if generation.cost_usd:
+        return Decimal(generation.cost_usd)
+    if attempt.price is None:
+        return None
+    if generation.status is not GenerationStatus.SUCCEEDED and attempt.price.unit is not PriceUnit.MTOK:
+        return None  # only its tokens say whether a failed one is billed
+    tokens = generation.usage.get(BILLED)
+    return attempt.price.cost(
+        tokens=tokens if isinstance(tokens, int) and tokens >= 0 else None,
+        seconds=seconds_of(generation.echo) or seconds_of(task.request),
+    )
