@@ -1,0 +1,72 @@
+"""What a task takes from the one before it: files of ours, or the id of a draft."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from runner.errors import CallsheetError, ExitCode
+from runner.job.node import JsonValue
+from runner.job.task import LAST_FRAME, OUTPUT, STEP_SCHEME, TASK_ID, InputFile, Task, Upstream
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import OutputRow
+from runner.ledger.states import TaskState
+from runner.providers.base import RemoteFileKind
+
+_KINDS = {LAST_FRAME: RemoteFileKind.LAST_FRAME, OUTPUT: RemoteFileKind.VIDEO}
+_MEDIA_TYPES = {LAST_FRAME: "image/png", OUTPUT: "video/mp4"}
+
+
+class UpstreamGoneError(CallsheetError):
+    """What a task needs of the one before it is not there any more; nothing was sent."""
+
+    exit_code = ExitCode.INPUT_MISSING
+
+
+def resolve(task: Task, reader: LedgerReader, base: Path) -> Task:
+    """`task` as it is sent: references to its upstream task replaced by files and ids.
+
+    The identity stays: it was made with the references. Raises UpstreamGoneError.
+    """
+    upstream = task.upstream
+    if upstream is None or not upstream.uses:
+        return task
+    attempt = reader.latest([upstream.identity]).get(upstream.identity)
+    if attempt is None or attempt.state is not TaskState.DONE or attempt.remote_id is None:
+        raise UpstreamGoneError(f"{task.name}: the task of step {upstream.step} that it needs is not done")
+    values: dict[str, str] = {}
+    files: list[InputFile] = []
+    for name in sorted(upstream.uses):
+        if name == TASK_ID:
+            values[upstream.reference(name)] = attempt.remote_id
+            continue
+        rows = reader.outputs([upstream.identity]).get(upstream.identity, [])
+        file = _file(task, upstream, name, [row for row in rows if row.attempt_id == attempt.id], base)
+        files.append(file)
+        values[upstream.reference(name)] = file.reference
+    request = {name: _replaced(value, values) for name, value in task.request.items()}
+    return replace(task, request=request, inputs=(*task.inputs, *files))
+
+
+def _file(task: Task, upstream: Upstream, name: str, rows: list[OutputRow], base: Path) -> InputFile:
+    fitting = [row for row in rows if row.kind == _KINDS[name]]
+    for row in fitting:
+        path = base / row.path
+        if path.is_file():
+            return InputFile(row.sha256, _MEDIA_TYPES[name], row.bytes, path)
+    wanted = fitting[0].path if fitting else f"the {name} of step {upstream.step}"
+    raise UpstreamGoneError(
+        f"{task.name}: {wanted} is not there, and this task begins with it",
+        hint="move the file back, or `callsheet run` again while the service still has it",
+    )
+
+
+def _replaced(value: JsonValue, values: Mapping[str, str]) -> JsonValue:
+    if isinstance(value, str):
+        return values.get(value, value) if value.startswith(STEP_SCHEME) else value
+    if isinstance(value, Mapping):
+        return {name: _replaced(part, values) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replaced(part, values) for part in value]
+    return value
