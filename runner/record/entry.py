@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from runner.job.cost import micros, usd_text
 from runner.job.node import JsonValue
 from runner.job.task import InputFile, Task
 from runner.ledger.rows import AttemptRow, HistoryRow, OutputRow, RunRow
@@ -71,6 +72,10 @@ def task_entry(
         "usage": redactor.foreign_value(_sorted(generation.get("usage"))),
         "outputs": [_output_entry(row, redactor) for row in _own(task, found.outputs)],
         "error": _error_entry(found.latest, redactor),
+        "estimate": {
+            "tokens": task.estimate_tokens,
+            "usd": None if task.estimate_usd is None else usd_text(micros(task.estimate_usd)),
+        },
     }
 
 
@@ -102,7 +107,14 @@ def _attempt_entry(attempt: AttemptRow, redactor: Redactor) -> dict[str, object]
             evidence.get("request_id") or generation.get("request_id") or None
         ),
         "accepted_at": iso_time_or_none(attempt.accepted_at),
+        "price": attempt.price and {attempt.price.unit: str(attempt.price.usd)},
+        "estimate_usd": _usd(attempt.estimate_micros),
+        "cost_usd": _usd(attempt.cost_micros),
     }
+
+
+def _usd(amount: int | None) -> str | None:
+    return None if amount is None else usd_text(amount)
 
 
 def _history_entry(attempt: AttemptRow, row: HistoryRow, redactor: Redactor) -> dict[str, object]:

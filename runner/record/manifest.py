@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from runner.errors import StateError
+from runner.job.cost import usd_text
 from runner.job.task import Task
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import AttemptRow, RunRow, SessionRow, Spend
+from runner.ledger.rows import AttemptRow, Drift, RunRow, SessionRow, Spend
 from runner.ledger.states import TaskState
 from runner.record.atomic import replace_file
 from runner.record.entry import Found, attempts_of_run, is_cached, task_entry
@@ -83,7 +84,11 @@ def write_manifest(
         file.write(b"\n],\n")
         counts = Counts(by_state=dict(states), cached=cached, total=states.total())
         _write_member(file, "counts", _counts_entry(counts))
-        usage = {"reported": dict(sorted(reported.items())), "cost": _cost_entry(spend)}
+        usage = {
+            "reported": dict(sorted(reported.items())),
+            "cost": _cost_entry(spend),
+            "compared": _compared_entry(reader.drift(run.id)),
+        }
         file.write(b'"usage": ' + _encode(redactor.foreign_value(usage)) + b"\n}\n")
     return counts
 
@@ -167,8 +172,16 @@ def _cost_entry(spend: Spend) -> dict[str, object]:
     is_unknown = spend.tasks > 0 and spend.unknown == spend.tasks
     return {
         "tasks": spend.tasks,
-        "usd": None if is_unknown else f"{spend.micros // 1_000_000}.{spend.micros % 1_000_000:06}",
+        "usd": None if is_unknown else usd_text(spend.micros),
         "unpriced_tasks": spend.unknown,
+    }
+
+
+def _compared_entry(drift: Drift) -> dict[str, object]:
+    return {
+        "tasks": drift.attempts,
+        "estimate_usd": usd_text(drift.estimate_micros) if drift.attempts else None,
+        "cost_usd": usd_text(drift.cost_micros) if drift.attempts else None,
     }
 
 

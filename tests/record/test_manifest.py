@@ -7,6 +7,7 @@ import stat
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -78,9 +79,25 @@ def test_counts_and_usage_cover_every_kind_of_end(story: Story, tmp_path: Path) 
     assert manifest["usage"] == {
         "reported": {"completion_tokens": 100, "total_tokens": 100},
         "cost": {"tasks": 4, "usd": "1.000000", "unpriced_tasks": 0},
+        "compared": {"tasks": 0, "estimate_usd": None, "cost_usd": None},
     }
     assert manifest["tasks"][1]["error"] == {"code": "content_policy_violation", "message": "no"}
     assert [task["index"] for task in manifest["tasks"]] == list(range(6))
+
+
+def test_estimate_and_actual_cost_stand_side_by_side(story: Story, tmp_path: Path) -> None:
+    task = replace(make_task(1), estimate_tokens=108_900, estimate_usd=Decimal("0.7623"))
+    attempt = story.submit(task)
+    with story.ledger.transaction():
+        story.ledger.settle_cost(attempt, 300_000)
+
+    manifest = story.manifest(tmp_path / "manifest.json", [task])
+
+    [entry] = manifest["tasks"]
+    assert entry["estimate"] == {"tokens": 108_900, "usd": "0.762300"}
+    told = entry["attempts"][0]
+    assert (told["price"], told["estimate_usd"], told["cost_usd"]) == (None, "0.250000", "0.300000")
+    assert manifest["usage"]["compared"] == {"tasks": 1, "estimate_usd": "0.250000", "cost_usd": "0.300000"}
 
 
 def test_an_unknown_price_is_null_and_not_zero(story: Story, tmp_path: Path) -> None:
