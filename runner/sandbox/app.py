@@ -14,6 +14,7 @@ from starlette.routing import Route
 from runner.sandbox.answers import answer, error
 from runner.sandbox.downloads import download_routes
 from runner.sandbox.faults import Fault
+from runner.sandbox.getimg import getimg_routes
 from runner.sandbox.mesh import mesh_routes
 from runner.sandbox.state import State
 
@@ -32,7 +33,7 @@ def make_app(state: State) -> Starlette:
             await state.webhooks.close()
 
     return Starlette(
-        routes=[*mesh_routes(state), *download_routes(state), *_own_routes(state)],
+        routes=[*mesh_routes(state), *getimg_routes(state), *download_routes(state), *_own_routes(state)],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )

@@ -27,14 +27,23 @@ _HTML = "<html><body>Sign in to continue</body></html>"
 def download_routes(state: State) -> list[Route]:
     async def download(request: Request) -> Response:
         state.stats.downloads += 1
-        return await _download(request, state)
+        return await _download(request, state, request.path_params["name"])
+
+    async def download_by_number(request: Request) -> Response:
+        """getimg's form of the address: a generation's only result is number 0."""
+        state.stats.downloads += 1
+        name = "video.mp4" if request.path_params["number"] == "0" else ""
+        return await _download(request, state, name)
 
     # Starlette adds HEAD to GET.
-    return [Route("/files/{task_id}/{name}", download, methods=["GET"])]
+    return [
+        Route("/files/{task_id}/{name}", download, methods=["GET"]),
+        Route("/v2/downloads/{task_id}/{number}", download_by_number, methods=["GET"]),
+    ]
 
 
-async def _download(request: Request, state: State) -> Response:
-    task_id, name = request.path_params["task_id"], request.path_params["name"]
+async def _download(request: Request, state: State, name: str) -> Response:
+    task_id = request.path_params["task_id"]
     query = request.query_params
     expires, signature = query.get("exp", ""), query.get("sig", "")
     if not state.service.signer.is_valid(task_id, name, expires, signature, state.now()):

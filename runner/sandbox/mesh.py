@@ -19,7 +19,7 @@ from runner.sandbox.faults import Fault, Kind, Stage, Struck, Where
 from runner.sandbox.service import ECHOED, owner_of
 from runner.sandbox.state import State
 from runner.sandbox.store import AcceptedTask, Selection
-from runner.sandbox.validation import Refusal
+from runner.sandbox.validation import Refusal, VideoRequest
 
 PATH = "/v1/video/generations"
 
@@ -28,7 +28,7 @@ GONE = Response(status_code=499)
 
 
 def mesh_routes(state: State) -> list[Route]:
-    mesh = _Mesh(state)
+    mesh = MeshRoutes(state)
     return [
         Route(PATH, mesh.create, methods=["POST"]),
         Route(PATH, mesh.list, methods=["GET"]),
@@ -36,7 +36,16 @@ def mesh_routes(state: State) -> list[Route]:
     ]
 
 
-class _Mesh:
+class MeshRoutes:
+    """Also what the other service's routes are made of: they override what differs.
+
+    `id_prefix` begins the ids of its tasks; `owner_prefix` keeps one key's tasks at each apart.
+    """
+
+    accepted_status = 200
+    id_prefix = "t-"
+    owner_prefix = ""
+
     def __init__(self, state: State) -> None:
         self._state = state
         self._service = state.service
@@ -44,9 +53,9 @@ class _Mesh:
     def _admit(self, request: Request) -> str:
         """The owner of the request's key. Raises Refused."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not key.strip().startswith(KEY_PREFIX):
+        if scheme.lower() != "bearer" or not self._takes_key(key.strip()):
             raise Refusal(401, "unauthorized", "missing or invalid API key")
-        owner = owner_of(key.strip())
+        owner = owner_of(self.owner_prefix + key.strip())
         wait = self._service.wait_for_rate(owner)
         if wait:
             raise _TooMany(wait)
@@ -64,7 +73,7 @@ class _Mesh:
             body = await _read_body(request, self._service.config.max_body)
             if body is None:
                 return too_large()
-            wanted = self._service.read(body, owner)
+            wanted, body = self._read(body, owner)
             if self._service.refuse_spending():
                 raise Refusal(402, "spend_limit_exceeded", "the spend limit of this key is reached")  # noqa: TRY301
         except Refusal as refusal:
@@ -74,12 +83,22 @@ class _Mesh:
         if fault is not None and not fault.accept and fault.kind is not Kind.DELAY:
             return await _instead(fault, connection, b'{"id":"t-never-accepted"}')
         before = self._service.store.newest() if struck.of(Kind.FOREIGN_ID) else None
-        task = self._service.accept(wanted, body, owner, struck.of(Kind.OUTCOME))
+        task = self._service.accept(wanted, body, owner, struck.of(Kind.OUTCOME), self.id_prefix)
         self._state.webhooks.follow(task, wanted.callback_url)
-        document = _created(task, before, struck)
+        document = self._created(_created(task, before, struck))
         if fault is not None and (fault.kind is not Kind.DELAY or await connection.strike(fault, b"")):
             return await _instead(fault, connection, encode(document))
-        return answer(document)
+        return answer(document, self.accepted_status)
+
+    def _takes_key(self, key: str) -> bool:
+        return key.startswith(KEY_PREFIX)
+
+    def _read(self, body: bytes, owner: str) -> tuple[VideoRequest, bytes]:
+        """The request, and the body to keep of it. Raises Refusal."""
+        return self._service.read(body, owner), body
+
+    def _created(self, document: dict[str, Any]) -> dict[str, Any]:
+        return document
 
     async def get(self, request: Request) -> Response:
         self._state.stats.gets += 1
@@ -106,7 +125,7 @@ class _Mesh:
         return await self._read_only(request, Where.LIST, "", make)
 
     async def _read_only(
-        self, request: Request, where: Where, task_id: str, make: Callable[[str, Struck], dict[str, Any]]
+        self, request: Request, where: Where, task_id: str, make: Callable[[str, Struck], object]
     ) -> Response:
         connection = Connection(request, self._state.stopping)
         try:

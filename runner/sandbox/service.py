@@ -85,7 +85,12 @@ class Service:
         return cap is not None and self.store.count >= cap
 
     def accept(
-        self, request: VideoRequest, body: bytes, owner: str, forced: Fault | None = None
+        self,
+        request: VideoRequest,
+        body: bytes,
+        owner: str,
+        forced: Fault | None = None,
+        id_prefix: str = "t-",
     ) -> AcceptedTask:
         """Takes the task on and makes it durable. `forced` decides how it ends."""
         ordinal = self.store.next_ordinal
@@ -107,7 +112,7 @@ class Service:
         take = self._take(request)
         task = AcceptedTask(
             ordinal=ordinal,
-            id=f"t-{secrets.token_hex(10)}",
+            id=f"{id_prefix}{secrets.token_hex(10)}",
             owner=owner,
             model=request.model,
             digest=request.digest,
