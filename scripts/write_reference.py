@@ -20,29 +20,42 @@ Keys that begin with `x-` are free everywhere.
 
 def render(schema: dict[str, Any]) -> str:
     """The whole page."""
-    required = set(schema["required"])
-    parts = [HEAD, "## Top level\n", *_table(schema["properties"], required)]
+    parts = [HEAD, "## Top level\n", *_table(schema, schema)]
     for name, key in schema["properties"].items():
         for path, level in _levels(name, key, schema):
-            parts += [f"\n## `{path}`\n", *_table(level["properties"], set(level.get("required", ())))]
+            parts += [f"\n## `{path}`\n", *_table(level, schema)]
     return "\n".join(parts) + "\n"
 
 
 def _levels(path: str, key: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """`key` and what lies below it, where that has keys of its own."""
-    if "$ref" in key:
-        key = schema["definitions"][key["$ref"].rpartition("/")[2]]
+    if key.get("$ref", "").startswith("#/properties/"):
+        return  # told where it stands itself
+    key = _resolved(key, schema)
     if "properties" in key:
         yield path, key
         for name, child in key["properties"].items():
             yield from _levels(f"{path}.{name}", child, schema)
     elif isinstance(key.get("items"), dict):
         yield from _levels(f"{path}[]", key["items"], schema)
+    elif "$ref" in (inner := key.get("additionalProperties", {}) or {}):
+        yield from _levels(f"{path}.<name>", inner, schema)
 
 
-def _table(properties: dict[str, Any], required: set[str]) -> list[str]:
+def _resolved(key: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """`key`, or what it refers to."""
+    if "$ref" not in key:
+        return key
+    _, group, name = key["$ref"].split("/")
+    found: dict[str, Any] = schema[group][name]
+    return found
+
+
+def _table(level: dict[str, Any], schema: dict[str, Any]) -> list[str]:
+    required = {*level.get("required", ()), *level.get("then", {}).get("required", ())}
     rows = ["| key | what it is | default | example |", "|---|---|---|---|"]
-    for name, key in properties.items():
+    for name, written in level["properties"].items():
+        key = _resolved(written, schema)
         default = "required" if name in required else _code(key["default"]) if "default" in key else ""
         example = _code(key["examples"][0]) if key.get("examples") else ""
         rows.append(f"| `{name}` | {_text(key.get('description', ''))} | {default} | {example} |")

@@ -9,20 +9,29 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from runner.errors import Problem
-from runner.job.expressions import Scope
+from runner.job.expressions import NEEDS, Scope
 from runner.job.inputs import InputReader, check_remote, is_remote
 from runner.job.matrix import MODEL, SAMPLE, SEED, Cell
-from runner.job.model import ContentItem, Job
+from runner.job.model import ContentItem, Job, Reference, Step
 from runner.job.models import find_family
-from runner.job.naming import cell_name
+from runner.job.naming import cell_label, task_name
 from runner.job.node import JsonValue
 from runner.job.schema import check_field, check_request
 from runner.job.seeds import check_seed, derived_seed
 from runner.job.slug import slug
 from runner.job.source import MAX_BYTES
 from runner.job.steps import request_fields
-from runner.job.task import NOT_IN_IDENTITY, InputFile, Task, canonical_json, task_identity
+from runner.job.task import (
+    NOT_IN_IDENTITY,
+    STEP_SCHEME,
+    InputFile,
+    Task,
+    Upstream,
+    canonical_json,
+    task_identity,
+)
 from runner.job.values import Constant, Place, ProblemError, Value
+from runner.job.wire import WIRE, WireError, check_url
 from runner.resources import load_schema
 
 MOST_BODY = 64_000_000
@@ -60,15 +69,22 @@ class TaskBuilder:
     """
 
     def __init__(
-        self, job: Job, *, origin: str, edition: str, scope: Scope, ambiguous: frozenset[int] = frozenset()
+        self,
+        job: Job,
+        step: Step,
+        *,
+        origin: str,
+        edition: str,
+        scope: Scope,
+        ambiguous: frozenset[int] = frozenset(),
     ) -> None:
         self._job = job
-        self._step = job.step
+        self._step = step
         self._origin = origin
         self._edition = edition
-        self._scope = {**scope, "step": {"name": job.step.name}}
+        self._scope = {**scope, "step": {"name": step.name}}
         self._ambiguous = ambiguous
-        self._with_model = len(job.models) > 1
+        self._uses = step.uses
         self._fields = request_fields(job.provider)
         self._defaults = _defaults(job.provider)
         self._reader = InputReader(job.root, job.directory)
@@ -77,9 +93,9 @@ class TaskBuilder:
         found: list[Problem] = []
         folded = {
             name: _attempt(functools.partial(value.fold, self._scope), found)
-            for name, value in job.step.request.items()
+            for name, value in step.request.items()
         }
-        items = [_attempt(functools.partial(self._fold_item, spec), found) for spec in job.step.content]
+        items = [_attempt(functools.partial(self._fold_item, spec), found) for spec in step.content]
         self._constant: dict[str, JsonValue] = {}
         self._computed: dict[str, Value] = {}
         for name, value in folded.items():
@@ -90,10 +106,13 @@ class TaskBuilder:
         self._content = tuple(item for item in items if item is not None)
         self.problems = tuple(found)
 
-    def build(self, index: int, cell: Cell) -> Task:
-        """The task of `cell`, the same each time. Raises CellError."""
+    def build(self, index: int, cell: Cell, above: Task | None = None) -> Task:
+        """The task of `cell` that needs the task `above`, the same each time. Raises CellError."""
         found: list[Problem] = []
+        upstream = self._upstream(above) if above is not None else None
         scope = {**self._scope, **cell, "index": index}
+        if upstream is not None:
+            scope[NEEDS] = upstream.cells
         model = str(cell[MODEL])
         request: dict[str, JsonValue] = {MODEL: model, **self._constant}
         inputs: list[InputFile] = []
@@ -105,13 +124,39 @@ class TaskBuilder:
             if name in self._fields:
                 self._set(request, name, value, self._cell_place(name), found)
         content = [
-            _attempt(functools.partial(self._item, item, scope, inputs), found) for item in self._content
+            _attempt(functools.partial(self._item, item, scope, inputs, upstream), found)
+            for item in self._content
         ]
-        request["content"] = [item for item in content if item is not None]
         if found:
             raise CellError(found)
+        items = [item for item in content if isinstance(item, dict)]
+        try:
+            request = WIRE[self._job.provider](request, items)
+        except WireError as error:
+            place = self._request_place(("content", error.item, "role"))
+            raise CellError([place.error(error.message, error.hint)]) from None
         self._check_shape(request, tuple(item.get("role") for item in content if isinstance(item, dict)))
-        return self._task(index, cell, model, request, tuple(dict.fromkeys(inputs)), scope)
+        return self._task(index, cell, model, request, tuple(dict.fromkeys(inputs)), scope, upstream)
+
+    def name(self, cell: Cell, above: Task | None = None) -> str:
+        """The readable name of the task that `build` would make of them."""
+        return self._name(cell, self._upstream(above) if above is not None else None)
+
+    def _name(self, cell: Cell, upstream: Upstream | None) -> str:
+        cells = {self._step.name: cell, **(upstream.cells if upstream is not None else {})}
+        labels = (
+            cell_label(values, with_model=len(self._job.steps[step].models) > 1)
+            for step, values in reversed(cells.items())
+        )
+        return task_name((slug(self._step.name), *labels), default=self._job.name)
+
+    def _upstream(self, above: Task) -> Upstream:
+        return Upstream(
+            identity=above.identity,
+            step=above.step,
+            uses=self._uses,
+            cells={above.step: above.cell, **(above.upstream.cells if above.upstream is not None else {})},
+        )
 
     def _task(
         self,
@@ -121,11 +166,12 @@ class TaskBuilder:
         request: dict[str, JsonValue],
         inputs: tuple[InputFile, ...],
         scope: Scope,
+        upstream: Upstream | None,
     ) -> Task:
         sample = cell.get(SAMPLE)
         assert sample is None or isinstance(sample, int)
         family = find_family(model)
-        if sample is not None and family is not None and family.honours_seed:
+        if sample is not None and family is not None and family.honours_seed and SEED in self._fields:
             request[SEED] = derived_seed(request, sample)
         self._check_size(request, inputs)
         identity = task_identity(
@@ -135,7 +181,7 @@ class TaskBuilder:
             sample=sample,
             edition=self._edition,
         )
-        name = cell_name(cell, job=self._job.name, with_model=self._with_model)
+        name = self._name(cell, upstream)
         if hash(name) in self._ambiguous:
             name = f"{name}-{identity[:8]}"
         seed = request.get(SEED)
@@ -154,11 +200,17 @@ class TaskBuilder:
             request=request,
             inputs=inputs,
             output=self._output(name, scope),
+            upstream=upstream,
         )
 
     def _output(self, name: str, scope: Scope) -> str:
         if self._step.output is None:
-            return f"out/{slug(self._job.name) or 'job'}/{name}.mp4"
+            folder, step = slug(self._job.name) or "job", slug(self._step.name)
+            return (
+                f"out/{folder}/{step}/{name.removeprefix(f'{step}-')}.mp4"
+                if step
+                else f"out/{folder}/{name}.mp4"
+            )
         try:
             return self._step.output.render(scope)
         except ProblemError as error:
@@ -201,44 +253,36 @@ class TaskBuilder:
 
     def _fold_item(self, spec: ContentItem) -> _Item:
         """Raises ProblemError."""
-        if spec.payload.names <= self._scope.keys() and (
-            spec.role is None or spec.role.names <= self._scope.keys()
-        ):
-            data, file = self._resolve_item(spec, self._scope)
-            return _Item(spec, data, file)
-        return _Item(spec, None, None)
+        if isinstance(spec.payload, Reference) or not spec.payload.names <= self._scope.keys():
+            return _Item(spec, None, None)
+        if spec.role is not None and not spec.role.names <= self._scope.keys():
+            return _Item(spec, None, None)
+        data, file = self._resolve_item(spec, self._scope, None)
+        return _Item(spec, data, file)
 
-    def _item(self, item: _Item, scope: Scope, inputs: list[InputFile]) -> JsonValue:
+    def _item(
+        self, item: _Item, scope: Scope, inputs: list[InputFile], upstream: Upstream | None
+    ) -> JsonValue:
         data, file = (
-            (item.data, item.input) if item.data is not None else self._resolve_item(item.spec, scope)
+            (item.data, item.input)
+            if item.data is not None
+            else self._resolve_item(item.spec, scope, upstream)
         )
         if file is not None:
             inputs.append(file)
         return dict(data)
 
     def _resolve_item(
-        self, spec: ContentItem, scope: Scope
+        self, spec: ContentItem, scope: Scope, upstream: Upstream | None
     ) -> tuple[Mapping[str, JsonValue], InputFile | None]:
-        place = spec.payload.place
-        value = spec.payload.evaluate(scope)
-        if not isinstance(value, str):
-            raise ProblemError(place.error(f"{spec.kind} needs text, and this is {_kind(value)}"))
-        if not value.strip():
-            raise ProblemError(place.error(f"{spec.kind} is empty"))
         file: InputFile | None = None
         payload: JsonValue
-        if spec.kind == "text":
-            # NFC: the same letters typed on another system are the same prompt, and are not paid twice
-            payload = unicodedata.normalize("NFC", value)
-        elif spec.kind in _FILES:
-            if is_remote(value):
-                check_remote(value, place)
-                payload = {"url": value}
-            else:
-                file = self._reader.read(value, spec.kind, place)
-                payload = {"url": file.reference}
+        if isinstance(spec.payload, Reference):
+            assert upstream is not None
+            key = "id" if spec.kind == "draft_task" else "url"
+            payload = {key: upstream.reference(spec.payload.output)}
         else:
-            payload = {"id": value}
+            payload, file = self._resolve_payload(spec.kind, spec.payload, scope)
         data: dict[str, JsonValue] = {"type": spec.kind, spec.kind: payload}
         role = spec.role.evaluate(scope) if spec.role else None
         if spec.role is not None and role is not None:
@@ -246,6 +290,27 @@ class TaskBuilder:
                 raise ProblemError(spec.role.place.error(f"role needs a word, and this is {_kind(role)}"))
             data["role"] = role
         return data, file
+
+    def _resolve_payload(self, kind: str, spec: Value, scope: Scope) -> tuple[JsonValue, InputFile | None]:
+        place = spec.place
+        value = spec.evaluate(scope)
+        if not isinstance(value, str):
+            raise ProblemError(place.error(f"{kind} needs text, and this is {_kind(value)}"))
+        if not value.strip():
+            raise ProblemError(place.error(f"{kind} is empty"))
+        if kind == "text":
+            # NFC: the same letters typed on another system are the same prompt, and are not paid twice
+            return unicodedata.normalize("NFC", value), None
+        if kind not in _FILES:
+            if value.startswith(STEP_SCHEME):
+                raise ProblemError(place.error("not the id of a task", "${{ needs.<step>.task_id }}"))
+            return {"id": value}, None
+        check_url(self._job.provider, value, place)
+        if is_remote(value):
+            check_remote(value, place)
+            return {"url": value}, None
+        file = self._reader.read(value, kind, place)
+        return {"url": file.reference}, file
 
     def _check_shape(self, request: Mapping[str, JsonValue], roles: tuple[JsonValue, ...]) -> None:
         """The rules between fields, and between content items, once for each shape that occurs."""

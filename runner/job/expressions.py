@@ -23,6 +23,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from runner.job.node import JsonValue
 from runner.job.rundate import RunDate
 from runner.job.slug import slug
+from runner.job.task import LAST_FRAME, OUTPUT, TASK_ID
 
 OPEN = "${{"
 CLOSE = "}}"
@@ -31,8 +32,19 @@ MOST_SOURCE = 1_000
 MOST_RESULT = 64 * 1024
 """Characters of one evaluated scalar."""
 
+NEEDS = "needs"
+STEP_OUTPUTS: Mapping[str, str] = {
+    LAST_FRAME: "the image of an image_url item",
+    OUTPUT: "the video of a video_url item",
+    TASK_ID: "the id of a draft_task item",
+}
+"""What `needs.<step>` has beside axes, and where it may stand: it is not known when a plan is made."""
+
 KnownNames: TypeAlias = Mapping[str, frozenset[str] | None]
-"""The names in scope, each with its known attributes (None: not known before it is evaluated)."""
+"""The names in scope, each with its known attributes (None: not known before it is evaluated).
+
+What an attribute itself has stands under its dotted name, as in `needs.shot1`.
+"""
 
 Scope: TypeAlias = dict[str, Any]
 
@@ -201,13 +213,12 @@ def _compile(source: str, known: KnownNames) -> Expression:
     tree, compiled = _parse(source)
     names = frozenset(node.name for node in _walk(tree) if isinstance(node, nodes.Name))
     for name in sorted(names - known.keys()):
-        near = did_you_mean(name, known)
-        raise ExpressionError(f"unknown name `{name}`", near or f"names here: {', '.join(sorted(known))}")
+        raise ExpressionError(f"unknown name `{name}`", _unknown_name_hint(name, known))
     for node in _walk(tree):
         owner, part = _attribute(node)
         attributes = known.get(owner) if owner else None
         if attributes is not None and part not in attributes:
-            raise ExpressionError(f"`{owner}` has no `{part}`", _missing_part_hint(owner, part, attributes))
+            raise _missing_part(owner, part, attributes)
     return Expression(source, names, _keys(tree), compiled)
 
 
@@ -220,6 +231,21 @@ def _keys(tree: nodes.Node) -> tuple[str, ...]:
     return (tree.name, *reversed(keys)) if isinstance(tree, nodes.Name) else ()
 
 
+def _unknown_name_hint(name: str, known: KnownNames) -> str:
+    if name == NEEDS:
+        return "only a step that says `needs: <step>` knows the one above it"
+    plain = frozenset(choice for choice in known if "." not in choice)
+    return did_you_mean(name, plain) or f"names here: {', '.join(sorted(plain))}"
+
+
+def _missing_part(owner: str, part: str, attributes: frozenset[str]) -> ExpressionError:
+    if owner.startswith(f"{NEEDS}.") and part in STEP_OUTPUTS:
+        return ExpressionError(
+            f"`{owner}.{part}` cannot stand here", f"it stands alone, as {STEP_OUTPUTS[part]}"
+        )
+    return ExpressionError(f"`{owner}` has no `{part}`", _missing_part_hint(owner, part, attributes))
+
+
 def _missing_part_hint(owner: str, part: str, attributes: frozenset[str]) -> str:
     if owner == "env":
         return f"list `{part}` under `env:`"
@@ -229,17 +255,24 @@ def _missing_part_hint(owner: str, part: str, attributes: frozenset[str]) -> str
 
 
 def _attribute(node: nodes.Node) -> tuple[str, str]:
-    """(name, part) of `name.part` and `name["part"]`, else two empty strings."""
-    if isinstance(node, nodes.Getattr) and isinstance(node.node, nodes.Name):
-        return node.node.name, node.attr
+    """("a.b", "c") of `a.b.c` and of `a.b["c"]`, else two empty strings."""
+    if isinstance(node, nodes.Getattr):
+        return _dotted(node.node), node.attr
     if (
         isinstance(node, nodes.Getitem)
-        and isinstance(node.node, nodes.Name)
         and isinstance(node.arg, nodes.Const)
         and isinstance(node.arg.value, str)
     ):
-        return node.node.name, node.arg.value
+        return _dotted(node.node), node.arg.value
     return "", ""
+
+
+def _dotted(node: nodes.Node) -> str:
+    """`a.b` of that name and its parts, empty for anything else."""
+    if isinstance(node, nodes.Name):
+        return node.name
+    owner, part = _attribute(node)
+    return f"{owner}.{part}" if owner else ""
 
 
 _ALLOWED_NODES = (

@@ -11,14 +11,16 @@ from pathlib import Path
 from runner.errors import JobError, Problem
 from runner.job.environment import KEY_NAMES, PROVIDER_VARIABLES, read_env, why_refused
 from runner.job.expressions import KnownNames, has_expression
+from runner.job.merge import STEPS
 from runner.job.model import Job
 from runner.job.node import Mapping as MappingNode
 from runner.job.node import Scalar, Sequence
 from runner.job.policy import read_budget, read_run
 from runner.job.schema import check_job
 from runner.job.source import MAX_BYTES, parse
-from runner.job.steps import read_step
+from runner.job.values import Path as NodePath
 from runner.job.values import Place, Problems, Value, compile_value, scalars
+from runner.job.workflow import read_steps
 
 DEFAULT_PROVIDER = "mesh"
 
@@ -29,6 +31,7 @@ _NO_EXPRESSIONS = (
     "models",
     "seeds",
     "samples",
+    "needs",
     "env",
     "api_key_env",
     "base_url",
@@ -44,6 +47,8 @@ class LoadOptions:
     environ: Mapping[str, str] = field(repr=False)
     allow_env: frozenset[str] = frozenset()
     trust_job: bool = False
+    provider: str | None = None
+    """In place of the job's own, to see what it would lose at another one."""
 
 
 def load_job(file: Path, *, root: Path, options: LoadOptions, text: bytes | None = None) -> Job:
@@ -55,8 +60,8 @@ def load_job(file: Path, *, root: Path, options: LoadOptions, text: bytes | None
     content = _read(file, shown) if text is None else text
     document = parse(content, file=shown)
     problems = Problems(check_job(document, file=shown))
-    provider = _text(document, "provider") or DEFAULT_PROVIDER
-    api_key_env = _api_key_env(document, options, problems)
+    provider = options.provider or _text(document, "provider") or DEFAULT_PROVIDER
+    api_key_env = _api_key_env(document, provider, options, problems)
     base_url = _base_url(document, options, problems)
     env = _env(document, root, options, api_key_env, problems)
     _refuse_expressions(document, problems)
@@ -69,9 +74,8 @@ def load_job(file: Path, *, root: Path, options: LoadOptions, text: bytes | None
     edition = compile_value(edition_node, ("edition",), known, problems) if edition_node else None
     run = read_run(document.get("run"), problems)
     budget = read_budget(document.get("budget"), problems)
-    step = read_step(document, provider=provider, known=known, problems=problems)
+    steps = read_steps(document, provider=provider, known=known, problems=problems)
     problems.raise_errors(shown)
-    assert step is not None
     return Job(
         name=name,
         file=shown,
@@ -87,7 +91,7 @@ def load_job(file: Path, *, root: Path, options: LoadOptions, text: bytes | None
         edition=edition,
         variables=variables,
         env=env,
-        step=step,
+        steps=steps,
         warnings=problems.warnings,
     )
 
@@ -120,12 +124,15 @@ def _place(document: MappingNode, key: str) -> Place:
     return Place(node.mark if node else document.mark, (key,))
 
 
-def _api_key_env(document: MappingNode, options: LoadOptions, problems: Problems) -> str | None:
+def _api_key_env(
+    document: MappingNode, provider: str, options: LoadOptions, problems: Problems
+) -> str | None:
     """The variable that holds the key. Another's secret must not reach the service as a key either."""
     name = _text(document, "api_key_env")
-    if name is None or name in KEY_NAMES or options.trust_job or name in options.allow_env:
+    keys = PROVIDER_VARIABLES[provider].keys if provider in PROVIDER_VARIABLES else ()
+    if name is None or name in keys or options.trust_job or name in options.allow_env:
         return name
-    names = " or ".join(PROVIDER_VARIABLES[DEFAULT_PROVIDER].keys)
+    names = " or ".join(keys)
     problems.add(
         _place(document, "api_key_env").error(
             f"`{name}` is not {names}, and its value would be sent to the service",
@@ -197,11 +204,21 @@ def _variables(document: MappingNode, known: KnownNames, problems: Problems) -> 
 
 def _refuse_expressions(document: MappingNode, problems: Problems) -> None:
     """Where an expression is not evaluated it would reach the service as it stands."""
+    levels: list[tuple[MappingNode, NodePath]] = [(document, ())]
+    steps = document.get(STEPS)
+    for name, body in steps if isinstance(steps, MappingNode) else ():
+        if isinstance(body, MappingNode):
+            levels.append((body, (STEPS, str(name.value))))
+    for level, above in levels:
+        _refuse_expressions_in(level, above, problems)
+
+
+def _refuse_expressions_in(level: MappingNode, above: NodePath, problems: Problems) -> None:
     for key in _NO_EXPRESSIONS:
-        node = document.get(key)
+        node = level.get(key)
         if node is None:
             continue
-        for scalar, path in scalars(node, (key,)):
+        for scalar, path in scalars(node, (*above, key)):
             if isinstance(scalar.value, str) and has_expression(scalar.value):
                 problems.add(
                     Place(scalar.mark, path).error(

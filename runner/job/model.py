@@ -74,20 +74,36 @@ class AxisSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """`${{ needs.<step>.<output> }}` as a whole payload: one of STEP_OUTPUTS of the upstream task."""
+
+    place: Place
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
 class ContentItem:
     """One content item. `kind` is its type; `payload` its text, URL, file path or task id."""
 
     kind: str
     place: Place
-    payload: Value
+    payload: Value | Reference
     role: Value | None
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step generates; a flat job file has one, without a name."""
+    """What one step generates; a flat job file has one, without a name.
+
+    Each of its cells is made once for each task of the step `needs`, or once where that is empty.
+    `pick` are patterns of the tasks that further steps may use; None is all of them.
+    """
 
     name: str
+    place: Place
+    needs: str
+    pick: tuple[Value, ...] | None
+    pick_place: Place
     models: tuple[tuple[str, Place], ...]
     seeds: Seeds | None
     samples: int | None
@@ -100,13 +116,29 @@ class Step:
     content: tuple[ContentItem, ...]
     output: OutputTemplate | None
 
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(model for model, _ in self.models))
+
+    @property
+    def uses(self) -> frozenset[str]:
+        """Those of STEP_OUTPUTS that its requests take from the upstream task."""
+        payloads = (item.payload for item in self.content)
+        return frozenset(payload.output for payload in payloads if isinstance(payload, Reference))
+
+    @property
+    def output_place(self) -> Place:
+        """Where `output` stands; where the takes do if it is not written."""
+        return self.output.place if self.output is not None else self.takes_place
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """A valid job file. `file` is its path below the root, with forward slashes; `text` its bytes.
 
     `directory` is what its input paths are relative to. `env` holds the listed variables that are
-    set. `base_url` is there only where the job is trusted.
+    set. `base_url` is there only where the job is trusted. `steps` are by name, each after the one
+    that it needs; a flat job has one, named "".
     """
 
     name: str
@@ -123,9 +155,10 @@ class Job:
     edition: Value | None
     variables: Mapping[str, Value]
     env: Mapping[str, str] = field(repr=False)
-    step: Step
+    steps: Mapping[str, Step]
     warnings: tuple[Problem, ...]
 
     @property
-    def models(self) -> tuple[str, ...]:
-        return tuple(model for model, _ in self.step.models)
+    def step(self) -> Step:
+        """The one step of a flat job; the first one of another."""
+        return next(iter(self.steps.values()))

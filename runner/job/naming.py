@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from runner.job.matrix import MODEL, SAMPLE, SEED, Cell
+from collections.abc import Iterable, Mapping
+
+from runner.job.matrix import MODEL, SAMPLE, SEED
 from runner.job.models import family_name
 from runner.job.node import JsonValue
 from runner.job.slug import cut, slug
@@ -13,13 +15,18 @@ _MOST_LABEL = 40
 _TELLING = ("id", "name", "title")
 
 
-def cell_name(cell: Cell, *, job: str, with_model: bool) -> str:
-    """The cell's values in the order of its axes, seeds as `s1`, samples as `t1`; the job's name if none.
+def task_name(labels: Iterable[str], *, default: str) -> str:
+    """The labels of a task, one after the other; `default` as a slug where all are empty.
 
-    Not always unique: long values are cut.
+    Not always unique: long names are cut.
     """
-    labels = [_label(name, value) for name, value in cell.items() if name != MODEL or with_model]
-    return cut("-".join(label for label in labels if label), MOST_NAME) or slug(job) or "video"
+    return cut("-".join(label for label in labels if label), MOST_NAME) or slug(default) or "video"
+
+
+def cell_label(cell: Mapping[str, JsonValue], *, with_model: bool) -> str:
+    """The cell's values in the order of its axes, seeds as `s1`, samples as `t1`; empty if it has none."""
+    labels = (_label(name, value) for name, value in cell.items() if name != MODEL or with_model)
+    return "-".join(label for label in labels if label)
 
 
 def _label(axis: str, value: JsonValue) -> str:
@@ -33,8 +40,8 @@ def _label(axis: str, value: JsonValue) -> str:
         case str():
             return slug(value, _MOST_LABEL)
         case dict():
-            telling = (value[key] for key in _TELLING if isinstance(value.get(key), str | int))
-            return _label(axis, next(telling, next(iter(value.values()), "")))
+            part = telling_part(value)
+            return _label(axis, next(iter(part.values()), "") if isinstance(part, dict) else "")
         case list() | tuple():
             return slug("-".join(_label(axis, item) for item in value), _MOST_LABEL)
         case bool():
@@ -42,3 +49,12 @@ def _label(axis: str, value: JsonValue) -> str:
         case None:
             return f"{axis}-none"
     return f"{axis}-{value}"
+
+
+def telling_part(value: JsonValue) -> JsonValue:
+    """Of an object its `id`, else its `name` or `title`, alone; anything else as it is."""
+    if isinstance(value, dict):
+        for key in _TELLING:
+            if isinstance(value.get(key), str | int):
+                return {key: value[key]}
+    return value

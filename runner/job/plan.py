@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runner.errors import Problem
 from runner.job.build import TaskBuilder
 from runner.job.expressions import ExpressionError, Scope, as_text
 from runner.job.matrix import Axis, Entry, Matrix
-from runner.job.model import Job
+from runner.job.model import Job, Step
 from runner.job.node import JsonValue
 from runner.job.rundate import RunDate
-from runner.job.survey import report_collisions, survey_cells
+from runner.job.stages import Stage, Stages
+from runner.job.survey import MOST_TASKS, report_collisions, survey_cells
 from runner.job.task import Task
 from runner.job.values import ProblemError, Problems, Value
-
-MOST_TASKS = 1_000_000
-"""Of one plan: nobody means to pay for more, and `seeds: 0..4294967295` would never end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +28,27 @@ class Plan:
     edition: str
     count: int
     warnings: tuple[Problem, ...]
-    _matrix: Matrix = field(repr=False)
-    _builder: TaskBuilder = field(repr=False)
+    _stages: Stages = field(repr=False)
 
     def tasks(self) -> Iterator[Task]:
-        """Each task, built as it is asked for: the same ones in the same order each time."""
-        for index, cell in enumerate(self._matrix.cells()):
-            yield self._builder.build(index, cell)
+        """Each task, built as it is asked for: the same ones in the same order each time.
+
+        Depth first: a task comes before those that need it.
+        """
+        return self._stages.tasks()
+
+    def roots(self) -> Iterator[Task]:
+        """The tasks that need no other one."""
+        for stage in self._stages.roots:
+            yield from stage.tasks(None)
+
+    def children(self, task: Task) -> Iterator[Task]:
+        """The tasks that need `task`, built as they are asked for; none where `pick` leaves it out."""
+        return self._stages.children(task)
+
+    def waits_for(self, task: Task) -> str:
+        """What to write so that the steps below use `task`; empty where they do, or there are none."""
+        return self._stages.waits_for(task)
 
 
 def make_plan(job: Job, *, origin: str, run_date: RunDate) -> Plan:
@@ -47,29 +59,80 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate) -> Plan:
     scope = _scope(job, run_date, problems)
     problems.raise_errors(job.file)
     edition = _edition(job, scope, problems)
-    matrix = _matrix(job, scope, problems)
+    matrices = {name: _matrix(step, scope, problems) for name, step in job.steps.items()}
+    picks = {name: _picks(step, scope, problems) for name, step in job.steps.items()}
     problems.raise_errors(job.file)
-    if matrix.upper_bound > MOST_TASKS:
-        problems.add(
-            job.step.takes_place.error(
-                f"{matrix.upper_bound:,} cells; a plan has at most {MOST_TASKS:,}", "split the job file"
-            )
-        )
-        problems.raise_errors(job.file)
-    for entry in matrix.idle_excludes():
-        problems.add(entry.place.warning("matches no cell, so it excludes nothing"))
-    builder = TaskBuilder(job, origin=origin, edition=edition, scope=scope)
-    survey = survey_cells(job, matrix, builder, problems)
+    _check_size(job, matrices, problems)
+    problems.raise_errors(job.file)
+    _check_matrices(job, matrices, problems)
+
+    def make_stages(ambiguous: frozenset[int]) -> Stages:
+        builders = {
+            name: TaskBuilder(job, step, origin=origin, edition=edition, scope=scope, ambiguous=ambiguous)
+            for name, step in job.steps.items()
+        }
+        return _stages(job, matrices, builders, picks)
+
+    stages = make_stages(frozenset())
+    survey = survey_cells(job, stages, problems)
     if survey.same_names and not problems.errors:
-        builder = TaskBuilder(job, origin=origin, edition=edition, scope=scope, ambiguous=survey.same_names)
-        survey = survey_cells(job, matrix, builder, problems)
-    if survey.count == 0:
-        problems.add(job.step.takes_place.error("no cell is left to generate", "look at `exclude`"))
-    report_collisions(job, matrix, builder, survey, problems)
-    for warning in builder.warnings:
-        problems.add(warning)
+        stages = make_stages(survey.same_names)
+        survey = survey_cells(job, stages, problems)
+    report_collisions(job, stages, survey, problems)
+    for stage in stages:
+        for warning in stage.builder.warnings:
+            problems.add(warning)
     problems.raise_errors(job.file)
-    return Plan(job, origin, run_date, edition, survey.count, problems.warnings, matrix, builder)
+    return Plan(job, origin, run_date, edition, survey.count, problems.warnings, stages)
+
+
+def _stages(
+    job: Job,
+    matrices: Mapping[str, Matrix],
+    builders: Mapping[str, TaskBuilder],
+    picks: Mapping[str, tuple[Entry, ...] | None],
+) -> Stages:
+    """Each step with the index of its first task: all of a step's, then all of the next one's."""
+    stages: dict[str, Stage] = {}
+    totals: dict[str, int] = {}
+    for name, step in job.steps.items():
+        # the one step of a flat job starts at 0 and needs no count
+        count = sum(1 for _ in matrices[name].cells()) if len(job.steps) > 1 else 0
+        stages[name] = Stage(
+            step=step,
+            matrix=matrices[name],
+            builder=builders[name],
+            picks=picks[name],
+            count=count,
+            base=sum(totals.values()),
+            above_base=stages[step.needs].base if step.needs else 0,
+        )
+        totals[name] = count * totals.get(step.needs, 1)
+    return Stages(stages)
+
+
+def _check_size(job: Job, matrices: Mapping[str, Matrix], problems: Problems) -> None:
+    """Without expanding anything; below a `pick` nobody knows yet, and the survey counts."""
+    bounds: dict[str, int] = {}
+    for name, step in job.steps.items():
+        above = bounds[step.needs] if step.needs and job.steps[step.needs].pick is None else 1
+        bounds[name] = matrices[name].upper_bound * above
+        if sum(bounds.values()) > MOST_TASKS:
+            message = f"{sum(bounds.values()):,} cells; a plan has at most {MOST_TASKS:,}"
+            problems.add(step.takes_place.error(message, "split the job file"))
+            return
+
+
+def _check_matrices(job: Job, matrices: Mapping[str, Matrix], problems: Problems) -> None:
+    needed = {step.needs for step in job.steps.values()}
+    for name, step in job.steps.items():
+        matrix = matrices[name]
+        for entry in matrix.idle_excludes():
+            problems.add(entry.place.warning("matches no cell, so it excludes nothing"))
+        if next(matrix.cells(), None) is None:
+            problems.add(step.takes_place.error("no cell is left to generate", "look at `exclude`"))
+        if step.pick is not None and name not in needed:
+            problems.add(step.pick_place.warning(f"no step needs `{name}`, so there is nothing to pick for"))
 
 
 def _scope(job: Job, run_date: RunDate, problems: Problems) -> Scope:
@@ -104,10 +167,13 @@ def _edition(job: Job, scope: Scope, problems: Problems) -> str:
         return ""
 
 
-def _matrix(job: Job, scope: Scope, problems: Problems) -> Matrix:
-    step = job.step
+def _picks(step: Step, scope: Scope, problems: Problems) -> tuple[Entry, ...] | None:
+    return None if step.pick is None else _entries(step.pick, scope, problems)
+
+
+def _matrix(step: Step, scope: Scope, problems: Problems) -> Matrix:
     return Matrix(
-        models=tuple(dict.fromkeys(job.models)),
+        models=step.model_names,
         seeds=step.seeds,
         samples=step.samples,
         axes=tuple(

@@ -35,7 +35,7 @@ _TYPES = {
     "object": "keys and values",
 }
 _YES_OR_NO = frozenset({"yes", "no", "on", "off", "y", "n"})
-_NOT_YET = frozenset({"steps", "needs", "pick", "price"})
+_OF_A_STEP = frozenset({"needs", "pick"})
 _EXAMPLES = {
     "version": "add `version: 1`",
     "models": "add `models: [byteplus/seedance-1-5-pro]`",
@@ -249,8 +249,8 @@ def _closest_key(name: str, known: tuple[str, ...], path: Path) -> str:
 
 def _did_you_mean(name: str, known: tuple[str, ...], path: Path) -> str:
     """The key that was meant in a job file: one that is spelled alike, or the same where it belongs."""
-    if name in _NOT_YET:
-        return "this version has no steps and prices yet"
+    if name in _OF_A_STEP:
+        return f"`{name}` belongs in a step: steps: {{final: {{{name}: ...}}}}"
     if near := _closest_key(name, known, path):
         return near
     for section in ("request", "run", "budget"):

@@ -3,76 +3,94 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
-from runner.job.expressions import KnownNames, did_you_mean, has_expression
+from runner.job.expressions import NEEDS, KnownNames, has_expression
 from runner.job.matrix import BUILT_IN, MODEL, SAMPLE, SEED
-from runner.job.model import AxisSpec, ContentItem, Step
-from runner.job.node import Mapping, Node, Scalar, Sequence
+from runner.job.merge import StepKeys
+from runner.job.model import AxisSpec, ContentItem, Reference, Step
+from runner.job.node import Mapping as MappingNode
+from runner.job.node import Node, Scalar, Sequence
 from runner.job.paths import OutputTemplate, compile_output
 from runner.job.seeds import Seeds, parse_seeds
-from runner.job.values import Constant, Path, Place, Problems, Value, compile_value
+from runner.job.step_checks import (
+    OWN_PLACE,
+    check_conflicts,
+    check_entry_names,
+    check_pick_names,
+    check_use,
+    entry_keys,
+    is_reserved,
+    items_of,
+)
+from runner.job.task import LAST_FRAME, OUTPUT, TASK_ID
+from runner.job.values import Path, Place, Problems, Value, compile_value
+from runner.job.wire import check_content, check_fields
 from runner.resources import load_schema
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_RESERVED = frozenset(
-    {"job", "step", "index", "vars", "env", "run", "needs"}
-    | {"and", "or", "not", "if", "else", "in", "is", "true", "false", "none", "True", "False", "None"}
-)
-_OWN_PLACE = {
-    MODEL: "models",
-    SEED: "seeds",
-    SAMPLE: "samples",
-    "models": "models",
-    "seeds": "seeds",
-    "samples": "samples",
-    "content": "content",
-}
 _PAYLOAD_KEY = {"draft_task": "id"}
+_REFERENCE = re.compile(r"\$\{\{\s*needs\.(?P<step>\w+)\.(?P<output>\w+)\s*\}\}")
+_REFERENCE_IN = {"image_url": LAST_FRAME, "video_url": OUTPUT, "draft_task": TASK_ID}
 
 
 def request_fields(provider: str) -> frozenset[str]:
     """The fields of the provider's request that `request:` and matrix axes may set."""
     properties: dict[str, object] = load_schema(f"{provider}-request")["properties"]
-    return frozenset(properties) - {"model", "content"}
+    return frozenset(properties) - {"model", "content", "prompt", "images"}
 
 
-def read_step(document: Mapping, *, provider: str, known: KnownNames, problems: Problems) -> Step | None:
-    """The step that `document` describes; None only where problems were found.
+def read_step(
+    keys: StepKeys,
+    *,
+    provider: str,
+    known: KnownNames,
+    above: Mapping[str, KnownNames],
+    problems: Problems,
+) -> tuple[Step | None, KnownNames]:
+    """(the step, None only where problems were found; the names of its axes).
 
-    `known` are the names that hold for the whole job; the axes come on top.
+    `known` are the names that hold for the whole job; `above` are the names of the axes of the
+    steps above, the nearest first.
     """
-    models = _models(document)
-    seeds = _seeds(document, problems)
-    samples = _samples(document)
-    takes = document.get("seeds") or document.get("samples") or document.get("models") or document
-    takes_key = next((key for key in ("seeds", "samples", "models") if document.get(key)), "models")
+    models = _models(keys)
+    seeds = _seeds(keys, problems)
+    samples = _samples(keys)
+    takes_key = next((key for key in ("seeds", "samples", "models") if keys.get(key)), "models")
     if seeds is not None and samples is not None:
-        node = document.get("samples") or document
         problems.add(
-            Place(node.mark, ("samples",)).error(
+            keys.place_of("samples").error(
                 "seeds and samples are two ways to ask for several takes",
                 "keep `seeds` to choose the seeds, or `samples` to have them derived",
             )
         )
-    axes = _axes(document, known, problems)
-    include = _entries(document, "include", known, problems)
-    exclude = _entries(document, "exclude", known, problems)
-    cell_names = _cell_names(document, known, axes, include, seeds=seeds, samples=samples)
-    request = _request(document, cell_names, problems)
-    content = _content(document, cell_names, problems)
-    output = _output(document, cell_names, problems)
+    axes = _axes(keys, known, problems)
+    include = _entries(keys, "include", known, problems)
+    exclude = _entries(keys, "exclude", known, problems)
+    pick = _entries(keys, "pick", known, problems) if keys.get("pick") is not None else None
+    own_names = _axis_names(keys, axes, include, seeds=seeds, samples=samples)
+    cell_names = _cell_names(known, own_names, above)
+    request = _request(keys, cell_names, problems)
+    content = _content(keys, cell_names, above, problems)
+    output = _output(keys, cell_names, problems)
     fields = request_fields(provider)
-    _check_entry_names(exclude, include, axes, seeds=seeds, samples=samples, problems=problems)
-    _check_use(axes, include, request, content, output, fields, problems)
-    _check_conflicts(axes, request, seeds=seeds, samples=samples, problems=problems)
+    check_fields(provider, fields, request, problems)
+    check_content(provider, content, seeds, keys.place_of("seeds"), keys.place_of("content"), problems)
+    check_entry_names(exclude, include, axes, keys, seeds=seeds, samples=samples, problems=problems)
+    check_pick_names(keys, own_names, above, problems)
+    check_use(axes, include, request, content, output, fields, problems)
+    check_conflicts(axes, request, seeds=seeds, samples=samples, problems=problems)
     if problems.errors:
-        return None
-    return Step(
-        name="",
+        return None, own_names
+    step = Step(
+        name=keys.name,
+        place=keys.place,
+        needs=next(iter(above), ""),
+        pick=pick,
+        pick_place=keys.place_of("pick"),
         models=models,
         seeds=seeds,
         samples=samples,
-        takes_place=Place(takes.mark, (takes_key,)),
+        takes_place=keys.place_of(takes_key),
         axes=axes,
         exclude=exclude,
         include=include,
@@ -80,33 +98,30 @@ def read_step(document: Mapping, *, provider: str, known: KnownNames, problems: 
         content=content,
         output=output,
     )
+    return step, own_names
 
 
-def _items(node: Node | None) -> tuple[Node, ...]:
-    return node.items if isinstance(node, Sequence) else ()
-
-
-def _models(document: Mapping) -> tuple[tuple[str, Place], ...]:
-    node = document.get("models")
+def _models(keys: StepKeys) -> tuple[tuple[str, Place], ...]:
+    path = keys.path("models")
     return tuple(
-        (str(item.value), Place(item.mark, ("models", number)))
-        for number, item in enumerate(_items(node))
+        (str(item.value), Place(item.mark, (*path, number)))
+        for number, item in enumerate(items_of(keys.get("models")))
         if isinstance(item, Scalar)
     )
 
 
-def _seeds(document: Mapping, problems: Problems) -> Seeds | None:
-    node = document.get("seeds")
+def _seeds(keys: StepKeys, problems: Problems) -> Seeds | None:
+    node, above = keys.get("seeds"), keys.path("seeds")
     if node is None:
         return None
-    single = (node, ("seeds",))
-    listed = tuple((item, ("seeds", number)) for number, item in enumerate(_items(node)))
+    single = (node, above)
+    listed = tuple((item, (*above, number)) for number, item in enumerate(items_of(node)))
     ranges: list[range] = []
     for item, path in listed if isinstance(node, Sequence) else (single,):
         value = item.value if isinstance(item, Scalar) else None
         if isinstance(value, bool) or not isinstance(value, int | str):
             continue
-        place = Place(item.mark, tuple(path))
+        place = Place(item.mark, path)
         try:
             part = parse_seeds(value)
         except ValueError as error:
@@ -123,209 +138,160 @@ def _overlap(one: range, other: range) -> bool:
     return one[0] <= other[-1] and other[0] <= one[-1]
 
 
-def _samples(document: Mapping) -> int | None:
-    node = document.get("samples")
+def _samples(keys: StepKeys) -> int | None:
+    node = keys.get("samples")
     value = node.value if isinstance(node, Scalar) else None
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _axes(document: Mapping, known: KnownNames, problems: Problems) -> tuple[AxisSpec, ...]:
-    node = document.get("matrix")
+def _axes(keys: StepKeys, known: KnownNames, problems: Problems) -> tuple[AxisSpec, ...]:
     axes: list[AxisSpec] = []
-    for key, values in node if isinstance(node, Mapping) else ():
+    for key, values, path in keys.merged("matrix"):
         name = str(key.value)
-        if name.startswith("x-"):
+        place = Place(key.mark, path)
+        if name in OWN_PLACE:
+            problems.add(place.error(f"`{name}` has a place of its own", f"use `{OWN_PLACE[name]}:`"))
             continue
-        place = Place(key.mark, ("matrix", name))
-        if name in _OWN_PLACE:
-            problems.add(place.error(f"`{name}` has a place of its own", f"use `{_OWN_PLACE[name]}:`"))
-            continue
-        if name in _RESERVED or not _NAME.fullmatch(name):
+        if is_reserved(name, keys):
             problems.add(
                 place.error(f"`{name}` cannot name an axis", "use a plain word of letters, digits and `_`")
             )
             continue
         items = tuple(
-            compile_value(item, ("matrix", name, number), known, problems)
-            for number, item in enumerate(_items(values))
+            compile_value(item, (*path, number), known, problems)
+            for number, item in enumerate(items_of(values))
         )
         axes.append(AxisSpec(name, place, items))
     return tuple(axes)
 
 
-def _entries(document: Mapping, key: str, known: KnownNames, problems: Problems) -> tuple[Value, ...]:
+def _entries(keys: StepKeys, key: str, known: KnownNames, problems: Problems) -> tuple[Value, ...]:
+    path = keys.path(key)
     return tuple(
-        compile_value(item, (key, number), known, problems)
-        for number, item in enumerate(_items(document.get(key)))
-        if isinstance(item, Mapping) and item.entries
+        compile_value(item, (*path, number), known, problems)
+        for number, item in enumerate(items_of(keys.get(key)))
+        if isinstance(item, MappingNode) and item.entries
     )
 
 
-def _keys(entry: Value) -> tuple[str, ...]:
-    content = entry.content.value if isinstance(entry.content, Constant) else entry.content
-    return tuple(content) if isinstance(content, dict) else ()
-
-
 def _include_names(include: tuple[Value, ...]) -> frozenset[str]:
-    return frozenset(name for entry in include for name in _keys(entry))
+    return frozenset(name for entry in include for name in entry_keys(entry))
 
 
-def _cell_names(
-    document: Mapping,
-    known: KnownNames,
+def _axis_names(
+    keys: StepKeys,
     axes: tuple[AxisSpec, ...],
     include: tuple[Value, ...],
     *,
     seeds: Seeds | None,
     samples: int | None,
 ) -> KnownNames:
-    """The names that an expression of one cell may use."""
+    """The names that a cell of the step has, with their parts."""
     plain = frozenset[str]()
     included = _include_names(include)
-    names: dict[str, frozenset[str] | None] = {**known, "step": frozenset({"name"})}
-    names |= {MODEL: plain, "index": plain}
+    names: dict[str, frozenset[str] | None] = {MODEL: plain}
     if seeds is not None or SEED in included:
         names[SEED] = plain
     if samples is not None:
         names[SAMPLE] = plain
     for name in {axis.name for axis in axes} | (included - BUILT_IN):
-        names[name] = _parts(name, document)
+        names[name] = _parts(name, keys)
     return names
 
 
-def _parts(name: str, document: Mapping) -> frozenset[str] | None:
+def _cell_names(known: KnownNames, own: KnownNames, above: Mapping[str, KnownNames]) -> KnownNames:
+    """The names that an expression of one cell may use."""
+    names: dict[str, frozenset[str] | None] = {
+        **known,
+        **own,
+        "step": frozenset({"name"}),
+        "index": frozenset(),
+    }
+    if above:
+        names[NEEDS] = frozenset(above)
+    for step, axes in above.items():
+        names[f"{NEEDS}.{step}"] = frozenset(axes)
+        names |= {f"{NEEDS}.{step}.{axis}": parts for axis, parts in axes.items()}
+    return names
+
+
+def _parts(name: str, keys: StepKeys) -> frozenset[str] | None:
     """The keys that the objects of an axis have; None where an expression may add some."""
-    matrix = document.get("matrix")
-    nodes = list(_items(matrix.get(name))) if isinstance(matrix, Mapping) else []
-    for entry in _items(document.get("include")):
-        value = entry.get(name) if isinstance(entry, Mapping) else None
+    nodes = [
+        item for key, values, _ in keys.merged("matrix") if key.value == name for item in items_of(values)
+    ]
+    for entry in items_of(keys.get("include")):
+        value = entry.get(name) if isinstance(entry, MappingNode) else None
         if value is not None:
             nodes.append(value)
     parts: set[str] = set()
     for node in nodes:
         if isinstance(node, Scalar) and isinstance(node.value, str) and has_expression(node.value):
             return None
-        if isinstance(node, Mapping):
+        if isinstance(node, MappingNode):
             parts.update(str(key.value) for key, _ in node)
     return frozenset(parts)
 
 
-def _request(document: Mapping, names: KnownNames, problems: Problems) -> dict[str, Value]:
-    node = document.get("request")
+def _request(keys: StepKeys, names: KnownNames, problems: Problems) -> dict[str, Value]:
     return {
-        str(key.value): compile_value(value, ("request", str(key.value)), names, problems)
-        for key, value in (node if isinstance(node, Mapping) else ())
-        if not str(key.value).startswith("x-")
+        str(key.value): compile_value(value, path, names, problems)
+        for key, value, path in keys.merged("request")
     }
 
 
-def _content(document: Mapping, names: KnownNames, problems: Problems) -> tuple[ContentItem, ...]:
+def _content(
+    keys: StepKeys, names: KnownNames, above: Mapping[str, KnownNames], problems: Problems
+) -> tuple[ContentItem, ...]:
     items: list[ContentItem] = []
-    for number, node in enumerate(_items(document.get("content"))):
-        kind_node = node.get("type") if isinstance(node, Mapping) else None
-        if not isinstance(node, Mapping) or not isinstance(kind_node, Scalar):
+    for number, node in enumerate(items_of(keys.get("content"))):
+        kind_node = node.get("type") if isinstance(node, MappingNode) else None
+        if not isinstance(node, MappingNode) or not isinstance(kind_node, Scalar):
             continue
         kind = str(kind_node.value)
         payload: Node | None = node.get(kind)
-        path: Path = ("content", number, kind)
-        if isinstance(payload, Mapping):
+        above_item: Path = (*keys.path("content"), number)
+        path: Path = (*above_item, kind)
+        if isinstance(payload, MappingNode):
             inner = _PAYLOAD_KEY.get(kind, "url")
             payload, path = payload.get(inner), (*path, inner)
         if payload is None:
             continue
         role = node.get("role")
+        reference = _reference(payload, path, kind, above, problems)
         items.append(
             ContentItem(
                 kind=kind,
-                place=Place(node.mark, ("content", number)),
-                payload=compile_value(payload, path, names, problems),
-                role=compile_value(role, ("content", number, "role"), names, problems) if role else None,
+                place=Place(node.mark, above_item),
+                payload=reference or compile_value(payload, path, names, problems),
+                role=compile_value(role, (*above_item, "role"), names, problems) if role else None,
             )
         )
     return tuple(items)
 
 
-def _output(document: Mapping, names: KnownNames, problems: Problems) -> OutputTemplate | None:
-    node = document.get("output")
+def _reference(
+    payload: Node, path: Path, kind: str, above: Mapping[str, KnownNames], problems: Problems
+) -> Reference | None:
+    """The payload as a reference to the upstream task; None where it is none that may stand here."""
+    text = payload.value if isinstance(payload, Scalar) else None
+    found = _REFERENCE.fullmatch(text) if isinstance(text, str) else None
+    if found is None or found["step"] not in above or _REFERENCE_IN.get(kind) != found["output"]:
+        return None
+    place = Place(payload.mark, path)
+    nearest = next(iter(above))
+    if found["step"] != nearest:
+        problems.add(
+            place.error(
+                f"`{found['step']}` is not the step that this one needs: only its axes are known here",
+                f"needs.{nearest}.{found['output']}",
+            )
+        )
+    return Reference(place, found["output"])
+
+
+def _output(keys: StepKeys, names: KnownNames, problems: Problems) -> OutputTemplate | None:
+    node = keys.get("output")
     if not isinstance(node, Scalar) or not isinstance(node.value, str):
         return None
-    return compile_output(node, ("output",), names, problems)
-
-
-def _check_entry_names(
-    exclude: tuple[Value, ...],
-    include: tuple[Value, ...],
-    axes: tuple[AxisSpec, ...],
-    *,
-    seeds: Seeds | None,
-    samples: int | None,
-    problems: Problems,
-) -> None:
-    names = {MODEL, *(axis.name for axis in axes)}
-    names |= {SEED} if seeds is not None else set()
-    names |= {SAMPLE} if samples is not None else set()
-    for entry in exclude:
-        for name in _keys(entry):
-            if name not in names:
-                hint = did_you_mean(name, frozenset(names)) or f"axes: {', '.join(sorted(names))}"
-                problems.add(entry.place.error(f"`{name}` is no axis", hint))
-    for entry in include:
-        for name in _keys(entry):
-            if name == SAMPLE and samples is None:
-                problems.add(entry.place.error("`sample` is no axis", "add `samples: N`"))
-            elif name == SEED and samples is not None:
-                problems.add(entry.place.error("`seed` beside `samples`", "samples derive their own seeds"))
-            elif name not in BUILT_IN and (
-                name in _RESERVED or name in _OWN_PLACE or not _NAME.fullmatch(name)
-            ):
-                problems.add(entry.place.error(f"`{name}` cannot name an axis", "use a plain word"))
-
-
-def _check_use(
-    axes: tuple[AxisSpec, ...],
-    include: tuple[Value, ...],
-    request: dict[str, Value],
-    content: tuple[ContentItem, ...],
-    output: OutputTemplate | None,
-    fields: frozenset[str],
-    problems: Problems,
-) -> None:
-    """An axis that nothing uses would pay for the same picture several times, or is misspelt."""
-    if problems.errors:
-        return  # an expression that did not compile may be the one that uses it
-    used = {name for value in request.values() for name in value.names}
-    used |= {name for item in content for name in item.payload.names}
-    used |= {name for item in content if item.role for name in item.role.names}
-    used |= output.names if output else set()
-    axis_names = {axis.name for axis in axes}
-    places = {axis.name: axis.place for axis in axes}
-    for entry in include:
-        for name in _keys(entry):
-            if name not in axis_names | BUILT_IN:
-                places.setdefault(name, entry.place)
-    for name, place in places.items():
-        if name not in used | fields:
-            hint = did_you_mean(name, fields) or "use it in an expression, or ask for takes with `samples: N`"
-            problems.add(
-                place.error(f"axis `{name}` changes nothing: no field and no expression uses it", hint)
-            )
-
-
-def _check_conflicts(
-    axes: tuple[AxisSpec, ...],
-    request: dict[str, Value],
-    *,
-    seeds: Seeds | None,
-    samples: int | None,
-    problems: Problems,
-) -> None:
-    for axis in axes:
-        if axis.name in request:
-            problems.add(
-                request[axis.name].place.error(
-                    f"the axis `{axis.name}` sets this field too", "keep one of the two"
-                )
-            )
-    if "seed" in request and (seeds is not None or samples is not None):
-        key = "seeds" if seeds is not None else "samples"
-        problems.add(request["seed"].place.error(f"`{key}` sets this field too", "keep one of the two"))
+    return compile_output(node, keys.path("output"), names, problems)

@@ -7,16 +7,19 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from runner.errors import JobError, Problem
-from runner.job.build import CellError, TaskBuilder
-from runner.job.matrix import MODEL, SEED, Cell, Matrix
-from runner.job.model import Job
+from runner.job.build import CellError
+from runner.job.matrix import MODEL, SEED, Cell
+from runner.job.model import Job, Reference, Step
 from runner.job.models import find_family
-from runner.job.naming import cell_name
 from runner.job.node import JsonValue
 from runner.job.paths import collision_key, confine
-from runner.job.task import Task
+from runner.job.stages import Stage, Stages, is_picked
+from runner.job.steps import request_fields
+from runner.job.task import LAST_FRAME, TASK_ID, Task
 from runner.job.values import Problems
 
+MOST_TASKS = 1_000_000
+"""Of one plan: nobody means to pay for more, and `seeds: 0..4294967295` would never end."""
 _ENOUGH = JobError.MOST_SHOWN
 _MOST_COMPARED = 10_000
 """Tasks kept at most while the words for collisions are found."""
@@ -32,42 +35,137 @@ class Survey:
     same_names: frozenset[int]
 
 
-def survey_cells(job: Job, matrix: Matrix, builder: TaskBuilder, problems: Problems) -> Survey:
+def survey_cells(job: Job, stages: Stages, problems: Problems) -> Survey:
     """One pass over all cells. It keeps 24 bytes of each, so 100,000 tasks cost 2.4 MB."""
-    identities, outputs, names = array("q"), array("q"), array("q")
-    seed_rule = _SeedRule(job, problems)
-    count = 0
-    told: set[Problem] = set()
-    directories: set[str] = set()
-    for problem in builder.problems:
-        problems.add(problem)
-    for count, cell in enumerate(matrix.cells(), start=1):
-        seed_rule.look_at(cell)
+    for stage in stages:
+        for problem in stage.builder.problems:
+            problems.add(problem)
+    walk = _Walk(job, stages, problems)
+    for stage in stages.roots:
+        walk.visit(stage, None)
+    walk.look_below_picks()
+    walk.check_picks()
+    return walk.survey()
+
+
+class _Walk:
+    """Goes depth first over the tasks of a plan and looks at each."""
+
+    def __init__(self, job: Job, stages: Stages, problems: Problems) -> None:
+        self._job = job
+        self._stages = stages
+        self._problems = problems
+        self._identities, self._outputs, self._names = array("q"), array("q"), array("q")
+        self._seed_rules = {stage.step.name: _SeedRule(stage.step, problems) for stage in stages}
+        self._unpicked = {stage.step.name: list(stage.picks or ()) for stage in stages}
+        self._first: dict[str, Task] = {}
+        self._count = 0
+        self._is_one = len(job.steps) == 1 and all(stage.matrix.upper_bound == 1 for stage in stages)
+        self._told: set[Problem] = set()
+        self._directories: set[str] = set()
+
+    def visit(self, stage: Stage, above: Task | None) -> None:
+        """The tasks of `stage` that need `above`, and all below them."""
+        below = self._stages.below(stage)
+        for index, cell in stage.slots(above):
+            if self._is_over():
+                return
+            self._count += 1
+            task = self._build(stage, index, cell, above)
+            if task is None:
+                continue
+            self._look_at(stage, task)
+            if below and stage.goes_on(task):
+                for child in below:
+                    self.visit(child, task)
+
+    def look_below_picks(self) -> None:
+        """A step that no task has reached yet is tried below one: its mistakes cost nothing now."""
+        for stage in self._stages:
+            step = stage.step
+            if step.name in self._first or step.needs not in self._first:
+                continue
+            for index, cell in stage.slots(self._first[step.needs]):
+                if self._is_over():
+                    return
+                task = self._build(stage, index, cell, self._first[step.needs])
+                if task is not None:
+                    self._first.setdefault(step.name, task)
+
+    def check_picks(self) -> None:
+        """An entry that means no task is misspelt, or means one that is no longer made."""
+        if self._problems.errors:
+            return
+        for stage in self._stages:
+            for entry in self._unpicked[stage.step.name] if stage.step.name in self._first else ():
+                hint = "`callsheet plan` lists them; an entry matches the cells that have all of its values"
+                self._problems.add(entry.place.error(f"matches no task of step `{stage.step.name}`", hint))
+
+    def survey(self) -> Survey:
+        return Survey(self._count, _twice(self._identities), _twice(self._outputs), _twice(self._names))
+
+    def _is_over(self) -> bool:
+        if self._count > MOST_TASKS:
+            place = self._job.step.place
+            self._problems.add(place.error(f"a plan has at most {MOST_TASKS:,} tasks", "split the job file"))
+            return True
+        return len(self._problems.errors) >= _ENOUGH
+
+    def _build(self, stage: Stage, index: int, cell: Cell, above: Task | None) -> Task | None:
+        self._seed_rules[stage.step.name].look_at(cell)
         try:
-            task = builder.build(count - 1, cell)
+            return stage.builder.build(index, cell, above)
         except CellError as found:
             for problem in found.problems:
-                if problem not in told:
-                    told.add(problem)
-                    problems.add(_in_cell(problem, cell, job) if matrix.upper_bound > 1 else problem)
-            if len(problems.errors) >= _ENOUGH:
-                break
-            continue
-        seed_rule.look_at_task(task)
-        identities.append(hash(task.identity))
-        outputs.append(hash(collision_key(task.output)))
-        names.append(hash(task.name))
+                if problem not in self._told:
+                    self._told.add(problem)
+                    self._problems.add(problem if self._is_one else _in_cell(problem, stage, cell, above))
+            return None
+
+    def _look_at(self, stage: Stage, task: Task) -> None:
+        self._first.setdefault(task.step, task)
+        self._seed_rules[task.step].look_at_task(task)
+        self._identities.append(hash(task.identity))
+        self._outputs.append(hash(collision_key(task.output)))
+        self._names.append(hash(task.name))
         directory = task.output.rpartition("/")[0]
-        if directory not in directories:
-            directories.add(directory)
-            _check_directory(job, task, problems)
-    return Survey(count, _twice(identities), _twice(outputs), _twice(names))
+        if directory not in self._directories:
+            self._directories.add(directory)
+            self._check_directory(stage, task)
+        if waiting := self._unpicked[task.step]:
+            self._unpicked[task.step] = [entry for entry in waiting if not is_picked(entry, task)]
+        for child in self._stages.below(stage):
+            _check_outputs(self._job, child.step, task, self._problems)
+
+    def _check_directory(self, stage: Stage, task: Task) -> None:
+        try:
+            confine(self._job.root, task.output)
+        except ValueError as error:
+            place = stage.step.output_place
+            self._problems.add(place.error(str(error), "outputs stay below the project root"))
 
 
-def _in_cell(problem: Problem, cell: Cell, job: Job) -> Problem:
+_MADE_BY = {LAST_FRAME: "return_last_frame", TASK_ID: "draft"}
+"""The request field without which a task has the output."""
+
+
+def _check_outputs(job: Job, step: Step, above: Task, problems: Problems) -> None:
+    """Whether the task `above` makes what `step` takes of it."""
+    for item in step.content:
+        payload = item.payload
+        name = _MADE_BY.get(payload.output) if isinstance(payload, Reference) else None
+        if name is None or above.request.get(name) is True:
+            continue
+        what = "is no draft" if name == "draft" else "returns no last frame"
+        hint = f"steps.{above.step}.request: {{{name}: true}}"
+        if name not in request_fields(job.provider):
+            hint = f"{job.provider} has no `{name}`"
+        problems.add(payload.place.error(f"step `{above.step}` {what}", hint))
+
+
+def _in_cell(problem: Problem, stage: Stage, cell: Cell, above: Task | None) -> Problem:
     """The problem with the first cell that has it."""
-    name = cell_name(cell, job=job.name, with_model=len(job.models) > 1)
-    return replace(problem, message=f"{problem.message} (in cell {name})")
+    return replace(problem, message=f"{problem.message} (in cell {stage.builder.name(cell, above)})")
 
 
 def _twice(hashes: array[int]) -> frozenset[int]:
@@ -75,23 +173,15 @@ def _twice(hashes: array[int]) -> frozenset[int]:
     return frozenset(one for one, other in pairwise(ordered) if one == other)
 
 
-def _check_directory(job: Job, task: Task, problems: Problems) -> None:
-    try:
-        confine(job.root, task.output)
-    except ValueError as error:
-        place = job.step.output.place if job.step.output else job.step.takes_place
-        problems.add(place.error(str(error), "outputs stay below the project root"))
-
-
 class _SeedRule:
     """Two seeds on a model that ignores them buy unrelated videos; one is only worth a warning."""
 
-    def __init__(self, job: Job, problems: Problems) -> None:
-        self._job = job
+    def __init__(self, step: Step, problems: Problems) -> None:
+        self._step = step
         self._problems = problems
         self._seeds: dict[str, JsonValue] = {}
         self._models: set[str] = set()
-        self._places = dict(reversed(job.step.models))
+        self._places = dict(reversed(step.models))
 
     def look_at(self, cell: Cell) -> None:
         model = str(cell[MODEL])
@@ -103,9 +193,9 @@ class _SeedRule:
         if seed is None or family is None or family.honours_seed:
             return
         if self._seeds.setdefault(model, seed) != seed:
-            count = len(self._job.step.seeds or ()) or 2
+            count = len(self._step.seeds or ()) or 2
             self._problems.add(
-                self._job.step.takes_place.error(
+                self._step.takes_place.error(
                     f"{model} ignores `seed`: each further seed pays for an unrelated video",
                     f"samples: {count}",
                 )
@@ -114,28 +204,25 @@ class _SeedRule:
     def look_at_task(self, task: Task) -> None:
         family = find_family(task.model)
         if task.seed is not None and family is not None and not family.honours_seed:
-            value = self._job.step.request.get(SEED)
-            place = value.place if value is not None else self._job.step.takes_place
+            value = self._step.request.get(SEED)
+            place = value.place if value is not None else self._step.takes_place
             self._problems.add(place.warning(f"{task.model} ignores `seed`"))
 
     def _note_unknown(self, model: str) -> None:
         if find_family(model) is None:
-            place = self._places.get(model, self._job.step.takes_place)
+            place = self._places.get(model, self._step.takes_place)
             self._problems.add(
                 place.warning(f"{model}: nothing is known of this model, so nothing is checked against it")
             )
 
 
-def report_collisions(
-    job: Job, matrix: Matrix, builder: TaskBuilder, survey: Survey, problems: Problems
-) -> None:
+def report_collisions(job: Job, stages: Stages, survey: Survey, problems: Problems) -> None:
     """Goes over the cells again, for the words; only where hashes met."""
     if problems.errors or not (survey.same_identities or survey.same_outputs):
         return
     by_identity: dict[str, Task] = {}
     by_output: dict[str, Task] = {}
-    for index, cell in enumerate(matrix.cells()):
-        task = builder.build(index, cell)
+    for task in stages.tasks():
         key = collision_key(task.output)
         if hash(task.identity) in survey.same_identities:
             first = by_identity.setdefault(task.identity, task)
@@ -156,12 +243,13 @@ def _differing(one: Task, other: Task) -> list[str]:
 
 def _add_same_identity(job: Job, first: Task, second: Task, problems: Problems) -> None:
     names = _differing(first, second)
-    places = {axis.name: axis.place for axis in job.step.axes}
-    if len(names) == 1:
-        place = places.get(names[0], job.step.takes_place)
+    step = job.steps[second.step]
+    places = {axis.name: axis.place for axis in step.axes}
+    if len(names) == 1 and first.step == second.step and first.upstream == second.upstream:
+        place = places.get(names[0], step.takes_place)
         problems.add(place.error(f"axis `{names[0]}` changes nothing", "for several takes use `samples: N`"))
         return
-    place = places.get(names[0], job.step.takes_place) if names else job.step.takes_place
+    place = places.get(names[0], step.takes_place) if names else step.takes_place
     problems.add(
         place.error(
             f"cells {first.index} ({first.name}) and {second.index} ({second.name}) ask for the same video",
@@ -172,7 +260,7 @@ def _add_same_identity(job: Job, first: Task, second: Task, problems: Problems) 
 
 def _add_same_output(job: Job, first: Task, second: Task, problems: Problems) -> None:
     names = _differing(first, second)
-    place = job.step.output.place if job.step.output else job.step.takes_place
+    place = job.steps[second.step].output_place
     parts = "-".join(f"${{{{ {_telling(name, first)} }}}}" for name in names) or "${{ index }}"
     problems.add(
         place.error(

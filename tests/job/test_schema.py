@@ -191,6 +191,8 @@ def test_a_schema_is_draft_7_without_misleading_keywords(name: str) -> None:
 
 def test_every_key_of_the_job_file_is_explained_to_editors() -> None:
     for path, schema in subschemas(load_schema("job")):
+        if "$ref" in schema:
+            continue  # explained where it refers to
         assert schema["title"], path
         assert schema["description"], path
         assert "default" in schema or schema["examples"], path
@@ -200,9 +202,7 @@ def test_examples_and_defaults_fit_their_own_schema() -> None:
     root = load_schema("job")
     for path, schema in subschemas(root):
         for example in [*schema.get("examples", []), *([schema["default"]] if "default" in schema else [])]:
-            errors = list(
-                Draft7Validator({"definitions": root["definitions"], **schema}).iter_errors(example)
-            )
+            errors = list(Draft7Validator(root).evolve(schema=schema).iter_errors(example))
             assert not errors, (path, errors)
 
 

@@ -1,0 +1,66 @@
+"""The keys of one step: its own, over those that the steps of a job share at its top level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from runner.job.node import Mapping, Node, Scalar
+from runner.job.values import Path, Place
+
+STEPS = "steps"
+SHARED = ("models", "seeds", "samples", "matrix", "exclude", "include", "request", "content", "output")
+"""What a flat job says of its one step, and what the steps of another one inherit."""
+
+_TAKES = frozenset({"seeds", "samples"})
+
+
+@dataclass(frozen=True, slots=True)
+class StepKeys:
+    """What the file says of one step. `own` is the whole document in a flat job, which has no `shared`.
+
+    `request` and `matrix` are merged key by key, the step's own last; other keys replace. `seeds`
+    and `samples` replace each other, and a step with `needs` inherits neither.
+    """
+
+    name: str
+    own: Mapping
+    shared: Mapping | None = None
+
+    @property
+    def place(self) -> Place:
+        """Of the step as a whole."""
+        return Place(self.own.mark, (STEPS, self.name) if self.shared is not None else ())
+
+    def get(self, key: str) -> Node | None:
+        return self._owner(key).get(key)
+
+    def path(self, key: str) -> Path:
+        """Of the value of `key`, where it stands or would stand."""
+        return self._path(key, self._owner(key))
+
+    def place_of(self, key: str) -> Place:
+        """Of the value of `key`; of the step where it has none."""
+        node = self.get(key)
+        return Place(node.mark if node is not None else self.own.mark, self.path(key))
+
+    def merged(self, key: str) -> Iterator[tuple[Scalar, Node, Path]]:
+        """(key, value, path of the value) of each entry of the mapping at `key`, without `x-` keys."""
+        found: dict[str, tuple[Scalar, Node, Path]] = {}
+        for owner in (self.own,) if self.shared is None else (self.shared, self.own):
+            node = owner.get(key)
+            for name, value in node if isinstance(node, Mapping) else ():
+                text = str(name.value)
+                if not text.startswith("x-"):
+                    found[text] = (name, value, (*self._path(key, owner), text))
+        return iter(found.values())
+
+    def _owner(self, key: str) -> Mapping:
+        if self.shared is None or key not in SHARED or self.own.get(key) is not None:
+            return self.own
+        if key in _TAKES and any(self.own.get(other) is not None for other in ("needs", *_TAKES)):
+            return self.own
+        return self.shared if self.shared.get(key) is not None else self.own
+
+    def _path(self, key: str, owner: Mapping) -> Path:
+        return (key,) if self.shared is None or owner is self.shared else (STEPS, self.name, key)

@@ -1,0 +1,166 @@
+"""What is wrong with a step as a whole: names that are no axes, axes that nothing uses, twofold fields."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from runner.job.expressions import NEEDS, STEP_OUTPUTS, KnownNames, did_you_mean
+from runner.job.matrix import BUILT_IN, MODEL, SAMPLE, SEED
+from runner.job.merge import StepKeys
+from runner.job.model import AxisSpec, ContentItem
+from runner.job.node import Mapping as MappingNode
+from runner.job.node import Node, Sequence
+from runner.job.paths import OutputTemplate
+from runner.job.seeds import Seeds
+from runner.job.values import Constant, Path, Place, Problems, Value
+from runner.job.wire import own_name
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_RESERVED = frozenset(
+    {"job", "step", "index", "vars", "env", "run", "needs"}
+    | {"and", "or", "not", "if", "else", "in", "is", "true", "false", "none", "True", "False", "None"}
+)
+OWN_PLACE = {
+    MODEL: "models",
+    SEED: "seeds",
+    SAMPLE: "samples",
+    "models": "models",
+    "seeds": "seeds",
+    "samples": "samples",
+    "content": "content",
+}
+
+
+def items_of(node: Node | None) -> tuple[Node, ...]:
+    """The items of a list; none of what is no list."""
+    return node.items if isinstance(node, Sequence) else ()
+
+
+def is_reserved(name: str, keys: StepKeys) -> bool:
+    """Whether no axis of the step may be called so."""
+    is_output_of_step = name in STEP_OUTPUTS and keys.shared is not None
+    return name in _RESERVED or is_output_of_step or not _NAME.fullmatch(name)
+
+
+def entry_keys(entry: Value) -> tuple[str, ...]:
+    """The axes that an entry of `exclude` or `include` names."""
+    content = entry.content.value if isinstance(entry.content, Constant) else entry.content
+    return tuple(content) if isinstance(content, dict) else ()
+
+
+def check_pick_names(
+    keys: StepKeys, own: KnownNames, above: Mapping[str, KnownNames], problems: Problems
+) -> None:
+    """Each entry of `pick` names axes of the step and, under `needs`, steps above and their axes."""
+    for number, entry in enumerate(items_of(keys.get("pick"))):
+        path: Path = (*keys.path("pick"), number)
+        _check_axis_names(entry, path, own, {NEEDS} if above else set(), problems)
+        needs = entry.get(NEEDS) if above and isinstance(entry, MappingNode) else None
+        if needs is None:
+            continue
+        if not isinstance(needs, MappingNode):
+            place = Place(needs.mark, (*path, NEEDS))
+            problems.add(place.error("must be keys and values", f"needs: {{{next(iter(above))}: {{...}}}}"))
+            continue
+        for key, axes in needs:
+            step = str(key.value)
+            place = Place(key.mark, (*path, NEEDS, step))
+            if step not in above:
+                hint = did_you_mean(step, frozenset(above)) or f"steps above: {', '.join(above)}"
+                problems.add(place.error(f"`{step}` is no step above this one", hint))
+            else:
+                _check_axis_names(axes, place.path, above[step], set(), problems)
+
+
+def _check_axis_names(entry: Node, path: Path, axes: KnownNames, more: set[str], problems: Problems) -> None:
+    for key, _ in entry if isinstance(entry, MappingNode) else ():
+        name = str(key.value)
+        if name not in axes.keys() | more:
+            hint = did_you_mean(name, frozenset(axes)) or f"axes: {', '.join(sorted(axes))}"
+            problems.add(Place(key.mark, (*path, name)).error(f"`{name}` is no axis", hint))
+
+
+def check_entry_names(
+    exclude: tuple[Value, ...],
+    include: tuple[Value, ...],
+    axes: tuple[AxisSpec, ...],
+    keys: StepKeys,
+    *,
+    seeds: Seeds | None,
+    samples: int | None,
+    problems: Problems,
+) -> None:
+    names = {MODEL, *(axis.name for axis in axes)}
+    names |= {SEED} if seeds is not None else set()
+    names |= {SAMPLE} if samples is not None else set()
+    for entry in exclude:
+        for name in entry_keys(entry):
+            if name not in names:
+                hint = did_you_mean(name, frozenset(names)) or f"axes: {', '.join(sorted(names))}"
+                problems.add(entry.place.error(f"`{name}` is no axis", hint))
+    for entry in include:
+        for name in entry_keys(entry):
+            if name == SAMPLE and samples is None:
+                problems.add(entry.place.error("`sample` is no axis", "add `samples: N`"))
+            elif name == SEED and samples is not None:
+                problems.add(entry.place.error("`seed` beside `samples`", "samples derive their own seeds"))
+            elif name not in BUILT_IN and (name in OWN_PLACE or is_reserved(name, keys)):
+                problems.add(entry.place.error(f"`{name}` cannot name an axis", "use a plain word"))
+
+
+def check_use(
+    axes: tuple[AxisSpec, ...],
+    include: tuple[Value, ...],
+    request: dict[str, Value],
+    content: tuple[ContentItem, ...],
+    output: OutputTemplate | None,
+    fields: frozenset[str],
+    problems: Problems,
+) -> None:
+    """An axis that nothing uses would pay for the same picture several times, or is misspelt."""
+    if problems.errors:
+        return  # an expression that did not compile may be the one that uses it
+    used = {name for value in request.values() for name in value.names}
+    payloads = [item.payload for item in content]
+    used |= {name for payload in payloads if isinstance(payload, Value) for name in payload.names}
+    used |= {name for item in content if item.role for name in item.role.names}
+    used |= output.names if output else set()
+    axis_names = {axis.name for axis in axes}
+    places = {axis.name: axis.place for axis in axes}
+    for entry in include:
+        for name in entry_keys(entry):
+            if name not in axis_names | BUILT_IN:
+                places.setdefault(name, entry.place)
+    for name, place in places.items():
+        if name not in used | fields:
+            own = own_name(name, fields)
+            hint = (
+                f"name it `{own}`"
+                if own
+                else did_you_mean(name, fields)
+                or "use it in an expression, or ask for takes with `samples: N`"
+            )
+            problems.add(
+                place.error(f"axis `{name}` changes nothing: no field and no expression uses it", hint)
+            )
+
+
+def check_conflicts(
+    axes: tuple[AxisSpec, ...],
+    request: dict[str, Value],
+    *,
+    seeds: Seeds | None,
+    samples: int | None,
+    problems: Problems,
+) -> None:
+    for axis in axes:
+        if axis.name in request:
+            problems.add(
+                request[axis.name].place.error(
+                    f"the axis `{axis.name}` sets this field too", "keep one of the two"
+                )
+            )
+    if "seed" in request and (seeds is not None or samples is not None):
+        key = "seeds" if seeds is not None else "samples"
+        problems.add(request["seed"].place.error(f"`{key}` sets this field too", "keep one of the two"))

@@ -1,0 +1,134 @@
+"""What a job file says, in the shape that each provider's POST has.
+
+A task's request has this shape already, so that identity, plan and manifest show what is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from runner.job.model import ContentItem, Reference
+from runner.job.node import JsonValue
+from runner.job.seeds import Seeds
+from runner.job.values import Place, ProblemError, Problems, Value
+
+GETIMG = "getimg"
+
+_SAME = {"ratio": "aspect_ratio", "generate_audio": "sound"}
+"""Fields of Mesh API by the name that they have at getimg."""
+_OTHER = {**_SAME, **{theirs: ours for ours, theirs in _SAME.items()}}
+_FIRST, _LAST, _REFERENCE = "first_frame", "last_frame", "reference_image"
+
+Request = dict[str, JsonValue]
+Content = Sequence[Mapping[str, JsonValue]]
+
+
+class WireError(Exception):
+    """The content cannot be said to this provider; `item` is the place of what is in the way."""
+
+    def __init__(self, message: str, hint: str, item: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.item = item
+
+
+def own_name(name: str, fields: frozenset[str]) -> str:
+    """What another provider's field `name` is called among `fields`; empty where nothing is meant."""
+    other = _OTHER.get(name, "")
+    return other if other in fields else ""
+
+
+def mesh_request(fields: Request, content: Content) -> Request:
+    """Mesh API takes content items as they are."""
+    return {**fields, "content": [dict(item) for item in content]}
+
+
+def getimg_request(fields: Request, content: Content) -> Request:
+    """The one text is the `prompt`, and images are `images` with roles. Raises WireError."""
+    request = dict(fields)
+    images: list[JsonValue] = []
+    roles: list[JsonValue] = []
+    for item in content:
+        image = item.get("image_url")
+        if item.get("type") == "text":
+            request["prompt"] = item["text"]
+        elif isinstance(image, dict):
+            role = item.get("role", _FIRST)
+            images.append({"url": image["url"], "role": role})
+            roles.append(role)
+    positions = [number for number, item in enumerate(content) if item.get("type") == "image_url"]
+    for number, role in zip(positions, roles, strict=True):
+        if role == _LAST and _FIRST not in roles:
+            raise WireError(
+                "getimg takes a last_frame only with a first_frame", "add the first frame", number
+            )
+        if role == _REFERENCE and {_FIRST, _LAST} & set(roles):
+            raise WireError(
+                "getimg takes a reference_image with neither a first_frame nor a last_frame",
+                "keep the frames, or give every image `role: reference_image`",
+                number,
+            )
+    if images:
+        request["images"] = images
+    return request
+
+
+WIRE: Mapping[str, Callable[[Request, Content], Request]] = {
+    "mesh": mesh_request,
+    GETIMG: getimg_request,
+}
+"""For each provider: model and request fields, and content items resolved, to the request."""
+
+
+def check_fields(
+    provider: str, fields: frozenset[str], request: Mapping[str, Value], problems: Problems
+) -> None:
+    """Adds a problem for each field of `request` that is another provider's."""
+    for name, value in request.items():
+        if name not in fields:
+            own = own_name(name, fields)
+            hint = f"at {provider} it is `{own}`" if own else _instead(name)
+            problems.add(value.place.error(f"{provider} has no `{name}`", hint))
+
+
+def check_content(
+    provider: str,
+    content: Sequence[ContentItem],
+    seeds: Seeds | None,
+    seeds_place: Place,
+    content_place: Place,
+    problems: Problems,
+) -> None:
+    """Adds a problem for each seed and each item of content that the provider has no place for."""
+    if provider != GETIMG:
+        return
+    if seeds is not None:
+        problems.add(seeds_place.error("getimg has no `seed`", f"samples: {len(seeds)}"))
+    texts = [item for item in content if item.kind == "text"]
+    if not texts:
+        problems.add(content_place.error("getimg needs a prompt", "add {type: text, text: A teapot spins}"))
+    for item in texts[1:]:
+        problems.add(item.place.error("getimg takes one text, as its prompt", "join the texts"))
+    for item in content:
+        if item.kind not in ("text", "image_url"):
+            problems.add(item.place.error(f"getimg takes no {item.kind}", "remove it, or use provider: mesh"))
+        elif isinstance(item.payload, Reference):
+            problems.add(
+                item.payload.place.error(
+                    "getimg takes images by https URL only, and what a step makes is a local file",
+                    "use provider: mesh",
+                )
+            )
+
+
+def check_url(provider: str, text: str, place: Place) -> None:
+    """Raises ProblemError for an image that getimg could not fetch: a local file or a data URI."""
+    if provider == GETIMG and text[:8].casefold() != "https://":
+        raise ProblemError(
+            place.error("getimg takes images by https URL only", "upload the file, and give its address")
+        )
+
+
+def _instead(name: str) -> str:
+    return "ask for several takes with `samples: N`" if name == "seed" else "remove it, or use provider: mesh"

@@ -1,0 +1,96 @@
+"""The steps of a job file, each after the one that it needs; a flat job file is one step without a name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from runner.job.expressions import KnownNames, did_you_mean
+from runner.job.merge import STEPS, StepKeys
+from runner.job.model import Step
+from runner.job.node import Mapping as MappingNode
+from runner.job.node import Scalar
+from runner.job.steps import read_step
+from runner.job.values import Problems
+
+
+def read_steps(
+    document: MappingNode, *, provider: str, known: KnownNames, problems: Problems
+) -> Mapping[str, Step]:
+    """All steps by name; to be used only where no problems were found.
+
+    `known` are the names that hold for the whole job.
+    """
+    written = document.get(STEPS)
+    if written is None:
+        keys = StepKeys("", document)
+        step, _ = read_step(keys, provider=provider, known=known, above={}, problems=problems)
+        return {"": step} if step is not None else {}
+    bodies = {
+        str(key.value): StepKeys(str(key.value), body, document)
+        for key, body in (written if isinstance(written, MappingNode) else ())
+        if isinstance(body, MappingNode) and not str(key.value).startswith("x-")
+    }
+    told = problems.errors
+    steps: dict[str, Step] = {}
+    axes: dict[str, KnownNames] = {}
+    for name, above in _in_order(bodies, problems).items():
+        keys = bodies[name]
+        _check_required(keys, problems)
+        own = Problems(told)
+        names_above = {step: axes[step] for step in above}
+        step, axes[name] = read_step(keys, provider=provider, known=known, above=names_above, problems=own)
+        for problem in own.errors:
+            is_shared = not problem.path.startswith(f"{STEPS}.")
+            told_here = replace(problem, message=f"{problem.message} (in step {name})")
+            if problem not in told:
+                problems.add(told_here if is_shared else problem)
+        if step is not None:
+            steps[name] = step
+    return steps
+
+
+def _in_order(bodies: Mapping[str, StepKeys], problems: Problems) -> Mapping[str, tuple[str, ...]]:
+    """The steps above each step, the nearest first; a step comes after those above it.
+
+    Without the steps that hang on a cycle or on one that does not exist: those are problems.
+    """
+    needs = {name: _needs(keys) for name, keys in bodies.items()}
+    above: dict[str, tuple[str, ...]] = {}
+    circled: set[str] = set()
+    for name in bodies:
+        path = [name]
+        while (wanted := needs[path[-1]]) and wanted not in above and wanted in bodies and wanted not in path:
+            path.append(wanted)
+        place = bodies[path[-1]].place_of("needs")
+        if wanted and wanted not in bodies:
+            others = frozenset(bodies) - {path[-1]}
+            hint = did_you_mean(wanted, others) or f"steps: {', '.join(sorted(others)) or 'no other'}"
+            problems.add(place.error(f"no step `{wanted}`", hint))
+            continue
+        if wanted in path:
+            if wanted == name and circled.isdisjoint(path):
+                circled.update(path)
+                place = bodies[name].place_of("needs")
+                circle = " > ".join([*path, name])
+                problems.add(place.error(f"a circle: {circle}", "one of them must need no other step"))
+            continue
+        for step in reversed(path):
+            up = needs[step]
+            above[step] = (up, *above[up]) if up else ()
+    return above
+
+
+def _needs(keys: StepKeys) -> str:
+    node = keys.own.get("needs")
+    return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else ""
+
+
+def _check_required(keys: StepKeys, problems: Problems) -> None:
+    for key, example in (
+        ("models", "models: [byteplus/seedance-1-5-pro]"),
+        ("content", "content: [{type: text, text: A teapot spins}]"),
+    ):
+        if keys.get(key) is None:
+            where = "to the step, or at the top level for all steps"
+            problems.add(keys.place.error(f"`{key}` is missing", f"add `{example}` {where}"))
