@@ -50,6 +50,7 @@ def test_a_file_named_like_the_state_directory_is_no_root(tmp_path: Path) -> Non
         find_project(tmp_path)
 
 
+@pytest.mark.security(6)
 def test_a_link_named_like_the_state_directory_is_no_root(tmp_path: Path) -> None:
     """A pre-planted link would put the ledger where somebody else can write it."""
     (tmp_path / "elsewhere").mkdir()
@@ -86,6 +87,7 @@ def test_a_project_may_be_called_rehearsal(tmp_path: Path) -> None:
     assert find_project(tmp_path / "rehearsal" / "a.yaml").root == project.root
 
 
+@pytest.mark.security(6)
 def test_the_state_directory_is_private_and_ignores_itself(tmp_path: Path) -> None:
     before = os.umask(0)
     try:

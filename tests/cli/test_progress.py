@@ -70,6 +70,7 @@ def test_what_is_no_transition_makes_no_line(name: str) -> None:
     assert line(name, {"task": "boat"}) is None
 
 
+@pytest.mark.security(17)
 def test_a_line_shows_neither_secrets_nor_control_characters() -> None:
     told = line("task.failed", {"task": "a\x1b[2J", "error": "https://cdn.example/a.mp4?sig=canary"})
     assert told is not None

@@ -16,6 +16,7 @@ from runner.engine.download_client import download_client
 from tests.support.files_server import FilesServer, status
 
 
+@pytest.mark.security(9)
 @pytest.mark.parametrize(
     "url",
     [
@@ -60,6 +61,7 @@ def test_a_public_https_url_is_fetched(url: str) -> None:
     assert check_url(url, allow_loopback=False).scheme == "https"
 
 
+@pytest.mark.security(9)
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost", "127.9.9.9"])
 def test_plain_http_is_for_loopback_alone(host: str) -> None:
     assert check_url(f"http://{host}:8080/a", allow_loopback=True).port == 8080
@@ -73,6 +75,7 @@ def test_a_loopback_api_opens_no_private_network() -> None:
             check_url(url, allow_loopback=True)
 
 
+@pytest.mark.security(9)
 @given(st.ip_addresses(network="10.0.0.0/8"))
 def test_no_notation_makes_a_private_address_public(address: object) -> None:
     for text in (f"{address}", f"::ffff:{address}", f"64:ff9b::{address}"):
@@ -92,6 +95,7 @@ def test_any_text_is_a_checked_url_or_a_refusal(text: str) -> None:
         assert not checked.userinfo
 
 
+@pytest.mark.security(9)
 @pytest.mark.anyio
 @pytest.mark.parametrize("answer", [["10.0.0.1"], ["127.0.0.1"], ["::1", "fd00::1"], ["169.254.169.254"], []])
 async def test_a_public_name_with_a_private_address_is_not_connected_to(answer: list[str]) -> None:

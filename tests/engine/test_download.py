@@ -204,6 +204,7 @@ async def test_a_server_in_trouble_is_asked_again_later(files: LocalFiles, code:
     assert (error.trouble, error.status) == (DownloadTrouble.RETRY, code)
 
 
+@pytest.mark.security(13)
 @pytest.mark.fault(43)
 @pytest.mark.parametrize("case", ["body drips", "body stalls", "headers drip", "never answers", "endless"])
 async def test_a_server_that_never_comes_to_an_end_is_left(clip: bytes, files: LocalFiles, case: str) -> None:
@@ -247,6 +248,7 @@ async def test_a_server_that_never_comes_to_an_end_is_left(clip: bytes, files: L
         assert int(server.seen[1].headers["range"][6:-1]) >= 9000
 
 
+@pytest.mark.security(12)
 @pytest.mark.fault(45)
 @pytest.mark.parametrize("encoding", ["gzip", "br", "gzip, identity", "GZIP"])
 async def test_an_encoded_answer_is_refused_before_its_body(
@@ -264,6 +266,7 @@ async def test_an_encoded_answer_is_refused_before_its_body(
     assert "encoded" in str(error)
 
 
+@pytest.mark.security(12)
 @pytest.mark.parametrize("chunked", [True, False])
 async def test_a_file_past_the_cap_is_refused(clip: bytes, files: LocalFiles, chunked: bool) -> None:
     def answer(_: Seen, wire: Wire) -> None:
@@ -279,6 +282,7 @@ async def test_a_file_past_the_cap_is_refused(clip: bytes, files: LocalFiles, ch
     assert error.trouble is DownloadTrouble.REFUSED
 
 
+@pytest.mark.security(7)
 async def test_five_redirects_are_followed_and_six_are_not(clip: bytes, files: LocalFiles) -> None:
     hops = [status(code, Location="/next?signature=canary") for code in (301, 302, 303, 307, 308)]
     with FilesServer(*hops, file(clip)) as server:
@@ -290,6 +294,7 @@ async def test_five_redirects_are_followed_and_six_are_not(clip: bytes, files: L
     assert error.trouble is DownloadTrouble.REFUSED
 
 
+@pytest.mark.security(7)
 @pytest.mark.parametrize(
     "location",
     [
@@ -314,6 +319,7 @@ async def test_a_redirect_without_a_location_is_refused(files: LocalFiles) -> No
         assert (await trouble_of(make_request(server.url()), files)).trouble is DownloadTrouble.REFUSED
 
 
+@pytest.mark.security(9)
 async def test_loopback_is_closed_to_a_remote_api(clip: bytes, files: LocalFiles) -> None:
     with FilesServer(file(clip)) as server:
         error = await trouble_of(make_request(server.url(), allow_loopback=False), files)
@@ -321,6 +327,7 @@ async def test_loopback_is_closed_to_a_remote_api(clip: bytes, files: LocalFiles
     assert server.seen == []
 
 
+@pytest.mark.security(8)
 async def test_a_request_carries_no_header_cookie_or_changed_byte(clip: bytes, files: LocalFiles) -> None:
     """Not even after a cookie was set; escapes in a signed path stay as they were signed."""
     target = "/a%2F%7Eb/c%20d;x=1?sig=a%2Bb%3D&e=1/2"
@@ -337,6 +344,7 @@ async def test_a_server_that_is_not_there_is_tried_again(files: LocalFiles) -> N
     assert (await trouble_of(make_request(url), files)).trouble is DownloadTrouble.RETRY
 
 
+@pytest.mark.security(15)
 async def test_no_log_shows_a_signed_url(
     clip: bytes, files: LocalFiles, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -35,6 +35,7 @@ async def test_a_disk_that_refuses_is_told_apart_and_loses_nothing(
     assert (files.root / "out/clip.mp4").read_bytes() == clip
 
 
+@pytest.mark.security(12)
 @pytest.mark.fault(44)
 async def test_too_little_free_space_is_told_before_reading(clip: bytes, files: LocalFiles) -> None:
     limits = replace(LIMITS, free_reserve=1 << 62)
@@ -63,6 +64,7 @@ async def test_our_own_file_at_the_target_is_recognised(clip: bytes, files: Loca
     assert left_over(files) == {"clip.mp4"}
 
 
+@pytest.mark.security(6)
 @pytest.mark.parametrize("planted", ["out", "out/clip.mp4", "out/clip.mp4.part", "out/clip.mp4.part.json"])
 async def test_a_planted_link_out_of_the_root_is_refused_unfetched(
     clip: bytes, tmp_path: Path, planted: str

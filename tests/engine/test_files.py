@@ -78,6 +78,7 @@ def test_a_path_out_of_the_root_is_refused(files: LocalFiles, path: str) -> None
         files.open_part(Path(path), keep=0)
 
 
+@pytest.mark.security(4)
 @given(names=st.lists(st.sampled_from(["a", "..", ".", "link", "/", "inside", "secret"]), max_size=6))
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_path_writes_outside(files: LocalFiles, tmp_path: Path, names: list[str]) -> None:
@@ -109,6 +110,7 @@ def test_a_parent_that_leads_out_is_refused_with_what_to_do(files: LocalFiles, t
         place_copy(files, Path("x.part"), Path("out/x"))
 
 
+@pytest.mark.security(4)
 def test_a_parent_swapped_for_a_link_between_check_and_use_leads_nowhere(
     files: LocalFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

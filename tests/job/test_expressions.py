@@ -95,6 +95,7 @@ def test_the_filters_are_a_short_list(source: str, expected: JsonValue) -> None:
     assert len(FILTERS) == 9
 
 
+@pytest.mark.security(3)
 @pytest.mark.parametrize(
     "source",
     [
@@ -139,6 +140,7 @@ def test_what_is_not_needed_is_refused(source: str) -> None:
         value(f"${{{{ {source} }}}}")
 
 
+@pytest.mark.security(3)
 def test_refusing_comes_before_computing() -> None:
     """Jinja computes constants while it compiles: 2 ** 20000000 must not get that far."""
     begin = time.perf_counter()

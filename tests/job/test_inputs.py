@@ -54,6 +54,7 @@ def test_https_and_data_pass_as_they_are(desk: Desk, url: str) -> None:
     assert task.inputs == ()
 
 
+@pytest.mark.security(5)
 @pytest.mark.parametrize(
     ("source", "words"),
     [
@@ -196,6 +197,7 @@ def test_the_content_tells_the_media_type(head: bytes, media_type: str) -> None:
     assert sniff(head) == media_type
 
 
+@pytest.mark.security(5)
 @given(st.text(min_size=1, max_size=60))
 def test_no_path_reads_outside_the_root(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     base = Path(tmp_path_factory.getbasetemp())

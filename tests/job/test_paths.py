@@ -44,6 +44,7 @@ def test_a_slug_stays_readable(text: str, expected: str) -> None:
     assert slug(text) == expected
 
 
+@pytest.mark.security(4)
 @given(st.text(max_size=300))
 def test_a_slug_is_one_safe_component(text: str) -> None:
     """Security line 4."""
@@ -58,6 +59,7 @@ def test_a_slug_is_one_safe_component(text: str) -> None:
     assert slug(found) == found
 
 
+@pytest.mark.security(4)
 @given(st.text(min_size=1, max_size=80), st.text(min_size=1, max_size=80))
 def test_no_output_ever_escapes(tmp_path_factory: pytest.TempPathFactory, one: str, other: str) -> None:
     base = Path(tmp_path_factory.getbasetemp()) / "base"
@@ -129,6 +131,7 @@ def test_an_object_in_a_path_names_a_way_out(desk: Desk) -> None:
     assert "use one part: `shot.id`" in problem
 
 
+@pytest.mark.security(4)
 def test_a_link_that_leads_out_is_refused(desk: Desk, tmp_path: Path) -> None:
     """Security line 4: through symlinked parents too."""
     (tmp_path / "elsewhere").mkdir()

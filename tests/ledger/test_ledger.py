@@ -83,12 +83,14 @@ def output(number: int = 1, path: str = "out/s1.mp4", attempt: str = "attempt-1"
     )
 
 
+@pytest.mark.security(6)
 def test_the_files_are_private(tmp_path: Path, ledger: Ledger) -> None:
     intend(ledger)
     for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
 
 
+@pytest.mark.security(6)
 def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("")
     (tmp_path / "ledger.db").symlink_to(tmp_path / "elsewhere")

@@ -12,10 +12,12 @@ from runner.errors import ExitCode, KeyRefusedError, UsageError
 from runner.providers.access import Access, ApiKey, is_loopback, parse_origin
 
 
+@pytest.mark.security(14)
 def test_a_key_is_stripped() -> None:
     assert ApiKey.load(" rsk_abc\n", source="MESHAPI_API_KEY").bearer() == "Bearer rsk_abc"
 
 
+@pytest.mark.security(14)
 @pytest.mark.parametrize("text", ["", " \n", "rsk_a\nb", "rsk_a b", "rsk_\u00e9", "rsk_\x7f", "rsk_\x00"])
 def test_a_key_that_could_break_a_header_is_refused_without_being_shown(text: str) -> None:
     with pytest.raises(KeyRefusedError) as caught:
@@ -54,6 +56,7 @@ def test_an_origin_is_normalised(url: str, origin: str) -> None:
     assert parse_origin(url, source="--base-url") == origin
 
 
+@pytest.mark.security(9)
 @pytest.mark.parametrize(
     ("url", "reason"),
     [

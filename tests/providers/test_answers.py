@@ -21,6 +21,7 @@ from runner.providers.answers import (
 )
 
 
+@pytest.mark.security(17)
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

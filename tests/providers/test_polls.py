@@ -96,6 +96,7 @@ async def test_a_broken_answer_says_unreachable(act: Callable[[Peer], None]) -> 
         assert (await trouble_of(server)).trouble is Trouble.UNREACHABLE
 
 
+@pytest.mark.security(13)
 @pytest.mark.fault(33)
 @pytest.mark.parametrize(
     ("act", "limits"),
@@ -131,6 +132,7 @@ async def test_an_unknown_status_is_none_and_keeps_the_word(status: object) -> N
     assert generation.raw_status == (status if isinstance(status, str) else "")
 
 
+@pytest.mark.security(12)
 @pytest.mark.fault(45)
 async def test_a_compressed_answer_is_refused_before_its_body_is_read() -> None:
     """The body never comes, and no timeout is near: only a refusal by the head can end this."""
@@ -144,6 +146,7 @@ async def test_a_compressed_answer_is_refused_before_its_body_is_read() -> None:
         assert (await trouble_of(server)).trouble is Trouble.UNAVAILABLE
 
 
+@pytest.mark.security(12)
 @pytest.mark.fault(45)
 @pytest.mark.parametrize(
     "bytes_of_answer",
@@ -188,6 +191,7 @@ async def test_a_429_carries_the_wait() -> None:
     assert (error.trouble, error.retry_after) == (Trouble.RATE_LIMITED, 9.0)
 
 
+@pytest.mark.security(7)
 async def test_a_redirect_is_not_followed() -> None:
     with (
         answering(answer(200, TASK)) as elsewhere,

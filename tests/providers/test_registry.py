@@ -61,6 +61,7 @@ async def test_an_opened_provider_submits_and_polls() -> None:
     assert (accepted.verdict, generation.raw_status) == (Verdict.ACCEPTED, "running")
 
 
+@pytest.mark.security(11)
 def test_the_free_client_brings_nothing_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Security lines 7, 8 and 11: no redirects, no auth, no environment."""
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
@@ -81,6 +82,7 @@ def test_the_tls_context_verifies() -> None:
     assert context.check_hostname
 
 
+@pytest.mark.security(15)
 def test_loggers_that_print_signed_urls_are_quiet() -> None:
     """Security line 15."""
     assert logging.getLogger("httpx").level == logging.WARNING

@@ -263,6 +263,7 @@ async def test_a_413_that_comes_before_the_body_was_read_is_still_read() -> None
         assert_rejected(await submit(server.origin, LARGE), 20, Reaction.FAIL_TASK)
 
 
+@pytest.mark.security(7)
 @pytest.mark.fault(21)
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_not_followed_and_ambiguous(status: int) -> None:

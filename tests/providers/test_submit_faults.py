@@ -105,6 +105,7 @@ async def test_no_answer_in_time_is_ambiguous() -> None:
         assert_ambiguous(await submit(server.origin, limits=SubmitLimits(read=0.05)), 7)
 
 
+@pytest.mark.security(13)
 @pytest.mark.fault(7)
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"])
 async def test_an_answer_that_drips_for_ever_is_ambiguous_at_the_total_deadline(head: bytes) -> None:

@@ -73,6 +73,7 @@ def test_the_file_is_private_and_appended_to(log: EventLog, path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@pytest.mark.security(17)
 def test_secrets_and_control_characters_stay_out(log: EventLog, path: Path) -> None:
     log(f"odd.{CANARY}\x1b", {"url": "https://h.test/v?sig=hidden", CANARY: [CANARY, "\u202ex\n"]})
 
@@ -139,6 +140,7 @@ def test_a_line_cut_by_a_kill_is_ended_before_the_next(path: Path) -> None:
     assert json.loads(whole)["event"] == "run.resumed"
 
 
+@pytest.mark.security(6)
 def test_a_link_in_its_place_is_not_followed(path: Path, tmp_path: Path) -> None:
     path.symlink_to(tmp_path / "elsewhere")
 

@@ -179,6 +179,7 @@ def test_a_git_that_cannot_be_started_is_said_so(
     assert git_facts(job, root)["note"].startswith("git could not be started")
 
 
+@pytest.mark.security(20)
 def test_the_command_line_is_kept_without_secrets(job: Path, root: Path) -> None:
     argv = ["run", "my job.yaml", "--base-url", "https://me:hidden@h.test/?k=hidden", "swordfish"]
 

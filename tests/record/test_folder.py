@@ -60,6 +60,7 @@ def test_a_rehearsal_has_runs_of_its_own(project: Project) -> None:
     assert not project.runs_dir.exists()
 
 
+@pytest.mark.security(6)
 @pytest.mark.parametrize("planted", ["runs", "runs/r1"])
 def test_a_planted_link_is_refused(project: Project, tmp_path: Path, planted: str) -> None:
     elsewhere = tmp_path / "elsewhere"

@@ -32,6 +32,7 @@ def test_a_url_loses_user_info_query_and_fragment(given_text: str, told: str) ->
     assert PLAIN.text(given_text) == told
 
 
+@pytest.mark.security(16)
 @pytest.mark.parametrize("parameters", [";base64", ";name=a.png;base64", ""])
 def test_a_data_uri_becomes_the_digest_of_its_bytes(parameters: str) -> None:
     content = b"\x89PNG some picture"
@@ -140,6 +141,7 @@ def test_our_own_value_keeps_its_line_breaks() -> None:
     assert PLAIN.value({"prompt": "a\nb \u202e"}) == {"prompt": "a\nb \u202e"}
 
 
+@pytest.mark.security(17)
 @pytest.mark.parametrize(
     ("text", "told"),
     [
