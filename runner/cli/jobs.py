@@ -23,6 +23,7 @@ from runner.engine.standing import Standing, standings
 from runner.errors import ExitCode, JobError, UsageError
 from runner.job.node import JsonValue
 from runner.job.plan import Plan
+from runner.providers import REGISTRY
 from runner.record.redact import escape
 from runner.resources import schema_path
 
@@ -53,13 +54,18 @@ def _validate_one(file: Path, options: JobOptions) -> ExitCode:
 @service_options
 @job_options
 @output_format
+@click.option(
+    "--provider", type=click.Choice(sorted(REGISTRY)), help="Show what the job would lose at this provider."
+)
 @common_options
-def plan(job: Path, service: ServiceOptions, job_options: JobOptions, output_format: str) -> ExitCode:
+def plan(
+    job: Path, service: ServiceOptions, job_options: JobOptions, output_format: str, provider: str | None
+) -> ExitCode:
     """Show each task of JOB: its name, where its video goes, how it stands, and why it is new.
 
     Nothing is sent. Only tasks that are `new` would be submitted by `run`.
     """
-    loaded = load(job, service, job_options)
+    loaded = load(job, service, job_options, provider=provider)
     planned = plan_of(loaded, job_options)
     tell_warnings(planned)
     with reading(loaded.place.project) as ledger:
@@ -103,12 +109,12 @@ def _fields(row: Standing) -> dict[str, JsonValue]:
 @click.argument("name", default="job")
 @common_options
 def schema(name: str) -> None:
-    """Print the JSON Schema NAME: job (the default), mesh-request or manifest."""
+    """Print the JSON Schema NAME: job (the default), mesh-request, getimg-request or manifest."""
     try:
         path = schema_path(name)
     except FileNotFoundError as error:
         raise UsageError(
-            f"no schema `{name}`", hint="the schemas are job, mesh-request and manifest"
+            f"no schema `{name}`", hint="the schemas are job, mesh-request, getimg-request and manifest"
         ) from error
     console.result(path.read_text(encoding="utf-8").rstrip())
 

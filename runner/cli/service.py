@@ -48,13 +48,22 @@ class Loaded:
     environment: Mapping[str, str]
 
 
-def load(file: Path, service: ServiceOptions, options: JobOptions, *, text: bytes | None = None) -> Loaded:
+def load(
+    file: Path,
+    service: ServiceOptions,
+    options: JobOptions,
+    *,
+    text: bytes | None = None,
+    provider: str | None = None,
+) -> Loaded:
     """Reads a job file (or `text`, the copy that a run kept) and decides where it runs.
+
+    `provider` takes the place of the job's own.
 
     Raises JobError, NoProjectError, UsageError.
     """
     project = find_project(file, root=common().root)
-    job = load_job(file, root=project.root, options=_load_options(options), text=text)
+    job = load_job(file, root=project.root, options=_load_options(options, provider), text=text)
     own_base_url = job.base_url if options.trust_job else None
     place = choose_place(job.provider, project, service, job_base_url=own_base_url)
     named = frozenset({job.api_key_env} if job.api_key_env else ())
@@ -149,5 +158,5 @@ def reading(project: Project) -> Iterator[LedgerReader | None]:
         ledger.close()
 
 
-def _load_options(options: JobOptions) -> LoadOptions:
-    return LoadOptions(environ=os.environ, allow_env=options.allow_env, trust_job=options.trust_job)
+def _load_options(options: JobOptions, provider: str | None = None) -> LoadOptions:
+    return LoadOptions(os.environ, options.allow_env, options.trust_job, provider)

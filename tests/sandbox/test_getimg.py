@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runner.sandbox import SandboxConfig, SandboxServer
 from tests.sandbox.calls import fetch
@@ -124,3 +126,46 @@ def test_a_fault_strikes_the_submit_and_accepts_nothing(client: httpx.Client) ->
 def test_mesh_does_not_list_what_getimg_accepted(client: httpx.Client) -> None:
     create(client)
     assert client.get("/v1/video/generations").json()["total"] == 0
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+REQUESTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "model": st.sampled_from(["seedance-v1-pro", "seedance-v1-5-pro"]) | JSON,
+        "prompt": st.text(max_size=20) | JSON,
+        "aspect_ratio": st.sampled_from(["16:9", "1:1", "0:0"]) | JSON,
+        "resolution": st.sampled_from(["480p", "1080p"]) | JSON,
+        "duration": st.integers(-1, 20) | JSON,
+        "sound": st.booleans() | JSON,
+        "images": JSON
+        | st.lists(
+            st.fixed_dictionaries(
+                {"url": st.just(URL), "role": st.sampled_from(["first_frame", "last_frame"])}
+            ),
+            max_size=3,
+        ),
+    },
+)
+
+
+def test_whatever_is_asked_is_accepted_or_refused_in_the_envelope(server: SandboxServer) -> None:
+    with connect(server) as client:
+
+        @settings(max_examples=150, deadline=None)
+        @given(REQUESTS | JSON)
+        def ask(document: object) -> None:
+            answer = client.post(PATH, json=document)
+            assert answer.status_code in (202, 400), answer.text
+            if answer.status_code == 202:
+                assert client.get(f"{PATH}/{answer.json()['id']}").json()["status"] == "completed"
+            else:
+                error = answer.json()["error"]
+                assert error["code"] == "invalid_parameter"
+                assert error["message"]
+
+        ask()

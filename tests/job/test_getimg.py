@@ -1,0 +1,123 @@
+"""What a getimg job may hold, and what it becomes."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.job.load import LoadOptions, load_job
+from tests.job.planning import PNG, TEXT, Desk
+
+HEAD = "version: 1\nprovider: getimg\nmodels: [seedance-v1-5-pro]\n"
+IMAGE = "{type: image_url, image_url: 'https://e.com/a.png'%s}"
+
+
+def with_images(*roles: str) -> str:
+    items = [IMAGE % (f", role: {role}" if role else "") for role in roles]
+    return f"{HEAD}content: [{{type: text, text: A teapot}}, {', '.join(items)}]\n"
+
+
+def test_text_and_images_become_prompt_and_images(desk: Desk) -> None:
+    """The task holds what is sent, with getimg's own names, and a ratio without quotes stays text."""
+    fields = "request: {aspect_ratio: 16:9, duration: 5, resolution: 720p, sound: true}\n"
+    (task,) = desk.tasks(with_images("first_frame", "last_frame") + fields)
+    url = "https://e.com/a.png"
+    assert task.provider == "getimg"
+    assert dict(task.request) == {
+        "model": "seedance-v1-5-pro",
+        "prompt": "A teapot",
+        "images": [{"url": url, "role": "first_frame"}, {"url": url, "role": "last_frame"}],
+        "aspect_ratio": "16:9",
+        "duration": 5,
+        "resolution": "720p",
+        "sound": True,
+    }
+
+
+def test_an_image_without_a_role_is_the_first_frame(desk: Desk) -> None:
+    (named,), (unnamed,) = desk.tasks(with_images("first_frame")), desk.tasks(with_images(""))
+    assert named.identity == unnamed.identity
+
+
+def test_the_default_of_sound_is_no_part_of_the_identity(desk: Desk) -> None:
+    (plain,), (silent,) = desk.tasks(HEAD + TEXT), desk.tasks(HEAD + TEXT + "request: {sound: false}\n")
+    assert plain.identity == silent.identity
+
+
+def test_samples_differ_without_a_seed(desk: Desk) -> None:
+    tasks = desk.tasks(HEAD + TEXT + "samples: 3\n")
+    assert len({task.identity for task in tasks}) == 3
+    assert all("seed" not in task.request for task in tasks)
+
+
+@pytest.mark.parametrize(
+    ("more", "message", "hint"),
+    [
+        ("request: {ratio: 16:9}", "getimg has no `ratio`", "at getimg it is `aspect_ratio`"),
+        ("request: {generate_audio: true}", "getimg has no `generate_audio`", "at getimg it is `sound`"),
+        ("request: {seed: 7}", "getimg has no `seed`", "samples: N"),
+        ("request: {camera_fixed: true}", "getimg has no `camera_fixed`", "provider: mesh"),
+        ("request: {frames: 29}", "getimg has no `frames`", "provider: mesh"),
+        ("seeds: [1, 2, 3]", "getimg has no `seed`", "samples: 3"),
+        ("matrix: {ratio: ['16:9', '1:1']}", "axis `ratio` changes nothing", "name it `aspect_ratio`"),
+    ],
+)
+def test_what_getimg_lacks_is_named(desk: Desk, more: str, message: str, hint: str) -> None:
+    problems = desk.problems(f"{HEAD}{TEXT}{more}\n")
+    assert message in problems[0]
+    assert hint in "\n".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        ("{type: video_url, video_url: 'https://e.com/a.mp4'}", "getimg takes no video_url"),
+        ("{type: audio_url, audio_url: 'https://e.com/a.mp3'}", "getimg takes no audio_url"),
+        ("{type: draft_task, draft_task: t-1}", "getimg takes no draft_task"),
+        ("{type: text, text: Another}", "getimg takes one text"),
+        ("{type: image_url, image_url: a.png}", "getimg takes images by https URL only"),
+        ("{type: image_url, image_url: 'data:image/png;base64,AA'}", "getimg takes images by https URL"),
+    ],
+)
+def test_what_getimg_takes_no_such_input_of(desk: Desk, items: str, message: str) -> None:
+    (desk.jobs / "a.png").write_bytes(PNG)
+    problems = desk.problems(f"{HEAD}content: [{{type: text, text: A}}, {items}]\n")
+    assert message in "\n".join(problems)
+
+
+def test_a_prompt_is_needed(desk: Desk) -> None:
+    assert "getimg needs a prompt" in desk.problems(f"{HEAD}content: [{IMAGE % ''}]\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("roles", "message"),
+    [
+        (("last_frame",), "last_frame only with a first_frame"),
+        (("reference_image", "first_frame"), "reference_image with neither"),
+        (("reference_image", ""), "reference_image with neither"),
+    ],
+)
+def test_roles_that_getimg_refuses_are_told(desk: Desk, roles: tuple[str, ...], message: str) -> None:
+    assert message in "\n".join(desk.problems(with_images(*roles)))
+
+
+def test_a_mesh_job_hears_of_getimg_names(desk: Desk) -> None:
+    job = "version: 1\nmodels: [byteplus/seedance-1-5-pro]\nrequest: {sound: true}\n"
+    problems = "\n".join(desk.problems(job + TEXT))
+    assert "mesh has no `sound`" in problems
+    assert "generate_audio" in problems
+
+
+def test_a_mesh_job_read_for_getimg_tells_each_loss(desk: Desk) -> None:
+    job = "version: 1\nmodels: [m]\nseeds: [1, 2]\nrequest: {ratio: 16:9, camera_fixed: true}\n"
+    file = desk.jobs / "mesh.yaml"
+    file.write_text(job + TEXT, encoding="utf-8")
+    with pytest.raises(Exception, match="aspect_ratio") as caught:
+        load_job(file, root=desk.root, options=LoadOptions({}, provider="getimg"))
+    assert all(name in str(caught.value) for name in ("`seed`", "`ratio`", "`camera_fixed`"))
+
+
+def test_a_key_of_another_provider_is_refused(desk: Desk) -> None:
+    """A Mesh job must not send the getimg key to Mesh."""
+    job = "version: 1\nmodels: [m]\napi_key_env: GETIMG_API_KEY\n" + TEXT
+    assert "would be sent to the service" in desk.problems(job)[0]
+    assert desk.plan(job.replace("models", "provider: getimg\nmodels")).count == 1
