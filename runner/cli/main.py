@@ -34,6 +34,8 @@ VERBS: Mapping[str, Verb] = {
     "collect": Verb("run", "collect", "Fetch all that is in flight; never submits."),
     "reconcile": Verb("reconcile", "reconcile", "Show unclear submits, and settle them by hand."),
     "status": Verb("status", "status", "Show what became of a run's tasks."),
+    "spend": Verb("spend", "spend", "Show what was spent, and what may have been."),
+    "models": Verb("models", "models", "Show what each model accepts and costs."),
     "schema": Verb("jobs", "schema", "Print a JSON Schema that callsheet ships."),
     "sandbox": Verb("sandbox", "sandbox", "Serve the local sandbox for other clients."),
 }
