@@ -1,0 +1,135 @@
+"""The command in a process that kills itself at a named point: `victim.py BACKEND POINT NTH ARGUMENTS...`.
+
+The points are patched into the product here, in the child; the product has no hook for them.
+`none` never kills: the parent does, at a time of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+from httpcore._async.http11 import AsyncHTTP11Connection
+
+import runner.engine.download
+import runner.engine.run
+from runner.__main__ import main
+from runner.engine.collect import Collector
+from runner.engine.commits import Commits
+from runner.engine.files import LocalFiles, _LocalPart
+from runner.ledger.ledger import Ledger
+from runner.providers.mesh import MeshProvider
+
+Patch = Callable[["Fuse"], None]
+
+
+class Fuse:
+    """Kills this process with SIGKILL when it is lit for the n-th time."""
+
+    def __init__(self, nth: int) -> None:
+        self._left = itertools.count(nth - 1, -1)
+
+    def light(self) -> None:
+        if next(self._left) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _before(owner: Any, name: str) -> Patch:
+    """At the call of `owner.name`, of which nothing has run."""
+
+    def patch(fuse: Fuse) -> None:
+        original = getattr(owner, name)
+
+        @functools.wraps(original)
+        def call(*arguments: Any, **named: Any) -> Any:
+            fuse.light()
+            return original(*arguments, **named)
+
+        setattr(owner, name, call)
+
+    return patch
+
+
+def _after(owner: Any, name: str) -> Patch:
+    """When the blocking `owner.name` has returned."""
+
+    def patch(fuse: Fuse) -> None:
+        original = getattr(owner, name)
+
+        @functools.wraps(original)
+        def call(*arguments: Any, **named: Any) -> Any:
+            result = original(*arguments, **named)
+            fuse.light()
+            return result
+
+        setattr(owner, name, call)
+
+    return patch
+
+
+def _after_await(owner: Any, name: str) -> Patch:
+    """When the coroutine `owner.name` has returned."""
+
+    def patch(fuse: Fuse) -> None:
+        original: Callable[..., Awaitable[Any]] = getattr(owner, name)
+
+        @functools.wraps(original)
+        async def call(*arguments: Any, **named: Any) -> Any:
+            result = await original(*arguments, **named)
+            fuse.light()
+            return result
+
+        setattr(owner, name, call)
+
+    return patch
+
+
+def _after_post_body(fuse: Fuse) -> None:
+    """The POST is on its way: all of it was handed to the network, and no answer was read."""
+    original = AsyncHTTP11Connection._send_request_body
+
+    async def call(self: AsyncHTTP11Connection, request: Any, **named: Any) -> None:
+        await original(self, request=request, **named)
+        if request.method == b"POST":
+            fuse.light()
+
+    AsyncHTTP11Connection._send_request_body = call  # type: ignore[method-assign]
+
+
+POINTS: dict[str, Patch] = {
+    "none": lambda fuse: None,
+    "before-intent": _before(Ledger, "intend"),
+    "intent-uncommitted": _after(Ledger, "intend"),
+    "intent-durable": _before(MeshProvider, "submit"),
+    "post-written": _after_post_body,
+    "post-answered": _after_await(MeshProvider, "submit"),
+    "id-uncommitted": _after(Ledger, "accept"),
+    "id-durable": _before(Collector, "wait"),
+    "collecting": _before(Ledger, "collect"),
+    "downloading": _after(_LocalPart, "write"),
+    "downloaded": _before(runner.engine.download, "publish"),
+    "renamed": _after(LocalFiles, "rename_new"),
+    "published": _before(Ledger, "finish"),
+    "finish-uncommitted": _after(Ledger, "finish"),
+    "concluding": _before(runner.engine.run, "conclude"),
+    "committing": _before(Commits, "_commit"),
+}
+"""From the first durable byte of a task to the manifest of its run, in that order."""
+
+
+def _victim(backend: str, point: str, nth: str, *arguments: str) -> int:
+    # the product chooses no backend, so anyio's default is asyncio: the child may run on trio too
+    anyio.run = functools.partial(anyio.run, backend=backend)
+    POINTS[point](Fuse(int(nth)))
+    sys.argv = ["callsheet", *arguments]
+    return main(list(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(_victim(*sys.argv[1:]))
