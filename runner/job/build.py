@@ -153,6 +153,7 @@ class TaskBuilder:
     def _upstream(self, above: Task) -> Upstream:
         return Upstream(
             identity=above.identity,
+            name=above.name,
             step=above.step,
             uses=self._uses,
             cells={above.step: above.cell, **(above.upstream.cells if above.upstream is not None else {})},
@@ -206,11 +207,9 @@ class TaskBuilder:
     def _output(self, name: str, scope: Scope) -> str:
         if self._step.output is None:
             folder, step = slug(self._job.name) or "job", slug(self._step.name)
-            return (
-                f"out/{folder}/{step}/{name.removeprefix(f'{step}-')}.mp4"
-                if step
-                else f"out/{folder}/{name}.mp4"
-            )
+            if step:
+                return f"out/{folder}/{step}/{name.removeprefix(f'{step}-')}.mp4"
+            return f"out/{folder}/{name}.mp4"
         try:
             return self._step.output.render(scope)
         except ProblemError as error:

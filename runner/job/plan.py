@@ -47,7 +47,10 @@ class Plan:
         return self._stages.children(task)
 
     def waits_for(self, task: Task) -> str:
-        """What to write so that the steps below use `task`; empty where they do, or there are none."""
+        """What to write so that the steps below use `task`, where `pick: []` says: none yet.
+
+        Empty where nobody is asked: the step picks already, or no step needs it.
+        """
         return self._stages.waits_for(task)
 
 

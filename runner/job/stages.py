@@ -94,9 +94,12 @@ class Stages:
                 yield from child.tasks(task)
 
     def waits_for(self, task: Task) -> str:
-        """What to write so that the steps below use `task`; empty where they do, or there are none."""
+        """What to write so that the steps below use `task`, where `pick: []` says: none yet.
+
+        Empty where nobody is asked: the step picks already, or no step needs it.
+        """
         stage = self.by_step[task.step]
-        if stage.goes_on(task) or not self.below(stage):
+        if stage.picks != () or not self.below(stage):
             return ""
         pattern = self._pattern(task.step, task.cell)
         if task.upstream is not None:

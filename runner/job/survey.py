@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from runner.errors import JobError, Problem
 from runner.job.build import CellError
+from runner.job.expressions import NEEDS
 from runner.job.matrix import MODEL, SEED, Cell
 from runner.job.model import Job, Reference, Step
 from runner.job.models import find_family
@@ -60,6 +61,7 @@ class _Walk:
         self._unpicked = {stage.step.name: list(stage.picks or ()) for stage in stages}
         self._first: dict[str, Task] = {}
         self._count = 0
+        self._is_over = False
         self._is_one = len(job.steps) == 1 and all(stage.matrix.upper_bound == 1 for stage in stages)
         self._told: set[Problem] = set()
         self._directories: set[str] = set()
@@ -68,9 +70,11 @@ class _Walk:
         """The tasks of `stage` that need `above`, and all below them."""
         below = self._stages.below(stage)
         for index, cell in stage.slots(above):
-            if self._is_over():
+            if self._is_over:
                 return
             self._count += 1
+            if self._count > MOST_TASKS:
+                self._stop_at_most()
             task = self._build(stage, index, cell, above)
             if task is None:
                 continue
@@ -86,11 +90,12 @@ class _Walk:
             if step.name in self._first or step.needs not in self._first:
                 continue
             for index, cell in stage.slots(self._first[step.needs]):
-                if self._is_over():
+                if self._is_over:
                     return
                 task = self._build(stage, index, cell, self._first[step.needs])
                 if task is not None:
                     self._first.setdefault(step.name, task)
+                    self._check_children(stage, task)
 
     def check_picks(self) -> None:
         """An entry that means no task is misspelt, or means one that is no longer made."""
@@ -104,12 +109,10 @@ class _Walk:
     def survey(self) -> Survey:
         return Survey(self._count, _twice(self._identities), _twice(self._outputs), _twice(self._names))
 
-    def _is_over(self) -> bool:
-        if self._count > MOST_TASKS:
-            place = self._job.step.place
-            self._problems.add(place.error(f"a plan has at most {MOST_TASKS:,} tasks", "split the job file"))
-            return True
-        return len(self._problems.errors) >= _ENOUGH
+    def _stop_at_most(self) -> None:
+        place = self._job.step.place
+        self._problems.add(place.error(f"a plan has at most {MOST_TASKS:,} tasks", "split the job file"))
+        self._is_over = True
 
     def _build(self, stage: Stage, index: int, cell: Cell, above: Task | None) -> Task | None:
         self._seed_rules[stage.step.name].look_at(cell)
@@ -120,6 +123,7 @@ class _Walk:
                 if problem not in self._told:
                     self._told.add(problem)
                     self._problems.add(problem if self._is_one else _in_cell(problem, stage, cell, above))
+            self._is_over = self._is_over or len(self._problems.errors) >= _ENOUGH
             return None
 
     def _look_at(self, stage: Stage, task: Task) -> None:
@@ -134,6 +138,9 @@ class _Walk:
             self._check_directory(stage, task)
         if waiting := self._unpicked[task.step]:
             self._unpicked[task.step] = [entry for entry in waiting if not is_picked(entry, task)]
+        self._check_children(stage, task)
+
+    def _check_children(self, stage: Stage, task: Task) -> None:
         for child in self._stages.below(stage):
             _check_outputs(self._job, child.step, task, self._problems)
 
@@ -236,20 +243,35 @@ def report_collisions(job: Job, stages: Stages, survey: Survey, problems: Proble
             return
 
 
+def _values(task: Task) -> dict[str, JsonValue]:
+    """What tells the task from others, by the name that an expression has for it."""
+    values: dict[str, JsonValue] = dict(task.cell)
+    if task.step:
+        values["step.name"] = task.step
+    for step, cell in task.upstream.cells.items() if task.upstream is not None else ():
+        values |= {f"{NEEDS}.{step}.{axis}": value for axis, value in cell.items()}
+    return values
+
+
 def _differing(one: Task, other: Task) -> list[str]:
-    names = dict.fromkeys((*one.cell, *other.cell))
-    return [name for name in names if one.cell.get(name) != other.cell.get(name)]
+    first, second = _values(one), _values(other)
+    return [name for name in dict.fromkeys((*first, *second)) if first.get(name) != second.get(name)]
 
 
 def _add_same_identity(job: Job, first: Task, second: Task, problems: Problems) -> None:
     names = _differing(first, second)
     step = job.steps[second.step]
+    if names and all(name.startswith(f"{NEEDS}.") for name in names):
+        message = f"its requests are the same for each task of `{step.needs}`, such as {second.name}"
+        problems.add(
+            step.place.error(message, f"use an output or an axis of `{NEEDS}.{step.needs}`, or pick")
+        )
+        return
     places = {axis.name: axis.place for axis in step.axes}
-    if len(names) == 1 and first.step == second.step and first.upstream == second.upstream:
-        place = places.get(names[0], step.takes_place)
+    place = places.get(names[0], step.takes_place) if names else step.takes_place
+    if len(names) == 1 and first.step == second.step:
         problems.add(place.error(f"axis `{names[0]}` changes nothing", "for several takes use `samples: N`"))
         return
-    place = places.get(names[0], step.takes_place) if names else step.takes_place
     problems.add(
         place.error(
             f"cells {first.index} ({first.name}) and {second.index} ({second.name}) ask for the same video",
@@ -272,5 +294,5 @@ def _add_same_output(job: Job, first: Task, second: Task, problems: Problems) ->
 
 
 def _telling(axis: str, task: Task) -> str:
-    value = task.cell.get(axis)
+    value = _values(task).get(axis)
     return f"{axis}.id" if isinstance(value, dict) and "id" in value else axis

@@ -45,11 +45,12 @@ class InputFile:
 class Upstream:
     """The task that another one needs, and what that one takes of it.
 
-    `uses` are those of STEP_OUTPUTS that the request refers to; it may be empty. `cells` are the
-    cells of the tasks above, by the name of their step, the nearest first.
+    `name` is the readable one. `uses` are those of STEP_OUTPUTS that the request refers to; it may
+    be empty. `cells` are the cells of the tasks above, by the name of their step, the nearest first.
     """
 
     identity: str
+    name: str
     step: str
     uses: frozenset[str]
     cells: Mapping[str, Mapping[str, JsonValue]]
@@ -63,13 +64,13 @@ class Upstream:
 class Task:
     """One cell of a plan, resolved: all that is needed to submit it and to name its files.
 
-    `identity` is 64 hex digits; `index` counts from 0 in plan order; `step` is empty in a flat
-    job; `name` is readable and unique in its plan. `cell` maps each axis to its value (`model`,
-    `seed`, `sample` and the matrix axes). `request` is the wire request with each local file as
-    `INPUT_SCHEME` reference and each output of another task as `STEP_SCHEME` reference. `seed` is
-    the one that is sent, None where none is. `output` is the path of the video below the base
-    directory, with forward slashes. `upstream` is None where the step needs no other.
-    The estimates are None where they are not known; `price` is what they are reckoned with.
+    `identity` is 64 hex digits. `index` counts the tasks of one step and then those of the next,
+    from 0, with gaps where `pick` leaves some out. `step` is empty in a flat job; `name` is
+    readable and unique in its plan. `cell` maps each axis to its value (`model`, `seed`, `sample`
+    and the matrix axes). `request` is the wire request with each local file as `INPUT_SCHEME`
+    reference and each output of another task as `STEP_SCHEME` reference. `seed` is the one that is
+    sent, None where none is. `output` is the path of the video below the base directory, with
+    forward slashes. `upstream` is None where the step needs no other.
     """
 
     identity: str
