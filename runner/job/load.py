@@ -15,7 +15,7 @@ from runner.job.merge import STEPS
 from runner.job.model import Job
 from runner.job.node import Mapping as MappingNode
 from runner.job.node import Scalar, Sequence
-from runner.job.policy import read_budget, read_run
+from runner.job.policy import read_budget, read_lint, read_run
 from runner.job.schema import check_job
 from runner.job.source import MAX_BYTES, parse
 from runner.job.values import Path as NodePath
@@ -37,6 +37,8 @@ _NO_EXPRESSIONS = (
     "base_url",
     "run",
     "budget",
+    "price",
+    "lint",
 )
 
 
@@ -74,6 +76,7 @@ def load_job(file: Path, *, root: Path, options: LoadOptions, text: bytes | None
     edition = compile_value(edition_node, ("edition",), known, problems) if edition_node else None
     run = read_run(document.get("run"), problems)
     budget = read_budget(document.get("budget"), problems)
+    lint = read_lint(document.get("lint"), problems)
     steps = read_steps(document, provider=provider, known=known, problems=problems)
     problems.raise_errors(shown)
     return Job(
@@ -92,6 +95,7 @@ def load_job(file: Path, *, root: Path, options: LoadOptions, text: bytes | None
         variables=variables,
         env=env,
         steps=steps,
+        lint=lint,
         warnings=problems.warnings,
     )
 

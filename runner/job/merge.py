@@ -9,7 +9,18 @@ from runner.job.node import Mapping, Node, Scalar
 from runner.job.values import Path, Place
 
 STEPS = "steps"
-SHARED = ("models", "seeds", "samples", "matrix", "exclude", "include", "request", "content", "output")
+SHARED = (
+    "models",
+    "seeds",
+    "samples",
+    "matrix",
+    "exclude",
+    "include",
+    "request",
+    "content",
+    "output",
+    "price",
+)
 """What a flat job says of its one step, and what the steps of another one inherit."""
 
 _TAKES = frozenset({"seeds", "samples"})

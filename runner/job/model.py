@@ -9,7 +9,9 @@ from decimal import Decimal
 from pathlib import Path
 
 from runner.errors import Problem
+from runner.job.cost import Price
 from runner.job.paths import OutputTemplate
+from runner.job.rules import Level
 from runner.job.seeds import Seeds
 from runner.job.values import Place, Value
 
@@ -115,6 +117,7 @@ class Step:
     request: Mapping[str, Value]
     content: tuple[ContentItem, ...]
     output: OutputTemplate | None
+    price: Price | None
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -138,7 +141,8 @@ class Job:
 
     `directory` is what its input paths are relative to. `env` holds the listed variables that are
     set. `base_url` is there only where the job is trusted. `steps` are by name, each after the one
-    that it needs; a flat job has one, named "".
+    that it needs; a flat job has one, named "". `lint` are
+    the levels that the job changes.
     """
 
     name: str
@@ -156,6 +160,7 @@ class Job:
     variables: Mapping[str, Value]
     env: Mapping[str, str] = field(repr=False)
     steps: Mapping[str, Step]
+    lint: Mapping[str, Level]
     warnings: tuple[Problem, ...]
 
     @property

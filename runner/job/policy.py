@@ -1,14 +1,18 @@
-"""Durations, rates, and the `run:` and `budget:` sections."""
+"""Durations, rates, and the `run:`, `budget:`, `price:` and `lint:` sections."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import TypeVar
 
+from runner.job.cost import Price, PriceUnit
+from runner.job.lint import DEFAULT_LEVELS
 from runner.job.model import Budget, OnAmbiguous, PollPolicy, RunPolicy, WebhookPolicy
-from runner.job.node import Mapping, Node, Scalar
+from runner.job.node import Mapping as MappingNode
+from runner.job.node import Node, Scalar
+from runner.job.rules import Level
 from runner.job.values import Place, Problems
 
 T = TypeVar("T")
@@ -46,7 +50,7 @@ class _Section:
     """Reads typed values out of one mapping; what the schema has refused already is skipped."""
 
     def __init__(self, node: Node | None, path: tuple[str, ...], problems: Problems) -> None:
-        self._node = node if isinstance(node, Mapping) else None
+        self._node = node if isinstance(node, MappingNode) else None
         self._path = path
         self._problems = problems
 
@@ -76,7 +80,7 @@ def read_run(node: Node | None, problems: Problems) -> RunPolicy:
         minimum=poll.read("min", _duration, standard.poll.minimum),
         maximum=poll.read("max", _duration, standard.poll.maximum),
     )
-    if policy.minimum > policy.maximum and isinstance(node, Mapping):
+    if policy.minimum > policy.maximum and isinstance(node, MappingNode):
         mark = (node.get("poll") or node).mark
         problems.add(Place(mark, ("run", "poll")).error("min is above max"))
     return RunPolicy(
@@ -109,6 +113,24 @@ def read_budget(node: Node | None, problems: Problems) -> Budget:
         max_tasks=section.read("max_tasks", _optional_count, None),
         confirm_usd=section.read("confirm_usd", _usd, None),
     )
+
+
+def read_price(node: Node | None, place: Place, problems: Problems) -> Price | None:
+    """The price that stands at `place`; None where there is none, or a problem."""
+    section = _Section(node, tuple(map(str, place.path)), problems)
+    amounts = {unit: section.read(unit, _usd, None) for unit in PriceUnit}
+    prices = [Price(unit, usd) for unit, usd in amounts.items() if usd is not None]
+    if len(prices) > 1:
+        names = " and ".join(f"`{price.unit}`" for price in prices)
+        problems.add(place.error(f"{names} are two ways to say what a task costs", "keep one of them"))
+    return prices[0] if prices else None
+
+
+def read_lint(node: Node | None, problems: Problems) -> Mapping[str, Level]:
+    """The levels that a job changes, by rule."""
+    section = _Section(node, ("lint",), problems)
+    levels = {rule: section.read(rule, _level, None) for rule in DEFAULT_LEVELS}
+    return {rule: level for rule, level in levels.items() if level is not None}
 
 
 def _duration(node: Scalar) -> float:
@@ -147,6 +169,12 @@ def _on_ambiguous(node: Scalar) -> OnAmbiguous:
     if node.value not in set(OnAmbiguous):
         raise TypeError
     return OnAmbiguous(str(node.value))
+
+
+def _level(node: Scalar) -> Level | None:
+    if node.value not in set(Level):
+        raise TypeError
+    return Level(str(node.value))
 
 
 def _usd(node: Scalar) -> Decimal | None:

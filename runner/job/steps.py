@@ -12,6 +12,7 @@ from runner.job.model import AxisSpec, ContentItem, Reference, Step
 from runner.job.node import Mapping as MappingNode
 from runner.job.node import Node, Scalar, Sequence
 from runner.job.paths import OutputTemplate, compile_output
+from runner.job.policy import read_price
 from runner.job.seeds import Seeds, parse_seeds
 from runner.job.step_checks import (
     OWN_PLACE,
@@ -72,6 +73,7 @@ def read_step(
     request = _request(keys, cell_names, problems)
     content = _content(keys, cell_names, above, problems)
     output = _output(keys, cell_names, problems)
+    price = read_price(keys.get("price"), keys.place_of("price"), problems)
     fields = request_fields(provider)
     check_fields(provider, fields, request, problems)
     check_content(provider, content, seeds, keys.place_of("seeds"), keys.place_of("content"), problems)
@@ -97,6 +99,7 @@ def read_step(
         request=request,
         content=content,
         output=output,
+        price=price,
     )
     return step, own_names
 

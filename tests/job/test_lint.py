@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from runner.job import lint
+from runner.job.lint import DEFAULT_LEVELS, Linter
+from runner.job.node import JsonValue
+from runner.job.rules import Finding, Level
+from runner.job.task import InputFile, Task
+from runner.resources import load_schema
+
+TWO = "byteplus/dreamina-seedance-2-0-260128"
+FAST = "dreamina-seedance-2-0-fast-260128"
+HALF = "seedance-1-5-pro-251215"
+ONE = "seedance-1-0-pro-250428"
+ONE_FAST = "seedance-1-0-pro-fast-250528"
+T2V = "seedance-1-0-lite-t2v-250219"
+I2V = "seedance-1-0-lite-i2v-250219"
+TEXT: JsonValue = {"type": "text", "text": "A teapot"}
+
+
+def media(kind: str, role: str | None = None) -> JsonValue:
+    item: dict[str, JsonValue] = {
+        "type": f"{kind}_url",
+        f"{kind}_url": {"url": f"https://example.com/{kind}"},
+    }
+    return item | ({"role": role} if role else {})
+
+
+FIRST = media("image", "first_frame")
+LAST = media("image", "last_frame")
+IMAGE = media("image", "reference_image")
+VIDEO = media("video", "reference_video")
+SOUND = media("audio", "reference_audio")
+DRAFT: JsonValue = {"type": "draft_task", "draft_task": {"id": "t-1"}}
+
+
+def make_task(
+    model: str,
+    *content: JsonValue,
+    provider: str = "mesh",
+    cell: dict[str, JsonValue] | None = None,
+    inputs: tuple[InputFile, ...] = (),
+    **fields: JsonValue,
+) -> Task:
+    request: dict[str, JsonValue] = {"model": model, **fields}
+    if provider == "mesh":
+        request["content"] = list(content) or [TEXT]
+    return Task(
+        identity="0" * 64,
+        index=0,
+        step="",
+        name="t",
+        cell=cell or {"model": model},
+        provider=provider,
+        origin="https://api.example.com",
+        edition="",
+        model=model,
+        seed=None,
+        sample=None,
+        request=request,
+        inputs=inputs,
+        output="out/t.mp4",
+    )
+
+
+def look(task: Task, **levels: Level) -> list[tuple[Finding, Level]]:
+    given = {name.replace("_", "-"): level for name, level in levels.items()}
+    return list(Linter(given, takes=2).look_at(task))
+
+
+def told(task: Task) -> list[tuple[str, str]]:
+    """(rule, message) of all that is said of one task."""
+    return [(finding.rule, finding.message) for finding, _ in look(task)]
+
+
+REFUSED = [
+    ("resolution", "Seedance 2.0 fast does not make 1080p", make_task(FAST, resolution="1080p")),
+    (
+        "resolution",
+        "Seedance 1.5 pro does not make 720p for a draft",
+        make_task(HALF, draft=True, resolution="720p"),
+    ),
+    (
+        "resolution",
+        "Seedance 1.0 lite i2v does not make 1080p with references",
+        make_task(I2V, TEXT, IMAGE, resolution="1080p"),
+    ),
+    ("ratio", "Seedance 1.0 pro does not make 2:1", make_task(ONE, ratio="2:1")),
+    ("duration", "Seedance 2.0 does not make 3 s", make_task(TWO, duration=3)),
+    ("duration", "Seedance 1.5 pro does not make -1 s", make_task(HALF, duration=-1)),
+    ("frames", "Seedance 2.0 takes no `frames`", make_task(TWO, frames=57)),
+    ("frames", "Seedance 1.0 pro does not make 58 frames", make_task(ONE, frames=58)),
+    ("frames", "Seedance 1.0 pro does not make 25 frames", make_task(ONE, frames=25)),
+    ("seed-ignored", f"{TWO} ignores `seed`", make_task(TWO, seed=7)),
+    ("camera-fixed", "Seedance 2.0 has no `camera_fixed`", make_task(TWO, camera_fixed=True)),
+    (
+        "camera-fixed",
+        "Seedance 1.0 lite i2v has no `camera_fixed` with references",
+        make_task(I2V, TEXT, IMAGE, camera_fixed=True),
+    ),
+    ("audio", "Seedance 1.0 pro makes no sound", make_task(ONE, generate_audio=True)),
+    ("draft", "Seedance 2.0 makes no drafts", make_task(TWO, draft=True, resolution="480p")),
+    ("draft", "a draft has no last frame", make_task(HALF, draft=True, return_last_frame=True)),
+    ("draft", "Seedance 2.0 makes no finals of drafts", make_task(TWO, DRAFT)),
+    ("flex", "Seedance 2.0 has no flex tier", make_task(TWO, service_tier="flex")),
+    ("flex", "a draft is not made on the flex tier", make_task(HALF, draft=True, service_tier="flex")),
+    ("priority", "Seedance 1.5 pro has no `priority`", make_task(HALF, priority=3)),
+    ("frame-roles", "Seedance 1.0 lite t2v takes no first_frame", make_task(T2V, TEXT, FIRST)),
+    ("frame-roles", "Seedance 1.0 pro fast takes no last_frame", make_task(ONE_FAST, TEXT, FIRST, LAST)),
+    ("frame-roles", "2 images are the first_frame", make_task(ONE, TEXT, media("image"), media("image"))),
+    ("frame-roles", "a last_frame needs a first_frame", make_task(ONE, TEXT, LAST)),
+    ("modes", "references exclude first and last frames", make_task(TWO, TEXT, FIRST, IMAGE)),
+    ("references", "Seedance 1.5 pro takes no reference images", make_task(HALF, TEXT, IMAGE)),
+    ("references", "Seedance 1.0 lite i2v takes no reference videos", make_task(I2V, IMAGE, VIDEO)),
+    ("references", "10 reference images; Seedance 2.0 takes 9", make_task(TWO, TEXT, *[IMAGE] * 10)),
+    ("references", "4 reference audios; Seedance 2.0 takes 3", make_task(TWO, TEXT, *[SOUND] * 4)),
+    ("needs-image", "Seedance 1.0 lite i2v needs an image", make_task(I2V)),
+    ("audio-alone", "sound cannot be the only input", make_task(TWO, SOUND)),
+    ("unknown-model", "kling-3: nothing is known of this model, so nothing is", make_task("kling-3", seed=7)),
+    (
+        "prompt-flags",
+        "`--rs` in a prompt is not a setting that is seen here",
+        make_task(HALF, {"type": "text", "text": "A teapot --rs 720p"}),
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "message", "task"), REFUSED, ids=lambda each: str(each)[:60])
+def test_a_rule_finds_what_its_model_would_refuse_or_ignore(rule: str, message: str, task: Task) -> None:
+    (found,) = told(task)
+    assert found[0] == rule
+    assert found[1].startswith(message)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        make_task(
+            TWO, TEXT, *[IMAGE] * 9, *[VIDEO] * 3, *[SOUND] * 3, resolution="4k", duration=-1, priority=9
+        ),
+        make_task(TWO, TEXT, media("image"), generate_audio=True, ratio="adaptive", duration=15),
+        make_task(FAST, TEXT, FIRST, LAST, resolution="720p", duration=4),
+        make_task(HALF, draft=True, resolution="480p", seed=7, camera_fixed=True, generate_audio=True),
+        make_task(HALF, DRAFT, service_tier="flex", resolution="1080p"),
+        make_task(ONE, frames=289, seed=7, service_tier="flex"),
+        make_task(ONE, generate_audio=False, camera_fixed=False, draft=False, priority=0),
+        make_task(T2V, camera_fixed=True, frames=29),
+        make_task(I2V, TEXT, *[IMAGE] * 4, resolution="720p"),
+        make_task(I2V, FIRST, LAST, camera_fixed=True, resolution="1080p"),
+        make_task("seedance-v1-5-pro", provider="getimg", aspect_ratio="16:9", prompt="A teapot -- slowly"),
+    ],
+    ids=str,
+)
+def test_what_a_model_takes_passes(task: Task) -> None:
+    assert told(task) == []
+
+
+def test_every_rule_is_shown_to_find_something() -> None:
+    elsewhere = {lint.SEED_SWEEP, lint.BODY_SIZE, lint.BODY_LARGE}
+    assert {rule for rule, _, _ in REFUSED} | elsewhere == set(DEFAULT_LEVELS)
+
+
+def test_the_job_s_schema_names_every_rule_with_its_level() -> None:
+    keys = load_schema("job")["properties"]["lint"]["properties"]
+    assert {name: key["default"] for name, key in keys.items()} == DEFAULT_LEVELS
+    assert all(set(key["enum"]) == set(Level) for key in keys.values())
+
+
+def test_getimg_s_own_names_are_told() -> None:
+    image: JsonValue = {"url": "https://example.com/a", "role": "reference_image"}
+    task = make_task(
+        "seedance-v1-pro",
+        provider="getimg",
+        aspect_ratio="2:1",
+        sound=True,
+        prompt="A --ratio 1:1",
+        images=[image],
+    )
+    paths = {finding.rule: finding.path for finding, _ in look(task)}
+    assert paths == {
+        "ratio": ("aspect_ratio",),
+        "audio": ("sound",),
+        "references": ("images", 0, "role"),
+        "prompt-flags": ("prompt",),
+    }
+
+
+def test_a_hint_says_what_to_write() -> None:
+    hints = [
+        finding.hint
+        for task in (make_task(ONE, frames=58), make_task(TWO, duration=3))
+        for finding, _ in look(task)
+    ]
+    assert hints == ["25 + 4n, from 29 to 289: 57", "4 to 15 s, or -1 to let it choose"]
+
+
+def test_a_finding_is_told_once() -> None:
+    linter = Linter({}, takes=2)
+    found = [
+        list(linter.look_at(make_task(TWO, duration=3, ratio=ratio))) for ratio in ("16:9", "9:16", "1:1")
+    ]
+    assert [len(each) for each in found] == [1, 0, 0]
+
+
+@pytest.mark.parametrize("level", [Level.ERROR, Level.WARN])
+def test_a_job_changes_a_level(level: Level) -> None:
+    assert [found for _, found in look(make_task(TWO, duration=3), duration=level)] == [level]
+
+
+def test_a_rule_that_is_off_says_nothing() -> None:
+    assert look(make_task(TWO, duration=3), duration=Level.OFF) == []
+
+
+def test_a_second_seed_on_a_model_that_ignores_them_is_a_sweep() -> None:
+    linter = Linter({"seed-ignored": Level.OFF}, takes=8)
+    found = [
+        finding
+        for seed in (1, 2, 3)
+        for finding, _ in linter.look_at(make_task(TWO, cell={"model": TWO, "seed": seed}, seed=seed))
+    ]
+    assert [(finding.rule, finding.path, finding.hint) for finding in found] == [
+        ("seed-sweep", ("seed",), "samples: 8")
+    ]
+
+
+def test_seeds_on_a_model_that_honours_them_are_no_sweep() -> None:
+    linter = Linter({}, takes=2)
+    assert [
+        found for seed in (1, 2) for found in linter.look_at(make_task(HALF, cell={"seed": seed}, seed=seed))
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        ("A teapot --seed 7 --Ratio 16:9 --seed 8", ["`--seed`", "`--ratio`"]),
+        ("A teapot --fps=24", ["`--fps`"]),
+        ("A sign that says pre--seed, and -- a dash", []),
+        ("--seedling in the sun", []),
+    ],
+)
+def test_flags_in_a_prompt(text: str, flags: list[str]) -> None:
+    found = told(make_task(HALF, {"type": "text", "text": text}))
+    assert [message.split(" ", 1)[0] for _, message in found] == flags
+
+
+@pytest.mark.parametrize(
+    ("size", "rule"), [(23_000_000, []), (26_000_000, ["body-large"]), (49_000_000, ["body-size"])]
+)
+def test_files_count_with_a_third_on_top(size: int, rule: list[str]) -> None:
+    file = InputFile(sha256="0" * 64, media_type="image/png", size=size, path=Path("/a.png"))
+    assert [name for name, _ in told(make_task(HALF, inputs=(file,)))] == rule
+
+
+def test_many_tasks_cost_a_lookup_each() -> None:
+    """100,000 tasks must not take long: ten thousand in a fifth of a second leaves room on a slow machine."""
+    linter = Linter({}, takes=2)
+    tasks = [make_task(HALF, TEXT, FIRST, seed=seed, resolution="720p") for seed in range(10_000)]
+    started = time.perf_counter()
+    assert sum(len(list(linter.look_at(task))) for task in tasks) == 0
+    assert time.perf_counter() - started < 0.5
