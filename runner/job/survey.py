@@ -8,12 +8,15 @@ from itertools import pairwise
 
 from runner.errors import JobError, Problem
 from runner.job.build import CellError
+from runner.job.cost import Total
 from runner.job.expressions import NEEDS
-from runner.job.matrix import MODEL, SEED, Cell
+from runner.job.lint import OF_MODEL, Linter
+from runner.job.matrix import Cell
 from runner.job.model import Job, Reference, Step
-from runner.job.models import find_family
 from runner.job.node import JsonValue
 from runner.job.paths import collision_key, confine
+from runner.job.places import request_place
+from runner.job.rules import Finding, Level
 from runner.job.stages import Stage, Stages, is_picked
 from runner.job.steps import request_fields
 from runner.job.task import LAST_FRAME, TASK_ID, Task
@@ -34,6 +37,7 @@ class Survey:
     same_identities: frozenset[int]
     same_outputs: frozenset[int]
     same_names: frozenset[int]
+    cost: Total
 
 
 def survey_cells(job: Job, stages: Stages, problems: Problems) -> Survey:
@@ -57,7 +61,10 @@ class _Walk:
         self._stages = stages
         self._problems = problems
         self._identities, self._outputs, self._names = array("q"), array("q"), array("q")
-        self._seed_rules = {stage.step.name: _SeedRule(stage.step, problems) for stage in stages}
+        self._cost = Total()
+        self._linters = {
+            stage.step.name: Linter(job.lint, takes=len(stage.step.seeds or ()) or 2) for stage in stages
+        }
         self._unpicked = {stage.step.name: list(stage.picks or ()) for stage in stages}
         self._first: dict[str, Task] = {}
         self._count = 0
@@ -107,7 +114,8 @@ class _Walk:
                 self._problems.add(entry.place.error(f"matches no task of step `{stage.step.name}`", hint))
 
     def survey(self) -> Survey:
-        return Survey(self._count, _twice(self._identities), _twice(self._outputs), _twice(self._names))
+        hashes = (self._identities, self._outputs, self._names)
+        return Survey(self._count, *map(_twice, hashes), self._cost)
 
     def _stop_at_most(self) -> None:
         place = self._job.step.place
@@ -115,7 +123,6 @@ class _Walk:
         self._is_over = True
 
     def _build(self, stage: Stage, index: int, cell: Cell, above: Task | None) -> Task | None:
-        self._seed_rules[stage.step.name].look_at(cell)
         try:
             return stage.builder.build(index, cell, above)
         except CellError as found:
@@ -128,7 +135,9 @@ class _Walk:
 
     def _look_at(self, stage: Stage, task: Task) -> None:
         self._first.setdefault(task.step, task)
-        self._seed_rules[task.step].look_at_task(task)
+        self._cost.add(task.estimate_tokens, task.estimate_usd)
+        for finding, level in self._linters[task.step].look_at(task):
+            self._tell(finding, level, stage, task)
         self._identities.append(hash(task.identity))
         self._outputs.append(hash(collision_key(task.output)))
         self._names.append(hash(task.name))
@@ -139,6 +148,16 @@ class _Walk:
         if waiting := self._unpicked[task.step]:
             self._unpicked[task.step] = [entry for entry in waiting if not is_picked(entry, task)]
         self._check_children(stage, task)
+
+    def _tell(self, finding: Finding, level: Level, stage: Stage, task: Task) -> None:
+        """A finding at its place, with the first cell that has it unless it is one of the whole model."""
+        place = request_place(stage.step, finding.path, task.cell)
+        told = place.error if level is Level.ERROR else place.warning
+        words = finding.message
+        if not (self._is_one or finding.rule in OF_MODEL):
+            words = f"{words} (in cell {task.name})"
+        self._problems.add(told(words, finding.hint))
+        self._is_over = self._is_over or len(self._problems.errors) >= _ENOUGH
 
     def _check_children(self, stage: Stage, task: Task) -> None:
         for child in self._stages.below(stage):
@@ -178,49 +197,6 @@ def _in_cell(problem: Problem, stage: Stage, cell: Cell, above: Task | None) -> 
 def _twice(hashes: array[int]) -> frozenset[int]:
     ordered = sorted(hashes)
     return frozenset(one for one, other in pairwise(ordered) if one == other)
-
-
-class _SeedRule:
-    """Two seeds on a model that ignores them buy unrelated videos; one is only worth a warning."""
-
-    def __init__(self, step: Step, problems: Problems) -> None:
-        self._step = step
-        self._problems = problems
-        self._seeds: dict[str, JsonValue] = {}
-        self._models: set[str] = set()
-        self._places = dict(reversed(step.models))
-
-    def look_at(self, cell: Cell) -> None:
-        model = str(cell[MODEL])
-        if model not in self._models:
-            self._models.add(model)
-            self._note_unknown(model)
-        seed = cell.get(SEED)
-        family = find_family(model)
-        if seed is None or family is None or family.honours_seed:
-            return
-        if self._seeds.setdefault(model, seed) != seed:
-            count = len(self._step.seeds or ()) or 2
-            self._problems.add(
-                self._step.takes_place.error(
-                    f"{model} ignores `seed`: each further seed pays for an unrelated video",
-                    f"samples: {count}",
-                )
-            )
-
-    def look_at_task(self, task: Task) -> None:
-        family = find_family(task.model)
-        if task.seed is not None and family is not None and not family.honours_seed:
-            value = self._step.request.get(SEED)
-            place = value.place if value is not None else self._step.takes_place
-            self._problems.add(place.warning(f"{task.model} ignores `seed`"))
-
-    def _note_unknown(self, model: str) -> None:
-        if find_family(model) is None:
-            place = self._places.get(model, self._step.takes_place)
-            self._problems.add(
-                place.warning(f"{model}: nothing is known of this model, so nothing is checked against it")
-            )
 
 
 def report_collisions(job: Job, stages: Stages, survey: Survey, problems: Problems) -> None:
@@ -269,7 +245,9 @@ def _add_same_identity(job: Job, first: Task, second: Task, problems: Problems) 
         return
     places = {axis.name: axis.place for axis in step.axes}
     place = places.get(names[0], step.takes_place) if names else step.takes_place
-    if len(names) == 1 and first.step == second.step:
+    if first.step != second.step:
+        place = step.place
+    elif len(names) == 1:
         problems.add(place.error(f"axis `{names[0]}` changes nothing", "for several takes use `samples: N`"))
         return
     problems.add(
