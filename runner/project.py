@@ -7,6 +7,7 @@ taken for the real thing.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass
@@ -56,9 +57,9 @@ class Project:
         """Makes the state directory (0700, ignored by git). Raises NoProjectError where that fails."""
         try:
             _make_private(self.state_dir)
-            ignore = self.state_dir / ".gitignore"
-            if not ignore.exists():
-                ignore.write_text("*\n")
+            # made exclusively: a dangling link in its place would be written through
+            with contextlib.suppress(FileExistsError), (self.state_dir / ".gitignore").open("x") as ignore:
+                ignore.write("*\n")
         except OSError as error:
             raise NoProjectError(
                 f"{self.state_dir}: cannot write: {error.strerror}",
@@ -108,10 +109,18 @@ def _is_root(directory: Path) -> bool:
 
 
 def _make_private(directory: Path) -> None:
+    # a checkout may bring links along: a rehearsal's directory, the state directory or what is in it
+    _refuse_link(directory.parent)
     directory.parent.mkdir(parents=True, exist_ok=True)
-    if directory.is_symlink():
-        raise NoProjectError(
-            f"{directory}: is a symbolic link", hint="remove the link; state is kept in a real directory"
-        )
+    _refuse_link(directory)
     directory.mkdir(mode=0o700, exist_ok=True)
     os.chmod(directory, 0o700)  # noqa: PTH101  mkdir's mode is cut by the umask
+    for entry in directory.iterdir():
+        _refuse_link(entry)
+
+
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise NoProjectError(
+            f"{path}: is a symbolic link", hint="remove the link; state is kept in real files and directories"
+        )
