@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from runner.errors import Problem
+from runner.job.cost import estimate
 from runner.job.expressions import NEEDS, Scope
 from runner.job.inputs import InputReader, check_remote, is_remote
 from runner.job.matrix import MODEL, SAMPLE, SEED, Cell
@@ -16,10 +17,10 @@ from runner.job.model import ContentItem, Job, Reference, Step
 from runner.job.models import find_family
 from runner.job.naming import cell_label, task_name
 from runner.job.node import JsonValue
+from runner.job.places import request_place
 from runner.job.schema import check_field, check_request
 from runner.job.seeds import check_seed, derived_seed
 from runner.job.slug import slug
-from runner.job.source import MAX_BYTES
 from runner.job.steps import request_fields
 from runner.job.task import (
     NOT_IN_IDENTITY,
@@ -27,19 +28,13 @@ from runner.job.task import (
     InputFile,
     Task,
     Upstream,
-    canonical_json,
     task_identity,
 )
 from runner.job.values import Constant, Place, ProblemError, Value
 from runner.job.wire import WIRE, WireError, check_url
 from runner.resources import load_schema
 
-MOST_BODY = 64_000_000
-"""Bytes of a request's body; the service's guide says 64 MB, and at a later date 32 MiB."""
-LARGE_BODY = 33_554_432
-
 _FILES = frozenset({"image_url", "video_url", "audio_url"})
-_DATA_URI_OVERHEAD = len("data:video/quicktime;base64,")
 
 T = TypeVar("T")
 
@@ -65,7 +60,6 @@ class TaskBuilder:
     """Builds the tasks of one step. What no cell changes is computed once, in the constructor.
 
     `problems` are what is wrong with that; where there are any, no task is fit to be used.
-    `warnings` grow as tasks are built.
     """
 
     def __init__(
@@ -88,7 +82,6 @@ class TaskBuilder:
         self._fields = request_fields(job.provider)
         self._defaults = _defaults(job.provider)
         self._reader = InputReader(job.root, job.directory)
-        self.warnings: dict[Problem, None] = {}
         self._shapes: set[tuple[frozenset[str], tuple[JsonValue, ...]]] = set()
         found: list[Problem] = []
         folded = {
@@ -133,7 +126,7 @@ class TaskBuilder:
         try:
             request = WIRE[self._job.provider](request, items)
         except WireError as error:
-            place = self._request_place(("content", error.item, "role"))
+            place = request_place(self._step, ("content", error.item, "role"))
             raise CellError([place.error(error.message, error.hint)]) from None
         self._check_shape(request, tuple(item.get("role") for item in content if isinstance(item, dict)))
         return self._task(index, cell, model, request, tuple(dict.fromkeys(inputs)), scope, upstream)
@@ -174,7 +167,7 @@ class TaskBuilder:
         family = find_family(model)
         if sample is not None and family is not None and family.honours_seed and SEED in self._fields:
             request[SEED] = derived_seed(request, sample)
-        self._check_size(request, inputs)
+        cost = estimate(self._job.provider, request, self._step.price)
         identity = task_identity(
             provider=self._job.provider,
             origin=self._origin,
@@ -202,6 +195,9 @@ class TaskBuilder:
             inputs=inputs,
             output=self._output(name, scope),
             upstream=upstream,
+            estimate_tokens=cost.tokens,
+            estimate_usd=cost.usd,
+            price=cost.price,
         )
 
     def _output(self, name: str, scope: Scope) -> str:
@@ -318,38 +314,12 @@ class TaskBuilder:
             return
         self._shapes.add(shape)
         found = [
-            self._request_place(problem.path).error(problem.message, problem.hint)
+            request_place(self._step, problem.path).error(problem.message, problem.hint)
             for problem in check_request(self._job.provider, dict(request))
         ]
         if found:
             self._shapes.discard(shape)
             raise CellError(found)
-
-    def _request_place(self, path: tuple[str | int, ...]) -> Place:
-        match path:
-            case ("content", int(position), *rest) if position < len(self._step.content):
-                item = self._step.content[position]
-                return item.role.place if item.role is not None and rest[:1] == ["role"] else item.place
-            case (str(name), *_) if name in self._step.request:
-                return self._step.request[name].place
-            case (str(name), *_):
-                return self._cell_place(name)
-        return self._step.content[0].place
-
-    def _check_size(self, request: Mapping[str, JsonValue], inputs: tuple[InputFile, ...]) -> None:
-        """Refuses a body that the service would; base64 makes four bytes of three."""
-        size = sum(4 * -(-file.size // 3) + _DATA_URI_OVERHEAD for file in inputs)
-        if size <= LARGE_BODY - 2 * MAX_BYTES:
-            return  # what is not in a file stands in the job file, and that is smaller than this
-        size += len(canonical_json(request))
-        if size <= LARGE_BODY:
-            return
-        place = self._step.content[0].place
-        hint = "give https URLs instead of local files, or smaller files"
-        shown = f"the request is {size / 1e6:.1f} MB with its files"
-        if size > MOST_BODY:
-            raise CellError([place.error(f"{shown}; the service takes {MOST_BODY // 10**6} MB", hint)])
-        self.warnings[place.warning(f"{shown}; the service may refuse more than 32 MiB", hint)] = None
 
 
 def _attempt(function: Callable[[], T], found: list[Problem]) -> T | None:

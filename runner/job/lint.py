@@ -37,6 +37,9 @@ DEFAULT_LEVELS: Mapping[str, Level] = {
 }
 """Every rule with its level where a job's `lint:` says nothing."""
 
+OF_MODEL = frozenset({SEED_SWEEP, UNKNOWN_MODEL, "seed-ignored"})
+"""Rules whose findings hold for every cell of a model."""
+
 _DATA_URI_OVERHEAD = len("data:video/quicktime;base64,")
 _MODEL_FIELDS = (
     "model",

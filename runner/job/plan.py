@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from runner.errors import Problem
 from runner.job.build import TaskBuilder
+from runner.job.cost import Total
 from runner.job.expressions import ExpressionError, Scope, as_text
 from runner.job.matrix import Axis, Entry, Matrix
 from runner.job.model import Job, Step
@@ -20,7 +21,10 @@ from runner.job.values import ProblemError, Problems, Value
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All tasks of a job, in order. `warnings` are the job's and those of the cells."""
+    """All tasks of a job, in order. `warnings` are the job's and those of the cells.
+
+    `cost` is the estimate of all tasks, whether they are done or not.
+    """
 
     job: Job
     origin: str
@@ -28,6 +32,7 @@ class Plan:
     edition: str
     count: int
     warnings: tuple[Problem, ...]
+    cost: Total
     _stages: Stages = field(repr=False)
 
     def tasks(self) -> Iterator[Task]:
@@ -82,11 +87,8 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate) -> Plan:
         stages = make_stages(survey.same_names)
         survey = survey_cells(job, stages, problems)
     report_collisions(job, stages, survey, problems)
-    for stage in stages:
-        for warning in stage.builder.warnings:
-            problems.add(warning)
     problems.raise_errors(job.file)
-    return Plan(job, origin, run_date, edition, survey.count, problems.warnings, stages)
+    return Plan(job, origin, run_date, edition, survey.count, problems.warnings, survey.cost, stages)
 
 
 def _stages(

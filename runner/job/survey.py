@@ -34,10 +34,10 @@ class Survey:
     """`same_*` are hashes that occur twice, and so, but for chance, values that do."""
 
     count: int
+    cost: Total
     same_identities: frozenset[int]
     same_outputs: frozenset[int]
     same_names: frozenset[int]
-    cost: Total
 
 
 def survey_cells(job: Job, stages: Stages, problems: Problems) -> Survey:
@@ -114,8 +114,8 @@ class _Walk:
                 self._problems.add(entry.place.error(f"matches no task of step `{stage.step.name}`", hint))
 
     def survey(self) -> Survey:
-        hashes = (self._identities, self._outputs, self._names)
-        return Survey(self._count, *map(_twice, hashes), self._cost)
+        same = (_twice(hashes) for hashes in (self._identities, self._outputs, self._names))
+        return Survey(self._count, self._cost, *same)
 
     def _stop_at_most(self) -> None:
         place = self._job.step.place

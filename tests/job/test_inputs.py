@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.job import build, inputs
+from runner.job import inputs, lint
 from runner.job.inputs import InputReader, sniff
 from runner.job.node import Mark
 from runner.job.values import Place, ProblemError
@@ -158,14 +158,14 @@ def test_the_body_is_warned_of_and_then_refused(desk: Desk, monkeypatch: pytest.
     """Base64 makes four bytes of three."""
     (desk.jobs / "a.png").write_bytes(PNG + bytes(3_000))
     size = 4 * ((len(PNG) + 3_002) // 3)
-    monkeypatch.setattr(build, "LARGE_BODY", size)
+    monkeypatch.setattr(lint, "LARGE_BODY", size)
     assert [warning.message for warning in desk.plan(image("a.png")).warnings] == [
         "the request is 0.0 MB with its files; the service may refuse more than 32 MiB"
     ]
-    monkeypatch.setattr(build, "MOST_BODY", size)
+    monkeypatch.setattr(lint, "MOST_BODY", size)
     [problem] = desk.problems(image("a.png"))
     assert "the service takes" in problem
-    monkeypatch.setattr(build, "LARGE_BODY", 2 * size)
+    monkeypatch.setattr(lint, "LARGE_BODY", 2 * size)
     assert desk.plan(image("a.png")).warnings == ()
 
 
