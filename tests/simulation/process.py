@@ -69,9 +69,6 @@ class Bench:
     db: sqlite3.Connection | None = None
     """The ledger's connection in the process that lives; a second one without a lock shares it."""
 
-    durable: bytes | None = None
-    """The image before a commit that was not synced, where a mutant makes such commits."""
-
     @property
     def project(self) -> Project:
         return Project(root=self.platter.root, base=self.platter.root)
@@ -83,7 +80,7 @@ class Bench:
     @contextlib.contextmanager
     def reader(self) -> Iterator[Ledger]:
         """The ledger between two processes."""
-        ledger = Ledger(_open_image(self.image))
+        ledger = Ledger(_connect(self.image))
         try:
             yield ledger
         finally:
@@ -97,6 +94,16 @@ class Ended:
     exit_code: ExitCode | None
     steps: int
     reasons: tuple[str, ...] = ()
+
+
+def crash_image(db: sqlite3.Connection) -> bytes:
+    """What a power cut leaves of the ledger: every commit, for each is synced."""
+    return db.serialize()
+
+
+def random_of(bench: Bench) -> random.Random:
+    """The random source of a new process."""
+    return bench.random
 
 
 @cache
@@ -133,10 +140,16 @@ def clean_folder() -> Path:
 
 
 def _open_image(image: bytes) -> sqlite3.Connection:
-    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    connection.deserialize(image)
+    """As the product opens its file, checks included."""
+    connection = _connect(image)
     connection.execute("PRAGMA foreign_keys = ON")
     prepare(connection, None)
+    return connection
+
+
+def _connect(image: bytes) -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    connection.deserialize(image)
     return connection
 
 
@@ -146,7 +159,7 @@ async def live(bench: Bench, spec: ProcessSpec) -> Ended:
 
     def keep_what_a_crash_leaves() -> None:
         if db is not None:
-            bench.image = bench.durable or db.serialize()
+            bench.image = crash_image(db)
         bench.platter.crash(bench.random)
 
     life = Life(spec.dies_at, keep_what_a_crash_leaves)
@@ -172,7 +185,6 @@ async def live(bench: Bench, spec: ProcessSpec) -> Ended:
                         if not life.is_dead:
                             bench.image = db.serialize()
                         if not is_second:
-                            bench.durable = None
                             bench.db = None
                             db.close()
             except BusyError:
@@ -229,7 +241,7 @@ async def _work(
             bench.submitted[holder.id] = fields["remote_id"]
 
     threads = InlineThreads(life)
-    seams = Seams(wall=wall, random=bench.random, threads=threads)
+    seams = Seams(wall=wall, random=random_of(bench), threads=threads)
     parts = (life, bench.service, weather, bench.random, bench.trace)
     access = Access(ORIGIN, KEY)
     disk = SimulatedDisk(

@@ -104,7 +104,7 @@ def draw(seed: int) -> Schedule:
     source = random.Random(seed)
     job = _job(source)
     habits = _habits(source, job)
-    count = source.choices((1, 2, 3, 4, 6), (3, 4, 4, 2, 1))[0]
+    count = source.choices((1, 2, 3, 5), (6, 6, 2, 1))[0]
     return Schedule(
         seed=seed,
         job=job,
@@ -116,13 +116,13 @@ def draw(seed: int) -> Schedule:
 
 def _job(source: random.Random) -> JobSpec:
     shape = source.choice(list(Shape))
-    tasks = source.choices((1, 2, 3, 4, 6, 8, 12), (2, 4, 4, 4, 3, 2, 1))[0]
+    tasks = source.choices((1, 2, 3, 4, 6, 8, 12), (6, 12, 8, 5, 2, 1, 1))[0]
     if shape is Shape.BOTH:
         tasks = max(2, tasks // 2 * 2)
     return JobSpec(
         shape=shape,
         tasks=tasks,
-        settle=source.choice((30, 60, 300)),
+        settle=source.choice((1, 1, 1, 1, 1, 30)),
         slots=source.choice((1, 2, 4, 4)),
         concurrency=source.choice((1, 3, 8, 8)),
         max_tasks=source.randint(1, tasks) if source.random() < 0.1 else None,
@@ -132,20 +132,20 @@ def _job(source: random.Random) -> JobSpec:
 
 
 def _habits(source: random.Random, job: JobSpec) -> Habits:
-    echo = source.choices(list(Echo), (6, 2, 1))[0]
+    echo = source.choices(list(Echo), (8, 2, 1))[0]
     # what the service may take to show an accepted POST is what run.settle has to cover
     late = source.choice((0.0, 0.0, 0.4 * job.settle))
-    lag = source.choice((0.0, 2.0, 0.5 * job.settle))
+    lag = source.choice((0.0, 0.1 * job.settle, 0.5 * job.settle))
     return Habits(
         echo=echo,
-        latency=source.choice(((1.0, 4.0), (3.0, 30.0), (20.0, 90.0))),
+        latency=source.choice(((0.5, 4.0), (0.5, 4.0), (3.0, 12.0), (20.0, 40.0))),
         late=late,
         lag=lag,
-        nulls=source.choice((0.0, 0.0, 15.0, 200.0)),
+        nulls=source.choice((0.0, 0.0, 0.0, 2.0, 100.0)),
         missing=source.choice((0.0, 0.0, 5.0, 20.0)),
         node_skew=source.choice((0.0, 0.0, 2.0, 45.0)),
         clock_skew=source.choice((0.0, 0.0, -7200.0, 7200.0)),
-        page=source.choice((200, 200, 2, 3)),
+        page=source.choice((200, 200, 200, 3)),
         url_life=source.choice((86_400.0, 86_400.0, 20.0)),
         fails=source.choice((0.0, 0.0, 0.0, 0.2)),
         regresses=source.choice((0.0, 0.0, 0.3)),
@@ -163,14 +163,14 @@ def _process(source: random.Random, number: int) -> ProcessSpec:
         verb=verb,
         pause=pause,
         weather=storm(source),
-        dies_at=int(10 ** source.uniform(1.3, 3.7)) if source.random() < 0.6 else None,
+        dies_at=int(10 ** source.uniform(1.2, 2.8)) if source.random() < 0.7 else None,
         deadline=source.uniform(1, 120) if source.random() < 0.15 else None,
         rival_after=source.uniform(0, 60) if source.random() < 0.1 else None,
     )
 
 
 def _foreign(source: random.Random, job: JobSpec, habits: Habits) -> tuple[Foreign, ...]:
-    count = source.choices((0, 1, 2, 4), (5, 2, 2, 1))[0]
+    count = source.choices((0, 1, 2, 4), (8, 2, 2, 1))[0]
     found: list[Foreign] = []
     for _ in range(count):
         # without an echo of tags nothing in the list tells an alike row of another project from ours

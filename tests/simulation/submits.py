@@ -40,6 +40,7 @@ class SubmitNetwork(httpcore.AsyncNetworkBackend):
         self.random = source
         self._weather = weather
         self._started = trio.current_time()
+        self._posts = 0
 
     async def connect_tcp(
         self,
@@ -79,7 +80,8 @@ class SubmitNetwork(httpcore.AsyncNetworkBackend):
                 return "stall", self.random.random() < 0.3
             case Outage.PAGES:
                 return "502-page", self.random.random() < 0.3
-        if self.random.random() < self._weather.submits:
+        self._posts += 1
+        if self._posts > self._weather.spared and self.random.random() < self._weather.submits:
             return pick_submit_fault(self.random)
         return "", True
 
@@ -106,6 +108,8 @@ class SubmitStream(httpcore.AsyncNetworkStream):
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         await self._network.life.sleep(0.001)
+        if not buffer:
+            return  # httpcore tells the end of a body so
         is_head = self._parser.their_state is h11.IDLE
         if self._parser.their_state is h11.DONE:
             self._parser.start_next_cycle()
@@ -157,7 +161,7 @@ class SubmitStream(httpcore.AsyncNetworkStream):
         accepted_at = now + network.random.uniform(0.02, 0.3)
         if self._is_accepted:
             if self._fault:
-                accepted_at += network.random.uniform(0, network.service.habits.late)
+                accepted_at = now + network.random.uniform(0, network.service.habits.late)
             remote_id = network.service.accept(request, accepted_at).id
         network.trace.note("post", fault=self._fault, accepted=remote_id, tag=request.get("execution_expires_after"))
         if self._fault == "stall":

@@ -33,6 +33,8 @@ class Weather:
     """Chances are per request; `jumps` are (moment, seconds) by which the wall clock is moved."""
 
     submits: float = 0.0
+    spared: int = 0
+    """The first so many POSTs, which so show whether tags come back."""
     free: float = 0.0
     downloads: float = 0.0
     outages: tuple[tuple[Span, Outage], ...] = ()
@@ -125,12 +127,13 @@ def pick_submit_fault(source: random.Random) -> tuple[str, bool]:
 def storm(source: random.Random) -> Weather:
     """Weather in which a process may well not come to its end."""
     outages: list[tuple[Span, Outage]] = []
-    if source.random() < 0.25:
-        start = source.expovariate(1 / 30)
-        span = Span(start, start + source.choice((10.0, 60.0, 300.0, 1500.0)))
+    if source.random() < 0.2:
+        start = source.expovariate(1 / 10)
+        span = Span(start, start + source.choice((2.0, 10.0, 10.0, 60.0, 60.0, 1500.0)))
         outages.append((span, source.choice(list(Outage))))
     return Weather(
-        submits=source.choice((0.0, 0.1, 0.3, 0.3, 0.7)),
+        submits=source.choice((0.0, 0.05, 0.1, 0.3, 0.6)),
+        spared=source.choice((0, 1, 1, 3)),
         free=source.choice((0.0, 0.05, 0.2)),
         downloads=source.choice((0.0, 0.1, 0.4)),
         outages=tuple(outages),
@@ -143,7 +146,7 @@ def storm(source: random.Random) -> Weather:
 def _span(source: random.Random, chance: float) -> Span | None:
     if source.random() >= chance:
         return None
-    start = source.uniform(0, 40)
+    start = source.uniform(0, 15)
     return Span(start, start + source.choice((1.0, 10.0, 120.0)))
 
 
