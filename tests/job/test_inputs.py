@@ -166,6 +166,7 @@ def test_the_body_is_warned_of_and_then_refused(desk: Desk, monkeypatch: pytest.
     [problem] = desk.problems(image("a.png"))
     assert "the service takes" in problem
     monkeypatch.setattr(lint, "LARGE_BODY", 2 * size)
+    monkeypatch.setattr(lint, "MOST_BODY", 2 * size)
     assert desk.plan(image("a.png")).warnings == ()
 
 

@@ -83,9 +83,10 @@ def test_the_example_of_the_documentation(desk: Desk) -> None:
 )
 def test_an_unquoted_ratio_stays_text(desk: Desk, written: str, value: str) -> None:
     """Stock PyYAML makes 969, false and a date of the first three."""
-    [by_axis] = desk.tasks(HEAD + f"matrix: {{ratio: [{written}]}}\n" + TEXT)
-    [by_request] = desk.tasks(HEAD + f"request: {{ratio: {written}}}\n" + TEXT)
-    [by_name] = desk.tasks(HEAD + f"matrix: {{r: [{written}]}}\nrequest: {{ratio: '${{{{ r }}}}'}}\n" + TEXT)
+    head = HEAD + "lint: {ratio: off}\n"
+    [by_axis] = desk.tasks(head + f"matrix: {{ratio: [{written}]}}\n" + TEXT)
+    [by_request] = desk.tasks(head + f"request: {{ratio: {written}}}\n" + TEXT)
+    [by_name] = desk.tasks(head + f"matrix: {{r: [{written}]}}\nrequest: {{ratio: '${{{{ r }}}}'}}\n" + TEXT)
     assert [task.request["ratio"] for task in (by_axis, by_request, by_name)] == [value] * 3
     assert by_axis.identity == by_request.identity == by_name.identity
 
@@ -114,7 +115,9 @@ def one_identity(desk: Desk, lines: str, content: str = TEXT) -> str:
         "request: {return_last_frame: false}\n",
         "request: {ratio: null}\n",
         "request: {callback_url: https://a.example}\n",
-        "request: {priority: 3, service_tier: flex, execution_expires_after: 7200, safety_identifier: a}\n",
+        "request: {service_tier: flex, execution_expires_after: 7200, safety_identifier: a}\n",
+        "request: {priority: 3}\nlint: {priority: off}\n",
+        "price: {usd_per_task: 0.1}\n",
         "output: out/elsewhere.mp4\n",
         "name: other\n",
         "run: {rate: 1/s}\n",
@@ -432,10 +435,10 @@ def test_a_draft_is_finished_by_its_id(desk: Desk) -> None:
 
 def test_a_role_that_is_null_is_left_out(desk: Desk) -> None:
     text = "content: [{type: image_url, image_url: https://a/b.png, role: '${{ r }}'}]\n"
-    tasks = desk.tasks(HEAD + "matrix: {r: [null, last_frame]}\n" + text)
+    tasks = desk.tasks(HEAD + "matrix: {r: [null, first_frame]}\n" + text)
     contents = [task.request["content"] for task in tasks]
     item = {"type": "image_url", "image_url": {"url": "https://a/b.png"}}
-    assert contents == [[item], [{**item, "role": "last_frame"}]]
+    assert contents == [[item], [{**item, "role": "first_frame"}]]
 
 
 def test_keys_of_ones_own_are_free(desk: Desk) -> None:
