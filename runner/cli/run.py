@@ -250,6 +250,8 @@ def _tell(result: RunResult, prepared: Prepared, place: Place, submits: Submits)
     if result.manifest is not None:
         console.summary(f"manifest: {shown_path(result.manifest)}")
     _tell_reasons(result)
+    for sentence in result.waits:
+        console.summary(f"waiting for you: {sentence}")
     if result.exit_code is not ExitCode.DONE:
         option = " --sandbox" if place.url is None else ""
         console.error(

@@ -162,7 +162,7 @@ class Collector:
 
     def _is_past_grace(self, paid: Paid, missing_since: float) -> bool:
         """By the service's clock and our monotonic one: a jump of the wall clock ends no grace (row 38)."""
-        if self.clock.is_known and self.clock.now() - paid.server_time > GRACE:
+        if paid.is_collecting or (self.clock.is_known and self.clock.now() - paid.server_time > GRACE):
             return True
         return anyio.current_time() - missing_since > GRACE
 

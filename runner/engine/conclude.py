@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.engine.standing import BATCH
+from runner.engine.standing import BATCH, Chain
 from runner.errors import ExitCode
 from runner.job.plan import Plan
 from runner.job.task import Task
@@ -35,6 +35,9 @@ UNFINISHED = frozenset(
 """States that `run` goes on with; a run that has none of them is finished."""
 
 
+MOST_WAITS = 5
+
+
 @dataclass(frozen=True, slots=True)
 class Conclusion:
     """`counts` are the plan's tasks by state."""
@@ -42,6 +45,8 @@ class Conclusion:
     counts: Mapping[TaskState, int]
     exit_code: ExitCode
     manifest: Path
+    waits: tuple[str, ...] = ()
+    """What a person has to write before the job can go on: the first few `pick` lines."""
 
 
 def conclude(
@@ -61,13 +66,13 @@ def conclude(
     `conditions` are what stopped the work; `absent` are identities whose files are gone for good.
     Raises StateError where the ledger or the manifest cannot be written.
     """
-    view = _view(absent)
     reader = ledger.read
-    counts = _count(plan.tasks(), reader, view)
+    counts = _count(plan, reader, absent)
+    waits = _waits_for_a_person(plan, reader)
     exit_code = ExitCode.first(conditions | _conditions(counts))
     with ledger.transaction():
         ledger.end_session(session, at, exit_code)
-        if not any(counts[state] for state in UNFINISHED):
+        if not waits and not any(counts[state] for state in UNFINISHED):
             ledger.finish_run(run_id, at)
     run = reader.run(run_id)
     assert run is not None
@@ -79,29 +84,64 @@ def conclude(
         spend=reader.spend(run_id),
         tasks=plan.tasks(),
         reader=reader,
-        view=view,
+        view=_view(reader, absent),
         root=project.root,
         redactor=redactor,
     )
-    return Conclusion(counts, exit_code, manifest)
+    return Conclusion(counts, exit_code, manifest, waits)
 
 
-def _view(absent: frozenset[str]) -> View:
+def _view(reader: LedgerReader, absent: frozenset[str]) -> View:
+    chain = Chain()
+
     def view(task: Task, attempt: AttemptRow | None) -> TaskState:
-        if task.identity in absent:
-            return TaskState.ABSENT
-        return attempt.state if attempt is not None else TaskState.PLANNED
+        above = reader.latest([task.upstream.identity]) if task.upstream is not None else {}
+        return _state(task, attempt, above, chain, absent)
 
     return view
 
 
-def _count(tasks: Iterable[Task], reader: LedgerReader, view: View) -> Counter[TaskState]:
+def _state(
+    task: Task,
+    attempt: AttemptRow | None,
+    above: Mapping[str, AttemptRow],
+    chain: Chain,
+    absent: frozenset[str],
+) -> TaskState:
+    if task.identity in absent:
+        return TaskState.ABSENT
+    blocked = chain.state(task, attempt, above)
+    if blocked is not None:
+        return blocked
+    return attempt.state if attempt is not None else TaskState.PLANNED
+
+
+def _count(plan: Plan, reader: LedgerReader, absent: frozenset[str]) -> Counter[TaskState]:
     counts: Counter[TaskState] = Counter()
-    iterator = iter(tasks)
+    chain = Chain()
+    iterator = iter(plan.tasks())
     while batch := list(itertools.islice(iterator, BATCH)):
         latest = reader.latest([task.identity for task in batch])
-        counts.update(view(task, latest.get(task.identity)) for task in batch)
+        above = reader.latest([task.upstream.identity for task in batch if task.upstream is not None])
+        counts.update(_state(task, latest.get(task.identity), above, chain, absent) for task in batch)
     return counts
+
+
+def _waits_for_a_person(plan: Plan, reader: LedgerReader) -> tuple[str, ...]:
+    """The first few sentences of `Plan.waits_for`, for tasks that are done and could be picked."""
+    found: dict[str, None] = {}
+    if all(step.pick is None for step in plan.job.steps.values()):
+        return ()
+    for task in plan.tasks():
+        sentence = plan.waits_for(task)
+        if not sentence:
+            continue
+        latest = reader.latest([task.identity]).get(task.identity)
+        if latest is not None and latest.state is TaskState.DONE:
+            found.setdefault(sentence)
+        if len(found) == MOST_WAITS:
+            break
+    return tuple(found)
 
 
 def _conditions(counts: Mapping[TaskState, int]) -> set[ExitCode]:

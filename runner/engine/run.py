@@ -45,6 +45,8 @@ class RunResult:
     counts: Mapping[TaskState, int]
     run_id: str | None = None
     manifest: Path | None = None
+    waits: tuple[str, ...] = ()
+    """What a person has to write before the job can go on."""
 
 
 async def run_prepared(
@@ -86,7 +88,7 @@ async def run_prepared(
     world.observe(
         "run.finished", {"run": run.id, "exit_code": int(ended.exit_code), "reasons": control.reasons}
     )
-    return RunResult(ended.exit_code, control.reasons, ended.counts, run.id, ended.manifest)
+    return RunResult(ended.exit_code, control.reasons, ended.counts, run.id, ended.manifest, ended.waits)
 
 
 async def collect_all(world: World, policy: RunPolicy, *, deadline: float | None = None) -> RunResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import anyio
@@ -16,7 +17,7 @@ from runner.engine.prepare import Resubmit
 from runner.engine.reconcile import Reconciler, Resolution
 from runner.engine.standing import BATCH, Standing, standings
 from runner.engine.world import Paid, ServerClock, World, paid_of
-from runner.errors import ExitCode
+from runner.errors import ExitCode, StateError
 from runner.job.plan import Plan
 from runner.job.task import Task
 from runner.ledger.read import LedgerReader
@@ -43,8 +44,8 @@ class Scheduler:
     concurrency: int
     resubmit: Resubmit | None = None
     absent: set[str] = field(default_factory=set)
-    _doubts: dict[str, Task | None] = field(default_factory=dict)
-    """Identities in doubt since an earlier process, with the task where the plan has it."""
+    _followed: dict[str, Task | None] = field(default_factory=dict)
+    """Identities in flight or in doubt since an earlier session, with the task once the plan named it."""
 
     async def run(self, plan: Plan | None) -> None:
         """Collects all that is in flight, whatever run it is from, and submits the plan's new tasks."""
@@ -52,46 +53,56 @@ class Scheduler:
             background.start_soon(self.breaker.heal)
             background.start_soon(self.reconciler.run)
             async with anyio.create_task_group() as work:
-                await self._collect(work)
-                await self._clarify(work)
+                await self._follow(work, plan)
                 if plan is not None:
-                    await self._feed(work, plan)
+                    await self._feed(work, plan, plan.roots())
             background.cancel_scope.cancel()
 
-    async def _collect(self, work: TaskGroup) -> None:
+    async def _follow(self, work: TaskGroup, plan: Plan | None) -> None:
+        """Takes up what earlier sessions left in flight or in doubt, whatever run it is from."""
         origin = self.world.origin
 
-        def in_flight(reader: LedgerReader) -> list[Paid]:
-            states = (TaskState.SUBMITTED, TaskState.COLLECTING)
-            return [paid_of(reader, attempt) for attempt in reader.in_state(*states, origin=origin)]
+        def left(*states: TaskState) -> Callable[[LedgerReader], list[AttemptRow]]:
+            return lambda reader: list(reader.in_state(*states, origin=origin))
 
-        for paid in await self.world.commits.read(in_flight):
+        in_flight = await self.world.commits.read(left(TaskState.SUBMITTED, TaskState.COLLECTING))
+        in_doubt = await self.world.commits.read(left(TaskState.AMBIGUOUS))
+        if in_doubt:
+            self.world.observe("run.unclear", {"tasks": len(in_doubt), "settle": self.reconciler.settle})
+        self._followed.update((attempt.identity, None) for attempt in (*in_flight, *in_doubt))
+        for attempt in in_flight:
             self.in_flight.enter()
-            work.start_soon(self.lifecycle.bring_in, paid)
+            work.start_soon(self._bring_in, work, plan, attempt)
+        for attempt in in_doubt:
+            work.start_soon(self._clarify, work, plan, attempt)
 
-    async def _clarify(self, work: TaskGroup) -> None:
-        origin = self.world.origin
+    async def _bring_in(self, work: TaskGroup, plan: Plan | None, attempt: AttemptRow) -> None:
+        await self.lifecycle.bring_in(await self._paid(attempt.id))
+        task = self._followed.pop(attempt.identity)
+        if plan is not None and task is not None:
+            await self._descend(work, plan, task)
 
-        def in_doubt(reader: LedgerReader) -> list[AttemptRow]:
-            return list(reader.in_state(TaskState.AMBIGUOUS, origin=origin))
-
-        found = await self.world.commits.read(in_doubt)
-        if found:
-            self.world.observe("run.unclear", {"tasks": len(found), "settle": self.reconciler.settle})
-        for attempt in found:
-            self._doubts[attempt.identity] = None
-            work.start_soon(self._clarify_one, attempt)
-
-    async def _clarify_one(self, attempt: AttemptRow) -> None:
+    async def _clarify(self, work: TaskGroup, plan: Plan | None, attempt: AttemptRow) -> None:
         resolution = await self.reconciler.clarify(attempt.id)
-        task = self._doubts.pop(attempt.identity)
         if resolution is Resolution.ADOPTED:
             self.in_flight.enter()
-            await self.lifecycle.bring_in(await self._paid(attempt.id))
-        elif resolution is Resolution.ABSENT and task is not None and self.control.may_submit:
-            await self._in_turn()
-            self.in_flight.enter()
-            await self.lifecycle.buy(task, await self._latest(task), "reconcile")
+            await self._bring_in(work, plan, attempt)
+            return
+        task = self._followed.pop(attempt.identity)
+        if resolution is Resolution.ABSENT and plan is not None and task is not None:
+            await self._start_new(work, plan, task, await self._latest(task), "reconcile")
+
+    async def _buy(
+        self, work: TaskGroup, plan: Plan, task: Task, latest: AttemptRow | None, reason: str
+    ) -> None:
+        await self.lifecycle.buy(task, latest, reason)
+        await self._descend(work, plan, task)
+
+    async def _descend(self, work: TaskGroup, plan: Plan, task: Task) -> None:
+        """Goes on with the tasks that need this one, where it is done."""
+        latest = await self._latest(task)
+        if latest is not None and latest.state is TaskState.DONE:
+            await self._feed(work, plan, plan.children(task))
 
     async def _paid(self, attempt_id: str) -> Paid:
         def query(reader: LedgerReader) -> Paid:
@@ -105,39 +116,46 @@ class Scheduler:
         found = await self.world.commits.read(lambda reader: reader.latest([task.identity]))
         return found.get(task.identity)
 
-    async def _feed(self, work: TaskGroup, plan: Plan) -> None:
-        waiting = standings(plan.tasks(), self.world.commits.ledger.read, self.world.project.base)
+    async def _feed(self, work: TaskGroup, plan: Plan, tasks: Iterator[Task]) -> None:
+        waiting = standings(tasks, self.world.commits.ledger.read, self.world.project.base)
         while batch := await self.world.commits.read(lambda _: list(itertools.islice(waiting, BATCH))):
             cached = sum(standing.state is TaskState.DONE for standing in batch)
             if cached:
                 self.world.observe("run.cached", {"tasks": cached})
             for standing in batch:
-                await self._start(work, standing)
+                await self._start(work, plan, standing)
 
-    async def _start(self, work: TaskGroup, standing: Standing) -> None:
-        asked = self.resubmit
+    async def _start(self, work: TaskGroup, plan: Plan, standing: Standing) -> None:
+        task, asked = standing.task, self.resubmit
         match standing.state:
-            case state if asked is not None and asked.allows(state) and asked.names(standing.task):
-                await self._start_new(work, standing.task, standing.attempt, asked.reason)
+            case state if asked is not None and asked.allows(state) and asked.names(task):
+                await self._start_new(work, plan, task, standing.attempt, asked.reason)
             case TaskState.PLANNED:
-                await self._start_new(work, standing.task, standing.attempt, "run")
+                await self._start_new(work, plan, task, standing.attempt, "run")
             case TaskState.ABSENT:
                 await self._in_turn()
                 self.in_flight.enter()
-                work.start_soon(self._fetch_again, standing)
-            case TaskState.AMBIGUOUS if standing.task.identity in self._doubts:
-                self._doubts[standing.task.identity] = standing.task
-            case TaskState.AMBIGUOUS:
-                # clarified after this batch was read
-                latest = await self._latest(standing.task)
-                if latest is not None and latest.state is TaskState.PLANNED:
-                    await self._start_new(work, standing.task, latest, "reconcile")
-            case TaskState.DONE if standing.elsewhere:
-                await self._place(standing)
+                work.start_soon(self._fetch_again, work, plan, standing)
+            case TaskState.DONE:
+                if standing.elsewhere:
+                    await self._place(standing)
+                await self._feed(work, plan, plan.children(task))
+            case _ if task.identity in self._followed:
+                self._followed[task.identity] = task
             case _:
-                pass
+                await self._catch_up(work, plan, task)
 
-    async def _start_new(self, work: TaskGroup, task: Task, attempt: AttemptRow | None, reason: str) -> None:
+    async def _catch_up(self, work: TaskGroup, plan: Plan, task: Task) -> None:
+        """For a task that was in flight or in doubt when its batch was read, and is not any more."""
+        latest = await self._latest(task)
+        if latest is not None and latest.state is TaskState.PLANNED:
+            await self._start_new(work, plan, task, latest, "reconcile")
+        else:
+            await self._descend(work, plan, task)
+
+    async def _start_new(
+        self, work: TaskGroup, plan: Plan, task: Task, attempt: AttemptRow | None, reason: str
+    ) -> None:
         if not self.control.may_submit:
             return
         if not self.clock.is_known and not await self._hello():
@@ -145,7 +163,7 @@ class Scheduler:
         await self._in_turn()
         if self.control.may_submit:
             self.in_flight.enter()
-            work.start_soon(self.lifecycle.buy, task, attempt, reason)
+            work.start_soon(self._buy, work, plan, task, attempt, reason)
 
     async def _in_turn(self) -> None:
         """Downloads that wait come before new work."""
@@ -175,7 +193,7 @@ class Scheduler:
                 return True
         raise AssertionError("unreachable")
 
-    async def _fetch_again(self, standing: Standing) -> None:
+    async def _fetch_again(self, work: TaskGroup, plan: Plan, standing: Standing) -> None:
         assert standing.attempt is not None
         paid = await self._paid(standing.attempt.id)
         try:
@@ -187,6 +205,7 @@ class Scheduler:
             self.world.observe(
                 "task.absent", {"task": standing.task.name, "identity": standing.task.identity}
             )
+        await self._feed(work, plan, plan.children(standing.task))
 
     async def _place(self, standing: Standing) -> None:
         """A known identity under a new path: linked or copied, never bought again."""
@@ -199,7 +218,13 @@ class Scheduler:
             if path in taken:
                 continue
             taken.add(path)
-            await self.world.seams.threads.run(self._copy, row.path, path)
+            try:
+                await self.world.seams.threads.run(self._copy, row.path, path)
+            except (OSError, StateError) as error:
+                reason = f"{path}: cannot place {row.path} there: {error}"
+                self.control.condition(ExitCode.CANNOT_WRITE, reason)
+                self.world.observe("task.left", {"task": standing.task.name, "reason": reason})
+                return
             rows.append(
                 OutputRow(
                     path=path,

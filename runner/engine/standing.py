@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.job.task import Task
@@ -33,20 +33,62 @@ class Standing:
     conflict: str = ""
 
 
+@dataclass(slots=True)
+class Chain:
+    """Tells which tasks cannot start because of the one they need; sees a plan in its order."""
+
+    _skipped: set[str] = field(default_factory=set)
+
+    def state(
+        self, task: Task, attempt: AttemptRow | None, above: Mapping[str, AttemptRow]
+    ) -> TaskState | None:
+        """WAITING or SKIPPED for a task that its upstream keeps from starting, else None.
+
+        `above` are the newest attempts of upstream tasks, by identity.
+        """
+        upstream = task.upstream
+        if upstream is None or (attempt is not None and attempt.state is not TaskState.PLANNED):
+            return None
+        before = above.get(upstream.identity)
+        if before is not None and before.state is TaskState.DONE:
+            return None
+        failed = before is not None and before.state.is_terminal
+        if failed or upstream.identity in self._skipped:
+            self._skipped.add(task.identity)
+            return TaskState.SKIPPED
+        return TaskState.WAITING
+
+    def blocked(
+        self, task: Task, attempt: AttemptRow | None, above: Mapping[str, AttemptRow]
+    ) -> Standing | None:
+        """The same as a Standing that says why."""
+        state = self.state(task, attempt, above)
+        if state is None or task.upstream is None:
+            return None
+        if state is TaskState.SKIPPED:
+            return Standing(task, state, attempt, why=f"the task of step {task.upstream.step} failed")
+        return Standing(task, state, attempt, why=f"waits for step {task.upstream.step}")
+
+
 def standings(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) -> Iterator[Standing]:
     """One Standing per task, in order; lazy, `BATCH` tasks at a time. No ledger yet: all are new."""
     iterator = iter(tasks)
+    stands = Chain()
     while batch := list(itertools.islice(iterator, BATCH)):
         if reader is None:
             for task in batch:
-                yield _new(task, None, base, None, None, _NEVER)
+                yield stands.blocked(task, None, {}) or _new(task, None, base, None, None, _NEVER)
             continue
         attempts = reader.latest([task.identity for task in batch])
+        above = reader.latest([task.upstream.identity for task in batch if task.upstream is not None])
         outputs = reader.outputs([task.identity for task in batch])
         owners = reader.owners([task.output for task in batch])
         for task in batch:
             attempt = attempts.get(task.identity)
-            if attempt is None or attempt.state is TaskState.PLANNED:
+            blocked = stands.blocked(task, attempt, above)
+            if blocked is not None:
+                yield blocked
+            elif attempt is None or attempt.state is TaskState.PLANNED:
                 why = _why_again(attempt) if attempt else _why_new(task, reader.task_at(task.output))
                 yield _new(task, attempt, base, owners.get(task.output), reader, why)
             elif attempt.state is TaskState.DONE:

@@ -58,6 +58,7 @@ class Paid:
     """The service's own time at the intent, in Unix seconds."""
     model: str
     is_collecting: bool = False
+    """The service has shown its result before."""
 
 
 @dataclass(frozen=True, slots=True)

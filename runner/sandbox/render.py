@@ -32,6 +32,9 @@ class Rendered:
     etag: str
 
 
+MIN_SIDE = 300
+"""Pixels: the shortest side of an image in a request (wire/seedance.md)."""
+
 _Files = dict[str, Rendered]
 
 
@@ -56,7 +59,16 @@ def render_video(picture: Picture, video: Path, last_frame: Path) -> None:
         if sound is not None:
             sound.finish()
     if frame is not None:
-        frame.save(last_frame, format="PNG")
+        _fit_for_a_request(frame).save(last_frame, format="PNG")
+
+
+def _fit_for_a_request(frame: Image.Image) -> Image.Image:
+    """A last frame opens the next shot, so the least size of images holds for it at any scale."""
+    factor = MIN_SIDE / min(frame.size)
+    if factor <= 1:
+        return frame
+    width, height = (math.ceil(side * factor) for side in frame.size)
+    return frame.resize((width, height), Image.Resampling.NEAREST)
 
 
 class _Sound:
