@@ -83,16 +83,20 @@ class Ledger:
 
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[None]:
-        """One step of a group commit: undone alone when it raises."""
-        self._db.execute("SAVEPOINT step")
-        try:
-            yield
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK TO step")
-                self._db.execute("RELEASE step")
-            raise
-        self._db.execute("RELEASE step")
+        """One step of a group commit: undone alone when it raises. Raises StateError for a full disk."""
+        with translate_errors(self._path):
+            if not self._db.in_transaction:
+                # a full disk takes back the whole transaction; a savepoint alone would commit itself
+                raise sqlite3.OperationalError("an earlier step found the disk full")
+            self._db.execute("SAVEPOINT step")
+            try:
+                yield
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK TO step")
+                    self._db.execute("RELEASE step")
+                raise
+            self._db.execute("RELEASE step")
 
     # runs
 
