@@ -26,11 +26,12 @@ from runner.cli.progress import progress
 from runner.cli.service import Loaded, Place, choose_place, find_run_here, given_date, load, read_keys
 from runner.cli.session import locked_ledger, open_world, sandbox_key, served
 from runner.cli.words import count, counts_words, shown_path
+from runner.engine.budget import question
 from runner.engine.conclude import conclude
 from runner.engine.prepare import Prepared, Resubmit, prepare_run
 from runner.engine.run import RunResult, collect_all, is_open, run_prepared
 from runner.engine.seams import Seams
-from runner.errors import CallsheetError, ExitCode
+from runner.errors import CallsheetError, ExitCode, RefusedError
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import RunPolicy
 from runner.job.plan import make_plan
@@ -65,11 +66,17 @@ wait_option = click.option(
 )
 
 
+yes_option = click.option(
+    "--yes", is_flag=True, help="Agree to what the new tasks cost, above budget.confirm_usd too."
+)
+
+
 @click.command()
 @job_argument
 @service_options
 @job_options
 @wait_option
+@yes_option
 @click.option(
     "--again",
     multiple=True,
@@ -78,14 +85,19 @@ wait_option = click.option(
 )
 @common_options
 def run(
-    job: Path, service: ServiceOptions, job_options: JobOptions, wait: float, again: tuple[str, ...]
+    job: Path,
+    service: ServiceOptions,
+    job_options: JobOptions,
+    wait: float,
+    yes: bool,
+    again: tuple[str, ...],
 ) -> ExitCode:
     """Bring JOB to done: submit what is new, collect what is in flight, download and check it.
 
     An unfinished run of the same job goes on; what is done is never submitted again.
     """
     resubmit = Resubmit("again", again) if again else None
-    return _bring_to_done(load(job, service, job_options), job_options, wait, None, resubmit)
+    return _bring_to_done(load(job, service, job_options), job_options, wait, None, resubmit, yes=yes)
 
 
 @click.command()
@@ -93,12 +105,15 @@ def run(
 @service_options
 @job_options
 @wait_option
+@yes_option
 @common_options
-def resume(run_name: str, service: ServiceOptions, job_options: JobOptions, wait: float) -> ExitCode:
+def resume(
+    run_name: str, service: ServiceOptions, job_options: JobOptions, wait: float, yes: bool
+) -> ExitCode:
     """Go on with RUN (an id, a path to a run, or `latest`), from the copy of the job that it kept."""
     found = find_run_here(run_name, service)
     loaded = load(found.job_file, service, job_options, text=found.job_text)
-    return _bring_to_done(loaded, job_options, wait, found.run, None)
+    return _bring_to_done(loaded, job_options, wait, found.run, None, yes=yes)
 
 
 @click.command()
@@ -106,12 +121,18 @@ def resume(run_name: str, service: ServiceOptions, job_options: JobOptions, wait
 @service_options
 @job_options
 @wait_option
+@yes_option
 @click.option(
     "--only", multiple=True, metavar="TASK", help="Of the failed tasks only these (names with * and ?)."
 )
 @common_options
 def retry(
-    run_name: str, service: ServiceOptions, job_options: JobOptions, wait: float, only: tuple[str, ...]
+    run_name: str,
+    service: ServiceOptions,
+    job_options: JobOptions,
+    wait: float,
+    yes: bool,
+    only: tuple[str, ...],
 ) -> ExitCode:
     """Submit the failed, expired and written-off tasks of RUN once more, and pay for them again.
 
@@ -119,7 +140,7 @@ def retry(
     """
     found = find_run_here(run_name, service)
     loaded = load(found.job_file, service, job_options, text=found.job_text)
-    return _bring_to_done(loaded, job_options, wait, found.run, Resubmit("retry", only))
+    return _bring_to_done(loaded, job_options, wait, found.run, Resubmit("retry", only), yes=yes)
 
 
 @click.command()
@@ -136,7 +157,13 @@ def collect(service: ServiceOptions, wait: float) -> ExitCode:
 
 
 def _bring_to_done(
-    loaded: Loaded, options: JobOptions, wait: float, run: RunRow | None, resubmit: Resubmit | None
+    loaded: Loaded,
+    options: JobOptions,
+    wait: float,
+    run: RunRow | None,
+    resubmit: Resubmit | None,
+    *,
+    yes: bool,
 ) -> ExitCode:
     place, job = loaded.place, loaded.job
     key = _key_of(place, loaded.environment, job.api_key_env)
@@ -156,6 +183,7 @@ def _bring_to_done(
         )
         for problem in prepared.plan.warnings:
             console.note(redactor.foreign_text(problem.render(job.file)))
+        _ask(prepared, yes)
         folder = RunFolder(place.project, prepared.run.id)
         folder.make(job.text)
         events = EventLog(folder.events, wall=time.time, redactor=redactor, tell=console.error)
@@ -168,6 +196,17 @@ def _bring_to_done(
             events.close()
     _tell(result, prepared, place, submits)
     return result.exit_code
+
+
+def _ask(prepared: Prepared, yes: bool) -> None:
+    """Lets a person agree to what the new tasks cost. Raises RefusedError where nobody does."""
+    asked = question(prepared.plan.job, prepared.new)
+    if not asked or yes:
+        return
+    if not (sys.stdin.isatty() and console.is_terminal()):
+        raise RefusedError(f"{asked}; nothing was sent", hint="give --yes, or run it in a terminal")
+    if not click.confirm(f"{asked}. Go on?", err=True):
+        raise RefusedError(f"{asked}; not agreed to, nothing was sent")
 
 
 def _run(

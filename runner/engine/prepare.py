@@ -9,8 +9,10 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from runner.engine.budget import caps_of
 from runner.engine.standing import Standing, standings
-from runner.errors import JobError, Problem, RefusedError, UsageError
+from runner.errors import JobError, Problem, UsageError
+from runner.job.cost import Total
 from runner.job.model import Job
 from runner.job.plan import Plan, make_plan
 from runner.job.rundate import RunDate
@@ -47,11 +49,15 @@ class Resubmit:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A run that may start: its row (`is_new` where the ledger has none yet) and its plan."""
+    """A run that may start: its row (`is_new` where the ledger has none yet) and its plan.
+
+    `new` is the estimate of what it would submit.
+    """
 
     run: RunRow
     plan: Plan
     caps: Caps
+    new: Total
     is_new: bool
     resubmit: Resubmit | None = None
 
@@ -82,11 +88,11 @@ def prepare_run(
         if run is None:
             is_new = True
             run = _new_run(job, plan, origin, now, source)
-    caps = _caps(job)
-    _check_paths(job, standings(plan.tasks(), reader, project.base))
     if resubmit is not None:
         _check_patterns(resubmit, plan)
-    return Prepared(run=run, plan=plan, caps=caps, is_new=is_new, resubmit=resubmit)
+    new, unpriced = _look_over(job, standings(plan.tasks(), reader, project.base), resubmit)
+    caps = caps_of(job, new, unpriced)
+    return Prepared(run=run, plan=plan, caps=caps, new=new, is_new=is_new, resubmit=resubmit)
 
 
 def find_run(reader: LedgerReader, name: str) -> RunRow:
@@ -149,23 +155,24 @@ def _new_run(job: Job, plan: Plan, origin: str, now: float, source: random.Rando
     )
 
 
-def _caps(job: Job) -> Caps:
-    if job.budget.max_usd is not None:
-        raise RefusedError(
-            f"{job.file}: budget.max_usd: the price of a task is not known, so the cap cannot be held",
-            hint="cap the number of tasks with budget.max_tasks, or remove max_usd",
-        )
-    return Caps(max_tasks=job.budget.max_tasks)
+def _look_over(job: Job, found: Iterable[Standing], resubmit: Resubmit | None) -> tuple[Total, Task | None]:
+    """(the estimate of all that would be submitted, the first of it whose price is not known).
 
-
-def _check_paths(job: Job, found: Iterable[Standing]) -> None:
+    Raises JobError for an output path that would overwrite something.
+    """
+    new, unpriced = Total(), None
     problems: list[Problem] = []
     for standing in found:
+        task = standing.task
+        if _would_submit(standing, resubmit):
+            new.add(task.estimate_tokens, task.estimate_usd)
+            if unpriced is None and task.estimate_usd is None:
+                unpriced = task
         if standing.state is TaskState.PLANNED and standing.conflict:
-            place = job.step.output.place if job.step.output else job.step.takes_place
+            place = job.steps[task.step].output_place
             problems.append(
                 place.error(
-                    f"{standing.task.name}: {standing.conflict}",
+                    f"{task.name}: {standing.conflict}",
                     "move that file away, or give `output` another path",
                 )
             )
@@ -173,3 +180,10 @@ def _check_paths(job: Job, found: Iterable[Standing]) -> None:
                 break
     if problems:
         raise JobError(job.file, problems)
+    return new, unpriced
+
+
+def _would_submit(standing: Standing, resubmit: Resubmit | None) -> bool:
+    if standing.state in (TaskState.PLANNED, TaskState.WAITING):
+        return True
+    return resubmit is not None and resubmit.allows(standing.state) and resubmit.names(standing.task)

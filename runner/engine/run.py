@@ -15,6 +15,7 @@ import anyio
 from runner.engine.collect import Collector
 from runner.engine.conclude import conclude
 from runner.engine.control import Control
+from runner.engine.costs import has_drifted
 from runner.engine.inputs import InputStore
 from runner.engine.lifecycle import Lifecycle
 from runner.engine.pacing import Breaker, Gauge, PrioritySlots, RequestBudget
@@ -24,6 +25,7 @@ from runner.engine.scheduler import Scheduler
 from runner.engine.submit import Submitter
 from runner.engine.world import ServerClock, World
 from runner.errors import ExitCode
+from runner.job.cost import usd_text
 from runner.job.model import RunPolicy
 from runner.job.node import JsonValue
 from runner.ledger.ledger import Ledger
@@ -85,6 +87,16 @@ async def run_prepared(
             absent=frozenset(scheduler.absent),
         )
     )
+    drift = await world.commits.read(lambda reader: reader.drift(run.id))
+    if has_drifted(drift):
+        world.observe(
+            "run.cost_drift",
+            {
+                "tasks": drift.attempts,
+                "estimate_usd": usd_text(drift.estimate_micros),
+                "cost_usd": usd_text(drift.cost_micros),
+            },
+        )
     world.observe(
         "run.finished", {"run": run.id, "exit_code": int(ended.exit_code), "reasons": control.reasons}
     )
