@@ -91,12 +91,19 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         failure: Exception = httpcore.ConnectError("no address")
-        for address in self._usable(host, await self._addresses(host, port, timeout)):
+        for address in await self.checked(host, port, timeout):
             try:
                 return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
         raise failure
+
+    async def checked(self, host: str, port: int, timeout: float | None) -> list[str]:
+        """The addresses of `host` that may be connected to; at least one.
+
+        Raises ForbiddenAddressError, and httpcore's ConnectError and ConnectTimeout.
+        """
+        return self._usable(host, await self._addresses(host, port, timeout))
 
     async def sleep(self, seconds: float) -> None:
         await anyio.sleep(seconds)

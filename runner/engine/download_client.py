@@ -5,13 +5,19 @@ from __future__ import annotations
 import contextlib
 import http.cookiejar
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
 
 import httpcore
 import httpx
 
 from runner.engine.addresses import CheckedBackend, Resolve, resolve_host
+from runner.providers.fast import AiohttpTransport, LateTransport
+
+if TYPE_CHECKING:
+    from aiohttp.abc import ResolveResult
 
 # at INFO and DEBUG these print signed URLs
 for _name in ("httpx", "httpcore"):
@@ -19,6 +25,7 @@ for _name in ("httpx", "httpcore"):
 
 _MOST_CONNECTIONS = 100
 _IDLE_SECONDS = 5.0
+_RESOLVE_SECONDS = 15.0
 
 
 def download_client(
@@ -30,14 +37,23 @@ def download_client(
     neither proxies nor netrc from the environment. `allow_loopback` is for a loopback API only.
     `tls` None verifies against certifi's authorities.
     """
-    pool = httpcore.AsyncConnectionPool(
-        ssl_context=tls or httpx.create_ssl_context(trust_env=False),
-        max_connections=_MOST_CONNECTIONS,
-        max_keepalive_connections=_MOST_CONNECTIONS,
-        keepalive_expiry=_IDLE_SECONDS,
-        network_backend=CheckedBackend(allow_loopback=allow_loopback, resolve=resolve),
-    )
-    return client_over(_CheckedTransport(pool))
+    context = tls or httpx.create_ssl_context(trust_env=False)
+    backend = CheckedBackend(allow_loopback=allow_loopback, resolve=resolve)
+
+    def fast() -> httpx.AsyncBaseTransport:
+        return AiohttpTransport(connections=_MOST_CONNECTIONS, tls=context, resolver=CheckedResolver(backend))
+
+    def other() -> httpx.AsyncBaseTransport:
+        pool = httpcore.AsyncConnectionPool(
+            ssl_context=context,
+            max_connections=_MOST_CONNECTIONS,
+            max_keepalive_connections=_MOST_CONNECTIONS,
+            keepalive_expiry=_IDLE_SECONDS,
+            network_backend=backend,
+        )
+        return _CheckedTransport(pool)
+
+    return client_over(LateTransport(fast, other))
 
 
 def client_over(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
@@ -49,6 +65,37 @@ def client_over(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
     client.headers.clear()
     client.headers["accept-encoding"] = "identity"
     return client
+
+
+class CheckedResolver:
+    """aiohttp's resolver: it connects to the addresses that this gives, and asks again each time.
+
+    A literal address never comes here: `addresses.check_url` has checked it.
+    """
+
+    def __init__(self, backend: CheckedBackend) -> None:
+        self._backend = backend
+
+    async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[ResolveResult]:
+        """Raises ForbiddenAddressError where no address may be used, OSError where there is none."""
+        try:
+            addresses = await self._backend.checked(host, port, _RESOLVE_SECONDS)
+        except (httpcore.NetworkError, httpcore.TimeoutException) as error:
+            raise OSError(str(error)) from error
+        return [
+            {
+                "hostname": host,
+                "host": address,
+                "port": port,
+                "family": socket.AF_INET6 if ":" in address else socket.AF_INET,
+                "proto": 0,
+                "flags": socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            }
+            for address in addresses
+        ]
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 class _CheckedTransport(httpx.AsyncBaseTransport):

@@ -16,6 +16,7 @@ import httpx
 from runner.providers.access import Access, is_loopback
 from runner.providers.answers import MOST_BODY, Answer, read_error, retry_after
 from runner.providers.base import ProviderError, Trouble
+from runner.providers.fast import AiohttpTransport, LateTransport
 from runner.providers.submit import causes
 
 # at INFO these print every URL, signed ones included
@@ -57,17 +58,26 @@ def free_client(
     transport: httpx.AsyncBaseTransport | None = None,
     proxy: str | None = None,
 ) -> httpx.AsyncClient:
-    """A client without auth, cookies, redirects or environment. `transport` is the simulation's seam."""
+    """A client without auth, cookies, redirects or environment. `transport` is the simulation's seam.
+
+    It rides aiohttp on asyncio where that is installed, else, and through a proxy, httpx's own pool.
+    """
     bounds = limits or FreeLimits()
+    context = tls or tls_context()
+
+    def fast() -> httpx.AsyncBaseTransport:
+        return AiohttpTransport(connections=bounds.connections, tls=context)
+
+    def other() -> httpx.AsyncBaseTransport:
+        pool = httpx.Limits(max_connections=bounds.connections, max_keepalive_connections=bounds.connections)
+        return httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=pool, proxy=proxy)
+
     return httpx.AsyncClient(
-        verify=tls or tls_context(),
-        transport=transport,
-        proxy=proxy,
+        transport=transport or LateTransport(other if proxy else fast, other),
         trust_env=False,
         follow_redirects=False,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         timeout=httpx.Timeout(bounds.read, connect=bounds.connect, pool=None),
-        limits=httpx.Limits(max_connections=bounds.connections, max_keepalive_connections=bounds.connections),
     )
 
 

@@ -12,6 +12,7 @@ from runner.errors import KeyRefusedError, UsageError
 from runner.providers import REGISTRY, open_provider
 from runner.providers.access import Access, parse_origin
 from runner.providers.base import Verdict
+from runner.providers.fast import LateTransport
 from runner.providers.http import environment_proxy, free_client, tls_context
 from runner.providers.outcomes import MESH_RULES, judge
 from runner.providers.submit import SubmitLimits, SubmitTransport
@@ -70,9 +71,8 @@ def test_the_free_client_brings_nothing_of_its_own(monkeypatch: pytest.MonkeyPat
     assert client.auth is None
     assert not client.trust_env
     assert "authorization" not in client.headers
-    assert isinstance(
-        client._transport_for_url(httpx.URL("https://api.meshapi.ai")), httpx.AsyncHTTPTransport
-    )
+    # no proxy from the environment stands between
+    assert isinstance(client._transport_for_url(httpx.URL("https://api.meshapi.ai")), LateTransport)
     assert client._mounts == {}
 
 
