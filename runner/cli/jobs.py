@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -18,11 +19,14 @@ from runner.cli.options import (
     service_options,
 )
 from runner.cli.service import load, plan_of, reading
-from runner.cli.words import CONFLICT, cell_words, count
+from runner.cli.words import CONFLICT, cell_words, count, estimate_words
 from runner.engine.standing import Standing, standings
 from runner.errors import ExitCode, JobError, UsageError
+from runner.job.cost import Total, micros, usd_text
 from runner.job.node import JsonValue
 from runner.job.plan import Plan
+from runner.job.task import Task
+from runner.ledger.states import TaskState
 from runner.providers import REGISTRY
 from runner.record.redact import escape
 from runner.resources import schema_path
@@ -69,17 +73,36 @@ def plan(
     planned = plan_of(loaded, job_options)
     tell_warnings(planned)
     with reading(loaded.place.project) as ledger:
-        rows = standings(planned.tasks(), ledger, loaded.place.project.base)
+        new = Total()
+        rows = _adding_up(standings(planned.tasks(), ledger, loaded.place.project.base), new)
         if output_format == "json":
             counts = write_json(_head(planned), rows, _fields)
         else:
             counts = write_text(rows, _columns)
+            for line in estimate_words(new):
+                console.result(line)
     return ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE
+
+
+def _adding_up(rows: Iterable[Standing], new: Total) -> Iterator[Standing]:
+    """The same rows; what `run` would submit is added to `new` on the way."""
+    for row in rows:
+        if row.state in (TaskState.PLANNED, TaskState.WAITING):
+            new.add(row.task.estimate_tokens, row.task.estimate_usd)
+        yield row
 
 
 def _columns(row: Standing) -> tuple[str, ...]:
     task = row.task
-    return (task.name, cell_words(task.cell), task.output, escape(row.conflict or row.why))
+    return (task.name, _cell_words(task), task.output, escape(row.conflict or row.why))
+
+
+def _cell_words(task: Task) -> str:
+    """The cell in a line, after its step and the task that it needs where there are steps."""
+    place: dict[str, JsonValue] = {"step": task.step} if task.step else {}
+    if task.upstream is not None:
+        place["needs"] = task.upstream.name
+    return cell_words({**place, **task.cell})
 
 
 def _head(planned: Plan) -> dict[str, JsonValue]:
@@ -89,6 +112,12 @@ def _head(planned: Plan) -> dict[str, JsonValue]:
         "origin": planned.origin,
         "edition": planned.edition,
         "date": planned.run_date.format(),
+        "estimate": {
+            "tokens": planned.cost.tokens,
+            "usd": usd_text(micros(planned.cost.usd)),
+            "tasks_without_tokens": planned.cost.without_tokens,
+            "unpriced_tasks": planned.cost.without_price,
+        },
     }
 
 
@@ -96,13 +125,26 @@ def _fields(row: Standing) -> dict[str, JsonValue]:
     task = row.task
     return {
         "reason": row.conflict or row.why,
+        "step": task.step,
+        "upstream": _upstream(task),
         "cell": dict(task.cell),
         "model": task.model,
         "seed": task.seed,
         "sample": task.sample,
         "request": dict(task.request),
         "output": task.output,
+        "estimate": {
+            "tokens": task.estimate_tokens,
+            "usd": None if task.estimate_usd is None else usd_text(micros(task.estimate_usd)),
+        },
     }
+
+
+def _upstream(task: Task) -> dict[str, JsonValue] | None:
+    above = task.upstream
+    if above is None:
+        return None
+    return {"step": above.step, "name": above.name, "identity": above.identity, "uses": [*sorted(above.uses)]}
 
 
 @click.command()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from runner.engine.standing import Standing
+from runner.job.cost import Total, usd_words
 from runner.job.node import JsonValue
 from runner.ledger.states import TaskState
 from runner.record.redact import escape
@@ -37,6 +38,22 @@ def _value_words(value: JsonValue) -> str:
     if isinstance(value, dict) and "id" in value:
         return str(value["id"])
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def estimate_words(new: Total) -> Iterator[str]:
+    """The estimate of new tasks as a line; none where nothing is new. What is not known is counted."""
+    if not new.tasks:
+        return
+    known = [
+        f"{new.tokens:,} tokens" if new.without_tokens < new.tasks else "",
+        f"about USD {usd_words(new.usd)}" if new.without_price < new.tasks else "",
+    ]
+    unknown = [
+        f"tokens of {count(new.without_tokens, 'task')} not known" if new.without_tokens else "",
+        f"price of {count(new.without_price, 'task')} not known" if new.without_price else "",
+    ]
+    told = "; ".join(filter(None, (", ".join(filter(None, known)), *unknown)))
+    yield f"estimate of what is new: {told}"
 
 
 def counts_words(counts: Mapping[TaskState, int]) -> str:
