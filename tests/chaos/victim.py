@@ -125,7 +125,7 @@ POINTS: dict[str, Patch] = {
 
 def _victim(backend: str, point: str, nth: str, *arguments: str) -> int:
     # the product chooses no backend, so anyio's default is asyncio: the child may run on trio too
-    anyio.run = functools.partial(anyio.run, backend=backend)
+    anyio.run = functools.partial(anyio.run, backend=backend)  # type: ignore[assignment]
     POINTS[point](Fuse(int(nth)))
     sys.argv = ["callsheet", *arguments]
     return main(list(arguments))

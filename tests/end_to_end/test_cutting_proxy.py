@@ -23,14 +23,16 @@ seeds: 1..60
 content: [{type: text, text: A paper boat}]
 """
 
-EQUAL_SEEDS = """\
+SHOTS = ", ".join(f"n{number}" for number in range(30))
+
+EQUAL_SEEDS = f"""\
 models: [byteplus/seedance-1-5-pro]
 seeds: [7]
-matrix: {shot: [%s]}
+matrix: {{shot: [{SHOTS}]}}
 content:
   - type: text
-    text: A paper boat, shot ${{ shot }}
-""" % ", ".join(f"n{number}" for number in range(30))
+    text: A paper boat, shot ${{{{ shot }}}}
+"""
 
 SAMPLES = """\
 models: [byteplus/dreamina-seedance-2-0-260128]
