@@ -1,0 +1,57 @@
+"""`callsheet plan` of a job with steps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from runner.__main__ import main
+
+JOB = """\
+version: 1
+models: [byteplus/seedance-1-5-pro]
+request: {return_last_frame: true}
+steps:
+  dawn:
+    seeds: [7]
+    content: [{type: text, text: The sun comes up}]
+  noon:
+    needs: dawn
+    samples: 1
+    content: [{type: image_url, image_url: "${{ needs.dawn.last_frame }}"}]
+"""
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    assert main(["-q", "init", str(tmp_path)]) == 0
+    file = tmp_path / "jobs" / "day.yaml"
+    file.write_text(JOB)
+    return file
+
+
+def test_a_plan_shows_the_step_of_a_task_and_the_task_that_it_needs(
+    job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", str(job), "--sandbox"]) == 0
+    first, second = capsys.readouterr().out.splitlines()[:2]
+    assert "dawn-s7" in first
+    assert "step=dawn model=" in first
+    assert "noon-s7-t1" in second
+    assert "step=noon needs=dawn-s7 model=" in second
+
+
+def test_a_plan_for_programs_names_the_upstream_task_and_what_is_taken_of_it(
+    job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", str(job), "--sandbox", "--output-format", "json"]) == 0
+    first, second = json.loads(capsys.readouterr().out)["tasks"]
+    assert (first["step"], first["upstream"], second["step"]) == ("dawn", None, "noon")
+    assert second["upstream"] == {
+        "step": "dawn",
+        "name": "dawn-s7",
+        "identity": first["identity"],
+        "uses": ["last_frame"],
+    }
