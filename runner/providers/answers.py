@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import NoReturn
 
 from runner.job.node import JsonValue
+from runner.providers.base import ProviderError, Trouble
 
 MOST_BODY = 1_048_576
 """Bytes of an API answer that are read; more is refused."""
@@ -93,6 +94,37 @@ def clean(text: object, limit: int = _LONGEST_MESSAGE) -> str:
         for character in short[:limit]
     )
     return shown if len(shown) <= limit and len(short) <= limit else shown[: limit - 3] + "..."
+
+
+def read_json(answer: Answer) -> JsonValue:
+    """The document of an answer. Raises ProviderError for what is not JSON."""
+    try:
+        return answer.document()
+    except ValueError:
+        raise ProviderError(Trouble.UNAVAILABLE, "the answer is not JSON", status=answer.status) from None
+
+
+def read_url(value: JsonValue) -> str:
+    """`value` where it can be asked for as an URL, else an empty string."""
+    return value if isinstance(value, str) and value.isprintable() and " " not in value else ""
+
+
+def read_scalars(value: JsonValue) -> dict[str, JsonValue]:
+    """The members that are single values, text cleaned; an empty dict for what is no object."""
+    if not isinstance(value, dict):
+        return {}
+    return {
+        clean(name, 100): clean(part, 200) if isinstance(part, str) else part
+        for name, part in value.items()
+        if isinstance(part, (bool, int, float, str))
+    }
+
+
+def read_failure(error: JsonValue) -> tuple[str, str]:
+    """(code, message) of what a failed generation says; a bare text is the message."""
+    if isinstance(error, dict):
+        return clean(error.get("code"), 100), clean(error.get("message"))
+    return "", clean(error)
 
 
 def read_error(answer: Answer) -> ErrorBody:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from runner.job.node import JsonValue
 from runner.job.task import Task
-from runner.providers.answers import Answer, clean, usable_id
+from runner.providers.answers import clean, read_failure, read_json, read_scalars, read_url, usable_id
 from runner.providers.base import (
     Generation,
     GenerationStatus,
@@ -42,7 +42,6 @@ _STATUSES = {
     "failed": GenerationStatus.FAILED,
 }
 _FACTS = ("width", "height", "duration", "fps", "has_sound")
-_SCALARS = (bool, int, float, str)
 
 
 class GetimgProvider:
@@ -79,7 +78,7 @@ class GetimgProvider:
     async def get(self, remote_id: str) -> Generation:
         """The generation as it is now. Raises ProviderError, also for an answer about another one."""
         answer = await self._free.get(f"{PATH}/{quote(remote_id, safe='')}")
-        generation = read_generation(_json(answer), server_time=answer.server_time)
+        generation = read_generation(read_json(answer), server_time=answer.server_time)
         if generation.id != remote_id:
             raise ProviderError(Trouble.UNAVAILABLE, f"asked for {remote_id}, told about another generation")
         return generation
@@ -87,7 +86,7 @@ class GetimgProvider:
     async def ping(self) -> float | None:
         """The server time, by the list of video models. Raises ProviderError."""
         answer = await self._free.get(MODELS_PATH, [("type", "video")])
-        _json(answer)
+        read_json(answer)
         return answer.server_time
 
     async def list_page(self, *, created_after: float | None, limit: int, offset: int) -> ListPage:
@@ -106,7 +105,7 @@ def read_generation(document: JsonValue, *, server_time: float | None = None) ->
     raw_status = document.get("status")
     data = document.get("data")
     items = [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
-    error = document.get("error")
+    code, message = read_failure(document.get("error"))
     usage = document.get("usage")
     return Generation(
         id=remote_id,
@@ -116,22 +115,15 @@ def read_generation(document: JsonValue, *, server_time: float | None = None) ->
         files=tuple(
             RemoteFile(RemoteFileKind.VIDEO, url, _moment(item.get("deletes_at")))
             for item in items
-            if (url := _url(item.get("url")))
+            if (url := read_url(item.get("url")))
         ),
-        error_code=clean(error.get("code"), 100) if isinstance(error, dict) else "",
-        error_message=clean(error.get("message") if isinstance(error, dict) else error),
-        echo={name: items[0][name] for name in _FACTS if _is_scalar(items[0].get(name))} if items else {},
-        usage=_scalars(usage),
+        error_code=code,
+        error_message=message,
+        echo=read_scalars({name: items[0].get(name) for name in _FACTS}) if items else {},
+        usage=read_scalars(usage),
         cost_usd=_price(usage.get("total_cost")) if isinstance(usage, dict) else "",
         server_time=server_time,
     )
-
-
-def _json(answer: Answer) -> JsonValue:
-    try:
-        return answer.document()
-    except ValueError:
-        raise ProviderError(Trouble.UNAVAILABLE, "the answer is not JSON", status=answer.status) from None
 
 
 def _price(value: JsonValue) -> str:
@@ -160,22 +152,3 @@ def _moment(value: JsonValue) -> float | None:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (OverflowError, ValueError):
         return None
-
-
-def _url(value: JsonValue) -> str:
-    return value if isinstance(value, str) and value.isprintable() and " " not in value else ""
-
-
-def _is_scalar(value: JsonValue) -> bool:
-    return isinstance(value, _SCALARS)
-
-
-def _scalars(value: JsonValue) -> dict[str, JsonValue]:
-    """The members that are single values, text cleaned; an empty dict for what is no object."""
-    if not isinstance(value, dict):
-        return {}
-    return {
-        clean(name, 100): clean(part, 200) if isinstance(part, str) else part
-        for name, part in value.items()
-        if _is_scalar(part)
-    }

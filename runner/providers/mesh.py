@@ -13,7 +13,15 @@ from urllib.parse import quote
 
 from runner.job.node import JsonValue
 from runner.job.task import INPUT_SCHEME, InputFile, Task
-from runner.providers.answers import Answer, clean, usable_id
+from runner.providers.answers import (
+    Answer,
+    clean,
+    read_failure,
+    read_json,
+    read_scalars,
+    read_url,
+    usable_id,
+)
 from runner.providers.base import (
     Generation,
     GenerationStatus,
@@ -135,7 +143,7 @@ def read_generation(document: JsonValue, *, server_time: float | None = None) ->
         raise ProviderError(Trouble.UNAVAILABLE, "the answer holds no task with a usable id")
     raw_status = document.get("status")
     updated_at = _seconds(document.get("updated_at"))
-    code, message = _read_failure(document.get("error"))
+    code, message = read_failure(document.get("error"))
     return Generation(
         id=remote_id,
         status=_read_status(raw_status),
@@ -146,9 +154,9 @@ def read_generation(document: JsonValue, *, server_time: float | None = None) ->
         files=_read_files(document.get("content"), updated_at),
         error_code=code,
         error_message=message,
-        echo=_scalars({name: document.get(name) for name in ECHOED}),
+        echo=read_scalars({name: document.get(name) for name in ECHOED}),
         tag=_read_tag(document.get(TAG_FIELD)),
-        usage=_scalars(document.get("usage")),
+        usage=read_scalars(document.get("usage")),
         request_id=clean(document.get("request_id"), 200),
         server_time=server_time,
     )
@@ -190,10 +198,7 @@ def _wire_url(url: JsonValue, files: Mapping[str, InputFile], read_input: ReadIn
 
 
 def _document(answer: Answer) -> dict[str, JsonValue]:
-    try:
-        document = answer.document()
-    except ValueError:
-        raise ProviderError(Trouble.UNAVAILABLE, "the answer is not JSON", status=answer.status) from None
+    document = read_json(answer)
     if not isinstance(document, dict):
         raise ProviderError(Trouble.UNAVAILABLE, "the answer is no JSON object", status=answer.status)
     return document
@@ -204,12 +209,6 @@ def _read_status(raw: JsonValue) -> GenerationStatus | None:
         return GenerationStatus(raw) if isinstance(raw, str) else None
     except ValueError:
         return None
-
-
-def _read_failure(error: JsonValue) -> tuple[str, str]:
-    if isinstance(error, dict):
-        return clean(error.get("code"), 100), clean(error.get("message"))
-    return "", clean(error)
 
 
 def _read_files(content: JsonValue, updated_at: float | None) -> tuple[RemoteFile, ...]:
@@ -226,27 +225,11 @@ def _read_files(content: JsonValue, updated_at: float | None) -> tuple[RemoteFil
         RemoteFile(_FILE_KINDS[name], url, expires_at)
         for name, value in named
         if name in _FILE_KINDS
-        if (url := _url(value))
+        if (url := read_url(value.get("url") if isinstance(value, dict) else value))
     )
-
-
-def _url(value: JsonValue) -> str:
-    text = value.get("url") if isinstance(value, dict) else value
-    return text if isinstance(text, str) and text.isprintable() and " " not in text else ""
 
 
 def _seconds(value: JsonValue) -> float | None:
     # the bound is the year 9999, and what keeps a date from failing to print
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return float(value) if is_number and 0 <= value < 253_402_300_800 else None  # type: ignore[arg-type, operator]
-
-
-def _scalars(value: JsonValue) -> dict[str, JsonValue]:
-    """The members that are single values, text cleaned; an empty dict for what is no object."""
-    if not isinstance(value, dict):
-        return {}
-    return {
-        clean(name, 100): clean(part, 200) if isinstance(part, str) else part
-        for name, part in value.items()
-        if isinstance(part, (bool, int, float, str))
-    }
