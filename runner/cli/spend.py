@@ -37,7 +37,9 @@ def _read_since(_context: click.Context, _option: click.Parameter, text: str | N
 
 @click.command()
 @click.option("--since", metavar="DATE", callback=_read_since, help="Only from this day on (UTC).")
-@click.option("--by", type=click.Choice([by.value for by in SpendBy]), help="One line for each; a day is in UTC.")
+@click.option(
+    "--by", type=click.Choice([by.value for by in SpendBy]), help="One line for each (days in UTC)."
+)
 @service_options
 @output_format
 @common_options

@@ -1,0 +1,160 @@
+"""`callsheet spend`, and what `run` asks before it spends."""
+
+from __future__ import annotations
+
+import io
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from runner.__main__ import main
+from runner.errors import ExitCode
+from runner.job.cost import Price, PriceUnit
+from runner.ledger.ledger import Ledger
+from runner.ledger.rows import Caps, Intent
+from runner.project import find_project
+from runner.providers.base import Evidence
+from tests.ledger.test_ledger import RUN, SENT, task
+
+JOB = """\
+version: 1
+models: [{model}]
+samples: 2
+request: {{resolution: 720p, ratio: 16:9, duration: 5}}
+content: [{{type: text, text: A teapot}}]
+"""
+PRICED = "dreamina-seedance-2-0-260128"
+UNPRICED = "byteplus/seedance-1-5-pro"
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    assert main(["-q", "init", str(tmp_path)]) == 0
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MESHAPI_BASE_URL", raising=False)
+    return tmp_path
+
+
+class Terminal(io.StringIO):
+    """What a person types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def write_job(root: Path, model: str, *lines: str) -> str:
+    (root / "jobs" / "a.yaml").write_text(JOB.format(model=model) + "".join(f"{line}\n" for line in lines))
+    return "jobs/a.yaml"
+
+
+def nothing_was_sent(root: Path) -> bool:
+    return not (root / "rehearsal" / "runs").exists()
+
+
+@pytest.fixture
+def spent(root: Path) -> Path:
+    """A ledger with one task in flight, one of unknown price, and one in doubt."""
+    ledger = Ledger.open(find_project(root / "jobs", root=root).ledger_path)
+    with ledger.transaction():
+        ledger.begin_run(RUN)
+        for number in (1, 2, 3):
+            price = Price(PriceUnit.TASK, Decimal("0.5")) if number != 2 else None
+            intent = Intent(
+                f"attempt-{number}", "run", "key", number, "b" * 64, 999.0, 500_000 if price else None, price
+            )
+            attempt = ledger.intend(task(number), RUN.job_file, RUN.id, intent, Caps(), number * 86_400.0)
+            if number == 3:
+                ledger.leave_unclear(attempt, Evidence(row=8, headers_begun=True, reason="cut"), 3.0)
+            else:
+                ledger.accept(attempt, f"t-{number}", SENT, 2.0)
+    ledger.close()
+    return root
+
+
+def test_a_project_that_has_run_nothing_has_spent_nothing(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["spend"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["total", "-", "-", "-"]
+
+
+def test_in_flight_and_possibly_billed_are_told_and_unknown_prices_counted(
+    spent: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["spend", "--by", "job"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["job", "settled", "in", "flight", "possibly", "billed"]
+    words = "USD 0.50 (1 task) and 1 task of unknown price"
+    assert [line.split(words)[0].split() for line in lines[1:]] == [["jobs/a.yaml", "-"], ["total", "-"]]
+    assert all(line.endswith("USD 0.50 (1 task)") for line in lines[1:])
+
+
+def test_json_since_a_day(spent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["spend", "--since", "1970-01-03", "--by", "day", "--output-format", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [row["day"] for row in told["rows"]] == ["1970-01-03", "1970-01-04"]
+    assert told["total"] == {
+        "settled": {"tasks": 0, "usd": "0.000000", "unpriced_tasks": 0},
+        "in_flight": {"tasks": 1, "usd": None, "unpriced_tasks": 1},
+        "possibly_billed": {"tasks": 1, "usd": "0.500000", "unpriced_tasks": 0},
+    }
+
+
+def test_a_date_that_is_none_is_a_wrong_option(root: Path) -> None:
+    assert main(["spend", "--since", "yesterday"]) == ExitCode.USAGE
+
+
+def test_plan_tells_the_estimate_in_text_and_json(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job = write_job(root, PRICED)
+    assert main(["plan", job]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "estimate of what is new: 217,800 tokens, about USD 1.52"
+    )
+    assert main(["plan", job, "--output-format", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [entry["estimate"] for entry in told["tasks"]] == [{"tokens": 108_900, "usd": "0.762300"}] * 2
+    assert told["estimate"]["tokens"] == 217_800
+
+
+def test_plan_says_what_it_does_not_know(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", write_job(root, UNPRICED)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "estimate of what is new: 217,800 tokens; price of 2 tasks not known"
+    )
+
+
+def test_a_cap_in_dollars_without_a_price_is_refused_with_the_three_forms(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = write_job(root, UNPRICED, "budget: {max_usd: 5}")
+    assert main(["run", job, "--sandbox"]) == ExitCode.REFUSED
+    said = capsys.readouterr().err
+    assert "the price of 2 of 2 new tasks is not known" in said
+    assert all(f"price: {{{unit}: N}}" in said for unit in PriceUnit)
+    assert nothing_was_sent(root)
+
+
+def test_above_the_confirmation_a_run_without_a_terminal_refuses(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = write_job(root, PRICED, "budget: {confirm_usd: 1.5}")
+    assert main(["run", job, "--sandbox"]) == ExitCode.REFUSED
+    assert "2 new tasks for about USD 1.52; budget.confirm_usd is 1.50" in capsys.readouterr().err
+    assert nothing_was_sent(root)
+
+
+@pytest.mark.parametrize("answer", ["n\n", "y\n"])
+def test_a_terminal_asks(
+    root: Path, answer: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A cap of no task at all ends the run after a yes, without a submit."""
+    job = write_job(root, PRICED, "budget: {confirm_usd: 1, max_tasks: 0}")
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    monkeypatch.setattr("runner.cli.console.is_terminal", lambda: True)
+    assert main(["run", job, "--sandbox"]) == ExitCode.REFUSED
+    captured = capsys.readouterr()
+    assert "Go on?" in captured.err
+    assert nothing_was_sent(root) is (answer == "n\n")
+    assert ("not agreed to" in captured.err) is (answer == "n\n")
