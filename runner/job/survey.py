@@ -18,7 +18,6 @@ from runner.job.paths import collision_key, confine
 from runner.job.places import request_place
 from runner.job.rules import Finding, Level
 from runner.job.stages import Stage, Stages, is_picked
-from runner.job.steps import request_fields
 from runner.job.task import LAST_FRAME, TASK_ID, Task
 from runner.job.values import Problems
 
@@ -161,7 +160,7 @@ class _Walk:
 
     def _check_children(self, stage: Stage, task: Task) -> None:
         for child in self._stages.below(stage):
-            _check_outputs(self._job, child.step, task, self._problems)
+            _check_outputs(child.step, task, self._problems)
 
     def _check_directory(self, stage: Stage, task: Task) -> None:
         try:
@@ -175,7 +174,7 @@ _MADE_BY = {LAST_FRAME: "return_last_frame", TASK_ID: "draft"}
 """The request field without which a task has the output."""
 
 
-def _check_outputs(job: Job, step: Step, above: Task, problems: Problems) -> None:
+def _check_outputs(step: Step, above: Task, problems: Problems) -> None:
     """Whether the task `above` makes what `step` takes of it."""
     for item in step.content:
         payload = item.payload
@@ -184,8 +183,6 @@ def _check_outputs(job: Job, step: Step, above: Task, problems: Problems) -> Non
             continue
         what = "is no draft" if name == "draft" else "returns no last frame"
         hint = f"steps.{above.step}.request: {{{name}: true}}"
-        if name not in request_fields(job.provider):
-            hint = f"{job.provider} has no `{name}`"
         problems.add(payload.place.error(f"step `{above.step}` {what}", hint))
 
 

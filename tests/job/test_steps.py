@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.job import survey
 from runner.job.node import JsonValue, Mapping, to_data
 from runner.job.source import parse
 from runner.job.stages import _flow
@@ -379,3 +380,10 @@ def test_too_many_tasks_are_refused_without_building_them(desk: Desk) -> None:
     text = story().replace("seeds: 1..3", "seeds: 1..2000").replace("samples: 2", "samples: 2000")
     [problem] = desk.problems(text)
     assert problem.endswith("4,002,000 cells; a plan has at most 1,000,000; hint: split the job file")
+
+
+def test_too_many_tasks_below_a_pick_are_counted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many a pick lets through is known only when they are counted."""
+    monkeypatch.setattr(survey, "MOST_TASKS", 5)
+    [problem] = desk.problems(story("pick: [{seed: 2}]"))
+    assert problem.endswith("a plan has at most 5 tasks; hint: split the job file")
