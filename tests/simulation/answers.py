@@ -172,6 +172,4 @@ class FileTransport(_Transport):
             headers["content-length"] = str(len(part))
             headers["etag"] = '"short"'
             return httpx.Response(200, headers=headers, stream=_Whole(content[: len(part)]))
-        return httpx.Response(
-            status, headers=headers, stream=_Cut(part, self.life, stalls=fault == "stall")
-        )
+        return httpx.Response(status, headers=headers, stream=_Cut(part, self.life, stalls=fault == "stall"))

@@ -114,7 +114,9 @@ def _check_row(bench: Bench, row: Row, attempt: AttemptRow | None) -> None:
             bench.violate("wrong", f"{other.id} was adopted for {row.id}")
         return
     if attempt.state not in (TaskState.HELD, TaskState.AMBIGUOUS):
-        bench.violate("lost", f"{row.id} was accepted, and its attempt is {attempt.state} ({attempt.resolution})")
+        bench.violate(
+            "lost", f"{row.id} was accepted, and its attempt is {attempt.state} ({attempt.resolution})"
+        )
 
 
 def _check_files(bench: Bench, ledger: Ledger, attempt: AttemptRow) -> None:

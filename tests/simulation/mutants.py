@@ -99,7 +99,9 @@ def _resubmitting(is_safe: Callable[[SubmitOutcome], bool]) -> Iterator[None]:
 
 
 def _no_settle_time() -> AbstractContextManager[object]:
-    def impatient(world: Any, control: Any, budget: Any, clock: Any, _settle: float, *rest: Any, **options: Any) -> Reconciler:
+    def impatient(
+        world: Any, control: Any, budget: Any, clock: Any, _settle: float, *rest: Any, **options: Any
+    ) -> Reconciler:
         return Reconciler(world, control, budget, clock, 0.0, *rest, **options)
 
     return patch.object(run, "Reconciler", impatient)
@@ -171,9 +173,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "retry on 500": lambda: _resubmitting(lambda outcome: outcome.evidence.status == 500),
     "no settle time": _no_settle_time,
     "adopt by seed alone": _adopt_by_seed_alone,
-    "believe a tag never seen echoed": lambda: patch.object(
-        LedgerReader, "is_tag_believed", lambda *_: True
-    ),
+    "believe a tag never seen echoed": lambda: patch.object(LedgerReader, "is_tag_believed", lambda *_: True),
     "a window too narrow": _narrow_window,
     "a counter as attempt id": lambda: patch.object(
         process, "random_of", lambda bench: _Counting(bench.random)

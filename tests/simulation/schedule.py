@@ -165,7 +165,7 @@ def _process(source: random.Random, number: int) -> ProcessSpec:
         weather=storm(source),
         dies_at=int(10 ** source.uniform(1.2, 2.8)) if source.random() < 0.7 else None,
         deadline=source.uniform(1, 120) if source.random() < 0.15 else None,
-        rival_after=source.uniform(0, 60) if source.random() < 0.1 else None,
+        rival_after=source.uniform(0, 6) if source.random() < 0.15 else None,
     )
 
 

@@ -29,7 +29,6 @@ from tests.simulation.process import (
     Ended,
     clean_folder,
     empty_image,
-    folder,
     job_of,
     live,
 )
@@ -145,7 +144,9 @@ def _check(
 def _standing(bench: Bench, plan: Plan) -> list[TaskState]:
     with bench.reader() as ledger:
         latest = ledger.read.latest([task.identity for task in plan.tasks()])
-    return [latest[task.identity].state if task.identity in latest else TaskState.PLANNED for task in plan.tasks()]
+    return [
+        latest[task.identity].state if task.identity in latest else TaskState.PLANNED for task in plan.tasks()
+    ]
 
 
 class _KeptPlan(Plan):

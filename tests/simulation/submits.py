@@ -163,7 +163,9 @@ class SubmitStream(httpcore.AsyncNetworkStream):
             if self._fault:
                 accepted_at = now + network.random.uniform(0, network.service.habits.late)
             remote_id = network.service.accept(request, accepted_at).id
-        network.trace.note("post", fault=self._fault, accepted=remote_id, tag=request.get("execution_expires_after"))
+        network.trace.note(
+            "post", fault=self._fault, accepted=remote_id, tag=request.get("execution_expires_after")
+        )
         if self._fault == "stall":
             return
         self._answer_at = now + 0.35

@@ -1,0 +1,73 @@
+"""`scripts/simulate`: many schedules on all cores; one summary line last."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from tests.simulation.batch import Tally, play_on_all_cores
+from tests.simulation.mutants import MUTANTS, NOT_SIMULATED, catch
+from tests.simulation.simulate import replay
+
+MOST_FOR_A_MUTANT = 500
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/simulate", description=__doc__)
+    parser.add_argument("--schedules", type=int, default=2000, metavar="N", help="how many (default 2000)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="the first seed (default 0)")
+    parser.add_argument(
+        "--trace", action="store_true", help="play the one schedule of --seed, told step by step"
+    )
+    parser.add_argument(
+        "--mutants", action="store_true", help="how many schedules it takes to catch each mutant"
+    )
+    options = parser.parse_args()
+    if options.trace:
+        return _tell(options.seed)
+    if options.mutants:
+        return _catch_mutants()
+    return _play(options.seed, options.schedules)
+
+
+def _play(first: int, count: int) -> int:
+    tally, started = Tally(), time.monotonic()
+    for verdict in play_on_all_cores(first, count):
+        tally.add(verdict)
+        if verdict.violations:
+            print(f"seed {verdict.seed}: {'; '.join(verdict.violations)}", flush=True)
+        if tally.schedules % 1000 == 0:
+            print(f"{tally.schedules} of {count}", file=sys.stderr, flush=True)
+    for seed in sorted(tally.failed)[:5]:
+        print(f"to see it: scripts/simulate --seed {seed} --trace")
+    print(
+        f"{tally.accepted} accepted POSTs, {tally.crashes} crashes, {tally.finished} schedules ended with"
+        f" everything done, {time.monotonic() - started:.0f} s"
+    )
+    print(tally.line())
+    return 1 if tally.failed or tally.schedules != count else 0
+
+
+def _tell(seed: int) -> int:
+    verdict = replay(seed)
+    print("\n".join(verdict.trace))
+    print(f"seed {seed}: digest {verdict.digest[:16]}, {'; '.join(verdict.violations) or 'nothing wrong'}")
+    return 1 if verdict.violations else 0
+
+
+def _catch_mutants() -> int:
+    survivors = 0
+    for name, mutant in MUTANTS.items():
+        caught = catch(mutant, most=MOST_FOR_A_MUTANT)
+        survivors += caught is None
+        said = f"schedule {caught.schedules}: {caught.violation}" if caught else "SURVIVED"
+        print(f"{name}: {said}", flush=True)
+    for name, why in NOT_SIMULATED.items():
+        print(f"{name}: {why}")
+    print(f"{len(MUTANTS)} mutants: {survivors} survived {MOST_FOR_A_MUTANT} schedules")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

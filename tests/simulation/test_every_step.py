@@ -1,0 +1,50 @@
+"""A few plain jobs, with the process gone at each of its steps in turn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.simulation.schedule import JobSpec, ProcessSpec, Schedule, Shape
+from tests.simulation.service import Echo, Habits
+from tests.simulation.simulate import play
+
+JOB = JobSpec(
+    shape=Shape.SEEDS,
+    tasks=2,
+    settle=1,
+    slots=2,
+    concurrency=8,
+    max_tasks=None,
+    holds=False,
+    last_frame=False,
+)
+HABITS = Habits(latency=(0.5, 2.0), lag=0.3, url_life=20.0)
+
+BASES = {
+    "two seeds": Schedule(1, JOB, HABITS, (ProcessSpec(),), ()),
+    "two prompts under one seed, no tag echoed": Schedule(
+        2, replace(JOB, shape=Shape.PROMPTS), replace(HABITS, echo=Echo.NEVER), (ProcessSpec(),), ()
+    ),
+    "two samples with last frames": Schedule(
+        3, replace(JOB, shape=Shape.SAMPLES, last_frame=True), HABITS, (ProcessSpec(),), ()
+    ),
+}
+PARTS = 4
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("name", BASES)
+def test_a_crash_at_any_step_costs_nothing(name: str, part: int) -> None:
+    """Steps are task switches and touches of the disk; together the parts take every one of them."""
+    base = BASES[name]
+    whole = play(base)
+    assert (whole.violations, whole.finished, whole.accepted) == ((), True, 2)
+    steps = whole.steps[0]
+    assert steps > 80
+    for step in range(1 + part, steps + 1, PARTS):
+        verdict = play(replace(base, processes=(ProcessSpec(dies_at=step),)))
+        assert verdict.crashes == 1, f"step {step}"
+        assert verdict.violations == (), f"step {step}"
+        assert verdict.accepted == 2 or verdict.held, f"step {step}"
