@@ -72,15 +72,14 @@ class Collector:
 
         A task that waits longer than `run.timeout` is left, never failed: it goes on at the service.
         """
-        since = max(0.0, self.world.seams.wall() - paid.accepted_at)
-        started = anyio.current_time() - since
-        pause = max(0.0, self._spaced(first_look(self.policy.poll)) - since)
+        waited = anyio.current_time() - paid.since
+        pause = max(0.0, self._spaced(first_look(self.policy.poll)) - waited)
         while True:
             is_hinted = await self._pause(paid, pause)
             generation = await self._look(paid)
             if generation.status is not None and generation.status.is_terminal:
                 return generation
-            waited = anyio.current_time() - started
+            waited = anyio.current_time() - paid.since
             if waited >= self.policy.timeout:
                 raise LeftForLater(
                     f"{paid.name}: not ready after {waited:.0f} s (run.timeout); it goes on at the service"

@@ -59,7 +59,7 @@ class Lifecycle:
             reason = "reconcile"
 
     async def _adopted(self, attempt: AttemptRow) -> Paid:
-        return await self.world.commits.read(lambda reader: paid_of(reader, attempt))
+        return await self.world.commits.read(lambda reader: paid_of(reader, attempt, self.world.seams))
 
     async def _submit(self, task: Task, latest: AttemptRow | None, reason: str) -> Paid | Doubt | None:
         assert self.submitter is not None

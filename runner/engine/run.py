@@ -6,7 +6,8 @@ import functools
 import os
 import signal
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from runner.errors import ExitCode
 from runner.job.cost import usd_text
 from runner.job.model import RunPolicy
 from runner.job.node import JsonValue
+from runner.job.plan import Plan
 from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
 from runner.ledger.states import TaskState
@@ -69,24 +71,23 @@ async def run_prepared(
     control = Control(world.observe, max_failures=job.run.max_failures)
     scheduler = _assemble(world, control, job.run, prepared)
     world.observe("run.started", {"run": run.id, "job": job.file, "tasks": plan.count})
-    limit = deadline if deadline is not None else job.run.deadline
-    await _work(scheduler, control, prepared, limit)
-    await world.commits.flush()
-
-    ended = await world.seams.threads.run(
-        functools.partial(
-            conclude,
-            world.commits.ledger,
-            world.project,
-            plan,
-            run_id=run.id,
-            session=session,
-            at=world.seams.wall(),
-            redactor=redactor,
-            conditions=frozenset(control.conditions),
-            absent=frozenset(scheduler.absent),
+    async with _signals_heard(control):
+        await _work(scheduler, control, plan, deadline if deadline is not None else job.run.deadline)
+        await world.commits.flush()
+        ended = await world.seams.threads.run(
+            functools.partial(
+                conclude,
+                world.commits.ledger,
+                world.project,
+                plan,
+                run_id=run.id,
+                session=session,
+                at=world.seams.wall(),
+                redactor=redactor,
+                conditions=frozenset(control.conditions),
+                absent=frozenset(scheduler.absent),
+            )
         )
-    )
     drift = await world.commits.read(lambda reader: reader.drift(run.id))
     if has_drifted(drift):
         world.observe(
@@ -109,8 +110,9 @@ async def collect_all(world: World, policy: RunPolicy, *, deadline: float | None
     control = Control(world.observe)
     scheduler = _assemble(world, control, policy, None)
     world.observe("collect.started", {})
-    await _work(scheduler, control, None, deadline)
-    await world.commits.flush()
+    async with _signals_heard(control):
+        await _work(scheduler, control, None, deadline)
+        await world.commits.flush()
     counts = Counter(await world.commits.read(lambda reader: reader.count_states()))
     conditions = control.conditions
     if counts[TaskState.SUBMITTED] or counts[TaskState.COLLECTING]:
@@ -182,16 +184,22 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
     )
 
 
-async def _work(
-    scheduler: Scheduler, control: Control, prepared: Prepared | None, deadline: float | None
-) -> None:
+async def _work(scheduler: Scheduler, control: Control, plan: Plan | None, deadline: float | None) -> None:
     """All that takes time; returns when everything is done or the run was told to stop."""
     async with anyio.create_task_group() as watchers:
-        watchers.start_soon(_watch_signals, control)
         if deadline is not None:
             watchers.start_soon(_watch_deadline, control, deadline)
         with control.working():
-            await scheduler.run(prepared.plan if prepared else None)
+            await scheduler.run(plan)
+        watchers.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _signals_heard(control: Control) -> AsyncIterator[None]:
+    """Signals stop the run in order for as long as this is open, the writing of the manifest included."""
+    async with anyio.create_task_group() as watchers:
+        watchers.start_soon(_watch_signals, control)
+        yield
         watchers.cancel_scope.cancel()
 
 

@@ -108,7 +108,7 @@ class Scheduler:
         def query(reader: LedgerReader) -> Paid:
             attempt = reader.attempt(attempt_id)
             assert attempt is not None
-            return paid_of(reader, attempt)
+            return paid_of(reader, attempt, self.world.seams)
 
         return await self.world.commits.read(query)
 

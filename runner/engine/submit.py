@@ -268,7 +268,7 @@ class Submitter:
             output=task.output,
             remote_id=posted.outcome.remote_id,
             key_hash=self.world.key_hash,
-            accepted_at=self.world.seams.wall(),
+            since=anyio.current_time(),
             server_time=self.clock.now(),
             model=task.model,
         )

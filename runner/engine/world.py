@@ -45,7 +45,11 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Paid:
-    """An accepted attempt: what has to be fetched. `accepted_at` is Unix seconds, our wall clock."""
+    """An accepted attempt: what has to be fetched.
+
+    `since` is when it was accepted by this process's monotonic clock, which the wall clock's jumps
+    do not move (row 38); for an attempt of an earlier process it lies before this one began.
+    """
 
     attempt_id: str
     identity: str
@@ -53,7 +57,7 @@ class Paid:
     output: str
     remote_id: str
     key_hash: str
-    accepted_at: float
+    since: float
     server_time: float
     """The service's own time at the intent, in Unix seconds."""
     model: str
@@ -68,8 +72,8 @@ class Doubt:
     attempt_id: str
 
 
-def paid_of(reader: LedgerReader, attempt: AttemptRow) -> Paid:
-    """What has to be fetched for an attempt that the service accepted."""
+def paid_of(reader: LedgerReader, attempt: AttemptRow, seams: Seams) -> Paid:
+    """What has to be fetched for an attempt that the service accepted in an earlier session."""
     task = reader.task(attempt.identity)
     assert task is not None
     assert attempt.remote_id is not None
@@ -80,7 +84,7 @@ def paid_of(reader: LedgerReader, attempt: AttemptRow) -> Paid:
         output=task.output,
         remote_id=attempt.remote_id,
         key_hash=attempt.key_hash,
-        accepted_at=attempt.accepted_at or attempt.intended_at,
+        since=anyio.current_time() - max(0.0, seams.wall() - (attempt.accepted_at or attempt.intended_at)),
         server_time=attempt.server_time,
         model=attempt.model,
         is_collecting=attempt.state is not TaskState.SUBMITTED,

@@ -1,14 +1,18 @@
-"""Rows of the fault table that are about where a process starts."""
+"""Rows of the fault table that are about the process and its directory."""
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from runner.errors import ExitCode
 from tests.end_to_end.conftest import SWEEP, Film
-from tests.support.command import callsheet
+from tests.support.command import callsheet, command, environment
+from tests.support.wire import Peer, answer, serve
 
 KEY = "rsk_sandbox"
 
@@ -31,3 +35,39 @@ def test_outside_of_a_project_nothing_is_sent(film: Film, tmp_path: Path) -> Non
     refused = callsheet("run", job, "--base-url", film.server.url, cwd=film.root, MESHAPI_API_KEY=KEY)
     assert refused.returncode == ExitCode.NO_PROJECT, refused.stderr
     assert film.server.accepted == 0
+
+
+@pytest.mark.fault(47)
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)]
+)
+def test_the_second_signal_leaves_at_once(number: signal.Signals, code: ExitCode, film: Film) -> None:
+    """The first waits for the POST under way, which a silent server never answers."""
+    job = film.write(SWEEP)
+
+    def silent(peer: Peer) -> None:
+        while request := peer.read_request():
+            if request.startswith(b"POST "):
+                server.requests.append(request)
+                peer.stall()
+                return
+            peer.send(answer(200, {"data": [], "has_more": False, "total": 0, "limit": 1, "offset": 0}))
+
+    with serve(silent) as server:
+        process = subprocess.Popen(
+            command("run", job, "--root", film.root, "--base-url", server.origin),
+            env=environment(MESHAPI_API_KEY=KEY),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while not server.requests:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.005)
+        process.send_signal(number)
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(number)
+        started = time.monotonic()
+        process.communicate(timeout=30)
+    assert process.returncode == code
+    assert time.monotonic() - started < 3

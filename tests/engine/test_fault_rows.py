@@ -1,14 +1,18 @@
-"""Rows of the fault table that take a whole run to see: lost outputs, keys, midnights."""
+"""Rows of the fault table that take a whole run to see: full disks, clocks, keys, midnights."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from runner.errors import ExitCode, StateError
+from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
 from runner.providers.base import Generation, GenerationStatus
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
@@ -19,10 +23,53 @@ pytestmark = pytest.mark.anyio
 DAY = 86_400.0
 
 
+@dataclass(slots=True)
+class FullBench(Bench):
+    """SQLite's own SQLITE_FULL at one statement: the file may not grow, and a trigger makes it."""
+
+    full_at: str = ""
+
+    @contextlib.contextmanager
+    def ledger(self) -> Iterator[Ledger]:
+        with Bench.ledger(self) as ledger:
+            if self.full_at:
+                database = ledger._db
+                database.execute("CREATE TABLE IF NOT EXISTS ballast (data)")
+                database.execute(
+                    f"CREATE TEMP TRIGGER full AFTER {self.full_at} ON main.attempts"
+                    " BEGIN INSERT INTO ballast VALUES (zeroblob(4000000)); END"
+                )
+                database.execute("PRAGMA max_page_count = 500")
+            yield ledger
+
+
 @pytest.fixture
 def server() -> Iterator[SandboxServer]:
     with SandboxServer(SandboxConfig(latency=(0.3, 0.3), scale=0.1)) as running:
         yield running
+
+
+@pytest.mark.fault(27)
+async def test_a_disk_that_is_full_at_the_intent_sends_nothing(tmp_path: Path, server: SandboxServer) -> None:
+    bench = FullBench(root=tmp_path, url=server.url, key=SANDBOX_KEY, full_at="INSERT")
+    result = await bench.run(bench.write_job(job_text(seeds=1)))
+    assert result.exit_code is ExitCode.CANNOT_WRITE
+    assert any("disk is full" in reason for reason in result.reasons)
+    assert server.accepted == 0
+
+
+@pytest.mark.fault(28)
+async def test_a_disk_that_is_full_at_the_id_tells_it_and_the_next_run_adopts(
+    tmp_path: Path, server: SandboxServer
+) -> None:
+    bench = FullBench(root=tmp_path, url=server.url, key=SANDBOX_KEY, full_at="UPDATE OF remote_id")
+    file = bench.write_job(job_text(seeds=1, run="settle: 300ms"))
+    result = await bench.run(file)
+    assert result.exit_code is ExitCode.CANNOT_WRITE
+    assert any(server.tasks()[0].id in reason for reason in result.reasons), result.reasons
+    bench.full_at = ""
+    again = await bench.run(file)
+    assert (again.exit_code, server.accepted) == (ExitCode.DONE, 1)
 
 
 @pytest.mark.fault(35)
@@ -42,6 +89,20 @@ async def test_what_is_done_stays_done_when_the_service_says_running(
         with pytest.raises(StateError), ledger.transaction():
             ledger.collect(done.id, time.time())
         assert [row.id for row in ledger.read.in_state(TaskState.DONE)] == [done.id]
+
+
+@pytest.mark.fault(38)
+@pytest.mark.parametrize("jump", [DAY, -DAY], ids=["forward", "back"])
+async def test_a_jumping_wall_clock_moves_no_timer(
+    jump: float, tmp_path: Path, server: SandboxServer
+) -> None:
+    """It jumps at every second look; the run is as fast and as cheap as ever."""
+    looks = itertools.cycle([0.0, jump])
+    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY, wall=lambda: time.time() + next(looks))
+    started = time.monotonic()
+    result = await bench.run(bench.write_job(job_text(seeds=3)))
+    assert (result.exit_code, server.accepted) == (ExitCode.DONE, 3)
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.fault(48)
@@ -88,7 +149,7 @@ async def test_a_run_that_is_resumed_the_next_day_buys_nothing_new(
     tmp_path: Path, server: SandboxServer
 ) -> None:
     bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
-    file = bench.write_job(job_text(seeds=2, more="edition: ${{ run.date }}"))
+    file = bench.write_job(job_text(seeds=2, run="timeout: 7d", more="edition: ${{ run.date }}"))
     first = await bench.run(file, deadline=0.15)
     bench.wall = lambda: time.time() + DAY
     second = await bench.run(file, resume=first.run_id)

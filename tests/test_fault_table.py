@@ -1,0 +1,40 @@
+"""Each row of docs/reference/faults.md is a test that carries its number."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent
+TABLE = TESTS.parent / "docs" / "reference" / "faults.md"
+
+LATER: dict[int, str] = {}
+"""Rows that a later issue proves, with the reason; printed, so that none is forgotten."""
+
+
+def _rows() -> set[int]:
+    return {int(number) for number in re.findall(r"^\| (\d+) \|", TABLE.read_text(encoding="utf-8"), re.M)}
+
+
+def _proved() -> set[int]:
+    """The numbers of all `@pytest.mark.fault(N)`, on functions, modules and parameters alike."""
+    found: set[int] = set()
+    for file in TESTS.rglob("test_*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.fault":
+                found |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}
+    return found
+
+
+def test_the_table_has_its_54_rows() -> None:
+    assert _rows() == set(range(1, 55))
+
+
+def test_every_row_of_the_fault_table_has_a_test() -> None:
+    print(*(f"row {row}: {reason}" for row, reason in LATER.items()), sep="\n")
+    assert _rows() - _proved() - set(LATER) == set()
+
+
+def test_no_test_names_a_row_that_is_not_there() -> None:
+    assert _proved() <= _rows()
