@@ -162,8 +162,3 @@ class Job:
     steps: Mapping[str, Step]
     lint: Mapping[str, Level]
     warnings: tuple[Problem, ...]
-
-    @property
-    def step(self) -> Step:
-        """The one step of a flat job; the first one of another."""
-        return next(iter(self.steps.values()))

@@ -80,7 +80,7 @@ class _Walk:
                 return
             self._count += 1
             if self._count > MOST_TASKS:
-                self._stop_at_most()
+                self._stop_at_most(stage)
             task = self._build(stage, index, cell, above)
             if task is None:
                 continue
@@ -116,8 +116,8 @@ class _Walk:
         same = (_twice(hashes) for hashes in (self._identities, self._outputs, self._names))
         return Survey(self._count, self._cost, *same)
 
-    def _stop_at_most(self) -> None:
-        place = self._job.step.place
+    def _stop_at_most(self, stage: Stage) -> None:
+        place = stage.step.takes_place
         self._problems.add(place.error(f"a plan has at most {MOST_TASKS:,} tasks", "split the job file"))
         self._is_over = True
 
