@@ -87,7 +87,7 @@ def plan(
 def _adding_up(rows: Iterable[Standing], new: Total) -> Iterator[Standing]:
     """The same rows; what `run` would submit is added to `new` on the way."""
     for row in rows:
-        if row.state in (TaskState.PLANNED, TaskState.WAITING):
+        if row.state in (TaskState.PLANNED, TaskState.WAITING) and not row.conflict:
             new.add(row.task.estimate_tokens, row.task.estimate_usd)
         yield row
 

@@ -72,12 +72,13 @@ def test_a_plan_lists_each_task_with_its_cell_path_and_reason(
     job: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["plan", str(job), "--sandbox"]) == 0
-    *tasks, counts = capsys.readouterr().out.splitlines()
+    *tasks, counts, estimate = capsys.readouterr().out.splitlines()
     assert len(tasks) == 4
     assert tasks[0].startswith("new ")
     for part in ("ratio=16:9", "shot=pour", "seed=1", "out/pour-16x9-s1.mp4", "never submitted"):
         assert part in tasks[0]
     assert counts == "4 tasks: 4 new"
+    assert estimate == "estimate of what is new: tokens of 4 tasks not known; price of 4 tasks not known"
 
 
 def test_a_plan_for_programs_is_one_json_object(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,7 +103,7 @@ def test_a_path_that_is_taken_is_a_conflict_and_exits_65(
     taken.parent.mkdir(parents=True)
     taken.write_bytes(b"somebody's")
     assert main(["plan", str(job), "--sandbox"]) == ExitCode.JOB_INVALID
-    assert capsys.readouterr().out.splitlines()[-1] == "4 tasks: 1 conflict, 3 new"
+    assert capsys.readouterr().out.splitlines()[-2] == "4 tasks: 1 conflict, 3 new"
 
 
 def test_the_real_thing_and_a_rehearsal_have_identities_of_their_own(
