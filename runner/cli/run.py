@@ -39,6 +39,7 @@ from runner.job.policy import parse_duration
 from runner.job.rundate import RunDate
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow
+from runner.ledger.states import TaskState
 from runner.project import find_project
 from runner.providers import REGISTRY
 from runner.providers.access import ApiKey
@@ -291,12 +292,14 @@ def _tell(result: RunResult, prepared: Prepared, place: Place, submits: Submits)
     _tell_reasons(result)
     for sentence in result.waits:
         console.summary(f"waiting for you: {sentence}")
+    option = " --sandbox" if place.url is None else ""
     if result.exit_code is not ExitCode.DONE:
-        option = " --sandbox" if place.url is None else ""
         console.error(
             f"{prepared.plan.job.file}: not all is done: {counts_words(result.counts)};"
             f" hint: callsheet status{option} shows each task"
         )
+    if result.counts.get(TaskState.HELD):
+        console.error(f"what is held waits for you: callsheet reconcile{option} lists it, and what to type")
 
 
 def _tell_reasons(result: RunResult) -> None:

@@ -109,9 +109,12 @@ def _new(
     why: str,
 ) -> Standing:
     conflict = ""
-    if (base / task.output).exists():
+    if owner is not None and owner.identity == task.identity:
+        # an older take of this very task: a new one finds its own place beside it
+        pass
+    elif (base / task.output).exists():
         conflict = f"{task.output} exists already, and nothing that may be paid for is overwritten"
-        if owner is not None and reader is not None and owner.identity != task.identity:
+        if owner is not None and reader is not None:
             holder = reader.task(owner.identity)
             conflict = f"{task.output} holds the video of another request" + (
                 f" ({_difference(task, holder)})" if holder else ""
