@@ -1,0 +1,21 @@
+"""Which run goes on, which starts, and what is refused before anything is sent."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.engine.prepare import Resubmit
+from runner.ledger.states import TaskState
+
+
+@pytest.mark.parametrize("state", TaskState)
+def test_retry_is_for_what_failed_expired_or_was_given_up(state: TaskState) -> None:
+    allowed = {TaskState.FAILED, TaskState.EXPIRED, TaskState.WRITTEN_OFF}
+    assert Resubmit("retry").allows(state) is (state in allowed)
+
+
+@pytest.mark.parametrize("state", TaskState)
+def test_again_is_for_what_has_ended_and_never_for_what_may_be_on_its_way(state: TaskState) -> None:
+    assert Resubmit("again").allows(state) is state.is_terminal
+    if state.is_in_flight or state.is_unclear or state is TaskState.INTENDED:
+        assert not Resubmit("again").allows(state)
