@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from runner.job.models import family_name, find_family
+from runner.job.models import FixedCamera, facts, family_name, find_family
+from runner.sandbox.models import RATIOS, SIZES
+from runner.sandbox.models import find_family as sandbox_family
 from tests.job.planning import TEXT, Desk
 
 
@@ -42,3 +44,39 @@ def test_an_unknown_model_passes_with_a_note(desk: Desk) -> None:
     assert [(warning.line, warning.column, warning.severity) for warning in plan.warnings] == [
         (2, 10, "warning")
     ]
+
+
+def test_the_facts_are_those_of_the_sandbox_which_has_a_table_of_its_own() -> None:
+    """Two people have read the same documents: what they typed must agree."""
+    assert {key: (size.width, size.height) for key, size in facts().sizes.items()} == SIZES
+    assert set(RATIOS) | {"adaptive"} == set(facts().families["seedance-2-0"].ratios)
+    for family in facts().families.values():
+        other = sandbox_family(family.ids[0])
+        if other is None:
+            assert family.name == "seedance-1-0-lite"  # no service has an id without t2v or i2v
+            continue
+        assert (family.resolutions, family.durations, family.auto_duration) == (
+            other.resolutions,
+            other.durations,
+            other.auto_duration,
+        )
+        assert (family.frames is not None, family.honours_seed) == (other.frames, other.honours_seed)
+        assert (family.audio, family.draft, family.flex) == (other.audio, other.draft, other.flex)
+        assert (family.camera_fixed is not FixedCamera.NONE) == other.camera_fixed
+        assert (family.first_frame, family.last_frame) == (other.first_frame, other.last_frame)
+        assert (family.priority, family.needs_image) == (other.priority, other.needs_image)
+        assert family.reference_images == other.reference_images
+        assert bool(family.reference_videos and family.reference_audios) == other.reference_media
+
+
+def test_every_id_is_of_its_own_family() -> None:
+    for family in facts().families.values():
+        assert all(find_family(model) is family for model in family.ids)
+
+
+def test_the_one_size_that_is_in_no_source_says_so() -> None:
+    """1080p at 21:9 is half of each side of the 4k size."""
+    assumed = {key for key, size in facts().sizes.items() if size.is_assumed}
+    assert assumed == {("1080p", "21:9")}
+    half, whole = facts().sizes["1080p", "21:9"], facts().sizes["4k", "21:9"]
+    assert (2 * half.width, 2 * half.height) == (whole.width, whole.height)
