@@ -40,11 +40,11 @@ def read_steps(
         own = Problems(told)
         names_above = {step: axes[step] for step in above}
         step, axes[name] = read_step(keys, provider=provider, known=known, above=names_above, problems=own)
-        for problem in own.errors:
-            is_shared = not problem.path.startswith(f"{STEPS}.")
-            told_here = replace(problem, message=f"{problem.message} (in step {name})")
+        for problem in (*own.errors, *own.warnings):
+            is_own = problem.path.startswith(f"{STEPS}.")
             if problem not in told:
-                problems.add(told_here if is_shared else problem)
+                words = problem.message if is_own else f"{problem.message} (in step {name})"
+                problems.add(replace(problem, message=words))
         if step is not None:
             steps[name] = step
     return steps
