@@ -18,6 +18,7 @@ from runner.record.redact import Redactor
 
 _LIBRARIES = ("anyio", "httpx", "httpcore", "httpx-aiohttp", "jinja2", "pyyaml", "av")
 _GIT_SECONDS = 5.0
+_GIT_VARIABLES = ("PATH", "HOME", "XDG_CONFIG_HOME", "TMPDIR")
 
 
 def session_facts(
@@ -79,8 +80,9 @@ def _git_facts(job_file: Path, root: Path) -> _GitFacts:
         "--",
         str(job_file),
     )
-    # inside a hook GIT_DIR and its like point at another repository
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    # inside a hook GIT_DIR and its like point at another repository; and a repository's own settings may
+    # still name programs (content filters), which must not find a key here
+    environment = {name: os.environ[name] for name in _GIT_VARIABLES if name in os.environ}
     try:
         answer = subprocess.run(  # noqa: S603  no shell, and nothing of the job file but its path
             (git, "-C", str(directory), *settings, *query),

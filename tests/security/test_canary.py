@@ -106,7 +106,6 @@ class Trace:
         self.streams: list[tuple[str, bytes]] = []
 
     def call(self, server: SandboxServer, *arguments: str) -> int:
-        arguments_log = self.root.parent / "arguments"
         told = callsheet(
             *arguments,
             cwd=self.root,
@@ -114,7 +113,6 @@ class Trace:
             MESHAPI_BASE_URL=server.url,
             TOKEN=TOKEN,
             PATH=f"{self.root.parent / 'bin'}:{os.environ['PATH']}",
-            ARGUMENTS_LOG=str(arguments_log),
         )
         name = " ".join(arguments)
         self.streams += [(f"{name} stdout", told.stdout.encode()), (f"{name} stderr", told.stderr.encode())]
@@ -122,7 +120,7 @@ class Trace:
 
     def all(self) -> Iterator[tuple[str, bytes]]:
         yield from self.streams
-        yield "arguments of child processes", (self.root.parent / "arguments").read_bytes()
+        yield "arguments and environment of child processes", (self.root.parent / "arguments").read_bytes()
         for path in sorted(self.root.rglob("*")):
             if path.is_file() and path.suffix != ".mp4" and path.name != "a.png":
                 yield path.relative_to(self.root).as_posix(), path.read_bytes()
@@ -130,7 +128,7 @@ class Trace:
 
 @pytest.fixture
 def trace(tmp_path: Path) -> Trace:
-    """A project with an image; `git` on its PATH notes what it is called with."""
+    """A project with an image; `git` on its PATH notes its arguments and environment."""
     root, programs = tmp_path / "project", tmp_path / "bin"
     root.mkdir()
     programs.mkdir()
@@ -138,7 +136,8 @@ def trace(tmp_path: Path) -> Trace:
     (root / "job.yaml").write_text(JOB)
     git = shutil.which("git")
     assert git is not None
-    (programs / "git").write_text(f'#!/bin/sh\necho "$@" >> "$ARGUMENTS_LOG"\nexec {git} "$@"\n')
+    log = tmp_path / "arguments"
+    (programs / "git").write_text(f'#!/bin/sh\n(echo "$@"; env) >> {log}\nexec {git} "$@"\n')
     (programs / "git").chmod(0o755)
     subprocess.run([git, "init", "-q", root], check=True)
     assert callsheet("-q", "init", cwd=root).returncode == 0
