@@ -4,8 +4,7 @@
         httpx.get(server.url + "/v1/video/generations", headers={"Authorization": f"Bearer {SANDBOX_KEY}"})
 
 Imports nothing else of runner: shared wire code would prove `providers` only against itself.
-Today it speaks Mesh's side (`mesh_*`); a second service is one more `*_routes` in `app`, beside
-the same store, faults, files and renderer.
+Mesh's side is in `mesh`, getimg's in `getimg`, over one store and renderer and one set of faults.
 """
 
 from runner.sandbox.config import SANDBOX_KEY, SandboxConfig, SandboxUnavailable

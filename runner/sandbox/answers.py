@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from starlette.responses import Response
 
 from runner.sandbox.faults import Fault
-from runner.sandbox.validation import Refusal
 
 
 def encode(document: object) -> bytes:
@@ -48,18 +48,30 @@ def error(
     return answer({"error": content, "request_id": request_id}, status, own)
 
 
-def refused(refusal: Refusal) -> Response:
-    return error(refusal.status, refusal.code, refusal.message, details=refusal.details)
+def plain_error(
+    status: int,
+    code: str,
+    message: str,
+    *,
+    retry_after: float | None = None,
+    headers: dict[str, str] | None = None,
+    **_of_mesh_only: object,
+) -> Response:
+    """The error of wire/getimg.md: a code and a message; `retry_after` in seconds goes into the header."""
+    own = dict(headers or {})
+    if retry_after is not None:
+        own.setdefault("retry-after", str(math.ceil(retry_after)))
+    return answer({"error": {"code": code, "message": message}}, status, own)
 
 
-def injected(fault: Fault) -> Response:
-    """What an ANSWER fault says: its body as it stands, or the envelope."""
+def injected(fault: Fault, word: Callable[..., Response] = error) -> Response:
+    """What an ANSWER fault says: its body as it stands, or an error in the service's words."""
     headers = {name.lower(): value for name, value in fault.headers.items()}
     if fault.body is not None:
         headers.setdefault("content-type", "text/plain; charset=utf-8")
         headers.setdefault("x-request-id", _request_id())
         return Response(fault.body.encode(), fault.status, headers)
-    return error(
+    return word(
         fault.status,
         fault.code,
         fault.message,

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from runner.sandbox.answers import answer, error
+from runner.sandbox.answers import answer, error, plain_error
 from runner.sandbox.downloads import download_routes
 from runner.sandbox.faults import Fault
 from runner.sandbox.getimg import getimg_routes
@@ -32,18 +32,21 @@ def make_app(state: State) -> Starlette:
         finally:
             await state.webhooks.close()
 
-    return Starlette(
+    app = Starlette(
         routes=[*mesh_routes(state), *getimg_routes(state), *download_routes(state), *_own_routes(state)],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # a 307 is in neither service's documents
+    return app
 
 
-async def _http_error(_: Request, problem: Exception) -> Response:
+async def _http_error(request: Request, problem: Exception) -> Response:
     if not isinstance(problem, HTTPException):
         raise problem
     code = _CODES.get(problem.status_code, "bad_request")
-    return error(problem.status_code, code, problem.detail, headers=dict(problem.headers or {}))
+    word = plain_error if request.url.path.startswith("/v2/") else error
+    return word(problem.status_code, code, problem.detail, headers=dict(problem.headers or {}))
 
 
 def _own_routes(state: State) -> list[Route]:

@@ -27,26 +27,28 @@ _HTML = "<html><body>Sign in to continue</body></html>"
 def download_routes(state: State) -> list[Route]:
     async def download(request: Request) -> Response:
         state.stats.downloads += 1
-        return await _download(request, state, request.path_params["name"])
+        name = request.path_params["name"]
+        return await _download(request, state, name, signed=name)
 
     async def download_by_number(request: Request) -> Response:
-        """getimg's form of the address: a generation's only result is number 0."""
+        """getimg's form of the address: results are numbered from 0."""
         state.stats.downloads += 1
-        name = "video.mp4" if request.path_params["number"] == "0" else ""
-        return await _download(request, state, name)
+        number = request.path_params["number"]
+        return await _download(request, state, "video.mp4", signed=str(number), number=number)
 
     # Starlette adds HEAD to GET.
     return [
         Route("/files/{task_id}/{name}", download, methods=["GET"]),
-        Route("/v2/downloads/{task_id}/{number}", download_by_number, methods=["GET"]),
+        Route("/v2/downloads/{task_id}/{number:int}", download_by_number, methods=["GET"]),
     ]
 
 
-async def _download(request: Request, state: State, name: str) -> Response:
+async def _download(request: Request, state: State, name: str, *, signed: str, number: int = 0) -> Response:
+    """The file `name` of the task's result `number`; the signature is over `signed`."""
     task_id = request.path_params["task_id"]
     query = request.query_params
     expires, signature = query.get("exp", ""), query.get("sig", "")
-    if not state.service.signer.is_valid(task_id, name, expires, signature, state.now()):
+    if not state.service.signer.is_valid(task_id, signed, expires, signature, state.now()):
         return Response("Request has expired or its signature does not match\n", 403, media_type="text/plain")
     task = state.service.store.find(task_id)
     if task is None or name not in MEDIA_TYPES:
@@ -62,7 +64,7 @@ async def _download(request: Request, state: State, name: str) -> Response:
     if fault is not None and fault.kind is not Kind.CUT and await connection.strike(fault, b""):
         return GONE
     rendered = await state.renderer.file(
-        state.service.file_key(task), name, lambda: state.service.picture(task)
+        state.service.file_key(task, number), name, lambda: state.service.picture(task, number)
     )
     return _answer(request, name, rendered, struck, connection)
 

@@ -18,15 +18,18 @@ MEDIA_TYPES = {"video.mp4": "video/mp4", "last_frame.png": "image/png"}
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Makes and checks `/files/{task}/{name}?exp=...&sig=...`; `exp` is in Unix seconds."""
+    """Makes and checks the query `exp=...&sig=...` of a result's URL; `exp` is in Unix seconds."""
 
     secret: bytes
     ttl: float
 
-    def path(self, task_id: str, name: str, now: float) -> str:
+    def query(self, task_id: str, name: str, now: float) -> str:
         expires = int(now + self.ttl)
-        query = urlencode({"exp": expires, "sig": self._sign(task_id, name, str(expires))})
-        return f"/files/{task_id}/{name}?{query}"
+        return urlencode({"exp": expires, "sig": self._sign(task_id, name, str(expires))})
+
+    def path(self, task_id: str, name: str, now: float) -> str:
+        """Of a file of Mesh's."""
+        return f"/files/{task_id}/{name}?{self.query(task_id, name, now)}"
 
     def is_valid(self, task_id: str, name: str, expires: str, signature: str, now: float) -> bool:
         wanted = self._sign(task_id, name, expires)

@@ -14,15 +14,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from runner.sandbox.answers import plain_error
 from runner.sandbox.faults import Kind, Struck, Where
 from runner.sandbox.mesh import MeshRoutes
+from runner.sandbox.models import find_family
 from runner.sandbox.picture import FPS
 from runner.sandbox.state import State
 from runner.sandbox.store import AcceptedTask
 from runner.sandbox.validation import Refusal, VideoRequest, read_json, read_request
 
 PATH = "/v2/videos/generations"
-MODELS = ("seedance-v1-5-pro", "seedance-v1-pro")
+REFERENCE_MODEL = "seedance-v2-0"
+"""In no document of the service: those that are take no reference_image here, and that is rehearsed too."""
+MODELS = ("seedance-v1-5-pro", "seedance-v1-pro", REFERENCE_MODEL)
 USD_PER_SECOND = 0.05
 """The unit price of the example in wire/getimg.md."""
 
@@ -34,6 +38,7 @@ _NAMES = {
     "duration": "duration",
     "sound": "generate_audio",
 }
+_FACTS = ("width", "height", "duration", "fps", "has_sound")
 _KINDS: dict[str, type] = {"aspect_ratio": str, "resolution": str, "duration": int, "sound": bool}
 
 
@@ -55,6 +60,12 @@ class _Getimg(MeshRoutes):
         """Any key: the wire document gives its keys no form."""
         return bool(key)
 
+    def _error(self, status: int, code: str, message: str, **more: Any) -> Response:
+        return plain_error(status, code, message, **more)
+
+    def _too_large(self) -> Response:
+        return self._error(400, "invalid_parameter", "the body is too large")
+
     def _read(self, body: bytes, owner: str) -> tuple[VideoRequest, bytes]:
         try:
             kept = mesh_body(read_json(body))
@@ -68,14 +79,22 @@ class _Getimg(MeshRoutes):
         return {**document, "status": "pending"}
 
     def _shown(self, task: AcceptedTask, struck: Struck) -> dict[str, Any]:
-        document = self._view(task)
-        if struck.of(Kind.REGRESS) is not None:
-            document = {"id": task.id, "status": "pending"}
-        if (fields := struck.of(Kind.FIELDS)) is not None:
-            document.update(fields.fields)
+        several = struck.of(Kind.SEVERAL)
+        document = self._view(task, several.count if several is not None else 1)
+        for fault in struck.faults:
+            match fault.kind:
+                case Kind.REGRESS:
+                    document = {"id": task.id, "status": "pending"}
+                case Kind.NULL_ECHOES:
+                    for item in document.get("data", ()):
+                        item.update(dict.fromkeys(_FACTS))
+                case Kind.SUFFIX if "model" in document:
+                    document["model"] += fault.text
+                case Kind.FIELDS:
+                    document.update(fault.fields)
         return document
 
-    def _view(self, task: AcceptedTask) -> dict[str, Any]:
+    def _view(self, task: AcceptedTask, results: int) -> dict[str, Any]:
         if task.shown_status in ("queued", "running"):
             return {"id": task.id, "status": "pending"}
         if task.shown_status != "succeeded":
@@ -86,7 +105,6 @@ class _Getimg(MeshRoutes):
         seconds = request.frame_count // FPS
         now = time.time()
         service = self._state.service
-        query = service.signer.path(task.id, "video.mp4", now).partition("?")[2]
         deadline = datetime.fromtimestamp(now + service.config.url_ttl, UTC)
         return {
             "id": task.id,
@@ -94,7 +112,8 @@ class _Getimg(MeshRoutes):
             "model": task.model,
             "data": [
                 {
-                    "url": f"{service.base_url}/v2/downloads/{task.id}/0?{query}",
+                    "url": f"{service.base_url}/v2/downloads/{task.id}/{number}?"
+                    + service.signer.query(task.id, str(number), now),
                     "width": width,
                     "height": height,
                     "duration": seconds,
@@ -103,21 +122,24 @@ class _Getimg(MeshRoutes):
                     "mime_type": "video/mp4",
                     "deletes_at": deadline.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
                 }
+                for number in range(results)
             ],
             "usage": {
-                "total_cost": round(seconds * USD_PER_SECOND, 6),
+                "total_cost": round(results * seconds * USD_PER_SECOND, 6),
                 "billable_unit": "video_second",
                 "unit_price": USD_PER_SECOND,
-                "quantity": seconds,
+                "quantity": results * seconds,
             },
         }
 
     async def models(self, request: Request) -> Response:
         """The models, all of them of type video."""
-        wanted = request.query_params.get("type", "video")
+        wanted = request.query_params.getlist("type") or ["video"]
 
         def make(_owner: str, _struck: Struck) -> list[dict[str, Any]]:
-            if wanted != "video":
+            if not set(wanted) <= {"image", "video"}:
+                raise _invalid("type", "must be image or video")
+            if "video" not in wanted:
                 return []
             return [{"id": name, "name": name, "type": "video", "created_at": 0} for name in MODELS]
 
@@ -137,22 +159,19 @@ def mesh_body(document: dict[str, Any]) -> bytes:
         raise _invalid("prompt", "must be text that is not empty")
     fields: dict[str, Any] = {}
     for name, kind in _KINDS.items():
-        value = document.get(name)
-        if value is not None and type(value) is not kind:
+        if name not in document:
+            continue
+        if type(document[name]) is not kind:
             raise _invalid(name, f"must be of type {kind.__name__}")
-        if value is not None:
-            fields[_NAMES[name]] = value
-    if not fields.get("generate_audio") and document["model"] != MODELS[0]:
-        fields.pop("generate_audio", None)
-    elif document["model"] == MODELS[0]:
+        fields[_NAMES[name]] = document[name]
+    family = find_family(document["model"])
+    if family is not None and family.audio:
         fields.setdefault("generate_audio", False)
-    content = [{"type": "text", "text": prompt}, *_items(document.get("images"))]
+    content = [{"type": "text", "text": prompt}, *_items(document.get("images", []))]
     return json.dumps({"model": document["model"], "content": content, **fields}).encode()
 
 
 def _items(images: object) -> list[dict[str, Any]]:
-    if images is None:
-        return []
     if not isinstance(images, list):
         raise _invalid("images", "must be a list")
     items = []

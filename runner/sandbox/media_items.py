@@ -49,9 +49,16 @@ def read_media(kind: str, payload: object, role: str, *, heic: bool) -> MediaIte
         raise BadItem(f"{kind} needs an object with a url")
     if url.startswith("data:"):
         return _read_data_uri(kind, url, role, heic=heic)
-    if urlsplit(url).scheme not in ("http", "https"):
+    if not is_http_url(url):
         raise BadItem(f"{kind}.url must be an http(s) URL or a data URI; asset references are not supported")
     return MediaItem(kind, role, hashlib.sha256(url.encode("utf-8", "replace")).hexdigest())
+
+
+def is_http_url(text: str) -> bool:
+    try:
+        return urlsplit(text).scheme in ("http", "https")
+    except ValueError:  # a bracket where no IPv6 address is
+        return False
 
 
 def _read_data_uri(kind: str, url: str, role: str, *, heic: bool) -> MediaItem:

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from runner.sandbox.answers import answer, encode, error, injected, refused, too_large
+from runner.sandbox.answers import answer, encode, error, injected, too_large
 from runner.sandbox.config import KEY_PREFIX
 from runner.sandbox.connection import Connection
 from runner.sandbox.faults import Fault, Kind, Stage, Struck, Where
@@ -30,8 +30,8 @@ GONE = Response(status_code=499)
 def mesh_routes(state: State) -> list[Route]:
     mesh = MeshRoutes(state)
     return [
-        Route(PATH, mesh.create, methods=["POST"]),
-        Route(PATH, mesh.list, methods=["GET"]),
+        # one route: of two, a 405 would name the methods of the first alone
+        Route(PATH, mesh.create_or_list, methods=["GET", "POST"]),
         Route(PATH + "/{task_id}", mesh.get, methods=["GET"]),
     ]
 
@@ -61,6 +61,9 @@ class MeshRoutes:
             raise _TooMany(wait)
         return owner
 
+    async def create_or_list(self, request: Request) -> Response:
+        return await (self.create(request) if request.method == "POST" else self.list(request))
+
     async def create(self, request: Request) -> Response:
         self._state.stats.posts += 1
         connection = Connection(request, self._state.stopping)
@@ -72,23 +75,43 @@ class MeshRoutes:
                 return GONE
             body = await _read_body(request, self._service.config.max_body)
             if body is None:
-                return too_large()
+                return self._too_large()
             wanted, body = self._read(body, owner)
             if self._service.refuse_spending():
                 raise Refusal(402, "spend_limit_exceeded", "the spend limit of this key is reached")  # noqa: TRY301
         except Refusal as refusal:
-            return _refusal(refusal)
+            return self._refusal(refusal)
         except ClientDisconnect:
             return GONE
         if fault is not None and not fault.accept and fault.kind is not Kind.DELAY:
-            return await _instead(fault, connection, b'{"id":"t-never-accepted"}')
+            return await self._instead(fault, connection, b'{"id":"t-never-accepted"}')
         before = self._service.store.newest() if struck.of(Kind.FOREIGN_ID) else None
         task = self._service.accept(wanted, body, owner, struck.of(Kind.OUTCOME), self.id_prefix)
         self._state.webhooks.follow(task, wanted.callback_url)
         document = self._created(_created(task, before, struck))
         if fault is not None and (fault.kind is not Kind.DELAY or await connection.strike(fault, b"")):
-            return await _instead(fault, connection, encode(document))
+            return await self._instead(fault, connection, encode(document))
         return answer(document, self.accepted_status)
+
+    async def _instead(self, fault: Fault, connection: Connection, body: bytes) -> Response:
+        """The end of a request whose connection or answer a fault has taken over."""
+        if fault.kind is Kind.ANSWER:
+            return injected(fault, self._error)
+        await connection.strike(fault, body)
+        return GONE
+
+    def _error(self, status: int, code: str, message: str, **more: Any) -> Response:
+        """An error in the service's words."""
+        return error(status, code, message, **more)
+
+    def _refusal(self, refusal: Refusal) -> Response:
+        wait = refusal.wait if isinstance(refusal, _TooMany) else None
+        return self._error(
+            refusal.status, refusal.code, refusal.message, details=refusal.details, retry_after=wait
+        )
+
+    def _too_large(self) -> Response:
+        return too_large()
 
     def _takes_key(self, key: str) -> bool:
         return key.startswith(KEY_PREFIX)
@@ -133,10 +156,10 @@ class MeshRoutes:
             struck = self._state.faults.take(where, task_id)
             fault = struck.general
             if fault is not None and fault.kind is Kind.ANSWER:
-                return injected(fault)
+                return injected(fault, self._error)
             document = make(owner, struck)
         except Refusal as refusal:
-            return _refusal(refusal)
+            return self._refusal(refusal)
         if fault is not None and await connection.strike(fault, encode(document)):
             return GONE
         return answer(document)
@@ -172,20 +195,6 @@ class _TooMany(Refusal):
     def __init__(self, wait: float) -> None:
         super().__init__(429, "rate_limit_exceeded", "too many requests in a minute")
         self.wait = wait
-
-
-def _refusal(refusal: Refusal) -> Response:
-    if isinstance(refusal, _TooMany):
-        return error(refusal.status, refusal.code, refusal.message, retry_after=refusal.wait)
-    return refused(refusal)
-
-
-async def _instead(fault: Fault, connection: Connection, body: bytes) -> Response:
-    """The end of a request whose connection or answer a fault has taken over."""
-    if fault.kind is Kind.ANSWER:
-        return injected(fault)
-    await connection.strike(fault, body)
-    return GONE
 
 
 def _created(task: AcceptedTask, before: AcceptedTask | None, struck: Struck) -> dict[str, Any]:

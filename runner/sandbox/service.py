@@ -186,13 +186,13 @@ class Service:
         last = self.base_url + self.signer.path(task.id, "last_frame.png", now)
         return {"video_url": video, "last_frame_url": last if task.echo["with_last_frame"] else None}
 
-    def picture(self, task: AcceptedTask) -> Picture:
-        """What to render for this task; reads the request's body again, so call it in a worker thread."""
+    def picture(self, task: AcceptedTask, number: int = 0) -> Picture:
+        """What to render as this task's result `number`; it reads the body again: call it in a thread."""
         request = self.read(task.body, task.owner)
         width, height = scaled(request.size, self.config.scale)
         return Picture(
             digest=request.digest,
-            seed=task.take,
+            seed=task.take + number,
             label=str(task.echo["seed"] if task.echo["seed"] is not None else task.take),
             prompt=request.prompt,
             width=width,
@@ -203,9 +203,9 @@ class Service:
             closing=request.last.data if request.last else None,
         )
 
-    def file_key(self, task: AcceptedTask) -> str:
+    def file_key(self, task: AcceptedTask, number: int = 0) -> str:
         """A name for what `picture` gives, without reading the request again."""
-        parts = (task.digest, task.take, task.echo["seed"], self.config.scale)
+        parts = (task.digest, task.take + number, task.echo["seed"], self.config.scale)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:40]
 
 

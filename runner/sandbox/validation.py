@@ -7,9 +7,8 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-from runner.sandbox.media_items import BadItem, MediaItem, read_content
+from runner.sandbox.media_items import BadItem, MediaItem, is_http_url, read_content
 from runner.sandbox.models import RATIOS, SIZES, Family, find_family, nearest_ratio
 
 DEFAULT_EXPIRY = 172_800
@@ -180,7 +179,7 @@ def read_request(body: bytes) -> VideoRequest:
     duration, frames = _read_length(given, family)
     first_image = next((item for item in (first, last, *references) if item and item.size), None)
     callback = given.get("callback_url")
-    if callback is not None and urlsplit(callback).scheme not in ("http", "https"):
+    if callback is not None and not is_http_url(callback):
         raise _invalid("callback_url", "must be an http(s) URL")
     seed = int(given.get("seed", -1))
     return VideoRequest(
