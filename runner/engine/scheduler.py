@@ -60,10 +60,10 @@ class Scheduler:
 
     async def _follow(self, work: TaskGroup, plan: Plan | None) -> None:
         """Takes up what earlier sessions left in flight or in doubt, whatever run it is from."""
-        origin = self.world.origin
+        origin, provider = self.world.origin, self.world.provider.name
 
         def left(*states: TaskState) -> Callable[[LedgerReader], list[AttemptRow]]:
-            return lambda reader: list(reader.in_state(*states, origin=origin))
+            return lambda reader: list(reader.in_state(*states, origin=origin, provider=provider))
 
         in_flight = await self.world.commits.read(left(TaskState.SUBMITTED, TaskState.COLLECTING))
         in_doubt = await self.world.commits.read(left(TaskState.AMBIGUOUS))
@@ -131,6 +131,7 @@ class Scheduler:
             case state if asked is not None and asked.allows(state) and asked.names(task):
                 await self._start_new(work, plan, task, standing.attempt, asked.reason)
             case TaskState.PLANNED:
+                await self._make_way(standing)
                 await self._start_new(work, plan, task, standing.attempt, "run")
             case TaskState.ABSENT:
                 await self._in_turn()
@@ -206,6 +207,11 @@ class Scheduler:
                 "task.absent", {"task": standing.task.name, "identity": standing.task.identity}
             )
         await self._feed(work, plan, plan.children(standing.task))
+
+    async def _make_way(self, standing: Standing) -> None:
+        """Removes what a rehearsal at another server left where this one's files will stand."""
+        for row in standing.gives_way:
+            await self.world.seams.threads.run(self.world.files.remove, self.world.project.base / row.path)
 
     async def _place(self, standing: Standing) -> None:
         """A known identity under a new path: linked or copied, never bought again."""

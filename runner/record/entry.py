@@ -133,15 +133,25 @@ def _output_entry(row: OutputRow, redactor: Redactor) -> dict[str, object]:
 
 
 def _own(task: Task, rows: tuple[OutputRow, ...]) -> list[OutputRow]:
-    """The files under the path that this plan gives them; all of the task's where none is there."""
+    """The files under the path that this plan gives them; all of the task's where none is there.
+
+    Of a file that was fetched again beside a changed one, the newer copy alone: it was checked.
+    """
     own = PurePosixPath(task.output)
     beside = [
         row
         for row in rows
         if (path := PurePosixPath(row.path)).parent == own.parent and path.name.startswith(own.stem)
     ]
+    newest = {(row.attempt_id, row.kind, row.ordinal): row for row in sorted(beside, key=_age)}
     # the video first; never by attempt, whose ids are random
-    return sorted(beside or rows, key=lambda row: (row.kind != "video", row.kind, row.ordinal, row.path))
+    return sorted(
+        newest.values() or rows, key=lambda row: (row.kind != "video", row.kind, row.ordinal, row.path)
+    )
+
+
+def _age(row: OutputRow) -> float:
+    return row.created_at
 
 
 def _error_entry(attempt: AttemptRow | None, redactor: Redactor) -> JsonValue:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shutil
@@ -18,6 +19,7 @@ from runner.record.redact import Redactor
 
 _LIBRARIES = ("anyio", "httpx", "httpcore", "httpx-aiohttp", "jinja2", "pyyaml", "av")
 _GIT_SECONDS = 5.0
+_SHA256_DIGITS = 64
 _GIT_VARIABLES = ("PATH", "HOME", "XDG_CONFIG_HOME", "TMPDIR")
 
 
@@ -69,25 +71,15 @@ def _git_facts(job_file: Path, root: Path) -> _GitFacts:
     if git is None:
         return _GitFacts(note="git is not installed")
     directory = job_file.parent if job_file.parent.is_dir() else root
-    # the repository's own settings may name programs to run
-    settings = ("-c", "core.fsmonitor=false", "--no-optional-locks", "--literal-pathspecs")
-    query = (
-        "status",
-        "--porcelain=v2",
-        "--branch",
-        "--untracked-files=all",
-        "--ignored",
-        "--",
-        str(job_file),
-    )
-    # inside a hook GIT_DIR and its like point at another repository; and a repository's own settings may
-    # still name programs (content filters), which must not find a key here
+    # `status` would run the content filters that the repository itself names; this reads objects only
+    query = ("-c", "core.fsmonitor=false", "--no-optional-locks", "cat-file", "--batch-check")
+    # inside a hook GIT_DIR and its like point at another repository; and git has no use for our keys
     environment = {name: os.environ[name] for name in _GIT_VARIABLES if name in os.environ}
     try:
         answer = subprocess.run(  # noqa: S603  no shell, and nothing of the job file but its path
-            (git, "-C", str(directory), *settings, *query),
+            (git, "-C", str(directory), *query),
             env=environment | {"LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
+            input=f"HEAD^{{commit}}\nHEAD:./{job_file.name}\n",
             capture_output=True,
             timeout=_GIT_SECONDS,
             check=True,
@@ -105,13 +97,26 @@ def _git_facts(job_file: Path, root: Path) -> _GitFacts:
         )
     except OSError as error:
         return _GitFacts(note=f"git could not be started: {error.strerror}")
-    return _read_status(answer.stdout)
+    return _read_objects(answer.stdout, job_file)
 
 
-def _read_status(answer: str) -> _GitFacts:
-    lines = answer.splitlines()
-    commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid ")), "(initial)")
-    dirty = any(not line.startswith("#") for line in lines)
-    if commit == "(initial)":
-        return _GitFacts(job_file_dirty=dirty, note="the repository has no commit yet")
-    return _GitFacts(commit=commit, job_file_dirty=dirty)
+def _read_objects(answer: str, job_file: Path) -> _GitFacts:
+    """`answer` has a line for the commit and one for the job file in it: `<id> <type> <size>`."""
+    known = [line.split(" ")[0] for line in answer.splitlines() if line.endswith(tuple("0123456789"))]
+    if not known:
+        return _GitFacts(job_file_dirty=True, note="the repository has no commit yet")
+    commit = known[0]
+    try:
+        content = job_file.read_bytes()
+    except OSError:
+        return _GitFacts(commit=commit, job_file_dirty=True)
+    is_clean = any(_blob_id(text, commit) in known[1:] for text in (content, content.replace(b"\r\n", b"\n")))
+    return _GitFacts(commit=commit, job_file_dirty=not is_clean)
+
+
+def _blob_id(content: bytes, like: str) -> str:
+    """The id that git gives a file of this content, by the hash that `like` shows it to use."""
+    data = b"blob %d\0" % len(content) + content
+    if len(like) == _SHA256_DIGITS:
+        return hashlib.sha256(data).hexdigest()
+    return hashlib.sha1(data, usedforsecurity=False).hexdigest()

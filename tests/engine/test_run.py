@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,3 +116,31 @@ async def test_a_submit_that_never_arrived_is_sent_again_once(tmp_path: Path) ->
         result = await bench.run(bench.write_job(job_text(seeds=3, run="settle: 300ms")))
         assert (result.exit_code, result.counts[TaskState.DONE]) == (ExitCode.DONE, 3)
         assert server.accepted == 3
+
+
+async def test_a_file_changed_in_place_is_fetched_again(bench: Bench, server: SandboxServer) -> None:
+    """Row 49: same size, another byte; the manifest must not vouch for it."""
+    file = bench.write_job(job_text(seeds=1))
+    await bench.run(file)
+    video = bench.project.base / "out" / "s1.mp4"
+    data = bytearray(video.read_bytes())
+    data[-1] ^= 1
+    video.write_bytes(data)
+    before = server.accepted
+    result = await bench.run(file)
+    assert (result.exit_code, server.accepted) == (ExitCode.DONE, before)
+    [output] = bench.manifest()["tasks"][0]["outputs"]  # type: ignore[index, call-overload]
+    kept = bench.project.base / output["path"]
+    assert hashlib.sha256(kept.read_bytes()).hexdigest() == output["sha256"]
+    assert video.read_bytes() == data
+
+
+async def test_a_rehearsal_at_another_server_gives_way(bench: Bench, tmp_path: Path) -> None:
+    """The port of a sandbox changes, and nothing there is paid for."""
+    file = bench.write_job(job_text(seeds=2))
+    await bench.run(file)
+    with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.1)) as other:
+        again = Bench(root=tmp_path, url=other.url, key=SANDBOX_KEY)
+        result = await again.run(file)
+        assert (result.exit_code, other.accepted) == (ExitCode.DONE, 2)
+        assert sorted(path.name for path in (bench.project.base / "out").iterdir()) == ["s1.mp4", "s2.mp4"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -66,7 +67,7 @@ def _intend(ledger: Ledger, task: Task) -> None:
 def _finish(ledger: Ledger, task: Task) -> None:
     ledger.accept(ATTEMPT, "t-1", EVIDENCE, 2.0)
     ledger.collect(ATTEMPT, 3.0)
-    file = OutputRow(task.output, task.identity, ATTEMPT, "video", 1, 4, "c" * 64, {}, 4.0)
+    file = OutputRow(task.output, task.identity, ATTEMPT, "video", 1, 4, "c" * 64, {}, time.time() + 60)
     ledger.finish(ATTEMPT, [file], 4.0)
 
 
