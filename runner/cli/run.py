@@ -229,7 +229,7 @@ def _collect_from(place: Place, wait: float) -> ExitCode | None:
     with locked_ledger(place.project, wait=wait) as ledger:
         with ledger.transaction():
             ledger.recover(time.time())
-        if not is_open(ledger.read, place.origin):
+        if not is_open(ledger.read, place.origin, place.spec.name):
             return None
         key = _key_of(place, read_keys(place), None)
         redactor = Redactor([key.value])
@@ -241,7 +241,7 @@ def _collect_from(place: Place, wait: float) -> ExitCode | None:
         with progress() as shown, served(place, key) as access:
             result = anyio.run(go)
         for run in ledger.read.unfinished_runs():
-            if run.origin == place.origin:
+            if (run.origin, run.provider) == (place.origin, place.spec.name):
                 _refresh(ledger, place, run, redactor)
     console.summary(f"{place.origin}: {counts_words(result.counts)}")
     _tell_reasons(result)

@@ -130,6 +130,8 @@ def find_run_here(name: str, service: ServiceOptions) -> FoundRun:
             where = "rehearsal" if place.project.is_rehearsal else "project"
             raise UsageError(f"nothing has been run in this {where} yet", hint="callsheet run JOB")
         run = find_run(ledger, name)
+    if run.provider in REGISTRY:
+        place = choose_place(run.provider, project, service)
     if run.origin != place.origin:
         raise UsageError(
             f"run {run.id} was made at {run.origin}, not at {place.origin}",

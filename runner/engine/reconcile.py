@@ -137,7 +137,8 @@ class Reconciler:
     def _unresolved(self, reader: LedgerReader) -> list[Unclear]:
         """Every attempt that a row may belong to, also those that nobody waits for here."""
         states = (TaskState.INTENDED, TaskState.AMBIGUOUS, TaskState.HELD, TaskState.WRITTEN_OFF)
-        return [_unclear(reader, attempt) for attempt in reader.in_state(*states, origin=self.world.origin)]
+        found = reader.in_state(*states, origin=self.world.origin, provider=self.world.provider.name)
+        return [_unclear(reader, attempt) for attempt in found]
 
     async def _is_open_to_evidence(self, one: Unclear) -> bool:
         """Closes the cases that no scan can help, and says so."""

@@ -122,10 +122,10 @@ async def collect_all(world: World, policy: RunPolicy, *, deadline: float | None
     return RunResult(exit_code, control.reasons, counts)
 
 
-def is_open(reader: LedgerReader, origin: str) -> bool:
-    """Whether anything at this origin is in flight or unclear, so that `collect` has work."""
+def is_open(reader: LedgerReader, origin: str, provider: str) -> bool:
+    """Whether anything of this provider at this origin is in flight or unclear, so that `collect` has work."""
     states = (TaskState.SUBMITTED, TaskState.COLLECTING, TaskState.AMBIGUOUS)
-    return next(reader.in_state(*states, origin=origin), None) is not None
+    return next(reader.in_state(*states, origin=origin, provider=provider), None) is not None
 
 
 def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepared | None) -> Scheduler:

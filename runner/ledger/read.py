@@ -121,15 +121,21 @@ class LedgerReader:
         row = self._db.execute(f"SELECT {_ATTEMPT} FROM attempts WHERE id = ?", (attempt_id,)).fetchone()
         return _attempt(row) if row else None
 
-    def in_state(self, *states: TaskState, origin: str | None = None) -> Iterator[AttemptRow]:
-        """Attempts in one of these states, oldest first, in pages: the caller may write between rows."""
+    def in_state(
+        self, *states: TaskState, origin: str | None = None, provider: str | None = None
+    ) -> Iterator[AttemptRow]:
+        """Attempts in one of these states, oldest first, in pages: the caller may write between rows.
+
+        One origin may serve several providers: the sandbox does.
+        """
         marks = ",".join(f"'{state}'" for state in states)
         last = 0
         while True:
             rows = self._db.execute(
                 f"SELECT {_ATTEMPT} FROM attempts WHERE state IN ({marks}) AND seq > ?"
-                " AND (? IS NULL OR origin = ?) ORDER BY seq LIMIT 200",
-                (last, origin, origin),
+                " AND (? IS NULL OR origin = ?) AND (? IS NULL OR EXISTS (SELECT 1 FROM tasks"
+                " WHERE tasks.identity = attempts.identity AND tasks.provider = ?)) ORDER BY seq LIMIT 200",
+                (last, origin, origin, provider, provider),
             ).fetchall()
             yield from map(_attempt, rows)
             if not rows:

@@ -60,6 +60,7 @@ class Bench:
     root: Path
     url: str
     key: str
+    provider: str = "mesh"
     events: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
     tell: Observer = lambda name, fields: None
     wall: Callable[[], float] = time.time
@@ -91,7 +92,7 @@ class Bench:
         self, ledger: Ledger, *, key: str | None = None, webhook: WebhookPolicy | None = None
     ) -> AsyncIterator[World]:
         api_key = ApiKey.load(key or self.key, source="test")
-        spec = REGISTRY["mesh"]
+        spec = REGISTRY[self.provider]
         seams = Seams(wall=self.wall, random=random.Random())
         async with (
             open_provider(
