@@ -9,7 +9,7 @@ import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from runner.engine.files import FileStat, UnsafePathError
@@ -51,9 +51,9 @@ class Platter:
             self.names[path] = inode
         self._mirror(path)
 
-    def sync_names(self, directory: str) -> None:
+    def sync_names(self, directory: PurePosixPath) -> None:
         for path in [*self.names, *self.durable]:
-            if os.path.dirname(path) == directory:
+            if PurePosixPath(path).parent == directory:
                 self._make_durable(path)
 
     def crash(self, source: random.Random) -> None:
@@ -77,22 +77,24 @@ class Platter:
             self.durable.pop(path, None)
 
     def _mirror(self, path: str) -> None:
-        if os.path.basename(path).startswith("."):
+        real = self.root / path
+        if real.name.startswith("."):
             return
-        real = os.path.join(self.root, path)
         inode = self.names.get(path)
         if inode is None:
-            if os.path.exists(real):
-                os.unlink(real)
+            real.unlink(missing_ok=True)
             return
-        os.makedirs(os.path.dirname(real), exist_ok=True)
-        with open(real, "wb") as file:
+        real.parent.mkdir(parents=True, exist_ok=True)
+        with real.open("wb") as file:
             file.truncate(len(inode.content))
 
 
 def _tear(inode: Inode, source: random.Random) -> None:
     """An unsynced tail: lost, cut anywhere, or there in length and full of zeros."""
-    kept = os.path.commonprefix([bytes(inode.content), inode.synced])
+    same = itertools.takewhile(
+        lambda pair: pair[0] == pair[1], zip(inode.content, inode.synced, strict=False)
+    )
+    kept = bytes(inode.content[: sum(1 for _ in same)])
     rest = bytes(inode.content[len(kept) :])
     match source.randrange(4):
         case 0:
@@ -149,7 +151,7 @@ class SimulatedDisk:
 
     def sync_dir(self, path: Path) -> None:
         self._step()
-        self._platter.sync_names(os.path.dirname(self._name(path)))
+        self._platter.sync_names(PurePosixPath(self._name(path)).parent)
 
     def rename_new(self, source: Path, target: Path) -> None:
         self.link_new(source, target)
@@ -182,7 +184,7 @@ class SimulatedDisk:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _name(self, path: Path) -> str:
-        return os.path.relpath(os.path.join(self._platter.root, path), self._platter.root)
+        return (self._platter.root / path).relative_to(self._platter.root).as_posix()
 
     def _find(self, path: Path) -> Inode | None:
         return self._platter.names.get(self._name(path))

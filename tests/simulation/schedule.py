@@ -122,7 +122,7 @@ def _job(source: random.Random) -> JobSpec:
     return JobSpec(
         shape=shape,
         tasks=tasks,
-        settle=source.choice((1, 1, 1, 1, 1, 30)),
+        settle=source.choice((1, 1, 5, 5)),
         slots=source.choice((1, 2, 4, 4)),
         concurrency=source.choice((1, 3, 8, 8)),
         max_tasks=source.randint(1, tasks) if source.random() < 0.1 else None,
@@ -138,7 +138,7 @@ def _habits(source: random.Random, job: JobSpec) -> Habits:
     lag = source.choice((0.0, 0.1 * job.settle, 0.5 * job.settle))
     return Habits(
         echo=echo,
-        latency=source.choice(((0.5, 4.0), (0.5, 4.0), (3.0, 12.0), (20.0, 40.0))),
+        latency=source.choice(((0.5, 4.0), (0.5, 4.0), (3.0, 12.0), (10.0, 20.0))),
         late=late,
         lag=lag,
         nulls=source.choice((0.0, 0.0, 0.0, 2.0, 100.0)),

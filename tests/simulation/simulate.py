@@ -14,7 +14,8 @@ import trio
 import trio._core._run as trio_scheduler
 import trio.testing
 
-from runner.engine import media, prepare
+from runner.engine import media, prepare, run
+from runner.engine.control import Control
 from runner.errors import ExitCode
 from runner.job.model import Job
 from runner.job.plan import Plan, make_plan
@@ -79,16 +80,22 @@ def _without_collector() -> Iterator[None]:
 @contextmanager
 def _deterministic(seed: int) -> Iterator[None]:
     before = trio_scheduler._ALLOW_DETERMINISTIC_SCHEDULING
-    kept = prepare.make_plan, media.has_pyav
+    kept = prepare.make_plan, media.has_pyav, run._watch_signals
     # PyAV opens a file in a millisecond, and the boxes say whether it is whole
     prepare.make_plan, media.has_pyav = _make_plan, lambda: False  # type: ignore[assignment]
+    # signals belong to the process that plays; a stop comes by deadline here
+    run._watch_signals = _no_signals
     trio_scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
     trio_scheduler._r.seed(seed)
     try:
         yield
     finally:
-        prepare.make_plan, media.has_pyav = kept
+        prepare.make_plan, media.has_pyav, run._watch_signals = kept
         trio_scheduler._ALLOW_DETERMINISTIC_SCHEDULING = before  # type: ignore[misc]
+
+
+async def _no_signals(_control: Control) -> None:
+    await trio.sleep_forever()
 
 
 async def _play(schedule: Schedule) -> Verdict:

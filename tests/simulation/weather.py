@@ -129,7 +129,7 @@ def storm(source: random.Random) -> Weather:
     outages: list[tuple[Span, Outage]] = []
     if source.random() < 0.2:
         start = source.expovariate(1 / 10)
-        span = Span(start, start + source.choice((2.0, 10.0, 10.0, 60.0, 60.0, 1500.0)))
+        span = Span(start, start + source.choice((2.0, 10.0, 10.0, 60.0, 60.0, 900.0)))
         outages.append((span, source.choice(list(Outage))))
     return Weather(
         submits=source.choice((0.0, 0.05, 0.1, 0.3, 0.6)),

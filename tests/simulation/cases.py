@@ -1,0 +1,89 @@
+"""What the simulation has found in the product: each defect can be put back, and a seed finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import patch
+
+from runner.engine import evidence, reconcile
+from runner.engine.evidence import Finding, Unclear
+from runner.ledger.ledger import Ledger
+from runner.providers.base import Generation
+from tests.simulation.mutants import Mutant
+from tests.simulation.schedule import JobSpec, ProcessSpec, Schedule, Shape
+from tests.simulation.service import Echo, Habits
+from tests.simulation.weather import Span, Weather
+
+
+def _rivals_in_the_air() -> AbstractContextManager[object]:
+    """Two prompts, one seed, no tag echoed: the row of a POST that still waited for its answer was
+    adopted for another one that was unclear, so that both files held the wrong picture."""
+    judge = evidence.judge
+
+    def shortsighted(
+        unclear: Sequence[Unclear], candidates: Sequence[Generation], _unresolved: Any
+    ) -> list[Finding]:
+        return judge(unclear, candidates, unclear)
+
+    return patch.object(reconcile, "judge", shortsighted)
+
+
+def _full_disk_untold() -> AbstractContextManager[object]:
+    """SQLite's own error left the engine where a step of a group commit found the disk full: told as a
+    defect of ours (70, not 74), and every other task stopped with it."""
+
+    @contextmanager
+    def savepoint(ledger: Ledger) -> Iterator[None]:
+        ledger._db.execute("SAVEPOINT step")
+        try:
+            yield
+        except BaseException:
+            if ledger._db.in_transaction:
+                ledger._db.execute("ROLLBACK TO step")
+                ledger._db.execute("RELEASE step")
+            raise
+        ledger._db.execute("RELEASE step")
+
+    return patch.object(Ledger, "savepoint", savepoint)
+
+
+_JOB = JobSpec(
+    shape=Shape.PROMPTS,
+    tasks=4,
+    settle=1,
+    slots=4,
+    concurrency=8,
+    max_tasks=None,
+    holds=False,
+    last_frame=False,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """`putting_back` brings the defect again; then `schedule` ends in a violation."""
+
+    putting_back: Mutant
+    schedule: Schedule
+
+
+CASES: Mapping[str, Case] = {
+    "rivals whose POST is under way": Case(
+        _rivals_in_the_air,
+        Schedule(2, _JOB, Habits(echo=Echo.NEVER), (ProcessSpec(weather=Weather(submits=0.9)),), ()),
+    ),
+    "a full disk inside a group commit": Case(
+        _full_disk_untold,
+        Schedule(
+            61,
+            replace(_JOB, shape=Shape.SEEDS),
+            Habits(),
+            (ProcessSpec(weather=Weather(submits=0.5, full_ledger=Span(0.1, 20.0))),),
+            (),
+        ),
+    ),
+}
+"""A schedule that once failed stays here."""
