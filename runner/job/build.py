@@ -19,7 +19,7 @@ from runner.job.naming import cell_label, task_name
 from runner.job.node import JsonValue
 from runner.job.places import request_place
 from runner.job.schema import check_field, check_request
-from runner.job.seeds import check_seed, derived_seed
+from runner.job.seeds import SeedError, check_seed, derived_seed
 from runner.job.slug import slug
 from runner.job.steps import request_fields
 from runner.job.task import (
@@ -234,8 +234,8 @@ class TaskBuilder:
             # without the schema: seeds differ from task to task, so remembering would not help
             try:
                 check_seed(value)
-            except ValueError as error:
-                return place.error(str(error))
+            except SeedError as error:
+                return place.error(str(error), error.hint)
             return None
         if isinstance(value, list | tuple | dict):
             return place.error(f"{name} needs one value, and this is {_kind(value)}")

@@ -80,8 +80,19 @@ def find(node: Node, path: tuple[str | int, ...]) -> Node:
     return node
 
 
+_MOST_PARTS = 16
+_FIRST_PARTS, _LAST_PARTS = 8, 4
+
+
+def cut(text: str) -> str:
+    """What the file says, short enough for a message."""
+    return text if len(text) <= 40 else text[:40] + "..."
+
+
 def show_path(path: tuple[str | int, ...]) -> str:
-    """`("content", 0, "text")` as a person writes it: `content[0].text`."""
+    """`("content", 0, "text")` as a person writes it: `content[0].text`; the middle of a long one is cut."""
+    if len(path) > _MOST_PARTS:
+        return f"{show_path(path[:_FIRST_PARTS])}...{show_path(path[-_LAST_PARTS:])}"
     shown = ""
     for part in path:
         shown += f"[{part}]" if isinstance(part, int) else f".{part}" if shown else str(part)

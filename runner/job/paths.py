@@ -38,6 +38,13 @@ class OutputTemplate:
     def names(self) -> frozenset[str]:
         return self.template.names
 
+    @property
+    def written(self) -> str:
+        """As the file has it."""
+        return "".join(
+            part if isinstance(part, str) else f"${{{{ {part.source} }}}}" for part in self.template.parts
+        )
+
     def render(self, scope: Scope) -> str:
         """The path of one cell, relative, with forward slashes. Raises ProblemError."""
         try:

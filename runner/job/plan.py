@@ -14,6 +14,7 @@ from runner.job.model import Job, Step
 from runner.job.node import JsonValue
 from runner.job.rundate import RunDate
 from runner.job.stages import Stage, Stages
+from runner.job.step_checks import check_values
 from runner.job.survey import MOST_TASKS, report_collisions, survey_cells
 from runner.job.task import Task
 from runner.job.values import ProblemError, Problems, Value
@@ -177,14 +178,19 @@ def _picks(step: Step, scope: Scope, problems: Problems) -> tuple[Entry, ...] | 
 
 
 def _matrix(step: Step, scope: Scope, problems: Problems) -> Matrix:
+    axes: list[Axis] = []
+    for axis in step.axes:
+        values = tuple(_evaluate(value, scope, problems) for value in axis.values)
+        axes.append(Axis(axis.name, values))
+        if not problems.errors:  # what cannot be computed is null here
+            check_values(
+                ((value.place, found) for value, found in zip(axis.values, values, strict=True)), problems
+            )
     return Matrix(
         models=step.model_names,
         seeds=step.seeds,
         samples=step.samples,
-        axes=tuple(
-            Axis(axis.name, tuple(_evaluate(value, scope, problems) for value in axis.values))
-            for axis in step.axes
-        ),
+        axes=tuple(axes),
         exclude=_entries(step.exclude, scope, problems),
         include=_entries(step.include, scope, problems),
     )

@@ -18,7 +18,7 @@ from jsonschema import Draft7Validator, ValidationError
 from jsonschema.validators import extend
 
 from runner.errors import Problem
-from runner.job.node import JsonValue, Mapping, Mark, Node, Scalar, find, show_path, to_data
+from runner.job.node import JsonValue, Mapping, Mark, Node, Scalar, cut, find, show_path, to_data
 from runner.resources import load_schema
 
 MOST_PROBLEMS = 100
@@ -180,18 +180,18 @@ def _told(error: ValidationError, above: Path = ()) -> Iterator[tuple[Path, str,
             suggest = _did_you_mean if "patternProperties" in schema else _closest_key
             known = tuple(schema.get("properties", ()))
             for name in islice((name for name in value if _is_unknown(name, schema)), MOST_PROBLEMS):
-                yield (*path, name), f"unknown key `{_cut(name)}`", suggest(name, known, path)
+                yield (*path, name), f"unknown key `{cut(name)}`", suggest(name, known, path)
         case "pattern" if "propertyNames" in error.absolute_schema_path:
-            yield (*path, str(value)), f"`{_cut(str(value))}` {_reason(schema)}", ""
+            yield (*path, str(value)), f"`{cut(str(value))}` {_reason(schema)}", ""
         case "type" if "patternErrorMessage" in schema and value is not None:
-            yield path, f"{_reason(schema)}, not {_show(value)}", ""
+            yield path, f"{_reason(schema)}, not {_show(value)}", _unit_hint(path, value)
         case "type":
             yield path, f"must be {_any_of(expected)}, not {_show(value)}", _type_hint(expected, value)
         case "enum" | "const":
             choices = expected if error.validator == "enum" else [expected]
             words = ", ".join(f"`{choice}`" for choice in choices if choice is not None)
             one_of = "must be one of" if len(choices) > 1 else "must be"
-            yield path, f"{one_of} {words}, not {_show(value)}", _nearest(value, choices)
+            yield path, f"{one_of} {words}, not {_show(value)}", _choice_hint(path, value, choices)
         case "minimum" | "exclusiveMinimum" | "maximum":
             yield path, *_out_of_range(str(error.validator), expected, value, path)
         case "minLength" | "minItems" | "minProperties":
@@ -201,7 +201,7 @@ def _told(error: ValidationError, above: Path = ()) -> Iterator[tuple[Path, str,
         case "uniqueItems":
             yield path, "the same value stands here twice", "keep one"
         case "pattern":
-            yield path, f"{_reason(schema)}, not {_show(value)}", ""
+            yield path, f"{_reason(schema)}, not {_show(value)}", _unit_hint(path, value)
         case _:
             yield path, "does not fit the schema", ""
 
@@ -264,6 +264,19 @@ def _did_you_mean(name: str, known: tuple[str, ...], path: Path) -> str:
     return "keys here: " + ", ".join(shown) if shown else "a key of your own begins with `x-`"
 
 
+def _unit_hint(path: Path, value: object) -> str:
+    """A rate that only lacks its unit."""
+    is_rate = path == ("run", "rate") and not isinstance(value, bool)
+    return f"{value}/min" if is_rate and re.fullmatch(r"[1-9][0-9]{0,8}", str(value)) else ""
+
+
+def _choice_hint(path: Path, value: object, choices: list[Any]) -> str:
+    near = _nearest(value, choices)
+    if path == ("version",) and not near:
+        return f"write `version: {choices[0]}`: this callsheet reads no other"
+    return near
+
+
 def _nearest(value: object, choices: list[Any]) -> str:
     if any(str(choice) == value and choice != value for choice in choices):
         return "remove the quotes"
@@ -285,10 +298,6 @@ def _show(value: object) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= 40 else text[:40] + "..."
-
-
 def _mark(document: Mapping, path: Path, *, on_key: bool) -> Mark:
     """Of the value at `path`, or of its key where the key is what is wrong, or the value is empty."""
     node: Node = find(document, path)
@@ -306,7 +315,7 @@ def _hint_for_text(document: Mapping, path: Path, error: ValidationError) -> str
     if "string" not in types or "number" in types or "integer" in types or not isinstance(node, Scalar):
         return ""
     is_number = isinstance(node.value, int | float)
-    return f'quote it: "{_cut(node.text)}"' if is_number and not _has_own_words(error) else ""
+    return f'quote it: "{cut(node.text)}"' if is_number and not _has_own_words(error) else ""
 
 
 def _has_own_words(error: ValidationError) -> bool:

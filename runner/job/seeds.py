@@ -13,6 +13,15 @@ from runner.job.task import NOT_IN_IDENTITY, canonical_json
 MOST_SEED = 4_294_967_295
 """The largest that the service takes; -1 there means that it picks one."""
 
+
+class SeedError(ValueError):
+    """What is written is no seed; `hint` says what to write."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
 _RANGE = re.compile(r"\s*(\d{1,10})\s*\.\.\s*(\d{1,10})\s*")
 _NUMBER = re.compile(r"\s*-?\d{1,40}\s*")
 
@@ -35,29 +44,29 @@ class Seeds:
 
 
 def parse_seeds(value: int | str) -> range:
-    """One seed, or an inclusive range such as `1..4`. Raises ValueError with a sentence."""
+    """One seed, or an inclusive range such as `1..4`. Raises SeedError with a sentence."""
     if isinstance(value, str):
         bounds = _RANGE.fullmatch(value)
         if bounds is not None:
             first, last = int(bounds[1]), int(bounds[2])
             if first > last:
-                raise ValueError(f"`{value}` is empty: a range runs upwards, `{last}..{first}`")
+                raise SeedError(f"`{value}` is empty: a range runs upwards", f"seeds: {last}..{first}")
             check_seed(first)
             check_seed(last)
             return range(first, last + 1)
         if not _NUMBER.fullmatch(value):
-            raise ValueError(f"`{value[:40]}` is neither a seed nor a range such as `1..4`")
+            raise SeedError(f"`{value[:40]}` is neither a seed nor a range such as `1..4`")
         value = int(value)
     check_seed(value)
     return range(value, value + 1)
 
 
 def check_seed(seed: int) -> None:
-    """Raises ValueError where a request must not carry `seed`."""
+    """Raises SeedError where a request must not carry `seed`."""
     if seed == -1:
-        raise ValueError("-1 lets the server pick, so nobody could make the take again; use `samples`")
+        raise SeedError("-1 lets the server pick, so nobody could make the take again", "use `samples`")
     if not 0 <= seed <= MOST_SEED:
-        raise ValueError(f"a seed is between 0 and {MOST_SEED}")
+        raise SeedError(f"a seed is between 0 and {MOST_SEED}")
 
 
 def derived_seed(request: Mapping[str, JsonValue], sample: int) -> int:

@@ -21,7 +21,7 @@ from yaml.reader import Reader
 from yaml.scanner import Scanner
 
 from runner.errors import JobError, Problem
-from runner.job.node import Mapping, Mark, Node, Scalar, Sequence, show_path
+from runner.job.node import Mapping, Mark, Node, Scalar, Sequence, cut, show_path
 from runner.job.syntax import explain
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -286,7 +286,7 @@ class _Builder:
         frame = self.stack[-1] if self.stack else None
         key = frame.key if frame else None
         if frame and key and not value and not _COLON_AFTER_KEY.match(self.text, frame.key_end):
-            hint = f"quote the value that it belongs to, or write `{_short(key.text)}: ...`"
+            hint = f"quote the value that it belongs to, or write `{cut(key.text)}: ...`"
             if ":" in key.text:
                 hint = "put a space after the `:`"
             self._say(key.mark, "a key without a value", hint)
@@ -326,14 +326,14 @@ class _Builder:
         if not isinstance(node.value, str):
             kinds = {bool: "true or false", type(None): "null"}
             kind = kinds.get(type(node.value), "a number")
-            hint = f'quote it: "{_short(node.text)}"' if node.text else "write the key before the `:`"
-            self._say(node.mark, f"the key `{_short(node.text)}` is {kind}, not text", hint)
+            hint = f'quote it: "{cut(node.text)}"' if node.text else "write the key before the `:`"
+            self._say(node.mark, f"the key `{cut(node.text)}` is {kind}, not text", hint)
             node = Scalar(node.text, node.text, node.is_plain, node.mark)
         if node.value == "<<" and node.is_plain:
             self._say(node.mark, "merge keys (`<<`) are not supported", "write the keys out, or use `vars`")
         elif (first := frame.seen.get(node.text)) is not None:
             hint = f"the first one is at line {first.line}; keep one"
-            self._say(node.mark, f"the key `{_short(node.text)}` is here twice", hint)
+            self._say(node.mark, f"the key `{cut(node.text)}` is here twice", hint)
         frame.seen.setdefault(node.text, node.mark)
         return node
 
@@ -360,7 +360,3 @@ class _Builder:
         if mark.index >= len(self.text):
             return mark_at(self.text, len(self.text))
         return Mark(mark.line + 1, mark.column + 1)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 40 else text[:40] + "..."

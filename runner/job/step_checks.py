@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from runner.job.expressions import NEEDS, STEP_OUTPUTS, KnownNames, did_you_mean
+from runner.job.expressions import NEEDS, STEP_OUTPUTS, KnownNames, as_text, did_you_mean
 from runner.job.matrix import BUILT_IN, MODEL, SAMPLE, SEED
 from runner.job.merge import StepKeys
 from runner.job.model import AxisSpec, ContentItem
+from runner.job.node import JsonValue, Node, Sequence, cut
 from runner.job.node import Mapping as MappingNode
-from runner.job.node import Node, Sequence
 from runner.job.paths import OutputTemplate
 from runner.job.seeds import Seeds
+from runner.job.task import canonical_json
 from runner.job.values import Constant, Path, Place, Problems, Value
 from runner.job.wire import own_name
 
@@ -107,6 +108,21 @@ def check_entry_names(
                 problems.add(entry.place.error("`seed` beside `samples`", "samples derive their own seeds"))
             elif name not in BUILT_IN and (name in OWN_PLACE or is_reserved(name, keys)):
                 problems.add(entry.place.error(f"`{name}` cannot name an axis", "use a plain word"))
+
+
+def check_values(values: Iterable[tuple[Place, JsonValue]], problems: Problems) -> None:
+    """An axis has each value once: two equal ones would ask for one video twice."""
+    seen: set[bytes] = set()
+    for place, value in values:
+        plain = int(value) if isinstance(value, float) and value.is_integer() else value
+        key = canonical_json(plain)
+        if key in seen:
+            what = "the same list" if isinstance(plain, list | tuple) else "the same object"
+            if not isinstance(plain, list | tuple | dict):
+                what = cut(as_text(plain, ""))
+            hint = "keep one; for several takes use `samples: N`"
+            problems.add(place.error(f"{what} is here twice", hint))
+        seen.add(key)
 
 
 def check_use(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Mapping
 
@@ -13,19 +14,20 @@ from runner.job.node import Mapping as MappingNode
 from runner.job.node import Node, Scalar, Sequence
 from runner.job.paths import OutputTemplate, compile_output
 from runner.job.policy import read_price
-from runner.job.seeds import Seeds, parse_seeds
+from runner.job.seeds import SeedError, Seeds, parse_seeds
 from runner.job.step_checks import (
     OWN_PLACE,
     check_conflicts,
     check_entry_names,
     check_pick_names,
     check_use,
+    check_values,
     entry_keys,
     is_reserved,
     items_of,
 )
 from runner.job.task import LAST_FRAME, OUTPUT, TASK_ID
-from runner.job.values import Path, Place, Problems, Value, compile_value
+from runner.job.values import Constant, Path, Place, Problems, Value, compile_value
 from runner.job.wire import check_content, check_fields
 from runner.resources import load_schema
 
@@ -120,18 +122,25 @@ def _seeds(keys: StepKeys, problems: Problems) -> Seeds | None:
     single = (node, above)
     listed = tuple((item, (*above, number)) for number, item in enumerate(items_of(node)))
     ranges: list[range] = []
+    in_order: list[range] = []
     for item, path in listed if isinstance(node, Sequence) else (single,):
         value = item.value if isinstance(item, Scalar) else None
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # JSON, and so the schema, takes 1.0 for a whole number
         if isinstance(value, bool) or not isinstance(value, int | str):
             continue
         place = Place(item.mark, path)
         try:
             part = parse_seeds(value)
-        except ValueError as error:
-            problems.add(place.error(str(error)))
+        except SeedError as error:
+            problems.add(place.error(str(error), error.hint))
             continue
-        twice = next((max(part[0], other[0]) for other in ranges if _overlap(part, other)), None)
-        if twice is not None:
+        position = bisect.bisect(in_order, part[0], key=lambda other: other[0])
+        beside = in_order[max(0, position - 1) : position + 1]
+        twice = next((max(part[0], other[0]) for other in beside if _overlap(part, other)), None)
+        if twice is None:
+            in_order.insert(position, part)
+        else:
             problems.add(place.error(f"seed {twice} is given twice", "each seed once"))
         ranges.append(part)
     return Seeds(tuple(ranges))
@@ -164,6 +173,8 @@ def _axes(keys: StepKeys, known: KnownNames, problems: Problems) -> tuple[AxisSp
             compile_value(item, (*path, number), known, problems)
             for number, item in enumerate(items_of(values))
         )
+        constants = ((item.place, item.content.value) for item in items if isinstance(item.content, Constant))
+        check_values(constants, problems)
         axes.append(AxisSpec(name, place, items))
     return tuple(axes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -14,7 +15,7 @@ from runner.job.lint import OF_MODEL, Linter
 from runner.job.matrix import Cell
 from runner.job.model import Job, Reference, Step
 from runner.job.node import JsonValue
-from runner.job.paths import collision_key, confine
+from runner.job.paths import OutputTemplate, collision_key, confine
 from runner.job.places import request_place
 from runner.job.rules import Finding, Level
 from runner.job.stages import Stage, Stages, is_picked
@@ -257,15 +258,23 @@ def _add_same_identity(job: Job, first: Task, second: Task, problems: Problems) 
 
 def _add_same_output(job: Job, first: Task, second: Task, problems: Problems) -> None:
     names = _differing(first, second)
-    place = job.steps[second.step].output_place
-    parts = "-".join(f"${{{{ {_telling(name, first)} }}}}" for name in names) or "${{ index }}"
+    step = job.steps[second.step]
+    place = step.output_place
     problems.add(
         place.error(
             f"cells {first.index} ({first.name}) and {second.index} ({second.name}) write one file,"
             f" {first.output}",
-            f"tell them apart: out/{parts}.mp4",
+            f"tell them apart: {_other_template(step.output, [_telling(name, first) for name in names])}",
         )
     )
+
+
+def _other_template(output: OutputTemplate | None, telling: list[str]) -> str:
+    """The template of the file with what it lacks; where it has all that differs, slugs are equal."""
+    written = f"out/{'${{ job.name }}'}.mp4" if output is None else output.written
+    lacks = [name for name in telling if not re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", written)]
+    added = "".join(f"-${{{{ {name} }}}}" for name in lacks or ["index"])
+    return f"{written.removesuffix('.mp4')}{added}.mp4"
 
 
 def _telling(axis: str, task: Task) -> str:

@@ -324,7 +324,19 @@ def test_an_axis_that_changes_only_the_path_is_found(desk: Desk) -> None:
 
 def test_an_axis_that_repeats_a_value_is_found(desk: Desk) -> None:
     [problem] = desk.problems(HEAD + "matrix: {ratio: [16:9, 16:9]}\n" + TEXT)
-    assert "ask for the same video" in problem
+    assert "matrix.ratio[1]: 16:9 is here twice" in problem
+
+
+def test_a_value_that_an_expression_repeats_is_found(desk: Desk) -> None:
+    text = HEAD + "vars: {wide: 16:9}\nmatrix: {ratio: [16:9, '${{ vars.wide }}']}\n" + TEXT
+    [problem] = desk.problems(text)
+    assert "matrix.ratio[1]: 16:9 is here twice" in problem
+
+
+def test_cells_that_differ_in_two_axes_and_ask_for_one_video_are_told(desk: Desk) -> None:
+    text = HEAD + "matrix: {a: [x, y], b: [x, y]}\n"
+    text += "content: [{type: text, text: \"${{ 'one' if a == b else 'two' }}\"}]\n"
+    assert all("ask for the same video" in problem for problem in desk.problems(text))
 
 
 def test_no_cell_left_is_an_error(desk: Desk) -> None:
