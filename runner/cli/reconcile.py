@@ -105,9 +105,8 @@ def _show(found: list[UnclearTask], reader: LedgerReader | None) -> None:
     for one in found:
         attempt = one.attempt
         console.result(f"{attempt.state}  {one.task.name}  {one.task.identity[:12]}  {one.task.output}")
-        console.result(
-            f"    submitted {iso_time(attempt.intended_at)} ({one.task.model}, seed {attempt.seed})"
-        )
+        take = "" if attempt.seed is None else f", seed {attempt.seed}"
+        console.result(f"    submitted {iso_time(attempt.intended_at)} ({one.task.model}{take})")
         console.result(f"    {clean.foreign_text(one.evidence)}")
     console.summary(f"{count(len(found), 'unclear task')}")
     if found:

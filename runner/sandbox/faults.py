@@ -67,6 +67,8 @@ class Kind(enum.StrEnum):
     """Get, list: `content` in its other documented shape, an array of items."""
     SEVERAL = "several"
     """Get, at getimg: `count` results instead of one, each another picture."""
+    DEADLINE = "deadline"
+    """Get, at getimg: the results say that they are deleted in `seconds`."""
     LAG = "lag"
     """List: tasks younger than `seconds` are missing."""
     SHUFFLE = "shuffle"
@@ -105,7 +107,7 @@ _GENERAL = frozenset({Kind.ANSWER, Kind.CUT, Kind.STALL, Kind.DELAY, Kind.NOT_HT
 _VIEWS = frozenset({Kind.FIELDS, Kind.NULL_ECHOES, Kind.REGRESS, Kind.SUFFIX, Kind.CONTENT_ARRAY})
 _ALLOWED = {
     Where.SUBMIT: _GENERAL | {Kind.NO_ID, Kind.FOREIGN_ID, Kind.OUTCOME},
-    Where.GET: _GENERAL | _VIEWS | {Kind.SEVERAL},
+    Where.GET: _GENERAL | _VIEWS | {Kind.SEVERAL, Kind.DEADLINE},
     Where.LIST: _GENERAL | _VIEWS | {Kind.LAG, Kind.SHUFFLE, Kind.OVERLAP},
     Where.DOWNLOAD: _GENERAL
     | {Kind.SHORT, Kind.LONG, Kind.HTML, Kind.ETAG, Kind.IGNORE_RANGE, Kind.GZIP, Kind.DRIP},

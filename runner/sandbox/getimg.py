@@ -80,7 +80,9 @@ class _Getimg(MeshRoutes):
 
     def _shown(self, task: AcceptedTask, struck: Struck) -> dict[str, Any]:
         several = struck.of(Kind.SEVERAL)
-        document = self._view(task, several.count if several is not None else 1)
+        near = struck.of(Kind.DEADLINE)
+        lifetime = near.seconds if near is not None else self._service.config.url_ttl
+        document = self._view(task, several.count if several is not None else 1, lifetime)
         for fault in struck.faults:
             match fault.kind:
                 case Kind.REGRESS:
@@ -94,7 +96,7 @@ class _Getimg(MeshRoutes):
                     document.update(fault.fields)
         return document
 
-    def _view(self, task: AcceptedTask, results: int) -> dict[str, Any]:
+    def _view(self, task: AcceptedTask, results: int, lifetime: float) -> dict[str, Any]:
         if task.shown_status in ("queued", "running"):
             return {"id": task.id, "status": "pending"}
         if task.shown_status != "succeeded":
@@ -105,7 +107,7 @@ class _Getimg(MeshRoutes):
         seconds = request.frame_count // FPS
         now = time.time()
         service = self._state.service
-        deadline = datetime.fromtimestamp(now + service.config.url_ttl, UTC)
+        deadline = datetime.fromtimestamp(now + lifetime, UTC)
         return {
             "id": task.id,
             "status": "completed",

@@ -80,7 +80,7 @@ class Film:
 
     @staticmethod
     def _key(changes: dict[str, str]) -> dict[str, str]:
-        return {"MESHAPI_API_KEY": SANDBOX_KEY, **changes}
+        return {"MESHAPI_API_KEY": SANDBOX_KEY, "GETIMG_API_KEY": SANDBOX_KEY, **changes}
 
 
 @pytest.fixture
