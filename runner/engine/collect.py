@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,12 +12,12 @@ import anyio
 from runner.engine.control import Control
 from runner.engine.download import DownloadError, DownloadRequest, DownloadTrouble, FileRecord, download
 from runner.engine.pacing import PrioritySlots, RequestBudget, backoff
-from runner.engine.polling import first_look, next_look
+from runner.engine.polling import Expectation, expect, next_look
 from runner.engine.world import Paid, ServerClock, World
 from runner.errors import ExitCode
 from runner.job.model import RunPolicy
 from runner.job.node import JsonValue
-from runner.ledger.rows import OutputRow
+from runner.ledger.rows import Kind, OutputRow
 from runner.providers.base import (
     Generation,
     GenerationStatus,
@@ -36,6 +37,9 @@ MISSING_LOOKS = 3
 """So many 404s in a row, after the grace time, mean that the service has forgotten the task."""
 
 FETCH_TRIES = 6
+
+REMEMBERED = 200
+"""Durations of a kind that looks go by, the newest."""
 
 SAFETY_NET = 10.0
 """With a webhook, looks are this many times `run.poll.max` apart."""
@@ -66,6 +70,8 @@ class Collector:
     downloads: PrioritySlots
     _seen: dict[str, tuple[str, int | None]] = field(default_factory=dict)
     """Status and tag last seen of each attempt under way: only a change is noted and told."""
+    _durations: dict[Kind, deque[float]] = field(default_factory=dict)
+    """Seconds that the newest generations of a kind took: the ledger's, and those seen since."""
 
     async def wait(self, paid: Paid) -> Generation:
         """Looks until the service's status is terminal. Raises LeftForLater and GoneError.
@@ -73,11 +79,13 @@ class Collector:
         A task that waits longer than `run.timeout` is left, never failed: it goes on at the service.
         """
         waited = anyio.current_time() - paid.since
-        pause = max(0.0, self._spaced(first_look(self.policy.poll)) - waited)
+        first = self._spaced(await self._until_next_look(paid, 0.0))
+        pause = max(0.0, min(first, self.policy.timeout) - waited)
         while True:
             is_hinted = await self._pause(paid, pause)
             generation = await self._look(paid)
             if generation.status is not None and generation.status.is_terminal:
+                self._learn(paid, generation)
                 return generation
             waited = anyio.current_time() - paid.since
             if waited >= self.policy.timeout:
@@ -85,9 +93,32 @@ class Collector:
                     f"{paid.name}: not ready after {waited:.0f} s (run.timeout); it goes on at the service"
                 )
             remaining = max(0.0, self.policy.timeout - waited)
-            following = next_look(self.policy.poll, waited, self.world.seams.random)
+            following = await self._until_next_look(paid, waited)
             # the call may be ahead of what a GET shows
             pause = min(following if is_hinted else self._spaced(following), remaining)
+
+    async def _until_next_look(self, paid: Paid, waited: float) -> float:
+        poll = self.policy.poll
+        if waited <= 0 and poll.first is not None:
+            return poll.first
+        expected = await self._expected(paid)
+        return next_look(expected, poll, waited, self.world.seams.random, queue=self.budget.queue)
+
+    async def _expected(self, paid: Paid) -> Expectation:
+        kind = paid.kind
+        if kind not in self._durations:
+            found = await self.world.commits.read(lambda reader: reader.durations(kind, REMEMBERED))
+            self._durations[kind] = deque(reversed(found), maxlen=REMEMBERED)
+        return expect(self._durations[kind], is_published=not self.world.is_loopback)
+
+    def _learn(self, paid: Paid, generation: Generation) -> None:
+        """Takes the service's own times: ours would hold the delay of the look."""
+        known = self._durations.get(paid.kind)
+        began, ended = generation.created_at, generation.updated_at
+        if known is None or generation.status is not GenerationStatus.SUCCEEDED:
+            return
+        if began is not None and ended is not None and ended > began:
+            known.append(ended - began)
 
     def _spaced(self, seconds: float) -> float:
         """With a webhook, polling is only the safety net for calls that do not come."""

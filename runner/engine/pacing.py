@@ -27,9 +27,15 @@ def backoff(failures: int, source: random.Random, *, base: float = 0.5, most: fl
 class RequestBudget:
     """Spaces requests by GCRA (the generic cell rate algorithm): submits, polls and lists alike.
 
-    Without a rate it lets everything through until the service answers 429; the rate is then
-    taken from what was sent in the last minute, less a fifth, and grows again by a twentieth for
+    All wait in one line, so neither polls nor submits starve. Without a rate it lets everything
+    through until the service answers 429. What was sent until then, over the time that the service
+    wants it spread over, less a fifth, is the rate from there on; it grows again by a twentieth for
     each minute without a 429. A configured rate is a ceiling.
+
+    A limit on tasks at once answers 429 too, and nothing in the answer tells the two apart (Mesh
+    documents one code for all). But a rate refuses when much is sent: a submit that is refused
+    though half as many requests a minute have passed before meets the other limit. Then
+    `most_in_flight` sinks, for submits alone there is a pause, and the rate is what it was.
     """
 
     BURST = 5
@@ -38,37 +44,91 @@ class RequestBudget:
     def __init__(self, rate: float | None) -> None:
         self._ceiling = rate
         self._rate = rate
+        self._rate_before = rate
         self._next = -float("inf")
         self._blocked_until = -float("inf")
+        self._submits_blocked_until = -float("inf")
         self._raised_at = -float("inf")
-        self._sent: deque[float] = deque(maxlen=4096)
+        self._room_raised_at = -float("inf")
+        self._sent: deque[float] = deque(maxlen=65_536)
+        self._proved = 0
+        self._most_in_flight: int | None = None
 
     @property
     def rate(self) -> float | None:
         """Requests per second, None while there is no reason for a limit."""
         return self._rate
 
-    async def acquire(self) -> None:
+    @property
+    def queue(self) -> float:
+        """Seconds that one more request would wait."""
+        now = anyio.current_time()
+        line = now if self._rate is None else self._next
+        return max(0.0, line - now, self._blocked_until - now)
+
+    @property
+    def most_in_flight(self) -> int | None:
+        """Tasks at once that the service takes, None while there is no reason for a limit.
+
+        Grows by one for each minute without a refusal.
+        """
+        now = anyio.current_time()
+        if self._most_in_flight is not None and now - self._room_raised_at >= self.WINDOW:
+            self._most_in_flight += 1
+            self._room_raised_at = now
+        return self._most_in_flight
+
+    async def acquire(self, *, is_submit: bool = False) -> None:
         """Waits until one more request may go."""
         slot = self._reserve()
         # a 429 that arrives meanwhile moves the moment
-        while (wait := max(slot, self._blocked_until) - anyio.current_time()) > 0:  # noqa: ASYNC110
+        while (wait := max(slot, self._blocked(is_submit)) - anyio.current_time()) > 0:  # noqa: ASYNC110
             await anyio.sleep(wait)
-        self._sent.append(anyio.current_time())
+        now = anyio.current_time()
+        self._sent.append(now)
+        self._proved = max(self._proved, self._recent(now))
 
-    def throttled(self, retry_after: float | None) -> None:
-        """The service answered 429: nothing goes out for that long, and less afterwards."""
+    def throttled(self, retry_after: float | None, *, in_flight: int | None = None) -> None:
+        """The service answered 429: nothing goes out for that long, and less afterwards.
+
+        `in_flight` comes with a refused submit: how many tasks are under way beside it.
+        """
         now = anyio.current_time()
         pause = retry_after if retry_after is not None else 1.0
+        recent = self._recent(now)
+        if in_flight and 2 * recent <= self._proved:
+            self._lower_room(now, pause, in_flight)
+            return
         is_echo = now < self._blocked_until
         self._blocked_until = max(self._blocked_until, now + pause)
         if is_echo:
             # requests that were on their way together are refused together: one lesson, not many
             return
-        recent = sum(1 for at in self._sent if at > now - self.WINDOW)
-        seen = max(recent, 1) / self.WINDOW
+        spread = min(max(now - self._sent[0] + pause, 1.0), self.WINDOW) if self._sent else self.WINDOW
+        seen = max(recent, 1) / spread
+        self._rate_before = self._rate
         self._rate = max(0.8 * min(seen, self._rate or seen), 1 / self.WINDOW)
+        self._next = now + pause
         self._raised_at = now
+
+    def _lower_room(self, now: float, pause: float, in_flight: int) -> None:
+        is_echo = now < self._submits_blocked_until
+        self._submits_blocked_until = max(self._submits_blocked_until, now + pause)
+        if is_echo:
+            return
+        # tasks that wait for their first POST are counted too, so one lesson may not be enough
+        self._most_in_flight = max(1, min(in_flight, (self._most_in_flight or in_flight + 1) - 1))
+        self._room_raised_at = now
+        self._rate = self._rate_before
+
+    def _blocked(self, is_submit: bool) -> float:
+        return max(self._blocked_until, self._submits_blocked_until) if is_submit else self._blocked_until
+
+    def _recent(self, now: float) -> int:
+        """Requests of the last minute."""
+        while self._sent and self._sent[0] <= now - self.WINDOW:
+            self._sent.popleft()
+        return len(self._sent)
 
     def _reserve(self) -> float:
         now = anyio.current_time()
@@ -199,9 +259,13 @@ class PrioritySlots:
 
 
 class Gauge:
-    """Counts what is in flight; only new work waits for it, what is paid for never does."""
+    """Counts what is in flight; only new work waits for it, what is paid for never does.
 
-    def __init__(self) -> None:
+    `room` is what the service has taught of how much it takes; None where that is nothing.
+    """
+
+    def __init__(self, room: Callable[[], int | None] = lambda: None) -> None:
+        self._room = room
         self._count = 0
         self._left = anyio.Event()
 
@@ -213,6 +277,10 @@ class Gauge:
         left, self._left = self._left, anyio.Event()
         left.set()
 
+    @property
+    def count(self) -> int:
+        return self._count
+
     async def below(self, limit: int) -> None:
-        while self._count >= limit:
+        while self._count >= min(limit, self._room() or limit):
             await self._left.wait()

@@ -148,7 +148,7 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
     breaker = Breaker(ping, world.seams.random, still_down)
     control.when_stopped.append(breaker.release)
     downloads = PrioritySlots(policy.downloads)
-    in_flight = Gauge()
+    in_flight = Gauge(lambda: budget.most_in_flight)
     submitter: Submitter | None = None
     if prepared is not None:
         submitter = Submitter(
@@ -159,6 +159,7 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
             clock=clock,
             inputs=InputStore(world.project.inputs_dir),
             slots=anyio.Semaphore(policy.submit_slots),
+            in_flight=in_flight,
             run_id=prepared.run.id,
             job_file=prepared.run.job_file,
             caps=prepared.caps,

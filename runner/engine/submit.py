@@ -11,14 +11,14 @@ import anyio
 
 from runner.engine.control import Control
 from runner.engine.inputs import InputStore
-from runner.engine.pacing import Breaker, RequestBudget, backoff
+from runner.engine.pacing import Breaker, Gauge, RequestBudget, backoff
 from runner.engine.upstream import resolve
 from runner.engine.world import Doubt, Paid, ServerClock, World
 from runner.errors import ExitCode, StateError
 from runner.job.cost import micros
 from runner.job.task import Task
 from runner.ledger.ledger import CapReachedError, Ledger, RemoteIdTakenError, is_reusable
-from runner.ledger.rows import AttemptRow, Caps, Intent
+from runner.ledger.rows import AttemptRow, Caps, Intent, Kind
 from runner.providers.base import Evidence, Reaction, SubmitOutcome, Verdict
 
 TAGS = 65_536
@@ -55,6 +55,7 @@ class Submitter:
     clock: ServerClock
     inputs: InputStore
     slots: anyio.Semaphore
+    in_flight: Gauge
     run_id: str
     job_file: str
     caps: Caps
@@ -100,7 +101,7 @@ class Submitter:
         while True:
             await self.breaker.closed()
             async with self.slots:
-                await self.budget.acquire()
+                await self.budget.acquire(is_submit=True)
                 if not self.control.may_submit:
                     return None
                 if self.breaker.is_open:
@@ -204,7 +205,7 @@ class Submitter:
             case Reaction.STOP_CONFIGURATION:
                 self.control.stop(ExitCode.UNREACHABLE, f"cannot trust the API's certificate: {said}")
             case Reaction.BACK_OFF if evidence.status == 429:
-                self.budget.throttled(outcome.retry_after)
+                self.budget.throttled(outcome.retry_after, in_flight=self.in_flight.count - 1)
             case Reaction.BACK_OFF if evidence.status is not None and evidence.status >= 500:
                 self.breaker.trip()
             case _:
@@ -271,4 +272,5 @@ class Submitter:
             since=anyio.current_time(),
             server_time=self.clock.now(),
             model=task.model,
+            kind=Kind.of(task.origin, task.request),
         )

@@ -13,7 +13,7 @@ from runner.engine.files import FileStore
 from runner.engine.seams import Seams
 from runner.engine.webhook import Hints
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import AttemptRow
+from runner.ledger.rows import AttemptRow, Kind
 from runner.ledger.states import TaskState
 from runner.project import Project
 from runner.providers.base import Provider
@@ -61,6 +61,7 @@ class Paid:
     server_time: float
     """The service's own time at the intent, in Unix seconds."""
     model: str
+    kind: Kind
     is_collecting: bool = False
     """The service has shown its result before."""
 
@@ -87,6 +88,7 @@ def paid_of(reader: LedgerReader, attempt: AttemptRow, seams: Seams) -> Paid:
         since=anyio.current_time() - max(0.0, seams.wall() - (attempt.accepted_at or attempt.intended_at)),
         server_time=attempt.server_time,
         model=attempt.model,
+        kind=Kind.of(attempt.origin, task.request),
         is_collecting=attempt.state is not TaskState.SUBMITTED,
     )
 

@@ -13,6 +13,7 @@ from runner.ledger.rows import (
     AttemptRow,
     Drift,
     HistoryRow,
+    Kind,
     OutputRow,
     RunRow,
     SessionRow,
@@ -47,6 +48,10 @@ _GROUPS = {
     SpendBy.MODEL: "attempts.model",
     SpendBy.DAY: "date(intended_at, 'unixepoch')",
 }
+
+
+_DURATIONS_WITHIN = 2000
+"""Attempts, the newest, among which durations are looked for."""
 
 
 class LedgerReader:
@@ -283,6 +288,27 @@ class LedgerReader:
             (origin, json.dumps(remote_ids)),
         )
         return {remote_id for (remote_id,) in rows}
+
+    def durations(self, kind: Kind, most: int) -> list[float]:
+        """Seconds from creation to success, by the service's times, of the newest of a kind; newest first.
+
+        They are looked for among the newest attempts alone, so it costs the same in a large ledger.
+        """
+        rows = self._db.execute(
+            "SELECT request, json_extract(generation, '$.updated_at') - json_extract(generation,"
+            " '$.created_at') AS seconds FROM attempts JOIN tasks USING (identity)"
+            f" WHERE seq > (SELECT max(seq) - {_DURATIONS_WITHIN} FROM attempts)"
+            " AND attempts.origin = ? AND attempts.model = ? AND state = 'done' AND seconds > 0"
+            " ORDER BY seq DESC",
+            (kind.origin, kind.model),
+        )
+        found: list[float] = []
+        for request, seconds in rows:
+            if Kind.of(kind.origin, json.loads(request)) == kind:
+                found.append(float(seconds))
+                if len(found) == most:
+                    break
+        return found
 
     def meta(self, key: str) -> str | None:
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()

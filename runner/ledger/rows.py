@@ -92,6 +92,25 @@ class AttemptRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Kind:
+    """What tells how long a generation takes; empty where the request leaves the field out."""
+
+    origin: str
+    model: str
+    resolution: str
+    length: str
+
+    @classmethod
+    def of(cls, origin: str, request: Mapping[str, JsonValue]) -> Kind:
+        """Of a task's request."""
+        model, resolution, length = (
+            "" if request.get(name) is None else str(request[name])
+            for name in ("model", "resolution", "duration")
+        )
+        return cls(origin, model, resolution, length)
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryRow:
     """Either our state or the service's own word for its status, and when we saw it."""
 

@@ -49,7 +49,78 @@ def test_without_a_rate_nothing_waits_until_the_service_says_so() -> None:
 
     unlimited, blocked, rate = simulate(scenario)  # type: ignore[misc]
     assert (unlimited, blocked) == (0.0, 30.0)
-    assert rate == pytest.approx(0.8 * 120 / 60)
+    # 120 at once and then 30 s of rest: four a second, less a fifth
+    assert rate == pytest.approx(0.8 * 120 / 30)
+
+
+def test_a_refusal_after_few_requests_a_second_does_not_stop_everything() -> None:
+    """Five requests in a second, `Retry-After: 1`: a limit per second, not five a minute."""
+
+    async def scenario() -> float | None:
+        budget = RequestBudget(rate=None)
+        for _ in range(5):
+            await budget.acquire()
+            await anyio.sleep(0.2)
+        budget.throttled(1.0)
+        return budget.rate
+
+    assert simulate(scenario) == pytest.approx(0.8 * 5 / 2)
+
+
+def test_a_submit_refused_while_little_is_sent_lowers_the_tasks_in_flight_and_not_the_rate() -> None:
+    async def scenario() -> tuple[float | None, int | None, float, float]:
+        budget = RequestBudget(rate=10.0)
+        for _ in range(100):
+            await budget.acquire()
+        await anyio.sleep(120)
+        for _ in range(5):
+            await budget.acquire()
+        refused_at = anyio.current_time()
+        budget.throttled(20.0, in_flight=6)
+        await budget.acquire()
+        polled = anyio.current_time() - refused_at
+        await budget.acquire(is_submit=True)
+        return budget.rate, budget.most_in_flight, polled, anyio.current_time() - refused_at
+
+    assert simulate(scenario) == (10.0, 6, 0.0, 20.0)
+
+
+def test_the_room_for_tasks_grows_again() -> None:
+    async def scenario() -> list[int | None]:
+        budget = RequestBudget(rate=None)
+        for _ in range(10):
+            await budget.acquire()
+        await anyio.sleep(61)
+        budget.throttled(1.0, in_flight=3)
+        rooms = [budget.most_in_flight]
+        for _ in range(3):
+            await anyio.sleep(61)
+            rooms.append(budget.most_in_flight)
+        return rooms
+
+    assert simulate(scenario) == [3, 4, 5, 6]
+
+
+def test_polls_and_submits_get_their_turns_alike_under_a_low_rate() -> None:
+    async def scenario() -> dict[bool, int]:
+        budget = RequestBudget(rate=2.0)
+        turns = {True: 0, False: 0}
+
+        async def ask(is_submit: bool) -> None:
+            while True:
+                await budget.acquire(is_submit=is_submit)
+                turns[is_submit] += 1
+
+        with anyio.move_on_after(100):
+            async with anyio.create_task_group() as group:
+                for number in range(10):
+                    group.start_soon(ask, number < 2)
+        return turns
+
+    turns = simulate(scenario)
+    assert isinstance(turns, dict)
+    # two of ten ask for submits, and get two of ten turns
+    assert turns[True] == pytest.approx(0.2 * sum(turns.values()), rel=0.3)
 
 
 def test_refusals_that_were_under_way_together_teach_one_lesson() -> None:

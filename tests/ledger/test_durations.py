@@ -1,0 +1,88 @@
+"""How long generations of a kind took, as polling asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from runner.job.task import Task
+from runner.ledger.database import open_for_writing
+from runner.ledger.ledger import Ledger
+from runner.ledger.rows import Caps, Intent, Kind, RunRow
+from runner.providers.base import Evidence, Generation, GenerationStatus
+
+RUN = RunRow("run", "a.yaml", "a", "d" * 64, "", "2026-11-21+00:00", "mesh", "https://api.test", 1000.0)
+SENT = Evidence(row=0, headers_begun=True, reason="accepted", status=200)
+REQUEST = {"model": "m", "resolution": "720p", "duration": 5}
+KIND = Kind(RUN.origin, "m", "720p", "5")
+
+
+@pytest.fixture
+def ledger() -> Iterator[Ledger]:
+    opened = Ledger(open_for_writing(None))
+    with opened.transaction():
+        opened.begin_run(RUN)
+    yield opened
+    opened.close()
+
+
+def made(ledger: Ledger, number: int, request: dict[str, object], took: float | None) -> None:
+    """One generation; `took` None: it is still under way."""
+    task = Task(
+        identity=f"{number:064x}",
+        index=number,
+        step="",
+        name=f"s{number}",
+        cell={},
+        provider="mesh",
+        origin=RUN.origin,
+        edition="",
+        model=str(request["model"]),
+        seed=None,
+        sample=None,
+        request=request,  # type: ignore[arg-type]
+        inputs=(),
+        output=f"out/s{number}.mp4",
+    )
+    with ledger.transaction():
+        attempt = ledger.intend(
+            task, RUN.job_file, RUN.id, Intent(f"a{number}", "run", "key", None, "b" * 64, 999.0), Caps(), 1.0
+        )
+        ledger.accept(attempt, f"t-{number}", SENT, 2.0)
+        seen = Generation(f"t-{number}", GenerationStatus.RUNNING, "running", created_at=5000.0)
+        ledger.observe(attempt, seen, 3.0)
+        if took is not None:
+            ended = replace(
+                seen, status=GenerationStatus.SUCCEEDED, raw_status="succeeded", updated_at=5000.0 + took
+            )
+            ledger.observe(attempt, ended, 4.0)
+            ledger.collect(attempt, 4.0)
+            ledger.finish(attempt, [], 5.0)
+
+
+def test_the_newest_of_the_same_kind_come_first(ledger: Ledger) -> None:
+    for number, took in enumerate([90.0, 100.0, 110.0]):
+        made(ledger, number, REQUEST, took)
+    assert ledger.read.durations(KIND, 200) == [110.0, 100.0, 90.0]
+    assert ledger.read.durations(KIND, 2) == [110.0, 100.0]
+
+
+def test_another_model_resolution_or_length_says_nothing(ledger: Ledger) -> None:
+    others = ({"model": "n"}, {"resolution": "480p"}, {"duration": 10}, {"duration": None})
+    for number, change in enumerate(others):
+        made(ledger, number, {**REQUEST, **change}, 90.0)
+    assert ledger.read.durations(KIND, 200) == []
+    assert ledger.read.durations(Kind(RUN.origin, "m", "720p", ""), 200) == [90.0]
+
+
+def test_what_is_under_way_or_took_no_time_says_nothing(ledger: Ledger) -> None:
+    made(ledger, 1, REQUEST, None)
+    made(ledger, 2, REQUEST, 0.0)
+    assert ledger.read.durations(KIND, 200) == []
+
+
+def test_a_kind_is_that_of_its_request() -> None:
+    assert Kind.of(RUN.origin, REQUEST) == KIND
+    assert Kind.of(RUN.origin, {"model": "m"}) == Kind(RUN.origin, "m", "", "")
