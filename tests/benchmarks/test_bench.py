@@ -1,0 +1,54 @@
+"""The benchmarks run: their figures mean nothing here, only that each of them is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import polling
+from benchmarks.clip import make_clip
+from runner.engine.media import probe
+from tests.support.command import CHECKOUT
+
+
+@pytest.mark.parametrize("name", ["a", "d", "e", "f"])
+def test_each_benchmark_runs_and_tells_its_figures(name: str, tmp_path: Path) -> None:
+    told = tmp_path / "figures.json"
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--quick", "--only", name, "--json", told],
+        cwd=CHECKOUT,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        check=True,
+        capture_output=True,
+        timeout=100,
+    )
+    figures = json.loads(told.read_text(encoding="utf-8"))["figures"]
+    assert figures
+    assert all(figure["bench"] == name and figure["value"] > 0 for figure in figures)
+
+
+def test_the_canned_result_is_a_video_of_the_size_that_was_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "clip.mp4"
+    file.write_bytes(make_clip(1_000_000))
+    assert file.stat().st_size == 1_000_000
+    with file.open("rb") as opened:
+        assert probe(opened).codec == "h264"
+
+
+def test_a_clip_cannot_be_smaller_than_its_content() -> None:
+    with pytest.raises(ValueError, match="too few"):
+        make_clip(100)
+
+
+def test_the_fixed_loop_is_measured_as_it_is() -> None:
+    """A look every 5 s at a task of 12 s: three looks, the last 3 s late."""
+    assert polling.follow(lambda age: 5.0, [12.0]) == (3.0, 3.0)
+
+
+def test_backoff_starts_again_for_each_task() -> None:
+    assert polling.follow(polling.backing_off(1.0, 2.0, 4.0), [2.5, 2.5]) == (2.0, 0.5)
