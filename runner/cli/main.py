@@ -31,7 +31,7 @@ VERBS: Mapping[str, Verb] = {
     "run": Verb("run", "run", "Bring a job to done: submit, wait, download."),
     "resume": Verb("run", "resume", "Go on with a run that was interrupted."),
     "retry": Verb("run", "retry", "Submit a run's failed tasks once more."),
-    "collect": Verb("run", "collect", "Fetch all that is in flight; never submits."),
+    "collect": Verb("collect", "collect", "Fetch all that is in flight; never submits."),
     "reconcile": Verb("reconcile", "reconcile", "Show unclear submits, and settle them by hand."),
     "status": Verb("status", "status", "Show what became of a run's tasks."),
     "spend": Verb("spend", "spend", "Show what was spent, and what may have been."),

@@ -1,8 +1,8 @@
-"""`run`, `resume` and `collect`: the verbs that talk to a service."""
+"""`run`, `resume` and `retry`: the verbs that submit."""
 
 from __future__ import annotations
 
-import os
+import contextlib
 import sys
 import time
 from collections.abc import Mapping
@@ -16,33 +16,25 @@ from runner.cli import console
 from runner.cli.options import (
     JobOptions,
     ServiceOptions,
-    common,
     common_options,
     job_argument,
     job_options,
     service_options,
 )
 from runner.cli.progress import progress
-from runner.cli.service import Loaded, Place, choose_place, find_run_here, given_date, load, read_keys
+from runner.cli.service import Loaded, Place, find_run_here, given_date, load
 from runner.cli.session import locked_ledger, open_world, sandbox_key, served
 from runner.cli.words import count, counts_words, shown_path
 from runner.engine.budget import question
-from runner.engine.conclude import conclude
 from runner.engine.prepare import Prepared, Resubmit, prepare_run
-from runner.engine.run import RunResult, collect_all, is_open, run_prepared
+from runner.engine.run import RunResult, run_prepared
 from runner.engine.seams import Seams
-from runner.errors import CallsheetError, ExitCode, RefusedError
-from runner.job.load import LoadOptions, load_job
-from runner.job.model import RunPolicy
-from runner.job.plan import make_plan
+from runner.errors import ExitCode, RefusedError
 from runner.job.policy import parse_duration
-from runner.job.rundate import RunDate
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow
 from runner.ledger.states import TaskState
-from runner.project import find_project
-from runner.providers import REGISTRY
-from runner.providers.access import ApiKey
+from runner.providers.access import Access, ApiKey
 from runner.record.events import EventLog, Observer, fan_out
 from runner.record.facts import session_facts
 from runner.record.folder import RunFolder
@@ -144,19 +136,6 @@ def retry(
     return _bring_to_done(loaded, job_options, wait, found.run, Resubmit("retry", only), yes=yes)
 
 
-@click.command()
-@service_options
-@wait_option
-@common_options
-def collect(service: ServiceOptions, wait: float) -> ExitCode:
-    """Poll and download all that is in flight, whatever run it is from. Never submits."""
-    project = find_project(Path(), root=common().root)
-    codes = [_collect_from(choose_place(name, project, service), wait) for name in REGISTRY]
-    if all(code is None for code in codes):
-        console.summary("nothing is in flight")
-    return ExitCode.first(code for code in codes if code is not None)
-
-
 def _bring_to_done(
     loaded: Loaded,
     options: JobOptions,
@@ -167,7 +146,7 @@ def _bring_to_done(
     yes: bool,
 ) -> ExitCode:
     place, job = loaded.place, loaded.job
-    key = _key_of(place, loaded.environment, job.api_key_env)
+    key = key_of(place, loaded.environment, job.api_key_env)
     redactor = Redactor([key.value])
     with locked_ledger(place.project, wait=wait) as ledger:
         seams = Seams()
@@ -185,16 +164,14 @@ def _bring_to_done(
         for problem in prepared.plan.warnings:
             console.note(redactor.foreign_text(problem.render(job.file)))
         _ask(prepared, yes)
-        folder = RunFolder(place.project, prepared.run.id)
-        folder.make(job.text)
-        events = EventLog(folder.events, wall=time.time, redactor=redactor, tell=console.error)
         submits = Submits()
-        try:
-            with progress() as shown:
+        with served(place, key) as access:
+            folder = RunFolder(place.project, prepared.run.id)
+            folder.make(job.text)
+            events = EventLog(folder.events, wall=time.time, redactor=redactor, tell=console.error)
+            with contextlib.closing(events), progress() as shown:
                 observe = fan_out(events, submits.observe, shown)
-                result = _run(prepared, loaded, key, ledger, observe, redactor)
-        finally:
-            events.close()
+                result = _run(prepared, loaded, access, ledger, observe, redactor)
     _tell(result, prepared, place, submits)
     return result.exit_code
 
@@ -211,7 +188,7 @@ def _ask(prepared: Prepared, yes: bool) -> None:
 
 
 def _run(
-    prepared: Prepared, loaded: Loaded, key: ApiKey, ledger: Ledger, observe: Observer, redactor: Redactor
+    prepared: Prepared, loaded: Loaded, access: Access, ledger: Ledger, observe: Observer, redactor: Redactor
 ) -> RunResult:
     root = loaded.place.project.root
     facts = session_facts(sys.argv[1:], root / loaded.job.file, root, redactor)
@@ -220,55 +197,11 @@ def _run(
         async with open_world(loaded.place, access, ledger, observe, loaded.job.run.webhook) as world:
             return await run_prepared(prepared, world, facts=facts, redactor=redactor)
 
-    with served(loaded.place, key) as access:
-        return anyio.run(go)
+    return anyio.run(go)
 
 
-def _collect_from(place: Place, wait: float) -> ExitCode | None:
-    """Collects from one service; None where nothing of it is in flight, so that no key is needed."""
-    with locked_ledger(place.project, wait=wait) as ledger:
-        with ledger.transaction():
-            ledger.recover(time.time())
-        if not is_open(ledger.read, place.origin, place.spec.name):
-            return None
-        key = _key_of(place, read_keys(place), None)
-        redactor = Redactor([key.value])
-
-        async def go() -> RunResult:
-            async with open_world(place, access, ledger, shown) as world:
-                return await collect_all(world, RunPolicy())
-
-        with progress() as shown, served(place, key) as access:
-            result = anyio.run(go)
-        for run in ledger.read.unfinished_runs():
-            if (run.origin, run.provider) == (place.origin, place.spec.name):
-                _refresh(ledger, place, run, redactor)
-    console.summary(f"{place.origin}: {counts_words(result.counts)}")
-    _tell_reasons(result)
-    return result.exit_code
-
-
-def _refresh(ledger: Ledger, place: Place, run: RunRow, redactor: Redactor) -> None:
-    """Brings the manifest of a run up to what was collected for it."""
-    project = place.project
-    file = project.root / run.job_file
-    try:
-        text = RunFolder(project, run.id).job.read_bytes()
-        # the run was allowed to read what it lists when it started; nothing is sent now
-        options = LoadOptions(environ=os.environ, trust_job=True)
-        job = load_job(file, root=project.root, options=options, text=text)
-        plan = make_plan(job, origin=run.origin, run_date=RunDate.parse(run.run_date))
-    except (CallsheetError, OSError) as error:
-        console.note(f"run {run.id}: its manifest stays as it was: {redactor.foreign_text(str(error))}")
-        return
-    facts = session_facts(sys.argv[1:], file, project.root, redactor)
-    with ledger.transaction():
-        session = ledger.begin_session(run.id, time.time(), facts)
-    ended = conclude(ledger, project, plan, run_id=run.id, session=session, at=time.time(), redactor=redactor)
-    console.summary(f"run {run.id}: {counts_words(ended.counts)}")
-
-
-def _key_of(place: Place, environment: Mapping[str, str], variable: str | None) -> ApiKey:
+def key_of(place: Place, environment: Mapping[str, str], variable: str | None) -> ApiKey:
+    """The key for this service; the embedded sandbox has one of its own. Raises KeyRefusedError."""
     return sandbox_key() if place.url is None else place.spec.find_key(environment, variable=variable)
 
 
@@ -286,10 +219,11 @@ def _tell(result: RunResult, prepared: Prepared, place: Place, submits: Submits)
     submitted = f"{submits.count} submitted now" if submits.count else "nothing was submitted"
     console.summary(f"{count(prepared.plan.count, 'task')}: {counts_words(result.counts)}; {submitted}")
     for folder in _video_folders(prepared):
-        console.summary(f"videos:   {shown_path(place.project.base / folder)}")
+        if (place.project.base / folder).is_dir():
+            console.summary(f"videos:   {shown_path(place.project.base / folder)}")
     if result.manifest is not None:
         console.summary(f"manifest: {shown_path(result.manifest)}")
-    _tell_reasons(result)
+    tell_reasons(result)
     for sentence in result.waits:
         console.summary(f"waiting for you: {sentence}")
     option = " --sandbox" if place.url is None else ""
@@ -302,7 +236,8 @@ def _tell(result: RunResult, prepared: Prepared, place: Place, submits: Submits)
         console.error(f"what is held waits for you: callsheet reconcile{option} lists it, and what to type")
 
 
-def _tell_reasons(result: RunResult) -> None:
+def tell_reasons(result: RunResult) -> None:
+    """Why a run ended as it did, on stderr."""
     for reason in result.reasons:
         console.error(Redactor().foreign_text(reason))
 

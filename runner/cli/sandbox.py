@@ -54,6 +54,14 @@ def read_latency(
     metavar="PATH",
     help="Keep accepted tasks there, so that a restart knows them.",
 )
+@click.option(
+    "--lists",
+    type=click.Choice(["shared", "per-key"]),
+    default="shared",
+    show_default=True,
+    help="shared: the list shows all keys' tasks, so its total counts what was accepted; the service's own"
+    " lists are per key.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides the latencies that are drawn.")
 @common_options
 def sandbox(
@@ -63,15 +71,24 @@ def sandbox(
     scale: float,
     rpm: int,
     store: Path | None,
+    lists: str,
     seed: int,
 ) -> None:
     """Serve the Mesh API's protocol on this machine, with real MP4s and without any cost.
 
     Prints its URL as the first line on stdout once it accepts connections; any key that begins
-    with rsk_ is accepted. Ends on Ctrl-C.
+    with rsk_ is accepted. A prompt that holds [violate] fails as a content policy violation. Ends on
+    Ctrl-C.
     """
     config = SandboxConfig(
-        host=host, port=port, latency=latency, scale=scale, rpm=rpm, store=store, seed=seed
+        host=host,
+        port=port,
+        latency=latency,
+        scale=scale,
+        rpm=rpm,
+        store=store,
+        shared_list=lists == "shared",
+        seed=seed,
     )
     try:
         serve(config, _announce)

@@ -128,7 +128,11 @@ def find_run_here(name: str, service: ServiceOptions) -> FoundRun:
     with reading(place.project) as ledger:
         if ledger is None:
             where = "rehearsal" if place.project.is_rehearsal else "project"
-            raise UsageError(f"nothing has been run in this {where} yet", hint="callsheet run JOB")
+            rehearsed = not place.project.is_rehearsal and project.rehearsal().ledger_path.exists()
+            hint = (
+                "there are rehearsals: give --sandbox or --base-url URL" if rehearsed else "callsheet run JOB"
+            )
+            raise UsageError(f"nothing has been run in this {where} yet", hint=hint)
         run = find_run(ledger, name)
     if run.provider in REGISTRY:
         place = choose_place(run.provider, project, service)

@@ -1,0 +1,90 @@
+"""`collect`: fetches what is in flight, and brings the manifests of its runs up to date."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import anyio
+import click
+
+from runner.cli import console
+from runner.cli.options import ServiceOptions, common, common_options, service_options
+from runner.cli.progress import progress
+from runner.cli.run import key_of, tell_reasons, wait_option
+from runner.cli.service import Place, choose_place, read_keys
+from runner.cli.session import locked_ledger, open_world, served
+from runner.cli.words import counts_words
+from runner.engine.conclude import conclude
+from runner.engine.run import RunResult, collect_all, is_open
+from runner.errors import CallsheetError, ExitCode
+from runner.job.load import LoadOptions, load_job
+from runner.job.model import RunPolicy
+from runner.job.plan import make_plan
+from runner.job.rundate import RunDate
+from runner.ledger.ledger import Ledger
+from runner.ledger.rows import RunRow
+from runner.project import find_project
+from runner.providers import REGISTRY
+from runner.record.facts import session_facts
+from runner.record.folder import RunFolder
+from runner.record.redact import Redactor
+
+
+@click.command()
+@service_options
+@wait_option
+@common_options
+def collect(service: ServiceOptions, wait: float) -> ExitCode:
+    """Poll and download all that is in flight, whatever run it is from. Never submits."""
+    project = find_project(Path(), root=common().root)
+    codes = [_collect_from(choose_place(name, project, service), wait) for name in REGISTRY]
+    if all(code is None for code in codes):
+        console.summary("nothing is in flight")
+    return ExitCode.first(code for code in codes if code is not None)
+
+
+def _collect_from(place: Place, wait: float) -> ExitCode | None:
+    """Collects from one service; None where nothing of it is in flight, so that no key is needed."""
+    with locked_ledger(place.project, wait=wait) as ledger:
+        with ledger.transaction():
+            ledger.recover(time.time())
+        if not is_open(ledger.read, place.origin, place.spec.name):
+            return None
+        key = key_of(place, read_keys(place), None)
+        redactor = Redactor([key.value])
+
+        async def go() -> RunResult:
+            async with open_world(place, access, ledger, shown) as world:
+                return await collect_all(world, RunPolicy())
+
+        with progress() as shown, served(place, key) as access:
+            result = anyio.run(go)
+        for run in ledger.read.unfinished_runs():
+            if (run.origin, run.provider) == (place.origin, place.spec.name):
+                _refresh(ledger, place, run, redactor)
+    console.summary(f"{place.origin}: {counts_words(result.counts)}")
+    tell_reasons(result)
+    return result.exit_code
+
+
+def _refresh(ledger: Ledger, place: Place, run: RunRow, redactor: Redactor) -> None:
+    """Brings the manifest of a run up to what was collected for it."""
+    project = place.project
+    file = project.root / run.job_file
+    try:
+        text = RunFolder(project, run.id).job.read_bytes()
+        # the run was allowed to read what it lists when it started; nothing is sent now
+        options = LoadOptions(environ=os.environ, trust_job=True)
+        job = load_job(file, root=project.root, options=options, text=text)
+        plan = make_plan(job, origin=run.origin, run_date=RunDate.parse(run.run_date))
+    except (CallsheetError, OSError) as error:
+        console.note(f"run {run.id}: its manifest stays as it was: {redactor.foreign_text(str(error))}")
+        return
+    facts = session_facts(sys.argv[1:], file, project.root, redactor)
+    with ledger.transaction():
+        session = ledger.begin_session(run.id, time.time(), facts)
+    ended = conclude(ledger, project, plan, run_id=run.id, session=session, at=time.time(), redactor=redactor)
+    console.summary(f"run {run.id}: {counts_words(ended.counts)}")
