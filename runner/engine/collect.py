@@ -12,7 +12,7 @@ import anyio
 from runner.engine.control import Control
 from runner.engine.download import DownloadError, DownloadRequest, DownloadTrouble, FileRecord, download
 from runner.engine.pacing import PrioritySlots, RequestBudget, backoff
-from runner.engine.polling import Expectation, expect, next_look
+from runner.engine.polling import Expectation, expect, look_after_call, next_look
 from runner.engine.world import Paid, ServerClock, World
 from runner.errors import ExitCode
 from runner.job.model import RunPolicy
@@ -93,9 +93,11 @@ class Collector:
                     f"{paid.name}: not ready after {waited:.0f} s (run.timeout); it goes on at the service"
                 )
             remaining = max(0.0, self.policy.timeout - waited)
-            following = await self._until_next_look(paid, waited)
-            # the call may be ahead of what a GET shows
-            pause = min(following if is_hinted else self._spaced(following), remaining)
+            if is_hinted:
+                following = look_after_call(self.policy.poll, waited)
+            else:
+                following = self._spaced(await self._until_next_look(paid, waited))
+            pause = min(following, remaining)
 
     async def _until_next_look(self, paid: Paid, waited: float) -> float:
         poll = self.policy.poll

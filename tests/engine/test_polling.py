@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.engine.polling import PUBLISHED, UNKNOWN, Expectation, expect, fit, next_look
+from runner.engine.polling import PUBLISHED, UNKNOWN, Expectation, expect, fit, look_after_call, next_look
 from runner.job.model import PollPolicy
 
 POLICY = PollPolicy()
@@ -111,6 +111,11 @@ def test_a_service_without_history_is_looked_at_soon() -> None:
     """A rehearsal takes seconds, and nothing that was published speaks for the sandbox."""
     assert expect([], is_published=False) is UNKNOWN
     assert next_look(UNKNOWN, POLICY, 0.0, random.Random(8)) == POLICY.minimum
+
+
+@pytest.mark.parametrize(("waited", "pause"), [(1.0, 2.0), (100.0, 10.0), (1000.0, 30.0)])
+def test_after_a_call_the_look_comes_soon(waited: float, pause: float) -> None:
+    assert look_after_call(POLICY, waited) == pause
 
 
 def test_a_crowded_budget_makes_looks_rarer() -> None:
