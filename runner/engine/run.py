@@ -37,6 +37,10 @@ from runner.providers.base import ProviderError, Trouble
 from runner.record.redact import Redactor
 
 
+OPEN = (TaskState.SUBMITTED, TaskState.COLLECTING, TaskState.AMBIGUOUS)
+"""States that another look at the service may move on."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunResult:
     """How a run, or a `collect`, ended; `reasons` are sentences for a person.
@@ -114,9 +118,11 @@ async def collect_all(world: World, policy: RunPolicy, *, deadline: float | None
         await _work(scheduler, control, None, deadline)
         await world.commits.flush()
     counts = Counter(await world.commits.read(lambda reader: reader.count_states()))
-    conditions = control.conditions
-    if counts[TaskState.SUBMITTED] or counts[TaskState.COLLECTING]:
-        conditions = conditions | {ExitCode.TRY_AGAIN}
+    conditions = set(control.conditions)
+    if any(counts[state] for state in OPEN):
+        conditions.add(ExitCode.TRY_AGAIN)
+    if counts[TaskState.HELD]:
+        conditions.add(ExitCode.PERSON_NEEDED)
     exit_code = ExitCode.first(conditions)
     world.observe("collect.finished", {"exit_code": int(exit_code), "reasons": control.reasons})
     return RunResult(exit_code, control.reasons, counts)
@@ -124,8 +130,7 @@ async def collect_all(world: World, policy: RunPolicy, *, deadline: float | None
 
 def is_open(reader: LedgerReader, origin: str, provider: str) -> bool:
     """Whether anything of this provider at this origin is in flight or unclear, so that `collect` has work."""
-    states = (TaskState.SUBMITTED, TaskState.COLLECTING, TaskState.AMBIGUOUS)
-    return next(reader.in_state(*states, origin=origin, provider=provider), None) is not None
+    return next(reader.in_state(*OPEN, origin=origin, provider=provider), None) is not None
 
 
 def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepared | None) -> Scheduler:

@@ -144,3 +144,18 @@ async def test_a_rehearsal_at_another_server_gives_way(bench: Bench, tmp_path: P
         result = await again.run(file)
         assert (result.exit_code, other.accepted) == (ExitCode.DONE, 2)
         assert sorted(path.name for path in (bench.project.base / "out").iterdir()) == ["s1.mp4", "s2.mp4"]
+
+
+async def test_collect_says_what_is_left(tmp_path: Path) -> None:
+    """Held is exit 5, in flight is 75, and neither is ever submitted by it."""
+    with SandboxServer(SandboxConfig(latency=(0.4, 0.4), scale=0.1)) as server:
+        bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+        server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.ANSWER, accept=False, status=500))
+        file = bench.write_job(job_text(seeds=2, run="settle: 100ms"))
+        first = await bench.run(file, deadline=0.3)
+        assert first.exit_code is ExitCode.TRY_AGAIN
+        assert (await bench.collect(deadline=0.05)).exit_code is ExitCode.TRY_AGAIN
+        held = await bench.run(file)
+        assert (held.exit_code, held.counts[TaskState.HELD]) == (ExitCode.PERSON_NEEDED, 1)
+        assert (await bench.collect()).exit_code is ExitCode.PERSON_NEEDED
+        assert server.accepted == 1
