@@ -36,7 +36,6 @@ from runner.ledger.states import TaskState
 from runner.providers.base import ProviderError, Trouble
 from runner.record.redact import Redactor
 
-
 OPEN = (TaskState.SUBMITTED, TaskState.COLLECTING, TaskState.AMBIGUOUS)
 """States that another look at the service may move on."""
 
@@ -129,7 +128,7 @@ async def collect_all(world: World, policy: RunPolicy, *, deadline: float | None
 
 
 def is_open(reader: LedgerReader, origin: str, provider: str) -> bool:
-    """Whether anything of this provider at this origin is in flight or unclear, so that `collect` has work."""
+    """Whether `collect` has work: anything of this provider at this origin is in flight or unclear."""
     return next(reader.in_state(*OPEN, origin=origin, provider=provider), None) is not None
 
 
