@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from runner.errors import Problem
+from runner.job.content import FILES, resolve_url
 from runner.job.cost import estimate
 from runner.job.expressions import NEEDS, Scope
-from runner.job.inputs import InputReader, check_remote, is_remote
+from runner.job.inputs import InputReader
 from runner.job.matrix import MODEL, SAMPLE, SEED, Cell
 from runner.job.model import ContentItem, Job, Reference, Step
 from runner.job.models import find_family
@@ -31,10 +32,10 @@ from runner.job.task import (
     task_identity,
 )
 from runner.job.values import Constant, Place, ProblemError, Value
-from runner.job.wire import WIRE, WireError, check_url
+from runner.job.wire import WIRE, WireError
 from runner.resources import load_schema
 
-_FILES = frozenset({"image_url", "video_url", "audio_url"})
+_STAND_IN: Mapping[str, JsonValue] = {"text": "text", "draft_task": {"id": ""}}
 
 T = TypeVar("T")
 
@@ -88,7 +89,10 @@ class TaskBuilder:
             name: _attempt(functools.partial(value.fold, self._scope), found)
             for name, value in step.request.items()
         }
-        items = [_attempt(functools.partial(self._fold_item, spec), found) for spec in step.content]
+        items = [
+            _attempt(functools.partial(self._fold_item, spec), found) or self._stand_in(spec)
+            for spec in step.content
+        ]
         self._constant: dict[str, JsonValue] = {}
         self._computed: dict[str, Value] = {}
         for name, value in folded.items():
@@ -96,7 +100,7 @@ class TaskBuilder:
                 self._set(self._constant, name, value.content.value, value.place, found)
             elif value is not None:
                 self._computed[name] = value
-        self._content = tuple(item for item in items if item is not None)
+        self._content = tuple(items)
         self.problems = tuple(found)
 
     def build(self, index: int, cell: Cell, above: Task | None = None) -> Task:
@@ -255,6 +259,13 @@ class TaskBuilder:
         data, file = self._resolve_item(spec, self._scope, None)
         return _Item(spec, data, file)
 
+    def _stand_in(self, spec: ContentItem) -> _Item:
+        """For an item that cannot be read: without its type and role others would seem wrong as well."""
+        data: dict[str, JsonValue] = {"type": spec.kind, spec.kind: _STAND_IN.get(spec.kind, {"url": ""})}
+        if spec.role is not None and isinstance(spec.role.content, Constant):
+            data["role"] = spec.role.content.value
+        return _Item(spec, data, None)
+
     def _item(
         self, item: _Item, scope: Scope, inputs: list[InputFile], upstream: Upstream | None
     ) -> JsonValue:
@@ -296,16 +307,12 @@ class TaskBuilder:
         if kind == "text":
             # NFC: the same letters typed on another system are the same prompt, and are not paid twice
             return unicodedata.normalize("NFC", value), None
-        if kind not in _FILES:
+        if kind not in FILES:
             if value.startswith(STEP_SCHEME):
                 raise ProblemError(place.error("not the id of a task", "${{ needs.<step>.task_id }}"))
             return {"id": value}, None
-        check_url(self._job.provider, value, place)
-        if is_remote(value):
-            check_remote(value, place)
-            return {"url": value}, None
-        file = self._reader.read(value, kind, place)
-        return {"url": file.reference}, file
+        file = resolve_url(value, kind, place, provider=self._job.provider, reader=self._reader)
+        return {"url": file.reference if file is not None else value}, file
 
     def _check_shape(self, request: Mapping[str, JsonValue], roles: tuple[JsonValue, ...]) -> None:
         """The rules between fields, and between content items, once for each shape that occurs."""

@@ -11,18 +11,17 @@ from __future__ import annotations
 import difflib
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from jinja2 import StrictUndefined, TemplateError, Undefined, nodes
+from jinja2 import TemplateError, Undefined, nodes
 from jinja2.environment import TemplateExpression
 from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from runner.job.filters import ENVIRONMENT, FILTERS, ExpressionError, as_text
 from runner.job.node import JsonValue
 from runner.job.rundate import RunDate
-from runner.job.slug import slug
 from runner.job.task import LAST_FRAME, OUTPUT, TASK_ID
 
 OPEN = "${{"
@@ -47,15 +46,6 @@ What an attribute itself has stands under its dotted name, as in `needs.shot1`.
 """
 
 Scope: TypeAlias = dict[str, Any]
-
-
-class ExpressionError(Exception):
-    """An expression cannot be read, is not allowed, or has no value; `hint` says what to do."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,32 +113,43 @@ class Template:
         return text
 
 
-def as_text(value: JsonValue, source: str) -> str:
-    """A scalar inside other text, spelled as in YAML. Raises ExpressionError for lists and objects."""
-    match value:
-        case str():
-            return value
-        case bool():
-            return "true" if value else "false"
-        case None:
-            return "null"
-        case int() | float():
-            return str(value)
-    kind = "an object" if isinstance(value, dict) else "a list"
-    raise ExpressionError(f"`{source}` is {kind}, and text needs one value", f"use one part: `{source}.id`")
-
-
 def has_expression(text: str) -> bool:
     return OPEN in text
 
 
 def compile_template(text: str, known: KnownNames) -> Template:
-    """The template of `text`, every name in it checked against `known`. Raises ExpressionError."""
+    """The template of `text`, every name in it checked against `known`.
+
+    Raises ExpressionError with all that is wrong.
+    """
     parts: list[str | Expression] = []
-    for is_source, piece in _split(text):
-        parts.append(_compile(piece.strip(), known) if is_source else piece)
+    wrong: list[ExpressionError] = []
+    pieces = _split(text)
+    try:
+        for is_source, piece in pieces:
+            if is_source:
+                parts += _attempt(piece.strip(), known, wrong)
+            else:
+                parts.append(piece)
+    except ExpressionError as error:  # the text cannot be split any further
+        wrong.append(error)
+    _raise_all(wrong)
     names = frozenset[str]().union(*(part.names for part in parts if isinstance(part, Expression)))
     return Template(tuple(parts), names)
+
+
+def _attempt(source: str, known: KnownNames, wrong: list[ExpressionError]) -> Iterator[Expression]:
+    """The expression, unless something is wrong with it."""
+    try:
+        yield _compile(source, known)
+    except ExpressionError as error:
+        wrong += (error, *error.also)
+
+
+def _raise_all(wrong: list[ExpressionError]) -> None:
+    if wrong:
+        wrong[0].also = tuple(wrong[1:])
+        raise wrong[0]
 
 
 def did_you_mean(name: str, choices: Iterator[str] | frozenset[str] | Mapping[str, object]) -> str:
@@ -197,12 +198,12 @@ def _parse(source: str) -> tuple[nodes.Expr, TemplateExpression]:
     if not source:
         raise ExpressionError("`${{ }}` is empty")
     try:
-        parser = Parser(_ENVIRONMENT, source, state="variable")
+        parser = Parser(ENVIRONMENT, source, state="variable")
         tree = parser.parse_expression()
         if not parser.stream.eos:
             raise ExpressionError(f"`{source}`: cannot read it from `{parser.stream.current.value}` on")
         _check_nodes(tree, source)
-        return tree, _ENVIRONMENT.compile_expression(source, undefined_to_none=False)
+        return tree, ENVIRONMENT.compile_expression(source, undefined_to_none=False)
     except TemplateError as error:
         raise ExpressionError(f"`{source}`: {_reason(error)}") from None
     except (RecursionError, MemoryError, SyntaxError, ValueError):
@@ -212,13 +213,16 @@ def _parse(source: str) -> tuple[nodes.Expr, TemplateExpression]:
 def _compile(source: str, known: KnownNames) -> Expression:
     tree, compiled = _parse(source)
     names = frozenset(node.name for node in _walk(tree) if isinstance(node, nodes.Name))
-    for name in sorted(names - known.keys()):
-        raise ExpressionError(f"unknown name `{name}`", _unknown_name_hint(name, known))
+    wrong = [
+        ExpressionError(f"unknown name `{name}`", _unknown_name_hint(name, known))
+        for name in sorted(names - known.keys())
+    ]
     for node in _walk(tree):
         owner, part = _attribute(node)
         attributes = known.get(owner) if owner else None
         if attributes is not None and part not in attributes:
-            raise _missing_part(owner, part, attributes)
+            wrong.append(_missing_part(owner, part, attributes))
+    _raise_all(wrong)
     return Expression(source, names, _keys(tree), compiled)
 
 
@@ -333,59 +337,3 @@ def _check_nodes(tree: nodes.Node, source: str) -> None:
 def _reason(error: Exception) -> str:
     """One line of what Jinja or Python says."""
     return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _default(value: Any, fallback: Any) -> Any:
-    return fallback if isinstance(value, Undefined) or value is None else value
-
-
-def _int(value: int | float | str) -> int:
-    return int(value)
-
-
-def _string(value: JsonValue | RunDate) -> str:
-    if isinstance(value, RunDate):
-        return str(value)
-    return as_text(value, "value")
-
-
-FILTERS: Mapping[str, Callable[..., Any]] = {
-    "default": _default,
-    "int": _int,
-    "length": len,
-    "lower": lambda value: _string(value).lower(),
-    "slug": lambda value: slug(_string(value)),
-    "string": _string,
-    "title": lambda value: _string(value).title(),
-    "trim": lambda value: _string(value).strip(),
-    "upper": lambda value: _string(value).upper(),
-}
-"""All filters there are. `default` also replaces null; `int` refuses what is no number."""
-
-
-class _Environment(ImmutableSandboxedEnvironment):
-    """`a.b` and `a["b"]` read the keys of plain objects and nothing of Python's: no methods, no classes."""
-
-    def getattr(self, obj: Any, attribute: str) -> Any:
-        return self.getitem(obj, attribute)
-
-    def getitem(self, obj: Any, argument: Any) -> Any:
-        if isinstance(obj, dict) and isinstance(argument, str) and argument in obj:
-            return obj[argument]
-        if isinstance(obj, list | tuple) and type(argument) is int and -len(obj) <= argument < len(obj):
-            return obj[argument]
-        if isinstance(obj, RunDate) and argument in RunDate.PARTS:
-            return getattr(obj, argument)
-        return self.undefined(obj=obj, name=argument)
-
-
-def _make_environment() -> _Environment:
-    environment = _Environment(undefined=StrictUndefined, autoescape=False)
-    environment.globals.clear()
-    environment.tests.clear()
-    environment.filters.clear()
-    environment.filters.update(FILTERS)
-    return environment
-
-
-_ENVIRONMENT = _make_environment()

@@ -9,18 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import JobError, Problem
+from runner.job.content import check_inputs
 from runner.job.environment import KEY_NAMES, PROVIDER_VARIABLES, read_env, why_refused
 from runner.job.expressions import KnownNames, has_expression
+from runner.job.inputs import InputReader
 from runner.job.merge import STEPS
 from runner.job.model import Job
 from runner.job.node import Mapping as MappingNode
 from runner.job.node import Scalar, Sequence
 from runner.job.policy import read_budget, read_lint, read_run
 from runner.job.schema import check_job
-from runner.job.source import MAX_BYTES, parse
+from runner.job.source import MAX_BYTES, read
 from runner.job.values import Path as NodePath
 from runner.job.values import Place, Problems, Value, compile_value, scalars
-from runner.job.workflow import read_steps
+from runner.job.workflow import read_steps, step_keys
 
 DEFAULT_PROVIDER = "mesh"
 
@@ -60,9 +62,16 @@ def load_job(file: Path, *, root: Path, options: LoadOptions, text: bytes | None
     """
     shown = _below(file, root)
     content = _read(file, shown) if text is None else text
-    document = parse(content, file=shown)
-    problems = Problems(check_job(document, file=shown))
+    reading = read(content)
+    document = reading.root
+    if document is None:
+        raise JobError(shown, reading.problems)
+    problems = Problems(reading.problems, check_job(document, file=shown))
+    if not reading.is_whole:
+        problems.raise_errors(shown)
     provider = options.provider or _text(document, "provider") or DEFAULT_PROVIDER
+    if provider not in PROVIDER_VARIABLES:  # the schema has told of it
+        provider = DEFAULT_PROVIDER
     api_key_env = _api_key_env(document, provider, options, problems)
     base_url = _base_url(document, options, problems)
     env = _env(document, root, options, api_key_env, problems)
@@ -78,6 +87,9 @@ def load_job(file: Path, *, root: Path, options: LoadOptions, text: bytes | None
     budget = read_budget(document.get("budget"), problems)
     lint = read_lint(document.get("lint"), problems)
     steps = read_steps(document, provider=provider, known=known, problems=problems)
+    if problems.errors:  # alone, they wait for the plan, which tells of the cells as well
+        reader = InputReader(root, file.parent)
+        check_inputs(step_keys(document).values(), provider=provider, reader=reader, problems=problems)
     problems.raise_errors(shown)
     return Job(
         name=name,

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from runner.job.expressions import (
-    ExpressionError,
     KnownNames,
     Scope,
     Template,
-    as_text,
     compile_template,
 )
+from runner.job.filters import ExpressionError, as_text
 from runner.job.node import Scalar
 from runner.job.slug import is_device_name, slug
 from runner.job.values import Path as NodePath
@@ -68,7 +67,7 @@ def compile_output(
     try:
         template = compile_template(str(node.value), known)
     except ExpressionError as error:
-        problems.add(place.error(error.message, error.hint))
+        place.tell(error, problems)
         return None
     fixed = "".join(part if isinstance(part, str) else "x" for part in template.parts)
     if wrong := what_is_wrong(unicodedata.normalize("NFC", fixed)):

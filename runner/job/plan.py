@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from runner.errors import Problem
 from runner.job.build import TaskBuilder
 from runner.job.cost import Total
-from runner.job.expressions import ExpressionError, Scope, as_text
+from runner.job.expressions import Scope
+from runner.job.filters import ExpressionError, as_text
 from runner.job.matrix import Axis, Entry, Matrix
 from runner.job.model import Job, Step
 from runner.job.node import JsonValue
@@ -84,7 +85,7 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate) -> Plan:
 
     stages = make_stages(frozenset())
     survey = survey_cells(job, stages, problems)
-    if survey.same_names and not problems.errors:
+    if survey.same_names and survey.is_whole and problems.is_sound:
         stages = make_stages(survey.same_names)
         survey = survey_cells(job, stages, problems)
     report_collisions(job, stages, survey, problems)

@@ -88,12 +88,34 @@ def parse(text: bytes, *, file: str) -> Mapping:
 
     Raises JobError with every problem that can be found before the text stops making sense.
     """
+    reading = read(text)
+    if reading.problems or reading.root is None:
+        raise JobError(file, reading.problems)
+    return reading.root
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What could be read of a text, and what is wrong with it.
+
+    `root` is None where nothing more can be said of it; not `is_whole` where a list or a mapping
+    was left out, so that names which hold in the job may not be known.
+    """
+
+    root: Mapping | None
+    problems: tuple[Problem, ...]
+    is_whole: bool
+
+
+def read(text: bytes) -> Reading:
+    """As `parse`, with as much of the document as makes sense in spite of its problems."""
     problems: list[Problem] = []
     decoded = _decode(text, problems)
-    root = None if problems else _Builder(decoded, problems).build()
-    if problems or root is None:
-        raise JobError(file, problems)
-    return root
+    if problems:
+        return Reading(None, tuple(problems), is_whole=False)
+    builder = _Builder(decoded, problems)
+    root = builder.build()
+    return Reading(None if builder.is_hollow else root, tuple(problems), is_whole=builder.is_whole)
 
 
 def resolve(plain: str) -> bool | int | float | str | None:
@@ -158,7 +180,10 @@ def mark_at(text: str, index: int) -> Mark:
 
 @dataclass(slots=True)
 class _Frame:
-    """A mapping or sequence that is still open. `key` waits for its value; `key_end` is an index."""
+    """A mapping or sequence that is still open. `key` waits for its value; `key_end` is an index.
+
+    `is_second` where the mapping has the key already; the first value counts.
+    """
 
     mark: Mark
     is_mapping: bool
@@ -167,6 +192,7 @@ class _Frame:
     seen: dict[str, Mark] = field(default_factory=dict)
     key: Scalar | None = None
     key_end: int = 0
+    is_second: bool = False
 
     @property
     def part(self) -> str | int | None:
@@ -190,6 +216,8 @@ class _Builder:
         self.root: Node | None = None
         self.nodes = 0
         self.documents = 0
+        self.is_hollow = False
+        self.is_whole = True
 
     def build(self) -> Mapping | None:
         try:
@@ -241,6 +269,7 @@ class _Builder:
             self._say(
                 mark, f"aliases (`*{event.anchor}`) are not supported", "write the value out, or quote it"
             )
+            self.is_hollow = True
             self._add(Scalar("", "", False, mark), self._index(event.end_mark))
             return True
         if event.anchor is not None:
@@ -313,7 +342,10 @@ class _Builder:
             frame.key = self._key(node, frame)
             frame.key_end = end
         else:
-            frame.entries.append((frame.key, node))
+            if not frame.is_second:
+                frame.entries.append((frame.key, node))
+            elif not isinstance(node, Scalar):
+                self.is_whole = False
             frame.key = None
 
     def _key(self, node: Node, frame: _Frame) -> Scalar:
@@ -329,9 +361,12 @@ class _Builder:
             hint = f'quote it: "{cut(node.text)}"' if node.text else "write the key before the `:`"
             self._say(node.mark, f"the key `{cut(node.text)}` is {kind}, not text", hint)
             node = Scalar(node.text, node.text, node.is_plain, node.mark)
+        frame.is_second = False
         if node.value == "<<" and node.is_plain:
+            self.is_hollow = True
             self._say(node.mark, "merge keys (`<<`) are not supported", "write the keys out, or use `vars`")
         elif (first := frame.seen.get(node.text)) is not None:
+            frame.is_second = True
             hint = f"the first one is at line {first.line}; keep one"
             self._say(node.mark, f"the key `{cut(node.text)}` is here twice", hint)
         frame.seen.setdefault(node.text, node.mark)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from runner.job.expressions import NEEDS, STEP_OUTPUTS, KnownNames, as_text, did_you_mean
+from runner.job.expressions import NEEDS, STEP_OUTPUTS, KnownNames, did_you_mean
+from runner.job.filters import as_text
 from runner.job.matrix import BUILT_IN, MODEL, SAMPLE, SEED
 from runner.job.merge import StepKeys
 from runner.job.model import AxisSpec, ContentItem

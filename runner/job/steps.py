@@ -6,6 +6,7 @@ import bisect
 import re
 from collections.abc import Mapping
 
+from runner.job.content import find_payload
 from runner.job.expressions import NEEDS, KnownNames, has_expression
 from runner.job.matrix import BUILT_IN, MODEL, SAMPLE, SEED
 from runner.job.merge import StepKeys
@@ -31,7 +32,6 @@ from runner.job.values import Constant, Path, Place, Problems, Value, compile_va
 from runner.job.wire import check_content, check_fields
 from runner.resources import load_schema
 
-_PAYLOAD_KEY = {"draft_task": "id"}
 _REFERENCE = re.compile(r"\$\{\{\s*needs\.(?P<step>\w+)\.(?P<output>\w+)\s*\}\}")
 _REFERENCE_IN = {"image_url": LAST_FRAME, "video_url": OUTPUT, "draft_task": TASK_ID}
 
@@ -259,19 +259,12 @@ def _content(
 ) -> tuple[ContentItem, ...]:
     items: list[ContentItem] = []
     for number, node in enumerate(items_of(keys.get("content"))):
-        kind_node = node.get("type") if isinstance(node, MappingNode) else None
-        if not isinstance(node, MappingNode) or not isinstance(kind_node, Scalar):
-            continue
-        kind = str(kind_node.value)
-        payload: Node | None = node.get(kind)
         above_item: Path = (*keys.path("content"), number)
-        path: Path = (*above_item, kind)
-        if isinstance(payload, MappingNode):
-            inner = _PAYLOAD_KEY.get(kind, "url")
-            payload, path = payload.get(inner), (*path, inner)
-        if payload is None:
+        found = find_payload(node, above_item)
+        if found is None:
             continue
-        role = node.get("role")
+        kind, payload, path = found
+        role = node.get("role") if isinstance(node, MappingNode) else None
         reference = _reference(payload, path, kind, above, problems)
         items.append(
             ContentItem(

@@ -31,8 +31,12 @@ _MOST_COMPARED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """`same_*` are hashes that occur twice, and so, but for chance, values that do."""
+    """`same_*` are hashes that occur twice, and so, but for chance, values that do.
 
+    `is_whole` where every cell has its task.
+    """
+
+    is_whole: bool
     count: int
     cost: Total
     same_identities: frozenset[int]
@@ -115,7 +119,7 @@ class _Walk:
 
     def survey(self) -> Survey:
         same = (_twice(hashes) for hashes in (self._identities, self._outputs, self._names))
-        return Survey(self._count, self._cost, *same)
+        return Survey(not self._told, self._count, self._cost, *same)
 
     def _stop_at_most(self, stage: Stage) -> None:
         place = stage.step.takes_place
@@ -199,7 +203,7 @@ def _twice(hashes: array[int]) -> frozenset[int]:
 
 def report_collisions(job: Job, stages: Stages, survey: Survey, problems: Problems) -> None:
     """Goes over the cells again, for the words; only where hashes met."""
-    if problems.errors or not (survey.same_identities or survey.same_outputs):
+    if not (survey.is_whole and problems.is_sound) or not (survey.same_identities or survey.same_outputs):
         return
     by_identity: dict[str, Task] = {}
     by_output: dict[str, Task] = {}

@@ -9,6 +9,8 @@ import yaml
 from runner.errors import Problem
 from runner.job.node import Mark
 
+_COMMENT = re.compile(r"[ \t]#")
+_LINE_BREAK = re.compile(r"\r\n?|\n")
 _QUOTE = 'quote the whole value: "..."'
 
 # libyaml and PyYAML's own parser word the same complaint differently; each pattern covers both.
@@ -110,10 +112,23 @@ def explain(error: yaml.MarkedYAMLError, text: str, mark: Mark, opened: Mark | N
         )
     for pattern, message, hint in _EXPLANATIONS:
         if re.search(pattern, complaint):
+            if opened and (line := _line_of_comment(error, text, opened)):
+                hint = f"` #` in line {line} began a comment: quote what holds it; else {hint}"
             return Problem(mark.line, mark.column, path, message, hint)
     return Problem(
         mark.line, mark.column, path, f"not valid YAML: {complaint}", "check this line and the one above"
     )
+
+
+def _line_of_comment(error: yaml.MarkedYAMLError, text: str, opened: Mark) -> int:
+    """The line of the first ` #` in the list or mapping that is being read; 0 where there is none."""
+    if error.context_mark is None or error.problem_mark is None:
+        return 0
+    start = error.context_mark.index
+    if text[start : start + 1] not in ("[", "{"):
+        return 0
+    comment = _COMMENT.search(text, start, error.problem_mark.index)
+    return opened.line + len(_LINE_BREAK.findall(text, start, comment.start())) if comment else 0
 
 
 def _wrong_start(character: str, mark: Mark, path: str) -> Problem:

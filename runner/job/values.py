@@ -8,13 +8,13 @@ from typing import TypeAlias
 
 from runner.errors import JobError, Problem
 from runner.job.expressions import (
-    ExpressionError,
     KnownNames,
     Scope,
     Template,
     compile_template,
     has_expression,
 )
+from runner.job.filters import ExpressionError
 from runner.job.node import JsonValue, Mark, Node, Scalar, Sequence, show_path
 from runner.job.node import Mapping as MappingNode
 
@@ -46,25 +46,45 @@ class Place:
             is_missing_input=is_missing_input,
         )
 
+    def tell(self, error: ExpressionError, problems: Problems) -> None:
+        """Adds all that is wrong with the scalar here."""
+        for each in (error, *error.also):
+            problems.add(self.error(each.message, each.hint))
+
     def warning(self, message: str, hint: str = "") -> Problem:
         return Problem(self.mark.line, self.mark.column, show_path(self.path), message, hint, "warning")
 
 
 class Problems:
-    """What was found so far, each thing once."""
+    """What was found so far, each thing once.
 
-    def __init__(self, told: Iterable[Problem] = ()) -> None:
-        self._found: dict[Problem, None] = dict.fromkeys(told)
-        self._told = frozenset(problem.path for problem in self._found)
+    A place that the text's own problems tell of is not told of again by those of the schema, nor
+    one that either tells of by what comes later: it would be the same mistake in other words.
+    """
+
+    def __init__(self, text: Iterable[Problem] = (), schema: Iterable[Problem] = ()) -> None:
+        self._found: dict[Problem, None] = dict.fromkeys(text)
+        places = {(problem.line, problem.column) for problem in self._found}
+        paths = {problem.path for problem in self._found if problem.path}
+        self._told = set(paths)
+        for problem in schema:
+            self._told.add(problem.path)
+            if problem.path not in paths and (problem.line, problem.column) not in places:
+                self._found[problem] = None
 
     def add(self, problem: Problem) -> None:
-        """Keeps `problem`, unless the schema has told of its place already."""
+        """Keeps `problem`, unless its place has been told of already."""
         if problem.path not in self._told:
             self._found[problem] = None
 
     @property
     def errors(self) -> tuple[Problem, ...]:
         return tuple(problem for problem in self._found if problem.severity == "error")
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong but that inputs are missing."""
+        return all(problem.is_missing_input for problem in self.errors)
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
@@ -128,7 +148,7 @@ def compile_value(node: Node, path: Path, known: KnownNames, problems: Problems)
             try:
                 template = compile_template(text, known)
             except ExpressionError as error:
-                problems.add(place.error(error.message, error.hint))
+                place.tell(error, problems)
                 return Value(place, Constant(None), frozenset())
             return Value(place, template, template.names)
         case Scalar(value=value):

@@ -14,6 +14,18 @@ from runner.job.steps import read_step
 from runner.job.values import Problems
 
 
+def step_keys(document: MappingNode) -> Mapping[str, StepKeys]:
+    """What the file says of each step, by name."""
+    written = document.get(STEPS)
+    if written is None:
+        return {"": StepKeys("", document)}
+    return {
+        str(key.value): StepKeys(str(key.value), body, document)
+        for key, body in (written if isinstance(written, MappingNode) else ())
+        if isinstance(body, MappingNode) and not str(key.value).startswith("x-")
+    }
+
+
 def read_steps(
     document: MappingNode, *, provider: str, known: KnownNames, problems: Problems
 ) -> Mapping[str, Step]:
@@ -21,16 +33,10 @@ def read_steps(
 
     `known` are the names that hold for the whole job.
     """
-    written = document.get(STEPS)
-    if written is None:
-        keys = StepKeys("", document)
-        step, _ = read_step(keys, provider=provider, known=known, above={}, problems=problems)
+    bodies = step_keys(document)
+    if document.get(STEPS) is None:
+        step, _ = read_step(bodies[""], provider=provider, known=known, above={}, problems=problems)
         return {"": step} if step is not None else {}
-    bodies = {
-        str(key.value): StepKeys(str(key.value), body, document)
-        for key, body in (written if isinstance(written, MappingNode) else ())
-        if isinstance(body, MappingNode) and not str(key.value).startswith("x-")
-    }
     told = problems.errors
     steps: dict[str, Step] = {}
     axes: dict[str, KnownNames] = {}

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.job.expressions import FILTERS, MOST_RESULT, ExpressionError, compile_template
+from runner.job.expressions import MOST_RESULT, compile_template
+from runner.job.filters import FILTERS, ExpressionError
 from runner.job.node import JsonValue
 from runner.job.rundate import RunDate
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.errors import ExitCode, JobError
 from runner.job import inputs, lint
 from runner.job.inputs import InputReader, sniff
 from runner.job.node import Mark
@@ -208,3 +209,32 @@ def test_no_path_reads_outside_the_root(tmp_path_factory: pytest.TempPathFactory
     for path in (text, f"../{text}", "../a.png", f"{text}/../../a.png"):
         with pytest.raises(ProblemError):
             InputReader(root, root).read(path, "image_url", PLACE)
+
+
+def test_a_missing_first_frame_does_not_make_the_last_one_wrong(desk: Desk) -> None:
+    text = HEAD + "content:\n  - {type: image_url, image_url: gone.png, role: first_frame}\n"
+    text += "  - {type: image_url, image_url: https://a.example/b.png, role: last_frame}\n"
+    with pytest.raises(JobError) as caught:
+        desk.plan(text)
+    [problem] = caught.value.problems
+    assert (problem.is_missing_input, caught.value.exit_code) == (True, ExitCode.INPUT_MISSING)
+
+
+def test_a_missing_file_and_two_videos_under_one_name_are_told_together(desk: Desk) -> None:
+    text = HEAD + "matrix: {ratio: [16:9, 1:1]}\noutput: out/a.mp4\n"
+    text += "content: [{type: image_url, image_url: gone.png}]\n"
+    with pytest.raises(JobError) as caught:
+        desk.plan(text)
+    output, missing = caught.value.problems
+    assert (output.path, missing.is_missing_input) == ("output", True)
+    assert caught.value.exit_code is ExitCode.JOB_INVALID
+
+
+def test_missing_files_alone_are_told_with_an_exit_code_of_their_own(desk: Desk) -> None:
+    text = HEAD + "matrix: {shot: [a, b]}\n"
+    text += "content:\n  - {type: image_url, image_url: gone.png}\n"
+    text += "  - {type: image_url, image_url: '${{ shot }}.png', role: reference_image}\n"
+    with pytest.raises(JobError) as caught:
+        desk.plan(text)
+    assert len(caught.value.problems) == 3
+    assert caught.value.exit_code is ExitCode.INPUT_MISSING

@@ -151,7 +151,7 @@ def test_letter_case_and_unicode_form_collide() -> None:
 def test_two_cells_with_one_path_are_told_with_a_way_out(desk: Desk) -> None:
     [problem] = desk.problems(HEAD + "matrix: {ratio: [16:9, 1:1]}\n" + TEXT + "output: out/a.mp4\n")
     assert "cells 0 (16x9) and 1 (1x1) write one file, out/a.mp4" in problem
-    assert "out/${{ ratio }}.mp4" in problem
+    assert "out/a-${{ ratio }}.mp4" in problem
 
 
 def test_paths_that_differ_in_letter_case_only_are_one(desk: Desk) -> None:

@@ -1,0 +1,97 @@
+"""The filters that expressions have, and the Jinja2 environment that knows them and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jinja2 import StrictUndefined, Undefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from runner.job.node import JsonValue
+from runner.job.rundate import RunDate
+from runner.job.slug import slug
+
+
+class ExpressionError(Exception):
+    """An expression cannot be read, is not allowed, or has no value; `hint` says what to do.
+
+    `also` is what else is wrong in the same scalar.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.also: tuple[ExpressionError, ...] = ()
+
+
+def as_text(value: JsonValue, source: str) -> str:
+    """A scalar inside other text, spelled as in YAML. Raises ExpressionError for lists and objects."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case None:
+            return "null"
+        case int() | float():
+            return str(value)
+    kind = "an object" if isinstance(value, dict) else "a list"
+    raise ExpressionError(f"`{source}` is {kind}, and text needs one value", f"use one part: `{source}.id`")
+
+
+def _default(value: Any, fallback: Any) -> Any:
+    return fallback if isinstance(value, Undefined) or value is None else value
+
+
+def _int(value: int | float | str) -> int:
+    return int(value)
+
+
+def _string(value: JsonValue | RunDate) -> str:
+    if isinstance(value, RunDate):
+        return str(value)
+    return as_text(value, "value")
+
+
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    "default": _default,
+    "int": _int,
+    "length": len,
+    "lower": lambda value: _string(value).lower(),
+    "slug": lambda value: slug(_string(value)),
+    "string": _string,
+    "title": lambda value: _string(value).title(),
+    "trim": lambda value: _string(value).strip(),
+    "upper": lambda value: _string(value).upper(),
+}
+"""All filters there are. `default` also replaces null; `int` refuses what is no number."""
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """`a.b` and `a["b"]` read the keys of plain objects and nothing of Python's: no methods, no classes."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        return self.getitem(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        if isinstance(obj, dict) and isinstance(argument, str) and argument in obj:
+            return obj[argument]
+        if isinstance(obj, list | tuple) and type(argument) is int and -len(obj) <= argument < len(obj):
+            return obj[argument]
+        if isinstance(obj, RunDate) and argument in RunDate.PARTS:
+            return getattr(obj, argument)
+        return self.undefined(obj=obj, name=argument)
+
+
+def _make_environment() -> _Environment:
+    environment = _Environment(undefined=StrictUndefined, autoescape=False)
+    environment.globals.clear()
+    environment.tests.clear()
+    environment.filters.clear()
+    environment.filters.update(FILTERS)
+    return environment
+
+
+ENVIRONMENT = _make_environment()
