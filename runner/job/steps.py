@@ -29,7 +29,7 @@ from runner.job.step_checks import (
 )
 from runner.job.task import LAST_FRAME, OUTPUT, TASK_ID
 from runner.job.values import Constant, Path, Place, Problems, Value, compile_value
-from runner.job.wire import check_content, check_fields
+from runner.job.wire import check_axes, check_content, check_fields
 from runner.resources import load_schema
 
 _REFERENCE = re.compile(r"\$\{\{\s*needs\.(?P<step>\w+)\.(?P<output>\w+)\s*\}\}")
@@ -77,7 +77,8 @@ def read_step(
     output = _output(keys, cell_names, problems)
     price = read_price(keys.get("price"), keys.place_of("price"), problems)
     fields = request_fields(provider)
-    check_fields(provider, fields, request, problems)
+    request = check_fields(provider, fields, request, problems)
+    check_axes(fields, axes, request, content, problems)
     check_content(provider, content, seeds, keys.place_of("seeds"), keys.place_of("content"), problems)
     check_entry_names(exclude, include, axes, keys, seeds=seeds, samples=samples, problems=problems)
     check_pick_names(keys, own_names, above, problems)

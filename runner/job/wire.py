@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from runner.job.model import ContentItem, Reference
+from runner.job.model import AxisSpec, ContentItem, Reference
 from runner.job.node import JsonValue
 from runner.job.seeds import Seeds
-from runner.job.values import Place, ProblemError, Problems, Value
+from runner.job.task import NOT_IN_IDENTITY
+from runner.job.values import Constant, Place, ProblemError, Problems, Value
 
 GETIMG = "getimg"
 
 _SAME = {"ratio": "aspect_ratio", "generate_audio": "sound"}
 """Fields of Mesh API by the name that they have at getimg."""
 _OTHER = {**_SAME, **{theirs: ours for ours, theirs in _SAME.items()}}
+_NOT_SEEN = NOT_IN_IDENTITY | {"return_last_frame"}
+"""Fields without which the video is the same."""
 _FIRST, _LAST, _REFERENCE = "first_frame", "last_frame", "reference_image"
 
 Request = dict[str, JsonValue]
@@ -59,19 +62,23 @@ def getimg_request(fields: Request, content: Content) -> Request:
             roles.append(role)
     positions = [number for number, item in enumerate(content) if item.get("type") == "image_url"]
     for number, role in zip(positions, roles, strict=True):
-        if role == _LAST and _FIRST not in roles:
-            raise WireError(
-                "getimg takes a last_frame only with a first_frame", "add the first frame", number
-            )
-        if role == _REFERENCE and {_FIRST, _LAST} & set(roles):
-            raise WireError(
-                "getimg takes a reference_image with neither a first_frame nor a last_frame",
-                "keep the frames, or give every image `role: reference_image`",
-                number,
-            )
+        if refusal := _refuse_role(role, roles):
+            raise WireError(*refusal, number)
     if images:
         request["images"] = images
     return request
+
+
+def _refuse_role(role: object, roles: Sequence[object]) -> tuple[str, str] | None:
+    """(message, hint) where getimg does not take an image of this role beside the others."""
+    if role == _LAST and _FIRST not in roles:
+        return "getimg takes a last_frame only with a first_frame", "add the first frame"
+    if role == _REFERENCE and {_FIRST, _LAST} & set(roles):
+        return (
+            "getimg takes a reference_image with neither a first_frame nor a last_frame",
+            "keep the frames, or give every image `role: reference_image`",
+        )
+    return None
 
 
 WIRE: Mapping[str, Callable[[Request, Content], Request]] = {
@@ -83,13 +90,33 @@ WIRE: Mapping[str, Callable[[Request, Content], Request]] = {
 
 def check_fields(
     provider: str, fields: frozenset[str], request: Mapping[str, Value], problems: Problems
-) -> None:
-    """Adds a problem for each field of `request` that is another provider's."""
+) -> dict[str, Value]:
+    """The part of `request` that the provider has; adds a problem for each field that is another's.
+
+    One that changes nothing in the picture is a loss to know of, and no error.
+    """
     for name, value in request.items():
         if name not in fields:
             own = own_name(name, fields)
             hint = f"at {provider} it is `{own}`" if own else _instead(name)
-            problems.add(value.place.error(f"{provider} has no `{name}`", hint))
+            told = value.place.warning if name in _NOT_SEEN else value.place.error
+            problems.add(told(f"{provider} has no `{name}`", hint))
+    return {name: value for name, value in request.items() if name in fields}
+
+
+def check_axes(
+    fields: frozenset[str],
+    axes: Sequence[AxisSpec],
+    request: Mapping[str, Value],
+    content: Sequence[ContentItem],
+    problems: Problems,
+) -> None:
+    """Adds a problem for each axis named like a field that is called otherwise here, and sets nothing."""
+    values = [*request.values(), *(item.payload for item in content), *(item.role for item in content)]
+    used = {name for value in values if isinstance(value, Value) for name in value.names}
+    for axis in axes:
+        if axis.name not in used and (own := own_name(axis.name, fields)):
+            problems.add(axis.place.error(f"axis `{axis.name}` changes nothing", f"name it `{own}`"))
 
 
 def check_content(
@@ -110,6 +137,7 @@ def check_content(
         problems.add(content_place.error("getimg needs a prompt", "add {type: text, text: A teapot spins}"))
     for item in texts[1:]:
         problems.add(item.place.error("getimg takes one text, as its prompt", "join the texts"))
+    _check_roles(content, problems)
     for item in content:
         if item.kind not in ("text", "image_url"):
             problems.add(item.place.error(f"getimg takes no {item.kind}", "remove it, or use provider: mesh"))
@@ -120,6 +148,20 @@ def check_content(
                     "use provider: mesh",
                 )
             )
+
+
+def _check_roles(content: Sequence[ContentItem], problems: Problems) -> None:
+    """What `getimg_request` would refuse in each cell, where no cell decides over a role."""
+    images = [item for item in content if item.kind == "image_url"]
+    roles = [_constant(item.role) if item.role is not None else _FIRST for item in images]
+    for item, role in zip(images, roles, strict=True):
+        if None not in roles and (refusal := _refuse_role(role, roles)):
+            place = item.role.place if item.role is not None else item.place
+            problems.add(place.error(*refusal))
+
+
+def _constant(value: Value) -> JsonValue:
+    return value.content.value if isinstance(value.content, Constant) else None
 
 
 def check_url(provider: str, text: str, place: Place) -> None:

@@ -149,3 +149,39 @@ def test_schemas_are_printed_as_they_ship(name: str, capsys: pytest.CaptureFixtu
 def test_an_unknown_schema_names_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema", "nope"]) == ExitCode.USAGE
     assert "mesh-request" in capsys.readouterr().err
+
+
+def test_a_plan_for_another_provider_tells_every_loss_at_once(
+    job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fields, seeds, axes, files and roles together, each at its place; what no eye sees is a warning."""
+    job.with_name("a.png").write_bytes(b"")
+    item = "  - {type: image_url, image_url: a.png, role: last_frame}\n"
+    job.write_text(
+        JOB.replace("output:", f"{item}request: {{camera_fixed: true, priority: 3}}\noutput:"),
+        encoding="utf-8",
+    )
+    assert main(["plan", str(job), "--provider", "getimg"]) == ExitCode.JOB_INVALID
+    told = capsys.readouterr().err
+    for loss in (
+        "seeds: getimg has no `seed`; hint: samples: 2",
+        "axis `ratio` changes nothing",
+        "request.camera_fixed: getimg has no `camera_fixed`",
+        "getimg takes images by https URL only",
+        "content[1].role: getimg takes a last_frame only with a first_frame",
+    ):
+        assert loss in told
+
+
+def test_a_plan_for_another_provider_warns_of_what_no_eye_sees(
+    job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job.write_text(
+        "version: 1\nmodels: [seedance-1-5-pro]\nrequest: {priority: 3}\n"
+        "content: [{type: text, text: A teapot}]\n",
+        encoding="utf-8",
+    )
+    assert main(["plan", str(job), "--provider", "getimg", "--sandbox"]) == 0
+    captured = capsys.readouterr()
+    assert "warning: request.priority: getimg has no `priority`" in captured.err
+    assert "1 task: 1 new" in captured.out

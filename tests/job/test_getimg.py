@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from runner.job.load import LoadOptions, load_job
+from runner.job.plan import make_plan
+from runner.job.rundate import RunDate
 from tests.job.planning import PNG, TEXT, Desk
 
 HEAD = "version: 1\nprovider: getimg\nmodels: [seedance-v1-5-pro]\n"
@@ -121,3 +123,18 @@ def test_a_key_of_another_provider_is_refused(desk: Desk) -> None:
     job = "version: 1\nmodels: [m]\napi_key_env: GETIMG_API_KEY\n" + TEXT
     assert "would be sent to the service" in desk.problems(job)[0]
     assert desk.plan(job.replace("models", "provider: getimg\nmodels")).count == 1
+
+
+def test_what_does_not_change_the_picture_is_lost_with_a_warning(desk: Desk) -> None:
+    """A Mesh job read for getimg: its service tier is told of, and its tasks are planned without it."""
+    job = "version: 1\nmodels: [seedance-v1-5-pro]\nrequest: {service_tier: flex, return_last_frame: true}\n"
+    file = desk.jobs / "mesh.yaml"
+    file.write_text(job + TEXT, encoding="utf-8")
+    loaded = load_job(file, root=desk.root, options=LoadOptions({}, provider="getimg"))
+    assert [problem.path for problem in loaded.warnings] == [
+        "request.service_tier",
+        "request.return_last_frame",
+    ]
+    plan = make_plan(loaded, origin="https://api.getimg.ai", run_date=RunDate.parse("2026-05-31+00:00"))
+    (task,) = plan.tasks()
+    assert not {"service_tier", "return_last_frame"} & set(task.request)
