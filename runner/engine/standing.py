@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runner.engine.difference import differences
 from runner.job.task import Task
 from runner.ledger.ledger import is_reusable
 from runner.ledger.read import LedgerReader
@@ -101,6 +102,7 @@ def standings(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) ->
 
 
 _NEVER = "never submitted"
+_MOST_DIFFERENCES = 3
 
 
 def _new(
@@ -200,16 +202,7 @@ def _difference(task: Task, before: TaskRow) -> str:
     """What tells a new request from the one that had its output path."""
     if before.edition != task.edition:
         return f"edition is {task.edition or 'none'}, was {before.edition or 'none'}"
-    changed = [
-        f"request.{name} is {_short(task.request.get(name))}, was {_short(before.request.get(name))}"
-        for name in sorted({*task.request, *before.request})
-        if task.request.get(name) != before.request.get(name)
-    ]
+    changed = list(differences(task.request, before.request))
     if changed:
-        return "; ".join(changed[:3])
+        return "; ".join(changed[:_MOST_DIFFERENCES])
     return "the API or the sample is another one"
-
-
-def _short(value: object) -> str:
-    text = "not set" if value is None else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

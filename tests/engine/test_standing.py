@@ -159,6 +159,10 @@ def test_a_done_task_whose_file_is_gone_or_changed_is_absent_and_not_new(
     [
         ({"duration": 5}, "request.duration is 5, was 4"),
         ({"duration": 4, "ratio": "1:1"}, "request.ratio is 1:1, was not set"),
+        (
+            {"duration": 4, "content": [{"type": "text", "text": "A ship"}]},
+            'content[0].text is "A ship", was "A boat"',
+        ),
     ],
 )
 def test_a_new_task_says_what_has_changed_since_the_last_one_of_that_path(
