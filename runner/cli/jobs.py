@@ -20,6 +20,7 @@ from runner.cli.options import (
 )
 from runner.cli.service import load, plan_of, reading
 from runner.cli.words import CONFLICT, cell_words, count, estimate_words
+from runner.engine.conclude import waits_for_a_person
 from runner.engine.standing import Standing, standings
 from runner.errors import ExitCode, JobError, UsageError
 from runner.job.cost import Total, micros, usd_text
@@ -74,13 +75,16 @@ def plan(
     tell_warnings(planned)
     with reading(loaded.place.project) as ledger:
         new = Total()
+        waits = waits_for_a_person(planned, ledger) if ledger is not None else ()
         rows = _adding_up(standings(planned.tasks(), ledger, loaded.place.project.base), new)
         if output_format == "json":
-            counts = write_json(_head(planned), rows, _fields)
+            counts = write_json({**_head(planned), "waits": [*waits]}, rows, _fields)
         else:
             counts = write_text(rows, _columns)
             for line in estimate_words(new):
                 console.result(line)
+            for sentence in waits:
+                console.result(f"waiting for you: {escape(sentence)}")
     return ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE
 
 

@@ -68,7 +68,7 @@ def conclude(
     """
     reader = ledger.read
     counts = _count(plan, reader, absent)
-    waits = _waits_for_a_person(plan, reader)
+    waits = waits_for_a_person(plan, reader)
     exit_code = ExitCode.first(conditions | _conditions(counts))
     with ledger.transaction():
         ledger.end_session(session, at, exit_code)
@@ -127,7 +127,7 @@ def _count(plan: Plan, reader: LedgerReader, absent: frozenset[str]) -> Counter[
     return counts
 
 
-def _waits_for_a_person(plan: Plan, reader: LedgerReader) -> tuple[str, ...]:
+def waits_for_a_person(plan: Plan, reader: LedgerReader) -> tuple[str, ...]:
     """The first few sentences of `Plan.waits_for`, for tasks that are done and could be picked."""
     found: dict[str, None] = {}
     if all(step.pick is None for step in plan.job.steps.values()):

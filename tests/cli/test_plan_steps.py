@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from runner.__main__ import main
+from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
 
 JOB = """\
 version: 1
@@ -55,3 +56,29 @@ def test_a_plan_for_programs_names_the_upstream_task_and_what_is_taken_of_it(
         "identity": first["identity"],
         "uses": ["last_frame"],
     }
+
+
+PICKED = JOB.replace("    seeds: [7]\n", "    seeds: [7]\n    pick: []\n").replace(
+    "request: {",
+    "run: {poll: {first: 20ms, min: 20ms, max: 50ms}}\nrequest: {resolution: 480p, duration: 4, ",
+)
+
+
+def test_a_plan_says_what_waits_for_a_person_to_pick(
+    job: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sentence of `run`, for as long as nothing is picked; none before there is something to pick."""
+    job.write_text(PICKED)
+    told = "waiting for you: steps.dawn.pick: add `- {seed: 7}` to go on"
+    with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.1)) as server:
+        monkeypatch.setenv("MESHAPI_BASE_URL", server.url)
+        monkeypatch.setenv("MESHAPI_API_KEY", SANDBOX_KEY)
+        assert main(["plan", str(job)]) == 0
+        assert told not in capsys.readouterr().out
+        assert main(["run", str(job)]) == 0
+        assert told in capsys.readouterr().out.splitlines()
+        assert main(["plan", str(job)]) == 0
+        assert told in capsys.readouterr().out.splitlines()
+        assert main(["plan", str(job), "--output-format", "json"]) == 0
+        assert json.loads(capsys.readouterr().out)["waits"] == [told.removeprefix("waiting for you: ")]
+        assert server.accepted == 1
