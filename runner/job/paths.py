@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from runner.job.expressions import (
+    OPEN,
     KnownNames,
     Scope,
     Template,
@@ -20,6 +22,7 @@ from runner.job.values import Place, ProblemError, Problems
 from runner.project import STATE_DIR
 
 SUFFIX = ".mp4"
+_CLOSED_EXPRESSION = re.compile(r"\$\{\{.*?\}\}")
 MOST_COMPONENT = 200
 """Bytes of one component: file systems take 255, and `.last.png` and `.part` come on top."""
 MOST_PATH = 1_000
@@ -64,16 +67,19 @@ def compile_output(
 ) -> OutputTemplate | None:
     """The template at `node`, or None where a problem was found."""
     place = Place(node.mark, path)
+    text, template = str(node.value), None
     try:
-        template = compile_template(str(node.value), known)
+        template = compile_template(text, known)
+        fixed = "".join(part if isinstance(part, str) else "x" for part in template.parts)
     except ExpressionError as error:
         place.tell(error, problems)
-        return None
-    fixed = "".join(part if isinstance(part, str) else "x" for part in template.parts)
+        fixed = _CLOSED_EXPRESSION.sub("x", text[:MOST_PATH])  # cut: the pattern's time is quadratic
+        if OPEN in fixed or len(text) > MOST_PATH:
+            return None
     if wrong := what_is_wrong(unicodedata.normalize("NFC", fixed)):
         problems.add(place.error(wrong, "for example out/${{ seed }}.mp4, relative to the project root"))
         return None
-    return OutputTemplate(place, template)
+    return OutputTemplate(place, template) if template is not None else None
 
 
 def what_is_wrong(path: str) -> str:

@@ -72,6 +72,8 @@ _LINE_BREAK = re.compile(r"\r\n?|\n")
 _COLON_AFTER_KEY = re.compile(r"(?:\s++|#[^\r\n]*+)*+:")
 _COMMENT_AFTER_VALUE = re.compile(r"[ \t]+#")
 _PROSE_KEYS = frozenset({"text", "prompt"})
+_NAMING_KEYS = frozenset({"matrix", "include", "vars", "env", "steps"})
+"""What stands below them are names that expressions use."""
 
 _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
@@ -98,8 +100,8 @@ def parse(text: bytes, *, file: str) -> Mapping:
 class Reading:
     """What could be read of a text, and what is wrong with it.
 
-    `root` is None where nothing more can be said of it; not `is_whole` where a list or a mapping
-    was left out, so that names which hold in the job may not be known.
+    `root` is None where nothing more can be said of it; not `is_whole` where names that hold in the
+    job may have been left out.
     """
 
     root: Mapping | None
@@ -344,7 +346,7 @@ class _Builder:
         else:
             if not frame.is_second:
                 frame.entries.append((frame.key, node))
-            elif not isinstance(node, Scalar):
+            elif not isinstance(node, Scalar) and any(open_.part in _NAMING_KEYS for open_ in self.stack):
                 self.is_whole = False
             frame.key = None
 
