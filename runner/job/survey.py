@@ -52,8 +52,8 @@ def survey_cells(job: Job, stages: Stages, problems: Problems) -> Survey:
     walk = _Walk(job, stages, problems)
     for stage in stages.roots:
         walk.visit(stage, None)
-    walk.look_below_picks()
     walk.check_picks()
+    walk.look_below_picks()
     return walk.survey()
 
 
@@ -106,6 +106,7 @@ class _Walk:
                 task = self._build(stage, index, cell, self._first[step.needs])
                 if task is not None:
                     self._first.setdefault(step.name, task)
+                    self._lint(stage, task)
                     self._check_children(stage, task)
 
     def check_picks(self) -> None:
@@ -140,8 +141,7 @@ class _Walk:
     def _look_at(self, stage: Stage, task: Task) -> None:
         self._first.setdefault(task.step, task)
         self._cost.add(task.estimate_tokens, task.estimate_usd)
-        for finding, level in self._linters[task.step].look_at(task):
-            self._tell(finding, level, stage, task)
+        self._lint(stage, task)
         self._identities.append(hash(task.identity))
         self._outputs.append(hash(collision_key(task.output)))
         self._names.append(hash(task.name))
@@ -152,6 +152,10 @@ class _Walk:
         if waiting := self._unpicked[task.step]:
             self._unpicked[task.step] = [entry for entry in waiting if not is_picked(entry, task)]
         self._check_children(stage, task)
+
+    def _lint(self, stage: Stage, task: Task) -> None:
+        for finding, level in self._linters[task.step].look_at(task):
+            self._tell(finding, level, stage, task)
 
     def _tell(self, finding: Finding, level: Level, stage: Stage, task: Task) -> None:
         """A finding at its place, with the first cell that has it unless it is one of the whole model."""

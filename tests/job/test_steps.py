@@ -409,3 +409,29 @@ def test_too_many_tasks_below_a_pick_are_counted(desk: Desk, monkeypatch: pytest
     monkeypatch.setattr(survey, "MOST_TASKS", 5)
     [problem] = desk.problems(story("pick: [{seed: 2}]"))
     assert problem.endswith("a plan has at most 5 tasks; hint: split the job file")
+
+
+BELOW_A_PICK = (
+    HEAD
+    + "request: {return_last_frame: true}\nsteps:\n"
+    + "  a:\n    seeds: 1..2\n    pick: []\n    content: [{type: text, text: A boat}]\n"
+    + "  b:\n    needs: a\n    samples: 2\n    PICK\n    content: ["
+    + FRAME.replace("shot1", "a")
+    + "]\n"
+    + "  c:\n    needs: b\n    MORE\n    content: ["
+    + FRAME.replace("shot1", "b")
+    + "]\n"
+)
+
+
+@pytest.mark.parametrize("pick", ["", "pick: []", "pick: [{sample: 1}]"])
+def test_what_waits_below_an_empty_pick_is_linted(desk: Desk, pick: str) -> None:
+    text = BELOW_A_PICK.replace("PICK", pick).replace("MORE", "request: {resolution: 4k}")
+    (problem,) = desk.problems(text)
+    assert "steps.c.request.resolution: Seedance 1.5 pro does not make 4k (in cell c-s1-t1)" in problem
+
+
+@pytest.mark.parametrize("entry", ["{sample: 1}", "{needs: {a: {seed: 2}}}"])
+def test_a_pick_below_an_empty_pick_waits_with_it(desk: Desk, entry: str) -> None:
+    text = BELOW_A_PICK.replace("PICK", f"pick: [{entry}]").replace("    MORE\n", "")
+    assert desk.plan(text).count == 2
