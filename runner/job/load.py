@@ -22,6 +22,7 @@ from runner.job.schema import check_job
 from runner.job.source import MAX_BYTES, read
 from runner.job.values import Path as NodePath
 from runner.job.values import Place, Problems, Value, compile_value, scalars
+from runner.job.wire import check_run
 from runner.job.workflow import read_steps, step_keys
 
 DEFAULT_PROVIDER = "mesh"
@@ -84,6 +85,7 @@ def load_job(file: Path, *, root: Path, options: LoadOptions, text: bytes | None
     edition_node = document.get("edition")
     edition = compile_value(edition_node, ("edition",), known, problems) if edition_node else None
     run = read_run(document.get("run"), problems)
+    check_run(provider, document.get("run"), problems)
     budget = read_budget(document.get("budget"), problems)
     lint = read_lint(document.get("lint"), problems)
     steps = read_steps(document, provider=provider, known=known, problems=problems)

@@ -16,7 +16,6 @@ from runner.job.paths import OutputTemplate
 from runner.job.seeds import Seeds
 from runner.job.task import canonical_json
 from runner.job.values import Constant, Path, Place, Problems, Value
-from runner.job.wire import own_name
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = frozenset(
@@ -126,9 +125,18 @@ def check_values(values: Iterable[tuple[Place, JsonValue]], problems: Problems) 
         seen.add(key)
 
 
+def axis_places(axes: tuple[AxisSpec, ...], include: tuple[Value, ...]) -> dict[str, Place]:
+    """Where each axis that is not built in stands: in `matrix`, else in the first entry that adds it."""
+    places = {axis.name: axis.place for axis in axes}
+    for entry in include:
+        for name in entry_keys(entry):
+            if name not in BUILT_IN:
+                places.setdefault(name, entry.place)
+    return places
+
+
 def check_use(
-    axes: tuple[AxisSpec, ...],
-    include: tuple[Value, ...],
+    axes: Mapping[str, Place],
     request: dict[str, Value],
     content: tuple[ContentItem, ...],
     output: OutputTemplate | None,
@@ -143,21 +151,10 @@ def check_use(
     used |= {name for payload in payloads if isinstance(payload, Value) for name in payload.names}
     used |= {name for item in content if item.role for name in item.role.names}
     used |= output.names if output else set()
-    axis_names = {axis.name for axis in axes}
-    places = {axis.name: axis.place for axis in axes}
-    for entry in include:
-        for name in entry_keys(entry):
-            if name not in axis_names | BUILT_IN:
-                places.setdefault(name, entry.place)
-    for name, place in places.items():
+    for name, place in axes.items():
         if name not in used | fields:
-            own = own_name(name, fields)
-            hint = (
-                f"name it `{own}`"
-                if own
-                else did_you_mean(name, fields)
-                or "use it in an expression, or ask for takes with `samples: N`"
-            )
+            takes = "use it in an expression, or ask for takes with `samples: N`"
+            hint = did_you_mean(name, fields) or takes
             problems.add(
                 place.error(f"axis `{name}` changes nothing: no field and no expression uses it", hint)
             )

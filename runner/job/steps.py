@@ -18,6 +18,7 @@ from runner.job.policy import read_price
 from runner.job.seeds import SeedError, Seeds, parse_seeds
 from runner.job.step_checks import (
     OWN_PLACE,
+    axis_places,
     check_conflicts,
     check_entry_names,
     check_pick_names,
@@ -78,11 +79,12 @@ def read_step(
     price = read_price(keys.get("price"), keys.place_of("price"), problems)
     fields = request_fields(provider)
     request = check_fields(provider, fields, request, problems)
-    check_axes(fields, axes, request, content, problems)
+    places = axis_places(axes, include)
+    check_axes(provider, fields, places, request, content, problems)
     check_content(provider, content, seeds, keys.place_of("seeds"), keys.place_of("content"), problems)
     check_entry_names(exclude, include, axes, keys, seeds=seeds, samples=samples, problems=problems)
     check_pick_names(keys, own_names, above, problems)
-    check_use(axes, include, request, content, output, fields, problems)
+    check_use(places, request, content, output, fields, problems)
     check_conflicts(axes, request, seeds=seeds, samples=samples, problems=problems)
     if problems.errors:
         return None, own_names

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from runner.job.model import AxisSpec, ContentItem, Reference
-from runner.job.node import JsonValue
+from runner.job.model import ContentItem, OnAmbiguous, Reference
+from runner.job.node import JsonValue, Node, Scalar
+from runner.job.node import Mapping as MappingNode
 from runner.job.seeds import Seeds
 from runner.job.task import NOT_IN_IDENTITY
 from runner.job.values import Constant, Place, ProblemError, Problems, Value
@@ -105,18 +106,43 @@ def check_fields(
 
 
 def check_axes(
+    provider: str,
     fields: frozenset[str],
-    axes: Sequence[AxisSpec],
+    axes: Mapping[str, Place],
     request: Mapping[str, Value],
     content: Sequence[ContentItem],
     problems: Problems,
 ) -> None:
-    """Adds a problem for each axis named like a field that is called otherwise here, and sets nothing."""
+    """Adds a problem for each axis named like a field that is called otherwise here, and sets nothing.
+
+    `axes` are the places of the axes, by name. At getimg no use of such an axis excuses it: in a job
+    that was written for Mesh API it set the field.
+    """
     values = [*request.values(), *(item.payload for item in content), *(item.role for item in content)]
     used = {name for value in values if isinstance(value, Value) for name in value.names}
-    for axis in axes:
-        if axis.name not in used and (own := own_name(axis.name, fields)):
-            problems.add(axis.place.error(f"axis `{axis.name}` changes nothing", f"name it `{own}`"))
+    for name, place in axes.items():
+        own = own_name(name, fields)
+        if own and (provider == GETIMG or name not in used):
+            message = f"{provider} has no `{name}`, so this axis sets no field"
+            problems.add(place.error(message, f"name it `{own}`"))
+
+
+def check_run(provider: str, run: Node | None, problems: Problems) -> None:
+    """Adds a warning for each key under `run` that the provider has nothing for."""
+    if provider != GETIMG or not isinstance(run, MappingNode):
+        return
+    webhook, on_ambiguous = run.get("webhook"), run.get("on_ambiguous")
+    if isinstance(webhook, MappingNode):
+        place = Place(webhook.mark, ("run", "webhook"))
+        problems.add(place.warning("getimg has no webhooks, so results are polled for", "remove it"))
+    if isinstance(on_ambiguous, Scalar) and on_ambiguous.value == OnAmbiguous.AUTO:
+        place = Place(on_ambiguous.mark, ("run", "on_ambiguous"))
+        problems.add(
+            place.warning(
+                "getimg has no list to reconcile with, so a submit whose outcome is unclear is held",
+                "on_ambiguous: hold",
+            )
+        )
 
 
 def check_content(

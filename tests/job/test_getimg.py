@@ -60,7 +60,8 @@ def test_samples_differ_without_a_seed(desk: Desk) -> None:
         ("request: {camera_fixed: true}", "getimg has no `camera_fixed`", "provider: mesh"),
         ("request: {frames: 29}", "getimg has no `frames`", "provider: mesh"),
         ("seeds: [1, 2, 3]", "getimg has no `seed`", "samples: 3"),
-        ("matrix: {ratio: ['16:9', '1:1']}", "axis `ratio` changes nothing", "name it `aspect_ratio`"),
+        ("matrix: {ratio: ['16:9', '1:1']}", "getimg has no `ratio`", "name it `aspect_ratio`"),
+        ("include: [{ratio: '1:1'}]", "getimg has no `ratio`", "name it `aspect_ratio`"),
     ],
 )
 def test_what_getimg_lacks_is_named(desk: Desk, more: str, message: str, hint: str) -> None:
@@ -138,3 +139,40 @@ def test_what_does_not_change_the_picture_is_lost_with_a_warning(desk: Desk) -> 
     plan = make_plan(loaded, origin="https://api.getimg.ai", run_date=RunDate.parse("2026-05-31+00:00"))
     (task,) = plan.tasks()
     assert not {"service_tier", "return_last_frame"} & set(task.request)
+
+
+@pytest.mark.parametrize("axis", ["matrix: {ratio: ['16:9', '1:1']}", "include: [{ratio: '1:1'}]"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        "request: {aspect_ratio: '${{ ratio }}'}\n" + TEXT,
+        "content: [{type: text, text: 'As ${{ ratio | default(1) }}'}]\n",
+        "output: out/${{ index }}-${{ ratio | default(1) }}.mp4\n" + TEXT,
+    ],
+)
+def test_no_use_excuses_an_axis_with_a_mesh_name(desk: Desk, axis: str, use: str) -> None:
+    told = "\n".join(desk.problems(f"{HEAD}{axis}\n{use}"))
+    assert "getimg has no `ratio`, so this axis sets no field; hint: name it `aspect_ratio`" in told
+
+
+def test_a_mesh_job_may_use_an_axis_with_a_getimg_name(desk: Desk) -> None:
+    job = "version: 1\nmodels: [seedance-1-5-pro]\nmatrix: {sound: [rain, wind]}\n"
+    assert desk.plan(job + "content: [{type: text, text: 'The ${{ sound }}'}]\n").count == 2
+
+
+def test_what_run_says_of_webhooks_and_of_a_list_is_lost_with_a_warning(desk: Desk) -> None:
+    run = "run: {webhook: {public_url: 'https://hooks.example.com/'}, on_ambiguous: auto}\n"
+    webhook, unclear = desk.plan(HEAD + TEXT + run).warnings
+    assert (webhook.path, unclear.path) == ("run.webhook", "run.on_ambiguous")
+    assert webhook.message.startswith("getimg has no webhooks")
+    assert unclear.message.startswith("getimg has no list to reconcile with")
+    assert desk.plan(HEAD + TEXT + "run: {on_ambiguous: hold}\n").warnings == ()
+    assert desk.plan("version: 1\nmodels: [seedance-1-5-pro]\n" + TEXT + run).warnings == ()
+
+
+def test_a_local_image_is_told_of_with_the_other_losses(desk: Desk) -> None:
+    content = "content: [{type: text, text: A}, {type: image_url, image_url: gone.png}]\n"
+    told = desk.problems(f"{HEAD}seeds: 1..2\nmatrix: {{ratio: ['1:1']}}\n{content}")
+    assert len(told) == 3
+    for loss in ("`seed`", "`ratio`", "getimg takes images by https URL only"):
+        assert loss in "\n".join(told)
