@@ -69,6 +69,7 @@ class Linter:
         self._takes = takes
         self._shapes: set[tuple[object, ...]] = set()
         self._seeds: dict[str, JsonValue] = {}
+        self._seed_of_rest: dict[int, JsonValue] = {}
         self._told: set[tuple[str, Path, str]] = set()
 
     def look_at(self, task: Task) -> Iterator[tuple[Finding, Level]]:
@@ -96,13 +97,21 @@ class Linter:
 
     def _sweep(self, task: Task) -> Iterator[Finding]:
         """Two seeds on a model that ignores them buy unrelated videos."""
-        seed = task.cell.get(SEED)
-        if seed is None or self._seeds.setdefault(task.model, seed) == seed:
+        if SEED not in task.request:
             return
         family = find_family(task.model)
-        if family is not None and not family.honours_seed:
-            told = f"{task.model} ignores `seed`: each further seed pays for an unrelated video"
-            yield Finding(SEED_SWEEP, (SEED,), told, f"samples: {self._takes}")
+        if family is None or family.honours_seed:
+            return
+        told = f"{task.model} ignores `seed`: each further seed pays for an unrelated video"
+        if SEED in task.cell:
+            seed = task.cell[SEED]
+            if self._seeds.setdefault(task.model, seed) != seed:
+                yield Finding(SEED_SWEEP, (SEED,), told, f"samples: {self._takes}")
+            return
+        seed = task.request[SEED]
+        rest = hash(canonical_json({name: value for name, value in task.request.items() if name != SEED}))
+        if self._seed_of_rest.setdefault(rest, seed) != seed:
+            yield Finding(SEED_SWEEP, (SEED,), told, "remove `seed`; for several takes use `samples: N`")
 
 
 def _shape(request: Mapping[str, JsonValue]) -> tuple[object, ...]:

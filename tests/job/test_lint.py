@@ -227,6 +227,29 @@ def test_a_second_seed_on_a_model_that_ignores_them_is_a_sweep() -> None:
     ]
 
 
+def sweeps(*tasks: Task) -> list[str]:
+    """The hints of all sweeps that are found in the tasks."""
+    linter = Linter({}, takes=2)
+    found = [finding for task in tasks for finding, _ in linter.look_at(task)]
+    return [finding.hint for finding in found if finding.rule == lint.SEED_SWEEP]
+
+
+def test_requests_that_differ_in_their_seed_alone_are_a_sweep() -> None:
+    """However the seeds came there; it is told once, and does not need its tasks side by side."""
+    tasks = [
+        make_task(TWO, cell={"model": TWO, "take": take, "ratio": ratio}, seed=seed, ratio=ratio)
+        for take, seed in (("a", 1), ("b", 2), ("c", 3))
+        for ratio in ("16:9", "1:1")
+    ]
+    assert sweeps(*tasks) == ["remove `seed`; for several takes use `samples: N`"]
+
+
+def test_requests_that_differ_in_more_than_their_seed_are_no_sweep() -> None:
+    assert sweeps(make_task(TWO, seed=1, ratio="1:1"), make_task(TWO, seed=2, ratio="16:9")) == []
+    assert sweeps(make_task(HALF, seed=1), make_task(HALF, seed=2)) == []
+    assert sweeps(make_task(TWO, seed=1), make_task(TWO, seed=1)) == []
+
+
 def test_seeds_on_a_model_that_honours_them_are_no_sweep() -> None:
     linter = Linter({}, takes=2)
     assert [

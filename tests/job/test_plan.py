@@ -524,3 +524,15 @@ def test_tasks_are_not_kept(desk: Desk) -> None:
     count, built, grown = done.stdout.split()
     assert (count, built) == ("20000", "20000")
     assert float(grown) < 5
+
+
+def test_a_seed_sweep_through_an_axis_is_told_where_the_seed_stands(desk: Desk) -> None:
+    problems = desk.problems(
+        "version: 1\nmodels: [byteplus/dreamina-seedance-2-0-260128]\n"
+        + TEXT
+        + "matrix: {take: [{s: 1}, {s: 2}]}\nrequest: {seed: '${{ take.s }}'}\n"
+    )
+    assert problems == [
+        "jobs/hero.yaml:5:17: request.seed: byteplus/dreamina-seedance-2-0-260128 ignores `seed`: each"
+        " further seed pays for an unrelated video; hint: remove `seed`; for several takes use `samples: N`"
+    ]
