@@ -253,6 +253,9 @@ def _did_you_mean(name: str, known: tuple[str, ...], path: Path) -> str:
         return f"`{name}` belongs in a step: steps: {{final: {{{name}: ...}}}}"
     if near := _closest_key(name, known, path):
         return near
+    if path == ("lint",):
+        rules = difflib.get_close_matches(name[:64], known, n=3, cutoff=0)
+        return "the nearest rules: " + ", ".join(f"`{rule}`" for rule in rules)
     for section in ("request", "run", "budget"):
         if section not in path and name in load_schema("job")["properties"][section]["properties"]:
             return f"`{name}` belongs under `{section}:`"

@@ -20,7 +20,7 @@ from runner.job.places import request_place
 from runner.job.rules import Finding, Level
 from runner.job.stages import Stage, Stages, is_picked
 from runner.job.task import LAST_FRAME, TASK_ID, Task
-from runner.job.values import Problems
+from runner.job.values import Place, Problems
 
 MOST_TASKS = 1_000_000
 """Of one plan: nobody means to pay for more, and `seeds: 0..4294967295` would never end."""
@@ -75,6 +75,7 @@ class _Walk:
         self._is_over = False
         self._is_one = len(job.steps) == 1 and all(stage.matrix.upper_bound == 1 for stage in stages)
         self._told: set[Problem] = set()
+        self._found: set[tuple[Place, str]] = set()
         self._directories: set[str] = set()
 
     def visit(self, stage: Stage, above: Task | None) -> None:
@@ -162,6 +163,9 @@ class _Walk:
         place = request_place(stage.step, finding.path, task.cell)
         told = place.error if level is Level.ERROR else place.warning
         words = finding.message
+        if (place, words) in self._found:
+            return  # of what several steps inherit, the first cell tells
+        self._found.add((place, words))
         if not (self._is_one or finding.rule in OF_MODEL):
             words = f"{words} (in cell {task.name})"
         self._problems.add(told(words, finding.hint))

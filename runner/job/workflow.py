@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from runner.errors import Problem
 from runner.job.expressions import KnownNames, did_you_mean
 from runner.job.merge import STEPS, StepKeys
 from runner.job.model import Step
@@ -40,6 +41,7 @@ def read_steps(
     told = problems.errors
     steps: dict[str, Step] = {}
     axes: dict[str, KnownNames] = {}
+    inherited: dict[Problem, dict[str, Problem]] = {}
     for name, above in _in_order(bodies, problems).items():
         keys = bodies[name]
         _check_required(keys, problems)
@@ -47,13 +49,24 @@ def read_steps(
         names_above = {step: axes[step] for step in above}
         step, axes[name] = read_step(keys, provider=provider, known=known, above=names_above, problems=own)
         for problem in (*own.errors, *own.warnings):
-            is_own = problem.path.startswith(f"{STEPS}.")
-            if problem not in told:
-                words = problem.message if is_own else f"{problem.message} (in step {name})"
-                problems.add(replace(problem, message=words))
+            if problem.path.startswith(f"{STEPS}."):
+                problems.add(problem)
+            elif problem not in told:
+                inherited.setdefault(replace(problem, hint=""), {})[name] = problem
         if step is not None:
             steps[name] = step
+    for by_step in inherited.values():
+        problems.add(_in_steps(by_step, is_everywhere=len(by_step) == len(axes)))
     return steps
+
+
+def _in_steps(by_step: Mapping[str, Problem], *, is_everywhere: bool) -> Problem:
+    """One problem for all steps that inherit what is wrong, with their names where others do not."""
+    problem = next(iter(by_step.values()))
+    if is_everywhere:
+        return problem
+    word = "steps" if len(by_step) > 1 else "step"
+    return replace(problem, message=f"{problem.message} (in {word} {', '.join(by_step)})")
 
 
 def _in_order(bodies: Mapping[str, StepKeys], problems: Problems) -> Mapping[str, tuple[str, ...]]:
