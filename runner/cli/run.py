@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -30,6 +30,7 @@ from runner.engine.prepare import Prepared, Resubmit, prepare_run
 from runner.engine.run import RunResult, run_prepared
 from runner.engine.seams import Seams
 from runner.errors import ExitCode, RefusedError
+from runner.job.model import WebhookPolicy
 from runner.job.policy import parse_duration
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow
@@ -194,10 +195,19 @@ def _run(
     facts = session_facts(sys.argv[1:], root / loaded.job.file, root, redactor)
 
     async def go() -> RunResult:
-        async with open_world(loaded.place, access, ledger, observe, loaded.job.run.webhook) as world:
+        webhook = _webhook(loaded)
+        async with open_world(loaded.place, access, ledger, observe, webhook) as world:
             return await run_prepared(prepared, world, facts=facts, redactor=redactor)
 
     return anyio.run(go)
+
+
+def _webhook(loaded: Loaded) -> WebhookPolicy | None:
+    """Where the service is to call; the embedded sandbox calls the listener itself, never a public host."""
+    webhook = loaded.job.run.webhook
+    if webhook is None or loaded.place.url is not None:
+        return webhook
+    return replace(webhook, public_url=f"http://{webhook.listen}")
 
 
 def key_of(place: Place, environment: Mapping[str, str], variable: str | None) -> ApiKey:

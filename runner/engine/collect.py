@@ -31,7 +31,10 @@ LOOK_FAILURES = 10
 """Looks that may fail in a row before a task is left for the next run."""
 
 GRACE = 60.0
-"""Seconds after acceptance in which a 404 only means that the service is behind itself (row 32)."""
+"""Seconds of nothing but 404s until they mean more than that the service is behind itself (row 32)."""
+
+URL_LIFE = 24 * 3600.0
+"""Seconds after a submit from which on its result may be gone; then a few 404s are enough."""
 
 MISSING_LOOKS = 3
 """So many 404s in a row, after the grace time, mean that the service has forgotten the task."""
@@ -79,7 +82,9 @@ class Collector:
         A task that waits longer than `run.timeout` is left, never failed: it goes on at the service.
         """
         waited = anyio.current_time() - paid.since
-        first = self._spaced(await self._until_next_look(paid, 0.0))
+        first = await self._until_next_look(paid, 0.0)
+        if not paid.is_taken_over and self.policy.poll.first is None:
+            first = self._spaced(first)
         pause = max(0.0, min(first, self.policy.timeout) - waited)
         while True:
             is_hinted = await self._pause(paid, pause)
@@ -162,7 +167,9 @@ class Collector:
     async def refresh(self, paid: Paid) -> Generation:
         """A succeeded generation with fresh URLs. Raises LeftForLater, GoneError."""
         generation = await self._look(paid)
-        if generation.status is not GenerationStatus.SUCCEEDED or not generation.files:
+        if generation.status is not GenerationStatus.SUCCEEDED or not any(
+            file.kind is RemoteFileKind.VIDEO for file in generation.files
+        ):
             raise LeftForLater(f"{paid.name}: the service shows no result at the moment")
         return generation
 
@@ -193,8 +200,11 @@ class Collector:
             return generation
 
     def _is_past_grace(self, paid: Paid, missing_since: float) -> bool:
-        """By the service's clock and our monotonic one: a jump of the wall clock ends no grace (row 38)."""
-        if paid.is_collecting or (self.clock.is_known and self.clock.now() - paid.server_time > GRACE):
+        """By the service's clock and our monotonic one: a jump of the wall clock ends no grace (row 38).
+
+        A done task loses nothing by it: its record says what was fetched.
+        """
+        if paid.is_done or (self.clock.is_known and self.clock.latest() - paid.server_time > URL_LIFE):
             return True
         return anyio.current_time() - missing_since > GRACE
 

@@ -95,7 +95,7 @@ def _view(reader: LedgerReader, absent: frozenset[str]) -> View:
     chain = Chain()
 
     def view(task: Task, attempt: AttemptRow | None) -> TaskState:
-        above = reader.latest([task.upstream.identity]) if task.upstream is not None else {}
+        above = reader.standing_attempts([task.upstream.identity]) if task.upstream is not None else {}
         return _state(task, attempt, above, chain, absent)
 
     return view
@@ -122,7 +122,9 @@ def _count(plan: Plan, reader: LedgerReader, absent: frozenset[str]) -> Counter[
     iterator = iter(plan.tasks())
     while batch := list(itertools.islice(iterator, BATCH)):
         latest = reader.latest([task.identity for task in batch])
-        above = reader.latest([task.upstream.identity for task in batch if task.upstream is not None])
+        above = reader.standing_attempts(
+            [task.upstream.identity for task in batch if task.upstream is not None]
+        )
         counts.update(_state(task, latest.get(task.identity), above, chain, absent) for task in batch)
     return counts
 
@@ -147,7 +149,8 @@ def waits_for_a_person(plan: Plan, reader: LedgerReader) -> tuple[str, ...]:
 def _conditions(counts: Mapping[TaskState, int]) -> set[ExitCode]:
     """What the states of a plan's tasks tell the caller of the process."""
     conditions: set[ExitCode] = set()
-    if counts.get(TaskState.FAILED) or counts.get(TaskState.EXPIRED):
+    unmade = (TaskState.FAILED, TaskState.EXPIRED, TaskState.WRITTEN_OFF, TaskState.SKIPPED)
+    if any(counts.get(state) for state in unmade):
         conditions.add(ExitCode.TASK_FAILED)
     if counts.get(TaskState.HELD):
         conditions.add(ExitCode.PERSON_NEEDED)

@@ -6,7 +6,7 @@ Runs beside the other work. A service without a list leaves nothing to go by: he
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import anyio
@@ -15,7 +15,7 @@ from runner.engine.control import Control
 from runner.engine.evidence import SKEW, Finding, Unclear, judge
 from runner.engine.pacing import RequestBudget, backoff
 from runner.engine.world import ServerClock, World
-from runner.errors import ExitCode
+from runner.errors import CallsheetError, ExitCode
 from runner.job.model import OnAmbiguous
 from runner.job.node import JsonValue
 from runner.ledger.ledger import RemoteIdTakenError
@@ -26,6 +26,9 @@ from runner.providers.base import Generation, ProviderError, Trouble
 
 PAGE = 200
 ABSENT_SCANS = 3
+MOST_SCANS = 60
+"""Scans after the settle time in which other work may still clear a case up; then a person has to."""
+
 ABSENT_WITHIN = 20 * 3600.0
 """Seconds of server time: an older attempt may have left the list, and absence proves nothing."""
 
@@ -96,6 +99,11 @@ class Reconciler:
             await self._has_cases.wait()
             try:
                 await self._round()
+            except CallsheetError as error:
+                # the ledger did not take what was found: the cases stay as they are
+                self.control.stop_submitting(error.exit_code, str(error))
+                self._leave_all()
+                continue
             except (ProviderError, ShiftedError) as error:
                 failures += 1
                 if await self._give_up(error, failures):
@@ -137,7 +145,10 @@ class Reconciler:
     def _unresolved(self, reader: LedgerReader) -> list[Unclear]:
         """Every attempt that a row may belong to, also those that nobody waits for here."""
         states = (TaskState.INTENDED, TaskState.AMBIGUOUS, TaskState.HELD, TaskState.WRITTEN_OFF)
-        found = reader.in_state(*states, origin=self.world.origin, provider=self.world.provider.name)
+        place = {"origin": self.world.origin, "provider": self.world.provider.name}
+        found = [*reader.in_state(*states, **place)]
+        # a person's `--again` proves nothing about the first POST
+        found += [one for one in reader.in_state(TaskState.PLANNED, **place) if one.resolution == "again"]
         return [_unclear(reader, attempt) for attempt in found]
 
     async def _is_open_to_evidence(self, one: Unclear) -> bool:
@@ -216,10 +227,11 @@ class Reconciler:
             "settle_seconds": self.settle,
             "reason": finding.reason,
         }
-        age = self.clock.now() - attempt.server_time
+        age = self.clock.latest() - attempt.server_time
         answered = (attempt.evidence or {}).get("status") is not None
         if not finding.is_absent:
-            if not finding.may_change and not await self._may_learn(one):
+            may_clear = finding.may_change or await self._may_learn(one)
+            if case.scans >= MOST_SCANS or not may_clear:
                 await self._hold(one, finding.reason)
         elif case.clean_scans < ABSENT_SCANS:
             return
@@ -296,10 +308,12 @@ class Reconciler:
         self.control.condition(
             ExitCode.TRY_AGAIN, f"unclear submits wait for the service's list: {error}; run again later"
         )
-        ids: Sequence[str] = list(self._cases)
-        for attempt_id in ids:
-            self._close(attempt_id, Resolution.LEFT)
+        self._leave_all()
         return True
+
+    def _leave_all(self) -> None:
+        for attempt_id in list(self._cases):
+            self._close(attempt_id, Resolution.LEFT)
 
 
 def _unclear(reader: LedgerReader, attempt: AttemptRow) -> Unclear:

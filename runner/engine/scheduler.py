@@ -100,8 +100,8 @@ class Scheduler:
 
     async def _descend(self, work: TaskGroup, plan: Plan, task: Task) -> None:
         """Goes on with the tasks that need this one, where it is done."""
-        latest = await self._latest(task)
-        if latest is not None and latest.state is TaskState.DONE:
+        found = await self.world.commits.read(lambda reader: reader.standing_attempts([task.identity]))
+        if task.identity in found and found[task.identity].state is TaskState.DONE:
             await self._feed(work, plan, plan.children(task))
 
     async def _paid(self, attempt_id: str) -> Paid:

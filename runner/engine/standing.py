@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runner.engine.difference import differences
 from runner.job.task import Task
-from runner.ledger.ledger import is_reusable
+from runner.ledger.following import is_reusable
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, OutputRow, TaskRow
 from runner.ledger.states import TaskState
@@ -48,7 +48,7 @@ class Chain:
     ) -> TaskState | None:
         """WAITING or SKIPPED for a task that its upstream keeps from starting, else None.
 
-        `above` are the newest attempts of upstream tasks, by identity.
+        `above` are the standing attempts of upstream tasks, by identity.
         """
         upstream = task.upstream
         if upstream is None or (attempt is not None and attempt.state is not TaskState.PLANNED):
@@ -84,7 +84,9 @@ def standings(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) ->
                 yield stands.blocked(task, None, {}) or _new(task, None, base, None, None, _NEVER)
             continue
         attempts = reader.latest([task.identity for task in batch])
-        above = reader.latest([task.upstream.identity for task in batch if task.upstream is not None])
+        above = reader.standing_attempts(
+            [task.upstream.identity for task in batch if task.upstream is not None]
+        )
         outputs = reader.outputs([task.identity for task in batch])
         owners = reader.owners([task.output for task in batch])
         for task in batch:

@@ -17,7 +17,8 @@ from runner.engine.world import Doubt, Paid, ServerClock, World
 from runner.errors import ExitCode, StateError
 from runner.job.cost import micros
 from runner.job.task import Task
-from runner.ledger.ledger import CapReachedError, Ledger, RemoteIdTakenError, is_reusable
+from runner.ledger.following import is_reusable
+from runner.ledger.ledger import CapReachedError, Ledger, RemoteIdTakenError
 from runner.ledger.rows import AttemptRow, Caps, Intent, Kind
 from runner.providers.base import Evidence, Reaction, SubmitOutcome, Verdict
 
@@ -117,17 +118,18 @@ class Submitter:
         reused = latest if latest is not None and is_reusable(latest) else None
         tag = reused.tag if reused else await self._pick_tag(task)
         attempt_id = reused.id if reused else f"{world.seams.random.getrandbits(128):032x}"
-        sent = await world.commits.read(lambda reader: resolve(task, reader, world.project.base))
-        body = await world.seams.threads.run(self._encode, sent, tag, attempt_id)
+        resolved = await world.commits.read(lambda reader: resolve(task, reader, world.project.base))
+        body = await world.seams.threads.run(self._encode, resolved.task, tag, attempt_id)
         intent = Intent(
             attempt_id=attempt_id,
             reason=reason,
             key_hash=world.key_hash,
             tag=tag,
             body_sha256=hashlib.sha256(body).hexdigest(),
-            server_time=self.clock.now(),
+            server_time=self.clock.earliest(),
             estimate_micros=None if task.estimate_usd is None else micros(task.estimate_usd),
             price=task.price,
+            taken=resolved.taken,
         )
         try:
             attempt_id = await world.commits.write(functools.partial(self._intend, task=task, intent=intent))
@@ -270,7 +272,7 @@ class Submitter:
             remote_id=posted.outcome.remote_id,
             key_hash=self.world.key_hash,
             since=anyio.current_time(),
-            server_time=self.clock.now(),
+            server_time=self.clock.earliest(),
             model=task.model,
             kind=Kind.of(task.origin, task.request),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.errors import CallsheetError, ExitCode
@@ -24,17 +24,26 @@ class UpstreamGoneError(CallsheetError):
     exit_code = ExitCode.INPUT_MISSING
 
 
-def resolve(task: Task, reader: LedgerReader, base: Path) -> Task:
-    """`task` as it is sent: references to its upstream task replaced by files and ids.
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """`task` as it is sent; `taken` says what of its upstream went into that, None where nothing did."""
+
+    task: Task
+    taken: Mapping[str, JsonValue] | None = None
+
+
+def resolve(task: Task, reader: LedgerReader, base: Path) -> Resolved:
+    """Replaces the references to the upstream task by files and ids.
 
     The identity stays: it was made with the references. Raises UpstreamGoneError.
     """
     upstream = task.upstream
     if upstream is None or not upstream.uses:
-        return task
-    attempt = reader.latest([upstream.identity]).get(upstream.identity)
+        return Resolved(task)
+    attempt = reader.standing_attempts([upstream.identity]).get(upstream.identity)
     if attempt is None or attempt.state is not TaskState.DONE or attempt.remote_id is None:
         raise UpstreamGoneError(f"{task.name}: the task of step {upstream.step} that it needs is not done")
+    taken: dict[str, JsonValue] = {"attempt": attempt.id, "remote_id": attempt.remote_id}
     values: dict[str, str] = {}
     files: list[InputFile] = []
     for name in sorted(upstream.uses):
@@ -44,9 +53,10 @@ def resolve(task: Task, reader: LedgerReader, base: Path) -> Task:
         rows = reader.outputs([upstream.identity]).get(upstream.identity, [])
         file = _file(task, upstream, name, [row for row in rows if row.attempt_id == attempt.id], base)
         files.append(file)
+        taken[name] = {"path": file.path.relative_to(base).as_posix(), "sha256": file.sha256}
         values[upstream.reference(name)] = file.reference
     request = {name: _replaced(value, values) for name, value in task.request.items()}
-    return replace(task, request=request, inputs=(*task.inputs, *files))
+    return Resolved(replace(task, request=request, inputs=(*task.inputs, *files)), taken)
 
 
 def _file(task: Task, upstream: Upstream, name: str, rows: list[OutputRow], base: Path) -> InputFile:

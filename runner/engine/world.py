@@ -62,6 +62,9 @@ class Paid:
     """The service's own time at the intent, in Unix seconds."""
     model: str
     kind: Kind
+    is_taken_over: bool = False
+    """Accepted in an earlier session: its webhook may have called while nobody listened."""
+    is_done: bool = False
     is_collecting: bool = False
     """The service has shown its result before."""
 
@@ -89,29 +92,42 @@ def paid_of(reader: LedgerReader, attempt: AttemptRow, seams: Seams) -> Paid:
         server_time=attempt.server_time,
         model=attempt.model,
         kind=Kind.of(attempt.origin, task.request),
+        is_taken_over=True,
+        is_done=attempt.state is TaskState.DONE,
         is_collecting=attempt.state is not TaskState.SUBMITTED,
     )
 
 
 class ServerClock:
-    """The service's time, from the Date header of its answers, carried on by our monotonic clock."""
+    """The service's time, from the Date headers of its answers, carried on by our monotonic clock.
+
+    One answer may be wrong (an edge with a clock of its own), so there are two readings: no answer
+    has said less than `earliest`, none more than `latest`. What looks for rows from a moment on takes
+    the earliest, for a window that opens too late would hide a paid task.
+    """
 
     def __init__(self, seams: Seams) -> None:
         self._seams = seams
-        self._server: float | None = None
-        self._at = 0.0
+        self._lowest: float | None = None
+        self._highest = 0.0
 
     @property
     def is_known(self) -> bool:
-        return self._server is not None
+        return self._lowest is not None
 
     def hear(self, server_time: float | None) -> None:
-        if server_time is not None:
-            self._server = server_time
-            self._at = anyio.current_time()
+        if server_time is None:
+            return
+        ahead = server_time - anyio.current_time()
+        if self._lowest is None:
+            self._lowest = self._highest = ahead
+        self._lowest = min(self._lowest, ahead)
+        self._highest = max(self._highest, ahead)
 
-    def now(self) -> float:
+    def earliest(self) -> float:
         """Unix seconds; our own wall clock as long as no answer has come."""
-        if self._server is None:
-            return self._seams.wall()
-        return self._server + anyio.current_time() - self._at
+        return self._seams.wall() if self._lowest is None else self._lowest + anyio.current_time()
+
+    def latest(self) -> float:
+        """Unix seconds; our own wall clock as long as no answer has come."""
+        return self._seams.wall() if self._lowest is None else self._highest + anyio.current_time()

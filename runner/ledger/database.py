@@ -11,8 +11,11 @@ from pathlib import Path
 
 from runner.errors import StateError
 
-SCHEMA_VERSION = "2"
-_UPGRADES = {"1": "ALTER TABLE attempts ADD COLUMN price TEXT"}
+SCHEMA_VERSION = "3"
+_UPGRADES = {
+    "1": "ALTER TABLE attempts ADD COLUMN price TEXT",
+    "2": "ALTER TABLE attempts ADD COLUMN taken TEXT",
+}
 """From each older version to the next one."""
 
 MEMORY = ":memory:"
@@ -54,7 +57,7 @@ def prepare(connection: sqlite3.Connection, path: Path | None) -> None:
             f"BEGIN IMMEDIATE;\n{schema}\nINSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}');\nCOMMIT;"
         )
     found = _version(connection)
-    if found in _UPGRADES:
+    while found in _UPGRADES:
         connection.executescript(
             f"BEGIN IMMEDIATE;\n{_UPGRADES[found]};\n"
             f"UPDATE meta SET value = '{int(found) + 1}' WHERE key = 'schema';\nCOMMIT;"

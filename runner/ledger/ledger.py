@@ -18,6 +18,7 @@ from runner.errors import StateError
 from runner.job.node import JsonValue
 from runner.job.task import Task
 from runner.ledger.database import open_for_writing, translate_errors
+from runner.ledger.following import is_reusable, may_follow
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, Caps, Intent, OutputRow, RunRow
 from runner.ledger.states import TRANSITIONS, TaskState
@@ -180,24 +181,30 @@ class Ledger:
             ),
         )
         latest = self.read.latest([task.identity]).get(task.identity)
-        if latest is not None and not _may_follow(latest, intent.reason):
+        if latest is not None and not may_follow(latest, intent.reason):
             raise StateError(
                 f"{task.name}: refused to submit a task that stands at `{latest.state}`",
                 hint="this is a defect of callsheet; nothing was sent",
             )
-        facts = (intent.body_sha256, intent.server_time, intent.estimate_micros, intent.price_json)
+        facts = (
+            intent.body_sha256,
+            intent.server_time,
+            intent.estimate_micros,
+            intent.price_json,
+            intent.taken_json,
+        )
         if latest is not None and is_reusable(latest):
             self._db.execute(
                 "UPDATE attempts SET run_id = ?, key_hash = ?, body_sha256 = ?, server_time = ?,"
-                " estimate_micros = ?, price = ? WHERE id = ?",
+                " estimate_micros = ?, price = ?, taken = ? WHERE id = ?",
                 (run_id, intent.key_hash, *facts, latest.id),
             )
             self._move(latest.id, TaskState.INTENDED, at)
             return latest.id
         self._db.execute(
             "INSERT INTO attempts (id, identity, run_id, reason, origin, key_hash, model, seed, tag,"
-            " body_sha256, server_time, estimate_micros, price, intended_at, state)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " body_sha256, server_time, estimate_micros, price, taken, intended_at, state)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 intent.attempt_id,
                 task.identity,
@@ -368,20 +375,6 @@ class Ledger:
         self, attempt_id: str, at: float, *, state: TaskState | None = None, status: str | None = None
     ) -> None:
         self._db.execute("INSERT INTO history VALUES (?, ?, ?, ?)", (attempt_id, at, state, status))
-
-
-def is_reusable(attempt: AttemptRow) -> bool:
-    """An intent that is proved unsent or refused for now, and that nobody has settled since."""
-    return attempt.state is TaskState.PLANNED and attempt.resolution is None
-
-
-def _may_follow(latest: AttemptRow, reason: str) -> bool:
-    """Whether a new POST may follow this attempt (invariant 1)."""
-    if latest.state is TaskState.PLANNED:
-        return True
-    if reason == "retry":
-        return latest.state in (TaskState.FAILED, TaskState.EXPIRED, TaskState.WRITTEN_OFF)
-    return reason == "again" and latest.state.is_terminal
 
 
 def _facts(evidence: Evidence) -> str:

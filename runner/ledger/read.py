@@ -34,13 +34,16 @@ _TASK = (
 _ATTEMPT = (
     "seq, id, identity, run_id, reason, origin, key_hash, model, seed, tag, body_sha256, server_time,"
     " intended_at, state, verdict, evidence, resolution, resolution_evidence, remote_id, accepted_at,"
-    " echoed_tag, generation, error_code, error_message, estimate_micros, cost_micros, price"
+    " echoed_tag, generation, error_code, error_message, estimate_micros, cost_micros, price,"
+    " taken"
 )
 _OUTPUT = "path, identity, attempt_id, kind, ordinal, bytes, sha256, media, created_at"
 
-# a rejected POST and one proved absent cost nothing; everything else may have been billed
+# a rejected POST and one proved absent cost nothing; everything else may have been billed, also what a
+# person had submitted again without proof
 _POSSIBLY_BILLED = (
-    "(attempts.state <> 'planned' AND NOT (attempts.state = 'failed' AND verdict = 'rejected'))"
+    "((attempts.state <> 'planned' OR resolution = 'again')"
+    " AND NOT (attempts.state = 'failed' AND verdict = 'rejected'))"
 )
 
 _GROUPS = {
@@ -111,6 +114,17 @@ class LedgerReader:
         rows = self._db.execute(
             f"SELECT {_ATTEMPT} FROM attempts WHERE seq IN"
             f" (SELECT max(seq) FROM attempts WHERE identity IN ({marks}) GROUP BY identity)",
+            tuple(identities),
+        )
+        return {attempt.identity: attempt for attempt in map(_attempt, rows)}
+
+    def standing_attempts(self, identities: Sequence[str]) -> dict[str, AttemptRow]:
+        """What those that need a task go by: its newest done attempt, else its newest one."""
+        marks = ",".join("?" * len(identities))
+        rows = self._db.execute(
+            f"SELECT {_ATTEMPT} FROM attempts WHERE seq IN"
+            " (SELECT coalesce(max(seq) FILTER (WHERE state = 'done'), max(seq)) FROM attempts"
+            f" WHERE identity IN ({marks}) GROUP BY identity)",
             tuple(identities),
         )
         return {attempt.identity: attempt for attempt in map(_attempt, rows)}
@@ -222,7 +236,10 @@ class LedgerReader:
 
     def spending(self, by: SpendBy | None = None, since: float | None = None) -> list[SpendRow]:
         """What may have been billed since a Unix time, by group, or in one row where `by` is None."""
-        settled = "attempts.state IN ('done', 'failed', 'expired')"
+        # nobody knows whether a failed one is billed, unless the service says what it cost
+        settled = (
+            "(attempts.state = 'done' OR attempts.state IN ('failed', 'expired') AND cost_micros IS NOT NULL)"
+        )
         in_flight = "attempts.state IN ('submitted', 'collecting')"
         possibly = f"NOT ({settled} OR {in_flight})"
         columns = ", ".join(
@@ -252,7 +269,7 @@ class LedgerReader:
         """The tags of unresolved attempts: a new intent takes another one."""
         rows = self._db.execute(
             "SELECT tag FROM attempts WHERE origin = ? AND tag IS NOT NULL"
-            " AND state IN ('intended', 'ambiguous', 'held')",
+            " AND (state IN ('intended', 'ambiguous', 'held', 'written_off') OR resolution = 'again')",
             (origin,),
         )
         return {tag for (tag,) in rows}
@@ -339,6 +356,7 @@ def _attempt(row: tuple[Any, ...]) -> AttemptRow:
     for column in (15, 17, 21):
         values[column] = json.loads(row[column]) if row[column] else None
     values[26] = _price(row[26])
+    values[27] = json.loads(row[27]) if row[27] else None
     return AttemptRow(*values)
 
 

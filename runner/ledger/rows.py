@@ -89,6 +89,8 @@ class AttemptRow:
     estimate_micros: int | None
     cost_micros: int | None
     price: Price | None = None
+    taken: Mapping[str, JsonValue] | None = None
+    """What of its upstream task went into the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +148,16 @@ class Intent:
     server_time: float
     estimate_micros: int | None = None
     price: Price | None = None
+    taken: Mapping[str, JsonValue] | None = None
+    """What of its upstream task goes into the request."""
 
     @property
     def price_json(self) -> str | None:
         return None if self.price is None else json.dumps({self.price.unit: str(self.price.usd)})
+
+    @property
+    def taken_json(self) -> str | None:
+        return None if self.taken is None else json.dumps(dict(self.taken), ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)

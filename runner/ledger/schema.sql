@@ -71,6 +71,7 @@ CREATE TABLE attempts (
     error_code TEXT NOT NULL DEFAULT '',
     error_message TEXT NOT NULL DEFAULT '',
     price TEXT,                      -- JSON: what the estimate is reckoned with; null: none known
+    taken TEXT,                      -- JSON: what of the upstream task went into the request
     estimate_micros INTEGER,         -- millionths of a US dollar; null: unknown, which is not zero
     cost_micros INTEGER              -- what the service says, or its usage times the price
 ) STRICT;

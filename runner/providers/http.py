@@ -14,7 +14,7 @@ import anyio
 import httpx
 
 from runner.providers.access import Access, is_loopback
-from runner.providers.answers import MOST_BODY, Answer, read_error, retry_after
+from runner.providers.answers import MOST_BODY, Answer, ErrorBody, read_error, retry_after
 from runner.providers.base import ProviderError, Trouble
 from runner.providers.fast import AiohttpTransport, LateTransport
 from runner.providers.submit import causes
@@ -134,7 +134,7 @@ class FreeRequests:
         error = read_error(answer)
         said = ": ".join(part for part in (error.code, error.message) if part)
         return ProviderError(
-            _trouble(answer.status, error.code, error.provider_code),
+            _trouble(answer.status, error),
             f"HTTP {answer.status}: {said}" if said else f"HTTP {answer.status}",
             status=answer.status,
             code=error.code,
@@ -143,16 +143,19 @@ class FreeRequests:
         )
 
 
-def _trouble(status: int, code: str, provider_code: str) -> Trouble:
+def _trouble(status: int, error: ErrorBody) -> Trouble:
     """Which trouble an answer that cannot be used is: rows 32 and 33 of docs/reference/faults.md."""
     # the record expired upstream before it was collected, under whatever status that is told
-    if "provider_resource_not_found" in (code, provider_code):
+    if "provider_resource_not_found" in (error.code, error.provider_code):
         return Trouble.NOT_FOUND
     match status:
         case 401 | 403:
             return Trouble.KEY_REFUSED
-        case 404:
+        case 404 if error.is_envelope:
             return Trouble.NOT_FOUND
+        case 404:
+            # an edge's page says nothing of the task
+            return Trouble.UNAVAILABLE
         case 429:
             return Trouble.RATE_LIMITED
         case 408 | 425:

@@ -165,5 +165,7 @@ def judge(rules: tuple[AnswerRule, ...], end: Answer | Failure, *, wall: float) 
 
 def _judge_failure(failure: Failure) -> SubmitOutcome:
     rule = next(rule for rule in FAILURE_RULES if rule.matches(failure))
-    evidence = Evidence(rule.row, failure.headers_begun, rule.says, error=failure.error)
+    evidence = Evidence(
+        rule.row, failure.headers_begun, rule.says, error=failure.error, status=failure.status
+    )
     return SubmitOutcome(rule.verdict, rule.reaction, evidence)

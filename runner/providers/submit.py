@@ -68,6 +68,8 @@ class Failure:
     kind: FailureKind
     headers_begun: bool | None
     error: str
+    status: int | None = None
+    """Of an answer whose head came and whose body did not."""
 
 
 @dataclass(slots=True)
@@ -76,6 +78,7 @@ class _Testimony:
 
     seen: set[str] = field(default_factory=set)
     stream: httpcore.AsyncNetworkStream | None = None
+    status: int | None = None
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         request = info.get("request")
@@ -83,6 +86,8 @@ class _Testimony:
             return  # a proxy's tunnel, not yet our request
         name = event.partition(".")[2]
         self.seen.add(name)
+        if name == "receive_response_headers.complete":
+            self.status = int(info["return_value"][1])
         if name == "connect_tcp.complete":
             self.stream = info["return_value"]
 
@@ -156,7 +161,9 @@ class SubmitTransport:
         # httpcore lets errors of the backend and of ssl through unmapped, and whatever it was,
         # the testimony decides what it means for the money
         except Exception as error:
-            return Failure(_kind(error, testimony), testimony.headers_begun, self._in_words(error))
+            return Failure(
+                _kind(error, testimony), testimony.headers_begun, self._in_words(error), testimony.status
+            )
 
     async def _post(self, path: str, body: bytes, testimony: _Testimony) -> Answer:
         limits = self._limits

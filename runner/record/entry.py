@@ -71,7 +71,7 @@ def task_entry(
         "echo": redactor.foreign_value(_sorted(generation.get("echo"))),
         "usage": redactor.foreign_value(_sorted(generation.get("usage"))),
         "outputs": [_output_entry(row, redactor) for row in _own(task, found.outputs)],
-        "error": _error_entry(found.latest, redactor),
+        "error": _error_entry(task, found.latest, state, redactor),
         "estimate": {
             "tokens": task.estimate_tokens,
             "usd": None if task.estimate_usd is None else usd_text(micros(task.estimate_usd)),
@@ -107,6 +107,7 @@ def _attempt_entry(attempt: AttemptRow, redactor: Redactor) -> dict[str, object]
             evidence.get("request_id") or generation.get("request_id") or None
         ),
         "accepted_at": iso_time_or_none(attempt.accepted_at),
+        "taken": redactor.value(attempt.taken),
         "price": attempt.price and {attempt.price.unit: str(attempt.price.usd)},
         "estimate_usd": _usd(attempt.estimate_micros),
         "cost_usd": _usd(attempt.cost_micros),
@@ -154,7 +155,9 @@ def _age(row: OutputRow) -> float:
     return row.created_at
 
 
-def _error_entry(attempt: AttemptRow | None, redactor: Redactor) -> JsonValue:
+def _error_entry(task: Task, attempt: AttemptRow | None, state: TaskState, redactor: Redactor) -> JsonValue:
+    if state is TaskState.SKIPPED and task.upstream is not None:
+        return {"code": "skipped", "message": f"the task of step {task.upstream.step} that it needs failed"}
     if attempt is None or not (attempt.error_code or attempt.error_message):
         return None
     return {

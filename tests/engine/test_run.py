@@ -80,7 +80,7 @@ async def test_an_edited_prompt_never_overwrites_a_paid_video(bench: Bench, serv
     text = job_text(seeds=1)
     await bench.run(bench.write_job(text))
     before = server.accepted
-    with pytest.raises(JobError, match=r"out/s1\.mp4 holds the video of another request \(request.content"):
+    with pytest.raises(JobError, match=r"out/s1\.mp4 holds the video of another request \(content\[0\]"):
         await bench.run(bench.write_job(text.replace("a teapot", "a kettle")))
     assert server.accepted == before
 

@@ -40,11 +40,19 @@ def after_request(act: Callable[[Peer], None]) -> Callable[[Peer], None]:
 
 
 @pytest.mark.fault(32)
-@pytest.mark.parametrize("body", [{"error": {"code": "not_found", "message": "no"}}, {"detail": "no"}, PAGE])
-async def test_a_404_says_not_found(body: object) -> None:
-    with answering(answer(404, body)) as server:
+async def test_a_404_in_the_service_s_own_words_says_not_found() -> None:
+    with answering(answer(404, {"error": {"code": "not_found", "message": "no"}})) as server:
         error = await trouble_of(server)
     assert (error.trouble, error.status) == (Trouble.NOT_FOUND, 404)
+
+
+@pytest.mark.fault(33)
+@pytest.mark.parametrize("body", [{"detail": "no"}, PAGE])
+async def test_a_404_of_anybody_else_says_nothing_of_the_task(body: object) -> None:
+    """A route that is not there, an edge's page: the paid task may be as well as ever."""
+    with answering(answer(404, body)) as server:
+        error = await trouble_of(server)
+    assert (error.trouble, error.status) == (Trouble.UNAVAILABLE, 404)
 
 
 @pytest.mark.parametrize("where", ["code", "provider_code"])

@@ -1,0 +1,20 @@
+"""Which POST may follow which: invariant 1, in two questions about a task's newest attempt."""
+
+from __future__ import annotations
+
+from runner.ledger.rows import AttemptRow
+from runner.ledger.states import TaskState
+
+
+def is_reusable(attempt: AttemptRow) -> bool:
+    """An intent that is proved unsent or refused for now, and that nobody has settled since."""
+    return attempt.state is TaskState.PLANNED and attempt.resolution is None
+
+
+def may_follow(latest: AttemptRow, reason: str) -> bool:
+    """Whether a new POST may follow this attempt (invariant 1)."""
+    if latest.state is TaskState.PLANNED:
+        return True
+    if reason == "retry":
+        return latest.state in (TaskState.FAILED, TaskState.EXPIRED, TaskState.WRITTEN_OFF)
+    return reason == "again" and latest.state.is_terminal

@@ -1,0 +1,116 @@
+"""Defects that a review found, each kept away by a run that would meet it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+import trio
+import trio.testing
+
+from runner.engine.seams import Seams
+from runner.engine.world import ServerClock
+from runner.errors import ExitCode
+from runner.ledger.states import TaskState
+from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Stage, Where
+from tests.support.harness import Bench, job_text
+
+pytestmark = pytest.mark.anyio
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def server() -> Iterator[SandboxServer]:
+    with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.1)) as running:
+        yield running
+
+
+def test_one_answer_with_a_wrong_clock_opens_no_window_too_late() -> None:
+    """An edge's 429 an hour ahead would have hidden the paid row, and paid again."""
+
+    async def scenario() -> tuple[float, float]:
+        clock = ServerClock(Seams(wall=lambda: 0.0))
+        clock.hear(1000.0)
+        await anyio.sleep(10)
+        clock.hear(1000.0 + HOUR)
+        clock.hear(1010.0)
+        return clock.earliest(), clock.latest()
+
+    earliest, latest = trio.run(scenario, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert (earliest, latest) == (1010.0, 1000.0 + HOUR)
+
+
+@pytest.mark.fault(32)
+async def test_pages_of_an_edge_never_end_a_paid_task(tmp_path: Path, server: SandboxServer) -> None:
+    """404s in HTML say nothing of the task: it stays in flight, and the next run has it."""
+    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    file = bench.write_job(job_text(seeds=1))
+    page = Fault(where=Where.GET, kind=Kind.ANSWER, times=None, status=404, body="<html>gone</html>")
+    server.faults.add(page)
+    first = await bench.run(file)
+    assert (first.exit_code, first.counts) == (ExitCode.TRY_AGAIN, {TaskState.SUBMITTED: 1})
+    server.faults.clear()
+    second = await bench.run(file)
+    assert (second.exit_code, server.accepted) == (ExitCode.DONE, 1)
+
+
+@pytest.mark.fault(32)
+async def test_the_service_s_own_404s_end_a_task_only_after_the_grace_time(
+    tmp_path: Path, server: SandboxServer
+) -> None:
+    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    file = bench.write_job(job_text(seeds=1))
+    server.faults.add(Fault(where=Where.GET, kind=Kind.ANSWER, times=None, status=404, code="not_found"))
+    first = await bench.run(file)
+    assert (first.exit_code, first.counts) == (ExitCode.TRY_AGAIN, {TaskState.SUBMITTED: 1})
+
+
+async def test_what_a_person_sends_again_still_counts_against_the_cap(
+    tmp_path: Path, server: SandboxServer
+) -> None:
+    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=500, accept=True))
+    text = job_text(
+        seeds=2, run="settle: 0s, submit_slots: 1, on_ambiguous: hold", more="budget: {max_tasks: 2}"
+    )
+    file = bench.write_job(text)
+    server.faults.add(Fault(where=Where.LIST, kind=Kind.NULL_ECHOES, times=None))
+    server.faults.add(Fault(where=Where.GET, kind=Kind.NULL_ECHOES, times=None))
+    await bench.run(file)
+    with bench.ledger() as ledger:
+        held = list(ledger.read.in_state(TaskState.HELD, TaskState.AMBIGUOUS))
+        assert len(held) == 1
+        with ledger.transaction():
+            ledger.resolve(held[0].id, "again", {"basis": "person"}, 1.0)
+        assert ledger.read.spend(held[0].run_id).tasks == 2
+    result = await bench.run(file)
+    assert result.exit_code is ExitCode.REFUSED
+    assert server.accepted == 2
+
+
+async def test_a_status_line_that_came_is_remembered_though_its_body_was_cut(
+    tmp_path: Path, server: SandboxServer
+) -> None:
+    """The service answered, so its absence from the list proves nothing."""
+    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.CUT, stage=Stage.BODY))
+    result = await bench.run(bench.write_job(job_text(seeds=1, run="settle: 100ms")))
+    [attempt] = bench.manifest()["tasks"][0]["attempts"]  # type: ignore[index, call-overload]
+    assert attempt["evidence"]["status"] == 200
+    assert (result.exit_code, result.counts) == (ExitCode.PERSON_NEEDED, {TaskState.HELD: 1})
+
+
+async def test_what_is_written_off_is_not_done(tmp_path: Path, server: SandboxServer) -> None:
+    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=500))
+    file = bench.write_job(job_text(seeds=1, run="settle: 0s"))
+    assert (await bench.run(file)).exit_code is ExitCode.PERSON_NEEDED
+    with bench.ledger() as ledger:
+        [held] = ledger.read.in_state(TaskState.HELD)
+        with ledger.transaction():
+            ledger.resolve(held.id, "written_off", {"basis": "person"}, 1.0)
+    result = await bench.run(file)
+    assert (result.exit_code, result.counts) == (ExitCode.TASK_FAILED, {TaskState.WRITTEN_OFF: 1})
