@@ -92,22 +92,22 @@ class Lifecycle:
             await self._guard(paid.name, lambda: self._end(paid, ended), paid)
 
     async def fetch_again(self, paid: Paid) -> bool:
-        """Fetches the missing files of a done task; False where the service no longer has them."""
-        is_here = False
+        """Fetches the missing files of a done task; False where the service has them no more."""
+        is_gone = False
 
         async def fetch() -> None:
-            nonlocal is_here
+            nonlocal is_gone
             try:
                 generation = await self.collector.refresh(paid)
                 rows = await self.collector.fetch(paid, generation)
             except GoneError:
+                is_gone = True
                 return
             await self.world.commits.write(lambda ledger: ledger.add_outputs(rows))
-            is_here = True
             self._observe_done(paid, rows)
 
         await self._guard(paid.name, fetch, paid)
-        return is_here
+        return not is_gone
 
     async def _end(self, paid: Paid, generation: Generation) -> None:
         if generation.status is GenerationStatus.SUCCEEDED:
