@@ -6,7 +6,7 @@ import sys
 
 from runner import __version__
 
-TYPE_CHECKING = False  # mypy reads this name as `typing.TYPE_CHECKING`, whose module costs 5 ms
+TYPE_CHECKING = False  # mypy reads this name as `typing.TYPE_CHECKING`, whose import `--version` can do without
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
