@@ -5,7 +5,8 @@ The public API is `load_job`, `make_plan` and `__version__`; each name is loaded
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # mypy reads this name as `typing.TYPE_CHECKING`, whose import `--version` can do without
+# mypy reads this name as `typing.TYPE_CHECKING`, whose import `--version` can do without
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.job.load import load_job
     from runner.job.plan import make_plan

@@ -6,7 +6,8 @@ import sys
 
 from runner import __version__
 
-TYPE_CHECKING = False  # mypy reads this name as `typing.TYPE_CHECKING`, whose import `--version` can do without
+# mypy reads this name as `typing.TYPE_CHECKING`, whose import `--version` can do without
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
