@@ -58,8 +58,8 @@ def _tell(seed: int) -> int:
 
 def _catch_mutants() -> int:
     survivors = 0
-    for name, mutant in MUTANTS.items():
-        caught = catch(mutant, most=MOST_FOR_A_MUTANT)
+    for name in MUTANTS:
+        caught = catch(name, most=MOST_FOR_A_MUTANT)
         survivors += caught is None
         said = f"schedule {caught.schedules}: {caught.violation}" if caught else "SURVIVED"
         print(f"{name}: {said}", flush=True)

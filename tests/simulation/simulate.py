@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import random
@@ -67,9 +68,17 @@ def replay(seed: int) -> Verdict:
     return play(draw(seed))
 
 
+@functools.cache
+def _keep_what_is_loaded() -> None:
+    """Modules are never garbage: between two schedules the collector need not walk through them."""
+    gc.collect()
+    gc.freeze()
+
+
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """A schedule is over before garbage could matter, and looking for it costs a tenth of the time."""
+    """A schedule is over before garbage could matter, and looking for it costs a quarter of the time."""
+    _keep_what_is_loaded()
     gc.disable()
     try:
         yield

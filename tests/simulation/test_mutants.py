@@ -14,7 +14,7 @@ MOST = 300
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_mutant_is_caught(name: str) -> None:
-    caught = catch(MUTANTS[name], most=MOST)
+    caught = catch(name, most=MOST)
     assert caught is not None, f"{name} survived {MOST} schedules"
     print(f"{name}: caught by schedule {caught.schedules}: {caught.violation}")
 
