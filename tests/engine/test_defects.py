@@ -12,9 +12,20 @@ import trio.testing
 
 from runner.engine.seams import Seams
 from runner.engine.world import ServerClock
-from runner.errors import ExitCode
+from runner.errors import ExitCode, StateError
+from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Stage, Where
+from tests.engine.reconciling import (
+    answer_500,
+    cut,
+    leave_unclear_once,
+    prompts,
+    samples,
+    shots,
+    tag_comes_back_as,
+    views,
+)
 from tests.support.harness import Bench, job_text
 
 pytestmark = pytest.mark.anyio
@@ -114,3 +125,69 @@ async def test_what_is_written_off_is_not_done(tmp_path: Path, server: SandboxSe
             ledger.resolve(held.id, "written_off", {"basis": "person"}, 1.0)
     result = await bench.run(file)
     assert (result.exit_code, result.counts) == (ExitCode.TASK_FAILED, {TaskState.WRITTEN_OFF: 1})
+
+
+async def test_what_a_person_sent_again_still_lays_claim_to_its_first_row(
+    tmp_path: Path, server: SandboxServer
+) -> None:
+    """`--again` proves nothing about the first POST: another prompt with its seed must not get that row."""
+    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    server.faults.add(answer_500(accept=True), *views(Kind.NULL_ECHOES))
+    one = bench.write_job(shots("one"), "jobs/one.yaml")
+    await bench.run(one)
+    with bench.ledger() as ledger:
+        [held] = ledger.read.in_state(TaskState.HELD)
+        with ledger.transaction():
+            ledger.resolve(held.id, "again", {"basis": "person"}, 1.0)
+    server.faults.clear()
+    server.faults.add(cut(accept=False), *tag_comes_back_as(None))
+    result = await bench.run(bench.write_job(shots("two"), "jobs/two.yaml"))
+    assert (result.exit_code, result.counts[TaskState.HELD]) == (ExitCode.PERSON_NEEDED, 1)
+    assert prompts(server) == {"one": 1}
+    with bench.ledger() as ledger:
+        assert held.tag in ledger.read.open_tags(held.origin)
+
+
+async def test_a_case_that_stays_open_to_evidence_is_not_scanned_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task in flight might still show that tags come back; after so many scans a person decides."""
+    monkeypatch.setattr("runner.engine.reconcile.MOST_SCANS", 4)
+    with SandboxServer(SandboxConfig(latency=(60.0, 60.0), scale=0.1)) as slow:
+        bench = Bench(root=tmp_path, url=slow.url, key=SANDBOX_KEY)
+        slow.faults.add(cut(accept=True, after=1), *tag_comes_back_as(None))
+        file = bench.write_job(samples(2).replace("settle: 0s", "settle: 0s, submit_slots: 1"))
+        result = await bench.run(file, deadline=2.5)
+    assert result.counts == {TaskState.SUBMITTED: 1, TaskState.HELD: 1}
+
+
+async def test_a_success_without_a_video_is_looked_at_again_and_never_done(
+    tmp_path: Path, server: SandboxServer
+) -> None:
+    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    file = bench.write_job(job_text(seeds=1))
+    server.faults.add(Fault(where=Where.GET, kind=Kind.FIELDS, times=None, fields={"content": None}))
+    first = await bench.run(file)
+    assert (first.exit_code, first.counts) == (ExitCode.TRY_AGAIN, {TaskState.COLLECTING: 1})
+    server.faults.clear()
+    second = await bench.run(file)
+    assert (second.exit_code, second.counts) == (ExitCode.DONE, {TaskState.DONE: 1})
+    assert server.accepted == 1
+
+
+async def test_a_ledger_that_takes_no_resolution_leaves_the_case_for_the_next_run(
+    tmp_path: Path, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends neither the program nor the other tasks, and nothing is submitted on top of it."""
+    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    file = await leave_unclear_once(bench, server)
+
+    def full(*_: object, **__: object) -> None:
+        raise StateError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Ledger, "resolve", full)
+        first = await bench.run(file)
+    assert (first.exit_code, first.counts) == (ExitCode.CANNOT_WRITE, {TaskState.AMBIGUOUS: 1})
+    second = await bench.run(file)
+    assert (second.exit_code, server.accepted) == (ExitCode.DONE, 1)
