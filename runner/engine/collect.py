@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -154,15 +154,8 @@ class Collector:
         Raises LeftForLater, GoneError.
         """
         deadline = min((file.expires_at or math.inf for file in generation.files), default=math.inf)
-        rows: list[OutputRow] = []
         async with self.downloads.slot(deadline):
-            ordinals: dict[RemoteFileKind, int] = {}
-            for index in range(len(generation.files)):
-                kind = generation.files[index].kind
-                ordinals[kind] = ordinals.get(kind, 0) + 1
-                generation, row = await self._fetch_one(paid, generation, index, ordinals[kind])
-                rows.append(row)
-        return tuple(rows)
+            return tuple([await self._fetch_one(paid, generation, *place) for place in _places(generation)])
 
     async def refresh(self, paid: Paid) -> Generation:
         """A succeeded generation with fresh URLs. Raises LeftForLater, GoneError."""
@@ -249,14 +242,15 @@ class Collector:
         )
 
     async def _fetch_one(
-        self, paid: Paid, generation: Generation, index: int, ordinal: int
-    ) -> tuple[Generation, OutputRow]:
-        """One file; gives the generation too, for its URLs may have been renewed on the way."""
+        self, paid: Paid, generation: Generation, kind: RemoteFileKind, ordinal: int
+    ) -> OutputRow:
         failures = 0
         taken = 0
         while True:
-            file = generation.files[index]
-            path = output_path(paid.output, file.kind, ordinal + taken)
+            file = _file_at(generation, kind, ordinal)
+            if file is None:
+                raise LeftForLater(f"{paid.name}: the service shows fewer files than before")
+            path = output_path(paid.output, kind, ordinal + taken)
             try:
                 record = await self._download(paid, file, path, ordinal)
             except DownloadError as error:
@@ -267,25 +261,20 @@ class Collector:
                 self._judge_download(paid, error, failures)
                 if error.trouble is not DownloadTrouble.RETRY:
                     generation = await self.refresh(paid)
-                    if index >= len(generation.files):
-                        raise LeftForLater(
-                            f"{paid.name}: the service shows fewer files than before"
-                        ) from error
                 await anyio.sleep(backoff(failures, self.world.seams.random, most=30.0))
                 continue
             media: dict[str, JsonValue] = asdict(record.media)
-            row = OutputRow(
+            return OutputRow(
                 path=path,
                 identity=paid.identity,
                 attempt_id=paid.attempt_id,
-                kind=file.kind,
+                kind=kind,
                 ordinal=ordinal,
                 bytes=record.bytes,
                 sha256=record.sha256,
                 media=media,
                 created_at=self.world.seams.wall(),
             )
-            return generation, row
 
     def _judge_download(self, paid: Paid, error: DownloadError, failures: int) -> None:
         if error.trouble in (DownloadTrouble.DISK_FULL, DownloadTrouble.CANNOT_WRITE):
@@ -311,6 +300,21 @@ class Collector:
             files=self.world.files,
             threads=self.world.seams.threads,
         )
+
+
+def _places(generation: Generation) -> list[tuple[RemoteFileKind, int]]:
+    """Kind, and number within its kind, of each file: what stays when its URL is renewed."""
+    counts: Counter[RemoteFileKind] = Counter()
+    places: list[tuple[RemoteFileKind, int]] = []
+    for file in generation.files:
+        counts[file.kind] += 1
+        places.append((file.kind, counts[file.kind]))
+    return places
+
+
+def _file_at(generation: Generation, kind: RemoteFileKind, ordinal: int) -> RemoteFile | None:
+    found = [file for file in generation.files if file.kind is kind]
+    return found[ordinal - 1] if ordinal <= len(found) else None
 
 
 def output_path(output: str, kind: RemoteFileKind, ordinal: int) -> str:

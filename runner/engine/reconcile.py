@@ -6,7 +6,7 @@ Runs beside the other work. A service without a list leaves nothing to go by: he
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import anyio
@@ -83,6 +83,8 @@ class Reconciler:
     """Without it (`collect`) nothing waits to be shown absent: one look for adoption, then left."""
     _cases: dict[str, Case] = field(default_factory=dict)
     _has_cases: anyio.Event = field(default_factory=anyio.Event)
+    _filled_rows: dict[str, Generation] = field(default_factory=dict)
+    """Rows whose nulls a GET has filled: what a service has echoed once it does not take back."""
 
     async def clarify(self, attempt_id: str) -> Resolution:
         """Waits until it is known what became of an attempt, or that only a person can say."""
@@ -135,12 +137,12 @@ class Reconciler:
             await self._act(one, case, finding, len(candidates))
 
     def _load(self, reader: LedgerReader, cases: Mapping[str, Case]) -> list[Unclear]:
-        found: list[Unclear] = []
+        attempts: list[AttemptRow] = []
         for attempt_id in cases:
             attempt = reader.attempt(attempt_id)
             assert attempt is not None
-            found.append(_unclear(reader, attempt))
-        return found
+            attempts.append(attempt)
+        return _unclear(reader, attempts)
 
     def _unresolved(self, reader: LedgerReader) -> list[Unclear]:
         """Every attempt that a row may belong to, also those that nobody waits for here."""
@@ -149,7 +151,7 @@ class Reconciler:
         found = [*reader.in_state(*states, **place)]
         # a person's `--again` proves nothing about the first POST
         found += [one for one in reader.in_state(TaskState.PLANNED, **place) if one.resolution == "again"]
-        return [_unclear(reader, attempt) for attempt in found]
+        return _unclear(reader, found)
 
     async def _is_open_to_evidence(self, one: Unclear) -> bool:
         """Closes the cases that no scan can help, and says so."""
@@ -193,8 +195,10 @@ class Reconciler:
         return [await self._filled(row) for row in rows.values() if row.id not in claimed]
 
     async def _filled(self, row: Generation) -> Generation:
-        if row.tag is not None and row.echo.get("seed") is not None:
+        if _is_whole(row):
             return row
+        if row.id in self._filled_rows:
+            return self._filled_rows[row.id]
         await self.budget.acquire()
         try:
             fresh = await self.world.provider.get(row.id)
@@ -203,12 +207,15 @@ class Reconciler:
                 # listed, and not ours to read: it stays a candidate that nothing excludes
                 return row
             raise
-        return replace(
+        filled = replace(
             row,
             tag=row.tag if fresh.tag is None else fresh.tag,
             echo={**row.echo, **fresh.echo},
             model=fresh.model or row.model,
         )
+        if _is_whole(filled):
+            self._filled_rows[row.id] = filled
+        return filled
 
     async def _act(self, one: Unclear, case: Case, finding: Finding, candidates: int) -> None:
         attempt = one.attempt
@@ -316,8 +323,18 @@ class Reconciler:
             self._close(attempt_id, Resolution.LEFT)
 
 
-def _unclear(reader: LedgerReader, attempt: AttemptRow) -> Unclear:
-    task = reader.task(attempt.identity)
-    assert task is not None
-    believed = reader.is_tag_believed(attempt.origin, attempt.key_hash, attempt.model)
-    return Unclear(attempt, task.name, task.request, believed)
+def _unclear(reader: LedgerReader, attempts: Sequence[AttemptRow]) -> list[Unclear]:
+    believed: dict[tuple[str, str, str], bool] = {}
+    found: list[Unclear] = []
+    for attempt in attempts:
+        task = reader.task(attempt.identity)
+        assert task is not None
+        place = (attempt.origin, attempt.key_hash, attempt.model)
+        if place not in believed:
+            believed[place] = reader.is_tag_believed(*place)
+        found.append(Unclear(attempt, task.name, task.request, believed[place]))
+    return found
+
+
+def _is_whole(row: Generation) -> bool:
+    return row.tag is not None and row.echo.get("seed") is not None

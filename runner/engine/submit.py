@@ -34,6 +34,9 @@ ID_TRIES = 5
 LedgerStep = Callable[[Ledger, float], object]
 """One durable step, given the wall clock's time."""
 
+STILL_PREPARING = 19
+"""The fault row of a refusal that passes once the service has read the task's inputs."""
+
 CUT_BY_US = Evidence(row=7, headers_begun=None, reason="we stopped waiting for the answer")
 
 
@@ -91,11 +94,20 @@ class Submitter:
                 self.control.stop_submitting(ExitCode.UNREACHABLE, problem)
                 return None
             if anyio.current_time() - started > self.patience:
-                problem = f"the service keeps refusing: {outcome.evidence.reason}"
-                self.control.stop_submitting(ExitCode.TRY_AGAIN, problem)
+                self._lose_patience(task, outcome)
                 return None
             if outcome.retry_after is None or outcome.evidence.status != 429:
                 await anyio.sleep(outcome.retry_after or backoff(refusals, self.world.seams.random))
+
+    def _lose_patience(self, task: Task, outcome: SubmitOutcome) -> None:
+        evidence = outcome.evidence
+        if evidence.row == STILL_PREPARING:
+            # of this task's inputs alone: the others go on
+            problem = f"{task.name}: {evidence.reason}; run again later"
+            self.control.condition(ExitCode.TRY_AGAIN, problem)
+            self.world.observe("task.left", {"task": task.name, "reason": problem})
+        else:
+            self.control.stop_submitting(ExitCode.TRY_AGAIN, f"the service keeps refusing: {evidence.reason}")
 
     async def _take_turn(self, task: Task, latest: AttemptRow | None, reason: str) -> Posted | None:
         """Waits for the breaker, a slot and the request budget, then posts; None where submitting stopped."""
@@ -118,20 +130,20 @@ class Submitter:
         reused = latest if latest is not None and is_reusable(latest) else None
         tag = reused.tag if reused else await self._pick_tag(task)
         attempt_id = reused.id if reused else f"{world.seams.random.getrandbits(128):032x}"
-        resolved = await world.commits.read(lambda reader: resolve(task, reader, world.project.base))
-        body = await world.seams.threads.run(self._encode, resolved.task, tag, attempt_id)
-        intent = Intent(
-            attempt_id=attempt_id,
-            reason=reason,
-            key_hash=world.key_hash,
-            tag=tag,
-            body_sha256=hashlib.sha256(body).hexdigest(),
-            server_time=self.clock.earliest(),
-            estimate_micros=None if task.estimate_usd is None else micros(task.estimate_usd),
-            price=task.price,
-            taken=resolved.taken,
-        )
         try:
+            resolved = await world.commits.read(lambda reader: resolve(task, reader, world.project.base))
+            body = await world.seams.threads.run(self._encode, resolved.task, tag, attempt_id)
+            intent = Intent(
+                attempt_id=attempt_id,
+                reason=reason,
+                key_hash=world.key_hash,
+                tag=tag,
+                body_sha256=hashlib.sha256(body).hexdigest(),
+                server_time=self.clock.earliest(),
+                estimate_micros=None if task.estimate_usd is None else micros(task.estimate_usd),
+                price=task.price,
+                taken=resolved.taken,
+            )
             attempt_id = await world.commits.write(functools.partial(self._intend, task=task, intent=intent))
         except CapReachedError as cap:
             self.control.stop_submitting(ExitCode.REFUSED, f"{cap}; hint: raise the budget, then run again")

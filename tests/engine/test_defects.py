@@ -191,3 +191,24 @@ async def test_a_ledger_that_takes_no_resolution_leaves_the_case_for_the_next_ru
     assert (first.exit_code, first.counts) == (ExitCode.CANNOT_WRITE, {TaskState.AMBIGUOUS: 1})
     second = await bench.run(file)
     assert (second.exit_code, server.accepted) == (ExitCode.DONE, 1)
+
+
+@pytest.mark.fault(19)
+async def test_an_input_that_is_never_ready_stops_no_other_task(
+    tmp_path: Path, server: SandboxServer
+) -> None:
+    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    text = "The reference image is still being prepared"
+    server.faults.add(
+        Fault(
+            where=Where.SUBMIT, kind=Kind.ANSWER, times=None, status=422, code="unprocessable", message=text
+        )
+    )
+    file = bench.write_job(job_text(seeds=2, run="timeout: 200ms"))
+    result = await bench.run(file)
+    assert (result.exit_code, result.counts) == (ExitCode.TRY_AGAIN, {TaskState.PLANNED: 2})
+    assert len(result.reasons) == 2
+    assert "run.submitting_stopped" not in [name for name, _ in bench.events]
+    server.faults.clear()
+    assert (await bench.run(bench.write_job(job_text(seeds=2)))).exit_code is ExitCode.DONE
+    assert server.accepted == 2
