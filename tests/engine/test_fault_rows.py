@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from runner.engine.collect import LOOK_FAILURES
 from runner.errors import ExitCode, StateError
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
 from runner.providers.base import Generation, GenerationStatus
-from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
+from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.harness import Bench, job_text
 
 pytestmark = pytest.mark.anyio
@@ -49,6 +50,23 @@ def server() -> Iterator[SandboxServer]:
         yield running
 
 
+@pytest.mark.fault(12)
+async def test_an_id_that_another_task_holds_is_held_and_said(tmp_path: Path, server: SandboxServer) -> None:
+    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.FOREIGN_ID, after=1))
+    file = bench.write_job(job_text(seeds=2, run="submit_slots: 1"))
+    result = await bench.run(file)
+    assert (result.exit_code, result.counts) == (
+        ExitCode.PERSON_NEEDED,
+        {TaskState.DONE: 1, TaskState.HELD: 1},
+    )
+    [held] = [fields for name, fields in bench.events if name == "task.held"]
+    assert server.tasks()[0].id in str(held["reason"])
+    posts = server.accepted
+    assert (await bench.run(file)).exit_code is ExitCode.PERSON_NEEDED
+    assert server.accepted == posts
+
+
 @pytest.mark.fault(27)
 async def test_a_disk_that_is_full_at_the_intent_sends_nothing(tmp_path: Path, server: SandboxServer) -> None:
     bench = FullBench(root=tmp_path, url=server.url, key=SANDBOX_KEY, full_at="INSERT")
@@ -70,6 +88,46 @@ async def test_a_disk_that_is_full_at_the_id_tells_it_and_the_next_run_adopts(
     bench.full_at = ""
     again = await bench.run(file)
     assert (again.exit_code, server.accepted) == (ExitCode.DONE, 1)
+
+
+@pytest.mark.fault(32)
+async def test_a_404_right_after_acceptance_is_waited_out(tmp_path: Path, server: SandboxServer) -> None:
+    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    server.faults.add(
+        Fault(where=Where.GET, kind=Kind.ANSWER, times=5, per_task=True, status=404, code="not_found")
+    )
+    result = await bench.run(bench.write_job(job_text(seeds=2)))
+    assert (result.exit_code, server.accepted) == (ExitCode.DONE, 2)
+
+
+@pytest.mark.fault(33)
+async def test_a_look_that_succeeds_forgives_those_that_failed(tmp_path: Path, server: SandboxServer) -> None:
+    """Two long series of failures with one success between them, together more than may fail in a row."""
+    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    series = LOOK_FAILURES - 1
+    with SandboxServer(SandboxConfig(latency=(1.5, 1.5), scale=0.1)) as slow:
+        slow.faults.add(
+            *(Fault(where=Where.GET, kind=Kind.CUT, times=series, after=after) for after in (0, series + 1))
+        )
+        bench.url = slow.url
+        result = await bench.run(bench.write_job(job_text(seeds=1)))
+        assert slow.faults.struck == 2 * series
+    assert (result.exit_code, result.counts) == (ExitCode.DONE, {TaskState.DONE: 1})
+
+
+@pytest.mark.fault(33)
+async def test_looks_that_keep_failing_leave_the_task_resumable(
+    tmp_path: Path, server: SandboxServer
+) -> None:
+    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    server.faults.add(Fault(where=Where.GET, kind=Kind.CUT, times=None))
+    file = bench.write_job(job_text(seeds=1))
+    first = await bench.run(file)
+    assert (first.exit_code, first.counts) == (ExitCode.TRY_AGAIN, {TaskState.SUBMITTED: 1})
+    assert any(f"{LOOK_FAILURES} looks failed in a row" in reason for reason in first.reasons)
+    server.faults.clear()
+    second = await bench.run(file)
+    assert (second.exit_code, server.accepted) == (ExitCode.DONE, 1)
 
 
 @pytest.mark.fault(35)
