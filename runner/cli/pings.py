@@ -1,0 +1,87 @@
+"""Tells a monitor that a scheduled run has begun, and how it ended.
+
+The common protocol of such monitors (healthchecks.io's, which others speak too): a POST to the URL
+with `/start` at the beginning, to the URL itself after exit code 0, and with `/<exit code>` after
+any other. The URL is a secret: it comes from the environment or `.env`, and is never shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import httpx
+
+from runner.cli import console
+from runner.errors import CallsheetError, ExitCode, UsageError
+
+VARIABLE = "CALLSHEET_PING_URL"
+
+TIMEOUT = 10.0
+"""Seconds for one ping: a monitor that hangs holds up no run."""
+
+TRIES = 3
+
+_LOCAL = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@dataclass(slots=True)
+class Ending:
+    """What the monitor is told at the end; `lines` are the body."""
+
+    code: ExitCode = ExitCode.BUG
+    lines: list[str] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def pinged(environment: Mapping[str, str]) -> Iterator[Ending]:
+    """Pings around what stands in here, whose exit code it takes from `Ending` or the error raised.
+
+    A monitor that does not answer is told about on stderr and changes nothing. Raises UsageError
+    where the variable is not set, or holds no address that may be used.
+    """
+    url = _parse(environment.get(VARIABLE, ""))
+    _send(url, "/start", "")
+    ending = Ending()
+    try:
+        yield ending
+    except CallsheetError as error:
+        ending.code = error.exit_code
+        raise
+    except KeyboardInterrupt:
+        ending.code = ExitCode.INTERRUPTED
+        raise
+    finally:
+        suffix = "" if ending.code is ExitCode.DONE else f"/{int(ending.code)}"
+        _send(url, suffix, "\n".join(ending.lines))
+
+
+def _parse(text: str) -> httpx.URL:
+    hint = f"set {VARIABLE}=https://... in the environment or in .env of the root"
+    if not text:
+        raise UsageError(f"--ping: {VARIABLE} is not set", hint=hint)
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        raise UsageError(f"--ping: {VARIABLE} holds no URL", hint=hint) from None
+    if url.scheme != "https" and not (url.scheme == "http" and url.host in _LOCAL):
+        raise UsageError(f"--ping: {VARIABLE} is no https address", hint=hint)
+    return url
+
+
+def _send(url: httpx.URL, suffix: str, body: str) -> None:
+    target = url.copy_with(path=url.path.rstrip("/") + suffix)
+    said = ""
+    for again in range(TRIES):
+        time.sleep(again)
+        try:
+            answer = httpx.post(target, content=body.encode(), timeout=TIMEOUT, follow_redirects=False)
+        except httpx.HTTPError as error:
+            said = type(error).__name__
+            continue
+        if answer.is_success:
+            return
+        said = f"status {answer.status_code}"
+    console.error(f"the monitor at {url.host} was not told: {said}; the run is not affected by that")

@@ -1,0 +1,98 @@
+"""What a monitor hears of a run: that it began, and its exit code."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from runner.cli import pings
+from runner.cli.pings import VARIABLE, pinged
+from runner.errors import ExitCode, RefusedError, UsageError
+
+SECRET = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
+
+
+@dataclass(slots=True)
+class Monitor:
+    """A real HTTP server that keeps what it was sent."""
+
+    url: str
+    status: int = 200
+    heard: list[tuple[str, str]] = field(default_factory=list)
+
+
+@pytest.fixture
+def monitor() -> Iterator[Monitor]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            found.heard.append((self.path, body))
+            self.send_response(found.status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        found = Monitor(f"http://127.0.0.1:{server.server_port}/{SECRET}")
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield found
+        server.shutdown()
+        thread.join()
+
+
+def test_a_start_and_a_success_are_told(monitor: Monitor) -> None:
+    with pinged({VARIABLE: monitor.url}) as ending:
+        ending.code = ExitCode.DONE
+        ending.lines.append('{"exit_code": 0}')
+    assert monitor.heard == [(f"/{SECRET}/start", ""), (f"/{SECRET}", '{"exit_code": 0}')]
+
+
+@pytest.mark.parametrize("code", [ExitCode.OUT_OF_MONEY, ExitCode.TRY_AGAIN])
+def test_any_other_end_is_told_by_its_exit_code(monitor: Monitor, code: ExitCode) -> None:
+    with pinged({VARIABLE: f"{monitor.url}/"}) as ending:
+        ending.code = code
+    assert monitor.heard[1][0] == f"/{SECRET}/{int(code)}"
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"), [(RefusedError("no"), 3), (KeyboardInterrupt(), 130), (ZeroDivisionError(), 70)]
+)
+def test_an_error_is_told_and_goes_on(monitor: Monitor, raised: BaseException, code: int) -> None:
+    with pytest.raises(type(raised)), pinged({VARIABLE: monitor.url}):
+        raise raised
+    assert monitor.heard[1][0] == f"/{SECRET}/{code}"
+
+
+def test_a_monitor_that_refuses_changes_nothing_and_its_url_stays_secret(
+    monitor: Monitor, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pings, "TRIES", 1)
+    monitor.status = 503
+    with pinged({VARIABLE: monitor.url}) as ending:
+        ending.code = ExitCode.DONE
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "was not told: status 503" in told.err
+    assert SECRET not in told.err
+
+
+def test_a_monitor_that_is_not_there_changes_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pings, "TRIES", 1)
+    with pinged({VARIABLE: "http://127.0.0.1:9/x"}) as ending:
+        ending.code = ExitCode.DONE
+    assert "was not told: ConnectError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["", "monitor.example", "http://monitor.example/x", "http://[", "ftp://h/x"])
+def test_only_an_https_address_is_told(url: str) -> None:
+    with pytest.raises(UsageError) as caught, pinged({VARIABLE: url}):
+        raise AssertionError("not reached")
+    assert url == "" or url not in str(caught.value)
