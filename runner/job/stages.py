@@ -108,7 +108,7 @@ class Stages:
             pattern = {name: value for name, value in pattern.items() if value != {}}
         if not pattern:
             pattern = {MODEL: task.model}
-        return f"{show_path(stage.step.pick_place.path)}: add `- {_flow(pattern)}` to go on"
+        return f"{show_path(stage.step.pick_place.path)}: add `- {flow_yaml(pattern)}` to go on"
 
     def _pattern(self, step: str, cell: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         """What tells the cell from others of its step."""
@@ -124,13 +124,13 @@ def is_picked(entry: Entry, task: Task) -> bool:
     return matches(entry.pairs, {**task.cell, NEEDS: above})
 
 
-def _flow(value: JsonValue) -> str:
-    """`value` as YAML on one line."""
+def flow_yaml(value: JsonValue) -> str:
+    """`value` as YAML on one line, as a job file takes it."""
     match value:
         case dict():
-            return "{" + ", ".join(f"{name}: {_flow(item)}" for name, item in value.items()) + "}"
+            return "{" + ", ".join(f"{name}: {flow_yaml(item)}" for name, item in value.items()) + "}"
         case list() | tuple():
-            return "[" + ", ".join(_flow(item) for item in value) + "]"
+            return "[" + ", ".join(flow_yaml(item) for item in value) + "]"
         case str() if _PLAIN.fullmatch(value):
             return value
     return canonical_json(value).decode()

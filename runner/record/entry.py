@@ -52,6 +52,7 @@ def task_entry(
         "identity": task.identity,
         "name": task.name,
         "step": task.step,
+        "needs": None if task.upstream is None else task.upstream.identity,
         "index": task.index,
         "cell": redactor.value(task.cell),
         "model": task.model,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from runner.job import survey
 from runner.job.node import JsonValue, Mapping, to_data
 from runner.job.source import parse
-from runner.job.stages import _flow
+from runner.job.stages import flow_yaml
 from runner.job.task import Task, task_identity
 from tests.job.planning import HEAD, ORIGIN, TEXT, Desk
 
@@ -312,7 +312,7 @@ def test_what_a_waiting_task_says_picks_that_task_alone(desk: Desk) -> None:
     )
 )
 def test_a_value_on_one_line_is_read_back_as_it_was(value: JsonValue) -> None:
-    document = parse(f"pick: [{{axis: {_flow(value)}}}]\n".encode(), file="job.yaml")
+    document = parse(f"pick: [{{axis: {flow_yaml(value)}}}]\n".encode(), file="job.yaml")
     assert isinstance(document, Mapping)
     assert to_data(document) == {"pick": [{"axis": value}]}
 
