@@ -11,13 +11,21 @@ import anyio
 import click
 
 from runner.cli import console
-from runner.cli.options import ServiceOptions, common, common_options, service_options
+from runner.cli.bring import key_of, tell_late, tell_reasons
+from runner.cli.options import (
+    ServiceOptions,
+    common,
+    common_options,
+    deadline_option,
+    service_options,
+    wait_option,
+)
 from runner.cli.progress import progress
-from runner.cli.run import key_of, tell_reasons, wait_option
 from runner.cli.service import Place, choose_place, read_keys
 from runner.cli.session import locked_ledger, open_world, served
 from runner.cli.words import counts_words
 from runner.engine.conclude import conclude
+from runner.engine.lateness import late
 from runner.engine.run import RunResult, collect_all, is_open
 from runner.errors import CallsheetError, ExitCode
 from runner.job.load import LoadOptions, load_job
@@ -36,17 +44,18 @@ from runner.record.redact import Redactor
 @click.command()
 @service_options
 @wait_option
+@deadline_option
 @common_options
-def collect(service: ServiceOptions, wait: float) -> ExitCode:
+def collect(service: ServiceOptions, wait: float, deadline: float | None) -> ExitCode:
     """Poll and download all that is in flight, whatever run it is from. Never submits."""
     project = find_project(Path(), root=common().root)
-    codes = [_collect_from(choose_place(name, project, service), wait) for name in REGISTRY]
+    codes = [_collect_from(choose_place(name, project, service), wait, deadline) for name in REGISTRY]
     if all(code is None for code in codes):
         console.summary("nothing is in flight")
     return ExitCode.first(code for code in codes if code is not None)
 
 
-def _collect_from(place: Place, wait: float) -> ExitCode | None:
+def _collect_from(place: Place, wait: float, deadline: float | None) -> ExitCode | None:
     """Collects from one service; None where nothing of it is in flight, so that no key is needed."""
     with locked_ledger(place.project, wait=wait) as ledger:
         with ledger.transaction():
@@ -58,15 +67,17 @@ def _collect_from(place: Place, wait: float) -> ExitCode | None:
 
         async def go() -> RunResult:
             async with open_world(place, access, ledger, shown) as world:
-                return await collect_all(world, RunPolicy())
+                return await collect_all(world, RunPolicy(), deadline=deadline)
 
         with progress() as shown, served(place, key) as access:
             result = anyio.run(go)
         for run in ledger.read.unfinished_runs():
             if (run.origin, run.provider) == (place.origin, place.spec.name):
                 _refresh(ledger, place, run, redactor)
+        overdue = late(ledger.read, time.time())
     console.summary(f"{place.origin}: {counts_words(result.counts)}")
     tell_reasons(result)
+    tell_late(overdue)
     return result.exit_code
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from runner.engine.lateness import Late
 from runner.engine.standing import Standing
 from runner.job.cost import Total, usd_words
 from runner.job.node import JsonValue
@@ -62,6 +64,15 @@ def counts_words(counts: Mapping[TaskState, int]) -> str:
     for state, number in counts.items():
         words[_WORDS.get(state, str(state))] += number
     return ", ".join(f"{number} {word}" for word, number in words.items() if number)
+
+
+def late_words(overdue: Late) -> str:
+    """`2 paid results ... from 14:05 on`, in local time."""
+    at = datetime.datetime.fromtimestamp(overdue.ends).astimezone()
+    return (
+        f"{count(overdue.count, 'paid result')} may be out of reach from {at:%Y-%m-%d %H:%M} on;"
+        " hint: callsheet collect"
+    )
 
 
 def shown_path(path: Path) -> str:

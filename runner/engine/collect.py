@@ -19,6 +19,7 @@ from runner.job.model import RunPolicy
 from runner.job.node import JsonValue
 from runner.ledger.rows import Kind, OutputRow
 from runner.providers.base import (
+    URL_LIFE,
     Generation,
     GenerationStatus,
     ProviderError,
@@ -32,9 +33,6 @@ LOOK_FAILURES = 10
 
 GRACE = 60.0
 """Seconds of nothing but 404s until they mean more than that the service is behind itself (row 32)."""
-
-URL_LIFE = 24 * 3600.0
-"""Seconds after a submit from which on its result may be gone; then a few 404s are enough."""
 
 MISSING_LOOKS = 3
 """So many 404s in a row, after the grace time, mean that the service has forgotten the task."""
@@ -197,6 +195,7 @@ class Collector:
 
         A done task loses nothing by it: its record says what was fetched.
         """
+        # that long after a submit its result may be gone: a few 404s are enough then
         if paid.is_done or (self.clock.is_known and self.clock.latest() - paid.server_time > URL_LIFE):
             return True
         return anyio.current_time() - missing_since > GRACE

@@ -10,6 +10,9 @@ from typing import Protocol
 from runner.job.node import JsonValue
 from runner.job.task import InputFile, Task
 
+URL_LIFE = 24 * 3600.0
+"""Seconds that a result's URL lives (wire/mesh-api.md); a GET renews it."""
+
 
 class GenerationStatus(enum.StrEnum):
     """The service's own status of a generation."""

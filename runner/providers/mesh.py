@@ -23,6 +23,7 @@ from runner.providers.answers import (
     usable_id,
 )
 from runner.providers.base import (
+    URL_LIFE,
     Generation,
     GenerationStatus,
     ListPage,
@@ -42,8 +43,6 @@ TAG_FIELD: Final = "execution_expires_after"
 TAG_BASE: Final = 172_800
 """Seconds, the service's default; a tag n below TAGS is sent as TAG_BASE - n."""
 TAGS: Final = 65_536
-URL_LIFETIME: Final = 86_400.0
-"""Seconds that a result URL lives from the task's last change."""
 ECHOED: Final = (
     "seed",
     "resolution",
@@ -220,7 +219,7 @@ def _read_files(content: JsonValue, updated_at: float | None) -> tuple[RemoteFil
         for item in content:
             if isinstance(item, dict) and isinstance(kind := item.get("type"), str):
                 named.append((kind, item.get("url", item.get(kind))))
-    expires_at = None if updated_at is None else updated_at + URL_LIFETIME
+    expires_at = None if updated_at is None else updated_at + URL_LIFE
     return tuple(
         RemoteFile(_FILE_KINDS[name], url, expires_at)
         for name, value in named

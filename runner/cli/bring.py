@@ -1,0 +1,251 @@
+"""Brings loaded jobs to done, and tells how each ended: what the verbs that submit share."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import anyio
+import click
+
+from runner.cli import console
+from runner.cli.options import JobOptions, RunOptions
+from runner.cli.pings import Ending, pinged
+from runner.cli.problems import show
+from runner.cli.progress import progress
+from runner.cli.service import Loaded, Place, given_date
+from runner.cli.session import locked_ledger, open_world, sandbox_key, served
+from runner.cli.words import count, counts_words, late_words, shown_path
+from runner.engine.budget import question
+from runner.engine.lateness import Late, late
+from runner.engine.prepare import Prepared, Resubmit, prepare_run
+from runner.engine.run import RunResult, run_prepared
+from runner.engine.seams import Seams
+from runner.errors import BusyError, CallsheetError, ExitCode, RefusedError
+from runner.job.cost import usd_text
+from runner.job.model import WebhookPolicy
+from runner.job.node import JsonValue
+from runner.ledger.ledger import Ledger
+from runner.ledger.rows import RunRow, Spend
+from runner.ledger.states import TaskState
+from runner.providers.access import Access, ApiKey
+from runner.record.events import EventLog, Observer, fan_out
+from runner.record.facts import session_facts
+from runner.record.folder import RunFolder
+from runner.record.redact import Redactor
+
+_MOST_FOLDERS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One job to be brought to done; `run` names the run that has to go on."""
+
+    loaded: Loaded
+    run: RunRow | None = None
+    resubmit: Resubmit | None = None
+
+
+def bring_all_to_done(works: Sequence[Work], job_options: JobOptions, options: RunOptions) -> ExitCode:
+    """One job after the other; what goes wrong with one does not keep the next from its turn.
+
+    An interrupt ends them all. The deadline holds for all of them together.
+    """
+    ends = None if options.deadline is None else time.monotonic() + options.deadline
+    codes: list[ExitCode] = []
+    environment = works[0].loaded.environment
+    with pinged(environment) if options.ping else contextlib.nullcontext(Ending()) as ending:
+        for work in works:
+            left = None if ends is None else max(0.0, ends - time.monotonic())
+            summary = _bring_to_done(work, job_options, options, left)
+            codes.append(summary.exit_code)
+            ending.lines.append(summary.line())
+            if options.format == "json":
+                console.result(summary.line())
+            if summary.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+                break
+        ending.code = ExitCode.first(codes)
+    return ending.code
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How one job ended, for programs; `result` is None where the job was not begun."""
+
+    job: str
+    exit_code: ExitCode
+    error: str = ""
+    result: RunResult | None = None
+    submitted: int = 0
+    spent: Spend | None = None
+
+    def line(self) -> str:
+        """One line of JSON: what `--output-format json` prints and a monitor is told."""
+        document: dict[str, JsonValue] = {"job": self.job, "exit_code": int(self.exit_code)}
+        if self.error:
+            document["error"] = self.error
+        if self.result is not None and self.spent is not None:
+            manifest = self.result.manifest
+            document |= {
+                "run": self.result.run_id,
+                "counts": {str(state): number for state, number in self.result.counts.items() if number},
+                "submitted": self.submitted,
+                "usd": usd_text(self.spent.micros),
+                "unpriced_tasks": self.spent.unknown,
+                "manifest": None if manifest is None else str(manifest),
+                "reasons": list(self.result.reasons),
+                "waits": list(self.result.waits),
+            }
+        return json.dumps(document, ensure_ascii=False)
+
+
+def _bring_to_done(work: Work, job_options: JobOptions, options: RunOptions, left: float | None) -> Summary:
+    """Brings one job to done within `left` seconds, and tells how that ended."""
+    loaded = work.loaded
+    job, place = loaded.job, loaded.place
+    try:
+        if left == 0:
+            raise BusyError(f"{job.file}: not begun: the deadline has passed", hint="run again to go on")
+        key = key_of(place, loaded.environment, job.api_key_env)
+        redactor = Redactor([key.value])
+        with locked_ledger(place.project, wait=options.wait) as ledger:
+            seams = Seams()
+            prepared = prepare_run(
+                job,
+                project=place.project,
+                reader=ledger.read,
+                origin=place.origin,
+                date=given_date(job_options),
+                run=work.run,
+                now=seams.wall(),
+                source=seams.random,
+                resubmit=work.resubmit,
+            )
+            for problem in prepared.plan.warnings:
+                console.note(redactor.foreign_text(problem.render(job.file)))
+            _ask(prepared, options.yes)
+            submits = Submits()
+            with served(place, key) as access:
+                folder = RunFolder(place.project, prepared.run.id)
+                folder.make(job.text)
+                events = EventLog(folder.events, wall=time.time, redactor=redactor, tell=console.error)
+                with contextlib.closing(events), progress() as shown:
+                    observe = fan_out(events, submits.observe, shown)
+                    result = _run(prepared, loaded, access, ledger, observe, redactor, left)
+            spent = ledger.read.spend(prepared.run.id)
+            overdue = late(ledger.read, seams.wall())
+    except CallsheetError as error:
+        show(error)
+        return Summary(job.file, error.exit_code, error=str(error))
+    if options.format == "text":
+        _tell(result, prepared, place, submits)
+    _advise(result, prepared, place, overdue)
+    return Summary(job.file, result.exit_code, result=result, submitted=submits.count, spent=spent)
+
+
+def _ask(prepared: Prepared, yes: bool) -> None:
+    """Lets a person agree to what the new tasks cost. Raises RefusedError where nobody does."""
+    asked = question(prepared.plan.job, prepared.new)
+    if not asked or yes:
+        return
+    if not (sys.stdin.isatty() and console.is_terminal()):
+        raise RefusedError(f"{asked}; nothing was sent", hint="give --yes, or run it in a terminal")
+    if not click.confirm(f"{asked}. Go on?", err=True):
+        raise RefusedError(f"{asked}; not agreed to, nothing was sent")
+
+
+def _run(
+    prepared: Prepared,
+    loaded: Loaded,
+    access: Access,
+    ledger: Ledger,
+    observe: Observer,
+    redactor: Redactor,
+    left: float | None,
+) -> RunResult:
+    root = loaded.place.project.root
+    facts = session_facts(sys.argv[1:], root / loaded.job.file, root, redactor)
+    deadline = min((each for each in (left, loaded.job.run.deadline) if each is not None), default=None)
+
+    async def go() -> RunResult:
+        webhook = _webhook(loaded)
+        async with open_world(loaded.place, access, ledger, observe, webhook) as world:
+            return await run_prepared(prepared, world, facts=facts, redactor=redactor, deadline=deadline)
+
+    return anyio.run(go)
+
+
+def _webhook(loaded: Loaded) -> WebhookPolicy | None:
+    """Where the service is to call; the embedded sandbox calls the listener itself, never a public host."""
+    webhook = loaded.job.run.webhook
+    if webhook is None or loaded.place.url is not None:
+        return webhook
+    return replace(webhook, public_url=f"http://{webhook.listen}")
+
+
+def key_of(place: Place, environment: Mapping[str, str], variable: str | None) -> ApiKey:
+    """The key for this service; the embedded sandbox has one of its own. Raises KeyRefusedError."""
+    return sandbox_key() if place.url is None else place.spec.find_key(environment, variable=variable)
+
+
+@dataclass(slots=True)
+class Submits:
+    """Counts the tasks that this process submitted: those that cost something."""
+
+    count: int = 0
+
+    def observe(self, name: str, _fields: Mapping[str, object]) -> None:
+        self.count += name == "task.submitted"
+
+
+def _tell(result: RunResult, prepared: Prepared, place: Place, submits: Submits) -> None:
+    submitted = f"{submits.count} submitted now" if submits.count else "nothing was submitted"
+    console.summary(f"{count(prepared.plan.count, 'task')}: {counts_words(result.counts)}; {submitted}")
+    for folder in _video_folders(prepared):
+        if (place.project.base / folder).is_dir():
+            console.summary(f"videos:   {shown_path(place.project.base / folder)}")
+    if result.manifest is not None:
+        console.summary(f"manifest: {shown_path(result.manifest)}")
+
+
+def _advise(result: RunResult, prepared: Prepared, place: Place, overdue: Late | None) -> None:
+    """On stderr: why it ended as it did, and what to do next."""
+    tell_reasons(result)
+    for sentence in result.waits:
+        console.summary(f"waiting for you: {sentence}")
+    tell_late(overdue)
+    option = " --sandbox" if place.url is None else ""
+    if result.exit_code is not ExitCode.DONE:
+        console.error(
+            f"{prepared.plan.job.file}: not all is done: {counts_words(result.counts)};"
+            f" hint: callsheet status{option} shows each task"
+        )
+    if result.counts.get(TaskState.HELD):
+        console.error(f"what is held waits for you: callsheet reconcile{option} lists it, and what to type")
+
+
+def tell_reasons(result: RunResult) -> None:
+    """Why a run ended as it did, on stderr."""
+    for reason in result.reasons:
+        console.error(Redactor().foreign_text(reason))
+
+
+def tell_late(overdue: Late | None) -> None:
+    """That paid results may soon be out of reach, on stderr."""
+    if overdue is not None:
+        console.error(late_words(overdue))
+
+
+def _video_folders(prepared: Prepared) -> list[Path]:
+    """The folders of the outputs in plan order; the first few of many."""
+    folders: dict[Path, None] = {}
+    for task in prepared.plan.tasks():
+        folders.setdefault(Path(task.output).parent)
+        if len(folders) == _MOST_FOLDERS:
+            break
+    return list(folders)

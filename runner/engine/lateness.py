@@ -1,0 +1,33 @@
+"""Which paid results may soon be out of reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runner.ledger.read import LedgerReader
+from runner.ledger.states import TaskState
+from runner.providers.base import URL_LIFE
+
+NOTICE = 6 * 3600.0
+"""Seconds before that in which a person is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """`count` tasks in flight whose results end within the notice; the first at `ends` (Unix seconds)."""
+
+    count: int
+    ends: float
+
+
+def late(reader: LedgerReader, now: float) -> Late | None:
+    """What has been in flight for so long that its result's URL nears its end; None where nothing has.
+
+    Reckoned from the acceptance, so a result is never older than this says.
+    """
+    accepted = [
+        attempt.accepted_at
+        for attempt in reader.in_state(TaskState.SUBMITTED, TaskState.COLLECTING)
+        if attempt.accepted_at is not None and attempt.accepted_at + URL_LIFE - NOTICE <= now
+    ]
+    return Late(len(accepted), min(accepted) + URL_LIFE) if accepted else None
