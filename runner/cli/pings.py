@@ -8,14 +8,17 @@ any other. The URL is a secret: it comes from the environment or `.env`, and is 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 
 from runner.cli import console
 from runner.errors import CallsheetError, ExitCode, UsageError
+from runner.job.environment import read_env
 
 VARIABLE = "CALLSHEET_PING_URL"
 
@@ -36,13 +39,13 @@ class Ending:
 
 
 @contextlib.contextmanager
-def pinged(environment: Mapping[str, str]) -> Iterator[Ending]:
+def pinged(root: Path) -> Iterator[Ending]:
     """Pings around what stands in here, whose exit code it takes from `Ending` or the error raised.
 
     A monitor that does not answer is told about on stderr and changes nothing. Raises UsageError
-    where the variable is not set, or holds no address that may be used.
+    where the variable is set neither in the environment nor in `root`'s .env, or is no fit address.
     """
-    url = _parse(environment.get(VARIABLE, ""))
+    url = _parse(read_env(root, os.environ, allow=frozenset({VARIABLE})).get(VARIABLE, ""))
     _send(url, "/start", "")
     ending = Ending()
     try:

@@ -12,6 +12,7 @@ import click
 
 from runner.cli import console
 from runner.cli.options import common, common_options
+from runner.cli.pings import VARIABLE
 from runner.cli.units import KINDS, Nightly, UnitFile
 from runner.cli.words import shown_path
 from runner.errors import CallsheetError, ExitCode, StateError, UsageError
@@ -99,6 +100,7 @@ def schedule(
         wait=wait,
         deadline=deadline,
         yes=yes,
+        ping=VARIABLE in read_env(project.root, {}, allow=frozenset({VARIABLE})),
     )
     files = KINDS[kind](nightly)
     for job in loaded:

@@ -30,11 +30,13 @@ class Nightly:
     wait: str
     deadline: str
     yes: bool
+    ping: bool
 
     @property
     def run(self) -> list[str]:
-        limits = ["--wait", self.wait, "--deadline", self.deadline, *(["--yes"] if self.yes else [])]
-        return [*self.command, "run", "--quiet", "--root", str(self.root), *limits, *map(str, self.jobs)]
+        options = ["--quiet", "--root", str(self.root), "--wait", self.wait, "--deadline", self.deadline]
+        options += [name for name, is_given in (("--yes", self.yes), ("--ping", self.ping)) if is_given]
+        return [*self.command, "run", *options, *map(str, self.jobs)]
 
     @property
     def collect(self) -> list[str]:

@@ -6,6 +6,8 @@ import http.server
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -46,16 +48,32 @@ def monitor() -> Iterator[Monitor]:
         thread.join()
 
 
-def test_a_start_and_a_success_are_told(monitor: Monitor) -> None:
-    with pinged({VARIABLE: monitor.url}) as ending:
+class Rooted(Protocol):
+    def __call__(self, url: str) -> Path: ...
+
+
+@pytest.fixture
+def rooted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rooted:
+    """A project root whose `.env` names the monitor."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+
+    def make(url: str) -> Path:
+        (tmp_path / ".env").write_text(f"{VARIABLE}={url}\n")
+        return tmp_path
+
+    return make
+
+
+def test_a_start_and_a_success_are_told(rooted: Rooted, monitor: Monitor) -> None:
+    with pinged(rooted(monitor.url)) as ending:
         ending.code = ExitCode.DONE
         ending.lines.append('{"exit_code": 0}')
     assert monitor.heard == [(f"/{SECRET}/start", ""), (f"/{SECRET}", '{"exit_code": 0}')]
 
 
 @pytest.mark.parametrize("code", [ExitCode.OUT_OF_MONEY, ExitCode.TRY_AGAIN])
-def test_any_other_end_is_told_by_its_exit_code(monitor: Monitor, code: ExitCode) -> None:
-    with pinged({VARIABLE: f"{monitor.url}/"}) as ending:
+def test_any_other_end_is_told_by_its_exit_code(rooted: Rooted, monitor: Monitor, code: ExitCode) -> None:
+    with pinged(rooted(f"{monitor.url}/")) as ending:
         ending.code = code
     assert monitor.heard[1][0] == f"/{SECRET}/{int(code)}"
 
@@ -63,18 +81,20 @@ def test_any_other_end_is_told_by_its_exit_code(monitor: Monitor, code: ExitCode
 @pytest.mark.parametrize(
     ("raised", "code"), [(RefusedError("no"), 3), (KeyboardInterrupt(), 130), (ZeroDivisionError(), 70)]
 )
-def test_an_error_is_told_and_goes_on(monitor: Monitor, raised: BaseException, code: int) -> None:
-    with pytest.raises(type(raised)), pinged({VARIABLE: monitor.url}):
+def test_an_error_is_told_and_goes_on(
+    rooted: Rooted, monitor: Monitor, raised: BaseException, code: int
+) -> None:
+    with pytest.raises(type(raised)), pinged(rooted(monitor.url)):
         raise raised
     assert monitor.heard[1][0] == f"/{SECRET}/{code}"
 
 
 def test_a_monitor_that_refuses_changes_nothing_and_its_url_stays_secret(
-    monitor: Monitor, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    rooted: Rooted, monitor: Monitor, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pings, "TRIES", 1)
     monitor.status = 503
-    with pinged({VARIABLE: monitor.url}) as ending:
+    with pinged(rooted(monitor.url)) as ending:
         ending.code = ExitCode.DONE
     told = capsys.readouterr()
     assert told.out == ""
@@ -83,16 +103,16 @@ def test_a_monitor_that_refuses_changes_nothing_and_its_url_stays_secret(
 
 
 def test_a_monitor_that_is_not_there_changes_nothing(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    rooted: Rooted, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pings, "TRIES", 1)
-    with pinged({VARIABLE: "http://127.0.0.1:9/x"}) as ending:
+    with pinged(rooted("http://127.0.0.1:9/x")) as ending:
         ending.code = ExitCode.DONE
     assert "was not told: ConnectError" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("url", ["", "monitor.example", "http://monitor.example/x", "http://[", "ftp://h/x"])
-def test_only_an_https_address_is_told(url: str) -> None:
-    with pytest.raises(UsageError) as caught, pinged({VARIABLE: url}):
+def test_only_an_https_address_is_told(rooted: Rooted, url: str) -> None:
+    with pytest.raises(UsageError) as caught, pinged(rooted(url)):
         raise AssertionError("not reached")
     assert url == "" or url not in str(caught.value)

@@ -91,6 +91,17 @@ def test_the_workflow_runs_where_the_ledger_is(root: Path) -> None:
     assert str(root) in run.replace("'\"'\"'", "'")
 
 
+def test_a_monitor_that_the_root_knows_is_told(root: Path) -> None:
+    assert " --ping " not in callsheet("schedule", "jobs/nightly.yaml", cwd=root).stdout
+    with (root / ".env").open("a", encoding="utf-8") as env:
+        env.write("CALLSHEET_PING_URL=https://monitor.example/secret\n")
+    printed = callsheet("schedule", "jobs/nightly.yaml", cwd=root)
+    run, collect, _ = commands(printed.stdout)
+    assert " --ping " in run
+    assert " --ping " not in collect
+    assert "secret" not in printed.stdout + printed.stderr
+
+
 @pytest.mark.parametrize(
     ("change", "advice"),
     [
