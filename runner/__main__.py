@@ -11,17 +11,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+INTERRUPTED = 130
+"""`errors.ExitCode.INTERRUPTED`, for a Ctrl-C that comes before that module is loaded."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line `arguments` (default: the process's own) and gives the exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    if given == ["--version"] and sys.platform != "win32":
-        sys.stdout.write(f"callsheet {__version__}\n")
-        return 0
-    # imported here: click and what it needs cost four times a bare start of the interpreter
-    from runner.cli.entry import run_command
+    try:
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        if given == ["--version"] and sys.platform != "win32":
+            sys.stdout.write(f"callsheet {__version__}\n")
+            return 0
+        # imported here: click and what it needs cost four times a bare start of the interpreter
+        from runner.cli.entry import run_command
 
-    return run_command(arguments)
+        return run_command(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

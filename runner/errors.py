@@ -42,6 +42,7 @@ class ExitCode(enum.IntEnum):
     TRY_AGAIN = 75
     KEY_REFUSED = 77
     INTERRUPTED = 130
+    READER_GONE = 141
     TERMINATED = 143
 
     @classmethod
@@ -67,6 +68,7 @@ _PRECEDENCE = (
     ExitCode.USAGE,
     ExitCode.JOB_INVALID,
     ExitCode.INPUT_MISSING,
+    ExitCode.READER_GONE,
 )
 
 
@@ -146,13 +148,17 @@ class Problem:
 
 
 class JobError(CallsheetError):
-    """The job file cannot be used; carries every problem found, in the order of the file."""
+    """The job file cannot be used; carries every problem found, in the order of the file.
+
+    `text` is the file as it was read, for whoever shows the lines; empty where it could not be.
+    """
 
     exit_code = ExitCode.JOB_INVALID
     MOST_SHOWN: ClassVar[int] = 50
 
-    def __init__(self, file: str, problems: Iterable[Problem]) -> None:
+    def __init__(self, file: str, problems: Iterable[Problem], *, text: bytes = b"") -> None:
         self.file = file
+        self.text = text
         self.problems = tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
         if self.problems and all(problem.is_missing_input for problem in self.problems):
             self.exit_code = ExitCode.INPUT_MISSING

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
+from typing import TextIO
 
 import click
 
 from runner import __version__
 from runner.cli.options import common
-from runner.errors import ExitCode
+from runner.cli.width import width
 from runner.record.redact import Redactor
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -23,29 +25,43 @@ _WIDTHS_FROM = 200
 
 def result(line: str) -> None:
     """A line of what was asked for."""
-    click.echo(line)
+    click.echo(line, color=has_colour(sys.stdout))
 
 
 def summary(line: str) -> None:
     """A line of result that `-q` leaves out, because the exit code says it too."""
-    if not common().quiet:
-        click.echo(line)
+    if common().quiet:
+        return
+    try:
+        result(line)
+    except BrokenPipeError:
+        # the work is done, and the exit code says how it ended
+        reader_has_gone(sys.stdout)
 
 
 def note(line: str) -> None:
     """A line of progress or advice, left out by `-q`."""
     if not common().quiet:
-        click.echo(line, err=True)
+        error(line)
+
+
+def next_step(command: str, why: str = "") -> None:
+    """What to type next, and what that does; on stderr, left out by `-q`."""
+    note(f"next: {command}" + (f"    {why}" if why else ""))
 
 
 def error(line: str) -> None:
     """What went wrong; `-q` does not silence it."""
-    click.echo(line, err=True)
+    try:
+        click.echo(line, err=True, color=has_colour(sys.stderr))
+    except BrokenPipeError:
+        # a run goes on without anybody who listens
+        reader_has_gone(sys.stderr)
 
 
 def write(text: str) -> None:
     """A piece of a result that is written as a stream; adds no newline."""
-    click.echo(text, nl=False)
+    click.echo(text, nl=False, color=has_colour(sys.stdout))
 
 
 def flush() -> None:
@@ -54,8 +70,29 @@ def flush() -> None:
 
 
 def is_terminal() -> bool:
-    """Whether a person watches: progress is drawn on stderr."""
-    return sys.stderr.isatty()
+    """Whether a person watches a terminal that can move its cursor: progress is drawn on stderr."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def has_colour(stream: TextIO) -> bool:
+    """Whether to colour what goes to `stream`.
+
+    NO_COLOR (no-color.org) comes before FORCE_COLOR and CLICOLOR_FORCE, these before CLICOLOR=0
+    (bixense.com/clicolors), TERM=dumb and what the stream is.
+    """
+    environment = os.environ
+    if environment.get("NO_COLOR"):
+        return False
+    if environment.get("FORCE_COLOR") or environment.get("CLICOLOR_FORCE", "0") != "0":
+        return True
+    if environment.get("CLICOLOR") == "0" or environment.get("TERM") == "dumb":
+        return False
+    return stream.isatty()
+
+
+def columns() -> int:
+    """The width of the terminal that stderr goes to; 100 where it goes elsewhere."""
+    return shutil.get_terminal_size((100, 24)).columns if sys.stderr.isatty() else 100
 
 
 def table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -64,9 +101,14 @@ def table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     first = list(islice(remaining, _WIDTHS_FROM))
     if not first:
         return
-    widths = [max(len(row[column]) for row in first) for column in range(len(first[0]))]
+    widths = [max(_room(row[column]) for row in first) for column in range(len(first[0]))]
     for row in chain(first, remaining):
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        cells = (cell + " " * (most - _room(cell)) for cell, most in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+
+
+def _room(cell: str) -> int:
+    return width(click.unstyle(cell) if "\x1b" in cell else cell)
 
 
 def bug_report(problem: BaseException) -> str:
@@ -86,7 +128,6 @@ def _short(filename: str) -> str:
     return str(path.relative_to(_PACKAGE.parent)) if path.is_relative_to(_PACKAGE) else path.name
 
 
-def reader_has_gone() -> ExitCode:
-    """stdout was closed early (`| head`): nothing more is written, and nobody is told."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return ExitCode.CANNOT_WRITE
+def reader_has_gone(stream: TextIO) -> None:
+    """`stream` was closed early (`| head`): nothing more is written there, and nobody is told."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -10,7 +10,8 @@ import click
 
 from runner.cli import console
 from runner.cli.main import callsheet
-from runner.errors import CallsheetError, ExitCode, JobError
+from runner.cli.problems import show
+from runner.errors import CallsheetError, ExitCode
 
 _DISK_TROUBLE = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG}
@@ -36,13 +37,16 @@ def _ending(error: BaseException) -> ExitCode:
         case BaseExceptionGroup():
             return ExitCode.first([_ending(one) for one in error.exceptions])
         case CallsheetError():
-            _show(error)
+            show(error)
             return error.exit_code
         case click.ClickException():
             error.show()
             return ExitCode.USAGE
         case click.Abort() | KeyboardInterrupt():
             return ExitCode.INTERRUPTED
+        case BrokenPipeError():
+            console.reader_has_gone(sys.stdout)
+            return ExitCode.READER_GONE
         case OSError() if error.errno in _DISK_TROUBLE:
             where = f"{error.filename}: " if error.filename else ""
             hint = "make room or fix the permissions, then run again"
@@ -51,9 +55,3 @@ def _ending(error: BaseException) -> ExitCode:
         case _:
             console.error(console.bug_report(error))
             return ExitCode.BUG
-
-
-def _show(error: CallsheetError) -> None:
-    console.error(str(error))
-    if isinstance(error, JobError) and len(error.problems) > error.MOST_SHOWN:
-        console.error(f"{error.file}: {len(error.problems) - error.MOST_SHOWN} more problems not shown")

@@ -1,4 +1,4 @@
-"""`validate`, `plan` and `schema`: what can be said of a job without sending anything."""
+"""`plan` and `schema`: what can be said of a job without sending anything."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from runner.cli.options import (
     output_format,
     service_options,
 )
+from runner.cli.problems import tell_warnings
 from runner.cli.service import load, plan_of, reading
-from runner.cli.words import CONFLICT, cell_words, count, estimate_words
+from runner.cli.words import CONFLICT, cell_words, estimate_words
 from runner.engine.conclude import waits_for_a_person
 from runner.engine.standing import Standing, standings
-from runner.errors import ExitCode, JobError, UsageError
+from runner.errors import ExitCode, UsageError
 from runner.job.cost import Total, micros, usd_text
 from runner.job.node import JsonValue
 from runner.job.plan import Plan
@@ -34,31 +35,10 @@ from runner.resources import schema_path
 
 
 @click.command()
-@click.argument("jobs", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="JOB...")
-@job_options
-@common_options
-def validate(jobs: tuple[Path, ...], job_options: JobOptions) -> ExitCode:
-    """Check job files. Every problem is told with its line, its column and what to do."""
-    codes = [_validate_one(file, job_options) for file in jobs]
-    return ExitCode.first(codes)
-
-
-def _validate_one(file: Path, options: JobOptions) -> ExitCode:
-    try:
-        plan = plan_of(load(file, ServiceOptions(sandbox=False, base_url=None), options), options)
-    except JobError as error:
-        console.error(str(error))
-        return error.exit_code
-    tell_warnings(plan)
-    console.summary(f"{file}: valid, {count(plan.count, 'task')}")
-    return ExitCode.DONE
-
-
-@click.command()
 @job_argument
 @service_options
 @job_options
-@output_format
+@output_format("json", "jsonl")
 @click.option(
     "--provider", type=click.Choice(sorted(REGISTRY)), help="Show what the job would lose at this provider."
 )
@@ -72,7 +52,7 @@ def plan(
     """
     loaded = load(job, service, job_options, provider=provider)
     planned = plan_of(loaded, job_options)
-    tell_warnings(planned)
+    tell_warnings(planned.warnings, planned.job.file)
     with reading(loaded.place.project) as ledger:
         new = Total()
         waits = waits_for_a_person(planned, ledger) if ledger is not None else ()
@@ -163,9 +143,3 @@ def schema(name: str) -> None:
             f"no schema `{name}`", hint="the schemas are job, mesh-request, getimg-request and manifest"
         ) from error
     console.result(path.read_text(encoding="utf-8").rstrip())
-
-
-def tell_warnings(planned: Plan) -> None:
-    """What the plan lets pass but a person should know."""
-    for problem in planned.warnings:
-        console.note(escape(problem.render(planned.job.file)))

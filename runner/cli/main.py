@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ import click
 from runner import __version__
 from runner.cli import console
 from runner.cli.options import common_options
+from runner.errors import ExitCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Verb:
 
 VERBS: Mapping[str, Verb] = {
     "init": Verb("project", "init", "Make a project: .callsheet/ and a first job file."),
-    "validate": Verb("jobs", "validate", "Check job files; every problem with its place."),
+    "validate": Verb("validate", "validate", "Check job files; every problem with its place."),
     "plan": Verb("jobs", "plan", "Show what a job would run, and why."),
     "run": Verb("run", "run", "Bring a job to done: submit, wait, download."),
     "resume": Verb("run", "resume", "Go on with a run that was interrupted."),
@@ -78,7 +80,8 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             # click would exit 1, which here means that a task failed
-            return console.reader_has_gone()
+            console.reader_has_gone(sys.stdout)
+            return ExitCode.READER_GONE
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

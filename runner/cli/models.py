@@ -19,7 +19,7 @@ _HEAD = ("model", "resolution", "seconds", "frames", "seed", "sound", "frames gi
 
 @click.command()
 @click.argument("model", required=False)
-@output_format
+@output_format("json")
 @common_options
 def models(model: str | None, output_format: str) -> None:
     """Show what each model accepts and costs, or all that is known of MODEL (an id or a family).

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from runner.cli.completion import complete_job, complete_run, complete_task
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _COMMON = "callsheet.common"
@@ -21,6 +23,7 @@ class Common:
 
     root: Path | None = None
     quiet: bool = False
+    verbosity: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,17 @@ class JobOptions:
     trust_job: bool
 
 
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How the verbs that submit go about it. `wait` and `deadline` are seconds; `format` is text or json."""
+
+    wait: float
+    deadline: float | None
+    yes: bool
+    ping: bool
+    format: str
+
+
 def common() -> Common:
     """The common options of the verb that runs; the defaults outside of one."""
     context = click.get_current_context(silent=True)
@@ -57,8 +71,14 @@ def _set_quiet(context: click.Context, _option: click.Parameter, value: bool) ->
         context.meta[_COMMON] = replace(context.meta.get(_COMMON, Common()), quiet=True)
 
 
+def _set_verbosity(context: click.Context, _option: click.Parameter, value: int) -> None:
+    if value:
+        before = context.meta.get(_COMMON, Common())
+        context.meta[_COMMON] = replace(before, verbosity=before.verbosity + value)
+
+
 def common_options(command: Command) -> Command:
-    """--root and -q; their values are read with `common()`."""
+    """--root, -q and -v; their values are read with `common()`."""
     root = click.option(
         "--root",
         type=click.Path(path_type=Path),
@@ -75,7 +95,15 @@ def common_options(command: Command) -> Command:
         callback=_set_quiet,
         help="Say nothing on success.",
     )
-    return root(quiet(command))
+    verbose = click.option(
+        "-v",
+        "--verbose",
+        count=True,
+        expose_value=False,
+        callback=_set_verbosity,
+        help="Tell each step of each task, one line each; -vv with ids, sizes and every look.",
+    )
+    return root(quiet(verbose(command)))
 
 
 def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -115,15 +143,91 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def output_format(command: Command) -> Command:
-    """--output-format, as the argument `output_format` (`text` or `json`)."""
+def _read_duration(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
+    if text is None:
+        return None
+    # imported here: it loads jinja2 and more, and `--help` needs none of it
+    from runner.job.policy import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+wait_option = click.option(
+    "--wait",
+    metavar="DURATION",
+    default="0s",
+    callback=_read_duration,
+    help="Wait so long for another callsheet that works in this project, as 10m or 6h.",
+)
+deadline_option = click.option(
+    "--deadline",
+    metavar="DURATION",
+    callback=_read_duration,
+    help="Stop after so long, as 50m, with exit code 75; what is in flight is left to the next start.",
+)
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--wait, --deadline, --yes, --ping and --output-format, as the argument `run_options`."""
+
+    @wait_option
+    @deadline_option
+    @click.option(
+        "--yes", is_flag=True, help="Agree to what the new tasks cost, above budget.confirm_usd too."
+    )
+    @click.option(
+        "--ping",
+        is_flag=True,
+        help="Tell the monitor at CALLSHEET_PING_URL of the start and of the exit code.",
+    )
+    @output_format("json")
+    @functools.wraps(command)
+    def wrapped(
+        *args: Any,
+        wait: float,
+        deadline: float | None,
+        yes: bool,
+        ping: bool,
+        output_format: str,
+        **kwargs: Any,
+    ) -> Any:
+        options = RunOptions(wait, deadline, yes, ping, output_format)
+        return command(*args, run_options=options, **kwargs)
+
+    return wrapped
+
+
+def output_format(*more: str) -> Callable[[Command], Command]:
+    """--output-format, as the argument `output_format`: `text`, or one of `more`."""
+    told = [_FORMATS[name] for name in more]
     return click.option(
         "--output-format",
-        type=click.Choice(["text", "json"]),
+        type=click.Choice(["text", *more]),
         default="text",
         show_default=True,
-        help="json is for programs.",
-    )(command)
+        help=f"For programs: {'; '.join(told)}.",
+    )
 
 
-job_argument = click.argument("job", type=click.Path(path_type=Path), metavar="JOB")
+_FORMATS = {
+    "json": "json is one document",
+    "jsonl": "jsonl one object a line",
+    "github": "github annotates the lines of a pull request",
+}
+
+only_option = click.option(
+    "--only",
+    multiple=True,
+    metavar="PATTERN",
+    shell_complete=complete_task,
+    help="Only tasks of this name (with * and ?; or an identity's first 8 digits); may be repeated.",
+)
+
+job_argument = click.argument(
+    "job", type=click.Path(path_type=Path), metavar="JOB", shell_complete=complete_job
+)
+
+run_argument = click.argument("run_name", metavar="[RUN]", default="latest", shell_complete=complete_run)

@@ -45,7 +45,7 @@ from runner.record.times import iso_time
 @click.option("--again", is_flag=True, help="It was never accepted: the next `run` submits it again.")
 @click.option("--yes", is_flag=True, help="Adopt even where the service's answer speaks against it.")
 @service_options
-@output_format
+@output_format("json")
 @common_options
 def reconcile(
     task: str | None,

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from runner.cli.options import JobOptions, ServiceOptions, common
 from runner.engine.prepare import find_run
-from runner.errors import StateError, UsageError
+from runner.errors import JobError, StateError, UsageError
 from runner.job.environment import read_env
 from runner.job.load import DEFAULT_PROVIDER, LoadOptions, load_job
 from runner.job.model import Job
 from runner.job.plan import Plan, make_plan
 from runner.job.rundate import RunDate
+from runner.job.source import MAX_BYTES
 from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
@@ -63,7 +64,8 @@ def load(
     Raises JobError, NoProjectError, UsageError.
     """
     project = find_project(file, root=common().root)
-    job = load_job(file, root=project.root, options=_load_options(options, provider), text=text)
+    with showing_lines(file if text is None else text):
+        job = load_job(file, root=project.root, options=_load_options(options, provider), text=text)
     own_base_url = job.base_url if options.trust_job else None
     place = choose_place(job.provider, project, service, job_base_url=own_base_url)
     named = frozenset({job.api_key_env} if job.api_key_env else ())
@@ -73,7 +75,26 @@ def load(
 def plan_of(loaded: Loaded, options: JobOptions) -> Plan:
     """The plan of a loaded job. Raises JobError, and UsageError for a date that is none."""
     date = given_date(options) or RunDate.today(time.time())
-    return make_plan(loaded.job, origin=loaded.place.origin, run_date=date)
+    with showing_lines(loaded.job.text):
+        return make_plan(loaded.job, origin=loaded.place.origin, run_date=date)
+
+
+@contextlib.contextmanager
+def showing_lines(source: Path | bytes) -> Iterator[None]:
+    """Lets a JobError that is raised in here carry the job file's text, so that its lines can be shown."""
+    try:
+        yield
+    except JobError as error:
+        error.text = source if isinstance(source, bytes) else _read_or_nothing(source)
+        raise
+
+
+def _read_or_nothing(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(MAX_BYTES)
+    except OSError:
+        return b""
 
 
 def given_date(options: JobOptions) -> RunDate | None:

@@ -41,7 +41,7 @@ def _read_since(_context: click.Context, _option: click.Parameter, text: str | N
     "--by", type=click.Choice([by.value for by in SpendBy]), help="One line for each (days in UTC)."
 )
 @service_options
-@output_format
+@output_format("json")
 @common_options
 def spend(since: float | None, by: str | None, service: ServiceOptions, output_format: str) -> None:
     """Show what was spent, from the ledger: no service is asked.

@@ -12,6 +12,7 @@ from runner.cli.options import (
     common_options,
     job_options,
     output_format,
+    run_argument,
     service_options,
 )
 from runner.cli.service import find_run_here, load, reading
@@ -24,10 +25,10 @@ from runner.record.redact import Redactor
 
 
 @click.command()
-@click.argument("run_name", metavar="[RUN]", default="latest")
+@run_argument
 @service_options
 @job_options
-@output_format
+@output_format("json", "jsonl")
 @common_options
 def status(run_name: str, service: ServiceOptions, job_options: JobOptions, output_format: str) -> None:
     """Show how each task of RUN (an id, a path to a run, or `latest`) stands now.

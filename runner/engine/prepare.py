@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import difflib
-import fnmatch
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from runner.engine.budget import caps_of
+from runner.engine.only import Only, check_patterns, matches
 from runner.engine.standing import Standing, standings
 from runner.errors import JobError, Problem, UsageError
 from runner.job.cost import Total
@@ -21,9 +20,6 @@ from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Caps, RunRow
 from runner.ledger.states import TaskState
 from runner.project import Project
-
-_SHORTEST_IDENTITY = 8
-_MOST_NAMES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +35,7 @@ class Resubmit:
     patterns: tuple[str, ...] = ()
 
     def names(self, task: Task) -> bool:
-        return not self.patterns or any(_matches(pattern, task) for pattern in self.patterns)
+        return not self.patterns or any(matches(pattern, task) for pattern in self.patterns)
 
     def allows(self, state: TaskState) -> bool:
         if self.reason == "retry":
@@ -51,7 +47,7 @@ class Resubmit:
 class Prepared:
     """A run that may start: its row (`is_new` where the ledger has none yet) and its plan.
 
-    `new` is the estimate of what it would submit.
+    `new` is the estimate of what it would submit. `only` limits that to `selected` tasks of the plan.
     """
 
     run: RunRow
@@ -60,6 +56,8 @@ class Prepared:
     new: Total
     is_new: bool
     resubmit: Resubmit | None = None
+    only: Only | None = None
+    selected: int = 0
 
 
 def prepare_run(
@@ -73,6 +71,7 @@ def prepare_run(
     now: float,
     source: random.Random,
     resubmit: Resubmit | None = None,
+    only: Only | None = None,
 ) -> Prepared:
     """The run that brings `job` to done. `run` is the one to resume; `date` is what --date said.
 
@@ -89,10 +88,21 @@ def prepare_run(
             is_new = True
             run = _new_run(job, plan, origin, now, source)
     if resubmit is not None:
-        _check_patterns(resubmit, plan)
-    new, unpriced = _look_over(job, standings(plan.tasks(), reader, project.base), resubmit)
+        check_patterns(resubmit.patterns, plan)
+    selected = check_patterns(only.patterns, plan) if only is not None else plan.count
+    tasks = plan.tasks() if only is None else filter(only.names, plan.tasks())
+    new, unpriced = _look_over(job, standings(tasks, reader, project.base), resubmit)
     caps = caps_of(job, new, unpriced)
-    return Prepared(run=run, plan=plan, caps=caps, new=new, is_new=is_new, resubmit=resubmit)
+    return Prepared(
+        run=run,
+        plan=plan,
+        caps=caps,
+        new=new,
+        is_new=is_new,
+        resubmit=resubmit,
+        only=only,
+        selected=selected,
+    )
 
 
 def find_run(reader: LedgerReader, name: str) -> RunRow:
@@ -101,27 +111,6 @@ def find_run(reader: LedgerReader, name: str) -> RunRow:
     if run is None:
         raise UsageError(f"no run {name!r} in this project", hint="`callsheet status` lists the runs")
     return run
-
-
-def _matches(pattern: str, task: Task) -> bool:
-    if fnmatch.fnmatchcase(task.name, pattern):
-        return True
-    return len(pattern) >= _SHORTEST_IDENTITY and task.identity.startswith(pattern)
-
-
-def _check_patterns(resubmit: Resubmit, plan: Plan) -> None:
-    missing = set(resubmit.patterns)
-    names: list[str] = []
-    for task in plan.tasks():
-        if not missing:
-            return
-        missing -= {pattern for pattern in missing if _matches(pattern, task)}
-        if len(names) < _MOST_NAMES:
-            names.append(task.name)
-    for pattern in sorted(missing):
-        near = difflib.get_close_matches(pattern, names, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"`callsheet plan {plan.job.file}` lists the tasks"
-        raise UsageError(f"no task `{pattern}` in {plan.job.file}", hint=hint)
 
 
 def _choose(

@@ -186,6 +186,7 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
         reconciler=reconciler,
         concurrency=policy.concurrency,
         resubmit=prepared.resubmit if prepared else None,
+        only=prepared.only if prepared else None,
     )
 
 

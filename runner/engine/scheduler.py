@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 from runner.engine.control import Control
 from runner.engine.files import place_copy
 from runner.engine.lifecycle import Lifecycle
+from runner.engine.only import Only
 from runner.engine.pacing import Breaker, Gauge, PrioritySlots, RequestBudget, backoff
 from runner.engine.prepare import Resubmit
 from runner.engine.reconcile import Reconciler, Resolution
@@ -43,6 +44,7 @@ class Scheduler:
     reconciler: Reconciler
     concurrency: int
     resubmit: Resubmit | None = None
+    only: Only | None = None
     absent: set[str] = field(default_factory=set)
     _followed: dict[str, Task | None] = field(default_factory=dict)
     """Identities in flight or in doubt since an earlier session, with the task once the plan named it."""
@@ -157,7 +159,7 @@ class Scheduler:
     async def _start_new(
         self, work: TaskGroup, plan: Plan, task: Task, attempt: AttemptRow | None, reason: str
     ) -> None:
-        if not self.control.may_submit:
+        if not self.control.may_submit or (self.only is not None and not self.only.names(task)):
             return
         if not self.clock.is_known and not await self._hello():
             return

@@ -157,7 +157,7 @@ def test_a_reader_that_leaves_early_is_no_failed_task(tmp_path: Path) -> None:
         )
     finally:
         os.close(write_end)
-    assert (told.returncode, told.stderr) == (ExitCode.CANNOT_WRITE, b"")
+    assert (told.returncode, told.stderr) == (ExitCode.READER_GONE, b"")
 
 
 def _fail_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,77 @@
+"""What a shell's Tab offers: job files, run ids and task names, as cheap as a listing of a directory.
+
+No job is planned for it: a plan of 100,000 tasks takes seconds, and the name of a task that was
+asked for once stands in the ledger. Whatever is wrong, nothing is offered and nobody is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+from runner.errors import CallsheetError
+from runner.project import Project, find_project
+
+MOST_OFFERED = 200
+_SUFFIXES = {".yaml", ".yml"}
+_JOBS = "jobs"
+
+
+def complete_job(context: click.Context, _option: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Job files below what is typed; with nothing typed those here and in jobs/."""
+    found = [CompletionItem(path) for path in _job_files(typed)]
+    # where none is found the shell goes on with its own files
+    return found or [CompletionItem(typed, type="file")]
+
+
+def complete_run(context: click.Context, _option: click.Parameter, typed: str) -> list[CompletionItem]:
+    """`latest`, and the ids of the runs, newest first."""
+    names = ["latest"]
+    with contextlib.suppress(CallsheetError, OSError):
+        folders = (entry.name for entry in _project(context).runs_dir.iterdir() if not entry.is_symlink())
+        names += sorted((name for name in folders if not name.startswith(".")), reverse=True)
+    return [CompletionItem(name) for name in names if name.startswith(typed)][:MOST_OFFERED]
+
+
+def complete_task(context: click.Context, _option: click.Parameter, typed: str) -> list[CompletionItem]:
+    """The names of tasks that were asked for before, by the ledger."""
+    with contextlib.suppress(CallsheetError, OSError, sqlite3.Error):
+        return [CompletionItem(name) for name in _task_names(_project(context).ledger_path, typed)]
+    return []
+
+
+def _job_files(typed: str) -> Iterator[str]:
+    above = typed.rpartition("/")[0]
+    folders = [f"{above}/" if above else ("/" if typed.startswith("/") else "")]
+    if not above:
+        folders.append(f"{_JOBS}/")
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            for path in sorted(Path(folder or ".").expanduser().iterdir()):
+                shown = f"{folder}{path.name}"
+                if shown.startswith(typed) and path.suffix in _SUFFIXES and not path.name.startswith("."):
+                    yield shown
+
+
+def _project(context: click.Context) -> Project:
+    """The project here or at --root; its rehearsal where --sandbox was typed."""
+    root = context.params.get("root")
+    project = find_project(Path(), root=root if isinstance(root, Path) else None)
+    return project.rehearsal() if context.params.get("sandbox") else project
+
+
+def _task_names(ledger: Path, typed: str) -> list[str]:
+    connection = sqlite3.connect(f"{ledger.absolute().as_uri()}?mode=ro", uri=True, timeout=0.2)
+    try:
+        rows = connection.execute(
+            "SELECT DISTINCT name FROM tasks WHERE substr(name, 1, ?) = ? ORDER BY name LIMIT ?",
+            (len(typed), typed, MOST_OFFERED),
+        )
+        return [name for (name,) in rows]
+    finally:
+        connection.close()

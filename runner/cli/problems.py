@@ -1,0 +1,80 @@
+"""What is wrong with a job file, as a person or a program wants it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+
+from runner.cli import console
+from runner.cli.excerpt import excerpt
+from runner.errors import CallsheetError, JobError, Problem
+from runner.job.node import JsonValue
+from runner.record.redact import escape
+
+
+def show(error: CallsheetError) -> None:
+    """What went wrong, on stderr."""
+    if isinstance(error, JobError):
+        tell_problems(error)
+    else:
+        console.error(str(error))
+
+
+def tell_problems(error: JobError) -> None:
+    """The problems on stderr, each with its line of the file and a caret; the first 50 of many."""
+    text = error.text.decode("utf-8", errors="replace")
+    for problem in error.problems[: error.MOST_SHOWN]:
+        for line in lines(problem, error.file, text):
+            console.error(line)
+    if len(error.problems) > error.MOST_SHOWN:
+        console.error(f"{error.file}: {len(error.problems) - error.MOST_SHOWN} more problems not shown")
+
+
+def tell_warnings(warnings: Iterable[Problem], file: str) -> None:
+    """What a job may do but a person should know."""
+    for problem in warnings:
+        console.note(click.style(escape(problem.render(file)), fg="yellow"))
+
+
+def lines(problem: Problem, file: str, text: str) -> Iterator[str]:
+    """The sentence, and the excerpt of `text` where there is one."""
+    yield click.style(problem.render(file), bold=True)
+    if found := excerpt(text, problem.line, problem.column, console.columns()):
+        yield found[0]
+        yield click.style(found[1], fg="red")
+
+
+def as_fields(problem: Problem, file: Path) -> dict[str, JsonValue]:
+    """A problem as JSON; `file` as it was given on the command line."""
+    return {
+        "file": str(file),
+        "line": problem.line,
+        "column": problem.column,
+        "path": problem.path,
+        "severity": problem.severity,
+        "message": problem.message,
+        "hint": problem.hint,
+    }
+
+
+def annotation(problem: Problem, file: Path) -> str:
+    """A workflow command of GitHub Actions, which the service shows at the line of a pull request.
+
+    https://docs.github.com/actions/reference/workflow-commands-for-github-actions
+    """
+    path = os.path.relpath(file)
+    place = f"file={_property(path)},line={problem.line},col={problem.column},title={_property('callsheet')}"
+    hint = f"; hint: {problem.hint}" if problem.hint else ""
+    said = f"{problem.path}: {problem.message}{hint}" if problem.path else f"{problem.message}{hint}"
+    return f"::{problem.severity} {place}::{_data(said)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

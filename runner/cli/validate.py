@@ -1,0 +1,75 @@
+"""`validate`: every problem of job files, for a person, a program or a pull request."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from runner.cli import console
+from runner.cli.completion import complete_job
+from runner.cli.options import JobOptions, ServiceOptions, common_options, job_options, output_format
+from runner.cli.problems import annotation, as_fields, tell_problems, tell_warnings
+from runner.cli.service import load, plan_of
+from runner.cli.words import count
+from runner.errors import ExitCode, JobError, Problem
+from runner.job.plan import Plan
+from runner.record.redact import escape
+
+
+@click.command()
+@click.argument(
+    "jobs",
+    type=click.Path(path_type=Path),
+    nargs=-1,
+    required=True,
+    metavar="JOB...",
+    shell_complete=complete_job,
+)
+@job_options
+@output_format("json", "jsonl", "github")
+@common_options
+def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str) -> ExitCode:
+    """Check job files. Every problem is told with its line, its column and what to do.
+
+    No service is asked, and no key is needed. Exit code 65 where a file is wrong, 66 where only its
+    inputs are missing.
+
+    \b
+    Examples:
+      callsheet validate jobs/*.yaml
+      callsheet validate --output-format github jobs/*.yaml    in a pull request's workflow
+    """
+    codes: list[ExitCode] = []
+    found: list[tuple[Path, Problem]] = []
+    for file in jobs:
+        checked = _check(file, job_options)
+        codes.append(checked.exit_code if isinstance(checked, JobError) else ExitCode.DONE)
+        problems = checked.problems if isinstance(checked, JobError) else checked.warnings
+        found += [(file, problem) for problem in problems]
+        if output_format == "text":
+            _tell(checked, file)
+    if output_format == "json":
+        console.result(json.dumps([as_fields(problem, file) for file, problem in found], ensure_ascii=False))
+    for file, problem in found:
+        if output_format == "jsonl":
+            console.result(json.dumps(as_fields(problem, file), ensure_ascii=False))
+        if output_format == "github":
+            console.result(escape(annotation(problem, file)))
+    return ExitCode.first(codes)
+
+
+def _check(file: Path, options: JobOptions) -> Plan | JobError:
+    try:
+        return plan_of(load(file, ServiceOptions(sandbox=False, base_url=None), options), options)
+    except JobError as error:
+        return error
+
+
+def _tell(checked: Plan | JobError, file: Path) -> None:
+    if isinstance(checked, JobError):
+        tell_problems(checked)
+        return
+    tell_warnings(checked.warnings, checked.job.file)
+    console.summary(f"{file}: valid, {count(checked.count, 'task')}")

@@ -1,0 +1,83 @@
+"""What `callsheet validate` says for a person, a program and a pull request."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from runner.__main__ import main
+from runner.errors import ExitCode
+
+WRONG = """\
+version: 1
+models: [byteplus/seedance-1-5-pro]
+sedes: 1..2
+content:
+  - type: text
+    text: "100%: a, b"
+"""
+
+
+@pytest.fixture
+def wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A job file with an unknown key, named from the working directory."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["-q", "init"]) == 0
+    Path("jobs/wrong.yaml").write_text(WRONG)
+    return Path("jobs/wrong.yaml")
+
+
+@pytest.fixture
+def good(wrong: Path) -> Path:
+    file = wrong.with_name("good.yaml")
+    file.write_text(WRONG.replace("sedes", "seeds"))
+    return file
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_for_programs_each_problem_is_an_object(
+    wrong: Path, good: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["validate", "--output-format", form, str(wrong), str(good)])
+    captured = capsys.readouterr()
+    assert (code, captured.err) == (ExitCode.JOB_INVALID, "")
+    (problem,) = json.loads(captured.out if form == "json" else f"[{captured.out}]")
+    assert {name: problem[name] for name in ("file", "line", "column", "path", "severity", "hint")} == {
+        "file": "jobs/wrong.yaml",
+        "line": 3,
+        "column": 1,
+        "path": "sedes",
+        "severity": "error",
+        "hint": "did you mean `seeds`?",
+    }
+
+
+def test_github_shows_it_at_the_line_of_a_pull_request(
+    wrong: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["validate", "--output-format", "github", str(wrong)]) == ExitCode.JOB_INVALID
+    assert capsys.readouterr().out == (
+        "::error file=jobs/wrong.yaml,line=3,col=1,title=callsheet::"
+        "sedes: unknown key `sedes`; hint: did you mean `seeds`?\n"
+    )
+
+
+def test_nothing_wrong_is_an_empty_list(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "--output-format", "json", str(good)]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_github_is_told_of_signs_that_would_end_a_property(
+    wrong: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = wrong.with_name("a,b:50%.yaml")
+    odd.write_text(WRONG)
+    main(["validate", "--output-format", "github", str(odd)])
+    assert "::error file=jobs/a%2Cb%3A50%25.yaml,line=3," in capsys.readouterr().out
+
+
+def test_a_person_sees_the_line_and_a_caret(wrong: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["validate", str(wrong)])
+    assert capsys.readouterr().err.splitlines()[1:] == ["    3 | sedes: 1..2", "      | ^"]
