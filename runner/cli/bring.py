@@ -14,15 +14,17 @@ import anyio
 import click
 
 from runner.cli import console
-from runner.cli.options import JobOptions, RunOptions
+from runner.cli.advice import tell_next
+from runner.cli.options import JobOptions, RunOptions, ServiceOptions
 from runner.cli.pings import Ending, pinged
-from runner.cli.problems import show
+from runner.cli.problems import show, tell_warnings
 from runner.cli.progress import progress
-from runner.cli.service import Loaded, Place, given_date
+from runner.cli.service import Loaded, Place, given_date, showing_lines
 from runner.cli.session import locked_ledger, open_world, sandbox_key, served
 from runner.cli.words import count, counts_words, late_words, shown_path
 from runner.engine.budget import question
 from runner.engine.lateness import Late, late
+from runner.engine.only import Only
 from runner.engine.prepare import Prepared, Resubmit, prepare_run
 from runner.engine.run import RunResult, run_prepared
 from runner.engine.seams import Seams
@@ -32,7 +34,6 @@ from runner.job.model import WebhookPolicy
 from runner.job.node import JsonValue
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow, Spend
-from runner.ledger.states import TaskState
 from runner.providers.access import Access, ApiKey
 from runner.record.events import EventLog, Observer, fan_out
 from runner.record.facts import session_facts
@@ -47,6 +48,7 @@ class Work:
     """One job to be brought to done; `run` names the run that has to go on."""
 
     loaded: Loaded
+    service: ServiceOptions
     run: RunRow | None = None
     resubmit: Resubmit | None = None
 
@@ -115,19 +117,22 @@ def _bring_to_done(work: Work, job_options: JobOptions, options: RunOptions, lef
         redactor = Redactor([key.value])
         with locked_ledger(place.project, wait=options.wait) as ledger:
             seams = Seams()
-            prepared = prepare_run(
-                job,
-                project=place.project,
-                reader=ledger.read,
-                origin=place.origin,
-                date=given_date(job_options),
-                run=work.run,
-                now=seams.wall(),
-                source=seams.random,
-                resubmit=work.resubmit,
-            )
-            for problem in prepared.plan.warnings:
-                console.note(redactor.foreign_text(problem.render(job.file)))
+            with showing_lines(job.text):
+                prepared = prepare_run(
+                    job,
+                    project=place.project,
+                    reader=ledger.read,
+                    origin=place.origin,
+                    date=given_date(job_options),
+                    run=work.run,
+                    now=seams.wall(),
+                    source=seams.random,
+                    resubmit=work.resubmit,
+                    only=Only(options.only) if options.only else None,
+                )
+            tell_warnings(prepared.plan.warnings, job.file)
+            if prepared.only is not None:
+                console.note(f"--only: {prepared.selected} of {count(prepared.plan.count, 'task')}")
             _ask(prepared, options.yes)
             submits = Submits()
             with served(place, key) as access:
@@ -144,7 +149,7 @@ def _bring_to_done(work: Work, job_options: JobOptions, options: RunOptions, lef
         return Summary(job.file, error.exit_code, error=str(error))
     if options.format == "text":
         _tell(result, prepared, place, submits)
-    _advise(result, prepared, place, overdue)
+    _advise(result, shown_path(place.project.root / job.file), work.service, overdue)
     return Summary(job.file, result.exit_code, result=result, submitted=submits.count, spent=spent)
 
 
@@ -211,22 +216,17 @@ def _tell(result: RunResult, prepared: Prepared, place: Place, submits: Submits)
             console.summary(f"videos:   {shown_path(place.project.base / folder)}")
     if result.manifest is not None:
         console.summary(f"manifest: {shown_path(result.manifest)}")
-
-
-def _advise(result: RunResult, prepared: Prepared, place: Place, overdue: Late | None) -> None:
-    """On stderr: why it ended as it did, and what to do next."""
-    tell_reasons(result)
     for sentence in result.waits:
         console.summary(f"waiting for you: {sentence}")
+
+
+def _advise(result: RunResult, job_file: str, service: ServiceOptions, overdue: Late | None) -> None:
+    """On stderr: why it ended as it did, and what to do next."""
+    tell_reasons(result)
     tell_late(overdue)
-    option = " --sandbox" if place.url is None else ""
     if result.exit_code is not ExitCode.DONE:
-        console.error(
-            f"{prepared.plan.job.file}: not all is done: {counts_words(result.counts)};"
-            f" hint: callsheet status{option} shows each task"
-        )
-    if result.counts.get(TaskState.HELD):
-        console.error(f"what is held waits for you: callsheet reconcile{option} lists it, and what to type")
+        console.error(f"{job_file}: not all is done: {counts_words(result.counts)}")
+    tell_next(result.counts, result.exit_code, job_file, service)
 
 
 def tell_reasons(result: RunResult) -> None:

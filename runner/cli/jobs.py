@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
 
 from runner.cli import console
-from runner.cli.listing import write_json, write_text
+from runner.cli.advice import command
+from runner.cli.listing import write_json, write_jsonl, write_text
 from runner.cli.options import (
     JobOptions,
     ServiceOptions,
     common_options,
     job_argument,
     job_options,
+    only_option,
     output_format,
     service_options,
 )
 from runner.cli.problems import tell_warnings
 from runner.cli.service import load, plan_of, reading
-from runner.cli.words import CONFLICT, cell_words, estimate_words
+from runner.cli.words import CONFLICT, cell_words, count, estimate_words
 from runner.engine.conclude import waits_for_a_person
+from runner.engine.only import Only, check_patterns
 from runner.engine.standing import Standing, standings
 from runner.errors import ExitCode, UsageError
 from runner.job.cost import Total, micros, usd_text
@@ -42,29 +45,52 @@ from runner.resources import schema_path
 @click.option(
     "--provider", type=click.Choice(sorted(REGISTRY)), help="Show what the job would lose at this provider."
 )
+@only_option
 @common_options
 def plan(
-    job: Path, service: ServiceOptions, job_options: JobOptions, output_format: str, provider: str | None
+    job: Path,
+    service: ServiceOptions,
+    job_options: JobOptions,
+    output_format: str,
+    provider: str | None,
+    only: tuple[str, ...],
 ) -> ExitCode:
     """Show each task of JOB: its name, where its video goes, how it stands, and why it is new.
 
     Nothing is sent. Only tasks that are `new` would be submitted by `run`.
+
+    \b
+    Examples:
+      callsheet plan jobs/hello.yaml
+      callsheet plan jobs/hello.yaml --only 'pour-*'
+      callsheet plan jobs/hello.yaml --output-format jsonl | jq -r .output
     """
     loaded = load(job, service, job_options, provider=provider)
     planned = plan_of(loaded, job_options)
     tell_warnings(planned.warnings, planned.job.file)
+    chosen = Only(only) if only else None
+    tasks = planned.tasks() if chosen is None else filter(chosen.names, planned.tasks())
+    if chosen is not None:
+        found = check_patterns(chosen.patterns, planned)
+        console.note(f"--only: {found} of {count(planned.count, 'task')}")
     with reading(loaded.place.project) as ledger:
         new = Total()
         waits = waits_for_a_person(planned, ledger) if ledger is not None else ()
-        rows = _adding_up(standings(planned.tasks(), ledger, loaded.place.project.base), new)
-        if output_format == "json":
-            counts = write_json({**_head(planned), "waits": [*waits]}, rows, _fields)
-        else:
-            counts = write_text(rows, _columns)
-            for line in estimate_words(new):
-                console.result(line)
-            for sentence in waits:
-                console.result(f"waiting for you: {escape(sentence)}")
+        rows = _adding_up(standings(tasks, ledger, loaded.place.project.base), new)
+        match output_format:
+            case "json":
+                counts = write_json({**_head(planned), "waits": [*waits]}, rows, _fields)
+            case "jsonl":
+                counts = write_jsonl(rows, _fields)
+            case _:
+                counts = write_text(rows, _columns_of(planned))
+                for line in estimate_words(new):
+                    console.result(line)
+                for sentence in waits:
+                    console.result(f"waiting for you: {escape(sentence)}")
+    if new.tasks and output_format == "text" and provider is None:
+        patterns = [word for pattern in only for word in ("--only", pattern)]
+        console.next_step(command("run", str(job), *patterns, service=service), "submits what is new")
     return ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE
 
 
@@ -76,17 +102,25 @@ def _adding_up(rows: Iterable[Standing], new: Total) -> Iterator[Standing]:
         yield row
 
 
-def _columns(row: Standing) -> tuple[str, ...]:
-    task = row.task
-    return (task.name, _cell_words(task), task.output, escape(row.conflict or row.why))
+def _columns_of(planned: Plan) -> Callable[[Standing], tuple[str, ...]]:
+    """Name, cell, path and reason; a model that is every task's is left out, to fit into a terminal."""
+    models = {model for step in planned.job.steps.values() for model in step.model_names}
+
+    def columns(row: Standing) -> tuple[str, ...]:
+        task = row.task
+        cell = {axis: value for axis, value in task.cell.items() if axis != "model" or len(models) > 1}
+        words = cell_words({**_place(task), **cell})
+        return (task.name, words, task.output, escape(row.conflict or row.why))
+
+    return columns
 
 
-def _cell_words(task: Task) -> str:
-    """The cell in a line, after its step and the task that it needs where there are steps."""
+def _place(task: Task) -> dict[str, JsonValue]:
+    """The step and the task that it needs, where there are steps."""
     place: dict[str, JsonValue] = {"step": task.step} if task.step else {}
     if task.upstream is not None:
         place["needs"] = task.upstream.name
-    return cell_words({**place, **task.cell})
+    return place
 
 
 def _head(planned: Plan) -> dict[str, JsonValue]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from runner.cli import console
-from runner.cli.words import count, state_word
+from runner.cli.words import count, painted, state_word
 from runner.engine.standing import Standing
 from runner.job.node import JsonValue
 
@@ -19,7 +19,7 @@ def write_text(rows: Iterable[Standing], columns: Callable[[Standing], tuple[str
     def cells() -> Iterator[tuple[str, ...]]:
         for row in rows:
             counts[state_word(row)] += 1
-            yield (state_word(row), *columns(row))
+            yield (painted(state_word(row)), *columns(row))
 
     for line in console.table(cells()):
         console.result(line)
@@ -37,8 +37,23 @@ def write_json(
     console.write(json.dumps(dict(head), ensure_ascii=False)[:-1] + ', "tasks": [')
     counts: Counter[str] = Counter()
     for row in rows:
-        task = {"identity": row.task.identity, "name": row.task.name, "state": state_word(row), **fields(row)}
-        console.write((",\n" if counts else "\n") + json.dumps(task, ensure_ascii=False))
+        console.write((",\n" if counts else "\n") + _object(row, fields))
         counts[state_word(row)] += 1
     console.result('\n], "counts": ' + json.dumps(counts) + "}")
     return counts
+
+
+def write_jsonl(
+    rows: Iterable[Standing], fields: Callable[[Standing], Mapping[str, JsonValue]]
+) -> Counter[str]:
+    """One JSON object a line, one line a task."""
+    counts: Counter[str] = Counter()
+    for row in rows:
+        console.result(_object(row, fields))
+        counts[state_word(row)] += 1
+    return counts
+
+
+def _object(row: Standing, fields: Callable[[Standing], Mapping[str, JsonValue]]) -> str:
+    task = {"identity": row.task.identity, "name": row.task.name, "state": state_word(row), **fields(row)}
+    return json.dumps(task, ensure_ascii=False)

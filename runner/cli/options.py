@@ -52,6 +52,7 @@ class RunOptions:
     yes: bool
     ping: bool
     format: str
+    only: tuple[str, ...] = ()
 
 
 def common() -> Common:
@@ -170,9 +171,19 @@ deadline_option = click.option(
 )
 
 
-def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--wait, --deadline, --yes, --ping and --output-format, as the argument `run_options`."""
+only_option = click.option(
+    "--only",
+    multiple=True,
+    metavar="PATTERN",
+    shell_complete=complete_task,
+    help="Only tasks of this name (with * and ?; or an identity's first 8 digits); may be repeated.",
+)
 
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--only, --wait, --deadline, --yes, --ping and --output-format, as the argument `run_options`."""
+
+    @only_option
     @wait_option
     @deadline_option
     @click.option(
@@ -192,9 +203,10 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         yes: bool,
         ping: bool,
         output_format: str,
+        only: tuple[str, ...],
         **kwargs: Any,
     ) -> Any:
-        options = RunOptions(wait, deadline, yes, ping, output_format)
+        options = RunOptions(wait, deadline, yes, ping, output_format, only)
         return command(*args, run_options=options, **kwargs)
 
     return wrapped
@@ -218,16 +230,17 @@ _FORMATS = {
     "github": "github annotates the lines of a pull request",
 }
 
-only_option = click.option(
-    "--only",
-    multiple=True,
-    metavar="PATTERN",
-    shell_complete=complete_task,
-    help="Only tasks of this name (with * and ?; or an identity's first 8 digits); may be repeated.",
-)
-
 job_argument = click.argument(
     "job", type=click.Path(path_type=Path), metavar="JOB", shell_complete=complete_job
+)
+
+jobs_argument = click.argument(
+    "jobs",
+    type=click.Path(path_type=Path),
+    nargs=-1,
+    required=True,
+    metavar="JOB...",
+    shell_complete=complete_job,
 )
 
 run_argument = click.argument("run_name", metavar="[RUN]", default="latest", shell_complete=complete_run)

@@ -12,7 +12,7 @@ from runner.cli import console
 from runner.cli.excerpt import excerpt
 from runner.errors import CallsheetError, JobError, Problem
 from runner.job.node import JsonValue
-from runner.record.redact import escape
+from runner.record.redact import Redactor
 
 
 def show(error: CallsheetError) -> None:
@@ -36,12 +36,12 @@ def tell_problems(error: JobError) -> None:
 def tell_warnings(warnings: Iterable[Problem], file: str) -> None:
     """What a job may do but a person should know."""
     for problem in warnings:
-        console.note(click.style(escape(problem.render(file)), fg="yellow"))
+        console.note(click.style(Redactor().foreign_text(problem.render(file)), fg="yellow"))
 
 
 def lines(problem: Problem, file: str, text: str) -> Iterator[str]:
     """The sentence, and the excerpt of `text` where there is one."""
-    yield click.style(problem.render(file), bold=True)
+    yield click.style(Redactor().foreign_text(problem.render(file)), bold=True)
     if found := excerpt(text, problem.line, problem.column, console.columns()):
         yield found[0]
         yield click.style(found[1], fg="red")

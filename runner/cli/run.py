@@ -7,12 +7,15 @@ from pathlib import Path
 import click
 
 from runner.cli.bring import Work, bring_all_to_done
+from runner.cli.completion import complete_task
 from runner.cli.options import (
     JobOptions,
     RunOptions,
     ServiceOptions,
     common_options,
     job_options,
+    jobs_argument,
+    run_argument,
     run_options,
     service_options,
 )
@@ -22,7 +25,7 @@ from runner.errors import ExitCode, UsageError
 
 
 @click.command()
-@click.argument("jobs", type=click.Path(path_type=Path), metavar="JOB...", nargs=-1, required=True)
+@jobs_argument
 @service_options
 @job_options
 @run_options
@@ -30,6 +33,7 @@ from runner.errors import ExitCode, UsageError
     "--again",
     multiple=True,
     metavar="TASK",
+    shell_complete=complete_task,
     help="Pay for a new take of this task (a name with * and ?, or an identity); may be repeated.",
 )
 @common_options
@@ -44,16 +48,25 @@ def run(
 
     An unfinished run of the same job goes on; what is done is never submitted again. Several jobs run
     one after the other, once all of them are valid.
+
+    --only limits what is submitted now, and nothing else: the run stays the whole job's, with one
+    manifest, one date and one cap, and the next `run` without it goes on with the rest.
+
+    \b
+    Examples:
+      callsheet run jobs/hello.yaml --sandbox        rehearse it, free and offline
+      callsheet run jobs/hello.yaml                  for real
+      callsheet run jobs/hello.yaml --only '*-s1'    the first seed of each shot
     """
     if again and len(jobs) > 1:
         raise UsageError("--again is about one job", hint="give one JOB with it")
     resubmit = Resubmit("again", again) if again else None
-    works = [Work(load(job, service, job_options), resubmit=resubmit) for job in jobs]
+    works = [Work(load(job, service, job_options), service, resubmit=resubmit) for job in jobs]
     return bring_all_to_done(works, job_options, run_options)
 
 
 @click.command()
-@click.argument("run_name", metavar="[RUN]", default="latest")
+@run_argument
 @service_options
 @job_options
 @run_options
@@ -61,31 +74,39 @@ def run(
 def resume(
     run_name: str, service: ServiceOptions, job_options: JobOptions, run_options: RunOptions
 ) -> ExitCode:
-    """Go on with RUN (an id, a path to a run, or `latest`), from the copy of the job that it kept."""
+    """Go on with RUN (an id, a path to a run, or `latest`), from the copy of the job that it kept.
+
+    \b
+    Examples:
+      callsheet resume
+      callsheet resume 20260531T220000Z-a1b2c3
+    """
     return _go_on(run_name, service, job_options, run_options, None)
 
 
 @click.command()
-@click.argument("run_name", metavar="[RUN]", default="latest")
+@run_argument
 @service_options
 @job_options
 @run_options
-@click.option(
-    "--only", multiple=True, metavar="TASK", help="Of the failed tasks only these (names with * and ?)."
-)
 @common_options
 def retry(
     run_name: str,
     service: ServiceOptions,
     job_options: JobOptions,
     run_options: RunOptions,
-    only: tuple[str, ...],
 ) -> ExitCode:
     """Submit the failed, expired and written-off tasks of RUN once more, and pay for them again.
 
-    RUN is an id, a path to a run, or `latest`. Everything else goes on as with `resume`.
+    RUN is an id, a path to a run, or `latest`. Everything else goes on as with `resume`; with --only,
+    nothing but the tasks that it names is submitted.
+
+    \b
+    Examples:
+      callsheet retry
+      callsheet retry --only 'pour-*'
     """
-    return _go_on(run_name, service, job_options, run_options, Resubmit("retry", only))
+    return _go_on(run_name, service, job_options, run_options, Resubmit("retry"))
 
 
 def _go_on(
@@ -97,4 +118,4 @@ def _go_on(
 ) -> ExitCode:
     found = find_run_here(run_name, service)
     loaded = load(found.job_file, service, job_options, text=found.job_text)
-    return bring_all_to_done([Work(loaded, found.run, resubmit)], job_options, run_options)
+    return bring_all_to_done([Work(loaded, service, found.run, resubmit)], job_options, run_options)

@@ -8,8 +8,14 @@ from pathlib import Path
 import click
 
 from runner.cli import console
-from runner.cli.completion import complete_job
-from runner.cli.options import JobOptions, ServiceOptions, common_options, job_options, output_format
+from runner.cli.options import (
+    JobOptions,
+    ServiceOptions,
+    common_options,
+    job_options,
+    jobs_argument,
+    output_format,
+)
 from runner.cli.problems import annotation, as_fields, tell_problems, tell_warnings
 from runner.cli.service import load, plan_of
 from runner.cli.words import count
@@ -19,14 +25,7 @@ from runner.record.redact import escape
 
 
 @click.command()
-@click.argument(
-    "jobs",
-    type=click.Path(path_type=Path),
-    nargs=-1,
-    required=True,
-    metavar="JOB...",
-    shell_complete=complete_job,
-)
+@jobs_argument
 @job_options
 @output_format("json", "jsonl", "github")
 @common_options

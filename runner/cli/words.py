@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+import click
 
 from runner.engine.lateness import Late
 from runner.engine.standing import Standing
@@ -24,6 +27,25 @@ _WORDS: Mapping[TaskState, str] = {
     TaskState.SUBMITTED: "in flight",
     TaskState.COLLECTING: "in flight",
 }
+
+
+_COLOURS: Mapping[str, str] = {
+    "done": "green",
+    "in flight": "cyan",
+    "new": "cyan",
+    "ambiguous": "yellow",
+    "held": "yellow",
+    "absent": "yellow",
+    "written_off": "yellow",
+    "failed": "red",
+    "expired": "red",
+    CONFLICT: "red",
+}
+
+
+def painted(word: str) -> str:
+    """A state's word in its colour; `console` takes the colour out where there is to be none."""
+    return click.style(word, fg=_COLOURS[word]) if word in _COLOURS else word
 
 
 def state_word(row: Standing) -> str:
@@ -77,8 +99,8 @@ def late_words(overdue: Late) -> str:
 
 def shown_path(path: Path) -> str:
     """A path as a person would type it here."""
-    here = Path.cwd()
-    return escape(str(path.relative_to(here) if path.is_relative_to(here) else path))
+    relative = os.path.relpath(path)
+    return escape(min(relative, str(path), key=len))
 
 
 def count(number: int, noun: str) -> str:

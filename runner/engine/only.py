@@ -48,7 +48,7 @@ def check_patterns(patterns: tuple[str, ...], plan: Plan) -> int:
         if len(names) < _MOST_NAMES:
             names.append(task.name)
     for pattern in sorted(missing):
-        near = difflib.get_close_matches(pattern, names, n=3)
+        near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.5)
         meant = " or ".join(f"`{name}`" for name in near)
         hint = f"did you mean {meant}?" if near else f"`callsheet plan {plan.job.file}` lists the tasks"
         raise UsageError(f"no task `{pattern}` among the {plan.count} of {plan.job.file}", hint=hint)

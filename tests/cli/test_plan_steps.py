@@ -39,9 +39,9 @@ def test_a_plan_shows_the_step_of_a_task_and_the_task_that_it_needs(
     assert main(["plan", str(job), "--sandbox"]) == 0
     first, second = capsys.readouterr().out.splitlines()[:2]
     assert "dawn-s7" in first
-    assert "step=dawn model=" in first
+    assert "step=dawn seed=" in first
     assert "noon-s7-t1" in second
-    assert "step=noon needs=dawn-s7 model=" in second
+    assert "step=noon needs=dawn-s7" in second
 
 
 def test_a_plan_for_programs_names_the_upstream_task_and_what_is_taken_of_it(

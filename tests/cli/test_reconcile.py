@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import httpx
 import pytest
 
 from runner.errors import ExitCode
-from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.cli.unclear import Desk
-
-
-@pytest.fixture
-def server() -> Iterator[SandboxServer]:
-    with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.05)) as running:
-        yield running
-
-
-@pytest.fixture
-def desk(
-    tmp_path: Path,
-    server: SandboxServer,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Desk:
-    return Desk.open(tmp_path, server, monkeypatch, capsys)
+from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxServer, Where
+from tests.cli.desk import Desk
 
 
 @pytest.fixture

@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from runner.errors import ExitCode
-from runner.sandbox import Kind, SandboxConfig, SandboxServer
-from tests.cli.unclear import JOB, Desk
-
-
-@pytest.fixture
-def server() -> Iterator[SandboxServer]:
-    with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.05)) as running:
-        yield running
-
-
-@pytest.fixture
-def desk(
-    tmp_path: Path,
-    server: SandboxServer,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Desk:
-    return Desk.open(tmp_path, server, monkeypatch, capsys)
+from runner.sandbox import Kind, SandboxServer
+from tests.cli.desk import JOB, Desk
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from runner.__main__ import main
 from runner.errors import ExitCode
-from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
+from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxServer, Where
 
 JOB = """\
 version: 1
@@ -26,12 +25,6 @@ run:
   settle: 0s
   poll: {first: 20ms, min: 20ms, max: 50ms}
 """
-
-
-@pytest.fixture
-def server() -> Iterator[SandboxServer]:
-    with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.1)) as server:
-        yield server
 
 
 @pytest.fixture
