@@ -44,6 +44,11 @@ class RunFolder:
         """The job file as run, byte for byte."""
         return self.path / "job.yaml"
 
+    @property
+    def report(self) -> Path:
+        """The contact sheet."""
+        return self.path / "report.html"
+
     def make(self, job_text: bytes) -> None:
         """Makes the folder, writes the job file as run and points `runs/latest` here.
 

@@ -1,0 +1,51 @@
+const data = JSON.parse(document.getElementById('data').textContent);
+const missing = new Set(data.missing);
+const byId = (id) => document.getElementById(id);
+const calm = matchMedia('(prefers-reduced-motion: reduce)');
+const wide = matchMedia('(min-width: 1180px)');
+
+// Text and attributes only: what a service or a person wrote never becomes markup.
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== null && value !== undefined && value !== false) {
+      element.setAttribute(name, value === true ? '' : value);
+    }
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+function say(text) {
+  byId('said').textContent = text;
+}
+
+function seconds(value) {
+  if (value < 60) return `${value.toFixed(1)} s`;
+  const whole = Math.round(value);
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
+
+function usd(text) {
+  const [whole, part = ''] = text.split('.');
+  return `USD ${whole}.${part.replace(/0+$/, '').padEnd(2, '0')}`;
+}
+
+function bytes(count) {
+  return count < 1e6 ? `${Math.round(count / 1e3)} kB` : `${(count / 1e6).toFixed(1)} MB`;
+}
+
+// In a caption: short, and never a zero that is none.
+function price(text) {
+  const amount = Number(text);
+  return amount > 0 && amount < 0.005 ? '<$0.01' : `$${amount.toFixed(2)}`;
+}
+
+const plural = (count, noun) => `${count} ${noun}${count === 1 ? '' : 's'}`;
+
+// A frame is one video of a task, or the place where it will be.
+const frames = data.tasks.flatMap((task) => (task.videos.length ? task.videos : [null]).map((video, index) => (
+  { task, video, take: index + 1, tile: null, row: null, player: null, pinned: false }
+)));
+const isThere = (frame) => frame.video !== null && frame.video.href !== '' && !missing.has(frame.video.path);

@@ -1,0 +1,55 @@
+"""Which steps a person may pick takes of, and the entry of `pick:` that means one task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from runner.errors import CallsheetError
+from runner.job.expressions import NEEDS
+from runner.job.matrix import MODEL
+from runner.job.naming import telling_part
+from runner.job.node import JsonValue, to_data
+from runner.job.source import parse
+from runner.job.stages import flow_yaml
+
+
+def pickable_steps(job_text: bytes) -> dict[str, bool]:
+    """The steps that another one needs, by name; true where `pick: []` says that nothing is picked yet.
+
+    Empty where the text is no job file of several steps.
+    """
+    try:
+        job = to_data(parse(job_text, file="job.yaml"))
+    except CallsheetError:
+        return {}
+    steps = job.get("steps") if isinstance(job, dict) else None
+    if not isinstance(steps, dict):
+        return {}
+    written = {name: step for name, step in steps.items() if isinstance(step, dict)}
+    needed = {step.get("needs") for step in written.values()}
+    return {name: step.get("pick") == [] for name, step in written.items() if name in needed}
+
+
+def pick_entry(
+    cell: Mapping[str, Any], above: Mapping[str, Mapping[str, Any]], *, several_models: Mapping[str, bool]
+) -> str:
+    """A line of `pick:` that means the task with this cell: `- {seed: 2}`.
+
+    `above` are the cells of the tasks above it, the nearest first; `several_models` says of
+    which steps the model has to be named.
+    """
+    step, *_ = several_models
+    pattern = _pattern(cell, with_model=several_models[step])
+    upper: dict[str, JsonValue] = {
+        name: shown
+        for name, value in reversed(list(above.items()))
+        if (shown := _pattern(value, with_model=several_models[name]))
+    }
+    if upper:
+        pattern[NEEDS] = upper
+    return f"- {flow_yaml(pattern or {MODEL: cell[MODEL]})}"
+
+
+def _pattern(cell: Mapping[str, Any], *, with_model: bool) -> dict[str, JsonValue]:
+    return {name: telling_part(value) for name, value in cell.items() if name != MODEL or with_model}
