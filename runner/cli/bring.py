@@ -19,6 +19,7 @@ from runner.cli.options import JobOptions, RunOptions, ServiceOptions
 from runner.cli.pings import Ending, pinged
 from runner.cli.problems import show, tell_warnings
 from runner.cli.progress import progress
+from runner.cli.report import report_after_run
 from runner.cli.service import Loaded, Place, given_date, showing_lines
 from runner.cli.session import locked_ledger, open_world, sandbox_key, served
 from runner.cli.words import count, counts_words, late_words, shown_path
@@ -149,6 +150,7 @@ def _bring_to_done(work: Work, job_options: JobOptions, options: RunOptions, lef
         return Summary(job.file, error.exit_code, error=str(error))
     if options.format == "text":
         _tell(result, prepared, place, submits)
+    report_after_run(place.project, prepared.run.id, result.exit_code, is_told=options.format == "text")
     _advise(result, shown_path(place.project.root / job.file), work.service, overdue)
     return Summary(job.file, result.exit_code, result=result, submitted=submits.count, spent=spent)
 

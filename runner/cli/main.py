@@ -36,6 +36,7 @@ VERBS: Mapping[str, Verb] = {
     "collect": Verb("collect", "collect", "Fetch all that is in flight; never submits."),
     "reconcile": Verb("reconcile", "reconcile", "Show unclear submits, and settle them by hand."),
     "status": Verb("status", "status", "Show what became of a run's tasks."),
+    "report": Verb("report", "report", "Write a run's contact sheet, a page for a browser."),
     "spend": Verb("spend", "spend", "Show what was spent, and what may have been."),
     "models": Verb("models", "models", "Show what each model accepts and costs."),
     "schedule": Verb("schedule", "schedule", "Print a cron, systemd or GitHub unit for jobs."),
