@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.engine.difference import differences
 from runner.job.task import Task
 from runner.ledger.following import is_reusable
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, OutputRow, TaskRow
 from runner.ledger.states import TaskState
+from runner.record.difference import differences
 
 BATCH = 200
 

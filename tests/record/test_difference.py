@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.engine.difference import differences
 from runner.job.node import JsonValue
+from runner.record.difference import differences
 
 LONG = (
     "A teapot made of porcelain stands by a {} at dawn, steam rises slowly from its spout, 35mm, soft light"
