@@ -1,6 +1,7 @@
 """callsheet: declarative runs of paid, asynchronous video-generation APIs.
 
-The public API is `load_job`, `make_plan` and `__version__`; each name is loaded when it is used.
+The public API is `load_job`, `make_plan`, `run_plan` and `__version__`; each name is loaded when it is
+used. docs/how-to/python.md has an example.
 """
 
 from __future__ import annotations
@@ -8,14 +9,15 @@ from __future__ import annotations
 # mypy reads this name as `typing.TYPE_CHECKING`, whose import `--version` can do without
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runner.api import run_plan
     from runner.job.load import load_job
     from runner.job.plan import make_plan
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "load_job", "make_plan"]
+__all__ = ["__version__", "load_job", "make_plan", "run_plan"]
 
-_HOMES = {"load_job": "runner.job.load", "make_plan": "runner.job.plan"}
+_HOMES = {"load_job": "runner.job.load", "make_plan": "runner.job.plan", "run_plan": "runner.api"}
 
 
 def __getattr__(name: str) -> object:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -20,26 +21,23 @@ from runner.cli.pings import Ending, pinged
 from runner.cli.problems import show, tell_warnings
 from runner.cli.progress import progress
 from runner.cli.report import report_after_run
-from runner.cli.service import Loaded, Place, given_date, showing_lines
-from runner.cli.session import locked_ledger, open_world, sandbox_key, served
+from runner.cli.service import Loaded, given_date, showing_lines
 from runner.cli.words import count, counts_words, late_words, shown_path
 from runner.engine.budget import question
 from runner.engine.lateness import Late, late
 from runner.engine.only import Only
 from runner.engine.prepare import Prepared, Resubmit, prepare_run
-from runner.engine.run import RunResult, run_prepared
+from runner.engine.run import RunResult
 from runner.engine.seams import Seams
 from runner.errors import BusyError, CallsheetError, ExitCode, RefusedError
 from runner.job.cost import usd_text
-from runner.job.model import WebhookPolicy
 from runner.job.node import JsonValue
-from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow, Spend
-from runner.providers.access import Access, ApiKey
-from runner.record.events import EventLog, Observer, fan_out
+from runner.providers.place import Place
+from runner.record.events import fan_out
 from runner.record.facts import session_facts
-from runner.record.folder import RunFolder
 from runner.record.redact import Redactor
+from runner.session import carry_out, key_of, locked_ledger
 
 _MOST_FOLDERS = 5
 
@@ -136,13 +134,20 @@ def _bring_to_done(work: Work, job_options: JobOptions, options: RunOptions, lef
                 console.note(f"--only: {prepared.selected} of {count(prepared.plan.count, 'task')}")
             _ask(prepared, options.yes)
             submits = Submits()
-            with served(place, key) as access:
-                folder = RunFolder(place.project, prepared.run.id)
-                folder.make(job.text)
-                events = EventLog(folder.events, wall=time.time, redactor=redactor, tell=console.error)
-                with contextlib.closing(events), progress() as shown:
-                    observe = fan_out(events, submits.observe, shown)
-                    result = _run(prepared, loaded, access, ledger, observe, redactor, left)
+            root = place.project.root
+            with progress() as shown:
+                go_on = functools.partial(
+                    carry_out,
+                    prepared,
+                    place,
+                    key,
+                    ledger,
+                    facts=session_facts(sys.argv[1:], root / job.file, root, redactor),
+                    observe=fan_out(submits.observe, shown),
+                    warn=console.error,
+                    deadline=left,
+                )
+                result = anyio.run(go_on)
             spent = ledger.read.spend(prepared.run.id)
             overdue = late(ledger.read, seams.wall())
     except CallsheetError as error:
@@ -164,40 +169,6 @@ def _ask(prepared: Prepared, yes: bool) -> None:
         raise RefusedError(f"{asked}; nothing was sent", hint="give --yes, or run it in a terminal")
     if not click.confirm(f"{asked}. Go on?", err=True):
         raise RefusedError(f"{asked}; not agreed to, nothing was sent")
-
-
-def _run(
-    prepared: Prepared,
-    loaded: Loaded,
-    access: Access,
-    ledger: Ledger,
-    observe: Observer,
-    redactor: Redactor,
-    left: float | None,
-) -> RunResult:
-    root = loaded.place.project.root
-    facts = session_facts(sys.argv[1:], root / loaded.job.file, root, redactor)
-    deadline = min((each for each in (left, loaded.job.run.deadline) if each is not None), default=None)
-
-    async def go() -> RunResult:
-        webhook = _webhook(loaded)
-        async with open_world(loaded.place, access, ledger, observe, webhook) as world:
-            return await run_prepared(prepared, world, facts=facts, redactor=redactor, deadline=deadline)
-
-    return anyio.run(go)
-
-
-def _webhook(loaded: Loaded) -> WebhookPolicy | None:
-    """Where the service is to call; the embedded sandbox calls the listener itself, never a public host."""
-    webhook = loaded.job.run.webhook
-    if webhook is None or loaded.place.url is not None:
-        return webhook
-    return replace(webhook, public_url=f"http://{webhook.listen}")
-
-
-def key_of(place: Place, environment: Mapping[str, str], variable: str | None) -> ApiKey:
-    """The key for this service; the embedded sandbox has one of its own. Raises KeyRefusedError."""
-    return sandbox_key() if place.url is None else place.spec.find_key(environment, variable=variable)
 
 
 @dataclass(slots=True)

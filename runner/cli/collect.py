@@ -11,7 +11,7 @@ import anyio
 import click
 
 from runner.cli import console
-from runner.cli.bring import key_of, tell_late, tell_reasons
+from runner.cli.bring import tell_late, tell_reasons
 from runner.cli.options import (
     ServiceOptions,
     common,
@@ -21,8 +21,7 @@ from runner.cli.options import (
     wait_option,
 )
 from runner.cli.progress import progress
-from runner.cli.service import Place, choose_place, read_keys
-from runner.cli.session import locked_ledger, open_world, served
+from runner.cli.service import choose_place, read_keys
 from runner.cli.words import counts_words
 from runner.engine.conclude import conclude
 from runner.engine.lateness import late
@@ -36,9 +35,11 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow
 from runner.project import find_project
 from runner.providers import REGISTRY
+from runner.providers.place import Place
 from runner.record.facts import session_facts
 from runner.record.folder import RunFolder
 from runner.record.redact import Redactor
+from runner.session import key_of, locked_ledger, open_world, served
 
 
 @click.command()

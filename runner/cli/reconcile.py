@@ -12,8 +12,7 @@ import click
 
 from runner.cli import console
 from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
-from runner.cli.service import Place, choose_place, reading
-from runner.cli.session import locked_ledger, sandbox_key, served
+from runner.cli.service import choose_place, reading
 from runner.cli.words import count
 from runner.engine.settle import (
     Answer,
@@ -32,8 +31,10 @@ from runner.project import Project, find_project
 from runner.providers import REGISTRY, open_provider
 from runner.providers.access import Access
 from runner.providers.base import Generation, ProviderError
+from runner.providers.place import Place
 from runner.record.redact import Redactor
 from runner.record.times import iso_time
+from runner.session import key_of, locked_ledger, served
 
 
 @click.command()
@@ -163,8 +164,7 @@ def _adopt(
             f"{one.task.name} was submitted to {one.attempt.origin}, not to {place.origin}",
             hint="give the --base-url (or --sandbox) of that run",
         )
-    environment = read_env(project.root, os.environ)
-    key = sandbox_key() if place.url is None else place.spec.find_key(environment)
+    key = key_of(place, read_env(project.root, os.environ), None)
     with served(place, key) as access:
         generation = anyio.run(_look, place, access, remote_id)
     conflict = check_adoptable(ledger.read, one, generation)

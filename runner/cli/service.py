@@ -22,22 +22,10 @@ from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
 from runner.project import Project, find_project
-from runner.providers import REGISTRY, ProviderSpec
-from runner.providers.access import is_loopback, parse_origin
+from runner.providers import REGISTRY
+from runner.providers.access import parse_origin
+from runner.providers.place import SANDBOX_ORIGIN, Place
 from runner.record.folder import RunFolder
-
-SANDBOX_ORIGIN = "sandbox"
-"""The embedded sandbox in a task's identity: its port is another one at each start."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a job's requests go and its files land. `url` is None for the embedded sandbox."""
-
-    spec: ProviderSpec
-    project: Project
-    origin: str
-    url: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +103,12 @@ def choose_place(
     """A base URL comes from the command line, then the environment, then a trusted job file."""
     spec = REGISTRY[provider]
     if service.sandbox:
-        return Place(spec, project.rehearsal(), SANDBOX_ORIGIN, None)
+        return Place.at(provider, project, SANDBOX_ORIGIN)
     if service.base_url is None and job_base_url and not os.environ.get(spec.url_variable):
         origin = parse_origin(job_base_url, source="the job file's base_url")
     else:
         origin = spec.find_origin(os.environ, base_url=service.base_url)
-    return Place(spec, project.rehearsal() if is_loopback(origin) else project, origin, origin)
+    return Place.at(provider, project, origin)
 
 
 def read_keys(place: Place) -> Mapping[str, str]:

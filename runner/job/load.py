@@ -56,11 +56,13 @@ class LoadOptions:
     """In place of the job's own, to see what it would lose at another one."""
 
 
-def load_job(file: Path, *, root: Path, options: LoadOptions, text: bytes | None = None) -> Job:
+def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text: bytes | None = None) -> Job:
     """The job in `file`, or in `text`, the copy that a run keeps.
 
-    Raises JobError with every problem found.
+    Without `options` it reads of the process's environment what any job may. Raises JobError with
+    every problem found.
     """
+    options = options or LoadOptions(os.environ)
     shown = _below(file, root)
     content = _read(file, shown) if text is None else text
     reading = read(content)

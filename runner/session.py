@@ -1,26 +1,43 @@
-"""Puts together what a verb that talks to a service works with, and takes it apart again."""
+"""Puts together what a run works with, and takes it apart again: for the command line and for `run_plan`.
+
+Above the engine, because the sandbox comes in here, which no layer below knows.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import replace
 
-from runner.cli.service import Place
 from runner.engine.commits import Commits
 from runner.engine.download_client import download_client
 from runner.engine.files import LocalFiles
 from runner.engine.lock import project_lock
+from runner.engine.prepare import Prepared
+from runner.engine.run import RunResult, run_prepared
 from runner.engine.seams import Seams
 from runner.engine.webhook import receiver
 from runner.engine.world import World
 from runner.errors import UsageError
 from runner.job.model import WebhookPolicy
+from runner.job.node import JsonValue
 from runner.ledger.ledger import Ledger
 from runner.project import Project
 from runner.providers import open_provider
 from runner.providers.access import Access, ApiKey, is_loopback
-from runner.record.events import Observer
+from runner.providers.place import Place
+from runner.record.events import EventLog, Observer, fan_out
+from runner.record.folder import RunFolder
+from runner.record.redact import Redactor
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer, SandboxUnavailable
+
+
+def key_of(place: Place, environment: Mapping[str, str], variable: str | None) -> ApiKey:
+    """The key for a place's service; the embedded sandbox has one of its own. Raises KeyRefusedError."""
+    if place.url is None:
+        return ApiKey.load(SANDBOX_KEY, source="the sandbox")
+    return place.spec.find_key(environment, variable=variable)
 
 
 @contextlib.contextmanager
@@ -32,11 +49,6 @@ def locked_ledger(project: Project, *, wait: float) -> Iterator[Ledger]:
             yield ledger
         finally:
             ledger.close()
-
-
-def sandbox_key() -> ApiKey:
-    """The key of a rehearsal, which needs none of the user's."""
-    return ApiKey.load(SANDBOX_KEY, source="the sandbox")
 
 
 @contextlib.contextmanager
@@ -83,3 +95,39 @@ async def open_world(
             is_loopback=loopback,
             hints=hints,
         )
+
+
+async def carry_out(
+    prepared: Prepared,
+    place: Place,
+    key: ApiKey,
+    ledger: Ledger,
+    *,
+    facts: Mapping[str, JsonValue],
+    observe: Observer,
+    warn: Callable[[str], None],
+    deadline: float | None,
+) -> RunResult:
+    """Brings a prepared run to done in a folder of its own, events and manifest included.
+
+    `warn` is told where events cannot be written. `deadline` is seconds from now, and the job's own
+    counts too. Enter it under the lock.
+    """
+    job, redactor = prepared.plan.job, Redactor([key.value])
+    folder = RunFolder(place.project, prepared.run.id)
+    folder.make(job.text)
+    events = EventLog(folder.events, wall=time.time, redactor=redactor, tell=warn)
+    limits = [each for each in (deadline, job.run.deadline) if each is not None]
+    with served(place, key) as access, contextlib.closing(events):
+        told = fan_out(events, observe)
+        async with open_world(place, access, ledger, told, _webhook(job.run.webhook, place)) as world:
+            return await run_prepared(
+                prepared, world, facts=facts, redactor=redactor, deadline=min(limits, default=None)
+            )
+
+
+def _webhook(webhook: WebhookPolicy | None, place: Place) -> WebhookPolicy | None:
+    """Where the service is to call; the embedded sandbox calls the listener itself, never a public host."""
+    if webhook is None or place.url is not None:
+        return webhook
+    return replace(webhook, public_url=f"http://{webhook.listen}")

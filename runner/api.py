@@ -1,0 +1,79 @@
+"""The end of the public API: from a plan to its videos, without the command line around it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+
+from runner.engine.budget import question
+from runner.engine.prepare import prepare_run
+from runner.engine.run import RunResult
+from runner.engine.seams import Seams
+from runner.errors import RefusedError
+from runner.job.environment import read_env
+from runner.job.plan import Plan
+from runner.project import find_project
+from runner.providers.access import ApiKey
+from runner.providers.place import Place
+from runner.record.events import Observer
+from runner.record.facts import session_facts
+from runner.record.redact import Redactor
+from runner.session import carry_out, key_of, locked_ledger
+
+
+def _unheard(_name: str, _fields: Mapping[str, object]) -> None:
+    pass
+
+
+async def run_plan(
+    plan: Plan,
+    *,
+    api_key: str | None = None,
+    observe: Observer = _unheard,
+    deadline: float | None = None,
+    is_agreed: bool = False,
+) -> RunResult:
+    """Brings a plan to done, or as far as it gets: what `callsheet run` does. asyncio or trio.
+
+    Requests go to the plan's `origin`, and its job's root must be a project. The unfinished run of the
+    same job goes on; what is done is never submitted again. `api_key` is looked for in the environment
+    and the root's `.env` where it is not given; `observe` hears each event
+    (docs/reference/events.md) in the event loop; `deadline` is seconds from now; `is_agreed` agrees to
+    what goes above `budget.confirm_usd`.
+
+    What the network, the service and a task do is in the result, never raised. Raises NoProjectError,
+    KeyRefusedError, BusyError (another process is at work), RefusedError (budget, price or
+    confirmation), JobError (an output path would overwrite something) and StateError; nothing was
+    sent then, but for a StateError in the middle, after which the next run goes on.
+    """
+    job, seams = plan.job, Seams()
+    project = find_project(job.root, root=job.root)
+    place = Place.at(job.provider, project, plan.origin)
+    if api_key is None:
+        key = key_of(place, read_env(project.root, os.environ), job.api_key_env)
+    else:
+        key = ApiKey.load(api_key, source="api_key")
+    with locked_ledger(place.project, wait=0.0) as ledger:
+        prepared = prepare_run(
+            job,
+            project=place.project,
+            reader=ledger.read,
+            origin=place.origin,
+            date=plan.run_date,
+            run=None,
+            now=seams.wall(),
+            source=seams.random,
+        )
+        if not is_agreed and (asked := question(job, prepared.new)):
+            raise RefusedError(f"{asked}; nothing was sent", hint="give is_agreed=True")
+        return await carry_out(
+            prepared,
+            place,
+            key,
+            ledger,
+            facts=session_facts(["run_plan"], job.root / job.file, job.root, Redactor([key.value])),
+            observe=observe,
+            warn=logging.getLogger("callsheet").warning,
+            deadline=deadline,
+        )

@@ -1,0 +1,33 @@
+"""Where a job's requests go, and where its files land because of that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runner.project import Project
+from runner.providers import REGISTRY, ProviderSpec
+from runner.providers.access import is_loopback
+
+SANDBOX_ORIGIN = "sandbox"
+"""The embedded sandbox in a task's identity: its port is another one at each start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A service and a project. `url` is None for the embedded sandbox.
+
+    What goes to the sandbox, or to a loopback address, is a rehearsal.
+    """
+
+    spec: ProviderSpec
+    project: Project
+    origin: str
+    url: str | None
+
+    @classmethod
+    def at(cls, provider: str, project: Project, origin: str) -> Place:
+        """Of an origin as plans name it: SANDBOX_ORIGIN, or scheme, host and port."""
+        if origin == SANDBOX_ORIGIN:
+            return cls(REGISTRY[provider], project.rehearsal(), origin, None)
+        at = project.rehearsal() if is_loopback(origin) else project
+        return cls(REGISTRY[provider], at, origin, origin)

@@ -1,0 +1,94 @@
+"""The public Python API, as its page shows it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+import runner
+from runner import load_job, make_plan, run_plan
+from runner.engine.lock import project_lock
+from runner.errors import BusyError, ExitCode, NoProjectError, RefusedError
+from runner.ledger.states import TaskState
+from runner.project import init_project
+from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
+from tests.support.command import CHECKOUT, callsheet, environment
+from tests.support.harness import job_text
+
+PAGE = CHECKOUT / "docs" / "how-to" / "python.md"
+
+
+@pytest.fixture
+def server() -> Iterator[SandboxServer]:
+    with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.1)) as running:
+        yield running
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    init_project(tmp_path)
+    file = tmp_path / "job.yaml"
+    file.write_text(job_text(seeds=2, more="budget: {confirm_usd: 0.01}\nprice: {usd_per_task: 1}"))
+    return file
+
+
+def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
+    [example] = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert callsheet("-q", "init", cwd=tmp_path).returncode == 0
+    ran = subprocess.run(
+        [sys.executable, "-c", example],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    *tasks, last = ran.stdout.splitlines()
+    assert len(tasks) == 4
+    assert last == f"0 {{{TaskState.DONE!r}: 4}}"
+    assert all((tmp_path / "rehearsal" / task.split()[-1]).is_file() for task in tasks)
+
+
+def test_every_name_of_the_api_is_there() -> None:
+    assert all(hasattr(runner, name) for name in runner.__all__)
+    assert {"load_job", "make_plan", "run_plan", "__version__"} == set(runner.__all__)
+
+
+@pytest.mark.anyio
+async def test_a_plan_is_brought_to_done_once(file: Path, server: SandboxServer) -> None:
+    events: list[str] = []
+
+    def observe(name: str, _fields: Mapping[str, object]) -> None:
+        events.append(name)
+
+    plan = make_plan(load_job(file, root=file.parent), origin=server.url)
+    for submitted in (2, 0):
+        result = await run_plan(plan, api_key=SANDBOX_KEY, is_agreed=True, observe=observe)
+        assert (result.exit_code, result.counts) == (ExitCode.DONE, {TaskState.DONE: 2})
+        assert events.count("task.submitted") == submitted
+        events.clear()
+    assert server.accepted == 2
+
+
+@pytest.mark.anyio
+async def test_what_keeps_it_from_starting_is_raised_and_nothing_is_sent(
+    file: Path, server: SandboxServer, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    plan = make_plan(load_job(file, root=file.parent), origin=server.url)
+    with pytest.raises(RefusedError, match="nothing was sent"):
+        await run_plan(plan, api_key=SANDBOX_KEY)
+    with project_lock(init_project(file.parent).rehearsal()), pytest.raises(BusyError):
+        await run_plan(plan, api_key=SANDBOX_KEY, is_agreed=True)
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "job.yaml").write_text(file.read_text())
+    homeless = make_plan(load_job(elsewhere / "job.yaml", root=elsewhere), origin=server.url)
+    with pytest.raises(NoProjectError):
+        await run_plan(homeless, api_key=SANDBOX_KEY, is_agreed=True)
+    assert server.accepted == 0
