@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import anyio
 import pytest
 
 import runner
@@ -16,7 +19,7 @@ from runner.engine.lock import project_lock
 from runner.errors import BusyError, ExitCode, NoProjectError, RefusedError
 from runner.ledger.states import TaskState
 from runner.project import init_project
-from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
+from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.command import CHECKOUT, callsheet, environment
 from tests.support.harness import job_text
 
@@ -92,3 +95,28 @@ async def test_what_keeps_it_from_starting_is_raised_and_nothing_is_sent(
     with pytest.raises(NoProjectError):
         await run_plan(homeless, api_key=SANDBOX_KEY, is_agreed=True)
     assert server.accepted == 0
+
+
+def test_a_plan_runs_in_any_thread(file: Path, server: SandboxServer) -> None:
+    """Signals are heard by the main thread alone; a server runs a job in another one."""
+    plan = make_plan(load_job(file, root=file.parent), origin=server.url)
+    run = functools.partial(run_plan, plan, api_key=SANDBOX_KEY, is_agreed=True)
+    with ThreadPoolExecutor(1) as threads:
+        result = threads.submit(anyio.run, run).result()
+    assert result.exit_code is ExitCode.DONE
+
+
+def test_cancelling_keeps_all_state(file: Path, server: SandboxServer) -> None:
+    server.faults.add(Fault(where=Where.GET, kind=Kind.DELAY, seconds=30, times=None))
+    plan = make_plan(load_job(file, root=file.parent), origin=server.url)
+    run = functools.partial(run_plan, plan, api_key=SANDBOX_KEY, is_agreed=True)
+
+    async def cancelled() -> None:
+        with anyio.move_on_after(0.7) as scope:
+            await run()
+        assert scope.cancelled_caught
+
+    anyio.run(cancelled)
+    server.faults.clear()
+    assert anyio.run(run).exit_code is ExitCode.DONE
+    assert server.accepted == 2

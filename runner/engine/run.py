@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -202,7 +203,13 @@ async def _work(scheduler: Scheduler, control: Control, plan: Plan | None, deadl
 
 @asynccontextmanager
 async def _signals_heard(control: Control) -> AsyncIterator[None]:
-    """Signals stop the run in order for as long as this is open, the writing of the manifest included."""
+    """Signals stop the run in order for as long as this is open, the writing of the manifest included.
+
+    Only a process's main thread can hear them; a run in another one is stopped by cancelling it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     async with anyio.create_task_group() as watchers:
         watchers.start_soon(_watch_signals, control)
         yield
