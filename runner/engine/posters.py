@@ -113,7 +113,7 @@ def make_poster(file: BinaryIO) -> bytes | None:
                 return None
             scale = min(1.0, LONGEST_SIDE / max(frame.width, frame.height))
             width, height = (max(2, round(side * scale)) for side in (frame.width, frame.height))
-            image = frame.to_image(width=width, height=height)
+            image = frame.to_image(width=width, height=height)  # type: ignore[no-untyped-call]  # as PyAV ships it
     except (av.FFmpegError, IndexError, ValueError, ImportError):
         return None
     out = io.BytesIO()

@@ -33,11 +33,14 @@ has_installed() {
 }
 
 ensure_environment() {
-    local extra="$1"
-    # `dev` holds all of `all`
-    if has_installed "$extra" || has_installed dev; then
-        return
-    fi
+    local extra="$1" installed
+    # each of these holds all of those before it
+    for installed in browser dev all; do
+        if has_installed "$installed"; then
+            return
+        fi
+        [[ "$installed" == "$extra" ]] && break
+    done
     if ! "$python" -m pip --version >/dev/null 2>&1; then
         local base
         base="$(find_python)"

@@ -76,16 +76,12 @@ class _Builder:
     tasks: list[dict[str, Any]] = field(default_factory=list)
     videos: list[Video] = field(default_factory=list)
     axes: Axes = field(default_factory=Axes)
-    words: Counter[str] = field(default_factory=Counter)
     models: dict[str, set[str]] = field(default_factory=dict)
     seconds: float = 0.0
     _known: dict[str, _Known] = field(default_factory=dict)
     _above: list[tuple[_Known, dict[str, Mapping[str, Any]]]] = field(default_factory=list)
 
     def add(self, task: dict[str, Any]) -> None:
-        self.words[WORDS[TaskState(task["state"])]] += 1
-        if len(self.tasks) == MOST_TASKS:
-            return
         known = _Known(task["step"], task["cell"], task.get("needs"))
         if known.step:
             self._known[task["identity"]] = known
@@ -158,13 +154,13 @@ class _Builder:
 def build_sheet(manifest: Path, job_text: bytes) -> Sheet:
     """The sheet of the manifest at that path; `job_text` is the job file as run. Raises StateError."""
     # what stands behind the tasks is needed for each of them
-    members = scan_manifest(manifest, lambda _: None)
+    members = scan_manifest(manifest, lambda _: None, most=0)
     run = members["run"]
     commands = Commands(run["id"], run["job_file"], _option(run))
     start, end = milliseconds(run["started_at"]), _end(run)
     steps = pickable_steps(job_text)
     builder = _Builder(run, commands, start, end, steps)
-    scan_manifest(manifest, builder.add)
+    scan_manifest(manifest, builder.add, most=MOST_TASKS)
     builder.add_picks()
     done = {task["step"] for task in builder.tasks if task["videos"]}
     return Sheet(
@@ -173,7 +169,7 @@ def build_sheet(manifest: Path, job_text: bytes) -> Sheet:
         axes=tuple(builder.axes.listed()),
         sessions=tuple(sessions(run, start=start, end=end)),
         videos=tuple(builder.videos),
-        words={word: builder.words[word] for word in dict.fromkeys(WORDS.values()) if builder.words[word]},
+        words=_words(members["counts"]["by_state"]),
         video_seconds=builder.seconds,
         is_rehearsal=_is_rehearsal(run),
         commands=commands,
@@ -203,6 +199,13 @@ def href(path: str) -> str:
     if pure.is_absolute() or ".." in pure.parts:
         return ""
     return _TO_ROOT + quote(pure.as_posix())
+
+
+def _words(by_state: Mapping[str, int]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for state, word in WORDS.items():
+        counts[word] += by_state.get(state, 0)
+    return {word: count for word, count in counts.items() if count}
 
 
 def _option(run: Mapping[str, Any]) -> tuple[str, ...]:
