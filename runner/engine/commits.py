@@ -2,10 +2,14 @@
 
 A caller's step is on the disk when `write` returns. Only intents that own a submit slot come here,
 so a kill between the commit and the POST leaves at most as many unclear as there are slots.
+
+The statements run on the event loop and only the COMMIT, which waits for the disk, in a worker
+thread: each statement lets go of the interpreter's lock, and in a thread it had to fight for it again.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -47,7 +51,7 @@ class Commits:
             async with self._turn:
                 if not step.is_done:
                     batch, self._waiting = self._waiting, []
-                    await self.threads.run(self._commit, batch)
+                    await self._commit(batch)
         if step.error is not None:
             raise step.error
         return step.result  # type: ignore[return-value]
@@ -65,11 +69,13 @@ class Commits:
         async with self._turn:
             return query(self.ledger.read)
 
-    def _commit(self, batch: list[_Step[object]]) -> None:
+    async def _commit(self, batch: list[_Step[object]]) -> None:
         try:
-            with self.ledger.transaction():
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(self.ledger.transaction())
                 for step in batch:
                     self._apply(step)
+                await self.threads.run(stack.close)
         except Exception as error:  # each caller gets it: nobody may think it was saved
             for step in batch:
                 step.error = step.error or error

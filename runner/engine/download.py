@@ -24,6 +24,7 @@ from runner.engine.media import MediaFacts, NotMediaError, probe, probe_image
 from runner.engine.part import Part
 from runner.engine.seams import Threads
 from runner.engine.stall import StallGuard
+from runner.providers.fast import GetClient
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -104,7 +105,7 @@ class FileRecord:
 
 
 async def download(
-    request: DownloadRequest, *, client: httpx.AsyncClient, files: FileStore, threads: Threads
+    request: DownloadRequest, *, client: GetClient, files: FileStore, threads: Threads
 ) -> FileRecord:
     """Fetches, verifies and publishes one file; goes on where an earlier attempt stopped.
 
@@ -112,22 +113,22 @@ async def download(
     the target is taken for our own, published just before a kill. Raises DownloadError.
     """
     part = Part(files, request.part)
-    await _on_disk(threads, _take_up, part, request.target, files)
-    if not part.is_complete:
-        try:
-            await _fetch(request, part, client=client, files=files, threads=threads)
-            await _on_disk(threads, _finish_part, part)
-        except BaseException as error:
-            with anyio.CancelScope(shield=True):
-                await threads.run(_leave, part, error)
-            raise
-    return await _on_disk(threads, _verify_and_publish, request, part, files)
+    free = await _on_disk(threads, _take_up, part, request.target, files)
+    if part.is_complete:
+        return await _on_disk(threads, _verify_and_publish, request, part, files)
+    try:
+        await _fetch(request, part, free, client=client, threads=threads)
+        return await _on_disk(threads, _finish, request, part, files)
+    except BaseException as error:
+        with anyio.CancelScope(shield=True):
+            await threads.run(_leave, part, error)
+        raise
 
 
 async def _fetch(
-    request: DownloadRequest, part: Part, *, client: httpx.AsyncClient, files: FileStore, threads: Threads
+    request: DownloadRequest, part: Part, free: int, *, client: GetClient, threads: Threads
 ) -> None:
-    """Brings `part` to the end of the file, or raises DownloadError."""
+    """Brings `part` to the end of the file, or raises DownloadError; `free` bytes may be written."""
     with anyio.CancelScope() as scope:
         guard = StallGuard(
             scope,
@@ -140,7 +141,7 @@ async def _fetch(
             url = request.url
             for _ in range(MOST_REDIRECTS + 1):
                 checked = check_url(url, allow_loopback=request.allow_loopback)
-                redirect = await _follow(checked, request, part, guard, client, files, threads)
+                redirect = await _follow(checked, request, part, free, guard, client, threads)
                 if redirect is None:
                     return
                 url = redirect
@@ -159,26 +160,27 @@ async def _follow(
     url: httpx.URL,
     request: DownloadRequest,
     part: Part,
+    free: int,
     guard: StallGuard,
-    client: httpx.AsyncClient,
-    files: FileStore,
+    client: GetClient,
     threads: Threads,
 ) -> str | None:
     """One hop: the next URL of a redirect, or None when `part` has the whole body."""
     limits = request.limits
     while True:
         headers = {"range": f"bytes={part.size}-", "if-range": part.etag} if part.can_resume else {}
-        # the guard bounds what comes after the connect, drips included
-        timeout = httpx.Timeout(None, connect=limits.connect_seconds)
         guard.expect_headers()
-        async with client.stream("GET", url, headers=headers, timeout=timeout) as response:
+        # the guard bounds what comes after the connect, drips included
+        async with client.stream(url, headers, connect=limits.connect_seconds) as response:
             if response.status_code in _REDIRECTS:
                 return _location(response)
             if headers and _is_useless_for_resuming(response, part):
-                await _on_disk(threads, lambda: part.restart(etag="", length=None))
+                part.begin(etag="", length=None)
                 continue
             _check_answer(response, limits, resumed=bool(headers))
-            await _on_disk(threads, _open_part, part, response, files, limits)
+            if response.status_code != 206:
+                part.begin(etag=_strong_etag(response), length=_content_length(response))
+            _check_room(part, free, limits)
             await _receive(response, part, guard, limits, threads)
             return None
 
@@ -186,48 +188,36 @@ async def _follow(
 async def _receive(
     response: httpx.Response, part: Part, guard: StallGuard, limits: DownloadLimits, threads: Threads
 ) -> None:
+    """Reads the body to its end; the last of it, less than a batch, is gathered and not written yet."""
     bound = limits.max_bytes if part.length is None else part.length
-    batch: list[bytes] = []
-    waiting = 0
     failure: BaseException | None = None
 
-    async def write() -> None:
-        nonlocal batch, waiting
-        chunks, batch, waiting = batch, [], 0
-        # what has arrived is not asked for again, even when we are stopped or the server is too slow
-        with anyio.CancelScope(shield=True), guard.paused():
-            await _on_disk(threads, part.append, chunks)
-
     async def take(chunk: bytes) -> None:
-        nonlocal waiting
         guard.received(len(chunk))
-        if part.size + waiting + len(chunk) > bound:
+        if part.size + part.gathered + len(chunk) > bound:
             raise DownloadError(DownloadTrouble.REFUSED, f"the body is longer than {bound} bytes")
-        batch.append(chunk)
-        waiting += len(chunk)
-        if waiting >= limits.batch:
-            await write()
+        part.gather(chunk)
+        if part.gathered >= limits.batch:
+            with anyio.CancelScope(shield=True), guard.paused():
+                await _on_disk(threads, part.save)
 
     guard.expect_body()
-    try:
-        with anyio.CancelScope() as stop:
-            async for chunk in response.aiter_raw():
-                if failure is not None:
-                    continue
-                try:
-                    await take(chunk)
-                except BaseException as error:
-                    # leaving the loop would leave httpx's nested generators to the garbage collector,
-                    # which trio warns of; cancelled from the inside, each of them ends in order
-                    failure = error
-                    stop.cancel()
-    finally:
-        if batch:
-            await write()
+    with anyio.CancelScope() as stop:
+        async for chunk in response.aiter_raw():
+            if failure is not None:
+                continue
+            try:
+                await take(chunk)
+            except BaseException as error:
+                # leaving the loop would leave httpx's nested generators to the garbage collector,
+                # which trio warns of; cancelled from the inside, each of them ends in order
+                failure = error
+                stop.cancel()
     if failure is not None:
         raise failure
-    if part.length is not None and part.size < part.length:
-        raise DownloadError(DownloadTrouble.RETRY, f"cut off after {part.size} of {part.length} bytes")
+    arrived = part.size + part.gathered
+    if part.length is not None and arrived < part.length:
+        raise DownloadError(DownloadTrouble.RETRY, f"cut off after {arrived} of {part.length} bytes")
 
 
 def _location(response: httpx.Response) -> str:
@@ -290,38 +280,41 @@ def _strong_etag(response: httpx.Response) -> str:
     return etag if re.fullmatch(r'"[\x21\x23-\x7e]{1,512}"', etag) else ""
 
 
-def _take_up(part: Part, target: Path, files: FileStore) -> None:
+def _take_up(part: Part, target: Path, files: FileStore) -> int:
+    """Loads what there is of the part; gives the bytes that are free where it lies."""
     # a target that cannot be used is told before anything is fetched
     files.stat(target)
     part.load()
+    return files.free_bytes(part.path)
 
 
-def _open_part(part: Part, response: httpx.Response, files: FileStore, limits: DownloadLimits) -> None:
-    is_rest = response.status_code == 206
-    length = part.length if is_rest else _content_length(response)
-    missing = (length or 0) - (part.size if is_rest else 0)
-    free = files.free_bytes(part.path)
+def _check_room(part: Part, free: int, limits: DownloadLimits) -> None:
+    missing = (part.length or 0) - part.size
     if free < missing + limits.free_reserve:
         raise DownloadError(
             DownloadTrouble.DISK_FULL,
-            f"{files.root}: the file needs {missing} bytes, with {limits.free_reserve} left over;"
+            f"{part.path}: the file needs {missing} bytes, with {limits.free_reserve} left over;"
             f" {free} are free",
         )
-    if is_rest:
-        part.resume()
-    else:
-        part.restart(etag=_strong_etag(response), length=length)
 
 
-def _finish_part(part: Part) -> None:
-    part.take_note()
+def _finish(request: DownloadRequest, part: Part, files: FileStore) -> FileRecord:
+    """All that is left when the body has arrived, in one hop: a hop costs more than what it does."""
+    part.save()
     part.close()
+    return _verify_and_publish(request, part, files)
 
 
 def _leave(part: Part, error: BaseException) -> None:
-    """Leaves the part so that the next attempt goes on, or starts over where it was refused."""
+    """Leaves the part so that the next attempt goes on, or starts over where it was refused.
+
+    What has arrived is not asked for again, even when we were stopped or the server was too slow.
+    """
     is_refused = isinstance(error, DownloadError) and error.trouble is DownloadTrouble.REFUSED
     # the download has failed already, and that first error is the one to tell
+    with contextlib.suppress(OSError, UnsafePathError):
+        if part.gathered:
+            part.save()
     with contextlib.suppress(OSError, UnsafePathError):
         (part.forget if is_refused else part.take_note)()
     with contextlib.suppress(OSError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.cookiejar
 import logging
 import socket
 import ssl
@@ -14,7 +13,7 @@ import httpcore
 import httpx
 
 from runner.engine.addresses import CheckedBackend, Resolve, resolve_host
-from runner.providers.fast import AiohttpTransport, LateTransport
+from runner.providers.fast import AiohttpTransport, GetClient, LateTransport
 
 if TYPE_CHECKING:
     from aiohttp.abc import ResolveResult
@@ -30,8 +29,8 @@ _RESOLVE_SECONDS = 15.0
 
 def download_client(
     *, allow_loopback: bool, resolve: Resolve = resolve_host, tls: ssl.SSLContext | None = None
-) -> httpx.AsyncClient:
-    """One client for all downloads of a run, on asyncio and trio; close it with `aclose`.
+) -> GetClient:
+    """One client for all downloads of a run, on asyncio and trio.
 
     It sends `Host` and `Accept-Encoding: identity` and no other header of its own, and reads
     neither proxies nor netrc from the environment. `allow_loopback` is for a loopback API only.
@@ -56,15 +55,9 @@ def download_client(
     return client_over(LateTransport(fast, other))
 
 
-def client_over(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
+def client_over(transport: httpx.AsyncBaseTransport) -> GetClient:
     """The same client over another transport, for a simulation."""
-    keeps_nothing = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-    client = httpx.AsyncClient(
-        transport=transport, trust_env=False, follow_redirects=False, cookies=keeps_nothing
-    )
-    client.headers.clear()
-    client.headers["accept-encoding"] = "identity"
-    return client
+    return GetClient(transport, {"accept-encoding": "identity"})
 
 
 class CheckedResolver:

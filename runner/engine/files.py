@@ -13,7 +13,7 @@ import fcntl
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -264,29 +264,52 @@ class LocalFiles:
         A link on the way that stays below the root is resolved first; the walk itself follows none.
         """
         components, name = self._split(path)
-        directory = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            for component in components:
-                below = _enter(component, directory, path, create=create)
-                os.close(directory)
-                directory = below
+            directory = self._walk(components, path, create=create)
+        except UnsafePathError:
+            directory = self._walk(self._resolve(components, path), path, create=create)
+        try:
             yield directory, name
         finally:
             os.close(directory)
 
-    def _split(self, path: Path) -> tuple[tuple[str, ...], str]:
-        wanted = self._root / path
-        if ".." in wanted.parts or wanted == self._root or not wanted.is_relative_to(self._root):
-            raise UnsafePathError(
-                f"{path}: is not below {self._root}", hint="results stay below the project root"
-            )
-        parent = Path(os.path.realpath(wanted.parent))
+    def _split(self, path: Path) -> tuple[list[str], str]:
+        *components, name = self._relative(os.fspath(path)).split("/")
+        if ".." in components or name in (".", ".."):
+            raise self._outside(path)
+        return components, name
+
+    def _relative(self, path: str) -> str:
+        if not path.startswith("/"):
+            return path
+        root = f"{self._root}/"
+        if not path.startswith(root):
+            raise self._outside(path)
+        return path[len(root) :]
+
+    def _outside(self, path: Path | str) -> UnsafePathError:
+        return UnsafePathError(
+            f"{path}: is not below {self._root}", hint="results stay below the project root"
+        )
+
+    def _walk(self, components: Sequence[str], path: Path, *, create: bool) -> int:
+        directory = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        for component in components:
+            try:
+                below = _enter(component, directory, path, create=create)
+            finally:
+                os.close(directory)
+            directory = below
+        return directory
+
+    def _resolve(self, components: Sequence[str], path: Path) -> Sequence[str]:
+        parent = Path(os.path.realpath(self._root.joinpath(*components)))
         if not parent.is_relative_to(self._root):
             raise UnsafePathError(
                 f"{path}: a symbolic link on the way leads out of {self._root}",
                 hint="replace the link by a directory, or choose another output path",
             )
-        return parent.relative_to(self._root).parts, wanted.name
+        return parent.relative_to(self._root).parts
 
 
 class _LocalPart:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,10 +28,11 @@ class _Note:
 
 
 class Part:
-    """Blocking; every method belongs in a worker thread and raises OSError or UnsafePathError.
+    """Blocking but for `begin` and `gather`: every other method belongs in a worker thread and raises
+    OSError or UnsafePathError.
 
-    `size` bytes are written, of `length` (None: the server did not say); `etag` is a strong
-    validator, or empty.
+    `size` bytes are written, of `length` (None: the server did not say), and `gathered` more wait to
+    be; `etag` is a strong validator, or empty.
     """
 
     def __init__(self, files: FileStore, path: Path) -> None:
@@ -45,6 +45,9 @@ class Part:
         self._sha256 = hashlib.sha256()
         self._noted = 0
         self._file: PartFile | None = None
+        self._has_note = False
+        self._chunks: list[bytes] = []
+        self.gathered = 0
 
     @property
     def sha256(self) -> str:
@@ -79,24 +82,28 @@ class Part:
         self.size = self._noted = note.size
         self.length, self.etag, self._sha256 = note.length, note.etag, sha256
 
-    def restart(self, *, etag: str, length: int | None) -> None:
-        """Empties the part for a file with this validator and length."""
-        self.close()
-        self._files.remove(self._note_path)
+    def begin(self, *, etag: str, length: int | None) -> None:
+        """From here on the part is for a file with this validator and length, and empty."""
         self.size = self._noted = 0
         self.etag, self.length, self._sha256 = etag, length, hashlib.sha256()
-        self._file = self._files.open_part(self.path, keep=0)
 
-    def resume(self) -> None:
-        self._file = self._files.open_part(self.path, keep=self.size)
+    def gather(self, chunk: bytes) -> None:
+        """Takes what has arrived, to be written by the next `save`."""
+        self._chunks.append(chunk)
+        self.gathered += len(chunk)
 
-    def append(self, chunks: Iterable[bytes]) -> None:
+    def save(self) -> None:
+        """Writes what was gathered; the first one opens the file behind its `size` bytes."""
         if self._file is None:
-            raise AssertionError("append before restart or resume")
-        for chunk in chunks:
-            self._file.write(chunk)
-            self._sha256.update(chunk)
-            self.size += len(chunk)
+            if not self.size:
+                self.forget()
+            self._file = self._files.open_part(self.path, keep=self.size)
+        chunks, self._chunks, self.gathered = self._chunks, [], 0
+        # one call each: in between, a thread fights for the interpreter's lock
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self._file.write(data)
+        self._sha256.update(data)
+        self.size += len(data)
         if self.size - self._noted >= _NOTE_EVERY:
             self.take_note()
 
@@ -105,6 +112,7 @@ class Part:
         if not self.can_resume or self.length is None or self.size == self._noted:
             return
         note = _Note(self.etag, self.length, self.size, self.sha256)
+        self._has_note = True
         file = self._files.open_part(self._note_path, keep=0)
         try:
             file.write(json.dumps(asdict(note)).encode())
@@ -114,7 +122,9 @@ class Part:
 
     def forget(self) -> None:
         """Removes the note: the next attempt starts over."""
-        self._files.remove(self._note_path)
+        if self._has_note:
+            self._files.remove(self._note_path)
+            self._has_note = False
 
     def close(self) -> None:
         file, self._file = self._file, None
@@ -123,6 +133,7 @@ class Part:
 
     def _read_note(self) -> _Note | None:
         found = self._files.stat(self._note_path)
+        self._has_note = found is not None
         if found is None or found.size > _MOST_NOTE_BYTES:
             return None
         with self._files.open(self._note_path) as file:

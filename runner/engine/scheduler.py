@@ -102,6 +102,8 @@ class Scheduler:
 
     async def _descend(self, work: TaskGroup, plan: Plan, task: Task) -> None:
         """Goes on with the tasks that need this one, where it is done."""
+        if not plan.is_needed(task):
+            return
         found = await self.world.commits.read(lambda reader: reader.standing_attempts([task.identity]))
         if task.identity in found and found[task.identity].state is TaskState.DONE:
             await self._feed(work, plan, plan.children(task))
@@ -142,7 +144,8 @@ class Scheduler:
             case TaskState.DONE:
                 if standing.elsewhere:
                     await self._place(standing)
-                await self._feed(work, plan, plan.children(task))
+                if plan.is_needed(task):
+                    await self._feed(work, plan, plan.children(task))
             case _ if task.identity in self._followed:
                 self._followed[task.identity] = task
             case _:

@@ -12,7 +12,7 @@ import anyio
 from runner.engine.control import Control
 from runner.engine.inputs import InputStore
 from runner.engine.pacing import Breaker, Gauge, RequestBudget, backoff
-from runner.engine.upstream import resolve
+from runner.engine.upstream import Resolved, resolve
 from runner.engine.world import Doubt, Paid, ServerClock, World
 from runner.errors import ExitCode, StateError
 from runner.job.cost import micros
@@ -131,8 +131,10 @@ class Submitter:
         tag = reused.tag if reused else await self._pick_tag(task)
         attempt_id = reused.id if reused else f"{world.seams.random.getrandbits(128):032x}"
         try:
-            resolved = await world.commits.read(lambda reader: resolve(task, reader, world.project.base))
-            body = await world.seams.threads.run(self._encode, resolved.task, tag, attempt_id)
+            resolved = Resolved(task)
+            if task.upstream is not None:
+                resolved = await world.commits.read(lambda reader: resolve(task, reader, world.project.base))
+            body = await self._body(resolved.task, tag, attempt_id)
             intent = Intent(
                 attempt_id=attempt_id,
                 reason=reason,
@@ -161,6 +163,11 @@ class Submitter:
 
     def _intend(self, ledger: Ledger, *, task: Task, intent: Intent) -> str:
         return ledger.intend(task, self.job_file, self.run_id, intent, self.caps, self.world.seams.wall())
+
+    async def _body(self, task: Task, tag: int | None, attempt_id: str) -> bytes:
+        if not task.inputs:
+            return self._encode(task, tag, attempt_id)
+        return await self.world.seams.threads.run(self._encode, task, tag, attempt_id)
 
     def _encode(self, task: Task, tag: int | None, attempt_id: str) -> bytes:
         hints = self.world.hints

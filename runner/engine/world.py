@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import anyio
-import httpx
 
 from runner.engine.commits import Commits
 from runner.engine.download import DownloadLimits
@@ -17,6 +16,7 @@ from runner.ledger.rows import AttemptRow, Kind
 from runner.ledger.states import TaskState
 from runner.project import Project
 from runner.providers.base import Provider
+from runner.providers.fast import GetClient
 from runner.record.events import Observer
 
 
@@ -32,7 +32,7 @@ class World:
     origin: str
     provider: Provider
     commits: Commits
-    downloads: httpx.AsyncClient
+    downloads: GetClient
     files: FileStore
     seams: Seams
     observe: Observer

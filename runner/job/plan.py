@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -53,6 +54,10 @@ class Plan:
         """The tasks that need `task`, built as they are asked for; none where `pick` leaves it out."""
         return self._stages.children(task)
 
+    def is_needed(self, task: Task) -> bool:
+        """Whether any step needs that of `task`."""
+        return self._stages.is_needed(task)
+
     def waits_for(self, task: Task) -> str:
         """What to write so that the steps below use `task`, where `pick: []` says: none yet.
 
@@ -61,8 +66,13 @@ class Plan:
         return self._stages.waits_for(task)
 
 
-def make_plan(job: Job, *, origin: str, run_date: RunDate) -> Plan:
-    """Expands and checks the whole job. Raises JobError with every problem found."""
+def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan:
+    """Expands and checks the whole job. Raises JobError with every problem found.
+
+    `origin` is where its requests go, as `https://api.meshapi.ai`; it is a part of each task's
+    identity. `sandbox` is the embedded sandbox. `run_date` is today where it is not given.
+    """
+    run_date = run_date or RunDate.today(time.time())
     problems = Problems()
     for warning in job.warnings:
         problems.add(warning)

@@ -93,6 +93,10 @@ class Stages:
             for child in self.below(stage):
                 yield from child.tasks(task)
 
+    def is_needed(self, task: Task) -> bool:
+        """Whether any step needs that of `task`."""
+        return bool(self.below(self.by_step[task.step]))
+
     def waits_for(self, task: Task) -> str:
         """What to write so that the steps below use `task`, where `pick: []` says: none yet.
 

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from runner.errors import StateError
 
-SCHEMA_VERSION = "3"
+SCHEMA_VERSION = "4"
 _UPGRADES = {
     "1": "ALTER TABLE attempts ADD COLUMN price TEXT",
     "2": "ALTER TABLE attempts ADD COLUMN taken TEXT",
+    "3": "CREATE INDEX IF NOT EXISTS attempts_tags ON attempts (origin, tag) WHERE tag IS NOT NULL"
+    " AND (state IN ('intended', 'ambiguous', 'held', 'written_off') OR resolution = 'again')",
 }
 """From each older version to the next one."""
 

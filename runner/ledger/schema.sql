@@ -80,6 +80,9 @@ CREATE INDEX attempts_run ON attempts (run_id);
 CREATE UNIQUE INDEX attempts_remote_id ON attempts (origin, remote_id) WHERE remote_id IS NOT NULL;
 CREATE INDEX attempts_open ON attempts (state)
     WHERE state IN ('intended', 'submitted', 'ambiguous', 'held', 'collecting');
+-- a new intent asks for the tags of unresolved ones: it must not read every attempt for that
+CREATE INDEX attempts_tags ON attempts (origin, tag) WHERE tag IS NOT NULL
+    AND (state IN ('intended', 'ambiguous', 'held', 'written_off') OR resolution = 'again');
 
 CREATE TABLE history (
     attempt_id TEXT NOT NULL REFERENCES attempts (id),

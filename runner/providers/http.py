@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import ssl
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import anyio
 import httpx
@@ -16,7 +16,7 @@ import httpx
 from runner.providers.access import Access, is_loopback
 from runner.providers.answers import MOST_BODY, Answer, ErrorBody, read_error, retry_after
 from runner.providers.base import ProviderError, Trouble
-from runner.providers.fast import AiohttpTransport, LateTransport
+from runner.providers.fast import AiohttpTransport, GetClient, LateTransport
 from runner.providers.submit import causes
 
 # at INFO these print every URL, signed ones included
@@ -57,8 +57,8 @@ def free_client(
     tls: ssl.SSLContext | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     proxy: str | None = None,
-) -> httpx.AsyncClient:
-    """A client without auth, cookies, redirects or environment. `transport` is the simulation's seam.
+) -> GetClient:
+    """The client of free requests. `transport` is the simulation's seam.
 
     It rides aiohttp on asyncio where that is installed, else, and through a proxy, httpx's own pool.
     """
@@ -72,13 +72,7 @@ def free_client(
         pool = httpx.Limits(max_connections=bounds.connections, max_keepalive_connections=bounds.connections)
         return httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=pool, proxy=proxy)
 
-    return httpx.AsyncClient(
-        transport=transport or LateTransport(other if proxy else fast, other),
-        trust_env=False,
-        follow_redirects=False,
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        timeout=httpx.Timeout(bounds.read, connect=bounds.connect, pool=None),
-    )
+    return GetClient(transport or LateTransport(other if proxy else fast, other))
 
 
 class FreeRequests:
@@ -87,36 +81,34 @@ class FreeRequests:
     def __init__(
         self,
         access: Access,
-        client: httpx.AsyncClient,
+        client: GetClient,
         limits: FreeLimits | None = None,
         *,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.access = access
         self._client = client
-        self._total = (limits or FreeLimits()).total
+        self._limits = limits or FreeLimits()
         self._wall = wall
 
     async def get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Answer:
         """The answer of a GET that succeeded (2xx), its body at most 1 MiB. Raises ProviderError."""
-        request = self._client.build_request(
-            "GET", self.access.origin + path, params=list(query), headers=self.access.headers()
-        )
+        url = self.access.origin + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
         try:
-            with anyio.fail_after(self._total):
-                answer = await self._answer(request)
+            with anyio.fail_after(self._limits.total):
+                answer = await self._answer(url)
         except (httpx.HTTPError, httpx.StreamError, TimeoutError, OSError) as error:
             raise _unreachable(error) from None
         if 200 <= answer.status < 300 and not answer.unreadable:
             return answer
         raise self._refused(answer)
 
-    async def _answer(self, request: httpx.Request) -> Answer:
-        response = await self._client.send(request, stream=True)
-        try:
+    async def _answer(self, url: str) -> Answer:
+        limits = self._limits
+        async with self._client.stream(
+            url, self.access.headers(), connect=limits.connect, read=limits.read
+        ) as response:
             return await self._read(response)
-        finally:
-            await response.aclose()
 
     async def _read(self, response: httpx.Response) -> Answer:
         status, headers = response.status_code, dict(response.headers)

@@ -115,13 +115,14 @@ def test_a_parent_swapped_for_a_link_between_check_and_use_leads_nowhere(
     files: LocalFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The walk itself follows no link, so the check need not be repeated."""
-    put(files, "out/x", b"1")
+    put(files, "disk/x", b"1")
+    (files.root / "out").symlink_to("disk")
     honest = os.path.realpath
 
     def swapped(path: Path) -> str:
         answer = honest(path)
-        (files.root / "out").rename(files.root / "moved")
-        (files.root / "out").symlink_to(tmp_path / "outside")
+        (files.root / "disk").rename(files.root / "moved")
+        (files.root / "disk").symlink_to(tmp_path / "outside")
         return answer
 
     monkeypatch.setattr(os.path, "realpath", swapped)

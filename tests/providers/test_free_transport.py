@@ -9,7 +9,7 @@ import pytest
 
 from runner.engine.download_client import download_client
 from runner.providers import fast
-from runner.providers.fast import AiohttpTransport, LateTransport
+from runner.providers.fast import AiohttpTransport, GetClient, LateTransport
 from runner.providers.http import FreeLimits, free_client
 from tests.providers.client import trusts_nothing
 from tests.support.wire import Peer, WireServer, answer, answering, serve
@@ -19,14 +19,14 @@ pytestmark = pytest.mark.anyio
 TARGET = "/a%2F%7Eb//%41/%e2%9c%93?sig=%2F%7e+x%20y&b=a%3Db~c"
 """Escapes that an unasked normalisation would rewrite, and so break a signature."""
 
-Make = Callable[[], httpx.AsyncClient]
+Make = Callable[[], GetClient]
 
 
-def make_free() -> httpx.AsyncClient:
-    return free_client(FreeLimits(connect=5, read=5, connections=2), tls=trusts_nothing())
+def make_free() -> GetClient:
+    return free_client(FreeLimits(connections=2), tls=trusts_nothing())
 
 
-def make_download() -> httpx.AsyncClient:
+def make_download() -> GetClient:
     return download_client(allow_loopback=True, tls=trusts_nothing())
 
 
@@ -43,6 +43,14 @@ def _installed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(fast, "may_be_fast", lambda: False)
 
 
+async def get(client: GetClient, url: str, *, read: float = 5.0) -> int:
+    """The status of a whole answer."""
+    async with client.stream(url, connect=5.0, read=read) as response:
+        async for _ in response.aiter_raw():
+            pass
+        return response.status_code
+
+
 def head_of(server: WireServer, index: int = 0) -> tuple[str, dict[str, str]]:
     """Target and headers of a request, as they were on the wire."""
     lines = server.requests[index].partition(b"\r\n\r\n")[0].decode().split("\r\n")
@@ -54,7 +62,7 @@ def head_of(server: WireServer, index: int = 0) -> tuple[str, dict[str, str]]:
 async def test_the_target_goes_out_byte_for_byte(make: Make) -> None:
     with answering(answer(200, {})) as server:
         async with make() as client:
-            await client.get(server.origin + TARGET)
+            await get(client, server.origin + TARGET)
     assert head_of(server)[0] == TARGET
 
 
@@ -64,8 +72,8 @@ async def test_no_cookie_comes_back_and_no_redirect_is_followed(make: Make) -> N
     moved = answer(302, {}, {"Location": "/elsewhere", "Set-Cookie": "a=b; Path=/"})
     with answering(moved, answer(200, {})) as server:
         async with make() as client:
-            assert (await client.get(server.origin)).status_code == 302
-            assert (await client.get(server.origin)).status_code == 200
+            assert await get(client, server.origin) == 302
+            assert await get(client, server.origin) == 200
     assert [head_of(server, index)[0] for index in (0, 1)] == ["/", "/"]
     assert "cookie" not in head_of(server, 1)[1]
 
@@ -75,7 +83,7 @@ async def test_no_cookie_comes_back_and_no_redirect_is_followed(make: Make) -> N
 async def test_a_download_sends_two_headers_and_no_other() -> None:
     with answering(answer(200, {})) as server:
         async with make_download() as client:
-            await client.get(server.origin)
+            await get(client, server.origin)
     assert set(head_of(server)[1]) <= {"host", "accept-encoding", "connection"}
     assert head_of(server)[1]["accept-encoding"] == "identity"
 
@@ -85,7 +93,7 @@ async def test_a_compressed_body_is_not_unpacked(make: Make) -> None:
     """Row 45 refuses it by its header; nothing may have been unpacked before that."""
     packed = b"\x1f\x8b not really"
     with answering(answer(200, packed, {"Content-Encoding": "gzip"})) as server:
-        async with make() as client, client.stream("GET", server.origin) as response:
+        async with make() as client, client.stream(server.origin) as response:
             assert b"".join([part async for part in response.aiter_raw()]) == packed
 
 
@@ -105,7 +113,7 @@ async def test_what_arrived_before_a_cut_is_given_out(make: Make, cut: int) -> N
             received.append(part)
 
     with serve(script) as server:
-        async with make() as client, client.stream("GET", server.origin) as response:
+        async with make() as client, client.stream(server.origin) as response:
             with pytest.raises(httpx.TransportError):
                 await receive(response)
     assert len(b"".join(received)) == cut
@@ -121,7 +129,7 @@ async def test_no_answer_is_httpx_s_error_on_every_transport(make: Make, sent: b
     with serve(script) as server:
         async with make() as client:
             with pytest.raises(httpx.TransportError) as caught:
-                await client.get(f"{server.origin}/?signature=canary")
+                await get(client, f"{server.origin}/?signature=canary")
     assert "canary" not in str(caught.value)
 
 
@@ -132,9 +140,9 @@ async def test_a_silent_server_is_a_read_timeout() -> None:
         peer.stall()
 
     with serve(script) as server:
-        async with free_client(FreeLimits(connect=5, read=0.05), tls=trusts_nothing()) as client:
+        async with make_free() as client:
             with pytest.raises(httpx.TimeoutException):
-                await client.get(server.origin)
+                await get(client, server.origin, read=0.05)
 
 
 @pytest.mark.usefixtures("_installed")
@@ -143,15 +151,15 @@ async def test_nobody_there_is_a_connect_error(make: Make) -> None:
         url = server.origin
     async with make() as client:
         with pytest.raises(httpx.TransportError):
-            await client.get(url)
+            await get(client, url)
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_asyncio_rides_aiohttp() -> None:
     with answering(answer(200, {})) as server:
         async with make_free() as client:
-            await client.get(server.origin)
-            late = client._transport
+            await get(client, server.origin)
+            late = client.transport
             assert isinstance(late, LateTransport)
             assert isinstance(late._chosen, AiohttpTransport)
 
@@ -160,8 +168,8 @@ async def test_asyncio_rides_aiohttp() -> None:
 async def test_trio_rides_a_pool_of_few_connections() -> None:
     with answering(answer(200, {})) as server:
         async with make_free() as client:
-            await client.get(server.origin)
-            late = client._transport
+            await get(client, server.origin)
+            late = client.transport
             assert isinstance(late, LateTransport)
             assert isinstance(late._chosen, httpx.AsyncHTTPTransport)
     assert FreeLimits().connections <= 32

@@ -97,7 +97,9 @@ class Ended:
 
 
 def crash_image(db: sqlite3.Connection) -> bytes:
-    """What a power cut leaves of the ledger: every commit, for each is synced."""
+    """What a power cut leaves of the ledger: every commit, for each is synced, and nothing half-way."""
+    if db.in_transaction:
+        db.rollback()
     return db.serialize()
 
 
