@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
 from runner.cli import console
 from runner.cli.advice import command
-from runner.cli.listing import write_json, write_jsonl, write_text
+from runner.cli.listing import Row, write_rows
 from runner.cli.options import (
     JobOptions,
     ServiceOptions,
@@ -22,7 +22,7 @@ from runner.cli.options import (
 )
 from runner.cli.problems import tell_warnings
 from runner.cli.service import load, plan_of, reading
-from runner.cli.words import CONFLICT, cell_words, count, estimate_words
+from runner.cli.words import CONFLICT, cell_words, count, estimate_words, state_word
 from runner.engine.conclude import waits_for_a_person
 from runner.engine.only import Only, check_patterns
 from runner.engine.standing import Standing, standings
@@ -73,21 +73,18 @@ def plan(
     if chosen is not None:
         found = check_patterns(chosen.patterns, planned)
         console.note(f"--only: {found} of {count(planned.count, 'task')}")
+    has_models = len({model for step in planned.job.steps.values() for model in step.model_names}) > 1
     with reading(loaded.place.project) as ledger:
         new = Total()
         waits = waits_for_a_person(planned, ledger) if ledger is not None else ()
         rows = _adding_up(standings(tasks, ledger, loaded.place.project.base), new)
-        match output_format:
-            case "json":
-                counts = write_json({**_head(planned), "waits": [*waits]}, rows, _fields)
-            case "jsonl":
-                counts = write_jsonl(rows, _fields)
-            case _:
-                counts = write_text(rows, _columns_of(planned))
-                for line in estimate_words(new):
-                    console.result(line)
-                for sentence in waits:
-                    console.result(f"waiting for you: {escape(sentence)}")
+        listed = (_row(row, has_models=has_models) for row in rows)
+        counts = write_rows(listed, output_format, {**_head(planned), "waits": [*waits]})
+        if output_format == "text":
+            for line in estimate_words(new):
+                console.result(line)
+            for sentence in waits:
+                console.result(f"waiting for you: {escape(sentence)}")
     if new.tasks and output_format == "text" and provider is None:
         patterns = [word for pattern in only for word in ("--only", pattern)]
         console.next_step(command("run", str(job), *patterns, service=service), "submits what is new")
@@ -102,17 +99,12 @@ def _adding_up(rows: Iterable[Standing], new: Total) -> Iterator[Standing]:
         yield row
 
 
-def _columns_of(planned: Plan) -> Callable[[Standing], tuple[str, ...]]:
+def _row(row: Standing, *, has_models: bool) -> Row:
     """Name, cell, path and reason; a model that is every task's is left out, to fit into a terminal."""
-    models = {model for step in planned.job.steps.values() for model in step.model_names}
-
-    def columns(row: Standing) -> tuple[str, ...]:
-        task = row.task
-        cell = {axis: value for axis, value in task.cell.items() if axis != "model" or len(models) > 1}
-        words = cell_words({**_place(task), **cell})
-        return (task.name, words, task.output, escape(row.conflict or row.why))
-
-    return columns
+    task = row.task
+    cell = {axis: value for axis, value in task.cell.items() if axis != "model" or has_models}
+    columns = (task.name, cell_words({**_place(task), **cell}), task.output, escape(row.conflict or row.why))
+    return Row(task.identity, task.name, state_word(row), columns, _fields(row))
 
 
 def _place(task: Task) -> dict[str, JsonValue]:

@@ -1,59 +1,58 @@
-"""The list of a plan's tasks as text or as JSON, written task by task: it is never held as a whole."""
+"""A list of tasks as text or as JSON, written task by task: it is never held as a whole."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from runner.cli import console
-from runner.cli.words import count, painted, state_word
-from runner.engine.standing import Standing
+from runner.cli.words import count, painted
 from runner.job.node import JsonValue
 
 
-def write_text(rows: Iterable[Standing], columns: Callable[[Standing], tuple[str, ...]]) -> Counter[str]:
-    """A line for each task, its state first, and the counts by state as the last one."""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One task: its `columns` follow its state for a person, its `fields` for a program."""
+
+    identity: str
+    name: str
+    state: str
+    columns: tuple[str, ...]
+    fields: Mapping[str, JsonValue]
+
+    def as_json(self) -> str:
+        task = {"identity": self.identity, "name": self.name, "state": self.state, **self.fields}
+        return json.dumps(task, ensure_ascii=False)
+
+
+def write_rows(rows: Iterable[Row], output_format: str, head: Mapping[str, JsonValue]) -> Counter[str]:
+    """Writes the tasks and gives their number by state.
+
+    `text`: a line for each and the counts as the last one; `jsonl`: an object a line; `json`: one
+    object with the members of `head`, then `tasks`, then `counts`.
+    """
     counts: Counter[str] = Counter()
 
-    def cells() -> Iterator[tuple[str, ...]]:
+    def counted() -> Iterator[Row]:
         for row in rows:
-            counts[state_word(row)] += 1
-            yield (painted(state_word(row)), *columns(row))
+            counts[row.state] += 1
+            yield row
 
-    for line in console.table(cells()):
-        console.result(line)
-    told = ", ".join(f"{number} {word}" for word, number in counts.items())
-    console.result(f"{count(counts.total(), 'task')}: {told}")
+    if output_format == "json":
+        console.write(json.dumps(dict(head), ensure_ascii=False)[:-1] + ', "tasks": [')
+        separator = "\n"
+        for row in counted():
+            console.write(separator + row.as_json())
+            separator = ",\n"
+        console.result('\n], "counts": ' + json.dumps(counts) + "}")
+    elif output_format == "jsonl":
+        for row in counted():
+            console.result(row.as_json())
+    else:
+        for line in console.table((painted(row.state), *row.columns) for row in counted()):
+            console.result(line)
+        told = ", ".join(f"{number} {word}" for word, number in counts.items())
+        console.result(f"{count(counts.total(), 'task')}: {told}".removesuffix(": "))
     return counts
-
-
-def write_json(
-    head: Mapping[str, JsonValue],
-    rows: Iterable[Standing],
-    fields: Callable[[Standing], Mapping[str, JsonValue]],
-) -> Counter[str]:
-    """One JSON object: the members of `head`, then `tasks`, then `counts` by state."""
-    console.write(json.dumps(dict(head), ensure_ascii=False)[:-1] + ', "tasks": [')
-    counts: Counter[str] = Counter()
-    for row in rows:
-        console.write((",\n" if counts else "\n") + _object(row, fields))
-        counts[state_word(row)] += 1
-    console.result('\n], "counts": ' + json.dumps(counts) + "}")
-    return counts
-
-
-def write_jsonl(
-    rows: Iterable[Standing], fields: Callable[[Standing], Mapping[str, JsonValue]]
-) -> Counter[str]:
-    """One JSON object a line, one line a task."""
-    counts: Counter[str] = Counter()
-    for row in rows:
-        console.result(_object(row, fields))
-        counts[state_word(row)] += 1
-    return counts
-
-
-def _object(row: Standing, fields: Callable[[Standing], Mapping[str, JsonValue]]) -> str:
-    task = {"identity": row.task.identity, "name": row.task.name, "state": state_word(row), **fields(row)}
-    return json.dumps(task, ensure_ascii=False)

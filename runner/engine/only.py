@@ -26,14 +26,21 @@ class Only:
     patterns: tuple[str, ...]
 
     def names(self, task: Task) -> bool:
-        return any(matches(pattern, task) for pattern in self.patterns)
+        return self.fits(task.name, task.identity)
+
+    def fits(self, name: str, identity: str) -> bool:
+        return any(_matches(pattern, name, identity) for pattern in self.patterns)
 
 
 def matches(pattern: str, task: Task) -> bool:
     """Whether `pattern` is the task's name, with `*`, `?` and `[...]`, or its identity's first digits."""
-    if fnmatch.fnmatchcase(task.name, pattern):
+    return _matches(pattern, task.name, task.identity)
+
+
+def _matches(pattern: str, name: str, identity: str) -> bool:
+    if fnmatch.fnmatchcase(name, pattern):
         return True
-    return len(pattern) >= _SHORTEST_IDENTITY and task.identity.startswith(pattern)
+    return len(pattern) >= _SHORTEST_IDENTITY and identity.startswith(pattern)
 
 
 def check_patterns(patterns: tuple[str, ...], plan: Plan) -> int:

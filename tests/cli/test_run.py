@@ -42,10 +42,11 @@ def test_a_run_ends_with_where_its_results_are(
     project: Path, server: SandboxServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["run", "boat.yaml"]) == 0
-    tasks, videos, manifest = capsys.readouterr().out.splitlines()
+    tasks, videos, manifest, report = capsys.readouterr().out.splitlines()
     assert tasks == "2 tasks: 2 done; 2 submitted now"
     assert videos == "videos:   rehearsal/out"
     assert (project / manifest.removeprefix("manifest: ")).is_file()
+    assert (project / report.removeprefix("report:   ")).is_file()
     assert server.accepted == 2
 
 

@@ -1,0 +1,78 @@
+"""What changed between two runs, by their manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runner.job.node import JsonValue
+from runner.record.difference import differences
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What is compared of one task of one run. `files` are (kind, sha256), the video first."""
+
+    identity: str
+    state: str
+    request: Mapping[str, JsonValue]
+    seed: int | None
+    echoed_seed: JsonValue
+    cost_usd: str | None
+    files: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Side:
+        """Of a manifest's task."""
+        costs = [attempt["cost_usd"] for attempt in entry["attempts"] if attempt["cost_usd"] is not None]
+        return cls(
+            identity=entry["identity"],
+            state=entry["state"],
+            request=entry["request"],
+            seed=entry["seed"],
+            echoed_seed=entry["echo"].get("seed"),
+            cost_usd=costs[-1] if costs else None,
+            files=tuple((output["kind"], output["sha256"]) for output in entry["outputs"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One phrase for each thing that is other than it was; `what` groups them for programs."""
+
+    what: str
+    words: str
+
+
+def changes(now: Side, was: Side) -> Iterator[Change]:
+    """What tells a task from the one of the same name in another run."""
+    for words in differences(now.request, was.request):
+        yield Change("request", words)
+    if now.identity != was.identity and now.request == was.request:
+        yield Change("identity", "another task: edition, sample or service differs")
+    if now.seed != was.seed:
+        yield Change("seed", f"seed {_or_none(now.seed)}, was {_or_none(was.seed)}")
+    elif now.echoed_seed != was.echoed_seed:
+        echoed = f"echoed seed {_or_none(now.echoed_seed)}, was {_or_none(was.echoed_seed)}"
+        yield Change("echoed_seed", echoed)
+    if now.state != was.state:
+        yield Change("state", f"{now.state}, was {was.state}")
+    if now.cost_usd != was.cost_usd:
+        yield Change("cost", f"USD {now.cost_usd or 'unknown'}, was {was.cost_usd or 'unknown'}")
+    yield from _file_changes(now, was)
+
+
+def _file_changes(now: Side, was: Side) -> Iterator[Change]:
+    before, after = dict(was.files), dict(now.files)
+    for kind in dict.fromkeys([*after, *before]):
+        if kind not in before:
+            yield Change("files", f"{kind} is new ({after[kind][:12]})")
+        elif kind not in after:
+            yield Change("files", f"{kind} is gone (was {before[kind][:12]})")
+        elif before[kind] != after[kind]:
+            yield Change("files", f"{kind} is {after[kind][:12]}, was {before[kind][:12]}")
+
+
+def _or_none(value: JsonValue) -> str:
+    return "none" if value is None else str(value)

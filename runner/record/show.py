@@ -1,0 +1,182 @@
+"""All that is known of one task: what was asked for, what was sent, what came back, what it cost."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from runner.job.cost import usd_text
+from runner.job.node import JsonValue
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import AttemptRow, HistoryRow, OutputRow, SessionRow, TaskRow
+from runner.project import Project
+from runner.record.folder import RunFolder
+from runner.record.redact import Redactor
+from runner.record.times import iso_time, iso_time_or_none
+
+_INPUT = "sha256:"
+
+
+def describe(reader: LedgerReader, task: TaskRow, project: Project) -> dict[str, JsonValue]:
+    """The task as a JSON object without secrets, safe to print; `attempts` oldest first."""
+    clean = Redactor()
+    attempts = reader.attempts(task.identity)
+    latest = attempts[-1] if attempts else None
+    generation = (latest.generation if latest else None) or {}
+    outputs = reader.outputs([task.identity]).get(task.identity, [])
+    document: dict[str, object] = {
+        "identity": task.identity,
+        "name": task.name,
+        "step": task.step,
+        "state": latest.state if latest else "planned",
+        "prompt": prompt(task.request),
+        "provider": task.provider,
+        "origin": task.origin,
+        "model": task.model,
+        "edition": task.edition,
+        "cell": task.cell,
+        "seed": {"sent": task.seed, "echoed": _echo(generation).get("seed")},
+        "request": task.request,
+        "inputs": [*_inputs(task.request, project)],
+        "echo": generation.get("echo") or {},
+        "usage": generation.get("usage") or {},
+        "job_file": task.job_file,
+        "runs": [_run(reader, run_id, attempts, project) for run_id in _run_ids(attempts)],
+        "attempts": [_attempt(attempt, reader.history(attempt.id)) for attempt in attempts],
+        "files": [_file(row, project.base) for row in outputs],
+    }
+    shown = clean.foreign_value(document)
+    assert isinstance(shown, dict)
+    return shown
+
+
+def prompt(request: Mapping[str, JsonValue]) -> str:
+    """The text that the pictures are made from: of the content items, or of the field `prompt`."""
+    content = request.get("content")
+    items = content if isinstance(content, list | tuple) else ()
+    texts = [
+        item["text"] for item in items if isinstance(item, Mapping) and isinstance(item.get("text"), str)
+    ]
+    own = request.get("prompt")
+    return " ".join(map(str, texts)) or (own if isinstance(own, str) else "")
+
+
+def _echo(generation: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    echo = generation.get("echo")
+    return echo if isinstance(echo, Mapping) else {}
+
+
+def _inputs(value: object, project: Project) -> list[dict[str, object]]:
+    """The local files in a request, found by their digests; `kept` is the copy that was sent."""
+    if isinstance(value, str) and value.startswith(_INPUT):
+        digest = value.removeprefix(_INPUT)
+        kept = project.inputs_dir / digest
+        return [
+            {
+                "sha256": digest,
+                "kept": str(kept.relative_to(project.root)) if kept.is_file() else None,
+            }
+        ]
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return [found for part in parts for found in _inputs(part, project)]
+
+
+def _run_ids(attempts: list[AttemptRow]) -> list[str]:
+    return list(dict.fromkeys(attempt.run_id for attempt in attempts))
+
+
+def _run(
+    reader: LedgerReader, run_id: str, attempts: list[AttemptRow], project: Project
+) -> dict[str, object]:
+    run = reader.run(run_id)
+    assert run is not None
+    first = min(attempt.intended_at for attempt in attempts if attempt.run_id == run_id)
+    git = _git_at(reader.sessions(run_id), first)
+    return {
+        "id": run.id,
+        "job_file": run.job_file,
+        "job_sha256": run.job_digest,
+        "job_file_since": _since(project.root / run.job_file, run.job_digest),
+        "job_kept": str(RunFolder(project, run.id).job.relative_to(project.root)),
+        "date": run.run_date,
+        "edition": run.edition,
+        "commit": git.get("commit"),
+        "job_file_dirty": git.get("job_file_dirty"),
+        "git_note": git.get("note"),
+    }
+
+
+def _git_at(sessions: list[SessionRow], at: float) -> Mapping[str, JsonValue]:
+    """What git said when the session began that was at work then."""
+    begun = [session for session in sessions if session.started_at <= at] or sessions
+    git = begun[-1].facts.get("git") if begun else None
+    return git if isinstance(git, Mapping) else {}
+
+
+def _since(file: Path, sha256: str) -> str:
+    """Whether the job file is still the one that was run: `same`, `changed` or `gone`."""
+    try:
+        return "same" if hashlib.sha256(file.read_bytes()).hexdigest() == sha256 else "changed"
+    except OSError:
+        return "gone"
+
+
+def _attempt(attempt: AttemptRow, history: list[HistoryRow]) -> dict[str, object]:
+    evidence, generation = attempt.evidence or {}, attempt.generation or {}
+    ended = [row.at for row in history if row.state == attempt.state]
+    return {
+        "id": attempt.id,
+        "run": attempt.run_id,
+        "reason": attempt.reason,
+        "state": attempt.state,
+        "intended_at": iso_time(attempt.intended_at),
+        "accepted_at": iso_time_or_none(attempt.accepted_at),
+        "ended_at": iso_time(ended[-1]) if ended and attempt.state.is_terminal else None,
+        "seconds": round(ended[-1] - attempt.intended_at, 3) if ended and attempt.state.is_terminal else None,
+        "service_seconds": _service_seconds(generation),
+        "remote_id": attempt.remote_id,
+        "request_id": evidence.get("request_id") or generation.get("request_id") or None,
+        "tag": attempt.tag,
+        "verdict": attempt.verdict,
+        "evidence": evidence.get("reason"),
+        "resolution": attempt.resolution,
+        "resolution_evidence": attempt.resolution_evidence,
+        "usage": generation.get("usage") or {},
+        "estimate_usd": None if attempt.estimate_micros is None else usd_text(attempt.estimate_micros),
+        "cost_usd": None if attempt.cost_micros is None else usd_text(attempt.cost_micros),
+        "taken": attempt.taken,
+        "error_code": attempt.error_code or None,
+        "error_message": attempt.error_message or None,
+    }
+
+
+def _service_seconds(generation: Mapping[str, JsonValue]) -> float | None:
+    """From creation to the end, by the service's own times."""
+    created, updated = generation.get("created_at"), generation.get("updated_at")
+    if isinstance(created, int | float) and isinstance(updated, int | float) and updated > created:
+        return round(updated - created, 3)
+    return None
+
+
+def _file(row: OutputRow, base: Path) -> dict[str, object]:
+    return {
+        "kind": row.kind,
+        "path": row.path,
+        "bytes": row.bytes,
+        "sha256": row.sha256,
+        "media": row.media,
+        "attempt": row.attempt_id,
+        "stands": _stands(base / row.path, row),
+    }
+
+
+def _stands(path: Path, row: OutputRow) -> str:
+    """`same`, `changed` or `missing`, by the bytes."""
+    try:
+        with path.open("rb") as file:
+            if path.stat().st_size != row.bytes:
+                return "changed"
+            return "same" if hashlib.file_digest(file, "sha256").hexdigest() == row.sha256 else "changed"
+    except OSError:
+        return "missing"

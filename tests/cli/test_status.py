@@ -1,0 +1,97 @@
+"""`callsheet status` beside a run, after one, and without a ledger."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+
+import pytest
+from PIL import Image
+
+from runner.errors import ExitCode
+from runner.sandbox import Kind, SandboxConfig, SandboxServer
+from tests.cli.desk import JOB, Desk
+from tests.support.command import command, environment
+
+
+def test_a_run_that_is_under_way_is_told_as_such_and_goes_on(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process works; status takes no lock and tells what is in flight."""
+    with SandboxServer(SandboxConfig(latency=(1.0, 1.0), scale=0.05)) as slow:
+        monkeypatch.setenv("MESHAPI_BASE_URL", slow.url)
+        worker = subprocess.Popen(
+            command("-q", "run", "boat.yaml"), cwd=desk.root, env=environment(), stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 20
+        while slow.accepted < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.05)
+        assert desk.call("status") == ExitCode.DONE, desk.err
+        title, first, *_ = desk.out.splitlines()
+        assert "under way (last event" in title
+        assert first.startswith("in flight")
+        assert "next:" not in desk.err, "it is at work already"
+        assert worker.wait(20) == 0
+
+
+def test_a_run_that_was_killed_is_unfinished_and_says_how_to_go_on(desk: Desk) -> None:
+    desk.write(JOB.replace("settle: 0s", "settle: 0s, deadline: 0.2s"))
+    desk.fault(Kind.ANSWER, status=429, retry_after=5.0, times=None)
+    desk.call("run", "boat.yaml")
+    old = time.time() - 3 * 3600
+    os.utime(desk.root / "rehearsal/runs/latest/events.jsonl", (old, old))
+    assert desk.call("status") == ExitCode.DONE
+    assert "unfinished (last event 3 h ago)" in desk.out
+    assert "next: callsheet run boat.yaml    goes on" in desk.err
+
+
+def test_a_failed_task_is_told_with_retry(desk: Desk) -> None:
+    desk.fault(Kind.OUTCOME, text="failed", code="internal_error", message="try later")
+    assert desk.call("run", "boat.yaml") == ExitCode.TASK_FAILED
+    assert desk.call("status") == ExitCode.DONE
+    assert "internal_error try later" in desk.out
+    assert "next: callsheet retry" in desk.err
+
+
+def test_without_a_readable_ledger_the_manifest_is_shown(desk: Desk) -> None:
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE
+    for file in (desk.root / "rehearsal/.callsheet").glob("ledger.db*"):
+        file.unlink()
+    (desk.root / "rehearsal/.callsheet/ledger.db").write_text("junk" * 1000)
+    assert desk.call("status", "--output-format", "json") == ExitCode.DONE
+    assert "the ledger is corrupt" in desk.err
+    assert "manifest.json, as of its writing" in desk.err
+    document = json.loads(desk.out)
+    assert [(task["name"], task["state"]) for task in document["tasks"]] == [("s1", "done"), ("s2", "done")]
+    assert document["is_finished"] is True
+
+
+def test_without_ledger_and_manifest_the_trouble_is_told(desk: Desk) -> None:
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE
+    for file in (desk.root / "rehearsal/.callsheet").glob("ledger.db*"):
+        file.unlink()
+    (desk.root / "rehearsal/.callsheet/ledger.db").write_text("junk" * 1000)
+    (desk.root / "rehearsal/runs/latest/manifest.json").unlink()
+    assert desk.call("status") == ExitCode.CANNOT_WRITE
+    assert "the ledger is corrupt" in desk.err
+
+
+def test_an_input_that_is_gone_does_not_hide_what_became_of_the_run(desk: Desk) -> None:
+    picture = desk.root / "boat.png"
+    Image.new("RGB", (400, 400), "navy").save(picture)
+    item = "  - type: image_url\n    image_url: boat.png\n    role: first_frame\n"
+    desk.write(JOB.replace("output:", f"{item}output:"))
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE, desk.err
+    picture.unlink()
+    assert desk.call("status") == ExitCode.DONE
+    assert "2 tasks: 2 done" in desk.out
+    assert "boat.png" in desk.err
+
+
+def test_only_and_jsonl(desk: Desk) -> None:
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE
+    assert desk.call("status", "--only", "*2", "--output-format", "jsonl") == ExitCode.DONE
+    assert json.loads(desk.out)["name"] == "s2"
