@@ -65,6 +65,8 @@ def sessions(run: Mapping[str, Any], *, start: int, end: int) -> list[tuple[int,
 
     After a kill nobody knows when a session ended: it lasts to the next one.
     """
+    if not run["sessions"]:
+        return [(0, end - start)]
     begins = [milliseconds(session["started_at"]) for session in run["sessions"]]
     ends = [
         milliseconds(session["ended_at"]) if session["ended_at"] else following
@@ -72,4 +74,4 @@ def sessions(run: Mapping[str, Any], *, start: int, end: int) -> list[tuple[int,
     ]
     spanned = [(begin - start, stop - start) for begin, stop in zip(begins, ends, strict=True)]
     # the first process has planned the job before its session begins
-    return [(0, spanned[0][1]), *spanned[1:]] if spanned else [(0, end - start)]
+    return [(0, spanned[0][1]), *spanned[1:]]

@@ -40,6 +40,8 @@ function neighbour(key) {
   }
   const line = all[at + (key === 'ArrowDown' ? 1 : -1)];
   if (!line) return null;
+  // rows of one grid by column, others by what lies nearest
+  if (line.length === all[at].length) return line[all[at].indexOf(chosen.tile)];
   const here = middle(chosen.tile);
   return line.reduce((best, one) => (Math.abs(middle(one) - here) < Math.abs(middle(best) - here) ? one : best));
 }

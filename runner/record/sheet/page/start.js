@@ -19,7 +19,7 @@ function statuses() {
   const box = byId('statuses');
   const counts = new Map(data.words.map((word) => [word, data.tasks.filter((task) => task.state === word).length]));
   for (const [word, count] of [['all', data.tasks.length], ...counts]) {
-    const button = make('button', { type: 'button', 'aria-pressed': String(word === view.status) }, word, make('span', {}, String(count)));
+    const button = make('button', { type: 'button', 'aria-pressed': String(word === view.status) }, word, ' ', make('span', {}, String(count)));
     button.addEventListener('click', () => {
       view.status = word;
       for (const other of box.children) other.setAttribute('aria-pressed', String(other === button));
