@@ -118,14 +118,24 @@ def _state(
 
 def _count(plan: Plan, reader: LedgerReader, absent: frozenset[str]) -> Counter[TaskState]:
     counts: Counter[TaskState] = Counter()
+    if plan.marks is not None:
+        # no task waits for another one, so the ledger alone says where each stands
+        identities = map(plan.marks.identity, range(len(plan.marks)))
+        while batch := list(itertools.islice(identities, BATCH)):
+            states = reader.states(batch)
+            counts.update(
+                TaskState.ABSENT if identity in absent else states.get(identity, TaskState.PLANNED)
+                for identity in batch
+            )
+        return counts
     chain = Chain()
     iterator = iter(plan.tasks())
-    while batch := list(itertools.islice(iterator, BATCH)):
-        latest = reader.latest([task.identity for task in batch])
+    while tasks := list(itertools.islice(iterator, BATCH)):
+        latest = reader.latest([task.identity for task in tasks])
         above = reader.standing_attempts(
-            [task.upstream.identity for task in batch if task.upstream is not None]
+            [task.upstream.identity for task in tasks if task.upstream is not None]
         )
-        counts.update(_state(task, latest.get(task.identity), above, chain, absent) for task in batch)
+        counts.update(_state(task, latest.get(task.identity), above, chain, absent) for task in tasks)
     return counts
 
 

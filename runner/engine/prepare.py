@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runner.engine.budget import caps_of
 from runner.engine.only import Only, check_patterns, matches
+from runner.engine.settled import settled
 from runner.engine.standing import Standing, standings
 from runner.errors import JobError, Problem, UsageError
 from runner.job.cost import Total
@@ -58,6 +59,8 @@ class Prepared:
     resubmit: Resubmit | None = None
     only: Only | None = None
     selected: int = 0
+    settled: bytearray = field(default_factory=bytearray)
+    """By index, a 1 for each task that is done and in place; empty where each has to be looked at."""
 
 
 def prepare_run(
@@ -90,7 +93,12 @@ def prepare_run(
     if resubmit is not None:
         check_patterns(resubmit.patterns, plan)
     selected = check_patterns(only.patterns, plan) if only is not None else plan.count
-    tasks = plan.tasks() if only is None else filter(only.names, plan.tasks())
+    flags = bytearray()
+    if plan.marks is not None and only is None and resubmit is None:
+        flags = settled(plan.marks, reader, project.base)
+        tasks = plan.roots(flags)
+    else:
+        tasks = plan.tasks() if only is None else filter(only.names, plan.tasks())
     new, unpriced = _look_over(job, standings(tasks, reader, project.base), resubmit)
     caps = caps_of(job, new, unpriced)
     return Prepared(
@@ -102,6 +110,7 @@ def prepare_run(
         resubmit=resubmit,
         only=only,
         selected=selected,
+        settled=flags,
     )
 
 

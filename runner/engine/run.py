@@ -187,6 +187,7 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
         reconciler=reconciler,
         concurrency=policy.concurrency,
         resubmit=prepared.resubmit if prepared else None,
+        settled=prepared.settled if prepared else bytearray(),
         only=prepared.only if prepared else None,
     )
 

@@ -44,6 +44,7 @@ class Scheduler:
     reconciler: Reconciler
     concurrency: int
     resubmit: Resubmit | None = None
+    settled: bytearray = field(default_factory=bytearray)
     only: Only | None = None
     absent: set[str] = field(default_factory=set)
     _followed: dict[str, Task | None] = field(default_factory=dict)
@@ -57,7 +58,9 @@ class Scheduler:
             async with anyio.create_task_group() as work:
                 await self._follow(work, plan)
                 if plan is not None:
-                    await self._feed(work, plan, plan.roots())
+                    if any(self.settled):
+                        self.world.observe("run.cached", {"tasks": self.settled.count(1)})
+                    await self._feed(work, plan, plan.roots(self.settled))
             background.cancel_scope.cancel()
 
     async def _follow(self, work: TaskGroup, plan: Plan | None) -> None:

@@ -11,6 +11,7 @@ from runner.job.build import TaskBuilder
 from runner.job.cost import Total
 from runner.job.expressions import Scope
 from runner.job.filters import ExpressionError, as_text
+from runner.job.marks import Marks
 from runner.job.matrix import Axis, Entry, Matrix
 from runner.job.model import Job, Step
 from runner.job.node import JsonValue
@@ -36,6 +37,8 @@ class Plan:
     count: int
     warnings: tuple[Problem, ...]
     cost: Total
+    marks: Marks | None = field(repr=False)
+    """What tells of a task without building it; None where a step needs another one."""
     _stages: Stages = field(repr=False)
 
     def tasks(self) -> Iterator[Task]:
@@ -45,10 +48,10 @@ class Plan:
         """
         return self._stages.tasks()
 
-    def roots(self) -> Iterator[Task]:
-        """The tasks that need no other one."""
+    def roots(self, without: Sequence[int] = ()) -> Iterator[Task]:
+        """The tasks that need no other one, but for those of which `without[index]` is 1."""
         for stage in self._stages.roots:
-            yield from stage.tasks(None)
+            yield from stage.tasks(None, without)
 
     def children(self, task: Task) -> Iterator[Task]:
         """The tasks that need `task`, built as they are asked for; none where `pick` leaves it out."""
@@ -100,7 +103,9 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan
         survey = survey_cells(job, stages, problems)
     report_collisions(job, stages, survey, problems)
     problems.raise_errors(job.file)
-    return Plan(job, origin, run_date, edition, survey.count, problems.warnings, survey.cost, stages)
+    return Plan(
+        job, origin, run_date, edition, survey.count, problems.warnings, survey.cost, survey.marks, stages
+    )
 
 
 def _stages(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runner.job.build import TaskBuilder
@@ -40,9 +40,12 @@ class Stage:
             first += (above.index - self.above_base) * self.count
         return enumerate(self.matrix.cells(), start=first)
 
-    def tasks(self, above: Task | None) -> Iterator[Task]:
-        """The tasks that need `above`. Raises CellError."""
-        return (self.builder.build(index, cell, above) for index, cell in self.slots(above))
+    def tasks(self, above: Task | None, without: Sequence[int] = ()) -> Iterator[Task]:
+        """The tasks that need `above`, but for those of which `without[index]` is 1. Raises CellError."""
+        slots = self.slots(above)
+        if without:
+            slots = ((index, cell) for index, cell in slots if not without[index])
+        return (self.builder.build(index, cell, above) for index, cell in slots)
 
     def goes_on(self, task: Task) -> bool:
         """Whether further steps may use `task`, one of this step."""

@@ -15,6 +15,7 @@ from runner.ledger.rows import (
     HistoryRow,
     Kind,
     OutputRow,
+    Published,
     RunRow,
     SessionRow,
     Spend,
@@ -117,6 +118,15 @@ class LedgerReader:
             tuple(identities),
         )
         return {attempt.identity: attempt for attempt in map(_attempt, rows)}
+
+    def states(self, identities: Sequence[str]) -> dict[str, TaskState]:
+        """Where the newest attempt of each identity stands; one without an attempt has no entry."""
+        rows = self._db.execute(
+            "SELECT identity, state FROM attempts WHERE seq IN"
+            f" (SELECT max(seq) FROM attempts WHERE identity IN ({_marks(identities)}) GROUP BY identity)",
+            tuple(identities),
+        )
+        return {identity: TaskState(state) for identity, state in rows}
 
     def standing_attempts(self, identities: Sequence[str]) -> dict[str, AttemptRow]:
         """What those that need a task go by: its newest done attempt, else its newest one."""
@@ -223,6 +233,18 @@ class LedgerReader:
             tuple(paths),
         )
         return {row.path: row for row in map(_output, rows)}
+
+    def published(self, identities: Sequence[str]) -> Iterator[Published]:
+        """The files of the newest attempt of each identity where that is done; a page at most."""
+        rows = self._db.execute(
+            "SELECT attempts.identity, path, bytes, outputs.created_at FROM attempts"
+            " JOIN outputs ON attempt_id = attempts.id WHERE attempts.seq IN"
+            f" (SELECT max(seq) FROM attempts WHERE identity IN ({_marks(identities)}) GROUP BY identity)"
+            " AND state = 'done' AND outputs.identity = attempts.identity"
+            " AND outputs.seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path)",
+            tuple(identities),
+        ).fetchall()
+        return (Published(*row) for row in rows)
 
     def spend(self, run_id: str) -> Spend:
         """What this run may have been billed: the actual cost where known, else the estimate."""

@@ -94,6 +94,16 @@ class AttemptRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """Of a published file what tells whether it is still there as it was."""
+
+    identity: str
+    path: str
+    bytes: int
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """What tells how long a generation takes; empty where the request leaves the field out."""
 
