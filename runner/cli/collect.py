@@ -48,7 +48,15 @@ from runner.session import key_of, locked_ledger, open_world, served
 @deadline_option
 @common_options
 def collect(service: ServiceOptions, wait: float, deadline: float | None) -> ExitCode:
-    """Poll and download all that is in flight, whatever run it is from. Never submits."""
+    """Poll and download all that is in flight, whatever run it is from. Never submits.
+
+    Safe at any time, hourly and at boot. There is no --only here: result URLs die in 24 hours.
+
+    \b
+    Examples:
+      callsheet collect
+      callsheet collect --wait 10m --deadline 50m
+    """
     project = find_project(Path(), root=common().root)
     codes = [_collect_from(choose_place(name, project, service), wait, deadline) for name in REGISTRY]
     if all(code is None for code in codes):

@@ -49,6 +49,15 @@ VERBS: Mapping[str, Verb] = {
 }
 
 
+SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "Write a job file": ("init", "validate", "plan", "models", "schema"),
+    "Make videos": ("run", "resume", "retry", "collect", "reconcile", "schedule"),
+    "Look at what came": ("status", "report", "show", "verify", "diff", "spend"),
+    "When something is wrong": ("doctor", "sandbox"),
+}
+"""The verbs by what a person wants, in the order of `--help`."""
+
+
 class LazyGroup(click.Group):
     """A group that imports a verb's module on use.
 
@@ -77,8 +86,9 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Verbs"):
-            formatter.write_dl([(name, verb.summary) for name, verb in VERBS.items()])
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, VERBS[name].summary) for name in names], col_spacing=3)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -95,5 +105,15 @@ class LazyGroup(click.Group):
 def callsheet() -> None:
     """Runs YAML job files against paid, asynchronous video-generation APIs, and never pays twice.
 
-    Start with `callsheet init`, then `callsheet run jobs/hello.yaml --sandbox`: free and offline.
+    \b
+    Start:
+      callsheet init
+      callsheet run jobs/hello.yaml --sandbox    free and offline
+
+    `callsheet VERB --help` has examples. Results go to stdout, everything else to stderr; NO_COLOR,
+    FORCE_COLOR and CLICOLOR are heeded.
+
+    \b
+    Tab completes verbs, job files, runs and tasks; in ~/.bashrc (zsh_source, fish_source: alike):
+      eval "$(_CALLSHEET_COMPLETE=bash_source callsheet)"
     """

@@ -26,6 +26,11 @@ def models(model: str | None, output_format: str) -> None:
 
     Prices and limits change: each figure is as of the date shown. A model that is not listed has no
     known limits, and its requests pass unchecked.
+
+    \b
+    Examples:
+      callsheet models
+      callsheet models seedance-1-5-pro
     """
     families = [_find(model)] if model else list(facts().families.values())
     if output_format == "json":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -86,44 +87,52 @@ def progress() -> Iterator[Observer]:
     """An observer that shows a run; it never raises, so a closed terminal costs no paid task."""
     if common().quiet:
         yield _ignore
-    elif console.is_terminal():
+    elif console.is_terminal() and not common().verbosity:
         with _live() as observer:
             yield _unbreakable(observer)
     else:
-        yield _unbreakable(Lines().observe)
+        yield _unbreakable(Lines(is_full=common().verbosity > 1).observe)
 
 
-def line(name: str, fields: Mapping[str, object]) -> str | None:
-    """One transition as a line, `submitted harbour-s1 remote_id=t-1`; None for what is none."""
-    if name in _SILENT:
+def line(name: str, fields: Mapping[str, object], *, is_full: bool = False) -> str | None:
+    """One transition as a line, `submitted harbour-s1 remote_id=t-1`; None for what is none.
+
+    `is_full`: every event, with the ids of task and attempt.
+    """
+    if name in _SILENT and not is_full:
         return None
+    hidden = {"task"} if is_full else {"task", "identity", "attempt"}
     clean = Redactor()
     details = [
         f"{key}={clean.foreign_text(str(value))}"
         for key, value in fields.items()
-        if key not in {"task", "identity", "attempt"} and value not in (None, "")
+        if key not in hidden and value not in (None, "")
     ]
     subject = [clean.foreign_text(str(fields["task"]))] if "task" in fields else []
-    if not subject and "identity" in fields:
+    if not subject and "identity" in fields and not is_full:
         subject = [str(fields["identity"])[:12]]
     return " ".join([name.removeprefix("task."), *subject, *details])
 
 
 @dataclass(slots=True)
 class Lines:
-    """Tells each transition as a plain line on stderr; a status that stays the same is none."""
+    """Tells each transition as a plain line on stderr; a status that stays the same is none.
 
+    `is_full` tells every event, each look at the service included.
+    """
+
+    is_full: bool = False
     _statuses: dict[str, object] = field(default_factory=dict)
 
     def observe(self, name: str, fields: Mapping[str, object]) -> None:
         task = str(fields.get("identity", ""))
-        if name == "task.status":
+        if name == "task.status" and not self.is_full:
             if self._statuses.get(task) == fields.get("status"):
                 return
             self._statuses[task] = fields.get("status")
         if _STAGES.get(name) in _ENDS:
             self._statuses.pop(task, None)
-        told = line(name, fields)
+        told = line(name, fields, is_full=self.is_full)
         if told is not None:
             console.note(told)
 
@@ -144,7 +153,8 @@ def _live() -> Iterator[Observer]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+    drawn = Console(stderr=True, no_color=not console.has_colour(sys.stderr))
+    with Progress(*columns, console=drawn, transient=True) as shown:
         bar = shown.add_task("", total=0, received="")
 
         def observe(name: str, fields: Mapping[str, object]) -> None:

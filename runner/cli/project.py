@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -42,6 +43,11 @@ def init(directory: Path | None) -> None:
     """Make DIRECTORY (default: this one) a project root, with a first job file to try.
 
     Ledger, runs and outputs hang on the root. A directory that has job files keeps them as they are.
+
+    \b
+    Examples:
+      callsheet init
+      callsheet init films/teapot
     """
     place = directory or common().root or Path()
     try:
@@ -55,7 +61,9 @@ def init(directory: Path | None) -> None:
     console.summary(f"project: {project.root}")
     if first_job is not None:
         console.summary(f"job:     {first_job}")
-        console.summary(f"next:    callsheet run {first_job} --sandbox")
+        console.next_step(
+            f"callsheet run {shlex.quote(str(first_job))} --sandbox", "rehearses it, free and offline"
+        )
 
 
 def _write_first_job(project: Project) -> Path | None:

@@ -61,6 +61,12 @@ def reconcile(
 
     Without TASK nothing changes. A run looks for unclear tasks by itself; what it cannot prove
     stays `held`, for a person who sees the service's own list or bill.
+
+    \b
+    Examples:
+      callsheet reconcile
+      callsheet reconcile spin-s3 --adopt t-0123456789    the service's list shows it
+      callsheet reconcile spin-s3 --again                 it shows that nothing came
     """
     project = find_project(Path(), root=common().root)
     answers = [

@@ -79,6 +79,11 @@ def sandbox(
     Prints its URL as the first line on stdout once it accepts connections; any key that begins
     with rsk_ is accepted. A prompt that holds [violate] fails as a content policy violation. Ends on
     Ctrl-C.
+
+    \b
+    Examples:
+      callsheet sandbox --port 8080
+      callsheet sandbox --latency 60..180 --rpm 60
     """
     config = SandboxConfig(
         host=host,

@@ -49,6 +49,11 @@ def spend(since: float | None, by: str | None, service: ServiceOptions, output_f
     Settled is what has ended, at the actual cost where it is known, else as estimated. Possibly billed
     are submits of which nobody knows whether they were accepted. Tasks without a known price are
     counted, never taken as free.
+
+    \b
+    Examples:
+      callsheet spend --by day
+      callsheet spend --by model --since 2026-05-01 --output-format json
     """
     project = find_project(Path(), root=common().root)
     group = SpendBy(by) if by else None

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from runner.cli import console
+from runner.cli.advice import command
 from runner.cli.options import (
     JobOptions,
     ServiceOptions,
@@ -56,6 +57,8 @@ def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str
             console.result(json.dumps(as_fields(problem, file), ensure_ascii=False))
         if output_format == "github":
             console.result(escape(annotation(problem, file)))
+    if output_format == "text" and set(codes) == {ExitCode.DONE}:
+        console.next_step(command("plan", str(jobs[0])), "shows what it would run")
     return ExitCode.first(codes)
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+
+import click
+import pytest
 
 from runner.cli import console
 
@@ -10,6 +14,41 @@ from runner.cli import console
 def test_columns_line_up_by_their_widest_cell() -> None:
     lines = list(console.table([("new", "a", "x"), ("in flight", "bb", "")]))
     assert lines == ["new        a   x", "in flight  bb"]
+
+
+def test_wide_characters_and_colours_do_not_disturb_the_columns() -> None:
+    lines = list(console.table([(click.style("new", fg="red"), "雨", "x"), ("done", "bb", "y")]))
+    assert [click.unstyle(line) for line in lines] == ["new   雨  x", "done  bb  y"]
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("environment", "on_terminal", "elsewhere"),
+    [
+        ({}, True, False),
+        ({"NO_COLOR": "1"}, False, False),
+        ({"NO_COLOR": ""}, True, False),
+        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, False, False),
+        ({"FORCE_COLOR": "1"}, True, True),
+        ({"CLICOLOR_FORCE": "1"}, True, True),
+        ({"CLICOLOR": "0"}, False, False),
+        ({"CLICOLOR": "0", "FORCE_COLOR": "1"}, True, True),
+        ({"TERM": "dumb"}, False, False),
+    ],
+)
+def test_colour_follows_the_conventions(
+    environment: dict[str, str], on_terminal: bool, elsewhere: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert console.has_colour(_Terminal()) is on_terminal
+    assert console.has_colour(io.StringIO()) is elsewhere
 
 
 def test_no_rows_give_no_lines() -> None:

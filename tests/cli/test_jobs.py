@@ -37,7 +37,8 @@ def job(tmp_path: Path) -> Path:
 def test_a_valid_job_is_told_with_its_number_of_tasks(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", str(job)]) == 0
     captured = capsys.readouterr()
-    assert (captured.out, captured.err) == (f"{job}: valid, 4 tasks\n", "")
+    assert captured.out == f"{job}: valid, 4 tasks\n"
+    assert captured.err == f"next: callsheet plan {job}    shows what it would run\n"
 
 
 def test_every_problem_of_every_file_is_told_with_its_place(

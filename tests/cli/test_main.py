@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.abc
 import json
 import os
 import subprocess
@@ -56,6 +57,26 @@ def test_an_unknown_verb_suggests_the_nearest(tmp_path: Path) -> None:
     told = callsheet("pln", cwd=tmp_path)
     assert told.returncode == ExitCode.USAGE
     assert "did you mean `plan`?" in told.stderr
+
+
+def test_an_option_that_is_nearly_right_is_named(tmp_path: Path) -> None:
+    told = callsheet("run", "a.yaml", "--sandbx", cwd=tmp_path)
+    assert told.returncode == ExitCode.USAGE
+    assert "--sandbox" in told.stderr
+
+
+def test_help_shows_every_verb_once_in_its_section(tmp_path: Path) -> None:
+    listed = [name for names in verbs.SECTIONS.values() for name in names]
+    assert sorted(listed) == sorted(verbs.VERBS)
+    told = callsheet("--help", cwd=tmp_path).stdout
+    assert all(f"\n  {name} " in told for name in listed)
+    assert max(map(len, told.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("verb", sorted(set(verbs.VERBS) - {"schema", "report", "schedule"}))
+def test_each_verb_s_help_has_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.main([verb, "--help"]) == 0
+    assert f"  callsheet {verb}" in capsys.readouterr().out.split("Examples:")[1]
 
 
 def test_an_unknown_verb_like_none_lists_them(tmp_path: Path) -> None:
@@ -140,6 +161,19 @@ def test_windows_is_told_that_it_is_not_supported(
     monkeypatch.setattr(sys, "platform", "win32")
     assert entry.main(["--version"]) == ExitCode.USAGE
     assert "Windows is not supported" in capsys.readouterr().err
+
+
+def test_a_ctrl_c_while_modules_are_loaded_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes before, while the interpreter itself starts, no program can catch."""
+
+    class Interrupting(importlib.abc.MetaPathFinder):
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "runner.cli.entry":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "runner.cli.entry", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    assert entry.main(["plan"]) == ExitCode.INTERRUPTED
 
 
 def test_a_reader_that_leaves_early_is_no_failed_task(tmp_path: Path) -> None:

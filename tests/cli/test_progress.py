@@ -133,3 +133,9 @@ def test_a_closed_stderr_stops_the_telling_and_not_the_run(monkeypatch: pytest.M
         observe("task.done", {"task": "one"})
         observe("task.done", {"task": "two"})
     assert told == ["done one"]
+
+
+def test_at_the_highest_verbosity_every_event_is_told_with_its_ids() -> None:
+    fields = {"task": "a", "identity": "f" * 64, "attempt": "1"}
+    assert line("task.intended", fields) is None
+    assert line("task.intended", fields, is_full=True) == f"intended a identity={'f' * 64} attempt=1"

@@ -18,7 +18,7 @@ def test_init_makes_a_root_and_a_first_job_and_says_what_to_do_next(
     assert main(["init"]) == 0
     assert (tmp_path / ".callsheet").is_dir()
     assert (tmp_path / "jobs" / "hello.yaml").is_file()
-    assert "callsheet run jobs/hello.yaml --sandbox" in capsys.readouterr().out
+    assert "next: callsheet run jobs/hello.yaml --sandbox" in capsys.readouterr().err
 
 
 def test_the_first_job_s_schema_line_points_at_a_file(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_job_files_that_are_there_stay_as_they_are(
     (jobs / "mine.yml").write_text("mine")
     assert main(["init", str(tmp_path)]) == 0
     assert [file.name for file in jobs.iterdir()] == ["mine.yml"]
-    assert "next:" not in capsys.readouterr().out
+    assert "next:" not in capsys.readouterr().err
 
 
 def test_init_again_changes_nothing(tmp_path: Path) -> None:
