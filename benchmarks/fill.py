@@ -27,8 +27,7 @@ _SHA256 = hashlib.sha256(_CONTENT).hexdigest()
 def fill(root: Path, tasks: int, origin: str) -> None:
     """Writes job file, ledger and one small file for each task."""
     project = init_project(root).rehearsal()
-    file = root / "job.yaml"
-    file.write_text(JOB.format(tasks=tasks, in_flight=8), encoding="utf-8")
+    file = write_job(root, tasks)
     job = load_job(file, root=root, options=LoadOptions(environ={}))
     plan = make_plan(job, origin=origin, run_date=RunDate.parse("2026-11-21+00:00"))
     project.state_dir.mkdir(parents=True, exist_ok=True)
@@ -44,6 +43,13 @@ def fill(root: Path, tasks: int, origin: str) -> None:
                 (project.base / task.output).write_bytes(_CONTENT)
                 _finish(ledger, run, task)
     ledger.close()
+
+
+def write_job(root: Path, tasks: int) -> Path:
+    """The job file of so many tasks."""
+    file = root / "job.yaml"
+    file.write_text(JOB.format(tasks=tasks, in_flight=8), encoding="utf-8")
+    return file
 
 
 def _finish(ledger: Ledger, run: RunRow, task: Task) -> None:

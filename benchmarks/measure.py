@@ -68,11 +68,20 @@ def serving(*arguments: str) -> Iterator[str]:
             process.terminate()
 
 
-def served(url: str) -> tuple[float, int]:
-    """CPU seconds that the service has used, and how many requests it has answered."""
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the service has used and done: CPU seconds, requests answered, and when the first submit came."""
+
+    cpu: float
+    answered: int
+    submitted_at: float
+
+
+def served(url: str) -> Served:
+    """The service's own account of itself."""
     with urllib.request.urlopen(f"{url}/bench") as answer:
         told = json.load(answer)
-    return float(told["cpu"]), int(told["answered"])
+    return Served(float(told["cpu"]), int(told["answered"]), float(told["submitted_at"]))
 
 
 @dataclass(frozen=True, slots=True)

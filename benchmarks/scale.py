@@ -1,48 +1,77 @@
-"""c: peak memory and time to plan, and to start with everything done already, by number of tasks."""
+"""c: peak memory and time to plan, to start with all tasks done but one, and to end, by number of tasks."""
 
 from __future__ import annotations
 
-import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.measure import Cost, Figure, run, serving
+from benchmarks.fill import write_job
+from benchmarks.measure import Cost, Figure, run, served, serving
 
 MEMORY = 1.5
 SECONDS = 5.0
 
 
-def measure(*, sizes: Sequence[int], runs: int) -> list[Figure]:
-    """`plan`, and `run` over finished tasks: the ledger read, every file looked at, the manifest written."""
-    plans: dict[int, list[Cost]] = {size: [] for size in sizes}
-    starts: dict[int, list[Cost]] = {size: [] for size in sizes}
-    for size in sizes:
-        with serving() as url, tempfile.TemporaryDirectory() as folder:
-            root = Path(folder)
-            run([sys.executable, "-m", "benchmarks.fill", root, str(size), url], cwd=root)
-            callsheet = [sys.executable, "-m", "runner"]
-            for _ in range(runs):
-                plans[size].append(
-                    run(
-                        [*callsheet, "plan", "--base-url", url, "--output-format", "json", "job.yaml"],
-                        cwd=root,
-                    )
-                )
-                starts[size].append(run([*callsheet, "-q", "run", "--base-url", url, "job.yaml"], cwd=root))
-    smallest, largest = min(sizes), max(sizes)
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """One size: `plan` and `run` as processes, and seconds from the start of `run` to its first submit."""
+
+    tasks: int
+    plan: Cost
+    run: Cost
+    start: float
+
+
+def measure(*, sizes: Sequence[int]) -> list[Figure]:
+    """Each size once, for 100,000 tasks take minutes to make.
+
+    The run goes on with a ledger of so many finished tasks: it plans them, looks at each file, submits
+    one more, and writes the manifest and the report.
+    """
+    scales = [_scale(size) for size in sizes]
+    small, large = scales[0], scales[-1]
     figures: list[Figure] = []
-    for verb, costs in (("plan", plans), ("start with all done", starts)):
-        for size in sizes:
-            took = statistics.median(cost.cpu for cost in costs[size])
-            figures.append(
-                Figure("c", f"{verb}, {size} tasks, CPU milliseconds a task", 1000.0 * took / size)
-            )
-        memory = {size: statistics.median(cost.memory for cost in costs[size]) for size in sizes}
-        what = f"{verb}, peak memory at {largest} tasks of that at {smallest}"
-        figures.append(Figure("c", what, memory[largest] / memory[smallest], MEMORY, is_most=True))
-    took = statistics.median(cost.wall for cost in starts[largest])
-    target = SECONDS if largest == 100_000 else None
-    figures.append(Figure("c", f"start with {largest} tasks done, seconds", took, target, is_most=True))
-    return figures
+    for scale in scales:
+        what = f"{scale.tasks} tasks done"
+        figures += [
+            Figure("c", f"plan, {scale.tasks} tasks, CPU milliseconds a task", _each(scale.plan, scale)),
+            Figure(
+                "c", f"start to first submit, {what}, milliseconds a task", 1000 * scale.start / scale.tasks
+            ),
+            Figure("c", f"start to end, {what}, CPU milliseconds a task", _each(scale.run, scale)),
+            Figure("c", f"start to end, {what}, peak MiB", scale.run.memory),
+        ]
+    against = f"peak memory at {large.tasks} tasks of that at {small.tasks}"
+    is_whole = large.tasks == 100_000
+    return [
+        *figures,
+        Figure("c", f"plan, {against}", large.plan.memory / small.plan.memory, MEMORY, is_most=True),
+        Figure("c", f"start to end, {against}", large.run.memory / small.run.memory, MEMORY, is_most=True),
+        Figure(
+            "c",
+            f"start to first submit, {large.tasks} tasks done, seconds",
+            large.start,
+            SECONDS if is_whole else None,
+            is_most=True,
+        ),
+    ]
+
+
+def _each(cost: Cost, scale: Scale) -> float:
+    return 1000.0 * cost.cpu / scale.tasks
+
+
+def _scale(tasks: int) -> Scale:
+    with serving() as url, tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        run([sys.executable, "-m", "benchmarks.fill", root, str(tasks), url], cwd=root)
+        callsheet = [sys.executable, "-m", "runner"]
+        plan = run([*callsheet, "plan", "--base-url", url, "--output-format", "json", "job.yaml"], cwd=root)
+        write_job(root, tasks + 1)
+        began = time.time()
+        whole = run([*callsheet, "-q", "run", "--base-url", url, "job.yaml"], cwd=root)
+        return Scale(tasks, plan, whole, served(url).submitted_at - began)

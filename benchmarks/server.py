@@ -2,7 +2,8 @@
 
 A task is `running` for `looks` looks and then `succeeded`; every result is the same file. It runs
 in a process of its own: `python -m benchmarks.server` prints its URL once it accepts connections,
-and `GET /bench` tells how much CPU time it has used and how many requests it has answered.
+and `GET /bench` tells how much CPU time it has used, how many requests it has answered, and when the
+first submit came (Unix seconds).
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ class Service:
         self.looks = looks
         self.url = ""
         self.answered = 0
+        self.submitted_at = 0.0
         self.tasks: dict[str, tuple[dict[str, object], int]] = {}
 
     def create(self, body: bytes) -> dict[str, object]:
+        self.submitted_at = self.submitted_at or time.time()
         request = json.loads(body)
         name = f"t-{len(self.tasks):08}"
         echo = {field: request.get(field) for field in ("model", "seed", "execution_expires_after")}
@@ -84,7 +87,13 @@ class Connection(asyncio.Protocol):
         if path.startswith(RESULT):
             self._send("200 OK", "video/mp4", service.file, f'ETag: "{path}"\r\nAccept-Ranges: bytes\r\n')
         elif path == "/bench":
-            self._send_json({"cpu": time.process_time(), "answered": service.answered})
+            self._send_json(
+                {
+                    "cpu": time.process_time(),
+                    "answered": service.answered,
+                    "submitted_at": service.submitted_at,
+                }
+            )
         elif method == "POST":
             self._send_json(service.create(body))
         elif path == PATH:

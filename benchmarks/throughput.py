@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.measure import Cost, Figure, paired, ratio, run, served, serving
@@ -23,51 +24,49 @@ run: {{concurrency: {in_flight}, poll: {{first: 1ms, min: 1ms, max: 50ms}}}}
 """
 
 
-def measure(*, tasks: int, in_flight: int, runs: int, warm_up: int = 1) -> list[Figure]:
+WARM_UP = 50
+"""Tasks of each contender before anything is measured: code compiled, pages in memory."""
+
+
+def measure(*, tasks: int, in_flight: Sequence[int], runs: int) -> list[Figure]:
     """callsheet with everything that it does, against two scripts that do none of it."""
-    found: dict[str, list[Cost]] = {"callsheet": [], "httpx": [], "aiohttp": []}
+    figures: list[Figure] = []
     with serving() as url, tempfile.TemporaryDirectory() as folder:
-        contenders: dict[str, Callable[[Path], Cost]] = {
-            "callsheet": lambda place: _callsheet(url, place, tasks, in_flight),
-            "httpx": lambda place: _rival("plain_httpx", url, place, tasks, in_flight),
-            "aiohttp": lambda place: _rival("raw_aiohttp", url, place, tasks, in_flight),
-        }
-        before = served(url)
-        found = paired(contenders, Path(folder), runs=runs, warm_up=warm_up)
-        cpu, answered = (now - then for now, then in zip(served(url), before, strict=True))
+        paired(_contenders(url, min(tasks, WARM_UP), 8), Path(folder), runs=1, warm_up=0)
+        for at_once in in_flight:
+            before = served(url)
+            found = paired(_contenders(url, tasks, at_once), Path(folder), runs=runs, warm_up=0)
+            after = served(url)
+            # 3 requests make a task
+            ceiling = (after.answered - before.answered) / 3 / (after.cpu - before.cpu)
+            figures += _figures(found, tasks, f"{tasks} tasks, {at_once} in flight", at_once, ceiling)
+    return figures
+
+
+def _contenders(url: str, tasks: int, in_flight: int) -> Mapping[str, Callable[[Path], Cost]]:
+    return {
+        "callsheet": lambda place: _callsheet(url, place, tasks, in_flight),
+        "httpx": lambda place: _rival("plain_httpx", url, place, tasks, in_flight),
+        "aiohttp": lambda place: _rival("raw_aiohttp", url, place, tasks, in_flight),
+    }
+
+
+def _figures(
+    found: Mapping[str, list[Cost]], tasks: int, what: str, in_flight: int, ceiling: float
+) -> list[Figure]:
     cpus = {name: [cost.cpu for cost in costs] for name, costs in found.items()}
     walls = {name: [cost.wall for cost in costs] for name, costs in found.items()}
-    what = f"{tasks} tasks, {in_flight} in flight"
+    per_second = {name: statistics.median(tasks / cpu for cpu in cpus[name]) for name in cpus}
     httpx_target = 3.0 if in_flight < 128 else 5.0
+    ours = cpus["callsheet"]
+    cpu, wall = "tasks per CPU second", "tasks per wall second"
     return [
-        Figure(
-            "a",
-            f"tasks per CPU second, of plain httpx's ({what})",
-            ratio(cpus["httpx"], cpus["callsheet"]),
-            httpx_target,
-        ),
-        Figure(
-            "a",
-            f"tasks per CPU second, of raw aiohttp's ({what})",
-            ratio(cpus["aiohttp"], cpus["callsheet"]),
-            0.35,
-        ),
-        Figure(
-            "a",
-            f"tasks per wall second, of plain httpx's ({what})",
-            ratio(walls["httpx"], walls["callsheet"]),
-        ),
-        Figure(
-            "a",
-            f"tasks per wall second, of raw aiohttp's ({what})",
-            ratio(walls["aiohttp"], walls["callsheet"]),
-        ),
-        # 3 requests make a task: what one core of the server could do, of what aiohttp asked of it
-        Figure(
-            "a",
-            f"the server's own ceiling, of raw aiohttp's tasks per CPU second ({what})",
-            answered / 3 / cpu * min(cpus["aiohttp"]) / tasks,
-        ),
+        Figure("a", f"{cpu}, of plain httpx's ({what})", ratio(cpus["httpx"], ours), httpx_target),
+        Figure("a", f"{cpu}, of raw aiohttp's ({what})", ratio(cpus["aiohttp"], ours), 0.35),
+        Figure("a", f"{wall}, of plain httpx's ({what})", ratio(walls["httpx"], walls["callsheet"])),
+        Figure("a", f"{wall}, of raw aiohttp's ({what})", ratio(walls["aiohttp"], walls["callsheet"])),
+        *(Figure("a", f"{cpu}, {name} ({what})", value) for name, value in per_second.items()),
+        Figure("a", f"{cpu}, the server's own ceiling on one core ({what})", ceiling),
     ]
 
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     import aiohttp
     from aiohttp.abc import AbstractResolver, ResolveResult
 
-_READ_BUFFER = 1 << 18
+_READ_BUFFER = 1 << 20
+"""Bytes. Twice as much arrives while what came before is written and hashed, so neither waits long."""
 _IDLE_SECONDS = 5.0
 _OURS_ALONE = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,17 @@ class Counted(WorkerThreads):
     async def run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         self.calls += 1
         return await super().run(function, *args)
+
+
+class SlowDisk(Counted):
+    """Each commit waits 10 ms for the disk."""
+
+    async def run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        def slow() -> T:
+            time.sleep(0.01)
+            return function(*args)
+
+        return await super().run(slow)
 
 
 def begin(number: int) -> Callable[[Ledger], None]:
@@ -97,3 +109,31 @@ async def test_a_note_waits_for_the_next_commit(path: Path) -> None:
     await commits.flush()
     assert [run.id for run in await commits.read(lambda reader: reader.unfinished_runs())] == ["r1"]
     commits.ledger.close()
+
+
+async def test_a_slow_disk_serves_all_submit_slots_at_once_and_leaves_the_loop_free(path: Path) -> None:
+    """Four slots with five commits each: some five waits of 10 ms and not twenty, the loop running on."""
+    threads = SlowDisk()
+    commits = Commits(Ledger.open(path), threads)
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await anyio.sleep(0.001)
+            ticks += 1
+
+    async def slot(first: int) -> None:
+        for number in range(first, first + 5):
+            await commits.write(begin(number))
+
+    async with anyio.create_task_group() as ticking:
+        ticking.start_soon(tick)
+        async with anyio.create_task_group() as slots:
+            for first in range(0, 20, 5):
+                slots.start_soon(slot, first)
+        ticking.cancel_scope.cancel()
+    commits.ledger.close()
+    assert kept(path) == {f"r{number}" for number in range(20)}
+    assert threads.calls <= 10
+    assert ticks > threads.calls
