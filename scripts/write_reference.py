@@ -1,8 +1,12 @@
-"""Writes docs/reference/job-file.md from the job file's schema: one table per level, every key."""
+"""Writes docs/reference/job-file.md from the job file's schema: one table per level, every key.
+
+As a program it writes the other generated pages too: commands.md and errors.md.
+"""
 
 from __future__ import annotations
 
 import json
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,3 +79,5 @@ if __name__ == "__main__":
     TARGET.write_text(
         render(json.loads((ROOT / "schemas" / "job.schema.json").read_text())), encoding="utf-8"
     )
+    for page in ("commands", "errors"):
+        runpy.run_path(str(ROOT / "scripts" / f"{page}_page.py"), run_name="__main__")

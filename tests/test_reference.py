@@ -5,6 +5,8 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+import pytest
+
 from runner.resources import load_schema
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,3 +18,11 @@ def test_the_page_of_the_job_file_is_what_the_schema_says() -> None:
     assert page == script["render"](load_schema("job")), "run: python scripts/write_reference.py"
     for key in load_schema("job")["properties"]:
         assert f"| `{key}` |" in page
+
+
+@pytest.mark.parametrize("name", ["commands", "errors"])
+def test_a_page_that_is_made_by_running_the_program_is_what_it_says_now(name: str) -> None:
+    """The catalogue of errors provokes each of them again."""
+    script = runpy.run_path(str(ROOT / "scripts" / f"{name}_page.py"))
+    page = (ROOT / "docs" / "reference" / f"{name}.md").read_text(encoding="utf-8")
+    assert page == script["render"](), "run: python scripts/write_reference.py"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from runner.cli import console
 from runner.cli.options import ServiceOptions, common
@@ -25,37 +25,42 @@ def command(verb: str, *arguments: str, service: ServiceOptions | None = None) -
 
 
 def tell_next(
-    counts: Mapping[TaskState, int], exit_code: ExitCode, job_file: str, service: ServiceOptions
+    counts: Mapping[TaskState, int],
+    exit_code: ExitCode,
+    job_file: str,
+    service: ServiceOptions,
+    *,
+    are_reasons_shown: bool = False,
 ) -> None:
-    """The commands that fit how a job stands, with what each does. `job_file` as a person types it here."""
-    for line, why in _fitting(counts, exit_code, job_file, service):
-        console.next_step(line, why)
+    """The commands that fit how a job stands, with what each does. `job_file` as a person types it here.
 
-
-def _fitting(
-    counts: Mapping[TaskState, int], exit_code: ExitCode, job_file: str, service: ServiceOptions
-) -> Iterator[tuple[str, str]]:
+    `are_reasons_shown`: why tasks failed is on the screen already.
+    """
     run = command("run", job_file, service=service)
     if counts.get(TaskState.HELD):
-        yield command("reconcile", service=service), "lists what is held, and what to type for each"
-    if exit_code is ExitCode.OUT_OF_MONEY:
-        yield run, "after topping up; goes on, and pays for nothing twice"
-    elif exit_code in _GOES_ON:
-        yield run, "goes on; nothing is paid twice"
-    unmade = sum(counts.get(state, 0) for state in (TaskState.FAILED, TaskState.EXPIRED))
-    if unmade:
-        yield command("status", service=service), "says why each failed"
-        yield command("retry", service=service), "submits the failed once more, and pays for them again"
+        listing = command("reconcile", service=service)
+        console.next_step(listing, "lists what is held, and what to type for each")
+    if exit_code in _CHECK_FIRST:
+        console.next_step(command("doctor", service=service), "checks key, service, clock, disk and ledger")
+    if exit_code in _GOES_ON:
+        console.next_step(run, _GOES_ON[exit_code])
+    if any(counts.get(state) for state in (TaskState.FAILED, TaskState.EXPIRED)):
+        if not are_reasons_shown:
+            console.next_step(command("status", service=service), "says why each failed")
+        retry = command("retry", service=service)
+        console.next_step(retry, "submits the failed once more, and pays for them again")
     if exit_code is ExitCode.DONE and service.sandbox and counts.get(TaskState.DONE):
-        yield command("plan", job_file), "this was a rehearsal: what the real run would buy"
+        console.next_step(command("plan", job_file), "this was a rehearsal: what the real run would buy")
 
 
-_GOES_ON = frozenset(
-    {
-        ExitCode.TRY_AGAIN,
-        ExitCode.UNREACHABLE,
-        ExitCode.INTERRUPTED,
-        ExitCode.TERMINATED,
-        ExitCode.KEY_REFUSED,
-    }
-)
+_CHECK_FIRST = frozenset({ExitCode.UNREACHABLE, ExitCode.KEY_REFUSED})
+_GOES_ON: Mapping[ExitCode, str] = {
+    ExitCode.OUT_OF_MONEY: "after topping up; goes on, and pays for nothing twice",
+    ExitCode.REFUSED: "after raising the budget; goes on, and pays for nothing twice",
+    ExitCode.CANNOT_WRITE: "after making room; goes on, and fetches what is paid for",
+    ExitCode.KEY_REFUSED: "with a key that the service takes; goes on",
+    ExitCode.UNREACHABLE: "when it answers again; goes on",
+    ExitCode.TRY_AGAIN: "goes on; nothing is paid twice",
+    ExitCode.INTERRUPTED: "goes on; nothing is paid twice",
+    ExitCode.TERMINATED: "goes on; nothing is paid twice",
+}

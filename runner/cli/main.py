@@ -114,6 +114,6 @@ def callsheet() -> None:
     FORCE_COLOR and CLICOLOR are heeded.
 
     \b
-    Tab completes verbs, job files, runs and tasks; in ~/.bashrc (zsh_source, fish_source: alike):
+    Completion with Tab, for ~/.bashrc (zsh_source and fish_source: alike):
       eval "$(_CALLSHEET_COMPLETE=bash_source callsheet)"
     """

@@ -92,7 +92,7 @@ def status(
         write_rows(rows, output_format, _head(found.run))
     if output_format == "text" and not (found.run.finished_at is None and _is_alive(folder)):
         code = ExitCode.TRY_AGAIN if any(states[state] for state in _OPEN) else ExitCode.TASK_FAILED
-        tell_next(states, code, shown_path(found.job_file), service)
+        tell_next(states, code, shown_path(found.job_file), service, are_reasons_shown=True)
 
 
 def _plan(found: FoundRun, service: ServiceOptions, options: JobOptions) -> Plan:

@@ -118,7 +118,9 @@ def find_run(reader: LedgerReader, name: str) -> RunRow:
     """The run `name`: an id, a path to a run's folder, or `latest`. Raises UsageError."""
     run = reader.latest_run() if name == "latest" else reader.run(name.rstrip("/").rpartition("/")[2])
     if run is None:
-        raise UsageError(f"no run {name!r} in this project", hint="`callsheet status` lists the runs")
+        newest = reader.latest_run()
+        hint = f"the newest is {newest.id}; `latest` means it" if newest else "`callsheet run JOB` makes one"
+        raise UsageError(f"no run `{name}` in this project", hint=hint)
     return run
 
 

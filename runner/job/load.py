@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 from collections.abc import Mapping
@@ -130,8 +131,19 @@ def _read(file: Path, shown: str) -> bytes:
         with file.open("rb") as stream:
             return stream.read(MAX_BYTES + 1)
     except OSError as error:
-        problem = Problem(1, 1, "", f"cannot read the job file: {error.strerror}", is_missing_input=True)
+        message = f"cannot read the job file: {error.strerror}"
+        problem = Problem(1, 1, "", message, _nearest(file), is_missing_input=True)
         raise JobError(shown, [problem]) from None
+
+
+def _nearest(file: Path) -> str:
+    """Which file beside it may have been meant, as a hint."""
+    try:
+        names = [path.name for path in file.parent.iterdir() if path.suffix in {".yaml", ".yml"}]
+    except OSError:
+        return ""
+    near = difflib.get_close_matches(file.name, names, n=1)
+    return f"did you mean `{file.with_name(near[0])}`?" if near else ""
 
 
 def _text(document: MappingNode, key: str) -> str | None:
