@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -224,6 +226,29 @@ def test_a_file_that_is_gone_is_told(teapot: Path, look: Open) -> None:
         for name, content in kept.items():
             (videos / name).write_bytes(content)
         rewrite(teapot, lambda told: None)
+
+
+def test_a_second_take_stands_beside_the_first(teapot: Path, look: Open) -> None:
+    """What `--again` leaves: another file of the same task, in the same cell, marked with it."""
+    copy = teapot.with_name("again")
+    shutil.copytree(teapot, copy)
+    videos = teapot.parents[1] / "out"
+    second = videos / "spin-16x9-s1-2.mp4"
+    shutil.copy(videos / "spin-16x9-s2.mp4", second)
+
+    def take_again(told: dict[str, Any]) -> None:
+        [first] = told["tasks"][0]["outputs"]
+        told["tasks"][0]["outputs"] = [{**first, "path": f"out/{second.name}", "sha256": "0" * 64}, first]
+
+    found = look(rewrite(copy, take_again))
+    cell = found.page.locator(".cell").first
+    assert cell.locator(".tile .what").all_inner_texts() == ["s1", "s1, take 2"]
+    press(found, "ArrowRight", "m")
+    assert cell.locator(".marked").count() == 2
+    press(found, " ")
+    found.wait("document.querySelector('video')?.currentTime > 0")
+    assert found.page.evaluate("document.querySelector('video').src").endswith("/out/spin-16x9-s1-2.mp4")
+    found.behaves()
 
 
 def test_the_timeline_shows_every_task_and_leads_to_it(teapot: Path, look: Open) -> None:

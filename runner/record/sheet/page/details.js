@@ -73,11 +73,11 @@ function showDetails(frame) {
     make('h2', {}, make('bdi', {}, task.name), frame.take > 1 ? `, take ${frame.take}` : ''),
     make('p', { class: 'state', 'data-state': task.state }, make('b', {}, word), task.cached ? ', from an earlier run' : ''),
     task.error ? make('p', { dir: 'auto' }, make('b', { class: 'mono' }, task.error.code), ' ', task.error.message) : null,
-    advice ? make('p', { class: 'advice' }, advice.text, advice.command ? make('code', { class: 'command' }, advice.command) : null) : null,
+    advice ? make('p', { class: 'advice' }, advice.text, advice.command ? command(advice.command) : null) : null,
     make('p', { class: 'prompt', dir: 'auto' }, task.prompt),
     actions(frame),
     list,
-    make('p', { class: 'more quiet' }, 'All that is known of it:', make('code', { class: 'command' }, task.show)),
+    make('p', { class: 'more quiet' }, 'All that is known of it:', command(task.show)),
   ];
   aside.replaceChildren(...parts.filter(Boolean));
   aside.querySelector('.close').addEventListener('click', () => { closeDetails(); frame.tile.focus(); });

@@ -16,6 +16,12 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+// A line breaks between its words, never inside of `--option`.
+function command(line) {
+  const words = line.split(' ').flatMap((word) => [' ', make('span', {}, word)]);
+  return make('code', { class: 'command' }, ...words.slice(1));
+}
+
 function say(text) {
   byId('said').textContent = text;
 }
