@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import textwrap
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -47,7 +48,9 @@ def note(line: str) -> None:
 
 def next_step(command: str, why: str = "") -> None:
     """What to type next, and what that does; on stderr, left out by `-q`."""
-    note(f"next: {command}" + (f"    {why}" if why else ""))
+    line = f"next: {command}    {why}" if why else f"next: {command}"
+    # a command that a terminal breaks in two is hard to copy
+    note(line if not sys.stderr.isatty() or width(line) <= columns() else f"next: {command}\n      {why}")
 
 
 def error(line: str) -> None:
@@ -93,6 +96,18 @@ def has_colour(stream: TextIO) -> bool:
 def columns() -> int:
     """The width of the terminal that stderr goes to; 100 where it goes elsewhere."""
     return shutil.get_terminal_size((100, 24)).columns if sys.stderr.isatty() else 100
+
+
+def wrapped(text: str, indent: int) -> str:
+    """`text` in lines that fit into the terminal of stdout, all but the first indented.
+
+    Elsewhere as it is.
+    """
+    if not sys.stdout.isatty():
+        return text
+    room = max(20, shutil.get_terminal_size().columns - indent)
+    lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+    return f"\n{' ' * indent}".join(lines)
 
 
 def table(rows: Iterable[Sequence[str]]) -> Iterator[str]:

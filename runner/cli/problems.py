@@ -41,7 +41,9 @@ def tell_warnings(warnings: Iterable[Problem], file: str) -> None:
 
 def lines(problem: Problem, file: str, text: str) -> Iterator[str]:
     """The sentence, and the excerpt of `text` where there is one."""
-    yield click.style(Redactor().foreign_text(problem.render(file)), bold=True)
+    told = Redactor().foreign_text(problem.render(file))
+    place = f"{file}:{problem.line}:{problem.column}:"
+    yield click.style(place, bold=True) + told.removeprefix(place) if told.startswith(place) else told
     if found := excerpt(text, problem.line, problem.column, console.columns()):
         yield found[0]
         yield click.style(found[1], fg="red")

@@ -110,12 +110,14 @@ def _card(document: dict[str, Any], by: str) -> Iterator[str]:
     for run in document["runs"]:
         yield from _row("run", f"{run['id']}, date {run['date']}")
         yield from _row("job file", _job_words(run))
+        yield from _row("", f"as it was run: {run['job_kept']}")
     for number, attempt in enumerate(document["attempts"], 1):
         yield from _row("attempt" if number == 1 else "", _attempt_words(attempt, number))
         yield from _row("", _outcome_words(attempt))
     for file in document["files"]:
         yield from _row("file", f"{file['path']}  {_STANDS[file['stands']]}")
-        yield from _row("", f"sha256 {file['sha256']}, {file['bytes']:,} bytes{_media_words(file['media'])}")
+        yield from _row("", f"{file['bytes']:,} bytes{_media_words(file['media'])}")
+        yield from _row("sha256", file["sha256"])
     yield from _row("identity", document["identity"])
 
 
@@ -129,7 +131,7 @@ _STANDS = {
 
 def _row(label: str, words: str) -> Iterator[str]:
     if words:
-        yield f"  {label:{_LABEL}}{words}"
+        yield f"  {label:{_LABEL}}{console.wrapped(words, _LABEL + 2)}"
 
 
 def _short(value: object) -> str:
@@ -143,7 +145,7 @@ def _job_words(run: dict[str, Any]) -> str:
     else:
         commit = run["git_note"] or "commit unknown"
     since = {"same": "unchanged since", "changed": "changed since", "gone": "gone since"}
-    return f"{run['job_file']} ({commit}); {since[run['job_file_since']]}; as run: {run['job_kept']}"
+    return f"{run['job_file']} ({commit}); {since[run['job_file_since']]}"
 
 
 def _attempt_words(attempt: dict[str, Any], number: int) -> str:
