@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from runner.engine.commits import Commits
+from runner.engine.download import DownloadLimits
 from runner.engine.download_client import download_client
 from runner.engine.files import LocalFiles
 from runner.engine.lock import project_lock
@@ -31,6 +33,10 @@ from runner.record.events import EventLog, Observer, fan_out
 from runner.record.folder import RunFolder
 from runner.record.redact import Redactor
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer, SandboxUnavailable
+
+if TYPE_CHECKING:
+    from runner.providers.http import FreeLimits
+    from runner.providers.submit import SubmitLimits
 
 
 def key_of(place: Place, environment: Mapping[str, str], variable: str | None) -> ApiKey:
@@ -70,15 +76,31 @@ def served(place: Place, key: ApiKey) -> Iterator[Access]:
         yield Access(server.url, key)
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of each kind of request; None, and the field's default, are what a real run has."""
+
+    submits: SubmitLimits | None = None
+    free: FreeLimits | None = None
+    downloads: DownloadLimits = field(default_factory=DownloadLimits)
+
+
 @contextlib.asynccontextmanager
 async def open_world(
-    place: Place, access: Access, ledger: Ledger, observe: Observer, webhook: WebhookPolicy | None = None
+    place: Place,
+    access: Access,
+    ledger: Ledger,
+    observe: Observer,
+    webhook: WebhookPolicy | None = None,
+    *,
+    seams: Seams | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[World]:
-    """All that the engine works with, over real clocks, disks and connections."""
-    seams = Seams()
+    """All that the engine works with, over real clocks, disks and connections where no others are given."""
+    seams, limits = seams or Seams(), limits or Limits()
     loopback = is_loopback(access.origin)
     async with (
-        open_provider(place.spec, access) as provider,
+        open_provider(place.spec, access, submit_limits=limits.submits, free_limits=limits.free) as provider,
         download_client(allow_loopback=loopback) as downloads,
         receiver(webhook, ledger.salt) as hints,
     ):
@@ -93,6 +115,7 @@ async def open_world(
             observe=observe,
             key_hash=access.key.fingerprint(ledger.salt),
             is_loopback=loopback,
+            limits=limits.downloads,
             hints=hints,
         )
 

@@ -9,29 +9,26 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.engine.commits import Commits
 from runner.engine.download import DownloadLimits
-from runner.engine.download_client import download_client
-from runner.engine.files import LocalFiles
-from runner.engine.lock import project_lock
 from runner.engine.prepare import prepare_run
 from runner.engine.run import RunResult, collect_all, run_prepared
 from runner.engine.seams import Seams
-from runner.engine.webhook import receiver
 from runner.engine.world import World
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import RunPolicy, WebhookPolicy
 from runner.job.rundate import RunDate
 from runner.ledger.ledger import Ledger
 from runner.project import Project, init_project
-from runner.providers import REGISTRY, open_provider
+from runner.providers import REGISTRY
 from runner.providers.access import Access, ApiKey
 from runner.providers.http import FreeLimits
+from runner.providers.place import Place
 from runner.providers.submit import SubmitLimits
 from runner.record.events import Observer
 from runner.record.folder import RunFolder
 from runner.record.manifest import read_manifest
 from runner.record.redact import Redactor
+from runner.session import Limits, locked_ledger, open_world
 
 JOB = """\
 version: 1
@@ -80,44 +77,25 @@ class Bench:
 
     @contextlib.contextmanager
     def ledger(self) -> Iterator[Ledger]:
-        with project_lock(self.project):
-            ledger = Ledger.open(self.project.ledger_path)
-            try:
-                yield ledger
-            finally:
-                ledger.close()
+        with locked_ledger(self.project, wait=0) as ledger:
+            yield ledger
 
     @contextlib.asynccontextmanager
     async def world(
         self, ledger: Ledger, *, key: str | None = None, webhook: WebhookPolicy | None = None
     ) -> AsyncIterator[World]:
-        api_key = ApiKey.load(key or self.key, source="test")
         spec = REGISTRY[self.provider]
-        seams = Seams(wall=self.wall, random=random.Random())
-        async with (
-            open_provider(
-                spec,
-                Access(self.url, api_key),
-                submit_limits=self.submit_limits,
-                free_limits=self.free_limits,
-            ) as provider,
-            download_client(allow_loopback=True) as downloads,
-            receiver(webhook, ledger.salt) as hints,
-        ):
-            yield World(
-                project=self.project,
-                origin=self.url,
-                provider=provider,
-                commits=Commits(ledger, seams.threads),
-                downloads=downloads,
-                files=LocalFiles(self.project.base),
-                seams=seams,
-                observe=self._observe,
-                key_hash=api_key.fingerprint(ledger.salt),
-                is_loopback=True,
-                limits=self.limits,
-                hints=hints,
-            )
+        limits = Limits(self.submit_limits, self.free_limits, self.limits)
+        async with open_world(
+            Place(spec, self.project, self.url, self.url),
+            Access(self.url, ApiKey.load(key or self.key, source="test")),
+            ledger,
+            self._observe,
+            webhook,
+            seams=Seams(wall=self.wall, random=random.Random()),
+            limits=limits,
+        ) as world:
+            yield world
 
     async def run(
         self,
