@@ -18,6 +18,7 @@ from benchmarks.clip import make_clip
 
 PATH = "/v1/video/generations"
 RESULT = "/result/"
+_PART = 1 << 18
 
 
 class Service:
@@ -64,10 +65,25 @@ class Connection(asyncio.Protocol):
     def __init__(self, service: Service) -> None:
         self._service = service
         self._pending = b""
+        self._rest = memoryview(b"")
+        self._is_full = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+
+    def pause_writing(self) -> None:
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        self._pump()
+
+    def _pump(self) -> None:
+        """Hands a body over as the client takes it: whole, asyncio would copy all of it first."""
+        while self._rest and not self._is_full:
+            part, self._rest = self._rest[:_PART], self._rest[_PART:]
+            self._transport.write(part)
 
     def data_received(self, data: bytes) -> None:
         self._pending += data
@@ -110,7 +126,8 @@ class Connection(asyncio.Protocol):
             f"Content-Length: {len(body)}\r\n{more}\r\n"
         )
         self._transport.write(head.encode())
-        self._transport.write(body)
+        self._rest = memoryview(body)
+        self._pump()
 
 
 _shown: tuple[int, str] = (0, "")

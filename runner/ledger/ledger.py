@@ -11,7 +11,8 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 
 from runner.errors import StateError
@@ -335,7 +336,7 @@ class Ledger:
         self._db.executemany(
             "INSERT INTO outputs (path, identity, attempt_id, kind, ordinal, bytes, sha256, media,"
             " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [tuple({**asdict(row), "media": _dumps(row.media)}.values()) for row in outputs],
+            [(*_OUTPUT(row), _dumps(row.media), row.created_at) for row in outputs],
         )
 
     def _check_caps(self, run_id: str, estimate: int | None, caps: Caps) -> None:
@@ -378,14 +379,20 @@ class Ledger:
 
 
 def _facts(evidence: Evidence) -> str:
-    return _dumps(asdict(evidence))
-
-
-def _dumps(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    return _dumps({name: getattr(evidence, name) for name in _EVIDENCE})
 
 
 def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"not JSON: {type(value).__name__}")
+
+
+# made once: json.dumps makes a new one for each call that is not its default
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain)
+_OUTPUT = attrgetter("path", "identity", "attempt_id", "kind", "ordinal", "bytes", "sha256")
+_EVIDENCE = tuple(field.name for field in fields(Evidence))
+
+
+def _dumps(value: object) -> str:
+    return _ENCODER.encode(value)

@@ -33,6 +33,8 @@ _UNSEEN = re.compile(
     "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0001-\U000e007f]"
 )
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
 View = Callable[[Task, AttemptRow | None], TaskState]
 """Where a task stands, by its newest attempt and by what is on the disk."""
 
@@ -197,7 +199,7 @@ def _write_member(file: BinaryIO, name: str, value: object) -> None:
 
 
 def _encode(value: object) -> bytes:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    text = _ENCODER.encode(value)
     return text.encode() if text.isascii() and "\x7f" not in text else _UNSEEN.sub(_escape, text).encode()
 
 
