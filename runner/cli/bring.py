@@ -15,7 +15,7 @@ import anyio
 import click
 
 from runner.cli import console
-from runner.cli.advice import tell_next
+from runner.cli.advice import command, tell_next
 from runner.cli.options import JobOptions, RunOptions, ServiceOptions
 from runner.cli.pings import Ending, pinged
 from runner.cli.problems import show, tell_warnings
@@ -33,6 +33,7 @@ from runner.errors import BusyError, CallsheetError, ExitCode, RefusedError
 from runner.job.cost import usd_text
 from runner.job.node import JsonValue
 from runner.ledger.rows import RunRow, Spend
+from runner.ledger.states import TaskState
 from runner.providers.place import Place
 from runner.record.events import fan_out
 from runner.record.facts import session_facts
@@ -156,7 +157,12 @@ def _bring_to_done(work: Work, job_options: JobOptions, options: RunOptions, lef
     if options.format == "text":
         _tell(result, prepared, place, submits)
     report_after_run(place.project, prepared.run.id, result.exit_code, is_told=options.format == "text")
-    _advise(result, shown_path(place.project.root / job.file), work.service, overdue)
+    job_file = shown_path(place.project.root / job.file)
+    _advise(result, job_file, work.service, overdue)
+    left_out = result.counts.get(TaskState.PLANNED, 0)
+    if prepared.only is not None and left_out and result.exit_code is ExitCode.DONE:
+        again = command("run", job_file, service=work.service)
+        console.next_step(again, f"goes on with the {left_out} that --only left out")
     return Summary(job.file, result.exit_code, result=result, submitted=submits.count, spent=spent)
 
 

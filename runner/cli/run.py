@@ -58,8 +58,9 @@ def run(
       callsheet run jobs/hello.yaml                  for real
       callsheet run jobs/hello.yaml --only '*-s1'    the first seed of each shot
     """
-    if again and len(jobs) > 1:
-        raise UsageError("--again is about one job", hint="give one JOB with it")
+    for option, given in (("--again", again), ("--only", run_options.only)):
+        if given and len(jobs) > 1:
+            raise UsageError(f"{option} is about one job", hint="give one JOB with it")
     resubmit = Resubmit("again", again) if again else None
     works = [Work(load(job, service, job_options), service, resubmit=resubmit) for job in jobs]
     return bring_all_to_done(works, job_options, run_options)

@@ -62,3 +62,38 @@ def test_a_retry_of_one_pays_for_no_other(desk: Desk, server: SandboxServer) -> 
     assert "next: callsheet retry" in desk.err
     assert desk.call("retry", "--only", "s2") == ExitCode.TASK_FAILED
     assert (server.accepted, desk.states()) == (3, ["failed", "done"])
+
+
+def test_a_pattern_is_about_one_job(desk: Desk, server: SandboxServer) -> None:
+    assert desk.call("run", "boat.yaml", "boat.yaml", "--only", "s1") == ExitCode.USAGE
+    assert "--only is about one job" in desk.err
+    assert server.accepted == 0
+
+
+def test_what_needs_another_task_waits_for_it(desk: Desk, server: SandboxServer) -> None:
+    """It is not chosen with it: nobody pays for what was not named."""
+    desk.write(
+        JOB.split("seeds:")[0]
+        + """\
+request: {resolution: 480p, ratio: 1:1, duration: 4, return_last_frame: true}
+run: {settle: 0s, poll: {first: 20ms, min: 20ms, max: 50ms}}
+steps:
+  first:
+    seeds: 7
+    content: [{type: text, text: Dawn}]
+  second:
+    needs: first
+    content:
+      - {type: text, text: Noon}
+      - type: image_url
+        image_url: ${{ needs.first.last_frame }}
+        role: first_frame
+"""
+    )
+    assert desk.call("plan", "boat.yaml", "--only", "second*") == ExitCode.DONE, desk.err
+    assert desk.call("run", "boat.yaml", "--only", "second*") == ExitCode.DONE, desk.err
+    assert server.accepted == 0
+    assert desk.call("run", "boat.yaml", "--only", "first*") == ExitCode.DONE, desk.err
+    assert server.accepted == 1
+    assert desk.call("run", "boat.yaml", "--only", "second*") == ExitCode.DONE, desk.err
+    assert (server.accepted, desk.states()) == (2, ["done", "done"])
