@@ -5,18 +5,27 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
 
 from runner.errors import StateError
 
-SCHEMA_VERSION = "4"
-_UPGRADES = {
-    "1": "ALTER TABLE attempts ADD COLUMN price TEXT",
-    "2": "ALTER TABLE attempts ADD COLUMN taken TEXT",
-    "3": "CREATE INDEX IF NOT EXISTS attempts_tags ON attempts (origin, tag) WHERE tag IS NOT NULL"
-    " AND (state IN ('intended', 'ambiguous', 'held', 'written_off') OR resolution = 'again')",
+SCHEMA_VERSION = "5"
+
+
+def _script(name: str) -> str:
+    return files("runner.ledger").joinpath(name).read_text(encoding="utf-8")
+
+
+_UPGRADES: dict[str, Callable[[], str]] = {
+    "1": lambda: "ALTER TABLE attempts ADD COLUMN price TEXT",
+    "2": lambda: "ALTER TABLE attempts ADD COLUMN taken TEXT",
+    "3": lambda: (
+        "CREATE INDEX IF NOT EXISTS attempts_tags ON attempts (origin, tag) WHERE tag IS NOT NULL"
+        " AND (state IN ('intended', 'ambiguous', 'held', 'written_off') OR resolution = 'again')"
+    ),
+    "4": lambda: _script("spends.sql"),
 }
 """From each older version to the next one."""
 
@@ -54,14 +63,14 @@ def prepare(connection: sqlite3.Connection, path: Path | None) -> None:
         raise StateError(f"{path}: the ledger is corrupt ({verdict}); nothing was sent", hint=_RECOVER)
     has_tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
     if not has_tables:
-        schema = files("runner.ledger").joinpath("schema.sql").read_text(encoding="utf-8")
+        schema = _script("schema.sql") + _script("spends.sql")
         connection.executescript(
             f"BEGIN IMMEDIATE;\n{schema}\nINSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}');\nCOMMIT;"
         )
     found = _version(connection)
     while found in _UPGRADES:
         connection.executescript(
-            f"BEGIN IMMEDIATE;\n{_UPGRADES[found]};\n"
+            f"BEGIN IMMEDIATE;\n{_UPGRADES[found]()};\n"
             f"UPDATE meta SET value = '{int(found) + 1}' WHERE key = 'schema';\nCOMMIT;"
         )
         found = _version(connection)

@@ -54,6 +54,8 @@ _GROUPS = {
 }
 
 
+_PAGE = 200
+
 _DURATIONS_WITHIN = 2000
 """Attempts, the newest, among which durations are looked for."""
 
@@ -163,11 +165,12 @@ class LedgerReader:
             rows = self._db.execute(
                 f"SELECT {_ATTEMPT} FROM attempts WHERE state IN ({marks}) AND seq > ?"
                 " AND (? IS NULL OR origin = ?) AND (? IS NULL OR EXISTS (SELECT 1 FROM tasks"
-                " WHERE tasks.identity = attempts.identity AND tasks.provider = ?)) ORDER BY seq LIMIT 200",
+                " WHERE tasks.identity = attempts.identity AND tasks.provider = ?))"
+                f" ORDER BY seq LIMIT {_PAGE}",
                 (last, origin, origin, provider, provider),
             ).fetchall()
             yield from map(_attempt, rows)
-            if not rows:
+            if len(rows) < _PAGE:
                 return
             last = rows[-1][0]
 
@@ -249,12 +252,9 @@ class LedgerReader:
     def spend(self, run_id: str) -> Spend:
         """What this run may have been billed: the actual cost where known, else the estimate."""
         row = self._db.execute(
-            "SELECT count(*), coalesce(sum(coalesce(cost_micros, estimate_micros, 0)), 0),"
-            " count(*) FILTER (WHERE coalesce(cost_micros, estimate_micros) IS NULL)"
-            f" FROM attempts WHERE run_id = ? AND {_POSSIBLY_BILLED}",
-            (run_id,),
+            "SELECT tasks, micros, unknown FROM spends WHERE run_id = ?", (run_id,)
         ).fetchone()
-        return Spend(*row)
+        return Spend(*row) if row else Spend(0, 0, 0)
 
     def spending(self, by: SpendBy | None = None, since: float | None = None) -> list[SpendRow]:
         """What may have been billed since a Unix time, by group, or in one row where `by` is None."""
