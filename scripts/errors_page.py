@@ -380,8 +380,6 @@ def _environment(server: SandboxServer) -> dict[str, str]:
         "MESHAPI_BASE_URL": server.url,
         "MESHAPI_API_KEY": SANDBOX_KEY,
         "NO_COLOR": "1",
-        "COLUMNS": "100",
-        "TZ": "UTC",
         "HOME": "/home/you",
     }
 

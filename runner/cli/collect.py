@@ -11,6 +11,7 @@ import anyio
 import click
 
 from runner.cli import console
+from runner.cli.advice import command
 from runner.cli.bring import tell_late, tell_reasons
 from runner.cli.options import (
     ServiceOptions,
@@ -61,7 +62,13 @@ def collect(service: ServiceOptions, wait: float, deadline: float | None) -> Exi
     codes = [_collect_from(choose_place(name, project, service), wait, deadline) for name in REGISTRY]
     if all(code is None for code in codes):
         console.summary("nothing is in flight")
-    return ExitCode.first(code for code in codes if code is not None)
+    code = ExitCode.first(code for code in codes if code is not None)
+    if ExitCode.PERSON_NEEDED in codes:
+        listing = command("reconcile", service=service)
+        console.next_step(listing, "lists what is held, and what to type for each")
+    if code is ExitCode.TRY_AGAIN:
+        console.next_step(command("collect", service=service), "goes on with what is in flight still")
+    return code
 
 
 def _collect_from(place: Place, wait: float, deadline: float | None) -> ExitCode | None:

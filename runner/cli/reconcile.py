@@ -11,9 +11,10 @@ import anyio
 import click
 
 from runner.cli import console
+from runner.cli.advice import command
 from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
 from runner.cli.service import choose_place, reading
-from runner.cli.words import count
+from runner.cli.words import count, shown_path
 from runner.engine.settle import (
     Answer,
     UnclearTask,
@@ -25,7 +26,6 @@ from runner.engine.settle import (
 from runner.errors import ExitCode, PersonNeededError, ServiceUnreachableError, UsageError
 from runner.job.environment import read_env
 from runner.ledger.ledger import Ledger
-from runner.ledger.read import LedgerReader
 from runner.ledger.states import TaskState
 from runner.project import Project, find_project
 from runner.providers import REGISTRY, open_provider
@@ -80,7 +80,7 @@ def reconcile(
                 "which task?", hint="callsheet reconcile TASK --adopt ID | --write-off | --again"
             )
         place = choose_place(next(iter(REGISTRY)), project, service)
-        return _list(place.project, output_format)
+        return _list(place.project, output_format, service)
     if len(answers) != 1:
         raise UsageError(f"what became of {task}?", hint="give one of --adopt ID, --write-off and --again")
     place = choose_place(next(iter(REGISTRY)), project, service)
@@ -92,22 +92,23 @@ def reconcile(
             _adopt(ledger, one, adopt, place, project, service, is_sure=yes)
         else:
             _settle(ledger, one, answers[0])
+    _tell_next(one, answers[0], project, service)
     return ExitCode.DONE
 
 
-def _list(project: Project, output_format: str) -> ExitCode:
+def _list(project: Project, output_format: str, service: ServiceOptions) -> ExitCode:
     with reading(project) as reader:
         found = list(unclear_tasks(reader)) if reader is not None else []
         if output_format == "json":
             console.result(json.dumps([_as_json(one) for one in found], ensure_ascii=False, indent=1))
         else:
-            _show(found, reader)
+            _show(found, project.root, service)
     return (
         ExitCode.PERSON_NEEDED if any(one.attempt.state is TaskState.HELD for one in found) else ExitCode.DONE
     )
 
 
-def _show(found: list[UnclearTask], reader: LedgerReader | None) -> None:
+def _show(found: list[UnclearTask], root: Path, service: ServiceOptions) -> None:
     clean = Redactor()
     for one in found:
         attempt = one.attempt
@@ -116,14 +117,15 @@ def _show(found: list[UnclearTask], reader: LedgerReader | None) -> None:
         console.result(f"    submitted {iso_time(attempt.intended_at)} ({one.task.model}{take})")
         console.result(f"    {clean.foreign_text(one.evidence)}")
     console.summary(f"{count(len(found), 'unclear task')}")
-    if found:
-        name = found[0].task.name
-        console.note(
-            "`callsheet run` looks for the ambiguous ones again; what is held, only you can settle:\n"
-            f"    callsheet reconcile {name} --adopt ID      it is this generation at the service\n"
-            f"    callsheet reconcile {name} --again         it was never accepted: submit it again\n"
-            f"    callsheet reconcile {name} --write-off     give it up"
-        )
+    if any(one.attempt.state is not TaskState.HELD for one in found):
+        job_file = shown_path(root / found[0].task.job_file)
+        console.next_step(command("run", job_file, service=service), "looks for the ambiguous ones again")
+    held = next((one for one in found if one.attempt.state is TaskState.HELD), None)
+    if held is not None:
+        settle = command("reconcile", held.task.name, service=service)
+        console.next_step(f"{settle} --adopt ID", "it is this generation at the service")
+        console.next_step(f"{settle} --again", "it was never accepted: submit it again")
+        console.next_step(f"{settle} --write-off", "give it up")
 
 
 def _as_json(one: UnclearTask) -> dict[str, object]:
@@ -145,13 +147,18 @@ def _as_json(one: UnclearTask) -> dict[str, object]:
 def _settle(ledger: Ledger, one: UnclearTask, answer: Answer, remote_id: str | None = None) -> None:
     with ledger.transaction():
         settle_by_hand(ledger, one, answer, time.time(), remote_id=remote_id)
-    next_step = {
-        Answer.ADOPT: "next: callsheet collect",
-        Answer.WRITE_OFF: "nothing more is done for it; `callsheet retry` would pay for it again",
-        Answer.AGAIN: f"next: callsheet run {one.task.job_file}",
-    }[answer]
     console.summary(f"{one.task.name}: {answer.replace('_', ' ')}")
-    console.note(next_step)
+
+
+def _tell_next(one: UnclearTask, answer: Answer, project: Project, service: ServiceOptions) -> None:
+    match answer:
+        case Answer.ADOPT:
+            console.next_step(command("collect", service=service), "fetches it")
+        case Answer.AGAIN:
+            job_file = shown_path(project.root / one.task.job_file)
+            console.next_step(command("run", job_file, service=service), "submits it again")
+        case Answer.WRITE_OFF:
+            console.note("nothing more is done for it; `callsheet retry` would pay for it again")
 
 
 def _adopt(
