@@ -7,7 +7,7 @@ import sys
 import time
 
 from tests.simulation.batch import Tally, play_on_all_cores
-from tests.simulation.mutants import MUTANTS, NOT_SIMULATED, catch
+from tests.simulation.mutants import MUTANTS, catch
 from tests.simulation.simulate import replay
 
 MOST_FOR_A_MUTANT = 500
@@ -63,8 +63,6 @@ def _catch_mutants() -> int:
         survivors += caught is None
         said = f"schedule {caught.schedules}: {caught.violation}" if caught else "SURVIVED"
         print(f"{name}: {said}", flush=True)
-    for name, why in NOT_SIMULATED.items():
-        print(f"{name}: {why}")
     print(f"{len(MUTANTS)} mutants: {survivors} survived {MOST_FOR_A_MUTANT} schedules")
     return 1 if survivors else 0
 

@@ -13,10 +13,13 @@ import trio
 
 from tests.simulation.life import Life
 from tests.simulation.service import Service
+from tests.simulation.submits import ODD
 from tests.simulation.trace import Trace
 from tests.simulation.weather import DOWNLOAD_FAULTS, FREE_FAULTS, Outage, Weather, pick
 
 FOREVER = 100_000.0
+
+_NOT_FOUND = b'{"error": {"code": "not_found", "message": "no such task"}}'
 
 
 class _Cut(httpx.AsyncByteStream):
@@ -66,8 +69,10 @@ class _Transport(httpx.AsyncBaseTransport):
                 return "502-page"
         return pick(faults, self.random) if self.random.random() < chance else ""
 
-    def _answer(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
-        date = formatdate(self.service.date(trio.current_time()), usegmt=True)
+    def _answer(
+        self, status: int, content: bytes, headers: dict[str, str] | None = None, *, odd: float = 0.0
+    ) -> httpx.Response:
+        date = formatdate(self.service.date(trio.current_time()) + odd, usegmt=True)
         # a stream, not `content`: httpx takes the latter for read already
         return httpx.Response(status, headers={"date": date, **(headers or {})}, stream=_Whole(content))
 
@@ -88,6 +93,10 @@ class FreeTransport(_Transport):
                 return self._answer(500, b'{"error": {"code": "internal_error", "message": "x"}}')
             case "502-page":
                 return self._answer(502, b"<html></html>")
+            case "404-page":
+                return self._answer(404, b"<html></html>", odd=self.random.choice((-ODD, 0.0, ODD)))
+            case "404-envelope":
+                return self._answer(404, _NOT_FOUND)
             case "junk":
                 return self._answer(200, b"<html>welcome</html>")
             case "429":
@@ -105,12 +114,15 @@ class FreeTransport(_Transport):
     def _get(self, request: httpx.Request, fault: str) -> httpx.Response:
         now = trio.current_time()
         row = self.service.find(request.url.path.rpartition("/")[2], now)
-        if row is None or now < row.found_at:
-            return self._answer(404, b'{"error": {"code": "not_found", "message": "no such task"}}')
+        if row is None or not self.service.shows(row, now):
+            return self._answer(404, _NOT_FOUND)
         shown = self.service.task_object(row, now, in_list=False)
         if fault == "unknown-status":
             shown["status"] = "polishing"
-        return self._answer(200, json.dumps(shown).encode())
+        return self._answer(200, json.dumps(shown).encode(), odd=self._odd(fault))
+
+    def _odd(self, fault: str) -> float:
+        return self.random.choice((-ODD, ODD)) if fault == "odd-date" else 0.0
 
     def _list(self, request: httpx.Request, fault: str) -> httpx.Response:
         now = trio.current_time()
@@ -130,7 +142,7 @@ class FreeTransport(_Transport):
             "limit": limit,
             "offset": offset,
         }
-        return self._answer(200, json.dumps(answer).encode())
+        return self._answer(200, json.dumps(answer).encode(), odd=self._odd(fault))
 
 
 class FileTransport(_Transport):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
-from runner.engine.conclude import UNFINISHED
 from runner.errors import ExitCode
 from runner.job.plan import Plan
+from runner.job.task import Task
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import TaskState
 from runner.providers.mesh import TAG_BASE
+from tests.simulation.bench import Bench
 from tests.simulation.clips import read_label
-from tests.simulation.process import Bench, Ended
+from tests.simulation.hands import said_of
+from tests.simulation.process import Ended
 from tests.simulation.schedule import Verb
 from tests.simulation.service import OURS, Row
 
@@ -42,34 +46,35 @@ def check_exit(bench: Bench, ledger: Ledger, plan: Plan, ended: Ended, verb: Ver
         if next(ledger.read.in_state(TaskState.SUBMITTED, TaskState.COLLECTING), None):
             bench.violate("claim", "collect: exit code 0 with tasks in flight")
         return
-    latest = ledger.read.latest([task.identity for task in plan.tasks()])
     for task in plan.tasks():
-        attempt = latest.get(task.identity)
-        state = attempt.state if attempt else TaskState.PLANNED
-        if state in UNFINISHED or state in (TaskState.FAILED, TaskState.EXPIRED):
-            bench.violate("claim", f"exit code 0, and {task.name} is {state}")
+        if not _is_here(bench, task):
+            bench.violate("claim", f"exit code 0, and {task.output} is not there")
+
+
+def _is_here(bench: Bench, task: Task) -> bool:
+    """Whether the file of a task is whole, and is what was asked for."""
+    content = bench.platter.read(task.output)
+    label = None if content is None else read_label(content)
+    return label is not None and (label.owner, label.prompt, label.seed) == (OURS, *said_of(task))
 
 
 def check_end(bench: Bench, ledger: Ledger, plan: Plan, ended: Ended) -> Counter[str]:
     """After the last calm process; gives why tasks are held or unclear."""
     _check_billing(bench, plan)
-    _check_caps(bench, ledger)
     attempts = list(ledger.read.in_state(*TaskState))
-    by_tag = {attempt.tag: attempt for attempt in attempts if attempt.tag is not None}
+    senders = {row.id: _sender(row, attempts) for row in bench.service.accepted()}
+    _check_caps(bench, senders)
     for row in bench.service.accepted():
-        tag = TAG_BASE - row.tag_field if row.tag_field is not None else None
-        _check_row(bench, row, by_tag.get(tag))
+        _check_row(bench, row, senders[row.id])
     owners: Counter[str] = Counter(attempt.remote_id for attempt in attempts if attempt.remote_id)
     for remote_id, count in owners.items():
         if count > 1:
             bench.violate("wrong", f"{remote_id} is held by {count} attempts")
     latest = ledger.read.latest([task.identity for task in plan.tasks()])
     reasons: Counter[str] = Counter()
-    unfinished = 0
     for task in plan.tasks():
         attempt = latest.get(task.identity)
         state = attempt.state if attempt else TaskState.PLANNED
-        unfinished += state in UNFINISHED
         if attempt is not None and state in (TaskState.HELD, TaskState.AMBIGUOUS):
             reasons[_why(attempt)] += 1
         if state is TaskState.AMBIGUOUS:
@@ -78,24 +83,31 @@ def check_end(bench: Bench, ledger: Ledger, plan: Plan, ended: Ended) -> Counter
             bench.violate("stuck", f"{task.name} stays {state} in calm weather: {'; '.join(ended.reasons)}")
         if state is TaskState.PLANNED and bench.schedule.job.max_tasks is None:
             bench.violate("stuck", f"{task.name} stays {state} in calm weather: {'; '.join(ended.reasons)}")
-    if unfinished and ended.exit_code is ExitCode.DONE:
-        bench.violate("claim", f"exit code 0 with {unfinished} unfinished tasks")
     return reasons
 
 
 def _check_billing(bench: Bench, plan: Plan) -> None:
-    wanted = Counter((_prompt(task.request), task.seed) for task in plan.tasks())
+    wanted = Counter(said_of(task) for task in plan.tasks()) + bench.consents
     billed = Counter((row.prompt, row.seed) for row in bench.service.accepted())
     for request, count in billed.items():
         if count > wanted[request]:
             bench.violate("double-billed", f"{request}: {count} accepted for {wanted[request]} tasks")
 
 
-def _check_caps(bench: Bench, ledger: Ledger) -> None:
+def _sender(row: Row, attempts: Sequence[AttemptRow]) -> AttemptRow | None:
+    """The attempt that sent what became `row`, by its tag; tags of settled attempts are used again."""
+    assert row.tag_field is not None
+    found = [attempt for attempt in attempts if attempt.tag == TAG_BASE - row.tag_field]
+    return next((attempt for attempt in found if attempt.remote_id == row.id), found[0] if found else None)
+
+
+def _check_caps(bench: Bench, senders: Mapping[str, AttemptRow | None]) -> None:
+    """Of each run with its resumes: what was accepted never exceeds the cap."""
     cap = bench.schedule.job.max_tasks
-    runs = 1
-    if cap is not None and len(bench.service.accepted()) > cap * runs:
-        bench.violate("cap", f"{len(bench.service.accepted())} accepted, max_tasks is {cap}")
+    runs = Counter(attempt.run_id for attempt in senders.values() if attempt is not None)
+    for run_id, count in runs.items():
+        if cap is not None and count > cap:
+            bench.violate("cap", f"{count} accepted for run {run_id}, max_tasks is {cap}")
 
 
 def _check_row(bench: Bench, row: Row, attempt: AttemptRow | None) -> None:
@@ -104,8 +116,10 @@ def _check_row(bench: Bench, row: Row, attempt: AttemptRow | None) -> None:
         bench.violate("lost", f"{row.id} was accepted, and no attempt in the ledger sent it")
         return
     if attempt.remote_id == row.id:
-        fine = TaskState.FAILED if row.fails else TaskState.DONE
-        if attempt.state is not fine and attempt.state not in (TaskState.SUBMITTED, TaskState.COLLECTING):
+        fine = {TaskState.FAILED if row.fails else TaskState.DONE}
+        if row.forgotten_at < math.inf:
+            fine.add(TaskState.EXPIRED)
+        if attempt.state not in fine and attempt.state not in (TaskState.SUBMITTED, TaskState.COLLECTING):
             bench.violate("lost", f"{row.id} ended as {attempt.state}: {attempt.error_message}")
         return
     if attempt.remote_id is not None:
@@ -113,7 +127,7 @@ def _check_row(bench: Bench, row: Row, attempt: AttemptRow | None) -> None:
         if (other.owner, other.prompt, other.seed) != (OURS, row.prompt, row.seed):
             bench.violate("wrong", f"{other.id} was adopted for {row.id}")
         return
-    if attempt.state not in (TaskState.HELD, TaskState.AMBIGUOUS):
+    if attempt.state not in (TaskState.HELD, TaskState.AMBIGUOUS) and attempt.id not in bench.given_up:
         bench.violate(
             "lost", f"{row.id} was accepted, and its attempt is {attempt.state} ({attempt.resolution})"
         )
@@ -139,15 +153,9 @@ def _check_files(bench: Bench, ledger: Ledger, attempt: AttemptRow) -> None:
         elif (label.remote_id, label.owner, label.prompt, label.seed) != (
             attempt.remote_id,
             OURS,
-            _prompt(task.request),
-            attempt.seed,
+            *said_of(task),
         ):
             bench.violate("wrong", f"{row.path} holds {label}")
-
-
-def _prompt(request: object) -> str:
-    assert isinstance(request, dict)
-    return str(request["content"][0]["text"])
 
 
 def _why(attempt: AttemptRow) -> str:

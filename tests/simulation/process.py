@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing.util
 import random
-import shutil
 import sqlite3
 import ssl
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass
 
 import trio
 import trio.lowlevel
@@ -23,68 +17,30 @@ from runner.engine.lock import project_lock
 from runner.engine.prepare import find_run, prepare_run
 from runner.engine.run import collect_all, run_prepared
 from runner.engine.seams import Seams
+from runner.engine.webhook import Hints
 from runner.engine.world import World
 from runner.errors import BusyError, ExitCode, StateError, UsageError
-from runner.job.load import LoadOptions, load_job
-from runner.job.model import Job, RunPolicy
-from runner.ledger.database import open_for_writing, prepare
+from runner.job.model import RunPolicy
 from runner.ledger.ledger import Ledger
-from runner.project import Project, init_project
-from runner.providers.access import Access, ApiKey
+from runner.providers.access import Access
 from runner.providers.http import FreeRequests, free_client
 from runner.providers.mesh import MeshProvider
 from runner.providers.submit import SubmitLimits, SubmitTransport
 from runner.record.folder import RunFolder
 from runner.record.redact import Redactor
 from tests.simulation.answers import FileTransport, FreeTransport
-from tests.simulation.disk import Platter, SimulatedDisk
+from tests.simulation.bench import KEY, ORIGIN, Bench, job_of, open_image
+from tests.simulation.disk import SimulatedDisk
+from tests.simulation.hands import asked
 from tests.simulation.life import InlineThreads, Life
-from tests.simulation.schedule import ProcessSpec, Schedule, Verb
-from tests.simulation.service import START, Service
+from tests.simulation.schedule import ProcessSpec, Verb
+from tests.simulation.service import START
 from tests.simulation.submits import SubmitNetwork
-from tests.simulation.trace import Trace
 
-ORIGIN = "https://api.sim.test"
-KEY = ApiKey.load("rsk_simulation_key", source="test")
 LONGEST = 6 * 3600.0
 """Simulated seconds in which every process must have ended: far more than any of its own bounds."""
 
 _TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-@dataclass(slots=True)
-class Bench:
-    """What outlives processes: the service, the disk, the ledger's image, and all that was said."""
-
-    schedule: Schedule
-    service: Service
-    platter: Platter
-    random: random.Random
-    image: bytes
-    trace: Trace = field(default_factory=Trace)
-    submitted: dict[str, str] = field(default_factory=dict)
-    """Attempts of which a process said `task.submitted`, with their remote ids."""
-    violations: list[str] = field(default_factory=list)
-    alive: int = 0
-    db: sqlite3.Connection | None = None
-    """The ledger's connection in the process that lives; a second one without a lock shares it."""
-
-    @property
-    def project(self) -> Project:
-        return Project(root=self.platter.root, base=self.platter.root)
-
-    def violate(self, kind: str, said: str) -> None:
-        self.violations.append(f"{kind}: {said}")
-        self.trace.note("violation", kind=kind, said=said)
-
-    @contextlib.contextmanager
-    def reader(self) -> Iterator[Ledger]:
-        """The ledger between two processes."""
-        ledger = Ledger(_connect(self.image))
-        try:
-            yield ledger
-        finally:
-            ledger.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,53 +64,6 @@ def random_of(bench: Bench) -> random.Random:
     return bench.random
 
 
-@cache
-def empty_image() -> bytes:
-    """A new ledger with a salt that is the same in every process."""
-    connection = open_for_writing(None)
-    connection.execute("INSERT INTO meta VALUES ('salt', ?)", ("5a" * 16,))
-    image: bytes = connection.serialize()
-    connection.close()
-    return image
-
-
-@cache
-def folder() -> Path:
-    """This worker's directory, in memory where the system has such a place: manifests are real files."""
-    memory = Path("/dev/shm")
-    made = tempfile.mkdtemp(prefix="callsheet-simulation-", dir=memory if memory.is_dir() else None)
-    # atexit does not run in a worker of a pool
-    multiprocessing.util.Finalize(None, shutil.rmtree, (made, True), exitpriority=0)
-    return Path(made).resolve()
-
-
-@cache
-def job_of(text: str) -> Job:
-    return load_job(folder() / "job.yaml", root=folder(), options=LoadOptions(environ={}), text=text.encode())
-
-
-def clean_folder() -> Path:
-    for path in folder().iterdir():
-        if path.name != ".callsheet":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    init_project(folder())
-    return folder()
-
-
-def _open_image(image: bytes) -> sqlite3.Connection:
-    """As the product opens its file, checks included."""
-    connection = _connect(image)
-    connection.execute("PRAGMA foreign_keys = ON")
-    prepare(connection, None)
-    return connection
-
-
-def _connect(image: bytes) -> sqlite3.Connection:
-    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    connection.deserialize(image)
-    return connection
-
-
 async def live(bench: Bench, spec: ProcessSpec) -> Ended:
     """Runs one process to its end, or to its death; then `bench` holds what is left of it."""
     life: Life
@@ -175,7 +84,7 @@ async def live(bench: Bench, spec: ProcessSpec) -> Ended:
             try:
                 with project_lock(bench.project):
                     is_second = bench.alive > 0
-                    db = bench.db if is_second and bench.db else _open_image(bench.image)
+                    db = bench.db if is_second and bench.db else open_image(bench.image)
                     bench.alive += 1
                     bench.db = db
                     if is_second:
@@ -184,10 +93,13 @@ async def live(bench: Bench, spec: ProcessSpec) -> Ended:
                         exit_code, reasons = await _work(bench, spec, life, db)
                     finally:
                         bench.alive -= 1
-                        if not life.is_dead:
-                            bench.image = db.serialize()
                         if not is_second:
                             bench.db = None
+                        if not life.is_dead and not is_second:
+                            bench.keep(db)
+                        elif not life.is_dead:
+                            bench.image = db.serialize()
+                        elif not is_second:
                             db.close()
             except BusyError:
                 exit_code = ExitCode.TRY_AGAIN
@@ -240,7 +152,9 @@ async def _work(
             holder = ledger.read.holder(ORIGIN, fields["remote_id"])
             assert holder is not None
             bench.submitted[holder.id] = fields["remote_id"]
+            bench.service.told.append(fields["remote_id"])
 
+    hints = Hints("https://hooks.sim.test", b"simulated") if bench.schedule.job.webhook else None
     threads = InlineThreads(life)
     seams = Seams(wall=wall, random=random_of(bench), threads=threads)
     parts = (life, bench.service, weather, bench.random, bench.trace)
@@ -267,7 +181,10 @@ async def _work(
             observe=observe,
             key_hash=KEY.fingerprint(ledger.salt),
             is_loopback=False,
+            hints=hints,
         )
+        if hints is not None:
+            nursery.start_soon(_call_back, bench, hints)
         if weather.full_ledger is not None:
             nursery.start_soon(_fill_ledger, db, weather.full_ledger.start, weather.full_ledger.end)
         if spec.rival_after is not None:
@@ -284,22 +201,42 @@ async def _do(
     if spec.verb is Verb.COLLECT:
         result = await collect_all(world, RunPolicy(), deadline=spec.deadline)
         return result.exit_code, result.reasons
-    job = job_of(bench.schedule.job.text())
+    job = job_of(bench.schedule.job)
+    resubmit = asked(bench, spec.verb, ledger)
     prepared = prepare_run(
         job,
         project=world.project,
         reader=ledger.read,
         origin=ORIGIN,
         date=None,
-        run=find_run(ledger.read, "latest") if spec.verb is Verb.RESUME else None,
+        run=find_run(ledger.read, "latest") if spec.verb in (Verb.RESUME, Verb.RETRY) else None,
         now=world.seams.wall(),
         source=world.seams.random,
+        resubmit=resubmit,
     )
     RunFolder(world.project, prepared.run.id).make(job.text)
     result = await run_prepared(
         prepared, world, facts={}, redactor=Redactor([KEY.value]), deadline=spec.deadline
     )
     return result.exit_code, result.reasons
+
+
+async def _call_back(bench: Bench, hints: Hints) -> None:
+    """The service's webhooks, some of them lost; and calls of somebody else: early, twice, to nobody."""
+    while True:
+        await trio.sleep(bench.random.uniform(1, 5))
+        now = trio.current_time()
+        waiting = [row for row in bench.service.accepted() if row.id not in bench.called]
+        for row in waiting:
+            if now >= row.done_at:
+                bench.called.add(row.id)
+                if bench.random.random() < 0.8:
+                    hints.hint(str(row.request["callback_url"]))
+        if not waiting:
+            await trio.sleep(60)
+        elif bench.random.random() < 0.3:
+            hints.hint(str(bench.random.choice(waiting).request["callback_url"]))
+            hints.hint("https://hooks.sim.test/0123456789abcdef0123456789abcdef")
 
 
 async def _fill_ledger(db: sqlite3.Connection, start: float, end: float) -> None:

@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 from enum import StrEnum
 
+from runner.job.model import Budget, OnAmbiguous, RunPolicy
 from tests.simulation.service import Echo, Habits
 from tests.simulation.weather import CALM, Weather, storm
 
@@ -31,8 +32,11 @@ class JobSpec:
     max_tasks: int | None
     holds: bool
     last_frame: bool
+    timeout: float = 3600.0
+    webhook: bool = False
 
     def text(self) -> str:
+        """The job file, but for `run` and `budget`: few texts, and each is read once."""
         model = "seedance-2-0" if self.shape is Shape.SAMPLES else "seedance-1-5-pro"
         shots = self.tasks if self.shape is Shape.PROMPTS else 2 if self.shape is Shape.BOTH else 1
         takes = {
@@ -53,18 +57,39 @@ class JobSpec:
             "  - type: text",
             "    text: the teapot in ${{ shot }}",
             f"output: out/${{{{ shot }}}}-${{{{ {take} }}}}.mp4",
-            f"run: {{settle: {self.settle}s, submit_slots: {self.slots}, concurrency: {self.concurrency},"
-            f" on_ambiguous: {'hold' if self.holds else 'auto'}}}",
         ]
-        if self.max_tasks is not None:
-            lines.append(f"budget: {{max_tasks: {self.max_tasks}}}")
         return "\n".join(lines) + "\n"
+
+    def policy(self) -> RunPolicy:
+        return RunPolicy(
+            settle=self.settle,
+            submit_slots=self.slots,
+            concurrency=self.concurrency,
+            on_ambiguous=OnAmbiguous.HOLD if self.holds else OnAmbiguous.AUTO,
+            timeout=self.timeout,
+        )
+
+    def budget(self) -> Budget:
+        return Budget(max_tasks=self.max_tasks)
 
 
 class Verb(StrEnum):
     RUN = "run"
     RESUME = "resume"
     COLLECT = "collect"
+    RETRY = "retry"
+    AGAIN = "again"
+    """`run --again` with the name of one task, whatever became of it."""
+
+
+class Hand(StrEnum):
+    """What a person types with `reconcile`, before a process starts, about each held task."""
+
+    NONE = "none"
+    HONEST = "honest"
+    """Adopts what the service's own list of prompts shows, else sends it again or gives it up."""
+    RASH = "rash"
+    """Sends it again without looking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +103,7 @@ class ProcessSpec:
     dies_at: int | None = None
     deadline: float | None = None
     rival_after: float | None = None
+    hand: Hand = Hand.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +148,14 @@ def _job(source: random.Random) -> JobSpec:
     return JobSpec(
         shape=shape,
         tasks=tasks,
-        settle=source.choice((1, 1, 5, 5)),
+        settle=source.choice((1, 5, 5)),
         slots=source.choice((1, 2, 4, 4)),
         concurrency=source.choice((1, 3, 8, 8)),
         max_tasks=source.randint(1, tasks) if source.random() < 0.1 else None,
         holds=source.random() < 0.05,
         last_frame=source.random() < 0.2,
+        timeout=source.choice((3600.0, 3600.0, 3600.0, 20.0, 5.0)),
+        webhook=source.random() < 0.2,
     )
 
 
@@ -135,7 +163,7 @@ def _habits(source: random.Random, job: JobSpec) -> Habits:
     echo = source.choices(list(Echo), (8, 2, 1))[0]
     # what the service may take to show an accepted POST is what run.settle has to cover
     late = source.choice((0.0, 0.0, 0.4 * job.settle))
-    lag = source.choice((0.0, 0.1 * job.settle, 0.5 * job.settle))
+    lag = source.choice((0.0, 0.1 * job.settle, 0.5 * job.settle, 0.5 * job.settle))
     return Habits(
         echo=echo,
         latency=source.choice(((0.5, 4.0), (0.5, 4.0), (3.0, 12.0), (10.0, 20.0))),
@@ -151,13 +179,14 @@ def _habits(source: random.Random, job: JobSpec) -> Habits:
         regresses=source.choice((0.0, 0.0, 0.3)),
         suffix=source.choice(("", "", "-250928")),
         new_etags=source.choice((0.0, 0.0, 0.2)),
+        forgets=source.choice((0.0, 0.0, 0.0, 0.2)),
     )
 
 
 def _process(source: random.Random, number: int) -> ProcessSpec:
     verb = Verb.RUN
     if number:
-        verb = source.choices(list(Verb), (6, 2, 2))[0]
+        verb = source.choices(list(Verb), (6, 2, 2, 1, 1))[0]
     pause = source.choices((0.0, 5.0, 120.0, 600.0, 86_400.0), (6, 4, 3, 2, 1))[0] if number else 0.0
     return ProcessSpec(
         verb=verb,
@@ -166,6 +195,7 @@ def _process(source: random.Random, number: int) -> ProcessSpec:
         dies_at=int(10 ** source.uniform(1.2, 2.8)) if source.random() < 0.7 else None,
         deadline=source.uniform(1, 120) if source.random() < 0.15 else None,
         rival_after=source.uniform(0, 6) if source.random() < 0.15 else None,
+        hand=source.choices(list(Hand), (6, 3, 1))[0] if number else Hand.NONE,
     )
 
 

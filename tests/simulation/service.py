@@ -6,6 +6,7 @@ Lazy in time: an acceptance is noted with its moment, and everything asked is an
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -38,7 +39,8 @@ class Habits:
     `lag` bounds how long after its acceptance a row may be missing from the list, and `late` how
     long after the request was read it may be accepted; both together stay below `run.settle`.
     `node_skew` bounds how far created_at may lie before the Date header's time: other machines,
-    other clocks. `missing` bounds how long a GET by id may answer 404 after acceptance.
+    other clocks. `missing` bounds how long a GET by id may answer 404 after acceptance; `forgets` is
+    the chance that it does so for ever from some time after the end, though the list has the row.
     """
 
     echo: Echo = Echo.SENT
@@ -55,6 +57,7 @@ class Habits:
     regresses: float = 0.0
     suffix: str = ""
     new_etags: float = 0.0
+    forgets: float = 0.0
 
 
 @dataclass(slots=True)
@@ -72,6 +75,7 @@ class Row:
     done_at: float
     fails: bool
     regress: tuple[float, float]
+    forgotten_at: float = math.inf
     versions: int = 0
 
     @property
@@ -96,6 +100,8 @@ class Service:
     habits: Habits
     random: random.Random
     rows: list[Row] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    """Ids that a process has made durable and said so."""
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def accept(self, request: Mapping[str, Any], at: float, *, owner: str = OURS) -> Row:
@@ -120,6 +126,8 @@ class Service:
             fails=draw.random() < habits.fails,
             regress=regress,
         )
+        if habits.forgets and draw.random() < habits.forgets:
+            row.forgotten_at = done_at + draw.uniform(0, 60)
         self.rows.append(row)
         return row
 
@@ -131,6 +139,10 @@ class Service:
 
     def find(self, remote_id: str, now: float) -> Row | None:
         return next((row for row in self.rows if row.id == remote_id and row.at <= now), None)
+
+    def shows(self, row: Row, now: float) -> bool:
+        """Whether a GET by id finds it."""
+        return row.found_at <= now < row.forgotten_at
 
     def listed(self, now: float, created_after: float | None) -> list[Row]:
         """The rows that the list shows, newest first."""

@@ -7,9 +7,9 @@ import gc
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import trio
 import trio._core._run as trio_scheduler
@@ -23,17 +23,11 @@ from runner.job.plan import Plan, make_plan
 from runner.job.rundate import RunDate
 from runner.job.task import Task
 from runner.ledger.states import TaskState
+from tests.simulation.bench import ORIGIN, Bench, clean_folder, empty_image, job_of
 from tests.simulation.checks import check_between, check_end, check_exit
 from tests.simulation.disk import Platter
-from tests.simulation.process import (
-    ORIGIN,
-    Bench,
-    Ended,
-    clean_folder,
-    empty_image,
-    job_of,
-    live,
-)
+from tests.simulation.hands import settle_held
+from tests.simulation.process import Ended, live
 from tests.simulation.schedule import Foreign, ProcessSpec, Schedule, Shape, Verb, draw
 from tests.simulation.service import START, Service
 from tests.simulation.weather import CALM
@@ -124,18 +118,21 @@ async def _play(schedule: Schedule) -> Verdict:
     ended = Ended(ExitCode.DONE, 0)
     for spec in schedule.processes:
         await trio.sleep(spec.pause)
+        settle_held(bench, spec.hand)
+        states = _standing(bench)
         ended = await live(bench, spec)
         states = _check(bench, plan, ended, states, spec.verb)
         steps.append(ended.steps)
         crashes += ended.exit_code is None
+    has_said_so = ended.exit_code is not None and schedule.processes[-1].verb is not Verb.COLLECT
     for number in range(CALM_RUNS):
+        if (number or has_said_so) and _is_settled(bench, plan):
+            break
         await trio.sleep(min(60.0 * 4**number, 3600.0))
         ended = await live(bench, ProcessSpec(weather=CALM))
         states = _check(bench, plan, ended, states, Verb.RUN)
-        if all(state.is_terminal or state is TaskState.HELD for state in _standing(bench, plan)):
-            break
-    with bench.reader() as ledger:
-        held = check_end(bench, ledger, plan, ended)
+    held = check_end(bench, bench.reader(), plan, ended)
+    bench.close()
     return Verdict(
         seed=schedule.seed,
         violations=tuple(dict.fromkeys(bench.violations)),
@@ -152,17 +149,23 @@ async def _play(schedule: Schedule) -> Verdict:
 def _check(
     bench: Bench, plan: Plan, ended: Ended, before: dict[str, TaskState], verb: Verb
 ) -> dict[str, TaskState]:
-    with bench.reader() as ledger:
-        check_exit(bench, ledger, plan, ended, verb)
-        return check_between(bench, ledger, before)
+    ledger = bench.reader()
+    check_exit(bench, ledger, plan, ended, verb)
+    return check_between(bench, ledger, before)
 
 
-def _standing(bench: Bench, plan: Plan) -> list[TaskState]:
-    with bench.reader() as ledger:
-        latest = ledger.read.latest([task.identity for task in plan.tasks()])
-    return [
-        latest[task.identity].state if task.identity in latest else TaskState.PLANNED for task in plan.tasks()
-    ]
+def _standing(bench: Bench) -> dict[str, TaskState]:
+    return {attempt.id: attempt.state for attempt in bench.reader().read.in_state(*TaskState)}
+
+
+def _is_settled(bench: Bench, plan: Plan) -> bool:
+    """Whether a further process would find nothing to do."""
+    identities = [task.identity for task in plan.tasks()]
+    latest = bench.reader().read.latest(identities)
+    states = [latest[identity].state for identity in identities if identity in latest]
+    return len(states) == len(identities) and all(
+        state.is_terminal or state is TaskState.HELD for state in states
+    )
 
 
 class _KeptPlan(Plan):
@@ -174,6 +177,10 @@ class _KeptPlan(Plan):
             _TASKS[key] = tuple(Plan.tasks(self))
         return iter(_TASKS[key])
 
+    def roots(self, without: Sequence[int] = ()) -> Iterator[Task]:
+        """Every task of a job of one step."""
+        return (task for task in self.tasks() if task.index >= len(without) or not without[task.index])
+
 
 _TASKS: dict[tuple[str, str], tuple[Task, ...]] = {}
 _PLANS: dict[tuple[str, str], Plan] = {}
@@ -184,11 +191,11 @@ def _make_plan(job: Job, *, origin: str, run_date: RunDate) -> Plan:
     if key not in _PLANS:
         plan = make_plan(job, origin=origin, run_date=run_date)
         _PLANS[key] = _KeptPlan(**{one.name: getattr(plan, one.name) for one in fields(plan)})
-    return _PLANS[key]
+    return replace(_PLANS[key], job=job)
 
 
 def plan_of(schedule: Schedule) -> Plan:
-    return _make_plan(job_of(schedule.job.text()), origin=ORIGIN, run_date=RunDate.today(START))
+    return _make_plan(job_of(schedule.job), origin=ORIGIN, run_date=RunDate.today(START))
 
 
 def _submit_foreign(bench: Bench, plan: Plan, foreign: Foreign) -> None:

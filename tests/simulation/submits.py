@@ -20,6 +20,9 @@ from tests.simulation.service import Service
 from tests.simulation.trace import Trace
 from tests.simulation.weather import Outage, Weather, pick_submit_fault
 
+ODD = 3600.0
+"""Seconds by which the clock of an edge, which answers for the service now and then, is wrong."""
+
 _PAGE = b"<html><title>Bad gateway</title></html>"
 
 
@@ -169,10 +172,13 @@ class SubmitStream(httpcore.AsyncNetworkStream):
         if self._fault == "stall":
             return
         self._answer_at = now + 0.35
+        if self._fault == "foreign-id" and network.service.told:
+            remote_id = network.random.choice(network.service.told)
         status, headers, body = _answer(self._fault, remote_id, network.random)
         if not self._fault:
             self._answer_at = accepted_at + 0.05
-        date = formatdate(network.service.date(self._answer_at), usegmt=True)
+        odd = ODD if self._fault == "429-odd-date" else 0.0
+        date = formatdate(network.service.date(self._answer_at) + odd, usegmt=True)
         head = f"HTTP/1.1 {status} X\r\ndate: {date}\r\ncontent-length: {len(body)}\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         whole = (head + "\r\n").encode() + body
@@ -199,7 +205,9 @@ class SubmitStream(httpcore.AsyncNetworkStream):
 
 def _answer(fault: str, remote_id: str, source: random.Random) -> tuple[int, dict[str, str], bytes]:
     match fault:
-        case "no-id":
+        case "foreign-id" if remote_id:
+            pass
+        case "no-id" | "foreign-id":
             return 200, {}, source.choice((b"{}", b'{"id": null}', b"ok", b'{"id": ""}'))
         case "500":
             return 500, {}, _envelope("internal_error")
@@ -217,7 +225,7 @@ def _answer(fault: str, remote_id: str, source: random.Random) -> tuple[int, dic
             return 504, {}, _envelope("gateway_timeout", provider_code="asset_registration_timeout")
         case "408" | "409" | "425":
             return int(fault), {}, b"{}"
-        case "429":
+        case "429" | "429-odd-date":
             told = source.choice(({"retry-after": "3"}, {}, {"retry-after": "20"}))
             return 429, told, _envelope("rate_limit_exceeded")
         case "307":

@@ -79,6 +79,8 @@ SUBMIT_FAULTS: Mapping[str, tuple[int, float]] = {
     "409": (1, 0.5),
     "425": (1, 0.5),
     "429": (4, 0),
+    "429-odd-date": (2, 0),
+    "foreign-id": (2, 0.5),
     "307": (6, 0.5),
     "422-preparing": (2, 0),
     "400": (1, 0),
@@ -97,6 +99,9 @@ FREE_FAULTS: Mapping[str, int] = {
     "429": 2,
     "unknown-status": 2,
     "shifted": 3,
+    "odd-date": 3,
+    "404-page": 2,
+    "404-envelope": 2,
 }
 
 DOWNLOAD_FAULTS: Mapping[str, int] = {

@@ -1,0 +1,70 @@
+"""What a person types: `reconcile` for what is held, `retry`, `run --again`. The oracle is told of it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import trio
+
+from runner.engine.prepare import Resubmit
+from runner.engine.settle import Answer, settle_by_hand, unclear_tasks
+from runner.errors import UsageError
+from runner.job.task import Task
+from runner.ledger.ledger import Ledger
+from runner.ledger.rows import TaskRow
+from runner.ledger.states import TaskState
+from runner.providers.mesh import TAG_BASE
+from tests.simulation.bench import Bench, open_image
+from tests.simulation.schedule import Hand, Verb
+from tests.simulation.service import START
+
+
+def asked(bench: Bench, verb: Verb, ledger: Ledger) -> Resubmit | None:
+    """What a person asks to be submitted a second time; the oracle is told of it."""
+    if verb not in (Verb.RETRY, Verb.AGAIN):
+        return None
+    latest = list(ledger.read.in_state(*TaskState))
+    if verb is Verb.AGAIN:
+        resubmit = Resubmit("again", (latest[0].identity[:12],)) if latest else None
+    else:
+        resubmit = Resubmit("retry")
+    for attempt in latest:
+        if resubmit is not None and resubmit.allows(attempt.state):
+            task = ledger.read.task(attempt.identity)
+            assert task is not None
+            if verb is Verb.RETRY or attempt.identity == latest[0].identity:
+                bench.consents[said_of(task)] += 1
+    return resubmit
+
+
+def said_of(task: TaskRow | Task) -> tuple[str, int | None]:
+    """What the oracle tells requests apart by: the prompt and the seed."""
+    content: Any = task.request["content"]
+    return str(content[0]["text"]), task.seed
+
+
+def settle_held(bench: Bench, hand: Hand) -> None:
+    """`callsheet reconcile` for each held task, by somebody honest or rash."""
+    if hand is Hand.NONE:
+        return
+    db = open_image(bench.image)
+    ledger = Ledger(db)
+    by_tag = {row.tag_field: row for row in bench.service.accepted() if row.at <= trio.current_time()}
+    for one in list(unclear_tasks(ledger.read)):
+        if one.attempt.state is not TaskState.HELD:
+            continue
+        tag = one.attempt.tag
+        row = by_tag.get(TAG_BASE - tag) if tag is not None else None
+        answer, remote_id = Answer.AGAIN, None
+        if hand is Hand.HONEST and row is not None:
+            answer, remote_id = Answer.ADOPT, row.id
+        elif hand is Hand.HONEST and bench.random.random() < 0.5:
+            answer = Answer.WRITE_OFF
+        with contextlib.suppress(UsageError), ledger.transaction():
+            settle_by_hand(ledger, one, answer, START + trio.current_time(), remote_id=remote_id)
+            if answer is not Answer.ADOPT:
+                bench.given_up.add(one.attempt.id)
+                bench.consents[said_of(one.task)] += answer is Answer.AGAIN
+        bench.trace.note("hand", task=one.task.name, answer=answer)
+    bench.keep(db)
