@@ -99,6 +99,8 @@ def test_the_installed_command_prints_every_schema(name: str, elsewhere: Path, t
 
 def test_the_installed_command_validates_the_first_job(elsewhere: Path, tmp_path: Path) -> None:
     made = _run([elsewhere / "callsheet", "init"], cwd=tmp_path)
-    assert (made.returncode, made.stderr) == (0, "")
+    assert made.returncode == 0
+    assert made.stderr.startswith("next: callsheet run jobs/hello.yaml --sandbox"), made.stderr
     checked = _run([elsewhere / "callsheet", "validate", "jobs/hello.yaml"], cwd=tmp_path)
-    assert (checked.returncode, checked.stderr) == (0, "")
+    assert checked.returncode == 0
+    assert checked.stderr.startswith("next: callsheet plan jobs/hello.yaml"), checked.stderr
