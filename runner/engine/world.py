@@ -98,12 +98,18 @@ def paid_of(reader: LedgerReader, attempt: AttemptRow, seams: Seams) -> Paid:
     )
 
 
+WALL_SAYS = 12 * 3600.0
+"""Seconds by which our wall clock may put the service's time earlier than an answer did: more than an
+edge's clock is wrong, and less than makes an attempt too old for absence to prove anything."""
+
+
 class ServerClock:
     """The service's time, from the Date headers of its answers, carried on by our monotonic clock.
 
     One answer may be wrong (an edge with a clock of its own), so there are two readings: no answer
     has said less than `earliest`, none more than `latest`. What looks for rows from a moment on takes
-    the earliest, for a window that opens too late would hide a paid task.
+    the earliest, for a window that opens too late would hide a paid task. The only answer so far may
+    be the wrong one, so our wall clock has a say too, within bounds: it may be wrong itself.
     """
 
     def __init__(self, seams: Seams) -> None:
@@ -126,7 +132,11 @@ class ServerClock:
 
     def earliest(self) -> float:
         """Unix seconds; our own wall clock as long as no answer has come."""
-        return self._seams.wall() if self._lowest is None else self._lowest + anyio.current_time()
+        wall = self._seams.wall()
+        if self._lowest is None:
+            return wall
+        heard = self._lowest + anyio.current_time()
+        return min(heard, max(wall, heard - WALL_SAYS))
 
     def latest(self) -> float:
         """Unix seconds; our own wall clock as long as no answer has come."""

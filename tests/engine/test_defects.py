@@ -39,19 +39,36 @@ def server() -> Iterator[SandboxServer]:
         yield running
 
 
-def test_one_answer_with_a_wrong_clock_opens_no_window_too_late() -> None:
-    """An edge's 429 an hour ahead would have hidden the paid row, and paid again."""
+def heard(wall: float, *answers: float) -> tuple[float, float]:
+    """What a clock says at the last of some answers, a second apart; (earliest, latest)."""
 
     async def scenario() -> tuple[float, float]:
-        clock = ServerClock(Seams(wall=lambda: 0.0))
-        clock.hear(1000.0)
-        await anyio.sleep(10)
-        clock.hear(1000.0 + HOUR)
-        clock.hear(1010.0)
+        clock = ServerClock(Seams(wall=lambda: wall + anyio.current_time()))
+        for answer in answers:
+            await anyio.sleep(1)
+            clock.hear(answer)
         return clock.earliest(), clock.latest()
 
-    earliest, latest = trio.run(scenario, clock=trio.testing.MockClock(autojump_threshold=0))
-    assert (earliest, latest) == (1010.0, 1000.0 + HOUR)
+    return trio.run(scenario, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+@pytest.mark.parametrize("answers", [(1001.0, 1002.0 + HOUR), (1001.0 + HOUR, 1002.0)])
+def test_one_answer_with_a_wrong_clock_opens_no_window_too_late(answers: tuple[float, float]) -> None:
+    """An edge's 429 an hour ahead would have hidden the paid row, and paid again."""
+    earliest, latest = heard(5 * HOUR, *answers)
+    assert earliest == 1002.0
+    assert latest == pytest.approx(1002.0 + HOUR, abs=1)
+
+
+def test_the_only_answer_s_clock_may_be_wrong() -> None:
+    """The first one came from an edge an hour ahead: our own clock opens the window in time."""
+    assert heard(1000.0, 1001.0 + HOUR)[0] == 1001.0
+
+
+def test_our_own_clock_is_not_believed_far() -> None:
+    """A machine that lives in 1970 would make every attempt too old for absence to prove anything."""
+    now = 1_790_000_000.0
+    assert heard(0.0, now)[0] == now - 12 * HOUR
 
 
 @pytest.mark.fault(32)
