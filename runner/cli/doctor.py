@@ -112,7 +112,7 @@ def _cleaner() -> Callable[[str], str]:
 def _tell(finding: Finding, clean: Callable[[str], str]) -> None:
     word = click.style(f"{finding.level:8}", fg=_COLOURS[finding.level])
     hint = f"; hint: {finding.hint}" if finding.hint else ""
-    console.result(f"{word} {finding.what:10} {clean(finding.words + hint)}")
+    console.result(f"{word} {finding.what:10} {console.wrapped(clean(finding.words + hint), 20)}")
 
 
 def _fields(finding: Finding, clean: Callable[[str], str]) -> dict[str, JsonValue]:

@@ -63,8 +63,8 @@ class LedgerSearch(LedgerReader):
 
     def _tasks(self, by: str, query: str, values: tuple[str, ...]) -> list[FoundTask]:
         rows = self._connection.execute(
-            f"SELECT identity FROM ({query}) GROUP BY identity ORDER BY (SELECT max(seq) FROM attempts"
-            f" WHERE attempts.identity = identity) DESC LIMIT {_MOST_FOUND}",
+            f"SELECT identity FROM ({query}) AS found GROUP BY identity ORDER BY (SELECT max(seq)"
+            f" FROM attempts WHERE attempts.identity = found.identity) DESC LIMIT {_MOST_FOUND}",
             values,
         ).fetchall()
         tasks = (self.task(identity) for (identity,) in rows)
