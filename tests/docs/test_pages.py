@@ -1,0 +1,96 @@
+"""Every block of README.md and docs/ is played, each page as one script; see CONTRIBUTING.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.docs.fragment import put_into
+from tests.docs.pages import Block, Page, all_pages, played_pages
+from tests.docs.player import KINDS, REASONS, PageError, Player, make_project
+
+
+@pytest.mark.parametrize("page", played_pages(), ids=lambda page: page.name)
+def test_a_page_does_what_it_says(page: Page, shell: Mapping[str, str], tmp_path: Path) -> None:
+    Player(page, make_project(tmp_path, shell), shell).play()
+
+
+def test_every_block_has_a_kind_that_is_known() -> None:
+    unknown = [
+        f"{page.name}:{block.line}: {block.kind or 'no kind'}"
+        for page in all_pages()
+        for block in page.blocks
+        if block.kind not in KINDS
+    ]
+    assert unknown == []
+
+
+def test_what_is_not_executed_has_one_of_few_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    """They are printed, so that a person sees how many there are."""
+    blocks = [
+        (f"{page.name}:{block.line}", reason)
+        for page in all_pages()
+        for block in page.blocks
+        if (reason := block.option("unexecuted")) is not None
+    ]
+    with capsys.disabled():
+        for place, reason in blocks:
+            print(f"\nnot executed: {place}: {reason}", end="")
+    assert {reason for _, reason in blocks} <= REASONS
+    assert 0 < len(blocks) <= 20
+
+
+def _page(tmp_path: Path, *blocks: Block) -> Page:
+    return Page(tmp_path / "page.md", blocks, (), frozenset(), ())
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [Block("sh", (), "false; echo on", 1)],
+        [Block("sh", (), "false | true", 1)],
+        [Block("sh", ("exit=3",), "exit 4", 1)],
+        [Block("sh", (), "echo 'one two'", 1), Block("text", (), "one three", 2)],
+        [Block("sh", (), "printf 'a\\nb\\nc\\n'", 1), Block("text", (), "a\nc", 2)],
+        [Block("text", (), "nobody printed this", 1)],
+        [Block("yaml", (), "seeds: 1..2", 1)],
+        [Block("yaml", ("jobs/a.yaml",), "version: 1\nmodles: []", 1)],
+        [Block("yaml", ("into", "jobs/hello.yaml", "invalid"), "seeds: 1..3", 1)],
+        [Block("yaml", ("into", "jobs/storyboard.yaml", "steps.nowhere"), "seeds: 1..3", 1)],
+        [Block("json", ("a.json",), "{,}", 1)],
+        [Block("python", (), "assert False", 1)],
+        [Block("console", (), "$ ls", 1)],
+    ],
+    ids=lambda blocks: blocks[-1].body,
+)
+def test_a_page_that_is_wrong_is_found(
+    blocks: list[Block], shell: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.docs.pages.ROOT", tmp_path)
+    with pytest.raises(PageError):
+        Player(_page(tmp_path, *blocks), make_project(tmp_path, shell), shell).play()
+
+
+def test_a_block_begins_where_the_one_before_has_ended(
+    shell: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Directory, exported variables and processes in the background live as long as the page."""
+    monkeypatch.setattr("tests.docs.pages.ROOT", tmp_path)
+    blocks = [
+        Block("sh", (), "cd jobs; export TAKE='a b'; (sleep 0.2; echo late; sleep 60) &", 1),
+        Block("text", (), "late", 2),
+        Block("sh", (), 'echo "${PWD##*/} $TAKE"; echo two; echo three four', 3),
+        Block("text", (), "jobs a b\n...\nthree ...", 4),
+    ]
+    player = Player(_page(tmp_path, *blocks), make_project(tmp_path, shell), shell)
+    player.play()
+    assert player.is_running_on is False
+
+
+def test_a_fragment_takes_the_place_of_its_keys_alone() -> None:
+    text = "a: 1  # one\n\n# of b\nb:\n  c: 2\n  d:\n    - 3\ne: 4\n"
+    assert put_into(text, "b: 5") == "a: 1  # one\n\n# of b\nb: 5\ne: 4\n"
+    assert put_into(text, "    d: 6\n", below="b") == "a: 1  # one\n\n# of b\nb:\n  c: 2\n  d: 6\ne: 4\n"
+    assert put_into(text, "f:\n  g: 7") == text + "f:\n  g: 7\n"

@@ -1,0 +1,90 @@
+"""What pages name exists: other pages and their headings, verbs and options, files of the repository."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import click
+import pytest
+
+from runner.cli.main import VERBS, callsheet
+from tests.docs.pages import GENERATED, ROOT, Page, all_pages, read_page
+
+_COMMAND = re.compile(r"(?:^|[^\w./-])callsheet\s+((?:-\S+\s+)*)([a-z]+)\b([^\n|&;#]*)")
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+_FILE = re.compile(r"(?:runner|schemas|jobs|tests|docs|scripts|benchmarks)/[\w./*-]*")
+
+_NOT_OURS = frozenset({"--seed"})
+"""Flags that a prompt may hold; the rule `prompt-flags` finds them."""
+_OF_SCRIPTS = frozenset(
+    option
+    for script in [*(ROOT / "scripts").glob("*"), *(ROOT / "tests").glob("*/__main__.py")]
+    if script.is_file()
+    for option in _OPTION.findall(script.read_text(encoding="utf-8"))
+)
+
+PAGES = pytest.mark.parametrize("page", all_pages(), ids=lambda page: page.name)
+
+
+@PAGES
+def test_every_link_leads_somewhere(page: Page) -> None:
+    assert [link for link in page.links if not _is_sound(page, link)] == []
+
+
+def _is_sound(page: Page, link: str) -> bool:
+    if link.startswith("https://"):
+        return True
+    path, _, anchor = unquote(link).partition("#")
+    target = (page.path.parent / path).resolve() if path else page.path
+    if not target.exists() or not target.is_relative_to(ROOT):
+        return False
+    return not anchor or (target.suffix == ".md" and anchor in read_page(target).anchors)
+
+
+@PAGES
+def test_every_verb_and_option_exists(page: Page) -> None:
+    assert list(_unknown(page)) == []
+
+
+def _unknown(page: Page) -> Iterator[str]:
+    shown = {"docs/reference/errors.md"} & {page.name}  # its commands are wrong on purpose
+    blocks = (
+        () if shown else (block.body.replace("\\\n", " ") for block in page.blocks if block.kind != "yaml")
+    )
+    for text in [*page.spans, *blocks]:
+        for before, verb, after in _COMMAND.findall(text):
+            if verb not in VERBS:
+                yield f"callsheet {verb}"
+                continue
+            yield from (
+                f"callsheet {verb} {option}"
+                for option in _OPTION.findall(f"{before} {after}")
+                if option not in _options(verb)
+            )
+    known = set.union(*map(_options, VERBS)) | _NOT_OURS | _OF_SCRIPTS
+    yield from (option for span in page.spans for option in _OPTION.findall(span) if option not in known)
+
+
+def _options(verb: str) -> set[str]:
+    with click.Context(callsheet, info_name="callsheet") as context:
+        command = callsheet.get_command(context, verb)
+        assert command is not None
+        parameters = [*command.params, *callsheet.params]
+    return {name for one in parameters for name in (*one.opts, *one.secondary_opts)} | {"--help"}
+
+
+@PAGES
+def test_every_file_of_the_repository_that_is_named_exists(page: Page) -> None:
+    """A job file may also be one that the page, or `init`, has written."""
+    if page.name in GENERATED:
+        return  # they name files of the projects that they were made in
+    written = {word for block in page.blocks for word in block.words} | {"jobs/hello.yaml"}
+    named = [span for span in page.spans if _FILE.fullmatch(span)]
+    assert [name for name in named if name not in written and not _is_there(name)] == []
+
+
+def _is_there(name: str) -> bool:
+    return any(ROOT.glob(name.rstrip("/"))) if "*" in name else Path(ROOT / name).exists()
