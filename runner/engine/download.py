@@ -293,8 +293,8 @@ def _check_room(part: Part, free: int, limits: DownloadLimits) -> None:
     if free < missing + limits.free_reserve:
         raise DownloadError(
             DownloadTrouble.DISK_FULL,
-            f"{part.path}: the file needs {missing} bytes, with {limits.free_reserve} left over;"
-            f" {free} are free",
+            f"{part.path}: {missing:,} bytes are still to come, and {limits.free_reserve:,} have to stay"
+            f" free; {free:,} are free; hint: make room",
         )
 
 

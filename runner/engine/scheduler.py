@@ -194,7 +194,10 @@ class Scheduler:
                     case Trouble.RATE_LIMITED:
                         self.budget.throttled(error.retry_after)
                     case _ if failures >= HELLO_TRIES or error.trouble is Trouble.CERTIFICATE:
-                        said = f"the API cannot be used: {error.message}; nothing was sent"
+                        said = (
+                            f"{self.world.origin}: the API cannot be used: {error.message}; nothing was sent;"
+                            " hint: check the network and the base URL"
+                        )
                         self.control.stop_submitting(ExitCode.UNREACHABLE, said)
                         return False
                 await anyio.sleep(backoff(failures, self.world.seams.random))
