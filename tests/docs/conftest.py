@@ -16,17 +16,17 @@ from tests.support.command import CHECKOUT
 @pytest.fixture(scope="session")
 def service() -> Iterator[SandboxServer]:
     """Both services, for commands that a page shows without --sandbox."""
-    with SandboxServer(SandboxConfig(latency=(0.1, 0.3))) as server:
+    with SandboxServer(SandboxConfig(latency=(0.05, 0.2))) as server:
         yield server
 
 
 @pytest.fixture
 def shell(service: SandboxServer, tmp_path: Path) -> Mapping[str, str]:
-    """The variables of a reader's shell; `callsheet` on its PATH is this checkout's."""
+    """The variables of a reader's shell; `callsheet` on its PATH is this checkout's, with fast rehearsals."""
     commands = tmp_path / "bin"
     commands.mkdir()
     command = commands / "callsheet"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m runner "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tests.docs.fast "$@"\n')
     command.chmod(0o755)
     return {
         "HOME": str(tmp_path),
