@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from runner.__main__ import main
 from runner.errors import ExitCode
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxServer, Where
+from tests.support.command import command, environment
 
 JOB = """\
 version: 1
@@ -172,3 +175,17 @@ def test_a_missing_extra_is_one_sentence_with_the_install_command(
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert main(["run", "boat.yaml", "--sandbox"]) == ExitCode.USAGE
     assert "pip install" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_does_not_end_a_run(project: Path, server: SandboxServer) -> None:
+    """`callsheet run JOB 2>&1 | head -1`: what is paid for is fetched, and the exit code is the run's."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        ended = subprocess.run(
+            command("run", "boat.yaml"), env=environment(), stdout=write_end, stderr=write_end, timeout=60
+        )
+    finally:
+        os.close(write_end)
+    assert ended.returncode == 0
+    assert len(list((project / "rehearsal" / "out").glob("*.mp4"))) == server.accepted == 2
