@@ -38,13 +38,24 @@ class Basis(enum.StrEnum):
 class Unclear:
     """An unresolved attempt with its task's name and request.
 
-    `is_tag_believed` is for its origin, key and model.
+    `is_tag_believed` is for its origin, key and model. `offset` is how far the service's clock is
+    ahead of ours by what is known now, in seconds.
     """
 
     attempt: AttemptRow
     name: str
     request: Mapping[str, JsonValue]
     is_tag_believed: bool
+    offset: float = 0.0
+
+    @property
+    def since(self) -> float:
+        """No generation of this attempt was created earlier, by the service's clock in Unix seconds.
+
+        What that clock said at the intent may have come from an edge that is wrong; what is known now
+        of it, applied to our own clock's time of the intent, has a say as well.
+        """
+        return min(self.attempt.server_time, self.attempt.intended_at + self.offset) - SKEW
 
     @property
     def seed(self) -> int | None:
@@ -96,7 +107,7 @@ def contradicts(one: Unclear, row: Generation) -> str:
     """The first echoed field that says something else than was sent; empty where none does."""
     if row.model and family_name(row.model) != family_name(one.attempt.model):
         return f"model is {row.model}"
-    if row.created_at is not None and row.created_at < one.attempt.server_time - SKEW:
+    if row.created_at is not None and row.created_at < one.since:
         return "it was created before the submit"
     if excludes(one, row):
         return "the tag or the seed differs"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from runner.engine.control import Control
-from runner.engine.evidence import SKEW, Finding, Unclear, judge
+from runner.engine.evidence import Finding, Unclear, judge
 from runner.engine.pacing import RequestBudget, backoff
 from runner.engine.world import ServerClock, World
 from runner.errors import CallsheetError, ExitCode
@@ -127,7 +127,7 @@ class Reconciler:
         mine = [one for one in unclear if await self._is_open_to_evidence(one)]
         if not mine:
             return
-        candidates = await self._scan(min(one.attempt.server_time for one in mine) - SKEW)
+        candidates = await self._scan(min(one.since for one in mine))
         unresolved = await self.world.commits.read(self._unresolved)
         for finding, one in zip(judge(mine, candidates, unresolved), mine, strict=True):
             case = cases[one.attempt.id]
@@ -142,7 +142,7 @@ class Reconciler:
             attempt = reader.attempt(attempt_id)
             assert attempt is not None
             attempts.append(attempt)
-        return _unclear(reader, attempts)
+        return self._unclear(reader, attempts)
 
     def _unresolved(self, reader: LedgerReader) -> list[Unclear]:
         """Every attempt that a row may belong to, also those that nobody waits for here."""
@@ -151,7 +151,20 @@ class Reconciler:
         found = [*reader.in_state(*states, **place)]
         # a person's `--again` proves nothing about the first POST
         found += [one for one in reader.in_state(TaskState.PLANNED, **place) if one.resolution == "again"]
-        return _unclear(reader, found)
+        return self._unclear(reader, found)
+
+    def _unclear(self, reader: LedgerReader, attempts: Sequence[AttemptRow]) -> list[Unclear]:
+        offset = self.clock.earliest() - self.world.seams.wall()
+        believed: dict[tuple[str, str, str], bool] = {}
+        found: list[Unclear] = []
+        for attempt in attempts:
+            task = reader.task(attempt.identity)
+            assert task is not None
+            place = (attempt.origin, attempt.key_hash, attempt.model)
+            if place not in believed:
+                believed[place] = reader.is_tag_believed(*place)
+            found.append(Unclear(attempt, task.name, task.request, believed[place], offset))
+        return found
 
     async def _is_open_to_evidence(self, one: Unclear) -> bool:
         """Closes the cases that no scan can help, and says so."""
@@ -321,19 +334,6 @@ class Reconciler:
     def _leave_all(self) -> None:
         for attempt_id in list(self._cases):
             self._close(attempt_id, Resolution.LEFT)
-
-
-def _unclear(reader: LedgerReader, attempts: Sequence[AttemptRow]) -> list[Unclear]:
-    believed: dict[tuple[str, str, str], bool] = {}
-    found: list[Unclear] = []
-    for attempt in attempts:
-        task = reader.task(attempt.identity)
-        assert task is not None
-        place = (attempt.origin, attempt.key_hash, attempt.model)
-        if place not in believed:
-            believed[place] = reader.is_tag_believed(*place)
-        found.append(Unclear(attempt, task.name, task.request, believed[place]))
-    return found
 
 
 def _is_whole(row: Generation) -> bool:

@@ -131,6 +131,14 @@ def test_a_row_from_before_the_submit_is_not_adopted(believed: bool) -> None:
     assert (finding.adopted, finding.is_absent) == (None, False)
 
 
+def test_what_is_known_now_of_the_service_s_clock_corrects_the_time_of_an_intent() -> None:
+    """An hour ahead at the intent, two hours behind our own clock by all later answers."""
+    attempt = dataclasses.replace(unclear().attempt, server_time=NOW + 3600.0, intended_at=NOW + 7200.0)
+    rows = (row("t-1", tag=7, at=NOW + 1),)
+    assert _one(Unclear(attempt, "a", {}, True), *rows).adopted is None
+    assert _one(Unclear(attempt, "a", {}, True, offset=-7200.0), *rows).adopted == rows[0]
+
+
 def test_a_seed_proves_nothing_on_a_model_that_ignores_seeds() -> None:
     deaf = unclear(model=DEAF_MODEL, believed=False)
     finding = _one(deaf, row(model=DEAF_MODEL, tag=None, seed=2), row("t-2", model=DEAF_MODEL, tag=None))

@@ -235,7 +235,7 @@ async def test_a_task_in_doubt_keeps_nothing_else_waiting(bench: Bench, server: 
     """One task in flight at most: the unclear one gives its place to the others."""
     server.faults.add(cut(accept=False))
     file = bench.write_job(sweep(seeds=4, settle="60s", more=", concurrency: 1"))
-    result = await bench.run(file, deadline=2)
+    result = await bench.run(file, deadline=5)
     assert (result.counts[TaskState.DONE], result.counts[TaskState.AMBIGUOUS]) == (3, 1)
 
 

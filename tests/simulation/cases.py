@@ -9,11 +9,11 @@ from typing import Any
 from unittest.mock import patch
 
 from runner.engine import evidence, reconcile
-from runner.engine.evidence import Finding, Unclear
+from runner.engine.evidence import SKEW, Finding, Unclear
 from runner.ledger.ledger import Ledger
 from runner.providers.base import Generation
 from tests.simulation.mutants import Mutant
-from tests.simulation.schedule import JobSpec, ProcessSpec, Schedule, Shape
+from tests.simulation.schedule import JobSpec, ProcessSpec, Schedule, Shape, draw
 from tests.simulation.service import Echo, Habits
 from tests.simulation.weather import Span, Weather
 
@@ -48,6 +48,13 @@ def _full_disk_untold() -> AbstractContextManager[object]:
         ledger._db.execute("RELEASE step")
 
     return patch.object(Ledger, "savepoint", savepoint)
+
+
+def _clock_of_the_intent_believed() -> AbstractContextManager[object]:
+    """The only Date header that was heard before the POSTs came from an edge an hour ahead, on a machine
+    whose own clock was two hours ahead of the service's: the window of the list opened behind the paid
+    rows, which were taken for absent and paid for again. Later answers tell both clocks wrong."""
+    return patch.object(Unclear, "since", property(lambda one: one.attempt.server_time - SKEW))
 
 
 _JOB = JobSpec(
@@ -85,5 +92,6 @@ CASES: Mapping[str, Case] = {
             (),
         ),
     ),
+    "two wrong clocks": Case(_clock_of_the_intent_believed, draw(3466)),
 }
 """A schedule that once failed stays here."""

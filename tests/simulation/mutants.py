@@ -125,7 +125,7 @@ def _adopt_by_seed_alone() -> AbstractContextManager[object]:
 
 @contextmanager
 def _narrow_window() -> Iterator[None]:
-    with patch.object(evidence, "SKEW", 0.0), patch.object(reconcile, "SKEW", 0.0):
+    with patch.object(evidence, "SKEW", 0.0):
         yield
 
 
