@@ -59,7 +59,7 @@ def _table(level: dict[str, Any], schema: dict[str, Any]) -> list[str]:
     required = {*level.get("required", ()), *level.get("then", {}).get("required", ())}
     rows = ["| key | what it is | default | example |", "|---|---|---|---|"]
     for name, written in level["properties"].items():
-        key = _resolved(written, schema)
+        key = {**_resolved(written, schema), **written}
         default = "required" if name in required else _code(key["default"]) if "default" in key else ""
         example = _code(key["examples"][0]) if key.get("examples") else ""
         rows.append(f"| `{name}` | {_text(key.get('description', ''))} | {default} | {example} |")
