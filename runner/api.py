@@ -6,11 +6,14 @@ import logging
 import os
 from collections.abc import Mapping
 
+import anyio.to_thread
+
 from runner.engine.budget import question
 from runner.engine.prepare import prepare_run
+from runner.engine.report import make_report
 from runner.engine.run import RunResult
 from runner.engine.seams import Seams
-from runner.errors import RefusedError
+from runner.errors import CallsheetError, RefusedError
 from runner.job.environment import read_env
 from runner.job.plan import Plan
 from runner.project import find_project
@@ -20,6 +23,11 @@ from runner.record.events import Observer
 from runner.record.facts import session_facts
 from runner.record.redact import Redactor
 from runner.session import carry_out, key_of, locked_ledger
+
+_LOG = logging.getLogger("callsheet")
+
+PAGE_SECONDS = 30.0
+"""For the pictures of the contact sheet; `callsheet report` makes those that are missing then."""
 
 
 def _unheard(_name: str, _fields: Mapping[str, object]) -> None:
@@ -67,13 +75,22 @@ async def run_plan(
         )
         if not is_agreed and (asked := question(job, prepared.new)):
             raise RefusedError(f"{asked}; nothing was sent", hint="give is_agreed=True")
-        return await carry_out(
+        result = await carry_out(
             prepared,
             place,
             key,
             ledger,
             facts=session_facts(["run_plan"], job.root / job.file, job.root, Redactor([key.value])),
             observe=observe,
-            warn=logging.getLogger("callsheet").warning,
+            warn=_LOG.warning,
             deadline=deadline,
         )
+    await anyio.to_thread.run_sync(_leave_page, place, prepared.run.id)
+    return result
+
+
+def _leave_page(place: Place, run_id: str) -> None:
+    try:
+        make_report(place.project, run_id, patience=PAGE_SECONDS)
+    except CallsheetError as error:  # the run has ended as it did: a page fails nothing
+        _LOG.warning("no contact sheet: %s", error)

@@ -77,6 +77,8 @@ async def test_a_plan_is_brought_to_done_once(file: Path, server: SandboxServer)
         assert (result.exit_code, result.counts) == (ExitCode.DONE, {TaskState.DONE: 2})
         assert events.count("task.submitted") == submitted
         events.clear()
+        assert result.manifest is not None
+        assert result.manifest.with_name("report.html").is_file()
     assert server.accepted == 2
 
 

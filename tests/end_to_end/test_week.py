@@ -141,6 +141,22 @@ def test_files_are_archived_and_the_job_runs_again(film: Film) -> None:
     assert plan["counts"] == {"absent": 6}
 
 
+def test_a_colleague_asks_how_a_clip_was_made(film: Film) -> None:
+    """By the file alone, under another name: what was asked, what came back, and how to make it again."""
+    job = film.write(SWEEP + "price: {usd_per_task: 0.25}\n")
+    assert film.call("run", job).returncode == 0
+    clip = film.root / "for the edit.mp4"
+    shutil.copy(film.base / "out" / "boat-s3.mp4", clip)
+    told = film.call("show", clip)
+    assert told.returncode == 0, told.stderr
+    remote_id = next(task.id for task in film.server.tasks() if task.request["seed"] == 3)
+    for fact in ("A paper boat, take 3", "3 sent, 3 echoed", remote_id, "0.25", "job.yaml"):
+        assert fact in told.stdout
+    [again] = [line for line in told.stderr.splitlines() if line.startswith("next: ")]
+    assert "--again" in again
+    assert film.call("verify").returncode == 0
+
+
 def test_the_next_night_makes_new_videos_and_a_second_start_none(film: Film) -> None:
     film.write(NIGHTLY, "nightly.yaml")
     for date, accepted in (("2026-05-01", 6), ("2026-05-01", 6), ("2026-05-02", 12)):
