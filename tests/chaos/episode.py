@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from runner.errors import ExitCode
+from runner.sandbox import SANDBOX_KEY
 from tests.chaos.oracle import Findings, judge
 from tests.end_to_end.conftest import Film
 from tests.support.command import environment
@@ -35,19 +40,25 @@ PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """Where a process dies: at the n-th passage of a point, or after so many seconds (`none`)."""
+    """Where a process dies: at the n-th passage of a point, or after so many seconds (`none`).
+
+    With a rival, another process starts in the same project beside it.
+    """
 
     backend: str
     point: str = "none"
     nth: int = 1
     seconds: float = PATIENCE
+    has_rival: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """`killed` processes died of SIGKILL, the others had ended before their kill came."""
+    """`killed` processes died of SIGKILL, the others had ended before their kill came; `refused` rivals
+    met a living one and went away."""
 
     killed: int
+    refused: int
     exit_code: int
     findings: Findings
     told: str
@@ -58,36 +69,61 @@ class Ended:
         return self.exit_code == ExitCode.DONE and not found.double and not found.wrong
 
 
-def play(film: Film, job: str, kills: Iterable[Kill]) -> Ended:
-    """Runs `job` once for each kill, then to its end."""
+class Nursery:
+    """Forks victims, one at a time, with `home` as their home directory."""
+
+    def __init__(self, home: Path) -> None:
+        # unbuffered: select must see whatever has not been read
+        self._parent = subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.victim"],
+            cwd="/",
+            env=environment(MESHAPI_API_KEY=SANDBOX_KEY, HOME=str(home)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+        )
+
+    def __enter__(self) -> Nursery:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._parent.communicate()
+
+    def start(self, line: Iterable[object], kill: Kill, log: Path) -> int:
+        """The pid of a new process; `wait` must follow. `log` gets what it says on stderr."""
+        assert self._parent.stdin is not None
+        order = [kill.backend, kill.point, kill.nth, str(log), *map(str, line)]
+        self._parent.stdin.write(json.dumps(order).encode() + b"\n")
+        return self._answer()
+
+    def wait(self, pid: int, seconds: float) -> int:
+        """The exit status, negative for a signal. Kills the process after so many seconds."""
+        assert self._parent.stdout is not None
+        if not select.select([self._parent.stdout], [], [], seconds)[0]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return self._answer()
+
+    def _answer(self) -> int:
+        assert self._parent.stdout is not None
+        return int(self._parent.stdout.readline())
+
+
+def play(
+    film: Film, nursery: Nursery, job: str, kills: Iterable[Kill], rivals: Nursery | None = None
+) -> Ended:
+    """Runs `job` once for each kill, then to its end; `rivals` forks the second processes."""
     file = film.write(HEAD + JOBS[job])
-    killed = sum(_run_until(film, film.line("run", file), kill) for kill in kills)
+    line, log = film.line("run", file), film.root / "victims.log"
+    killed = refused = 0
+    for kill in kills:
+        pid = nursery.start(line, kill, log)
+        if kill.has_rival and rivals is not None:
+            rival = rivals.start(line, Kill(kill.backend), log)
+            refused += rivals.wait(rival, PATIENCE) == ExitCode.TRY_AGAIN
+        killed += nursery.wait(pid, kill.seconds) == -signal.SIGKILL
     for _ in range(LAST_RUNS):
         told = film.call("run", file)
         if told.returncode != ExitCode.TRY_AGAIN:
             break
-    return Ended(killed, told.returncode, judge(film), told.stderr)
-
-
-def start(film: Film, line: Iterable[object], kill: Kill) -> subprocess.Popen[str]:
-    """The command `line` as a process that dies by `kill`, but for the kill's `seconds`."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.chaos.victim", kill.backend, kill.point, str(kill.nth)]
-        + [str(word) for word in line],
-        cwd="/",
-        env=environment(MESHAPI_API_KEY="rsk_sandbox"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def _run_until(film: Film, line: Iterable[object], kill: Kill) -> bool:
-    process = start(film, line, kill)
-    until = time.monotonic() + kill.seconds
-    try:
-        process.communicate(timeout=max(0.0, until - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-    return process.returncode == -signal.SIGKILL
+    return Ended(killed, refused, told.returncode, judge(film), told.stderr)

@@ -1,4 +1,8 @@
-"""The command in a process that kills itself at a named point: `victim.py BACKEND POINT NTH ARGUMENTS...`.
+"""Processes of the command that kill themselves at a named point, forked from one that has all modules.
+
+Starting Python and importing takes three times as long as what a victim does until it dies. Each line
+on stdin is `[BACKEND, POINT, NTH, LOG, ARGUMENTS...]` as JSON; the answers are the child's pid and, when
+it is gone, its exit status as subprocess tells it (-9: killed).
 
 The points are patched into the product here, in the child; the product has no hook for them.
 `none` never kills: the parent does, at a time of its own.
@@ -8,11 +12,12 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 from httpcore._async.http11 import AsyncHTTP11Connection
@@ -123,13 +128,41 @@ POINTS: dict[str, Patch] = {
 """From the first durable byte of a task to the manifest of its run, in that order."""
 
 
-def _victim(backend: str, point: str, nth: str, *arguments: str) -> int:
+def _victim(backend: str, point: str, nth: int, *arguments: str) -> int:
     # the product chooses no backend, so anyio's default is asyncio: the child may run on trio too
     anyio.run = functools.partial(anyio.run, backend=backend)  # type: ignore[assignment]
-    POINTS[point](Fuse(int(nth)))
+    POINTS[point](Fuse(nth))
     sys.argv = ["callsheet", *arguments]
     return main(list(arguments))
 
 
+def _live(log: str, *order: Any) -> NoReturn:
+    """The child: its output goes to the file `log`, and nothing of its parent is run at its end."""
+    status = 70
+    try:
+        silent = os.open(os.devnull, os.O_RDWR)
+        told = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        for kept, to in enumerate((silent, silent, told)):
+            os.dup2(to, kept)
+        try:
+            status = _victim(*order)
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+        sys.stderr.flush()
+    finally:
+        os._exit(status)
+
+
+def _serve() -> None:
+    for line in sys.stdin:
+        backend, point, nth, log, *arguments = json.loads(line)
+        pid = os.fork()
+        if not pid:
+            _live(log, backend, point, nth, *arguments)
+        print(pid, flush=True)
+        _, status = os.waitpid(pid, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
 if __name__ == "__main__":
-    sys.exit(_victim(*sys.argv[1:]))
+    _serve()
