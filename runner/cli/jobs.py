@@ -1,4 +1,4 @@
-"""`plan` and `schema`: what can be said of a job without sending anything."""
+"""`plan`: what can be said of a job without sending anything."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from runner.cli.words import CONFLICT, cell_words, count, estimate_words, state_
 from runner.engine.conclude import waits_for_a_person
 from runner.engine.only import Only, check_patterns
 from runner.engine.standing import Standing, standings
-from runner.errors import ExitCode, UsageError
+from runner.errors import ExitCode
 from runner.job.cost import Total, micros, usd_text
 from runner.job.node import JsonValue
 from runner.job.plan import Plan
@@ -34,7 +34,6 @@ from runner.job.task import Task
 from runner.ledger.states import TaskState
 from runner.providers import REGISTRY
 from runner.record.redact import escape
-from runner.resources import schema_path
 
 
 @click.command()
@@ -155,17 +154,3 @@ def _upstream(task: Task) -> dict[str, JsonValue] | None:
     if above is None:
         return None
     return {"step": above.step, "name": above.name, "identity": above.identity, "uses": [*sorted(above.uses)]}
-
-
-@click.command()
-@click.argument("name", default="job")
-@common_options
-def schema(name: str) -> None:
-    """Print the JSON Schema NAME: job (the default), mesh-request, getimg-request or manifest."""
-    try:
-        path = schema_path(name)
-    except FileNotFoundError as error:
-        raise UsageError(
-            f"no schema `{name}`", hint="the schemas are job, mesh-request, getimg-request and manifest"
-        ) from error
-    console.result(path.read_text(encoding="utf-8").rstrip())

@@ -44,7 +44,7 @@ VERBS: Mapping[str, Verb] = {
     "spend": Verb("spend", "spend", "Show what was spent, and what may have been."),
     "models": Verb("models", "models", "Show what each model accepts and costs."),
     "schedule": Verb("schedule", "schedule", "Print a cron, systemd or GitHub unit for jobs."),
-    "schema": Verb("jobs", "schema", "Print a JSON Schema that callsheet ships."),
+    "schema": Verb("project", "schema", "Print a JSON Schema, or write it for editors."),
     "sandbox": Verb("sandbox", "sandbox", "Serve the local sandbox for other clients."),
 }
 

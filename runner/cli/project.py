@@ -1,4 +1,4 @@
-"""`init`: the one verb that makes a project."""
+"""`init`, the one verb that makes a project, and `schema`: what editors check job files by."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ import click
 
 from runner.cli import console
 from runner.cli.options import common, common_options
-from runner.errors import NoProjectError
-from runner.project import Project, init_project
+from runner.cli.words import shown_path
+from runner.errors import NoProjectError, UsageError
+from runner.project import Project, find_project, init_project
+from runner.record.atomic import replace_file
 from runner.resources import schema_path
 
 _JOB_SUFFIXES = {".yaml", ".yml"}
-_SCHEMA_FILE = "job.schema.json"
+_JOB_SCHEMA = "job"
+_SUFFIX = ".schema.json"
+_EDITOR_LINE = "# yaml-language-server: $schema={}"
+"""On top of a job file, for editors with the YAML language server; the path is relative to the job file."""
 
 _FIRST_JOB = f"""\
-# yaml-language-server: $schema=../.callsheet/{_SCHEMA_FILE}
+{_EDITOR_LINE.format(f"../.callsheet/{_JOB_SCHEMA}{_SUFFIX}")}
 #
 # Rehearse this file, free and offline:   callsheet run jobs/hello.yaml --sandbox
 # See what it would run:                  callsheet plan jobs/hello.yaml
@@ -52,7 +57,7 @@ def init(directory: Path | None) -> None:
     place = directory or common().root or Path()
     try:
         project = init_project(place)
-        (project.state_dir / _SCHEMA_FILE).write_bytes(schema_path("job").read_bytes())
+        _write_schema(_JOB_SCHEMA, project.state_dir / f"{_JOB_SCHEMA}{_SUFFIX}")
         first_job = _write_first_job(project)
     except OSError as error:
         raise NoProjectError(
@@ -76,3 +81,58 @@ def _write_first_job(project: Project) -> Path | None:
     hello.write_text(_FIRST_JOB, encoding="utf-8")
     here = Path.cwd()
     return hello.relative_to(here) if hello.is_relative_to(here) else hello
+
+
+@click.command()
+@click.argument("name", default=_JOB_SCHEMA)
+@click.option(
+    "--write",
+    "target",
+    type=click.Path(path_type=Path),
+    is_flag=False,
+    flag_value="",
+    metavar="[PATH]",
+    help="Write it there instead; without PATH into jobs/ of the project, beside the job files.",
+)
+@common_options
+def schema(name: str, target: Path | None) -> None:
+    """Print the JSON Schema NAME: job (the default), mesh-request, getimg-request or manifest.
+
+    With --write it becomes a file that may be committed, and what is printed is the first line for
+    job files, by which editors complete and check them.
+
+    \b
+    Examples:
+      callsheet schema manifest
+      callsheet schema --write
+    """
+    try:
+        path = schema_path(name)
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"no schema `{name}`", hint="the schemas are job, mesh-request, getimg-request and manifest"
+        ) from error
+    if target is None:
+        console.result(path.read_text(encoding="utf-8").rstrip())
+        return
+    written = _schema_file(name, target)
+    _write_schema(name, written)
+    console.note(f"schema: {shown_path(written)}")
+    if name == _JOB_SCHEMA:
+        console.result(_EDITOR_LINE.format(written.name))
+        console.note("next: put this line on top of each job file beside it")
+
+
+def _schema_file(name: str, target: Path) -> Path:
+    """Where --write puts it: the path given, or a file of its usual name in that directory."""
+    if target == Path():
+        target = find_project(Path(), root=common().root).root / "jobs"
+        target.mkdir(exist_ok=True)
+    return target / f"{name}{_SUFFIX}" if target.is_dir() else target
+
+
+def _write_schema(name: str, target: Path) -> None:
+    """Takes the place of an older one. Raises StateError."""
+    with replace_file(target) as file:
+        file.write(schema_path(name).read_bytes())
+    target.chmod(0o644)

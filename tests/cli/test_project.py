@@ -1,4 +1,4 @@
-"""`callsheet init`."""
+"""`callsheet init` and `schema --write`."""
 
 from __future__ import annotations
 
@@ -66,3 +66,47 @@ def test_a_place_that_cannot_be_written_exits_73(tmp_path: Path, capsys: pytest.
     (tmp_path / "file").write_text("")
     assert main(["init", str(tmp_path / "file" / "below")]) == ExitCode.NO_PROJECT
     assert "cannot make a project" in capsys.readouterr().err
+
+
+def test_schema_write_puts_it_beside_the_jobs_and_prints_the_line_that_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From anywhere in the project, and again after an update."""
+    assert main(["-q", "init", str(tmp_path)]) == 0
+    monkeypatch.chdir(tmp_path / "jobs")
+    for _ in range(2):
+        assert main(["schema", "--write"]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    name = line.removeprefix("# yaml-language-server: $schema=")
+    assert (tmp_path / "jobs" / name).read_bytes() == schema_path("job").read_bytes()
+
+
+@pytest.mark.parametrize("target", ["", "schemas.json"])
+def test_schema_write_takes_a_directory_or_a_file(target: str, tmp_path: Path) -> None:
+    assert main(["schema", "manifest", "--write", str(tmp_path / target)]) == 0
+    (written,) = tmp_path.iterdir()
+    assert written.name == (target or "manifest.schema.json")
+    assert written.read_bytes() == schema_path("manifest").read_bytes()
+
+
+def test_schema_write_follows_no_planted_link(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.write_text("mine")
+    (tmp_path / "job.schema.json").symlink_to(kept)
+    assert main(["schema", "--write", str(tmp_path)]) == 0
+    assert kept.read_text() == "mine"
+
+
+def test_schema_write_without_a_project_exits_73(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["schema", "--write"]) == ExitCode.NO_PROJECT
+    assert "callsheet init" in capsys.readouterr().err
+
+
+def test_schema_write_where_nothing_can_be_written_exits_74(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["schema", "--write", str(tmp_path / "none" / "job.json")]) == ExitCode.CANNOT_WRITE
+    assert "cannot write" in capsys.readouterr().err
