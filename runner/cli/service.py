@@ -44,14 +44,15 @@ def load(
     *,
     text: bytes | None = None,
     provider: str | None = None,
+    project: Project | None = None,
 ) -> Loaded:
     """Reads a job file (or `text`, the copy that a run kept) and decides where it runs.
 
-    `provider` takes the place of the job's own.
+    `provider` takes the place of the job's own, and `project` of the one that the file lies in.
 
     Raises JobError, NoProjectError, UsageError.
     """
-    project = find_project(file, root=common().root)
+    project = project or find_project(file, root=common().root)
     with showing_lines(file if text is None else text):
         job = load_job(file, root=project.root, options=_load_options(options, provider), text=text)
     own_base_url = job.base_url if options.trust_job else None

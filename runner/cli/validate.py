@@ -12,6 +12,7 @@ from runner.cli.advice import command
 from runner.cli.options import (
     JobOptions,
     ServiceOptions,
+    common,
     common_options,
     job_options,
     jobs_argument,
@@ -20,8 +21,9 @@ from runner.cli.options import (
 from runner.cli.problems import annotation, as_fields, tell_problems, tell_warnings
 from runner.cli.service import load, plan_of
 from runner.cli.words import count
-from runner.errors import ExitCode, JobError, Problem
+from runner.errors import ExitCode, JobError, NoProjectError, Problem
 from runner.job.plan import Plan
+from runner.project import Project, find_project
 from runner.record.redact import escape
 
 
@@ -33,7 +35,8 @@ from runner.record.redact import escape
 def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str) -> ExitCode:
     """Check job files. Every problem is told with its line, its column and what to do.
 
-    No service is asked, and no key is needed. Exit code 65 where a file is wrong, 66 where only its
+    No service is asked, and neither a key nor a project is needed: in a fresh checkout the working
+    directory stands in for the root. Exit code 65 where a file is wrong, 66 where only its
     inputs are missing.
 
     \b
@@ -63,10 +66,21 @@ def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str
 
 
 def _check(file: Path, options: JobOptions) -> Plan | JobError:
+    service = ServiceOptions(sandbox=False, base_url=None)
     try:
-        return plan_of(load(file, ServiceOptions(sandbox=False, base_url=None), options), options)
+        return plan_of(load(file, service, options, project=_project(file)), options)
     except JobError as error:
         return error
+
+
+def _project(file: Path) -> Project:
+    """The file's project. `.callsheet/` is never in git: CI may see none, and nothing is written here."""
+    try:
+        return find_project(file, root=common().root)
+    except NoProjectError:
+        if common().root is not None:
+            raise
+        return Project(root=Path.cwd(), base=Path.cwd())
 
 
 def _tell(checked: Plan | JobError, file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,14 @@ def test_github_is_told_of_signs_that_would_end_a_property(
 def test_a_person_sees_the_line_and_a_caret(wrong: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["validate", str(wrong)])
     assert capsys.readouterr().err.splitlines()[1:] == ["    3 | sedes: 1..2", "      | ^"]
+
+
+def test_a_fresh_checkout_is_no_project_and_is_checked_all_the_same(
+    wrong: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`.callsheet/` is not in git: CI and a hook see job files alone, and leave nothing behind."""
+    shutil.rmtree(tmp_path / ".callsheet")
+    assert main(["validate", str(wrong)]) == ExitCode.JOB_INVALID
+    assert "did you mean `seeds`?" in capsys.readouterr().err
+    assert not (tmp_path / ".callsheet").exists()
+    assert main(["--root", ".", "validate", str(wrong)]) == ExitCode.NO_PROJECT
