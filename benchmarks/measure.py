@@ -31,6 +31,8 @@ class Cost:
 def run(command: Sequence[str | Path], *, cwd: Path, check: bool = True) -> Cost:
     """Runs a process to its end and measures it, from its start to its last byte."""
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "MESHAPI_API_KEY": "rsk_benchmark"}
+    # an installed program is compiled once, and not at each start
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     # a file and no pipe: a pipe that nobody reads while we wait would stop a talkative process
     with (cwd / "stderr.txt").open("w+") as errors:
         started = time.perf_counter()
