@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import unquote
 
 import click
@@ -84,3 +85,18 @@ def test_every_file_of_the_repository_that_is_named_exists(page: Page) -> None:
     written = {word for block in page.blocks for word in block.words} | {"jobs/hello.yaml"}
     named = [span for span in page.spans if _FILE.fullmatch(span)]
     assert [name for name in named if name not in written and not (ROOT / name).exists()] == []
+
+
+def test_every_page_is_in_the_index() -> None:
+    """A page that nothing leads to is read by nobody."""
+    index = read_page(ROOT / "docs" / "README.md")
+    led_to = {(index.path.parent / link.partition("#")[0]).resolve() for link in index.links}
+    pages = set((ROOT / "docs").rglob("*.md")) - {index.path}
+    assert sorted(page.name for page in pages - led_to) == []
+
+
+@pytest.mark.parametrize(
+    "note", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda file: file.stem
+)
+def test_a_decision_is_short(note: Path) -> None:
+    assert len(note.read_text(encoding="utf-8").splitlines()) <= 25
