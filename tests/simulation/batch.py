@@ -35,15 +35,15 @@ class Tally:
             self.failed[verdict.seed] = verdict.violations
 
     def line(self) -> str:
-        """`N schedules: 0 double-billed, 0 lost, 0 stuck, K held (reasons)`."""
+        """`N schedules, 0 double-billed, 0 lost, 0 stuck, H held (why: count, ...)`."""
         kinds: Counter[str] = Counter()
         for violations in self.failed.values():
             kinds.update({violation.partition(":")[0] for violation in violations})
         counts = [f"{kinds[kind]} {kind}" for kind in _KINDS]
         counts += [f"{count} {kind}" for kind, count in sorted(kinds.items()) if kind not in _KINDS]
-        reasons = "; ".join(f"{count} {reason}" for reason, count in self.held.most_common())
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in self.held.most_common())
         held = f"{self.held.total()} held ({reasons})" if reasons else "0 held"
-        return f"{self.schedules} schedules: {', '.join(counts)}, {held}"
+        return f"{self.schedules} schedules, {', '.join(counts)}, {held}"
 
 
 def play_here(seeds: Iterable[int]) -> Tally:

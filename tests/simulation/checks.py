@@ -70,6 +70,12 @@ def check_end(bench: Bench, ledger: Ledger, plan: Plan, ended: Ended) -> Counter
     for remote_id, count in owners.items():
         if count > 1:
             bench.violate("wrong", f"{remote_id} is held by {count} attempts")
+    if (
+        ended.exit_code is not ExitCode.DONE
+        and not bench.consents
+        and all(_is_here(bench, task) for task in plan.tasks())
+    ):
+        bench.violate("claim", f"exit code {ended.exit_code}, and every file is there")
     latest = ledger.read.latest([task.identity for task in plan.tasks()])
     reasons: Counter[str] = Counter()
     for task in plan.tasks():

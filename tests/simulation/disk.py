@@ -6,10 +6,11 @@ import errno
 import io
 import itertools
 import os
+import posixpath
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 from runner.engine.files import FileStat, UnsafePathError
@@ -51,9 +52,9 @@ class Platter:
             self.names[path] = inode
         self._mirror(path)
 
-    def sync_names(self, directory: PurePosixPath) -> None:
+    def sync_names(self, directory: str) -> None:
         for path in [*self.names, *self.durable]:
-            if PurePosixPath(path).parent == directory:
+            if posixpath.dirname(path) == directory:
                 self._make_durable(path)
 
     def crash(self, source: random.Random) -> None:
@@ -153,7 +154,7 @@ class SimulatedDisk:
 
     def sync_dir(self, path: Path) -> None:
         self._step()
-        self._platter.sync_names(PurePosixPath(self._name(path)).parent)
+        self._platter.sync_names(posixpath.dirname(self._name(path)))
 
     def rename_new(self, source: Path, target: Path) -> None:
         self.link_new(source, target)
@@ -186,7 +187,7 @@ class SimulatedDisk:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _name(self, path: Path) -> str:
-        return (self._platter.root / path).relative_to(self._platter.root).as_posix()
+        return os.fspath(path).removeprefix(f"{self._platter.root}/")
 
     def _find(self, path: Path) -> Inode | None:
         return self._platter.names.get(self._name(path))

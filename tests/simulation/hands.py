@@ -15,7 +15,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import TaskRow
 from runner.ledger.states import TaskState
 from runner.providers.mesh import TAG_BASE
-from tests.simulation.bench import Bench, open_image
+from tests.simulation.bench import Bench
 from tests.simulation.schedule import Hand, Verb
 from tests.simulation.service import START
 
@@ -48,8 +48,7 @@ def settle_held(bench: Bench, hand: Hand) -> None:
     """`callsheet reconcile` for each held task, by somebody honest or rash."""
     if hand is Hand.NONE:
         return
-    db = open_image(bench.image)
-    ledger = Ledger(db)
+    ledger = Ledger(bench.open_ledger())
     by_tag = {row.tag_field: row for row in bench.service.accepted() if row.at <= trio.current_time()}
     for one in list(unclear_tasks(ledger.read)):
         if one.attempt.state is not TaskState.HELD:
@@ -67,4 +66,3 @@ def settle_held(bench: Bench, hand: Hand) -> None:
                 bench.given_up.add(one.attempt.id)
                 bench.consents[said_of(one.task)] += answer is Answer.AGAIN
         bench.trace.note("hand", task=one.task.name, answer=answer)
-    bench.keep(db)

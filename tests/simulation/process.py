@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import sqlite3
 import ssl
@@ -29,7 +28,7 @@ from runner.providers.submit import SubmitLimits, SubmitTransport
 from runner.record.folder import RunFolder
 from runner.record.redact import Redactor
 from tests.simulation.answers import FileTransport, FreeTransport
-from tests.simulation.bench import KEY, ORIGIN, Bench, job_of, open_image
+from tests.simulation.bench import KEY, ORIGIN, UNBOUNDED, Bench, job_of
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.hands import asked
 from tests.simulation.life import InlineThreads, Life
@@ -69,12 +68,12 @@ async def live(bench: Bench, spec: ProcessSpec) -> Ended:
     life: Life
 
     def keep_what_a_crash_leaves() -> None:
-        if db is not None:
-            bench.image = crash_image(db)
+        if has_ledger:
+            bench.crash(crash_image(bench.ledger))
         bench.platter.crash(bench.random)
 
     life = Life(spec.dies_at, keep_what_a_crash_leaves)
-    db: sqlite3.Connection | None = None
+    has_ledger = False
     exit_code: ExitCode | None = None
     reasons: tuple[str, ...] = ()
     bench.trace.note("process", verb=spec.verb, dies_at=spec.dies_at)
@@ -83,24 +82,16 @@ async def live(bench: Bench, spec: ProcessSpec) -> Ended:
         with life.scope, trio.move_on_after(LONGEST) as bound:
             try:
                 with project_lock(bench.project):
-                    is_second = bench.alive > 0
-                    db = bench.db if is_second and bench.db else open_image(bench.image)
-                    bench.alive += 1
-                    bench.db = db
-                    if is_second:
+                    if bench.alive:
                         bench.violate("lock", "two processes work at once")
+                    else:
+                        bench.open_ledger()
+                    has_ledger = True
+                    bench.alive += 1
                     try:
-                        exit_code, reasons = await _work(bench, spec, life, db)
+                        exit_code, reasons = await _work(bench, spec, life)
                     finally:
                         bench.alive -= 1
-                        if not is_second:
-                            bench.db = None
-                        if not life.is_dead and not is_second:
-                            bench.keep(db)
-                        elif not life.is_dead:
-                            bench.image = db.serialize()
-                        elif not is_second:
-                            db.close()
             except BusyError:
                 exit_code = ExitCode.TRY_AGAIN
             except BaseException as error:
@@ -113,6 +104,8 @@ async def live(bench: Bench, spec: ProcessSpec) -> Ended:
             exit_code = ExitCode.BUG
     finally:
         trio.lowlevel.remove_instrument(life)
+        if has_ledger:
+            bench.ledger.is_gone = False
     if life.is_dead:
         exit_code = None
     bench.trace.note("ended", exit_code=exit_code, steps=life.steps)
@@ -131,10 +124,8 @@ def _say(bench: Bench, error: BaseException) -> ExitCode:
     return ExitCode.BUG
 
 
-async def _work(
-    bench: Bench, spec: ProcessSpec, life: Life, db: sqlite3.Connection
-) -> tuple[ExitCode, tuple[str, ...]]:
-    ledger = Ledger(db)
+async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, tuple[str, ...]]:
+    ledger = Ledger(bench.ledger)
     weather, started = spec.weather, trio.current_time()
 
     def wall() -> float:
@@ -186,7 +177,7 @@ async def _work(
         if hints is not None:
             nursery.start_soon(_call_back, bench, hints)
         if weather.full_ledger is not None:
-            nursery.start_soon(_fill_ledger, db, weather.full_ledger.start, weather.full_ledger.end)
+            nursery.start_soon(_fill_ledger, bench.ledger, weather.full_ledger.start, weather.full_ledger.end)
         if spec.rival_after is not None:
             nursery.start_soon(_rival, bench, spec.rival_after)
         try:
@@ -242,14 +233,10 @@ async def _call_back(bench: Bench, hints: Hints) -> None:
 async def _fill_ledger(db: sqlite3.Connection, start: float, end: float) -> None:
     """The ledger's disk is full for a while; SQLite itself says so."""
     await trio.sleep(start)
-    (before,) = db.execute("PRAGMA max_page_count").fetchone()
     (pages,) = db.execute("PRAGMA page_count").fetchone()
     db.execute(f"PRAGMA max_page_count = {pages}")
-    try:
-        await trio.sleep(end - start)
-    finally:
-        with contextlib.suppress(sqlite3.ProgrammingError):
-            db.execute(f"PRAGMA max_page_count = {before}")
+    await trio.sleep(end - start)
+    db.execute(f"PRAGMA max_page_count = {UNBOUNDED}")
 
 
 async def _rival(bench: Bench, after: float) -> None:

@@ -22,7 +22,7 @@ from runner.job.plan import Plan, make_plan
 from runner.job.rundate import RunDate
 from runner.job.task import Task
 from runner.ledger.states import TaskState
-from tests.simulation.bench import ORIGIN, Bench, clean_folder, empty_image, job_of
+from tests.simulation.bench import ORIGIN, Bench, clean_folder, empty_image, job_of, ledger_of
 from tests.simulation.checks import check_between, check_end, check_exit
 from tests.simulation.disk import Platter
 from tests.simulation.hands import settle_held
@@ -103,7 +103,7 @@ async def _play(schedule: Schedule) -> Verdict:
         service=Service(schedule.habits, random.Random(f"service {schedule.seed}")),
         platter=Platter(clean_folder()),
         random=random.Random(f"processes {schedule.seed}"),
-        image=empty_image(),
+        ledger=ledger_of(empty_image()),
     )
     plan = plan_of(schedule)
     for foreign in schedule.foreign:
@@ -122,13 +122,13 @@ async def _play(schedule: Schedule) -> Verdict:
         crashes += ended.exit_code is None
     has_said_so = ended.exit_code is not None and schedule.processes[-1].verb is not Verb.COLLECT
     for number in range(CALM_RUNS):
-        if (number or has_said_so) and _is_settled(bench, plan):
+        if (number or has_said_so) and _is_settled(bench, plan, ended):
             break
         await trio.sleep(min(60.0 * 4**number, 3600.0))
         ended = await live(bench, ProcessSpec(weather=CALM))
         states = _check(bench, plan, ended, states, Verb.RUN)
     held = check_end(bench, bench.reader(), plan, ended)
-    bench.close()
+    bench.ledger.close()
     return Verdict(
         seed=schedule.seed,
         violations=tuple(dict.fromkeys(bench.violations)),
@@ -154,14 +154,12 @@ def _standing(bench: Bench) -> dict[str, TaskState]:
     return {attempt.id: attempt.state for attempt in bench.reader().read.in_state(*TaskState)}
 
 
-def _is_settled(bench: Bench, plan: Plan) -> bool:
+def _is_settled(bench: Bench, plan: Plan, ended: Ended) -> bool:
     """Whether a further process would find nothing to do."""
     identities = [task.identity for task in plan.tasks()]
-    latest = bench.reader().read.latest(identities)
-    states = [latest[identity].state for identity in identities if identity in latest]
-    return len(states) == len(identities) and all(
-        state.is_terminal or state is TaskState.HELD for state in states
-    )
+    states = [attempt.state for attempt in bench.reader().read.latest(identities).values()]
+    has_all = len(states) == len(identities) or ended.exit_code is ExitCode.REFUSED
+    return has_all and all(state.is_terminal or state is TaskState.HELD for state in states)
 
 
 class _KeptPlan(Plan):
