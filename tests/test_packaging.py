@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
+import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -16,6 +20,15 @@ import pytest
 from runner import __version__
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+_BROUGHT_BY = {
+    "PIL": "pillow",
+    "aiohttp": "httpx_aiohttp",
+    "dotenv": "python_dotenv",
+    "markupsafe": "jinja2",
+    "yaml": "pyyaml",
+    "yarl": "httpx_aiohttp",
+}
+"""Modules that are not named as the requirement that brings them."""
 SCHEMAS = sorted(file.name for file in (CHECKOUT / "schemas").glob("*.schema.json"))
 
 
@@ -32,12 +45,36 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def wheel_of_sdist(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from what the sdist holds, as pip does where it finds no wheel."""
+    place = tmp_path_factory.mktemp("from sdist")
+    (sdist,) = dist.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(place, filter="data")
+    (source,) = place.iterdir()
+    subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", place, source],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = place.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
 def elsewhere(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh environment with the wheel in it; gives its `bin`. Dependencies are borrowed from here."""
-    home = tmp_path_factory.mktemp("else where")
+    """A fresh environment with the wheel in it; gives its `bin`."""
+    (wheel,) = dist.glob("*.whl")
+    return _install(wheel, tmp_path_factory.mktemp("else where"))
+
+
+def _install(wheel: Path, home: Path) -> Path:
+    """Makes an environment at `home` with this wheel alone; dependencies are borrowed from here.
+
+    pip would fetch them from the network for a minute; that they are declared is the test's of the imports.
+    """
     venv.create(home, with_pip=False, symlinks=True)
     library = next(home.glob("lib/python*/site-packages"))
-    (wheel,) = dist.glob("*.whl")
     subprocess.run(
         [
             *(sys.executable, "-m", "pip", "--python", home / "bin" / "python"),
@@ -104,3 +141,45 @@ def test_the_installed_command_validates_the_first_job(elsewhere: Path, tmp_path
     checked = _run([elsewhere / "callsheet", "validate", "jobs/hello.yaml"], cwd=tmp_path)
     assert checked.returncode == 0
     assert checked.stderr.startswith("next: callsheet plan jobs/hello.yaml"), checked.stderr
+
+
+@pytest.mark.parametrize("source", ["wheel", "sdist"])
+def test_what_is_installed_runs_the_quickstart(
+    source: str, elsewhere: Path, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """The rehearsal with real MP4s, far from the checkout."""
+    commands = elsewhere
+    if source == "sdist":
+        commands = _install(request.getfixturevalue("wheel_of_sdist"), tmp_path / "from sdist")
+    project = tmp_path / "my film"
+    _run([commands / "callsheet", "-q", "init", project], cwd=tmp_path)
+    shutil.copy(CHECKOUT / "jobs" / "quickstart.yaml", project / "jobs")
+    ran = _run([commands / "callsheet", "run", "jobs/quickstart.yaml", "--sandbox"], cwd=project)
+    assert ran.returncode == 0, ran.stderr
+    assert "6 tasks: 6 done" in ran.stdout
+    assert len(list((project / "rehearsal" / "out" / "quickstart").glob("*.mp4"))) == 6
+    assert _run([commands / "callsheet", "verify", "--sandbox"], cwd=project).returncode == 0
+
+
+def test_the_sdist_s_wheel_holds_what_the_checkout_s_does(dist: Path, wheel_of_sdist: Path) -> None:
+    (wheel,) = dist.glob("*.whl")
+    with zipfile.ZipFile(wheel) as ours, zipfile.ZipFile(wheel_of_sdist) as theirs:
+        assert sorted(ours.namelist()) == sorted(theirs.namelist())
+
+
+def test_every_package_that_is_imported_is_declared() -> None:
+    """The environments above borrow what is installed here: a dependency that is missing would not show."""
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["all"]]
+    for extra in ("media", "server", "fast"):
+        asked += project["optional-dependencies"][extra]
+    declared = {re.split(r"[<>=\[ ]", one)[0].replace("-", "_").lower() for one in asked}
+    imported = {
+        (node.module or "") if isinstance(node, ast.ImportFrom) else alias.name
+        for file in (CHECKOUT / "runner").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    tops = {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names) - {"runner"}
+    assert {_BROUGHT_BY.get(top, top) for top in tops} <= declared
