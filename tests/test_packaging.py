@@ -22,11 +22,10 @@ from runner import __version__
 CHECKOUT = Path(__file__).resolve().parent.parent
 _BROUGHT_BY = {
     "PIL": "pillow",
-    "aiohttp": "httpx_aiohttp",
     "dotenv": "python_dotenv",
     "markupsafe": "jinja2",
     "yaml": "pyyaml",
-    "yarl": "httpx_aiohttp",
+    "yarl": "aiohttp",
 }
 """Modules that are not named as the requirement that brings them."""
 SCHEMAS = sorted(file.name for file in (CHECKOUT / "schemas").glob("*.schema.json"))

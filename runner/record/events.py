@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TextIO, TypeAlias, cast
 
 from runner.errors import StateError
 from runner.job.node import JsonValue
@@ -53,6 +53,16 @@ class EventLog:
         self._tell = tell
         self._untold = 0
         self._file = _LineFile(path)
+        # imported here: it costs 100 ms, for it loads rich, and only verbs that run a job log
+        import structlog
+
+        self._log: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+            structlog.WriteLogger(cast(TextIO, self._file)),
+            processors=[self._compose, structlog.processors.JSONRenderer(_encode)],
+            wrapper_class=structlog.make_filtering_bound_logger(0),
+            context_class=dict,
+            cache_logger_on_first_use=True,
+        )
 
     def __call__(self, name: str, fields: Mapping[str, object]) -> None:
         try:
@@ -70,11 +80,21 @@ class EventLog:
         self._file.close()
 
     def _write(self, name: str, fields: Mapping[str, object]) -> None:
+        self._log.info(name, fields=fields)
+
+    def _compose(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> dict[str, JsonValue]:
         clean = self._redactor
-        line: dict[str, JsonValue] = {"at": iso_time(self._wall()), "event": clean.foreign_text(name)}
-        for key, value in fields.items():
+        line: dict[str, JsonValue] = {
+            "at": iso_time(self._wall()),
+            "event": clean.foreign_text(event["event"]),
+        }
+        for key, value in event["fields"].items():
             line.setdefault(clean.foreign_text(key), clean.foreign_value(value))
-        self._file.write(_ENCODER.encode(line))
+        return line
+
+
+def _encode(line: Mapping[str, JsonValue], **_: object) -> str:
+    return _ENCODER.encode(line)
 
 
 class _LineFile:
@@ -94,11 +114,15 @@ class _LineFile:
         self._is_torn = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
 
     def write(self, line: str) -> None:
-        data = (b"\n" if self._is_torn else b"") + line.encode() + b"\n"
+        """`line` ends with its newline, and goes out in one call."""
+        data = (b"\n" if self._is_torn else b"") + line.encode()
         written = os.write(self._descriptor, data)
         self._is_torn = written < len(data)
         if self._is_torn:
             raise OSError("the disk is full")
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
     def close(self) -> None:
         os.close(self._descriptor)

@@ -17,7 +17,7 @@ from runner import __version__
 from runner.job.node import JsonValue
 from runner.record.redact import Redactor
 
-_LIBRARIES = ("anyio", "httpx", "httpcore", "httpx-aiohttp", "jinja2", "pyyaml", "av")
+_LIBRARIES = ("anyio", "httpx", "httpcore", "aiohttp", "jinja2", "pyyaml", "av")
 _GIT_SECONDS = 5.0
 _SHA256_DIGITS = 64
 _GIT_VARIABLES = ("PATH", "HOME", "XDG_CONFIG_HOME", "TMPDIR")
