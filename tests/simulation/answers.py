@@ -161,6 +161,8 @@ class FileTransport(_Transport):
                 return self._answer(200, b"<html>sorry</html>", {"content-type": "text/html"})
             case "junk":
                 return self._answer(200, b"not a video at all", {"etag": '"junk"'})
+            case "encoded":
+                return self._answer(200, b"\x1f\x8b", {"content-encoding": "gzip"})
         now = trio.current_time()
         row = self.service.find(remote_id, now)
         if row is None or now > float(request.url.params["until"]):

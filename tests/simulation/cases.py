@@ -13,7 +13,7 @@ from runner.engine.evidence import SKEW, Finding, Unclear
 from runner.ledger.ledger import Ledger
 from runner.providers.base import Generation
 from tests.simulation.mutants import Mutant
-from tests.simulation.schedule import JobSpec, ProcessSpec, Schedule, Shape, draw
+from tests.simulation.schedule import JobSpec, ProcessSpec, Schedule, Shape
 from tests.simulation.service import Echo, Habits
 from tests.simulation.weather import Span, Weather
 
@@ -80,18 +80,27 @@ class Case:
 CASES: Mapping[str, Case] = {
     "rivals whose POST is under way": Case(
         _rivals_in_the_air,
-        Schedule(2, _JOB, Habits(echo=Echo.NEVER), (ProcessSpec(weather=Weather(submits=0.9)),), ()),
+        Schedule(1, _JOB, Habits(echo=Echo.NEVER), (ProcessSpec(weather=Weather(submits=0.9)),), ()),
     ),
     "a full disk inside a group commit": Case(
         _full_disk_untold,
         Schedule(
-            61,
+            331,
             replace(_JOB, shape=Shape.SEEDS),
             Habits(),
             (ProcessSpec(weather=Weather(submits=0.5, full_ledger=Span(0.1, 20.0))),),
             (),
         ),
     ),
-    "two wrong clocks": Case(_clock_of_the_intent_believed, draw(3466)),
+    "two wrong clocks": Case(
+        _clock_of_the_intent_believed,
+        Schedule(
+            259,
+            replace(_JOB, shape=Shape.SEEDS),
+            Habits(clock_skew=-7200.0),
+            (ProcessSpec(weather=Weather(submits=0.8, free=0.3)),),
+            (),
+        ),
+    ),
 }
 """A schedule that once failed stays here."""

@@ -41,6 +41,7 @@ class Habits:
     `node_skew` bounds how far created_at may lie before the Date header's time: other machines,
     other clocks. `missing` bounds how long a GET by id may answer 404 after acceptance; `forgets` is
     the chance that it does so for ever from some time after the end, though the list has the row.
+    `edge_skew` is how far Date headers are ahead of the clock that gives created_at.
     """
 
     echo: Echo = Echo.SENT
@@ -51,6 +52,7 @@ class Habits:
     missing: float = 0.0
     node_skew: float = 0.0
     clock_skew: float = 0.0
+    edge_skew: float = 0.0
     page: int = 200
     url_life: float = 86_400.0
     fails: float = 0.0
@@ -118,7 +120,7 @@ class Service:
             owner=owner,
             request=dict(request),
             at=at,
-            created_at=int(self.date(at) - draw.uniform(0, habits.node_skew)),
+            created_at=int(self.clock(at) - draw.uniform(0, habits.node_skew)),
             visible_at=at + draw.uniform(0, habits.lag),
             filled_at=at + draw.uniform(0, habits.nulls),
             found_at=at + draw.uniform(0, habits.missing),
@@ -134,8 +136,12 @@ class Service:
     def accepted(self, owner: str = OURS) -> list[Row]:
         return [row for row in self.rows if row.owner == owner]
 
-    def date(self, now: float) -> float:
+    def clock(self, now: float) -> float:
         return START + self.habits.clock_skew + now
+
+    def date(self, now: float) -> float:
+        """As the edge says it in the Date header."""
+        return self.clock(now) + self.habits.edge_skew
 
     def find(self, remote_id: str, now: float) -> Row | None:
         return next((row for row in self.rows if row.id == remote_id and row.at <= now), None)
@@ -178,7 +184,7 @@ class Service:
             "status": status,
             "error": {"code": "content_policy_violation", "message": "no"} if status == "failed" else None,
             "created_at": row.created_at,
-            "updated_at": int(self.date(now)),
+            "updated_at": int(self.clock(now)),
             "content": None,
             "usage": {"total_tokens": 100} if status == "succeeded" else None,
         }

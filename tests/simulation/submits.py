@@ -226,14 +226,18 @@ def _answer(fault: str, remote_id: str, source: random.Random) -> tuple[int, dic
         case "408" | "409" | "425":
             return int(fault), {}, b"{}"
         case "429" | "429-odd-date":
-            told = source.choice(({"retry-after": "3"}, {}, {"retry-after": "20"}))
-            return 429, told, _envelope("rate_limit_exceeded")
+            told = source.choice(("3", "", "20", "999999999", "soon", "Wed, 21 Oct 2015 07:28:00 GMT"))
+            return 429, {"retry-after": told} if told else {}, _envelope("rate_limit_exceeded")
         case "307":
             return 307, {"location": "https://api.sim.test/v1/video/generations"}, b""
         case "422-preparing":
             return 422, {}, _envelope("unprocessable_entity", message="the asset is still being prepared")
         case "400":
             return 400, {}, _envelope("bad_request")
+        case "413-page":
+            return 413, {"content-type": "text/html"}, _PAGE
+        case "403-excluded":
+            return 403, {}, _envelope("model_excluded")
         case "401":
             return 401, {}, _envelope("unauthorized")
         case "402":

@@ -67,7 +67,7 @@ SUBMIT_FAULTS: Mapping[str, tuple[int, float]] = {
     "cut-in-body": (4, 1),
     "not-http": (1, 0.5),
     "no-id": (2, 0.7),
-    "500": (6, 0.5),
+    "500": (9, 0.5),
     "500-job-failed": (2, 0.5),
     "502-envelope": (3, 0),
     "503-envelope": (2, 0),
@@ -81,9 +81,11 @@ SUBMIT_FAULTS: Mapping[str, tuple[int, float]] = {
     "429": (4, 0),
     "429-odd-date": (2, 0),
     "foreign-id": (2, 0.5),
-    "307": (6, 0.5),
+    "307": (9, 0.5),
     "422-preparing": (2, 0),
     "400": (1, 0),
+    "413-page": (1, 0),
+    "403-excluded": (1, 0),
     "401": (1, 0),
     "402": (1, 0),
 }
@@ -116,6 +118,7 @@ DOWNLOAD_FAULTS: Mapping[str, int] = {
     "html": 2,
     "whole": 2,
     "junk": 1,
+    "encoded": 1,
 }
 
 
@@ -137,8 +140,8 @@ def storm(source: random.Random) -> Weather:
         span = Span(start, start + source.choice((2.0, 10.0, 10.0, 60.0, 60.0, 900.0)))
         outages.append((span, source.choice(list(Outage))))
     return Weather(
-        submits=source.choice((0.0, 0.05, 0.1, 0.3, 0.6)),
-        spared=source.choice((0, 1, 1, 3)),
+        submits=source.choice((0.0, 0.1, 0.2, 0.4, 0.7)),
+        spared=source.choice((0, 0, 1, 2)),
         free=source.choice((0.0, 0.05, 0.2)),
         downloads=source.choice((0.0, 0.1, 0.4)),
         outages=tuple(outages),
