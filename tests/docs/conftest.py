@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
+from tests.docs.fast import LATENCY
 from tests.support.command import CHECKOUT
 
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[SandboxServer]:
     """Both services, for commands that a page shows without --sandbox."""
-    with SandboxServer(SandboxConfig(latency=(0.05, 0.2))) as server:
+    with SandboxServer(SandboxConfig(latency=LATENCY, scale=0.1)) as server:
         yield server
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import yaml
 
 from runner import load_job, make_plan
+from runner.__main__ import main
 from runner.errors import JobError
 from tests.docs.fragment import put_into
 from tests.docs.pages import ROOT, Block, Page
@@ -179,10 +180,10 @@ _READERS: Mapping[str, Callable[[str], object]] = {
 }
 
 
-def make_project(place: Path, environment: Mapping[str, str]) -> Path:
+def make_project(place: Path) -> Path:
     """A project as a reader has it, with the repository's job files."""
     project = place / "my film"
-    subprocess.run(["callsheet", "-q", "init", project], env=dict(environment), check=True)
+    assert main(["-q", "init", str(project)]) == 0
     shutil.copytree(ROOT / "jobs", project / "jobs", dirs_exist_ok=True)
     return project
 

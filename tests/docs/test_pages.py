@@ -14,7 +14,7 @@ from tests.docs.player import KINDS, REASONS, PageError, Player, make_project
 
 @pytest.mark.parametrize("page", played_pages(), ids=lambda page: page.name)
 def test_a_page_does_what_it_says(page: Page, shell: Mapping[str, str], tmp_path: Path) -> None:
-    Player(page, make_project(tmp_path, shell), shell).play()
+    Player(page, make_project(tmp_path), shell).play()
 
 
 def test_every_block_has_a_kind_that_is_known() -> None:
@@ -70,7 +70,7 @@ def test_a_page_that_is_wrong_is_found(
 ) -> None:
     monkeypatch.setattr("tests.docs.pages.ROOT", tmp_path)
     with pytest.raises(PageError):
-        Player(_page(tmp_path, *blocks), make_project(tmp_path, shell), shell).play()
+        Player(_page(tmp_path, *blocks), make_project(tmp_path), shell).play()
 
 
 def test_a_block_begins_where_the_one_before_has_ended(
@@ -84,7 +84,7 @@ def test_a_block_begins_where_the_one_before_has_ended(
         Block("sh", (), 'echo "${PWD##*/} $TAKE"; echo two; echo three four', 3),
         Block("text", (), "jobs a b\n...\nthree ...", 4),
     ]
-    player = Player(_page(tmp_path, *blocks), make_project(tmp_path, shell), shell)
+    player = Player(_page(tmp_path, *blocks), make_project(tmp_path), shell)
     player.play()
     assert player.is_running_on is False
 

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from runner.cli.main import VERBS, callsheet
-from tests.docs.pages import GENERATED, ROOT, Page, all_pages, read_page
+from tests.docs.pages import GENERATED, ROOT, Block, Page, all_pages, read_page
 
 _COMMAND = re.compile(r"(?:^|[^\w./-])callsheet\s+((?:-\S+\s+)*)([a-z]+)\b([^\n|&;#]*)")
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
@@ -80,11 +80,39 @@ def _options(verb: str) -> set[str]:
 @PAGES
 def test_every_file_of_the_repository_that_is_named_exists(page: Page) -> None:
     """A job file may also be one that the page, or `init`, has written."""
-    if page.name in GENERATED:
-        return  # they name files of the projects that they were made in
+    if page.name not in GENERATED:  # those name files of the projects that they were made in
+        assert _missing(page) == []
+
+
+def _missing(page: Page) -> list[str]:
     written = {word for block in page.blocks for word in block.words} | {"jobs/hello.yaml"}
     named = [span for span in page.spans if _FILE.fullmatch(span)]
-    assert [name for name in named if name not in written and not (ROOT / name).exists()] == []
+    return [name for name in named if name not in written and not (ROOT / name).exists()]
+
+
+@pytest.mark.parametrize(
+    ("links", "spans", "body"),
+    [
+        (["how-to/nowhere.md"], [], ""),
+        (["how-to/cron.md#no-such-heading"], [], ""),
+        (["http://example.com/"], [], ""),
+        (["../../outside"], [], ""),
+        ([], ["callsheet fetch"], ""),
+        ([], ["callsheet run --sandbxo"], ""),
+        ([], ["--no-such-option"], ""),
+        ([], ["scripts/test --no-such-option"], ""),
+        ([], ["runner/nowhere.py"], ""),
+        ([], ["jobs/nowhere.yaml"], ""),
+        ([], [], "callsheet plan \\\n  --no-such-option jobs/hello.yaml"),
+        ([], [], "cd film && callsheet --quiet plna jobs/hello.yaml"),
+    ],
+)
+def test_what_does_not_exist_is_found(links: list[str], spans: list[str], body: str) -> None:
+    page = Page(
+        ROOT / "docs" / "page.md", (Block("sh", (), body, 1),), tuple(links), frozenset(), tuple(spans)
+    )
+    found = [link for link in links if not _is_sound(page, link)] + list(_unknown(page)) + _missing(page)
+    assert len(found) == 1
 
 
 def test_every_page_is_in_the_index() -> None:
