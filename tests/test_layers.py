@@ -67,7 +67,7 @@ def _own_imports(file: Path) -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize("file", FILES, ids=_module)
 def test_imports_point_down_the_layers(file: Path) -> None:
-    """A module imports its own layer and those below it; the sandbox may be used by `cli` and `session` alone."""
+    """A module imports its own layer and those below it; the sandbox is for `cli` and `session` alone."""
     own = _layer(_module(file))
     if own in {"", "sandbox"}:
         return

@@ -161,7 +161,11 @@ class Lifecycle:
             self.world.observe("task.left", {"task": name, "reason": left.reason})
         except GoneError as gone:
             assert paid is not None
-            await self._fail(paid, "gone", f"{gone}: its result can no longer be fetched", expired=True)
+            said = f"{gone}: its result can no longer be fetched"
+            # published, and killed before the ledger knew: nothing proves now whose file it is
+            if await self.world.seams.threads.run(self._stands_at, paid.output):
+                said += f"; a file stands at {paid.output}, which may be its video"
+            await self._fail(paid, "gone", said, expired=True)
         except UpstreamGoneError as error:
             # this task alone: the others do not begin with that file
             self.control.condition(error.exit_code, str(error))
@@ -169,6 +173,9 @@ class Lifecycle:
         except CallsheetError as error:
             self.control.stop_submitting(error.exit_code, str(error))
             self.world.observe("task.left", {"task": name, "reason": str(error)})
+
+    def _stands_at(self, output: str) -> bool:
+        return self.world.files.stat(self.world.project.base / output) is not None
 
     def _observe_done(self, paid: Paid, rows: tuple[OutputRow, ...]) -> None:
         for row in rows:
