@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from runner.providers.submit import SubmitLimits
 
 
+SANDBOX_SETTLE = 1.0
+"""Seconds: who kills a rehearsal and starts it again is not to wait for five minutes."""
+
+
 def key_of(place: Place, environment: Mapping[str, str], variable: str | None) -> ApiKey:
     """The key for a place's service; the embedded sandbox has one of its own. Raises KeyRefusedError."""
     if place.url is None:
@@ -136,6 +140,8 @@ async def carry_out(
     `warn` is told where events cannot be written. `deadline` is seconds from now, and the job's own
     counts too. Enter it under the lock.
     """
+    if place.url is None:
+        prepared = _rehearsed(prepared)
     job, redactor = prepared.plan.job, Redactor([key.value])
     folder = RunFolder(place.project, prepared.run.id)
     folder.make(job.text)
@@ -147,6 +153,13 @@ async def carry_out(
             return await run_prepared(
                 prepared, world, facts=facts, redactor=redactor, deadline=min(limits, default=None)
             )
+
+
+def _rehearsed(prepared: Prepared) -> Prepared:
+    """With a short `run.settle`: the embedded sandbox lists at once what it has accepted."""
+    plan = prepared.plan
+    policy = replace(plan.job.run, settle=min(plan.job.run.settle, SANDBOX_SETTLE))
+    return replace(prepared, plan=replace(plan, job=replace(plan.job, run=policy)))
 
 
 def _webhook(webhook: WebhookPolicy | None, place: Place) -> WebhookPolicy | None:

@@ -71,3 +71,25 @@ def test_the_second_signal_leaves_at_once(number: signal.Signals, code: ExitCode
         process.communicate(timeout=30)
     assert process.returncode == code
     assert time.monotonic() - started < 3
+
+
+@pytest.mark.fault(23)
+def test_a_rehearsal_that_is_killed_between_intent_and_id_ends_soon_after_its_next_start(film: Film) -> None:
+    """Its job says nothing of `run.settle`, and nobody who tries the program waits five minutes."""
+    job = film.write(SWEEP.replace("  settle: 100ms\n", ""))
+    process = subprocess.Popen(
+        command("run", job, "--sandbox", "--root", film.root),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    log = film.base / "runs" / "latest" / "events.jsonl"
+    while not log.exists() or b"task.intended" not in log.read_bytes():
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    again = callsheet("run", job, "--sandbox", "--root", film.root, cwd=film.root)
+    assert again.returncode == 0, again.stderr
+    resolved = [attempt["resolution"] for task in film.manifest()["tasks"] for attempt in task["attempts"]]
+    assert set(resolved) - {None} <= {"adopted", "absent"}
