@@ -56,7 +56,9 @@ class LeftForLater(Exception):  # noqa: N818  not an error: a paid task that the
 
 
 class GoneError(Exception):
-    """The service no longer has what was paid for."""
+    """The service no longer has what was paid for; `rows` are the files that were fetched before."""
+
+    rows: tuple[OutputRow, ...] = ()
 
 
 @dataclass(slots=True)
@@ -152,8 +154,15 @@ class Collector:
         Raises LeftForLater, GoneError.
         """
         deadline = min((file.expires_at or math.inf for file in generation.files), default=math.inf)
+        rows: list[OutputRow] = []
         async with self.downloads.slot(deadline):
-            return tuple([await self._fetch_one(paid, generation, *place) for place in _places(generation)])
+            for kind, ordinal in _places(generation):
+                try:
+                    rows.append(await self._fetch_one(paid, generation, kind, ordinal))
+                except GoneError as gone:
+                    gone.rows = tuple(rows)
+                    raise
+        return tuple(rows)
 
     async def refresh(self, paid: Paid) -> Generation:
         """A succeeded generation with fresh URLs. Raises LeftForLater, GoneError."""

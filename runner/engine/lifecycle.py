@@ -13,7 +13,7 @@ from runner.engine.reconcile import Reconciler, Resolution
 from runner.engine.submit import Submitter
 from runner.engine.upstream import UpstreamGoneError
 from runner.engine.world import Doubt, Paid, World, paid_of
-from runner.errors import CallsheetError
+from runner.errors import CallsheetError, ExitCode
 from runner.job.task import Task
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow, OutputRow
@@ -128,7 +128,15 @@ class Lifecycle:
             await self.world.commits.write(self._collecting(paid, generation))
         if not any(file.kind is RemoteFileKind.VIDEO for file in generation.files):
             generation = await self.collector.refresh(paid)
-        rows = await self.collector.fetch(paid, generation)
+        try:
+            rows = await self.collector.fetch(paid, generation)
+        except GoneError as gone:
+            if not any(row.kind == RemoteFileKind.VIDEO for row in gone.rows):
+                raise
+            # the video is what was paid for, and it is here
+            rows = gone.rows
+            reason = f"{paid.name}: {gone}: the video is here, but not all of its files"
+            self.control.condition(ExitCode.TASK_FAILED, reason)
         at = self.world.seams.wall()
         await self.world.commits.write(lambda ledger: ledger.finish(paid.attempt_id, rows, at))
         self._observe_done(paid, rows)

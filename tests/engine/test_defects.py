@@ -229,3 +229,23 @@ async def test_an_input_that_is_never_ready_stops_no_other_task(
     server.faults.clear()
     assert (await bench.run(bench.write_job(job_text(seeds=2)))).exit_code is ExitCode.DONE
     assert server.accepted == 2
+
+
+async def test_a_last_frame_that_is_gone_takes_no_video_with_it(
+    tmp_path: Path, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The video was fetched and is what was paid for; the service forgets the task before the frame."""
+    monkeypatch.setattr("runner.engine.collect.GRACE", 0.1)
+    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    server.faults.add(
+        Fault(where=Where.DOWNLOAD, kind=Kind.ANSWER, after=1, times=None, status=403),
+        Fault(where=Where.GET, kind=Kind.ANSWER, after=1, times=None, status=404, code="not_found"),
+    )
+    text = job_text(seeds=1).replace("duration: 4", "duration: 4, return_last_frame: true")
+    file = bench.write_job(text.replace("first: 20ms", "first: 300ms"))
+    result = await bench.run(file)
+    assert (result.exit_code, result.counts) == (ExitCode.TASK_FAILED, {TaskState.DONE: 1})
+    assert any("the video is here" in reason for reason in result.reasons)
+    [task] = bench.manifest()["tasks"]  # type: ignore[misc, attr-defined]
+    assert [output["path"] for output in task["outputs"]] == ["out/s1.mp4"]
+    assert server.accepted == 1
