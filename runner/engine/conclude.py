@@ -47,6 +47,8 @@ class Conclusion:
     manifest: Path
     waits: tuple[str, ...] = ()
     """What a person has to write before the job can go on: the first few `pick` lines."""
+    is_finished: bool = False
+    """Nothing of the plan is left for another start."""
 
 
 def conclude(
@@ -59,20 +61,24 @@ def conclude(
     at: float,
     redactor: Redactor,
     conditions: frozenset[ExitCode] = frozenset(),
+    passing: frozenset[ExitCode] = frozenset(),
     absent: frozenset[str] = frozenset(),
 ) -> Conclusion:
     """Ends a session of a run, and the run itself where nothing is left to do; writes the manifest.
 
-    `conditions` are what stopped the work; `absent` are identities whose files are gone for good.
+    `conditions` are what stopped the work, `passing` those of them that mean nothing once everything
+    is done; `absent` are identities whose files are gone for good.
     Raises StateError where the ledger or the manifest cannot be written.
     """
     reader = ledger.read
     counts = _count(plan, reader, absent)
     waits = waits_for_a_person(plan, reader)
-    exit_code = ExitCode.first(conditions | _conditions(counts))
+    is_finished = not any(counts[state] for state in UNFINISHED)
+    kept = conditions - passing if is_finished else conditions
+    exit_code = ExitCode.first(kept | _conditions(counts))
     with ledger.transaction():
         ledger.end_session(session, at, exit_code)
-        if not waits and not any(counts[state] for state in UNFINISHED):
+        if not waits and is_finished:
             ledger.finish_run(run_id, at)
     run = reader.run(run_id)
     assert run is not None
@@ -88,7 +94,7 @@ def conclude(
         root=project.root,
         redactor=redactor,
     )
-    return Conclusion(counts, exit_code, manifest, waits)
+    return Conclusion(counts, exit_code, manifest, waits, is_finished)
 
 
 def _view(reader: LedgerReader, absent: frozenset[str]) -> View:

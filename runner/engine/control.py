@@ -16,6 +16,9 @@ POST_GRACE = 10.0
 """Seconds that a POST under way gets to end once the run is told to stop."""
 
 
+_ANOTHER_TRY = frozenset({ExitCode.TRY_AGAIN, ExitCode.UNREACHABLE})
+
+
 @dataclass(slots=True)
 class Control:
     """Collects why the run ends as it does; `conditions` become the exit code."""
@@ -23,6 +26,8 @@ class Control:
     observe: Observer
     max_failures: int | None = None
     conditions: set[ExitCode] = field(default_factory=set)
+    passing: dict[ExitCode, str] = field(default_factory=dict)
+    """Those of the conditions that only kept something from being submitted, with their reasons."""
     when_stopped: list[Callable[[], None]] = field(default_factory=list)
     """Called once, when submitting stops."""
     _reasons: list[str] = field(default_factory=list)
@@ -42,12 +47,21 @@ class Control:
 
     def condition(self, code: ExitCode, reason: str = "") -> None:
         """Something that the exit code tells, and that stops nothing."""
+        if reason != self.passing.get(code):
+            self.passing.pop(code, None)
         self.conditions.add(code)
         if reason and reason not in self._reasons:
             self._reasons.append(reason)
 
+    def forgive(self) -> None:
+        """Everything is done all the same: what only asked for another try means nothing any more."""
+        self.conditions -= self.passing.keys()
+        self._reasons = [reason for reason in self._reasons if reason not in self.passing.values()]
+
     def stop_submitting(self, code: ExitCode, reason: str) -> None:
         """No new POST; what is in flight is still collected."""
+        if code in _ANOTHER_TRY and code not in self.conditions:
+            self.passing.setdefault(code, reason)
         self.condition(code, reason)
         if self._is_submitting:
             self._is_submitting = False
@@ -66,6 +80,7 @@ class Control:
 
     def stop(self, code: ExitCode, reason: str) -> None:
         """Ends the run now, with its state kept. A POST under way gets a bounded time."""
+        self.condition(code, reason)
         self.stop_submitting(code, reason)
         if not self._work.cancel_called:
             self.observe("run.stopping", {"reason": reason, "exit_code": int(code)})

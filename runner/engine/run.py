@@ -89,9 +89,12 @@ async def run_prepared(
                 at=world.seams.wall(),
                 redactor=redactor,
                 conditions=frozenset(control.conditions),
+                passing=frozenset(control.passing),
                 absent=frozenset(scheduler.absent),
             )
         )
+    if ended.is_finished:
+        control.forgive()
     drift = await world.commits.read(lambda reader: reader.drift(run.id))
     if has_drifted(drift):
         world.observe(

@@ -23,6 +23,36 @@ class Heard:
         self.names.append(name)
 
 
+async def test_what_only_kept_tasks_from_being_submitted_means_nothing_once_all_are_done() -> None:
+    control = Control(Heard())
+    control.stop_submitting(ExitCode.TRY_AGAIN, "no answer for an hour")
+    control.stop_submitting(ExitCode.OUT_OF_MONEY, "no money")
+    assert set(control.passing) == {ExitCode.TRY_AGAIN}
+    control.forgive()
+    assert (control.conditions, control.reasons) == ({ExitCode.OUT_OF_MONEY}, ("no money",))
+
+
+@pytest.mark.parametrize("left_first", [True, False])
+async def test_a_task_that_was_left_is_not_forgiven(left_first: bool) -> None:
+    """A file that could not be fetched again is missing, though its task is done."""
+    control = Control(Heard())
+    if left_first:
+        control.condition(ExitCode.TRY_AGAIN, "a file is missing")
+    control.stop_submitting(ExitCode.TRY_AGAIN, "no answer for an hour")
+    if not left_first:
+        control.condition(ExitCode.TRY_AGAIN, "a file is missing")
+    control.forgive()
+    assert control.conditions == {ExitCode.TRY_AGAIN}
+    assert "a file is missing" in control.reasons
+
+
+async def test_a_deadline_that_cut_the_work_is_not_forgiven() -> None:
+    control = Control(Heard())
+    control.stop(ExitCode.TRY_AGAIN, "the deadline has passed")
+    control.forgive()
+    assert control.conditions == {ExitCode.TRY_AGAIN}
+
+
 async def test_the_first_reason_stops_submitting_once_and_all_reasons_are_kept() -> None:
     heard, released = Heard(), 0
 
