@@ -363,3 +363,28 @@ def test_sessions_tell_who_worked_on_a_run(ledger: Ledger) -> None:
     first, second = ledger.read.sessions(RUN.id)
     assert (first.ended_at, first.exit_code, first.facts) == (2.0, 130, {"command": ["callsheet", "run"]})
     assert second.ended_at is None
+
+
+def test_a_ledger_of_version_3_is_brought_up_to_date_with_what_was_spent(tmp_path: Path) -> None:
+    """What was possibly billed before the upgrade counts against the cap after it."""
+    path = tmp_path / "ledger.db"
+    older = Ledger.open(path)
+    with older.transaction():
+        older.begin_run(RUN)
+    accept(older, 1)
+    intend(older, 2)
+    before = older.read.spend(RUN.id)
+    for name in ("spend_begins", "spend_is_taken_back", "spend_is_added"):
+        older._db.execute(f"DROP TRIGGER {name}")
+    older._db.execute("DROP TABLE spends")
+    older._db.execute("DROP INDEX attempts_tags")
+    older._db.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
+    older.close()
+    ledger = Ledger.open(path)
+    assert before.tasks == 2
+    assert ledger.read.spend(RUN.id) == before
+    with pytest.raises(CapReachedError):
+        intend(ledger, 3, caps=Caps(max_tasks=2))
+    intend(ledger, 3, caps=Caps(max_tasks=3))
+    assert ledger.read.spend(RUN.id).tasks == 3
+    ledger.close()
