@@ -19,8 +19,8 @@ from runner.record.sheet.picks import pick_entry, pickable_steps
 from runner.record.sheet.timeline import PHASES, sessions, spans
 from runner.record.sheet.words import milliseconds
 
-MOST_TASKS = 10_000
-"""More than anybody looks at; a page of them is some 50 MB. The manifest has the rest."""
+MOST_TASKS = 5_000
+"""More than anybody looks at; a page of them is some 25 MB. The manifest has the rest."""
 EMBEDDED = "sandbox"
 """What a manifest says for the address of the embedded sandbox."""
 _TO_ROOT = "../../"
