@@ -16,6 +16,7 @@ from runner.engine.seams import Seams
 from runner.errors import CallsheetError, RefusedError
 from runner.job.environment import read_env
 from runner.job.plan import Plan
+from runner.job.rundate import RunDate
 from runner.project import find_project
 from runner.providers.access import ApiKey
 from runner.providers.place import Place
@@ -68,7 +69,7 @@ async def run_plan(
             project=place.project,
             reader=ledger.read,
             origin=place.origin,
-            date=plan.run_date,
+            date=_chosen(plan, seams.wall()),
             run=None,
             now=seams.wall(),
             source=seams.random,
@@ -87,6 +88,11 @@ async def run_plan(
         )
     await anyio.to_thread.run_sync(_leave_page, place, prepared.run.id)
     return result
+
+
+def _chosen(plan: Plan, now: float) -> RunDate | None:
+    """The date of a plan, but for today's: with that one an unfinished run of another day goes on."""
+    return None if plan.run_date.date == RunDate.today(now).date else plan.run_date
 
 
 def _leave_page(place: Place, run_id: str) -> None:

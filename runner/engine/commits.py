@@ -10,6 +10,7 @@ thread: each statement lets go of the interpreter's lock, and in a thread it had
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -17,6 +18,7 @@ from typing import Generic, TypeVar
 import anyio
 
 from runner.engine.seams import Threads
+from runner.errors import StateError
 from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
 
@@ -29,6 +31,30 @@ class _Step(Generic[T]):
     result: T | None = None
     error: BaseException | None = None
     is_done: bool = False
+
+
+class _Closing:
+    """The COMMIT in its thread. asyncio's own cancellation knows no shield and leaves the thread at work:
+    `end` keeps it from beginning, or waits for it, so that two threads never end one transaction."""
+
+    def __init__(self, close: Callable[[], None]) -> None:
+        self.is_committed = False
+        self._close = close
+        self._claim = threading.Lock()
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        if not self._claim.acquire(blocking=False):
+            return
+        try:
+            self._close()
+            self.is_committed = True
+        finally:
+            self._ended.set()
+
+    def end(self) -> None:
+        if not self._claim.acquire(blocking=False):
+            self._ended.wait()
 
 
 @dataclass(slots=True)
@@ -70,15 +96,25 @@ class Commits:
             return query(self.ledger.read)
 
     async def _commit(self, batch: list[_Step[object]]) -> None:
+        closing: _Closing | None = None
         try:
             with contextlib.ExitStack() as stack:
                 stack.enter_context(self.ledger.transaction())
                 for step in batch:
                     self._apply(step)
-                await self.threads.run(stack.close)
-        except Exception as error:  # each caller gets it: nobody may think it was saved
-            for step in batch:
-                step.error = step.error or error
+                closing = _Closing(stack.close)
+                try:
+                    await self.threads.run(closing.run)
+                except BaseException:
+                    closing.end()
+                    raise
+        except BaseException as error:  # each caller gets it: nobody may think it was saved
+            if closing is None or not closing.is_committed:
+                told = error if isinstance(error, Exception) else StateError("the commit was cut off")
+                for step in batch:
+                    step.error = step.error or told
+            if not isinstance(error, Exception):
+                raise
         finally:
             for step in batch:
                 step.is_done = True

@@ -44,6 +44,12 @@ def _cost(attempt: AttemptRow, task: TaskRow, generation: Generation) -> Decimal
         return None  # only its tokens say whether a failed one is billed
     tokens = generation.usage.get(BILLED)
     return attempt.price.cost(
-        tokens=tokens if isinstance(tokens, int) and tokens >= 0 else None,
+        tokens=_tokens(tokens, generation),
         seconds=seconds_of(generation.echo) or seconds_of(task.request),
     )
+
+
+def _tokens(said: object, generation: Generation) -> int | None:
+    """What the service says, where it can be: a video without tokens would cost nothing against a cap."""
+    least = 1 if generation.status is GenerationStatus.SUCCEEDED else 0
+    return said if isinstance(said, int) and not isinstance(said, bool) and said >= least else None

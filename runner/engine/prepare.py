@@ -131,9 +131,10 @@ def _choose(
     for run in reader.unfinished_runs(job.file):
         if run.edition != plan.edition or run.origin != origin:
             continue
-        if date is not None and run.run_date != date.format():
-            continue
         frozen = RunDate.parse(run.run_date)
+        # the day alone: its offset differs with the time zone, and when the clocks change
+        if date is not None and frozen.date != date.date:
+            continue
         if frozen == plan.run_date:
             return run, plan
         return run, make_plan(job, origin=origin, run_date=frozen)

@@ -32,6 +32,9 @@ MOST_SCANS = 60
 ABSENT_WITHIN = 20 * 3600.0
 """Seconds of server time: an older attempt may have left the list, and absence proves nothing."""
 
+CLOCKS_APART = 6 * 3600.0
+"""Seconds between the service's clock and ours beyond which one of them is wrong by hours."""
+
 SCAN_TRIES = 10
 """Lists that shift under the scan, or fail, in a row before the case is left for the next run."""
 
@@ -259,10 +262,17 @@ class Reconciler:
             await self._hold(one, "not in the list, but the service itself did not know what became of it")
         elif age >= ABSENT_WITHIN:
             await self._hold(one, "not in the list, but too old for that to prove anything")
+        elif not self._tells_time():
+            await self._hold(one, "not in the list, but its window hangs on a clock that cannot be trusted")
         elif self.on_ambiguous is OnAmbiguous.HOLD:
             await self._hold(one, "shown to be absent; run.on_ambiguous is hold")
         else:
             await self._resolve(one, Resolution.ABSENT, evidence)
+
+    def _tells_time(self) -> bool:
+        """Whether the list was searched from the right moment on: by a clock of the service's that our
+        own does not contradict."""
+        return self.clock.is_known and abs(self.clock.latest() - self.world.seams.wall()) < CLOCKS_APART
 
     async def _may_learn(self, one: Unclear) -> bool:
         """Whether an accepted task in flight may still show that tags come back."""

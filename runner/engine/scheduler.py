@@ -138,7 +138,8 @@ class Scheduler:
             case state if asked is not None and asked.allows(state) and asked.names(task):
                 await self._start_new(work, plan, task, standing.attempt, asked.reason)
             case TaskState.PLANNED:
-                await self._make_way(standing)
+                if self._may_start(task):
+                    await self._make_way(standing)
                 await self._start_new(work, plan, task, standing.attempt, "run")
             case TaskState.ABSENT:
                 await self._in_turn()
@@ -162,10 +163,13 @@ class Scheduler:
         else:
             await self._descend(work, plan, task)
 
+    def _may_start(self, task: Task) -> bool:
+        return self.control.may_submit and (self.only is None or self.only.names(task))
+
     async def _start_new(
         self, work: TaskGroup, plan: Plan, task: Task, attempt: AttemptRow | None, reason: str
     ) -> None:
-        if not self.control.may_submit or (self.only is not None and not self.only.names(task)):
+        if not self._may_start(task):
             return
         if not self.clock.is_known and not await self._hello():
             return

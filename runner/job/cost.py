@@ -203,7 +203,7 @@ def _list_price(provider: str, model: str, resolution: str | None, has_video: bo
 
 def _seconds(duration: int | None, frames: int | None) -> Decimal | None:
     if frames is not None:
-        return Decimal(frames) / facts().fps
+        return Decimal(frames) / facts().fps if frames > 0 else None
     return Decimal(duration) if duration is not None and duration > 0 else None
 
 

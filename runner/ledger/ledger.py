@@ -197,8 +197,8 @@ class Ledger:
         if latest is not None and is_reusable(latest):
             self._db.execute(
                 "UPDATE attempts SET run_id = ?, key_hash = ?, body_sha256 = ?, server_time = ?,"
-                " estimate_micros = ?, price = ?, taken = ? WHERE id = ?",
-                (run_id, intent.key_hash, *facts, latest.id),
+                " estimate_micros = ?, price = ?, taken = ?, intended_at = ? WHERE id = ?",
+                (run_id, intent.key_hash, *facts, at, latest.id),
             )
             self._move(latest.id, TaskState.INTENDED, at)
             return latest.id

@@ -334,8 +334,9 @@ class LedgerReader:
         They are looked for among the newest attempts alone, so it costs the same in a large ledger.
         """
         rows = self._db.execute(
-            "SELECT request, json_extract(generation, '$.updated_at') - json_extract(generation,"
-            " '$.created_at') AS seconds FROM attempts JOIN tasks USING (identity)"
+            "SELECT request, CASE WHEN json_valid(generation) THEN json_extract(generation, '$.updated_at')"
+            " - json_extract(generation, '$.created_at') END AS seconds"
+            " FROM attempts JOIN tasks USING (identity)"
             f" WHERE seq > (SELECT max(seq) - {_DURATIONS_WITHIN} FROM attempts)"
             " AND attempts.origin = ? AND attempts.model = ? AND state = 'done' AND seconds > 0"
             " ORDER BY seq DESC",

@@ -61,11 +61,17 @@ class ErrorBody:
     """
 
     is_envelope: bool = False
+    is_signed: bool = False
+    """The body names its request, as every error of Mesh does (wire/mesh-api.md)."""
     code: str = ""
     message: str = ""
     provider_code: str = ""
     request_id: str = ""
     retry_after: float | None = None
+
+
+MOST_NUMBER = 2**53
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
 
 def usable_id(value: object) -> str:
@@ -116,8 +122,13 @@ def read_scalars(value: JsonValue) -> dict[str, JsonValue]:
     return {
         clean(name, 100): clean(part, 200) if isinstance(part, str) else part
         for name, part in value.items()
-        if isinstance(part, (bool, int, float, str))
+        if isinstance(part, str) or (isinstance(part, (bool, int, float)) and is_usual(part))
     }
+
+
+def is_usual(number: float) -> bool:
+    """Whether a number is one that JSON, SQLite and arithmetic agree on: finite, and exact as a float."""
+    return -MOST_NUMBER <= number <= MOST_NUMBER
 
 
 def read_failure(error: JsonValue) -> tuple[str, str]:
@@ -143,7 +154,9 @@ def read_error(answer: Answer) -> ErrorBody:
         return ErrorBody(message=message or _page_message(answer), request_id=request_id)
     code = clean(error.get("code"), 100)
     return ErrorBody(
-        is_envelope=bool(code),  # load balancers write {"error": {"code": 502}}
+        # load balancers write {"error": {"code": 502}}, or "502"
+        is_envelope=_WORD.fullmatch(code) is not None,
+        is_signed=bool(clean(document.get("request_id"), 200)),
         code=code,
         message=clean(error.get("message")),
         provider_code=clean(error.get("provider_code"), 100),

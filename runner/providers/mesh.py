@@ -16,6 +16,7 @@ from runner.job.task import INPUT_SCHEME, InputFile, Task
 from runner.providers.answers import (
     Answer,
     clean,
+    is_usual,
     read_failure,
     read_json,
     read_scalars,
@@ -162,7 +163,9 @@ def read_generation(document: JsonValue, *, server_time: float | None = None) ->
 
 
 def _read_tag(seconds: JsonValue) -> int | None:
-    return TAG_BASE - seconds if isinstance(seconds, int) and not isinstance(seconds, bool) else None
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or not is_usual(seconds):
+        return None
+    return TAG_BASE - seconds
 
 
 def _plain(value: JsonValue) -> JsonValue:

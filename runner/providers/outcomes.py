@@ -59,7 +59,7 @@ class AnswerRule:
         return (
             status in self.statuses
             and (not self.with_id or bool(remote_id))
-            and (not self.enveloped or error.is_envelope)
+            and (not self.enveloped or (error.is_envelope and error.is_signed))
             and self.code in ("", error.code)
             and self.provider_code in ("", error.provider_code)
             and self.message in error.message.lower()

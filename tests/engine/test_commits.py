@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -137,3 +139,48 @@ async def test_a_slow_disk_serves_all_submit_slots_at_once_and_leaves_the_loop_f
     assert kept(path) == {f"r{number}" for number in range(20)}
     assert threads.calls <= 10
     assert ticks > threads.calls
+
+
+@pytest.mark.parametrize("moment", [0.005, 0.03, 0.055])
+def test_asyncio_s_own_cancellation_of_one_caller_tells_no_other_a_lie(tmp_path: Path, moment: float) -> None:
+    """`asyncio.timeout` around `run_plan` knows no shield: whoever waits in the same batch is told that it
+    is saved only where it is, or would POST without an intent."""
+
+    class Sleepy(WorkerThreads):
+        async def run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+            def slow() -> T:
+                time.sleep(0.05)
+                return function(*args)
+
+            return await super().run(slow)
+
+    async def scenario() -> tuple[bool, bool]:
+        ledger = Ledger.open(tmp_path / "ledger.db")
+        commits = Commits(ledger, Sleepy())
+
+        def saving(name: str) -> Callable[[Ledger], object]:
+            return lambda ledger: ledger._db.execute("INSERT INTO meta VALUES (?, '1')", (name,))
+
+        first = asyncio.create_task(commits.write(lambda ledger: None))
+        await asyncio.sleep(0)
+        leader = asyncio.create_task(commits.write(saving("leader")))
+        follower = asyncio.create_task(commits.write(saving("follower")))
+        await first
+        await asyncio.sleep(moment)
+        leader.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await leader
+        is_told = True
+        try:
+            await follower
+        except StateError:
+            is_told = False
+        await commits.write(lambda ledger: None)
+        ledger.close()
+        again = Ledger.open(tmp_path / "ledger.db")
+        is_saved = again.read.meta("follower") is not None
+        again.close()
+        return is_told, is_saved
+
+    is_told, is_saved = asyncio.run(scenario())
+    assert is_saved or not is_told

@@ -94,6 +94,8 @@ MTOK, SECOND, TASK = (
         (MTOK, ended(usage={"completion_tokens": 108_900}), 762_300),
         (MTOK, ended(usage={"completion_tokens": "many"}), None),
         (MTOK, ended(), None),
+        (MTOK, ended(usage={"completion_tokens": 0}), None),
+        (SECOND, ended(echo={"frames": -240}), None),
         (MTOK, ended(usage={"completion_tokens": 108_900}, cost_usd="0.25"), 250_000),
         (None, ended(usage={"completion_tokens": 108_900}), None),
         (None, ended(cost_usd="0.2500001"), 250_001),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -249,3 +250,25 @@ async def test_a_last_frame_that_is_gone_takes_no_video_with_it(
     [task] = bench.manifest()["tasks"]  # type: ignore[misc, attr-defined]
     assert [output["path"] for output in task["outputs"]] == ["out/s1.mp4"]
     assert server.accepted == 1
+
+
+@pytest.mark.fault(53)
+async def test_the_same_day_in_another_time_zone_is_the_same_run(
+    tmp_path: Path, server: SandboxServer
+) -> None:
+    """And so the same cap."""
+    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    file = bench.write_job(job_text(seeds=3, more="budget: {max_tasks: 1}"))
+    runs = [await bench.run(file, date=f"2026-05-31{offset}") for offset in ("+00:00", "+02:00", "+09:00")]
+    assert len({run.run_id for run in runs}) == 1
+    assert server.accepted == 1
+
+
+async def test_absence_by_a_clock_that_is_hours_apart_proves_nothing(
+    tmp_path: Path, server: SandboxServer
+) -> None:
+    """The window of the list may have opened behind the paid row."""
+    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY, wall=lambda: time.time() - 13 * HOUR)
+    server.faults.add(cut(accept=False))
+    result = await bench.run(bench.write_job(job_text(seeds=1, run="settle: 0s")))
+    assert (result.exit_code, result.counts) == (ExitCode.PERSON_NEEDED, {TaskState.HELD: 1})

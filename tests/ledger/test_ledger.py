@@ -388,3 +388,15 @@ def test_a_ledger_of_version_3_is_brought_up_to_date_with_what_was_spent(tmp_pat
     intend(ledger, 3, caps=Caps(max_tasks=3))
     assert ledger.read.spend(RUN.id).tasks == 3
     ledger.close()
+
+
+def test_an_intent_that_is_used_again_is_as_old_as_its_last_post(ledger: Ledger) -> None:
+    """Rows from before it are not its own: the list is searched from that time on."""
+    attempt = intend(ledger, 1)
+    with ledger.transaction():
+        ledger.withdraw(attempt, Verdict.REJECTED, CUT, 1002.0)
+        again = ledger.intend(task(1), RUN.job_file, RUN.id, intent(1), Caps(), 90_000.0)
+    found = ledger.read.attempt(attempt)
+    assert again == attempt
+    assert found is not None
+    assert found.intended_at == 90_000.0

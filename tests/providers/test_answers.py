@@ -16,6 +16,7 @@ from runner.providers.answers import (
     parse_http_date,
     parse_number,
     read_error,
+    read_scalars,
     retry_after,
     usable_id,
 )
@@ -112,3 +113,9 @@ def test_an_id_of_visible_ascii_is_usable(value: str) -> None:
 @pytest.mark.parametrize("value", ["", "a b", "a/b", ".", "..", "a\n", "\u00e9", "x" * 201, 1, None, ["t-1"]])
 def test_any_other_id_is_not(value: object) -> None:
     assert usable_id(value) == ""
+
+
+def test_numbers_that_no_figure_is_kept_as_are_left_out() -> None:
+    """SQLite reads no `Infinity` again, and a price times 10**25 is no price."""
+    document = json.loads('{"a": 1e999, "b": 100000000000000000000, "c": 7, "d": 1.5, "e": true}')
+    assert read_scalars(document) == {"c": 7, "d": 1.5, "e": True}

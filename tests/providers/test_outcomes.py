@@ -66,7 +66,8 @@ def test_every_rule_can_be_the_first_that_matches(rules: tuple[AnswerRule, ...])
             ["", "still being prepared"],
         ):
             error = f'{{"code": "{code}", "provider_code": "{provider_code}", "message": "{message}"}}'
-            body = f'{{"id": "{code if status < 250 else ""}", "error": {error}}}'.encode()
+            named = f'"id": "{code if status < 250 else ""}", "request_id": "req_1"'
+            body = f'{{{named}, "error": {error}}}'.encode()
             told.add(judge(rules, Answer(status, {}, body), wall=0).evidence.reason)
     assert told == {rule.says for rule in rules}
 

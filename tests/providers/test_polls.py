@@ -47,7 +47,7 @@ async def test_a_404_in_the_service_s_own_words_says_not_found() -> None:
 
 
 @pytest.mark.fault(33)
-@pytest.mark.parametrize("body", [{"detail": "no"}, PAGE])
+@pytest.mark.parametrize("body", [{"detail": "no"}, PAGE, {"error": {"code": "404", "message": "no route"}}])
 async def test_a_404_of_anybody_else_says_nothing_of_the_task(body: object) -> None:
     """A route that is not there, an edge's page: the paid task may be as well as ever."""
     with answering(answer(404, body)) as server:

@@ -128,6 +128,8 @@ async def test_a_timed_out_asset_registration_is_safe_to_repeat() -> None:
         (503, b""),
         (503, {"detail": "down"}),
         (502, {"error": {"code": 502, "message": "a load balancer"}}),
+        (502, {"error": {"code": "502", "message": "BAD_GATEWAY"}, "request_id": "edge-1"}),
+        (503, {"error": {"code": "unavailable", "message": "an edge that knows words"}}),
         (504, PAGE),
         (504, envelope("gateway_timeout", provider_code="provider_timeout")),
         (504, envelope("gateway_timeout")),
