@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runner.errors import StateError
 
-SCHEMA_VERSION = "5"
+SCHEMA_VERSION = "6"
 
 
 def _script(name: str) -> str:
@@ -26,6 +26,10 @@ _UPGRADES: dict[str, Callable[[], str]] = {
         " AND (state IN ('intended', 'ambiguous', 'held', 'written_off') OR resolution = 'again')"
     ),
     "4": lambda: _script("spends.sql"),
+    "5": lambda: (
+        "CREATE INDEX IF NOT EXISTS attempts_unsent ON attempts (origin, tag)"
+        " WHERE state = 'planned' AND resolution IS NULL AND tag IS NOT NULL"
+    ),
 }
 """From each older version to the next one."""
 

@@ -288,10 +288,12 @@ class LedgerReader:
         return Drift(*row)
 
     def open_tags(self, origin: str) -> set[int]:
-        """The tags of unresolved attempts: a new intent takes another one."""
+        """The tags of unresolved attempts, and of those that are posted again: a new intent takes another."""
         rows = self._db.execute(
-            "SELECT tag FROM attempts WHERE origin = ? AND tag IS NOT NULL"
-            " AND (state IN ('intended', 'ambiguous', 'held', 'written_off') OR resolution = 'again')",
+            "SELECT tag FROM attempts WHERE origin = ?1 AND tag IS NOT NULL"
+            " AND (state IN ('intended', 'ambiguous', 'held', 'written_off') OR resolution = 'again')"
+            " UNION ALL SELECT tag FROM attempts"
+            " WHERE origin = ?1 AND state = 'planned' AND resolution IS NULL AND tag IS NOT NULL",
             (origin,),
         )
         return {tag for (tag,) in rows}

@@ -83,6 +83,9 @@ CREATE INDEX attempts_open ON attempts (state)
 -- a new intent asks for the tags of unresolved ones: it must not read every attempt for that
 CREATE INDEX attempts_tags ON attempts (origin, tag) WHERE tag IS NOT NULL
     AND (state IN ('intended', 'ambiguous', 'held', 'written_off') OR resolution = 'again');
+-- and of those that wait to be posted once more under their own tag
+CREATE INDEX attempts_unsent ON attempts (origin, tag)
+    WHERE state = 'planned' AND resolution IS NULL AND tag IS NOT NULL;
 
 CREATE TABLE history (
     attempt_id TEXT NOT NULL REFERENCES attempts (id),

@@ -378,6 +378,7 @@ def test_a_ledger_of_version_3_is_brought_up_to_date_with_what_was_spent(tmp_pat
         older._db.execute(f"DROP TRIGGER {name}")
     older._db.execute("DROP TABLE spends")
     older._db.execute("DROP INDEX attempts_tags")
+    older._db.execute("DROP INDEX attempts_unsent")
     older._db.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
     older.close()
     ledger = Ledger.open(path)
@@ -400,3 +401,19 @@ def test_an_intent_that_is_used_again_is_as_old_as_its_last_post(ledger: Ledger)
     assert again == attempt
     assert found is not None
     assert found.intended_at == 90_000.0
+
+
+def test_the_tag_of_an_intent_that_is_posted_again_stays_its_own(ledger: Ledger) -> None:
+    """Two POSTs with one tag could not be told apart in the list; neither look-up reads every attempt."""
+    attempt = intend(ledger, 1)
+    with ledger.transaction():
+        ledger.withdraw(attempt, Verdict.REJECTED, CUT, 1002.0)
+    assert ledger.read.open_tags(RUN.origin) == {1}
+    accept(ledger, 2)
+    assert ledger.read.open_tags(RUN.origin) == {1}
+    queried: list[str] = []
+    ledger._db.set_trace_callback(queried.append)
+    ledger.read.open_tags(RUN.origin)
+    ledger._db.set_trace_callback(None)
+    plan = [row[3] for row in ledger._db.execute(f"EXPLAIN QUERY PLAN {queried[0]}")]
+    assert not any("SCAN" in step and "INDEX" not in step for step in plan), plan
