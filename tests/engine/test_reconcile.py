@@ -38,12 +38,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """Nothing in here is about the loop, and the simulation runs the same rules on trio."""
-    return "asyncio"
-
-
-@pytest.fixture
 def server() -> Iterator[SandboxServer]:
     with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.05)) as running:
         yield running
