@@ -5,6 +5,9 @@ checkout="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)"
 environment="$checkout/.venv"
 python="$environment/bin/python"
 
+# Hundreds of processes start in a run of the tests: without bytecode each compiles the package again.
+export PYTHONDONTWRITEBYTECODE=
+
 # A name on PATH proves nothing (version managers leave shims for versions that are not there): run it.
 is_usable_python() {
     "$1" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1

@@ -81,8 +81,10 @@ def test_a_clock_that_is_off_is_a_warning(desk: Desk, monkeypatch: pytest.Monkey
     now = time.time
     monkeypatch.setattr(doctor.time, "time", lambda: now() + 3600)
     assert desk.call("doctor") == ExitCode.DONE
-    assert _findings(desk)["clock"]["words"].startswith("-3600 s")
-    assert _findings(desk)["clock"]["level"] == "warning"
+    clock = _findings(desk)["clock"]
+    # the answer's Date has whole seconds, and the machine takes some to read it
+    assert -3610 < int(clock["words"].split(" s to ")[0]) < -3590
+    assert clock["level"] == "warning"
 
 
 def test_a_missing_extra_is_a_warning_with_the_command(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -304,6 +304,8 @@ def test_what_a_waiting_task_says_picks_that_task_alone(desk: Desk) -> None:
 @given(
     st.recursive(
         st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="$"))
+        # what looks like an API key is refused wherever it stands
+        .filter(lambda text: "rsk_" not in text)
         | st.integers()
         | st.booleans()
         | st.none(),

@@ -161,9 +161,8 @@ def test_no_secret_is_left_anywhere(name: str, trace: Trace, server: SandboxServ
             found[path] = found[path].replace(TOKEN.encode(), b"")
     assert "rehearsal/.callsheet/ledger.db" in found
     assert any(path.endswith("events.jsonl") for path in found)
-    assert [
-        path for path, content in found.items() for canary in canaries(trace, server) if canary in content
-    ] == []
+    secrets = canaries(trace, server)
+    assert [path for path, content in found.items() for secret in secrets if secret in content] == []
 
 
 def canaries(trace: Trace, server: SandboxServer) -> list[bytes]:
