@@ -123,17 +123,27 @@ def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--date, --allow-env and --trust-job, as the argument `job_options`."""
-
-    @click.option("--date", metavar="DATE", help="The value of run.date, as 2026-05-31 or 2026-05-31+02:00.")
-    @click.option(
+def trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--allow-env and --trust-job, as the arguments `allow_env` and `trust_job`."""
+    allow_env = click.option(
         "--allow-env",
         multiple=True,
         metavar="NAME",
         help="Let the job file use this environment variable; may be repeated.",
     )
-    @click.option("--trust-job", is_flag=True, help="Let the job file use any variable and its own base_url.")
+    trust_job = click.option(
+        "--trust-job",
+        is_flag=True,
+        help="Let the job file use any variable, its own base_url and its own callback addresses.",
+    )
+    return allow_env(trust_job(command))
+
+
+def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--date, --allow-env and --trust-job, as the argument `job_options`."""
+
+    @click.option("--date", metavar="DATE", help="The value of run.date, as 2026-05-31 or 2026-05-31+02:00.")
+    @trust_options
     @functools.wraps(command)
     def wrapped(
         *args: Any, date: str | None, allow_env: tuple[str, ...], trust_job: bool, **kwargs: Any

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from runner.cli import console
-from runner.cli.options import common, common_options
+from runner.cli.options import common, common_options, trust_options
 from runner.cli.pings import VARIABLE
 from runner.cli.units import KINDS, Nightly, UnitFile
 from runner.cli.words import shown_path
@@ -73,6 +73,7 @@ def _check_duration(_context: click.Context, _option: click.Parameter, text: str
     help="When to stop, with what is in flight left to the next run.",
 )
 @click.option("--yes", is_flag=True, help="Agree to what runs cost above budget.confirm_usd.")
+@trust_options
 @click.option("--write", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write files there.")
 @common_options
 def schedule(
@@ -82,6 +83,8 @@ def schedule(
     wait: str,
     deadline: str,
     yes: bool,
+    allow_env: tuple[str, ...],
+    trust_job: bool,
     folder: Path | None,
 ) -> ExitCode:
     """Print what starts JOB each day by itself, and fetches what is in flight every hour.
@@ -90,7 +93,8 @@ def schedule(
     callsheet schedule jobs/nightly.yaml --at 03:00
     callsheet schedule jobs/*.yaml --as systemd --write ~/.config/systemd/user
     """
-    project, loaded = _load(jobs)
+    options = LoadOptions(os.environ, frozenset(allow_env), trust_job)
+    project, loaded = _load(jobs, options)
     nightly = Nightly(
         name=slug(Path(loaded[0].file).stem) or "jobs",
         command=_this_command(),
@@ -100,6 +104,8 @@ def schedule(
         wait=wait,
         deadline=deadline,
         yes=yes,
+        allow_env=allow_env,
+        trust_job=trust_job,
         ping=VARIABLE in read_env(project.root, {}, allow=frozenset({VARIABLE})),
     )
     files = KINDS[kind](nightly)
@@ -114,15 +120,14 @@ def schedule(
     return ExitCode.DONE
 
 
-def _load(paths: tuple[Path, ...]) -> tuple[Project, list[Job]]:
+def _load(paths: tuple[Path, ...], options: LoadOptions) -> tuple[Project, list[Job]]:
     """The jobs, valid and all of one root. Raises JobError, NoProjectError, UsageError."""
     project = find_project(paths[0], root=common().root)
     jobs: list[Job] = []
     for path in paths:
         if find_project(path, root=common().root) != project:
             raise UsageError(f"{path}: in another project than {paths[0]}", hint="schedule each on its own")
-        # a unit is no run: what the job may read of the environment is decided when it runs
-        jobs.append(load_job(path, root=project.root, options=LoadOptions(os.environ, trust_job=True)))
+        jobs.append(load_job(path, root=project.root, options=options))
     return project, jobs
 
 

@@ -30,12 +30,17 @@ class Nightly:
     wait: str
     deadline: str
     yes: bool
+    allow_env: Sequence[str]
+    trust_job: bool
     ping: bool
 
     @property
     def run(self) -> list[str]:
         options = ["--quiet", "--root", str(self.root), "--wait", self.wait, "--deadline", self.deadline]
-        options += [name for name, is_given in (("--yes", self.yes), ("--ping", self.ping)) if is_given]
+        for name in self.allow_env:
+            options += ["--allow-env", name]
+        flags = {"--trust-job": self.trust_job, "--yes": self.yes, "--ping": self.ping}
+        options += [flag for flag, is_given in flags.items() if is_given]
         return [*self.command, "run", *options, *map(str, self.jobs)]
 
     @property

@@ -21,6 +21,7 @@ from runner.job.node import Scalar, Sequence
 from runner.job.policy import read_budget, read_lint, read_run
 from runner.job.schema import check_job
 from runner.job.source import MAX_BYTES, read
+from runner.job.trust import check_addresses
 from runner.job.values import Path as NodePath
 from runner.job.values import Place, Problems, Value, compile_value, scalars
 from runner.job.wire import check_run
@@ -77,7 +78,8 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
     if provider not in PROVIDER_VARIABLES:  # the schema has told of it
         provider = DEFAULT_PROVIDER
     api_key_env = _api_key_env(document, provider, options, problems)
-    base_url = _base_url(document, options, problems)
+    if not options.trust_job:
+        check_addresses(document, problems)
     env = _env(document, root, options, api_key_env, problems)
     _refuse_expressions(document, problems)
 
@@ -107,7 +109,7 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
         run=run,
         budget=budget,
         api_key_env=api_key_env,
-        base_url=base_url,
+        base_url=_text(document, "base_url"),
         edition=edition,
         variables=variables,
         env=env,
@@ -172,19 +174,6 @@ def _api_key_env(
         )
     )
     return None
-
-
-def _base_url(document: MappingNode, options: LoadOptions, problems: Problems) -> str | None:
-    url = _text(document, "base_url")
-    if url is not None and not options.trust_job:
-        problems.add(
-            _place(document, "base_url").error(
-                "a job file must not decide where the API key is sent",
-                "give --base-url URL on the command line, or --trust-job",
-            )
-        )
-        return None
-    return url
 
 
 def _listed(document: MappingNode) -> frozenset[str]:

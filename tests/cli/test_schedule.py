@@ -116,9 +116,22 @@ def test_what_a_night_shift_stumbles_over_is_told_by_day(
     job = root / "jobs" / "nightly.yaml"
     assert callsheet("schedule", job, cwd=root).stderr.count("\n") == 1
     job.write_text(JOB.replace(*change), encoding="utf-8")
-    told = callsheet("schedule", job, cwd=root)
+    options = ["--allow-env", "OTHER_KEY"]
+    told = callsheet("schedule", job, *options, cwd=root)
     assert told.returncode == 0
     assert advice in told.stderr
+    assert all(" --allow-env OTHER_KEY " in line for line in commands(told.stdout)[:1])
+
+
+def test_what_a_job_needs_trust_for_is_said_by_day_and_goes_into_the_unit(root: Path) -> None:
+    job = root / "jobs" / "nightly.yaml"
+    job.write_text(f"{JOB}base_url: https://mine.example\n", encoding="utf-8")
+    refused = callsheet("schedule", job, cwd=root)
+    assert (refused.returncode, refused.stdout) == (65, "")
+    assert "--trust-job" in refused.stderr
+    run, collect, _ = commands(callsheet("schedule", job, "--trust-job", cwd=root).stdout)
+    assert " --trust-job " in run
+    assert " --trust-job " not in collect
 
 
 def test_a_wrong_job_is_not_scheduled(root: Path) -> None:

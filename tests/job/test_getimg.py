@@ -161,7 +161,7 @@ def test_a_mesh_job_may_use_an_axis_with_a_getimg_name(desk: Desk) -> None:
 
 
 def test_what_run_says_of_webhooks_and_of_a_list_is_lost_with_a_warning(desk: Desk) -> None:
-    run = "run: {webhook: {public_url: 'https://hooks.example.com/'}, on_ambiguous: auto}\n"
+    run = "run: {webhook: {public_url: 'http://127.0.0.1:8787'}, on_ambiguous: auto}\n"
     webhook, unclear = desk.plan(HEAD + TEXT + run).warnings
     assert (webhook.path, unclear.path) == ("run.webhook", "run.on_ambiguous")
     assert webhook.message.startswith("getimg has no webhooks")

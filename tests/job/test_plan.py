@@ -114,7 +114,7 @@ def one_identity(desk: Desk, lines: str, content: str = TEXT) -> str:
     [
         "request: {return_last_frame: false}\n",
         "request: {ratio: null}\n",
-        "request: {callback_url: https://a.example}\n",
+        "request: {callback_url: http://127.0.0.1/a}\n",
         "request: {service_tier: flex, execution_expires_after: 7200, safety_identifier: a}\n",
         "request: {priority: 3}\nlint: {priority: off}\n",
         "price: {usd_per_task: 0.1}\n",
@@ -505,7 +505,7 @@ content: [{{type: text, text: "A teapot ${{{{ index }}}}"}}]
 '''.encode()
     file = Path(sys.argv[1]) / "jobs" / "hero.yaml"
     job = load_job(file, root=Path(sys.argv[1]), options=LoadOptions({}), text=text)
-    return make_plan(job, origin="https://a.example", run_date=RunDate.parse("2026-11-21Z"))
+    return make_plan(job, origin="http://127.0.0.1/a", run_date=RunDate.parse("2026-11-21Z"))
 
 for _ in plan(500).tasks():
     pass

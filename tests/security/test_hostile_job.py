@@ -38,6 +38,42 @@ def test_a_trusted_job_may_name_the_host_where_nobody_else_does(checkout: Checko
     assert checkout.server.accepted == 2
 
 
+@pytest.mark.security(21)
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("run", "{webhook: {public_url: 'https://thief.example/h'}}"),
+        ("request", "{callback_url: 'https://thief.example'}"),
+        ("request", "{callback_url: 'http://127.0.0.1@thief.example'}"),
+        ("request", "{callback_url: 'http://thief.example\\@127.0.0.1/'}"),
+        ("request", "{callback_url: 'http://${{ run.date }}.example'}"),
+        ("matrix", "{callback_url: ['https://thief.example', 'http://127.0.0.1:9']}"),
+        ("matrix", "{look: [{id: a, callback_url: 'https://thief.example'}]}"),
+        ("matrix", "{look: {ours: [{callback_url: 'https://thief.example'}]}}"),
+    ],
+)
+def test_a_job_cannot_have_the_service_call_elsewhere(checkout: Checkout, key: str, value: str) -> None:
+    """What is called would learn where the results are."""
+    told = checkout.run(f"{without(key)}{key}: {value}\n")
+    assert told.returncode == ExitCode.JOB_INVALID
+    assert "the service would tell this address of your results" in told.stderr
+    assert checkout.server.accepted == 0
+
+
+@pytest.mark.security(21)
+def test_a_trusted_job_may_be_called(checkout: Checkout) -> None:
+    text = f"{without('run')}run: {{settle: 0s, webhook: {{public_url: 'https://mine.example'}}}}\n"
+    checkout.variables["MESHAPI_BASE_URL"] = ""
+    assert checkout.run(text, "--sandbox").returncode == ExitCode.JOB_INVALID
+    told = checkout.run(text, "--sandbox", "--trust-job")
+    assert told.returncode == 0, told.stderr
+
+
+def without(key: str) -> str:
+    """The job but for one of its keys."""
+    return "".join(line for line in JOB.splitlines(keepends=True) if not line.startswith(f"{key}:"))
+
+
 @pytest.mark.security(2)
 @pytest.mark.security(21)
 @pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "MESHAPI_API_KEY", "MESHAPI_TOKEN", "HOME"])

@@ -1,0 +1,67 @@
+"""What a job file may not decide by itself: where the key is sent, and whom the service calls.
+
+A job file may come from a pull request. `--trust-job` says that whoever runs it has read it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from runner.job.node import Mapping as MappingNode
+from runner.job.node import Node, Scalar, Sequence
+from runner.job.values import Path, Place, Problems, scalars
+
+_FREE_NAMES = frozenset({"vars", "env"})
+"""Top-level keys whose entries are named by the author: no part of a request stands below them."""
+
+_LOOPBACK = re.compile(r"https?://(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]+)?(?:/[A-Za-z0-9/._-]*)?")
+"""Plain on purpose: two readers of one odd address may find two hosts in it."""
+
+
+def check_addresses(document: MappingNode, problems: Problems) -> None:
+    """Adds a problem for each address that only a trusted job may name."""
+    base_url = document.get("base_url")
+    if base_url is not None:
+        problems.add(
+            Place(base_url.mark, ("base_url",)).error(
+                "a job file must not decide where the API key is sent",
+                "give --base-url URL on the command line, or --trust-job",
+            )
+        )
+    for scalar, path in _callbacks(document):
+        problems.add(
+            Place(scalar.mark, path).error(
+                "the service would tell this address of your results, which a job file must not decide",
+                "if the address is yours: --trust-job",
+            )
+        )
+
+
+def _callbacks(document: MappingNode) -> Iterator[tuple[Scalar, Path]]:
+    for key, node in document:
+        if key.value in _FREE_NAMES:
+            continue
+        for found, path in _called(node, (str(key.value),)):
+            yield from (each for each in scalars(found, path) if not _stays_here(each[0]))
+
+
+def _called(node: Node, path: Path) -> Iterator[tuple[Node, Path]]:
+    """What stands at a `callback_url`, wherever a request, an axis or a step gives one, or a `public_url`."""
+    match node:
+        case Sequence(items=items):
+            for number, item in enumerate(items):
+                yield from _called(item, (*path, number))
+        case MappingNode(entries=entries):
+            for key, child in entries:
+                below = (*path, str(key.value))
+                if key.value == "callback_url" or below == ("run", "webhook", "public_url"):
+                    yield child, below
+                else:
+                    yield from _called(child, below)
+
+
+def _stays_here(scalar: Scalar) -> bool:
+    """Nothing at all, or an address of the service's own machine: the sandbox's, in a rehearsal."""
+    # what is no text is for the schema to tell of
+    return not isinstance(scalar.value, str) or _LOOPBACK.fullmatch(scalar.value) is not None
