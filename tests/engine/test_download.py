@@ -50,7 +50,7 @@ async def test_a_video_is_no_last_frame(clip: bytes, files: LocalFiles) -> None:
 
 @pytest.mark.fault(39)
 @given(data=st.data())
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_a_download_cut_at_any_byte_goes_on_there(clip: bytes, data: st.DataObject) -> None:
     """By a close or a reset; the second request asks for exactly the bytes that are missing."""
     cut = data.draw(st.integers(1, len(clip) - 1))

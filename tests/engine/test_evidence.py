@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.engine.evidence import Basis, Finding, Unclear, contradicts, excludes, judge
@@ -147,8 +147,6 @@ def test_a_seed_proves_nothing_on_a_model_that_ignores_seeds() -> None:
 
 # What must hold for any attempts and any list.
 
-on_any_machine = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
 tags = st.sampled_from([None, 1, 2, 3])
 seeds = st.sampled_from([None, 1, 2])
 models = st.sampled_from([MODEL, f"{MODEL}-251215", DEAF_MODEL])
@@ -179,7 +177,6 @@ def _judged(attempts: list[Unclear], rows: list[Generation]) -> list[tuple[Uncle
     return list(zip(waiting, judge(waiting, rows, attempts), strict=True))
 
 
-@on_any_machine
 @given(attempt_lists, row_lists)
 def test_nothing_is_absent_while_a_candidate_is_not_excluded(
     attempts: list[Unclear], rows: list[Generation]
@@ -188,7 +185,6 @@ def test_nothing_is_absent_while_a_candidate_is_not_excluded(
         assert finding.is_absent is all(excludes(one, each) for each in rows)
 
 
-@on_any_machine
 @given(attempt_lists, row_lists)
 def test_what_is_adopted_shows_the_believed_tag_or_nobody_else_s_seed(
     attempts: list[Unclear], rows: list[Generation]
@@ -207,7 +203,6 @@ def test_what_is_adopted_shows_the_believed_tag_or_nobody_else_s_seed(
         assert [each for each in rows if not excludes(one, each)] == [finding.adopted]
 
 
-@on_any_machine
 @given(attempt_lists, row_lists)
 def test_no_row_is_given_to_two_attempts_that_carry_different_tags(
     attempts: list[Unclear], rows: list[Generation]
@@ -219,7 +214,6 @@ def test_no_row_is_given_to_two_attempts_that_carry_different_tags(
     assert all(len(found) == 1 for found in adopters.values())
 
 
-@on_any_machine
 @given(attempt_lists, row_lists, st.randoms())
 def test_the_order_of_rows_and_attempts_means_nothing(
     attempts: list[Unclear], rows: list[Generation], source: random.Random
@@ -235,7 +229,6 @@ def test_the_order_of_rows_and_attempts_means_nothing(
     assert straight == shuffled
 
 
-@on_any_machine
 @given(attempt_lists, row_lists)
 def test_a_row_that_proves_nothing_takes_absence_away(
     attempts: list[Unclear], rows: list[Generation]

@@ -80,7 +80,7 @@ def test_a_path_out_of_the_root_is_refused(files: LocalFiles, path: str) -> None
 
 @pytest.mark.security(4)
 @given(names=st.lists(st.sampled_from(["a", "..", ".", "link", "/", "inside", "secret"]), max_size=6))
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_path_writes_outside(files: LocalFiles, tmp_path: Path, names: list[str]) -> None:
     """Whatever the components: links out of the root, links inside it, parents, absolute ones."""
     for name, target in (("link", tmp_path / "outside"), ("inside", files.root / "real")):

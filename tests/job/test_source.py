@@ -282,13 +282,12 @@ def check_any(text: bytes) -> None:
         assert to_data(outcomes[0]) == to_data(outcomes[1])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(YAML_BITS, max_size=40).map("".join))
 def test_any_text_gives_nodes_or_a_joberror(text: str) -> None:
     check_any(text.encode())
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_give_nodes_or_a_joberror(data: bytes) -> None:
     check_any(data)
@@ -315,7 +314,6 @@ DOCUMENTS = st.dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(document=DOCUMENTS, pretty=st.booleans())
 def test_any_json_document_comes_back_equal(document: dict[str, Any], *, pretty: bool) -> None:
     """JSON is YAML, but for surrogate pairs in escapes; written on one line or on many."""
@@ -323,7 +321,6 @@ def test_any_json_document_comes_back_equal(document: dict[str, Any], *, pretty:
     assert to_data(parse(text.encode(), file="job.yaml")) == document
 
 
-@settings(deadline=None)
 @given(document=DOCUMENTS.filter(bool), flow=st.sampled_from([True, False, None]))
 def test_any_document_dumped_as_yaml_comes_back_equal(document: dict[str, Any], *, flow: bool | None) -> None:
     """Text quoted, since PyYAML leaves plain what YAML 1.1 takes for text."""
@@ -360,7 +357,6 @@ def marks(node: Node) -> list[Mark]:
     return [node.mark, *(mark for child in inner for mark in marks(child))]
 
 
-@settings(deadline=None)
 @given(DOCUMENTS.filter(bool))
 def test_marks_follow_the_order_of_the_text(document: dict[str, Any]) -> None:
     text = yaml.dump(document, Dumper=_Quoting, default_flow_style=False, width=10_000)

@@ -35,7 +35,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes, lis
 
 
 @pytest.mark.fault(26)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), tail=st.sampled_from(["lost", "zeros", "junk"]))
 def test_a_cut_takes_back_only_what_was_not_yet_synced(
     written: tuple[bytes, bytes, list[tuple[int, int, int]]],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.ledger.database import open_for_writing
@@ -54,7 +54,6 @@ def added_up(db: sqlite3.Connection, run_id: str) -> Spend:
 
 
 @given(changed=st.lists(changes, max_size=12))
-@settings(deadline=None)
 def test_the_kept_sums_are_those_of_the_attempts(changed: list[Change]) -> None:
     """Whatever state, verdict, resolution, cost or run an attempt gets, and goes back to."""
     ledger = filled()

@@ -142,7 +142,7 @@ def check(client: httpx.Client, service: Service, answer: httpx.Response) -> Non
 def test_any_json_is_accepted_or_refused_in_the_envelope(service: Service, server: SandboxServer) -> None:
     with connect(server) as client:
 
-        @settings(max_examples=150, deadline=None)
+        @settings(max_examples=150)
         @given(service.requests())
         def ask(document: object) -> None:
             check(client, service, client.post(service.path, json=document))
@@ -158,7 +158,7 @@ def test_bodies_that_are_not_json_are_refused_in_the_envelope(
     with connect(server) as client:
         good = json.dumps({**service.needed, "model": "seedance-v1-5-pro"}).encode()
 
-        @settings(max_examples=60, deadline=None)
+        @settings(max_examples=60)
         @given(st.binary(max_size=60) | st.integers(0, len(good) - 1).map(lambda cut: good[:cut]))
         def ask(body: bytes) -> None:
             answer = client.post(service.path, content=body)
@@ -212,7 +212,7 @@ def test_any_id_and_any_query_are_answered(service: Service, server: SandboxServ
     values = st.text(max_size=12) | st.sampled_from(["0001-01-01T00:00:00+23:59", "9999-12-31", "1e9", "-0"])
     with connect(server) as client:
 
-        @settings(max_examples=80, deadline=None)
+        @settings(max_examples=80)
         @given(st.text(min_size=1, max_size=12), st.lists(st.tuples(names, values), max_size=3))
         def ask(name: str, query: list[tuple[str, str]]) -> None:
             path = service.path if service is MESH else "/v2/models"
