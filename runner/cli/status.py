@@ -26,6 +26,7 @@ from runner.cli.options import (
 )
 from runner.cli.service import FoundRun, find_run_here, load, reading
 from runner.cli.words import count, shown_path, state_word
+from runner.engine.lock import is_holder_gone
 from runner.engine.only import Only, check_patterns
 from runner.engine.standing import Standing, standings
 from runner.errors import CallsheetError, ExitCode, JobError, StateError
@@ -34,6 +35,7 @@ from runner.job.plan import Plan, make_plan
 from runner.job.rundate import RunDate
 from runner.ledger.rows import RunRow
 from runner.ledger.states import TaskState
+from runner.project import Project
 from runner.record.folder import RunFolder
 from runner.record.lines import scan_manifest
 from runner.record.redact import Redactor
@@ -88,9 +90,11 @@ def status(
     with reading(found.place.project) as ledger:
         rows = _rows(standings(tasks, ledger, found.place.project.base), states)
         if output_format == "text":
-            console.result(_title(found.run, folder))
+            console.result(_title(found.run, folder, found.place.project))
         write_rows(rows, output_format, _head(found.run))
-    if output_format == "text" and not (found.run.finished_at is None and _is_alive(folder)):
+    if output_format == "text" and not (
+        found.run.finished_at is None and _is_alive(folder, found.place.project)
+    ):
         code = ExitCode.TRY_AGAIN if any(states[state] for state in _OPEN) else ExitCode.TASK_FAILED
         tell_next(states, code, shown_path(found.job_file), service, are_reasons_shown=True)
 
@@ -123,22 +127,22 @@ def _about(row: Standing) -> str:
     return Redactor().foreign_text(" ".join(word for word in words if word))
 
 
-def _title(run: RunRow, folder: RunFolder) -> str:
+def _title(run: RunRow, folder: RunFolder, project: Project) -> str:
     seconds = _seconds_since_last_event(folder)
     last = "" if seconds is None else f" (last event {_ago(seconds)} ago)"
     if run.finished_at is not None:
         how = "finished"
-    elif _is_alive(folder):
+    elif _is_alive(folder, project):
         how = f"under way{last}"
     else:
         how = f"unfinished{last}"
     return f"run {run.id} of {run.job_file} at {run.origin}: {how}"
 
 
-def _is_alive(folder: RunFolder) -> bool:
-    """By its log: to ask for the lock would keep a run that starts right now from getting it."""
+def _is_alive(folder: RunFolder, project: Project) -> bool:
+    """By its log and its process: to ask for the lock would keep a run that starts right now from it."""
     seconds = _seconds_since_last_event(folder)
-    if seconds is None or seconds > ALIVE_WITHIN:
+    if seconds is None or seconds > ALIVE_WITHIN or is_holder_gone(project):
         return False
     with folder.events.open("rb") as file:
         file.seek(max(0, folder.events.stat().st_size - _TAIL))

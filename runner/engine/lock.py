@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 from collections.abc import Iterator
 
 from filelock import FileLock, Timeout
@@ -40,6 +42,33 @@ def project_lock(project: Project, *, wait: float = 0.0) -> Iterator[None]:
             hint="keep the project on a local file system that knows file locks",
         ) from error
     try:
+        _note_holder(project)
         yield
     finally:
         lock.release()
+
+
+def is_holder_gone(project: Project) -> bool:
+    """Whether the process that last took the lock is known to have ended; the lock is not asked for.
+
+    False where it lives, and where nobody can tell: it ran on another machine, or left no note.
+    """
+    try:
+        number, _, host = project.lock_path.read_text(encoding="utf-8").partition(" ")
+        if host != socket.gethostname():
+            return False
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError, OverflowError):
+        return False
+    return False
+
+
+def _note_holder(project: Project) -> None:
+    # for people and for `status` alone, so a full disk is no reason to stop here
+    with contextlib.suppress(OSError):
+        # flock(2) belongs to the open file, so closing this one lets nothing go
+        note = os.open(project.lock_path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
+        with os.fdopen(note, "w", encoding="utf-8") as file:
+            file.write(f"{os.getpid()} {socket.gethostname()}")

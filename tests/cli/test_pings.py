@@ -111,6 +111,16 @@ def test_a_monitor_that_is_not_there_changes_nothing(
     assert "was not told: ConnectError" in capsys.readouterr().err
 
 
+def test_a_proxy_of_the_environment_does_not_hear_the_secret(
+    rooted: Rooted, monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    with pinged(rooted(monitor.url)) as ending:
+        ending.code = ExitCode.DONE
+    assert len(monitor.heard) == 2
+
+
 @pytest.mark.parametrize("url", ["", "monitor.example", "http://monitor.example/x", "http://[", "ftp://h/x"])
 def test_only_an_https_address_is_told(rooted: Rooted, url: str) -> None:
     with pytest.raises(UsageError) as caught, pinged(rooted(url)):

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Iterator
 
 import pytest
 from PIL import Image
@@ -16,25 +17,41 @@ from tests.cli.desk import JOB, Desk
 from tests.support.command import command, environment
 
 
-def test_a_run_that_is_under_way_is_told_as_such_and_goes_on(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another process works; status takes no lock and tells what is in flight."""
+@pytest.fixture
+def worker(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process in the middle of its run: two tasks are accepted, none is done."""
     with SandboxServer(SandboxConfig(latency=(1.0, 1.0), scale=0.05)) as slow:
         monkeypatch.setenv("MESHAPI_BASE_URL", slow.url)
-        worker = subprocess.Popen(
+        working = subprocess.Popen(
             command("-q", "run", "boat.yaml"), cwd=desk.root, env=environment(), stderr=subprocess.DEVNULL
         )
         deadline = time.monotonic() + 20
         while slow.accepted < 2 and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(0.05)
-        assert desk.call("status") == ExitCode.DONE, desk.err
-        title, first, *_ = desk.out.splitlines()
-        assert "under way (last event" in title
-        assert first.startswith("in flight")
-        assert "next:" not in desk.err, "it is at work already"
-        assert worker.wait(20) == 0
+        yield working
+        working.kill()
+        working.wait(20)
+
+
+def test_a_run_that_is_under_way_is_told_as_such_and_goes_on(
+    desk: Desk, worker: subprocess.Popen[bytes]
+) -> None:
+    """Status takes no lock and tells what is in flight."""
+    assert desk.call("status") == ExitCode.DONE, desk.err
+    title, first, *_ = desk.out.splitlines()
+    assert "under way (last event" in title
+    assert first.startswith("in flight")
+    assert "next:" not in desk.err, "it is at work already"
+    assert worker.wait(20) == 0
+
+
+def test_a_run_that_was_killed_just_now_is_not_under_way(desk: Desk, worker: subprocess.Popen[bytes]) -> None:
+    worker.kill()
+    worker.wait(20)
+    assert desk.call("status") == ExitCode.DONE
+    assert "unfinished (last event" in desk.out
+    assert "next: callsheet run boat.yaml    goes on" in desk.err
 
 
 def test_a_run_that_was_killed_is_unfinished_and_says_how_to_go_on(desk: Desk) -> None:
