@@ -7,7 +7,7 @@ import json
 import pytest
 
 from runner.errors import ExitCode
-from runner.sandbox import Kind, SandboxServer
+from runner.sandbox import Kind, SandboxConfig, SandboxServer
 from tests.cli.desk import JOB, Desk
 
 
@@ -97,3 +97,15 @@ steps:
     assert server.accepted == 1
     assert desk.call("run", "boat.yaml", "--only", "second*") == ExitCode.DONE, desk.err
     assert (server.accepted, desk.states()) == (2, ["done", "done"])
+
+
+def test_a_rehearsal_at_another_server_leaves_alone_what_was_not_named(desk: Desk) -> None:
+    """Its files make way for the new server's, but only those of tasks that are made again."""
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE, desk.err
+    files = [desk.root / f"rehearsal/out/s{seed}.mp4" for seed in (1, 2)]
+    second = files[1].read_bytes()
+    with SandboxServer(SandboxConfig(latency=(0.0, 0.0), scale=0.05)) as other:
+        assert desk.call("run", "boat.yaml", "--base-url", other.url, "--only", "s1") == ExitCode.DONE, (
+            desk.err
+        )
+        assert (other.accepted, files[1].read_bytes()) == (1, second)
