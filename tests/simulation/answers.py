@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -13,7 +14,7 @@ import trio
 
 from tests.simulation.life import Life
 from tests.simulation.service import Service
-from tests.simulation.submits import ODD
+from tests.simulation.submits import ODD, edge_json
 from tests.simulation.trace import Trace
 from tests.simulation.weather import DOWNLOAD_FAULTS, FREE_FAULTS, Outage, Weather, pick
 
@@ -70,11 +71,15 @@ class _Transport(httpx.AsyncBaseTransport):
         return pick(faults, self.random) if self.random.random() < chance else ""
 
     def _answer(
-        self, status: int, content: bytes, headers: dict[str, str] | None = None, *, odd: float = 0.0
+        self, status: int, content: bytes, headers: dict[str, str] | None = None, *, fault: str = ""
     ) -> httpx.Response:
+        odd = self.random.choice((-ODD, ODD)) if fault == "odd-date" else 0.0
         date = formatdate(self.service.date(trio.current_time()) + odd, usegmt=True)
         # a stream, not `content`: httpx takes the latter for read already
-        return httpx.Response(status, headers={"date": date, **(headers or {})}, stream=_Whole(content))
+        whole = httpx.Response(status, headers={"date": date, **(headers or {})}, stream=_Whole(content))
+        if fault == "no-date":
+            del whole.headers["date"]
+        return whole
 
 
 class FreeTransport(_Transport):
@@ -94,9 +99,11 @@ class FreeTransport(_Transport):
             case "502-page":
                 return self._answer(502, b"<html></html>")
             case "404-page":
-                return self._answer(404, b"<html></html>", odd=self.random.choice((-ODD, 0.0, ODD)))
+                return self._answer(404, b"<html></html>", fault=self.random.choice(("odd-date", "")))
             case "404-envelope":
                 return self._answer(404, _NOT_FOUND)
+            case "404-edge-json":
+                return self._answer(404, edge_json(404))
             case "junk":
                 return self._answer(200, b"<html>welcome</html>")
             case "429":
@@ -119,10 +126,9 @@ class FreeTransport(_Transport):
         shown = self.service.task_object(row, now, in_list=False)
         if fault == "unknown-status":
             shown["status"] = "polishing"
-        return self._answer(200, json.dumps(shown).encode(), odd=self._odd(fault))
-
-    def _odd(self, fault: str) -> float:
-        return self.random.choice((-ODD, ODD)) if fault == "odd-date" else 0.0
+        if fault == "odd-numbers":
+            shown |= {"usage": {"total_tokens": 10**40, "cost": math.inf}, "updated_at": -(2**70)}
+        return self._answer(200, json.dumps(shown).encode(), fault=fault)
 
     def _list(self, request: httpx.Request, fault: str) -> httpx.Response:
         now = trio.current_time()
@@ -142,7 +148,7 @@ class FreeTransport(_Transport):
             "limit": limit,
             "offset": offset,
         }
-        return self._answer(200, json.dumps(answer).encode(), odd=self._odd(fault))
+        return self._answer(200, json.dumps(answer).encode(), fault=fault)
 
 
 class FileTransport(_Transport):

@@ -80,12 +80,12 @@ class Case:
 CASES: Mapping[str, Case] = {
     "rivals whose POST is under way": Case(
         _rivals_in_the_air,
-        Schedule(1, _JOB, Habits(echo=Echo.NEVER), (ProcessSpec(weather=Weather(submits=0.9)),), ()),
+        Schedule(4, _JOB, Habits(echo=Echo.NEVER), (ProcessSpec(weather=Weather(submits=0.9)),), ()),
     ),
     "a full disk inside a group commit": Case(
         _full_disk_untold,
         Schedule(
-            331,
+            655,
             replace(_JOB, shape=Shape.SEEDS),
             Habits(),
             (ProcessSpec(weather=Weather(submits=0.5, full_ledger=Span(0.1, 20.0))),),
@@ -95,7 +95,7 @@ CASES: Mapping[str, Case] = {
     "two wrong clocks": Case(
         _clock_of_the_intent_believed,
         Schedule(
-            259,
+            100,
             replace(_JOB, shape=Shape.SEEDS),
             Habits(clock_skew=-7200.0),
             (ProcessSpec(weather=Weather(submits=0.8, free=0.3)),),

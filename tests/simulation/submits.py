@@ -178,8 +178,10 @@ class SubmitStream(httpcore.AsyncNetworkStream):
         if not self._fault:
             self._answer_at = accepted_at + 0.05
         odd = ODD if self._fault == "429-odd-date" else 0.0
-        date = formatdate(network.service.date(self._answer_at) + odd, usegmt=True)
-        head = f"HTTP/1.1 {status} X\r\ndate: {date}\r\ncontent-length: {len(body)}\r\n"
+        head = f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n"
+        if self._fault != "no-date":
+            date = formatdate(network.service.date(self._answer_at) + odd, usegmt=True)
+            head += f"date: {date}\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         whole = (head + "\r\n").encode() + body
         match self._fault:
@@ -219,6 +221,8 @@ def _answer(fault: str, remote_id: str, source: random.Random) -> tuple[int, dic
             return 503, {}, _envelope("provider_not_available")
         case "502-page" | "504-page":
             return int(fault[:3]), {"content-type": "text/html"}, _PAGE
+        case "502-edge-json" | "503-edge-json":
+            return int(fault[:3]), {"content-type": "application/json"}, edge_json(int(fault[:3]))
         case "504-provider":
             return 504, {}, _envelope("gateway_timeout", provider_code="provider_timeout")
         case "504-asset":
@@ -243,6 +247,12 @@ def _answer(fault: str, remote_id: str, source: random.Random) -> tuple[int, dic
         case "402":
             return 402, {}, _envelope("insufficient_credits")
     return 200, {"content-type": "application/json"}, json.dumps({"id": remote_id}).encode()
+
+
+def edge_json(status: int) -> bytes:
+    """What a gateway that likes JSON says of itself; it is not the service's envelope."""
+    error = {"code": status, "message": "the gateway says so"}
+    return json.dumps({"error": error, "request_id": "edge-1"}).encode()
 
 
 def _envelope(code: str, *, message: str = "said by the model", provider_code: str = "") -> bytes:

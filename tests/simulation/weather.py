@@ -73,6 +73,9 @@ SUBMIT_FAULTS: Mapping[str, tuple[int, float]] = {
     "503-envelope": (2, 0),
     "502-page": (2, 0.5),
     "504-page": (2, 0.5),
+    "502-edge-json": (2, 0.5),
+    "503-edge-json": (2, 0.5),
+    "no-date": (2, 1),
     "504-provider": (2, 0.5),
     "504-asset": (1, 0),
     "408": (1, 0.5),
@@ -104,6 +107,9 @@ FREE_FAULTS: Mapping[str, int] = {
     "odd-date": 3,
     "404-page": 2,
     "404-envelope": 2,
+    "404-edge-json": 2,
+    "odd-numbers": 2,
+    "no-date": 2,
 }
 
 DOWNLOAD_FAULTS: Mapping[str, int] = {
