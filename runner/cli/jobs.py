@@ -9,6 +9,7 @@ import click
 
 from runner.cli import console
 from runner.cli.advice import command
+from runner.cli.found import reading
 from runner.cli.listing import Row, write_rows
 from runner.cli.options import (
     JobOptions,
@@ -21,7 +22,7 @@ from runner.cli.options import (
     service_options,
 )
 from runner.cli.problems import tell_warnings
-from runner.cli.service import load, plan_of, reading
+from runner.cli.service import load, plan_of
 from runner.cli.words import CONFLICT, cell_words, count, estimate_words, state_word
 from runner.engine.conclude import waits_for_a_person
 from runner.engine.only import Only, check_patterns

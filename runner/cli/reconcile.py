@@ -12,8 +12,9 @@ import click
 
 from runner.cli import console
 from runner.cli.advice import command
+from runner.cli.found import reading
 from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
-from runner.cli.service import choose_place, reading
+from runner.cli.service import choose_place
 from runner.cli.words import count, shown_path
 from runner.engine.settle import (
     Answer,

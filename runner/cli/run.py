@@ -8,6 +8,7 @@ import click
 
 from runner.cli.bring import Work, bring_all_to_done
 from runner.cli.completion import complete_task
+from runner.cli.found import find_run_here
 from runner.cli.options import (
     JobOptions,
     RunOptions,
@@ -19,7 +20,7 @@ from runner.cli.options import (
     run_options,
     service_options,
 )
-from runner.cli.service import find_run_here, load
+from runner.cli.service import load
 from runner.engine.prepare import Resubmit
 from runner.errors import ExitCode, UsageError
 

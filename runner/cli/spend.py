@@ -11,8 +11,9 @@ from pathlib import Path
 import click
 
 from runner.cli import console
+from runner.cli.found import reading
 from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
-from runner.cli.service import choose_place, reading
+from runner.cli.service import choose_place
 from runner.cli.words import count
 from runner.job.cost import MICROS, usd_text, usd_words
 from runner.job.load import DEFAULT_PROVIDER

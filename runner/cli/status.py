@@ -13,6 +13,7 @@ import click
 from runner.cli import console
 from runner.cli.advice import tell_next
 from runner.cli.folders import find_folder
+from runner.cli.found import FoundRun, find_run_here, reading
 from runner.cli.listing import Row, write_rows
 from runner.cli.options import (
     JobOptions,
@@ -24,7 +25,7 @@ from runner.cli.options import (
     run_argument,
     service_options,
 )
-from runner.cli.service import FoundRun, find_run_here, load, reading
+from runner.cli.service import load
 from runner.cli.words import count, shown_path, state_word
 from runner.engine.lock import is_holder_gone
 from runner.engine.only import Only, check_patterns

@@ -1,0 +1,78 @@
+"""A run that is in the ledger already, found by the name that a person gives it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.cli.options import ServiceOptions, common
+from runner.cli.service import choose_place
+from runner.engine.prepare import find_run
+from runner.errors import StateError, UsageError
+from runner.job.load import DEFAULT_PROVIDER
+from runner.ledger.database import open_for_reading
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import RunRow
+from runner.project import Project, find_project
+from runner.providers import REGISTRY
+from runner.providers.place import SANDBOX_ORIGIN, Place
+from runner.record.folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRun:
+    """A run of this project, with the job file as it was run."""
+
+    run: RunRow
+    place: Place
+    job_file: Path
+    job_text: bytes
+
+
+def find_run_here(name: str, service: ServiceOptions) -> FoundRun:
+    """The run `name` (an id, a path, `latest`) of the project here, or at --root, or at that path.
+
+    Raises NoProjectError, UsageError, StateError.
+    """
+    path = Path(name)
+    project = find_project(path if path.exists() else Path(), root=common().root)
+    place = choose_place(DEFAULT_PROVIDER, project, service)
+    with reading(place.project) as ledger:
+        if ledger is None:
+            where = "rehearsal" if place.project.is_rehearsal else "project"
+            rehearsed = not place.project.is_rehearsal and project.rehearsal().ledger_path.exists()
+            hint = (
+                "there are rehearsals: give --sandbox or --base-url URL" if rehearsed else "callsheet run JOB"
+            )
+            raise UsageError(f"nothing has been run in this {where} yet", hint=hint)
+        run = find_run(ledger, name)
+    if run.provider in REGISTRY:
+        place = choose_place(run.provider, project, service)
+    if run.origin != place.origin:
+        raise UsageError(
+            f"run {run.id} was made at {run.origin}, not at {place.origin}",
+            hint="give --sandbox" if run.origin == SANDBOX_ORIGIN else f"give --base-url {run.origin}",
+        )
+    folder = RunFolder(place.project, run.id)
+    try:
+        text = folder.job.read_bytes()
+    except OSError as error:
+        raise StateError(
+            f"{folder.job}: cannot read: {error.strerror}", hint=f"callsheet run {run.job_file}"
+        ) from error
+    return FoundRun(run, place, project.root / run.job_file, text)
+
+
+@contextlib.contextmanager
+def reading(project: Project) -> Iterator[LedgerReader | None]:
+    """The project's ledger, read-only; None where nothing has run yet. Raises StateError."""
+    if not project.ledger_path.exists():
+        yield None
+        return
+    ledger = LedgerReader(open_for_reading(project.ledger_path))
+    try:
+        yield ledger
+    finally:
+        ledger.close()
