@@ -27,6 +27,12 @@ class Row:
         return json.dumps(task, ensure_ascii=False)
 
 
+def write_lines(rows: Iterable[Mapping[str, object]]) -> None:
+    """`jsonl`: one object a line."""
+    for row in rows:
+        console.result(json.dumps(row, ensure_ascii=False))
+
+
 def write_rows(rows: Iterable[Row], output_format: str, head: Mapping[str, JsonValue]) -> Counter[str]:
     """Writes the tasks and gives their number by state.
 

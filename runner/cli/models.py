@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import click
 
 from runner.cli import console
+from runner.cli.listing import write_lines
 from runner.cli.options import common_options, output_format
 from runner.errors import UsageError
 from runner.job.models import FixedCamera, ModelFamily, facts, family_name, find_family
@@ -19,7 +20,7 @@ _HEAD = ("model", "resolution", "seconds", "frames", "seed", "sound", "frames gi
 
 @click.command()
 @click.argument("model", required=False)
-@output_format("json")
+@output_format("json", "jsonl")
 @common_options
 def models(model: str | None, output_format: str) -> None:
     """Show what each model accepts and costs, or all that is known of MODEL (an id or a family).
@@ -33,9 +34,12 @@ def models(model: str | None, output_format: str) -> None:
       callsheet models seedance-1-5-pro
     """
     families = [_find(model)] if model else list(facts().families.values())
+    document = {"as_of": facts().as_of, "source": facts().source}
+    rows = [_fields(family) for family in families]
+    if output_format == "jsonl":
+        write_lines({**row, **document} for row in rows)
+        return
     if output_format == "json":
-        document = {"as_of": facts().as_of, "source": facts().source}
-        rows = [_fields(family) for family in families]
         console.result(json.dumps(document | {"models": rows}, ensure_ascii=False, indent=1))
         return
     lines = _details(families[0]) if model else console.table([_HEAD, *map(_columns, families)])

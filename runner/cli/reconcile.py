@@ -13,6 +13,7 @@ import click
 from runner.cli import console
 from runner.cli.advice import command
 from runner.cli.found import reading
+from runner.cli.listing import write_lines
 from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
 from runner.cli.service import choose_place
 from runner.cli.words import count, shown_path
@@ -47,7 +48,7 @@ from runner.session import key_of, locked_ledger, served
 @click.option("--again", is_flag=True, help="It was never accepted: the next `run` submits it again.")
 @click.option("--yes", is_flag=True, help="Adopt even where the service's answer speaks against it.")
 @service_options
-@output_format("json")
+@output_format("json", "jsonl")
 @common_options
 def reconcile(
     task: str | None,
@@ -100,7 +101,9 @@ def reconcile(
 def _list(project: Project, output_format: str, service: ServiceOptions) -> ExitCode:
     with reading(project) as reader:
         found = list(unclear_tasks(reader)) if reader is not None else []
-        if output_format == "json":
+        if output_format == "jsonl":
+            write_lines(map(_as_json, found))
+        elif output_format == "json":
             console.result(json.dumps([_as_json(one) for one in found], ensure_ascii=False, indent=1))
         else:
             _show(found, project.root, service)

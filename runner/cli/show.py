@@ -17,6 +17,7 @@ from runner.cli import console
 from runner.cli.advice import command
 from runner.cli.completion import complete_task
 from runner.cli.folders import here
+from runner.cli.listing import write_lines
 from runner.cli.options import ServiceOptions, common_options, output_format, service_options
 from runner.cli.words import painted, shown_path
 from runner.errors import UsageError
@@ -32,7 +33,7 @@ _LABEL = 11
 @click.command()
 @click.argument("what", metavar="TASK|FILE|SHA256", shell_complete=complete_task)
 @service_options
-@output_format("json")
+@output_format("json", "jsonl")
 @common_options
 def show(what: str, service: ServiceOptions, output_format: str) -> None:
     """Show how a clip was made: prompt, seed, commit, inputs, ids, tokens, cost, and how to make it again.
@@ -55,6 +56,9 @@ def show(what: str, service: ServiceOptions, output_format: str) -> None:
         documents = [describe(ledger, one.task, project) for one in found]
     finally:
         ledger.close()
+    if output_format == "jsonl":
+        write_lines(documents)
+        return
     if output_format == "json":
         console.result(json.dumps(documents, ensure_ascii=False, indent=1))
         return

@@ -12,6 +12,7 @@ import click
 
 from runner.cli import console
 from runner.cli.found import reading
+from runner.cli.listing import write_lines
 from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
 from runner.cli.service import choose_place
 from runner.cli.words import count
@@ -42,7 +43,7 @@ def _read_since(_context: click.Context, _option: click.Parameter, text: str | N
     "--by", type=click.Choice([by.value for by in SpendBy]), help="One line for each (days in UTC)."
 )
 @service_options
-@output_format("json")
+@output_format("json", "jsonl")
 @common_options
 def spend(since: float | None, by: str | None, service: ServiceOptions, output_format: str) -> None:
     """Show what was spent, from the ledger: no service is asked.
@@ -61,8 +62,11 @@ def spend(since: float | None, by: str | None, service: ServiceOptions, output_f
     with reading(choose_place(DEFAULT_PROVIDER, project, service).project) as ledger:
         rows = ledger.spending(group, since) if ledger is not None and group is not None else []
         (total,) = ledger.spending(None, since) if ledger is not None else [_NOTHING]
+    grouped = [{str(by): row.group, **_fields(row)} for row in rows]
+    if output_format == "jsonl":
+        write_lines([*grouped, {"total": _fields(total)}])
+        return
     if output_format == "json":
-        grouped = [{str(by): row.group, **_fields(row)} for row in rows]
         console.result(json.dumps({"rows": grouped, "total": _fields(total)}, ensure_ascii=False, indent=1))
         return
     for line in console.table(_table(by or "", rows, total)):
