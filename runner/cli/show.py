@@ -88,7 +88,11 @@ def _find(ledger: LedgerSearch, what: str, project: Project) -> list[FoundTask]:
         raise UsageError(
             f"{what}: these bytes are no file of this project", hint="was it edited, or made elsewhere?"
         )
-    near = difflib.get_close_matches(what, [*ledger.names()], n=3, cutoff=0.5)
+    if os.sep in what:
+        close = difflib.get_close_matches(_below(path, project.base), [*ledger.paths()], n=3, cutoff=0.5)
+        near = [shown_path(project.base / each) for each in close]
+    else:
+        near = difflib.get_close_matches(what, [*ledger.names()], n=3, cutoff=0.5)
     meant = " or ".join(f"`{name}`" for name in near)
     hint = f"did you mean {meant}?" if near else "`callsheet status` lists the tasks of a run"
     raise UsageError(f"{what}: neither a task, a file, a sha256 nor an id that is known here", hint=hint)

@@ -61,6 +61,11 @@ class LedgerSearch(LedgerReader):
         )
         return (name for (name,) in rows)
 
+    def paths(self) -> Iterable[str]:
+        """Where files are, below the project's base; the newest 10,000."""
+        rows = self._connection.execute("SELECT path FROM outputs ORDER BY seq DESC LIMIT 10000")
+        return (path for (path,) in rows)
+
     def _tasks(self, by: str, query: str, values: tuple[str, ...]) -> list[FoundTask]:
         rows = self._connection.execute(
             f"SELECT identity FROM ({query}) AS found GROUP BY identity ORDER BY (SELECT max(seq)"
