@@ -9,14 +9,18 @@ import re
 from collections.abc import Iterator
 
 from runner.job.node import Mapping as MappingNode
-from runner.job.node import Node, Scalar, Sequence
+from runner.job.node import Node, Scalar, Sequence, find
 from runner.job.values import Path, Place, Problems, scalars
 
 _FREE_NAMES = frozenset({"vars", "env"})
 """Top-level keys whose entries are named by the author: no part of a request stands below them."""
 
-_LOOPBACK = re.compile(r"https?://(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]+)?(?:/[A-Za-z0-9/._-]*)?")
+_HERE = r"(?:127\.0\.0\.1|localhost|\[::1\])"
+_LOOPBACK = re.compile(rf"https?://{_HERE}(?::[0-9]+)?(?:/[A-Za-z0-9/._-]*)?")
 """Plain on purpose: two readers of one odd address may find two hosts in it."""
+
+_LOCAL_PORT = re.compile(rf"{_HERE}:[0-9]+")
+_LISTEN = ("run", "webhook", "listen")
 
 
 def check_addresses(document: MappingNode, problems: Problems) -> None:
@@ -27,6 +31,14 @@ def check_addresses(document: MappingNode, problems: Problems) -> None:
             Place(base_url.mark, ("base_url",)).error(
                 "a job file must not decide where the API key is sent",
                 "give --base-url URL on the command line, or --trust-job",
+            )
+        )
+    listen = find(document, _LISTEN)
+    if isinstance(listen, Scalar) and not _LOCAL_PORT.fullmatch(listen.text):
+        problems.add(
+            Place(listen.mark, _LISTEN).error(
+                "this would open a port to the network, which a job file must not decide",
+                "listen on 127.0.0.1, or give --trust-job",
             )
         )
     for scalar, path in _callbacks(document):
@@ -40,7 +52,7 @@ def check_addresses(document: MappingNode, problems: Problems) -> None:
 
 def _callbacks(document: MappingNode) -> Iterator[tuple[Scalar, Path]]:
     for key, node in document:
-        if key.value in _FREE_NAMES:
+        if key.value in _FREE_NAMES or str(key.value).startswith("x-"):
             continue
         for found, path in _called(node, (str(key.value),)):
             yield from (each for each in scalars(found, path) if not _stays_here(each[0]))

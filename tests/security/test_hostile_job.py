@@ -60,6 +60,27 @@ def test_a_job_cannot_have_the_service_call_elsewhere(checkout: Checkout, key: s
     assert checkout.server.accepted == 0
 
 
+@pytest.mark.security(19)
+@pytest.mark.parametrize(
+    "listen", ["0.0.0.0:8787", "[::]:8787", "example.com:8787", "127.0.0.1.example.com:80"]
+)
+def test_a_job_cannot_open_a_port_to_the_network(checkout: Checkout, listen: str) -> None:
+    webhook = f"{{public_url: 'http://127.0.0.1:8787', listen: '{listen}'}}"
+    told = checkout.run(f"{without('run')}run: {{webhook: {webhook}}}\n")
+    assert told.returncode == ExitCode.JOB_INVALID
+    assert "this would open a port to the network" in told.stderr
+
+
+def test_a_note_of_the_author_is_no_address(checkout: Checkout) -> None:
+    told = checkout.call(
+        "validate",
+        checkout.write(
+            f"{JOB}vars: {{callback_url: 'https://a.example'}}\nx-note: {{callback_url: 'https://a.example'}}\n"
+        ),
+    )
+    assert told.returncode == 0, told.stderr
+
+
 @pytest.mark.security(21)
 def test_a_trusted_job_may_be_called(checkout: Checkout) -> None:
     text = f"{without('run')}run: {{settle: 0s, webhook: {{public_url: 'https://mine.example'}}}}\n"
