@@ -33,7 +33,8 @@ def check_addresses(document: MappingNode, problems: Problems) -> None:
                 "give --base-url URL on the command line, or --trust-job",
             )
         )
-    listen = find(document, _LISTEN)
+    webhook = find(document, _LISTEN[:-1])
+    listen = webhook.get("listen") if isinstance(webhook, MappingNode) else None
     if isinstance(listen, Scalar) and not _LOCAL_PORT.fullmatch(listen.text):
         problems.add(
             Place(listen.mark, _LISTEN).error(
