@@ -17,6 +17,7 @@ from runner.errors import JobError, Problem
 from runner.job import source
 from runner.job.node import Mapping, Mark, Node, Scalar, Sequence, find, to_data
 from runner.job.source import MAX_BYTES, MAX_DEPTH, MAX_DIGITS, MAX_NODES, parse, resolve
+from tests.support.texts import looks_like_no_key
 
 PARSERS = [source.event_parser, source.PythonParser]
 
@@ -298,7 +299,7 @@ TEXT = st.text(
         codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp", "Cn"], exclude_characters="\ufeff"
     ),
     max_size=20,
-)
+).filter(looks_like_no_key)
 DOCUMENTS = st.dictionaries(
     TEXT,
     st.recursive(

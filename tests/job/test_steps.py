@@ -14,6 +14,7 @@ from runner.job.source import parse
 from runner.job.stages import flow_yaml
 from runner.job.task import Task, task_identity
 from tests.job.planning import HEAD, ORIGIN, TEXT, Desk
+from tests.support.texts import looks_like_no_key
 
 FRAME = "{type: image_url, image_url: '${{ needs.shot1.last_frame }}', role: first_frame}"
 STORY = (
@@ -303,9 +304,9 @@ def test_what_a_waiting_task_says_picks_that_task_alone(desk: Desk) -> None:
 
 @given(
     st.recursive(
-        st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="$"))
-        # what looks like an API key is refused wherever it stands
-        .filter(lambda text: "rsk_" not in text)
+        st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="$")).filter(
+            looks_like_no_key
+        )
         | st.integers()
         | st.booleans()
         | st.none(),

@@ -115,7 +115,7 @@ async def test_an_answer_that_drips_for_ever_is_ambiguous_at_the_total_deadline(
         peer.drip(b"HTTP/1.1 200 OK\r\n" * 100, every=0.01)
 
     with serve(script) as server:
-        assert_ambiguous(await submit(server.origin, limits=SubmitLimits(total=0.05)), 7)
+        assert_ambiguous(await submit(server.origin, limits=SubmitLimits(total=0.6)), 7)
 
 
 @pytest.mark.fault(8)
