@@ -100,7 +100,8 @@ def retry(
 ) -> ExitCode:
     """Submit the failed, expired and written-off tasks of RUN once more, and pay for them again.
 
-    RUN is an id, a path to a run, or `latest`. Everything else goes on as with `resume`; with --only,
+    RUN is an id, a path to a run, or `latest`. What is in flight is collected as always; tasks that were
+    never submitted are left to `run`, but for those that need a task that is retried. With --only,
     nothing but the tasks that it names is submitted.
 
     \b

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import random
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from runner.engine.budget import caps_of
@@ -42,6 +42,19 @@ class Resubmit:
         if self.reason == "retry":
             return state in (TaskState.FAILED, TaskState.EXPIRED, TaskState.WRITTEN_OFF)
         return state.is_terminal
+
+    def takes_along(self, standing: Standing, retried: Container[str]) -> bool:
+        """Whether a task that was never accepted is submitted beside these, too.
+
+        A `retry` pays for nothing that has not failed, but for what hangs on a task that it has
+        `retried` (identities), and for an earlier retry that could not be sent.
+        """
+        if self.reason != "retry":
+            return True
+        upstream = standing.task.upstream
+        if upstream is not None and upstream.identity in retried:
+            return True
+        return standing.attempt is not None and standing.attempt.reason == "retry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +176,12 @@ def _look_over(job: Job, found: Iterable[Standing], resubmit: Resubmit | None) -
     """
     new, unpriced = Total(), None
     problems: list[Problem] = []
+    submitted: set[str] = set()
     for standing in found:
         task = standing.task
-        if _would_submit(standing, resubmit):
+        if _would_submit(standing, resubmit, submitted):
+            if resubmit is not None:
+                submitted.add(task.identity)
             new.add(task.estimate_tokens, task.estimate_usd)
             if unpriced is None and task.estimate_usd is None:
                 unpriced = task
@@ -184,7 +200,7 @@ def _look_over(job: Job, found: Iterable[Standing], resubmit: Resubmit | None) -
     return new, unpriced
 
 
-def _would_submit(standing: Standing, resubmit: Resubmit | None) -> bool:
+def _would_submit(standing: Standing, resubmit: Resubmit | None, submitted: Container[str]) -> bool:
     if standing.state in (TaskState.PLANNED, TaskState.WAITING):
-        return True
+        return resubmit is None or resubmit.takes_along(standing, submitted)
     return resubmit is not None and resubmit.allows(standing.state) and resubmit.names(standing.task)

@@ -49,6 +49,8 @@ class Scheduler:
     absent: set[str] = field(default_factory=set)
     _followed: dict[str, Task | None] = field(default_factory=dict)
     """Identities in flight or in doubt since an earlier session, with the task once the plan named it."""
+    _resubmitted: set[str] = field(default_factory=set)
+    """Identities that a person asked for again, and those submitted along with them."""
 
     async def run(self, plan: Plan | None) -> None:
         """Collects all that is in flight, whatever run it is from, and submits the plan's new tasks."""
@@ -136,8 +138,17 @@ class Scheduler:
         task, asked = standing.task, self.resubmit
         match standing.state:
             case state if asked is not None and asked.allows(state) and asked.names(task):
+                self._resubmitted.add(task.identity)
                 await self._start_new(work, plan, task, standing.attempt, asked.reason)
+            case TaskState.PLANNED if asked is not None and not asked.takes_along(
+                standing, self._resubmitted
+            ):
+                self.control.condition(
+                    ExitCode.TRY_AGAIN, "retry submits what failed; run goes on with the rest"
+                )
             case TaskState.PLANNED:
+                if asked is not None:
+                    self._resubmitted.add(task.identity)
                 if self._may_start(task):
                     await self._make_way(standing)
                 await self._start_new(work, plan, task, standing.attempt, "run")

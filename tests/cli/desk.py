@@ -25,6 +25,27 @@ run: {settle: 0s, poll: {first: 20ms, min: 20ms, max: 50ms}}
 """
 
 
+STORY = (
+    JOB.split("seeds:")[0]
+    + """\
+request: {resolution: 480p, ratio: 1:1, duration: 4, return_last_frame: true}
+run: {settle: 0s, poll: {first: 20ms, min: 20ms, max: 50ms}}
+steps:
+  first:
+    seeds: 7
+    content: [{type: text, text: Dawn}]
+  second:
+    needs: first
+    content:
+      - {type: text, text: Noon}
+      - type: image_url
+        image_url: ${{ needs.first.last_frame }}
+        role: first_frame
+"""
+)
+"""Two steps: the second begins with the last frame of the first."""
+
+
 @dataclass(slots=True)
 class Desk:
     """`call` runs a verb in this process."""

@@ -8,7 +8,7 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.sandbox import Kind, SandboxConfig, SandboxServer
-from tests.cli.desk import JOB, Desk
+from tests.cli.desk import JOB, STORY, Desk
 
 
 def test_only_what_is_named_is_submitted_and_the_next_run_goes_on(desk: Desk, server: SandboxServer) -> None:
@@ -72,24 +72,7 @@ def test_a_pattern_is_about_one_job(desk: Desk, server: SandboxServer) -> None:
 
 def test_what_needs_another_task_waits_for_it(desk: Desk, server: SandboxServer) -> None:
     """It is not chosen with it: nobody pays for what was not named."""
-    desk.write(
-        JOB.split("seeds:")[0]
-        + """\
-request: {resolution: 480p, ratio: 1:1, duration: 4, return_last_frame: true}
-run: {settle: 0s, poll: {first: 20ms, min: 20ms, max: 50ms}}
-steps:
-  first:
-    seeds: 7
-    content: [{type: text, text: Dawn}]
-  second:
-    needs: first
-    content:
-      - {type: text, text: Noon}
-      - type: image_url
-        image_url: ${{ needs.first.last_frame }}
-        role: first_frame
-"""
-    )
+    desk.write(STORY)
     assert desk.call("plan", "boat.yaml", "--only", "second*") == ExitCode.DONE, desk.err
     assert desk.call("run", "boat.yaml", "--only", "second*") == ExitCode.DONE, desk.err
     assert server.accepted == 0

@@ -6,7 +6,7 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.sandbox import Kind, SandboxServer
-from tests.cli.desk import JOB, Desk
+from tests.cli.desk import JOB, STORY, Desk
 
 
 @pytest.fixture
@@ -31,6 +31,25 @@ def test_a_run_leaves_a_failed_task_alone_and_retry_pays_for_it_again(
     assert sorted(failed.reasons()) == [["run"], ["run", "retry"]]
     assert failed.call("retry") == ExitCode.DONE
     assert server.accepted == 3, "nothing is failed any more"
+
+
+def test_a_retry_pays_for_nothing_that_has_not_failed(desk: Desk, server: SandboxServer) -> None:
+    assert desk.call("run", "boat.yaml", "--only", "s1") == ExitCode.DONE
+    assert desk.call("retry") == ExitCode.TRY_AGAIN
+    assert "retry submits what failed; run goes on with the rest" in desk.err
+    assert "next: callsheet run boat.yaml" in desk.err
+    assert (server.accepted, desk.states()) == (1, ["done", "planned"])
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE
+    assert server.accepted == 2
+
+
+def test_a_retry_goes_on_with_what_hangs_on_it(desk: Desk, server: SandboxServer) -> None:
+    desk.write(STORY)
+    desk.fault(Kind.OUTCOME, text="failed", code="internal_error", message="try later")
+    assert desk.call("run", "boat.yaml") == ExitCode.TASK_FAILED
+    assert server.accepted == 1
+    assert desk.call("retry") == ExitCode.DONE, desk.err
+    assert (server.accepted, desk.states()) == (3, ["done", "done"])
 
 
 def test_only_limits_a_retry(failed: Desk, server: SandboxServer) -> None:
