@@ -31,10 +31,12 @@ def tell_next(
     service: ServiceOptions,
     *,
     are_reasons_shown: bool = False,
+    is_pick_awaited: bool = False,
 ) -> None:
     """The commands that fit how a job stands, with what each does. `job_file` as a person types it here.
 
-    `are_reasons_shown`: why tasks failed is on the screen already.
+    `are_reasons_shown`: why tasks failed is on the screen already. `is_pick_awaited`: a person has to
+    say which takes the steps below go on with.
     """
     run = command("run", job_file, service=service)
     if counts.get(TaskState.HELD):
@@ -49,8 +51,20 @@ def tell_next(
             console.next_step(command("status", service=service), "says why each failed")
         retry = command("retry", service=service)
         console.next_step(retry, "submits the failed once more, and pays for them again")
-    if exit_code is ExitCode.DONE and service.sandbox and counts.get(TaskState.DONE):
+    if is_pick_awaited:
+        tell_pick(job_file, service)
+    elif exit_code is ExitCode.DONE and service.sandbox and counts.get(TaskState.DONE):
         console.next_step(command("plan", job_file), "this was a rehearsal: what the real run would buy")
+
+
+def tell_pick(job_file: str, service: ServiceOptions) -> None:
+    """How to choose takes: the report copies their lines."""
+    console.next_step(
+        command("report", service=service), "the page to choose on: mark takes, copy their pick lines"
+    )
+    console.next_step(
+        command("run", job_file, service=service), "when they stand in the job file: goes on with those takes"
+    )
 
 
 _CHECK_FIRST = frozenset({ExitCode.UNREACHABLE, ExitCode.KEY_REFUSED})

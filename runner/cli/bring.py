@@ -205,7 +205,7 @@ def _advise(result: RunResult, job_file: str, service: ServiceOptions, overdue: 
     tell_late(overdue)
     if result.exit_code is not ExitCode.DONE:
         console.error(f"{job_file}: not all is done: {counts_words(result.counts)}")
-    tell_next(result.counts, result.exit_code, job_file, service)
+    tell_next(result.counts, result.exit_code, job_file, service, is_pick_awaited=bool(result.waits))
 
 
 def tell_reasons(result: RunResult) -> None:

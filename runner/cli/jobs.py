@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from runner.cli import console
-from runner.cli.advice import command
+from runner.cli.advice import command, tell_pick
 from runner.cli.found import reading
 from runner.cli.listing import Row, write_rows
 from runner.cli.options import (
@@ -85,6 +85,8 @@ def plan(
                 console.result(line)
             for sentence in waits:
                 console.result(f"waiting for you: {escape(sentence)}")
+            if waits:
+                tell_pick(str(job), service)
     if new.tasks and output_format == "text" and provider is None:
         patterns = [word for pattern in only for word in ("--only", pattern)]
         console.next_step(command("run", str(job), *patterns, service=service), "submits what is new")

@@ -27,6 +27,7 @@ from runner.cli.options import (
 )
 from runner.cli.service import load
 from runner.cli.words import count, shown_path, state_word
+from runner.engine.conclude import waits_for_a_person
 from runner.engine.lock import is_holder_gone
 from runner.engine.only import Only, check_patterns
 from runner.engine.standing import Standing, standings
@@ -39,7 +40,7 @@ from runner.ledger.states import TaskState
 from runner.project import Project
 from runner.record.folder import RunFolder
 from runner.record.lines import scan_manifest
-from runner.record.redact import Redactor
+from runner.record.redact import Redactor, escape
 
 ALIVE_WITHIN = 120.0
 """Seconds since the last event for which a run counts as under way: it looks at the service each 30."""
@@ -93,11 +94,21 @@ def status(
         if output_format == "text":
             console.result(_title(found.run, folder, found.place.project))
         write_rows(rows, output_format, _head(found.run))
+        waits = waits_for_a_person(plan, ledger) if ledger is not None and output_format == "text" else ()
+        for sentence in waits:
+            console.result(f"waiting for you: {escape(sentence)}")
     if output_format == "text" and not (
         found.run.finished_at is None and _is_alive(folder, found.place.project)
     ):
         code = ExitCode.TRY_AGAIN if any(states[state] for state in _OPEN) else ExitCode.TASK_FAILED
-        tell_next(states, code, shown_path(found.job_file), service, are_reasons_shown=True)
+        tell_next(
+            states,
+            code,
+            shown_path(found.job_file),
+            service,
+            are_reasons_shown=True,
+            is_pick_awaited=bool(waits),
+        )
 
 
 def _plan(found: FoundRun, service: ServiceOptions, options: JobOptions) -> Plan:

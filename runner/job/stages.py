@@ -115,7 +115,8 @@ class Stages:
             pattern = {name: value for name, value in pattern.items() if value != {}}
         if not pattern:
             pattern = {MODEL: task.model}
-        return f"{show_path(stage.step.pick_place.path)}: add `- {flow_yaml(pattern)}` to go on"
+        place = show_path(stage.step.pick_place.path)
+        return f"{place}: write `pick: [{flow_yaml(pattern)}]` to go on with {task.name}"
 
     def _pattern(self, step: str, cell: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         """What tells the cell from others of its step."""

@@ -112,12 +112,18 @@ def explain(error: yaml.MarkedYAMLError, text: str, mark: Mark, opened: Mark | N
         )
     for pattern, message, hint in _EXPLANATIONS:
         if re.search(pattern, complaint):
+            if closed := _CLOSED_ABOVE.search(text, 0, index):
+                hint = f"`{closed[1]}` on the line above ends its value: delete it there"
             if opened and (line := _line_of_comment(error, text, opened)):
                 hint = f"` #` in line {line} began a comment: quote what holds it; else {hint}"
             return Problem(mark.line, mark.column, path, message, hint)
     return Problem(
         mark.line, mark.column, path, f"not valid YAML: {complaint}", "check this line and the one above"
     )
+
+
+_CLOSED_ABOVE = re.compile(r"(\[\]|\{\})[ \t]*(?:#[^\r\n]*)?(?:\r\n?|\n)[ \t]*$")
+"""An empty list or mapping at the end of the line above, as `pick: []` with items below it."""
 
 
 def _line_of_comment(error: yaml.MarkedYAMLError, text: str, opened: Mark) -> int:

@@ -69,7 +69,7 @@ def test_a_plan_says_what_waits_for_a_person_to_pick(
 ) -> None:
     """The sentence of `run`, for as long as nothing is picked; none before there is something to pick."""
     job.write_text(PICKED)
-    told = "waiting for you: steps.dawn.pick: add `- {seed: 7}` to go on"
+    told = "waiting for you: steps.dawn.pick: write `pick: [{seed: 7}]` to go on with dawn-s7"
     with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.1)) as server:
         monkeypatch.setenv("MESHAPI_BASE_URL", server.url)
         monkeypatch.setenv("MESHAPI_API_KEY", SANDBOX_KEY)
@@ -82,3 +82,18 @@ def test_a_plan_says_what_waits_for_a_person_to_pick(
         assert main(["plan", str(job), "--output-format", "json"]) == 0
         assert json.loads(capsys.readouterr().out)["waits"] == [told.removeprefix("waiting for you: ")]
         assert server.accepted == 1
+
+
+def test_status_says_what_waits_and_how_to_pick(
+    job: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.write_text(PICKED)
+    assert main(["run", str(job), "--sandbox"]) == 0
+    run = capsys.readouterr()
+    monkeypatch.chdir(job.parent)
+    assert main(["status", "--sandbox"]) == 0
+    status = capsys.readouterr()
+    for told in (run, status):
+        assert "write `pick: [{seed: 7}]` to go on with dawn-s7" in told.out
+        assert "next: callsheet report --sandbox    the page to choose on" in told.err
+        assert "what the real run would buy" not in told.err

@@ -273,7 +273,8 @@ def test_an_empty_pick_waits_and_says_what_to_write(desk: Desk) -> None:
     tasks = list(plan.tasks())
     assert [task.name for task in tasks] == ["shot1-s1", "shot1-s2", "shot1-s3"]
     assert [plan.waits_for(task) for task in tasks] == [
-        f"steps.shot1.pick: add `- {{seed: {seed}}}` to go on" for seed in (1, 2, 3)
+        f"steps.shot1.pick: write `pick: [{{seed: {seed}}}]` to go on with shot1-s{seed}"
+        for seed in (1, 2, 3)
     ]
 
 
@@ -295,8 +296,8 @@ def test_what_a_waiting_task_says_picks_that_task_alone(desk: Desk) -> None:
     assert len(tasks) == 24
     for task in tasks[::5]:
         said = waiting.waits_for(task)
-        entry = said.removeprefix("steps.b.pick: add `- ").removesuffix("` to go on")
-        plan = desk.plan(text.replace("PICK", f"pick: [{entry}]"))
+        pick = said.removeprefix("steps.b.pick: write `").removesuffix(f"` to go on with {task.name}")
+        plan = desk.plan(text.replace("PICK", pick))
         assert [each.upstream and each.upstream.name for each in plan.tasks() if each.step == "c"] == [
             task.name
         ]
