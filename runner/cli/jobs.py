@@ -26,6 +26,7 @@ from runner.cli.service import load, plan_of
 from runner.cli.words import CONFLICT, cell_words, count, estimate_words, state_word
 from runner.engine.conclude import waits_for_a_person
 from runner.engine.only import Only, check_patterns
+from runner.engine.prepare import CONFLICT_HINT
 from runner.engine.standing import Standing, standings
 from runner.errors import ExitCode
 from runner.job.cost import Total, micros, usd_text
@@ -87,7 +88,11 @@ def plan(
                 console.result(f"waiting for you: {escape(sentence)}")
             if waits:
                 tell_pick(str(job), service)
-    if new.tasks and output_format == "text" and provider is None:
+    if counts[CONFLICT] and output_format == "text":
+        console.note(
+            f"{count(counts[CONFLICT], 'task')} in conflict: nothing would run; hint: {CONFLICT_HINT}"
+        )
+    elif new.tasks and output_format == "text" and provider is None:
         patterns = [word for pattern in only for word in ("--only", pattern)]
         console.next_step(command("run", str(job), *patterns, service=service), "submits what is new")
     return ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import random
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from runner.engine.budget import caps_of
@@ -21,6 +21,8 @@ from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Caps, RunRow
 from runner.ledger.states import TaskState
 from runner.project import Project
+
+_NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ def _look_over(job: Job, found: Iterable[Standing], resubmit: Resubmit | None) -
     Raises JobError for an output path that would overwrite something.
     """
     new, unpriced = Total(), None
-    problems: list[Problem] = []
+    conflicts: dict[tuple[str, str], list[Task]] = {}
     submitted: set[str] = set()
     for standing in found:
         task = standing.task
@@ -186,18 +188,29 @@ def _look_over(job: Job, found: Iterable[Standing], resubmit: Resubmit | None) -
             if unpriced is None and task.estimate_usd is None:
                 unpriced = task
         if standing.state is TaskState.PLANNED and standing.conflict:
-            place = job.steps[task.step].output_place
-            problems.append(
-                place.error(
-                    f"{task.name}: {standing.conflict}",
-                    "move that file away, or give `output` another path",
-                )
-            )
-            if len(problems) >= JobError.MOST_SHOWN:
+            conflicts.setdefault((task.step, standing.conflict), []).append(task)
+            if len(conflicts) >= JobError.MOST_SHOWN:
                 break
-    if problems:
-        raise JobError(job.file, problems)
+    if conflicts:
+        raise JobError(
+            job.file, [_conflict(job, step, why, tasks) for (step, why), tasks in conflicts.items()]
+        )
     return new, unpriced
+
+
+CONFLICT_HINT = "give `output` another path, as out/v2/..., or move the old files away"
+
+
+def _conflict(job: Job, step: str, why: str, tasks: Sequence[Task]) -> Problem:
+    """One problem for all tasks whose paths are taken for the same reason."""
+    first = tasks[0]
+    if len(tasks) == 1:
+        said = f"{first.name}: {first.output} {why}"
+    else:
+        names = ", ".join(task.name for task in tasks[:_NAMES_SHOWN])
+        more = ", ..." if len(tasks) > _NAMES_SHOWN else ""
+        said = f"{len(tasks)} tasks ({names}{more}): the path of each {why}"
+    return job.steps[step].output_place.error(said, CONFLICT_HINT)
 
 
 def _would_submit(standing: Standing, resubmit: Resubmit | None, submitted: Container[str]) -> bool:

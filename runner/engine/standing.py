@@ -24,7 +24,7 @@ class Standing:
     """`state` is PLANNED for what `run` would submit, ABSENT for a done task whose file is missing here.
 
     `why` says it in words for a new or absent task. `elsewhere` are this identity's own files
-    under other paths. `conflict` says why the output path cannot be used; empty where it can.
+    under other paths. `conflict` says of the output path why it cannot be used; empty where it can.
     `gives_way` are files of a rehearsal at another server that stand where this one's will.
     """
 
@@ -120,7 +120,7 @@ def _new(
         # an older take of this very task: a new one finds its own place beside it
         pass
     elif (base / task.output).exists():
-        conflict = f"{task.output} exists already, and nothing that may be paid for is overwritten"
+        conflict = "exists already, and nothing that may be paid for is overwritten"
         if owner is not None and reader is not None:
             holder = reader.task(owner.identity)
             assert holder is not None
@@ -128,11 +128,11 @@ def _new(
                 own = reader.outputs([owner.identity]).get(owner.identity, [])
                 return Standing(task, TaskState.PLANNED, attempt, why, gives_way=tuple(own))
             difference = _difference(task, holder)
-            conflict = f"{task.output} holds the video of another request ({difference})"
+            conflict = f"holds the video of another request ({difference})"
     elif reader is not None:
         rival = reader.task_at(task.output)
         if rival is not None and rival.identity != task.identity and _is_on_its_way(rival, reader):
-            conflict = f"{task.output} is where a task in flight will put its video ({rival.name})"
+            conflict = f"is where a task in flight will put its video ({rival.name})"
     return Standing(task, TaskState.PLANNED, attempt, why, conflict=conflict)
 
 
