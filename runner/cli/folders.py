@@ -7,6 +7,7 @@ from pathlib import Path
 from runner.cli.options import ServiceOptions, common
 from runner.cli.service import choose_place
 from runner.cli.words import shown_path
+from runner.engine.prepare import run_hint
 from runner.errors import UsageError
 from runner.job.load import DEFAULT_PROVIDER
 from runner.project import Project, find_project
@@ -30,15 +31,24 @@ def find_folder(name: str, service: ServiceOptions) -> RunFolder:
     if len(folders) > 1:
         raise UsageError(f"{name}: {len(folders)} runs begin so", hint="give more of the id")
     if not folders:
-        rehearsed = not project.is_rehearsal and (project.rehearsal().runs_dir / name).is_dir()
-        hint = "give --sandbox: it is a rehearsal" if rehearsed else "`callsheet run JOB` makes one"
-        raise UsageError(f"no run `{name}` in {shown_path(project.runs_dir)}", hint=hint)
+        raise UsageError(f"no run `{name}` in {shown_path(project.runs_dir)}", hint=_hint(project, name))
     return RunFolder(project, folders[0].resolve().name)
 
 
 def here(service: ServiceOptions) -> Project:
     """The project of the working directory or of --root; its rehearsal where the service is one."""
     return choose_place(DEFAULT_PROVIDER, find_project(Path(), root=common().root), service).project
+
+
+def _hint(project: Project, name: str) -> str:
+    if not project.is_rehearsal and (project.rehearsal().runs_dir / name).is_dir():
+        return "give --sandbox: it is a rehearsal"
+    runs = sorted(path.name for path in _beginning(project, "2"))
+    if runs:
+        return run_hint(name, runs[-1])
+    if not project.is_rehearsal and project.rehearsal().runs_dir.is_dir():
+        return "there are rehearsals: give --sandbox or --base-url URL"
+    return "`callsheet run JOB` makes one"
 
 
 def _beginning(project: Project, name: str) -> list[Path]:

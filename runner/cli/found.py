@@ -31,6 +31,18 @@ class FoundRun:
     job_text: bytes
 
 
+def nothing_yet(project: Project, real: Project) -> UsageError:
+    """That `project`, which is `real` or its rehearsal, has no ledger yet; and where to look instead."""
+    if project.is_rehearsal:
+        return UsageError("nothing has been rehearsed here yet", hint="callsheet run JOB --sandbox")
+    if real.rehearsal().ledger_path.exists():
+        return UsageError(
+            "nothing has been run for real here yet",
+            hint="there are rehearsals: give --sandbox or --base-url URL",
+        )
+    return UsageError("nothing has been run here yet", hint="callsheet run JOB")
+
+
 def find_run_here(name: str, service: ServiceOptions) -> FoundRun:
     """The run `name` (an id, a path, `latest`) of the project here, or at --root, or at that path.
 
@@ -41,12 +53,7 @@ def find_run_here(name: str, service: ServiceOptions) -> FoundRun:
     place = choose_place(DEFAULT_PROVIDER, project, service)
     with reading(place.project) as ledger:
         if ledger is None:
-            where = "rehearsal" if place.project.is_rehearsal else "project"
-            rehearsed = not place.project.is_rehearsal and project.rehearsal().ledger_path.exists()
-            hint = (
-                "there are rehearsals: give --sandbox or --base-url URL" if rehearsed else "callsheet run JOB"
-            )
-            raise UsageError(f"nothing has been run in this {where} yet", hint=hint)
+            raise nothing_yet(place.project, project)
         run = find_run(ledger, name)
     if run.provider in REGISTRY:
         place = choose_place(run.provider, project, service)

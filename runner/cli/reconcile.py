@@ -83,9 +83,12 @@ def reconcile(
             )
         place = choose_place(next(iter(REGISTRY)), project, service)
         return _list(place.project, output_format, service)
-    if len(answers) != 1:
-        raise UsageError(f"what became of {task}?", hint="give one of --adopt ID, --write-off and --again")
     place = choose_place(next(iter(REGISTRY)), project, service)
+    if len(answers) != 1:
+        with reading(place.project) as reader:
+            if reader is not None:
+                find_unclear(reader, task)
+        raise UsageError(f"what became of {task}?", hint="give one of --adopt ID, --write-off and --again")
     with locked_ledger(place.project, wait=0) as ledger:
         with ledger.transaction():
             ledger.recover(time.time())

@@ -25,6 +25,12 @@ from runner.project import Project, find_project
 from runner.providers import REGISTRY
 from runner.record.atomic import replace_file
 
+_WRITTEN = {
+    "crontab": "put the lines of that file into `crontab -e`",
+    "systemd": "systemctl --user daemon-reload && systemctl --user enable --now {timers};"
+    " and `loginctl enable-linger`, for nights on which you are not logged in",
+    "github": "commit it; it needs a runner of your own",
+}
 _NEXT = {
     "crontab": "put these lines into `crontab -e`",
     "systemd": "with --write ~/.config/systemd/user, then: systemctl --user daemon-reload &&"
@@ -113,10 +119,10 @@ def schedule(
         _advise(job, project, yes=yes)
     if folder is None:
         _print(files)
-        timers = " ".join(file.name for file in files if file.name.endswith(".timer"))
-        console.note(f"next: {_NEXT[kind].format(timers=timers)}")
     else:
         _write(files, folder.expanduser())
+    timers = " ".join(file.name for file in files if file.name.endswith(".timer"))
+    console.note(f"next: {(_NEXT if folder is None else _WRITTEN)[kind].format(timers=timers)}")
     return ExitCode.DONE
 
 

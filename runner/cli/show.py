@@ -17,6 +17,7 @@ from runner.cli import console
 from runner.cli.advice import command
 from runner.cli.completion import complete_task
 from runner.cli.folders import here
+from runner.cli.found import nothing_yet
 from runner.cli.listing import write_lines
 from runner.cli.options import ServiceOptions, common_options, output_format, service_options
 from runner.cli.words import painted, shown_path
@@ -49,7 +50,7 @@ def show(what: str, service: ServiceOptions, output_format: str) -> None:
     """
     project = here(service)
     if not project.ledger_path.exists():
-        raise UsageError(f"nothing has been run in {shown_path(project.base)} yet", hint="callsheet run JOB")
+        raise nothing_yet(project, project)
     ledger = LedgerSearch(open_for_reading(project.ledger_path))
     try:
         found = _find(ledger, what, project)

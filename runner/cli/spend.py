@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from runner.cli import console
-from runner.cli.found import reading
+from runner.cli.found import nothing_yet, reading
 from runner.cli.listing import write_lines
 from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
 from runner.cli.service import choose_place
@@ -59,9 +59,12 @@ def spend(since: float | None, by: str | None, service: ServiceOptions, output_f
     """
     project = find_project(Path(), root=common().root)
     group = SpendBy(by) if by else None
-    with reading(choose_place(DEFAULT_PROVIDER, project, service).project) as ledger:
+    place = choose_place(DEFAULT_PROVIDER, project, service)
+    with reading(place.project) as ledger:
         rows = ledger.spending(group, since) if ledger is not None and group is not None else []
         (total,) = ledger.spending(None, since) if ledger is not None else [_NOTHING]
+        if ledger is None:
+            console.note(str(nothing_yet(place.project, project)))
     grouped = [{str(by): row.group, **_fields(row)} for row in rows]
     if output_format == "jsonl":
         write_lines([*grouped, {"total": _fields(total)}])

@@ -6,6 +6,7 @@ import datetime
 import random
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from runner.engine.budget import caps_of
 from runner.engine.only import Only, check_patterns, matches
@@ -134,9 +135,16 @@ def find_run(reader: LedgerReader, name: str) -> RunRow:
     run = reader.latest_run() if name == "latest" else reader.run(name.rstrip("/").rpartition("/")[2])
     if run is None:
         newest = reader.latest_run()
-        hint = f"the newest is {newest.id}; `latest` means it" if newest else "`callsheet run JOB` makes one"
+        hint = run_hint(name, newest.id) if newest else "`callsheet run JOB` makes one"
         raise UsageError(f"no run `{name}` in this project", hint=hint)
     return run
+
+
+def run_hint(name: str, newest: str) -> str:
+    """What may be meant by `name`, which is no run; `newest` is the newest one's id."""
+    if Path(name).suffix in (".yaml", ".yml"):
+        return f"this verb takes a run, no job file: `latest`, or an id such as {newest}"
+    return f"the newest is {newest}; `latest` means it"
 
 
 def _choose(

@@ -105,7 +105,9 @@ def test_a_path_that_is_taken_is_a_conflict_and_exits_65(
     taken.parent.mkdir(parents=True)
     taken.write_bytes(b"somebody's")
     assert main(["plan", str(job), "--sandbox"]) == ExitCode.JOB_INVALID
-    assert capsys.readouterr().out.splitlines()[-2] == "4 tasks: 1 conflict, 3 new"
+    told = capsys.readouterr()
+    assert told.out.splitlines()[-2] == "4 tasks: 1 conflict, 3 new"
+    assert "1 task in conflict: nothing would run; hint: give `output` another path" in told.err
 
 
 def test_the_real_thing_and_a_rehearsal_have_identities_of_their_own(

@@ -115,7 +115,7 @@ def test_status_takes_a_path_to_a_run_from_anywhere(
 
 def test_before_the_first_run_there_is_no_status(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status"]) == ExitCode.USAGE
-    assert "nothing has been run in this rehearsal yet" in capsys.readouterr().err
+    assert "nothing has been rehearsed here yet" in capsys.readouterr().err
 
 
 def test_a_run_of_another_service_is_not_resumed_at_this_one(

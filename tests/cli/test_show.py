@@ -109,4 +109,4 @@ def test_a_strange_file_is_told_as_such(done: Desk, tmp_path: Path) -> None:
 
 def test_before_the_first_run_there_is_nothing_to_show(desk: Desk) -> None:
     assert desk.call("show", "s1") == ExitCode.USAGE
-    assert "nothing has been run" in desk.err
+    assert "nothing has been rehearsed here yet" in desk.err

@@ -85,6 +85,18 @@ async def test_an_edited_prompt_never_overwrites_a_paid_video(bench: Bench, serv
     assert server.accepted == before
 
 
+async def test_paths_that_are_taken_for_one_reason_are_one_problem(bench: Bench) -> None:
+    text = job_text(seeds=5)
+    await bench.run(bench.write_job(text))
+    with pytest.raises(JobError) as caught:
+        await bench.run(bench.write_job(text.replace("a teapot", "a kettle")))
+    (problem,) = caught.value.problems
+    assert problem.message.startswith(
+        "5 tasks (s1, s2, s3, ...): the path of each holds the video of another"
+    )
+    assert "out/v2/" in problem.hint
+
+
 async def test_a_deadline_leaves_everything_resumable(bench: Bench, tmp_path: Path) -> None:
     """Row 48: out of time is exit 75, and the next run pays for nothing again."""
     with SandboxServer(SandboxConfig(latency=(0.4, 0.4), scale=0.1)) as slow:
