@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from pathlib import Path
 
@@ -59,16 +60,25 @@ def init(directory: Path | None) -> None:
         project = init_project(place)
         _write_schema(_JOB_SCHEMA, project.state_dir / f"{_JOB_SCHEMA}{_SUFFIX}")
         first_job = _write_first_job(project)
+        _write_ignore(project)
     except OSError as error:
         raise NoProjectError(
             f"{place}: cannot make a project: {error.strerror}", hint="choose a directory that you can write"
         ) from error
     console.summary(f"project: {project.root}")
-    if first_job is not None:
+    if first_job is None:
+        console.note("its job files stay as they are; `callsheet plan JOB` shows what one would run")
+    else:
         console.summary(f"job:     {first_job}")
         console.next_step(
             f"callsheet run {shlex.quote(str(first_job))} --sandbox", "rehearses it, free and offline"
         )
+
+
+def _write_ignore(project: Project) -> None:
+    """Keeps keys, videos and what runs leave behind out of git; a .gitignore that is there stays as it is."""
+    with contextlib.suppress(FileExistsError), (project.root / ".gitignore").open("x") as file:
+        file.write("/.env\n/out/\n/rehearsal/\n/runs/\n")
 
 
 def _write_first_job(project: Project) -> Path | None:

@@ -120,7 +120,14 @@ def _rows(rows: Iterable[Standing], states: Counter[TaskState]) -> Iterator[Row]
     for row in rows:
         states[row.state] += 1
         remote_id = row.attempt.remote_id if row.attempt else None
-        yield _row(row.task.identity, row.task.name, state_word(row), row.task.output, _about(row), remote_id)
+        yield _row(
+            row.task.identity,
+            row.task.name,
+            state_word(row),
+            row.video or row.task.output,
+            _about(row),
+            remote_id,
+        )
 
 
 def _row(identity: str, name: str, state: str, output: str, about: str, remote_id: str | None) -> Row:

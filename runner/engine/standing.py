@@ -35,6 +35,8 @@ class Standing:
     elsewhere: tuple[OutputRow, ...] = ()
     conflict: str = ""
     gives_way: tuple[OutputRow, ...] = ()
+    video: str = ""
+    """Where the newest take of a done task is: beside its output, where that was taken."""
 
 
 @dataclass(slots=True)
@@ -157,7 +159,11 @@ def _done(task: Task, attempt: AttemptRow, outputs: list[OutputRow], base: Path)
     at_path = any(row.path == task.output for row in here)
     if wanted and wanted == found:
         elsewhere = () if at_path or _was_published(task, outputs) else tuple(here)
-        return Standing(task, TaskState.DONE, attempt, elsewhere=elsewhere)
+        own = (row for row in here if row.attempt_id == attempt.id and row.kind == "video")
+        first = min(own, key=lambda row: row.ordinal, default=None)
+        return Standing(
+            task, TaskState.DONE, attempt, elsewhere=elsewhere, video=first.path if first is not None else ""
+        )
     gone = ", ".join(sorted({row.path for row in outputs if row not in here})) or task.output
     return Standing(
         task,

@@ -56,6 +56,15 @@ def test_init_again_changes_nothing(tmp_path: Path) -> None:
     assert hello.read_text() == "mine"
 
 
+def test_what_does_not_belong_into_git_is_ignored_unless_the_root_says_itself(tmp_path: Path) -> None:
+    assert main(["init", str(tmp_path)]) == 0
+    ignored = tmp_path / ".gitignore"
+    assert {"/.env", "/rehearsal/", "/runs/", "/out/"} <= set(ignored.read_text().splitlines())
+    ignored.write_text("mine\n")
+    assert main(["init", str(tmp_path)]) == 0
+    assert ignored.read_text() == "mine\n"
+
+
 def test_quiet_is_silent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["-q", "init", str(tmp_path)]) == 0
     captured = capsys.readouterr()

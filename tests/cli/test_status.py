@@ -112,3 +112,13 @@ def test_only_and_jsonl(desk: Desk) -> None:
     assert desk.call("run", "boat.yaml") == ExitCode.DONE
     assert desk.call("status", "--only", "*2", "--output-format", "jsonl") == ExitCode.DONE
     assert json.loads(desk.out)["name"] == "s2"
+
+
+def test_the_path_is_the_one_where_the_video_is(desk: Desk) -> None:
+    """A changed file stays where it is; the paid one comes back beside it."""
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE
+    (desk.root / "rehearsal/out/s1.mp4").write_bytes(b"changed")
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE, desk.err
+    assert desk.call("status", "--output-format", "json") == ExitCode.DONE
+    paths = [task["output"] for task in json.loads(desk.out)["tasks"]]
+    assert paths == ["out/s1-2.mp4", "out/s2.mp4"]
