@@ -67,10 +67,13 @@ def bring_all_to_done(works: Sequence[Work], job_options: JobOptions, options: R
             summary = _bring_to_done(work, job_options, options, left)
             codes.append(summary.exit_code)
             ending.lines.append(summary.line())
-            if options.format == "json":
+            if options.format == "jsonl":
                 console.result(summary.line())
             if summary.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
                 break
+        if options.format == "json":
+            lines = ",\n".join(ending.lines)
+            console.result(lines if len(works) == 1 else f"[{lines}]")
         ending.code = ExitCode.first(codes)
     return ending.code
 
@@ -87,7 +90,7 @@ class Summary:
     spent: Spend | None = None
 
     def line(self) -> str:
-        """One line of JSON: what `--output-format json` prints and a monitor is told."""
+        """One line of JSON: what `--output-format jsonl` prints and a monitor is told."""
         document: dict[str, JsonValue] = {"job": self.job, "exit_code": int(self.exit_code)}
         if self.error:
             document["error"] = self.error

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -18,9 +21,12 @@ from runner.cli.options import (
     common,
     common_options,
     deadline_option,
+    output_format,
+    ping_option,
     service_options,
     wait_option,
 )
+from runner.cli.pings import Ending, pinged
 from runner.cli.progress import progress
 from runner.cli.service import choose_place, read_keys
 from runner.cli.words import counts_words
@@ -30,6 +36,7 @@ from runner.engine.run import RunResult, collect_all, is_open
 from runner.errors import CallsheetError, ExitCode
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import RunPolicy
+from runner.job.node import JsonValue
 from runner.job.plan import make_plan
 from runner.job.rundate import RunDate
 from runner.ledger.ledger import Ledger
@@ -43,12 +50,30 @@ from runner.record.redact import Redactor
 from runner.session import key_of, locked_ledger, open_world, served
 
 
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What became of all that was in flight at one service."""
+
+    origin: str
+    result: RunResult
+
+    def as_json(self) -> dict[str, JsonValue]:
+        counts: dict[str, JsonValue] = {
+            str(state): number for state, number in self.result.counts.items() if number
+        }
+        return {"origin": self.origin, "counts": counts, "reasons": list(self.result.reasons)}
+
+
 @click.command()
 @service_options
 @wait_option
 @deadline_option
+@ping_option
+@output_format("json")
 @common_options
-def collect(service: ServiceOptions, wait: float, deadline: float | None) -> ExitCode:
+def collect(
+    service: ServiceOptions, wait: float, deadline: float | None, ping: bool, output_format: str
+) -> ExitCode:
     """Poll and download all that is in flight, whatever run it is from. Never submits.
 
     Safe at any time, hourly and at boot. There is no --only here: result URLs die in 24 hours.
@@ -59,11 +84,18 @@ def collect(service: ServiceOptions, wait: float, deadline: float | None) -> Exi
       callsheet collect --wait 10m --deadline 50m
     """
     project = find_project(Path(), root=common().root)
-    codes = [_collect_from(choose_place(name, project, service), wait, deadline) for name in REGISTRY]
-    if all(code is None for code in codes):
-        console.summary("nothing is in flight")
-    code = ExitCode.first(code for code in codes if code is not None)
-    if ExitCode.PERSON_NEEDED in codes:
+    with pinged(project.root) if ping else contextlib.nullcontext(Ending()) as ending:
+        places = [choose_place(name, project, service) for name in REGISTRY]
+        found = [_collect_from(place, wait, deadline, is_told=output_format == "text") for place in places]
+        collected = [one for one in found if one is not None]
+        code = ExitCode.first(one.result.exit_code for one in collected)
+        document = {"exit_code": int(code), "services": [one.as_json() for one in collected]}
+        ending.code, ending.lines = code, [json.dumps(document, ensure_ascii=False)]
+        if output_format == "json":
+            console.result(ending.lines[0])
+        elif not collected:
+            console.summary("nothing is in flight")
+    if any(one.result.exit_code is ExitCode.PERSON_NEEDED for one in collected):
         listing = command("reconcile", service=service)
         console.next_step(listing, "lists what is held, and what to type for each")
     if code is ExitCode.TRY_AGAIN:
@@ -71,7 +103,7 @@ def collect(service: ServiceOptions, wait: float, deadline: float | None) -> Exi
     return code
 
 
-def _collect_from(place: Place, wait: float, deadline: float | None) -> ExitCode | None:
+def _collect_from(place: Place, wait: float, deadline: float | None, *, is_told: bool) -> Collected | None:
     """Collects from one service; None where nothing of it is in flight, so that no key is needed."""
     with locked_ledger(place.project, wait=wait) as ledger:
         with ledger.transaction():
@@ -89,15 +121,16 @@ def _collect_from(place: Place, wait: float, deadline: float | None) -> ExitCode
             result = anyio.run(go)
         for run in ledger.read.unfinished_runs():
             if (run.origin, run.provider) == (place.origin, place.spec.name):
-                _refresh(ledger, place, run, redactor)
+                _refresh(ledger, place, run, redactor, is_told=is_told)
         overdue = late(ledger.read, time.time())
-    console.summary(f"{place.origin}: {counts_words(result.counts)}")
+    if is_told:
+        console.summary(f"{place.origin}: {counts_words(result.counts)}")
     tell_reasons(result)
     tell_late(overdue)
-    return result.exit_code
+    return Collected(place.origin, result)
 
 
-def _refresh(ledger: Ledger, place: Place, run: RunRow, redactor: Redactor) -> None:
+def _refresh(ledger: Ledger, place: Place, run: RunRow, redactor: Redactor, *, is_told: bool) -> None:
     """Brings the manifest of a run up to what was collected for it."""
     project = place.project
     file = project.root / run.job_file
@@ -114,4 +147,5 @@ def _refresh(ledger: Ledger, place: Place, run: RunRow, redactor: Redactor) -> N
     with ledger.transaction():
         session = ledger.begin_session(run.id, time.time(), facts)
     ended = conclude(ledger, project, plan, run_id=run.id, session=session, at=time.time(), redactor=redactor)
-    console.summary(f"run {run.id}: {counts_words(ended.counts)}")
+    if is_told:
+        console.summary(f"run {run.id}: {counts_words(ended.counts)}")

@@ -181,6 +181,10 @@ deadline_option = click.option(
 )
 
 
+ping_option = click.option(
+    "--ping", is_flag=True, help="Tell the monitor at CALLSHEET_PING_URL of the start and of the exit code."
+)
+
 only_option = click.option(
     "--only",
     multiple=True,
@@ -199,12 +203,8 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--yes", is_flag=True, help="Agree to what the new tasks cost, above budget.confirm_usd too."
     )
-    @click.option(
-        "--ping",
-        is_flag=True,
-        help="Tell the monitor at CALLSHEET_PING_URL of the start and of the exit code.",
-    )
-    @output_format("json")
+    @ping_option
+    @output_format("json", "jsonl")
     @functools.wraps(command)
     def wrapped(
         *args: Any,

@@ -53,7 +53,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 def test_several_jobs_run_one_after_the_other_and_each_tells_its_end_in_a_line(
     project: Path, server: SandboxServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["run", "boat.yaml", "harbour.yaml", "--output-format", "json"]) == 0
+    assert main(["run", "boat.yaml", "harbour.yaml", "--output-format", "jsonl"]) == 0
     boat, harbour = lines(capsys)
     assert (boat["job"], harbour["job"]) == ("boat.yaml", "harbour.yaml")
     assert (boat["exit_code"], boat["counts"], boat["submitted"]) == (0, {"done": 2}, 2)
@@ -73,7 +73,7 @@ def test_what_goes_wrong_with_one_job_keeps_no_other_from_its_turn(
 ) -> None:
     unpriced = JOB.format(text="boat").replace("byteplus/seedance-1-5-pro", "byteplus/seedance-9")
     (project / "boat.yaml").write_text(unpriced + "budget: {max_usd: 1}\n")
-    assert main(["run", "boat.yaml", "harbour.yaml", "--output-format", "json"]) == ExitCode.REFUSED
+    assert main(["run", "boat.yaml", "harbour.yaml", "--output-format", "jsonl"]) == ExitCode.REFUSED
     boat, harbour = lines(capsys)
     assert (boat["exit_code"], harbour["exit_code"]) == (3, 0)
     assert "price" in boat["error"]
@@ -84,7 +84,7 @@ def test_a_deadline_holds_for_all_jobs_together(
     project: Path, server: SandboxServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.faults.add(Fault(where=Where.GET, kind=Kind.DELAY, seconds=30, times=None))
-    command = ["run", "boat.yaml", "harbour.yaml", "--output-format", "json"]
+    command = ["run", "boat.yaml", "harbour.yaml", "--output-format", "jsonl"]
     assert main([*command, "--deadline", "1s"]) == ExitCode.TRY_AGAIN
     boat, harbour = lines(capsys)
     assert (boat["exit_code"], boat["counts"]) == (75, {"submitted": 2})

@@ -83,7 +83,7 @@ function showMarks() {
   }
   const parts = [];
   for (const [step, tasks] of group(marked.filter((task) => task.pick), (task) => task.step)) {
-    parts.push(...copyable(`Pick lines of step ${step}`, pickText(step, tasks), `They replace \`pick:\` of that step in ${data.job}; then: ${data.again}`));
+    parts.push(...copyable(`Pick lines of step ${step}`, pickText(step, tasks), `They replace \`pick:\` of that step in ${data.job}, where takes that were picked before stay; then: ${data.again}`));
   }
   const paths = marked.flatMap((task) => task.videos.map((video) => video.path));
   if (parts.length === 0) parts.push(make('p', { class: 'quiet' }, 'No further step builds on these takes, so there is nothing to pick for.'));
