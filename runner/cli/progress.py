@@ -30,7 +30,9 @@ _STAGES: Mapping[str, str] = {
 """The events that move a task, and where it stands then."""
 
 _ENDS = frozenset({"done", "failed", "absent", "left for later"})
-_SILENT = frozenset({"task.intended", "task.file", "run.started", "run.cached", "run.finished"})
+_SILENT = frozenset(
+    {"task.intended", "task.file", "run.started", "run.cached", "run.finished", "run.left_at_once"}
+)
 """Events that are no transition a person waits for."""
 
 
@@ -101,6 +103,8 @@ def line(name: str, fields: Mapping[str, object], *, is_full: bool = False) -> s
     """
     if name in _SILENT and not is_full:
         return None
+    if name == "run.stopping" and not is_full:
+        return "stopping: nothing more is submitted (Ctrl-C again: at once)"
     hidden = {"task"} if is_full else {"task", "identity", "attempt"}
     clean = Redactor()
     details = [
@@ -156,10 +160,16 @@ def _live() -> Iterator[Observer]:
     drawn = Console(stderr=True, no_color=not console.has_colour(sys.stderr))
     with Progress(*columns, console=drawn, transient=True) as shown:
         bar = shown.add_task("", total=0, received="")
+        stops: list[object] = []
 
         def observe(name: str, fields: Mapping[str, object]) -> None:
             tally.observe(name, fields)
-            if name.startswith("run.") and name not in _SILENT:
+            if name == "run.left_at_once":
+                shown.stop()  # gives the cursor back
+            if name == "run.stopping":
+                stops.append(fields.get("reason"))
+            is_told = name == "run.submitting_stopped" and fields.get("reason") in stops
+            if name.startswith("run.") and name not in _SILENT and not is_told:
                 # rich moves it above the bar, where it stays
                 console.note(line(name, fields) or "")
             shown.update(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import anyio
 
@@ -81,13 +83,20 @@ class Control:
     def stop(self, code: ExitCode, reason: str) -> None:
         """Ends the run now, with its state kept. A POST under way gets a bounded time."""
         self.condition(code, reason)
-        self.stop_submitting(code, reason)
         if not self._work.cancel_called:
             self.observe("run.stopping", {"reason": reason, "exit_code": int(code)})
+        self.stop_submitting(code, reason)
         deadline = anyio.current_time() + POST_GRACE
         for scope in self._posts:
             scope.deadline = min(scope.deadline, deadline)
         self._work.cancel()
+
+    def leave(self, code: ExitCode) -> NoReturn:
+        """Ends the process at once. That is safe: what a kill can interrupt is durable already."""
+        try:
+            self.observe("run.left_at_once", {"exit_code": int(code)})
+        finally:
+            os._exit(code)
 
     @contextmanager
     def working(self) -> Iterator[None]:

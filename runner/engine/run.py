@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import signal
 import threading
 from collections import Counter
@@ -226,16 +225,13 @@ async def _watch_deadline(control: Control, seconds: float) -> None:
 
 
 async def _watch_signals(control: Control) -> None:
-    """The first signal stops with the state kept, the second leaves at once (row 47).
-
-    Leaving at once is safe: what a kill can interrupt is durable already.
-    """
+    """The first signal stops with the state kept, the second leaves at once (row 47)."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         is_stopping = False
         async for signum in signals:
             code = ExitCode.INTERRUPTED if signum == signal.SIGINT else ExitCode.TERMINATED
             if is_stopping:
-                os._exit(code)
+                control.leave(code)
             is_stopping = True
             control.stop(code, f"interrupted by {signal.Signals(signum).name}; run again to go on")
 

@@ -115,9 +115,11 @@ def test_on_a_terminal_the_progress_is_drawn_on_stderr(capsys: pytest.CaptureFix
         observe("task.file", {"task": "boat", "identity": "ab", "bytes": 2500})
         observe("task.done", {"task": "boat", "identity": "ab"})
         observe("run.stopping", {"reason": "interrupted"})
+        observe("run.submitting_stopped", {"reason": "interrupted"})
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "run.stopping reason=interrupted" in captured.err
+    assert captured.err.count("stopping: nothing more is submitted") == 1
+    assert "interrupted" not in captured.err, "the end of the run tells the reason"
 
 
 def test_a_closed_stderr_stops_the_telling_and_not_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
