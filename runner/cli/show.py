@@ -213,8 +213,10 @@ def _again(document: dict[str, Any], project: Project, service: ServiceOptions) 
             "the job file as it was run, beside its inputs",
         )
         job = copy
-    if any(file["stands"] != "same" for file in document["files"]):
+    here = {file["sha256"] for file in document["files"] if file["stands"] == "same"}
+    if any(file["sha256"] not in here for file in document["files"]):
         line = command("run", shown_path(job), "--only", document["name"], *dated, service=service)
         yield line, "fetches the file again, free of charge, while the service has it"
     line = command("run", shown_path(job), "--again", document["name"], *dated, service=service)
-    yield line, "makes it again: a new take of the same request and seed, which is paid for"
+    is_paid = "" if project.is_rehearsal else ", which is paid for"
+    yield line, f"makes it again: a new take of the same request and seed{is_paid}"

@@ -110,3 +110,14 @@ def test_a_strange_file_is_told_as_such(done: Desk, tmp_path: Path) -> None:
 def test_before_the_first_run_there_is_nothing_to_show(desk: Desk) -> None:
     assert desk.call("show", "s1") == ExitCode.USAGE
     assert "nothing has been rehearsed here yet" in desk.err
+
+
+def test_a_file_that_is_here_under_another_name_is_not_to_be_fetched(done: Desk) -> None:
+    (done.root / "rehearsal/out/s1.mp4").write_bytes(b"changed")
+    assert done.call("show", "s1") == ExitCode.DONE
+    assert "fetches the file again" in done.err
+    assert done.call("run", "boat.yaml") == ExitCode.DONE, done.err
+    assert done.call("show", "s1") == ExitCode.DONE
+    assert "s1-2.mp4" in done.out
+    assert "fetches the file again" not in done.err
+    assert "which is paid for" not in done.err, "a rehearsal is free"
