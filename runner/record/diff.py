@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.job.node import JsonValue
+from runner.ledger.states import TaskState
 from runner.record.difference import differences
 
 
@@ -53,7 +54,11 @@ def changes(now: Side, was: Side) -> Iterator[Change]:
         yield Change("identity", "another task: edition, sample or service differs")
     if now.seed != was.seed:
         yield Change("seed", f"seed {_or_none(now.seed)}, was {_or_none(was.seed)}")
-    elif now.echoed_seed != was.echoed_seed:
+    if now.state == TaskState.PLANNED and was.state != now.state:
+        # what it has not yet of a seed, a cost and files is no news
+        yield Change("state", "not made yet")
+        return
+    if now.seed == was.seed and now.echoed_seed != was.echoed_seed:
         echoed = f"echoed seed {_or_none(now.echoed_seed)}, was {_or_none(was.echoed_seed)}"
         yield Change("echoed_seed", echoed)
     if now.state != was.state:

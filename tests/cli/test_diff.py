@@ -62,3 +62,29 @@ def test_a_run_that_has_no_manifest_yet_says_what_to_do(two: tuple[Desk, str, st
     (desk.root / "rehearsal/runs" / first / "manifest.json").unlink()
     assert desk.call("diff", first, second) == ExitCode.CANNOT_WRITE
     assert "there is no manifest" in desk.err
+
+
+def test_one_run_is_compared_with_the_one_before_it_of_its_job(two: tuple[Desk, str, str]) -> None:
+    desk, first, second = two
+    (desk.root / "other.yaml").write_text(JOB.replace("out/", "elsewhere/").replace("boat", "ship"))
+    assert desk.call("run", "other.yaml") == ExitCode.DONE
+    found = _diff(desk, second)
+    assert (found["from"], found["to"]) == (first, second)
+    assert desk.call("diff") == ExitCode.USAGE
+    assert f"has none before it to compare with; hint: the runs here: {second}, {first}" in desk.err
+    assert desk.call("diff", first, second, "latest") == ExitCode.USAGE
+
+
+def test_what_changed_alike_is_one_line_and_what_is_not_made_yet_is_not_gone(desk: Desk) -> None:
+    job = JOB.replace("seeds: 1..2", "seeds: 1..5")
+    desk.write(job)
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE
+    desk.write(job.replace("boat", "raft").replace("out/", "new/"))
+    assert desk.call("run", "boat.yaml", "--only", "s1") == ExitCode.DONE, desk.err
+    assert desk.call("diff") == ExitCode.DONE, desk.err
+    shared, *each, _ = [line for line in desk.out.splitlines() if not line.startswith((" ", "from"))]
+    assert shared.startswith("changed  in 5 tasks (s1, s2, s3, ...)  content[0].text is ")
+    assert [line for line in each if "s1" not in line] == [
+        f"changed  s{seed}  not made yet" for seed in range(2, 6)
+    ]
+    assert "gone" not in desk.out
