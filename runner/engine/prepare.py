@@ -165,9 +165,8 @@ def _choose(
 
 
 def _new_run(job: Job, plan: Plan, origin: str, now: float, source: random.Random) -> RunRow:
-    started = datetime.datetime.fromtimestamp(now, datetime.UTC)
     return RunRow(
-        id=f"{started:%Y%m%dT%H%M%SZ}-{source.getrandbits(24):06x}",
+        id=new_run_id(now, source),
         job_file=job.file,
         job_name=job.name,
         job_digest=job.digest,
@@ -177,6 +176,13 @@ def _new_run(job: Job, plan: Plan, origin: str, now: float, source: random.Rando
         origin=origin,
         started_at=now,
     )
+
+
+def new_run_id(now: float, source: random.Random) -> str:
+    """Such as `20260530T061500Z-8041b0`: ids sort as runs began, down to 4 ms (the first two digits)."""
+    started = datetime.datetime.fromtimestamp(now, datetime.UTC)
+    part = started.microsecond * 256 // 1_000_000
+    return f"{started:%Y%m%dT%H%M%SZ}-{part:02x}{source.getrandbits(16):04x}"
 
 
 def _look_over(job: Job, found: Iterable[Standing], resubmit: Resubmit | None) -> tuple[Total, Task | None]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import random
 
-from runner.engine.prepare import Resubmit
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.engine.prepare import Resubmit, new_run_id
 from runner.ledger.states import TaskState
 
 
@@ -19,3 +23,12 @@ def test_again_is_for_what_has_ended_and_never_for_what_may_be_on_its_way(state:
     assert Resubmit("again").allows(state) is state.is_terminal
     if state.is_in_flight or state.is_unclear or state is TaskState.INTENDED:
         assert not Resubmit("again").allows(state)
+
+
+@given(
+    st.floats(min_value=0, max_value=4e9),
+    st.floats(min_value=0.004, max_value=1e6),
+    st.randoms(use_true_random=False),
+)
+def test_ids_sort_as_runs_began_within_a_second_too(now: float, later: float, source: random.Random) -> None:
+    assert new_run_id(now, source) < new_run_id(now + later, source)
