@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from runner.sandbox import render
+from runner.sandbox.picture import Picture
+from runner.sandbox.render import render_video
 
 # One commit has one verdict, on machines of any speed; `--hypothesis-profile explore` looks further.
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -31,3 +37,22 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(Path(tmp_path_factory.getbasetemp()) / "home"))
+
+
+@pytest.fixture(autouse=True)
+def pictures_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most tests ask for the same few videos; encoding each anew took half of the time of the suite."""
+
+    def write(picture: Picture, video: Path, last_frame: Path) -> None:
+        for path, data in zip((video, last_frame), _encode(picture), strict=True):
+            path.write_bytes(data)
+
+    monkeypatch.setattr(render, "render_video", write)
+
+
+@functools.lru_cache(maxsize=256)
+def _encode(picture: Picture) -> tuple[bytes, bytes]:
+    with tempfile.TemporaryDirectory() as directory:
+        video, last_frame = Path(directory, "video.mp4"), Path(directory, "last_frame.png")
+        render_video(picture, video, last_frame)
+        return video.read_bytes(), last_frame.read_bytes()

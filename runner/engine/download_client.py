@@ -14,6 +14,7 @@ import httpx
 
 from runner.engine.addresses import CheckedBackend, Resolve, resolve_host
 from runner.providers.fast import AiohttpTransport, GetClient, LateTransport
+from runner.providers.http import tls_context
 
 if TYPE_CHECKING:
     from aiohttp.abc import ResolveResult
@@ -36,7 +37,7 @@ def download_client(
     neither proxies nor netrc from the environment. `allow_loopback` is for a loopback API only.
     `tls` None verifies against certifi's authorities.
     """
-    context = tls or httpx.create_ssl_context(trust_env=False)
+    context = tls or tls_context()
     backend = CheckedBackend(allow_loopback=allow_loopback, resolve=resolve)
 
     def fast() -> httpx.AsyncBaseTransport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import ssl
 import time
@@ -37,8 +38,9 @@ class FreeLimits:
     connections: int = 16
 
 
+@functools.cache
 def tls_context(*, trust_env: bool = False) -> ssl.SSLContext:
-    """A verifying context; with `trust_env` it also honours SSL_CERT_FILE and SSL_CERT_DIR."""
+    """A verifying context that all clients share; `trust_env` honours SSL_CERT_FILE and SSL_CERT_DIR."""
     return httpx.create_ssl_context(trust_env=trust_env)
 
 

@@ -19,7 +19,9 @@ from PIL import Image
 
 from runner.sandbox.picture import FPS, Picture, draw_frames
 
-_SAMPLE_RATE = 44_100
+_SAMPLE_RATE = 16_000
+_BIT_RATE = 16_000
+"""Hz and bits a second: enough for a tone, and a fifth of the time that 44,100 Hz take to encode."""
 _AAC_FRAME = 1024
 
 
@@ -77,8 +79,9 @@ class _Sound:
     def __init__(self, box: Any, picture: Picture) -> None:
         self._box = box
         self._stream = box.add_stream("aac", rate=_SAMPLE_RATE, layout="mono")
+        self._stream.bit_rate = _BIT_RATE
         # Whole periods in one frame, so that one frame repeats without a click.
-        periods = 5 + int(picture.digest[:4], 16) % 8 + picture.seed % 5
+        periods = 14 + 2 * (int(picture.digest[:4], 16) % 8) + picture.seed % 5
         turn = 2 * math.pi * periods / _AAC_FRAME
         self._tone = array.array("f", (0.1 * math.sin(turn * step) for step in range(_AAC_FRAME))).tobytes()
         self._written = 0

@@ -12,6 +12,11 @@ from tests.sandbox.calls import NO_TLS
 
 
 @pytest.fixture
+def pictures_are_encoded_once() -> None:
+    """Here encoding is what is tested."""
+
+
+@pytest.fixture
 def server() -> Iterator[SandboxServer]:
     with SandboxServer(SandboxConfig(latency=(0.0, 0.0), scale=0.05)) as server:
         yield server
