@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import os
@@ -28,6 +29,7 @@ from runner.job.wire import check_run
 from runner.job.workflow import read_steps, step_keys
 
 DEFAULT_PROVIDER = "mesh"
+_SUFFIXES = (".yaml", ".yml")
 
 _NO_EXPRESSIONS = (
     "version",
@@ -139,13 +141,14 @@ def _read(file: Path, shown: str) -> bytes:
 
 
 def _nearest(file: Path) -> str:
-    """Which file beside it may have been meant, as a hint."""
-    try:
-        names = [path.name for path in file.parent.iterdir() if path.suffix in {".yaml", ".yml"}]
-    except OSError:
-        return ""
-    near = difflib.get_close_matches(file.name, names, n=1)
-    return f"did you mean `{file.with_name(near[0])}`?" if near else ""
+    """Which file may have been meant, beside it or in `jobs/` there, as a hint."""
+    found: dict[str, Path] = {}
+    for folder in (file.parent / "jobs", file.parent):
+        with contextlib.suppress(OSError):
+            found |= {path.stem: path for path in folder.iterdir() if path.suffix in _SUFFIXES}
+    stem = file.stem if file.suffix in _SUFFIXES else file.name
+    near = difflib.get_close_matches(stem, found, n=1)
+    return f"did you mean `{found[near[0]]}`?" if near else ""
 
 
 def _text(document: MappingNode, key: str) -> str | None:

@@ -93,6 +93,15 @@ def test_a_job_that_cannot_be_read_is_a_missing_input(desk: Desk) -> None:
     assert "jobs/none.yaml:1:1: cannot read the job file" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["hello", "hello.yml", "helo.yaml", "jobs/hallo.yaml"])
+def test_a_job_file_that_was_probably_meant_is_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "hello.yaml").write_text("version: 1\n")
+    with pytest.raises(JobError) as caught:
+        load_job(tmp_path / name, root=tmp_path, options=LoadOptions(environ={}))
+    assert caught.value.problems[0].hint == f"did you mean `{tmp_path / 'jobs' / 'hello.yaml'}`?"
+
+
 def test_the_saved_copy_of_a_run_is_read_instead_of_the_file(desk: Desk) -> None:
     first = desk.load(HEAD + TEXT)
     (desk.jobs / "hero.yaml").unlink()
