@@ -15,7 +15,7 @@ from runner.job.content import check_inputs
 from runner.job.environment import KEY_NAMES, PROVIDER_VARIABLES, read_env, why_refused
 from runner.job.expressions import KnownNames, has_expression
 from runner.job.inputs import InputReader
-from runner.job.merge import STEPS
+from runner.job.merge import STEPS, as_meant
 from runner.job.model import Job
 from runner.job.node import Mapping as MappingNode
 from runner.job.node import Scalar, Sequence
@@ -73,7 +73,10 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
     document = reading.root
     if document is None:
         raise JobError(shown, reading.problems)
-    problems = Problems(reading.problems, check_job(document, file=shown))
+    told = check_job(document, file=shown)
+    problems = Problems(reading.problems, told)
+    if told:
+        document = as_meant(document)
     if not reading.is_whole:
         problems.raise_errors(shown)
     provider = options.provider or _text(document, "provider") or DEFAULT_PROVIDER

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runner.job.node import Mapping, Node, Scalar
 from runner.job.values import Path, Place
+from runner.resources import load_schema
 
 STEPS = "steps"
 SHARED = (
@@ -23,6 +25,9 @@ SHARED = (
 )
 """What a flat job says of its one step, and what the steps of another one inherit."""
 
+_NAMING = (*SHARED, "vars")
+OF_A_STEP = frozenset({"needs", "pick"})
+"""Keys that a flat job has not."""
 _TAKES = frozenset({"seeds", "samples"})
 
 
@@ -75,3 +80,32 @@ class StepKeys:
 
     def _path(self, key: str, owner: Mapping) -> Path:
         return (key,) if self.shared is None or owner is self.shared else (STEPS, self.name, key)
+
+
+def as_meant(document: Mapping) -> Mapping:
+    """The document with misspelt keys put right where they name things for expressions.
+
+    The schema has told of each, and the names that such a key would have made are not missed as well.
+    """
+    steps = document.get(STEPS)
+    if isinstance(steps, Mapping):
+        bodies = tuple((key, _spelled(body) if isinstance(body, Mapping) else body) for key, body in steps)
+        entries = tuple(
+            (key, replace(steps, entries=bodies) if node is steps else node) for key, node in document
+        )
+        document = replace(document, entries=entries)
+    return _spelled(document)
+
+
+def _spelled(level: Mapping) -> Mapping:
+    known = load_schema("job")["properties"].keys() | OF_A_STEP
+    taken = {key.value for key, _ in level}
+    entries = []
+    for key, node in level:
+        near = difflib.get_close_matches(str(key.value)[:64], _NAMING, n=1)
+        if near and near[0] not in taken and key.value not in known:
+            taken.add(near[0])
+            entries.append((replace(key, value=near[0]), node))
+        else:
+            entries.append((key, node))
+    return replace(level, entries=tuple(entries))

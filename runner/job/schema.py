@@ -18,6 +18,7 @@ from jsonschema import Draft7Validator, ValidationError
 from jsonschema.validators import extend
 
 from runner.errors import Problem
+from runner.job.merge import OF_A_STEP
 from runner.job.node import JsonValue, Mapping, Mark, Node, Scalar, cut, find, show_path, to_data
 from runner.resources import load_schema
 
@@ -35,7 +36,6 @@ _TYPES = {
     "object": "keys and values",
 }
 _YES_OR_NO = frozenset({"yes", "no", "on", "off", "y", "n"})
-_OF_A_STEP = frozenset({"needs", "pick"})
 _EXAMPLES = {
     "version": "add `version: 1`",
     "models": "add `models: [byteplus/seedance-1-5-pro]`",
@@ -249,7 +249,7 @@ def _closest_key(name: str, known: tuple[str, ...], path: Path) -> str:
 
 def _did_you_mean(name: str, known: tuple[str, ...], path: Path) -> str:
     """The key that was meant in a job file: one that is spelled alike, or the same where it belongs."""
-    if name in _OF_A_STEP:
+    if name in OF_A_STEP:
         return f"`{name}` belongs in a step: steps: {{final: {{{name}: ...}}}}"
     if near := _closest_key(name, known, path):
         return near

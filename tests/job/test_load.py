@@ -231,3 +231,14 @@ def test_several_problems_are_told_at_once_and_in_order(desk: Desk) -> None:
         "request: {ratio: '${{ ratoi }}'}\ncontent: [{type: text, text: '${{ 2 ** 9 }}'}]\noutput: /x.mp4\n"
     )
     assert [problem.split(":")[1] for problem in problems] == ["3", "4", "5", "6", "7", "8"]
+
+
+def test_a_misspelt_key_is_told_of_once_and_not_by_the_names_that_it_would_make(desk: Desk) -> None:
+    text = TEXT.replace("A teapot", "'${{ seed }} ${{ mood }} ${{ vars.what }}'")
+    with pytest.raises(JobError) as caught:
+        desk.load(HEAD + "seedz: 1..2\nmatrx: {mood: [calm, wild]}\nvar: {what: tea}\n" + text)
+    assert [(problem.path, problem.hint) for problem in caught.value.problems] == [
+        ("seedz", "did you mean `seeds`?"),
+        ("matrx", "did you mean `matrix`?"),
+        ("var", "did you mean `vars`?"),
+    ]
