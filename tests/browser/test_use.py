@@ -16,6 +16,7 @@ from tests.browser.film import rewrite
 
 NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', { value: undefined });"
 VIDEOS = "document.querySelectorAll('video').length"
+MARKED = "[...document.querySelectorAll('.marked')].map((one) => one.frame.task.name)"
 
 
 def press(found: Look, *keys: str) -> None:
@@ -186,9 +187,7 @@ def test_pick_lines_are_copied_as_the_job_takes_them(script: str, boat: Path, lo
     )
     plan = make_plan(loaded, origin="sandbox", run_date=RunDate.parse("2026-11-21"))
     above = {task.upstream.name for task in plan.tasks() if task.upstream is not None}
-    marked = found.page.evaluate(
-        "[...document.querySelectorAll('.marked')].map((one) => one.frame.task.name)"
-    )
+    marked = found.page.evaluate(MARKED)
     assert above == set(marked)
     assert len(marked) == 2
 
@@ -205,6 +204,33 @@ def test_marks_outlive_a_reload_and_can_be_shown_alone(boat: Path, look: Open) -
     found.page.get_by_role("button", name="Clear").click()
     assert len(found.tiles()) == 6
     assert not found.page.locator("#tray").is_visible()
+
+
+def test_what_the_job_picks_is_marked_until_a_person_marks_other_takes(boat: Path, look: Open) -> None:
+    copy = boat.with_name("picked")
+    shutil.copytree(boat, copy)
+    job = copy / "job.yaml"
+    job.chmod(0o600)
+    job.write_text(job.read_text(encoding="utf-8").replace("pick: []", "pick: [{seed: 2}]"), encoding="utf-8")
+    found = look(rewrite(copy, lambda told: None))
+    assert found.page.evaluate(MARKED) == ["harbour-dawn-early-s2", "harbour-yes-s2"]
+    found.page.get_by_role("button", name="Clear").click()
+    found.page.reload()
+    found.page.wait_for_selector(".tile")
+    assert found.page.evaluate(MARKED) == []
+
+
+def test_the_arrangement_outlives_a_reload(teapot: Path, look: Open) -> None:
+    found = look(teapot / "report.html")
+    before = found.tiles()
+    found.page.select_option("#rows", label="seed")
+    after = found.tiles()
+    assert sorted(after) == sorted(before)
+    assert after != before
+    found.page.reload()
+    found.page.wait_for_selector(".tile")
+    assert found.tiles() == after
+    assert found.page.locator("#rows option:checked").inner_text() == "seed"
 
 
 def test_a_file_that_is_gone_is_told(teapot: Path, look: Open) -> None:

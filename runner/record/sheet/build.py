@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
+from runner.job.node import JsonValue
 from runner.ledger.states import TaskState
 from runner.providers import REGISTRY
 from runner.providers.access import is_loopback
 from runner.record.lines import scan_manifest
 from runner.record.sheet.advice import WORDS, Commands, advice
 from runner.record.sheet.axes import Axes
-from runner.record.sheet.picks import pick_entry, pickable_steps
+from runner.record.sheet.picks import is_picked, pick_entry, pickable_steps
 from runner.record.sheet.timeline import PHASES, sessions, spans
 from runner.record.sheet.words import milliseconds
 
@@ -72,7 +73,7 @@ class _Builder:
     commands: Commands
     start: int
     end: int
-    steps: Mapping[str, bool]
+    picks: Mapping[str, Sequence[JsonValue] | None]
     tasks: list[dict[str, Any]] = field(default_factory=list)
     videos: list[Video] = field(default_factory=list)
     axes: Axes = field(default_factory=Axes)
@@ -98,9 +99,10 @@ class _Builder:
         """Gives each task that may be picked its line, once the models of all steps are known."""
         several = {step: len(models) > 1 for step, models in self.models.items()}
         for task, (known, above) in zip(self.tasks, self._above, strict=True):
-            if known.step in self.steps:
+            if known.step in self.picks:
                 of_task = {known.step: several[known.step], **{name: several[name] for name in above}}
                 task["pick"] = pick_entry(known.cell, above, several_models=of_task)
+                task["picked"] = is_picked(self.picks[known.step] or (), known.cell, above)
 
     def _cells_above(self, known: _Known) -> dict[str, Mapping[str, Any]]:
         cells: dict[str, Mapping[str, Any]] = {}
@@ -158,8 +160,8 @@ def build_sheet(manifest: Path, job_text: bytes) -> Sheet:
     run = members["run"]
     commands = Commands(run["id"], run["job_file"], _option(run))
     start, end = milliseconds(run["started_at"]), _end(run)
-    steps = pickable_steps(job_text)
-    builder = _Builder(run, commands, start, end, steps)
+    picks = pickable_steps(job_text)
+    builder = _Builder(run, commands, start, end, picks)
     scan_manifest(manifest, builder.add, most=MOST_TASKS)
     builder.add_picks()
     done = {task["step"] for task in builder.tasks if task["videos"]}
@@ -173,7 +175,7 @@ def build_sheet(manifest: Path, job_text: bytes) -> Sheet:
         video_seconds=builder.seconds,
         is_rehearsal=_is_rehearsal(run),
         commands=commands,
-        waits=tuple(step for step, waits in steps.items() if waits and step in done),
+        waits=tuple(step for step, picked in picks.items() if picked == [] and step in done),
     )
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runner.errors import CallsheetError
 from runner.job.expressions import NEEDS
-from runner.job.matrix import MODEL
+from runner.job.matrix import MODEL, matches
 from runner.job.naming import telling_part
 from runner.job.node import JsonValue, to_data
 from runner.job.source import parse
 from runner.job.stages import flow_yaml
 
 
-def pickable_steps(job_text: bytes) -> dict[str, bool]:
-    """The steps that another one needs, by name; true where `pick: []` says that nothing is picked yet.
+def pickable_steps(job_text: bytes) -> dict[str, list[JsonValue] | None]:
+    """The steps that another one needs, by name, with their `pick`: `[]` waits for a person.
 
     Empty where the text is no job file of several steps.
     """
@@ -28,7 +28,19 @@ def pickable_steps(job_text: bytes) -> dict[str, bool]:
         return {}
     written = {name: step for name, step in steps.items() if isinstance(step, dict)}
     needed = {step.get("needs") for step in written.values()}
-    return {name: step.get("pick") == [] for name, step in written.items() if name in needed}
+    return {name: _list_or_none(step.get("pick")) for name, step in written.items() if name in needed}
+
+
+def _list_or_none(value: JsonValue) -> list[JsonValue] | None:
+    return value if isinstance(value, list) else None
+
+
+def is_picked(
+    picks: Sequence[JsonValue], cell: Mapping[str, Any], above: Mapping[str, Mapping[str, Any]]
+) -> bool:
+    """Whether an entry as written means the task with this cell; one with an expression means none."""
+    whole: dict[str, JsonValue] = {**cell, NEEDS: {name: dict(value) for name, value in above.items()}}
+    return any(isinstance(entry, dict) and matches(entry, whole) for entry in picks)
 
 
 def pick_entry(

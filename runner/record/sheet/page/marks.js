@@ -2,17 +2,26 @@ const marks = new Set();
 const KEPT = `callsheet ${data.run}`;
 const isMarked = (frame) => marks.has(frame.task.name);
 
-// A browser may refuse to keep anything for a page from a file: then marks last as long as the page.
+// A browser may refuse to keep anything for a page from a file: then it lasts as long as the page.
+// What the job file picks is marked to begin with.
 function recall() {
+  let kept = {};
   try {
-    const known = new Set(data.tasks.map((task) => task.name));
-    for (const name of JSON.parse(localStorage.getItem(KEPT) ?? '[]')) if (known.has(name)) marks.add(name);
+    kept = JSON.parse(localStorage.getItem(KEPT)) ?? {};
   } catch { /* nothing was kept */ }
+  const known = new Set(data.tasks.map((task) => task.name));
+  const picked = data.tasks.filter((task) => task.picked).map((task) => task.name);
+  for (const name of kept.marks ?? picked) if (known.has(name)) marks.add(name);
+  for (const side of ['rows', 'columns']) {
+    const axis = data.axes.findIndex(({ name }) => name === kept[side]);
+    if (axis >= 0) view[side] = String(axis);
+  }
 }
 
 function keep() {
+  const axis = (side) => data.axes[view[side]]?.name;
   try {
-    localStorage.setItem(KEPT, JSON.stringify([...marks]));
+    localStorage.setItem(KEPT, JSON.stringify({ marks: [...marks], rows: axis('rows'), columns: axis('columns') }));
   } catch { /* not kept */ }
 }
 

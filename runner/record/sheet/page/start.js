@@ -2,6 +2,8 @@ function options(select, name) {
   const axes = varying(frames);
   select.append(make('option', { value: AUTO }, 'automatic'), ...axes.map((axis) => make('option', { value: String(axis) }, axisName(axis))));
   select.disabled = axes.length === 0;
+  if (!axes.includes(Number(view[name]))) view[name] = AUTO;
+  select.value = view[name];
   select.addEventListener('change', () => {
     view[name] = select.value;
     // one axis cannot be both
@@ -10,6 +12,7 @@ function options(select, name) {
       view[other] = AUTO;
       byId(other).value = AUTO;
     }
+    keep();
     draw();
     if (chosen !== null) choose_(chosen, { focus: false });
   });
