@@ -80,3 +80,14 @@ def test_the_page_has_names_for_those_who_hear_it(teapot: Path, look: Open) -> N
         ".filter((one) => !(one.ariaLabel || one.textContent.trim() || one.labels?.length)).length"
     )
     assert unnamed == 0
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_a_row_that_goes_on_beyond_a_phone_shows_a_part_of_its_next_picture(
+    width: int, teapot: Path, look: Open
+) -> None:
+    found = look(teapot / "report.html", width=width, height=844)
+    boxes = [tile.bounding_box() for tile in found.page.locator(".row").first.locator(".tile").all()]
+    ends = [(box["x"], box["x"] + box["width"]) for box in boxes if box is not None]
+    assert max(end for _, end in ends) > width
+    assert any(left < width - 20 < width + 20 < end for left, end in ends)

@@ -36,13 +36,19 @@ function statuses() {
 function size() {
   const slider = byId('size');
   const set = () => document.documentElement.style.setProperty('--base', `${slider.value}px`);
+  const [least, gap, around] = innerWidth > 640 ? [100, 10, 186] : [92, 8, 28];
+  const room = sheet.clientWidth - around;
   const fits = shown.map(({ frames: own, columns, rows }) => {
     if (rows === null || columns === null) return 150;
     const count = Math.max(...[...group(own, (frame) => place(frame, rows)).values()].map((row) => row.length));
-    const heading = innerWidth > 640 ? 142 : 0;
-    return (sheet.clientWidth - 44 - heading - 10 * (count - 1)) / count / widest(own);
+    const breadth = widest(own);
+    const all = (room - gap * (count - 1)) / count / breadth;
+    if (all >= least) return all;
+    // a part of the next picture shows that the row goes on
+    const whole = Math.max(1, Math.floor((room - 0.4 * least * breadth) / (least * breadth + gap)));
+    return (room - gap * whole) / (whole + 0.4) / breadth;
   });
-  slider.value = Math.max(innerWidth > 640 ? 100 : 92, Math.min(210, ...fits));
+  slider.value = Math.max(least, Math.min(210, ...fits));
   set();
   slider.addEventListener('input', set);
 }
