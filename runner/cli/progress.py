@@ -105,6 +105,9 @@ def line(name: str, fields: Mapping[str, object], *, is_full: bool = False) -> s
         return None
     if name == "run.stopping" and not is_full:
         return "stopping: nothing more is submitted (Ctrl-C again: at once)"
+    if name == "task.renamed" and not is_full:
+        taken, path = (Redactor().foreign_text(str(fields[key])) for key in ("taken", "path"))
+        return f"another file stands at {taken}: it is left as it is, and the video is {path}"
     hidden = {"task"} if is_full else {"task", "identity", "attempt"}
     clean = Redactor()
     details = [
@@ -169,7 +172,8 @@ def _live() -> Iterator[Observer]:
             if name == "run.stopping":
                 stops.append(fields.get("reason"))
             is_told = name == "run.submitting_stopped" and fields.get("reason") in stops
-            if name.startswith("run.") and name not in _SILENT and not is_told:
+            is_news = name.startswith("run.") or name == "task.renamed"
+            if is_news and name not in _SILENT and not is_told:
                 # rich moves it above the bar, where it stays
                 console.note(line(name, fields) or "")
             shown.update(

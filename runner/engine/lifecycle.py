@@ -191,4 +191,10 @@ class Lifecycle:
                 "task.file",
                 {"task": paid.name, "identity": paid.identity, "path": row.path, "bytes": row.bytes},
             )
+        video = next((row.path for row in rows if row.kind == RemoteFileKind.VIDEO), paid.output)
+        if video != paid.output:
+            self.world.observe(
+                "task.renamed",
+                {"task": paid.name, "identity": paid.identity, "path": video, "taken": paid.output},
+            )
         self.world.observe("task.done", {"task": paid.name, "identity": paid.identity})

@@ -119,6 +119,8 @@ def test_the_path_is_the_one_where_the_video_is(desk: Desk) -> None:
     assert desk.call("run", "boat.yaml") == ExitCode.DONE
     (desk.root / "rehearsal/out/s1.mp4").write_bytes(b"changed")
     assert desk.call("run", "boat.yaml") == ExitCode.DONE, desk.err
+    told = "another file stands at out/s1.mp4: it is left as it is, and the video is out/s1-2.mp4"
+    assert told in desk.err.splitlines()
     assert desk.call("status", "--output-format", "json") == ExitCode.DONE
     paths = [task["output"] for task in json.loads(desk.out)["tasks"]]
     assert paths == ["out/s1-2.mp4", "out/s2.mp4"]

@@ -62,7 +62,7 @@ async def test_a_resumed_run_leaves_the_same_manifest(tmp_path: Path) -> None:
         straight = Bench(root=tmp_path / "straight", url=quick.url, key=SANDBOX_KEY)
         result = await straight.run(straight.write_job(text))
         assert result.exit_code is ExitCode.DONE
-    with SandboxServer(SandboxConfig(latency=(0.05, 0.1), scale=0.1)) as slow:
+    with SandboxServer(SandboxConfig(latency=(0.15, 0.2), scale=0.1)) as slow:
         broken = Bench(root=tmp_path / "broken", url=slow.url, key=SANDBOX_KEY)
         file = broken.write_job(text)
         first = await broken.run(file, deadline=0.12)

@@ -102,7 +102,7 @@ async def test_a_deadline_leaves_everything_resumable(bench: Bench, tmp_path: Pa
     with SandboxServer(SandboxConfig(latency=(0.4, 0.4), scale=0.1)) as slow:
         patient = Bench(root=tmp_path, url=slow.url, key=SANDBOX_KEY)
         file = patient.write_job(job_text(seeds=3))
-        first = await patient.run(file, deadline=0.2)
+        first = await patient.run(file, deadline=0.35)
         assert first.exit_code is ExitCode.TRY_AGAIN
         assert first.counts[TaskState.SUBMITTED] == 3
         second = await patient.run(file)

@@ -70,10 +70,8 @@ async def test_three_shots_chain_by_their_last_frames(tmp_path: Path, server: Sa
         assert (again.exit_code, server.accepted) == (ExitCode.DONE, 12)
 
 
-async def test_a_story_stopped_in_the_middle_goes_on_and_pays_nothing_twice(
-    tmp_path: Path, server: SandboxServer
-) -> None:
-    with server:
+async def test_a_story_stopped_in_the_middle_goes_on_and_pays_nothing_twice(tmp_path: Path) -> None:
+    with SandboxServer(SandboxConfig(latency=(0.3, 0.3), scale=0.1)) as server:
         bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
         file = bench.write_job(story())
         first = await bench.run(file, deadline=0.5)
