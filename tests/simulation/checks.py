@@ -90,7 +90,7 @@ def check_end(bench: Bench, ledger: Ledger, plan: Plan, ended: Ended) -> Counter
             bench.violate("stuck", f"{task.name} stays ambiguous in calm weather: {'; '.join(ended.reasons)}")
         if state in (TaskState.SUBMITTED, TaskState.COLLECTING):
             bench.violate("stuck", f"{task.name} stays {state} in calm weather: {'; '.join(ended.reasons)}")
-        if state is TaskState.PLANNED and bench.schedule.job.max_tasks is None:
+        if state is TaskState.PLANNED and bench.schedule.job.cap is None:
             bench.violate("stuck", f"{task.name} stays {state} in calm weather: {'; '.join(ended.reasons)}")
     return reasons
 
@@ -111,12 +111,16 @@ def _sender(row: Row, attempts: Sequence[AttemptRow]) -> AttemptRow | None:
 
 
 def _check_caps(bench: Bench, senders: Mapping[str, AttemptRow | None]) -> None:
-    """Of each run with its resumes: what was accepted never exceeds the cap."""
-    cap = bench.schedule.job.max_tasks
-    runs = Counter(attempt.run_id for attempt in senders.values() if attempt is not None)
+    """Of each run with its resumes: what was accepted never exceeds the cap; a failed one costs nothing."""
+    job = bench.schedule.job
+    runs = Counter(
+        attempt.run_id
+        for row in bench.service.accepted()
+        if (attempt := senders[row.id]) is not None and not (row.fails and job.max_usd is not None)
+    )
     for run_id, count in runs.items():
-        if cap is not None and count > cap:
-            bench.violate("cap", f"{count} accepted for run {run_id}, max_tasks is {cap}")
+        if job.cap is not None and count > job.cap:
+            bench.violate("cap", f"{count} accepted for run {run_id}, its cap is {job.cap}")
 
 
 def _check_row(bench: Bench, row: Row, attempt: AttemptRow | None) -> None:

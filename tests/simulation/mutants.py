@@ -22,6 +22,7 @@ from runner.engine.webhook import Hints
 from runner.engine.world import Paid
 from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
+from runner.ledger.rows import Caps
 from runner.providers.answers import Answer
 from runner.providers.base import Generation, GenerationStatus, Reaction, SubmitOutcome, Verdict
 from runner.providers.mesh import MeshProvider
@@ -191,6 +192,15 @@ def _webhook_taken_as_truth() -> Iterator[None]:
         yield
 
 
+def _forgetful_of(cap: str) -> Mutant:
+    check = Ledger._check_caps
+
+    def checking(ledger: Ledger, run_id: str, estimate: int | None, caps: Caps) -> None:
+        check(ledger, run_id, estimate, replace(caps, **{cap: None}))
+
+    return lambda: patch.object(Ledger, "_check_caps", checking)
+
+
 MUTANTS: Mapping[str, Mutant] = {
     "no durable intent": lambda: _unsynced("intend"),
     "retry on timeout": lambda: _resubmitting(lambda outcome: outcome.evidence.row in (6, 7)),
@@ -207,5 +217,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "a webhook taken as truth": _webhook_taken_as_truth,
     "redirects followed": _redirects_followed,
     "id not synced": lambda: _unsynced("accept"),
+    "no cap on tasks": _forgetful_of("max_tasks"),
+    "no cap in dollars": _forgetful_of("max_micros"),
 }
-"""By the names under the table of docs/reference/faults.md."""
+"""By the names under the table of docs/reference/faults.md, and those of the caps."""

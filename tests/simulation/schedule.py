@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from enum import StrEnum
 
 from runner.job.model import Budget, OnAmbiguous, RunPolicy
@@ -34,6 +35,13 @@ class JobSpec:
     last_frame: bool
     timeout: float = 3600.0
     webhook: bool = False
+    max_usd: int | None = None
+    """Each task costs one dollar where this is given, and so it caps their number as well."""
+
+    @property
+    def cap(self) -> int | None:
+        """How many tasks a run may pay for."""
+        return self.max_tasks if self.max_usd is None else self.max_usd
 
     def text(self) -> str:
         """The job file, but for `run` and `budget`: few texts, and each is read once."""
@@ -56,6 +64,7 @@ class JobSpec:
             "content:",
             "  - type: text",
             "    text: the teapot in ${{ shot }}",
+            *(() if self.max_usd is None else ("price: {usd_per_task: 1}",)),
             f"output: out/${{{{ shot }}}}-${{{{ {take} }}}}.mp4",
         ]
         return "\n".join(lines) + "\n"
@@ -70,7 +79,9 @@ class JobSpec:
         )
 
     def budget(self) -> Budget:
-        return Budget(max_tasks=self.max_tasks)
+        return Budget(
+            max_tasks=self.max_tasks, max_usd=None if self.max_usd is None else Decimal(self.max_usd)
+        )
 
 
 class Verb(StrEnum):
@@ -129,6 +140,8 @@ def draw(seed: int) -> Schedule:
     """The schedule of a seed: the same for ever, or the fixed cases lose their meaning."""
     source = random.Random(seed)
     job = _job(source)
+    if seed % 2:
+        job = replace(job, max_tasks=None, max_usd=job.max_tasks)
     habits = _habits(source, job)
     count = source.choices((1, 2, 3, 5), (6, 6, 2, 1))[0]
     return Schedule(
