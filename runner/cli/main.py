@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from runner import __version__
 from runner.cli import console
 from runner.cli.options import common_options
 from runner.errors import ExitCode
+from runner.job.near import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in VERBS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], VERBS, n=1)
-            meant = f"did you mean `{near[0]}`?" if near else f"the verbs are {', '.join(VERBS)}"
+            meant = did_you_mean(args[0], VERBS) or f"the verbs are {', '.join(VERBS)}"
             ctx.fail(f"no verb `{args[0]}`; hint: {meant}")
         return super().resolve_command(ctx, args)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterator
 
@@ -13,6 +12,7 @@ from runner.cli.listing import write_lines
 from runner.cli.options import common_options, output_format
 from runner.errors import UsageError
 from runner.job.models import FixedCamera, ModelFamily, facts, family_name, find_family
+from runner.job.near import did_you_mean
 from runner.job.node import JsonValue
 
 _HEAD = ("model", "resolution", "seconds", "frames", "seed", "sound", "frames given", "references")
@@ -51,8 +51,8 @@ def models(model: str | None, output_format: str) -> None:
 def _find(model: str) -> ModelFamily:
     family = find_family(model)
     if family is None:
-        near = difflib.get_close_matches(family_name(model), facts().families, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else "`callsheet models` lists those that are known"
+        known = "`callsheet models` lists those that are known"
+        hint = did_you_mean(family_name(model), facts().families) or known
         raise UsageError(f"nothing is known of the model `{model}`", hint=hint)
     return family
 

@@ -8,7 +8,6 @@ something small (`**`, `*`, `%`, `~`, calls, ranges, formatting) is not in the l
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from jinja2.environment import TemplateExpression
 from jinja2.parser import Parser
 
 from runner.job.filters import ENVIRONMENT, FILTERS, ExpressionError, as_text
+from runner.job.near import did_you_mean
 from runner.job.node import JsonValue
 from runner.job.rundate import RunDate
 from runner.job.task import LAST_FRAME, OUTPUT, TASK_ID
@@ -150,12 +150,6 @@ def _raise_all(wrong: list[ExpressionError]) -> None:
     if wrong:
         wrong[0].also = tuple(wrong[1:])
         raise wrong[0]
-
-
-def did_you_mean(name: str, choices: Iterator[str] | frozenset[str] | Mapping[str, object]) -> str:
-    """`did you mean ...?` for a near miss, else empty."""
-    near = difflib.get_close_matches(name, sorted(choices), n=1, cutoff=0.6)
-    return f"did you mean `{near[0]}`?" if near else ""
 
 
 def _split(text: str) -> Iterator[tuple[bool, str]]:

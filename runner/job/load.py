@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 import os
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from runner.job.expressions import KnownNames, has_expression
 from runner.job.inputs import InputReader
 from runner.job.merge import STEPS, as_meant
 from runner.job.model import Job
+from runner.job.near import nearest
 from runner.job.node import Mapping as MappingNode
 from runner.job.node import Scalar, Sequence
 from runner.job.policy import read_budget, read_lint, read_run
@@ -150,8 +150,8 @@ def _nearest(file: Path) -> str:
         with contextlib.suppress(OSError):
             found |= {path.stem: path for path in folder.iterdir() if path.suffix in _SUFFIXES}
     stem = file.stem if file.suffix in _SUFFIXES else file.name
-    near = difflib.get_close_matches(stem, found, n=1)
-    return f"did you mean `{found[near[0]]}`?" if near else ""
+    near = nearest(stem, found)
+    return f"did you mean `{found[near]}`?" if near else ""
 
 
 def _text(document: MappingNode, key: str) -> str | None:

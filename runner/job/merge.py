@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from runner.job.near import nearest
 from runner.job.node import Mapping, Node, Scalar
 from runner.job.values import Path, Place
 from runner.resources import load_schema
@@ -102,10 +102,10 @@ def _spelled(level: Mapping) -> Mapping:
     taken = {key.value for key, _ in level}
     entries = []
     for key, node in level:
-        near = difflib.get_close_matches(str(key.value)[:64], _NAMING, n=1)
-        if near and near[0] not in taken and key.value not in known:
-            taken.add(near[0])
-            entries.append((replace(key, value=near[0]), node))
+        near = nearest(str(key.value), _NAMING)
+        if near and near not in taken and key.value not in known:
+            taken.add(near)
+            entries.append((replace(key, value=near), node))
         else:
             entries.append((key, node))
     return replace(level, entries=tuple(entries))

@@ -19,6 +19,7 @@ from jsonschema.validators import extend
 
 from runner.errors import Problem
 from runner.job.merge import OF_A_STEP
+from runner.job.near import did_you_mean
 from runner.job.node import JsonValue, Mapping, Mark, Node, Scalar, cut, find, show_path, to_data
 from runner.resources import load_schema
 
@@ -243,15 +244,14 @@ def _type_hint(expected: str | list[str], value: object) -> str:
 
 
 def _closest_key(name: str, known: tuple[str, ...], path: Path) -> str:
-    near = difflib.get_close_matches(name[:64], known, n=1)
-    return f"did you mean `{near[0]}`?" if near else ""
+    return did_you_mean(name, known)
 
 
 def _did_you_mean(name: str, known: tuple[str, ...], path: Path) -> str:
     """The key that was meant in a job file: one that is spelled alike, or the same where it belongs."""
     if name in OF_A_STEP:
         return f"`{name}` belongs in a step: steps: {{final: {{{name}: ...}}}}"
-    if near := _closest_key(name, known, path):
+    if near := did_you_mean(name, known):
         return near
     if path == ("lint",):
         rules = difflib.get_close_matches(name[:64], known, n=3, cutoff=0)
@@ -283,8 +283,7 @@ def _choice_hint(path: Path, value: object, choices: list[Any]) -> str:
 def _nearest(value: object, choices: list[Any]) -> str:
     if any(str(choice) == value and choice != value for choice in choices):
         return "remove the quotes"
-    near = difflib.get_close_matches(str(value)[:64], [str(choice) for choice in choices], n=1)
-    return f"did you mean `{near[0]}`?" if near and isinstance(value, str) else ""
+    return did_you_mean(value, map(str, choices)) if isinstance(value, str) else ""
 
 
 def _show(value: object) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from runner.job.expressions import NEEDS, STEP_OUTPUTS, KnownNames, did_you_mean
+from runner.job.expressions import NEEDS, STEP_OUTPUTS, KnownNames
 from runner.job.filters import as_text
 from runner.job.matrix import BUILT_IN, MODEL, SAMPLE, SEED
 from runner.job.merge import StepKeys
 from runner.job.model import AxisSpec, ContentItem
+from runner.job.near import did_you_mean
 from runner.job.node import JsonValue, Node, Sequence, cut
 from runner.job.node import Mapping as MappingNode
 from runner.job.paths import OutputTemplate

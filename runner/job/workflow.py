@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from runner.errors import Problem
-from runner.job.expressions import KnownNames, did_you_mean
+from runner.job.expressions import KnownNames
 from runner.job.merge import STEPS, StepKeys
 from runner.job.model import Step
+from runner.job.near import did_you_mean
 from runner.job.node import Mapping as MappingNode
 from runner.job.node import Scalar
 from runner.job.steps import read_step
