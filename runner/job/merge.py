@@ -103,7 +103,8 @@ def _spelled(level: Mapping) -> Mapping:
     entries = []
     for key, node in level:
         near = nearest(str(key.value), _NAMING)
-        if near and near not in taken and key.value not in known:
+        is_own = str(key.value).startswith("x-")
+        if near and near not in taken and key.value not in known and not is_own:
             taken.add(near)
             entries.append((replace(key, value=near), node))
         else:

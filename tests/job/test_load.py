@@ -242,3 +242,9 @@ def test_a_misspelt_key_is_told_of_once_and_not_by_the_names_that_it_would_make(
         ("matrx", "did you mean `matrix`?"),
         ("var", "did you mean `vars`?"),
     ]
+
+
+def test_a_key_of_ones_own_is_never_taken_for_another(desk: Desk) -> None:
+    with pytest.raises(JobError) as caught:
+        desk.load(HEAD + "x-seeds: foo\nwrong: 1\n" + TEXT)
+    assert [problem.path for problem in caught.value.problems] == ["wrong"]
