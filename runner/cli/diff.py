@@ -14,6 +14,7 @@ import click
 from runner.cli import console
 from runner.cli.completion import complete_run
 from runner.cli.folders import find_folder
+from runner.cli.listing import write_lines
 from runner.cli.options import ServiceOptions, common_options, output_format, service_options
 from runner.cli.words import count
 from runner.errors import CallsheetError, UsageError
@@ -166,11 +167,12 @@ def _tell(found: list[_Found], new: _Read, old: _Read, same: int) -> None:
     for what, now, was in _heading(new, old):
         shown = [text[:16] if what.endswith("sha256") else text for text in (now, was)]
         console.result(clean.foreign_text(f"  {what} is {shown[0]}, was {shown[1]}"))
-    for words, names in _shared(found).items():
+    shared = _shared(found)
+    for words, names in shared.items():
         more = ", ..." if len(names) > _MOST_NAMES else ""
         told = f"in {len(names)} tasks ({', '.join(names[:_MOST_NAMES])}{more})  {words}"
         console.result(f"{click.style('changed ', fg=_FOUND_COLOURS['changed'])} {clean.foreign_text(told)}")
-    for one in _without(found, _shared(found)):
+    for one in _without(found, shared):
         word = click.style(f"{one.what:8}", fg=_FOUND_COLOURS[one.what])
         console.result(f"{word} {clean.foreign_text(one.task)}  {clean.foreign_text(one.words)}".rstrip())
     told = ", ".join(f"{number} {what}" for what, number in _counts(found, same).items())
@@ -215,8 +217,7 @@ def _print(found: list[_Found], new: _Read, old: _Read, same: int, *, is_lines: 
         for one in found
     ]
     if is_lines:
-        for row in rows:
-            console.result(json.dumps(row, ensure_ascii=False))
+        write_lines(rows)
         return
     document: dict[str, JsonValue] = {
         "from": old.id,

@@ -31,11 +31,11 @@ class FoundRun:
     job_text: bytes
 
 
-def nothing_yet(project: Project, real: Project) -> UsageError:
-    """That `project`, which is `real` or its rehearsal, has no ledger yet; and where to look instead."""
+def nothing_yet(project: Project) -> UsageError:
+    """That `project`, or the rehearsal that it is, has no ledger yet; and where to look instead."""
     if project.is_rehearsal:
         return UsageError("nothing has been rehearsed here yet", hint="callsheet run JOB --sandbox")
-    if real.rehearsal().ledger_path.exists():
+    if project.rehearsal().ledger_path.exists():
         return UsageError(
             "nothing has been run for real here yet",
             hint="there are rehearsals: give --sandbox or --base-url URL",
@@ -53,7 +53,7 @@ def find_run_here(name: str, service: ServiceOptions) -> FoundRun:
     place = choose_place(DEFAULT_PROVIDER, project, service)
     with reading(place.project) as ledger:
         if ledger is None:
-            raise nothing_yet(place.project, project)
+            raise nothing_yet(place.project)
         run = find_run(ledger, name)
     if run.provider in REGISTRY:
         place = choose_place(run.provider, project, service)

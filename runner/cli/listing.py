@@ -27,7 +27,7 @@ class Row:
         return json.dumps(task, ensure_ascii=False)
 
 
-def write_lines(rows: Iterable[Mapping[str, object]]) -> None:
+def write_lines(rows: Iterable[object]) -> None:
     """`jsonl`: one object a line."""
     for row in rows:
         console.result(json.dumps(row, ensure_ascii=False))

@@ -105,11 +105,11 @@ def line(name: str, fields: Mapping[str, object], *, is_full: bool = False) -> s
         return None
     if name == "run.stopping" and not is_full:
         return "stopping: nothing more is submitted (Ctrl-C again: at once)"
+    clean = Redactor()
     if name == "task.renamed" and not is_full:
-        taken, path = (Redactor().foreign_text(str(fields[key])) for key in ("taken", "path"))
+        taken, path = (clean.foreign_text(str(fields[key])) for key in ("taken", "path"))
         return f"another file stands at {taken}: it is left as it is, and the video is {path}"
     hidden = {"task"} if is_full else {"task", "identity", "attempt"}
-    clean = Redactor()
     details = [
         f"{key}={clean.foreign_text(str(value))}"
         for key, value in fields.items()

@@ -50,7 +50,7 @@ def show(what: str, service: ServiceOptions, output_format: str) -> None:
     """
     project = here(service)
     if not project.ledger_path.exists():
-        raise nothing_yet(project, project)
+        raise nothing_yet(project)
     ledger = LedgerSearch(open_for_reading(project.ledger_path))
     try:
         found = _find(ledger, what, project)
@@ -213,8 +213,8 @@ def _again(document: dict[str, Any], project: Project, service: ServiceOptions) 
             "the job file as it was run, beside its inputs",
         )
         job = copy
-    here = {file["sha256"] for file in document["files"] if file["stands"] == "same"}
-    if any(file["sha256"] not in here for file in document["files"]):
+    unchanged = {file["sha256"] for file in document["files"] if file["stands"] == "same"}
+    if any(file["sha256"] not in unchanged for file in document["files"]):
         line = command("run", shown_path(job), "--only", document["name"], *dated, service=service)
         yield line, "fetches the file again, free of charge, while the service has it"
     line = command("run", shown_path(job), "--again", document["name"], *dated, service=service)

@@ -64,7 +64,7 @@ def spend(since: float | None, by: str | None, service: ServiceOptions, output_f
         rows = ledger.spending(group, since) if ledger is not None and group is not None else []
         (total,) = ledger.spending(None, since) if ledger is not None else [_NOTHING]
         if ledger is None:
-            console.note(str(nothing_yet(place.project, project)))
+            console.note(str(nothing_yet(place.project)))
     grouped = [{str(by): row.group, **_fields(row)} for row in rows]
     if output_format == "jsonl":
         write_lines([*grouped, {"total": _fields(total)}])

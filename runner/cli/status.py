@@ -37,7 +37,6 @@ from runner.job.plan import Plan, make_plan
 from runner.job.rundate import RunDate
 from runner.ledger.rows import RunRow
 from runner.ledger.states import TaskState
-from runner.project import Project
 from runner.record.folder import RunFolder
 from runner.record.lines import scan_manifest
 from runner.record.redact import Redactor, escape
@@ -92,14 +91,12 @@ def status(
     with reading(found.place.project) as ledger:
         rows = _rows(standings(tasks, ledger, found.place.project.base), states)
         if output_format == "text":
-            console.result(_title(found.run, folder, found.place.project))
+            console.result(_title(found.run, folder))
         write_rows(rows, output_format, _head(found.run))
         waits = waits_for_a_person(plan, ledger) if ledger is not None and output_format == "text" else ()
         for sentence in waits:
             console.result(f"waiting for you: {escape(sentence)}")
-    if output_format == "text" and not (
-        found.run.finished_at is None and _is_alive(folder, found.place.project)
-    ):
+    if output_format == "text" and not (found.run.finished_at is None and _is_alive(folder)):
         code = ExitCode.TRY_AGAIN if any(states[state] for state in _OPEN) else ExitCode.TASK_FAILED
         tell_next(
             states,
@@ -146,22 +143,22 @@ def _about(row: Standing) -> str:
     return Redactor().foreign_text(" ".join(word for word in words if word))
 
 
-def _title(run: RunRow, folder: RunFolder, project: Project) -> str:
+def _title(run: RunRow, folder: RunFolder) -> str:
     seconds = _seconds_since_last_event(folder)
     last = "" if seconds is None else f" (last event {_ago(seconds)} ago)"
     if run.finished_at is not None:
         how = "finished"
-    elif _is_alive(folder, project):
+    elif _is_alive(folder):
         how = f"under way{last}"
     else:
         how = f"unfinished{last}"
     return f"run {run.id} of {run.job_file} at {run.origin}: {how}"
 
 
-def _is_alive(folder: RunFolder, project: Project) -> bool:
+def _is_alive(folder: RunFolder) -> bool:
     """By its log and its process: to ask for the lock would keep a run that starts right now from it."""
     seconds = _seconds_since_last_event(folder)
-    if seconds is None or seconds > ALIVE_WITHIN or is_holder_gone(project):
+    if seconds is None or seconds > ALIVE_WITHIN or is_holder_gone(folder.project):
         return False
     with folder.events.open("rb") as file:
         file.seek(max(0, folder.events.stat().st_size - _TAIL))

@@ -125,11 +125,17 @@ class Stages:
 
 
 def is_picked(entry: Entry, task: Task) -> bool:
-    """Whether the entry of a `pick` means `task`: its cell and, under `needs`, those above it."""
-    above: dict[str, JsonValue] = {}
-    if task.upstream is not None:
-        above = {step: dict(cell) for step, cell in task.upstream.cells.items()}
-    return matches(entry.pairs, {**task.cell, NEEDS: above})
+    """Whether the entry of a `pick` means `task`."""
+    return means(entry.pairs, task.cell, task.upstream.cells if task.upstream is not None else {})
+
+
+def means(
+    pattern: Mapping[str, JsonValue],
+    cell: Mapping[str, JsonValue],
+    above: Mapping[str, Mapping[str, JsonValue]],
+) -> bool:
+    """Whether a pattern of `pick` means a cell: its own values and, under `needs`, those above it."""
+    return matches(pattern, {**cell, NEEDS: {step: dict(values) for step, values in above.items()}})
 
 
 def flow_yaml(value: JsonValue) -> str:

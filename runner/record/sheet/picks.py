@@ -7,11 +7,11 @@ from typing import Any
 
 from runner.errors import CallsheetError
 from runner.job.expressions import NEEDS
-from runner.job.matrix import MODEL, matches
+from runner.job.matrix import MODEL
 from runner.job.naming import telling_part
 from runner.job.node import JsonValue, to_data
 from runner.job.source import parse
-from runner.job.stages import flow_yaml
+from runner.job.stages import flow_yaml, means
 
 
 def pickable_steps(job_text: bytes) -> dict[str, list[JsonValue] | None]:
@@ -39,8 +39,7 @@ def is_picked(
     picks: Sequence[JsonValue], cell: Mapping[str, Any], above: Mapping[str, Mapping[str, Any]]
 ) -> bool:
     """Whether an entry as written means the task with this cell; one with an expression means none."""
-    whole: dict[str, JsonValue] = {**cell, NEEDS: {name: dict(value) for name, value in above.items()}}
-    return any(isinstance(entry, dict) and matches(entry, whole) for entry in picks)
+    return any(isinstance(entry, dict) and means(entry, cell, above) for entry in picks)
 
 
 def pick_entry(
