@@ -41,7 +41,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
 
 @pytest.fixture(autouse=True)
 def pictures_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Most tests ask for the same few videos; encoding each anew took half of the time of the suite."""
+    """Most tests ask for the same few videos, and encoding was most of the work of those with a server."""
 
     def write(picture: Picture, video: Path, last_frame: Path) -> None:
         for path, data in zip((video, last_frame), _encode(picture), strict=True):

@@ -21,7 +21,7 @@ from runner.sandbox.picture import FPS, Picture, draw_frames
 
 _SAMPLE_RATE = 16_000
 _BIT_RATE = 16_000
-"""Hz and bits a second: enough for a tone, and a fifth of the time that 44,100 Hz take to encode."""
+"""Hz and bits a second: enough for a tone, and a third of the time that 44,100 Hz take to encode."""
 _AAC_FRAME = 1024
 
 
