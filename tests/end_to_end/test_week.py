@@ -78,15 +78,17 @@ def test_the_money_runs_out_in_mid_run(film: Film) -> None:
 
 def test_the_machine_reboots_in_mid_run(film: Film) -> None:
     """`collect` at boot brings in what was paid for and submits nothing; the next start ends the job."""
-    job = film.write(NIGHTLY, "nightly.yaml")
+    # two in flight, and neither is seen done: no third POST can be on its way when the machine stops
+    job = film.write(NIGHTLY + "  concurrency: 2\n", "nightly.yaml")
+    film.server.faults.add(Fault(where=Where.GET, kind=Kind.DELAY, seconds=60, times=None))
     process = film.start("run", job)
-    wait_until(lambda: film.server.accepted >= 2)
+    wait_until(lambda: film.server.accepted == 2)
     process.kill()
     process.communicate()
-    accepted = film.server.accepted
+    film.server.faults.clear()
     at_boot = film.call("collect")
     assert at_boot.returncode in (ExitCode.DONE, ExitCode.TRY_AGAIN), at_boot.stderr
-    assert film.server.accepted == accepted
+    assert film.server.accepted == 2
     ended = night(film)
     assert ended.returncode == 0, ended.stderr
     assert set(states(film)) == {"done"}
