@@ -9,14 +9,15 @@ import pytest
 from runner.errors import ExitCode
 from runner.sandbox import Fault, Kind, SandboxServer, Where
 from tests.cli.desk import JOB, Desk
+from tests.support.moment import deadline_once
 
 
 def test_one_line_says_what_was_collected(desk: Desk, server: SandboxServer) -> None:
     assert desk.call("collect", "--output-format", "json") == ExitCode.DONE
     assert json.loads(desk.out) == {"exit_code": 0, "services": []}
-    desk.write(JOB.replace("settle: 0s", "settle: 0s, deadline: 1s"))
     server.faults.add(Fault(where=Where.GET, kind=Kind.ANSWER, status=503, code="overloaded", times=None))
-    assert desk.call("run", "boat.yaml") == ExitCode.TRY_AGAIN
+    with deadline_once(lambda: server.accepted == 2):
+        assert desk.call("run", "boat.yaml", "--deadline", "60s") == ExitCode.TRY_AGAIN
     server.faults.clear()
     assert desk.call("collect", "--output-format", "json") == ExitCode.DONE, desk.err
     (line,) = desk.out.splitlines()

@@ -15,6 +15,7 @@ from runner.cli.pings import VARIABLE
 from runner.errors import ExitCode
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.cli.test_pings import Monitor, monitor
+from tests.support.moment import deadline_once
 
 __all__ = ["monitor"]
 
@@ -85,7 +86,7 @@ def test_a_deadline_holds_for_all_jobs_together(
 ) -> None:
     server.faults.add(Fault(where=Where.GET, kind=Kind.DELAY, seconds=30, times=None))
     command = ["run", "boat.yaml", "harbour.yaml", "--output-format", "jsonl"]
-    assert main([*command, "--deadline", "1s"]) == ExitCode.TRY_AGAIN
+    assert main([*command, "--deadline", "2s"]) == ExitCode.TRY_AGAIN
     boat, harbour = lines(capsys)
     assert (boat["exit_code"], boat["counts"]) == (75, {"submitted": 2})
     assert (harbour["exit_code"], "counts" in harbour) == (75, False)
@@ -136,7 +137,8 @@ def test_a_paid_result_near_the_end_of_its_url_is_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     server.faults.add(Fault(where=Where.GET, kind=Kind.ANSWER, status=503, times=None))
-    assert main(["run", "boat.yaml", "--deadline", "500ms"]) == ExitCode.TRY_AGAIN
+    with deadline_once(lambda: server.accepted == 2):
+        assert main(["run", "boat.yaml", "--deadline", "60s"]) == ExitCode.TRY_AGAIN
     database = sqlite3.connect(project / "rehearsal/.callsheet/ledger.db")
     database.execute("UPDATE attempts SET accepted_at = accepted_at - ?", (hours * 3600,))
     database.commit()

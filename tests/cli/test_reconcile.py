@@ -8,6 +8,7 @@ import pytest
 from runner.errors import ExitCode
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxServer, Where
 from tests.cli.desk import Desk
+from tests.support.moment import deadline_once
 
 
 @pytest.fixture
@@ -71,10 +72,11 @@ def test_what_is_written_off_is_not_submitted_by_a_run(desk: Desk, held: str, se
 
 
 def test_adopt_takes_the_generation_that_a_person_has_found(desk: Desk, server: SandboxServer) -> None:
-    desk.write((desk.root / "boat.yaml").read_text().replace("settle: 0s", "settle: 60s, deadline: 1s"))
+    desk.write((desk.root / "boat.yaml").read_text().replace("settle: 0s", "settle: 60s"))
     desk.fault(Kind.ANSWER, status=500, accept=True)
     desk.server.faults.add(Fault(where=Where.LIST, kind=Kind.LAG, seconds=3600, times=None))
-    desk.call("run", "boat.yaml")
+    with deadline_once(lambda: server.accepted == 2):
+        desk.call("run", "boat.yaml", "--deadline", "60s")
     desk.server.faults.clear()
     (one,) = desk.unclear()
     mine, others = _whose(desk, server)

@@ -12,30 +12,39 @@ import pytest
 from PIL import Image
 
 from runner.errors import ExitCode
-from runner.sandbox import Kind, SandboxConfig, SandboxServer
+from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.cli.desk import JOB, Desk
 from tests.support.command import command, environment
 
 
 @pytest.fixture
-def worker(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
-    """Another process in the middle of its run: two tasks are accepted, none is done."""
-    with SandboxServer(SandboxConfig(latency=(1.0, 1.0), scale=0.05)) as slow:
-        monkeypatch.setenv("MESHAPI_BASE_URL", slow.url)
-        working = subprocess.Popen(
-            command("-q", "run", "boat.yaml"), cwd=desk.root, env=environment(), stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 20
-        while slow.accepted < 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(0.05)
-        yield working
-        working.kill()
-        working.wait(20)
+def slow() -> Iterator[SandboxServer]:
+    """Shows no generation as done until its faults are cleared."""
+    with SandboxServer(SandboxConfig(latency=(0.0, 0.0), scale=0.05)) as server:
+        server.faults.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=None))
+        yield server
+
+
+@pytest.fixture
+def worker(
+    desk: Desk, slow: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process in the middle of its run: what is accepted is in the ledger, and none is done."""
+    monkeypatch.setenv("MESHAPI_BASE_URL", slow.url)
+    working = subprocess.Popen(
+        command("-q", "run", "boat.yaml"), cwd=desk.root, env=environment(), stderr=subprocess.DEVNULL
+    )
+    # a look comes after the id is in the ledger
+    while slow.accepted < 2 or not slow.faults.struck:
+        assert working.poll() is None
+        time.sleep(0.01)
+    yield working
+    working.kill()
+    working.wait(20)
 
 
 def test_a_run_that_is_under_way_is_told_as_such_and_goes_on(
-    desk: Desk, worker: subprocess.Popen[bytes]
+    desk: Desk, slow: SandboxServer, worker: subprocess.Popen[bytes]
 ) -> None:
     """Status takes no lock and tells what is in flight."""
     assert desk.call("status") == ExitCode.DONE, desk.err
@@ -43,7 +52,8 @@ def test_a_run_that_is_under_way_is_told_as_such_and_goes_on(
     assert "under way (last event" in title
     assert first.startswith("in flight")
     assert "next:" not in desk.err, "it is at work already"
-    assert worker.wait(20) == 0
+    slow.faults.clear()
+    assert worker.wait(60) == 0
 
 
 def test_a_run_that_was_killed_just_now_is_not_under_way(desk: Desk, worker: subprocess.Popen[bytes]) -> None:

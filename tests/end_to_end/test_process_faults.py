@@ -70,7 +70,7 @@ def test_the_second_signal_leaves_at_once(number: signal.Signals, code: ExitCode
         started = time.monotonic()
         process.communicate(timeout=30)
     assert process.returncode == code
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 8, "not the ten seconds that a POST is given"
 
 
 @pytest.mark.fault(23)

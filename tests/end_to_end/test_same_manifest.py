@@ -65,7 +65,7 @@ async def test_a_resumed_run_leaves_the_same_manifest(tmp_path: Path) -> None:
     with SandboxServer(SandboxConfig(latency=(0.15, 0.2), scale=0.1)) as slow:
         broken = Bench(root=tmp_path / "broken", url=slow.url, key=SANDBOX_KEY)
         file = broken.write_job(text)
-        first = await broken.run(file, deadline=0.12)
+        first = await broken.run(file, until=lambda: slow.accepted == 3)
         assert first.exit_code is ExitCode.TRY_AGAIN
         last = await broken.run(file)
         assert (last.exit_code, last.run_id) == (ExitCode.DONE, first.run_id)

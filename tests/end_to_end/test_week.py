@@ -109,7 +109,7 @@ def test_the_service_answers_503_for_hours(film: Film, body: str | None) -> None
         )
     )
     for _ in range(2):
-        assert night(film, "--deadline", "1s").returncode == ExitCode.TRY_AGAIN
+        assert night(film, "--deadline", "2s").returncode == ExitCode.TRY_AGAIN
         assert states(film).count("ambiguous") <= (4 if body else 0)
     assert film.server.accepted == 0
     film.server.faults.clear()

@@ -95,7 +95,7 @@ async def leave_unclear(bench: Bench, server: SandboxServer, text: str) -> Path:
     """Ends a run while the only POST of `text` is still ambiguous."""
     file = bench.write_job(text.replace("settle: 0s", "settle: 60s"))
     server.faults.add(Fault(where=Where.LIST, kind=Kind.ANSWER, status=503, after=1, times=ALL))
-    result = await bench.run(file, deadline=0.4)
+    result = await bench.run(file, until=lambda: bench.has_seen("task.ambiguous"))
     assert (result.exit_code, result.counts[TaskState.AMBIGUOUS]) == (ExitCode.TRY_AGAIN, 1)
     server.faults.clear()
     return bench.write_job(text)

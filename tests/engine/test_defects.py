@@ -175,7 +175,7 @@ async def test_a_case_that_stays_open_to_evidence_is_not_scanned_for_ever(
         bench = Bench(root=tmp_path, url=slow.url, key=SANDBOX_KEY)
         slow.faults.add(cut(accept=True, after=1), *tag_comes_back_as(None))
         file = bench.write_job(samples(2).replace("settle: 0s", "settle: 0s, submit_slots: 1"))
-        result = await bench.run(file, deadline=2.5)
+        result = await bench.run(file, until=lambda: bench.has_seen("task.held"))
     assert result.counts == {TaskState.SUBMITTED: 1, TaskState.HELD: 1}
 
 

@@ -233,7 +233,7 @@ async def test_a_server_that_never_comes_to_an_end_is_left(clip: bytes, files: L
     with FilesServer(answer, file(clip)) as server:
         started = time.monotonic()
         error = await trouble_of(make_request(server.url(), limits=slow), files)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 8
         record = await fetch(make_request(server.url()), files)
     words = {
         "body": "slower than",

@@ -195,7 +195,7 @@ async def test_a_lost_output_is_never_bought_again(
 async def test_a_task_of_another_key_waits_for_that_key(tmp_path: Path, server: SandboxServer) -> None:
     bench = Bench(root=tmp_path, url=server.url, key=f"{SANDBOX_KEY}_old")
     file = bench.write_job(job_text(seeds=1))
-    assert (await bench.run(file, deadline=0.25)).counts[TaskState.SUBMITTED] == 1
+    assert (await bench.run(file, until=lambda: server.accepted == 1)).counts[TaskState.SUBMITTED] == 1
     rotated = await bench.run(file, key=f"{SANDBOX_KEY}_new")
     assert (rotated.exit_code, rotated.counts[TaskState.SUBMITTED]) == (ExitCode.PERSON_NEEDED, 1)
     assert any("another API key" in reason for reason in rotated.reasons)

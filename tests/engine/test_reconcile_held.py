@@ -59,7 +59,10 @@ async def test_what_three_scans_exclude_is_submitted_again_once(bench: Bench, se
 
 async def test_nothing_is_absent_before_settle_has_passed(bench: Bench, server: SandboxServer) -> None:
     server.faults.add(cut(accept=False))
-    result = await bench.run(bench.write_job(sweep(settle="60s")), deadline=0.9)
+    scans = Fault(where=Where.LIST, kind=Kind.DELAY, seconds=0, times=ALL)
+    server.faults.add(scans)
+    file = bench.write_job(sweep(settle="60s"))
+    result = await bench.run(file, until=lambda: server.accepted == 2 and server.faults.struck >= 4)
     assert (result.exit_code, result.counts[TaskState.AMBIGUOUS]) == (ExitCode.TRY_AGAIN, 1)
     assert server.accepted == 2
 
@@ -105,7 +108,7 @@ async def test_collect_looks_once_and_submits_nothing(bench: Bench, server: Sand
 
 async def test_collect_adopts(bench: Bench, server: SandboxServer) -> None:
     await leave_unclear_once(bench, server)
-    result = await bench.collect(deadline=0.5)
+    result = await bench.collect(until=lambda: bench.has_seen("task.adopted"))
     assert (result.exit_code, result.counts[TaskState.SUBMITTED]) == (ExitCode.TRY_AGAIN, 1)
     assert server.accepted == 1
 
@@ -229,7 +232,7 @@ async def test_a_task_in_doubt_keeps_nothing_else_waiting(bench: Bench, server: 
     """One task in flight at most: the unclear one gives its place to the others."""
     server.faults.add(cut(accept=False))
     file = bench.write_job(sweep(seeds=4, settle="60s", more=", concurrency: 1"))
-    result = await bench.run(file, deadline=5)
+    result = await bench.run(file, until=lambda: bench.has_seen("task.done", 3))
     assert (result.counts[TaskState.DONE], result.counts[TaskState.AMBIGUOUS]) == (3, 1)
 
 

@@ -97,17 +97,18 @@ async def test_paths_that_are_taken_for_one_reason_are_one_problem(bench: Bench)
     assert "out/v2/" in problem.hint
 
 
-async def test_a_deadline_leaves_everything_resumable(bench: Bench, tmp_path: Path) -> None:
+async def test_a_deadline_leaves_everything_resumable(bench: Bench, server: SandboxServer) -> None:
     """Row 48: out of time is exit 75, and the next run pays for nothing again."""
-    with SandboxServer(SandboxConfig(latency=(0.4, 0.4), scale=0.1)) as slow:
-        patient = Bench(root=tmp_path, url=slow.url, key=SANDBOX_KEY)
-        file = patient.write_job(job_text(seeds=3))
-        first = await patient.run(file, deadline=0.35)
-        assert first.exit_code is ExitCode.TRY_AGAIN
-        assert first.counts[TaskState.SUBMITTED] == 3
-        second = await patient.run(file)
-        assert (second.exit_code, second.run_id) == (ExitCode.DONE, first.run_id)
-        assert slow.accepted == 3
+    before = server.accepted
+    server.faults.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=None))
+    file = bench.write_job(job_text(seeds=3))
+    first = await bench.run(file, until=lambda: server.accepted == before + 3)
+    assert first.exit_code is ExitCode.TRY_AGAIN
+    assert first.counts[TaskState.SUBMITTED] == 3
+    server.faults.clear()
+    second = await bench.run(file)
+    assert (second.exit_code, second.run_id) == (ExitCode.DONE, first.run_id)
+    assert server.accepted == before + 3
 
 
 async def test_an_ambiguous_submit_is_found_by_its_tag(tmp_path: Path) -> None:
@@ -160,13 +161,17 @@ async def test_a_rehearsal_at_another_server_gives_way(bench: Bench, tmp_path: P
 
 async def test_collect_says_what_is_left(tmp_path: Path) -> None:
     """Held is exit 5, in flight is 75, and neither is ever submitted by it."""
-    with SandboxServer(SandboxConfig(latency=(0.4, 0.4), scale=0.1)) as server:
+    with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.1)) as server:
         bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
-        server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.ANSWER, accept=False, status=500))
+        server.faults.add(
+            Fault(where=Where.SUBMIT, kind=Kind.ANSWER, accept=False, status=500),
+            Fault(where=Where.GET, kind=Kind.REGRESS, times=None),
+        )
         file = bench.write_job(job_text(seeds=2, run="settle: 100ms"))
-        first = await bench.run(file, deadline=0.3)
+        first = await bench.run(file, until=lambda: server.accepted == 1 and bench.has_seen("task.ambiguous"))
         assert first.exit_code is ExitCode.TRY_AGAIN
         assert (await bench.collect(deadline=0.05)).exit_code is ExitCode.TRY_AGAIN
+        server.faults.clear()
         held = await bench.run(file)
         assert (held.exit_code, held.counts[TaskState.HELD]) == (ExitCode.PERSON_NEEDED, 1)
         assert (await bench.collect()).exit_code is ExitCode.PERSON_NEEDED

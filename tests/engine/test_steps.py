@@ -74,7 +74,7 @@ async def test_a_story_stopped_in_the_middle_goes_on_and_pays_nothing_twice(tmp_
     with SandboxServer(SandboxConfig(latency=(0.3, 0.3), scale=0.1)) as server:
         bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
         file = bench.write_job(story())
-        first = await bench.run(file, deadline=0.5)
+        first = await bench.run(file, until=lambda: server.accepted > 4)
         assert first.exit_code is ExitCode.TRY_AGAIN
         last = await bench.run(file)
         assert (last.exit_code, last.run_id) == (ExitCode.DONE, first.run_id)

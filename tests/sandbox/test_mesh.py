@@ -104,7 +104,7 @@ def test_two_sandboxes_pick_the_same_seeds() -> None:
 
 
 def test_a_task_moves_through_queued_and_running() -> None:
-    with SandboxServer(SandboxConfig(latency=(0.12, 0.12))) as server, connect(server) as client:
+    with SandboxServer(SandboxConfig(latency=(0.6, 0.6))) as server, connect(server) as client:
         task_id = create(client)
         seen = []
         deadline = time.monotonic() + 5

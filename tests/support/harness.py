@@ -29,6 +29,7 @@ from runner.record.folder import RunFolder
 from runner.record.manifest import read_manifest
 from runner.record.redact import Redactor
 from runner.session import Limits, locked_ledger, open_world
+from tests.support.moment import deadline_once
 
 JOB = """\
 version: 1
@@ -102,11 +103,18 @@ class Bench:
         file: Path,
         *,
         deadline: float | None = None,
+        until: Callable[[], bool] | None = None,
         date: str | None = None,
         resume: str | None = None,
         key: str | None = None,
     ) -> RunResult:
-        """`run JOB`, without the command line around it."""
+        """`run JOB`, without the command line around it.
+
+        `deadline` is in seconds; with `until` it passes once that is so.
+        """
+        if until:
+            with deadline_once(until):
+                return await self.run(file, deadline=30, date=date, resume=resume, key=key)
         job = load_job(file, root=self.root.resolve(), options=LoadOptions(environ={}))
         with self.ledger() as ledger:
             async with self.world(ledger, key=key, webhook=job.run.webhook) as world:
@@ -125,11 +133,20 @@ class Bench:
                     prepared, world, facts={}, redactor=Redactor([self.key]), deadline=deadline
                 )
 
-    async def collect(self, *, deadline: float | None = None) -> RunResult:
-        """`collect`."""
+    async def collect(
+        self, *, deadline: float | None = None, until: Callable[[], bool] | None = None
+    ) -> RunResult:
+        """`collect`; `deadline` and `until` as for `run`."""
+        if until:
+            with deadline_once(until):
+                return await self.collect(deadline=30)
         with self.ledger() as ledger:
             async with self.world(ledger) as world:
                 return await collect_all(world, RunPolicy(), deadline=deadline)
+
+    def has_seen(self, event: str, times: int = 1) -> bool:
+        """Whether so many events of that name were told, in all runs of this bench together."""
+        return [name for name, _ in self.events].count(event) >= times
 
     def _observe(self, name: str, fields: Mapping[str, object]) -> None:
         self.events.append((name, fields))
