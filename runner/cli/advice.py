@@ -50,7 +50,7 @@ def tell_next(
         if not are_reasons_shown:
             console.next_step(command("status", service=service), "says why each failed")
         retry = command("retry", service=service)
-        console.next_step(retry, "submits the failed once more, and pays for them again")
+        console.next_step(retry, "submits the failed once more; what is accepted is paid for again")
     if is_pick_awaited:
         tell_pick(job_file, service)
     elif exit_code is ExitCode.DONE and service.sandbox and counts.get(TaskState.DONE):

@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
@@ -182,12 +182,25 @@ def _ask(prepared: Prepared, yes: bool) -> None:
 
 @dataclass(slots=True)
 class Submits:
-    """Counts the tasks that this process submitted: those that cost something."""
+    """Counts the tasks that this process submitted and that may cost something, unclear ones included."""
 
-    count: int = 0
+    _posted: set[object] = field(default_factory=set)
+    _accepted: int = 0
 
-    def observe(self, name: str, _fields: Mapping[str, object]) -> None:
-        self.count += name == "task.submitted"
+    @property
+    def count(self) -> int:
+        return self._accepted + len(self._posted)
+
+    def observe(self, name: str, fields: Mapping[str, object]) -> None:
+        task = fields.get("identity")
+        match name:
+            case "task.submitted":
+                self._accepted += 1
+                self._posted.discard(task)
+            case "task.intended":
+                self._posted.add(task)
+            case "task.refused" | "task.failed" | "task.never_accepted":
+                self._posted.discard(task)
 
 
 def _tell(result: RunResult, prepared: Prepared, place: Place, submits: Submits) -> None:

@@ -196,7 +196,7 @@ def _ledger(project: Project) -> Iterator[Finding]:
     except sqlite3.Error as error:
         verdict = str(error)
     if verdict != "ok":
-        hint = "move it aside with its -wal and -shm files, restore a backup, and run `callsheet collect`"
+        hint = "move it aside with its -wal and -shm files, and restore a backup; do not delete it"
         yield Finding("wrong", "ledger", f"it is corrupt: {verdict}", hint, ExitCode.CANNOT_WRITE)
         return
     in_flight = sum(number for state, number in counts.items() if state.is_in_flight)

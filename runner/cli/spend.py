@@ -48,9 +48,9 @@ def _read_since(_context: click.Context, _option: click.Parameter, text: str | N
 def spend(since: float | None, by: str | None, service: ServiceOptions, output_format: str) -> None:
     """Show what was spent, from the ledger: no service is asked.
 
-    Settled is what has ended, at the actual cost where it is known, else as estimated. Possibly billed
-    are submits of which nobody knows whether they were accepted. Tasks without a known price are
-    counted, never taken as free.
+    Settled is what is done, at the actual cost where it is known, else as estimated. Possibly billed are
+    submits of which nobody knows whether they were accepted, and failed tasks of which the service has
+    not said whether they cost anything. Tasks without a known price are counted, never taken as free.
 
     \b
     Examples:

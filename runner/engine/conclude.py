@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.engine.standing import BATCH, Chain
-from runner.errors import ExitCode
+from runner.errors import ExitCode, StateError
 from runner.job.plan import Plan
 from runner.job.task import Task
 from runner.ledger.ledger import Ledger
@@ -83,17 +83,24 @@ def conclude(
     run = reader.run(run_id)
     assert run is not None
     manifest = RunFolder(project, run_id).manifest
-    write_manifest(
-        manifest,
-        run=run,
-        sessions=reader.sessions(run_id),
-        spend=reader.spend(run_id),
-        tasks=plan.tasks(),
-        reader=reader,
-        view=_view(reader, absent),
-        root=project.root,
-        redactor=redactor,
-    )
+    try:
+        write_manifest(
+            manifest,
+            run=run,
+            sessions=reader.sessions(run_id),
+            spend=reader.spend(run_id),
+            tasks=plan.tasks(),
+            reader=reader,
+            view=_view(reader, absent),
+            root=project.root,
+            redactor=redactor,
+        )
+    except StateError:
+        # a run without its manifest is not finished: the next start goes on with it and writes one
+        with ledger.transaction():
+            ledger.end_session(session, at, ExitCode.CANNOT_WRITE)
+            ledger.finish_run(run_id, None)
+        raise
     return Conclusion(counts, exit_code, manifest, waits, is_finished)
 
 

@@ -50,12 +50,8 @@ class Unclear:
 
     @property
     def since(self) -> float:
-        """No generation of this attempt was created earlier, by the service's clock in Unix seconds.
-
-        What that clock said at the intent may have come from an edge that is wrong; what is known now
-        of it, applied to our own clock's time of the intent, has a say as well.
-        """
-        return min(self.attempt.server_time, self.attempt.intended_at + self.offset) - SKEW
+        """No generation of this attempt was created earlier, by the service's clock in Unix seconds."""
+        return created_after(self.attempt.server_time, self.attempt.intended_at, self.offset)
 
     @property
     def seed(self) -> int | None:
@@ -77,6 +73,15 @@ class Finding:
     is_absent: bool = False
     reason: str = ""
     may_change: bool = False
+
+
+def created_after(server_time: float, intended_at: float, offset: float) -> float:
+    """No generation of an intent was created earlier, by the service's clock in Unix seconds.
+
+    What that clock said at the intent may have come from an edge that is wrong; what is known now of
+    it (`offset` ahead of ours), applied to our own clock's time of the intent, has a say as well.
+    """
+    return min(server_time, intended_at + offset) - SKEW
 
 
 def judge(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runner.engine.budget import caps_of
 from runner.engine.only import Only, check_patterns, matches
+from runner.engine.remembered import check_is_remembered
 from runner.engine.settled import settled
 from runner.engine.standing import Standing, standings
 from runner.errors import JobError, Problem, UsageError
@@ -96,8 +97,9 @@ def prepare_run(
 
     Without `run`, the unfinished run of the same job and edition goes on under its id and date,
     else one starts. Raises JobError for output paths that would overwrite something, RefusedError
-    where the budget cannot be held.
+    where the budget cannot be held, StateError where the ledger has forgotten a submit.
     """
+    check_is_remembered(project, reader)
     is_new = False
     if run is not None:
         plan = make_plan(job, origin=origin, run_date=RunDate.parse(run.run_date))

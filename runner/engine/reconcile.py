@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from runner.engine.control import Control
-from runner.engine.evidence import Finding, Unclear, judge
+from runner.engine.evidence import Finding, Unclear, created_after, judge
 from runner.engine.pacing import RequestBudget, backoff
 from runner.engine.world import ServerClock, World
 from runner.errors import CallsheetError, ExitCode
@@ -130,13 +130,20 @@ class Reconciler:
         mine = [one for one in unclear if await self._is_open_to_evidence(one)]
         if not mine:
             return
-        candidates = await self._scan(min(one.since for one in mine))
+        window = min(one.since for one in mine)
+        ours = await self.world.commits.read(lambda reader: self._accepted_within(reader, window))
+        rows = await self._scan(window)
+        ids = list(rows)
+        claimed = await self.world.commits.read(lambda reader: reader.claimed(self.world.origin, ids))
+        candidates = [await self._filled(row) for row in rows.values() if row.id not in claimed]
         unresolved = await self.world.commits.read(self._unresolved)
+        # a list that lags behind what we know was accepted proves no absence
+        is_whole = ours <= rows.keys()
         for finding, one in zip(judge(mine, candidates, unresolved), mine, strict=True):
             case = cases[one.attempt.id]
             is_settled = started >= case.since + self.settle
             case.scans += is_settled
-            case.clean_scans = case.clean_scans + 1 if finding.is_absent and is_settled else 0
+            case.clean_scans = case.clean_scans + 1 if finding.is_absent and is_settled and is_whole else 0
             await self._act(one, case, finding, len(candidates))
 
     def _load(self, reader: LedgerReader, cases: Mapping[str, Case]) -> list[Unclear]:
@@ -157,7 +164,7 @@ class Reconciler:
         return self._unclear(reader, found)
 
     def _unclear(self, reader: LedgerReader, attempts: Sequence[AttemptRow]) -> list[Unclear]:
-        offset = self.clock.earliest() - self.world.seams.wall()
+        offset = self._offset()
         believed: dict[tuple[str, str, str], bool] = {}
         found: list[Unclear] = []
         for attempt in attempts:
@@ -188,14 +195,28 @@ class Reconciler:
             return False
         return True
 
-    async def _scan(self, created_after: float) -> list[Generation]:
-        """Every row of the list since then that no attempt claims; nulls read again, for the list may lag."""
+    def _accepted_within(self, reader: LedgerReader, window: float) -> set[str]:
+        """The ids of ours that a full list of what was created since `window` shows."""
+        found = reader.accepted_since(self.world.origin, self.world.key_hash, window)
+        offset = self._offset()
+        return {
+            remote_id
+            for remote_id, server_time, intended_at in found
+            if created_after(server_time, intended_at, offset) >= window
+        }
+
+    def _offset(self) -> float:
+        """Seconds that the service's clock is ahead of ours, at least."""
+        return self.clock.earliest() - self.world.seams.wall()
+
+    async def _scan(self, since: float) -> dict[str, Generation]:
+        """Every row of the list since then, by its id."""
         rows: dict[str, Generation] = {}
         total: int | None = None
         offset = 0
         while True:
             await self.budget.acquire()
-            page = await self.world.provider.list_page(created_after=created_after, limit=PAGE, offset=offset)
+            page = await self.world.provider.list_page(created_after=since, limit=PAGE, offset=offset)
             self.clock.hear(page.server_time)
             if total is not None and page.total != total:
                 raise ShiftedError("the list changed while it was read")
@@ -206,11 +227,10 @@ class Reconciler:
                 break
         if len(rows) != offset or offset != total:
             raise ShiftedError("the list's pages overlap or leave rows out")
-        ids = list(rows)
-        claimed = await self.world.commits.read(lambda reader: reader.claimed(self.world.origin, ids))
-        return [await self._filled(row) for row in rows.values() if row.id not in claimed]
+        return rows
 
     async def _filled(self, row: Generation) -> Generation:
+        """The row with its nulls read again, for the list may lag."""
         if _is_whole(row):
             return row
         if row.id in self._filled_rows:
@@ -257,7 +277,8 @@ class Reconciler:
             if case.scans >= MOST_SCANS or not may_clear:
                 await self._hold(one, finding.reason)
         elif case.clean_scans < ABSENT_SCANS:
-            return
+            if case.scans >= MOST_SCANS:
+                await self._hold(one, "the list leaves out what the service has accepted: it proves nothing")
         elif answered:
             await self._hold(one, "not in the list, but the service itself did not know what became of it")
         elif age >= ABSENT_WITHIN:
@@ -299,6 +320,8 @@ class Reconciler:
             return
 
     async def _hold(self, one: Unclear, reason: str) -> None:
+        # said here as well: the task may be of another job than the one that runs
+        self.control.condition(ExitCode.PERSON_NEEDED)
         await self._resolve(one, Resolution.HELD, {"basis": "none", "reason": reason})
 
     async def _resolve(

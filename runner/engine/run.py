@@ -25,7 +25,7 @@ from runner.engine.reconcile import Reconciler
 from runner.engine.scheduler import Scheduler
 from runner.engine.submit import Submitter
 from runner.engine.world import ServerClock, World
-from runner.errors import ExitCode
+from runner.errors import CallsheetError, ExitCode
 from runner.job.cost import usd_text
 from runner.job.model import RunPolicy
 from runner.job.node import JsonValue
@@ -119,7 +119,8 @@ async def collect_all(world: World, policy: RunPolicy, *, deadline: float | None
     async with _signals_heard(control):
         await _work(scheduler, control, None, deadline)
         await world.commits.flush()
-    counts = Counter(await world.commits.read(lambda reader: reader.count_states()))
+    place = (world.origin, world.provider.name)
+    counts = Counter(await world.commits.read(lambda reader: reader.count_states(*place)))
     conditions = set(control.conditions)
     if any(counts[state] for state in OPEN):
         conditions.add(ExitCode.TRY_AGAIN)
@@ -209,14 +210,22 @@ async def _signals_heard(control: Control) -> AsyncIterator[None]:
     """Signals stop the run in order for as long as this is open, the writing of the manifest included.
 
     Only a process's main thread can hear them; a run in another one is stopped by cancelling it.
+    What task groups made of a CallsheetError is taken apart again.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    async with anyio.create_task_group() as watchers:
-        watchers.start_soon(_watch_signals, control)
-        yield
-        watchers.cancel_scope.cancel()
+    try:
+        async with anyio.create_task_group() as watchers:
+            if threading.current_thread() is threading.main_thread():
+                watchers.start_soon(_watch_signals, control)
+            yield
+            watchers.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        ours, others = group.split(CallsheetError)
+        if ours is None or others is not None:
+            raise
+        error: BaseException = ours
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
 
 
 async def _watch_deadline(control: Control, seconds: float) -> None:

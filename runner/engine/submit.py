@@ -128,7 +128,7 @@ class Submitter:
         """Durable intent, POST, durable outcome; None where a cap refuses the intent."""
         world = self.world
         reused = latest if latest is not None and is_reusable(latest) else None
-        tag = reused.tag if reused else await self._pick_tag(task)
+        tag = await self._pick_tag(task, reused)
         attempt_id = reused.id if reused else f"{world.seams.random.getrandbits(128):032x}"
         try:
             resolved = Resolved(task)
@@ -174,10 +174,15 @@ class Submitter:
         callback_url = hints.callback_url(attempt_id) if hints else None
         return self.world.provider.encode(task, self.inputs.read, tag=tag, callback_url=callback_url)
 
-    async def _pick_tag(self, task: Task) -> int | None:
-        """A random tag that no unresolved attempt carries; None where the job sets the field itself."""
+    async def _pick_tag(self, task: Task, reused: AttemptRow | None) -> int | None:
+        """The tag of the intent that is used again, else a random one that no unresolved attempt carries.
+
+        None where the job sets the field itself: it may have begun to since the intent was made.
+        """
         if not self.world.provider.can_list or "execution_expires_after" in task.request:
             return None
+        if reused is not None and reused.tag is not None:
+            return reused.tag
         taken = await self.world.commits.read(lambda reader: reader.open_tags(task.origin))
         while True:
             tag = self.world.seams.random.randrange(1, TAGS)

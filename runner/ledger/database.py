@@ -36,8 +36,8 @@ _UPGRADES: dict[str, Callable[[], str]] = {
 MEMORY = ":memory:"
 
 _RECOVER = (
-    "move ledger.db and its -wal and -shm files aside together, restore them from a backup, and run"
-    " `callsheet collect`; do not delete them: they say what was paid for"
+    "move ledger.db and its -wal and -shm files aside together and restore them from a backup; do not"
+    " delete them: they say what was paid for, and a backup does not know what was paid since"
 )
 
 

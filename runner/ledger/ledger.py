@@ -104,19 +104,8 @@ class Ledger:
 
     def begin_run(self, run: RunRow) -> None:
         self._db.execute(
-            "INSERT INTO runs (id, job_file, job_name, job_digest, edition, run_date, provider, origin,"
-            " started_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                run.id,
-                run.job_file,
-                run.job_name,
-                run.job_digest,
-                run.edition,
-                run.run_date,
-                run.provider,
-                run.origin,
-                run.started_at,
-            ),
+            f"INSERT INTO runs ({', '.join(_RUN)}) VALUES ({', '.join('?' * len(_RUN))})",
+            attrgetter(*_RUN)(run),
         )
 
     def begin_session(self, run_id: str, at: float, facts: Mapping[str, JsonValue]) -> int:
@@ -157,14 +146,18 @@ class Ledger:
     def intend(self, task: Task, job_file: str, run_id: str, intent: Intent, caps: Caps, at: float) -> str:
         """Makes a POST of `task` certain to be remembered; gives the attempt's id.
 
-        An attempt that is proved unsent is used again, with its own id and tag. Raises
-        CapReachedError, and StateError where the task has an attempt that may have been billed.
+        An attempt that is proved unsent is used again under its own id. A `retry` counts against the
+        caps of the run that it follows, too. Raises CapReachedError, and StateError where the task
+        has an attempt that may have been billed.
         """
-        self._check_caps(run_id, intent.estimate_micros, caps)
+        latest = self.read.latest([task.identity]).get(task.identity)
+        runs = {run_id, latest.run_id} if latest is not None and intent.reason == "retry" else {run_id}
+        for run in sorted(runs):
+            self._check_caps(run, intent.estimate_micros, caps)
         self._db.execute(
             "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (identity) DO UPDATE SET name = excluded.name, output = excluded.output,"
-            " job_file = excluded.job_file",
+            " job_file = excluded.job_file, request = excluded.request",
             (
                 task.identity,
                 task.name,
@@ -181,13 +174,13 @@ class Ledger:
                 task.output,
             ),
         )
-        latest = self.read.latest([task.identity]).get(task.identity)
         if latest is not None and not may_follow(latest, intent.reason):
             raise StateError(
                 f"{task.name}: refused to submit a task that stands at `{latest.state}`",
                 hint="this is a defect of callsheet; nothing was sent",
             )
         facts = (
+            intent.tag,
             intent.body_sha256,
             intent.server_time,
             intent.estimate_micros,
@@ -196,7 +189,7 @@ class Ledger:
         )
         if latest is not None and is_reusable(latest):
             self._db.execute(
-                "UPDATE attempts SET run_id = ?, key_hash = ?, body_sha256 = ?, server_time = ?,"
+                "UPDATE attempts SET run_id = ?, key_hash = ?, tag = ?, body_sha256 = ?, server_time = ?,"
                 " estimate_micros = ?, price = ?, taken = ?, intended_at = ? WHERE id = ?",
                 (run_id, intent.key_hash, *facts, at, latest.id),
             )
@@ -215,7 +208,6 @@ class Ledger:
                 intent.key_hash,
                 task.model,
                 task.seed,
-                intent.tag,
                 *facts,
                 at,
                 TaskState.INTENDED,
@@ -390,6 +382,7 @@ def _plain(value: object) -> object:
 
 # made once: json.dumps makes a new one for each call that is not its default
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain)
+_RUN = tuple(field.name for field in fields(RunRow))
 _OUTPUT = attrgetter("path", "identity", "attempt_id", "kind", "ordinal", "bytes", "sha256")
 _EVIDENCE = tuple(field.name for field in fields(Evidence))
 

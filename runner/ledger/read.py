@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
 from runner.job.cost import Price, PriceUnit
+from runner.job.node import JsonValue
 from runner.ledger.rows import (
     AttemptRow,
-    Drift,
     HistoryRow,
     Kind,
     OutputRow,
     Published,
     RunRow,
     SessionRow,
-    Spend,
-    SpendBy,
-    SpendRow,
     TaskRow,
 )
+from runner.ledger.spending import SpendReader
 from runner.ledger.states import TaskState
 from runner.providers.base import Verdict
 
@@ -40,31 +37,14 @@ _ATTEMPT = (
 )
 _OUTPUT = "path, identity, attempt_id, kind, ordinal, bytes, sha256, media, created_at"
 
-# a rejected POST and one proved absent cost nothing; everything else may have been billed, also what a
-# person had submitted again without proof
-_POSSIBLY_BILLED = (
-    "((attempts.state <> 'planned' OR resolution = 'again')"
-    " AND NOT (attempts.state = 'failed' AND verdict = 'rejected'))"
-)
-
-_GROUPS = {
-    SpendBy.JOB: "runs.job_file",
-    SpendBy.MODEL: "attempts.model",
-    SpendBy.DAY: "date(intended_at, 'unixepoch')",
-}
-
-
 _PAGE = 200
 
 _DURATIONS_WITHIN = 2000
 """Attempts, the newest, among which durations are looked for."""
 
 
-class LedgerReader:
+class LedgerReader(SpendReader):
     """Queries over one connection. Rows come back frozen; nothing here writes."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._db = connection
 
     def close(self) -> None:
         self._db.close()
@@ -101,6 +81,13 @@ class LedgerReader:
     def task(self, identity: str) -> TaskRow | None:
         row = self._db.execute(f"SELECT {_TASK} FROM tasks WHERE identity = ?", (identity,)).fetchone()
         return _task(row) if row else None
+
+    def requests(self, identities: Sequence[str]) -> dict[str, dict[str, JsonValue]]:
+        """The request of each task as it was last to be sent."""
+        rows = self._db.execute(
+            f"SELECT identity, request FROM tasks WHERE identity IN ({_marks(identities)})", tuple(identities)
+        )
+        return {identity: json.loads(request) for identity, request in rows}
 
     def task_at(self, output: str) -> TaskRow | None:
         """The newest task that was asked for under this output path."""
@@ -174,11 +161,12 @@ class LedgerReader:
                 return
             last = rows[-1][0]
 
-    def count_states(self, run_id: str | None = None) -> dict[TaskState, int]:
-        """How many attempts stand in each state; of one run, or of all."""
+    def count_states(self, origin: str | None = None, provider: str | None = None) -> dict[TaskState, int]:
+        """How many attempts stand in each state; at one service, or in all."""
         rows = self._db.execute(
-            "SELECT state, count(*) FROM attempts WHERE (? IS NULL OR run_id = ?) GROUP BY state",
-            (run_id, run_id),
+            "SELECT state, count(*) FROM attempts JOIN tasks USING (identity)"
+            " WHERE (? IS NULL OR attempts.origin = ?) AND (? IS NULL OR provider = ?) GROUP BY state",
+            (origin, origin, provider, provider),
         )
         return {TaskState(state): count for state, count in rows}
 
@@ -249,44 +237,6 @@ class LedgerReader:
         ).fetchall()
         return (Published(*row) for row in rows)
 
-    def spend(self, run_id: str) -> Spend:
-        """What this run may have been billed: the actual cost where known, else the estimate."""
-        row = self._db.execute(
-            "SELECT tasks, micros, unknown FROM spends WHERE run_id = ?", (run_id,)
-        ).fetchone()
-        return Spend(*row) if row else Spend(0, 0, 0)
-
-    def spending(self, by: SpendBy | None = None, since: float | None = None) -> list[SpendRow]:
-        """What may have been billed since a Unix time, by group, or in one row where `by` is None."""
-        # nobody knows whether a failed one is billed, unless the service says what it cost
-        settled = (
-            "(attempts.state = 'done' OR attempts.state IN ('failed', 'expired') AND cost_micros IS NOT NULL)"
-        )
-        in_flight = "attempts.state IN ('submitted', 'collecting')"
-        possibly = f"NOT ({settled} OR {in_flight})"
-        columns = ", ".join(
-            f"count(*) FILTER (WHERE {kind}),"
-            f" coalesce(sum(coalesce(cost_micros, estimate_micros)) FILTER (WHERE {kind}), 0),"
-            f" count(*) FILTER (WHERE {kind} AND coalesce(cost_micros, estimate_micros) IS NULL)"
-            for kind in (settled, in_flight, possibly)
-        )
-        group = "''" if by is None else _GROUPS[by]
-        rows = self._db.execute(
-            f"SELECT {group}, {columns} FROM attempts JOIN runs ON runs.id = run_id"
-            f" WHERE {_POSSIBLY_BILLED} AND intended_at >= ?{f' GROUP BY {group}' if by else ''} ORDER BY 1",
-            (since or 0.0,),
-        )
-        return [SpendRow(row[0] or "", Spend(*row[1:4]), Spend(*row[4:7]), Spend(*row[7:10])) for row in rows]
-
-    def drift(self, run_id: str) -> Drift:
-        """How the actual cost of a run's tasks compares to their estimate."""
-        row = self._db.execute(
-            "SELECT count(*), coalesce(sum(estimate_micros), 0), coalesce(sum(cost_micros), 0) FROM attempts"
-            " WHERE run_id = ? AND estimate_micros IS NOT NULL AND cost_micros IS NOT NULL",
-            (run_id,),
-        ).fetchone()
-        return Drift(*row)
-
     def open_tags(self, origin: str) -> set[int]:
         """The tags of unresolved attempts, and of those that are posted again: a new intent takes another."""
         rows = self._db.execute(
@@ -329,6 +279,19 @@ class LedgerReader:
             (origin, json.dumps(remote_ids)),
         )
         return {remote_id for (remote_id,) in rows}
+
+    def accepted_since(
+        self, origin: str, key_hash: str, server_time: float
+    ) -> list[tuple[str, float, float]]:
+        """(remote id, server time, time of the intent) of what a key's list has to show: what the service
+        accepted after an intent at `server_time` or later, and has neither refused nor forgotten since.
+        """
+        return self._db.execute(
+            "SELECT remote_id, server_time, intended_at FROM attempts WHERE origin = ? AND key_hash = ?"
+            " AND server_time >= ? AND remote_id IS NOT NULL"
+            f" AND state IN ('{TaskState.SUBMITTED}', '{TaskState.COLLECTING}', '{TaskState.DONE}')",
+            (origin, key_hash, server_time),
+        ).fetchall()
 
     def durations(self, kind: Kind, most: int) -> list[float]:
         """Seconds from creation to success, by the service's times, of the newest of a kind; newest first.

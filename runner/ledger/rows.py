@@ -212,8 +212,8 @@ class SpendRow:
     """What one group of attempts cost, in micros: a job, a model, a day, or all together.
 
     `settled`: ended, at the actual cost, else the estimate. `in_flight`: accepted and not ended.
-    `possibly`: unclear, held or written off, at the estimate. Each has its count of `tasks`, and of
-    those among them whose cost is `unknown`, which the amount leaves out.
+    `possibly`: unclear, held, written off, or failed without a named cost, at the estimate. Each has its
+    count of `tasks`, and of those among them whose cost is `unknown`, which the amount leaves out.
     """
 
     group: str

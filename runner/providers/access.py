@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -50,6 +51,13 @@ class ApiKey:
     def hide_in(self, body: bytes) -> bytes:
         """`body` without the key: a service may quote it in an error message."""
         return body.replace(self.value.encode(), b"***") if len(self.value) >= _SHORTEST_MASKED else body
+
+    def hide_in_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """The same of header values: what stands in a request id is kept with the attempt."""
+        return {
+            name: self.hide_in(value.encode("latin-1", "replace")).decode("latin-1")
+            for name, value in headers.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ class FreeRequests:
             return await self._read(response)
 
     async def _read(self, response: httpx.Response) -> Answer:
-        status, headers = response.status_code, dict(response.headers)
+        status, headers = response.status_code, self.access.key.hide_in_headers(response.headers)
         # refused unread: a body of 1 MiB may unpack to a gigabyte
         if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
             return Answer(status, headers, b"", "the answer's body is compressed, which was not asked for")

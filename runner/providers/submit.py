@@ -184,7 +184,7 @@ class SubmitTransport:
             return await self._read(response)
 
     async def _read(self, response: httpcore.Response) -> Answer:
-        headers = _headers(response)
+        headers = self.access.key.hide_in_headers(_headers(response))
         encoding = headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
             return Answer(

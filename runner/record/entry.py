@@ -20,11 +20,15 @@ KEY_HASH_SHOWN = 12
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the ledger knows of a task: attempts oldest first, and the history of each."""
+    """What the ledger knows of a task: attempts oldest first, and the history of each.
+
+    `request` is what was sent: the job may say something else by now, in fields outside the identity.
+    """
 
     attempts: tuple[AttemptRow, ...]
     histories: tuple[tuple[HistoryRow, ...], ...]
     outputs: tuple[OutputRow, ...]
+    request: Mapping[str, JsonValue] | None = None
 
     @property
     def latest(self) -> AttemptRow | None:
@@ -61,7 +65,7 @@ def task_entry(
         "edition": task.edition,
         "state": state,
         "cached": is_cached(run, found),
-        "request": redactor.value(task.request),
+        "request": redactor.value(task.request if found.request is None else found.request),
         "inputs": [_input_entry(file, root) for file in task.inputs],
         "attempts": [_attempt_entry(attempt, redactor) for attempt in found.attempts],
         "history": [

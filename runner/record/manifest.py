@@ -122,6 +122,7 @@ def _with_rows(tasks: Iterable[Task], reader: LedgerReader) -> Iterable[tuple[Ta
         attempts = reader.attempts_of(identities)
         histories = reader.histories_of(identities)
         outputs = reader.outputs(identities)
+        requests = reader.requests(identities)
         for task in batch:
             own = tuple(attempts.get(task.identity, ()))
             yield (
@@ -130,6 +131,7 @@ def _with_rows(tasks: Iterable[Task], reader: LedgerReader) -> Iterable[tuple[Ta
                     attempts=own,
                     histories=tuple(tuple(histories.get(attempt.id, ())) for attempt in own),
                     outputs=tuple(outputs.get(task.identity, ())),
+                    request=requests.get(task.identity),
                 ),
             )
 

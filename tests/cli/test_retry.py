@@ -140,3 +140,18 @@ def test_max_failures_counts_the_service_s_verdicts_only(desk: Desk, server: San
     assert states.count("failed") == 2
     assert "planned" in states
     assert server.accepted < 8
+
+
+def test_the_cap_of_a_run_holds_for_retries_from_another_one(desk: Desk, server: SandboxServer) -> None:
+    """A `run` between them submits nothing and starts a run of its own, whose cap is untouched."""
+    desk.write(JOB.replace("seeds: 1..2", "seeds: 1") + "budget: {max_tasks: 1}\n")
+    desk.fault(Kind.OUTCOME, text="failed", code="internal_error", times=None)
+    assert desk.call("run", "boat.yaml") == ExitCode.TASK_FAILED
+    for _ in range(2):
+        assert desk.call("retry") == ExitCode.REFUSED
+        assert desk.call("run", "boat.yaml") == ExitCode.TASK_FAILED
+    assert server.accepted == 1
+    desk.write(JOB.replace("seeds: 1..2", "seeds: 1") + "budget: {max_tasks: 2}\n")
+    assert desk.call("run", "boat.yaml") == ExitCode.TASK_FAILED
+    assert desk.call("retry") == ExitCode.TASK_FAILED
+    assert server.accepted == 2

@@ -13,6 +13,7 @@ import pytest
 from runner.__main__ import main
 from runner.errors import ExitCode
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxServer, Where
+from tests.cli.desk import Desk
 from tests.support.command import command, environment
 
 JOB = """\
@@ -189,3 +190,43 @@ def test_a_reader_that_leaves_does_not_end_a_run(project: Path, server: SandboxS
         os.close(write_end)
     assert ended.returncode == 0
     assert len(list((project / "rehearsal" / "out").glob("*.mp4"))) == server.accepted == 2
+
+
+def test_what_was_accepted_without_an_answer_is_submitted_all_the_same(
+    desk: Desk, server: SandboxServer
+) -> None:
+    desk.fault(Kind.CUT, accept=True, times=None)
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE, desk.err
+    assert server.accepted == 2
+    assert "2 submitted now" in desk.out + desk.err
+
+
+def test_what_never_arrived_and_went_again_is_submitted_once(desk: Desk, server: SandboxServer) -> None:
+    desk.fault(Kind.CUT)
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE, desk.err
+    assert server.accepted == 2
+    assert "2 submitted now" in desk.out + desk.err
+
+
+def test_a_run_without_its_manifest_is_not_finished(desk: Desk, server: SandboxServer) -> None:
+    """The next start goes on with it, and writes it."""
+    blocked = desk.root / "blocked.yaml"
+    text = (desk.root / "boat.yaml").read_text()
+    blocked.write_text(text.replace("out/", "elsewhere/").replace("A paper boat", "A ship"))
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE
+    latest = desk.root / "rehearsal" / "runs" / "latest"
+    desk.fault(Kind.ANSWER, status=402, code="insufficient_credits")
+    assert desk.call("run", "blocked.yaml") == ExitCode.OUT_OF_MONEY
+    run = latest.resolve()
+    (run / "manifest.json").unlink()
+    (run / "manifest.json").mkdir()
+    assert desk.call("run", "blocked.yaml", "boat.yaml", "--output-format", "jsonl") == ExitCode.CANNOT_WRITE
+    first, second = (json.loads(line) for line in desk.out.splitlines())
+    assert (first["exit_code"], second["exit_code"]) == (ExitCode.CANNOT_WRITE, 0)
+    (run / "manifest.json").rmdir()
+    assert desk.call("run", "blocked.yaml") == ExitCode.DONE
+    assert latest.resolve() == run
+    assert [s["exit_code"] for s in json.loads((run / "manifest.json").read_text())["run"]["sessions"]][
+        1
+    ] == 74
+    assert server.accepted == 4

@@ -151,7 +151,7 @@ def test_a_proved_unsent_intent_goes_again_as_itself(ledger: Ledger) -> None:
     with ledger.transaction():
         again = ledger.intend(task(), RUN.job_file, RUN.id, intent(2), Caps(), 2.0)
     assert again == attempt
-    assert [row.tag for row in ledger.read.attempts(task().identity)] == [1]
+    assert [row.tag for row in ledger.read.attempts(task().identity)] == [2], "the tag that is sent now"
 
 
 def test_a_submit_shown_to_be_absent_gets_a_new_attempt(ledger: Ledger) -> None:

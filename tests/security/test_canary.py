@@ -74,6 +74,7 @@ FAULTS: dict[str, list[Fault]] = {
         submit(Kind.ANSWER, 2, status=500, message=QUOTED, accept=True),
         submit(Kind.CUT, 3, accept=True),
         submit(Kind.NOT_HTTP, 4),
+        submit(Kind.ANSWER, 5, status=500, body="no JSON", headers={"x-request-id": KEY}),
     ],
     "polls": [
         get(Kind.FIELDS, 0, fields={"seed": QUOTED, "usage": {QUOTED: QUOTED}}, times=None),

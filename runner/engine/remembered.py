@@ -1,0 +1,62 @@
+"""Whether the ledger remembers what this project's runs have submitted.
+
+A ledger that was lost, or put back from an older copy, would pay for it again. The runs' own logs tell:
+an event of an intent is written once that intent is on the disk.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+from runner.errors import StateError
+from runner.ledger.read import LedgerReader
+from runner.project import Project
+from runner.record.folder import LATEST, RunFolder
+
+_INTENDED = b'"event":"task.intended"'
+_ATTEMPT = re.compile(rb'"attempt":"([0-9a-f]{32})"')
+
+
+def check_is_remembered(project: Project, reader: LedgerReader) -> None:
+    """Raises StateError where the log of a run tells of a submit that the ledger does not know."""
+    for folder in _folders(project):
+        if reader.run(folder.run_id) is None and next(_intents(folder.events), None) is not None:
+            raise _forgotten(folder.path, "this run")
+    latest = project.runs_dir / LATEST
+    if latest.is_symlink():
+        folder = RunFolder(project, latest.readlink().name)
+        # the whole lines: one that a kill has cut short tells nothing
+        attempts = deque(filter(None, map(_attempt, _intents(folder.events))), maxlen=1)
+        if attempts and reader.attempt(attempts[0]) is None:
+            raise _forgotten(folder.path, "what this run submitted last")
+
+
+def _folders(project: Project) -> Iterator[RunFolder]:
+    if project.runs_dir.is_dir():
+        for path in project.runs_dir.iterdir():
+            if path.is_dir() and not path.is_symlink() and not path.name.startswith("."):
+                yield RunFolder(project, path.name)
+
+
+def _intents(log: Path) -> Iterator[bytes]:
+    try:
+        with log.open("rb") as file:
+            yield from (line for line in file if _INTENDED in line)
+    except OSError:
+        return
+
+
+def _attempt(line: bytes) -> str:
+    found = _ATTEMPT.search(line)
+    return found[1].decode() if found else ""
+
+
+def _forgotten(folder: Path, what: str) -> StateError:
+    return StateError(
+        f"{folder}: the ledger knows nothing of {what}: it is lost, or an older copy; nothing was sent",
+        hint="put the newest ledger.db back. Without one: see in the service's own console what was paid for,"
+        f" then move {folder.name} out of runs/, and its tasks are new",
+    )

@@ -1,0 +1,65 @@
+"""What was spent, and what may have been: the part of the ledger's queries that is about money."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from runner.ledger.rows import Drift, Spend, SpendBy, SpendRow
+
+# a rejected POST and one proved absent cost nothing; everything else may have been billed, also what a
+# person had submitted again without proof
+_POSSIBLY_BILLED = (
+    "((attempts.state <> 'planned' OR resolution = 'again')"
+    " AND NOT (attempts.state = 'failed' AND verdict = 'rejected'))"
+)
+
+_GROUPS = {
+    SpendBy.JOB: "runs.job_file",
+    SpendBy.MODEL: "attempts.model",
+    SpendBy.DAY: "date(intended_at, 'unixepoch')",
+}
+
+
+class SpendReader:
+    """Sums over one connection; the amounts are in micros."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    def spend(self, run_id: str) -> Spend:
+        """What this run may have been billed: the actual cost where known, else the estimate."""
+        row = self._db.execute(
+            "SELECT tasks, micros, unknown FROM spends WHERE run_id = ?", (run_id,)
+        ).fetchone()
+        return Spend(*row) if row else Spend(0, 0, 0)
+
+    def spending(self, by: SpendBy | None = None, since: float | None = None) -> list[SpendRow]:
+        """What may have been billed since a Unix time, by group, or in one row where `by` is None."""
+        # nobody knows whether a failed one is billed, unless the service says what it cost
+        settled = (
+            "(attempts.state = 'done' OR attempts.state IN ('failed', 'expired') AND cost_micros IS NOT NULL)"
+        )
+        in_flight = "attempts.state IN ('submitted', 'collecting')"
+        possibly = f"NOT ({settled} OR {in_flight})"
+        columns = ", ".join(
+            f"count(*) FILTER (WHERE {kind}),"
+            f" coalesce(sum(coalesce(cost_micros, estimate_micros)) FILTER (WHERE {kind}), 0),"
+            f" count(*) FILTER (WHERE {kind} AND coalesce(cost_micros, estimate_micros) IS NULL)"
+            for kind in (settled, in_flight, possibly)
+        )
+        group = "''" if by is None else _GROUPS[by]
+        rows = self._db.execute(
+            f"SELECT {group}, {columns} FROM attempts JOIN runs ON runs.id = run_id"
+            f" WHERE {_POSSIBLY_BILLED} AND intended_at >= ?{f' GROUP BY {group}' if by else ''} ORDER BY 1",
+            (since or 0.0,),
+        )
+        return [SpendRow(row[0] or "", Spend(*row[1:4]), Spend(*row[4:7]), Spend(*row[7:10])) for row in rows]
+
+    def drift(self, run_id: str) -> Drift:
+        """How the actual cost of a run's tasks compares to their estimate."""
+        row = self._db.execute(
+            "SELECT count(*), coalesce(sum(estimate_micros), 0), coalesce(sum(cost_micros), 0) FROM attempts"
+            " WHERE run_id = ? AND estimate_micros IS NOT NULL AND cost_micros IS NOT NULL",
+            (run_id,),
+        ).fetchone()
+        return Drift(*row)

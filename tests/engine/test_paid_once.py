@@ -1,0 +1,86 @@
+"""Ways to pay twice that a reviewer found; each was so once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner.errors import ExitCode
+from runner.ledger.states import TaskState
+from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
+from tests.engine.reconciling import attempts, cut
+from tests.support.harness import Bench, job_text
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def server() -> Iterator[SandboxServer]:
+    with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.05)) as running:
+        yield running
+
+
+@pytest.fixture
+def bench(tmp_path: Path, server: SandboxServer) -> Bench:
+    return Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+
+
+@pytest.mark.parametrize("later", ["sets it", "no longer sets it"])
+async def test_an_intent_that_is_used_again_has_the_tag_that_is_sent(
+    later: str, bench: Bench, server: SandboxServer
+) -> None:
+    """The field that carries the tag is no part of the identity: the job may begin to set it."""
+    await bench.run(bench.write_job(job_text(seeds=1, run="settle: 0s")))
+    plain = job_text(seeds=2, run="settle: 0s")
+    own = plain.replace("duration: 4}", "duration: 4, execution_expires_after: 7200}")
+    before, after = (plain, own) if later == "sets it" else (own, plain)
+    server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=402, code="insufficient_credits"))
+    assert (await bench.run(bench.write_job(before))).exit_code is ExitCode.OUT_OF_MONEY
+    server.faults.clear()
+    server.faults.add(cut(accept=True))
+    result = await bench.run(bench.write_job(after))
+    assert (result.exit_code, server.accepted) == (ExitCode.DONE, 2)
+    (_, second) = attempts(bench)
+    assert second["resolution"] == "adopted"
+    assert (second["tag"] is None) == (later == "sets it")
+
+
+async def test_a_list_that_leaves_out_what_is_accepted_proves_no_absence(
+    bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lags longer than `run.settle`, and shows it: tasks whose ids are known are missing too."""
+    monkeypatch.setattr("runner.engine.reconcile.MOST_SCANS", 5)
+    server.faults.add(
+        cut(accept=True, after=1), Fault(where=Where.LIST, kind=Kind.LAG, seconds=3600, times=None)
+    )
+    result = await bench.run(bench.write_job(job_text(seeds=3, run="settle: 0s, submit_slots: 1")))
+    assert (result.exit_code, server.accepted) == (ExitCode.PERSON_NEEDED, 3)
+    assert (result.counts[TaskState.DONE], result.counts[TaskState.HELD]) == (2, 1)
+
+
+async def test_a_list_that_catches_up_adopts(bench: Bench, server: SandboxServer) -> None:
+    server.faults.add(
+        cut(accept=True, after=1), Fault(where=Where.LIST, kind=Kind.LAG, seconds=2, times=None)
+    )
+    result = await bench.run(bench.write_job(job_text(seeds=3, run="settle: 0s, submit_slots: 1")))
+    assert (result.exit_code, server.accepted) == (ExitCode.DONE, 3)
+
+
+async def test_the_manifest_tells_the_request_that_was_sent(bench: Bench, server: SandboxServer) -> None:
+    """A field outside the identity was added after the task was done: nothing was sent with it."""
+    await bench.run(bench.write_job(job_text(seeds=1)))
+    flexible = job_text(seeds=1).replace("duration: 4}", "duration: 4, service_tier: flex}")
+    await bench.run(bench.write_job(flexible))
+    (task,) = bench.manifest()["tasks"]  # type: ignore[misc]
+    assert "service_tier" not in server.tasks()[0].request
+    assert "service_tier" not in task["request"]
+
+
+async def test_what_is_held_of_another_job_is_told(bench: Bench, server: SandboxServer) -> None:
+    server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=500, accept=False, after=1))
+    file = bench.write_job(job_text(seeds=2, run="settle: 60s, submit_slots: 1"))
+    await bench.run(file, until=lambda: bench.has_seen("task.ambiguous"))
+    result = await bench.run(bench.write_job(job_text(seeds=1, run="settle: 0s")))
+    assert result.exit_code is ExitCode.PERSON_NEEDED
