@@ -226,7 +226,7 @@ CASES: dict[str, tuple[Case, ...]] = {
         ),
         Case("No such job file", ("validate jobs/teepot.yaml",), _plain),
         Case("A pattern that names no task", (f"plan {FILE} --only teapot-s3 --only 's[12]'",), _plain),
-        Case("No such run", ("status 20200101T000000Z-ffffff",), _failed_before),
+        Case("No such run", ("status yesterday",), _failed_before),
         Case(
             "A base URL that is not https",
             (f"run {FILE} --base-url http://api.example.com",),

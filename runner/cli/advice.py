@@ -30,15 +30,18 @@ def tell_next(
     job_file: str,
     service: ServiceOptions,
     *,
+    run_id: str = "",
     are_reasons_shown: bool = False,
     is_pick_awaited: bool = False,
 ) -> None:
     """The commands that fit how a job stands, with what each does. `job_file` as a person types it here.
 
+    `run_id` where the run is not, or soon no longer, the latest one.
     `are_reasons_shown`: why tasks failed is on the screen already. `is_pick_awaited`: a person has to
     say which takes the steps below go on with.
     """
     run = command("run", job_file, service=service)
+    own = [run_id] if run_id else []
     if counts.get(TaskState.HELD):
         listing = command("reconcile", service=service)
         console.next_step(listing, "lists what is held, and what to type for each")
@@ -48,8 +51,8 @@ def tell_next(
         console.next_step(run, _GOES_ON[exit_code])
     if any(counts.get(state) for state in (TaskState.FAILED, TaskState.EXPIRED)):
         if not are_reasons_shown:
-            console.next_step(command("status", service=service), "says why each failed")
-        retry = command("retry", service=service)
+            console.next_step(command("status", *own, service=service), "says why each failed")
+        retry = command("retry", *own, service=service)
         console.next_step(retry, "submits the failed once more; what is accepted is paid for again")
     if is_pick_awaited:
         tell_pick(job_file, service)

@@ -30,7 +30,6 @@ from runner.engine.prepare import Prepared, Resubmit, prepare_run
 from runner.engine.run import RunResult
 from runner.engine.seams import Seams
 from runner.errors import BusyError, CallsheetError, ExitCode, RefusedError
-from runner.job.cost import usd_text
 from runner.job.node import JsonValue
 from runner.ledger.rows import RunRow, Spend
 from runner.ledger.states import TaskState
@@ -64,7 +63,7 @@ def bring_all_to_done(works: Sequence[Work], job_options: JobOptions, options: R
     with pinged(root) if options.ping else contextlib.nullcontext(Ending()) as ending:
         for work in works:
             left = None if ends is None else max(0.0, ends - time.monotonic())
-            summary = _bring_to_done(work, job_options, options, left)
+            summary = _bring_to_done(work, job_options, options, left, is_one_of_several=len(works) > 1)
             codes.append(summary.exit_code)
             ending.lines.append(summary.line())
             if options.format == "jsonl":
@@ -100,7 +99,7 @@ class Summary:
                 "run": self.result.run_id,
                 "counts": {str(state): number for state, number in self.result.counts.items() if number},
                 "submitted": self.submitted,
-                "usd": usd_text(self.spent.micros),
+                "usd": self.spent.usd,
                 "unpriced_tasks": self.spent.unknown,
                 "manifest": None if manifest is None else str(manifest),
                 "reasons": list(self.result.reasons),
@@ -109,7 +108,14 @@ class Summary:
         return json.dumps(document, ensure_ascii=False)
 
 
-def _bring_to_done(work: Work, job_options: JobOptions, options: RunOptions, left: float | None) -> Summary:
+def _bring_to_done(
+    work: Work,
+    job_options: JobOptions,
+    options: RunOptions,
+    left: float | None,
+    *,
+    is_one_of_several: bool,
+) -> Summary:
     """Brings one job to done within `left` seconds, and tells how that ended."""
     loaded = work.loaded
     job, place = loaded.job, loaded.place
@@ -158,10 +164,12 @@ def _bring_to_done(work: Work, job_options: JobOptions, options: RunOptions, lef
         show(error)
         return Summary(job.file, error.exit_code, error=str(error))
     if options.format == "text":
+        if is_one_of_several:
+            console.summary(f"{job.file}:")
         _tell(result, prepared, place, submits)
     report_after_run(place.project, prepared.run.id, result.exit_code, is_told=options.format == "text")
     job_file = shown_path(place.project.root / job.file)
-    _advise(result, job_file, work.service, overdue)
+    _advise(result, job_file, work.service, overdue, prepared.run.id if is_one_of_several else "")
     left_out = result.counts.get(TaskState.PLANNED, 0)
     if prepared.only is not None and left_out and result.exit_code is ExitCode.DONE:
         again = command("run", job_file, service=work.service)
@@ -215,13 +223,22 @@ def _tell(result: RunResult, prepared: Prepared, place: Place, submits: Submits)
         console.summary(f"waiting for you: {sentence}")
 
 
-def _advise(result: RunResult, job_file: str, service: ServiceOptions, overdue: Late | None) -> None:
+def _advise(
+    result: RunResult, job_file: str, service: ServiceOptions, overdue: Late | None, run_id: str
+) -> None:
     """On stderr: why it ended as it did, and what to do next."""
     tell_reasons(result)
     tell_late(overdue)
     if result.exit_code is not ExitCode.DONE:
         console.error(f"{job_file}: not all is done: {counts_words(result.counts)}")
-    tell_next(result.counts, result.exit_code, job_file, service, is_pick_awaited=bool(result.waits))
+    tell_next(
+        result.counts,
+        result.exit_code,
+        job_file,
+        service,
+        run_id=run_id,
+        is_pick_awaited=bool(result.waits),
+    )
 
 
 def tell_reasons(result: RunResult) -> None:

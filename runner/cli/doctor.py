@@ -248,7 +248,7 @@ def _ask(place: Place, access: Access, variable: str) -> Iterator[Finding]:
         server_time = anyio.run(_ping, place, access)
     except ProviderError as error:
         if error.trouble is Trouble.KEY_REFUSED:
-            words = f"{place.origin} refuses the key of {variable}: {error.message}"
+            words = f"{place.origin} refuses the key of {variable} ({error.message})"
             yield Finding("wrong", name, words, "check the key at the service", ExitCode.KEY_REFUSED)
         else:
             words = f"{place.origin} cannot be used: {error.message}"

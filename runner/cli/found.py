@@ -18,7 +18,7 @@ from runner.ledger.rows import RunRow
 from runner.project import Project, find_project
 from runner.providers import REGISTRY
 from runner.providers.place import SANDBOX_ORIGIN, Place
-from runner.record.folder import RunFolder
+from runner.record.folder import LATEST, RunFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def find_run_here(name: str, service: ServiceOptions) -> FoundRun:
     with reading(place.project) as ledger:
         if ledger is None:
             raise nothing_yet(place.project)
-        run = find_run(ledger, name)
+        run = find_run(ledger, _meant(name, place.project))
     if run.provider in REGISTRY:
         place = choose_place(run.provider, project, service)
     if run.origin != place.origin:
@@ -70,6 +70,12 @@ def find_run_here(name: str, service: ServiceOptions) -> FoundRun:
             f"{folder.job}: cannot read: {error.strerror}", hint=f"callsheet run {run.job_file}"
         ) from error
     return FoundRun(run, place, project.root / run.job_file, text)
+
+
+def _meant(name: str, project: Project) -> str:
+    """`latest` is what runs/latest names: the run that was worked on last, whenever it began."""
+    link = project.runs_dir / LATEST
+    return link.readlink().name if name == LATEST and link.is_symlink() else name
 
 
 @contextlib.contextmanager

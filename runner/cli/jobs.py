@@ -24,6 +24,7 @@ from runner.cli.options import (
 from runner.cli.problems import tell_warnings
 from runner.cli.service import load, plan_of
 from runner.cli.words import CONFLICT, cell_words, count, estimate_words, state_word
+from runner.engine.budget import outlook
 from runner.engine.conclude import waits_for_a_person
 from runner.engine.only import Only, check_patterns
 from runner.engine.prepare import CONFLICT_HINT
@@ -84,6 +85,8 @@ def plan(
         if output_format == "text":
             for line in estimate_words(new):
                 console.result(line)
+            for sentence in outlook(planned.job, new):
+                console.result(sentence)
             for sentence in waits:
                 console.result(f"waiting for you: {escape(sentence)}")
             if waits:
@@ -131,7 +134,7 @@ def _head(planned: Plan) -> dict[str, JsonValue]:
         "date": planned.run_date.format(),
         "estimate": {
             "tokens": planned.cost.tokens,
-            "usd": usd_text(micros(planned.cost.usd)),
+            "usd": None if planned.cost.is_unknown else usd_text(micros(planned.cost.usd)),
             "tasks_without_tokens": planned.cost.without_tokens,
             "unpriced_tasks": planned.cost.without_price,
         },

@@ -96,8 +96,9 @@ def schedule(
     """Print what starts JOB each day by itself, and fetches what is in flight every hour.
 
     \b
-    callsheet schedule jobs/nightly.yaml --at 03:00
-    callsheet schedule jobs/*.yaml --as systemd --write ~/.config/systemd/user
+    Examples:
+      callsheet schedule jobs/nightly.yaml --at 03:00
+      callsheet schedule jobs/*.yaml --as systemd --write ~/.config/systemd/user
     """
     options = LoadOptions(os.environ, frozenset(allow_env), trust_job)
     project, loaded = _load(jobs, options)

@@ -24,11 +24,14 @@ from runner.cli.words import painted, shown_path
 from runner.errors import UsageError
 from runner.ledger.database import open_for_reading
 from runner.ledger.search import FoundTask, LedgerSearch
+from runner.ledger.states import TaskState
 from runner.project import Project
 from runner.record.redact import escape
 from runner.record.show import describe
 
 _LABEL = 11
+_ENDED = frozenset(state for state in TaskState if state.is_terminal)
+"""What a new take can be made of; the others have one on its way."""
 
 
 @click.command()
@@ -113,9 +116,8 @@ def _card(document: dict[str, Any], by: str) -> Iterator[str]:
     yield from _row("seed", "none sent" + echoed if seed["sent"] is None else f"{seed['sent']} sent{echoed}")
     fields = {name: value for name, value in document["request"].items() if name not in _TOLD_ELSEWHERE}
     yield from _row("request", " ".join(f"{name}={_short(value)}" for name, value in fields.items()))
-    for file in document["inputs"]:
-        kept = f", kept as {file['kept']}" if file["kept"] else ", and its copy is gone"
-        yield from _row("input", f"sha256 {file['sha256'][:16]}{kept}")
+    for taken in document["inputs"]:
+        yield from _row("input", _input_words(taken))
     for run in document["runs"]:
         yield from _row("run", f"{run['id']}, date {run['date']}")
         yield from _row("job file", _job_words(run))
@@ -136,6 +138,14 @@ _STANDS = {
     "changed": click.style("(changed since)", fg="red"),
     "missing": click.style("(not here any more)", fg="yellow"),
 }
+
+
+def _input_words(taken: dict[str, Any]) -> str:
+    role = f"{taken['role']}: " if taken["role"] else ""
+    if "task" in taken:
+        return f"{role}{taken['output']} of {taken['task'] or taken['identity'][:12]}"
+    kept = f", kept as {taken['kept']}" if taken["kept"] else ", and its copy is gone"
+    return f"{role}sha256 {taken['sha256'][:16]}{kept}"
 
 
 def _row(label: str, words: str) -> Iterator[str]:
@@ -217,6 +227,12 @@ def _again(document: dict[str, Any], project: Project, service: ServiceOptions) 
     if any(file["sha256"] not in unchanged for file in document["files"]):
         line = command("run", shown_path(job), "--only", document["name"], *dated, service=service)
         yield line, "fetches the file again, free of charge, while the service has it"
-    line = command("run", shown_path(job), "--again", document["name"], *dated, service=service)
+    if document["state"] not in _ENDED:
+        line = command("run", shown_path(job), *dated, service=service)
+        yield line, "goes on with it; nothing is paid twice"
+        return
+    name = document["name"]
+    line = command("run", shown_path(job), "--again", name, "--only", name, *dated, service=service)
+    what = "the same request" if document["seed"]["sent"] is None else "the same request and seed"
     is_paid = "" if project.is_rehearsal else ", which is paid for"
-    yield line, f"makes it again: a new take of the same request and seed{is_paid}"
+    yield line, f"makes it again: a new take of {what}{is_paid}"

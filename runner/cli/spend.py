@@ -16,7 +16,7 @@ from runner.cli.listing import write_lines
 from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
 from runner.cli.service import choose_place
 from runner.cli.words import count
-from runner.job.cost import MICROS, usd_text, usd_words
+from runner.job.cost import MICROS, usd_words
 from runner.job.load import DEFAULT_PROVIDER
 from runner.job.node import JsonValue
 from runner.ledger.rows import Spend, SpendBy, SpendRow
@@ -100,7 +100,7 @@ def _fields(row: SpendRow) -> dict[str, JsonValue]:
     return {
         name: {
             "tasks": part.tasks,
-            "usd": usd_text(part.micros) if part.tasks > part.unknown or not part.tasks else None,
+            "usd": part.usd,
             "unpriced_tasks": part.unknown,
         }
         for name, part in zip(("settled", "in_flight", "possibly_billed"), _parts(row), strict=True)

@@ -37,12 +37,16 @@ from runner.job.plan import Plan, make_plan
 from runner.job.rundate import RunDate
 from runner.ledger.rows import RunRow
 from runner.ledger.states import TaskState
-from runner.record.folder import RunFolder
+from runner.record.folder import LATEST, RunFolder
 from runner.record.lines import scan_manifest
 from runner.record.redact import Redactor, escape
 
-ALIVE_WITHIN = 120.0
-"""Seconds since the last event for which a run counts as under way: it looks at the service each 30."""
+ALIVE_WITHIN = 3600.0
+"""Seconds since the last event for which a run whose process lives counts as under way.
+
+Looks that find nothing new are no events, and a generation may wait in a queue for long. Afterwards the
+process's number may be another one's.
+"""
 
 _TAIL = 16_384
 """Bytes at the end of a log that hold its last line."""
@@ -103,6 +107,7 @@ def status(
             code,
             shown_path(found.job_file),
             service,
+            run_id="" if run_name == LATEST else found.run.id,
             are_reasons_shown=True,
             is_pick_awaited=bool(waits),
         )

@@ -82,6 +82,8 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
         if not is_whole:
             job_file = shown_path(folder.project.root / members["run"]["job_file"])
             why = "fetches what is missing again, free of charge, while the service has it"
+            if counts[Finding.CHANGED] or counts[Finding.BROKEN]:
+                why = f"after moving the changed files away: {why}"
             console.next_step(command("run", job_file, service=service), why)
     return ExitCode.DONE if is_whole else ExitCode.TASK_FAILED
 

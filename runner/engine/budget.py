@@ -30,6 +30,23 @@ def caps_of(job: Job, new: Total, unpriced: Task | None) -> Caps:
     )
 
 
+def outlook(job: Job, new: Total) -> list[str]:
+    """What the budget does to a run that would submit `new`: a sentence for each limit that bites."""
+    budget = job.budget
+    found: list[str] = []
+    if budget.max_usd is not None and new.without_price:
+        unpriced = f"the price of {new.without_price} of {new.tasks} new tasks is not known"
+        found.append(f"`run` refuses: {unpriced} (budget.max_usd)")
+    elif budget.max_usd is not None and new.usd > budget.max_usd:
+        found.append(f"`run` stops before it exceeds USD {usd_words(budget.max_usd)} (budget.max_usd)")
+    if budget.max_tasks is not None and new.tasks > budget.max_tasks:
+        found.append(f"`run` stops after {budget.max_tasks} of {new.tasks} new tasks (budget.max_tasks)")
+    if budget.confirm_usd is not None and question(job, new):
+        limit = usd_words(budget.confirm_usd)
+        found.append(f"`run` asks first: more than USD {limit} (budget.confirm_usd); --yes agrees")
+    return found
+
+
 def question(job: Job, new: Total) -> str:
     """What a person has to agree to first; empty where nothing. Only known prices count."""
     limit = job.budget.confirm_usd

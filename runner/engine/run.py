@@ -132,8 +132,11 @@ async def collect_all(world: World, policy: RunPolicy, *, deadline: float | None
 
 
 def is_open(reader: LedgerReader, origin: str, provider: str) -> bool:
-    """Whether `collect` has work: anything of this provider at this origin is in flight or unclear."""
-    return next(reader.in_state(*OPEN, origin=origin, provider=provider), None) is not None
+    """Whether `collect` has something to do or to say: anything of this provider at this origin is in
+    flight, unclear or held.
+    """
+    states = (*OPEN, TaskState.HELD)
+    return next(reader.in_state(*states, origin=origin, provider=provider), None) is not None
 
 
 def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepared | None) -> Scheduler:
@@ -230,7 +233,9 @@ async def _signals_heard(control: Control) -> AsyncIterator[None]:
 
 async def _watch_deadline(control: Control, seconds: float) -> None:
     await anyio.sleep(seconds)
-    control.stop(ExitCode.TRY_AGAIN, f"the deadline of {seconds:g} s has passed; run again to go on")
+    control.stop(
+        ExitCode.TRY_AGAIN, f"the deadline of {round(seconds, 1):g} s has passed; run again to go on"
+    )
 
 
 async def _watch_signals(control: Control) -> None:

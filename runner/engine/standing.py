@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runner.engine.files import LocalFiles, UnsafePathError
 from runner.job.task import Task
 from runner.ledger.following import is_reusable
 from runner.ledger.read import LedgerReader
@@ -76,14 +78,44 @@ class Chain:
         return Standing(task, state, attempt, why=f"waits for step {task.upstream.step}")
 
 
+@dataclass(slots=True)
+class _Folders:
+    """Whether a video can be put where its task wants it; each folder is looked at once."""
+
+    base: Path
+    _found: dict[str, str] = field(default_factory=dict)
+
+    def trouble(self, output: str) -> str:
+        """Why nothing can be written there, found before it is paid for; empty where it can."""
+        folder = output.rpartition("/")[0]
+        if folder not in self._found:
+            self._found[folder] = self._trouble(folder)
+        return self._found[folder]
+
+    def _trouble(self, folder: str) -> str:
+        files = LocalFiles(self.base)
+        name = files.root / folder / ".callsheet"
+        try:
+            files.stat(name)
+        except UnsafePathError as error:
+            return f"cannot be written: {error.message.removeprefix(f'{name}: ')}"
+        except OSError as error:
+            return f"cannot be written: {error.strerror}"
+        above = self.base / folder
+        while not above.exists() and above != self.base.parent:
+            above = above.parent
+        return "" if os.access(above, os.W_OK | os.X_OK) else f"cannot be written: no permission in {above}"
+
+
 def standings(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) -> Iterator[Standing]:
     """One Standing per task, in order; lazy, `BATCH` tasks at a time. No ledger yet: all are new."""
     iterator = iter(tasks)
     stands = Chain()
+    folders = _Folders(base)
     while batch := list(itertools.islice(iterator, BATCH)):
         if reader is None:
             for task in batch:
-                yield stands.blocked(task, None, {}) or _new(task, None, base, None, None, _NEVER)
+                yield stands.blocked(task, None, {}) or _new(task, None, folders, None, None, _NEVER)
             continue
         attempts = reader.latest([task.identity for task in batch])
         above = reader.standing_attempts(
@@ -98,7 +130,7 @@ def standings(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) ->
                 yield blocked
             elif attempt is None or attempt.state is TaskState.PLANNED:
                 why = _why_again(attempt) if attempt else _why_new(task, reader.task_at(task.output))
-                yield _new(task, attempt, base, owners.get(task.output), reader, why)
+                yield _new(task, attempt, folders, owners.get(task.output), reader, why)
             elif attempt.state is TaskState.DONE:
                 yield _done(task, attempt, outputs.get(task.identity, []), base)
             else:
@@ -112,16 +144,18 @@ _MOST_DIFFERENCES = 3
 def _new(
     task: Task,
     attempt: AttemptRow | None,
-    base: Path,
+    folders: _Folders,
     owner: OutputRow | None,
     reader: LedgerReader | None,
     why: str,
 ) -> Standing:
-    conflict = ""
-    if owner is not None and owner.identity == task.identity:
+    conflict = folders.trouble(task.output)
+    if conflict:
+        pass
+    elif owner is not None and owner.identity == task.identity:
         # an older take of this very task: a new one finds its own place beside it
         pass
-    elif (base / task.output).exists():
+    elif os.path.lexists(folders.base / task.output):
         conflict = "exists already, and nothing that may be paid for is overwritten"
         if owner is not None and reader is not None:
             holder = reader.task(owner.identity)

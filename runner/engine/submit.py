@@ -197,6 +197,7 @@ class Submitter:
             "task": task.name,
             "identity": task.identity,
             "verdict": outcome.verdict,
+            "status": evidence.status,
             "reason": evidence.reason,
             "row": evidence.row,
         }

@@ -85,6 +85,11 @@ class Total:
         else:
             self.usd += usd
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether there are tasks, and the price of none is known."""
+        return self.tasks > 0 and self.without_price == self.tasks
+
 
 def estimate(provider: str, request: Mapping[str, JsonValue], own: Price | None) -> Estimate:
     """What a resolved request is expected to cost; `own` is the job's price, before that of models.yaml.

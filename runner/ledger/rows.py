@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from runner.job.cost import Price
+from runner.job.cost import Price, usd_text
 from runner.job.node import JsonValue
 from runner.ledger.states import TaskState
 from runner.providers.base import Verdict
@@ -188,6 +188,11 @@ class Spend:
     tasks: int
     micros: int
     unknown: int
+
+    @property
+    def usd(self) -> str | None:
+        """The amount as text; None where there are tasks and the price of none is known: that is not 0."""
+        return None if self.tasks and self.unknown == self.tasks else usd_text(self.micros)
 
 
 @dataclass(frozen=True, slots=True)

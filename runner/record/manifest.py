@@ -173,12 +173,7 @@ def _counts_entry(counts: Counts) -> dict[str, object]:
 
 
 def _cost_entry(spend: Spend) -> dict[str, object]:
-    is_unknown = spend.tasks > 0 and spend.unknown == spend.tasks
-    return {
-        "tasks": spend.tasks,
-        "usd": None if is_unknown else usd_text(spend.micros),
-        "unpriced_tasks": spend.unknown,
-    }
+    return {"tasks": spend.tasks, "usd": spend.usd, "unpriced_tasks": spend.unknown}
 
 
 def _compared_entry(drift: Drift) -> dict[str, object]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from runner.job.cost import usd_text
 from runner.job.node import JsonValue
+from runner.job.task import INPUT_SCHEME, STEP_SCHEME
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, HistoryRow, OutputRow, SessionRow, TaskRow
 from runner.project import Project
 from runner.record.folder import RunFolder
 from runner.record.redact import Redactor
 from runner.record.times import iso_time, iso_time_or_none
-
-_INPUT = "sha256:"
 
 
 def describe(reader: LedgerReader, task: TaskRow, project: Project) -> dict[str, JsonValue]:
@@ -38,7 +37,7 @@ def describe(reader: LedgerReader, task: TaskRow, project: Project) -> dict[str,
         "cell": task.cell,
         "seed": {"sent": task.seed, "echoed": _echo(generation).get("seed")},
         "request": task.request,
-        "inputs": [*_inputs(task.request, project)],
+        "inputs": [*_inputs(task.request, project, reader)],
         "echo": generation.get("echo") or {},
         "usage": generation.get("usage") or {},
         "job_file": task.job_file,
@@ -67,19 +66,25 @@ def _echo(generation: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
     return echo if isinstance(echo, Mapping) else {}
 
 
-def _inputs(value: object, project: Project) -> list[dict[str, object]]:
-    """The local files in a request, found by their digests; `kept` is the copy that was sent."""
-    if isinstance(value, str) and value.startswith(_INPUT):
-        digest = value.removeprefix(_INPUT)
+def _inputs(
+    value: object, project: Project, reader: LedgerReader, role: object = None
+) -> Iterator[dict[str, object]]:
+    """What a request takes besides text: local files, by their digests, and outputs of other tasks."""
+    if isinstance(value, str) and value.startswith(INPUT_SCHEME):
+        digest = value.removeprefix(INPUT_SCHEME)
         kept = project.inputs_dir / digest
-        return [
-            {
-                "sha256": digest,
-                "kept": str(kept.relative_to(project.root)) if kept.is_file() else None,
-            }
-        ]
-    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    return [found for part in parts for found in _inputs(part, project)]
+        path = str(kept.relative_to(project.root)) if kept.is_file() else None
+        yield {"role": role, "sha256": digest, "kept": path}
+    elif isinstance(value, str) and value.startswith(STEP_SCHEME):
+        identity, _, output = value.removeprefix(STEP_SCHEME).partition("/")
+        above = reader.task(identity)
+        yield {"role": role, "task": above and above.name, "identity": identity, "output": output}
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _inputs(part, project, reader, value.get("role", role))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _inputs(part, project, reader, role)
 
 
 def _run_ids(attempts: list[AttemptRow]) -> list[str]:

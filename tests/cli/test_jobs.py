@@ -188,3 +188,31 @@ def test_a_plan_for_another_provider_warns_of_what_no_eye_sees(
     captured = capsys.readouterr()
     assert "warning: request.priority: getimg has no `priority`" in captured.err
     assert "1 task: 1 new" in captured.out
+
+
+@pytest.mark.parametrize(
+    ("budget", "told"),
+    [
+        ("max_tasks: 3", "`run` stops after 3 of 4 new tasks (budget.max_tasks)"),
+        ("max_usd: 2", "`run` stops before it exceeds USD 2.00 (budget.max_usd)"),
+        ("confirm_usd: 3", "`run` asks first: more than USD 3.00 (budget.confirm_usd); --yes agrees"),
+        ("max_usd: 4, max_tasks: 4, confirm_usd: 4", ""),
+    ],
+)
+def test_a_plan_says_what_the_budget_will_do(
+    budget: str, told: str, job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job.write_text(f"{JOB}budget: {{{budget}}}\nprice: {{usd_per_task: 1}}\n")
+    assert main(["plan", str(job)]) == 0
+    sentences = [line for line in capsys.readouterr().out.splitlines() if line.startswith("`run`")]
+    assert sentences == [told] * bool(told)
+
+
+def test_a_plan_says_that_a_cap_in_dollars_cannot_be_held(
+    job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job.write_text(f"{JOB.replace('seedance-1-5-pro', 'seedance-9')}budget: {{max_usd: 2}}\n")
+    assert main(["plan", str(job)]) == 0
+    assert "`run` refuses: the price of 4 of 4 new tasks is not known" in capsys.readouterr().out
+    assert main(["plan", str(job), "--output-format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["estimate"]["usd"] is None

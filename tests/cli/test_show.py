@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from runner.errors import ExitCode
-from runner.sandbox import Kind, SandboxServer
-from tests.cli.desk import Desk
+from runner.sandbox import Fault, Kind, SandboxServer, Where
+from tests.cli.desk import JOB, STORY, Desk
+from tests.support.moment import deadline_once
 
 
 @pytest.fixture
@@ -121,3 +122,38 @@ def test_a_file_that_is_here_under_another_name_is_not_to_be_fetched(done: Desk)
     assert "s1-2.mp4" in done.out
     assert "fetches the file again" not in done.err
     assert "which is paid for" not in done.err, "a rehearsal is free"
+
+
+def test_a_clip_of_a_later_step_says_what_it_was_made_from(desk: Desk) -> None:
+    desk.write(STORY)
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE, desk.err
+    (shown,) = [one for one in _all(desk) if one["step"] == "second"]
+    (taken,) = shown["inputs"]
+    assert (taken["role"], taken["output"], taken["task"]) == ("first_frame", "last_frame", "first-s7")
+    desk.call("show", shown["name"])
+    assert "first_frame: last_frame of first-s7" in desk.out
+
+
+def _all(desk: Desk) -> list[dict[str, Any]]:
+    return [_shown(desk, name) for name in (task["name"] for task in desk.manifest()["tasks"])]
+
+
+def test_a_new_take_is_all_that_its_line_buys(desk: Desk, server: SandboxServer) -> None:
+    """The job has tasks by now that were never submitted."""
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE
+    desk.call("show", "s2")
+    line = desk.err.removeprefix("next: callsheet ").split("    ")[0]
+    desk.write(JOB.replace("1..2", "1..5"))
+    assert desk.call(*line.split()) == ExitCode.DONE, desk.err
+    assert server.accepted == 3
+
+
+def test_an_unclear_task_is_gone_on_with_and_not_made_again(desk: Desk, server: SandboxServer) -> None:
+    desk.write(JOB.replace("settle: 0s", "settle: 60s"))
+    desk.fault(Kind.CUT, accept=True, times=None)
+    server.faults.add(Fault(where=Where.LIST, kind=Kind.LAG, seconds=3600, times=None))
+    with deadline_once(lambda: server.accepted == 2):
+        desk.call("run", "boat.yaml", "--deadline", "60s")
+    desk.call("show", "s2")
+    assert "--again" not in desk.err
+    assert "goes on with it; nothing is paid twice" in desk.err

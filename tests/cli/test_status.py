@@ -134,3 +134,26 @@ def test_the_path_is_the_one_where_the_video_is(desk: Desk) -> None:
     assert desk.call("status", "--output-format", "json") == ExitCode.DONE
     paths = [task["output"] for task in json.loads(desk.out)["tasks"]]
     assert paths == ["out/s1-2.mp4", "out/s2.mp4"]
+
+
+def test_the_latest_run_is_the_one_that_was_worked_on_last(desk: Desk) -> None:
+    """It may have begun before another one, as the link in runs/ says too."""
+    desk.fault(Kind.ANSWER, status=402, code="insufficient_credits")
+    assert desk.call("run", "boat.yaml") == ExitCode.OUT_OF_MONEY
+    (desk.root / "ship.yaml").write_text(JOB.replace("boat", "ship").replace("out/", "ships/"))
+    assert desk.call("run", "ship.yaml") == ExitCode.DONE, desk.err
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE
+    assert desk.call("status") == ExitCode.DONE
+    assert "of boat.yaml" in desk.out
+
+
+def test_of_several_jobs_the_advice_names_the_run_that_it_is_about(desk: Desk) -> None:
+    (desk.root / "ship.yaml").write_text(JOB.replace("boat", "ship").replace("out/", "ships/"))
+    desk.fault(Kind.OUTCOME, text="failed", code="internal_error", times=2)
+    assert desk.call("run", "boat.yaml", "ship.yaml") == ExitCode.TASK_FAILED
+    assert [line for line in desk.out.splitlines() if line.endswith(".yaml:")] == ["boat.yaml:", "ship.yaml:"]
+    advised = [line.split("    ")[0].split() for line in desk.err.splitlines() if line.startswith("next:")]
+    for verb in ("status", "retry"):
+        ((*_, run),) = [words for words in advised if words[2] == verb]
+        assert desk.call("status", run) == ExitCode.DONE
+        assert "of boat.yaml" in desk.out

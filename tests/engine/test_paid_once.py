@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import ExitCode
+from runner.errors import ExitCode, JobError
 from runner.ledger.states import TaskState
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.engine.reconciling import attempts, cut
@@ -84,3 +84,21 @@ async def test_what_is_held_of_another_job_is_told(bench: Bench, server: Sandbox
     await bench.run(file, until=lambda: bench.has_seen("task.ambiguous"))
     result = await bench.run(bench.write_job(job_text(seeds=1, run="settle: 0s")))
     assert result.exit_code is ExitCode.PERSON_NEEDED
+
+
+@pytest.mark.parametrize("stands", ["a link that leads out", "a link that leads nowhere", "a file"])
+async def test_a_place_that_takes_no_video_is_told_before_anything_is_paid(
+    stands: str, bench: Bench, server: SandboxServer, tmp_path: Path
+) -> None:
+    out = bench.project.base / "out"
+    out.parent.mkdir(exist_ok=True)
+    if stands == "a file":
+        out.write_text("mine")
+    elif stands == "a link that leads out":
+        out.symlink_to(tmp_path.parent)
+    else:
+        out.mkdir()
+        (out / "s1.mp4").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(JobError, match=r"out/s1.mp4|the path of each cannot be written"):
+        await bench.run(bench.write_job(job_text(seeds=2)))
+    assert server.accepted == 0

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from runner.ledger.database import open_for_writing
 from runner.ledger.ledger import Ledger
-from runner.ledger.spending import _POSSIBLY_BILLED
 from runner.ledger.rows import Caps, Intent, RunRow, Spend
+from runner.ledger.spending import _POSSIBLY_BILLED
 from runner.ledger.states import TaskState
 from tests.ledger.test_ledger import RUN, task
 
