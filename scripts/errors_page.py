@@ -164,11 +164,15 @@ def _newer_ledger(stage: Stage) -> None:
     connection.close()
 
 
-def _corrupt_ledger(stage: Stage) -> None:
+def _lost_ledger(stage: Stage) -> None:
     stage.job()
     stage.quietly("run", FILE)
     for file in stage.ledger.parent.glob("ledger.db*"):
         file.unlink()
+
+
+def _corrupt_ledger(stage: Stage) -> None:
+    _lost_ledger(stage)
     stage.ledger.write_bytes(b"not a database, but long enough to be read as one" * 100)
 
 
@@ -300,6 +304,12 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case("The API cannot be reached", RUN, _unreachable),
         Case("The ledger is newer than the program", RUN, _newer_ledger),
         Case("The ledger is corrupt", RUN, _corrupt_ledger, "Without it nobody knows what is paid for."),
+        Case(
+            "The ledger was lost, or put back from an older copy",
+            RUN,
+            _lost_ledger,
+            "The logs of the runs tell of submits that it does not know.",
+        ),
     ),
     "While it runs": (
         Case(

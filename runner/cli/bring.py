@@ -229,7 +229,8 @@ def _advise(
     """On stderr: why it ended as it did, and what to do next."""
     tell_reasons(result)
     tell_late(overdue)
-    if result.exit_code is not ExitCode.DONE:
+    is_all_done = all(state is TaskState.DONE for state, number in result.counts.items() if number)
+    if result.exit_code is not ExitCode.DONE and not is_all_done:
         console.error(f"{job_file}: not all is done: {counts_words(result.counts)}")
     tell_next(
         result.counts,

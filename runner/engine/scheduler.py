@@ -84,10 +84,19 @@ class Scheduler:
             work.start_soon(self._clarify, work, plan, attempt)
 
     async def _bring_in(self, work: TaskGroup, plan: Plan | None, attempt: AttemptRow) -> None:
-        await self.lifecycle.bring_in(await self._paid(attempt.id))
+        paid = await self._paid(attempt.id)
+        await self.lifecycle.bring_in(paid)
         task = self._followed.pop(attempt.identity)
-        if plan is not None and task is not None:
-            await self._descend(work, plan, task)
+        if plan is None or task is None:
+            return
+        if task.output != paid.output:
+            # the job has another path for it by now
+            base = self.world.project.base
+            found = await self.world.commits.read(lambda reader: list(standings([task], reader, base)))
+            for standing in found:
+                if standing.state is TaskState.DONE and standing.elsewhere:
+                    await self._place(standing)
+        await self._descend(work, plan, task)
 
     async def _clarify(self, work: TaskGroup, plan: Plan | None, attempt: AttemptRow) -> None:
         resolution = await self.reconciler.clarify(attempt.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -221,6 +222,7 @@ def report_collisions(job: Job, stages: Stages, survey: Survey, problems: Proble
         return
     by_identity: dict[str, Task] = {}
     by_output: dict[str, Task] = {}
+    shared: dict[str, list[tuple[Task, Task]]] = {}
     for task in stages.tasks():
         key = collision_key(task.output)
         if hash(task.identity) in survey.same_identities:
@@ -230,9 +232,12 @@ def report_collisions(job: Job, stages: Stages, survey: Survey, problems: Proble
         elif hash(key) in survey.same_outputs:
             first = by_output.setdefault(key, task)
             if first is not task:
-                _add_same_output(job, first, task, problems)
-        if len(problems.errors) >= _ENOUGH or len(by_identity) + len(by_output) >= _MOST_COMPARED:
-            return
+                shared.setdefault(task.step, []).append((first, task))
+        kept = len(by_identity) + len(by_output) + sum(map(len, shared.values()))
+        if len(problems.errors) >= _ENOUGH or kept >= _MOST_COMPARED:
+            break
+    for pairs in shared.values():
+        _add_same_output(job, pairs, problems)
 
 
 def _values(task: Task) -> dict[str, JsonValue]:
@@ -274,14 +279,16 @@ def _add_same_identity(job: Job, first: Task, second: Task, problems: Problems) 
     )
 
 
-def _add_same_output(job: Job, first: Task, second: Task, problems: Problems) -> None:
-    names = _differing(first, second)
+def _add_same_output(job: Job, pairs: Sequence[tuple[Task, Task]], problems: Problems) -> None:
+    """One problem for all pairs of a step: one template mends them."""
+    first, second = pairs[0]
+    names = dict.fromkeys(name for pair in pairs for name in _differing(*pair))
     step = job.steps[second.step]
-    place = step.output_place
+    more = f"; more cells that share a file: {len(pairs) - 1}" if len(pairs) > 1 else ""
     problems.add(
-        place.error(
+        step.output_place.error(
             f"cells {first.index} ({first.name}) and {second.index} ({second.name}) write one file,"
-            f" {first.output}",
+            f" {first.output}{more}",
             f"tell them apart: {_other_template(step.output, [_telling(name, first) for name in names])}",
         )
     )

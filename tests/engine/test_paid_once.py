@@ -102,3 +102,14 @@ async def test_a_place_that_takes_no_video_is_told_before_anything_is_paid(
     with pytest.raises(JobError, match=r"out/s1.mp4|the path of each cannot be written"):
         await bench.run(bench.write_job(job_text(seeds=2)))
     assert server.accepted == 0
+
+
+async def test_what_is_collected_for_an_edited_job_is_put_where_the_job_says_now(
+    bench: Bench, server: SandboxServer
+) -> None:
+    server.faults.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=None))
+    await bench.run(bench.write_job(job_text(seeds=2)), until=lambda: server.accepted == 2)
+    server.faults.clear()
+    result = await bench.run(bench.write_job(job_text(seeds=2).replace("out/", "new/")))
+    assert (result.exit_code, server.accepted) == (ExitCode.DONE, 2)
+    assert sorted(path.name for path in (bench.project.base / "new").iterdir()) == ["s1.mp4", "s2.mp4"]

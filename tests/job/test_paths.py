@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from pathlib import Path, PurePosixPath
 
@@ -152,6 +153,16 @@ def test_two_cells_with_one_path_are_told_with_a_way_out(desk: Desk) -> None:
     [problem] = desk.problems(HEAD + "matrix: {ratio: [16:9, 1:1]}\n" + TEXT + "output: out/a.mp4\n")
     assert "cells 0 (16x9) and 1 (1x1) write one file, out/a.mp4" in problem
     assert "out/a-${{ ratio }}.mp4" in problem
+
+
+def test_many_cells_with_one_path_are_one_problem_with_a_template_that_mends_all(desk: Desk) -> None:
+    cells = "seeds: 1..60\nmatrix: {ratio: [16:9, 1:1]}\n"
+    [problem] = desk.problems(HEAD + cells + TEXT + "output: out/a.mp4\n")
+    assert "write one file, out/a.mp4; more cells that share a file: 118" in problem
+    assert all(f"${{{{ {name} }}}}" in problem for name in ("seed", "ratio"))
+    template = re.search(r"out/a.*\.mp4", problem.partition("tell them apart: ")[2])
+    assert template is not None
+    desk.plan(HEAD + cells + TEXT + f"output: {template[0]}\n")
 
 
 def test_paths_that_differ_in_letter_case_only_are_one(desk: Desk) -> None:
