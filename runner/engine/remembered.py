@@ -22,16 +22,21 @@ _ATTEMPT = re.compile(rb'"attempt":"([0-9a-f]{32})"')
 
 def check_is_remembered(project: Project, reader: LedgerReader) -> None:
     """Raises StateError where the log of a run tells of a submit that the ledger does not know."""
-    for folder in _folders(project):
-        if reader.run(folder.run_id) is None and next(_intents(folder.events), None) is not None:
-            raise _forgotten(folder.path, "this run")
+    unknown = [
+        folder.run_id
+        for folder in _folders(project)
+        if reader.run(folder.run_id) is None and next(_intents(folder.events), None) is not None
+    ]
+    if unknown:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        raise _forgotten(project, f"{min(unknown)}{more}")
     latest = project.runs_dir / LATEST
     if latest.is_symlink():
         folder = RunFolder(project, latest.readlink().name)
         # the whole lines: one that a kill has cut short tells nothing
         attempts = deque(filter(None, map(_attempt, _intents(folder.events))), maxlen=1)
         if attempts and reader.attempt(attempts[0]) is None:
-            raise _forgotten(folder.path, "what this run submitted last")
+            raise _forgotten(project, folder.run_id)
 
 
 def _folders(project: Project) -> Iterator[RunFolder]:
@@ -54,9 +59,10 @@ def _attempt(line: bytes) -> str:
     return found[1].decode() if found else ""
 
 
-def _forgotten(folder: Path, what: str) -> StateError:
+def _forgotten(project: Project, runs: str) -> StateError:
     return StateError(
-        f"{folder}: the ledger knows nothing of {what}: it is lost, or an older copy; nothing was sent",
+        f"{project.runs_dir}: tells of submits that the ledger does not know: {runs}; the ledger was lost, or"
+        " is an older copy; nothing was sent",
         hint="put the newest ledger.db back. Without one: see in the service's own console what was paid for,"
-        f" then move {folder.name} out of runs/, and its tasks are new",
+        " then move those folders out of runs/, and their tasks are new",
     )

@@ -27,7 +27,7 @@ def test_a_ledger_that_has_forgotten_a_submit_sends_nothing(
         ledger.write_bytes(copies[kept])
     server.faults.clear()
     assert desk.call("run", "boat.yaml") == ExitCode.CANNOT_WRITE
-    assert "older copy; nothing was sent" in desk.err
+    assert "is an older copy; nothing was sent" in desk.err
     assert server.accepted == 2
 
 
