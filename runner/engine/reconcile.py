@@ -144,7 +144,7 @@ class Reconciler:
             is_settled = started >= case.since + self.settle
             case.scans += is_settled
             case.clean_scans = case.clean_scans + 1 if finding.is_absent and is_settled and is_whole else 0
-            await self._act(one, case, finding, len(candidates))
+            await self._act(one, case, finding, len(candidates), is_whole=is_whole)
 
     def _load(self, reader: LedgerReader, cases: Mapping[str, Case]) -> list[Unclear]:
         attempts: list[AttemptRow] = []
@@ -253,7 +253,9 @@ class Reconciler:
             self._filled_rows[row.id] = filled
         return filled
 
-    async def _act(self, one: Unclear, case: Case, finding: Finding, candidates: int) -> None:
+    async def _act(
+        self, one: Unclear, case: Case, finding: Finding, candidates: int, *, is_whole: bool
+    ) -> None:
         attempt = one.attempt
         if finding.adopted is not None:
             await self._adopt(one, finding)
@@ -277,7 +279,7 @@ class Reconciler:
             if case.scans >= MOST_SCANS or not may_clear:
                 await self._hold(one, finding.reason)
         elif case.clean_scans < ABSENT_SCANS:
-            if case.scans >= MOST_SCANS:
+            if not is_whole and case.scans >= MOST_SCANS:
                 await self._hold(one, "the list leaves out what the service has accepted: it proves nothing")
         elif answered:
             await self._hold(one, "not in the list, but the service itself did not know what became of it")

@@ -13,7 +13,7 @@ from runner.project import Project
 from runner.record.atomic import replace_file, sync_directory
 
 LATEST = "latest"
-_RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
+RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class RunFolder:
     run_id: str
 
     def __post_init__(self) -> None:
-        if self.run_id == LATEST or not _RUN_ID.fullmatch(self.run_id):
+        if self.run_id == LATEST or not RUN_ID.fullmatch(self.run_id):
             raise UsageError(f"{self.run_id!r}: not a run id", hint="`callsheet status` shows the latest run")
 
     @property

@@ -44,5 +44,6 @@ def test_a_person_can_say_that_they_are_new(desk: Desk, server: SandboxServer) -
 
 def test_a_run_folder_in_which_nothing_was_submitted_is_no_sign(desk: Desk) -> None:
     """A start that is killed between its folder and its first commit leaves one."""
-    (desk.root / "rehearsal" / "runs" / "20260531T220000Z-a1b2c3").mkdir(parents=True)
+    for name in ("20260531T220000Z-a1b2c3", "my notes (old)"):
+        (desk.root / "rehearsal" / "runs" / name).mkdir(parents=True)
     assert desk.call("run", "boat.yaml") == ExitCode.DONE
