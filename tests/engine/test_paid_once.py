@@ -1,30 +1,18 @@
-"""Ways to pay twice that a reviewer found; each was so once."""
+"""Ways to pay twice, or to tell what was not so: each was possible once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from runner.errors import ExitCode, JobError
 from runner.ledger.states import TaskState
-from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
+from runner.sandbox import Fault, Kind, SandboxServer, Where
 from tests.engine.reconciling import attempts, cut
 from tests.support.harness import Bench, job_text
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def server() -> Iterator[SandboxServer]:
-    with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.05)) as running:
-        yield running
-
-
-@pytest.fixture
-def bench(tmp_path: Path, server: SandboxServer) -> Bench:
-    return Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
 
 
 @pytest.mark.parametrize("later", ["sets it", "no longer sets it"])

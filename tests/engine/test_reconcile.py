@@ -6,7 +6,6 @@ The real engine against a real sandbox, whose own count is the oracle for money.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,17 +34,6 @@ from tests.engine.reconciling import (
 from tests.support.harness import Bench
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def server() -> Iterator[SandboxServer]:
-    with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.05)) as running:
-        yield running
-
-
-@pytest.fixture
-def bench(tmp_path: Path, server: SandboxServer) -> Bench:
-    return Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
 
 
 # Adopted.

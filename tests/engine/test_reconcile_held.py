@@ -5,16 +5,14 @@ The real engine against a real sandbox, whose own count is the oracle for money.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import anyio
 import pytest
 
 from runner.errors import ExitCode
 from runner.ledger.states import TaskState
-from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
+from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxServer, Where
 from tests.engine.reconciling import (
     ALL,
     answer_500,
@@ -32,17 +30,6 @@ from tests.engine.reconciling import (
 from tests.support.harness import Bench
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def server() -> Iterator[SandboxServer]:
-    with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.05)) as running:
-        yield running
-
-
-@pytest.fixture
-def bench(tmp_path: Path, server: SandboxServer) -> Bench:
-    return Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
 
 
 # Absent.
