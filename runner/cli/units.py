@@ -111,6 +111,9 @@ def systemd(nightly: Nightly) -> list[UnitFile]:
 
 def github(nightly: Nightly) -> list[UnitFile]:
     """One workflow, for a runner of your own: the ledger has to be there the next night."""
+    group = f"callsheet-{nightly.name}-${{{{ github.event.schedule }}}}"
+    # 75: another run is at work, or time is up; it goes on at its next start
+    passing = " || test $? -eq 75"
     # JSON strings are YAML strings, and quote whatever the paths hold
     text = f"""\
 # callsheet {nightly.name}. It needs a runner of your own, on the machine that holds the project:
@@ -122,7 +125,8 @@ on:
     - cron: "{COLLECT_MINUTE} * * * *"
   workflow_dispatch:
 concurrency:
-  group: {json.dumps(f"callsheet-{nightly.name}")}
+  # one group for each schedule: of those that wait in one, GitHub drops all but the newest
+  group: {json.dumps(group)}
   cancel-in-progress: false
 permissions: {{}}
 jobs:
@@ -132,10 +136,10 @@ jobs:
     steps:
       - name: fetch what is in flight
         if: github.event.schedule == '{COLLECT_MINUTE} * * * *'
-        run: {json.dumps(shlex.join(nightly.collect))}
+        run: {json.dumps(shlex.join(nightly.collect) + passing)}
       - name: run the jobs
         if: github.event.schedule != '{COLLECT_MINUTE} * * * *'
-        run: {json.dumps(shlex.join(nightly.run))}
+        run: {json.dumps(shlex.join(nightly.run) + passing)}
 """
     return [UnitFile(f"callsheet-{nightly.name}.yaml", text)]
 

@@ -84,11 +84,15 @@ def test_the_workflow_runs_where_the_ledger_is(root: Path) -> None:
     job = workflow["jobs"]["callsheet"]
     assert job["runs-on"] == "self-hosted"
     assert workflow["concurrency"]["cancel-in-progress"] is False
+    assert "github.event.schedule" in workflow["concurrency"]["group"], "a collect must not drop a nightly"
     # `on` is true to a parser of YAML 1.1
     assert [entry["cron"] for entry in workflow[True]["schedule"]] == ["0 4 * * *", "17 * * * *"]
     collect, run = (step["run"] for step in job["steps"])
     assert " collect " in collect
     assert str(root) in run.replace("'\"'\"'", "'")
+    for code, passes in ((0, True), (75, True), (1, False)):
+        passing = run.replace(run.partition(" || ")[0], f"(exit {code})")
+        assert (subprocess.run(["bash", "-ec", passing], check=False).returncode == 0) is passes
 
 
 def test_a_monitor_that_the_root_knows_is_told(root: Path) -> None:
