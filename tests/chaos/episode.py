@@ -34,6 +34,9 @@ JOBS = {
 }
 """Tasks that are told apart by seed, by the tag alone, and by nothing but the count."""
 
+_LONGEST = 172_800
+"""Seconds: `execution_expires_after` is this less the tag."""
+
 LAST_RUNS = 4
 PATIENCE = 60.0
 
@@ -55,10 +58,11 @@ class Kill:
 @dataclass(frozen=True, slots=True)
 class Ended:
     """`killed` processes died of SIGKILL, the others had ended before their kill came; `refused` rivals
-    met a living one and went away."""
+    met a living one and went away. `held` tasks waited for a person, who settled them."""
 
     killed: int
     refused: int
+    held: int
     exit_code: int
     findings: Findings
     told: str
@@ -122,8 +126,32 @@ def play(
             rival = rivals.start(line, Kill(kill.backend), log)
             refused += rivals.wait(rival, PATIENCE) == ExitCode.TRY_AGAIN
         killed += nursery.wait(pid, kill.seconds) == -signal.SIGKILL
+    told = _end(film, file)
+    held = 0
+    if told.returncode == ExitCode.PERSON_NEEDED:
+        held = settle_by_hand(film)
+        told = _end(film, file)
+    return Ended(killed, refused, held, told.returncode, judge(film), told.stderr)
+
+
+def _end(film: Film, file: Path) -> subprocess.CompletedProcess[str]:
     for _ in range(LAST_RUNS):
         told = film.call("run", file)
         if told.returncode != ExitCode.TRY_AGAIN:
             break
-    return Ended(killed, refused, told.returncode, judge(film), told.stderr)
+    return told
+
+
+def settle_by_hand(film: Film) -> int:
+    """Does what a person does who sees at the service what was accepted; gives the number of held tasks.
+
+    A project that is killed before its first task has come back believes no tag yet: of equal seeds
+    nothing tells then which generation is whose.
+    """
+    came = {_LONGEST - task.request["execution_expires_after"]: task.id for task in film.server.tasks()}
+    listed = json.loads(film.call("reconcile", "--output-format", "json").stdout)
+    for one in listed:
+        answer = ["--adopt", came[one["tag"]]] if one["tag"] in came else ["--again"]
+        settled = film.call("reconcile", one["identity"], *answer)
+        assert settled.returncode == ExitCode.DONE, settled.stderr
+    return len(listed)

@@ -70,7 +70,8 @@ def main() -> int:
     findings = [one.findings for one in ended]
     print(
         f"{len(ended)} jobs ({wrong} wrong), {sum(one.accepted for one in findings)} accepted POSTs,"
-        f" {sum(one.refused for one in ended)} second processes turned away, seed {options.seed}"
+        f" {sum(one.refused for one in ended)} second processes turned away,"
+        f" {sum(one.held for one in ended)} tasks settled by hand, seed {options.seed}"
     )
     unverified = sum(len(one.wrong) for one in findings)
     print(

@@ -10,6 +10,8 @@ import time
 import pytest
 
 from runner.errors import ExitCode
+from runner.sandbox import Fault, Where
+from runner.sandbox import Kind as FaultKind
 from tests.chaos.episode import HEAD, JOBS, PATIENCE, Kill, Nursery, play
 from tests.chaos.oracle import judge
 from tests.chaos.victim import POINTS
@@ -45,21 +47,33 @@ def test_before_the_intent_is_durable_nothing_is_sent(point: str, film: Film, nu
 
 @pytest.mark.fault(30)
 def test_a_second_process_beside_a_running_one_sends_nothing(film: Film, nursery: Nursery) -> None:
-    """The first one stands still with its lock held, so whatever is accepted is the second one's."""
-    file = film.write(HEAD + JOBS["prompts"])
+    """The first one stands still with its lock held, so whatever is accepted is the second one's.
+
+    It has two in flight and sees neither done, so no third POST can be in its sockets.
+    """
+    file = film.write(HEAD.replace("settle: 1s", "settle: 1s, concurrency: 2") + JOBS["prompts"])
+    film.server.faults.add(Fault(where=Where.GET, kind=FaultKind.REGRESS, times=None))
     log = film.root / "victims.log"
     first = nursery.start(film.line("run", file), Kill("asyncio"), log)
     until = time.monotonic() + PATIENCE
-    while film.server.accepted < 2:
+    while film.server.accepted < 2 or not film.server.faults.struck:
         assert time.monotonic() < until, log.read_text()
         time.sleep(0.005)
     os.kill(first, signal.SIGSTOP)
-    time.sleep(0.05)  # what was in the sockets arrives
-    before = film.server.accepted
     second = film.call("run", file)
     assert second.returncode == ExitCode.TRY_AGAIN
-    assert film.server.accepted == before
+    assert film.server.accepted == 2
+    film.server.faults.clear()
     os.kill(first, signal.SIGCONT)
     assert nursery.wait(first, PATIENCE) == ExitCode.DONE, log.read_text()
     found = judge(film)
     assert (found.accepted, found.double, found.wrong) == (8, 0, ())
+
+
+def test_what_nothing_tells_apart_is_held_and_a_person_settles_it(film: Film, nursery: Nursery) -> None:
+    """Equal seeds, and killed before the first task has come back: no tag is believed yet."""
+    kills = [Kill(backend, "id-uncommitted") for backend in ("asyncio", "trio") * 4]
+    ended = play(film, nursery, "prompts", kills)
+    assert ended.held == 8, "until nothing is left to submit, whose tag would tell of all"
+    assert ended.is_right, (ended.findings, ended.told)
+    assert ended.findings.accepted == ended.findings.verified == 8
