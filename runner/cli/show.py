@@ -227,6 +227,9 @@ def _again(document: dict[str, Any], project: Project, service: ServiceOptions) 
     if any(file["sha256"] not in unchanged for file in document["files"]):
         line = command("run", shown_path(job), "--only", document["name"], *dated, service=service)
         yield line, "fetches the file again, free of charge, while the service has it"
+    if document["state"] == TaskState.HELD:
+        yield command("reconcile", service=service), "lists what is held, and what to type for each"
+        return
     if document["state"] not in _ENDED:
         line = command("run", shown_path(job), *dated, service=service)
         yield line, "goes on with it; nothing is paid twice"

@@ -157,3 +157,11 @@ def test_an_unclear_task_is_gone_on_with_and_not_made_again(desk: Desk, server: 
     desk.call("show", "s2")
     assert "--again" not in desk.err
     assert "goes on with it; nothing is paid twice" in desk.err
+
+
+def test_a_held_task_is_for_reconcile(desk: Desk) -> None:
+    desk.fault(Kind.ANSWER, status=500, times=None)
+    assert desk.call("run", "boat.yaml") == ExitCode.PERSON_NEEDED
+    desk.call("show", "s1")
+    assert "--again" not in desk.err
+    assert "next: callsheet reconcile" in desk.err
