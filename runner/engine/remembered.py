@@ -14,7 +14,7 @@ from pathlib import Path
 from runner.errors import StateError
 from runner.ledger.read import LedgerReader
 from runner.project import Project
-from runner.record.folder import LATEST, RUN_ID, RunFolder
+from runner.record.folder import LATEST, RunFolder, is_run_id
 
 _INTENDED = b'"event":"task.intended"'
 _ATTEMPT = re.compile(rb'"attempt":"([0-9a-f]{32})"')
@@ -31,7 +31,7 @@ def check_is_remembered(project: Project, reader: LedgerReader) -> None:
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         raise _forgotten(project, f"{min(unknown)}{more}")
     latest = project.runs_dir / LATEST
-    if latest.is_symlink() and RUN_ID.fullmatch(latest.readlink().name):
+    if latest.is_symlink() and is_run_id(latest.readlink().name):
         folder = RunFolder(project, latest.readlink().name)
         # the whole lines: one that a kill has cut short tells nothing
         attempts = deque(filter(None, map(_attempt, _intents(folder.events))), maxlen=1)
@@ -42,7 +42,7 @@ def check_is_remembered(project: Project, reader: LedgerReader) -> None:
 def _folders(project: Project) -> Iterator[RunFolder]:
     if project.runs_dir.is_dir():
         for path in project.runs_dir.iterdir():
-            if RUN_ID.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            if is_run_id(path.name) and path.is_dir() and not path.is_symlink():
                 yield RunFolder(project, path.name)
 
 

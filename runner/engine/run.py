@@ -6,8 +6,8 @@ import functools
 import signal
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -213,14 +213,20 @@ async def _signals_heard(control: Control) -> AsyncIterator[None]:
     """Signals stop the run in order for as long as this is open, the writing of the manifest included.
 
     Only a process's main thread can hear them; a run in another one is stopped by cancelling it.
-    What task groups made of a CallsheetError is taken apart again.
     """
-    try:
+    with _ungrouped():
         async with anyio.create_task_group() as watchers:
             if threading.current_thread() is threading.main_thread():
                 watchers.start_soon(_watch_signals, control)
             yield
             watchers.cancel_scope.cancel()
+
+
+@contextmanager
+def _ungrouped() -> Iterator[None]:
+    """A CallsheetError that task groups have wrapped, as itself: who called tells it and goes on."""
+    try:
+        yield
     except BaseExceptionGroup as group:
         ours, others = group.split(CallsheetError)
         if ours is None or others is not None:

@@ -280,7 +280,7 @@ def _add_same_identity(job: Job, first: Task, second: Task, problems: Problems) 
 
 
 def _add_same_output(job: Job, pairs: Sequence[tuple[Task, Task]], problems: Problems) -> None:
-    """One problem for all pairs of a step: one template mends them."""
+    """One problem for all pairs of a step that were looked at: one template mends them."""
     first, second = pairs[0]
     names = dict.fromkeys(name for pair in pairs for name in _differing(*pair))
     step = job.steps[second.step]

@@ -13,7 +13,12 @@ from runner.project import Project
 from runner.record.atomic import replace_file, sync_directory
 
 LATEST = "latest"
-RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
+_RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
+
+
+def is_run_id(name: str) -> bool:
+    """Whether it can be the name of a run's folder."""
+    return name != LATEST and _RUN_ID.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,7 @@ class RunFolder:
     run_id: str
 
     def __post_init__(self) -> None:
-        if self.run_id == LATEST or not RUN_ID.fullmatch(self.run_id):
+        if not is_run_id(self.run_id):
             raise UsageError(f"{self.run_id!r}: not a run id", hint="`callsheet status` shows the latest run")
 
     @property

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from runner.errors import ExitCode
 from runner.sandbox import SANDBOX_KEY
+from runner.sandbox.validation import DEFAULT_EXPIRY
 from tests.chaos.oracle import Findings, judge
 from tests.end_to_end.conftest import Film
 from tests.support.command import environment
@@ -33,9 +34,6 @@ JOBS = {
     "content: [{type: text, text: A boat}]\n",
 }
 """Tasks that are told apart by seed, by the tag alone, and by nothing but the count."""
-
-_LONGEST = 172_800
-"""Seconds: `execution_expires_after` is this less the tag."""
 
 LAST_RUNS = 4
 PATIENCE = 60.0
@@ -145,10 +143,11 @@ def _end(film: Film, file: Path) -> subprocess.CompletedProcess[str]:
 def settle_by_hand(film: Film) -> int:
     """Does what a person does who sees at the service what was accepted; gives the number of held tasks.
 
+    A tag is what `execution_expires_after` is short of the service's own default.
     A project that is killed before its first task has come back believes no tag yet: of equal seeds
     nothing tells then which generation is whose.
     """
-    came = {_LONGEST - task.request["execution_expires_after"]: task.id for task in film.server.tasks()}
+    came = {DEFAULT_EXPIRY - task.request["execution_expires_after"]: task.id for task in film.server.tasks()}
     listed = json.loads(film.call("reconcile", "--output-format", "json").stdout)
     for one in listed:
         answer = ["--adopt", came[one["tag"]]] if one["tag"] in came else ["--again"]

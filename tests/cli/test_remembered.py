@@ -47,3 +47,9 @@ def test_a_run_folder_in_which_nothing_was_submitted_is_no_sign(desk: Desk) -> N
     for name in ("20260531T220000Z-a1b2c3", "my notes (old)"):
         (desk.root / "rehearsal" / "runs" / name).mkdir(parents=True)
     assert desk.call("run", "boat.yaml") == ExitCode.DONE
+
+
+def test_a_directory_in_the_place_of_the_link_is_told_as_such(desk: Desk) -> None:
+    (desk.root / "rehearsal" / "runs" / "latest").mkdir(parents=True)
+    assert desk.call("run", "boat.yaml") == ExitCode.CANNOT_WRITE
+    assert "is not a symbolic link" in desk.err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +11,7 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.ledger.states import TaskState
-from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Stage, Where
+from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxServer, Stage, Where
 from tests.support.harness import Bench
 
 pytestmark = pytest.mark.anyio
@@ -26,12 +26,6 @@ content: [{{type: text, text: a teapot}}]
 output: out/t${{{{ sample }}}}.mp4
 run: {{poll: {{first: 20ms, min: 20ms, max: 50ms}}, downloads: 1}}
 """
-
-
-@pytest.fixture
-def server() -> Iterator[SandboxServer]:
-    with SandboxServer(SandboxConfig(latency=(0.0, 0.0), scale=0.05)) as running:
-        yield running
 
 
 @pytest.fixture
