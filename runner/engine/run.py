@@ -19,9 +19,11 @@ from runner.engine.control import Control
 from runner.engine.costs import has_drifted
 from runner.engine.inputs import InputStore
 from runner.engine.lifecycle import Lifecycle
+from runner.engine.lookback import Lookback
 from runner.engine.pacing import Breaker, Gauge, PrioritySlots, RequestBudget
 from runner.engine.prepare import Prepared
 from runner.engine.reconcile import Reconciler
+from runner.engine.scan import Scanner
 from runner.engine.scheduler import Scheduler
 from runner.engine.submit import Submitter
 from runner.engine.world import ServerClock, World
@@ -177,8 +179,16 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
             patience=policy.timeout,
         )
     collector = Collector(world, control, budget, clock, policy, downloads)
+    scanner = Scanner(world, budget, clock)
     reconciler = Reconciler(
-        world, control, budget, clock, policy.settle, policy.on_ambiguous, may_submit=prepared is not None
+        world=world,
+        control=control,
+        budget=budget,
+        clock=clock,
+        scanner=scanner,
+        policy=policy,
+        may_submit=prepared is not None,
+        is_quiet=lambda: in_flight.count == 0,
     )
     lifecycle = Lifecycle(world, control, submitter, collector, reconciler, in_flight, policy.concurrency)
     return Scheduler(
@@ -191,6 +201,7 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
         downloads=downloads,
         in_flight=in_flight,
         reconciler=reconciler,
+        lookback=Lookback(world, control, scanner, clock),
         concurrency=policy.concurrency,
         resubmit=prepared.resubmit if prepared else None,
         settled=prepared.settled if prepared else bytearray(),

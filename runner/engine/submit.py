@@ -25,6 +25,9 @@ from runner.providers.base import Evidence, Reaction, SubmitOutcome, Verdict
 TAGS = 65_536
 """Tags are 1 to TAGS - 1: 0 would send the field's default, whose echo proves nothing."""
 
+MOST_DOUBTS = 3
+"""So many submits in a row whose outcome is unknown end the submitting: each may be paid for."""
+
 NOT_SENT_TRIES = 8
 """So many tries in a row that never carried the POST mean that the API cannot be reached."""
 
@@ -36,6 +39,8 @@ LedgerStep = Callable[[Ledger, float], object]
 
 STILL_PREPARING = 19
 """The fault row of a refusal that passes once the service has read the task's inputs."""
+
+OUR_DEFECT = Evidence(row=56, headers_begun=None, reason="callsheet failed while it read the answer")
 
 CUT_BY_US = Evidence(row=7, headers_begun=None, reason="we stopped waiting for the answer")
 
@@ -66,6 +71,7 @@ class Submitter:
     patience: float
     """Seconds of refusals that pass (429, 503) after which submitting stops; the run can be resumed."""
     _tags: set[int] = field(default_factory=set)
+    _doubts: int = 0
 
     async def submit(self, task: Task, latest: AttemptRow | None, reason: str) -> Paid | Doubt | None:
         """One accepted POST for `task`, or one in doubt; None where it was refused or not sent.
@@ -155,11 +161,32 @@ class Submitter:
         world.observe("task.intended", {"task": task.name, "identity": task.identity, "attempt": attempt_id})
         try:
             outcome = await world.provider.submit(body)
+            self.clock.hear(outcome.server_time)
         except anyio.get_cancelled_exc_class():
             await self._leave_unclear(task, attempt_id, CUT_BY_US)
             raise
-        self.clock.hear(outcome.server_time)
-        return Posted(attempt_id, await self._settle(task, attempt_id, outcome))
+        except Exception as error:
+            # what went wrong with one answer may go wrong with each: nothing more is paid for
+            await self._leave_unclear(task, attempt_id, OUR_DEFECT)
+            self.control.defect(f"{task.name}: reading the answer to its submit", error)
+            self.control.stop_submitting(ExitCode.BUG, "nothing more is submitted after such a defect")
+            return Posted(attempt_id, SubmitOutcome(Verdict.AMBIGUOUS, Reaction.RECONCILE, OUR_DEFECT))
+        outcome = await self._settle(task, attempt_id, outcome)
+        self._count_doubts(outcome)
+        return Posted(attempt_id, outcome)
+
+    def _count_doubts(self, outcome: SubmitOutcome) -> None:
+        """A proof that nothing was sent says nothing of how the service answers."""
+        if outcome.verdict is Verdict.AMBIGUOUS:
+            self._doubts += 1
+        elif outcome.verdict is not Verdict.NOT_SENT:
+            self._doubts = 0
+        if self._doubts >= MOST_DOUBTS:
+            self.control.stop_submitting(
+                ExitCode.TRY_AGAIN,
+                f"the outcome of {self._doubts} submits in a row is unknown ({outcome.evidence.reason}):"
+                " nothing more is submitted; what became of these is looked up, now and by each later run",
+            )
 
     def _intend(self, ledger: Ledger, *, task: Task, intent: Intent) -> str:
         return ledger.intend(task, self.job_file, self.run_id, intent, self.caps, self.world.seams.wall())
@@ -298,6 +325,7 @@ class Submitter:
             key_hash=self.world.key_hash,
             since=anyio.current_time(),
             server_time=self.clock.earliest(),
+            accepted_at=self.world.seams.wall(),
             model=task.model,
             kind=Kind.of(task.origin, task.request),
         )

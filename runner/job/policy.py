@@ -20,6 +20,9 @@ T = TypeVar("T")
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)/(s|min|h)")
+ALONE = 12
+"""How many times longer than `run.settle` a list must stay silent that shows nothing accepted later."""
+
 _PERIODS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -83,6 +86,7 @@ def read_run(node: Node | None, problems: Problems) -> RunPolicy:
     if policy.minimum > policy.maximum and isinstance(node, MappingNode):
         mark = (node.get("poll") or node).mark
         problems.add(Place(mark, ("run", "poll")).error("min is above max"))
+    settle = section.read("settle", _duration, standard.settle)
     return RunPolicy(
         concurrency=section.read("concurrency", _count, standard.concurrency),
         submit_slots=section.read("submit_slots", _count, standard.submit_slots),
@@ -91,7 +95,8 @@ def read_run(node: Node | None, problems: Problems) -> RunPolicy:
         timeout=section.read("timeout", _duration, standard.timeout),
         deadline=section.read("deadline", _optional_duration, None),
         max_failures=section.read("max_failures", _optional_count, None),
-        settle=section.read("settle", _duration, standard.settle),
+        settle=settle,
+        settle_alone=section.read("settle_alone", _duration, ALONE * settle),
         on_ambiguous=section.read("on_ambiguous", _on_ambiguous, standard.on_ambiguous),
         poll=policy,
         webhook=_read_webhook(section.section("webhook")),

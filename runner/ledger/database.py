@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runner.errors import StateError
 
-SCHEMA_VERSION = "6"
+SCHEMA_VERSION = "7"
 
 
 def _script(name: str) -> str:
@@ -30,6 +30,7 @@ _UPGRADES: dict[str, Callable[[], str]] = {
         "CREATE INDEX IF NOT EXISTS attempts_unsent ON attempts (origin, tag)"
         " WHERE state = 'planned' AND resolution IS NULL AND tag IS NOT NULL"
     ),
+    "6": lambda: _script("upgrade_7.sql") + _script("spends.sql"),
 }
 """From each older version to the next one."""
 

@@ -19,10 +19,10 @@ from runner.errors import StateError
 from runner.job.node import JsonValue
 from runner.job.task import Task
 from runner.ledger.database import open_for_writing, translate_errors
-from runner.ledger.following import is_reusable, may_follow
+from runner.ledger.following import is_reusable, may_follow, reason_after
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, Caps, Intent, OutputRow, RunRow
-from runner.ledger.states import TRANSITIONS, TaskState
+from runner.ledger.states import TRANSITIONS, Resolution, TaskState
 from runner.providers.base import Evidence, Generation, Verdict
 
 
@@ -203,7 +203,7 @@ class Ledger:
                 intent.attempt_id,
                 task.identity,
                 run_id,
-                intent.reason,
+                reason_after(latest, intent.reason),
                 task.origin,
                 intent.key_hash,
                 task.model,
@@ -252,23 +252,14 @@ class Ledger:
     def resolve(
         self,
         attempt_id: str,
-        resolution: str,
+        resolution: Resolution,
         evidence: Mapping[str, JsonValue],
         at: float,
         *,
         remote_id: str | None = None,
     ) -> None:
-        """How an unclear attempt ended: `adopted`, `absent`, `held`, `written_off` or `again`.
-
-        Raises RemoteIdTakenError where `remote_id` belongs to another attempt.
-        """
-        state = {
-            "adopted": TaskState.SUBMITTED,
-            "absent": TaskState.PLANNED,
-            "again": TaskState.PLANNED,
-            "held": TaskState.HELD,
-            "written_off": TaskState.WRITTEN_OFF,
-        }[resolution]
+        """How an unclear attempt ended. Raises RemoteIdTakenError where another attempt has `remote_id`."""
+        state = _RESOLVED_AS[resolution]
         accepted_at: float | None = None
         if remote_id is not None:
             self._claim(attempt_id, remote_id)
@@ -282,6 +273,44 @@ class Ledger:
             **({"accepted_at": accepted_at} if accepted_at is not None else {}),
         )
 
+    def find(self, attempt_id: str, remote_id: str, evidence: Mapping[str, JsonValue], at: float) -> None:
+        """The service has what was given up or taken for absent: it is a paid attempt from now on.
+
+        Raises RemoteIdTakenError where another attempt has `remote_id`.
+        """
+        self.resolve(attempt_id, Resolution.FOUND, evidence, at, remote_id=remote_id)
+        # it is its task's newest, unless a later one was sent
+        self._db.execute(
+            "UPDATE attempts SET seq = (SELECT max(seq) + 1 FROM attempts) WHERE id = ?1 AND NOT EXISTS"
+            " (SELECT 1 FROM attempts AS later WHERE later.identity = attempts.identity"
+            " AND later.seq > attempts.seq AND later.state <> 'planned')",
+            (attempt_id,),
+        )
+
+    def settle_absent(
+        self, attempt_id: str, resolution: Resolution, evidence: Mapping[str, JsonValue]
+    ) -> None:
+        """That an attempt taken for absent was not billed: it counts against no cap any more."""
+        self._db.execute(
+            "UPDATE attempts SET resolution = ?, resolution_evidence = ? WHERE id = ?"
+            " AND resolution IN ('absent', 'again')",
+            (resolution, _dumps(evidence), attempt_id),
+        )
+
+    def reopen(self, attempt_id: str, at: float) -> None:
+        """The service still has an accepted task that was given up."""
+        self._move(attempt_id, TaskState.SUBMITTED, at)
+
+    def notice_echo(self, attempt_id: str, tag: int | None, seed: int | None) -> None:
+        """What came back for an attempt's tag and seed. Another value than was sent is never forgotten."""
+        self._db.execute(
+            "UPDATE attempts SET"
+            " echoed_tag = CASE WHEN echoed_tag <> tag THEN echoed_tag ELSE coalesce(?, echoed_tag) END,"
+            " echoed_seed = CASE WHEN echoed_seed <> seed THEN echoed_seed ELSE coalesce(?, echoed_seed) END"
+            " WHERE id = ?",
+            (tag, seed, attempt_id),
+        )
+
     def observe(self, attempt_id: str, generation: Generation, at: float) -> None:
         """What the service last said; its signed URLs are not kept."""
         facts: dict[str, JsonValue] = {
@@ -293,10 +322,8 @@ class Ledger:
             "usage": dict(generation.usage),
             "request_id": generation.request_id,
         }
-        self._db.execute(
-            "UPDATE attempts SET generation = ?, echoed_tag = coalesce(?, echoed_tag) WHERE id = ?",
-            (_dumps(facts), generation.tag, attempt_id),
-        )
+        self._db.execute("UPDATE attempts SET generation = ? WHERE id = ?", (_dumps(facts), attempt_id))
+        self.notice_echo(attempt_id, generation.final_tag, generation.final_seed)
         last = self._db.execute(
             "SELECT status FROM history WHERE attempt_id = ? AND status IS NOT NULL"
             " ORDER BY rowid DESC LIMIT 1",
@@ -368,6 +395,16 @@ class Ledger:
         self, attempt_id: str, at: float, *, state: TaskState | None = None, status: str | None = None
     ) -> None:
         self._db.execute("INSERT INTO history VALUES (?, ?, ?, ?)", (attempt_id, at, state, status))
+
+
+_RESOLVED_AS = {
+    Resolution.ADOPTED: TaskState.SUBMITTED,
+    Resolution.FOUND: TaskState.SUBMITTED,
+    Resolution.ABSENT: TaskState.PLANNED,
+    Resolution.AGAIN: TaskState.PLANNED,
+    Resolution.HELD: TaskState.HELD,
+    Resolution.WRITTEN_OFF: TaskState.WRITTEN_OFF,
+}
 
 
 def _facts(evidence: Evidence) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from runner.job.cost import Price, usd_text
 from runner.job.node import JsonValue
-from runner.ledger.states import TaskState
+from runner.ledger.states import Resolution, TaskState
 from runner.providers.base import Verdict
 
 
@@ -78,7 +78,7 @@ class AttemptRow:
     state: TaskState
     verdict: Verdict | None
     evidence: Mapping[str, JsonValue] | None
-    resolution: str | None
+    resolution: Resolution | None
     resolution_evidence: Mapping[str, JsonValue] | None
     remote_id: str | None
     accepted_at: float | None
@@ -91,6 +91,60 @@ class AttemptRow:
     price: Price | None = None
     taken: Mapping[str, JsonValue] | None = None
     """What of its upstream task went into the request."""
+    echoed_seed: int | None = None
+
+    @property
+    def is_given_up(self) -> bool:
+        """Accepted, and ended by us or by a person, not by the service's own word: it may have it still."""
+        is_ours = self.error_code in (GONE, GIVEN_UP)
+        return self.state is TaskState.EXPIRED and self.remote_id is not None and is_ours
+
+
+GONE = "gone"
+"""The error code of an accepted task whose record the service has dropped."""
+
+GIVEN_UP = "given_up"
+"""The error code of an accepted task that a person gave up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What a list has to show of an attempt that the service is known to have accepted.
+
+    `intent` orders intents and doubts as they were written to the ledger, whatever the clocks said.
+    `tier` is the request's `service_tier`.
+    """
+
+    attempt_id: str
+    remote_id: str
+    model: str
+    tier: str
+    server_time: float
+    intended_at: float
+    intent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """When an attempt's connection was closed without an answer, or a later process took it up.
+
+    `at` is Unix seconds of our wall clock; `order` compares with `Accepted.intent`.
+    """
+
+    order: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Echoes:
+    """How often accepted attempts came back with what was sent, something else, or nothing in the end."""
+
+    same: int = 0
+    other: int = 0
+    nothing: int = 0
+
+    def __add__(self, more: Echoes) -> Echoes:
+        return Echoes(self.same + more.same, self.other + more.other, self.nothing + more.nothing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ import sqlite3
 
 from runner.ledger.rows import Drift, Spend, SpendBy, SpendRow
 
-# a rejected POST and one proved absent cost nothing; everything else may have been billed, also what a
-# person had submitted again without proof
+# a rejected POST costs nothing; everything else may have been billed, also what a person had submitted
+# again without proof, and what was taken for absent until a day later still shows nothing of it
 _POSSIBLY_BILLED = (
-    "((attempts.state <> 'planned' OR resolution = 'again')"
+    "((attempts.state <> 'planned' OR resolution IN ('again', 'absent'))"
     " AND NOT (attempts.state = 'failed' AND verdict = 'rejected'))"
 )
 

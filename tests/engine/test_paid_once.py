@@ -36,23 +36,23 @@ async def test_an_intent_that_is_used_again_has_the_tag_that_is_sent(
 
 
 async def test_a_list_that_leaves_out_what_is_accepted_proves_no_absence(
-    bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, server: SandboxServer
 ) -> None:
     """It lags longer than `run.settle`, and shows it: tasks whose ids are known are missing too."""
-    monkeypatch.setattr("runner.engine.reconcile.MOST_SCANS", 5)
     server.faults.add(
         cut(accept=True, after=1), Fault(where=Where.LIST, kind=Kind.LAG, seconds=3600, times=None)
     )
     result = await bench.run(bench.write_job(job_text(seeds=3, run="settle: 0s, submit_slots: 1")))
-    assert (result.exit_code, server.accepted) == (ExitCode.PERSON_NEEDED, 3)
-    assert (result.counts[TaskState.DONE], result.counts[TaskState.HELD]) == (2, 1)
+    assert (result.exit_code, server.accepted) == (ExitCode.TRY_AGAIN, 3)
+    assert (result.counts[TaskState.DONE], result.counts[TaskState.AMBIGUOUS]) == (2, 1)
 
 
 async def test_a_list_that_catches_up_adopts(bench: Bench, server: SandboxServer) -> None:
     server.faults.add(
         cut(accept=True, after=1), Fault(where=Where.LIST, kind=Kind.LAG, seconds=2, times=None)
     )
-    result = await bench.run(bench.write_job(job_text(seeds=3, run="settle: 0s, submit_slots: 1")))
+    policy = "settle: 0s, settle_alone: 1m, submit_slots: 1"
+    result = await bench.run(bench.write_job(job_text(seeds=3, run=policy)))
     assert (result.exit_code, server.accepted) == (ExitCode.DONE, 3)
 
 
