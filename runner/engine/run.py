@@ -188,7 +188,7 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
         scanner=scanner,
         policy=policy,
         may_submit=prepared is not None,
-        is_quiet=lambda: in_flight.count == 0,
+        is_quiet=lambda: in_flight.count == 0 and downloads.is_idle,
     )
     lifecycle = Lifecycle(world, control, submitter, collector, reconciler, in_flight, policy.concurrency)
     return Scheduler(
