@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import time
@@ -46,7 +45,7 @@ from runner.providers import REGISTRY
 from runner.providers.place import Place
 from runner.record.facts import session_facts
 from runner.record.folder import RunFolder
-from runner.record.redact import Redactor
+from runner.record.redact import Redactor, json_text
 from runner.session import key_of, locked_ledger, open_world, served
 
 
@@ -90,9 +89,9 @@ def collect(
         collected = [one for one in found if one is not None]
         code = ExitCode.first(one.result.exit_code for one in collected)
         document = {"exit_code": int(code), "services": [one.as_json() for one in collected]}
-        ending.code, ending.lines = code, [json.dumps(document, ensure_ascii=False)]
+        ending.code, ending.lines = code, [json_text(document)]
         if output_format == "json":
-            console.result(ending.lines[0])
+            console.outcome(ending.lines[0])
         elif not collected:
             console.summary("nothing is in flight")
     if any(one.result.exit_code is ExitCode.PERSON_NEEDED for one in collected):
