@@ -59,7 +59,7 @@ def bring_all_to_done(works: Sequence[Work], job_options: JobOptions, options: R
     ends = None if options.deadline is None else time.monotonic() + options.deadline
     codes: list[ExitCode] = []
     root = works[0].loaded.place.project.root
-    with pinged(root) if options.ping else contextlib.nullcontext(Ending()) as ending:
+    with pinged(root, job_options.allow_env) if options.ping else contextlib.nullcontext(Ending()) as ending:
         for work in works:
             left = None if ends is None else max(0.0, ends - time.monotonic())
             summary = _bring_to_done(work, job_options, options, left, is_one_of_several=len(works) > 1)

@@ -83,7 +83,7 @@ def collect(
       callsheet collect --wait 10m --deadline 50m
     """
     project = find_project(Path(), root=common().root)
-    with pinged(project.root) if ping else contextlib.nullcontext(Ending()) as ending:
+    with pinged(project.root, frozenset()) if ping else contextlib.nullcontext(Ending()) as ending:
         places = [choose_place(name, project, service) for name in REGISTRY]
         found = [_collect_from(place, wait, deadline, is_told=output_format == "text") for place in places]
         collected = [one for one in found if one is not None]
