@@ -13,6 +13,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.durable import sync_directory
 from runner.errors import NoProjectError
 
 STATE_DIR = ".callsheet"
@@ -113,7 +114,10 @@ def _make_private(directory: Path) -> None:
     _refuse_link(directory.parent)
     directory.parent.mkdir(parents=True, exist_ok=True)
     _refuse_link(directory)
-    directory.mkdir(mode=0o700, exist_ok=True)
+    if not directory.exists():
+        directory.mkdir(mode=0o700, exist_ok=True)
+        # or a power cut takes the directory, and with it the ledger
+        sync_directory(directory.parent)
     os.chmod(directory, 0o700)  # noqa: PTH101  mkdir's mode is cut by the umask
     for entry in directory.iterdir():
         _refuse_link(entry)

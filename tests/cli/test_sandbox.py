@@ -43,7 +43,7 @@ def test_a_port_that_is_taken_exits_69(tmp_path: Path) -> None:
     assert f"127.0.0.1:{port}: cannot listen" in told.stderr
 
 
-@pytest.mark.security(26)
+@pytest.mark.security(25)
 @pytest.mark.parametrize(("host", "is_warned"), [("0.0.0.0", True), ("127.0.0.1", False)])
 def test_who_opens_it_to_the_network_is_warned(host: str, is_warned: bool, tmp_path: Path) -> None:
     """Even with -q: what it advises is the default."""

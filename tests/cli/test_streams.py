@@ -61,7 +61,7 @@ def videos(root: Path) -> list[str]:
     return sorted(file.name for file in (root / "rehearsal" / "out").iterdir() if file.suffix == ".mp4")
 
 
-@pytest.mark.security(25)
+@pytest.mark.security(24)
 @pytest.mark.parametrize("redirect", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full"])
 @pytest.mark.parametrize("output_format", ["text", "json"])
 def test_a_run_ends_with_its_own_exit_code_whatever_its_streams_are(
@@ -92,7 +92,7 @@ def test_a_result_that_nobody_can_read_is_a_reader_gone(root: Path, words: list[
     assert started(">/dev/full", *words, cwd=root).returncode == ExitCode.CANNOT_WRITE
 
 
-@pytest.mark.security(25)
+@pytest.mark.security(24)
 def test_no_file_of_a_run_becomes_a_standard_stream(root: Path) -> None:
     """A file that is opened gets the lowest free number: what a library prints would go into it."""
     assert started("<&- >&- 2>&-", "run", "jobs/boat.yaml", "--sandbox", "-vv", cwd=root).returncode == 0
