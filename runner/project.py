@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,8 @@ def find_project(start: Path, *, root: Path | None = None) -> Project:
         resolved = root.resolve()
         if not _is_root(resolved):
             raise NoProjectError(
-                f"{root}: not a callsheet project (no {STATE_DIR}/ in it)", hint=f"callsheet init {root}"
+                f"{root}: not a callsheet project (no {STATE_DIR}/ in it)",
+                hint=f"callsheet init {shlex.quote(str(root))}",
             )
         return Project(root=resolved, base=resolved)
     absolute = start.resolve()
