@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.durable import sync_directory
 from runner.errors import NoProjectError
 
 STATE_DIR = ".callsheet"
@@ -77,7 +79,8 @@ def find_project(start: Path, *, root: Path | None = None) -> Project:
         resolved = root.resolve()
         if not _is_root(resolved):
             raise NoProjectError(
-                f"{root}: not a callsheet project (no {STATE_DIR}/ in it)", hint=f"callsheet init {root}"
+                f"{root}: not a callsheet project (no {STATE_DIR}/ in it)",
+                hint=f"callsheet init {shlex.quote(str(root))}",
             )
         return Project(root=resolved, base=resolved)
     absolute = start.resolve()
@@ -113,7 +116,10 @@ def _make_private(directory: Path) -> None:
     _refuse_link(directory.parent)
     directory.parent.mkdir(parents=True, exist_ok=True)
     _refuse_link(directory)
-    directory.mkdir(mode=0o700, exist_ok=True)
+    if not directory.exists():
+        directory.mkdir(mode=0o700, exist_ok=True)
+        # or a power cut takes the directory, and with it the ledger
+        sync_directory(directory.parent)
     os.chmod(directory, 0o700)  # noqa: PTH101  mkdir's mode is cut by the umask
     for entry in directory.iterdir():
         _refuse_link(entry)

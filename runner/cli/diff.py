@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -226,4 +225,4 @@ def _print(found: list[_Found], new: _Read, old: _Read, same: int, *, is_lines: 
         "counts": _counts(found, same),
         "tasks": rows,
     }
-    console.result(json.dumps(clean.foreign_value(document), ensure_ascii=False, indent=1))
+    console.document(clean.foreign_value(document))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
@@ -123,7 +122,7 @@ def _list(project: Project, output_format: str, service: ServiceOptions) -> Exit
         if output_format == "jsonl":
             write_lines(map(_as_json, found))
         elif output_format == "json":
-            console.result(json.dumps([_as_json(one) for one in found], ensure_ascii=False, indent=1))
+            console.document([_as_json(one) for one in found])
         else:
             _show(found, project.root, service)
     return (

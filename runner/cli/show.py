@@ -64,11 +64,11 @@ def show(what: str, service: ServiceOptions, output_format: str) -> None:
         write_lines(documents)
         return
     if output_format == "json":
-        console.result(json.dumps(documents, ensure_ascii=False, indent=1))
+        console.document(documents)
         return
     for one, document in zip(found, documents, strict=True):
         for line in _card(document, one.by):
-            console.result(line)
+            console.block(line)
     for line, why in _again(documents[0], project, service):
         console.next_step(line, why)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -70,7 +69,7 @@ def spend(since: float | None, by: str | None, service: ServiceOptions, output_f
         write_lines([*grouped, {"total": _fields(total)}])
         return
     if output_format == "json":
-        console.result(json.dumps({"rows": grouped, "total": _fields(total)}, ensure_ascii=False, indent=1))
+        console.document({"rows": grouped, "total": _fields(total)})
         return
     for line in console.table(_table(by or "", rows, total)):
         console.result(line)

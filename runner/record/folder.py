@@ -8,9 +8,10 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.durable import sync_directory
 from runner.errors import StateError, UsageError
 from runner.project import Project
-from runner.record.atomic import replace_file, sync_directory
+from runner.record.atomic import replace_file
 
 LATEST = "latest"
 _RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
@@ -86,6 +87,7 @@ def _make_directory(directory: Path, mode: int) -> None:
         kind = _kind(directory)
         if kind is None:
             directory.mkdir(mode=mode)
+            sync_directory(directory.parent)
         elif kind != stat.S_IFDIR:
             raise StateError(f"{directory}: is not a directory", hint="move it away: runs are recorded here")
         if mode == 0o700:

@@ -6,7 +6,6 @@ The format is schemas/manifest.schema.json, told in docs/reference/manifest.md.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,16 +21,11 @@ from runner.ledger.rows import AttemptRow, Drift, RunRow, SessionRow, Spend
 from runner.ledger.states import TaskState
 from runner.record.atomic import replace_file
 from runner.record.entry import Found, attempts_of_run, is_cached, task_entry
-from runner.record.redact import Redactor
+from runner.record.redact import Redactor, json_safe
 from runner.record.times import iso_time, iso_time_or_none
 
 MANIFEST_VERSION = 1
 _TASKS_AT_A_TIME = 200
-# legal in JSON as they are, but not in a terminal; JSON's own escape loses nothing
-_UNSEEN = re.compile(
-    "[\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0001-\U000e007f]"
-)
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
@@ -196,9 +190,4 @@ def _write_member(file: BinaryIO, name: str, value: object) -> None:
 
 
 def _encode(value: object) -> bytes:
-    text = _ENCODER.encode(value)
-    return text.encode() if text.isascii() and "\x7f" not in text else _UNSEEN.sub(_escape, text).encode()
-
-
-def _escape(match: re.Match[str]) -> str:
-    return json.dumps(match[0])[1:-1]
+    return json_safe(_ENCODER.encode(value)).encode()

@@ -173,6 +173,16 @@ def test_the_key_is_never_a_value_whatever_is_allowed(desk: Desk, name: str) -> 
     assert KEY not in problems[0]
 
 
+@pytest.mark.security(23)
+def test_what_is_callsheet_s_own_is_never_an_expression_s_value(desk: Desk) -> None:
+    """Its values are secrets: the address of a monitor, for one."""
+    name = "CALLSHEET_PING_URL"
+    text = f"{HEAD}env: [{name}]\n{TEXT}"
+    environ = {name: "https://monitor.example/x"}
+    [problem] = desk.problems(text, environ=environ, allow_env=frozenset({name}), trust_job=True)
+    assert "callsheet's own" in problem
+
+
 def test_the_key_under_another_name_is_no_value_either(desk: Desk) -> None:
     text = HEAD + "env: [COPY]\ncontent: [{type: text, text: '${{ env.COPY }}'}]\n"
     for copy in (KEY, f"https://evil.example/?k={KEY}"):
