@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import anyio
+
 from runner.engine.evidence import Beliefs, Unclear, created_after
 from runner.engine.pacing import RequestBudget
 from runner.engine.world import ServerClock, World
@@ -20,6 +22,10 @@ DAY = 86_400.0
 
 MOST_ROWS = 100_000
 """500 pages: more are not read for one doubt."""
+
+
+MOST_ASKED = 20
+"""GETs of rows that are undecided, for each scan."""
 
 
 class NoScanError(Exception):
@@ -43,7 +49,9 @@ class Scanner:
     budget: RequestBudget
     clock: ServerClock
     _filled: dict[str, Generation] = field(default_factory=dict)
-    """Rows whose nulls a GET has filled: what a service has decided once it does not take back."""
+    """Rows as a GET has filled their nulls: what a service has decided once it does not take back."""
+    _asked: dict[str, float] = field(default_factory=dict)
+    """When (monotonic) each was asked for last."""
 
     async def look(self, unclear: Sequence[Unclear]) -> View:
         """One full scan over the time of these attempts, and of a witness for each where there is one.
@@ -66,11 +74,11 @@ class Scanner:
         for remote_id, (attempt_id, tag, seed) in claimed.items():
             self._notice(attempt_id, tag, seed, rows[remote_id])
         candidates = [
-            await self._fill(row)
+            row
             for row in rows.values()
             if row.id not in claimed and (row.created_at is None or row.created_at >= begins)
         ]
-        return View(rows, candidates, accepted)
+        return View(rows, await self._fill(candidates), accepted)
 
     def unclear(self, reader: LedgerReader, attempts: Sequence[AttemptRow]) -> list[Unclear]:
         """The attempts with what is believed of their tags and seeds now."""
@@ -145,12 +153,25 @@ class Scanner:
             raise NoScanError("the list leaves out rows that its total counts")
         return rows
 
-    async def _fill(self, row: Generation) -> Generation:
-        """The row with its nulls read again by a GET, for the list may lag. Raises ProviderError."""
-        if _is_whole(row):
-            return row
-        if row.id in self._filled:
-            return self._filled[row.id]
+    async def _fill(self, candidates: Sequence[Generation]) -> list[Generation]:
+        """The rows with their nulls read again by a GET each, for the list may lag. Raises ProviderError.
+
+        Those that were asked for longest ago come first, and so many at most: an account may have
+        hundreds of other tasks that wait.
+        """
+        lacking = [row for row in candidates if not _is_whole(row) and not self._is_final(row.id)]
+        lacking.sort(key=lambda row: self._asked.get(row.id, 0.0))
+        for row in lacking[:MOST_ASKED]:
+            self._filled[row.id] = await self._read_again(row)
+            self._asked[row.id] = anyio.current_time()
+        return [row if _is_whole(row) else self._filled.get(row.id, row) for row in candidates]
+
+    def _is_final(self, remote_id: str) -> bool:
+        """Whether a GET has shown all that there will be."""
+        row = self._filled.get(remote_id)
+        return row is not None and (_is_whole(row) or (row.status is not None and row.status.is_terminal))
+
+    async def _read_again(self, row: Generation) -> Generation:
         await self.budget.acquire()
         try:
             fresh = await self.world.provider.get(row.id)
@@ -159,16 +180,13 @@ class Scanner:
                 # listed, and not ours to read: it stays a candidate that nothing excludes
                 return row
             raise
-        filled = replace(
+        return replace(
             row,
             status=fresh.status,
             tag=row.tag if fresh.tag is None else fresh.tag,
             echo={**row.echo, **fresh.echo},
             model=fresh.model or row.model,
         )
-        if _is_whole(filled) or (filled.status is not None and filled.status.is_terminal):
-            self._filled[row.id] = filled
-        return filled
 
 
 def _is_whole(row: Generation) -> bool:

@@ -52,10 +52,10 @@ class RunPolicy:
     deadline: float | None = None
     max_failures: int | None = None
     settle: float = 300.0
-    settle_alone: float = 3600.0
     on_ambiguous: OnAmbiguous = OnAmbiguous.AUTO
     poll: PollPolicy = field(default_factory=PollPolicy)
     webhook: WebhookPolicy | None = None
+    settle_alone: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,10 @@ def read_run(node: Node | None, problems: Problems) -> RunPolicy:
         mark = (node.get("poll") or node).mark
         problems.add(Place(mark, ("run", "poll")).error("min is above max"))
     settle = section.read("settle", _duration, standard.settle)
+    settle_alone = section.read("settle_alone", _duration, ALONE * settle)
+    if settle_alone < settle and isinstance(node, MappingNode):
+        place = Place((node.get("settle_alone") or node).mark, ("run", "settle_alone"))
+        problems.add(place.error("is shorter than run.settle", "leave it out, or make it longer"))
     return RunPolicy(
         concurrency=section.read("concurrency", _count, standard.concurrency),
         submit_slots=section.read("submit_slots", _count, standard.submit_slots),
@@ -96,7 +100,7 @@ def read_run(node: Node | None, problems: Problems) -> RunPolicy:
         deadline=section.read("deadline", _optional_duration, None),
         max_failures=section.read("max_failures", _optional_count, None),
         settle=settle,
-        settle_alone=section.read("settle_alone", _duration, ALONE * settle),
+        settle_alone=settle_alone,
         on_ambiguous=section.read("on_ambiguous", _on_ambiguous, standard.on_ambiguous),
         poll=policy,
         webhook=_read_webhook(section.section("webhook")),

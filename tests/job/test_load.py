@@ -43,9 +43,15 @@ def test_run_and_budget_are_typed(desk: Desk) -> None:
         "budget: {max_usd: 25.10, max_tasks: 0, confirm_usd: 5}\n"
     )
     assert job.run == RunPolicy(
-        2, 1, 3, 1.0, 120.0, 21600.0, 5, 0.1, OnAmbiguous.HOLD, PollPolicy(30.0, 5.0, 60.0)
-    )
+        2, 1, 3, 1.0, 120.0, 21600.0, 5, 0.1, OnAmbiguous.HOLD, PollPolicy(30.0, 5.0, 60.0),
+        settle_alone=12 * 0.1,
+    )  # fmt: skip
     assert job.budget == Budget(Decimal("25.10"), 0, Decimal(5))
+
+
+def test_a_settle_time_alone_below_the_other_is_refused(desk: Desk) -> None:
+    text = HEAD + TEXT + "run: {settle: 5m, settle_alone: 1m}\n"
+    assert "run.settle_alone: is shorter than run.settle" in desk.problems(text)[0]
 
 
 def test_a_shortest_interval_above_the_longest_is_refused(desk: Desk) -> None:
