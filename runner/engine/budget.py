@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 from runner.errors import RefusedError
 from runner.job.cost import MICROS, Total, estimate, usd_words
 from runner.job.model import Job
+from runner.job.plan import Plan
 from runner.job.task import Task
+from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Caps
 
 PRICE_FORMS = "`price: {usd_per_mtok: N}`, `price: {usd_per_second: N}` or `price: {usd_per_task: N}`"
+
+
+_BATCH = 500
 
 
 def caps_of(job: Job, new: Total, unpriced: Task | None) -> Caps:
@@ -28,6 +36,21 @@ def caps_of(job: Job, new: Total, unpriced: Task | None) -> Caps:
         max_tasks=budget.max_tasks,
         max_micros=None if budget.max_usd is None else int(budget.max_usd * MICROS),
     )
+
+
+def over_all_runs(caps: Caps, plan: Plan, reader: LedgerReader) -> Caps:
+    """The same caps over every run that counts as this job's.
+
+    Those have its name and edition, or an attempt at one of its tasks: a file that was renamed or copied,
+    another date or a retry has no cap of its own, and a new edition has.
+    """
+    if caps.is_none:
+        return caps
+    runs = reader.billed_runs_named(plan.job.name, plan.edition)
+    identities = plan.identities()
+    while batch := list(itertools.islice(identities, _BATCH)):
+        runs |= reader.billed_runs_of(batch)
+    return replace(caps, runs=frozenset(runs))
 
 
 def outlook(job: Job, new: Total) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.engine.budget import caps_of
+from runner.engine.budget import caps_of, over_all_runs
 from runner.engine.only import Only, check_patterns, matches
 from runner.engine.remembered import check_is_remembered
 from runner.engine.settled import settled
@@ -118,7 +118,7 @@ def prepare_run(
     else:
         tasks = plan.tasks() if only is None else filter(only.names, plan.tasks())
     new, unpriced = _look_over(job, standings(tasks, reader, project.base), resubmit)
-    caps = caps_of(job, new, unpriced)
+    caps = over_all_runs(caps_of(job, new, unpriced), plan, reader)
     return Prepared(
         run=run,
         plan=plan,

@@ -17,7 +17,7 @@ from runner.engine.world import Doubt, Paid, ServerClock, World
 from runner.errors import ExitCode, StateError
 from runner.job.cost import micros
 from runner.job.task import Task
-from runner.ledger.following import is_reusable
+from runner.ledger.following import goes_on
 from runner.ledger.ledger import CapReachedError, Ledger, RemoteIdTakenError
 from runner.ledger.rows import AttemptRow, Caps, Intent, Kind
 from runner.providers.base import Evidence, Reaction, SubmitOutcome, Verdict
@@ -127,7 +127,7 @@ class Submitter:
     async def _post(self, task: Task, latest: AttemptRow | None, reason: str) -> Posted | None:
         """Durable intent, POST, durable outcome; None where a cap refuses the intent."""
         world = self.world
-        reused = latest if latest is not None and is_reusable(latest) else None
+        reused = latest if goes_on(latest, self.run_id) else None
         tag = await self._pick_tag(task, reused)
         attempt_id = reused.id if reused else f"{world.seams.random.getrandbits(128):032x}"
         try:

@@ -59,7 +59,7 @@ class RunPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Caps over one run and its resumes; None is no cap."""
+    """Caps over all runs of a job and edition; None is no cap."""
 
     max_usd: Decimal | None = None
     max_tasks: int | None = None

@@ -11,6 +11,11 @@ def is_reusable(attempt: AttemptRow) -> bool:
     return attempt.state is TaskState.PLANNED and attempt.resolution is None
 
 
+def goes_on(attempt: AttemptRow | None, run_id: str) -> bool:
+    """Whether a POST of this run uses that intent again. One of another run stays that run's for good."""
+    return attempt is not None and is_reusable(attempt) and attempt.run_id == run_id
+
+
 def may_follow(latest: AttemptRow, reason: str) -> bool:
     """Whether a new POST may follow this attempt (invariant 1)."""
     if latest.state is TaskState.PLANNED:

@@ -19,7 +19,7 @@ from runner.errors import StateError
 from runner.job.node import JsonValue
 from runner.job.task import Task
 from runner.ledger.database import open_for_writing, translate_errors
-from runner.ledger.following import is_reusable, may_follow
+from runner.ledger.following import goes_on, may_follow
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, Caps, Intent, OutputRow, RunRow
 from runner.ledger.states import TRANSITIONS, TaskState
@@ -146,14 +146,11 @@ class Ledger:
     def intend(self, task: Task, job_file: str, run_id: str, intent: Intent, caps: Caps, at: float) -> str:
         """Makes a POST of `task` certain to be remembered; gives the attempt's id.
 
-        An attempt that is proved unsent is used again under its own id. A `retry` counts against the
-        caps of the run that it follows, too. Raises CapReachedError, and StateError where the task
-        has an attempt that may have been billed.
+        An attempt of this run that is proved unsent is used again under its own id. Raises
+        CapReachedError, and StateError where the task has an attempt that may have been billed.
         """
         latest = self.read.latest([task.identity]).get(task.identity)
-        runs = {run_id, latest.run_id} if latest is not None and intent.reason == "retry" else {run_id}
-        for run in sorted(runs):
-            self._check_caps(run, intent.estimate_micros, caps)
+        self._check_caps(run_id, intent.estimate_micros, caps)
         self._db.execute(
             "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (identity) DO UPDATE SET name = excluded.name, output = excluded.output,"
@@ -187,11 +184,11 @@ class Ledger:
             intent.price_json,
             intent.taken_json,
         )
-        if latest is not None and is_reusable(latest):
+        if latest is not None and goes_on(latest, run_id):
             self._db.execute(
-                "UPDATE attempts SET run_id = ?, key_hash = ?, tag = ?, body_sha256 = ?, server_time = ?,"
+                "UPDATE attempts SET key_hash = ?, tag = ?, body_sha256 = ?, server_time = ?,"
                 " estimate_micros = ?, price = ?, taken = ?, intended_at = ? WHERE id = ?",
-                (run_id, intent.key_hash, *facts, at, latest.id),
+                (intent.key_hash, *facts, at, latest.id),
             )
             self._move(latest.id, TaskState.INTENDED, at)
             return latest.id
@@ -332,9 +329,9 @@ class Ledger:
         )
 
     def _check_caps(self, run_id: str, estimate: int | None, caps: Caps) -> None:
-        if caps.max_tasks is None and caps.max_micros is None:
+        if caps.is_none:
             return
-        spend = self.read.spend(run_id)
+        spend = self.read.spend(run_id, *caps.runs)
         if caps.max_tasks is not None and spend.tasks + 1 > caps.max_tasks:
             raise CapReachedError(f"budget.max_tasks: {caps.max_tasks} submitted already")
         if caps.max_micros is None:

@@ -172,15 +172,20 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """What a run and its resumes may spend; None is no cap."""
+    """What a job may spend; None is no cap. `runs` are the earlier ones that count beside the run itself."""
 
     max_tasks: int | None = None
     max_micros: int | None = None
+    runs: frozenset[str] = frozenset()
+
+    @property
+    def is_none(self) -> bool:
+        return self.max_tasks is None and self.max_micros is None
 
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What a run has possibly been billed for: settled, in flight and unclear together.
+    """What runs have possibly been billed for: settled, in flight and unclear together.
 
     `unknown` counts the tasks whose price is not known, which `micros` leaves out.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -417,3 +418,35 @@ def test_the_tag_of_an_intent_that_is_posted_again_stays_its_own(ledger: Ledger)
     ledger._db.set_trace_callback(None)
     plan = [row[3] for row in ledger._db.execute(f"EXPLAIN QUERY PLAN {queried[0]}")]
     assert not any("SCAN" in step and "INDEX" not in step for step in plan), plan
+
+
+def test_an_intent_of_another_run_stays_that_run_s(ledger: Ledger) -> None:
+    """Its manifest has it for good, and a cap that counts that run still finds it by this task."""
+    later = replace(RUN, id="r2")
+    first = intend(ledger, 1)
+    with ledger.transaction():
+        ledger.begin_run(later)
+        ledger.withdraw(first, Verdict.NOT_SENT, CUT, 2.0)
+        second = ledger.intend(task(1), RUN.job_file, later.id, intent(2), Caps(), 3.0)
+    assert [(row.id, row.run_id) for row in ledger.read.attempts(task(1).identity)] == [
+        (first, RUN.id),
+        (second, later.id),
+    ]
+
+
+def test_a_cap_counts_each_attempt_of_its_runs_once(ledger: Ledger) -> None:
+    with ledger.transaction():
+        ledger.begin_run(replace(RUN, id="r2", job_name="renamed"))
+        ledger.begin_run(replace(RUN, id="r3", edition="two"))
+    intend(ledger, 1)
+    intend(ledger, 2)
+    reader = ledger.read
+    assert reader.billed_runs_named(RUN.job_name, RUN.edition) == {RUN.id}
+    assert reader.billed_runs_of([task(2).identity, task(9).identity]) == {RUN.id}
+    caps = Caps(max_tasks=3, runs=frozenset({RUN.id, "r2"}))
+    with ledger.transaction():
+        ledger.intend(task(3), "b.yaml", "r2", intent(3), caps, 1.0)
+    with pytest.raises(CapReachedError), ledger.transaction():
+        ledger.intend(task(4), "b.yaml", "r2", intent(4), caps, 1.0)
+    assert reader.spend(RUN.id, "r2", RUN.id) == reader.spend(RUN.id, "r2")
+    assert reader.spend(RUN.id, "r2").tasks == 3
