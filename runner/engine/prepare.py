@@ -200,8 +200,8 @@ def _look_over(job: Job, found: Iterable[Standing], resubmit: Resubmit | None) -
         if _would_submit(standing, resubmit, submitted):
             if resubmit is not None:
                 submitted.add(task.identity)
-            new.add(task.estimate_tokens, task.estimate_usd)
-            if unpriced is None and task.estimate_usd is None:
+            new.add(task.estimate_tokens, task.estimate_micros)
+            if unpriced is None and task.estimate_micros is None:
                 unpriced = task
         if standing.state is TaskState.PLANNED and standing.conflict:
             conflicts.setdefault((task.step, standing.conflict), []).append(task)

@@ -15,7 +15,6 @@ from runner.engine.pacing import Breaker, Gauge, RequestBudget, backoff
 from runner.engine.upstream import Resolved, resolve
 from runner.engine.world import Doubt, Paid, ServerClock, World
 from runner.errors import ExitCode, StateError
-from runner.job.cost import micros
 from runner.job.task import Task
 from runner.ledger.following import goes_on
 from runner.ledger.ledger import CapReachedError, Ledger, RemoteIdTakenError
@@ -142,13 +141,13 @@ class Submitter:
                 tag=tag,
                 body_sha256=hashlib.sha256(body).hexdigest(),
                 server_time=self.clock.earliest(),
-                estimate_micros=None if task.estimate_usd is None else micros(task.estimate_usd),
+                estimate_micros=task.estimate_micros,
                 price=task.price,
                 taken=resolved.taken,
             )
             attempt_id = await world.commits.write(functools.partial(self._intend, task=task, intent=intent))
         except CapReachedError as cap:
-            self.control.stop_submitting(ExitCode.REFUSED, f"{cap}; hint: raise the budget, then run again")
+            self.control.stop_submitting(ExitCode.REFUSED, f"{cap}; hint: {cap.refusal.hint}")
             return None
         finally:
             self._tags.discard(-1 if tag is None else tag)

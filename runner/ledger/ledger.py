@@ -21,13 +21,17 @@ from runner.job.task import Task
 from runner.ledger.database import open_for_writing, translate_errors
 from runner.ledger.following import goes_on, may_follow
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import AttemptRow, Caps, Intent, OutputRow, RunRow
+from runner.ledger.rows import AttemptRow, CapReached, Caps, Intent, OutputRow, RunRow
 from runner.ledger.states import TRANSITIONS, TaskState
 from runner.providers.base import Evidence, Generation, Verdict
 
 
 class CapReachedError(Exception):
-    """The next intent would take the run past its cap; nothing was written."""
+    """The next intent would take the job past its cap; nothing was written."""
+
+    def __init__(self, refusal: CapReached) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
 
 
 class RemoteIdTakenError(Exception):
@@ -331,18 +335,9 @@ class Ledger:
     def _check_caps(self, run_id: str, estimate: int | None, caps: Caps) -> None:
         if caps.is_none:
             return
-        spend = self.read.spend(run_id, *caps.runs)
-        if caps.max_tasks is not None and spend.tasks + 1 > caps.max_tasks:
-            raise CapReachedError(f"budget.max_tasks: {caps.max_tasks} submitted already")
-        if caps.max_micros is None:
-            return
-        if estimate is None or spend.unknown:
-            raise CapReachedError("budget.max_usd: the price of a task is not known")
-        if spend.micros + estimate > caps.max_micros:
-            raise CapReachedError(
-                f"budget.max_usd: {spend.micros / 1e6:.2f} spent or in flight,"
-                f" the next task is about {estimate / 1e6:.2f}"
-            )
+        refusal = caps.refusal(self.read.spend(run_id, *caps.runs), estimate)
+        if refusal is not None:
+            raise CapReachedError(refusal)
 
     def _claim(self, attempt_id: str, remote_id: str) -> None:
         try:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runner.job.cost import usd_as_today
 from runner.job.node import JsonValue
 from runner.ledger.states import TaskState
 from runner.record.difference import differences
@@ -33,7 +34,7 @@ class Side:
             request=entry["request"],
             seed=entry["seed"],
             echoed_seed=entry["echo"].get("seed"),
-            cost_usd=costs[-1] if costs else None,
+            cost_usd=usd_as_today(costs[-1]) if costs else None,
             files=tuple((output["kind"], output["sha256"]) for output in entry["outputs"]),
         )
 

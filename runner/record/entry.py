@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from runner.job.cost import micros, usd_text
+from runner.job.cost import usd_or_null
 from runner.job.node import JsonValue
 from runner.job.task import InputFile, Task
 from runner.ledger.rows import AttemptRow, HistoryRow, OutputRow, RunRow
@@ -79,7 +79,7 @@ def task_entry(
         "error": _error_entry(task, found.latest, state, redactor),
         "estimate": {
             "tokens": task.estimate_tokens,
-            "usd": None if task.estimate_usd is None else usd_text(micros(task.estimate_usd)),
+            "usd": usd_or_null(task.estimate_micros),
         },
     }
 
@@ -114,13 +114,9 @@ def _attempt_entry(attempt: AttemptRow, redactor: Redactor) -> dict[str, object]
         "accepted_at": iso_time_or_none(attempt.accepted_at),
         "taken": redactor.value(attempt.taken),
         "price": attempt.price and {attempt.price.unit: str(attempt.price.usd)},
-        "estimate_usd": _usd(attempt.estimate_micros),
-        "cost_usd": _usd(attempt.cost_micros),
+        "estimate_usd": usd_or_null(attempt.estimate_micros),
+        "cost_usd": usd_or_null(attempt.cost_micros),
     }
-
-
-def _usd(amount: int | None) -> str | None:
-    return None if amount is None else usd_text(amount)
 
 
 def _history_entry(attempt: AttemptRow, row: HistoryRow, redactor: Redactor) -> dict[str, object]:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from runner.job.cost import usd_text
+from runner.job.cost import usd_or_null
 from runner.job.node import JsonValue
 from runner.job.task import INPUT_SCHEME, STEP_SCHEME
 from runner.ledger.read import LedgerReader
@@ -148,8 +148,8 @@ def _attempt(attempt: AttemptRow, history: list[HistoryRow]) -> dict[str, object
         "resolution": attempt.resolution,
         "resolution_evidence": attempt.resolution_evidence,
         "usage": generation.get("usage") or {},
-        "estimate_usd": None if attempt.estimate_micros is None else usd_text(attempt.estimate_micros),
-        "cost_usd": None if attempt.cost_micros is None else usd_text(attempt.cost_micros),
+        "estimate_usd": usd_or_null(attempt.estimate_micros),
+        "cost_usd": usd_or_null(attempt.cost_micros),
         "taken": attempt.taken,
         "error_code": attempt.error_code or None,
         "error_message": attempt.error_message or None,

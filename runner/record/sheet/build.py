@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
+from runner.job.cost import usd_as_today
 from runner.job.node import JsonValue
 from runner.ledger.states import TaskState
 from runner.providers import REGISTRY
@@ -135,14 +136,14 @@ class _Builder:
                 if row["kind"] != "video"
             ],
             "tokens": (task["usage"] or {}).get("total_tokens"),
-            "cost": latest.get("cost_usd"),
-            "estimate": latest.get("estimate_usd") or task["estimate"]["usd"],
+            "cost": _usd(latest.get("cost_usd")),
+            "estimate": _usd(latest.get("estimate_usd") or task["estimate"]["usd"]),
             "remote": latest.get("remote_id"),
             "attempts": [
                 {
                     "reason": one["reason"],
                     "state": one["state"],
-                    "cost": one["cost_usd"],
+                    "cost": _usd(one["cost_usd"]),
                 }
                 for one in task["attempts"]
             ],
@@ -201,6 +202,10 @@ def href(path: str) -> str:
     if pure.is_absolute() or ".." in pure.parts:
         return ""
     return _TO_ROOT + quote(pure.as_posix())
+
+
+def _usd(text: str | None) -> str | None:
+    return None if text is None else usd_as_today(text)
 
 
 def _words(by_state: Mapping[str, int]) -> dict[str, int]:

@@ -35,7 +35,7 @@ function picture(frame) {
 function meta({ task, video }) {
   if (video === null) return '';
   if (task.state !== 'done') return task.state;
-  if (task.cost) return price(task.cost);
+  if (task.cost) return usd(task.cost);
   return video.duration ? `${video.duration.toFixed(1)} s` : '';
 }
 
