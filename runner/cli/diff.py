@@ -76,7 +76,11 @@ class _Read:
         read = cls()
 
         def keep(entry: dict[str, Any]) -> None:
-            read.tasks[entry["name"]] = Side.of(entry)
+            # those that have left the plan come last, and may have the name of one that is in it
+            name = entry["name"]
+            while name in read.tasks:
+                name = f"{name} ({entry['identity'][:8]})"
+            read.tasks[name] = Side.of(entry)
 
         read.members = scan_manifest(folder.manifest, keep, most=sys.maxsize)
         return read

@@ -23,6 +23,8 @@ from runner.record.sheet.words import milliseconds
 
 MOST_TASKS = 5_000
 """More than anybody looks at; a page of them is some 25 MB. The manifest has the rest."""
+_SHORT = 8
+"""Digits of an identity that tell it from others, and that `show` takes."""
 EMBEDDED = "sandbox"
 """What a manifest says for the address of the embedded sandbox."""
 _TO_ROOT = "../../"
@@ -80,6 +82,8 @@ class _Builder:
     axes: Axes = field(default_factory=Axes)
     models: dict[str, set[str]] = field(default_factory=dict)
     seconds: float = 0.0
+    departed: Counter[str] = field(default_factory=Counter)
+    """States of the tasks that are no longer in the plan."""
     _known: dict[str, _Known] = field(default_factory=dict)
     _above: list[tuple[_Known, dict[str, Mapping[str, Any]]]] = field(default_factory=list)
 
@@ -94,13 +98,15 @@ class _Builder:
         self.seconds += sum((row["media"] or {}).get("duration") or 0.0 for row in videos)
         self._above.append((known, above))
         places = self.axes.places(known.step, known.cell, above)
+        if not task.get("in_plan", True):
+            self.departed[task["state"]] += 1
         self.tasks.append({**self._facts(task), "at": places, "videos": [_video(row) for row in videos]})
 
     def add_picks(self) -> None:
         """Gives each task that may be picked its line, once the models of all steps are known."""
         several = {step: len(models) > 1 for step, models in self.models.items()}
         for task, (known, above) in zip(self.tasks, self._above, strict=True):
-            if known.step in self.picks:
+            if known.step in self.picks and task["in_plan"]:
                 of_task = {known.step: several[known.step], **{name: several[name] for name in above}}
                 task["pick"] = pick_entry(known.cell, above, several_models=of_task)
                 task["picked"] = is_picked(self.picks[known.step] or (), known.cell, above)
@@ -116,9 +122,11 @@ class _Builder:
         latest = task["attempts"][-1] if task["attempts"] else {}
         found = advice(task, self.commands)
         request = task["request"]
+        in_plan, short = task.get("in_plan", True), task["identity"][:_SHORT]
         return {
-            "number": task["index"] + 1,
-            "name": task["name"],
+            "number": None if task["index"] is None else task["index"] + 1,
+            "in_plan": in_plan,
+            "name": task["name"] if in_plan else f"{task['name']} ({short})",
             "step": task["step"],
             "state": WORDS[TaskState(task["state"])],
             "cached": task["cached"],
@@ -129,7 +137,7 @@ class _Builder:
             "prompt": _prompt(request),
             "request": {name: value for name, value in request.items() if _is_plain(name, value)},
             "aspect": _aspect(task),
-            "inputs": [file["path"] for file in task["inputs"]],
+            "inputs": [file["path"] or file["sha256"][:_SHORT] for file in task["inputs"]],
             "others": [
                 {"kind": row["kind"], "path": row["path"], "href": href(row["path"])}
                 for row in task["outputs"]
@@ -149,7 +157,7 @@ class _Builder:
             ],
             "error": task["error"],
             "advice": None if found is None else {"text": found.text, "command": found.command},
-            "show": self.commands.line("show", task["name"]),
+            "show": self.commands.line("show", task["name"] if in_plan else short),
             "spans": spans(task, start=self.start, end=self.end),
         }
 
@@ -172,7 +180,7 @@ def build_sheet(manifest: Path, job_text: bytes) -> Sheet:
         axes=tuple(builder.axes.listed()),
         sessions=tuple(sessions(run, start=start, end=end)),
         videos=tuple(builder.videos),
-        words=_words(members["counts"]["by_state"]),
+        words=_words(builder.departed + Counter(members["counts"]["by_state"])),
         video_seconds=builder.seconds,
         is_rehearsal=_is_rehearsal(run),
         commands=commands,
