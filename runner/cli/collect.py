@@ -43,7 +43,7 @@ from runner.ledger.rows import RunRow
 from runner.project import find_project
 from runner.providers import REGISTRY
 from runner.providers.place import Place
-from runner.record.facts import session_facts
+from runner.record.facts import JOB_DIGEST, session_facts
 from runner.record.folder import RunFolder
 from runner.record.redact import Redactor, json_text
 from runner.session import key_of, locked_ledger, open_world, served
@@ -144,7 +144,7 @@ def _refresh(ledger: Ledger, place: Place, run: RunRow, redactor: Redactor, *, i
         return
     facts = session_facts(sys.argv[1:], file, project.root, redactor)
     with ledger.transaction():
-        session = ledger.begin_session(run.id, time.time(), facts)
+        session = ledger.begin_session(run.id, time.time(), {**facts, JOB_DIGEST: job.digest})
     ended = conclude(ledger, project, plan, run_id=run.id, session=session, at=time.time(), redactor=redactor)
     if is_told:
         console.summary(f"run {run.id}: {counts_words(ended.counts)}")

@@ -156,7 +156,7 @@ def _advise(job: Job, project: Project, *, yes: bool) -> None:
             f"{job.file}: without `edition:` a second night finds all done and makes nothing;"
             " hint: edition: ${{ run.date }}"
         )
-    if job.budget.confirm_usd is not None and not yes:
+    if job.budget.confirm_micros is not None and not yes:
         console.note(f"{job.file}: above budget.confirm_usd nobody is there to agree; hint: give --yes")
     try:
         # as a unit finds it: nothing of this shell's environment

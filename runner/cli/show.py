@@ -139,6 +139,13 @@ _STANDS = {
     "missing": click.style("(not here any more)", fg="yellow"),
 }
 
+_SINCE = {
+    "same": "unchanged since",
+    "changed": "changed since",
+    "gone": "gone since",
+    "unknown": "whether it changed since is not known",
+}
+
 
 def _input_words(taken: dict[str, Any]) -> str:
     role = f"{taken['role']}: " if taken["role"] else ""
@@ -163,8 +170,7 @@ def _job_words(run: dict[str, Any]) -> str:
         commit = f"at commit {str(run['commit'])[:12]}{dirty}"
     else:
         commit = run["git_note"] or "commit unknown"
-    since = {"same": "unchanged since", "changed": "changed since", "gone": "gone since"}
-    return f"{run['job_file']} ({commit}); {since[run['job_file_since']]}"
+    return f"{run['job_file']} ({commit}); {_SINCE[run['job_file_since']]}"
 
 
 def _attempt_words(attempt: dict[str, Any], number: int) -> str:

@@ -25,7 +25,7 @@ from runner.errors import ExitCode
 from runner.job.node import JsonValue
 from runner.record.lines import scan_manifest
 from runner.record.redact import Redactor, json_text
-from runner.record.verify import CheckedFile, Finding, check_job, check_task
+from runner.record.verify import CheckedFile, Finding, check_jobs, check_task
 
 _COLOURS = {Finding.MISSING: "yellow", Finding.CHANGED: "red", Finding.BROKEN: "red"}
 
@@ -64,7 +64,8 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
             tell(checked)
 
     members = scan_manifest(folder.manifest, check, most=sys.maxsize)
-    tell(check_job(folder.job, members["job"]["sha256"]))
+    for checked in check_jobs(folder, members):
+        tell(checked)
     if not has_pyav():
         console.error(
             "PyAV is not installed: the containers were walked, no picture was decoded;"

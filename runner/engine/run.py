@@ -36,6 +36,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
 from runner.ledger.states import TaskState
 from runner.providers.base import ProviderError, Trouble
+from runner.record.facts import JOB_DIGEST
 from runner.record.redact import Redactor
 
 OPEN = (TaskState.SUBMITTED, TaskState.COLLECTING, TaskState.AMBIGUOUS)
@@ -274,4 +275,4 @@ def _begin(ledger: Ledger, prepared: Prepared, at: float, facts: Mapping[str, Js
     ledger.update_run_digest(run.id, prepared.plan.job.digest)
     ledger.finish_run(run.id, None)
     ledger.recover(at)
-    return ledger.begin_session(run.id, at, facts)
+    return ledger.begin_session(run.id, at, {**facts, JOB_DIGEST: prepared.plan.job.digest})

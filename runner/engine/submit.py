@@ -15,9 +15,8 @@ from runner.engine.pacing import Breaker, Gauge, RequestBudget, backoff
 from runner.engine.upstream import Resolved, resolve
 from runner.engine.world import Doubt, Paid, ServerClock, World
 from runner.errors import ExitCode, StateError
-from runner.job.cost import micros
 from runner.job.task import Task
-from runner.ledger.following import is_reusable
+from runner.ledger.following import goes_on
 from runner.ledger.ledger import CapReachedError, Ledger, RemoteIdTakenError
 from runner.ledger.rows import AttemptRow, Caps, Intent, Kind
 from runner.providers.base import Evidence, Reaction, SubmitOutcome, Verdict
@@ -133,7 +132,7 @@ class Submitter:
     async def _post(self, task: Task, latest: AttemptRow | None, reason: str) -> Posted | None:
         """Durable intent, POST, durable outcome; None where a cap refuses the intent."""
         world = self.world
-        reused = latest if latest is not None and is_reusable(latest) else None
+        reused = latest if goes_on(latest, self.run_id) else None
         tag = await self._pick_tag(task, reused)
         attempt_id = reused.id if reused else f"{world.seams.random.getrandbits(128):032x}"
         try:
@@ -148,13 +147,13 @@ class Submitter:
                 tag=tag,
                 body_sha256=hashlib.sha256(body).hexdigest(),
                 server_time=self.clock.earliest(),
-                estimate_micros=None if task.estimate_usd is None else micros(task.estimate_usd),
+                estimate_micros=task.estimate_micros,
                 price=task.price,
                 taken=resolved.taken,
             )
             attempt_id = await world.commits.write(functools.partial(self._intend, task=task, intent=intent))
         except CapReachedError as cap:
-            self.control.stop_submitting(ExitCode.REFUSED, f"{cap}; hint: raise the budget, then run again")
+            self.control.stop_submitting(ExitCode.REFUSED, f"{cap}; hint: {cap.refusal.hint}")
             return None
         finally:
             self._tags.discard(-1 if tag is None else tag)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import TypeVar
 
-from runner.job.cost import Price, PriceUnit
+from runner.job.cost import Price, PriceUnit, limit_micros
 from runner.job.lint import DEFAULT_LEVELS
 from runner.job.model import Budget, OnAmbiguous, PollPolicy, RunPolicy, WebhookPolicy
 from runner.job.node import Mapping as MappingNode
@@ -118,9 +118,9 @@ def _read_webhook(section: _Section) -> WebhookPolicy | None:
 def read_budget(node: Node | None, problems: Problems) -> Budget:
     section = _Section(node, ("budget",), problems)
     return Budget(
-        max_usd=section.read("max_usd", _usd, None),
+        max_micros=section.read("max_usd", _limit, None),
         max_tasks=section.read("max_tasks", _optional_count, None),
-        confirm_usd=section.read("confirm_usd", _usd, None),
+        confirm_micros=section.read("confirm_usd", _limit, None),
     )
 
 
@@ -184,6 +184,11 @@ def _level(node: Scalar) -> Level | None:
     if node.value not in set(Level):
         raise TypeError
     return Level(str(node.value))
+
+
+def _limit(node: Scalar) -> int | None:
+    usd = _usd(node)
+    return None if usd is None else limit_micros(usd)
 
 
 def _usd(node: Scalar) -> Decimal | None:

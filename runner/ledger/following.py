@@ -11,10 +11,19 @@ def is_reusable(attempt: AttemptRow) -> bool:
     return attempt.state is TaskState.PLANNED and attempt.resolution is None
 
 
+def goes_on(attempt: AttemptRow | None, run_id: str) -> bool:
+    """Whether a POST of this run uses that intent again. One of another run stays that run's for good."""
+    return attempt is not None and is_reusable(attempt) and attempt.run_id == run_id
+
+
 def reason_after(latest: AttemptRow | None, reason: str) -> str:
-    """Why a new attempt is made: one after an absence belongs to the decision before, which has spent it."""
-    if latest is None or latest.state is not TaskState.PLANNED:
+    """Why a new attempt is made. Where nobody decided anew, it belongs to the decision before: an absence
+    has spent that, and an intent that was never sent was of it.
+    """
+    if latest is None or latest.state is not TaskState.PLANNED or reason not in ("run", "reconcile"):
         return reason
+    if latest.resolution is None:
+        return latest.reason
     return "reconcile" if latest.resolution in _ABSENT else reason
 
 

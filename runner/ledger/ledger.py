@@ -19,15 +19,19 @@ from runner.errors import StateError
 from runner.job.node import JsonValue
 from runner.job.task import Task
 from runner.ledger.database import open_for_writing, translate_errors
-from runner.ledger.following import is_reusable, may_follow, reason_after
+from runner.ledger.following import goes_on, may_follow, reason_after
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import AttemptRow, Caps, Intent, OutputRow, RunRow
+from runner.ledger.rows import AttemptRow, CapReached, Caps, Intent, OutputRow, RunRow
 from runner.ledger.states import TRANSITIONS, Resolution, TaskState
 from runner.providers.base import Evidence, Generation, Verdict
 
 
 class CapReachedError(Exception):
-    """The next intent would take the run past its cap; nothing was written."""
+    """The next intent would take the job past its cap; nothing was written."""
+
+    def __init__(self, refusal: CapReached) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
 
 
 class RemoteIdTakenError(Exception):
@@ -146,14 +150,11 @@ class Ledger:
     def intend(self, task: Task, job_file: str, run_id: str, intent: Intent, caps: Caps, at: float) -> str:
         """Makes a POST of `task` certain to be remembered; gives the attempt's id.
 
-        An attempt that is proved unsent is used again under its own id. A `retry` counts against the
-        caps of the run that it follows, too. Raises CapReachedError, and StateError where the task
-        has an attempt that may have been billed.
+        An attempt of this run that is proved unsent is used again under its own id. Raises
+        CapReachedError, and StateError where the task has an attempt that may have been billed.
         """
         latest = self.read.latest([task.identity]).get(task.identity)
-        runs = {run_id, latest.run_id} if latest is not None and intent.reason == "retry" else {run_id}
-        for run in sorted(runs):
-            self._check_caps(run, intent.estimate_micros, caps)
+        self._check_caps(run_id, intent.estimate_micros, caps)
         self._db.execute(
             "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (identity) DO UPDATE SET name = excluded.name, output = excluded.output,"
@@ -187,11 +188,11 @@ class Ledger:
             intent.price_json,
             intent.taken_json,
         )
-        if latest is not None and is_reusable(latest):
+        if latest is not None and goes_on(latest, run_id):
             self._db.execute(
-                "UPDATE attempts SET run_id = ?, key_hash = ?, tag = ?, body_sha256 = ?, server_time = ?,"
+                "UPDATE attempts SET key_hash = ?, tag = ?, body_sha256 = ?, server_time = ?,"
                 " estimate_micros = ?, price = ?, taken = ?, intended_at = ? WHERE id = ?",
-                (run_id, intent.key_hash, *facts, at, latest.id),
+                (intent.key_hash, *facts, at, latest.id),
             )
             self._move(latest.id, TaskState.INTENDED, at)
             return latest.id
@@ -359,20 +360,11 @@ class Ledger:
         )
 
     def _check_caps(self, run_id: str, estimate: int | None, caps: Caps) -> None:
-        if caps.max_tasks is None and caps.max_micros is None:
+        if caps.is_none:
             return
-        spend = self.read.spend(run_id)
-        if caps.max_tasks is not None and spend.tasks + 1 > caps.max_tasks:
-            raise CapReachedError(f"budget.max_tasks: {caps.max_tasks} submitted already")
-        if caps.max_micros is None:
-            return
-        if estimate is None or spend.unknown:
-            raise CapReachedError("budget.max_usd: the price of a task is not known")
-        if spend.micros + estimate > caps.max_micros:
-            raise CapReachedError(
-                f"budget.max_usd: {spend.micros / 1e6:.2f} spent or in flight,"
-                f" the next task is about {estimate / 1e6:.2f}"
-            )
+        refusal = caps.refusal(self.read.spend(run_id, *caps.runs), estimate)
+        if refusal is not None:
+            raise CapReachedError(refusal)
 
     def _claim(self, attempt_id: str, remote_id: str) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -84,6 +85,22 @@ class LedgerReader(SpendReader):
     def task(self, identity: str) -> TaskRow | None:
         row = self._db.execute(f"SELECT {_TASK} FROM tasks WHERE identity = ?", (identity,)).fetchone()
         return _task(row) if row else None
+
+    def identities_of_run(self, run_id: str) -> list[str]:
+        """The tasks that a run has an attempt at, in the order of the first ones."""
+        rows = self._db.execute(
+            "SELECT identity FROM attempts WHERE run_id = ? GROUP BY identity ORDER BY min(seq)", (run_id,)
+        )
+        return [identity for (identity,) in rows]
+
+    def open_states(self, run_id: str) -> Counter[TaskState]:
+        """How many attempts of a run are on their way or unclear, by state."""
+        rows = self._db.execute(
+            "SELECT state, count(*) FROM attempts WHERE run_id = ? AND state IN"
+            " ('intended', 'submitted', 'ambiguous', 'held', 'collecting') GROUP BY state",
+            (run_id,),
+        )
+        return Counter({TaskState(state): count for state, count in rows})
 
     def requests(self, identities: Sequence[str]) -> dict[str, dict[str, JsonValue]]:
         """The request of each task as it was last to be sent."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import re
 import stat
@@ -47,8 +49,12 @@ class RunFolder:
 
     @property
     def job(self) -> Path:
-        """The job file as run, byte for byte."""
+        """The job file as the newest session ran it, byte for byte."""
         return self.path / "job.yaml"
+
+    def job_of(self, digest: str) -> Path:
+        """The job file as a session ran it, by its sha256 in hex."""
+        return self.path / "jobs" / f"{digest}.yaml"
 
     @property
     def report(self) -> Path:
@@ -58,13 +64,25 @@ class RunFolder:
     def make(self, job_text: bytes) -> None:
         """Makes the folder, writes the job file as run and points `runs/latest` here.
 
-        Fit for a resume too. Raises StateError where something else stands in its place.
+        Fit for a resume too: the text of each session is kept. Raises StateError where something else
+        stands in its place.
         """
         _make_directory(self.project.runs_dir, 0o755)
         _make_directory(self.path, 0o700)
+        _make_directory(self.path / "jobs", 0o700)
+        with contextlib.suppress(OSError):
+            if _kind(self.job) == stat.S_IFREG:  # an older callsheet kept the newest text alone
+                self._keep(self.job.read_bytes())
+        self._keep(job_text)
         with replace_file(self.job) as file:
             file.write(job_text)
         self._point_latest()
+
+    def _keep(self, job_text: bytes) -> None:
+        copy = self.job_of(hashlib.sha256(job_text).hexdigest())
+        if _kind(copy) != stat.S_IFREG:
+            with replace_file(copy) as file:
+                file.write(job_text)
 
     def _point_latest(self) -> None:
         link = self.project.runs_dir / LATEST

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -46,7 +45,7 @@ def test_run_and_budget_are_typed(desk: Desk) -> None:
         2, 1, 3, 1.0, 120.0, 21600.0, 5, 0.1, OnAmbiguous.HOLD, PollPolicy(30.0, 5.0, 60.0),
         settle_alone=12 * 0.1,
     )  # fmt: skip
-    assert job.budget == Budget(Decimal("25.10"), 0, Decimal(5))
+    assert job.budget == Budget(25_100_000, 0, 5_000_000)
 
 
 def test_a_settle_time_alone_below_the_other_is_refused(desk: Desk) -> None:

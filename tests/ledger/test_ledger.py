@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from runner.job.task import Task
 from runner.ledger.database import open_for_reading, open_for_writing
 from runner.ledger.ledger import CapReachedError, Ledger, RemoteIdTakenError
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import GIVEN_UP, Caps, Echoes, Intent, OutputRow, RunRow
+from runner.ledger.rows import GIVEN_UP, Cap, CapReached, Caps, Echoes, Intent, OutputRow, RunRow, Spend
 from runner.ledger.states import TRANSITIONS, Resolution, TaskState
 from runner.providers.base import Evidence, Generation, GenerationStatus, Verdict
 
@@ -255,13 +256,37 @@ def test_a_dollar_cap_counts_estimates_until_the_cost_is_known(ledger: Ledger) -
 
     first = buy(1)
     buy(2)
-    with pytest.raises(CapReachedError, match=r"0\.80 spent or in flight"):
+    with pytest.raises(CapReachedError) as reached:
         buy(3)
+    assert reached.value.refusal == CapReached(Cap.USD, 1_000_000, Spend(2, 800_000, 0), 400_000)
     with ledger.transaction():
         ledger.accept(first, "t-1", SENT, 2.0)
         ledger.settle_cost(first, 100_000)
     buy(3)
     assert ledger.read.spend(RUN.id).micros == 900_000
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        (CapReached(Cap.TASKS, 2, Spend(2, 0, 2), None), "budget.max_tasks is 2: 2 submitted already"),
+        (
+            CapReached(Cap.USD, 10_000, Spend(1, 8_000, 0), 4_000),
+            "budget.max_usd is 0.01: 0.008 spent or in flight, the next task is about 0.004",
+        ),
+        (
+            CapReached(Cap.USD, 10_000, Spend(1, 8_000, 0), None),
+            "budget.max_usd is 0.01: the price of the next task is not known",
+        ),
+        (
+            CapReached(Cap.USD, 10_000, Spend(3, 8_000, 2), 1),
+            "budget.max_usd is 0.01: the price of 2 of 3 submits is not known",
+        ),
+    ],
+)
+def test_a_refusal_says_what_the_cap_is_and_what_was_spent(refusal: CapReached, said: str) -> None:
+    assert str(refusal) == str(CapReachedError(refusal)) == said
+    assert ("max_tasks" in refusal.hint) is ("not known" in said)
 
 
 def test_an_unknown_price_never_fits_under_a_dollar_cap(ledger: Ledger) -> None:
@@ -494,3 +519,35 @@ def test_the_tag_of_an_intent_that_is_posted_again_stays_its_own(ledger: Ledger)
     ledger._db.set_trace_callback(None)
     plan = [row[3] for row in ledger._db.execute(f"EXPLAIN QUERY PLAN {queried[0]}")]
     assert not any("SCAN" in step and "INDEX" not in step for step in plan), plan
+
+
+def test_an_intent_of_another_run_stays_that_run_s(ledger: Ledger) -> None:
+    """Its manifest has it for good, and a cap that counts that run still finds it by this task."""
+    later = replace(RUN, id="r2")
+    first = intend(ledger, 1)
+    with ledger.transaction():
+        ledger.begin_run(later)
+        ledger.withdraw(first, Verdict.NOT_SENT, CUT, 2.0)
+        second = ledger.intend(task(1), RUN.job_file, later.id, intent(2), Caps(), 3.0)
+    assert [(row.id, row.run_id) for row in ledger.read.attempts(task(1).identity)] == [
+        (first, RUN.id),
+        (second, later.id),
+    ]
+
+
+def test_a_cap_counts_each_attempt_of_its_runs_once(ledger: Ledger) -> None:
+    with ledger.transaction():
+        ledger.begin_run(replace(RUN, id="r2", job_name="renamed"))
+        ledger.begin_run(replace(RUN, id="r3", edition="two"))
+    intend(ledger, 1)
+    intend(ledger, 2)
+    reader = ledger.read
+    assert reader.billed_runs_named(RUN.job_name, RUN.edition) == {RUN.id}
+    assert reader.billed_runs_of([task(2).identity, task(9).identity]) == {RUN.id}
+    caps = Caps(max_tasks=3, runs=frozenset({RUN.id, "r2"}))
+    with ledger.transaction():
+        ledger.intend(task(3), "b.yaml", "r2", intent(3), caps, 1.0)
+    with pytest.raises(CapReachedError), ledger.transaction():
+        ledger.intend(task(4), "b.yaml", "r2", intent(4), caps, 1.0)
+    assert reader.spend(RUN.id, "r2", RUN.id) == reader.spend(RUN.id, "r2")
+    assert reader.spend(RUN.id, "r2").tasks == 3

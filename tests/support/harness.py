@@ -115,7 +115,7 @@ class Bench:
         """
         if until:
             with deadline_once(until):
-                return await self.run(file, deadline=30, date=date, resume=resume, key=key)
+                return await self.run(file, deadline=30, date=date, resume=resume, key=key, resubmit=resubmit)
         job = load_job(file, root=self.root.resolve(), options=LoadOptions(environ={}))
         with self.ledger() as ledger:
             async with self.world(ledger, key=key, webhook=job.run.webhook) as world:
