@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "runner"
-MOST_LINES = 400
-
 RANKS = {
     "errors": 0,
     "resources": 0,
@@ -145,11 +143,6 @@ def test_in_the_command_line_only_the_console_prints() -> None:
         in printing
     ]
     assert wrong == []
-
-
-@pytest.mark.parametrize("file", FILES, ids=_module)
-def test_no_file_outgrows_what_one_can_read_in_a_sitting(file: Path) -> None:
-    assert len(file.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
 
 
 def test_the_rules_above_see_the_whole_house() -> None:

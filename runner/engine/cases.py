@@ -81,10 +81,12 @@ class Case:
         if not sight.finding.is_excluded:
             is_certain = self.settled >= SCANS and sight.finding.hope is Hope.NONE
             return sight.finding.reason if is_certain else None
+        is_answered = (one.attempt.evidence or {}).get("status") is not None
+        if is_answered and self.settled >= SCANS:
+            # the row may come later than any scan: no witness would make it absent
+            return "not in the list, but the service itself did not know what became of it"
         if max(self.late, self.early) < SCANS:
             return None
-        if (one.attempt.evidence or {}).get("status") is not None:
-            return "not in the list, but the service itself did not know what became of it"
         if one.attempt.reason == "reconcile":
             return "not in the list, as the submit before it; absence is taken once for each decision to pay"
         if policy.on_ambiguous is OnAmbiguous.HOLD:

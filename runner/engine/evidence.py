@@ -183,6 +183,17 @@ def excludes(one: Unclear, row: Generation) -> bool:
     return row.final_seed != one.seed
 
 
+def differs(one: Unclear, row: Generation) -> bool:
+    """Whether `row` is hardly this attempt's: enough to look for a partner elsewhere, no proof of absence.
+
+    A seed that differs counts here before it is believed, unless one came back wrong.
+    """
+    if excludes(one, row):
+        return True
+    is_told = one.seed is not None and row.final_seed is not None and one.belief.seed is not Belief.SUSPENDED
+    return is_told and row.final_seed != one.seed
+
+
 def contradicts(one: Unclear, row: Generation) -> str:
     """The first echoed field that says something else than was sent; empty where none does.
 
@@ -258,14 +269,15 @@ def _by_seed(one: Unclear, possible: Sequence[Generation], unresolved: Sequence[
     another project that uses callsheet look (row 51).
     """
     attempt = one.attempt
-    if len(possible) != 1:
-        return _unknown(one, possible, f"{len(possible)} generations may be this one")
-    row = possible[0]
+    partners = [row for row in possible if not differs(one, row)]
+    if len(partners) != 1:
+        return _unknown(one, possible, f"{len(partners) or len(possible)} generations may be this one")
+    row = partners[0]
     # an earlier attempt of this very task is no rival: the row is the task's either way
     rivals = [
         other.attempt
         for other in unresolved
-        if not excludes(other, row)
+        if not differs(other, row)
         and (other.attempt.id == attempt.id or other.attempt.identity != attempt.identity)
     ]
     if len(rivals) != 1:
@@ -275,9 +287,8 @@ def _by_seed(one: Unclear, possible: Sequence[Generation], unresolved: Sequence[
             f"{row.id} may belong to {len(rivals)} unclear submits",
             is_open=any(rival.state is TaskState.INTENDED for rival in rivals),
         )
-    if row.final_seed != one.seed:
-        shown = "no seed" if row.final_seed is None else "another seed"
-        return _unknown(one, possible, f"{row.id} shows {shown}")
+    if row.final_seed is None:
+        return _unknown(one, possible, f"{row.id} shows no seed")
     if attempt.tag is not None and row.tag not in (None, attempt.tag):
         return _unknown(one, possible, f"{row.id} has the seed, but another tag")
     if conflict := contradicts(one, row):

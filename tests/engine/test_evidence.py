@@ -19,6 +19,7 @@ from runner.engine.evidence import (
     Unclear,
     Witness,
     contradicts,
+    differs,
     excludes,
     judge,
     witness,
@@ -175,8 +176,10 @@ def test_the_only_row_with_the_seed_is_adopted_unless_seeds_came_back_wrong(beli
     assert finding.basis is (None if belief is Belief.SUSPENDED else Basis.SEED)
 
 
-def test_rows_with_another_seed_are_excluded_and_the_one_with_it_is_adopted() -> None:
-    one = dataclasses.replace(unclear(), belief=Beliefs(seed=Belief.EARNED))
+@pytest.mark.parametrize("belief", [Belief.EARNED, Belief.UNKNOWN])
+def test_of_two_rows_the_one_with_the_seed_is_adopted(belief: Belief) -> None:
+    """Before seeds are believed they prove no absence, and still tell two rows apart."""
+    one = dataclasses.replace(unclear(), belief=Beliefs(seed=belief))
     assert _one(one, row(tag=None, seed=1), row("t-2", tag=None, seed=2)).basis is Basis.SEED
 
 
@@ -288,8 +291,8 @@ def test_what_is_adopted_shows_the_believed_tag_or_nobody_else_s_seed(
             assert [each.tag for each in rows].count(one.attempt.tag) == 1
             continue
         assert finding.adopted.echo["seed"] == one.seed
-        assert [other for other in attempts if not excludes(other, finding.adopted)] == [one]
-        assert [each for each in rows if not excludes(one, each)] == [finding.adopted]
+        assert [other for other in attempts if not differs(other, finding.adopted)] == [one]
+        assert [each for each in rows if not differs(one, each)] == [finding.adopted]
 
 
 @given(attempt_lists, row_lists)
