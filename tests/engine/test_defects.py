@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,14 +89,56 @@ async def test_pages_of_an_edge_never_end_a_paid_task(tmp_path: Path, server: Sa
 
 
 @pytest.mark.fault(32)
-async def test_the_service_s_own_404s_end_a_task_only_after_the_grace_time(
-    tmp_path: Path, server: SandboxServer
+@pytest.mark.fault(79)
+@pytest.mark.parametrize(
+    ("ours", "theirs", "state"),
+    [
+        (0, 0, TaskState.SUBMITTED),
+        (26, 26, TaskState.SUBMITTED),
+        (169, 24, TaskState.SUBMITTED),
+        (24, 169, TaskState.SUBMITTED),
+        (169, 169, TaskState.EXPIRED),
+    ],
+)
+async def test_404s_end_a_paid_task_only_after_its_record_s_life_by_both_clocks(
+    tmp_path: Path, server: SandboxServer, ours: int, theirs: int, state: TaskState
 ) -> None:
+    """Hours since the submit by our clock and by the service's; a record lives for 168."""
     bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     file = bench.write_job(job_text(seeds=1))
-    server.faults.add(Fault(where=Where.GET, kind=Kind.ANSWER, times=None, status=404, code="not_found"))
+    gone = Fault(where=Where.GET, kind=Kind.ANSWER, times=None, status=404, code="not_found")
+    server.faults.add(gone)
     first = await bench.run(file)
     assert (first.exit_code, first.counts) == (ExitCode.TRY_AGAIN, {TaskState.SUBMITTED: 1})
+    assert any("looked for until" in reason for reason in first.reasons)
+    with bench.ledger() as ledger, ledger.transaction():
+        ledger._db.execute(
+            "UPDATE attempts SET accepted_at = accepted_at - ?, server_time = server_time - ?",
+            (ours * HOUR, theirs * HOUR),
+        )
+    assert (await bench.run(file)).counts == {state: 1}
+    server.faults.clear()
+    if state is TaskState.SUBMITTED:
+        assert (await bench.run(file)).counts == {TaskState.DONE: 1}
+    assert server.accepted == 1
+
+
+@pytest.mark.fault(79)
+async def test_one_date_a_day_ahead_ends_no_paid_task(tmp_path: Path, server: SandboxServer) -> None:
+    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    ahead = email.utils.formatdate(time.time() + 30 * 24 * HOUR, usegmt=True)
+    server.faults.add(
+        Fault(
+            where=Where.GET,
+            kind=Kind.ANSWER,
+            times=None,
+            status=404,
+            code="not_found",
+            headers={"Date": ahead},
+        )
+    )
+    result = await bench.run(bench.write_job(job_text(seeds=1)))
+    assert (result.exit_code, result.counts) == (ExitCode.TRY_AGAIN, {TaskState.SUBMITTED: 1})
 
 
 async def test_what_a_person_sends_again_still_counts_against_the_cap(
