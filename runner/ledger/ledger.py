@@ -157,7 +157,7 @@ class Ledger:
         self._db.execute(
             "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (identity) DO UPDATE SET name = excluded.name, output = excluded.output,"
-            " job_file = excluded.job_file, request = excluded.request",
+            " job_file = excluded.job_file, seed = excluded.seed, request = excluded.request",
             (
                 task.identity,
                 task.name,
@@ -189,9 +189,9 @@ class Ledger:
         )
         if latest is not None and is_reusable(latest):
             self._db.execute(
-                "UPDATE attempts SET run_id = ?, key_hash = ?, tag = ?, body_sha256 = ?, server_time = ?,"
-                " estimate_micros = ?, price = ?, taken = ?, intended_at = ? WHERE id = ?",
-                (run_id, intent.key_hash, *facts, at, latest.id),
+                "UPDATE attempts SET run_id = ?, key_hash = ?, seed = ?, tag = ?, body_sha256 = ?,"
+                " server_time = ?, estimate_micros = ?, price = ?, taken = ?, intended_at = ? WHERE id = ?",
+                (run_id, intent.key_hash, task.seed, *facts, at, latest.id),
             )
             self._move(latest.id, TaskState.INTENDED, at)
             return latest.id

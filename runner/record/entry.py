@@ -60,7 +60,7 @@ def task_entry(
         "index": task.index,
         "cell": redactor.value(task.cell),
         "model": task.model,
-        "seed": task.seed,
+        "seed": task.seed if found.latest is None else found.latest.seed,
         "sample": task.sample,
         "edition": task.edition,
         "state": state,

@@ -35,10 +35,10 @@ def task(number: int = 1) -> Task:
         provider="mesh",
         origin=RUN.origin,
         edition="",
-        model="seedance-1-5-pro",
+        model="seedance-1-0-pro",
         seed=number,
         sample=None,
-        request={"model": "seedance-1-5-pro", "seed": number},
+        request={"model": "seedance-1-0-pro", "seed": number},
         inputs=(),
         output=f"out/s{number}.mp4",
     )
@@ -274,7 +274,7 @@ def test_echoes_are_counted_once_the_service_has_decided_them(ledger: Ledger) ->
     first, second = accept(ledger, 1), accept(ledger, 2)
 
     def tags(since: float = 0.0) -> Echoes:
-        return ledger.read.echoes(RUN.origin, "key", since)["seedance-1-5-pro"][0]
+        return ledger.read.echoes(RUN.origin, "key", since)["seedance-1-0-pro"][0]
 
     def observe(attempt: str, tag: int | None, status: GenerationStatus = GenerationStatus.RUNNING) -> None:
         with ledger.transaction():

@@ -34,7 +34,7 @@ def test_a_generation_ends_with_a_video_that_needs_no_key(client: httpx.Client) 
     document = client.get(f"{PATH}/{task_id}").json()
     assert document["status"] == "completed"
     (item,) = document["data"]
-    assert (item["width"], item["height"], item["duration"], item["fps"]) == (496, 864, 2, 24)
+    assert (item["width"], item["height"], item["duration"], item["fps"]) == (480, 864, 2, 24)
     assert item["has_sound"] is False
     assert document["usage"]["total_cost"] == pytest.approx(0.1)
     assert f"/v2/downloads/{task_id}/0?exp=" in item["url"]
@@ -45,7 +45,7 @@ def test_a_generation_ends_with_a_video_that_needs_no_key(client: httpx.Client) 
 
 
 def test_sound_is_made_where_it_is_asked_for(client: httpx.Client) -> None:
-    task_id = create(client, model="seedance-v1-5-pro", duration=4, sound=True)
+    task_id = create(client, model="seedance-v2-0", duration=4, sound=True)
     assert client.get(f"{PATH}/{task_id}").json()["data"][0]["has_sound"] is True
 
 
@@ -91,7 +91,7 @@ def test_the_frames_are_taken_together(client: httpx.Client) -> None:
 
 def test_models_are_listed(client: httpx.Client) -> None:
     models = client.get("/v2/models", params={"type": "video"}).json()
-    assert {"seedance-v1-5-pro", "seedance-v1-pro"} < {model["id"] for model in models}
+    assert {"seedance-v1-pro"} < {model["id"] for model in models}
     assert {model["type"] for model in models} == {"video"}
 
 

@@ -25,7 +25,7 @@ from runner.sandbox.models import SIZES, find_family, nearest_ratio, token_count
 def test_every_spelling_of_a_model_finds_its_family(model: str, family: str) -> None:
     found = find_family(model)
     assert found is not None
-    assert found.name == family
+    assert found.title == family
 
 
 @pytest.mark.parametrize(
