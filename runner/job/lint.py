@@ -38,6 +38,8 @@ LIMITS: Mapping[str, Limits] = {
     "getimg": Limits(body=26_214_400, large_body=26_214_400, prompt=4096, images=8),
 }
 
+_LIMITED = frozenset(name for name, limits in LIMITS.items() if limits.prompt or limits.images)
+
 SEED_SWEEP = "seed-sweep"
 SEED_UNKNOWN = "seed-unknown"
 UNKNOWN_MODEL = "unknown-model"
@@ -115,7 +117,8 @@ class Linter:
             yield from check_model(asked(task.provider, request))
         yield from self._sweep(task, request)
         yield from check_prompts(request)
-        yield from _check_limits(task)
+        if task.provider in _LIMITED:
+            yield from _check_limits(task)
         if task.inputs:
             yield from _check_formats(task)
             yield from _check_size(task)

@@ -213,7 +213,7 @@ def _nearest_frames(value: int, least: int, most: int) -> int:
 
 def _seed_range(request: Asked, _family: ModelFamily) -> Told:
     if request.is_seed_large:
-        yield ("seed",), f"a seed is between 0 and {facts().most_seed}", "use a smaller one"
+        yield ("seed",), f"the service takes seeds up to {facts().most_seed}", "use a smaller one"
 
 
 def _seed(request: Asked, family: ModelFamily) -> Told:
@@ -313,7 +313,7 @@ MODEL_RULES: Mapping[str, tuple[Level, Check]] = {
     "ratio": (Level.ERROR, _ratio),
     "duration": (Level.ERROR, _duration),
     "frames": (Level.ERROR, _frames),
-    "seed-range": (Level.ERROR, _seed_range),
+    "seed-range": (Level.WARN, _seed_range),
     "seed-ignored": (Level.WARN, _seed),
     "camera-fixed": (Level.ERROR, _camera),
     "audio": (Level.ERROR, _audio),

@@ -181,7 +181,7 @@ def read_request(body: bytes) -> VideoRequest:
     except BadItem as error:
         raise _invalid("content", str(error)) from error
     first, last, references = _sort_media(media, is_strict=family.has_limits)
-    _check_ranges(given, family)
+    _check_ranges(given)
     if family.has_limits:
         _check_roles(family, first, last, references)
         _check_mode(family, prompt, media, draft_task_id)
@@ -273,9 +273,9 @@ def _check_mode(family: Family, prompt: str, media: tuple[MediaItem, ...], draft
         raise _invalid("content", "audio cannot be the sole input")
 
 
-def _check_ranges(given: dict[str, Any], family: Family) -> None:
+def _check_ranges(given: dict[str, Any]) -> None:
     for name, low, high in (
-        ("seed", -1, 2_147_483_647 if family.has_limits else 2**63),
+        ("seed", -1, 4_294_967_295),  # older documents allow it; newer ones end at 2147483647
         ("priority", 0, 9),
         ("execution_expires_after", 3_600, 259_200),
     ):

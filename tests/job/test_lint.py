@@ -105,7 +105,7 @@ REFUSED = [
     ("frames", "Seedance 1.0 lite t2v takes no `frames`", make_task(T2V, frames=57)),
     ("frames", "Seedance 1.0 pro does not make 58 frames", make_task(ONE, frames=58)),
     ("frames", "Seedance 1.0 pro does not make 25 frames", make_task(ONE, frames=25)),
-    ("seed-range", "a seed is between 0 and 2147483647", make_task(ONE, seed=2**31)),
+    ("seed-range", "the service takes seeds up to 2147483647", make_task(ONE, seed=2**31)),
     ("seed-ignored", f"{TWO} ignores `seed`, so it is not sent", make_task(TWO, seed=7)),
     ("camera-fixed", "Seedance 2.0 has no `camera_fixed`", make_task(TWO, camera_fixed=True)),
     (
