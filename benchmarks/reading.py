@@ -20,7 +20,7 @@ def job_text(shots: int) -> str:
     """A long job file: one axis of `shots` entries."""
     lines = [
         "version: 1",
-        "models: [byteplus/seedance-1-5-pro]",
+        "models: [byteplus/seedance-1-0-pro]",
         "request: {resolution: 720p, ratio: 16:9, duration: 5}",
         "content:",
         "  - type: text",

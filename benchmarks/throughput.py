@@ -13,7 +13,7 @@ from benchmarks.measure import Cost, Figure, paired, ratio, run, served, serving
 JOB = """\
 version: 1
 name: bench
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 seeds: 1..{tasks}
 request: {{resolution: 480p, ratio: 16:9, duration: 4}}
 content:

@@ -35,7 +35,7 @@ says where, what, and after `hint:` what to do; the exit codes are those of
 
 JOB = """\
 version: 1
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 seeds: 1..2
 request:
   resolution: 480p

@@ -13,7 +13,7 @@ INTERVAL = 5.0
 
 async def make(client: httpx.AsyncClient, folder: Path, seed: int) -> None:
     body = {
-        "model": "byteplus/seedance-1-5-pro",
+        "model": "byteplus/seedance-1-0-pro",
         "seed": seed,
         "resolution": "480p",
         "content": [{"type": "text", "text": "a teapot"}],

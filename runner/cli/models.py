@@ -10,7 +10,7 @@ from runner.cli import console
 from runner.cli.listing import write_lines
 from runner.cli.options import common_options, output_format
 from runner.errors import UsageError
-from runner.job.models import FixedCamera, ModelFamily, facts, family_name, find_family
+from runner.job.models import FixedCamera, ListPrice, ModelFamily, facts, family_name, find_family
 from runner.job.near import did_you_mean
 from runner.job.node import JsonValue
 
@@ -30,10 +30,10 @@ def models(model: str | None, output_format: str) -> None:
     \b
     Examples:
       callsheet models
-      callsheet models seedance-1-5-pro
+      callsheet models seedance-1-0-pro
     """
     families = [_find(model)] if model else list(facts().families.values())
-    document = {"as_of": facts().as_of, "source": facts().source}
+    document = {"as_of": facts().as_of, "source": facts().source, "prices_as_of": facts().prices_as_of}
     rows = [_fields(family) for family in families]
     if output_format == "jsonl":
         write_lines({**row, **document} for row in rows)
@@ -44,7 +44,8 @@ def models(model: str | None, output_format: str) -> None:
     lines = _details(families[0]) if model else console.table([_HEAD, *map(_columns, families)])
     for line in lines:
         console.result(line)
-    console.result(f"as of {facts().as_of}, from the {facts().source}")
+    known = facts()
+    console.result(f"as of {known.as_of} (prices: {known.prices_as_of}), from the {known.source}")
 
 
 def _find(model: str) -> ModelFamily:
@@ -80,37 +81,35 @@ def _details(family: ModelFamily) -> Iterator[str]:
     rows = [
         ("model", f"{family.title} ({family.name})"),
         ("ids", " ".join(family.ids)),
+        ("sold", f"no: retired on {family.retired.since}" if family.retired else "yes"),
         ("resolution", " ".join(family.resolutions)),
         ("ratio", " ".join(family.ratios)),
-        ("duration", f"{_durations(family)} s"),
+        ("duration", f"{_durations(family)} s, {family.default_duration} where none is given"),
         ("frames", _frames(family)),
-        ("seed", "yes" if family.honours_seed else "no: ignored; for several takes use `samples: N`"),
+        (
+            "seed",
+            f"yes, 0 to {facts().most_seed}"
+            if family.honours_seed
+            else "no: ignored; for several takes use `samples: N`",
+        ),
         ("camera_fixed", camera[family.camera_fixed]),
         ("generate_audio", _sound(family)),
-        ("draft", "yes, 480p only, without last frame and flex" if family.draft else "no"),
+        ("draft", _draft(family)),
         ("service_tier flex", _yes(family.flex)),
         ("priority", "0 to 9" if family.priority else "no"),
         ("frames given", _frame_roles(family)),
         (
             "references",
-            _references(family)
+            _all_references(family)
             + (f" (at {' '.join(family.reference_resolutions)} only)" if narrower else ""),
         ),
     ]
     for resolution in family.resolutions:
-        sizes = ((ratio, facts().sizes.get((resolution, ratio))) for ratio in family.ratios)
-        words = [
-            f"{ratio} {size.width}x{size.height}{' (assumed)' if size.is_assumed else ''}"
-            for ratio, size in sizes
-            if size
-        ]
+        sizes = ((ratio, family.sizes.get((resolution, ratio))) for ratio in family.ratios)
+        words = [f"{ratio} {size.width}x{size.height}" for ratio, size in sizes if size]
         rows.append((f"size at {resolution}", ", ".join(words)))
         price = family.prices.get(resolution)
-        told = (
-            f"{price.plain} per million tokens, {price.with_video} with video among the inputs"
-            if price
-            else "unknown; `price:` in a job file sets it"
-        )
+        told = _price(price, family) if price else "unknown; `price:` in a job file sets it"
         rows.append((f"USD at {resolution}", told))
     return console.table(rows)
 
@@ -121,35 +120,47 @@ def _fields(family: ModelFamily) -> dict[str, JsonValue]:
         "family": family.name,
         "title": family.title,
         "ids": list(family.ids),
+        "retired": {"since": family.retired.since} if family.retired else None,
         "resolutions": list(family.resolutions),
         "ratios": list(family.ratios),
         "durations": list(family.durations),
         "auto_duration": family.auto_duration,
+        "default_duration": family.default_duration,
         "frames": list(family.frames) if family.frames else None,
         "seed": family.honours_seed,
         "camera_fixed": str(family.camera_fixed),
         "generate_audio": family.audio,
         "generate_audio_default": family.audio_default,
+        "audio_alone": family.audio_alone,
         "draft": family.draft,
+        "final_resolutions": list(family.final_resolutions) if family.draft else [],
         "flex": family.flex,
         "priority": family.priority,
         "first_frame": family.first_frame,
         "last_frame": family.last_frame,
+        "frames_fix_ratio": family.frames_fix_ratio,
         "needs_image": family.needs_image,
+        "heic": family.heic,
         "reference_images": family.reference_images,
         "reference_videos": family.reference_videos,
         "reference_audios": family.reference_audios,
+        "most_references": family.most_references,
+        "reference_seconds": list(family.reference_seconds) if family.reference_videos else None,
         "reference_resolutions": list(family.reference_resolutions) if family.takes_references else [],
         "sizes": {
             resolution: {
-                ratio: {"width": size.width, "height": size.height, "assumed": size.is_assumed}
+                ratio: {"width": size.width, "height": size.height}
                 for ratio in family.ratios
-                if (size := facts().sizes.get((resolution, ratio)))
+                if (size := family.sizes.get((resolution, ratio)))
             }
             for resolution in family.resolutions
         },
         "usd_per_mtok": {
-            resolution: {"plain": str(price.plain), "with_video": str(price.with_video)}
+            resolution: {
+                "plain": str(price.plain),
+                "with_video": str(price.with_video),
+                "silent": str(price.silent),
+            }
             for resolution, price in family.prices.items()
         }
         or None,
@@ -167,6 +178,34 @@ def _frames(family: ModelFamily) -> str:
 
 def _sound(family: ModelFamily) -> str:
     return f"{_yes(family.audio)}{' (default)' if family.audio_default else ''}"
+
+
+def _draft(family: ModelFamily) -> str:
+    if not family.draft:
+        return "no"
+    told = "yes, 480p only, without last frame and flex"
+    if family.final_resolutions == family.resolutions:
+        return told
+    return f"{told}; its final at {' '.join(family.final_resolutions)}"
+
+
+def _price(price: ListPrice, family: ModelFamily) -> str:
+    told = f"{price.plain} per million tokens"
+    if price.silent != price.plain:
+        told += f", {price.silent} without sound"
+    if family.reference_videos:
+        told += f", {price.with_video} with video among the inputs"
+    return told
+
+
+def _all_references(family: ModelFamily) -> str:
+    if not family.reference_videos:
+        return _references(family)
+    least, most = family.reference_seconds
+    return (
+        f"{_references(family)}, {family.most_references} in all;"
+        f" a video or sound has {least} s at least, all of a kind {most} s at most"
+    )
 
 
 def _frame_roles(family: ModelFamily) -> str:

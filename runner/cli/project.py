@@ -28,7 +28,7 @@ _FIRST_JOB = f"""\
 # Rehearse this file, free and offline:   callsheet run jobs/hello.yaml --sandbox
 # See what it would run:                  callsheet plan jobs/hello.yaml
 version: 1
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 seeds: 1..2                    # two takes of each shot, each repeatable by its seed
 matrix:
   ratio: [16:9, 9:16]          # named like a field of the request, so it sets that field

@@ -20,7 +20,7 @@ from runner.job.naming import cell_label, task_name
 from runner.job.node import JsonValue
 from runner.job.places import request_place
 from runner.job.schema import check_field, check_request
-from runner.job.seeds import SeedError, check_seed, derived_seed
+from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
 from runner.job.slug import slug
 from runner.job.steps import request_fields
 from runner.job.task import (
@@ -169,7 +169,8 @@ class TaskBuilder:
         sample = cell.get(SAMPLE)
         assert sample is None or isinstance(sample, int)
         family = find_family(model)
-        if sample is not None and family is not None and family.honours_seed and SEED in self._fields:
+        honours_seed = family is not None and family.honours_seed
+        if sample is not None and honours_seed and SEED in self._fields:
             request[SEED] = derived_seed(request, sample)
         cost = estimate(self._job.provider, request, self._step.price)
         identity = task_identity(
@@ -179,10 +180,14 @@ class TaskBuilder:
             sample=sample,
             edition=self._edition,
         )
+        # from here on the request as it is sent; the identity keeps the seed as it always was
+        ignored_seed = request.pop(SEED, None) if family is not None and not honours_seed else None
+        seed = request.get(SEED)
+        if sample is not None and isinstance(seed, int):
+            seed = request[SEED] = sent_seed(seed)
         name = self._name(cell, upstream)
         if hash(name) in self._ambiguous:
             name = f"{name}-{identity[:8]}"
-        seed = request.get(SEED)
         return Task(
             identity=identity,
             index=index,
@@ -195,6 +200,7 @@ class TaskBuilder:
             model=model,
             seed=seed if isinstance(seed, int) else None,
             sample=sample,
+            ignored_seed=ignored_seed if isinstance(ignored_seed, int) else None,
             request=request,
             inputs=inputs,
             output=self._output(name, scope),

@@ -10,7 +10,7 @@ from runner.job.merge import StepKeys
 from runner.job.node import Mapping, Node, Scalar, Sequence
 from runner.job.task import InputFile
 from runner.job.values import Path, Place, ProblemError, Problems
-from runner.job.wire import check_url
+from runner.job.wire import check_file, check_url
 
 FILES = frozenset(MOST_BYTES)
 """The types of items whose payload is a file or a URL."""
@@ -40,7 +40,9 @@ def resolve_url(
     if is_remote(text):
         check_remote(text, place)
         return None
-    return reader.read(text, kind, place)
+    file = reader.read(text, kind, place)
+    check_file(provider, file, place)
+    return file
 
 
 def check_inputs(

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from runner.job.models import facts, find_family
+from runner.job.models import ModelFamily, facts, find_family
 from runner.job.node import JsonValue
 
 MICROS = 1_000_000
@@ -112,6 +112,7 @@ def estimate(provider: str, request: Mapping[str, JsonValue], own: Price | None)
         _number(request.get("duration")),
         _number(request.get("frames")),
         bool(request.get("draft")),
+        request.get("generate_audio") is False,
         "video_url" in kinds,
         "draft_task" in kinds,
         own,
@@ -163,17 +164,26 @@ def _estimate(
     duration: int | None,
     frames: int | None,
     is_draft: bool,
+    is_silent: bool,
     has_video: bool,
     has_draft: bool,
     own: Price | None,
 ) -> Estimate:
     if resolution is None and is_draft:
         resolution = _DRAFT_RESOLUTION
+    family = find_family(model) if provider == _PRICED_IN_TOKENS else None
     tokens, notes = None, []
-    if provider == _PRICED_IN_TOKENS:
-        tokens, note = _tokens(model, resolution, ratio, duration, frames, has_video, has_draft)
+    if family is not None and frames is None and not has_draft:
+        duration = family.default_duration if duration is None else duration
+        if duration == -1:
+            duration = family.durations[1]
+            notes.append(f"the model chooses `duration`: {duration} s at most")
+    if family is not None:
+        tokens, note = _tokens(family, resolution, ratio, duration, frames, has_video, has_draft)
         notes.append(note)
-    price = own or _list_price(provider, model, resolution, has_video)
+    elif provider == _PRICED_IN_TOKENS:
+        notes.append(f"nothing is known of {model}")
+    price = own or _list_price(family, resolution, has_video, is_silent)
     usd = price.cost(tokens=tokens, seconds=_seconds(duration, frames)) if price else None
     if price is None:
         notes.append(f"no price of {model} is known" + (f" at {resolution}" if resolution else ""))
@@ -186,7 +196,7 @@ def _estimate(
 
 
 def _tokens(
-    model: str,
+    family: ModelFamily,
     resolution: str | None,
     ratio: str | None,
     duration: int | None,
@@ -194,33 +204,33 @@ def _tokens(
     has_video: bool,
     has_draft: bool,
 ) -> tuple[int | None, str]:
-    """The count, or None and why not; for a known count what it rests on, where that is worth saying."""
-    if find_family(model) is None:
-        return None, f"nothing is known of {model}"
+    """The count, or None and why not."""
     if has_draft:
         return None, "its size and length are those of its draft"
     if has_video:
-        return None, "the length of the input video counts, and is not known"
+        told = "the length of the input video counts, and is not known"
+        least = family.least_billed
+        return None, f"{told}; {least[1]} s are billed for {least[0]} s at least" if least else told
     if resolution is None or ratio is None or ratio == "adaptive":
         name = "resolution" if resolution is None else "ratio"
         return None, f"`{name}` is left to the service, so the size is not known"
-    size = facts().sizes.get((resolution, ratio))
+    size = family.sizes.get((resolution, ratio))
     if size is None:
         return None, f"the size of {resolution} at {ratio} is not known"
     if frames is None:
-        if duration is None or duration < 0:
-            return None, "`duration` is left to the service"
+        assert duration is not None
         frames = facts().fps * duration + 1
-    note = f"{resolution} at {ratio} is taken as {size.width}x{size.height}" if size.is_assumed else ""
-    return token_count(frames, size.width, size.height), note
+    return token_count(frames, size.width, size.height), ""
 
 
-def _list_price(provider: str, model: str, resolution: str | None, has_video: bool) -> Price | None:
-    family = find_family(model)
-    if provider != _PRICED_IN_TOKENS or family is None or resolution is None:
+def _list_price(
+    family: ModelFamily | None, resolution: str | None, has_video: bool, is_silent: bool
+) -> Price | None:
+    found = family.prices.get(resolution) if family is not None and resolution is not None else None
+    if found is None:
         return None
-    found = family.prices.get(resolution)
-    return Price(PriceUnit.MTOK, found.with_video if has_video else found.plain) if found else None
+    usd = found.with_video if has_video else found.silent if is_silent else found.plain
+    return Price(PriceUnit.MTOK, usd)
 
 
 def _seconds(duration: int | None, frames: int | None) -> Decimal | None:

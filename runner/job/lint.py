@@ -8,21 +8,43 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from runner.job.matrix import SEED
 from runner.job.models import find_family
 from runner.job.node import JsonValue
-from runner.job.rules import MODEL_RULES, Finding, Level, asked, check_model
+from runner.job.rules import MODEL_RULES, Finding, Level, asked, check_model, is_large_seed
 from runner.job.source import MAX_BYTES
 from runner.job.task import Task, canonical_json
 from runner.job.values import Path
 
-MOST_BODY = 64_000_000
-"""Bytes of a request's body; the service's guide says 64 MB, and at a later date 32 MiB."""
-LARGE_BODY = 33_554_432
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a service takes whatever the model: bytes of a body, characters of a prompt, images.
+
+    `large_body` are the bytes that it may refuse. None where no limit is known.
+    """
+
+    body: int
+    large_body: int
+    prompt: int | None = None
+    images: int | None = None
+
+
+LIMITS: Mapping[str, Limits] = {
+    # the guide says 64 MB, and at a later date 32 MiB
+    "mesh": Limits(body=64_000_000, large_body=33_554_432),
+    "getimg": Limits(body=26_214_400, large_body=26_214_400, prompt=4096, images=8),
+}
+
+_LIMITED = frozenset(name for name, limits in LIMITS.items() if limits.prompt or limits.images)
 
 SEED_SWEEP = "seed-sweep"
+SEED_UNKNOWN = "seed-unknown"
 UNKNOWN_MODEL = "unknown-model"
+IMAGE_FORMAT = "image-format"
+SERVICE_LIMITS = "service-limits"
 PROMPT_FLAGS = "prompt-flags"
 BODY_SIZE = "body-size"
 BODY_LARGE = "body-large"
@@ -30,14 +52,17 @@ BODY_LARGE = "body-large"
 DEFAULT_LEVELS: Mapping[str, Level] = {
     **{name: level for name, (level, _) in MODEL_RULES.items()},
     SEED_SWEEP: Level.ERROR,
+    SEED_UNKNOWN: Level.WARN,
     UNKNOWN_MODEL: Level.WARN,
+    IMAGE_FORMAT: Level.ERROR,
+    SERVICE_LIMITS: Level.ERROR,
     PROMPT_FLAGS: Level.WARN,
     BODY_SIZE: Level.ERROR,
     BODY_LARGE: Level.WARN,
 }
 """Every rule with its level where a job's `lint:` says nothing."""
 
-OF_MODEL = frozenset({SEED_SWEEP, UNKNOWN_MODEL, "seed-ignored"})
+OF_MODEL = frozenset({SEED_SWEEP, SEED_UNKNOWN, UNKNOWN_MODEL, "retired", "seed-ignored"})
 """Rules whose findings hold for every cell of a model."""
 
 _DATA_URI_OVERHEAD = len("data:video/quicktime;base64,")
@@ -82,7 +107,7 @@ class Linter:
                 yield finding, level
 
     def _findings(self, task: Task) -> Iterator[Finding]:
-        request = task.request
+        request = _written(task)
         shape = _shape(request)
         if shape not in self._shapes:
             self._shapes.add(shape)
@@ -90,28 +115,40 @@ class Linter:
                 told = f"{task.model}: nothing is known of this model, so nothing is checked against it"
                 yield Finding(UNKNOWN_MODEL, ("model",), told)
             yield from check_model(asked(task.provider, request))
-        yield from self._sweep(task)
+        yield from self._sweep(task, request)
         yield from check_prompts(request)
+        if task.provider in _LIMITED:
+            yield from _check_limits(task)
         if task.inputs:
+            yield from _check_formats(task)
             yield from _check_size(task)
 
-    def _sweep(self, task: Task) -> Iterator[Finding]:
+    def _sweep(self, task: Task, request: Mapping[str, JsonValue]) -> Iterator[Finding]:
         """Two seeds on a model that ignores them buy unrelated videos."""
-        if SEED not in task.request:
+        if SEED not in request:
             return
         family = find_family(task.model)
-        if family is None or family.honours_seed:
+        if family is None:
+            rule, ignores = SEED_UNKNOWN, "may ignore `seed`: it is not known whether"
+        elif not family.honours_seed:
+            rule, ignores = SEED_SWEEP, "ignores `seed`:"
+        else:
             return
-        told = f"{task.model} ignores `seed`: each further seed pays for an unrelated video"
+        told = f"{task.model} {ignores} each further seed pays for an unrelated video"
         if SEED in task.cell:
             seed = task.cell[SEED]
             if self._seeds.setdefault(task.model, seed) != seed:
-                yield Finding(SEED_SWEEP, (SEED,), told, f"samples: {self._takes}")
+                yield Finding(rule, (SEED,), told, f"samples: {self._takes}")
             return
-        seed = task.request[SEED]
-        rest = hash(canonical_json({name: value for name, value in task.request.items() if name != SEED}))
+        seed = request[SEED]
+        rest = hash(canonical_json({name: value for name, value in request.items() if name != SEED}))
         if self._seed_of_rest.setdefault(rest, seed) != seed:
-            yield Finding(SEED_SWEEP, (SEED,), told, "remove `seed`; for several takes use `samples: N`")
+            yield Finding(rule, (SEED,), told, "remove `seed`; for several takes use `samples: N`")
+
+
+def _written(task: Task) -> Mapping[str, JsonValue]:
+    """The request with the seed that the job gives, though it may not be sent."""
+    return task.request if task.ignored_seed is None else {**task.request, SEED: task.ignored_seed}
 
 
 def _shape(request: Mapping[str, JsonValue]) -> tuple[object, ...]:
@@ -122,7 +159,7 @@ def _shape(request: Mapping[str, JsonValue]) -> tuple[object, ...]:
         for item in (items if isinstance(items, list) else ())
         if isinstance(item, dict)
     )
-    return (SEED in request, kinds, *map(request.get, _MODEL_FIELDS))
+    return (SEED in request, is_large_seed(request.get(SEED)), kinds, *map(request.get, _MODEL_FIELDS))
 
 
 _FLAG = re.compile(
@@ -158,15 +195,40 @@ def _flags(text: str, path: Path) -> Iterator[Finding]:
         yield Finding(PROMPT_FLAGS, path, f"`--{name}` in a prompt is not a setting that is seen here", where)
 
 
+def _check_limits(task: Task) -> Iterator[Finding]:
+    limits, get = LIMITS[task.provider], task.request.get
+    prompt, images = get("prompt"), get("images")
+    if limits.prompt is not None and isinstance(prompt, str) and len(prompt) > limits.prompt:
+        told = f"the prompt has {len(prompt):,} characters; {task.provider} takes {limits.prompt:,}"
+        yield Finding(SERVICE_LIMITS, ("prompt",), told, "make it shorter")
+    if limits.images is not None and isinstance(images, list) and len(images) > limits.images:
+        told = f"{len(images)} images; {task.provider} takes {limits.images}"
+        yield Finding(SERVICE_LIMITS, ("images", limits.images, "url"), told, "remove some")
+
+
+def _check_formats(task: Task) -> Iterator[Finding]:
+    family = find_family(task.model)
+    for media_type in dict.fromkeys(file.media_type for file in task.inputs):
+        if media_type in ("image/heic", "image/heif") and family is not None and not family.heic:
+            told = f"{family.title} takes no {media_type.removeprefix('image/')} images"
+            yield Finding(IMAGE_FORMAT, _media_field(task), told, "save the image as PNG or JPEG")
+
+
 def _check_size(task: Task) -> Iterator[Finding]:
     """The body with its files as data URIs; base64 makes four bytes of three."""
+    limits = LIMITS[task.provider]
     size = sum(4 * -(-file.size // 3) + _DATA_URI_OVERHEAD for file in task.inputs)
-    if size <= LARGE_BODY - 2 * MAX_BYTES:
+    if size <= limits.large_body - 2 * MAX_BYTES:
         return  # what is not in a file stands in the job file, and that is smaller than this
     size += len(canonical_json(task.request))
     shown = f"the request is {size / 1e6:.1f} MB with its files"
     hint = "give https URLs instead of local files, or smaller files"
-    if size > MOST_BODY:
-        yield Finding(BODY_SIZE, ("content",), f"{shown}; the service takes {MOST_BODY // 10**6} MB", hint)
-    elif size > LARGE_BODY:
-        yield Finding(BODY_LARGE, ("content",), f"{shown}; the service may refuse more than 32 MiB", hint)
+    path = _media_field(task)
+    if size > limits.body:
+        yield Finding(BODY_SIZE, path, f"{shown}; the service takes {limits.body / 1e6:.3g} MB", hint)
+    elif size > limits.large_body:
+        yield Finding(BODY_LARGE, path, f"{shown}; the service may refuse more than 32 MiB", hint)
+
+
+def _media_field(task: Task) -> Path:
+    return ("images" if "images" in task.request else "content",)

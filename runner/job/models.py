@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -27,55 +27,79 @@ class FixedCamera(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ListPrice:
-    """US dollars per million tokens, without and with video among the inputs."""
+    """US dollars per million tokens: with video among the inputs, without sound, and otherwise."""
 
     plain: Decimal
     with_video: Decimal
+    silent: Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Pixels. `is_assumed` where no source gives the size."""
+    """Pixels."""
 
     width: int
     height: int
-    is_assumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """`since` is a date as 2026-11-11; `successors` are the ids that are offered instead, by provider."""
+
+    since: str
+    successors: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFamily:
     """What a family accepts and costs; source and date are those of `facts()`.
 
-    `durations` are seconds, first and last; `auto_duration`: whether -1 lets the model choose.
-    `frames` are the least and the most, in steps of 4 from 25, None where the field is not taken.
-    `honours_seed`: whether the same seed gives a similar video again. `audio_default` is None
-    where it is not known. `needs_image`: there is no video from text alone. `reference_*` are the
-    most of each kind, 0 for none; `reference_resolutions` the sizes that they allow. `prices` by
+    `retired` is None while it is sold. `sizes` are by resolution and ratio. `durations` are seconds,
+    first and last; `auto_duration`: whether -1 lets the model choose, which is the `default_duration`
+    of some. `frames` are the least and the most, in steps of 4 from 25, None where the field is not
+    taken. `honours_seed`: whether the same seed gives a similar video again. `audio_default` is None
+    where it is not known; `audio_alone`: whether sound may be the only input. `final_resolutions`
+    are those of a final that is made of a draft. `frames_fix_ratio`: with a first frame the ratio is
+    `adaptive`. `needs_image`: there is no video from text alone. `heic`: whether such images are
+    taken, and heif. `reference_*` are the most of each kind, 0 for none, and `most_references` of
+    all together; `reference_resolutions` the sizes that they allow; `reference_seconds` how long a
+    video or sound is at least, and all of a kind together at most. `least_billed`: with video among
+    the inputs, a length in seconds and the seconds that are billed for it at least. `prices` by
     resolution, empty where there is no public figure.
     """
 
     name: str
     title: str
     ids: tuple[str, ...]
+    retired: Retired | None
     resolutions: tuple[str, ...]
     ratios: tuple[str, ...]
+    sizes: Mapping[tuple[str, str], Size]
     durations: tuple[int, int]
     auto_duration: bool
+    default_duration: int
     frames: tuple[int, int] | None
     honours_seed: bool
     camera_fixed: FixedCamera
     audio: bool
     audio_default: bool | None
+    audio_alone: bool
     draft: bool
+    final_resolutions: tuple[str, ...]
     flex: bool
     priority: bool
     first_frame: bool
     last_frame: bool
+    frames_fix_ratio: bool
     needs_image: bool
+    heic: bool
     reference_images: int
     reference_videos: int
     reference_audios: int
+    most_references: int
+    reference_seconds: tuple[int, int]
     reference_resolutions: tuple[str, ...]
+    least_billed: tuple[int, int] | None
     prices: Mapping[str, ListPrice]
 
     @property
@@ -85,13 +109,15 @@ class ModelFamily:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """All of models.yaml. `sizes` is by resolution and ratio; `as_of` a month, as 2026-06."""
+    """All of models.yaml. `as_of` is a month, as 2026-06; `prices_as_of` the days of the price list."""
 
     as_of: str
     source: str
+    prices_as_of: str
     fps: int
-    sizes: Mapping[tuple[str, str], Size]
+    most_seed: int
     families: Mapping[str, ModelFamily]
+    by_id: Mapping[str, ModelFamily]
 
 
 def family_name(model: str) -> str:
@@ -104,7 +130,8 @@ def family_name(model: str) -> str:
 @functools.lru_cache(maxsize=1024)
 def find_family(model: str) -> ModelFamily | None:
     """What is known of `model`, or None."""
-    return facts().families.get(family_name(model))
+    name = family_name(model)
+    return facts().families.get(name) or facts().by_id.get(name)
 
 
 @functools.cache
@@ -113,53 +140,76 @@ def facts() -> ModelFacts:
     text = Path(__file__).with_name("models.yaml").read_text(encoding="utf-8")
     # libyaml, where there is one, reads it in 5 ms instead of 60: a tenth of what `validate` takes
     data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-    ratios = tuple(data["ratios"])
+    families = {name: _family(name, row, data) for name, row in data["families"].items()}
     return ModelFacts(
         as_of=str(data["as_of"]),
         source=data["source"],
+        prices_as_of=data["prices_as_of"],
         fps=data["fps"],
-        sizes={
-            (resolution, ratio): _size(text)
-            for resolution, row in data["sizes"].items()
-            for ratio, text in row.items()
-        },
-        families={name: _family(name, ratios, row) for name, row in data["families"].items()},
+        most_seed=data["most_seed"],
+        families=families,
+        by_id={family_name(each): family for family in families.values() for each in family.ids},
     )
 
 
-def _size(text: str) -> Size:
-    width, height = text.rstrip("*").split("x")
-    return Size(int(width), int(height), is_assumed=text.endswith("*"))
+def _sizes(rows: Mapping[str, Mapping[str, str]]) -> dict[tuple[str, str], Size]:
+    return {
+        (resolution, ratio): Size(*map(int, text.split("x")))
+        for resolution, row in rows.items()
+        for ratio, text in row.items()
+    }
 
 
-def _family(name: str, ratios: tuple[str, ...], row: Mapping[str, Any]) -> ModelFamily:
+def _family(name: str, row: Mapping[str, Any], data: Mapping[str, Any]) -> ModelFamily:
     resolutions = tuple(row["resolutions"])
-    first, last = row["durations"]
+    counts = (row["reference_images"], row["reference_videos"], row["reference_audios"])
     return ModelFamily(
         name=name,
         title=row["title"],
         ids=tuple(row["ids"]),
+        retired=_retired(row["retired"]) if row.get("retired") else None,
         resolutions=resolutions,
-        ratios=ratios,
-        durations=(first, last),
+        ratios=tuple(data["ratios"]),
+        sizes=_sizes(data["sizes"]) | _sizes(row.get("sizes", {})),
+        durations=_pair(row["durations"]),
         auto_duration=row["auto_duration"],
-        frames=(row["frames"][0], row["frames"][1]) if row["frames"] else None,
+        default_duration=row["default_duration"],
+        frames=_pair(row["frames"]) if row["frames"] else None,
         honours_seed=row["honours_seed"],
         camera_fixed=FixedCamera(row["camera_fixed"]),
         audio=row["audio"],
         audio_default=row["audio_default"],
+        audio_alone=row["audio_alone"],
         draft=row["draft"],
+        final_resolutions=tuple(row.get("final_resolutions") or resolutions),
         flex=row["flex"],
         priority=row["priority"],
         first_frame=row["first_frame"],
         last_frame=row["last_frame"],
+        frames_fix_ratio=row.get("frames_fix_ratio", False),
         needs_image=row["needs_image"],
-        reference_images=row["reference_images"],
-        reference_videos=row["reference_videos"],
-        reference_audios=row["reference_audios"],
+        heic=row["heic"],
+        reference_images=counts[0],
+        reference_videos=counts[1],
+        reference_audios=counts[2],
+        most_references=row.get("most_references", sum(counts)),
+        reference_seconds=_pair(row.get("reference_seconds", (0, 0))),
         reference_resolutions=tuple(row.get("reference_resolutions", resolutions)),
-        prices={
-            resolution: ListPrice(Decimal(price["plain"]), Decimal(price["with_video"]))
-            for resolution, price in (row["prices"] or {}).items()
-        },
+        least_billed=_pair(row["least_billed"]) if row.get("least_billed") else None,
+        prices={resolution: _price(price) for resolution, price in (row["prices"] or {}).items()},
     )
+
+
+def _pair(values: Sequence[int]) -> tuple[int, int]:
+    first, second = values
+    return first, second
+
+
+def _retired(row: Mapping[str, Any]) -> Retired:
+    successors = {provider: tuple(ids) for provider, ids in row.items() if provider != "since"}
+    return Retired(str(row["since"]), successors)
+
+
+def _price(row: Mapping[str, str]) -> ListPrice:
+    plain = row["plain"]
+    return ListPrice(Decimal(plain), Decimal(row.get("with_video", plain)), Decimal(row.get("silent", plain)))

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from runner.job.models import FixedCamera, ModelFamily, find_family
+from runner.job.models import FixedCamera, ModelFamily, facts, find_family
 from runner.job.node import JsonValue
 from runner.job.values import Path
 
@@ -47,12 +47,14 @@ class Item:
 class Asked:
     """What a request asks of its model, in Mesh's names. `names` are the service's own, where others."""
 
+    provider: str
     model: str
     resolution: JsonValue
     ratio: JsonValue
     duration: JsonValue
     frames: JsonValue
     has_seed: bool
+    is_seed_large: bool
     camera_fixed: JsonValue
     generate_audio: JsonValue
     draft: JsonValue
@@ -93,12 +95,14 @@ def asked(provider: str, request: Mapping[str, JsonValue]) -> Asked:
     get = request.get
     if provider == "getimg":
         return Asked(
+            provider=provider,
             model=str(get("model")),
             resolution=get("resolution"),
             ratio=get("aspect_ratio"),
             duration=get("duration"),
             frames=None,
             has_seed=False,
+            is_seed_large=False,
             camera_fixed=None,
             generate_audio=get("sound"),
             draft=None,
@@ -109,12 +113,14 @@ def asked(provider: str, request: Mapping[str, JsonValue]) -> Asked:
             names=_GETIMG_NAMES,
         )
     return Asked(
+        provider=provider,
         model=str(get("model")),
         resolution=get("resolution"),
         ratio=get("ratio"),
         duration=get("duration"),
         frames=get("frames"),
         has_seed="seed" in request,
+        is_seed_large=is_large_seed(get("seed")),
         camera_fixed=get("camera_fixed"),
         generate_audio=get("generate_audio"),
         draft=get("draft"),
@@ -123,6 +129,11 @@ def asked(provider: str, request: Mapping[str, JsonValue]) -> Asked:
         return_last_frame=get("return_last_frame"),
         items=_items(get("content"), "content"),
     )
+
+
+def is_large_seed(seed: JsonValue) -> bool:
+    """Whether it is above what the service takes."""
+    return isinstance(seed, int) and seed > facts().most_seed
 
 
 def _items(content: JsonValue, field: str) -> tuple[Item, ...]:
@@ -136,10 +147,22 @@ def _items(content: JsonValue, field: str) -> tuple[Item, ...]:
     return tuple(items)
 
 
+def _retired(request: Asked, family: ModelFamily) -> Told:
+    if family.retired is None:
+        return
+    successors = family.retired.successors[request.provider]
+    best = min(successors, key=lambda model: len(check_model(replace(request, model=model))))
+    vendor, slash, _ = request.model.rpartition("/")
+    told = f"{request.model} was retired on {family.retired.since}"
+    yield ("model",), told, f"use {vendor}{slash}{best}"
+
+
 def _resolution(request: Asked, family: ModelFamily) -> Told:
     allowed, when = family.resolutions, ""
     if request.draft:
         allowed, when = (_DRAFT_RESOLUTION,), " for a draft"
+    elif request.count("draft_task") and family.final_resolutions != family.resolutions:
+        allowed, when = family.final_resolutions, " of a draft"
     elif request.has_references and family.reference_resolutions != family.resolutions:
         allowed, when = family.reference_resolutions, " with references"
     if request.resolution is not None and request.resolution not in allowed:
@@ -157,6 +180,9 @@ def _ratio(request: Asked, family: ModelFamily) -> Told:
             f"{family.title} does not make {request.ratio}",
             f"it makes {', '.join(family.ratios)}",
         )
+    elif family.frames_fix_ratio and request.count("first_frame") and request.ratio not in (None, "adaptive"):
+        told = f"{family.title} gives a video the ratio of its first frame"
+        yield (request.name("ratio"),), told, f"{request.name('ratio')}: adaptive"
 
 
 def _duration(request: Asked, family: ModelFamily) -> Told:
@@ -185,9 +211,14 @@ def _nearest_frames(value: int, least: int, most: int) -> int:
     return min(max(stepped, least), most)
 
 
+def _seed_range(request: Asked, _family: ModelFamily) -> Told:
+    if request.is_seed_large:
+        yield ("seed",), f"the service takes seeds up to {facts().most_seed}", "use a smaller one"
+
+
 def _seed(request: Asked, family: ModelFamily) -> Told:
     if request.has_seed and not family.honours_seed:
-        yield ("seed",), f"{request.model} ignores `seed`", "remove it"
+        yield ("seed",), f"{request.model} ignores `seed`, so it is not sent", "remove it"
 
 
 def _camera(request: Asked, family: ModelFamily) -> Told:
@@ -258,6 +289,10 @@ def _references(request: Asked, family: ModelFamily) -> Told:
             yield request.first(role), f"{family.title} takes no {words}", "remove them"
         elif number > most:
             yield request.first(role), f"{number} {words}; {family.title} takes {most}", "remove some"
+    number = sum(map(request.count, _REFERENCES))
+    if family.takes_references and number > family.most_references:
+        told = f"{number} references; {family.title} takes {family.most_references} in all"
+        yield request.first(*_REFERENCES), told, "remove some"
 
 
 def _needs_image(request: Asked, family: ModelFamily) -> Told:
@@ -265,16 +300,20 @@ def _needs_image(request: Asked, family: ModelFamily) -> Told:
         yield ("content",), f"{family.title} needs an image", "add an image_url item"
 
 
-def _audio_alone(request: Asked, _family: ModelFamily) -> Told:
+def _audio_alone(request: Asked, family: ModelFamily) -> Told:
+    if family.audio_alone:
+        return
     if request.items and all(item.kind == "audio_url" for item in request.items):
         yield request.first("reference_audio"), "sound cannot be the only input", "add a text, image or video"
 
 
 MODEL_RULES: Mapping[str, tuple[Level, Check]] = {
+    "retired": (Level.WARN, _retired),
     "resolution": (Level.ERROR, _resolution),
     "ratio": (Level.ERROR, _ratio),
     "duration": (Level.ERROR, _duration),
     "frames": (Level.ERROR, _frames),
+    "seed-range": (Level.WARN, _seed_range),
     "seed-ignored": (Level.WARN, _seed),
     "camera-fixed": (Level.ERROR, _camera),
     "audio": (Level.ERROR, _audio),

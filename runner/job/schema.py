@@ -39,7 +39,7 @@ _TYPES = {
 _YES_OR_NO = frozenset({"yes", "no", "on", "off", "y", "n"})
 _EXAMPLES = {
     "version": "add `version: 1`",
-    "models": "add `models: [byteplus/seedance-1-5-pro]`",
+    "models": "add `models: [byteplus/seedance-1-0-pro]`",
     "content": "add `content:` with an item such as {type: text, text: A teapot spins}",
     "type": "add `type: text`, `image_url`, `video_url`, `audio_url` or `draft_task`",
 }

@@ -11,7 +11,7 @@ from runner.job.node import JsonValue
 from runner.job.task import NOT_IN_IDENTITY, canonical_json
 
 MOST_SEED = 4_294_967_295
-"""The largest that the service takes; -1 there means that it picks one."""
+"""The largest that a job file takes: what the service once took. -1 there means that it picks one."""
 
 
 class SeedError(ValueError):
@@ -69,8 +69,15 @@ def check_seed(seed: int) -> None:
         raise SeedError(f"a seed is between 0 and {MOST_SEED}")
 
 
+def sent_seed(seed: int) -> int:
+    """The seed that is sent for a derived one: its lower 31 bits, for the service takes no more."""
+    return seed & 0x7FFF_FFFF
+
+
 def derived_seed(request: Mapping[str, JsonValue], sample: int) -> int:
     """The seed of take `sample` of `request`, 0..4294967295: the same on every machine.
+
+    It is part of the identity as it stands; `sent_seed` is what goes out.
 
     sha256 over the fields that make the picture and the sample's index, its first 4 bytes.
     """

@@ -69,7 +69,8 @@ class Task:
     and the matrix axes). `request` is the wire request with each local file as `INPUT_SCHEME`
     reference and each output of another task as `STEP_SCHEME` reference. `seed` is the one that is
     sent, None where none is. `output` is the path of the video below the base directory, with
-    forward slashes. `upstream` is None where the step needs no other.
+    forward slashes. `upstream` is None where the step needs no other. `ignored_seed` is one that the
+    job gives and the model ignores: it is part of the identity, and is not sent.
     """
 
     identity: str
@@ -90,6 +91,7 @@ class Task:
     estimate_tokens: int | None = None
     estimate_micros: int | None = None
     price: Price | None = None
+    ignored_seed: int | None = None
 
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

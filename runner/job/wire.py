@@ -5,13 +5,14 @@ A task's request has this shape already, so that identity, plan and manifest sho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from runner.job.model import ContentItem, OnAmbiguous, Reference
 from runner.job.node import JsonValue, Node, Scalar
 from runner.job.node import Mapping as MappingNode
 from runner.job.seeds import Seeds
-from runner.job.task import NOT_IN_IDENTITY
+from runner.job.task import NOT_IN_IDENTITY, InputFile
 from runner.job.values import Constant, Place, ProblemError, Problems, Value
 
 GETIMG = "getimg"
@@ -21,6 +22,10 @@ _SAME = {"ratio": "aspect_ratio", "generate_audio": "sound"}
 _OTHER = {**_SAME, **{theirs: ours for ours, theirs in _SAME.items()}}
 _NOT_SEEN = NOT_IN_IDENTITY | {"return_last_frame"}
 """Fields without which the video is the same."""
+GETIMG_IMAGES = frozenset({"image/png", "image/jpeg", "image/webp"})
+GETIMG_IMAGE_BYTES = 10 * 2**20
+"""Of one image, decoded, by default."""
+_GETIMG_DATA = re.compile(r"data:image/(?:png|jpeg|webp);base64,", re.IGNORECASE)
 _FIRST, _LAST, _REFERENCE = "first_frame", "last_frame", "reference_image"
 
 Request = dict[str, JsonValue]
@@ -170,8 +175,7 @@ def check_content(
         elif isinstance(item.payload, Reference):
             problems.add(
                 item.payload.place.error(
-                    "getimg takes images by https URL only, and what a step makes is a local file",
-                    "use provider: mesh",
+                    "getimg makes no last frame that a step could begin with", "use provider: mesh"
                 )
             )
 
@@ -191,11 +195,21 @@ def _constant(value: Value) -> JsonValue:
 
 
 def check_url(provider: str, text: str, place: Place) -> None:
-    """Raises ProblemError for an image that getimg could not fetch: a local file or a data URI."""
-    if provider == GETIMG and text[:8].casefold() != "https://":
-        raise ProblemError(
-            place.error("getimg takes images by https URL only", "upload the file, and give its address")
-        )
+    """Raises ProblemError for a data URI that getimg does not take."""
+    if provider == GETIMG and text[:5].casefold() == "data:" and not _GETIMG_DATA.match(text):
+        raise ProblemError(place.error("getimg takes png, jpeg and webp images", "data:image/png;base64,..."))
+
+
+def check_file(provider: str, file: InputFile, place: Place) -> None:
+    """Raises ProblemError for a local file that getimg does not take."""
+    if provider != GETIMG:
+        return
+    if file.media_type not in GETIMG_IMAGES:
+        told = f"getimg takes png, jpeg and webp images; this is {file.media_type}"
+        raise ProblemError(place.error(told, "save it as PNG or JPEG"))
+    if file.size > GETIMG_IMAGE_BYTES:
+        told = f"larger than the {GETIMG_IMAGE_BYTES // 2**20} MiB that getimg takes"
+        raise ProblemError(place.error(told, "make it smaller, or give an https URL"))
 
 
 def _instead(name: str) -> str:

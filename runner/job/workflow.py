@@ -108,7 +108,7 @@ def _needs(keys: StepKeys) -> str:
 
 def _check_required(keys: StepKeys, problems: Problems) -> None:
     for key, example in (
-        ("models", "models: [byteplus/seedance-1-5-pro]"),
+        ("models", "models: [byteplus/seedance-1-0-pro]"),
         ("content", "content: [{type: text, text: A teapot spins}]"),
     ):
         if keys.get(key) is None:

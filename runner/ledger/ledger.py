@@ -158,7 +158,7 @@ class Ledger:
         self._db.execute(
             "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (identity) DO UPDATE SET name = excluded.name, output = excluded.output,"
-            " job_file = excluded.job_file, request = excluded.request",
+            " job_file = excluded.job_file, seed = excluded.seed, request = excluded.request",
             (
                 task.identity,
                 task.name,
@@ -190,9 +190,9 @@ class Ledger:
         )
         if latest is not None and goes_on(latest, run_id):
             self._db.execute(
-                "UPDATE attempts SET key_hash = ?, tag = ?, body_sha256 = ?, server_time = ?,"
+                "UPDATE attempts SET key_hash = ?, seed = ?, tag = ?, body_sha256 = ?, server_time = ?,"
                 " estimate_micros = ?, price = ?, taken = ?, intended_at = ? WHERE id = ?",
-                (intent.key_hash, *facts, at, latest.id),
+                (intent.key_hash, task.seed, *facts, at, latest.id),
             )
             self._move(latest.id, TaskState.INTENDED, at)
             return latest.id

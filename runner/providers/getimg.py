@@ -28,6 +28,7 @@ from runner.providers.base import (
     Trouble,
 )
 from runner.providers.http import FreeRequests
+from runner.providers.media import wire_url
 from runner.providers.outcomes import GETIMG_RULES, judge
 from runner.providers.submit import SubmitTransport
 
@@ -64,14 +65,20 @@ class GetimgProvider:
     def encode(
         self, task: Task, read_input: ReadInput, *, tag: int | None, callback_url: str | None
     ) -> bytes:
-        """The body of the POST: the task's request as compact JSON, absent instead of null.
+        """The body of the POST: compact JSON, absent instead of null, local files as data URIs.
 
-        The service fetches images by URL, echoes no field of ours and calls nobody: `read_input`,
-        `tag` and `callback_url` are not used. Raises ValueError for a task with local files.
+        The service echoes no field of ours and calls nobody: `tag` and `callback_url` are not used.
+        Raises ValueError for a reference to a file that is not among the task's inputs.
         """
-        if task.inputs:
-            raise ValueError(f"{task.name}: getimg takes images by https URL only")
+        files = {file.reference: file for file in task.inputs}
         request = {name: value for name, value in task.request.items() if value is not None}
+        images = request.get("images")
+        if isinstance(images, list):
+            request["images"] = [
+                {**image, "url": wire_url(image.get("url"), files, read_input)}
+                for image in images
+                if isinstance(image, dict)
+            ]
         return json.dumps(request, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
     async def submit(self, body: bytes) -> SubmitOutcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import time
@@ -12,7 +11,7 @@ from typing import Final
 from urllib.parse import quote
 
 from runner.job.node import JsonValue
-from runner.job.task import INPUT_SCHEME, InputFile, Task
+from runner.job.task import InputFile, Task
 from runner.providers.answers import (
     Answer,
     clean,
@@ -36,6 +35,7 @@ from runner.providers.base import (
     Trouble,
 )
 from runner.providers.http import FreeRequests
+from runner.providers.media import wire_url
 from runner.providers.outcomes import MESH_RULES, judge
 from runner.providers.submit import SubmitTransport
 
@@ -189,17 +189,8 @@ def _wire_item(item: JsonValue, files: Mapping[str, InputFile], read_input: Read
         # the OpenAPI document wants the object; some of the service's pages show the bare string
         target = {"url": media} if isinstance(media, str) else media
         if isinstance(target, dict):
-            wired[name] = {**target, "url": _wire_url(target.get("url"), files, read_input)}
+            wired[name] = {**target, "url": wire_url(target.get("url"), files, read_input)}
     return wired
-
-
-def _wire_url(url: JsonValue, files: Mapping[str, InputFile], read_input: ReadInput) -> JsonValue:
-    if not isinstance(url, str) or not url.startswith(INPUT_SCHEME):
-        return url
-    file = files.get(url)
-    if file is None:
-        raise ValueError(f"{url} is not among the task's inputs")
-    return f"data:{file.media_type};base64,{base64.b64encode(read_input(file)).decode()}"
 
 
 def _document(answer: Answer) -> dict[str, JsonValue]:

@@ -65,7 +65,7 @@ def task_entry(
         "in_plan": True,
         "cell": redactor.value(task.cell),
         "model": task.model,
-        "seed": task.seed,
+        "seed": task.seed if found.latest is None else found.latest.seed,
         "sample": task.sample,
         "edition": task.edition,
         "state": state,

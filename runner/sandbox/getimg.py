@@ -6,6 +6,7 @@ A request is kept as the Mesh request that asks for the same picture.
 from __future__ import annotations
 
 import json
+import re
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +18,7 @@ from starlette.routing import Route
 from runner.sandbox.answers import plain_error
 from runner.sandbox.faults import Kind, Struck, Where
 from runner.sandbox.mesh import MeshRoutes
-from runner.sandbox.models import find_family
+from runner.sandbox.models import RATIOS, find_family
 from runner.sandbox.picture import FPS
 from runner.sandbox.state import State
 from runner.sandbox.store import AcceptedTask
@@ -26,9 +27,23 @@ from runner.sandbox.validation import Refusal, VideoRequest, read_json, read_req
 PATH = "/v2/videos/generations"
 REFERENCE_MODEL = "seedance-v2-0"
 """In no document of the service: those that are take no reference_image here, and that is rehearsed too."""
-MODELS = ("seedance-v1-5-pro", "seedance-v1-pro", REFERENCE_MODEL)
+MODELS = ("seedance-v1-pro", REFERENCE_MODEL)
+"""Those that are listed; any other is made too."""
 USD_PER_SECOND = 0.05
 """The unit price of the example in wire/getimg.md."""
+MOST_PROMPT = 4096
+MOST_IMAGES = 8
+MOST_IMAGE = 10 * 2**20
+"""Bytes of one image, decoded."""
+MOST_BODY = 25 * 2**20
+
+_FORMS = {
+    "aspect_ratio": re.compile(r"[0-9]+:[0-9]+"),
+    "resolution": re.compile(r"[0-9]+[pk]"),
+    "duration": re.compile(r"[1-9][0-9]*"),
+}
+_ANYTHING = re.compile(".*")
+_DATA_URI = re.compile(r"data:image/(?:png|jpeg|webp);base64,", re.IGNORECASE)
 
 _FRAMES = frozenset({"first_frame", "last_frame"})
 _ROLES = _FRAMES | {"reference_image"}
@@ -48,6 +63,7 @@ def getimg_routes(state: State) -> list[Route]:
         Route(PATH, getimg.create, methods=["POST"]),
         Route(PATH + "/{task_id}", getimg.get, methods=["GET"]),
         Route("/v2/models", getimg.models, methods=["GET"]),
+        Route("/v2/models/{model}", getimg.model, methods=["GET"]),
     ]
 
 
@@ -67,6 +83,8 @@ class _Getimg(MeshRoutes):
         return self._error(400, "invalid_parameter", "the body is too large")
 
     def _read(self, body: bytes, owner: str) -> tuple[VideoRequest, bytes]:
+        if len(body) > MOST_BODY:
+            raise _invalid("body", f"is larger than {MOST_BODY // 2**20} MiB")
         try:
             kept = mesh_body(read_json(body))
             return read_request(kept), kept
@@ -143,10 +161,54 @@ class _Getimg(MeshRoutes):
                 raise _invalid("type", "must be image or video")
             if "video" not in wanted:
                 return []
-            return [{"id": name, "name": name, "type": "video", "created_at": 0} for name in MODELS]
+            return [_model(name) for name in MODELS]
 
         self._state.stats.lists += 1
         return await self._read_only(request, Where.LIST, "", make)
+
+    async def model(self, request: Request) -> Response:
+        """One of the models."""
+        name = request.path_params["model"]
+
+        def make(_owner: str, _struck: Struck) -> dict[str, Any]:
+            if name not in MODELS:
+                raise Refusal(404, "not_found", f"no model {name}")
+            return _model(name)
+
+        self._state.stats.lists += 1
+        return await self._read_only(request, Where.LIST, "", make)
+
+
+def _model(name: str) -> dict[str, Any]:
+    """A model with its price and what it takes; the first of each list is the default."""
+    family = find_family(name)
+    assert family is not None
+    first, last = family.durations
+    rates = [
+        {
+            "billable_unit": "video_second",
+            "resolution": None,
+            "sound": "not_applicable",
+            "unit_price": str(USD_PER_SECOND),
+        }
+    ]
+    roles = {
+        "first_frame": int(family.first_frame),
+        "last_frame": int(family.last_frame),
+        "reference_image": min(family.reference_images, MOST_IMAGES),
+    }
+    return {
+        "id": name,
+        "name": name,
+        "type": "video",
+        "created_at": 0,
+        "pricing": {"currency": "USD", "rates": rates},
+        "supported_aspect_ratios": list(RATIOS),
+        "supported_resolutions": ["720p", *(each for each in family.resolutions if each != "720p")],
+        "supported_durations": sorted(range(first, last + 1), key=lambda seconds: seconds != 5),
+        "supported_references": {role: most for role, most in roles.items() if most},
+        "supports_sound": family.audio,
+    }
 
 
 def mesh_body(document: dict[str, Any]) -> bytes:
@@ -154,33 +216,37 @@ def mesh_body(document: dict[str, Any]) -> bytes:
     unknown = document.keys() - _KINDS.keys() - {"model", "prompt", "images"}
     if unknown:
         raise _invalid(min(unknown), "is no parameter")
-    if document.get("model") not in MODELS:
-        raise _invalid("model", "is unknown or no video model")
-    prompt = document.get("prompt")
-    if not isinstance(prompt, str) or not prompt:
-        raise _invalid("prompt", "must be text that is not empty")
+    model, prompt = document.get("model"), document.get("prompt")
+    if not isinstance(model, str):
+        raise _invalid("model", "must be the id of a model")
+    if not isinstance(prompt, str) or not 1 <= len(prompt) <= MOST_PROMPT:
+        raise _invalid("prompt", f"must be text of 1 to {MOST_PROMPT} characters")
     fields: dict[str, Any] = {}
     for name, kind in _KINDS.items():
         if name not in document:
             continue
         if type(document[name]) is not kind:
             raise _invalid(name, f"must be of type {kind.__name__}")
+        if not _FORMS.get(name, _ANYTHING).fullmatch(str(document[name])):
+            raise _invalid(name, "has another form")
         fields[_NAMES[name]] = document[name]
-    family = find_family(document["model"])
-    if family is not None and family.audio:
+    family = find_family(model)
+    if family is None or family.audio:
         fields.setdefault("generate_audio", False)
     content = [{"type": "text", "text": prompt}, *_items(document.get("images", []))]
-    return json.dumps({"model": document["model"], "content": content, **fields}).encode()
+    return json.dumps({"model": model, "content": content, **fields}).encode()
 
 
 def _items(images: object) -> list[dict[str, Any]]:
-    if not isinstance(images, list):
-        raise _invalid("images", "must be a list")
+    if not isinstance(images, list) or len(images) > MOST_IMAGES:
+        raise _invalid("images", f"must be a list of at most {MOST_IMAGES}")
     items = []
     for image in images:
         url, role = (image.get("url"), image.get("role")) if isinstance(image, dict) else (None, None)
-        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-            raise _invalid("images", "each needs a url that is publicly accessible")
+        if not isinstance(url, str) or not (url.startswith(("http://", "https://")) or _DATA_URI.match(url)):
+            raise _invalid("images", "each needs a url: a public one, or a data URI of a png, jpeg or webp")
+        if _DATA_URI.match(url) and len(url) * 3 // 4 > MOST_IMAGE + 64:
+            raise _invalid("images", f"larger than {MOST_IMAGE // 2**20} MiB")
         if not isinstance(role, str) or role not in _ROLES:
             raise _invalid("images", f"role must be one of {', '.join(sorted(_ROLES))}")
         items.append({"type": "image_url", "image_url": {"url": url}, "role": role})

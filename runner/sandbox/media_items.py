@@ -42,13 +42,16 @@ class MediaItem:
     data: bytes | None = field(default=None, repr=False)
 
 
-def read_media(kind: str, payload: object, role: str, *, heic: bool) -> MediaItem:
-    """The item of type `kind` (`image_url`, ...) with its URL or data checked. Raises BadItem."""
+def read_media(kind: str, payload: object, role: str, *, heic: bool, any_image: bool) -> MediaItem:
+    """The item of type `kind` (`image_url`, ...) with its URL or data checked. Raises BadItem.
+
+    `any_image`: whatever its format and size.
+    """
     url = payload.get("url") if isinstance(payload, dict) else None
     if not isinstance(url, str) or not url:
         raise BadItem(f"{kind} needs an object with a url")
     if url.startswith("data:"):
-        return _read_data_uri(kind, url, role, heic=heic)
+        return _read_data_uri(kind, url, role, heic=heic, any_image=any_image)
     if not is_http_url(url):
         raise BadItem(f"{kind}.url must be an http(s) URL or a data URI; asset references are not supported")
     return MediaItem(kind, role, hashlib.sha256(url.encode("utf-8", "replace")).hexdigest())
@@ -61,7 +64,7 @@ def is_http_url(text: str) -> bool:
         return False
 
 
-def _read_data_uri(kind: str, url: str, role: str, *, heic: bool) -> MediaItem:
+def _read_data_uri(kind: str, url: str, role: str, *, heic: bool, any_image: bool) -> MediaItem:
     head = _DATA_URI.match(url)
     if head is None:
         raise BadItem(f"{kind}.url is not a base64 data URI with a media type")
@@ -75,7 +78,7 @@ def _read_data_uri(kind: str, url: str, role: str, *, heic: bool) -> MediaItem:
         raise BadItem(f"{kind}.url is larger than {_MOST_BYTES[kind] // _MEGABYTE} MB")
     mime = head[1].lower()
     if kind == "image_url":
-        size = _image_size(data, mime, heic=heic)
+        size = _image_size(data, mime, heic=heic, is_any=any_image)
     elif mime not in _MIME_TYPES[kind]:
         raise BadItem(f"{kind}.url has the media type {mime}")
     else:
@@ -83,7 +86,7 @@ def _read_data_uri(kind: str, url: str, role: str, *, heic: bool) -> MediaItem:
     return MediaItem(kind, role, hashlib.sha256(data).hexdigest(), size, data)
 
 
-def _image_size(data: bytes, mime: str, *, heic: bool) -> tuple[int, int] | None:
+def _image_size(data: bytes, mime: str, *, heic: bool, is_any: bool) -> tuple[int, int] | None:
     if not mime.startswith("image/"):
         raise BadItem(f"image_url.url has the media type {mime}")
     if mime in ("image/heic", "image/heif"):
@@ -96,6 +99,8 @@ def _image_size(data: bytes, mime: str, *, heic: bool) -> tuple[int, int] | None
             known = image.format in _IMAGE_FORMATS
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadItem("image_url.url is not an image that can be read") from None
+    if is_any:
+        return width, height
     if not known:
         raise BadItem("image_url.url: images are jpeg, png, webp, bmp, tiff or gif")
     if not (min(width, height) >= 300 and max(width, height) <= 6000):
@@ -105,7 +110,9 @@ def _image_size(data: bytes, mime: str, *, heic: bool) -> tuple[int, int] | None
     return width, height
 
 
-def read_content(items: list[dict[str, Any]], *, heic: bool) -> tuple[str, tuple[MediaItem, ...], str | None]:
+def read_content(
+    items: list[dict[str, Any]], *, heic: bool, any_image: bool = False
+) -> tuple[str, tuple[MediaItem, ...], str | None]:
     """(prompt, media, draft task id) of a request's content; several texts are joined. Raises BadItem."""
     texts: list[str] = []
     media: list[MediaItem] = []
@@ -117,7 +124,7 @@ def read_content(items: list[dict[str, Any]], *, heic: bool) -> tuple[str, tuple
                 raise BadItem("a text item needs a text")
             texts.append(payload)
         elif kind in _MOST_BYTES:
-            media.append(read_media(kind, payload, item.get("role") or "", heic=heic))
+            media.append(read_media(kind, payload, item.get("role") or "", heic=heic, any_image=any_image))
         elif kind == "draft_task":
             draft = payload.get("id") if isinstance(payload, dict) else None
             if not isinstance(draft, str) or not draft:

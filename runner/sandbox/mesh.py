@@ -23,6 +23,9 @@ from runner.sandbox.validation import Refusal, VideoRequest
 
 PATH = "/v1/video/generations"
 
+NOTE = "x-sandbox-note"
+"""The header that says how a model is made that the sandbox does not know."""
+
 GONE = Response(status_code=499)
 """Stands for an answer on a connection that is cut already; never seen by a client."""
 
@@ -91,7 +94,10 @@ class MeshRoutes:
         document = self._created(_created(task, before, struck))
         if fault is not None and (fault.kind is not Kind.DELAY or await connection.strike(fault, b"")):
             return await self._instead(fault, connection, encode(document))
-        return answer(document, self.accepted_status)
+        if not wanted.note:
+            return answer(document, self.accepted_status)
+        self._state.stats.notes[wanted.model] = wanted.note
+        return answer(document, self.accepted_status, {NOTE: wanted.note})
 
     async def _instead(self, fault: Fault, connection: Connection, body: bytes) -> Response:
         """The end of a request whose connection or answer a fault has taken over."""

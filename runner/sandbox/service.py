@@ -23,7 +23,7 @@ VIOLATION_MARK = "[violate]"
 """A prompt that holds this fails with content_policy_violation."""
 
 _QUEUED_SHARE = 0.25
-_SEEDS = 2**32
+_SEEDS = 2**31
 _INHERITED = ("content", "generate_audio", "ratio", "duration", "frames", "camera_fixed", "watermark")
 """What a video made from a draft takes from the draft's request, unless it says otherwise."""
 
@@ -67,7 +67,9 @@ class Service:
         if "duration" in given or "frames" in given:
             inherited.pop("duration", None)
             inherited.pop("frames", None)
-        merged = {**inherited, **given, "content": inherited["content"]}
+        sizes = request.family.final_resolutions
+        size = {"resolution": sizes[0]} if sizes else {}
+        merged = {**inherited, **size, **given, "content": inherited["content"]}
         if given.get("seed") is None:
             merged["seed"] = draft.take
         return replace(read_request(json.dumps(merged).encode()), draft_task_id=draft.id)

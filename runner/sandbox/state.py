@@ -22,12 +22,13 @@ class TaskStats:
 
 @dataclass(slots=True)
 class Stats:
-    """Requests by kind, counted as they come in, refused ones included."""
+    """Requests by kind, counted as they come in, refused ones included; `notes` are of models, by id."""
 
     posts: int = 0
     gets: int = 0
     lists: int = 0
     downloads: int = 0
+    notes: dict[str, str] = field(default_factory=dict)
     per_task: dict[str, TaskStats] = field(default_factory=dict)
 
     def of(self, task_id: str) -> TaskStats:

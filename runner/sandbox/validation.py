@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from runner.sandbox.media_items import BadItem, MediaItem, is_http_url, read_content
-from runner.sandbox.models import RATIOS, SIZES, Family, find_family, nearest_ratio
+from runner.sandbox.models import RATIOS, Family, find_family, nearest_family, nearest_ratio
 
 DEFAULT_EXPIRY = 172_800
 DEFAULT_RESOLUTION = "720p"
 DEFAULT_DURATION = 5
 
 _DRAFT_RESOLUTION = "480p"
+_MODEL_ID = re.compile(r"[^\s\ud800-\udfff]+")
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not a fault of ours
@@ -74,7 +76,14 @@ class VideoRequest:
     @property
     def size(self) -> tuple[int, int]:
         """Nominal (width, height) in pixels."""
-        return SIZES[self.resolution, self.ratio]
+        return self.family.size(self.resolution, self.ratio)
+
+    @property
+    def note(self) -> str:
+        """What the sandbox has to say of a model that it does not know; else empty."""
+        if self.family.has_limits:
+            return ""
+        return f"unknown model, made as Seedance {self.family.title} without limits"
 
 
 def _is_integer(value: object) -> bool:
@@ -160,21 +169,24 @@ def read_request(body: bytes) -> VideoRequest:
     document = read_json(body)
     check_types(document)
     given = {name: value for name, value in document.items() if value is not None}
-    family = find_family(given["model"])
-    if family is None:
-        raise Refusal(
-            422, "model_not_found", f"model {given['model']!r} is unknown or no video model", "model"
-        )
+    if not _MODEL_ID.fullmatch(given["model"]):
+        raise Refusal(422, "model_not_found", f"model {given['model']!r} is no model", "model")
+    family = find_family(given["model"]) or nearest_family(given["model"])
     if not given["content"]:
         raise _invalid("content", "must hold at least one item")
     try:
-        prompt, media, draft_task_id = read_content(given["content"], heic=family.heic)
+        prompt, media, draft_task_id = read_content(
+            given["content"], heic=family.heic, any_image=not family.has_limits
+        )
     except BadItem as error:
         raise _invalid("content", str(error)) from error
-    first, last, references = _sort_media(media, family)
-    _check_mode(family, prompt, media, draft_task_id)
+    first, last, references = _sort_media(media, is_strict=family.has_limits)
     _check_ranges(given)
-    _check_abilities(given, family, bool(references))
+    if family.has_limits:
+        _check_roles(family, first, last, references)
+        _check_mode(family, prompt, media, draft_task_id)
+        _check_abilities(given, family, bool(references), bool(draft_task_id))
+        _check_ratio(given, family, bool(first))
     resolution = str(given.get("resolution", _DRAFT_RESOLUTION if given.get("draft") else DEFAULT_RESOLUTION))
     duration, frames = _read_length(given, family)
     first_image = next((item for item in (first, last, *references) if item and item.size), None)
@@ -210,7 +222,7 @@ def read_request(body: bytes) -> VideoRequest:
 
 
 def _sort_media(
-    media: tuple[MediaItem, ...], family: Family
+    media: tuple[MediaItem, ...], *, is_strict: bool
 ) -> tuple[MediaItem | None, MediaItem | None, tuple[MediaItem, ...]]:
     """(first frame, last frame, references), by role. Raises Refusal."""
     images = [item for item in media if item.kind == "image_url"]
@@ -219,7 +231,7 @@ def _sort_media(
         kind = item.kind.removesuffix("_url")
         role = item.role
         if not role:
-            if kind == "image" and len(images) > 1:
+            if is_strict and kind == "image" and len(images) > 1:
                 raise _invalid("content", "several images need a role each")
             role = "first_frame" if kind == "image" else f"reference_{kind}"
         roles = {"first_frame", "last_frame", "reference_image"} if kind == "image" else {f"reference_{kind}"}
@@ -227,35 +239,43 @@ def _sort_media(
             raise _invalid("content", f"role {role!r} is not one for {item.kind}")
         by_role.setdefault(role, []).append(item)
     first, last = by_role.pop("first_frame", []), by_role.pop("last_frame", [])
-    if len(first) > 1 or len(last) > 1:
+    if is_strict and (len(first) > 1 or len(last) > 1):
         raise _invalid("content", "one first_frame and one last_frame at most")
-    if last and not first:
-        raise _invalid("content", "a last_frame needs a first_frame")
-    if first and by_role:
-        raise _invalid("content", "first frame, first and last frame, and references exclude each other")
-    if (first and not family.first_frame) or (last and not family.last_frame):
-        raise _invalid("content", f"{family.name} takes no {'last_frame' if last else 'first_frame'}")
-    if len(by_role.get("reference_image", ())) > family.reference_images:
-        raise _invalid("content", f"{family.name} takes {family.reference_images} reference images at most")
-    for role in ("reference_video", "reference_audio"):
-        if len(by_role.get(role, ())) > (3 if family.reference_media else 0):
-            raise _invalid("content", f"too many items with role {role} for {family.name}")
     references = tuple(item for items in by_role.values() for item in items)
     return (first[0] if first else None), (last[0] if last else None), references
 
 
+def _check_roles(
+    family: Family, first: MediaItem | None, last: MediaItem | None, references: tuple[MediaItem, ...]
+) -> None:
+    if last and not first:
+        raise _invalid("content", "a last_frame needs a first_frame")
+    if first and references:
+        raise _invalid("content", "first frame, first and last frame, and references exclude each other")
+    if (first and not family.first_frame) or (last and not family.last_frame):
+        raise _invalid("content", f"{family.title} takes no {'last_frame' if last else 'first_frame'}")
+    kinds = [item.kind for item in references]
+    if kinds.count("image_url") > family.reference_images:
+        raise _invalid("content", f"{family.title} takes {family.reference_images} reference images at most")
+    for kind in ("video_url", "audio_url"):
+        if kinds.count(kind) > family.reference_media:
+            raise _invalid("content", f"too many items of type {kind} for {family.title}")
+    if len(kinds) > family.most_references:
+        raise _invalid("content", f"{family.title} takes {family.most_references} references in all")
+
+
 def _check_mode(family: Family, prompt: str, media: tuple[MediaItem, ...], draft_task_id: str | None) -> None:
     if draft_task_id is not None and (not family.draft or media):
-        raise _invalid("content", f"{family.name}: draft_task is not possible here")
+        raise _invalid("content", f"{family.title}: draft_task is not possible here")
     if family.needs_image and not any(item.kind == "image_url" for item in media):
-        raise _invalid("content", f"{family.name} needs an image")
-    if not prompt and media and all(item.kind == "audio_url" for item in media):
+        raise _invalid("content", f"{family.title} needs an image")
+    if not family.audio_alone and not prompt and media and all(item.kind == "audio_url" for item in media):
         raise _invalid("content", "audio cannot be the sole input")
 
 
 def _check_ranges(given: dict[str, Any]) -> None:
     for name, low, high in (
-        ("seed", -1, 4_294_967_295),
+        ("seed", -1, 4_294_967_295),  # older documents allow it; newer ones end at 2147483647
         ("priority", 0, 9),
         ("execution_expires_after", 3_600, 259_200),
     ):
@@ -265,13 +285,19 @@ def _check_ranges(given: dict[str, Any]) -> None:
         raise _invalid("safety_identifier", "must have at most 64 characters")
     if given.get("service_tier", "default") not in ("default", "flex"):
         raise _invalid("service_tier", "must be default or flex")
-    if given.get("ratio", "adaptive") not in (*RATIOS, "adaptive"):
-        raise _invalid("ratio", f"must be one of {', '.join(RATIOS)}, adaptive")
     if "duration" in given and "frames" in given:
         raise _invalid("frames", "duration and frames exclude each other")
 
 
-def _check_abilities(given: dict[str, Any], family: Family, with_references: bool) -> None:
+def _check_ratio(given: dict[str, Any], family: Family, with_frames: bool) -> None:
+    ratio = given.get("ratio", "adaptive")
+    if ratio not in (*RATIOS, "adaptive"):
+        raise _invalid("ratio", f"must be one of {', '.join(RATIOS)}, adaptive")
+    if family.frames_fix_ratio and with_frames and ratio != "adaptive":
+        raise _invalid("ratio", f"{family.title} takes adaptive here")
+
+
+def _check_abilities(given: dict[str, Any], family: Family, with_references: bool, with_draft: bool) -> None:
     """What this family cannot do is refused when it is asked for; null, false and 0 ask for nothing."""
     draft = bool(given.get("draft"))
     asked = {
@@ -285,28 +311,30 @@ def _check_abilities(given: dict[str, Any], family: Family, with_references: boo
     }
     for name, refused in asked.items():
         if refused:
-            raise _invalid(name, f"not supported by {family.name} in this request")
+            raise _invalid(name, f"not supported by {family.title} in this request")
     resolutions = family.resolutions
     if draft:
         resolutions = (_DRAFT_RESOLUTION,)
+    elif with_draft and family.final_resolutions:
+        resolutions = family.final_resolutions
     elif with_references and not family.reference_media:
         resolutions = tuple(each for each in resolutions if each != "1080p")
     if given.get("resolution", resolutions[0]) not in resolutions:
-        raise _invalid("resolution", f"{family.name} takes {', '.join(resolutions)} here")
+        raise _invalid("resolution", f"{family.title} takes {', '.join(resolutions)} here")
 
 
 def _read_length(given: dict[str, Any], family: Family) -> tuple[int | None, int | None]:
     if "frames" in given:
         frames = int(given["frames"])
-        if not 29 <= frames <= 289 or (frames - 25) % 4:
+        if family.has_limits and (not 29 <= frames <= 289 or (frames - 25) % 4):
             raise _invalid("frames", "must be 25 + 4n, from 29 to 289")
         return None, frames
     duration = int(given.get("duration", DEFAULT_DURATION))
-    if duration == -1 and family.auto_duration:
+    if duration == -1 and (family.auto_duration or not family.has_limits):
         return DEFAULT_DURATION, None
     low, high = family.durations
-    if not low <= duration <= high:
-        raise _invalid("duration", f"{family.name} takes {low} to {high} seconds")
+    if family.has_limits and not low <= duration <= high:
+        raise _invalid("duration", f"{family.title} takes {low} to {high} seconds")
     return duration, None
 
 

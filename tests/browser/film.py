@@ -15,7 +15,7 @@ from tests.support.command import callsheet
 TEAPOT = """\
 version: 1
 name: teapot
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 seeds: 1..3
 matrix:
   ratio: [16:9, 9:16]
@@ -35,7 +35,7 @@ run: {poll: {first: 200ms, min: 100ms, max: 200ms}}
 
 BOAT = """\
 version: 1
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 request: {resolution: 480p, ratio: 16:9, duration: 4, return_last_frame: true}
 steps:
   harbour:

@@ -27,8 +27,8 @@ run: {settle: 1s, poll: {first: 100ms, min: 100ms, max: 200ms}}
 """
 
 JOBS = {
-    "seeds": "models: [byteplus/seedance-1-5-pro]\nseeds: 1..16\ncontent: [{type: text, text: A boat}]\n",
-    "prompts": "models: [byteplus/seedance-1-5-pro]\nseeds: [7]\nmatrix: {shot: [a, b, c, d, e, f, g, h]}\n"
+    "seeds": "models: [byteplus/seedance-1-0-pro]\nseeds: 1..16\ncontent: [{type: text, text: A boat}]\n",
+    "prompts": "models: [byteplus/seedance-1-0-pro]\nseeds: [7]\nmatrix: {shot: [a, b, c, d, e, f, g, h]}\n"
     'content: [{type: text, text: "A boat, shot ${{ shot }}"}]\n',
     "samples": "models: [byteplus/dreamina-seedance-2-0-260128]\nsamples: 12\n"
     "content: [{type: text, text: A boat}]\n",

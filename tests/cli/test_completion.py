@@ -15,7 +15,7 @@ from runner.ledger.ledger import Ledger
 from runner.project import find_project
 from tests.support.command import callsheet as callsheet_process
 
-JOB = "version: 1\nmodels: [byteplus/seedance-1-5-pro]\ncontent: [{type: text, text: a}]\n"
+JOB = "version: 1\nmodels: [byteplus/seedance-1-0-pro]\ncontent: [{type: text, text: a}]\n"
 
 
 def offered(*words: str) -> list[str]:

@@ -13,7 +13,7 @@ from runner.resources import schema_path
 
 JOB = """\
 version: 1
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 seeds: 1..2
 matrix:
   ratio: [16:9, 9:16]
@@ -64,7 +64,7 @@ def test_a_job_file_that_is_not_there_exits_66(job: Path, capsys: pytest.Capture
 
 
 def test_a_warning_is_told_and_does_not_fail(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    job.write_text(JOB.replace("seedance-1-5-pro", "somebody-s-model"))
+    job.write_text(JOB.replace("seedance-1-0-pro", "somebody-s-model"))
     assert main(["validate", str(job)]) == 0
     assert "warning: " in capsys.readouterr().err
 
@@ -158,8 +158,8 @@ def test_a_plan_for_another_provider_tells_every_loss_at_once(
     job: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Fields, seeds, axes, files and roles together, each at its place; what no eye sees is a warning."""
-    job.with_name("a.png").write_bytes(b"")
-    item = "  - {type: image_url, image_url: a.png, role: last_frame}\n"
+    job.with_name("a.gif").write_bytes(b"GIF89a")
+    item = "  - {type: image_url, image_url: a.gif, role: last_frame}\n"
     job.write_text(
         JOB.replace("output:", f"{item}request: {{camera_fixed: true, priority: 3}}\noutput:"),
         encoding="utf-8",
@@ -170,7 +170,7 @@ def test_a_plan_for_another_provider_tells_every_loss_at_once(
         "seeds: getimg has no `seed`; hint: samples: 2",
         "matrix.ratio: getimg has no `ratio`, so this axis sets no field; hint: name it `aspect_ratio`",
         "request.camera_fixed: getimg has no `camera_fixed`",
-        "getimg takes images by https URL only",
+        "getimg takes png, jpeg and webp images",
         "content[1].role: getimg takes a last_frame only with a first_frame",
     ):
         assert loss in told
@@ -180,7 +180,7 @@ def test_a_plan_for_another_provider_warns_of_what_no_eye_sees(
     job: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job.write_text(
-        "version: 1\nmodels: [seedance-1-5-pro]\nrequest: {priority: 3}\n"
+        "version: 1\nmodels: [seedance-1-0-pro]\nrequest: {priority: 3}\n"
         "content: [{type: text, text: A teapot}]\n",
         encoding="utf-8",
     )
@@ -211,7 +211,7 @@ def test_a_plan_says_what_the_budget_will_do(
 def test_a_plan_says_that_a_cap_in_dollars_cannot_be_held(
     job: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job.write_text(f"{JOB.replace('seedance-1-5-pro', 'seedance-9')}budget: {{max_usd: 2}}\n")
+    job.write_text(f"{JOB.replace('seedance-1-0-pro', 'seedance-9')}budget: {{max_usd: 2}}\n")
     assert main(["plan", str(job)]) == 0
     assert "`run` refuses: the price of 4 of 4 new tasks is not known" in capsys.readouterr().out
     assert main(["plan", str(job), "--output-format", "json"]) == 0

@@ -15,7 +15,7 @@ def test_the_table_has_every_family_and_says_as_of_when(capsys: pytest.CaptureFi
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:-1]] == list(facts().families)
-    assert lines[-1].startswith(f"as of {facts().as_of}, from ")
+    assert lines[-1].startswith(f"as of {facts().as_of} (prices: {facts().prices_as_of}), from ")
 
 
 def test_one_model_is_told_whole_by_any_of_its_ids(capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,7 +24,7 @@ def test_one_model_is_told_whole_by_any_of_its_ids(capsys: pytest.CaptureFixture
     assert main(["models", "seedance-2-0"]) == 0
     assert capsys.readouterr().out == by_id
     assert "seed               no: ignored" in by_id
-    assert "21:9 2199x943 (assumed)" in by_id
+    assert "21:9 2206x946" in by_id
     assert "7.0 per million tokens, 4.3 with video among the inputs" in by_id
 
 
@@ -33,19 +33,22 @@ def test_json_keeps_prices_as_text_and_the_unknown_as_null(capsys: pytest.Captur
     told = json.loads(capsys.readouterr().out)
     assert (told["as_of"], told["source"]) == (facts().as_of, facts().source)
     by_family = {row["family"]: row for row in told["models"]}
-    assert by_family["seedance-2-0"]["usd_per_mtok"]["4k"] == {"plain": "4.0", "with_video": "2.4"}
-    assert by_family["seedance-1-5-pro"]["usd_per_mtok"] is None
+    assert by_family["seedance-2-0"]["usd_per_mtok"]["4k"] == {
+        "plain": "4.0",
+        "with_video": "2.4",
+        "silent": "4.0",
+    }
+    assert by_family["seedance-1-0-pro"]["usd_per_mtok"] is None
     assert by_family["seedance-1-0-pro"]["frames"] == [29, 289]
     assert by_family["seedance-2-0"]["sizes"]["720p"]["16:9"] == {
         "width": 1280,
         "height": 720,
-        "assumed": False,
     }
 
 
 @pytest.mark.parametrize(
     ("model", "hint"),
-    [("seedance-1-5-por", "did you mean `seedance-1-5-pro`?"), ("kling-3", "`callsheet models` lists")],
+    [("seedance-1-0-por", "did you mean `seedance-1-0-pro`?"), ("kling-3", "`callsheet models` lists")],
 )
 def test_an_unknown_model_is_a_wrong_argument(
     model: str, hint: str, capsys: pytest.CaptureFixture[str]

@@ -21,7 +21,7 @@ __all__ = ["monitor"]
 
 JOB = """\
 version: 1
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 seeds: 1..2
 request: {{resolution: 480p, duration: 4}}
 content: [{{type: text, text: {text}}}]
@@ -72,7 +72,7 @@ def test_all_jobs_are_valid_before_the_first_one_runs(project: Path, server: San
 def test_what_goes_wrong_with_one_job_keeps_no_other_from_its_turn(
     project: Path, server: SandboxServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    unpriced = JOB.format(text="boat").replace("byteplus/seedance-1-5-pro", "byteplus/seedance-9")
+    unpriced = JOB.format(text="boat").replace("byteplus/seedance-1-0-pro", "byteplus/seedance-9")
     (project / "boat.yaml").write_text(unpriced + "budget: {max_usd: 1}\n")
     assert main(["run", "boat.yaml", "harbour.yaml", "--output-format", "jsonl"]) == ExitCode.REFUSED
     boat, harbour = lines(capsys)

@@ -12,7 +12,7 @@ from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
 
 JOB = """\
 version: 1
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 request: {return_last_frame: true}
 steps:
   dawn:

@@ -12,7 +12,7 @@ from tests.support.command import callsheet
 
 JOB = """\
 version: 1
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 request: {resolution: 480p, ratio: 1:1, duration: 4}
 content: [{type: text, text: A paper boat}]
 output: out/boat.mp4

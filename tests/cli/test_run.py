@@ -18,7 +18,7 @@ from tests.support.command import command, environment
 
 JOB = """\
 version: 1
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 seeds: 1..2
 request: {resolution: 480p, duration: 4}
 content:

@@ -15,7 +15,7 @@ from tests.support.command import callsheet
 
 JOB = """\
 version: 1
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 edition: ${{ run.date }}
 content: [{type: text, text: a boat}]
 """

@@ -27,7 +27,7 @@ request: {{resolution: 720p, ratio: 16:9, duration: 5}}
 content: [{{type: text, text: A teapot}}]
 """
 PRICED = "dreamina-seedance-2-0-260128"
-UNPRICED = "byteplus/seedance-1-5-pro"
+UNPRICED = "byteplus/seedance-1-0-pro"
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_plan_tells_the_estimate_in_text_and_json(root: Path, capsys: pytest.Cap
 def test_plan_says_what_it_does_not_know(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", write_job(root, UNPRICED)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "estimate of what is new: 217,800 tokens; price of 2 tasks not known"
+        "estimate of what is new: 207,636 tokens; price of 2 tasks not known"
     )
 
 

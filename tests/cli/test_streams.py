@@ -15,7 +15,7 @@ from tests.support.command import callsheet, command, environment
 JOB = """\
 version: 1
 name: Grüße 雨 😀
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 seeds: 1
 request: {resolution: 480p, ratio: 1:1, duration: 4}
 content: [{type: text, text: "Ein Boot, 雨, 😀"}]

@@ -13,7 +13,7 @@ from runner.errors import ExitCode
 
 WRONG = """\
 version: 1
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 sedes: 1..2
 content:
   - type: text

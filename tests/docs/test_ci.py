@@ -14,7 +14,7 @@ import yaml
 
 from tests.docs.pages import ROOT
 
-WRONG = "version: 1\nmodles: [byteplus/seedance-1-5-pro]\ncontent: [{type: text, text: A teapot}]\n"
+WRONG = "version: 1\nmodles: [byteplus/seedance-1-0-pro]\ncontent: [{type: text, text: A teapot}]\n"
 
 
 @pytest.fixture

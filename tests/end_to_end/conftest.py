@@ -18,7 +18,7 @@ from tests.support.command import CHECKOUT, callsheet, command, environment
 
 SWEEP = """\
 version: 1
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 seeds: 1..6
 request: {resolution: 480p, ratio: 1:1, duration: 4}
 content:

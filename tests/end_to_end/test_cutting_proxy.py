@@ -18,7 +18,7 @@ run: {settle: 1s, concurrency: 16, poll: {first: 100ms, min: 100ms, max: 300ms}}
 """
 
 DISTINCT_SEEDS = """\
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 seeds: 1..60
 content: [{type: text, text: A paper boat}]
 """
@@ -26,7 +26,7 @@ content: [{type: text, text: A paper boat}]
 SHOTS = ", ".join(f"n{number}" for number in range(30))
 
 EQUAL_SEEDS = f"""\
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 seeds: [7]
 matrix: {{shot: [{SHOTS}]}}
 content:

@@ -8,7 +8,7 @@ from runner.ledger.rows import AttemptRow
 from runner.ledger.states import TaskState
 from runner.providers.base import Generation, GenerationStatus, Verdict
 
-MODEL = "byteplus/seedance-1-5-pro"
+MODEL = "byteplus/seedance-1-0-pro"
 """A model that honours seeds."""
 
 DEAF_MODEL = "byteplus/dreamina-seedance-2-0-260128"

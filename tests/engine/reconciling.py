@@ -53,7 +53,7 @@ def sweep(seeds: int = 3, settle: str = "0s", more: str = "") -> str:
 def samples(count: int) -> str:
     """Takes on a model that ignores seeds."""
     text = sweep().replace("seeds: 1..3", f"samples: {count}")
-    return text.replace("byteplus/seedance-1-5-pro", DEAF_MODEL).replace("${{ seed }}", "${{ sample }}")
+    return text.replace("byteplus/seedance-1-0-pro", DEAF_MODEL).replace("${{ seed }}", "${{ sample }}")
 
 
 def shots(*prompts: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from PIL import Image
 
 from runner.errors import ExitCode
 from runner.ledger.states import TaskState
@@ -123,3 +126,23 @@ async def test_a_run_of_one_service_leaves_the_tasks_of_the_other_alone(
     mesh = Bench(root=bench.root, url=server.url, key=SANDBOX_KEY)
     assert (await mesh.collect()).counts == {}
     assert (await bench.collect()).counts == {TaskState.DONE: 1}
+
+
+async def test_a_local_image_is_sent_with_the_request(bench: Bench, server: SandboxServer) -> None:
+    """As a data URI; the ledger and the manifest have its digest alone."""
+    picture = io.BytesIO()
+    Image.new("RGB", (640, 360), "teal").save(picture, format="PNG")
+    path = bench.write_job(
+        JOB.format(samples=1).replace(
+            "text: a teapot}", "text: a teapot}, {type: image_url, image_url: a.png, role: first_frame}"
+        )
+    )
+    path.with_name("a.png").write_bytes(picture.getvalue())
+    result = await bench.run(path)
+    assert (result.exit_code, server.accepted) == (ExitCode.DONE, 1)
+    (task,) = tasks(bench)
+    digest = hashlib.sha256(picture.getvalue()).hexdigest()
+    assert task["request"]["images"] == [{"url": f"sha256:{digest}", "role": "first_frame"}]
+    assert (bench.project.base / "out" / "t1.mp4").stat().st_size > 0
+    assert (await bench.run(path)).exit_code is ExitCode.DONE
+    assert server.accepted == 1

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 STORY = """\
 version: 1
 name: story
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 request: {resolution: 480p, ratio: 16:9, duration: 4, return_last_frame: true}
 run: {poll: {first: 20ms, min: 20ms, max: 50ms}}
 steps:

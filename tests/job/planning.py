@@ -17,7 +17,7 @@ from runner.project import init_project
 
 ORIGIN = "https://api.example.com"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
-HEAD = "version: 1\nmodels: [byteplus/seedance-1-5-pro]\n"
+HEAD = "version: 1\nmodels: [byteplus/seedance-1-0-pro]\n"
 TEXT = "content: [{type: text, text: A teapot}]\n"
 
 

@@ -22,7 +22,8 @@ from runner.job.cost import (
 from runner.job.node import JsonValue
 
 SECOND = "byteplus/dreamina-seedance-2-0-260128"
-PRO = "byteplus/seedance-1-5-pro"
+PRO = "byteplus/seedance-1-0-pro"
+DRAFTS = "byteplus/dreamina-seedance-2-5"
 TEXT: JsonValue = {"type": "text", "text": "A teapot"}
 VIDEO: JsonValue = {"type": "video_url", "video_url": {"url": "https://example.com/a.mp4"}}
 
@@ -69,14 +70,12 @@ def test_the_published_examples_are_met(resolution: str, published: str) -> None
 
 def test_frames_count_as_they_are() -> None:
     found = reckon(model="seedance-1-0-pro-250428", frames=57, duration=None)
-    assert found.tokens == 57 * 1280 * 720 // 1024
+    assert found.tokens == token_count(57, 1248, 704)
 
 
 @pytest.mark.parametrize(
     ("fields", "note"),
     [
-        ({"duration": -1}, "`duration` is left to the service"),
-        ({"duration": None}, "`duration` is left to the service"),
         ({"ratio": "adaptive"}, "`ratio` is left to the service, so the size is not known"),
         ({"ratio": None}, "`ratio` is left to the service, so the size is not known"),
         ({"resolution": None}, "`resolution` is left to the service, so the size is not known; no price of"),
@@ -92,14 +91,58 @@ def test_unknown_stays_unknown(fields: dict[str, JsonValue], note: str) -> None:
 
 def test_a_model_without_a_public_price_has_tokens_only() -> None:
     found = reckon(model=PRO)
-    assert (found.tokens, found.micros) == (108_900, None)
+    assert (found.tokens, found.micros) == (token_count(121, 1248, 704), None)
     assert found.note == f"no price of {PRO} is known at 720p"
 
 
-def test_an_assumed_size_says_so() -> None:
-    found = reckon(resolution="1080p", ratio="21:9")
-    assert found.tokens == token_count(121, 2199, 943)
-    assert found.note == "1080p at 21:9 is taken as 2199x943"
+@pytest.mark.parametrize(
+    ("model", "duration", "seconds"),
+    [
+        (SECOND, None, 5),
+        (SECOND, -1, 15),
+        (DRAFTS, None, 30),
+        (DRAFTS, -1, 30),
+        (DRAFTS, 4, 4),
+        ("seedance-1-5-pro", -1, 12),
+    ],
+)
+def test_a_length_that_the_model_chooses_is_taken_at_its_most(
+    model: str, duration: int | None, seconds: int
+) -> None:
+    found = reckon(model=model, duration=duration)
+    assert found.tokens == token_count(24 * seconds + 1, 1280, 720)
+    chosen = f"the model chooses `duration`: {seconds} s at most" if seconds in (12, 15, 30) else ""
+    assert found.note == chosen
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "usd"),
+    [
+        (DRAFTS, {}, "10.70"),
+        (DRAFTS, {"resolution": "1080p"}, "11.70"),
+        ("dreamina-seedance-2-0-fast-260128", {}, "5.6"),
+        ("dreamina-seedance-2-0-mini-260615", {"resolution": "480p"}, "3.5"),
+        ("seedance-1-5-pro", {}, "2.4"),
+        ("seedance-1-5-pro", {"generate_audio": True}, "2.4"),
+        ("seedance-1-5-pro", {"generate_audio": False}, "1.2"),
+        (SECOND, {"generate_audio": False}, "7.0"),
+    ],
+)
+def test_the_price_list_by_model_size_and_sound(model: str, fields: dict[str, JsonValue], usd: str) -> None:
+    assert reckon(model=model, **fields).price == price("usd_per_mtok", usd)
+
+
+@pytest.mark.parametrize(
+    ("model", "usd", "least"), [(SECOND, "4.3", True), (DRAFTS, "6.40", True), (PRO, "0", False)]
+)
+def test_a_video_among_the_inputs_has_a_least_bill(model: str, usd: str, least: bool) -> None:
+    found = reckon(VIDEO, model=model)
+    assert found.price == (price("usd_per_mtok", usd) if least else None)
+    assert ("9 s are billed for 5 s at least" in found.note) is least
+
+
+def test_1080p_at_21_9_has_its_published_size() -> None:
+    assert reckon(resolution="1080p", ratio="21:9").tokens == token_count(121, 2206, 946)
 
 
 def test_a_video_among_the_inputs_has_another_price_and_an_unknown_length() -> None:
@@ -109,12 +152,12 @@ def test_a_video_among_the_inputs_has_another_price_and_an_unknown_length() -> N
 
 
 def test_a_final_of_a_draft_is_as_large_as_its_draft() -> None:
-    found = reckon({"type": "draft_task", "draft_task": {"id": "t-1"}}, model=PRO)
+    found = reckon({"type": "draft_task", "draft_task": {"id": "t-1"}}, model=DRAFTS)
     assert (found.tokens, found.note.split(";")[0]) == (None, "its size and length are those of its draft")
 
 
 def test_a_draft_is_made_at_480p() -> None:
-    assert reckon(model=PRO, draft=True, resolution=None).tokens == token_count(121, 864, 496)
+    assert reckon(model=DRAFTS, draft=True, resolution=None).tokens == token_count(121, 854, 480)
 
 
 @pytest.mark.parametrize(
@@ -130,12 +173,12 @@ def test_a_job_s_own_price_comes_first(own: Price, usd: str) -> None:
     assert reckon(own=own).micros == micros(Decimal(usd))
 
 
-def test_a_price_per_second_holds_for_frames_and_not_for_a_length_the_model_chooses() -> None:
+def test_a_price_per_second_holds_for_frames_and_for_the_longest_that_a_model_chooses() -> None:
     own = price("usd_per_second", "0.24")
-    framed = reckon(own=own, frames=29, duration=None).micros
-    assert framed == 290_000
-    chosen = reckon(own=own, duration=-1)
-    assert (chosen.micros, chosen.note.split("; ")[-1]) == (None, "its duration is not known")
+    assert reckon(own=own, frames=29, duration=None).micros == 290_000
+    assert reckon(own=own, duration=-1).micros == 3_600_000
+    unknown = reckon(own=own, model="other/new", duration=-1)
+    assert (unknown.micros, unknown.note.split("; ")[-1]) == (None, "its duration is not known")
 
 
 def test_a_price_per_task_needs_to_know_nothing_else() -> None:
@@ -143,11 +186,11 @@ def test_a_price_per_task_needs_to_know_nothing_else() -> None:
 
 
 def test_another_service_has_no_tokens_and_no_list_price() -> None:
-    found = reckon(provider="getimg", model="seedance-v1-5-pro")
+    found = reckon(provider="getimg", model="seedance-v1-pro")
     assert (found.tokens, found.micros, found.price) == (None, None, None)
     per_second = price("usd_per_second", "0.05")
-    assert reckon(provider="getimg", model="seedance-v1-5-pro", own=per_second).micros == 250_000
-    per_token = reckon(provider="getimg", model="seedance-v1-5-pro", own=price("usd_per_mtok", "2"))
+    assert reckon(provider="getimg", model="seedance-v1-pro", own=per_second).micros == 250_000
+    per_token = reckon(provider="getimg", model="seedance-v1-pro", own=price("usd_per_mtok", "2"))
     assert (per_token.micros, per_token.note) == (None, "getimg does not bill by tokens")
 
 

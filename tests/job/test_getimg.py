@@ -9,7 +9,7 @@ from runner.job.plan import make_plan
 from runner.job.rundate import RunDate
 from tests.job.planning import PNG, TEXT, Desk
 
-HEAD = "version: 1\nprovider: getimg\nmodels: [seedance-v1-5-pro]\n"
+HEAD = "version: 1\nprovider: getimg\nmodels: [seedance-v1-pro]\n"
 IMAGE = "{type: image_url, image_url: 'https://e.com/a.png'%s}"
 
 
@@ -21,11 +21,12 @@ def with_images(*roles: str) -> str:
 def test_text_and_images_become_prompt_and_images(desk: Desk) -> None:
     """The task holds what is sent, with getimg's own names, and a ratio without quotes stays text."""
     fields = "request: {aspect_ratio: 16:9, duration: 5, resolution: 720p, sound: true}\n"
-    (task,) = desk.tasks(with_images("first_frame", "last_frame") + fields)
+    head = with_images("first_frame", "last_frame").replace("seedance-v1-pro", "seedance-v2-0")
+    (task,) = desk.tasks(head + fields)
     url = "https://e.com/a.png"
     assert task.provider == "getimg"
     assert dict(task.request) == {
-        "model": "seedance-v1-5-pro",
+        "model": "seedance-v2-0",
         "prompt": "A teapot",
         "images": [{"url": url, "role": "first_frame"}, {"url": url, "role": "last_frame"}],
         "aspect_ratio": "16:9",
@@ -77,12 +78,19 @@ def test_what_getimg_lacks_is_named(desk: Desk, more: str, message: str, hint: s
         ("{type: audio_url, audio_url: 'https://e.com/a.mp3'}", "getimg takes no audio_url"),
         ("{type: draft_task, draft_task: t-1}", "getimg takes no draft_task"),
         ("{type: text, text: Another}", "getimg takes one text"),
-        ("{type: image_url, image_url: a.png}", "getimg takes images by https URL only"),
-        ("{type: image_url, image_url: 'data:image/png;base64,AA'}", "getimg takes images by https URL"),
+        ("{type: image_url, image_url: a.gif}", "getimg takes png, jpeg and webp images; this is image/gif"),
+        ("{type: image_url, image_url: large.png}", "larger than the 10 MiB that getimg takes"),
+        (
+            "{type: image_url, image_url: 'data:image/gif;base64,AA'}",
+            "getimg takes png, jpeg and webp images",
+        ),
+        ("{type: image_url, image_url: 'data:image/png,AA'}", "getimg takes png, jpeg and webp images"),
+        ("{type: image_url, image_url: 'http://e.com/a.png'}", "URLs are refused"),
     ],
 )
 def test_what_getimg_takes_no_such_input_of(desk: Desk, items: str, message: str) -> None:
-    (desk.jobs / "a.png").write_bytes(PNG)
+    (desk.jobs / "a.gif").write_bytes(b"GIF89a" + bytes(64))
+    (desk.jobs / "large.png").write_bytes(PNG + bytes(10 * 2**20))
     problems = desk.problems(f"{HEAD}content: [{{type: text, text: A}}, {items}]\n")
     assert message in "\n".join(problems)
 
@@ -104,7 +112,7 @@ def test_roles_that_getimg_refuses_are_told(desk: Desk, roles: tuple[str, ...], 
 
 
 def test_a_mesh_job_hears_of_getimg_names(desk: Desk) -> None:
-    job = "version: 1\nmodels: [byteplus/seedance-1-5-pro]\nrequest: {sound: true}\n"
+    job = "version: 1\nmodels: [byteplus/seedance-1-0-pro]\nrequest: {sound: true}\n"
     problems = "\n".join(desk.problems(job + TEXT))
     assert "mesh has no `sound`" in problems
     assert "generate_audio" in problems
@@ -128,7 +136,7 @@ def test_a_key_of_another_provider_is_refused(desk: Desk) -> None:
 
 def test_what_does_not_change_the_picture_is_lost_with_a_warning(desk: Desk) -> None:
     """A Mesh job read for getimg: its service tier is told of, and its tasks are planned without it."""
-    job = "version: 1\nmodels: [seedance-v1-5-pro]\nrequest: {service_tier: flex, return_last_frame: true}\n"
+    job = "version: 1\nmodels: [seedance-v1-pro]\nrequest: {service_tier: flex, return_last_frame: true}\n"
     file = desk.jobs / "mesh.yaml"
     file.write_text(job + TEXT, encoding="utf-8")
     loaded = load_job(file, root=desk.root, options=LoadOptions({}, provider="getimg"))
@@ -156,7 +164,7 @@ def test_no_use_excuses_an_axis_with_a_mesh_name(desk: Desk, axis: str, use: str
 
 
 def test_a_mesh_job_may_use_an_axis_with_a_getimg_name(desk: Desk) -> None:
-    job = "version: 1\nmodels: [seedance-1-5-pro]\nmatrix: {sound: [rain, wind]}\n"
+    job = "version: 1\nmodels: [seedance-1-0-pro]\nmatrix: {sound: [rain, wind]}\n"
     assert desk.plan(job + "content: [{type: text, text: 'The ${{ sound }}'}]\n").count == 2
 
 
@@ -167,12 +175,26 @@ def test_what_run_says_of_webhooks_and_of_a_list_is_lost_with_a_warning(desk: De
     assert webhook.message.startswith("getimg has no webhooks")
     assert unclear.message.startswith("getimg has no list to reconcile with")
     assert desk.plan(HEAD + TEXT + "run: {on_ambiguous: hold}\n").warnings == ()
-    assert desk.plan("version: 1\nmodels: [seedance-1-5-pro]\n" + TEXT + run).warnings == ()
+    assert desk.plan("version: 1\nmodels: [seedance-1-0-pro]\n" + TEXT + run).warnings == ()
 
 
-def test_a_local_image_is_told_of_with_the_other_losses(desk: Desk) -> None:
-    content = "content: [{type: text, text: A}, {type: image_url, image_url: gone.png}]\n"
-    told = desk.problems(f"{HEAD}seeds: 1..2\nmatrix: {{ratio: ['1:1']}}\n{content}")
-    assert len(told) == 3
-    for loss in ("`seed`", "`ratio`", "getimg takes images by https URL only"):
-        assert loss in "\n".join(told)
+def test_a_local_image_is_known_by_its_bytes(desk: Desk) -> None:
+    """And a file that is gone is told of with the other losses."""
+    content = "content: [{type: text, text: A}, {type: image_url, image_url: a.png}]\n"
+    told = "\n".join(desk.problems(f"{HEAD}seeds: 1..2\nmatrix: {{ratio: ['1:1']}}\n{content}"))
+    assert all(words in told for words in ("no such file", "getimg has no `seed`", "getimg has no `ratio`"))
+    (desk.jobs / "a.png").write_bytes(PNG)
+    (task,) = desk.tasks(HEAD + content)
+    (file,) = task.inputs
+    assert task.request["images"] == [{"url": f"sha256:{file.sha256}", "role": "first_frame"}]
+    (desk.jobs / "b.png").write_bytes(PNG)
+    (renamed,) = desk.tasks(HEAD + content.replace("a.png", "b.png"))
+    assert renamed.identity == task.identity
+
+
+def test_a_data_uri_goes_as_it_is(desk: Desk) -> None:
+    url = "data:image/webp;base64,AAAA"
+    content = f"content: [{{type: text, text: A}}, {{type: image_url, image_url: '{url}'}}]\n"
+    (task,) = desk.tasks(HEAD + content)
+    assert task.request["images"] == [{"url": url, "role": "first_frame"}]
+    assert task.inputs == ()

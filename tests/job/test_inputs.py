@@ -159,15 +159,18 @@ def test_the_body_is_warned_of_and_then_refused(desk: Desk, monkeypatch: pytest.
     """Base64 makes four bytes of three."""
     (desk.jobs / "a.png").write_bytes(PNG + bytes(3_000))
     size = 4 * ((len(PNG) + 3_002) // 3)
-    monkeypatch.setattr(lint, "LARGE_BODY", size)
+
+    def limit(body: int, large_body: int) -> None:
+        monkeypatch.setitem(lint.LIMITS, "mesh", lint.Limits(body, large_body))  # type: ignore[arg-type]
+
+    limit(2 * size, size)
     assert [warning.message for warning in desk.plan(image("a.png")).warnings] == [
         "the request is 0.0 MB with its files; the service may refuse more than 32 MiB"
     ]
-    monkeypatch.setattr(lint, "MOST_BODY", size)
+    limit(size, size)
     [problem] = desk.problems(image("a.png"))
     assert "the service takes" in problem
-    monkeypatch.setattr(lint, "LARGE_BODY", 2 * size)
-    monkeypatch.setattr(lint, "MOST_BODY", 2 * size)
+    limit(2 * size, 2 * size)
     assert desk.plan(image("a.png")).warnings == ()
 
 

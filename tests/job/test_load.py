@@ -27,7 +27,7 @@ def test_a_minimal_job_has_the_documented_defaults(desk: Desk) -> None:
         8, 4, 4, None, 3600.0, None, None, 300.0, OnAmbiguous.AUTO, PollPolicy(None, 2, 30)
     )
     assert job.budget == Budget(None, None, None)
-    assert job.steps[""].model_names == ("byteplus/seedance-1-5-pro",)
+    assert job.steps[""].model_names == ("byteplus/seedance-1-0-pro",)
     assert (job.api_key_env, job.base_url, job.edition) == (None, None, None)
     assert job.text == (HEAD + TEXT).encode()
     assert len(job.digest) == 64

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from runner.job.models import FixedCamera, facts, family_name, find_family
@@ -18,6 +20,7 @@ from tests.job.planning import TEXT, Desk
         ("seedance-v1-pro", "seedance-1-0-pro", True),
         ("seedance-1-0-pro-fast-250528", "seedance-1-0-pro-fast", True),
         ("seedance-1-0-lite-t2v-250219", "seedance-1-0-lite-t2v", True),
+        ("dreamina-seedance-2-5-260628", "seedance-2-5", False),
         ("byteplus/dreamina-seedance-2-0", "seedance-2-0", False),
         ("dreamina-seedance-2-0-260128", "seedance-2-0", False),
         ("dreamina-seedance-2-0-fast-260128", "seedance-2-0-fast", False),
@@ -42,19 +45,23 @@ def test_an_unknown_model_passes_with_a_note(desk: Desk) -> None:
     plan = desk.plan("version: 1\nmodels: [other/new]\nseeds: 1..2\n" + TEXT)
     assert plan.count == 2
     assert [(warning.line, warning.column, warning.severity) for warning in plan.warnings] == [
-        (2, 10, "warning")
+        (2, 10, "warning"),
+        (3, 8, "warning"),
     ]
 
 
 def test_the_facts_are_those_of_the_sandbox_which_has_a_table_of_its_own() -> None:
     """Two people have read the same documents: what they typed must agree."""
-    assert {key: (size.width, size.height) for key, size in facts().sizes.items()} == SIZES
     assert set(RATIOS) | {"adaptive"} == set(facts().families["seedance-2-0"].ratios)
     for family in facts().families.values():
         other = sandbox_family(family.ids[0])
         if other is None:
             assert family.name == "seedance-1-0-lite"  # no service has an id without t2v or i2v
             continue
+        assert {key: (size.width, size.height) for key, size in family.sizes.items()} == {
+            **other.sizes,
+            **{key: SIZES[key] for key in SIZES if key[0] == "4k"},
+        }
         assert (family.resolutions, family.durations, family.auto_duration) == (
             other.resolutions,
             other.durations,
@@ -65,8 +72,12 @@ def test_the_facts_are_those_of_the_sandbox_which_has_a_table_of_its_own() -> No
         assert (family.camera_fixed is not FixedCamera.NONE) == other.camera_fixed
         assert (family.first_frame, family.last_frame) == (other.first_frame, other.last_frame)
         assert (family.priority, family.needs_image) == (other.priority, other.needs_image)
+        assert (family.audio_alone, family.heic) == (other.audio_alone, other.heic)
+        assert family.frames_fix_ratio == other.frames_fix_ratio
+        assert family.final_resolutions == (other.final_resolutions or family.resolutions)
         assert family.reference_images == other.reference_images
-        assert bool(family.reference_videos and family.reference_audios) == other.reference_media
+        assert {family.reference_videos, family.reference_audios} == {other.reference_media}
+        assert family.most_references == other.most_references
 
 
 def test_every_id_is_of_its_own_family() -> None:
@@ -74,9 +85,31 @@ def test_every_id_is_of_its_own_family() -> None:
         assert all(find_family(model) is family for model in family.ids)
 
 
-def test_the_one_size_that_is_in_no_source_says_so() -> None:
-    """1080p at 21:9 is half of each side of the 4k size."""
-    assumed = {key for key, size in facts().sizes.items() if size.is_assumed}
-    assert assumed == {("1080p", "21:9")}
-    half, whole = facts().sizes["1080p", "21:9"], facts().sizes["4k", "21:9"]
-    assert (2 * half.width, 2 * half.height) == (whole.width, whole.height)
+def test_a_size_is_the_family_s_own_where_it_has_one() -> None:
+    families = facts().families
+    sizes = [
+        families[name].sizes[resolution, ratio]
+        for name, resolution, ratio in (
+            ("seedance-2-5", "480p", "16:9"),
+            ("seedance-2-5", "480p", "21:9"),
+            ("seedance-2-0", "1080p", "21:9"),
+            ("seedance-1-0-pro", "720p", "16:9"),
+        )
+    ]
+    assert [(size.width, size.height) for size in sizes] == [(854, 480), (992, 432), (2206, 946), (1248, 704)]
+
+
+def test_a_successor_is_known_and_sold() -> None:
+    for family in facts().families.values():
+        for model in itertools.chain(*family.retired.successors.values()) if family.retired else ():
+            found = find_family(model)
+            assert found is not None
+            assert found.retired is None
+
+
+def test_another_vendor_s_prefix_is_known_where_seeds_are_not_derived() -> None:
+    """Seeds derived for `samples` are in the identity: a model that becomes known must buy nothing anew."""
+    found = find_family("doubao-seedance-2-5-260628")
+    assert found is facts().families["seedance-2-5"]
+    assert find_family("doubao-seedance-1-0-pro-250528") is None
+    assert family_name("doubao-seedance-2-5-260628") == "doubao-seedance-2-5"

@@ -178,7 +178,7 @@ def test_paths_that_differ_in_letter_case_only_are_one(desk: Desk) -> None:
     [
         ("", ["out/hero/hero.mp4"]),
         ("name: Tea launch\nseeds: 1..2\n", ["out/Tea-launch/s1.mp4", "out/Tea-launch/s2.mp4"]),
-        ("matrix: {ratio: [16:9], generate_audio: [true]}\n", ["out/hero/16x9-generate_audio-yes.mp4"]),
+        ("matrix: {ratio: [16:9], camera_fixed: [true]}\n", ["out/hero/16x9-camera_fixed-yes.mp4"]),
         ("matrix: {duration: [5, 10]}\n", ["out/hero/duration-5.mp4", "out/hero/duration-10.mp4"]),
         ("matrix: {ratio: [null, 1:1]}\n", ["out/hero/ratio-none.mp4", "out/hero/1x1.mp4"]),
     ],

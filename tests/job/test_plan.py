@@ -22,7 +22,7 @@ from tests.job.planning import HEAD, ORIGIN, PNG, TEXT, Desk
 TEAPOT = """
     version: 1
     name: teapot-launch
-    models: [byteplus/seedance-1-5-pro]
+    models: [byteplus/seedance-1-0-pro]
     seeds: 1..4
     matrix:
       ratio: [16:9, 9:16]
@@ -56,7 +56,7 @@ def test_the_example_of_the_documentation(desk: Desk) -> None:
     assert first.output == "out/spin-16x9-s1.mp4"
     assert first.name == "16x9-spin-s1"
     assert first.request == {
-        "model": "byteplus/seedance-1-5-pro",
+        "model": "byteplus/seedance-1-0-pro",
         "resolution": "720p",
         "duration": 5,
         "return_last_frame": True,
@@ -70,7 +70,7 @@ def test_the_example_of_the_documentation(desk: Desk) -> None:
     assert [task.seed for task in tasks] == [1] * 3 + [2] * 3 + [3] * 3 + [4] * 3
     assert [task.index for task in tasks] == list(range(12))
     assert first.cell == {
-        "model": "byteplus/seedance-1-5-pro",
+        "model": "byteplus/seedance-1-0-pro",
         "ratio": "16:9",
         "shot": {"id": "spin", "prompt": "The teapot spins, steam rising"},
         "seed": 1,
@@ -247,7 +247,7 @@ def test_all_names_in_scope_have_values(desk: Desk) -> None:
     )
     [task] = desk.tasks(text, environ={"MOOD": "calm"}, trust_job=True)
     assert task.request["content"] == [
-        {"type": "text", "text": "byteplus/seedance-1-5-pro|7|a|tea||0|35mm 2026|calm|2026-11-21"}
+        {"type": "text", "text": "byteplus/seedance-1-0-pro|7|a|tea||0|35mm 2026|calm|2026-11-21"}
     ]
 
 
@@ -273,9 +273,9 @@ def test_a_value_of_an_axis_is_no_expression(desk: Desk) -> None:
 def test_a_field_that_is_one_expression_keeps_its_type(desk: Desk) -> None:
     tasks = desk.tasks(
         HEAD + "matrix: {long: [true, false]}\n"
-        "request: {duration: '${{ 10 if long else 5 }}', generate_audio: '${{ long }}'}\n" + TEXT
+        "request: {duration: '${{ 10 if long else 5 }}', camera_fixed: '${{ long }}'}\n" + TEXT
     )
-    assert [(task.request["duration"], task.request["generate_audio"]) for task in tasks] == [
+    assert [(task.request["duration"], task.request["camera_fixed"]) for task in tasks] == [
         (10, True),
         (5, False),
     ]
@@ -362,9 +362,10 @@ def test_names_are_unique_even_where_values_are_cut(desk: Desk) -> None:
 
 def test_names_hold_the_family_of_a_model_where_there_are_several(desk: Desk) -> None:
     tasks = desk.tasks(
-        "version: 1\nmodels: [byteplus/seedance-1-5-pro-251215, byteplus/seedance-1-0-pro]\nseeds: 3\n" + TEXT
+        "version: 1\nmodels: [byteplus/seedance-1-0-pro-fast-251015, byteplus/seedance-1-0-pro]\nseeds: 3\n"
+        + TEXT
     )
-    assert [task.name for task in tasks] == ["seedance-1-5-pro-s3", "seedance-1-0-pro-s3"]
+    assert [task.name for task in tasks] == ["seedance-1-0-pro-fast-s3", "seedance-1-0-pro-s3"]
 
 
 def test_a_cell_without_a_value_for_a_name_is_told(desk: Desk) -> None:
@@ -437,9 +438,12 @@ def test_each_mistake_is_told_at_its_place(desk: Desk, lines: str, place: str, w
     assert words in problem
 
 
+DRAFTS = "version: 1\nmodels: [byteplus/dreamina-seedance-2-5]\n"
+
+
 def test_a_draft_is_finished_by_its_id(desk: Desk) -> None:
     both = [
-        desk.tasks(HEAD + f"content: [{{type: draft_task, draft_task: {written}}}]\n")[0].request["content"]
+        desk.tasks(DRAFTS + f"content: [{{type: draft_task, draft_task: {written}}}]\n")[0].request["content"]
         for written in ("t-1", "{id: t-1}")
     ]
     assert both == [[{"type": "draft_task", "draft_task": {"id": "t-1"}}]] * 2
@@ -498,7 +502,7 @@ def resident():
 
 def plan(seeds):
     text = f'''version: 1
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 seeds: 1..{seeds}
 matrix: {{ratio: [16:9, 9:16]}}
 content: [{{type: text, text: "A teapot ${{{{ index }}}}"}}]

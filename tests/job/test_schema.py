@@ -20,7 +20,7 @@ from runner.job.schema import MOST_PROBLEMS, check_field, check_job, check_reque
 from runner.job.source import parse
 from runner.resources import load_schema
 
-MINIMAL = "version: 1\nmodels: [byteplus/seedance-1-5-pro]\ncontent: [{type: text, text: A teapot}]\n"
+MINIMAL = "version: 1\nmodels: [byteplus/seedance-1-0-pro]\ncontent: [{type: text, text: A teapot}]\n"
 
 FULL = """\
 # yaml-language-server: $schema=../schemas/job.schema.json
@@ -28,7 +28,7 @@ version: 1
 x-owner: {team: films}
 name: teapot-launch
 provider: mesh
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 seeds: [1..4, 7, 4294967295]
 matrix:
   ratio: [16:9, 9:16]
@@ -135,7 +135,7 @@ def test_a_long_list_of_mixed_models_costs_no_time() -> None:
     """jsonschema's own `uniqueItems` compares each with each here."""
     started = time.process_time()
     text = MINIMAL.replace(
-        "[byteplus/seedance-1-5-pro]", "[1, " + ", ".join(f"m{n}" for n in range(20_000)) + "]"
+        "[byteplus/seedance-1-0-pro]", "[1, " + ", ".join(f"m{n}" for n in range(20_000)) + "]"
     )
     assert [each.path for each in check(text)] == ["models[0]"]
     assert time.process_time() - started < 5
@@ -212,7 +212,7 @@ def request(**fields: JsonValue) -> dict[str, JsonValue]:
         {"type": "text", "text": "A teapot"},
         {"type": "image_url", "image_url": {"url": "sha256:" + "0" * 64}, "role": "first_frame"},
     ]
-    return {"model": "byteplus/seedance-1-5-pro", "content": content, "ratio": "16:9", **fields}
+    return {"model": "byteplus/seedance-1-0-pro", "content": content, "ratio": "16:9", **fields}
 
 
 def test_a_good_request_has_no_problem() -> None:

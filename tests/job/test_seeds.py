@@ -4,8 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.job.models import facts
 from runner.job.seeds import MOST_SEED, Seeds, derived_seed, parse_seeds
-from tests.job.planning import HEAD, TEXT, Desk
+from runner.job.task import task_identity
+from tests.job.planning import HEAD, ORIGIN, TEXT, Desk
+
+DEAF = "byteplus/dreamina-seedance-2-0"
 
 SEED = st.integers(0, MOST_SEED)
 
@@ -89,19 +93,57 @@ def test_a_sweep_over_a_model_that_ignores_seeds_is_refused(desk: Desk) -> None:
 
 def test_one_seed_on_such_a_model_is_a_warning(desk: Desk) -> None:
     plan = desk.plan("version: 1\nmodels: [seedance-2-0-fast]\nseeds: 5\n" + TEXT)
-    assert [warning.message for warning in plan.warnings] == ["seedance-2-0-fast ignores `seed`"]
-    assert next(plan.tasks()).request["seed"] == 5
+    assert [warning.message for warning in plan.warnings] == [
+        "seedance-2-0-fast ignores `seed`, so it is not sent"
+    ]
+
+
+def test_an_ignored_seed_is_in_the_identity_and_is_not_sent(desk: Desk) -> None:
+    (task,) = desk.tasks(f"version: 1\nmodels: [{DEAF}]\nseeds: 5\n{TEXT}")
+    assert (task.seed, task.ignored_seed, "seed" in task.request) == (None, 5, False)
+    assert task.identity == task_identity(
+        provider="mesh", origin=ORIGIN, request={**task.request, "seed": 5}, sample=None, edition=""
+    )
+
+
+def test_a_derived_seed_is_sent_in_31_bits_and_stays_whole_in_the_identity(desk: Desk) -> None:
+    """What was paid for while the service took 32 bits is not made again."""
+    is_folded = False
+    for task in desk.tasks(HEAD + "samples: 8\n" + TEXT):
+        assert task.sample is not None
+        plain = {name: value for name, value in task.request.items() if name != "seed"}
+        derived = derived_seed(plain, task.sample)
+        is_folded |= derived != task.seed
+        assert task.seed == derived & 0x7FFF_FFFF <= facts().most_seed
+        assert task.identity == task_identity(
+            provider="mesh",
+            origin=ORIGIN,
+            request={**plain, "seed": derived},
+            sample=task.sample,
+            edition="",
+        )
+    assert is_folded
+
+
+def test_a_sweep_over_an_unknown_model_is_a_warning(desk: Desk) -> None:
+    plan = desk.plan("version: 1\nmodels: [other/new]\nseeds: 1..4\n" + TEXT)
+    told = (
+        "other/new may ignore `seed`: it is not known whether each further seed pays for an unrelated video"
+    )
+    assert [(warning.line, warning.message, warning.hint) for warning in plan.warnings][1:] == [
+        (3, told, "samples: 4")
+    ]
 
 
 def test_a_sweep_that_exclude_leaves_one_seed_of_is_no_sweep(desk: Desk) -> None:
     plan = desk.plan(
-        "version: 1\nmodels: [seedance-2-0, seedance-1-5-pro]\nseeds: 1..2\n"
+        "version: 1\nmodels: [seedance-2-0, seedance-1-0-pro]\nseeds: 1..2\n"
         "exclude: [{model: seedance-2-0, seed: 2}]\n" + TEXT
     )
     assert [(task.model, task.seed) for task in plan.tasks()] == [
-        ("seedance-2-0", 1),
-        ("seedance-1-5-pro", 1),
-        ("seedance-1-5-pro", 2),
+        ("seedance-2-0", None),
+        ("seedance-1-0-pro", 1),
+        ("seedance-1-0-pro", 2),
     ]
 
 

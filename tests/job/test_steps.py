@@ -112,7 +112,7 @@ def test_axes_of_all_steps_above_are_known_and_references_of_the_nearest(desk: D
     assert content[0] == {"type": "text", "text": "The sea, after 3.2"}
     upstream = tasks["shot3-s3-t2"].upstream
     assert upstream is not None
-    model = "byteplus/seedance-1-5-pro"
+    model = "byteplus/seedance-1-0-pro"
     assert upstream.cells == {"shot2": {"model": model, "sample": 2}, "shot1": {"model": model, "seed": 3}}
 
 
@@ -120,7 +120,7 @@ def test_axes_of_all_steps_above_are_known_and_references_of_the_nearest(desk: D
     ("model", "request_of_a", "kind", "payload", "output"),
     [
         ("byteplus/dreamina-seedance-2-0", "{}", "video_url", "url", "output"),
-        ("byteplus/seedance-1-5-pro", "{draft: true, resolution: 480p}", "draft_task", "id", "task_id"),
+        ("byteplus/dreamina-seedance-2-5", "{draft: true, resolution: 480p}", "draft_task", "id", "task_id"),
     ],
 )
 def test_the_video_and_the_id_of_an_upstream_task_stand_where_such_things_stand(
@@ -131,7 +131,7 @@ def test_the_video_and_the_id_of_an_upstream_task_stand_where_such_things_stand(
         f"request: {request_of_a}, content: [{{type: text, text: A}}]",
         f"needs: a, content: [{{type: {kind}, {kind}: {{{payload}: '${{{{needs.a.{output}}}}}'}}{role}}}]",
     )
-    first, second = desk.tasks(text.replace("byteplus/seedance-1-5-pro", model))
+    first, second = desk.tasks(text.replace("byteplus/seedance-1-0-pro", model))
     item = {"type": kind, kind: {payload: f"step:{first.identity}/{output}"}}
     assert second.request["content"] == [{**item, "role": "reference_video"} if role else item]
     assert second.upstream is not None
@@ -165,7 +165,7 @@ def test_other_keys_replace(desk: Desk) -> None:
     )
     first, second = desk.tasks(text)
     assert (first.model, first.seed, first.output) == ("byteplus/seedance-1-0-pro", 5, "out/a.mp4")
-    assert (second.model, second.seed, second.output) == ("byteplus/seedance-1-5-pro", 1, "out/b.mp4")
+    assert (second.model, second.seed, second.output) == ("byteplus/seedance-1-0-pro", 1, "out/b.mp4")
     assert first.request["content"] != second.request["content"]
 
 
@@ -245,7 +245,7 @@ def test_identities_of_flat_jobs_are_those_of_the_version_before_steps(
     desk: Desk, lines: str, identity: str
 ) -> None:
     """Computed by that version: a change here would pay for everything again."""
-    [task] = desk.tasks(HEAD + lines + TEXT)
+    [task] = desk.tasks("version: 1\nmodels: [byteplus/seedance-1-5-pro]\n" + lines + TEXT)
     assert task.identity == identity
 
 
@@ -432,7 +432,7 @@ BELOW_A_PICK = (
 def test_what_waits_below_an_empty_pick_is_linted(desk: Desk, pick: str) -> None:
     text = BELOW_A_PICK.replace("PICK", pick).replace("MORE", "request: {resolution: 4k}")
     (problem,) = desk.problems(text)
-    assert "steps.c.request.resolution: Seedance 1.5 pro does not make 4k (in cell c-s1-t1)" in problem
+    assert "steps.c.request.resolution: Seedance 1.0 pro does not make 4k (in cell c-s1-t1)" in problem
 
 
 @pytest.mark.parametrize("entry", ["{sample: 1}", "{needs: {a: {seed: 2}}}"])

@@ -36,10 +36,10 @@ def task(number: int = 1) -> Task:
         provider="mesh",
         origin=RUN.origin,
         edition="",
-        model="seedance-1-5-pro",
+        model="seedance-1-0-pro",
         seed=number,
         sample=None,
-        request={"model": "seedance-1-5-pro", "seed": number},
+        request={"model": "seedance-1-0-pro", "seed": number},
         inputs=(),
         output=f"out/s{number}.mp4",
     )
@@ -159,6 +159,21 @@ def test_a_proved_unsent_intent_goes_again_as_itself(ledger: Ledger) -> None:
         again = ledger.intend(task(), RUN.job_file, RUN.id, intent(2), Caps(), 2.0)
     assert again == attempt
     assert [row.tag for row in ledger.read.attempts(task().identity)] == [2], "the tag that is sent now"
+
+
+def test_an_intent_that_goes_again_has_the_seed_that_is_sent_now(ledger: Ledger) -> None:
+    """Evidence by an older one would call the paid video another's."""
+    attempt = intend(ledger)
+    now = replace(task(), seed=9, request={**task().request, "seed": 9})
+    with ledger.transaction():
+        ledger.withdraw(attempt, Verdict.NOT_SENT, Evidence(2, False, "connection refused"), 1.0)
+        again = ledger.intend(now, RUN.job_file, RUN.id, intent(2), Caps(), 2.0)
+    found = ledger.read.attempt(again)
+    assert found is not None
+    assert (again, found.seed) == (attempt, 9)
+    row = ledger.read.task(now.identity)
+    assert row is not None
+    assert (row.seed, row.request["seed"]) == (9, 9)
 
 
 def test_a_submit_shown_to_be_absent_gets_a_new_attempt(ledger: Ledger) -> None:
@@ -299,7 +314,7 @@ def test_echoes_are_counted_once_the_service_has_decided_them(ledger: Ledger) ->
     first, second = accept(ledger, 1), accept(ledger, 2)
 
     def tags(since: float = 0.0) -> Echoes:
-        return ledger.read.echoes(RUN.origin, "key", since)["seedance-1-5-pro"][0]
+        return ledger.read.echoes(RUN.origin, "key", since)["seedance-1-0-pro"][0]
 
     def observe(attempt: str, tag: int | None, status: GenerationStatus = GenerationStatus.RUNNING) -> None:
         with ledger.transaction():

@@ -92,7 +92,7 @@ def test_nothing_spent_is_one_row_in_all_and_no_group(ledger: Ledger) -> None:
     ("by", "groups"),
     [
         (SpendBy.JOB, [("jobs/a.yaml", 2)]),
-        (SpendBy.MODEL, [("seedance-1-5-pro", 2)]),
+        (SpendBy.MODEL, [("seedance-1-0-pro", 2)]),
         (SpendBy.DAY, [("1970-01-01", 1), ("1970-01-03", 1)]),
     ],
 )

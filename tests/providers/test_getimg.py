@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.job.node import JsonValue
 from runner.job.task import InputFile
 from runner.providers.access import Access
 from runner.providers.base import GenerationStatus, ProviderError, Reaction, RemoteFileKind, Trouble, Verdict
@@ -21,7 +22,7 @@ from tests.providers.client import KEY, NOW, PATIENT, PATIENT_FREE, make_task, t
 from tests.support.wire import answer, answering
 
 GOLDEN = Path(__file__).parent.parent / "wire" / "getimg"
-BODY = b'{"model":"seedance-v1-5-pro","prompt":"a teapot"}'
+BODY = b'{"model":"seedance-v1-pro","prompt":"a teapot"}'
 DATE = {"Date": "Fri, 02 Jan 2026 12:00:00 GMT"}
 
 JSON = st.recursive(
@@ -128,13 +129,23 @@ async def test_there_is_no_list() -> None:
 
 @pytest.mark.anyio
 async def test_the_body_is_the_request_alone(tmp_path: Path) -> None:
-    task = make_task({"model": "seedance-v1-5-pro", "prompt": "a teapot", "sound": None})
+    task = make_task({"model": "seedance-v1-pro", "prompt": "a teapot", "sound": None})
     async with getimg_at("http://127.0.0.1:9") as getimg:
         body = getimg.encode(task, lambda _: b"", tag=7, callback_url="https://example.com/hook")
         assert body == BODY
         file = InputFile("ab" * 32, "image/png", 3, tmp_path / "a.png")
-        with pytest.raises(ValueError, match="https URL only"):
-            getimg.encode(make_task({"model": "m"}, file), lambda _: b"", tag=None, callback_url=None)
+        images: list[JsonValue] = [
+            {"url": file.reference, "role": "first_frame"},
+            {"url": "https://example.com/a.png", "role": "last_frame"},
+        ]
+        request: dict[str, JsonValue] = {"model": "m", "prompt": "a", "images": images}
+        sent = getimg.encode(make_task(request, file), lambda _: b"abc", tag=None, callback_url=None)
+        assert [image["url"] for image in json.loads(sent)["images"]] == [
+            "data:image/png;base64,YWJj",
+            "https://example.com/a.png",
+        ]
+        with pytest.raises(ValueError, match="not among the task's inputs"):
+            getimg.encode(make_task(request), lambda _: b"", tag=None, callback_url=None)
 
 
 def test_a_completed_generation_is_read_whole() -> None:

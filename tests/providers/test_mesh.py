@@ -154,7 +154,7 @@ def test_a_finished_task_is_read_whole() -> None:
     generation = read_generation(task, server_time=NOW)
     video, frame = generation.files
     assert generation.status is GenerationStatus.SUCCEEDED
-    assert (generation.id, generation.model) == ("t-7f3a91", "byteplus/seedance-1-5-pro")
+    assert (generation.id, generation.model) == ("t-7f3a91", "byteplus/seedance-1-0-pro")
     assert (generation.created_at, generation.updated_at) == (1_790_000_000.0, 1_790_000_120.0)
     assert (video.kind, video.url) == (RemoteFileKind.VIDEO, task["content"]["video_url"])
     assert (frame.kind, frame.url) == (RemoteFileKind.LAST_FRAME, task["content"]["last_frame_url"])

@@ -24,7 +24,7 @@ from runner.resources import load_schema
 
 START = 1_795_000_000.125
 ORIGIN = "https://api.example.test"
-MODEL = "byteplus/seedance-1-5-pro"
+MODEL = "byteplus/seedance-1-0-pro"
 
 
 def sha(text: str) -> str:

@@ -55,6 +55,14 @@ def test_a_done_task_is_told_from_intent_to_file(story: Story, tmp_path: Path) -
     assert output["media"]["codec"] == "h264"
 
 
+def test_the_seed_is_the_one_that_was_sent(story: Story, tmp_path: Path) -> None:
+    """What was paid for before the service took fewer bits keeps its seed, whatever would be sent now."""
+    task = make_task(1)
+    story.finish(task)
+    [entry] = story.manifest(tmp_path / "manifest.json", [replace(task, seed=9)])["tasks"]
+    assert entry["seed"] == entry["request"]["seed"] == 1
+
+
 def test_counts_and_usage_cover_every_kind_of_end(story: Story, tmp_path: Path) -> None:
     tasks = [make_task(index) for index in range(6)]
     story.finish(tasks[0])

@@ -11,7 +11,9 @@ import httpx
 from PIL import Image
 
 PATH = "/v1/video/generations"
-SEEDED = "byteplus/seedance-1-5-pro"
+SEEDED = "byteplus/seedance-1-0-pro"
+SOUNDING = "byteplus/dreamina-seedance-2-0"
+DRAFTED = "byteplus/dreamina-seedance-2-5"
 SHORT = "seedance-1-0-pro-250428"
 
 

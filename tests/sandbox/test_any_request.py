@@ -81,7 +81,7 @@ MESH = Service(
     accepted=200,
     refusals=frozenset({422}),
     ended="succeeded",
-    model=st.sampled_from(["byteplus/seedance-1-5-pro", "seedance-1-0-pro-250428", "seedance-v2-0"]),
+    model=st.sampled_from(["byteplus/seedance-1-0-pro-fast", "seedance-1-0-pro-250428", "seedance-v2-0"]),
     needed={"content": [{"type": "text", "text": "A teapot"}]},
     fields={
         "content": st.lists(MESH_ITEMS, max_size=3),
@@ -107,7 +107,7 @@ GETIMG = Service(
     accepted=202,
     refusals=frozenset({400}),
     ended="completed",
-    model=st.sampled_from(["seedance-v1-pro", "seedance-v1-5-pro"]),
+    model=st.sampled_from(["seedance-v1-pro", "seedance-v2-0"]),
     needed={"prompt": "A teapot"},
     fields={
         "prompt": st.text(max_size=20),
@@ -156,7 +156,7 @@ def test_bodies_that_are_not_json_are_refused_in_the_envelope(
     service: Service, server: SandboxServer
 ) -> None:
     with connect(server) as client:
-        good = json.dumps({**service.needed, "model": "seedance-v1-5-pro"}).encode()
+        good = json.dumps({**service.needed, "model": "seedance-v2-0"}).encode()
 
         @settings(max_examples=60)
         @given(st.binary(max_size=60) | st.integers(0, len(good) - 1).map(lambda cut: good[:cut]))
@@ -176,11 +176,11 @@ def test_bodies_that_are_not_json_are_refused_in_the_envelope(
         b"[" * 200_000,
         b'{"model":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001,
         b'{"duration":' + b"9" * 10_000 + b"}",
-        b'{"duration":1e999,"model":"seedance-v1-5-pro"}',
+        b'{"duration":1e999,"model":"seedance-v2-0"}',
         b'{"duration":NaN}',
         b'{"model":"\\ud800","prompt":"\\ud800","content":[{"type":"text","text":"\\ud800"}]}',
         b'{"model":"' + b"m" * 2_000_000 + b'"}',
-        '{"model":"seedance-v1-5-pro"}'.encode("utf-16"),
+        '{"model":"seedance-v2-0"}'.encode("utf-16"),
         b"\xff\xfe\x00",
         b"",
     ],

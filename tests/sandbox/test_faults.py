@@ -151,7 +151,7 @@ def test_an_answer_without_an_id_and_with_anothers(server: SandboxServer, client
 
 def test_a_wrong_request_is_refused_whatever_the_faults(server: SandboxServer, client: httpx.Client) -> None:
     add(server, "submit", "answer", accept=True)
-    assert client.post(PATH, json=body(model="gpt-5")).status_code == 422
+    assert client.post(PATH, json=body(model="gpt 5")).status_code == 422
     assert server.accepted == 0
 
 
@@ -207,11 +207,11 @@ def test_null_echoes_for_some_answers_or_some_time(server: SandboxServer, client
 
 
 def test_a_suffixed_model_and_content_as_an_array(server: SandboxServer, client: httpx.Client) -> None:
-    task_id = create(client, model="seedance-1-5-pro")
-    add(server, "get", "suffix", text="-251215")
+    task_id = create(client, model="seedance-1-0-pro")
+    add(server, "get", "suffix", text="-250528")
     add(server, "get", "content_array")
     task = get(client, task_id)
-    assert task["model"] == "seedance-1-5-pro-251215"
+    assert task["model"] == "seedance-1-0-pro-250528"
     assert [item["type"] for item in task["content"]] == ["video_url"]
     assert task["content"][0]["url"].startswith(server.url)
 

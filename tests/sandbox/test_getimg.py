@@ -9,7 +9,7 @@ import pytest
 
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from runner.sandbox.getimg import REFERENCE_MODEL
-from tests.sandbox.calls import fetch
+from tests.sandbox.calls import fetch, image_item
 from tests.sandbox.conftest import connect
 
 PATH = "/v2/videos/generations"
@@ -34,7 +34,7 @@ def test_a_generation_ends_with_a_video_that_needs_no_key(client: httpx.Client) 
     document = client.get(f"{PATH}/{task_id}").json()
     assert document["status"] == "completed"
     (item,) = document["data"]
-    assert (item["width"], item["height"], item["duration"], item["fps"]) == (496, 864, 2, 24)
+    assert (item["width"], item["height"], item["duration"], item["fps"]) == (480, 864, 2, 24)
     assert item["has_sound"] is False
     assert document["usage"]["total_cost"] == pytest.approx(0.1)
     assert f"/v2/downloads/{task_id}/0?exp=" in item["url"]
@@ -45,7 +45,7 @@ def test_a_generation_ends_with_a_video_that_needs_no_key(client: httpx.Client) 
 
 
 def test_sound_is_made_where_it_is_asked_for(client: httpx.Client) -> None:
-    task_id = create(client, model="seedance-v1-5-pro", duration=4, sound=True)
+    task_id = create(client, model="seedance-v2-0", duration=4, sound=True)
     assert client.get(f"{PATH}/{task_id}").json()["data"][0]["has_sound"] is True
 
 
@@ -69,12 +69,19 @@ def test_a_violating_prompt_fails(client: httpx.Client) -> None:
         {"images": [{"url": URL, "role": "reference_image"}]},
         {"images": [{"url": URL, "role": "hero"}]},
         {"images": [{"url": "data:image/png;base64,AA", "role": "first_frame"}]},
+        {"images": [{"url": "data:image/gif;base64,AA", "role": "first_frame"}]},
+        {"images": [{"url": "iVBORw0KGgo=", "role": "first_frame"}]},
+        {"images": [{"url": URL, "role": "reference_image"}] * 9, "model": REFERENCE_MODEL, "duration": 4},
+        {"prompt": "a" * 4097},
+        {"duration": 0},
+        {"resolution": "tall"},
         {"seed": 7},
         {"ratio": "16:9"},
         {"duration": "5"},
         {"duration": True},
         {"prompt": ""},
-        {"model": "byteplus/seedance-2-0"},
+        {"model": "byteplus/seedance-2-0", "duration": 2},
+        {"model": "two words"},
     ],
 )
 def test_what_the_service_does_not_take_is_an_invalid_parameter(
@@ -89,10 +96,36 @@ def test_the_frames_are_taken_together(client: httpx.Client) -> None:
     create(client, images=[{"url": URL, "role": "first_frame"}, {"url": URL, "role": "last_frame"}])
 
 
+def test_an_image_comes_as_a_data_uri(client: httpx.Client) -> None:
+    item = image_item(role="first_frame")
+    images = [{"url": item["image_url"]["url"], "role": "first_frame"}]
+    task_id = create(client, images=images)
+    assert client.get(f"{PATH}/{task_id}").json()["status"] == "completed"
+
+
+def test_an_image_and_a_body_have_a_limit(client: httpx.Client, server: SandboxServer) -> None:
+    large = {"url": "data:image/png;base64," + "A" * (14 * 2**20), "role": "first_frame"}
+    assert "10 MiB" in client.post(PATH, json=body(images=[large])).json()["error"]["message"]
+    assert "25 MiB" in client.post(PATH, json=body(images=[large] * 2)).json()["error"]["message"]
+    assert server.accepted == 0
+
+
+def test_an_unknown_model_is_made_with_a_note(client: httpx.Client, server: SandboxServer) -> None:
+    answer = client.post(PATH, json=body(model="kling/kling-2.6", aspect_ratio="2:1", duration=1))
+    assert answer.headers["x-sandbox-note"].startswith("unknown model, made as ")
+    document = client.get(f"{PATH}/{answer.json()['id']}").json()
+    assert (document["status"], document["data"][0]["width"]) == ("completed", 1440)
+
+
 def test_models_are_listed(client: httpx.Client) -> None:
     models = client.get("/v2/models", params={"type": "video"}).json()
-    assert {"seedance-v1-5-pro", "seedance-v1-pro"} < {model["id"] for model in models}
+    assert {"seedance-v1-pro"} < {model["id"] for model in models}
     assert {model["type"] for model in models} == {"video"}
+    for model in models:
+        assert model["pricing"]["rates"][0]["unit_price"] == "0.05"
+        assert (model["supported_resolutions"][0], model["supported_durations"][0]) == ("720p", 5)
+        assert client.get(f"/v2/models/{model['id']}").json() == model
+    assert client.get("/v2/models/none").status_code == 404
 
 
 def test_reference_images_are_taken_by_a_model_that_has_them(client: httpx.Client) -> None:

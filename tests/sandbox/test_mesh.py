@@ -15,7 +15,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from runner.sandbox import Fault, SandboxConfig, SandboxServer
-from tests.sandbox.calls import PATH, SEEDED, body, create, fetch, get, image_item, listed
+from tests.sandbox.calls import DRAFTED, PATH, SEEDED, SOUNDING, body, create, fetch, get, image_item, listed
 from tests.sandbox.conftest import connect
 
 TWO = "byteplus/dreamina-seedance-2-0"
@@ -34,13 +34,13 @@ def test_a_task_is_created_and_ends_with_a_video(client: httpx.Client) -> None:
     assert task["seed"] == 1276
     assert task["content"]["video_url"].startswith(str(client.base_url))
     assert task["content"]["last_frame_url"].startswith(str(client.base_url))
-    assert task["usage"] == {"completion_tokens": 44_100, "total_tokens": 44_100}
+    assert task["usage"] == {"completion_tokens": 42_042, "total_tokens": 42_042}
     validator("VideoTask").validate(task)
     assert set(task) == set(_OPENAPI["components"]["schemas"]["VideoTask"]["properties"])
 
 
 def test_defaults_are_echoed(client: httpx.Client) -> None:
-    task = get(client, create(client, model=SEEDED))
+    task = get(client, create(client, model=SOUNDING))
     echoed = {
         "resolution": "720p",
         "ratio": "16:9",
@@ -255,8 +255,22 @@ def test_wrong_places_answer_with_the_envelope(
     assert answer.json()["error"]["code"] == code
 
 
+@pytest.mark.parametrize("model", ["gpt-5", "kling/kling-2.6", "seedance-9-0", "a", "\u65b0/\u6a21\u578b"])
+def test_an_unknown_model_is_made_with_a_note(
+    server: SandboxServer, client: httpx.Client, model: str
+) -> None:
+    answer = client.post(PATH, json=body(model=model, duration=2, resolution="540p", frames=None))
+    note = answer.headers["x-sandbox-note"]
+    assert note.startswith("unknown model, made as Seedance ")
+    task = get(client, answer.json()["id"])
+    assert (task["status"], task["model"], task["resolution"]) == ("succeeded", model, "540p")
+    assert client.get("/_sandbox/stats").json()["notes"] == {model: note}
+    known = client.post(PATH, json=body())
+    assert "x-sandbox-note" not in known.headers
+
+
 def test_a_wrong_request_is_not_accepted(server: SandboxServer, client: httpx.Client) -> None:
-    unknown = client.post(PATH, json=body(model="gpt-5"))
+    unknown = client.post(PATH, json=body(model="gpt 5"))
     empty = client.post(PATH, json={"model": SEEDED, "content": []})
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (422, "model_not_found")
     assert (empty.status_code, empty.json()["error"]["code"]) == (422, "validation_error")
@@ -305,19 +319,18 @@ def test_the_spend_cap_is_402() -> None:
 
 
 def test_a_draft_becomes_a_video_with_the_drafts_settings(client: httpx.Client) -> None:
-    draft = get(client, create(client, model=SEEDED, draft=True, resolution="480p", ratio="1:1", duration=4))
+    draft = get(client, create(client, model=DRAFTED, draft=True, resolution="480p", ratio="1:1", duration=4))
     content = [{"type": "draft_task", "draft_task": {"id": draft["id"]}}]
-    answer = client.post(PATH, json={"model": SEEDED, "content": content, "resolution": "1080p"})
+    answer = client.post(PATH, json={"model": DRAFTED, "content": content})
     video = get(client, answer.json()["id"])
     assert video["draft_task_id"] == draft["id"]
     assert video["draft"] is False
     assert (video["resolution"], video["ratio"], video["duration"]) == ("1080p", "1:1", 4)
-    assert video["seed"] == draft["seed"]
 
 
 def test_a_draft_that_does_not_exist_is_422(client: httpx.Client) -> None:
     content = [{"type": "draft_task", "draft_task": {"id": "t-unknown"}}]
-    assert client.post(PATH, json={"model": SEEDED, "content": content}).status_code == 422
+    assert client.post(PATH, json={"model": DRAFTED, "content": content}).status_code == 422
 
 
 def test_the_oracle_counts_what_was_accepted(server: SandboxServer, client: httpx.Client) -> None:

@@ -53,7 +53,7 @@ def test_a_script_for_mesh_api_runs_against_the_sandbox(base_url: str, tmp_path:
             client,
             "/v1/video/generations",
             {
-                "model": "byteplus/seedance-1-5-pro",
+                "model": "byteplus/seedance-1-0-pro",
                 "content": [{"type": "text", "text": "A teapot spins, steam rising"}],
                 "resolution": "480p",
                 "ratio": "16:9",
@@ -88,13 +88,13 @@ def test_a_script_for_getimg_runs_against_the_sandbox(base_url: str, tmp_path: P
         base_url=base_url, headers={"Authorization": "Bearer key-from-the-docs"}, verify=NO_TLS
     ) as client:
         models = client.get("/v2/models", params={"type": "video"}).raise_for_status().json()
-        assert "seedance-v1-5-pro" in [model["id"] for model in models]
+        assert "seedance-v2-0" in [model["id"] for model in models]
 
         created = post(
             client,
             "/v2/videos/generations",
             {
-                "model": "seedance-v1-5-pro",
+                "model": "seedance-v2-0",
                 "prompt": "A teapot spins, steam rising",
                 "aspect_ratio": "16:9",
                 "resolution": "720p",

@@ -12,7 +12,7 @@ from PIL import Image, ImageChops, ImageStat
 
 from runner.sandbox import SandboxConfig, SandboxServer
 from runner.sandbox.picture import scaled
-from tests.sandbox.calls import PATH, SEEDED, SHORT, create, fetch, get, image_item
+from tests.sandbox.calls import PATH, SEEDED, SHORT, SOUNDING, create, fetch, get, image_item
 from tests.sandbox.conftest import connect
 
 
@@ -34,7 +34,7 @@ def difference(one: Image.Image, other: Image.Image) -> float:
 
 
 def test_a_video_is_h264_with_a_sound_track_and_an_index_in_front(client: httpx.Client) -> None:
-    data = video_of(client, create(client, model=SEEDED, duration=4, ratio="9:16"))
+    data = video_of(client, create(client, model=SOUNDING, duration=4, ratio="9:16"))
     assert data.index(b"moov") < data.index(b"mdat")
     with av.open(io.BytesIO(data)) as box:
         video, sound = box.streams.video[0], box.streams.audio[0]
@@ -47,7 +47,7 @@ def test_a_video_is_h264_with_a_sound_track_and_an_index_in_front(client: httpx.
 
 
 def test_a_video_has_no_sound_where_none_is_asked_for_or_possible(client: httpx.Client) -> None:
-    for task_id in (create(client, model=SEEDED, generate_audio=False), create(client, model=SHORT)):
+    for task_id in (create(client, model=SOUNDING, generate_audio=False), create(client, model=SHORT)):
         with av.open(io.BytesIO(video_of(client, task_id))) as box:
             assert not box.streams.audio
 

@@ -83,14 +83,14 @@ def with_examples(
         pytest.param(
             mesh_document(),
             "/v1/video/generations",
-            {"model": "byteplus/seedance-1-5-pro", "content": [{"type": "text", "text": "A teapot"}]},
+            {"model": "byteplus/seedance-1-0-pro", "content": [{"type": "text", "text": "A teapot"}]},
             ["positive_data_acceptance"],
             id="mesh",
         ),
         pytest.param(
             getimg_document(),
             "/v2/videos/generations",
-            {"model": "seedance-v1-5-pro", "prompt": "A teapot"},
+            {"model": "seedance-v1-pro", "prompt": "A teapot"},
             # any key is taken at getimg's side, for the service says nothing of the form of its keys
             ["positive_data_acceptance", "ignored_auth"],
             id="getimg",

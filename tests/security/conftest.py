@@ -13,7 +13,7 @@ from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
 
 JOB = """\
 version: 1
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 seeds: 1..2
 request: {resolution: 480p, ratio: 1:1, duration: 4}
 content:

@@ -29,7 +29,7 @@ TOKEN = "envcanary0123456789"
 
 JOB = """\
 version: 1
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 seeds: 1..6
 request: {resolution: 480p, ratio: 1:1, duration: 4}
 env: [TOKEN]

@@ -45,7 +45,7 @@ class JobSpec:
 
     def text(self) -> str:
         """The job file, but for `run` and `budget`: few texts, and each is read once."""
-        model = "seedance-2-0" if self.shape is Shape.SAMPLES else "seedance-1-5-pro"
+        model = "seedance-2-0" if self.shape is Shape.SAMPLES else "seedance-1-0-pro"
         shots = self.tasks if self.shape is Shape.PROMPTS else 2 if self.shape is Shape.BOTH else 1
         takes = {
             Shape.SEEDS: f"seeds: 1..{self.tasks}",

@@ -34,7 +34,7 @@ from tests.support.moment import deadline_once
 JOB = """\
 version: 1
 name: test
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 seeds: 1..{seeds}
 request: {{resolution: 480p, ratio: 16:9, duration: 4}}
 content:
