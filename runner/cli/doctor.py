@@ -22,10 +22,12 @@ from runner.cli import console
 from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
 from runner.cli.progress import size
 from runner.cli.service import choose_place, read_keys
+from runner.engine.dating import ClockDate
 from runner.engine.remembered import check_is_remembered
 from runner.errors import CallsheetError, ExitCode, UsageError
 from runner.job.load import DEFAULT_PROVIDER
 from runner.job.node import JsonValue
+from runner.job.rundate import RunDate
 from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
 from runner.ledger.states import TaskState
@@ -278,7 +280,10 @@ def _ask(place: Place, access: Access, variable: str) -> Iterator[Finding]:
     # the header's seconds are cut, not rounded
     offset = server_time + 0.5 - (began + ended) / 2
     words = f"{offset:+.0f} s to {place.origin}"
-    if abs(offset) > MOST_CLOCK_OFFSET:
+    if ClockDate(RunDate.today(began), began).doubt(server_time):
+        hint = "set the clock of this machine (NTP), or give --date"
+        yield _warning("clock", f"{words}, another day: `run` refuses jobs that use `run.date`", hint)
+    elif abs(offset) > MOST_CLOCK_OFFSET:
         yield _warning("clock", words, "set the clock of this machine (NTP)")
     else:
         yield _ok("clock", words)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.engine.budget import caps_of
+from runner.engine.dating import ClockDate
 from runner.engine.only import Only, check_patterns, matches
 from runner.engine.remembered import check_is_remembered
 from runner.engine.settled import settled
@@ -78,6 +79,8 @@ class Prepared:
     selected: int = 0
     settled: bytearray = field(default_factory=bytearray)
     """By index, a 1 for each task that is done and in place; empty where each has to be looked at."""
+    clock_date: ClockDate | None = None
+    """The date that still has to be held against the service's clock; None where it may be used."""
 
 
 def prepare_run(
@@ -102,12 +105,21 @@ def prepare_run(
     check_is_remembered(project, reader)
     is_new = False
     if run is not None:
-        plan = make_plan(job, origin=origin, run_date=RunDate.parse(run.run_date))
+        frozen = RunDate.parse(run.run_date)
+        if date is not None and date.date != frozen.date:
+            raise UsageError(
+                f"run {run.id} is dated {frozen} and keeps that date",
+                hint=f"callsheet run {job.file} --date {date}",
+            )
+        plan = make_plan(job, origin=origin, run_date=frozen)
     else:
         run, plan = _choose(job, reader, origin, date, now)
         if run is None:
             is_new = True
             run = _new_run(job, plan, origin, now, source)
+    clock_date: ClockDate | None = None
+    if date is None and job.uses_date and not reader.has_intents(run.id):
+        clock_date = ClockDate(plan.run_date, run.started_at if is_new else None)
     if resubmit is not None:
         check_patterns(resubmit.patterns, plan)
     selected = check_patterns(only.patterns, plan) if only is not None else plan.count
@@ -129,6 +141,7 @@ def prepare_run(
         only=only,
         selected=selected,
         settled=flags,
+        clock_date=clock_date,
     )
 
 
@@ -160,6 +173,8 @@ def _choose(
         # the day alone: its offset differs with the time zone, and when the clocks change
         if date is not None and frozen.date != date.date:
             continue
+        if frozen.date != plan.run_date.date and job.uses_date and not reader.has_intents(run.id):
+            continue  # nothing was submitted under its date, which may be that of a wrong clock
         if frozen == plan.run_date:
             return run, plan
         return run, make_plan(job, origin=origin, run_date=frozen)

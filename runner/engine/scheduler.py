@@ -10,6 +10,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from runner.engine.control import Control
+from runner.engine.dating import ClockDate
 from runner.engine.files import place_copy
 from runner.engine.lifecycle import Lifecycle
 from runner.engine.only import Only
@@ -46,9 +47,12 @@ class Scheduler:
     resubmit: Resubmit | None = None
     settled: bytearray = field(default_factory=bytearray)
     only: Only | None = None
+    clock_date: ClockDate | None = None
+    """The run's date as long as the service's clock has not confirmed it."""
     absent: set[str] = field(default_factory=set)
     _followed: dict[str, Task | None] = field(default_factory=dict)
     """Identities in flight or in doubt since an earlier session, with the task once the plan named it."""
+    _began: float = field(default_factory=anyio.current_time)
     _resubmitted: set[str] = field(default_factory=set)
     """Identities that a person asked for again, and those submitted along with them."""
 
@@ -193,6 +197,8 @@ class Scheduler:
             return
         if not self.clock.is_known and not await self._hello():
             return
+        if not self._may_use_its_date():
+            return
         await self._in_turn()
         if self.control.may_submit:
             self.in_flight.enter()
@@ -228,6 +234,20 @@ class Scheduler:
             else:
                 return True
         raise AssertionError("unreachable")
+
+    def _may_use_its_date(self) -> bool:
+        """Whether the service's clock does not speak against the run's date, or no answer had a Date."""
+        heard = self.clock.heard()
+        if self.clock_date is None or not heard:
+            return True
+        elapsed = anyio.current_time() - self._began
+        # one of the readings may be that of an edge with a clock of its own
+        doubt = min((self.clock_date.doubt(reading - elapsed) for reading in heard), key=len)
+        if doubt:
+            self.control.stop_submitting(ExitCode.REFUSED, f"{self.world.origin}: {doubt}")
+            return False
+        self.clock_date = None
+        return True
 
     async def _fetch_again(self, work: TaskGroup, plan: Plan, standing: Standing) -> None:
         assert standing.attempt is not None

@@ -130,6 +130,12 @@ class ServerClock:
         self._lowest = min(self._lowest, ahead)
         self._highest = max(self._highest, ahead)
 
+    def heard(self) -> tuple[float, ...]:
+        """The least and the most that answers have said of the time now, in Unix seconds; () without any."""
+        if self._lowest is None:
+            return ()
+        return (self._lowest + anyio.current_time(), self._highest + anyio.current_time())
+
     def earliest(self) -> float:
         """Unix seconds; our own wall clock as long as no answer has come."""
         wall = self._seams.wall()

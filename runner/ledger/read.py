@@ -68,6 +68,13 @@ class LedgerReader(SpendReader):
         )
         return [RunRow(*row) for row in rows]
 
+    def has_intents(self, run_id: str) -> bool:
+        """Whether anything was submitted for this run, or was about to be."""
+        return (
+            self._db.execute("SELECT 1 FROM attempts WHERE run_id = ? LIMIT 1", (run_id,)).fetchone()
+            is not None
+        )
+
     def sessions(self, run_id: str) -> list[SessionRow]:
         rows = self._db.execute(
             "SELECT started_at, ended_at, facts, exit_code FROM sessions WHERE run_id = ? ORDER BY rowid",

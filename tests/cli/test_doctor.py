@@ -125,6 +125,16 @@ def test_a_clock_that_is_off_is_a_warning(desk: Desk, monkeypatch: pytest.Monkey
     assert clock["level"] == "warning"
 
 
+def test_a_clock_that_is_off_by_a_day_says_which_jobs_run_refuses(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time
+    monkeypatch.setattr(doctor.time, "time", lambda: now() + 3 * 86_400)
+    clock = _findings(desk)["clock"]
+    assert clock["level"] == "warning"
+    assert "`run` refuses jobs that use `run.date`" in clock["words"]
+
+
 def test_a_missing_extra_is_a_warning_with_the_command(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_EXTRAS", {"media": ("no-such-library",)})
     assert desk.call("doctor") == ExitCode.DONE
