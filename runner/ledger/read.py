@@ -59,6 +59,11 @@ class LedgerReader(SpendReader):
         ).fetchone()
         return RunRow(*row) if row else None
 
+    def origins(self) -> list[str]:
+        """Where runs have sent their requests, the first one first."""
+        rows = self._db.execute("SELECT origin FROM runs GROUP BY origin ORDER BY min(started_at)")
+        return [origin for (origin,) in rows]
+
     def unfinished_runs(self, job_file: str | None = None) -> list[RunRow]:
         """The unfinished runs of a job file, or of all, newest first."""
         rows = self._db.execute(
