@@ -18,18 +18,20 @@ _LATEST = datetime.datetime(9999, 1, 1, tzinfo=datetime.UTC).timestamp()
 class ClockDate:
     """The date of a run by this machine's clock, under which nothing has been submitted yet.
 
-    `read_at` is what the clock said, in Unix seconds; None where an earlier session read it.
+    `read_at` is what the clock said, in Unix seconds, `age` seconds before this session; None where an
+    earlier session read it.
     """
 
     date: RunDate
     read_at: float | None
+    age: float = 0.0
 
     def doubt(self, service_time: float) -> str:
         """Why the date is not to be used; empty where it is right.
 
-        `service_time` is what the service's clock said when this session took up the date.
+        `service_time` is what the service's clock said when this session began.
         """
-        service_time = min(max(service_time, 0.0), _LATEST)
+        service_time = min(max(service_time - self.age, 0.0), _LATEST)
         today = RunDate.today(service_time)
         if self.date.date == today.date:
             return ""

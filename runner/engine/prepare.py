@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import random
+import time
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,15 +96,20 @@ def prepare_run(
     source: random.Random,
     resubmit: Resubmit | None = None,
     only: Only | None = None,
+    plan: Plan | None = None,
 ) -> Prepared:
     """The run that brings `job` to done. `run` is the one to resume; `date` is what --date said.
 
     Without `run`, the unfinished run of the same job and edition goes on under its id and date,
-    else one starts. Raises JobError for output paths that would overwrite something, RefusedError
-    where the budget cannot be held, StateError where the ledger has forgotten a submit.
+    else one starts. Where `plan` is given nothing is planned again, and an unfinished run goes on only
+    if it asks for the same tasks.
+
+    Raises JobError for output paths that would overwrite something, RefusedError where the budget
+    cannot be held, StateError where the ledger has forgotten a submit.
     """
     check_is_remembered(project, reader)
     is_new = False
+    clock: ClockDate | None = None
     if run is not None:
         frozen = RunDate.parse(run.run_date)
         if date is not None and date.date != frozen.date:
@@ -112,14 +118,17 @@ def prepare_run(
                 hint=f"callsheet run {job.file} --date {date}",
             )
         plan = make_plan(job, origin=origin, run_date=frozen)
+        clock = None if date is not None else ClockDate(frozen, None)
     else:
-        run, plan = _choose(job, reader, origin, date, now)
+        if plan is None:
+            run, plan = _choose(job, reader, origin, date, now)
+            clock = None if date is not None else ClockDate(plan.run_date, now if run is None else None)
+        else:
+            run = _with_the_tasks_of(plan, reader)
+            clock = _clock_of(plan)
         if run is None:
             is_new = True
             run = _new_run(job, plan, origin, now, source)
-    clock_date: ClockDate | None = None
-    if date is None and job.uses_date and not reader.has_intents(run.id):
-        clock_date = ClockDate(plan.run_date, run.started_at if is_new else None)
     if resubmit is not None:
         check_patterns(resubmit.patterns, plan)
     selected = check_patterns(only.patterns, plan) if only is not None else plan.count
@@ -141,7 +150,7 @@ def prepare_run(
         only=only,
         selected=selected,
         settled=flags,
-        clock_date=clock_date,
+        clock_date=clock if job.uses_date and not reader.has_intents(run.id) else None,
     )
 
 
@@ -179,6 +188,22 @@ def _choose(
             return run, plan
         return run, make_plan(job, origin=origin, run_date=frozen)
     return None, plan
+
+
+def _with_the_tasks_of(plan: Plan, reader: LedgerReader) -> RunRow | None:
+    """The unfinished run that asks for the same tasks: of another day only where no expression reads it."""
+    for run in reader.unfinished_runs(plan.job.file):
+        is_of_day = RunDate.parse(run.run_date).date == plan.run_date.date
+        if (run.edition, run.origin) == (plan.edition, plan.origin) and (is_of_day or not plan.job.uses_date):
+            return run
+    return None
+
+
+def _clock_of(plan: Plan) -> ClockDate | None:
+    if plan.clock is None:
+        return None
+    wall, monotonic = plan.clock
+    return ClockDate(plan.run_date, wall, age=time.monotonic() - monotonic)
 
 
 def _new_run(job: Job, plan: Plan, origin: str, now: float, source: random.Random) -> RunRow:
