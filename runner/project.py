@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.durable import sync_directory
 from runner.errors import NoProjectError
 
 STATE_DIR = ".callsheet"
@@ -90,7 +92,8 @@ def find_project(start: Path, *, root: Path | None = None) -> Project:
         resolved = root.resolve()
         if not _is_root(resolved):
             raise NoProjectError(
-                f"{root}: not a callsheet project (no {STATE_DIR}/ in it)", hint=f"callsheet init {root}"
+                f"{root}: not a callsheet project (no {STATE_DIR}/ in it)",
+                hint=f"callsheet init {shlex.quote(str(root))}",
             )
         return Project(root=resolved, base=resolved)
     absolute = start.resolve()
@@ -123,5 +126,8 @@ def _is_root(directory: Path) -> bool:
 
 def _make_private(directory: Path) -> None:
     directory.parent.mkdir(parents=True, exist_ok=True)
-    directory.mkdir(mode=0o700, exist_ok=True)
+    if not directory.exists():
+        directory.mkdir(mode=0o700, exist_ok=True)
+        # or a power cut takes the directory, and with it the ledger
+        sync_directory(directory.parent)
     os.chmod(directory, 0o700)  # noqa: PTH101  mkdir's mode is cut by the umask

@@ -158,7 +158,11 @@ async def carry_out(
 def _rehearsed(prepared: Prepared) -> Prepared:
     """With a short `run.settle`: the embedded sandbox lists at once what it has accepted."""
     plan = prepared.plan
-    policy = replace(plan.job.run, settle=min(plan.job.run.settle, SANDBOX_SETTLE))
+    policy = replace(
+        plan.job.run,
+        settle=min(plan.job.run.settle, SANDBOX_SETTLE),
+        settle_alone=min(plan.job.run.settle_alone, SANDBOX_SETTLE),
+    )
     return replace(prepared, plan=replace(plan, job=replace(plan.job, run=policy)))
 
 

@@ -102,6 +102,16 @@ async def test_what_keeps_it_from_starting_is_raised_and_nothing_is_sent(
     assert server.accepted == 0
 
 
+@pytest.mark.anyio
+async def test_an_unknown_price_needs_to_be_agreed_to(file: Path, server: SandboxServer) -> None:
+    file.write_text(job_text(seeds=2, more="budget: {confirm_usd: 1000}"))
+    plan = make_plan(load_job(file, root=file.parent), origin=server.url)
+    with pytest.raises(RefusedError, match="2 new tasks of unknown price"):
+        await run_plan(plan, api_key=SANDBOX_KEY)
+    assert server.accepted == 0
+    assert (await run_plan(plan, api_key=SANDBOX_KEY, is_agreed=True)).exit_code is ExitCode.DONE
+
+
 def test_a_plan_runs_in_any_thread(file: Path, server: SandboxServer) -> None:
     """Signals are heard by the main thread alone; a server runs a job in another one."""
     plan = make_plan(load_job(file, root=file.parent), origin=server.url)

@@ -14,6 +14,7 @@ MOST_LINES = 400
 RANKS = {
     "errors": 0,
     "resources": 0,
+    "durable": 0,
     "project": 1,
     "job": 2,
     "providers": 3,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -36,7 +35,7 @@ from runner.ledger.states import TaskState
 from runner.providers.place import Place
 from runner.record.events import fan_out
 from runner.record.facts import session_facts
-from runner.record.redact import Redactor
+from runner.record.redact import Redactor, json_text
 from runner.session import carry_out, key_of, locked_ledger
 
 _MOST_FOLDERS = 5
@@ -60,19 +59,19 @@ def bring_all_to_done(works: Sequence[Work], job_options: JobOptions, options: R
     ends = None if options.deadline is None else time.monotonic() + options.deadline
     codes: list[ExitCode] = []
     root = works[0].loaded.place.project.root
-    with pinged(root) if options.ping else contextlib.nullcontext(Ending()) as ending:
+    with pinged(root, job_options.allow_env) if options.ping else contextlib.nullcontext(Ending()) as ending:
         for work in works:
             left = None if ends is None else max(0.0, ends - time.monotonic())
             summary = _bring_to_done(work, job_options, options, left, is_one_of_several=len(works) > 1)
             codes.append(summary.exit_code)
             ending.lines.append(summary.line())
             if options.format == "jsonl":
-                console.result(summary.line())
+                console.outcome(summary.line())
             if summary.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
                 break
         if options.format == "json":
             lines = ",\n".join(ending.lines)
-            console.result(lines if len(works) == 1 else f"[{lines}]")
+            console.outcome(lines if len(works) == 1 else f"[{lines}]")
         ending.code = ExitCode.first(codes)
     return ending.code
 
@@ -105,7 +104,7 @@ class Summary:
                 "reasons": list(self.result.reasons),
                 "waits": list(self.result.waits),
             }
-        return json.dumps(document, ensure_ascii=False)
+        return json_text(document)
 
 
 def _bring_to_done(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import time
@@ -46,9 +45,9 @@ from runner.ledger.rows import RunRow
 from runner.project import Project, find_project
 from runner.providers import REGISTRY
 from runner.providers.place import Place
-from runner.record.facts import session_facts
+from runner.record.facts import JOB_DIGEST, session_facts
 from runner.record.folder import RunFolder
-from runner.record.redact import Redactor
+from runner.record.redact import Redactor, json_text
 from runner.session import key_of, locked_ledger, open_world, served
 
 
@@ -86,7 +85,7 @@ def collect(
       callsheet collect --wait 10m --deadline 50m
     """
     project = find_project(Path(), root=common().root)
-    with pinged(project.root) if ping else contextlib.nullcontext(Ending()) as ending:
+    with pinged(project.root, frozenset()) if ping else contextlib.nullcontext(Ending()) as ending:
         places = [choose_place(name, project, service) for name in REGISTRY]
         found = [_collect_from(place, wait, deadline, is_told=output_format == "text") for place in places]
         collected = [one for one in found if one is not None]
@@ -94,9 +93,9 @@ def collect(
         codes += map(_check_ledger, dict.fromkeys(place.project for place in places))
         code = ExitCode.first(codes)
         document = {"exit_code": int(code), "services": [one.as_json() for one in collected]}
-        ending.code, ending.lines = code, [json.dumps(document, ensure_ascii=False)]
+        ending.code, ending.lines = code, [json_text(document)]
         if output_format == "json":
-            console.result(ending.lines[0])
+            console.outcome(ending.lines[0])
         elif not collected and code is ExitCode.DONE:
             console.summary("nothing is in flight")
     if any(one.result.exit_code is ExitCode.PERSON_NEEDED for one in collected):
@@ -160,7 +159,7 @@ def _refresh(ledger: Ledger, place: Place, run: RunRow, redactor: Redactor, *, i
         return
     facts = session_facts(sys.argv[1:], file, project.root, redactor)
     with ledger.transaction():
-        session = ledger.begin_session(run.id, time.time(), facts)
+        session = ledger.begin_session(run.id, time.time(), {**facts, JOB_DIGEST: job.digest})
     ended = conclude(ledger, project, plan, run_id=run.id, session=session, at=time.time(), redactor=redactor)
     if is_told:
         console.summary(f"run {run.id}: {counts_words(ended.counts)}")

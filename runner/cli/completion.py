@@ -7,6 +7,7 @@ asked for once stands in the ledger. Whatever is wrong, nothing is offered and n
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ from runner.errors import CallsheetError
 from runner.project import Project, find_project
 
 MOST_OFFERED = 200
+_TYPABLE = re.compile(r"[\w@%+=:,./~-]+")
+"""What no shell reads as anything but text: bash puts on the command line what it is offered, unquoted."""
+
 _SUFFIXES = {".yaml", ".yml"}
 _JOBS = "jobs"
 
@@ -34,14 +38,16 @@ def complete_run(context: click.Context, _option: click.Parameter, typed: str) -
     names = ["latest"]
     with contextlib.suppress(CallsheetError, OSError):
         folders = (entry.name for entry in _project(context).runs_dir.iterdir() if not entry.is_symlink())
-        names += sorted((name for name in folders if not name.startswith(".")), reverse=True)
+        names += sorted((name for name in folders if _is_offered(name)), reverse=True)
     return [CompletionItem(name) for name in names if name.startswith(typed)][:MOST_OFFERED]
 
 
 def complete_task(context: click.Context, _option: click.Parameter, typed: str) -> list[CompletionItem]:
     """The names of tasks that were asked for before, by the ledger."""
     with contextlib.suppress(CallsheetError, OSError, sqlite3.Error):
-        return [CompletionItem(name) for name in _task_names(_project(context).ledger_path, typed)]
+        return [
+            CompletionItem(n) for n in _task_names(_project(context).ledger_path, typed) if _is_offered(n)
+        ]
     return []
 
 
@@ -54,8 +60,12 @@ def _job_files(typed: str) -> Iterator[str]:
         with contextlib.suppress(OSError):
             for path in sorted(Path(folder or ".").expanduser().iterdir()):
                 shown = f"{folder}{path.name}"
-                if shown.startswith(typed) and path.suffix in _SUFFIXES and not path.name.startswith("."):
+                if shown.startswith(typed) and path.suffix in _SUFFIXES and _is_offered(path.name):
                     yield shown
+
+
+def _is_offered(name: str) -> bool:
+    return not name.startswith((".", "-")) and _TYPABLE.fullmatch(name) is not None
 
 
 def _project(context: click.Context) -> Project:

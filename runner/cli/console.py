@@ -1,8 +1,13 @@
-"""The only place that prints. Results go to stdout, everything else to stderr."""
+"""The only place that prints. Results go to stdout, everything else to stderr.
+
+What is printed as a line is one: a line break, a control or a bidirectional character in it is
+escaped, whoever brought it in. Only our own colours pass.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -16,28 +21,48 @@ import click
 
 from runner import __version__
 from runner.cli.options import common
+from runner.cli.streams import ResultLostError
 from runner.cli.width import width
-from runner.record.redact import Redactor
+from runner.record.redact import Redactor, escape, json_text
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _WIDTHS_FROM = 200
 """Rows that are looked at to align a table; those that follow stream."""
 
 
+_COLOURS = re.compile("(\x1b\\[(?:0|1|31|32|33|36)m)")
+"""What `click.style` writes for the colours that are used here."""
+
+
 def result(line: str) -> None:
-    """A line of what was asked for."""
-    click.echo(line, color=has_colour(sys.stdout))
+    """A line of what was asked for. Raises ResultLostError."""
+    _put(sys.stdout, _one_line(line) + "\n")
+
+
+def block(text: str) -> None:
+    """Several lines of what was asked for; their breaks are ours. Raises ResultLostError."""
+    for line in text.split("\n"):
+        result(line)
+
+
+def document(value: object) -> None:
+    """A result for programs, as indented JSON. Raises ResultLostError."""
+    write(json_text(value, indent=1) + "\n")
+
+
+def outcome(text: str) -> None:
+    """How work ended: it is done, and its exit code is its own, whether or not this is read."""
+    try:
+        block(text)
+    except ResultLostError as lost:
+        if not lost.is_reader_gone:
+            error(f"stdout: cannot write: {lost.reason}; the work itself is not affected by that")
 
 
 def summary(line: str) -> None:
-    """A line of result that `-q` leaves out, because the exit code says it too."""
-    if common().quiet:
-        return
-    try:
-        result(line)
-    except BrokenPipeError:
-        # the work is done, and the exit code says how it ended
-        reader_has_gone(sys.stdout)
+    """A line of an outcome that `-q` leaves out, because the exit code says it too."""
+    if not common().quiet:
+        outcome(_one_line(line))
 
 
 def note(line: str) -> None:
@@ -50,25 +75,25 @@ def next_step(command: str, why: str = "") -> None:
     """What to type next, and what that does; on stderr, left out by `-q`."""
     line = f"next: {command}    {why}" if why else f"next: {command}"
     # a command that a terminal breaks in two is hard to copy
-    note(line if not sys.stderr.isatty() or width(line) <= columns() else f"next: {command}\n      {why}")
+    if not sys.stderr.isatty() or width(line) <= columns():
+        note(line)
+    else:
+        note(f"next: {command}")
+        note(f"      {why}")
 
 
 def error(line: str) -> None:
     """What went wrong; `-q` does not silence it."""
-    try:
-        click.echo(line, err=True, color=has_colour(sys.stderr))
-    except BrokenPipeError:
-        # a run goes on without anybody who listens
-        reader_has_gone(sys.stderr)
+    _put(sys.stderr, _one_line(line) + "\n")
 
 
 def write(text: str) -> None:
-    """A piece of a result that is written as a stream; adds no newline."""
-    click.echo(text, nl=False, color=has_colour(sys.stdout))
+    """A piece of a result as it is, of JSON or of a file; adds no newline. Raises ResultLostError."""
+    _put(sys.stdout, text)
 
 
 def flush() -> None:
-    """Pushes stdout out while a failure can still be told. Raises OSError."""
+    """Pushes stdout out while a failure can still be told. Raises ResultLostError."""
     sys.stdout.flush()
 
 
@@ -101,8 +126,9 @@ def columns() -> int:
 def wrapped(text: str, indent: int) -> str:
     """`text` in lines that fit into the terminal of stdout, all but the first indented.
 
-    Elsewhere as it is.
+    Elsewhere one line. What is not visible in it is escaped.
     """
+    text = _one_line(text)
     if not sys.stdout.isatty():
         return text
     room = max(20, shutil.get_terminal_size().columns - indent)
@@ -112,7 +138,7 @@ def wrapped(text: str, indent: int) -> str:
 
 def table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """Lines of aligned columns, in constant memory: widths are those of the first 200 rows."""
-    remaining = iter(rows)
+    remaining = ([_one_line(cell) for cell in row] for row in rows)
     first = list(islice(remaining, _WIDTHS_FROM))
     if not first:
         return
@@ -126,8 +152,8 @@ def _room(cell: str) -> int:
     return width(click.unstyle(cell) if "\x1b" in cell else cell)
 
 
-def bug_report(problem: BaseException) -> str:
-    """What a person sends us: versions, the exception, where it came from; no values of variables."""
+def bug_report(problem: BaseException) -> list[str]:
+    """Lines that a person sends us: versions, the exception, where it came from; no values of variables."""
     frames = traceback.extract_tb(problem.__traceback__)
     lines = [
         f"callsheet {__version__} has a bug (Python {sys.version.split()[0]}, {sys.platform}): "
@@ -135,7 +161,7 @@ def bug_report(problem: BaseException) -> str:
     ]
     lines += [f"  at {_short(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames[-8:]]
     lines.append("nothing is lost: state is kept; hint: send us these lines, and the job file if you may")
-    return "\n".join(lines)
+    return lines
 
 
 def _short(filename: str) -> str:
@@ -143,6 +169,14 @@ def _short(filename: str) -> str:
     return str(path.relative_to(_PACKAGE.parent)) if path.is_relative_to(_PACKAGE) else path.name
 
 
-def reader_has_gone(stream: TextIO) -> None:
-    """`stream` was closed early (`| head`): nothing more is written there, and nobody is told."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+def _put(stream: TextIO, text: str) -> None:
+    # click's `echo` writes UTF-8 where the stream is to be ASCII
+    stream.write(text if has_colour(stream) else click.unstyle(text))
+    stream.flush()
+
+
+def _one_line(text: str) -> str:
+    if "\x1b" not in text:
+        return escape(text)
+    pieces = _COLOURS.split(text)
+    return "".join(piece if number % 2 else escape(piece) for number, piece in enumerate(pieces))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from runner.cli.listing import write_lines
 from runner.cli.options import ServiceOptions, common_options, output_format, service_options
 from runner.cli.words import count
 from runner.errors import CallsheetError, UsageError
+from runner.job.cost import usd_as_today
 from runner.job.node import JsonValue
 from runner.record.diff import Change, Side, changes
 from runner.record.folder import LATEST, RunFolder
@@ -75,7 +75,11 @@ class _Read:
         read = cls()
 
         def keep(entry: dict[str, Any]) -> None:
-            read.tasks[entry["name"]] = Side.of(entry)
+            # those that have left the plan come last, and may have the name of one that is in it
+            name = entry["name"]
+            while name in read.tasks:
+                name = f"{name} ({entry['identity'][:8]})"
+            read.tasks[name] = Side.of(entry)
 
         read.members = scan_manifest(folder.manifest, keep, most=sys.maxsize)
         return read
@@ -151,6 +155,8 @@ def _at(members: dict[str, Any], path: tuple[str, ...]) -> str:
     value: Any = members
     for name in path:
         value = value[name]
+    if path[-1] == "usd" and value is not None:
+        return usd_as_today(value)
     return "unknown" if value is None else str(value) or "none"
 
 
@@ -226,4 +232,4 @@ def _print(found: list[_Found], new: _Read, old: _Read, same: int, *, is_lines: 
         "counts": _counts(found, same),
         "tasks": rows,
     }
-    console.result(json.dumps(clean.foreign_value(document), ensure_ascii=False, indent=1))
+    console.document(clean.foreign_value(document))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import shutil
@@ -37,7 +36,7 @@ from runner.providers.access import Access, ApiKey
 from runner.providers.base import ProviderError, Trouble
 from runner.providers.place import Place
 from runner.record.folder import check_runs
-from runner.record.redact import Redactor
+from runner.record.redact import Redactor, json_text
 from runner.sandbox import SandboxConfig, SandboxServer, SandboxUnavailable
 from runner.session import key_of
 
@@ -98,11 +97,11 @@ def doctor(service: ServiceOptions, output_format: str) -> ExitCode:
         if output_format == "text":
             _tell(finding, clean)
         elif output_format == "jsonl":
-            console.result(json.dumps(_fields(finding, clean), ensure_ascii=False))
+            console.result(json_text(_fields(finding, clean)))
     code = ExitCode.first(finding.code for finding in findings)
     if output_format == "json":
         rows = [_fields(finding, clean) for finding in findings]
-        console.result(json.dumps({"exit_code": int(code), "findings": rows}, ensure_ascii=False, indent=1))
+        console.document({"exit_code": int(code), "findings": rows})
     return code
 
 
@@ -116,7 +115,7 @@ def _cleaner() -> Callable[[str], str]:
 def _tell(finding: Finding, clean: Callable[[str], str]) -> None:
     word = click.style(f"{finding.level:8}", fg=_COLOURS[finding.level])
     hint = f"; hint: {finding.hint}" if finding.hint else ""
-    console.result(f"{word} {finding.what:10} {console.wrapped(clean(finding.words + hint), 20)}")
+    console.block(f"{word} {finding.what:10} {console.wrapped(clean(finding.words + hint), 20)}")
 
 
 def _fields(finding: Finding, clean: Callable[[str], str]) -> dict[str, JsonValue]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ import click
 from runner.cli import console
 from runner.cli.main import callsheet
 from runner.cli.problems import show
+from runner.cli.streams import ResultLostError
 from runner.errors import CallsheetError, ExitCode
 
 _DISK_TROUBLE = frozenset(
@@ -40,18 +42,23 @@ def _ending(error: BaseException) -> ExitCode:
             show(error)
             return error.exit_code
         case click.ClickException():
-            error.show()
+            shown = io.StringIO()
+            error.show(shown)
+            for line in shown.getvalue().rstrip("\n").split("\n"):
+                console.error(line)
             return ExitCode.USAGE
         case click.Abort() | KeyboardInterrupt():
             return ExitCode.INTERRUPTED
-        case BrokenPipeError():
-            console.reader_has_gone(sys.stdout)
-            return ExitCode.READER_GONE
+        case ResultLostError():
+            if not error.is_reader_gone:
+                console.error(f"stdout: cannot write: {error.reason}; hint: make room, then run again")
+            return ExitCode(error.exit_code)
         case OSError() if error.errno in _DISK_TROUBLE:
             where = f"{error.filename}: " if error.filename else ""
             hint = "make room or fix the permissions, then run again"
             console.error(f"{where}cannot write: {error.strerror}; hint: {hint}")
             return ExitCode.CANNOT_WRITE
         case _:
-            console.error(console.bug_report(error))
+            for line in console.bug_report(error):
+                console.error(line)
             return ExitCode.BUG

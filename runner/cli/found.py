@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def find_run_here(name: str, service: ServiceOptions) -> FoundRun:
         text = folder.job.read_bytes()
     except OSError as error:
         raise StateError(
-            f"{folder.job}: cannot read: {error.strerror}", hint=f"callsheet run {run.job_file}"
+            f"{folder.job}: cannot read: {error.strerror}", hint=f"callsheet run {shlex.quote(run.job_file)}"
         ) from error
     return FoundRun(run, place, project.root / run.job_file, text)
 

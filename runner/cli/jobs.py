@@ -31,7 +31,7 @@ from runner.engine.prepare import CONFLICT_HINT
 from runner.engine.remembered import check_is_remembered
 from runner.engine.standing import Standing, standings
 from runner.errors import ExitCode
-from runner.job.cost import Total, micros, usd_text
+from runner.job.cost import Total, usd_or_null, usd_text
 from runner.job.node import JsonValue
 from runner.job.plan import Plan
 from runner.job.task import Task
@@ -88,7 +88,7 @@ def plan(
         if output_format == "text":
             for line in estimate_words(new):
                 console.result(line)
-            for sentence in outlook(planned.job, new):
+            for sentence in outlook(planned, new, ledger):
                 console.result(sentence)
             for sentence in waits:
                 console.result(f"waiting for you: {escape(sentence)}")
@@ -108,7 +108,7 @@ def _adding_up(rows: Iterable[Standing], new: Total) -> Iterator[Standing]:
     """The same rows; what `run` would submit is added to `new` on the way."""
     for row in rows:
         if row.state in (TaskState.PLANNED, TaskState.WAITING) and not row.conflict:
-            new.add(row.task.estimate_tokens, row.task.estimate_usd)
+            new.add(row.task.estimate_tokens, row.task.estimate_micros)
         yield row
 
 
@@ -137,7 +137,7 @@ def _head(planned: Plan) -> dict[str, JsonValue]:
         "date": planned.run_date.format(),
         "estimate": {
             "tokens": planned.cost.tokens,
-            "usd": None if planned.cost.is_unknown else usd_text(micros(planned.cost.usd)),
+            "usd": None if planned.cost.is_unknown else usd_text(planned.cost.micros),
             "tasks_without_tokens": planned.cost.without_tokens,
             "unpriced_tasks": planned.cost.without_price,
         },
@@ -158,7 +158,7 @@ def _fields(row: Standing) -> dict[str, JsonValue]:
         "output": task.output,
         "estimate": {
             "tokens": task.estimate_tokens,
-            "usd": None if task.estimate_usd is None else usd_text(micros(task.estimate_usd)),
+            "usd": usd_or_null(task.estimate_micros),
         },
     }
 

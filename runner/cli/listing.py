@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from runner.cli import console
 from runner.cli.words import count, painted
 from runner.job.node import JsonValue
+from runner.record.redact import json_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,13 @@ class Row:
 
     def as_json(self) -> str:
         task = {"identity": self.identity, "name": self.name, "state": self.state, **self.fields}
-        return json.dumps(task, ensure_ascii=False)
+        return json_text(task)
 
 
 def write_lines(rows: Iterable[object]) -> None:
     """`jsonl`: one object a line."""
     for row in rows:
-        console.result(json.dumps(row, ensure_ascii=False))
+        console.result(json_text(row))
 
 
 def write_rows(rows: Iterable[Row], output_format: str, head: Mapping[str, JsonValue]) -> Counter[str]:
@@ -47,12 +47,12 @@ def write_rows(rows: Iterable[Row], output_format: str, head: Mapping[str, JsonV
             yield row
 
     if output_format == "json":
-        console.write(json.dumps(dict(head), ensure_ascii=False)[:-1] + ', "tasks": [')
+        console.write(json_text(dict(head))[:-1] + ', "tasks": [')
         separator = "\n"
         for row in counted():
             console.write(separator + row.as_json())
             separator = ",\n"
-        console.result('\n], "counts": ' + json.dumps(counts) + "}")
+        console.write('\n], "counts": ' + json_text(counts) + "}\n")
     elif output_format == "jsonl":
         for row in counted():
             console.result(row.as_json())

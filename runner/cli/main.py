@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import click
 
 from runner import __version__
-from runner.cli import console
 from runner.cli.options import common_options
-from runner.errors import ExitCode
 from runner.job.near import did_you_mean
 
 
@@ -88,14 +84,6 @@ class LazyGroup(click.Group):
         for title, names in SECTIONS.items():
             with formatter.section(title):
                 formatter.write_dl([(name, VERBS[name].summary) for name in names], col_spacing=3)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            # click would exit 1, which here means that a task failed
-            console.reader_has_gone(sys.stdout)
-            return ExitCode.READER_GONE
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

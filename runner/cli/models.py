@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import click
@@ -40,7 +39,7 @@ def models(model: str | None, output_format: str) -> None:
         write_lines({**row, **document} for row in rows)
         return
     if output_format == "json":
-        console.result(json.dumps(document | {"models": rows}, ensure_ascii=False, indent=1))
+        console.document(document | {"models": rows})
         return
     lines = _details(families[0]) if model else console.table([_HEAD, *map(_columns, families)])
     for line in lines:

@@ -129,7 +129,7 @@ def trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--allow-env",
         multiple=True,
         metavar="NAME",
-        help="Let the job file use this environment variable; may be repeated.",
+        help="Let the job file use this environment variable, and .env set it; may be repeated.",
     )
     trust_job = click.option(
         "--trust-job",

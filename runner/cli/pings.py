@@ -2,7 +2,8 @@
 
 The common protocol of such monitors (healthchecks.io's, which others speak too): a POST to the URL
 with `/start` at the beginning, to the URL itself after exit code 0, and with `/<exit code>` after
-any other. The URL is a secret: it comes from the environment or `.env`, and is never shown.
+any other. The URL is a secret, and never shown. It comes from the environment, and from `.env` only
+where `--allow-env` names it: what a run sends must not go where a checkout wants it.
 """
 
 from __future__ import annotations
@@ -39,13 +40,14 @@ class Ending:
 
 
 @contextlib.contextmanager
-def pinged(root: Path) -> Iterator[Ending]:
+def pinged(root: Path, allow_env: frozenset[str]) -> Iterator[Ending]:
     """Pings around what stands in here, whose exit code it takes from `Ending` or the error raised.
 
     A monitor that does not answer is told about on stderr and changes nothing. Raises UsageError
-    where the variable is set neither in the environment nor in `root`'s .env, or is no fit address.
+    where the variable is not set in the environment, nor in `root`'s .env with `allow_env`, or is no fit
+    address.
     """
-    url = _parse(read_env(root, os.environ, allow=frozenset({VARIABLE})).get(VARIABLE, ""))
+    url = _parse(read_env(root, os.environ, allow=allow_env & {VARIABLE}).get(VARIABLE, ""))
     _send(url, "/start", "")
     ending = Ending()
     try:
@@ -62,7 +64,7 @@ def pinged(root: Path) -> Iterator[Ending]:
 
 
 def _parse(text: str) -> httpx.URL:
-    hint = f"set {VARIABLE}=https://... in the environment or in .env of the root"
+    hint = f"set {VARIABLE}=https://... in the environment"
     if not text:
         raise UsageError(f"--ping: {VARIABLE} is not set", hint=hint)
     try:

@@ -123,7 +123,7 @@ def schema(name: str, target: Path | None) -> None:
             f"no schema `{name}`", hint="the schemas are job, mesh-request, getimg-request and manifest"
         ) from error
     if target is None:
-        console.result(path.read_text(encoding="utf-8").rstrip())
+        console.block(path.read_text(encoding="utf-8").rstrip())
         return
     written = _schema_file(name, target)
     _write_schema(name, written)

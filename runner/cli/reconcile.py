@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from runner.cli.words import count, shown_path
 from runner.engine.settle import (
     Answer,
     UnclearTask,
+    absent_tasks,
     check_adoptable,
     find_unclear,
     settle_by_hand,
@@ -46,6 +46,11 @@ from runner.session import key_of, locked_ledger, served
     "--write-off", is_flag=True, help="Give it up: it may have been paid for, and is not looked for."
 )
 @click.option("--again", is_flag=True, help="It was never accepted: the next `run` submits it again.")
+@click.option(
+    "--not-billed",
+    is_flag=True,
+    help="It was submitted again, and the service did not bill this one: it counts against no budget.",
+)
 @click.option("--yes", is_flag=True, help="Adopt even where the service's answer speaks against it.")
 @service_options
 @output_format("json", "jsonl")
@@ -55,6 +60,7 @@ def reconcile(
     adopt: str | None,
     write_off: bool,
     again: bool,
+    not_billed: bool,
     yes: bool,
     service: ServiceOptions,
     output_format: str,
@@ -73,13 +79,19 @@ def reconcile(
     project = find_project(Path(), root=common().root)
     answers = [
         answer
-        for answer, is_given in ((Answer.ADOPT, adopt), (Answer.WRITE_OFF, write_off), (Answer.AGAIN, again))
+        for answer, is_given in (
+            (Answer.ADOPT, adopt),
+            (Answer.WRITE_OFF, write_off),
+            (Answer.AGAIN, again),
+            (Answer.NOT_BILLED, not_billed),
+        )
         if is_given
     ]
     if task is None:
         if answers:
             raise UsageError(
-                "which task?", hint="callsheet reconcile TASK --adopt ID | --write-off | --again"
+                "which task?",
+                hint="callsheet reconcile TASK --adopt ID | --write-off | --again | --not-billed",
             )
         place = choose_place(next(iter(REGISTRY)), project, service)
         return _list(place.project, output_format, service)
@@ -88,11 +100,14 @@ def reconcile(
         with reading(place.project) as reader:
             if reader is not None:
                 find_unclear(reader, task)
-        raise UsageError(f"what became of {task}?", hint="give one of --adopt ID, --write-off and --again")
+        raise UsageError(
+            f"what became of {task}?",
+            hint="give one of --adopt ID, --write-off, --again and --not-billed",
+        )
     with locked_ledger(place.project, wait=0) as ledger:
         with ledger.transaction():
             ledger.recover(time.time())
-        one = find_unclear(ledger.read, task)
+        one = find_unclear(ledger.read, task, answers[0])
         if adopt is not None:
             _adopt(ledger, one, adopt, place, project, service, is_sure=yes)
         else:
@@ -103,11 +118,11 @@ def reconcile(
 
 def _list(project: Project, output_format: str, service: ServiceOptions) -> ExitCode:
     with reading(project) as reader:
-        found = list(unclear_tasks(reader)) if reader is not None else []
+        found = [*unclear_tasks(reader), *absent_tasks(reader)] if reader is not None else []
         if output_format == "jsonl":
             write_lines(map(_as_json, found))
         elif output_format == "json":
-            console.result(json.dumps([_as_json(one) for one in found], ensure_ascii=False, indent=1))
+            console.document([_as_json(one) for one in found])
         else:
             _show(found, project.root, service)
     return (
@@ -119,12 +134,13 @@ def _show(found: list[UnclearTask], root: Path, service: ServiceOptions) -> None
     clean = Redactor()
     for one in found:
         attempt = one.attempt
-        console.result(f"{attempt.state}  {one.task.name}  {one.task.identity[:12]}  {one.task.output}")
+        console.result(f"{one.standing}  {one.task.name}  {one.task.identity[:12]}  {one.task.output}")
         take = "" if attempt.seed is None else f", seed {attempt.seed}"
         console.result(f"    submitted {iso_time(attempt.intended_at)} ({one.task.model}{take})")
         console.result(f"    {clean.foreign_text(one.evidence)}")
-    console.summary(f"{count(len(found), 'unclear task')}")
-    if any(one.attempt.state is not TaskState.HELD for one in found):
+    absent = [one for one in found if one.attempt.state is TaskState.PLANNED]
+    console.summary(f"{count(len(found) - len(absent), 'unclear task')}")
+    if any(one.attempt.state in (TaskState.INTENDED, TaskState.AMBIGUOUS) for one in found):
         job_file = shown_path(root / found[0].task.job_file)
         console.next_step(command("run", job_file, service=service), "looks for the ambiguous ones again")
     held = next((one for one in found if one.attempt.state is TaskState.HELD), None)
@@ -133,6 +149,13 @@ def _show(found: list[UnclearTask], root: Path, service: ServiceOptions) -> None
         console.next_step(f"{settle} --adopt ID", "it is this generation at the service")
         console.next_step(f"{settle} --again", "it was never accepted: submit it again")
         console.next_step(f"{settle} --write-off", "give it up")
+    if absent:
+        console.note(
+            f"{count(len(absent), 'submit')} taken for never accepted: counted against budgets until a day"
+            " later the service's list still shows nothing of it"
+        )
+        settle = command("reconcile", absent[0].task.name, service=service)
+        console.next_step(f"{settle} --not-billed", "the service did not bill it")
 
 
 def _as_json(one: UnclearTask) -> dict[str, object]:
@@ -140,7 +163,7 @@ def _as_json(one: UnclearTask) -> dict[str, object]:
         "task": one.task.name,
         "identity": one.task.identity,
         "attempt": one.attempt.id,
-        "state": one.attempt.state,
+        "state": one.standing,
         "submitted_at": iso_time(one.attempt.intended_at),
         "model": one.task.model,
         "seed": one.attempt.seed,
@@ -166,6 +189,8 @@ def _tell_next(one: UnclearTask, answer: Answer, project: Project, service: Serv
             console.next_step(command("run", job_file, service=service), "submits it again")
         case Answer.WRITE_OFF:
             console.note("nothing more is done for it; `callsheet retry` would pay for it again")
+        case Answer.NOT_BILLED:
+            console.note("it counts against no budget any more")
 
 
 def _adopt(

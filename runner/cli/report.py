@@ -51,7 +51,9 @@ def report_after_run(project: Project, run_id: str, code: ExitCode, *, is_told: 
         console.error(f"no contact sheet: {error}")
         return
     except Exception as error:  # what was made and paid for is on the disk; its exit code stands
-        console.error(f"no contact sheet: {console.bug_report(error)}")
+        first, *rest = console.bug_report(error)
+        for line in (f"no contact sheet: {first}", *rest):
+            console.error(line)
         return
     tell_lacking(made)
     if is_told:

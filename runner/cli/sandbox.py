@@ -10,6 +10,7 @@ import click
 from runner.cli import console
 from runner.cli.options import common_options
 from runner.errors import ServiceUnreachableError, UsageError
+from runner.providers.access import is_loopback
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxUnavailable, serve
 
 
@@ -108,4 +109,11 @@ def sandbox(
 def _announce(url: str) -> None:
     console.result(url)
     console.flush()
+    if not is_loopback(url):
+        console.error(
+            f"warning: whoever reaches this machine by its network can use {url}: any key that begins with"
+            " rsk_ is accepted, and each request renders a video here. It holds no real key and spends"
+            " nothing; hint: --host 127.0.0.1 serves this machine only"
+        )
+        return
     console.note(f"try: MESHAPI_API_KEY={SANDBOX_KEY} callsheet run JOB --base-url {url}")

@@ -13,17 +13,17 @@ import click
 from runner.cli import console
 from runner.cli.options import common, common_options, trust_options
 from runner.cli.pings import VARIABLE
-from runner.cli.units import KINDS, Nightly, UnitFile
+from runner.cli.units import KINDS, Nightly, UnitFile, unit_name
 from runner.cli.words import shown_path
 from runner.errors import CallsheetError, ExitCode, StateError, UsageError
 from runner.job.environment import read_env
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import Job
 from runner.job.policy import parse_duration
-from runner.job.slug import slug
 from runner.project import Project, find_project
 from runner.providers import REGISTRY
 from runner.record.atomic import replace_file
+from runner.record.redact import escape
 
 _WRITTEN = {
     "crontab": "put the lines of that file into `crontab -e`",
@@ -103,7 +103,7 @@ def schedule(
     options = LoadOptions(os.environ, frozenset(allow_env), trust_job)
     project, loaded = _load(jobs, options)
     nightly = Nightly(
-        name=slug(Path(loaded[0].file).stem) or "jobs",
+        name=unit_name(Path(loaded[0].file).stem),
         command=_this_command(),
         root=project.root,
         jobs=[project.root / job.file for job in loaded],
@@ -113,11 +113,22 @@ def schedule(
         yes=yes,
         allow_env=allow_env,
         trust_job=trust_job,
-        ping=VARIABLE in read_env(project.root, {}, allow=frozenset({VARIABLE})),
+        ping=VARIABLE in read_env(project.root, {}, allow=frozenset(allow_env)),
     )
+    unsayable = nightly.unsayable()
+    if unsayable is not None:
+        raise UsageError(
+            f"{escape(unsayable)}: no unit can hold a line break, a control or an invisible character",
+            hint="rename what has it in its name",
+        )
     files = KINDS[kind](nightly)
     for job in loaded:
         _advise(job, project, yes=yes)
+    if not nightly.ping and VARIABLE in read_env(project.root, {}, allow=frozenset({VARIABLE})):
+        console.note(
+            f".env names a monitor, which a checkout could have brought along: nobody is told;"
+            f" hint: if you wrote it, --allow-env {VARIABLE}"
+        )
     if folder is None:
         _print(files)
     else:
@@ -145,7 +156,7 @@ def _advise(job: Job, project: Project, *, yes: bool) -> None:
             f"{job.file}: without `edition:` a second night finds all done and makes nothing;"
             " hint: edition: ${{ run.date }}"
         )
-    if job.budget.confirm_usd is not None and not yes:
+    if job.budget.confirm_micros is not None and not yes:
         console.note(f"{job.file}: above budget.confirm_usd nobody is there to agree; hint: give --yes")
     try:
         # as a unit finds it: nothing of this shell's environment
@@ -161,7 +172,8 @@ def _this_command() -> list[str]:
     """How this callsheet is called from anywhere."""
     beside = Path(sys.executable).with_name("callsheet")
     found = str(beside) if beside.exists() else shutil.which("callsheet")
-    return [found] if found else [sys.executable, "-m", "runner"]
+    # -P: no module of the directory it is started in
+    return [str(Path(found).absolute())] if found else [sys.executable, "-P", "-m", "runner"]
 
 
 def _print(files: list[UnitFile]) -> None:

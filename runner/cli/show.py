@@ -66,11 +66,11 @@ def show(what: str, service: ServiceOptions, output_format: str) -> None:
         write_lines(documents)
         return
     if output_format == "json":
-        console.result(json.dumps(documents, ensure_ascii=False, indent=1))
+        console.document(documents)
         return
     for one, document in zip(found, documents, strict=True):
         for line in _card(document, one.by):
-            console.result(line)
+            console.block(line)
     for line, why in _again(documents[0], project, service):
         console.next_step(line, why)
 
@@ -141,6 +141,13 @@ _STANDS = {
     "missing": click.style("(not here any more)", fg="yellow"),
 }
 
+_SINCE = {
+    "same": "unchanged since",
+    "changed": "changed since",
+    "gone": "gone since",
+    "unknown": "whether it changed since is not known",
+}
+
 
 def _input_words(taken: dict[str, Any]) -> str:
     role = f"{taken['role']}: " if taken["role"] else ""
@@ -165,8 +172,7 @@ def _job_words(run: dict[str, Any]) -> str:
         commit = f"at commit {str(run['commit'])[:12]}{dirty}"
     else:
         commit = run["git_note"] or "commit unknown"
-    since = {"same": "unchanged since", "changed": "changed since", "gone": "gone since"}
-    return f"{run['job_file']} ({commit}); {since[run['job_file_since']]}"
+    return f"{run['job_file']} ({commit}); {_SINCE[run['job_file_since']]}"
 
 
 def _attempt_words(attempt: dict[str, Any], number: int) -> str:

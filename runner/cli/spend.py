@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
 
 import click
@@ -16,7 +14,6 @@ from runner.cli.listing import write_lines
 from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
 from runner.cli.service import choose_place
 from runner.cli.words import count
-from runner.job.cost import MICROS, usd_words
 from runner.job.load import DEFAULT_PROVIDER
 from runner.job.node import JsonValue
 from runner.ledger.rows import Spend, SpendBy, SpendRow
@@ -70,7 +67,7 @@ def spend(since: float | None, by: str | None, service: ServiceOptions, output_f
         write_lines([*grouped, {"total": _fields(total)}])
         return
     if output_format == "json":
-        console.result(json.dumps({"rows": grouped, "total": _fields(total)}, ensure_ascii=False, indent=1))
+        console.document({"rows": grouped, "total": _fields(total)})
         return
     for line in console.table(_table(by or "", rows, total)):
         console.result(line)
@@ -91,7 +88,7 @@ def _words(part: Spend) -> str:
     if not part.tasks:
         return "-"
     known = part.tasks - part.unknown
-    amount = f"USD {usd_words(Decimal(part.micros) / MICROS)} ({count(known, 'task')})" if known else ""
+    amount = f"USD {part.usd} ({count(known, 'task')})" if known else ""
     unknown = f"{count(part.unknown, 'task')} of unknown price" if part.unknown else ""
     return " and ".join(filter(None, (amount, unknown)))
 

@@ -230,6 +230,7 @@ def _row_of(entry: Mapping[str, Any]) -> Row:
     remote_id = entry["attempts"][-1]["remote_id"] if entry["attempts"] else None
     error = entry["error"] or {}
     output = next((output["path"] for output in entry["outputs"]), "")
-    words = [remote_id or "", error.get("code") or "", error.get("message") or ""]
+    departed = "" if entry.get("in_plan", True) else "no longer in the plan"
+    words = [remote_id or "", departed, error.get("code") or "", error.get("message") or ""]
     about = Redactor().foreign_text(" ".join(word for word in words if word))
     return _row(entry["identity"], entry["name"], entry["state"], output, about, remote_id)

@@ -2,17 +2,28 @@
 
 All three do the same: the jobs once a day, and `collect` every hour and at boot, because results
 vanish 24 hours after they were made.
+
+A path may hold anything. Every word of a command is quoted for each reader that it passes: cron or
+systemd or YAML and GitHub's expressions first, the shell after them. What no line can hold, `unsayable`
+tells; names of units and files are made by `slug` and `unit_name`.
 """
 
 from __future__ import annotations
 
 import datetime
-import json
+import hashlib
+import math
+import os
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
+
+from runner.job.slug import slug
+from runner.record.redact import escape
 
 COLLECT_MINUTE = 17
 """Of each hour: apart from the full hour, at which everybody's jobs begin."""
@@ -37,8 +48,7 @@ class Nightly:
     @property
     def run(self) -> list[str]:
         options = ["--quiet", "--root", str(self.root), "--wait", self.wait, "--deadline", self.deadline]
-        for name in self.allow_env:
-            options += ["--allow-env", name]
+        options += [f"--allow-env={name}" for name in self.allow_env]
         flags = {"--trust-job": self.trust_job, "--yes": self.yes, "--ping": self.ping}
         options += [flag for flag, is_given in flags.items() if is_given]
         return [*self.command, "run", *options, *map(str, self.jobs)]
@@ -46,6 +56,19 @@ class Nightly:
     @property
     def collect(self) -> list[str]:
         return [*self.command, "collect", "--quiet", "--root", str(self.root), "--wait", "10m"]
+
+    def unsayable(self) -> str | None:
+        """A word that no unit can hold: with a line break, a control or an invisible character."""
+        return next((word for word in (*self.run, *self.collect) if escape(word) != word), None)
+
+
+def unit_name(stem: str) -> str:
+    """The part of a unit's name that stands for the job file `stem`: systemd takes ASCII only."""
+    name = slug(stem)
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")
+    if name and plain == name:
+        return name
+    return f"{plain or 'jobs'}-{hashlib.sha256(os.fsencode(stem)).hexdigest()[:6]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +84,10 @@ def crontab(nightly: Nightly) -> list[UnitFile]:
     log = shlex.quote(str(nightly.root / ".callsheet" / "cron.log"))
 
     def line(when: str, words: Sequence[str]) -> str:
-        # an unescaped % would end the command and begin its input
-        command = f"{shlex.join(words)} >> {log} 2>&1".replace("%", r"\%")
-        return f"{when} {command}\n"
+        command = f"{shlex.join(words)} >> {log} 2>&1"
+        # an unescaped % would end the command and begin its input; one behind a backslash cannot be
+        # escaped, so that an empty pair of quotes comes between them
+        return f"{when} " + command.replace("\\%", "\\''%").replace("%", "\\%") + "\n"
 
     text = (
         f"# callsheet {nightly.name}: the jobs each night, and what is in flight every hour and at boot\n"
@@ -79,10 +103,9 @@ def systemd(nightly: Nightly) -> list[UnitFile]:
 
     def service(description: str, words: Sequence[str]) -> str:
         return (
-            f"[Unit]\nDescription={_specifier_free(description)}\n\n"
+            f"[Unit]\nDescription={description}\n\n"
             "[Service]\nType=oneshot\n"
-            f"WorkingDirectory={_specifier_free(str(nightly.root))}\n"
-            f"ExecStart={' '.join(map(_systemd_word, words))}\n"
+            f"ExecStart={_systemd_command(words)}\n"
             "# 75: another run is at work, or time is up; it goes on at its next start\n"
             "SuccessExitStatus=75\n"
             "# the first SIGTERM persists everything; a POST under way gets its 10 seconds\n"
@@ -114,11 +137,10 @@ def github(nightly: Nightly) -> list[UnitFile]:
     group = f"callsheet-{nightly.name}-${{{{ github.event.schedule }}}}"
     # 75: another run is at work, or time is up; it goes on at its next start
     passing = " || test $? -eq 75"
-    # JSON strings are YAML strings, and quote whatever the paths hold
     text = f"""\
 # callsheet {nightly.name}. It needs a runner of your own, on the machine that holds the project:
 # a hosted one begins with an empty disk, without the ledger that says what was paid for.
-name: {json.dumps(f"callsheet {nightly.name}")}
+name: {_yaml_text(f"callsheet {nightly.name}")}
 on:
   schedule:
     - cron: "{nightly.at.minute} {nightly.at.hour} * * *"    # UTC
@@ -126,7 +148,7 @@ on:
   workflow_dispatch:
 concurrency:
   # one group for each schedule: of those that wait in one, GitHub drops all but the newest
-  group: {json.dumps(group)}
+  group: {_yaml_text(group)}
   cancel-in-progress: false
 permissions: {{}}
 jobs:
@@ -136,10 +158,10 @@ jobs:
     steps:
       - name: fetch what is in flight
         if: github.event.schedule == '{COLLECT_MINUTE} * * * *'
-        run: {json.dumps(shlex.join(nightly.collect) + passing)}
+        run: {_workflow_line(nightly.collect, passing)}
       - name: run the jobs
         if: github.event.schedule != '{COLLECT_MINUTE} * * * *'
-        run: {json.dumps(shlex.join(nightly.run) + passing)}
+        run: {_workflow_line(nightly.run, passing)}
 """
     return [UnitFile(f"callsheet-{nightly.name}.yaml", text)]
 
@@ -151,11 +173,25 @@ KINDS: Mapping[str, Callable[[Nightly], list[UnitFile]]] = {
 }
 
 
-def _specifier_free(text: str) -> str:
-    return text.replace("%", "%%")
+def _systemd_command(words: Sequence[str]) -> str:
+    """ExecStart: C-like quotes, and neither specifiers nor variables."""
+    program, *arguments = (word.replace("%", "%%") for word in words)
+    # variables are looked for behind the program only
+    return " ".join(map(_systemd_word, (program, *(word.replace("$", "$$") for word in arguments))))
 
 
 def _systemd_word(word: str) -> str:
-    """One word of ExecStart: C-like quotes, and neither specifiers nor variables."""
-    escaped = _specifier_free(word).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
-    return escaped if re.fullmatch(r"[\w@%+=:,./-]+", escaped) else f'"{escaped}"'
+    if re.fullmatch(r"[\w%+=:,./-]+", word, re.ASCII):
+        return word
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _workflow_line(words: Sequence[str], more: str) -> str:
+    """A command for `run:`. GitHub replaces expressions before the shell is called: none may stand in it."""
+    # a word that holds one is in single quotes, which end and begin again inside of it
+    return _yaml_text(shlex.join(words).replace("${{", "$''{{") + more)
+
+
+def _yaml_text(text: str) -> str:
+    quoted: str = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=math.inf)
+    return quoted.strip()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -24,7 +23,7 @@ from runner.cli.words import count
 from runner.errors import ExitCode, JobError, NoProjectError, Problem
 from runner.job.plan import Plan
 from runner.project import Project, find_project
-from runner.record.redact import escape
+from runner.record.redact import json_text
 
 
 @click.command()
@@ -54,12 +53,12 @@ def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str
         if output_format == "text":
             _tell(checked, file)
     if output_format == "json":
-        console.result(json.dumps([as_fields(problem, file) for file, problem in found], ensure_ascii=False))
+        console.result(json_text([as_fields(problem, file) for file, problem in found]))
     for file, problem in found:
         if output_format == "jsonl":
-            console.result(json.dumps(as_fields(problem, file), ensure_ascii=False))
+            console.result(json_text(as_fields(problem, file)))
         if output_format == "github":
-            console.result(escape(annotation(problem, file)))
+            console.result(annotation(problem, file))
     if output_format == "text" and set(codes) == {ExitCode.DONE}:
         console.next_step(command("plan", str(jobs[0])), "shows what it would run")
     return ExitCode.first(codes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from typing import Any, BinaryIO
@@ -25,8 +24,8 @@ from runner.engine.media import NotMediaError, has_pyav, probe, probe_image
 from runner.errors import ExitCode
 from runner.job.node import JsonValue
 from runner.record.lines import scan_manifest
-from runner.record.redact import Redactor
-from runner.record.verify import CheckedFile, Finding, check_job, check_task
+from runner.record.redact import Redactor, json_text
+from runner.record.verify import CheckedFile, Finding, check_jobs, check_task
 
 _COLOURS = {Finding.MISSING: "yellow", Finding.CHANGED: "red", Finding.BROKEN: "red"}
 
@@ -56,7 +55,7 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
         if output_format == "json":
             rows.append(_fields(checked))
         elif output_format == "jsonl":
-            console.result(json.dumps(_fields(checked), ensure_ascii=False))
+            console.result(json_text(_fields(checked)))
         elif checked.finding is not Finding.SAME or common().verbosity:
             console.result(_line(checked))
 
@@ -65,7 +64,8 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
             tell(checked)
 
     members = scan_manifest(folder.manifest, check, most=sys.maxsize)
-    tell(check_job(folder.job, members["job"]["sha256"]))
+    for checked in check_jobs(folder, members):
+        tell(checked)
     if not has_pyav():
         console.error(
             "PyAV is not installed: the containers were walked, no picture was decoded;"
@@ -76,7 +76,7 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
     if output_format == "json":
         told_counts: dict[str, JsonValue] = {str(finding): counts[finding] for finding in Finding}
         head: dict[str, JsonValue] = {"run": folder.run_id, "counts": told_counts, "pyav": has_pyav()}
-        console.result(json.dumps({**head, "files": rows}, ensure_ascii=False, indent=1))
+        console.document({**head, "files": rows})
     elif output_format == "text":
         console.summary(f"run {folder.run_id}: {count(counts.total(), 'file')}: {told}")
         if not is_whole:

@@ -13,7 +13,7 @@ import click
 
 from runner.engine.lateness import Late
 from runner.engine.standing import Standing
-from runner.job.cost import Total, usd_words
+from runner.job.cost import Total, usd_text
 from runner.job.node import JsonValue
 from runner.ledger.states import TaskState
 from runner.record.redact import escape
@@ -70,7 +70,7 @@ def estimate_words(new: Total) -> Iterator[str]:
         return
     known = [
         f"{new.tokens:,} tokens" if new.without_tokens < new.tasks else "",
-        f"about USD {usd_words(new.usd)}" if new.without_price < new.tasks else "",
+        f"about USD {usd_text(new.micros)}" if new.without_price < new.tasks else "",
     ]
     unknown = [
         f"tokens of {count(new.without_tokens, 'task')} not known" if new.without_tokens else "",

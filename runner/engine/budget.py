@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 from runner.errors import RefusedError
-from runner.job.cost import MICROS, Total, estimate, usd_words
+from runner.job.cost import Total, estimate, usd_text
 from runner.job.model import Job
+from runner.job.plan import Plan
 from runner.job.task import Task
-from runner.ledger.rows import Caps
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import Cap, Caps, Spend
 
 PRICE_FORMS = "`price: {usd_per_mtok: N}`, `price: {usd_per_second: N}` or `price: {usd_per_task: N}`"
+
+
+_BATCH = 500
 
 
 def caps_of(job: Job, new: Total, unpriced: Task | None) -> Caps:
@@ -17,44 +25,72 @@ def caps_of(job: Job, new: Total, unpriced: Task | None) -> Caps:
     Raises RefusedError for a cap in dollars that could not be held.
     """
     budget = job.budget
-    if budget.max_usd is not None and unpriced is not None:
+    if budget.max_micros is not None and unpriced is not None:
         why = estimate(unpriced.provider, unpriced.request, unpriced.price).note
         raise RefusedError(
-            f"{job.file}: budget.max_usd: the price of {new.without_price} of {new.tasks} new tasks is not"
-            f" known, so the cap cannot be held ({unpriced.name}: {why})",
-            hint=f"add {PRICE_FORMS}, or cap the number of tasks with budget.max_tasks",
+            f"{job.file}: {Cap.USD}: {_unpriced(new)}, so the cap cannot be held ({unpriced.name}: {why})",
+            hint=f"add {PRICE_FORMS}, or cap the number of tasks with {Cap.TASKS}",
         )
-    return Caps(
-        max_tasks=budget.max_tasks,
-        max_micros=None if budget.max_usd is None else int(budget.max_usd * MICROS),
-    )
+    return Caps(max_tasks=budget.max_tasks, max_micros=budget.max_micros)
 
 
-def outlook(job: Job, new: Total) -> list[str]:
-    """What the budget does to a run that would submit `new`: a sentence for each limit that bites."""
-    budget = job.budget
+def over_all_runs(caps: Caps, plan: Plan, reader: LedgerReader) -> Caps:
+    """The same caps over every run that counts as this job's.
+
+    Those have its name and edition, or an attempt at one of its tasks: a file that was renamed or copied,
+    another date or a retry has no cap of its own, and a new edition has.
+    """
+    if caps.is_none:
+        return caps
+    runs = reader.billed_runs_named(plan.job.name, plan.edition)
+    identities = plan.identities()
+    while batch := list(itertools.islice(identities, _BATCH)):
+        runs |= reader.billed_runs_of(batch)
+    return replace(caps, runs=frozenset(runs))
+
+
+def outlook(plan: Plan, new: Total, reader: LedgerReader | None) -> list[str]:
+    """What the budget does to a run that would submit `new`: a sentence for each limit that bites.
+
+    Without a ledger nothing was spent yet.
+    """
+    budget = plan.job.budget
+    caps = Caps(max_tasks=budget.max_tasks, max_micros=budget.max_micros)
+    spent = reader.spend(*over_all_runs(caps, plan, reader).runs) if reader is not None else Spend(0, 0, 0)
     found: list[str] = []
-    if budget.max_usd is not None and new.without_price:
-        unpriced = f"the price of {new.without_price} of {new.tasks} new tasks is not known"
-        found.append(f"`run` refuses: {unpriced} (budget.max_usd)")
-    elif budget.max_usd is not None and new.usd > budget.max_usd:
-        found.append(f"`run` stops before it exceeds USD {usd_words(budget.max_usd)} (budget.max_usd)")
-    if budget.max_tasks is not None and new.tasks > budget.max_tasks:
-        found.append(f"`run` stops after {budget.max_tasks} of {new.tasks} new tasks (budget.max_tasks)")
-    if budget.confirm_usd is not None and question(job, new):
-        limit = usd_words(budget.confirm_usd)
-        found.append(f"`run` asks first: more than USD {limit} (budget.confirm_usd); --yes agrees")
+    if budget.max_micros is not None and new.tasks:
+        limit = f"USD {usd_text(budget.max_micros)}"
+        before = f", USD {usd_text(spent.micros)} of it spent or in flight" if spent.tasks else ""
+        if new.without_price:
+            found.append(f"`run` refuses: {_unpriced(new)} ({Cap.USD})")
+        elif spent.unknown:
+            unknown = f"the price of {spent.unknown} of {spent.tasks} submits is not known"
+            found.append(f"`run` submits nothing: {unknown} ({Cap.USD})")
+        elif spent.micros + new.micros > budget.max_micros:
+            found.append(f"`run` stops before it exceeds {limit}{before} ({Cap.USD})")
+    if budget.max_tasks is not None and spent.tasks + new.tasks > budget.max_tasks and new.tasks:
+        left = max(0, budget.max_tasks - spent.tasks)
+        before = f", for {spent.tasks} of {budget.max_tasks} are submitted" if spent.tasks else ""
+        found.append(f"`run` stops after {left} of {new.tasks} new tasks{before} ({Cap.TASKS})")
+    if budget.confirm_micros is not None and question(plan.job, new):
+        more = f"more than USD {usd_text(budget.confirm_micros)}"
+        why = _unpriced(new) if new.without_price else more
+        found.append(f"`run` asks first: {why} (budget.confirm_usd); --yes agrees")
     return found
 
 
 def question(job: Job, new: Total) -> str:
-    """What a person has to agree to first; empty where nothing. Only known prices count."""
-    limit = job.budget.confirm_usd
-    if limit is None or new.usd <= limit:
+    """What a person has to agree to first; empty where nothing. An unknown price is above every limit."""
+    limit = job.budget.confirm_micros
+    if limit is None or (new.micros <= limit and not new.without_price):
         return ""
-    unknown = f", and {new.without_price} of unknown price" if new.without_price else ""
-    known = new.tasks - new.without_price
-    return (
-        f"{job.file}: {known} new tasks for about USD {usd_words(new.usd)}{unknown};"
-        f" budget.confirm_usd is {usd_words(limit)}"
+    known = f"{new.tasks - new.without_price} new tasks for about USD {usd_text(new.micros)}"
+    unknown = f"{new.without_price} new tasks of unknown price"
+    asked = " and ".join(
+        filter(None, ("" if new.is_unknown else known, unknown if new.without_price else ""))
     )
+    return f"{job.file}: {asked}; budget.confirm_usd is {usd_text(limit)}"
+
+
+def _unpriced(new: Total) -> str:
+    return f"the price of {new.without_price} of {new.tasks} new tasks is not known"

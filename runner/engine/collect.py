@@ -19,7 +19,6 @@ from runner.job.model import RunPolicy
 from runner.job.node import JsonValue
 from runner.ledger.rows import Kind, OutputRow
 from runner.providers.base import (
-    URL_LIFE,
     Generation,
     GenerationStatus,
     ProviderError,
@@ -27,15 +26,13 @@ from runner.providers.base import (
     RemoteFileKind,
     Trouble,
 )
+from runner.record.times import iso_time
 
 LOOK_FAILURES = 10
 """Looks that may fail in a row before a task is left for the next run."""
 
-GRACE = 60.0
-"""Seconds of nothing but 404s until they mean more than that the service is behind itself (row 32)."""
-
 MISSING_LOOKS = 3
-"""So many 404s in a row, after the grace time, mean that the service has forgotten the task."""
+"""So many 404s in a row, after the life of its record, mean that the service has forgotten the task."""
 
 FETCH_TRIES = 6
 
@@ -88,7 +85,7 @@ class Collector:
         pause = max(0.0, min(first, self.policy.timeout) - waited)
         while True:
             is_hinted = await self._pause(paid, pause)
-            generation = await self._look(paid)
+            generation = await self.look(paid)
             if generation.status is not None and generation.status.is_terminal:
                 self._learn(paid, generation)
                 return generation
@@ -166,17 +163,16 @@ class Collector:
 
     async def refresh(self, paid: Paid) -> Generation:
         """A succeeded generation with fresh URLs. Raises LeftForLater, GoneError."""
-        generation = await self._look(paid)
+        generation = await self.look(paid)
         if generation.status is not GenerationStatus.SUCCEEDED or not any(
             file.kind is RemoteFileKind.VIDEO for file in generation.files
         ):
             raise LeftForLater(f"{paid.name}: the service shows no result at the moment")
         return generation
 
-    async def _look(self, paid: Paid) -> Generation:
+    async def look(self, paid: Paid) -> Generation:
         """One answer of the service, through whatever passes. Raises LeftForLater, GoneError."""
         failures = missing = 0
-        missing_since = anyio.current_time()
         while True:
             await self.budget.acquire()
             try:
@@ -186,11 +182,8 @@ class Collector:
                     self.budget.throttled(error.retry_after)
                     continue
                 failures += 1
-                if error.trouble is not Trouble.NOT_FOUND:
-                    missing, missing_since = 0, anyio.current_time()
-                else:
-                    missing += 1
-                is_gone = missing >= MISSING_LOOKS and self._is_past_grace(paid, missing_since)
+                missing = missing + 1 if error.trouble is Trouble.NOT_FOUND else 0
+                is_gone = missing >= MISSING_LOOKS and self._may_be_forgotten(paid)
                 self._judge(paid, error, failures, is_gone=is_gone)
                 pause = error.retry_after or backoff(failures, self.world.seams.random, base=1.0)
                 await anyio.sleep(min(pause, self.policy.poll.maximum))
@@ -199,15 +192,13 @@ class Collector:
             self._note(paid, generation)
             return generation
 
-    def _is_past_grace(self, paid: Paid, missing_since: float) -> bool:
-        """By the service's clock and our monotonic one: a jump of the wall clock ends no grace (row 38).
+    def _may_be_forgotten(self, paid: Paid) -> bool:
+        """Whether the service's record has outlived its life, by the slower of its clock and ours.
 
-        A done task loses nothing by it: its record says what was fetched.
+        A done task loses nothing by it: the ledger says what was fetched.
         """
-        # that long after a submit its result may be gone: a few 404s are enough then
-        if paid.is_done or (self.clock.is_known and self.clock.latest() - paid.server_time > URL_LIFE):
-            return True
-        return anyio.current_time() - missing_since > GRACE
+        passed = self.clock.passed(paid.server_time, paid.accepted_at)
+        return paid.is_done or passed.least >= self.world.provider.record_life
 
     def _judge(self, paid: Paid, error: ProviderError, failures: int, *, is_gone: bool) -> None:
         """Returns where another look is due; raises or stops the run where none is."""
@@ -229,8 +220,10 @@ class Collector:
             case Trouble.WRONG_REQUEST:
                 raise LeftForLater(f"{paid.name}: {error.message}")
         if failures >= LOOK_FAILURES:
+            ends = iso_time(paid.accepted_at + self.world.provider.record_life)
+            kept = f"; looked for until {ends}" if error.trouble is Trouble.NOT_FOUND else ""
             raise LeftForLater(
-                f"{paid.name}: {failures} looks failed in a row, last: {error.message}",
+                f"{paid.name}: {failures} looks failed in a row, last: {error.message}{kept}",
                 ExitCode.UNREACHABLE if error.trouble is Trouble.UNREACHABLE else ExitCode.TRY_AGAIN,
             )
 

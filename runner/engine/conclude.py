@@ -73,9 +73,11 @@ def conclude(
     reader = ledger.read
     counts = _count(plan, reader, absent)
     waits = waits_for_a_person(plan, reader)
-    is_finished = not any(counts[state] for state in UNFINISHED)
+    # a task that has left the plan is still this run's, as long as something is to come of it
+    standing = counts + reader.open_states(run_id)
+    is_finished = not any(standing[state] for state in UNFINISHED)
     kept = conditions - passing if is_finished else conditions
-    exit_code = ExitCode.first(kept | _conditions(counts))
+    exit_code = ExitCode.first(kept | _conditions(standing))
     with ledger.transaction():
         ledger.end_session(session, at, exit_code)
         if not waits and is_finished:
@@ -133,7 +135,7 @@ def _count(plan: Plan, reader: LedgerReader, absent: frozenset[str]) -> Counter[
     counts: Counter[TaskState] = Counter()
     if plan.marks is not None:
         # no task waits for another one, so the ledger alone says where each stands
-        identities = map(plan.marks.identity, range(len(plan.marks)))
+        identities = plan.identities()
         while batch := list(itertools.islice(identities, BATCH)):
             states = reader.states(batch)
             counts.update(

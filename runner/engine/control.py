@@ -55,6 +55,16 @@ class Control:
         if reason and reason not in self._reasons:
             self._reasons.append(reason)
 
+    def note(self, reason: str) -> None:
+        """Something that a person should read, and that the exit code does not tell."""
+        if reason not in self._reasons:
+            self._reasons.append(reason)
+
+    def defect(self, where: str, error: Exception) -> None:
+        """An unexpected exception: the rest goes on, and the exit code says it."""
+        said = f"{where}: {type(error).__name__}: {error}"
+        self.condition(ExitCode.BUG, f"{said}; this is a defect of callsheet, please report it")
+
     def forgive(self) -> None:
         """Everything is done all the same: what only asked for another try means nothing any more."""
         self.conditions -= self.passing.keys()

@@ -1,18 +1,18 @@
-"""What the service's list proves about ambiguous submits. Pure: rows and attempts in, findings out.
+"""What the service's list proves about unclear submits. Pure: rows and attempts in, findings out.
 
 The list shows every generation of a key, other projects' too, and echoes no prompt. What it does
-echo is the tag that each intent carries, and the seed.
+echo is the tag that each intent carries, and the seed; both count only where they are believed.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.job.models import family_name, find_family
 from runner.job.node import JsonValue
-from runner.ledger.rows import AttemptRow
+from runner.ledger.rows import Accepted, AttemptRow, Echoes
 from runner.ledger.states import TaskState
 from runner.providers.base import Generation
 
@@ -34,18 +34,74 @@ class Basis(enum.StrEnum):
     SEED = "seed"
 
 
+class Belief(enum.Enum):
+    """Whether what comes back in a field is what was sent in it."""
+
+    UNKNOWN = enum.auto()
+    EARNED = enum.auto()
+    """An accepted attempt came back with exactly what was sent."""
+    SUSPENDED = enum.auto()
+    """One came back with something else, within a record's life."""
+    SILENT = enum.auto()
+    """A finished one came back with nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beliefs:
+    """For one origin, key and model family."""
+
+    tag: Belief = Belief.UNKNOWN
+    seed: Belief = Belief.UNKNOWN
+
+    @classmethod
+    def of(cls, model: str, echoes: Mapping[str, tuple[Echoes, Echoes]]) -> Beliefs:
+        """By what came back for (the tags, the seeds) of each model of the same family."""
+        tags, seeds = Echoes(), Echoes()
+        for other, (of_tags, of_seeds) in echoes.items():
+            if family_name(other) == family_name(model):
+                tags, seeds = tags + of_tags, seeds + of_seeds
+        return cls(_belief(tags), _belief(seeds))
+
+
+def _belief(echoes: Echoes) -> Belief:
+    if echoes.other:
+        return Belief.SUSPENDED
+    if echoes.same:
+        return Belief.EARNED
+    return Belief.SILENT if echoes.nothing else Belief.UNKNOWN
+
+
+class Hope(enum.Enum):
+    """What may still tell whose a row is."""
+
+    NONE = enum.auto()
+    BELIEF = enum.auto()
+    """The next accepted attempt may earn the belief that decides."""
+    ROWS = enum.auto()
+    """The service has not decided what a row echoes, or a POST under way may turn out to be its owner."""
+
+
+class Witness(enum.IntEnum):
+    """What a scan shows of itself: a row of ours, of the same model and tier as the submit in doubt."""
+
+    NONE = 0
+    EARLY = 1
+    """Accepted before the doubt: the list works."""
+    LATE = 2
+    """Accepted after the doubt: the list has caught up with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unclear:
     """An unresolved attempt with its task's name and request.
 
-    `is_tag_believed` is for its origin, key and model. `offset` is how far the service's clock is
-    ahead of ours by what is known now, in seconds.
+    `offset` is how far the service's clock is ahead of ours by what is known now, in seconds.
     """
 
     attempt: AttemptRow
     name: str
     request: Mapping[str, JsonValue]
-    is_tag_believed: bool
+    belief: Beliefs
     offset: float = 0.0
 
     @property
@@ -59,20 +115,38 @@ class Unclear:
         family = find_family(self.attempt.model)
         return self.attempt.seed if family is not None and family.honours_seed else None
 
+    @property
+    def may_learn(self) -> bool:
+        """Whether the next accepted attempt may earn a belief that tells more."""
+        is_tag_open = self.attempt.tag is not None and self.belief.tag is Belief.UNKNOWN
+        return is_tag_open or (self.seed is not None and self.belief.seed is Belief.UNKNOWN)
+
+    @property
+    def tier(self) -> str:
+        tier = self.request.get("service_tier")
+        return "default" if tier is None else str(tier)
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one scan says of one attempt: its generation, or proof that there is none, or neither.
-
-    `may_change`: a POST that is still under way may turn out to be what stands in the way.
-    """
+    """What one scan says of one attempt: its generation, or that each row is excluded, or neither."""
 
     attempt_id: str
     adopted: Generation | None = None
     basis: Basis | None = None
-    is_absent: bool = False
+    is_excluded: bool = False
     reason: str = ""
-    may_change: bool = False
+    hope: Hope = Hope.NONE
+
+    def evidence(self) -> dict[str, JsonValue]:
+        """What the generation was recognised by, for the ledger."""
+        assert self.adopted is not None
+        return {
+            "basis": str(self.basis),
+            "tag": self.adopted.final_tag,
+            "seed": self.adopted.final_seed,
+            "created_at": self.adopted.created_at,
+        }
 
 
 def created_after(server_time: float, intended_at: float, offset: float) -> float:
@@ -90,35 +164,38 @@ def judge(
     """One Finding for each of `unclear`. `candidates` are the rows of a full scan that no attempt claims.
 
     `unresolved` are all attempts that a candidate may belong to: `unclear` itself, POSTs under way,
-    and what is held or was written off.
+    and what is held, was written off, or was taken for absent.
     """
     return [_judge_one(one, candidates, unresolved) for one in unclear]
 
 
 def excludes(one: Unclear, row: Generation) -> bool:
-    """Whether `row` is certainly not this attempt's: by what is non-null and differs, never by null.
+    """Whether `row` is certainly not this attempt's: only by a believed tag or seed, never by null.
 
     A believed tag decides alone: a row that carries it and another seed is a riddle, and no proof of
     absence.
     """
     tag = one.attempt.tag
-    if one.is_tag_believed and tag is not None and row.tag is not None:
-        return row.tag != tag
-    echoed = row.echo.get("seed")
-    return one.seed is not None and isinstance(echoed, int) and echoed != one.seed
+    if one.belief.tag is Belief.EARNED and tag is not None and row.final_tag is not None:
+        return row.final_tag != tag
+    if one.belief.seed is not Belief.EARNED or one.seed is None or row.final_seed is None:
+        return False
+    return row.final_seed != one.seed
 
 
 def contradicts(one: Unclear, row: Generation) -> str:
-    """The first echoed field that says something else than was sent; empty where none does."""
+    """The first echoed field that says something else than was sent; empty where none does.
+
+    It forbids an adoption, and proves nothing more.
+    """
     if row.model and family_name(row.model) != family_name(one.attempt.model):
         return f"model is {row.model}"
     if row.created_at is not None and row.created_at < one.since:
         return "it was created before the submit"
     if excludes(one, row):
         return "the tag or the seed differs"
-    echoed = row.echo.get("seed")
-    if one.seed is not None and isinstance(echoed, int) and echoed != one.seed:
-        return f"seed is {echoed}"
+    if one.seed is not None and row.final_seed is not None and row.final_seed != one.seed:
+        return f"seed is {row.final_seed}"
     for name in _COMPARED:
         sent, echoed = one.request.get(name), row.echo.get(name)
         if sent is None or echoed is None or sent in _RESOLVED:
@@ -128,20 +205,42 @@ def contradicts(one: Unclear, row: Generation) -> str:
     return ""
 
 
+def witness(
+    one: Unclear, doubt: int, accepted: Collection[Accepted], rows: Collection[str]
+) -> Witness | None:
+    """What a scan's rows (their ids) show of the list's own state; None where they leave out an `accepted`
+    attempt, so that the scan proves nothing. `doubt` is the order of the doubt in the ledger.
+
+    Only attempts of the same model and tier count: a list may show no others.
+    """
+    alike = [each for each in accepted if (each.model, each.tier) == (one.attempt.model, one.tier)]
+    if any(each.remote_id not in rows for each in alike):
+        return None
+    if not alike:
+        return Witness.NONE
+    return Witness.LATE if any(each.intent > doubt for each in alike) else Witness.EARLY
+
+
 def _judge_one(one: Unclear, candidates: Sequence[Generation], unresolved: Sequence[Unclear]) -> Finding:
     attempt = one.attempt
     possible = [row for row in candidates if not excludes(one, row)]
     if not possible:
-        return Finding(attempt.id, is_absent=True, reason="no generation of this key can be this one")
-    if one.is_tag_believed and attempt.tag is not None:
+        return Finding(attempt.id, is_excluded=True, reason="no generation of this key can be this one")
+    if one.belief.tag is Belief.EARNED and attempt.tag is not None:
         return _by_tag(one, possible)
-    if one.seed is not None:
+    if one.seed is not None and one.belief.seed is not Belief.SUSPENDED:
         return _by_seed(one, possible, unresolved)
-    return Finding(attempt.id, reason=f"{len(possible)} generations may be this one; nothing tells which")
+    return _unknown(one, possible, f"{len(possible)} generations may be this one; nothing tells which")
+
+
+def _unknown(one: Unclear, possible: Sequence[Generation], reason: str, *, is_open: bool = False) -> Finding:
+    if is_open or any(row.is_undecided for row in possible):
+        return Finding(one.attempt.id, reason=reason, hope=Hope.ROWS)
+    return Finding(one.attempt.id, reason=reason, hope=Hope.BELIEF if one.may_learn else Hope.NONE)
 
 
 def _by_tag(one: Unclear, possible: Sequence[Generation]) -> Finding:
-    matching = [row for row in possible if row.tag == one.attempt.tag]
+    matching = [row for row in possible if row.final_tag == one.attempt.tag]
     if len(matching) == 1:
         conflict = contradicts(one, matching[0])
         if conflict:
@@ -149,7 +248,7 @@ def _by_tag(one: Unclear, possible: Sequence[Generation]) -> Finding:
         return Finding(one.attempt.id, matching[0], Basis.TAG)
     if matching:
         return Finding(one.attempt.id, reason=f"{len(matching)} generations carry the same tag")
-    return Finding(one.attempt.id, reason=f"{len(possible)} generations show no tag yet")
+    return _unknown(one, possible, f"{len(possible)} generations show no tag yet")
 
 
 def _by_seed(one: Unclear, possible: Sequence[Generation], unresolved: Sequence[Unclear]) -> Finding:
@@ -160,19 +259,27 @@ def _by_seed(one: Unclear, possible: Sequence[Generation], unresolved: Sequence[
     """
     attempt = one.attempt
     if len(possible) != 1:
-        return Finding(attempt.id, reason=f"{len(possible)} generations may be this one")
+        return _unknown(one, possible, f"{len(possible)} generations may be this one")
     row = possible[0]
-    rivals = [other.attempt for other in unresolved if not excludes(other, row)]
+    # an earlier attempt of this very task is no rival: the row is the task's either way
+    rivals = [
+        other.attempt
+        for other in unresolved
+        if not excludes(other, row)
+        and (other.attempt.id == attempt.id or other.attempt.identity != attempt.identity)
+    ]
     if len(rivals) != 1:
-        return Finding(
-            attempt.id,
-            reason=f"{row.id} may belong to {len(rivals)} unclear submits",
-            may_change=any(rival.state is TaskState.INTENDED for rival in rivals),
+        return _unknown(
+            one,
+            possible,
+            f"{row.id} may belong to {len(rivals)} unclear submits",
+            is_open=any(rival.state is TaskState.INTENDED for rival in rivals),
         )
-    if row.echo.get("seed") != one.seed:
-        return Finding(attempt.id, reason=f"{row.id} shows no seed")
+    if row.final_seed != one.seed:
+        shown = "no seed" if row.final_seed is None else "another seed"
+        return _unknown(one, possible, f"{row.id} shows {shown}")
     if attempt.tag is not None and row.tag not in (None, attempt.tag):
-        return Finding(attempt.id, reason=f"{row.id} has the seed, but another tag")
+        return _unknown(one, possible, f"{row.id} has the seed, but another tag")
     if conflict := contradicts(one, row):
-        return Finding(attempt.id, reason=f"{row.id} has the seed, but {conflict}")
+        return _unknown(one, possible, f"{row.id} has the seed, but {conflict}")
     return Finding(attempt.id, row, Basis.SEED)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import stat
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from runner.durable import sync
 from runner.errors import StateError
 
 _BLOCK = 1 << 20
@@ -220,13 +220,13 @@ class LocalFiles:
         with self._parent(path) as (directory, name):
             handle = _open_plain(name, os.O_RDONLY, directory, path)
             try:
-                _sync(handle)
+                sync(handle)
             finally:
                 os.close(handle)
 
     def sync_dir(self, path: Path) -> None:
         with self._parent(path) as (directory, _):
-            _sync(directory)
+            sync(directory)
 
     def rename_new(self, source: Path, target: Path) -> None:
         with self._parent(source) as (here, old), self._parent(target, create=True) as (there, new):
@@ -336,7 +336,7 @@ def _enter(component: str, directory: int, path: Path, *, create: bool) -> int:
         with contextlib.suppress(FileExistsError):
             os.mkdir(component, dir_fd=directory)
             # or a power cut takes the new directory, and with it what was published below
-            _sync(directory)
+            sync(directory)
         return os.open(component, flags, dir_fd=directory)
 
 
@@ -379,12 +379,3 @@ def _exists(name: str, directory: int) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _sync(handle: int) -> None:
-    # macOS: fsync stops at the drive's cache, F_FULLFSYNC does not (its fsync(2))
-    full = getattr(fcntl, "F_FULLFSYNC", None)
-    if full is None:
-        os.fsync(handle)
-    else:
-        fcntl.fcntl(handle, full)

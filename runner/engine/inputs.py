@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.durable import replacing
 from runner.errors import CallsheetError, ExitCode
 from runner.job.task import InputFile
 
@@ -47,8 +47,5 @@ class InputStore:
         self.directory.mkdir(mode=0o700, exist_ok=True)
         # two tasks that share an input may come here at once
         staged = target.with_suffix(f".{secrets.token_hex(8)}.tmp")
-        with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        with replacing(target, staged) as stream:
             stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        staged.replace(target)

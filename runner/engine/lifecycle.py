@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runner.engine.collect import Collector, GoneError, LeftForLater
 from runner.engine.control import Control
 from runner.engine.costs import settle
 from runner.engine.pacing import Gauge
-from runner.engine.reconcile import Reconciler, Resolution
+from runner.engine.reconcile import Reconciler
 from runner.engine.submit import Submitter
 from runner.engine.upstream import UpstreamGoneError
 from runner.engine.world import Doubt, Paid, World, paid_of
 from runner.errors import CallsheetError, ExitCode
 from runner.job.task import Task
 from runner.ledger.ledger import Ledger
-from runner.ledger.rows import AttemptRow, OutputRow
+from runner.ledger.rows import GONE, AttemptRow, OutputRow
+from runner.ledger.states import Resolution
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
 
 
@@ -109,6 +110,21 @@ class Lifecycle:
         await self._guard(paid.name, fetch, paid)
         return not is_gone
 
+    async def is_there(self, paid: Paid) -> bool | None:
+        """Whether the service still has a task that was given up; None where it cannot be asked."""
+        found: bool | None = None
+
+        async def look() -> None:
+            nonlocal found
+            try:
+                await self.collector.look(replace(paid, is_done=True))
+                found = True
+            except GoneError:
+                found = False
+
+        await self._guard(paid.name, look, paid)
+        return found
+
     async def _end(self, paid: Paid, generation: Generation) -> None:
         if generation.status is GenerationStatus.SUCCEEDED:
             await self._collect(paid, generation)
@@ -173,7 +189,7 @@ class Lifecycle:
             # published, and killed before the ledger knew: nothing proves now whose file it is
             if await self.world.seams.threads.run(self._stands_at, paid.output):
                 said += f"; a file stands at {paid.output}, which may be its video"
-            await self._fail(paid, "gone", said, expired=True)
+            await self._fail(paid, GONE, said, expired=True)
         except UpstreamGoneError as error:
             # this task alone: the others do not begin with that file
             self.control.condition(error.exit_code, str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import shlex
 from dataclasses import dataclass
 
 from runner.errors import UsageError
@@ -57,6 +58,10 @@ def check_patterns(patterns: tuple[str, ...], plan: Plan) -> int:
     for pattern in sorted(missing):
         near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.5)
         meant = " or ".join(f"`{name}`" for name in near)
-        hint = f"did you mean {meant}?" if near else f"`callsheet plan {plan.job.file}` lists the tasks"
+        hint = (
+            f"did you mean {meant}?"
+            if near
+            else f"`callsheet plan {shlex.quote(plan.job.file)}` lists the tasks"
+        )
         raise UsageError(f"no task `{pattern}` among the {plan.count} of {plan.job.file}", hint=hint)
     return found

@@ -243,6 +243,11 @@ class PrioritySlots:
         finally:
             self._pass_on()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody works or waits."""
+        return self._free == self._slots
+
     async def room(self) -> None:
         """Waits until fewer wait than can work: new submits stand back behind downloads."""
         while len(self._waiting) >= self._slots:

@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.engine.budget import caps_of
+from runner.engine.budget import caps_of, over_all_runs
 from runner.engine.dating import ClockDate
 from runner.engine.only import Only, check_patterns, matches
 from runner.engine.remembered import check_is_remembered
@@ -139,7 +139,7 @@ def prepare_run(
     else:
         tasks = plan.tasks() if only is None else filter(only.names, plan.tasks())
     new, unpriced = _look_over(job, standings(tasks, reader, project.base), resubmit)
-    caps = caps_of(job, new, unpriced)
+    caps = over_all_runs(caps_of(job, new, unpriced), plan, reader)
     return Prepared(
         run=run,
         plan=plan,
@@ -240,8 +240,8 @@ def _look_over(job: Job, found: Iterable[Standing], resubmit: Resubmit | None) -
         if _would_submit(standing, resubmit, submitted):
             if resubmit is not None:
                 submitted.add(task.identity)
-            new.add(task.estimate_tokens, task.estimate_usd)
-            if unpriced is None and task.estimate_usd is None:
+            new.add(task.estimate_tokens, task.estimate_micros)
+            if unpriced is None and task.estimate_micros is None:
                 unpriced = task
         if standing.state is TaskState.PLANNED and standing.conflict:
             conflicts.setdefault((task.step, standing.conflict), []).append(task)

@@ -1,75 +1,45 @@
-"""What became of ambiguous submits: adopted, absent or held, by evidence and never by a guess.
+"""What became of unclear submits: adopted, absent or held, by evidence and never by a guess.
 
 Runs beside the other work. A service without a list leaves nothing to go by: held at once.
 """
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import anyio
 
+from runner.engine.cases import SCANS, Case, Sight
 from runner.engine.control import Control
-from runner.engine.evidence import Finding, Unclear, created_after, judge
+from runner.engine.evidence import Finding, Unclear, judge, witness
 from runner.engine.pacing import RequestBudget, backoff
+from runner.engine.scan import DAY, NoScanError, Scanner, View
 from runner.engine.world import ServerClock, World
 from runner.errors import CallsheetError, ExitCode
-from runner.job.model import OnAmbiguous
+from runner.job.model import RunPolicy
 from runner.job.node import JsonValue
 from runner.ledger.ledger import RemoteIdTakenError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow
-from runner.ledger.states import TaskState
-from runner.providers.base import Generation, ProviderError, Trouble
-
-PAGE = 200
-ABSENT_SCANS = 3
-MOST_SCANS = 60
-"""Scans after the settle time in which other work may still clear a case up; then a person has to."""
-
-ABSENT_WITHIN = 20 * 3600.0
-"""Seconds of server time: an older attempt may have left the list, and absence proves nothing."""
+from runner.ledger.states import Resolution, TaskState
+from runner.providers.base import ProviderError, Trouble
+from runner.record.times import iso_time
 
 CLOCKS_APART = 6 * 3600.0
 """Seconds between the service's clock and ours beyond which one of them is wrong by hours."""
 
+MOST_PAUSE = 10.0
+"""Seconds between scans, at most."""
+
 SCAN_TRIES = 10
-"""Lists that shift under the scan, or fail, in a row before the case is left for the next run."""
-
-
-class Resolution(enum.StrEnum):
-    """How an unclear attempt left this process."""
-
-    ADOPTED = "adopted"
-    ABSENT = "absent"
-    HELD = "held"
-    LEFT = "left"
-    """Still ambiguous: the list could not be read, or is another key's."""
-
+"""Lists that contradict themselves, or fail, in a row before the case is left for the next run."""
 
 _EVENTS = {
     Resolution.ADOPTED: "task.adopted",
     Resolution.ABSENT: "task.never_accepted",
     Resolution.HELD: "task.held",
 }
-
-
-class ShiftedError(Exception):
-    """The list changed while it was read: what was seen is no full scan (row 36)."""
-
-
-@dataclass(slots=True)
-class Case:
-    """An unclear attempt in this process. `since` is monotonic: when its connection was closed, or
-    when this process took it up."""
-
-    since: float
-    clean_scans: int = 0
-    scans: int = 0
-    resolution: Resolution | None = None
-    closed: anyio.Event = field(default_factory=anyio.Event)
 
 
 @dataclass(slots=True)
@@ -80,22 +50,29 @@ class Reconciler:
     control: Control
     budget: RequestBudget
     clock: ServerClock
-    settle: float
-    on_ambiguous: OnAmbiguous
+    scanner: Scanner
+    policy: RunPolicy
     may_submit: bool
-    """Without it (`collect`) nothing waits to be shown absent: one look for adoption, then left."""
+    """Without it (`collect`) nothing is waited for: what cannot be judged now is left."""
+    is_quiet: Callable[[], bool]
+    """Whether no task is in flight, so that no more will be submitted and accepted."""
     _cases: dict[str, Case] = field(default_factory=dict)
     _has_cases: anyio.Event = field(default_factory=anyio.Event)
-    _filled_rows: dict[str, Generation] = field(default_factory=dict)
-    """Rows whose nulls a GET has filled: what a service has echoed once it does not take back."""
+    _told: tuple[str, int] = ("", 0)
 
-    async def clarify(self, attempt_id: str) -> Resolution:
-        """Waits until it is known what became of an attempt, or that only a person can say."""
-        case = self._cases.setdefault(attempt_id, Case(anyio.current_time()))
+    async def clarify(self, attempt_id: str) -> Resolution | None:
+        """Waits until it is known what became of an attempt; None where it stays unclear for now."""
+        case = self._cases.get(attempt_id)
+        if case is None:
+            case = self._cases[attempt_id] = await self._open(attempt_id)
         self._has_cases.set()
         await case.closed.wait()
-        assert case.resolution is not None
         return case.resolution
+
+    async def _open(self, attempt_id: str) -> Case:
+        doubt = await self.world.commits.read(lambda reader: reader.doubt(attempt_id))
+        assert doubt is not None
+        return Case(doubt, anyio.current_time())
 
     async def run(self) -> None:
         """Runs beside the work for ever: scans while there are cases."""
@@ -108,43 +85,35 @@ class Reconciler:
                 # the ledger did not take what was found: the cases stay as they are
                 self.control.stop_submitting(error.exit_code, str(error))
                 self._leave_all()
-                continue
-            except (ProviderError, ShiftedError) as error:
+            except (ProviderError, NoScanError) as error:
                 failures += 1
-                if await self._give_up(error, failures):
+                if self._give_up(error, failures):
                     failures = 0
-                    continue
-                await anyio.sleep(backoff(failures, self.world.seams.random, base=1.0))
-                continue
-            failures = 0
-            if self._cases:
-                await anyio.sleep(max(0.2, min(10.0, self.settle / 10)))
+                else:
+                    await anyio.sleep(backoff(failures, self.world.seams.random, base=1.0))
+            except Exception as error:
+                self.control.defect("the reconciliation of unclear submits", error)
+                self._leave_all()
+            else:
+                failures = 0
+                if self._cases:
+                    await anyio.sleep(max(0.2, min(MOST_PAUSE, self.policy.settle / 10)))
 
     async def _round(self) -> None:
-        """One scan over all cases. Raises ProviderError and ShiftedError."""
-        started = anyio.current_time()
+        """One scan over all cases. Raises ProviderError and NoScanError."""
         cases = dict(self._cases)
-        # what polls have just learned of tags counts
+        # what polls have just learned of tags and seeds counts
         await self.world.commits.flush()
         unclear = await self.world.commits.read(lambda reader: self._load(reader, cases))
-        mine = [one for one in unclear if await self._is_open_to_evidence(one)]
+        mine = [one for one in unclear if await self._is_open_to_evidence(one, cases[one.attempt.id])]
         if not mine:
             return
-        window = min(one.since for one in mine)
-        ours = await self.world.commits.read(lambda reader: self._accepted_within(reader, window))
-        rows = await self._scan(window)
-        ids = list(rows)
-        claimed = await self.world.commits.read(lambda reader: reader.claimed(self.world.origin, ids))
-        candidates = [await self._filled(row) for row in rows.values() if row.id not in claimed]
-        unresolved = await self.world.commits.read(self._unresolved)
-        # a list that lags behind what we know was accepted proves no absence
-        is_whole = ours <= rows.keys()
-        for finding, one in zip(judge(mine, candidates, unresolved), mine, strict=True):
-            case = cases[one.attempt.id]
-            is_settled = started >= case.since + self.settle
-            case.scans += is_settled
-            case.clean_scans = case.clean_scans + 1 if finding.is_absent and is_settled and is_whole else 0
-            await self._act(one, case, finding, len(candidates), is_whole=is_whole)
+        started = anyio.current_time()
+        view = await self.scanner.look(mine)
+        unresolved = await self.world.commits.read(self.scanner.unresolved)
+        for finding, one in zip(judge(mine, view.candidates, unresolved), mine, strict=True):
+            await self._act(one, cases[one.attempt.id], finding, view, started)
+        self._tell_waits()
 
     def _load(self, reader: LedgerReader, cases: Mapping[str, Case]) -> list[Unclear]:
         attempts: list[AttemptRow] = []
@@ -152,35 +121,13 @@ class Reconciler:
             attempt = reader.attempt(attempt_id)
             assert attempt is not None
             attempts.append(attempt)
-        return self._unclear(reader, attempts)
+        return self.scanner.unclear(reader, attempts)
 
-    def _unresolved(self, reader: LedgerReader) -> list[Unclear]:
-        """Every attempt that a row may belong to, also those that nobody waits for here."""
-        states = (TaskState.INTENDED, TaskState.AMBIGUOUS, TaskState.HELD, TaskState.WRITTEN_OFF)
-        place = {"origin": self.world.origin, "provider": self.world.provider.name}
-        found = [*reader.in_state(*states, **place)]
-        # a person's `--again` proves nothing about the first POST
-        found += [one for one in reader.in_state(TaskState.PLANNED, **place) if one.resolution == "again"]
-        return self._unclear(reader, found)
-
-    def _unclear(self, reader: LedgerReader, attempts: Sequence[AttemptRow]) -> list[Unclear]:
-        offset = self._offset()
-        believed: dict[tuple[str, str, str], bool] = {}
-        found: list[Unclear] = []
-        for attempt in attempts:
-            task = reader.task(attempt.identity)
-            assert task is not None
-            place = (attempt.origin, attempt.key_hash, attempt.model)
-            if place not in believed:
-                believed[place] = reader.is_tag_believed(*place)
-            found.append(Unclear(attempt, task.name, task.request, believed[place], offset))
-        return found
-
-    async def _is_open_to_evidence(self, one: Unclear) -> bool:
+    async def _is_open_to_evidence(self, one: Unclear, case: Case) -> bool:
         """Closes the cases that no scan can help, and says so."""
         attempt = one.attempt
         if attempt.state is not TaskState.AMBIGUOUS:
-            self._close(attempt.id, Resolution.LEFT)
+            self._close(attempt.id, None)
             return False
         if not self.world.provider.can_list:
             await self._hold(one, "the service has no list in which it could be found")
@@ -189,134 +136,75 @@ class Reconciler:
             self.control.condition(
                 ExitCode.PERSON_NEEDED,
                 "an unclear submit was made under another API key, whose list this one does not show;"
-                " hint: run again with the key of that time",
+                " hint: run again with the key used then",
             )
-            self._close(attempt.id, Resolution.LEFT)
+            self._close(attempt.id, None)
             return False
         return True
 
-    def _accepted_within(self, reader: LedgerReader, window: float) -> set[str]:
-        """The ids of ours that a full list of what was created since `window` shows."""
-        found = reader.accepted_since(self.world.origin, self.world.key_hash, window)
-        offset = self._offset()
-        return {
-            remote_id
-            for remote_id, server_time, intended_at in found
-            if created_after(server_time, intended_at, offset) >= window
-        }
-
-    def _offset(self) -> float:
-        """Seconds that the service's clock is ahead of ours, at least."""
-        return self.clock.earliest() - self.world.seams.wall()
-
-    async def _scan(self, since: float) -> dict[str, Generation]:
-        """Every row of the list since then, by its id."""
-        rows: dict[str, Generation] = {}
-        total: int | None = None
-        offset = 0
-        while True:
-            await self.budget.acquire()
-            page = await self.world.provider.list_page(created_after=since, limit=PAGE, offset=offset)
-            self.clock.hear(page.server_time)
-            if total is not None and page.total != total:
-                raise ShiftedError("the list changed while it was read")
-            total = page.total
-            rows.update((row.id, row) for row in page.rows)
-            offset += len(page.rows)
-            if not page.has_more or not page.rows:
-                break
-        if len(rows) != offset or offset != total:
-            raise ShiftedError("the list's pages overlap or leave rows out")
-        return rows
-
-    async def _filled(self, row: Generation) -> Generation:
-        """The row with its nulls read again, for the list may lag."""
-        if _is_whole(row):
-            return row
-        if row.id in self._filled_rows:
-            return self._filled_rows[row.id]
-        await self.budget.acquire()
-        try:
-            fresh = await self.world.provider.get(row.id)
-        except ProviderError as error:
-            if error.trouble is Trouble.NOT_FOUND:
-                # listed, and not ours to read: it stays a candidate that nothing excludes
-                return row
-            raise
-        filled = replace(
-            row,
-            tag=row.tag if fresh.tag is None else fresh.tag,
-            echo={**row.echo, **fresh.echo},
-            model=fresh.model or row.model,
-        )
-        if _is_whole(filled):
-            self._filled_rows[row.id] = filled
-        return filled
-
-    async def _act(
-        self, one: Unclear, case: Case, finding: Finding, candidates: int, *, is_whole: bool
-    ) -> None:
-        attempt = one.attempt
+    async def _act(self, one: Unclear, case: Case, finding: Finding, view: View, started: float) -> None:
+        """Brings a case to its end where the scan that began at `started` allows it."""
         if finding.adopted is not None:
             await self._adopt(one, finding)
             return
-        if not self.may_submit:
-            self._close(attempt.id, Resolution.LEFT)
-            return
-        if case.scans < ABSENT_SCANS:
-            return
-        evidence: dict[str, JsonValue] = {
-            "basis": "list",
-            "scans": case.clean_scans,
-            "candidates": candidates,
-            "settle_seconds": self.settle,
-            "reason": finding.reason,
-        }
-        age = self.clock.latest() - attempt.server_time
-        answered = (attempt.evidence or {}).get("status") is not None
-        if not finding.is_absent:
-            may_clear = finding.may_change or await self._may_learn(one)
-            if case.scans >= MOST_SCANS or not may_clear:
-                await self._hold(one, finding.reason)
-        elif case.clean_scans < ABSENT_SCANS:
-            if not is_whole and case.scans >= MOST_SCANS:
-                await self._hold(one, "the list leaves out what the service has accepted: it proves nothing")
-        elif answered:
-            await self._hold(one, "not in the list, but the service itself did not know what became of it")
-        elif age >= ABSENT_WITHIN:
-            await self._hold(one, "not in the list, but too old for that to prove anything")
-        elif not self._tells_time():
-            await self._hold(one, "not in the list, but its window hangs on a clock that cannot be trusted")
-        elif self.on_ambiguous is OnAmbiguous.HOLD:
-            await self._hold(one, "shown to be absent; run.on_ambiguous is hold")
-        else:
-            await self._resolve(one, Resolution.ABSENT, evidence)
-
-    def _tells_time(self) -> bool:
-        """Whether the list was searched from the right moment on: by a clock of the service's that our
-        own does not contradict."""
-        return self.clock.is_known and abs(self.clock.latest() - self.world.seams.wall()) < CLOCKS_APART
-
-    async def _may_learn(self, one: Unclear) -> bool:
-        """Whether an accepted task in flight may still show that tags come back."""
-        attempt = one.attempt
-        if attempt.tag is None or one.is_tag_believed:
-            return False
-        return await self.world.commits.read(
-            lambda reader: reader.awaits_echo(attempt.origin, attempt.key_hash, attempt.model)
+        attempt, life = one.attempt, self.world.provider.record_life
+        if case.since is None:
+            case.since = case.began - self._elapsed(attempt, case)
+        sight = Sight(
+            finding,
+            witness(one, case.doubt.order, view.accepted, view.rows),
+            started,
+            self.clock.passed(attempt.server_time, attempt.intended_at),
+            self.clock.is_known and abs(self.clock.latest() - self.world.seams.wall()) < CLOCKS_APART,
         )
+        case.count(sight, self.policy)
+        if (why := case.hold_reason(one, sight, self.policy, life)) is not None:
+            await self._hold(one, why)
+        elif case.is_absent(sight, life):
+            is_late = case.late >= SCANS
+            evidence: dict[str, JsonValue] = {
+                "basis": "list",
+                "scans": SCANS,
+                "candidates": len(view.candidates),
+                "witness": "late" if is_late else "early",
+                "settle_seconds": self.policy.settle if is_late else self.policy.settle_alone,
+                "reason": finding.reason,
+            }
+            await self._resolve(one, Resolution.ABSENT, evidence)
+        else:
+            case.wait = case.missing(sight, self.policy, life)
+            case.quiet = case.quiet + 1 if case.wait.is_for_others and self.is_quiet() else 0
+            if self._is_hopeless(case):
+                self._leave(one, case)
+
+    def _elapsed(self, attempt: AttemptRow, case: Case) -> float:
+        """Seconds since the connection was closed until this process took the case up, by the slower of the
+        service's clock and ours; 0 where the service does not tell its time.
+        """
+        if not self.clock.is_known:
+            return 0.0
+        closed_at = attempt.server_time + case.doubt.at - attempt.intended_at
+        passed = self.clock.passed(closed_at, case.doubt.at)
+        return max(0.0, passed.least - (anyio.current_time() - case.began))
+
+    def _is_hopeless(self, case: Case) -> bool:
+        """Whether this process has nothing to wait for: a later one judges again."""
+        assert case.wait is not None
+        now = anyio.current_time()
+        longest = max(self.policy.timeout, self.policy.settle_alone + SCANS * MOST_PAUSE)
+        if now - case.began > longest or case.quiet >= SCANS:
+            return True
+        is_counting = case.wait.until is not None and case.wait.until <= now
+        if not self.may_submit:
+            return not is_counting
+        # nothing would be submitted again: what is worth waiting for is a row of its own
+        return not self.control.may_submit and case.settled >= SCANS and not is_counting
 
     async def _adopt(self, one: Unclear, finding: Finding) -> None:
         row = finding.adopted
         assert row is not None
-        evidence: dict[str, JsonValue] = {
-            "basis": str(finding.basis),
-            "tag": row.tag,
-            "seed": row.echo.get("seed"),
-            "created_at": row.created_at,
-        }
         try:
-            await self._resolve(one, Resolution.ADOPTED, evidence, remote_id=row.id)
+            await self._resolve(one, Resolution.ADOPTED, finding.evidence(), remote_id=row.id)
         except RemoteIdTakenError:
             # claimed between the scan and now: the next scan leaves it out
             return
@@ -325,6 +213,25 @@ class Reconciler:
         # said here as well: the task may be of another job than the one that runs
         self.control.condition(ExitCode.PERSON_NEEDED)
         await self._resolve(one, Resolution.HELD, {"basis": "none", "reason": reason})
+
+    def _leave(self, one: Unclear, case: Case) -> None:
+        assert case.wait is not None
+        attempt = one.attempt
+        ends = attempt.intended_at + self.world.provider.record_life - DAY
+        self.control.condition(
+            ExitCode.TRY_AGAIN,
+            f"what became of a submit is still unclear: {case.wait.reason}; nothing is submitted in its"
+            " place, and each later `run` or `collect` looks again",
+        )
+        self.world.observe(
+            "task.left",
+            {
+                "task": one.name,
+                "identity": attempt.identity,
+                "reason": f"unclear: {case.wait.reason}; looked for until {iso_time(ends)}",
+            },
+        )
+        self._close(attempt.id, None)
 
     async def _resolve(
         self,
@@ -344,15 +251,32 @@ class Reconciler:
         )
         self._close(attempt.id, resolution)
 
-    def _close(self, attempt_id: str, resolution: Resolution) -> None:
+    def _close(self, attempt_id: str, resolution: Resolution | None) -> None:
         case = self._cases.pop(attempt_id)
         case.resolution = resolution
         case.closed.set()
         if not self._cases:
             self._has_cases = anyio.Event()
 
-    async def _give_up(self, error: ProviderError | ShiftedError, failures: int) -> bool:
-        """Whether the list cannot be had in this process: the cases then stay ambiguous."""
+    def _tell_waits(self) -> None:
+        """Says what is waited for, and until when, once for each change."""
+        waits = [case.wait for case in self._cases.values() if case.wait is not None]
+        if not waits:
+            return
+        longest = max(waits, key=lambda wait: wait.until or 0.0)
+        if (longest.reason, len(waits)) == self._told:
+            return
+        self._told = (longest.reason, len(waits))
+        until = None
+        if longest.until is not None:
+            until = iso_time(self.world.seams.wall() + longest.until - anyio.current_time())
+        self.world.observe(
+            "run.waiting",
+            {"for": f"unclear submits: {longest.reason}", "until": until, "tasks": len(waits)},
+        )
+
+    def _give_up(self, error: ProviderError | NoScanError, failures: int) -> bool:
+        """Whether the list cannot be had in this process: the cases then stay unclear."""
         if isinstance(error, ProviderError):
             if error.trouble is Trouble.KEY_REFUSED:
                 self.control.stop(ExitCode.KEY_REFUSED, f"the service refused the API key: {error.message}")
@@ -368,8 +292,4 @@ class Reconciler:
 
     def _leave_all(self) -> None:
         for attempt_id in list(self._cases):
-            self._close(attempt_id, Resolution.LEFT)
-
-
-def _is_whole(row: Generation) -> bool:
-    return row.tag is not None and row.echo.get("seed") is not None
+            self._close(attempt_id, None)

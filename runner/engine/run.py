@@ -19,9 +19,11 @@ from runner.engine.control import Control
 from runner.engine.costs import has_drifted
 from runner.engine.inputs import InputStore
 from runner.engine.lifecycle import Lifecycle
+from runner.engine.lookback import Lookback
 from runner.engine.pacing import Breaker, Gauge, PrioritySlots, RequestBudget
 from runner.engine.prepare import Prepared
 from runner.engine.reconcile import Reconciler
+from runner.engine.scan import Scanner
 from runner.engine.scheduler import Scheduler
 from runner.engine.submit import Submitter
 from runner.engine.world import ServerClock, World
@@ -34,6 +36,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
 from runner.ledger.states import TaskState
 from runner.providers.base import ProviderError, Trouble
+from runner.record.facts import JOB_DIGEST
 from runner.record.redact import Redactor
 
 OPEN = (TaskState.SUBMITTED, TaskState.COLLECTING, TaskState.AMBIGUOUS)
@@ -177,8 +180,16 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
             patience=policy.timeout,
         )
     collector = Collector(world, control, budget, clock, policy, downloads)
+    scanner = Scanner(world, budget, clock)
     reconciler = Reconciler(
-        world, control, budget, clock, policy.settle, policy.on_ambiguous, may_submit=prepared is not None
+        world=world,
+        control=control,
+        budget=budget,
+        clock=clock,
+        scanner=scanner,
+        policy=policy,
+        may_submit=prepared is not None,
+        is_quiet=lambda: in_flight.count == 0 and downloads.is_idle,
     )
     lifecycle = Lifecycle(world, control, submitter, collector, reconciler, in_flight, policy.concurrency)
     return Scheduler(
@@ -191,6 +202,7 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
         downloads=downloads,
         in_flight=in_flight,
         reconciler=reconciler,
+        lookback=Lookback(world, control, scanner, clock),
         concurrency=policy.concurrency,
         resubmit=prepared.resubmit if prepared else None,
         settled=prepared.settled if prepared else bytearray(),
@@ -264,4 +276,4 @@ def _begin(ledger: Ledger, prepared: Prepared, at: float, facts: Mapping[str, Js
     ledger.update_run_digest(run.id, prepared.plan.job.digest)
     ledger.finish_run(run.id, None)
     ledger.recover(at)
-    return ledger.begin_session(run.id, at, facts)
+    return ledger.begin_session(run.id, at, {**facts, JOB_DIGEST: prepared.plan.job.digest})

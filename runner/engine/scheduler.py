@@ -13,10 +13,11 @@ from runner.engine.control import Control
 from runner.engine.dating import ClockDate
 from runner.engine.files import place_copy
 from runner.engine.lifecycle import Lifecycle
+from runner.engine.lookback import Lookback
 from runner.engine.only import Only
 from runner.engine.pacing import Breaker, Gauge, PrioritySlots, RequestBudget, backoff
 from runner.engine.prepare import Resubmit
-from runner.engine.reconcile import Reconciler, Resolution
+from runner.engine.reconcile import Reconciler
 from runner.engine.standing import BATCH, Standing, aside, standings
 from runner.engine.world import Paid, ServerClock, World, paid_of
 from runner.errors import ExitCode, StateError
@@ -24,10 +25,18 @@ from runner.job.plan import Plan
 from runner.job.task import Task
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, OutputRow
-from runner.ledger.states import TaskState
+from runner.ledger.states import Resolution, TaskState
 from runner.providers.base import ProviderError, Trouble
 
 HELLO_TRIES = 4
+
+
+@dataclass(slots=True)
+class _Followed:
+    """`attempts` of one identity are still taken care of; `task` is known once the plan named it."""
+
+    attempts: int = 0
+    task: Task | None = None
 
 
 @dataclass(slots=True)
@@ -43,6 +52,7 @@ class Scheduler:
     downloads: PrioritySlots
     in_flight: Gauge
     reconciler: Reconciler
+    lookback: Lookback
     concurrency: int
     resubmit: Resubmit | None = None
     settled: bytearray = field(default_factory=bytearray)
@@ -50,8 +60,8 @@ class Scheduler:
     clock_date: ClockDate | None = None
     """The run's date as long as the service's clock has not confirmed it."""
     absent: set[str] = field(default_factory=set)
-    _followed: dict[str, Task | None] = field(default_factory=dict)
-    """Identities in flight or in doubt since an earlier session, with the task once the plan named it."""
+    _followed: dict[str, _Followed] = field(default_factory=dict)
+    """By identity, what is in flight or in doubt since an earlier session."""
     _began: float = field(default_factory=anyio.current_time)
     _resubmitted: set[str] = field(default_factory=set)
     """Identities that a person asked for again, and those submitted along with them."""
@@ -61,12 +71,18 @@ class Scheduler:
         async with anyio.create_task_group() as background:
             background.start_soon(self.breaker.heal)
             background.start_soon(self.reconciler.run)
+            # before anything is submitted: what is found now is not bought again
+            await self.lookback.find()
             async with anyio.create_task_group() as work:
                 await self._follow(work, plan)
                 if plan is not None:
                     if any(self.settled):
                         self.world.observe("run.cached", {"tasks": self.settled.count(1)})
                     await self._feed(work, plan, plan.roots(self.settled))
+            found = await self.lookback.find()
+            async with anyio.create_task_group() as work:
+                for attempt in found:
+                    self._take_up(work, plan, attempt)
             background.cancel_scope.cancel()
 
     async def _follow(self, work: TaskGroup, plan: Plan | None) -> None:
@@ -79,18 +95,35 @@ class Scheduler:
         in_flight = await self.world.commits.read(left(TaskState.SUBMITTED, TaskState.COLLECTING))
         in_doubt = await self.world.commits.read(left(TaskState.AMBIGUOUS))
         if in_doubt:
-            self.world.observe("run.unclear", {"tasks": len(in_doubt), "settle": self.reconciler.settle})
-        self._followed.update((attempt.identity, None) for attempt in (*in_flight, *in_doubt))
-        for attempt in in_flight:
+            self.world.observe(
+                "run.unclear", {"tasks": len(in_doubt), "settle": self.reconciler.policy.settle}
+            )
+        for attempt in (*in_flight, *in_doubt):
+            self._take_up(work, plan, attempt)
+
+    def _take_up(self, work: TaskGroup, plan: Plan | None, attempt: AttemptRow) -> None:
+        self._followed.setdefault(attempt.identity, _Followed()).attempts += 1
+        if attempt.state is TaskState.AMBIGUOUS:
+            work.start_soon(self._clarify, work, plan, attempt)
+        else:
             self.in_flight.enter()
             work.start_soon(self._bring_in, work, plan, attempt)
-        for attempt in in_doubt:
-            work.start_soon(self._clarify, work, plan, attempt)
+
+    def _leave_off(self, attempt: AttemptRow) -> Task | None:
+        """The plan's task of an attempt that is taken care of; None where the plan has not named it, or
+        another attempt of it is still under way.
+        """
+        followed = self._followed[attempt.identity]
+        followed.attempts -= 1
+        if followed.attempts:
+            return None
+        del self._followed[attempt.identity]
+        return followed.task
 
     async def _bring_in(self, work: TaskGroup, plan: Plan | None, attempt: AttemptRow) -> None:
         paid = await self._paid(attempt.id)
         await self.lifecycle.bring_in(paid)
-        task = self._followed.pop(attempt.identity)
+        task = self._leave_off(attempt)
         if plan is None or task is None:
             return
         if task.output != paid.output:
@@ -108,7 +141,7 @@ class Scheduler:
             self.in_flight.enter()
             await self._bring_in(work, plan, attempt)
             return
-        task = self._followed.pop(attempt.identity)
+        task = self._leave_off(attempt)
         if resolution is Resolution.ABSENT and plan is not None and task is not None:
             await self._start_new(work, plan, task, await self._latest(task), "reconcile")
 
@@ -152,7 +185,10 @@ class Scheduler:
         match standing.state:
             case state if asked is not None and asked.allows(state) and asked.names(task):
                 self._resubmitted.add(task.identity)
-                await self._start_new(work, plan, task, standing.attempt, asked.reason)
+                if standing.attempt is not None and standing.attempt.is_given_up:
+                    work.start_soon(self._look_again, work, plan, task, standing.attempt, asked.reason)
+                else:
+                    await self._start_new(work, plan, task, standing.attempt, asked.reason)
             case TaskState.PLANNED if asked is not None and not asked.takes_along(
                 standing, self._resubmitted
             ):
@@ -173,7 +209,7 @@ class Scheduler:
                 if plan.is_needed(task):
                     await self._feed(work, plan, plan.children(task))
             case _ if task.identity in self._followed:
-                self._followed[task.identity] = task
+                self._followed[task.identity].task = task
             case _:
                 await self._catch_up(work, plan, task)
 
@@ -252,6 +288,22 @@ class Scheduler:
             return False
         self.clock_date = None
         return True
+
+    async def _look_again(
+        self, work: TaskGroup, plan: Plan, task: Task, attempt: AttemptRow, reason: str
+    ) -> None:
+        """A paid task that was given up: fetched where the service still has it, bought again where not."""
+        is_there = await self.lifecycle.is_there(await self._paid(attempt.id))
+        if is_there is False:
+            await self._start_new(work, plan, task, attempt, reason)
+        if not is_there:
+            return
+        at = self.world.seams.wall()
+        await self.world.commits.write(lambda ledger: ledger.reopen(attempt.id, at))
+        self.world.observe("task.reopened", {"task": task.name, "identity": task.identity})
+        self.in_flight.enter()
+        await self.lifecycle.bring_in(await self._paid(attempt.id))
+        await self._descend(work, plan, task)
 
     async def _fetch_again(self, work: TaskGroup, plan: Plan, standing: Standing) -> None:
         assert standing.attempt is not None

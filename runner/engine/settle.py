@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from runner.engine.evidence import Unclear, contradicts
+from runner.engine.evidence import Beliefs, Unclear, contradicts
 from runner.errors import UsageError
 from runner.job.node import JsonValue
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, TaskRow
-from runner.ledger.states import TaskState
+from runner.ledger.states import Resolution, TaskState
 from runner.providers.base import Generation
 
 
@@ -22,6 +22,7 @@ class Answer(enum.StrEnum):
     ADOPT = "adopted"
     WRITE_OFF = "written_off"
     AGAIN = "again"
+    NOT_BILLED = "not_billed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,14 @@ class UnclearTask:
 
     task: TaskRow
     attempt: AttemptRow
+
+    @property
+    def standing(self) -> str:
+        """Our word for how it stands: `ambiguous`, `held`, or `absent` and `again` for what still counts
+        against budgets although another submit may have followed.
+        """
+        is_followed = self.attempt.state is TaskState.PLANNED
+        return str(self.attempt.resolution if is_followed else self.attempt.state)
 
     @property
     def evidence(self) -> str:
@@ -41,17 +50,29 @@ class UnclearTask:
 
 def unclear_tasks(reader: LedgerReader) -> Iterator[UnclearTask]:
     """All that is unclear, oldest first: ambiguous (the next run looks again) and held."""
-    for attempt in reader.in_state(TaskState.INTENDED, TaskState.AMBIGUOUS, TaskState.HELD):
+    return _tasks(reader, reader.in_state(TaskState.INTENDED, TaskState.AMBIGUOUS, TaskState.HELD))
+
+
+def absent_tasks(reader: LedgerReader) -> Iterator[UnclearTask]:
+    """Submits taken for never accepted, by the list or by a person, that still count against budgets."""
+    return _tasks(reader, reader.counted_absences())
+
+
+def _tasks(reader: LedgerReader, attempts: Iterable[AttemptRow]) -> Iterator[UnclearTask]:
+    for attempt in attempts:
         task = reader.task(attempt.identity)
         assert task is not None
         yield UnclearTask(task, attempt)
 
 
-def find_unclear(reader: LedgerReader, name: str) -> UnclearTask:
-    """The unclear task of that name, identity or attempt (first digits will do). Raises UsageError."""
+def find_unclear(reader: LedgerReader, name: str, answer: Answer | None = None) -> UnclearTask:
+    """The task of that name, identity or attempt (first digits will do) that `answer` can settle.
+
+    Raises UsageError.
+    """
     found = [
         one
-        for one in unclear_tasks(reader)
+        for one in (absent_tasks if answer is Answer.NOT_BILLED else unclear_tasks)(reader)
         if one.task.name == name
         or (len(name) >= 6 and (one.task.identity.startswith(name) or one.attempt.id.startswith(name)))
     ]
@@ -72,16 +93,19 @@ def check_adoptable(reader: LedgerReader, one: UnclearTask, generation: Generati
     holder = reader.holder(one.attempt.origin, generation.id)
     if holder is not None:
         raise UsageError(f"{generation.id} belongs to another task already ({holder.identity[:12]})")
-    believed = reader.is_tag_believed(one.attempt.origin, one.attempt.key_hash, one.attempt.model)
-    return contradicts(Unclear(one.attempt, one.task.name, one.task.request, believed), generation)
+    belief = Beliefs.of(one.attempt.model, reader.echoes(one.attempt.origin, one.attempt.key_hash, 0.0))
+    return contradicts(Unclear(one.attempt, one.task.name, one.task.request, belief), generation)
 
 
 def settle_by_hand(
     ledger: Ledger, one: UnclearTask, answer: Answer, at: float, *, remote_id: str | None = None
 ) -> None:
     """Makes a person's answer durable, in the caller's transaction. Raises UsageError for a taken id."""
-    evidence: Mapping[str, JsonValue] = {"basis": "person", "was": str(one.attempt.state)}
+    evidence: Mapping[str, JsonValue] = {"basis": "person", "was": one.standing}
+    if answer is Answer.NOT_BILLED:
+        ledger.settle_absent(one.attempt.id, Resolution.NOT_BILLED, evidence)
+        return
     try:
-        ledger.resolve(one.attempt.id, answer, evidence, at, remote_id=remote_id)
+        ledger.resolve(one.attempt.id, Resolution(answer), evidence, at, remote_id=remote_id)
     except RemoteIdTakenError as error:
         raise UsageError(f"{remote_id} belongs to another task already") from error

@@ -15,15 +15,17 @@ from runner.engine.pacing import Breaker, Gauge, RequestBudget, backoff
 from runner.engine.upstream import Resolved, resolve
 from runner.engine.world import Doubt, Paid, ServerClock, World
 from runner.errors import ExitCode, StateError
-from runner.job.cost import micros
 from runner.job.task import Task
-from runner.ledger.following import is_reusable
+from runner.ledger.following import goes_on
 from runner.ledger.ledger import CapReachedError, Ledger, RemoteIdTakenError
 from runner.ledger.rows import AttemptRow, Caps, Intent, Kind
 from runner.providers.base import Evidence, Reaction, SubmitOutcome, Verdict
 
 TAGS = 65_536
 """Tags are 1 to TAGS - 1: 0 would send the field's default, whose echo proves nothing."""
+
+MOST_DOUBTS = 3
+"""So many submits in a row whose outcome is unknown end the submitting: each may be paid for."""
 
 NOT_SENT_TRIES = 8
 """So many tries in a row that never carried the POST mean that the API cannot be reached."""
@@ -36,6 +38,8 @@ LedgerStep = Callable[[Ledger, float], object]
 
 STILL_PREPARING = 19
 """The fault row of a refusal that passes once the service has read the task's inputs."""
+
+OUR_DEFECT = Evidence(row=56, headers_begun=None, reason="callsheet failed while it read the answer")
 
 CUT_BY_US = Evidence(row=7, headers_begun=None, reason="we stopped waiting for the answer")
 
@@ -66,6 +70,7 @@ class Submitter:
     patience: float
     """Seconds of refusals that pass (429, 503) after which submitting stops; the run can be resumed."""
     _tags: set[int] = field(default_factory=set)
+    _doubts: int = 0
 
     async def submit(self, task: Task, latest: AttemptRow | None, reason: str) -> Paid | Doubt | None:
         """One accepted POST for `task`, or one in doubt; None where it was refused or not sent.
@@ -127,7 +132,7 @@ class Submitter:
     async def _post(self, task: Task, latest: AttemptRow | None, reason: str) -> Posted | None:
         """Durable intent, POST, durable outcome; None where a cap refuses the intent."""
         world = self.world
-        reused = latest if latest is not None and is_reusable(latest) else None
+        reused = latest if goes_on(latest, self.run_id) else None
         tag = await self._pick_tag(task, reused)
         attempt_id = reused.id if reused else f"{world.seams.random.getrandbits(128):032x}"
         try:
@@ -142,24 +147,45 @@ class Submitter:
                 tag=tag,
                 body_sha256=hashlib.sha256(body).hexdigest(),
                 server_time=self.clock.earliest(),
-                estimate_micros=None if task.estimate_usd is None else micros(task.estimate_usd),
+                estimate_micros=task.estimate_micros,
                 price=task.price,
                 taken=resolved.taken,
             )
             attempt_id = await world.commits.write(functools.partial(self._intend, task=task, intent=intent))
         except CapReachedError as cap:
-            self.control.stop_submitting(ExitCode.REFUSED, f"{cap}; hint: raise the budget, then run again")
+            self.control.stop_submitting(ExitCode.REFUSED, f"{cap}; hint: {cap.refusal.hint}")
             return None
         finally:
             self._tags.discard(-1 if tag is None else tag)
         world.observe("task.intended", {"task": task.name, "identity": task.identity, "attempt": attempt_id})
         try:
             outcome = await world.provider.submit(body)
+            self.clock.hear(outcome.server_time)
         except anyio.get_cancelled_exc_class():
             await self._leave_unclear(task, attempt_id, CUT_BY_US)
             raise
-        self.clock.hear(outcome.server_time)
-        return Posted(attempt_id, await self._settle(task, attempt_id, outcome))
+        except Exception as error:
+            # what went wrong with one answer may go wrong with each: nothing more is paid for
+            await self._leave_unclear(task, attempt_id, OUR_DEFECT)
+            self.control.defect(f"{task.name}: reading the answer to its submit", error)
+            self.control.stop_submitting(ExitCode.BUG, "nothing more is submitted after such a defect")
+            return Posted(attempt_id, SubmitOutcome(Verdict.AMBIGUOUS, Reaction.RECONCILE, OUR_DEFECT))
+        outcome = await self._settle(task, attempt_id, outcome)
+        self._count_doubts(outcome)
+        return Posted(attempt_id, outcome)
+
+    def _count_doubts(self, outcome: SubmitOutcome) -> None:
+        """A proof that nothing was sent says nothing of how the service answers."""
+        if outcome.verdict is Verdict.AMBIGUOUS:
+            self._doubts += 1
+        elif outcome.verdict is not Verdict.NOT_SENT:
+            self._doubts = 0
+        if self._doubts >= MOST_DOUBTS:
+            self.control.stop_submitting(
+                ExitCode.TRY_AGAIN,
+                f"the outcome of {self._doubts} submits in a row is unknown ({outcome.evidence.reason}):"
+                " nothing more is submitted; what became of these is looked up, now and by each later run",
+            )
 
     def _intend(self, ledger: Ledger, *, task: Task, intent: Intent) -> str:
         return ledger.intend(task, self.job_file, self.run_id, intent, self.caps, self.world.seams.wall())
@@ -298,6 +324,7 @@ class Submitter:
             key_hash=self.world.key_hash,
             since=anyio.current_time(),
             server_time=self.clock.earliest(),
+            accepted_at=self.world.seams.wall(),
             model=task.model,
             kind=Kind.of(task.origin, task.request),
         )

@@ -60,6 +60,8 @@ class Paid:
     since: float
     server_time: float
     """The service's own time at the intent, in Unix seconds."""
+    accepted_at: float
+    """By our wall clock, in Unix seconds."""
     model: str
     kind: Kind
     is_taken_over: bool = False
@@ -90,6 +92,7 @@ def paid_of(reader: LedgerReader, attempt: AttemptRow, seams: Seams) -> Paid:
         key_hash=attempt.key_hash,
         since=anyio.current_time() - max(0.0, seams.wall() - (attempt.accepted_at or attempt.intended_at)),
         server_time=attempt.server_time,
+        accepted_at=attempt.accepted_at or attempt.intended_at,
         model=attempt.model,
         kind=Kind.of(attempt.origin, task.request),
         is_taken_over=True,
@@ -101,6 +104,14 @@ def paid_of(reader: LedgerReader, attempt: AttemptRow, seams: Seams) -> Paid:
 WALL_SAYS = 12 * 3600.0
 """Seconds by which our wall clock may put the service's time earlier than an answer did: more than an
 edge's clock is wrong, and less than makes an attempt too old for absence to prove anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Seconds since a moment, by the slower and by the faster of the service's clock and ours."""
+
+    least: float
+    most: float
 
 
 class ServerClock:
@@ -135,6 +146,11 @@ class ServerClock:
         if self._lowest is None:
             return ()
         return (self._lowest + anyio.current_time(), self._highest + anyio.current_time())
+
+    def passed(self, server_time: float, wall: float) -> Passed:
+        """How long ago a moment was that stood so on the service's clock and on ours, in Unix seconds."""
+        by_ours = self._seams.wall() - wall
+        return Passed(min(self.earliest() - server_time, by_ours), max(self.latest() - server_time, by_ours))
 
     def earliest(self) -> float:
         """Unix seconds; our own wall clock as long as no answer has come."""

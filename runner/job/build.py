@@ -200,7 +200,7 @@ class TaskBuilder:
             output=self._output(name, scope),
             upstream=upstream,
             estimate_tokens=cost.tokens,
-            estimate_usd=cost.usd,
+            estimate_micros=cost.micros,
             price=cost.price,
         )
 

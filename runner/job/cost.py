@@ -2,22 +2,27 @@
 
 Tokens = (frames of output + 24 x seconds of input video) x width x height / 1024, with 24 x duration + 1
 frames of output; this reproduces published bills exactly: 121 frames at 1280x720 cost 108,900 tokens.
-Formula, sizes and prices are those of models.yaml. All money is Decimal, in US dollars.
+Formula, sizes and prices are those of models.yaml. An amount of money is a whole number of millionths of
+a US dollar (micros) everywhere, and `usd_text` alone turns one into text; a price for one unit is Decimal.
 """
 
 from __future__ import annotations
 
 import enum
 import functools
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, Decimal
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from runner.job.models import facts, find_family
 from runner.job.node import JsonValue
 
 MICROS = 1_000_000
-"""Millionths of a US dollar: the ledger's unit."""
+"""Of one US dollar."""
+_DECIMALS = 6
+_FEWEST_DECIMALS = 2
+_AMOUNT = re.compile(r"[0-9]{1,15}\.[0-9]{1,6}")
 
 _PIXELS_PER_TOKEN = 1024
 _TOKENS_PER_PRICE = Decimal(1_000_000)
@@ -59,31 +64,31 @@ class Estimate:
     """
 
     tokens: int | None
-    usd: Decimal | None
+    micros: int | None
     note: str = ""
     price: Price | None = None
 
 
 @dataclass(slots=True)
 class Total:
-    """A sum of estimates. `tokens` and `usd` are those of the known ones; the others are counted."""
+    """A sum of estimates. `tokens` and `micros` are those of the known ones; the others are counted."""
 
     tasks: int = 0
     tokens: int = 0
-    usd: Decimal = field(default_factory=Decimal)
+    micros: int = 0
     without_tokens: int = 0
     without_price: int = 0
 
-    def add(self, tokens: int | None, usd: Decimal | None) -> None:
+    def add(self, tokens: int | None, micros: int | None) -> None:
         self.tasks += 1
         if tokens is None:
             self.without_tokens += 1
         else:
             self.tokens += tokens
-        if usd is None:
+        if micros is None:
             self.without_price += 1
         else:
-            self.usd += usd
+            self.micros += micros
 
     @property
     def is_unknown(self) -> bool:
@@ -119,18 +124,29 @@ def seconds_of(fields: Mapping[str, JsonValue]) -> Decimal | None:
 
 
 def micros(usd: Decimal) -> int:
-    """Millionths of a US dollar, rounded up, so that a cap holds."""
+    """What something costs, rounded up, so that a cap holds."""
     return int((usd * MICROS).to_integral_value(rounding=ROUND_CEILING))
 
 
+def limit_micros(usd: Decimal) -> int:
+    """What may be spent, rounded down."""
+    return int((usd * MICROS).to_integral_value(rounding=ROUND_FLOOR))
+
+
 def usd_text(amount: int) -> str:
-    """Millionths of a US dollar as exact decimal text: `0.762300`."""
-    return f"{amount // MICROS}.{amount % MICROS:06}"
+    """Micros in US dollars, never rounded, for people and programs alike: `1204.50`, `0.008`, `0.7623`."""
+    decimals = f"{amount % MICROS:0{_DECIMALS}}".rstrip("0")
+    return f"{amount // MICROS}.{decimals:0<{_FEWEST_DECIMALS}}"
 
 
-def usd_words(usd: Decimal) -> str:
-    """US dollars for people, to the cent, and never a real amount as nothing: `1,204.50`, `< 0.01`."""
-    return "< 0.01" if 0 < usd < Decimal("0.01") else f"{usd:,.2f}"
+def usd_or_null(amount: int | None) -> str | None:
+    """The same for a document; None where it is not known, which is not zero."""
+    return None if amount is None else usd_text(amount)
+
+
+def usd_as_today(text: str) -> str:
+    """An amount of an older document in the form of `usd_text`; what is not an amount stays as it is."""
+    return usd_text(micros(Decimal(text))) if _AMOUNT.fullmatch(text) else text
 
 
 def token_count(frames: int, width: int, height: int) -> int:
@@ -165,7 +181,8 @@ def _estimate(
         notes.append("its duration is not known")
     elif usd is None and provider != _PRICED_IN_TOKENS:
         notes.append(f"{provider} does not bill by tokens")
-    return Estimate(tokens, usd, "; ".join(filter(None, notes)), price)
+    amount = None if usd is None else micros(usd)
+    return Estimate(tokens, amount, "; ".join(filter(None, notes)), price)
 
 
 def _tokens(

@@ -31,6 +31,9 @@ PROVIDER_VARIABLES: Mapping[str, ProviderVariables] = {
 }
 KEY_NAMES = frozenset(name for provider in PROVIDER_VARIABLES.values() for name in provider.keys)
 _BASE_URLS = frozenset(provider.base_url for provider in PROVIDER_VARIABLES.values())
+_OWN_PREFIX = "CALLSHEET_"
+"""Of variables that say where callsheet itself sends or keeps something; their values hold secrets."""
+
 _OPEN_NAMES = _BASE_URLS
 """What a job may list without leave: the providers' own variables that are no secret."""
 
@@ -40,8 +43,9 @@ def read_env(
 ) -> Mapping[str, str]:
     """`environ`, and below it what `.env` in `root` says of the providers' keys and of `allow`.
 
-    A base URL in `.env` is ignored, and nothing is expanded: a checkout must not be able to send
-    a key elsewhere. `os.environ` stays as it is.
+    A `.env` may have come with a checkout, so it decides nothing but what is named here: no base URL,
+    even where `allow` has it, for that is where a key is sent; and nothing is expanded. `os.environ`
+    stays as it is.
     """
     wanted = (KEY_NAMES | allow) - _BASE_URLS
     found = {name: value for name, value in _read_file(root / ".env").items() if name in wanted}
@@ -54,6 +58,8 @@ def why_refused(
     """(why, what to do) where a job may not read the variable `name`; two empty strings where it may."""
     if name in KEY_NAMES or name == key_name:
         return f"`{name}` holds an API key, which is never an expression's value", "remove it from `env:`"
+    if name.startswith(_OWN_PREFIX):
+        return f"`{name}` is callsheet's own, which is never an expression's value", "remove it from `env:`"
     if trust_job or name in allow or name in _OPEN_NAMES:
         return "", ""
     return (

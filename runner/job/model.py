@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 
 from runner.errors import Problem
@@ -55,15 +54,16 @@ class RunPolicy:
     on_ambiguous: OnAmbiguous = OnAmbiguous.AUTO
     poll: PollPolicy = field(default_factory=PollPolicy)
     webhook: WebhookPolicy | None = None
+    settle_alone: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Caps over one run and its resumes; None is no cap."""
+    """Caps over all runs of a job and edition, and what needs a person's yes; None is no limit."""
 
-    max_usd: Decimal | None = None
+    max_micros: int | None = None
     max_tasks: int | None = None
-    confirm_usd: Decimal | None = None
+    confirm_micros: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,12 @@ class Plan:
         """
         return self._stages.tasks()
 
+    def identities(self) -> Iterator[str]:
+        """The identity of each task, in order; in a flat job none is built for that."""
+        if self.marks is None:
+            return (task.identity for task in self.tasks())
+        return map(self.marks.identity, range(len(self.marks)))
+
     def roots(self, without: Sequence[int] = ()) -> Iterator[Task]:
         """The tasks that need no other one, but for those of which `without[index]` is 1."""
         for stage in self._stages.roots:

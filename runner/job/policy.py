@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import TypeVar
 
-from runner.job.cost import Price, PriceUnit
+from runner.job.cost import Price, PriceUnit, limit_micros
 from runner.job.lint import DEFAULT_LEVELS
 from runner.job.model import Budget, OnAmbiguous, PollPolicy, RunPolicy, WebhookPolicy
 from runner.job.node import Mapping as MappingNode
@@ -20,6 +20,9 @@ T = TypeVar("T")
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)/(s|min|h)")
+ALONE = 12
+"""How many times longer than `run.settle` a list must stay silent that shows nothing accepted later."""
+
 _PERIODS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -83,6 +86,11 @@ def read_run(node: Node | None, problems: Problems) -> RunPolicy:
     if policy.minimum > policy.maximum and isinstance(node, MappingNode):
         mark = (node.get("poll") or node).mark
         problems.add(Place(mark, ("run", "poll")).error("min is above max"))
+    settle = section.read("settle", _duration, standard.settle)
+    settle_alone = section.read("settle_alone", _duration, ALONE * settle)
+    if settle_alone < settle and isinstance(node, MappingNode):
+        place = Place((node.get("settle_alone") or node).mark, ("run", "settle_alone"))
+        problems.add(place.error("is shorter than run.settle", "leave it out, or make it longer"))
     return RunPolicy(
         concurrency=section.read("concurrency", _count, standard.concurrency),
         submit_slots=section.read("submit_slots", _count, standard.submit_slots),
@@ -91,7 +99,8 @@ def read_run(node: Node | None, problems: Problems) -> RunPolicy:
         timeout=section.read("timeout", _duration, standard.timeout),
         deadline=section.read("deadline", _optional_duration, None),
         max_failures=section.read("max_failures", _optional_count, None),
-        settle=section.read("settle", _duration, standard.settle),
+        settle=settle,
+        settle_alone=settle_alone,
         on_ambiguous=section.read("on_ambiguous", _on_ambiguous, standard.on_ambiguous),
         poll=policy,
         webhook=_read_webhook(section.section("webhook")),
@@ -109,9 +118,9 @@ def _read_webhook(section: _Section) -> WebhookPolicy | None:
 def read_budget(node: Node | None, problems: Problems) -> Budget:
     section = _Section(node, ("budget",), problems)
     return Budget(
-        max_usd=section.read("max_usd", _usd, None),
+        max_micros=section.read("max_usd", _limit, None),
         max_tasks=section.read("max_tasks", _optional_count, None),
-        confirm_usd=section.read("confirm_usd", _usd, None),
+        confirm_micros=section.read("confirm_usd", _limit, None),
     )
 
 
@@ -175,6 +184,11 @@ def _level(node: Scalar) -> Level | None:
     if node.value not in set(Level):
         raise TypeError
     return Level(str(node.value))
+
+
+def _limit(node: Scalar) -> int | None:
+    usd = _usd(node)
+    return None if usd is None else limit_micros(usd)
 
 
 def _usd(node: Scalar) -> Decimal | None:

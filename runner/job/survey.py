@@ -147,7 +147,7 @@ class _Walk:
 
     def _look_at(self, stage: Stage, task: Task) -> None:
         self._first.setdefault(task.step, task)
-        self._cost.add(task.estimate_tokens, task.estimate_usd)
+        self._cost.add(task.estimate_tokens, task.estimate_micros)
         self._lint(stage, task)
         self._digests += bytes.fromhex(task.identity)
         self._identities.append(hash(task.identity))

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 
 from runner.job.cost import Price
@@ -89,7 +88,7 @@ class Task:
     output: str
     upstream: Upstream | None = None
     estimate_tokens: int | None = None
-    estimate_usd: Decimal | None = None
+    estimate_micros: int | None = None
     price: Price | None = None
 
 

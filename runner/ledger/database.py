@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runner.errors import StateError
 
-SCHEMA_VERSION = "6"
+SCHEMA_VERSION = "7"
 
 
 def _script(name: str) -> str:
@@ -30,6 +30,7 @@ _UPGRADES: dict[str, Callable[[], str]] = {
         "CREATE INDEX IF NOT EXISTS attempts_unsent ON attempts (origin, tag)"
         " WHERE state = 'planned' AND resolution IS NULL AND tag IS NOT NULL"
     ),
+    "6": lambda: _script("upgrade_7.sql") + _script("spends.sql"),
 }
 """From each older version to the next one."""
 
@@ -44,8 +45,9 @@ _RECOVER = (
 def open_for_writing(path: Path | None) -> sqlite3.Connection:
     """The one writing connection (None: in memory, for simulation). Raises StateError.
 
-    WAL with synchronous=FULL: a commit is on the disk when it returns. The file is made 0600
-    first, so that its companions inherit that.
+    WAL with synchronous=FULL: a commit is on the disk when it returns. On macOS only fullfsync takes it
+    past the drive's cache (https://sqlite.org/pragma.html#pragma_fullfsync); it does nothing elsewhere.
+    The file is made 0600 first, so that its companions inherit that.
     """
     name = MEMORY
     if path is not None:
@@ -55,6 +57,8 @@ def open_for_writing(path: Path | None) -> sqlite3.Connection:
         connection = sqlite3.connect(name, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")
+        connection.execute("PRAGMA checkpoint_fullfsync = ON")
         connection.execute("PRAGMA foreign_keys = ON")
         prepare(connection, path)
     return connection

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from runner.ledger.rows import AttemptRow
-from runner.ledger.states import TaskState
+from runner.ledger.states import Resolution, TaskState
 
 
 def is_reusable(attempt: AttemptRow) -> bool:
     """An intent that is proved unsent or refused for now, and that nobody has settled since."""
     return attempt.state is TaskState.PLANNED and attempt.resolution is None
+
+
+def goes_on(attempt: AttemptRow | None, run_id: str) -> bool:
+    """Whether a POST of this run uses that intent again. One of another run stays that run's for good."""
+    return attempt is not None and is_reusable(attempt) and attempt.run_id == run_id
+
+
+def reason_after(latest: AttemptRow | None, reason: str) -> str:
+    """Why a new attempt is made. Where nobody decided anew, it belongs to the decision before: an absence
+    has spent that, and an intent that was never sent was of it.
+    """
+    if latest is None or latest.state is not TaskState.PLANNED or reason not in ("run", "reconcile"):
+        return reason
+    if latest.resolution is None:
+        return latest.reason
+    return "reconcile" if latest.resolution in _ABSENT else reason
+
+
+_ABSENT = (Resolution.ABSENT, Resolution.CONFIRMED, Resolution.NOT_BILLED)
 
 
 def may_follow(latest: AttemptRow, reason: str) -> bool:

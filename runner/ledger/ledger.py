@@ -19,15 +19,19 @@ from runner.errors import StateError
 from runner.job.node import JsonValue
 from runner.job.task import Task
 from runner.ledger.database import open_for_writing, translate_errors
-from runner.ledger.following import is_reusable, may_follow
+from runner.ledger.following import goes_on, may_follow, reason_after
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import AttemptRow, Caps, Intent, OutputRow, RunRow
-from runner.ledger.states import TRANSITIONS, TaskState
+from runner.ledger.rows import AttemptRow, CapReached, Caps, Intent, OutputRow, RunRow
+from runner.ledger.states import TRANSITIONS, Resolution, TaskState
 from runner.providers.base import Evidence, Generation, Verdict
 
 
 class CapReachedError(Exception):
-    """The next intent would take the run past its cap; nothing was written."""
+    """The next intent would take the job past its cap; nothing was written."""
+
+    def __init__(self, refusal: CapReached) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
 
 
 class RemoteIdTakenError(Exception):
@@ -146,14 +150,11 @@ class Ledger:
     def intend(self, task: Task, job_file: str, run_id: str, intent: Intent, caps: Caps, at: float) -> str:
         """Makes a POST of `task` certain to be remembered; gives the attempt's id.
 
-        An attempt that is proved unsent is used again under its own id. A `retry` counts against the
-        caps of the run that it follows, too. Raises CapReachedError, and StateError where the task
-        has an attempt that may have been billed.
+        An attempt of this run that is proved unsent is used again under its own id. Raises
+        CapReachedError, and StateError where the task has an attempt that may have been billed.
         """
         latest = self.read.latest([task.identity]).get(task.identity)
-        runs = {run_id, latest.run_id} if latest is not None and intent.reason == "retry" else {run_id}
-        for run in sorted(runs):
-            self._check_caps(run, intent.estimate_micros, caps)
+        self._check_caps(run_id, intent.estimate_micros, caps)
         self._db.execute(
             "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (identity) DO UPDATE SET name = excluded.name, output = excluded.output,"
@@ -187,11 +188,11 @@ class Ledger:
             intent.price_json,
             intent.taken_json,
         )
-        if latest is not None and is_reusable(latest):
+        if latest is not None and goes_on(latest, run_id):
             self._db.execute(
-                "UPDATE attempts SET run_id = ?, key_hash = ?, tag = ?, body_sha256 = ?, server_time = ?,"
+                "UPDATE attempts SET key_hash = ?, tag = ?, body_sha256 = ?, server_time = ?,"
                 " estimate_micros = ?, price = ?, taken = ?, intended_at = ? WHERE id = ?",
-                (run_id, intent.key_hash, *facts, at, latest.id),
+                (intent.key_hash, *facts, at, latest.id),
             )
             self._move(latest.id, TaskState.INTENDED, at)
             return latest.id
@@ -203,7 +204,7 @@ class Ledger:
                 intent.attempt_id,
                 task.identity,
                 run_id,
-                intent.reason,
+                reason_after(latest, intent.reason),
                 task.origin,
                 intent.key_hash,
                 task.model,
@@ -252,23 +253,14 @@ class Ledger:
     def resolve(
         self,
         attempt_id: str,
-        resolution: str,
+        resolution: Resolution,
         evidence: Mapping[str, JsonValue],
         at: float,
         *,
         remote_id: str | None = None,
     ) -> None:
-        """How an unclear attempt ended: `adopted`, `absent`, `held`, `written_off` or `again`.
-
-        Raises RemoteIdTakenError where `remote_id` belongs to another attempt.
-        """
-        state = {
-            "adopted": TaskState.SUBMITTED,
-            "absent": TaskState.PLANNED,
-            "again": TaskState.PLANNED,
-            "held": TaskState.HELD,
-            "written_off": TaskState.WRITTEN_OFF,
-        }[resolution]
+        """How an unclear attempt ended. Raises RemoteIdTakenError where another attempt has `remote_id`."""
+        state = _RESOLVED_AS[resolution]
         accepted_at: float | None = None
         if remote_id is not None:
             self._claim(attempt_id, remote_id)
@@ -282,6 +274,44 @@ class Ledger:
             **({"accepted_at": accepted_at} if accepted_at is not None else {}),
         )
 
+    def find(self, attempt_id: str, remote_id: str, evidence: Mapping[str, JsonValue], at: float) -> None:
+        """The service has what was given up or taken for absent: it is a paid attempt from now on.
+
+        Raises RemoteIdTakenError where another attempt has `remote_id`.
+        """
+        self.resolve(attempt_id, Resolution.FOUND, evidence, at, remote_id=remote_id)
+        # it is its task's newest, unless a later one was sent
+        self._db.execute(
+            "UPDATE attempts SET seq = (SELECT max(seq) + 1 FROM attempts) WHERE id = ?1 AND NOT EXISTS"
+            " (SELECT 1 FROM attempts AS later WHERE later.identity = attempts.identity"
+            " AND later.seq > attempts.seq AND later.state <> 'planned')",
+            (attempt_id,),
+        )
+
+    def settle_absent(
+        self, attempt_id: str, resolution: Resolution, evidence: Mapping[str, JsonValue]
+    ) -> None:
+        """That an attempt taken for absent was not billed: it counts against no cap any more."""
+        self._db.execute(
+            "UPDATE attempts SET resolution = ?, resolution_evidence = ? WHERE id = ?"
+            " AND resolution IN ('absent', 'again')",
+            (resolution, _dumps(evidence), attempt_id),
+        )
+
+    def reopen(self, attempt_id: str, at: float) -> None:
+        """The service still has an accepted task that was given up."""
+        self._move(attempt_id, TaskState.SUBMITTED, at)
+
+    def notice_echo(self, attempt_id: str, tag: int | None, seed: int | None) -> None:
+        """What came back for an attempt's tag and seed. Another value than was sent is never forgotten."""
+        self._db.execute(
+            "UPDATE attempts SET"
+            " echoed_tag = CASE WHEN echoed_tag <> tag THEN echoed_tag ELSE coalesce(?, echoed_tag) END,"
+            " echoed_seed = CASE WHEN echoed_seed <> seed THEN echoed_seed ELSE coalesce(?, echoed_seed) END"
+            " WHERE id = ?",
+            (tag, seed, attempt_id),
+        )
+
     def observe(self, attempt_id: str, generation: Generation, at: float) -> None:
         """What the service last said; its signed URLs are not kept."""
         facts: dict[str, JsonValue] = {
@@ -293,10 +323,8 @@ class Ledger:
             "usage": dict(generation.usage),
             "request_id": generation.request_id,
         }
-        self._db.execute(
-            "UPDATE attempts SET generation = ?, echoed_tag = coalesce(?, echoed_tag) WHERE id = ?",
-            (_dumps(facts), generation.tag, attempt_id),
-        )
+        self._db.execute("UPDATE attempts SET generation = ? WHERE id = ?", (_dumps(facts), attempt_id))
+        self.notice_echo(attempt_id, generation.final_tag, generation.final_seed)
         last = self._db.execute(
             "SELECT status FROM history WHERE attempt_id = ? AND status IS NOT NULL"
             " ORDER BY rowid DESC LIMIT 1",
@@ -332,20 +360,11 @@ class Ledger:
         )
 
     def _check_caps(self, run_id: str, estimate: int | None, caps: Caps) -> None:
-        if caps.max_tasks is None and caps.max_micros is None:
+        if caps.is_none:
             return
-        spend = self.read.spend(run_id)
-        if caps.max_tasks is not None and spend.tasks + 1 > caps.max_tasks:
-            raise CapReachedError(f"budget.max_tasks: {caps.max_tasks} submitted already")
-        if caps.max_micros is None:
-            return
-        if estimate is None or spend.unknown:
-            raise CapReachedError("budget.max_usd: the price of a task is not known")
-        if spend.micros + estimate > caps.max_micros:
-            raise CapReachedError(
-                f"budget.max_usd: {spend.micros / 1e6:.2f} spent or in flight,"
-                f" the next task is about {estimate / 1e6:.2f}"
-            )
+        refusal = caps.refusal(self.read.spend(run_id, *caps.runs), estimate)
+        if refusal is not None:
+            raise CapReachedError(refusal)
 
     def _claim(self, attempt_id: str, remote_id: str) -> None:
         try:
@@ -368,6 +387,16 @@ class Ledger:
         self, attempt_id: str, at: float, *, state: TaskState | None = None, status: str | None = None
     ) -> None:
         self._db.execute("INSERT INTO history VALUES (?, ?, ?, ?)", (attempt_id, at, state, status))
+
+
+_RESOLVED_AS = {
+    Resolution.ADOPTED: TaskState.SUBMITTED,
+    Resolution.FOUND: TaskState.SUBMITTED,
+    Resolution.ABSENT: TaskState.PLANNED,
+    Resolution.AGAIN: TaskState.PLANNED,
+    Resolution.HELD: TaskState.HELD,
+    Resolution.WRITTEN_OFF: TaskState.WRITTEN_OFF,
+}
 
 
 def _facts(evidence: Evidence) -> str:

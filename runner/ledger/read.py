@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -10,7 +11,10 @@ from typing import Any, TypeVar
 from runner.job.cost import Price, PriceUnit
 from runner.job.node import JsonValue
 from runner.ledger.rows import (
+    Accepted,
     AttemptRow,
+    Doubt,
+    Echoes,
     HistoryRow,
     Kind,
     OutputRow,
@@ -20,7 +24,7 @@ from runner.ledger.rows import (
     TaskRow,
 )
 from runner.ledger.spending import SpendReader
-from runner.ledger.states import TaskState
+from runner.ledger.states import Resolution, TaskState
 from runner.providers.base import Verdict
 
 T = TypeVar("T")
@@ -33,7 +37,7 @@ _ATTEMPT = (
     "seq, id, identity, run_id, reason, origin, key_hash, model, seed, tag, body_sha256, server_time,"
     " intended_at, state, verdict, evidence, resolution, resolution_evidence, remote_id, accepted_at,"
     " echoed_tag, generation, error_code, error_message, estimate_micros, cost_micros, price,"
-    " taken"
+    " taken, echoed_seed"
 )
 _OUTPUT = "path, identity, attempt_id, kind, ordinal, bytes, sha256, media, created_at"
 
@@ -93,6 +97,22 @@ class LedgerReader(SpendReader):
     def task(self, identity: str) -> TaskRow | None:
         row = self._db.execute(f"SELECT {_TASK} FROM tasks WHERE identity = ?", (identity,)).fetchone()
         return _task(row) if row else None
+
+    def identities_of_run(self, run_id: str) -> list[str]:
+        """The tasks that a run has an attempt at, in the order of the first ones."""
+        rows = self._db.execute(
+            "SELECT identity FROM attempts WHERE run_id = ? GROUP BY identity ORDER BY min(seq)", (run_id,)
+        )
+        return [identity for (identity,) in rows]
+
+    def open_states(self, run_id: str) -> Counter[TaskState]:
+        """How many attempts of a run are on their way or unclear, by state."""
+        rows = self._db.execute(
+            "SELECT state, count(*) FROM attempts WHERE run_id = ? AND state IN"
+            " ('intended', 'submitted', 'ambiguous', 'held', 'collecting') GROUP BY state",
+            (run_id,),
+        )
+        return Counter({TaskState(state): count for state, count in rows})
 
     def requests(self, identities: Sequence[str]) -> dict[str, dict[str, JsonValue]]:
         """The request of each task as it was last to be sent."""
@@ -250,60 +270,98 @@ class LedgerReader(SpendReader):
         return (Published(*row) for row in rows)
 
     def open_tags(self, origin: str) -> set[int]:
-        """The tags of unresolved attempts, and of those that are posted again: a new intent takes another."""
+        """The tags of attempts whose row may still turn up, and of those that are posted again: a new intent
+        takes another.
+        """
         rows = self._db.execute(
             "SELECT tag FROM attempts WHERE origin = ?1 AND tag IS NOT NULL"
-            " AND (state IN ('intended', 'ambiguous', 'held', 'written_off') OR resolution = 'again')"
+            " AND (state IN ('intended', 'ambiguous', 'held', 'written_off')"
+            " OR resolution IN ('again', 'absent', 'confirmed', 'not_billed'))"
             " UNION ALL SELECT tag FROM attempts"
             " WHERE origin = ?1 AND state = 'planned' AND resolution IS NULL AND tag IS NOT NULL",
             (origin,),
         )
         return {tag for (tag,) in rows}
 
-    def is_tag_believed(self, origin: str, key_hash: str, model: str) -> bool:
-        """Whether accepted attempts of this origin, key and model came back with their own tags.
+    def echoes(self, origin: str, key_hash: str, since: float) -> dict[str, tuple[Echoes, Echoes]]:
+        """By model, what came back for (the tags, the seeds) of accepted attempts.
 
-        One that came back with another tag ends it. Adopted attempts do not count: they were found by
-        what is to be proved.
+        Another value than was sent counts where its attempt was accepted at `since` or later. What was
+        adopted or found shows nothing: it was recognised by what is to be proved.
         """
-        matching, differing = self._db.execute(
-            "SELECT count(*) FILTER (WHERE echoed_tag = tag), count(*) FILTER (WHERE echoed_tag <> tag)"
-            " FROM attempts WHERE origin = ? AND key_hash = ? AND model = ? AND verdict = 'accepted'"
-            " AND tag IS NOT NULL AND resolution IS NULL",
-            (origin, key_hash, model),
-        ).fetchone()
-        return bool(matching > 0 and differing == 0)
-
-    def awaits_echo(self, origin: str, key_hash: str, model: str) -> bool:
-        """Whether an accepted attempt in flight has not shown yet what comes back for its tag."""
-        row = self._db.execute(
-            "SELECT 1 FROM attempts WHERE origin = ? AND key_hash = ? AND model = ? AND verdict = 'accepted'"
-            " AND tag IS NOT NULL AND echoed_tag IS NULL AND state IN ('submitted', 'collecting')",
-            (origin, key_hash, model),
-        ).fetchone()
-        return bool(row)
-
-    def claimed(self, origin: str, remote_ids: Sequence[str]) -> set[str]:
-        """Those of `remote_ids` that an attempt holds."""
         rows = self._db.execute(
-            "SELECT remote_id FROM attempts WHERE origin = ?"
+            f"SELECT model, {_echoes('tag')}, {_echoes('seed')} FROM attempts"
+            " WHERE origin = ?1 AND key_hash = ?2 AND remote_id IS NOT NULL GROUP BY model",
+            (origin, key_hash, since),
+        )
+        return {model: (Echoes(*found[:3]), Echoes(*found[3:])) for model, *found in rows}
+
+    def claimed(
+        self, origin: str, remote_ids: Sequence[str]
+    ) -> dict[str, tuple[str, int | None, int | None]]:
+        """Those of `remote_ids` that an attempt holds: its id, and the tag and the seed that it sent."""
+        rows = self._db.execute(
+            "SELECT remote_id, id, tag, seed FROM attempts WHERE origin = ?"
             " AND remote_id IN (SELECT value FROM json_each(?))",
             (origin, json.dumps(remote_ids)),
         )
-        return {remote_id for (remote_id,) in rows}
+        return {remote_id: (attempt_id, tag, seed) for remote_id, attempt_id, tag, seed in rows}
 
-    def accepted_since(
-        self, origin: str, key_hash: str, server_time: float
-    ) -> list[tuple[str, float, float]]:
-        """(remote id, server time, time of the intent) of what a key's list has to show: what the service
-        accepted after an intent at `server_time` or later, and has neither refused nor forgotten since.
+    def accepted_since(self, origin: str, key_hash: str, server_time: float) -> list[Accepted]:
+        """What a key's list has to show: what the service accepted after an intent at `server_time` or later,
+        and has neither refused nor forgotten since.
         """
-        return self._db.execute(
-            "SELECT remote_id, server_time, intended_at FROM attempts WHERE origin = ? AND key_hash = ?"
-            " AND server_time >= ? AND remote_id IS NOT NULL"
-            f" AND state IN ('{TaskState.SUBMITTED}', '{TaskState.COLLECTING}', '{TaskState.DONE}')",
-            (origin, key_hash, server_time),
-        ).fetchall()
+        return self._accepted("attempts.server_time >= ?3", (origin, key_hash, server_time))
+
+    def newest_accepted(self, origin: str, key_hash: str, model: str, tier: str) -> Accepted | None:
+        """The newest attempt of a model and tier that a key's list has to show."""
+        found = self._accepted(
+            "attempts.model = ?3 AND tier = ?4 ORDER BY attempts.seq DESC LIMIT 1",
+            (origin, key_hash, model, tier),
+        )
+        return found[0] if found else None
+
+    def _accepted(self, where: str, values: tuple[str | float, ...]) -> list[Accepted]:
+        rows = self._db.execute(
+            "SELECT id, remote_id, attempts.model,"
+            " coalesce(json_extract(request, '$.service_tier'), 'default') AS tier, server_time, intended_at,"
+            " (SELECT max(rowid) FROM history WHERE attempt_id = attempts.id AND state = 'intended')"
+            " FROM attempts JOIN tasks USING (identity)"
+            " WHERE attempts.origin = ?1 AND key_hash = ?2 AND remote_id IS NOT NULL"
+            " AND state IN ('submitted', 'collecting', 'done')"
+            f" AND {where}",
+            values,
+        )
+        return [Accepted(*row) for row in rows]
+
+    def doubt(self, attempt_id: str) -> Doubt | None:
+        """When an attempt became unclear; None where it never was."""
+        row = self._db.execute(
+            "SELECT rowid, at FROM history WHERE attempt_id = ? AND state IN ('ambiguous', 'held')"
+            " ORDER BY rowid LIMIT 1",
+            (attempt_id,),
+        ).fetchone()
+        return Doubt(*row) if row else None
+
+    def counted_absences(self) -> list[AttemptRow]:
+        """Attempts taken for never accepted that still count as possibly billed, oldest first."""
+        rows = self._db.execute(
+            f"SELECT {_ATTEMPT} FROM attempts WHERE state = 'planned' AND resolution IN ('again', 'absent')"
+            " ORDER BY seq"
+        )
+        return [_attempt(row) for row in rows]
+
+    def looked_for(self, origin: str, key_hash: str, since: float) -> list[AttemptRow]:
+        """Attempts whose row would still be ours: made since then, and taken for absent or written off."""
+        rows = self._db.execute(
+            f"SELECT {_ATTEMPT} FROM attempts WHERE origin = ? AND key_hash = ? AND intended_at >= ?"
+            # the next two lines are the index's own words
+            " AND tag IS NOT NULL AND (state IN ('intended', 'ambiguous', 'held', 'written_off')"
+            " OR resolution IN ('again', 'absent', 'confirmed', 'not_billed'))"
+            " AND state IN ('planned', 'written_off') AND remote_id IS NULL ORDER BY seq",
+            (origin, key_hash, since),
+        )
+        return [_attempt(row) for row in rows]
 
     def durations(self, kind: Kind, most: int) -> list[float]:
         """Seconds from creation to success, by the service's times, of the newest of a kind; newest first.
@@ -332,6 +390,15 @@ class LedgerReader(SpendReader):
         return str(row[0]) if row else None
 
 
+def _echoes(sent: str) -> str:
+    """Three counts for `Echoes`; ?3 is the time since which another value counts."""
+    return (
+        f"count(*) FILTER (WHERE echoed_{sent} = {sent} AND resolution IS NULL),"
+        f" count(*) FILTER (WHERE echoed_{sent} <> {sent} AND accepted_at >= ?3),"
+        f" count(*) FILTER (WHERE {sent} IS NOT NULL AND echoed_{sent} IS NULL AND state = 'done')"
+    )
+
+
 def _marks(values: Sequence[str]) -> str:
     return ",".join("?" * len(values))
 
@@ -355,6 +422,7 @@ def _attempt(row: tuple[Any, ...]) -> AttemptRow:
     values[14] = Verdict(row[14]) if row[14] else None
     for column in (15, 17, 21):
         values[column] = json.loads(row[column]) if row[column] else None
+    values[16] = Resolution(row[16]) if row[16] else None
     values[26] = _price(row[26])
     values[27] = json.loads(row[27]) if row[27] else None
     return AttemptRow(*values)

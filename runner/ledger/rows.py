@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from runner.job.cost import Price, usd_text
 from runner.job.node import JsonValue
-from runner.ledger.states import TaskState
+from runner.ledger.states import Resolution, TaskState
 from runner.providers.base import Verdict
 
 
@@ -78,7 +78,7 @@ class AttemptRow:
     state: TaskState
     verdict: Verdict | None
     evidence: Mapping[str, JsonValue] | None
-    resolution: str | None
+    resolution: Resolution | None
     resolution_evidence: Mapping[str, JsonValue] | None
     remote_id: str | None
     accepted_at: float | None
@@ -91,6 +91,60 @@ class AttemptRow:
     price: Price | None = None
     taken: Mapping[str, JsonValue] | None = None
     """What of its upstream task went into the request."""
+    echoed_seed: int | None = None
+
+    @property
+    def is_given_up(self) -> bool:
+        """Accepted, and ended by us or by a person, not by the service's own word: it may have it still."""
+        is_ours = self.error_code in (GONE, GIVEN_UP)
+        return self.state is TaskState.EXPIRED and self.remote_id is not None and is_ours
+
+
+GONE = "gone"
+"""The error code of an accepted task whose record the service has dropped."""
+
+GIVEN_UP = "given_up"
+"""The error code of an accepted task that a person gave up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What a list has to show of an attempt that the service is known to have accepted.
+
+    `intent` orders intents and doubts as they were written to the ledger, whatever the clocks said.
+    `tier` is the request's `service_tier`.
+    """
+
+    attempt_id: str
+    remote_id: str
+    model: str
+    tier: str
+    server_time: float
+    intended_at: float
+    intent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """When an attempt's connection was closed without an answer, or a later process took it up.
+
+    `at` is Unix seconds of our wall clock; `order` compares with `Accepted.intent`.
+    """
+
+    order: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Echoes:
+    """How often accepted attempts came back with what was sent, something else, or nothing in the end."""
+
+    same: int = 0
+    other: int = 0
+    nothing: int = 0
+
+    def __add__(self, more: Echoes) -> Echoes:
+        return Echoes(self.same + more.same, self.other + more.other, self.nothing + more.nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,15 +226,31 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """What a run and its resumes may spend; None is no cap."""
+    """What a job may spend; None is no cap. `runs` are the earlier ones that count beside the run itself."""
 
     max_tasks: int | None = None
     max_micros: int | None = None
+    runs: frozenset[str] = frozenset()
+
+    @property
+    def is_none(self) -> bool:
+        return self.max_tasks is None and self.max_micros is None
+
+    def refusal(self, spent: Spend, next_micros: int | None) -> CapReached | None:
+        """Why a task that is expected to cost so much may not follow; None where it may."""
+        if self.max_tasks is not None and spent.tasks + 1 > self.max_tasks:
+            return CapReached(Cap.TASKS, self.max_tasks, spent, next_micros)
+        if self.max_micros is None:
+            return None
+        # an unknown price is above every limit
+        if next_micros is not None and not spent.unknown and spent.micros + next_micros <= self.max_micros:
+            return None
+        return CapReached(Cap.USD, self.max_micros, spent, next_micros)
 
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What a run has possibly been billed for: settled, in flight and unclear together.
+    """What runs have possibly been billed for: settled, in flight and unclear together.
 
     `unknown` counts the tasks whose price is not known, which `micros` leaves out.
     """
@@ -193,6 +263,46 @@ class Spend:
     def usd(self) -> str | None:
         """The amount as text; None where there are tasks and the price of none is known: that is not 0."""
         return None if self.tasks and self.unknown == self.tasks else usd_text(self.micros)
+
+
+class Cap(enum.StrEnum):
+    """What a job may cap, as it is written in the job file."""
+
+    TASKS = "budget.max_tasks"
+    USD = "budget.max_usd"
+
+
+@dataclass(frozen=True, slots=True)
+class CapReached:
+    """Why a cap lets no further task through; as text it is a sentence.
+
+    `limit` is in tasks, or in micros. `next` is what the next task is expected to cost, in micros.
+    """
+
+    cap: Cap
+    limit: int
+    spent: Spend
+    next: int | None
+
+    def __str__(self) -> str:
+        if self.cap is Cap.TASKS:
+            return f"{self.cap} is {self.limit}: {self.spent.tasks} submitted already"
+        limit = f"{self.cap} is {usd_text(self.limit)}"
+        if self.next is None:
+            return f"{limit}: the price of the next task is not known"
+        if self.spent.unknown:
+            return f"{limit}: the price of {self.spent.unknown} of {self.spent.tasks} submits is not known"
+        return (
+            f"{limit}: {usd_text(self.spent.micros)} spent or in flight,"
+            f" the next task is about {usd_text(self.next)}"
+        )
+
+    @property
+    def hint(self) -> str:
+        """How to go on."""
+        if self.cap is Cap.USD and (self.next is None or self.spent.unknown):
+            return f"cap the number of tasks with {Cap.TASKS} instead, then run again"
+        return "raise the budget, then run again"
 
 
 @dataclass(frozen=True, slots=True)

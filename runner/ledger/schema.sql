@@ -1,5 +1,6 @@
 -- The ledger. One row in `attempts` is one intent to POST; rows are never deleted, an id once
--- known never changes, and a terminal state is final: the triggers hold that even against us.
+-- known never changes, and a terminal state is final but for what the service turns out to have after
+-- all: the triggers hold that even against us.
 CREATE TABLE meta (
     key TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -62,11 +63,13 @@ CREATE TABLE attempts (
     state TEXT NOT NULL,
     verdict TEXT,
     evidence TEXT,                   -- JSON
-    resolution TEXT,                 -- of an ambiguous attempt: adopted | absent | written_off | again
+    resolution TEXT,                 -- of an unclear attempt: `Resolution` in states.py
     resolution_evidence TEXT,        -- JSON
     remote_id TEXT,
     accepted_at REAL,
-    echoed_tag INTEGER,              -- what came back in the tag's field; null: nothing did
+    echoed_tag INTEGER,              -- what came back in the tag's field; null: nothing did. Another value
+                                     -- than was sent stays: it says that tags cannot be believed
+    echoed_seed INTEGER,             -- the same of the seed
     generation TEXT,                 -- JSON: status, echo, usage, times as last seen
     error_code TEXT NOT NULL DEFAULT '',
     error_message TEXT NOT NULL DEFAULT '',
@@ -82,7 +85,8 @@ CREATE INDEX attempts_open ON attempts (state)
     WHERE state IN ('intended', 'submitted', 'ambiguous', 'held', 'collecting');
 -- a new intent asks for the tags of unresolved ones: it must not read every attempt for that
 CREATE INDEX attempts_tags ON attempts (origin, tag) WHERE tag IS NOT NULL
-    AND (state IN ('intended', 'ambiguous', 'held', 'written_off') OR resolution = 'again');
+    AND (state IN ('intended', 'ambiguous', 'held', 'written_off')
+        OR resolution IN ('again', 'absent', 'confirmed', 'not_billed'));
 -- and of those that wait to be posted once more under their own tag
 CREATE INDEX attempts_unsent ON attempts (origin, tag)
     WHERE state = 'planned' AND resolution IS NULL AND tag IS NOT NULL;
@@ -115,7 +119,8 @@ CREATE TRIGGER attempts_are_kept BEFORE DELETE ON attempts
 BEGIN SELECT RAISE(ABORT, 'attempts are never deleted'); END;
 
 CREATE TRIGGER terminal_stays BEFORE UPDATE OF state ON attempts
-WHEN OLD.state IN ('done', 'failed', 'expired', 'written_off') AND NEW.state <> OLD.state
+WHEN NEW.state <> OLD.state AND (OLD.state IN ('done', 'failed')
+    OR OLD.state IN ('expired', 'written_off') AND NEW.state <> 'submitted')
 BEGIN SELECT RAISE(ABORT, 'a terminal state never changes'); END;
 
 CREATE TRIGGER remote_id_stays BEFORE UPDATE OF remote_id ON attempts

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Sequence
 
 from runner.ledger.rows import Drift, Spend, SpendBy, SpendRow
 
-# a rejected POST and one proved absent cost nothing; everything else may have been billed, also what a
-# person had submitted again without proof
+# a rejected POST costs nothing; everything else may have been billed, also what a person had submitted
+# again without proof, and what was taken for absent until a day later still shows nothing of it
 _POSSIBLY_BILLED = (
-    "((attempts.state <> 'planned' OR resolution = 'again')"
+    "((attempts.state <> 'planned' OR resolution IN ('again', 'absent'))"
     " AND NOT (attempts.state = 'failed' AND verdict = 'rejected'))"
 )
 
@@ -26,12 +28,31 @@ class SpendReader:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
 
-    def spend(self, run_id: str) -> Spend:
-        """What this run may have been billed: the actual cost where known, else the estimate."""
+    def spend(self, *run_ids: str) -> Spend:
+        """What these runs may have been billed: the actual cost where known, else the estimate."""
         row = self._db.execute(
-            "SELECT tasks, micros, unknown FROM spends WHERE run_id = ?", (run_id,)
+            "SELECT coalesce(sum(tasks), 0), coalesce(sum(micros), 0), coalesce(sum(unknown), 0)"
+            " FROM spends WHERE run_id IN (SELECT value FROM json_each(?))",
+            (json.dumps(run_ids),),
         ).fetchone()
-        return Spend(*row) if row else Spend(0, 0, 0)
+        return Spend(*row)
+
+    def billed_runs_named(self, job_name: str, edition: str) -> set[str]:
+        """The runs of a job's name and edition that may have been billed for anything."""
+        rows = self._db.execute(
+            "SELECT id FROM runs JOIN spends ON run_id = id WHERE job_name = ? AND edition = ? AND tasks > 0",
+            (job_name, edition),
+        )
+        return {run_id for (run_id,) in rows}
+
+    def billed_runs_of(self, identities: Sequence[str]) -> set[str]:
+        """The runs with an attempt at one of these tasks that may have been billed for anything."""
+        rows = self._db.execute(
+            "SELECT DISTINCT run_id FROM attempts WHERE identity IN (SELECT value FROM json_each(?))"
+            " AND run_id IN (SELECT run_id FROM spends WHERE tasks > 0)",
+            (json.dumps(identities),),
+        )
+        return {run_id for (run_id,) in rows}
 
     def spending(self, by: SpendBy | None = None, since: float | None = None) -> list[SpendRow]:
         """What may have been billed since a Unix time, by group, or in one row where `by` is None."""

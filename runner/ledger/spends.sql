@@ -10,12 +10,12 @@ CREATE TABLE IF NOT EXISTS spends (
 INSERT OR REPLACE INTO spends
 SELECT run_id, count(*), sum(coalesce(attempts.cost_micros, attempts.estimate_micros, 0)),
     sum((coalesce(attempts.cost_micros, attempts.estimate_micros) IS NULL))
-FROM attempts WHERE coalesce((attempts.state <> 'planned' OR attempts.resolution = 'again')
+FROM attempts WHERE coalesce((attempts.state <> 'planned' OR attempts.resolution IN ('again', 'absent'))
     AND NOT (attempts.state = 'failed' AND attempts.verdict = 'rejected'), 0)
 GROUP BY run_id;
 
 CREATE TRIGGER IF NOT EXISTS spend_begins AFTER INSERT ON attempts
-WHEN coalesce((NEW.state <> 'planned' OR NEW.resolution = 'again')
+WHEN coalesce((NEW.state <> 'planned' OR NEW.resolution IN ('again', 'absent'))
     AND NOT (NEW.state = 'failed' AND NEW.verdict = 'rejected'), 0)
 BEGIN
     INSERT INTO spends VALUES (NEW.run_id, 1, coalesce(NEW.cost_micros, NEW.estimate_micros, 0),
@@ -26,7 +26,7 @@ END;
 
 CREATE TRIGGER IF NOT EXISTS spend_is_taken_back
 AFTER UPDATE OF run_id, state, verdict, resolution, cost_micros, estimate_micros ON attempts
-WHEN coalesce((OLD.state <> 'planned' OR OLD.resolution = 'again')
+WHEN coalesce((OLD.state <> 'planned' OR OLD.resolution IN ('again', 'absent'))
     AND NOT (OLD.state = 'failed' AND OLD.verdict = 'rejected'), 0)
 BEGIN
     UPDATE spends SET tasks = tasks - 1, micros = micros - coalesce(OLD.cost_micros, OLD.estimate_micros, 0),
@@ -36,7 +36,7 @@ END;
 
 CREATE TRIGGER IF NOT EXISTS spend_is_added
 AFTER UPDATE OF run_id, state, verdict, resolution, cost_micros, estimate_micros ON attempts
-WHEN coalesce((NEW.state <> 'planned' OR NEW.resolution = 'again')
+WHEN coalesce((NEW.state <> 'planned' OR NEW.resolution IN ('again', 'absent'))
     AND NOT (NEW.state = 'failed' AND NEW.verdict = 'rejected'), 0)
 BEGIN
     INSERT INTO spends VALUES (NEW.run_id, 1, coalesce(NEW.cost_micros, NEW.estimate_micros, 0),

@@ -45,6 +45,30 @@ class TaskState(enum.StrEnum):
         return self in (TaskState.AMBIGUOUS, TaskState.HELD)
 
 
+class Resolution(enum.StrEnum):
+    """How it ended that nobody knew what became of a POST."""
+
+    ADOPTED = "adopted"
+    """The service's list shows it."""
+    ABSENT = "absent"
+    """The list excludes it: submitted again once, and still counted against caps."""
+    CONFIRMED = "confirmed"
+    """The list excludes it a day later too: no longer counted."""
+    FOUND = "found"
+    """It was given up or taken for absent, and the service has it after all."""
+    HELD = "held"
+    WRITTEN_OFF = "written_off"
+    AGAIN = "again"
+    """A person had it submitted again."""
+    NOT_BILLED = "not_billed"
+    """A person says that what was absent, or sent again, was not billed."""
+
+    @property
+    def is_taken_for_absent(self) -> bool:
+        """Whether another POST may have followed, so that this one's row is still looked for."""
+        return self in (Resolution.ABSENT, Resolution.CONFIRMED, Resolution.AGAIN, Resolution.NOT_BILLED)
+
+
 _TERMINAL = frozenset(
     {
         TaskState.WRITTEN_OFF,
@@ -57,7 +81,7 @@ _TERMINAL = frozenset(
 )
 
 TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
-    TaskState.PLANNED: frozenset({TaskState.INTENDED}),
+    TaskState.PLANNED: frozenset({TaskState.INTENDED, TaskState.SUBMITTED}),
     TaskState.INTENDED: frozenset(
         {TaskState.PLANNED, TaskState.SUBMITTED, TaskState.AMBIGUOUS, TaskState.FAILED, TaskState.HELD}
     ),
@@ -67,5 +91,8 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     TaskState.HELD: frozenset({TaskState.PLANNED, TaskState.SUBMITTED, TaskState.WRITTEN_OFF}),
     TaskState.SUBMITTED: frozenset({TaskState.COLLECTING, TaskState.FAILED, TaskState.EXPIRED}),
     TaskState.COLLECTING: frozenset({TaskState.DONE, TaskState.EXPIRED}),
+    TaskState.WRITTEN_OFF: frozenset({TaskState.SUBMITTED}),
+    TaskState.EXPIRED: frozenset({TaskState.SUBMITTED}),
 }
-"""What may follow what, for an attempt. Terminal states have no entry: nothing follows them."""
+"""What may follow what, for an attempt. Nothing follows `done` and `failed`; what was taken for absent
+(planned), written off or given up (expired) becomes submitted where the service has it after all."""

@@ -130,6 +130,24 @@ class Generation:
     request_id: str = ""
     server_time: float | None = None
 
+    @property
+    def final_tag(self) -> int | None:
+        """The tag as evidence: None before `running`, where a service has not decided what it echoes."""
+        return None if self.is_undecided else self.tag
+
+    @property
+    def final_seed(self) -> int | None:
+        """The seed as evidence: None before `running`, and for -1, which is no seed yet."""
+        seed = self.echo.get("seed")
+        if self.is_undecided or not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            return None
+        return seed
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether what it echoes may still change."""
+        return self.status in (None, GenerationStatus.PENDING, GenerationStatus.QUEUED)
+
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
@@ -187,6 +205,8 @@ class Provider(Protocol):
     origin: str
     can_list: bool
     """Whether `list_page` works, and so whether an ambiguous submit can be reconciled."""
+    record_life: float
+    """Seconds for which the service keeps a task's record: no 404 ends an accepted task before."""
 
     def encode(
         self, task: Task, read_input: ReadInput, *, tag: int | None, callback_url: str | None

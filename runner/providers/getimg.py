@@ -33,6 +33,8 @@ from runner.providers.submit import SubmitTransport
 
 PATH: Final = "/v2/videos/generations"
 MODELS_PATH: Final = "/v2/models"
+RECORD_LIFE: Final = 7 * 86_400.0
+"""Seconds. The service names none; looking for longer than needed costs nothing."""
 MOST_USD: Final = Decimal(1_000_000)
 """A price at or above this is no price: it would only spoil the sums."""
 
@@ -49,6 +51,7 @@ class GetimgProvider:
 
     name = "getimg"
     can_list = False
+    record_life = RECORD_LIFE
 
     def __init__(
         self, submits: SubmitTransport, free: FreeRequests, *, wall: Callable[[], float] = time.time

@@ -44,6 +44,8 @@ TAG_FIELD: Final = "execution_expires_after"
 TAG_BASE: Final = 172_800
 """Seconds, the service's default; a tag n below TAGS is sent as TAG_BASE - n."""
 TAGS: Final = 65_536
+RECORD_LIFE: Final = 7 * 86_400.0
+"""Seconds, by the service's guide ("about 7 days", wire/mesh-api.md)."""
 ECHOED: Final = (
     "seed",
     "resolution",
@@ -68,6 +70,7 @@ class MeshProvider:
 
     name = "mesh"
     can_list = True
+    record_life = RECORD_LIFE
 
     def __init__(
         self, submits: SubmitTransport, free: FreeRequests, *, wall: Callable[[], float] = time.time
@@ -163,8 +166,8 @@ def read_generation(document: JsonValue, *, server_time: float | None = None) ->
 
 
 def _read_tag(seconds: JsonValue) -> int | None:
-    if not isinstance(seconds, int) or isinstance(seconds, bool) or not is_usual(seconds):
-        return None
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or not is_usual(seconds) or seconds < 0:
+        return None  # -1 says that nothing is decided yet
     return TAG_BASE - seconds
 
 

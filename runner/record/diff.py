@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runner.job.cost import usd_as_today
 from runner.job.node import JsonValue
 from runner.ledger.states import TaskState
 from runner.record.difference import differences
@@ -22,6 +23,7 @@ class Side:
     echoed_seed: JsonValue
     cost_usd: str | None
     files: tuple[tuple[str, str], ...]
+    in_plan: bool = True
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Side:
@@ -33,8 +35,9 @@ class Side:
             request=entry["request"],
             seed=entry["seed"],
             echoed_seed=entry["echo"].get("seed"),
-            cost_usd=costs[-1] if costs else None,
+            cost_usd=usd_as_today(costs[-1]) if costs else None,
             files=tuple((output["kind"], output["sha256"]) for output in entry["outputs"]),
+            in_plan=entry.get("in_plan", True),
         )
 
 
@@ -48,6 +51,8 @@ class Change:
 
 def changes(now: Side, was: Side) -> Iterator[Change]:
     """What tells a task from the one of the same name in another run."""
+    if now.in_plan != was.in_plan:
+        yield Change("plan", "in the plan again" if now.in_plan else "no longer in the plan")
     for words in differences(now.request, was.request):
         yield Change("request", words)
     if now.identity != was.identity and now.request == was.request:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from runner.job.cost import micros, usd_text
+from runner.job.cost import usd_or_null
 from runner.job.node import JsonValue
-from runner.job.task import InputFile, Task
-from runner.ledger.rows import AttemptRow, HistoryRow, OutputRow, RunRow
+from runner.job.task import INPUT_SCHEME, STEP_SCHEME, InputFile, Task
+from runner.ledger.rows import AttemptRow, HistoryRow, OutputRow, RunRow, TaskRow
 from runner.ledger.states import TaskState
 from runner.record.redact import Redactor
 from runner.record.times import iso_time, iso_time_or_none
+
+_STEP = re.compile(rf"{STEP_SCHEME}([0-9a-f]{{64}})/")
+_INPUT = re.compile(rf"{INPUT_SCHEME}([0-9a-f]{{64}})")
 
 KEY_HASH_SHOWN = 12
 """Digits: enough to tell one key from another, too few to search for one."""
@@ -58,6 +62,7 @@ def task_entry(
         "step": task.step,
         "needs": None if task.upstream is None else task.upstream.identity,
         "index": task.index,
+        "in_plan": True,
         "cell": redactor.value(task.cell),
         "model": task.model,
         "seed": task.seed,
@@ -79,9 +84,54 @@ def task_entry(
         "error": _error_entry(task, found.latest, state, redactor),
         "estimate": {
             "tokens": task.estimate_tokens,
-            "usd": None if task.estimate_usd is None else usd_text(micros(task.estimate_usd)),
+            "usd": usd_or_null(task.estimate_micros),
         },
     }
+
+
+def departed_entry(
+    row: TaskRow, found: Found, *, run: RunRow, root: Path, redactor: Redactor
+) -> dict[str, object]:
+    """The same of a task that is no longer in the plan, from the ledger; what that does not know is null."""
+    task = Task(
+        identity=row.identity,
+        index=0,
+        step=row.step,
+        name=row.name,
+        cell=row.cell,
+        provider=row.provider,
+        origin=row.origin,
+        edition=row.edition,
+        model=row.model,
+        seed=row.seed,
+        sample=row.sample,
+        request=row.request,
+        inputs=(),
+        output=row.output,
+    )
+    state = found.latest.state if found.latest is not None else TaskState.PLANNED
+    texts = [*_texts(row.request)]
+    above = (match[1] for text in texts if (match := _STEP.match(text)))
+    digests = (match[1] for text in texts if (match := _INPUT.fullmatch(text)))
+    return {
+        **task_entry(task, found, state, run=run, root=root, redactor=redactor),
+        "needs": next(above, None),
+        "index": None,
+        "in_plan": False,
+        "inputs": [{"path": None, "sha256": sha256, "media_type": None, "bytes": None} for sha256 in digests],
+    }
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text in a request."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _texts(part)
 
 
 def _input_entry(file: InputFile, root: Path) -> dict[str, object]:
@@ -114,13 +164,9 @@ def _attempt_entry(attempt: AttemptRow, redactor: Redactor) -> dict[str, object]
         "accepted_at": iso_time_or_none(attempt.accepted_at),
         "taken": redactor.value(attempt.taken),
         "price": attempt.price and {attempt.price.unit: str(attempt.price.usd)},
-        "estimate_usd": _usd(attempt.estimate_micros),
-        "cost_usd": _usd(attempt.cost_micros),
+        "estimate_usd": usd_or_null(attempt.estimate_micros),
+        "cost_usd": usd_or_null(attempt.cost_micros),
     }
-
-
-def _usd(amount: int | None) -> str | None:
-    return None if amount is None else usd_text(amount)
 
 
 def _history_entry(attempt: AttemptRow, row: HistoryRow, redactor: Redactor) -> dict[str, object]:

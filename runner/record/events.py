@@ -10,7 +10,7 @@ from typing import Any, TextIO, TypeAlias, cast
 
 from runner.errors import StateError
 from runner.job.node import JsonValue
-from runner.record.redact import Redactor
+from runner.record.redact import Redactor, json_safe
 from runner.record.times import iso_time
 
 Observer: TypeAlias = Callable[[str, Mapping[str, object]], None]
@@ -94,7 +94,7 @@ class EventLog:
 
 
 def _encode(line: Mapping[str, JsonValue], **_: object) -> str:
-    return _ENCODER.encode(line)
+    return json_safe(_ENCODER.encode(line))
 
 
 class _LineFile:

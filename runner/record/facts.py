@@ -17,6 +17,9 @@ from runner import __version__
 from runner.job.node import JsonValue
 from runner.record.redact import Redactor
 
+JOB_DIGEST = "job_digest"
+"""The session's own fact beside these: sha256 of the job file as it ran it, in hex."""
+
 _LIBRARIES = ("anyio", "httpx", "httpcore", "aiohttp", "jinja2", "pyyaml", "av")
 _GIT_SECONDS = 5.0
 _SHA256_DIGITS = 64

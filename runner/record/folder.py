@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.durable import sync_directory
 from runner.errors import StateError, UsageError
 from runner.project import Project
-from runner.record.atomic import replace_file, sync_directory
+from runner.record.atomic import replace_file
 
 LATEST = "latest"
 _RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
@@ -55,8 +58,12 @@ class RunFolder:
 
     @property
     def job(self) -> Path:
-        """The job file as run, byte for byte."""
+        """The job file as the newest session ran it, byte for byte."""
         return self.path / "job.yaml"
+
+    def job_of(self, digest: str) -> Path:
+        """The job file as a session ran it, by its sha256 in hex."""
+        return self.path / "jobs" / f"{digest}.yaml"
 
     @property
     def report(self) -> Path:
@@ -66,14 +73,26 @@ class RunFolder:
     def make(self, job_text: bytes) -> None:
         """Makes the folder, writes the job file as run and points `runs/latest` here.
 
-        Fit for a resume too. Raises StateError where something else stands in its place.
+        Fit for a resume too: the text of each session is kept. Raises StateError where something else
+        stands in its place.
         """
         check_runs(self.project)
         _make_directory(self.project.runs_dir, 0o755)
         _make_directory(self.path, 0o700)
+        _make_directory(self.path / "jobs", 0o700)
+        with contextlib.suppress(OSError):
+            if _kind(self.job) == stat.S_IFREG:  # an older callsheet kept the newest text alone
+                self._keep(self.job.read_bytes())
+        self._keep(job_text)
         with replace_file(self.job) as file:
             file.write(job_text)
         self._point_latest()
+
+    def _keep(self, job_text: bytes) -> None:
+        copy = self.job_of(hashlib.sha256(job_text).hexdigest())
+        if _kind(copy) != stat.S_IFREG:
+            with replace_file(copy) as file:
+                file.write(job_text)
 
     def _point_latest(self) -> None:
         link = self.project.runs_dir / LATEST
@@ -92,6 +111,7 @@ def _make_directory(directory: Path, mode: int) -> None:
         kind = _kind(directory)
         if kind is None:
             directory.mkdir(mode=mode)
+            sync_directory(directory.parent)
         elif kind != stat.S_IFDIR:
             raise _not_a_directory(directory)
         if mode == 0o700:

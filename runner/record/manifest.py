@@ -6,34 +6,31 @@ The format is schemas/manifest.schema.json, told in docs/reference/manifest.md.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from runner.errors import StateError
 from runner.job.cost import usd_text
 from runner.job.task import Task
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import AttemptRow, Drift, RunRow, SessionRow, Spend
+from runner.ledger.rows import AttemptRow, Drift, RunRow, SessionRow, Spend, TaskRow
 from runner.ledger.states import TaskState
 from runner.record.atomic import replace_file
-from runner.record.entry import Found, attempts_of_run, is_cached, task_entry
-from runner.record.redact import Redactor
+from runner.record.entry import Found, attempts_of_run, departed_entry, is_cached, task_entry
+from runner.record.facts import JOB_DIGEST
+from runner.record.redact import Redactor, json_safe
 from runner.record.times import iso_time, iso_time_or_none
 
 MANIFEST_VERSION = 1
 _TASKS_AT_A_TIME = 200
-# legal in JSON as they are, but not in a terminal; JSON's own escape loses nothing
-_UNSEEN = re.compile(
-    "[\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0001-\U000e007f]"
-)
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+_Known = TypeVar("_Known", Task, TaskRow)
 
 View = Callable[[Task, AttemptRow | None], TaskState]
 """Where a task stands, by its newest attempt and by what is on the disk."""
@@ -41,11 +38,15 @@ View = Callable[[Task, AttemptRow | None], TaskState]
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Of the tasks of a manifest. `cached`: nothing was submitted for them in this run."""
+    """Of the tasks of the plan. `cached`: nothing was submitted for them in this run.
+
+    `departed` are those that this run has an attempt at, and that are no longer in the plan.
+    """
 
     by_state: Mapping[TaskState, int]
     cached: int
     total: int
+    departed: int = 0
 
 
 def write_manifest(
@@ -62,12 +63,14 @@ def write_manifest(
 ) -> Counts:
     """Writes the manifest of `run` over `tasks`, atomically and in flat memory; gives its counts.
 
+    Behind them stand the tasks that the run has an attempt at and that are no longer in the plan.
     `root` is the project root, to which the paths of inputs are relative. Raises StateError; the
     manifest that was there before stands then.
     """
     states: Counter[TaskState] = Counter()
     reported: Counter[str] = Counter()
     cached = 0
+    departed = {bytes.fromhex(identity) for identity in reader.identities_of_run(run.id)}
     with replace_file(target) as file:
         file.write(f'{{\n"manifest_version": {MANIFEST_VERSION},\n'.encode())
         _write_member(file, "run", _run_entry(run, sessions, redactor))
@@ -78,13 +81,19 @@ def write_manifest(
             state = view(task, found.latest)
             states[state] += 1
             cached += is_cached(run, found)
+            departed.discard(bytes.fromhex(task.identity))
             for attempt in attempts_of_run(run, found):
                 reported.update(_figures(attempt))
             entry = task_entry(task, found, state, run=run, root=root, redactor=redactor)
             file.write(separator + _encode(entry))
             separator = b",\n"
+        for row, found in _departed(departed, run, reader):
+            for attempt in attempts_of_run(run, found):
+                reported.update(_figures(attempt))
+            file.write(separator + _encode(departed_entry(row, found, run=run, root=root, redactor=redactor)))
+            separator = b",\n"
         file.write(b"\n],\n")
-        counts = Counts(by_state=dict(states), cached=cached, total=states.total())
+        counts = Counts(dict(states), cached, states.total(), len(departed))
         _write_member(file, "counts", _counts_entry(counts))
         usage = {
             "reported": dict(sorted(reported.items())),
@@ -115,7 +124,16 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _with_rows(tasks: Iterable[Task], reader: LedgerReader) -> Iterable[tuple[Task, Found]]:
+def _departed(identities: Set[bytes], run: RunRow, reader: LedgerReader) -> Iterable[tuple[TaskRow, Found]]:
+    """In the order of their first attempts in this run."""
+    if not identities:
+        return ()
+    known = (identity for identity in reader.identities_of_run(run.id))
+    rows = (reader.task(identity) for identity in known if bytes.fromhex(identity) in identities)
+    return _with_rows(filter(None, rows), reader)
+
+
+def _with_rows(tasks: Iterable[_Known], reader: LedgerReader) -> Iterable[tuple[_Known, Found]]:
     remaining = iter(tasks)
     while batch := list(islice(remaining, _TASKS_AT_A_TIME)):
         identities = [task.identity for task in batch]
@@ -160,6 +178,7 @@ def _session_entry(session: SessionRow, redactor: Redactor) -> dict[str, object]
         "command": redactor.foreign_value(facts.get("command", [])),
         "versions": redactor.foreign_value(facts.get("versions", {})),
         "git": redactor.foreign_value(facts.get("git")),
+        "job_digest": facts.get(JOB_DIGEST),
     }
 
 
@@ -168,6 +187,7 @@ def _counts_entry(counts: Counts) -> dict[str, object]:
     return {
         "total": counts.total,
         "cached": counts.cached,
+        "not_in_plan": counts.departed,
         "by_state": {state: counts.by_state.get(state, 0) for state in TaskState},
     }
 
@@ -196,9 +216,4 @@ def _write_member(file: BinaryIO, name: str, value: object) -> None:
 
 
 def _encode(value: object) -> bytes:
-    text = _ENCODER.encode(value)
-    return text.encode() if text.isascii() and "\x7f" not in text else _UNSEEN.sub(_escape, text).encode()
-
-
-def _escape(match: re.Match[str]) -> str:
-    return json.dumps(match[0])[1:-1]
+    return json_safe(_ENCODER.encode(value)).encode()

@@ -10,9 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import json
 import math
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import quote, unquote_to_bytes
 
@@ -37,14 +37,35 @@ _NAMED = re.compile(
 )
 # every pattern above needs one of these; `key-` and `bearer ` the last
 _MAY_HOLD_A_SECRET = re.compile(r"[:?=]|[rR][sS][kK]_|[yY]-|[rR]\s")
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+# the categories Cc, Cf, Cs, Zl and Zp of Unicode 14 and 16
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f"
+    "\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000110bd\U000110cd"
+    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001-\U000e007f]"
+)
 
 
 def escape(text: str) -> str:
     """`text` with control, escape and bidirectional characters as backslash escapes."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_shown(character) for character in text)
+    return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def json_text(value: object, *, indent: int | None = None) -> str:
+    """`value` as JSON, safe to print: what `escape` escapes is written as JSON's own \\u escape.
+
+    Nothing is lost by that: a reader gets the same text.
+    """
+    return json_safe(json.dumps(value, ensure_ascii=False, indent=indent))
+
+
+def json_safe(document: str) -> str:
+    """The JSON `document`, safe to print, with the same meaning."""
+    if document.isascii() and "\x7f" not in document:
+        return document  # JSON has escaped the rest
+    # a line break between members is no part of a text
+    return _UNSEEN.sub(lambda match: match[0] if match[0] == "\n" else json.dumps(match[0])[1:-1], document)
 
 
 class Redactor:
@@ -117,9 +138,3 @@ def _digest_of_data_uri(match: re.Match[str]) -> str:
         except binascii.Error:
             parameters = ""
     return f"data:{kind.strip()};sha256={hashlib.sha256(content).hexdigest()};bytes={len(content)}"
-
-
-def _shown(character: str) -> str:
-    if unicodedata.category(character) in _UNSEEN:
-        return character.encode("unicode_escape", "surrogatepass").decode("ascii")
-    return character

@@ -79,7 +79,8 @@ def _head(sheet: Sheet) -> dict[str, Any]:
     run, cost = sheet.members["run"], sheet.members["usage"]["cost"]
     last = run["sessions"][-1] if run["sessions"] else {"ended_at": None, "command": [], "git": None}
     tokens = sheet.members["usage"]["reported"].get("total_tokens")
-    total = sheet.members["counts"]["total"]
+    counts = sheet.members["counts"]
+    total = counts["total"] + counts.get("not_in_plan", 0)
     worked = sum(end - begin for begin, end in sheet.sessions) / 1000
     cached = sheet.members["counts"]["cached"]
     open_words = [(word, number) for word, number in sheet.words.items() if word not in _ENDED]

@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from runner.job.cost import usd_text
+from runner.job.cost import usd_or_null
 from runner.job.node import JsonValue
 from runner.job.task import INPUT_SCHEME, STEP_SCHEME
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import AttemptRow, HistoryRow, OutputRow, SessionRow, TaskRow
+from runner.ledger.rows import AttemptRow, HistoryRow, OutputRow, RunRow, SessionRow, TaskRow
 from runner.project import Project
+from runner.record.facts import JOB_DIGEST
 from runner.record.folder import RunFolder
 from runner.record.redact import Redactor
 from runner.record.times import iso_time, iso_time_or_none
@@ -41,7 +42,7 @@ def describe(reader: LedgerReader, task: TaskRow, project: Project) -> dict[str,
         "echo": generation.get("echo") or {},
         "usage": generation.get("usage") or {},
         "job_file": task.job_file,
-        "runs": [_run(reader, run_id, attempts, project) for run_id in _run_ids(attempts)],
+        "runs": _runs(reader, attempts, project),
         "attempts": [_attempt(attempt, reader.history(attempt.id)) for attempt in attempts],
         "files": [_file(row, project.base) for row in outputs],
     }
@@ -87,23 +88,34 @@ def _inputs(
             yield from _inputs(part, project, reader, role)
 
 
-def _run_ids(attempts: list[AttemptRow]) -> list[str]:
-    return list(dict.fromkeys(attempt.run_id for attempt in attempts))
+def _runs(reader: LedgerReader, attempts: list[AttemptRow], project: Project) -> list[dict[str, object]]:
+    """Each run with each job file that an attempt was made from: it may be edited between two sessions."""
+    found: dict[tuple[str, str | None], dict[str, object]] = {}
+    for attempt in attempts:
+        run = reader.run(attempt.run_id)
+        assert run is not None
+        sessions = reader.sessions(run.id)
+        facts = _facts_at(sessions, attempt.intended_at)
+        told = facts.get(JOB_DIGEST)
+        digest = told if isinstance(told, str) else run.job_digest if len(sessions) <= 1 else None
+        if (run.id, digest) not in found:
+            found[run.id, digest] = _run(run, digest, facts, project)
+    return list(found.values())
 
 
 def _run(
-    reader: LedgerReader, run_id: str, attempts: list[AttemptRow], project: Project
+    run: RunRow, digest: str | None, facts: Mapping[str, JsonValue], project: Project
 ) -> dict[str, object]:
-    run = reader.run(run_id)
-    assert run is not None
-    first = min(attempt.intended_at for attempt in attempts if attempt.run_id == run_id)
-    git = _git_at(reader.sessions(run_id), first)
+    folder = RunFolder(project, run.id)
+    kept = folder.job if digest is None else folder.job_of(digest)
+    told = facts.get("git")
+    git = told if isinstance(told, Mapping) else {}
     return {
         "id": run.id,
         "job_file": run.job_file,
-        "job_sha256": run.job_digest,
-        "job_file_since": _since(project.root / run.job_file, run.job_digest),
-        "job_kept": str(RunFolder(project, run.id).job.relative_to(project.root)),
+        "job_sha256": digest,
+        "job_file_since": _since(project.root / run.job_file, digest),
+        "job_kept": str((kept if kept.is_file() else folder.job).relative_to(project.root)),
         "date": run.run_date,
         "edition": run.edition,
         "commit": git.get("commit"),
@@ -112,15 +124,16 @@ def _run(
     }
 
 
-def _git_at(sessions: list[SessionRow], at: float) -> Mapping[str, JsonValue]:
-    """What git said when the session began that was at work then."""
+def _facts_at(sessions: list[SessionRow], at: float) -> Mapping[str, JsonValue]:
+    """The facts of the session that was at work then."""
     begun = [session for session in sessions if session.started_at <= at] or sessions
-    git = begun[-1].facts.get("git") if begun else None
-    return git if isinstance(git, Mapping) else {}
+    return begun[-1].facts if begun else {}
 
 
-def _since(file: Path, sha256: str) -> str:
-    """Whether the job file is still the one that was run: `same`, `changed` or `gone`."""
+def _since(file: Path, sha256: str | None) -> str:
+    """Whether the job file is still the one that was run: `same`, `changed`, `gone` or `unknown`."""
+    if sha256 is None:
+        return "unknown"
     try:
         return "same" if hashlib.sha256(file.read_bytes()).hexdigest() == sha256 else "changed"
     except OSError:
@@ -148,8 +161,8 @@ def _attempt(attempt: AttemptRow, history: list[HistoryRow]) -> dict[str, object
         "resolution": attempt.resolution,
         "resolution_evidence": attempt.resolution_evidence,
         "usage": generation.get("usage") or {},
-        "estimate_usd": None if attempt.estimate_micros is None else usd_text(attempt.estimate_micros),
-        "cost_usd": None if attempt.cost_micros is None else usd_text(attempt.cost_micros),
+        "estimate_usd": usd_or_null(attempt.estimate_micros),
+        "cost_usd": usd_or_null(attempt.cost_micros),
         "taken": attempt.taken,
         "error_code": attempt.error_code or None,
         "error_message": attempt.error_message or None,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from runner.ledger.states import TaskState
+from runner.record.folder import RunFolder
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 Probe = Callable[[str, BinaryIO], str]
 """What is wrong with a file of this kind (`video`, `last_frame`), opened for reading; empty: nothing."""
@@ -46,15 +50,29 @@ def check_task(entry: Mapping[str, Any], base: Path, probe: Probe) -> Iterator[C
         yield CheckedFile(name, str(output["path"]), finding, why)
 
 
-def check_job(job: Path, sha256: str) -> CheckedFile:
-    """The copy of the job file that the run keeps."""
+def check_jobs(folder: RunFolder, members: Mapping[str, Any]) -> Iterator[CheckedFile]:
+    """The copies of the job file that the run keeps: the newest, and that of each session.
+
+    `members` are the manifest's; an older one names the newest alone.
+    """
+    yield _check_job(folder, folder.job, members["job"]["sha256"])
+    told = [session.get("job_digest") for session in members["run"]["sessions"]]
+    for digest in dict.fromkeys(filter(None, told)):
+        if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+            yield CheckedFile("", "jobs", Finding.CHANGED, "the manifest names a job file by no sha256")
+        else:
+            yield _check_job(folder, folder.job_of(digest), digest)
+
+
+def _check_job(folder: RunFolder, copy: Path, sha256: str) -> CheckedFile:
+    path = copy.relative_to(folder.path).as_posix()
     try:
-        found = hashlib.sha256(job.read_bytes()).hexdigest()
+        found = hashlib.sha256(copy.read_bytes()).hexdigest()
     except OSError as error:
-        return CheckedFile("", job.name, Finding.MISSING, _reason(error))
+        return CheckedFile("", path, Finding.MISSING, _reason(error))
     if found != sha256:
-        return CheckedFile("", job.name, Finding.CHANGED, "not the job file that the manifest names")
-    return CheckedFile("", job.name, Finding.SAME)
+        return CheckedFile("", path, Finding.CHANGED, "not the job file that the manifest names")
+    return CheckedFile("", path, Finding.SAME)
 
 
 def _check_file(base: Path, output: Mapping[str, Any], probe: Probe) -> tuple[Finding, str]:

@@ -75,6 +75,12 @@ class Kind(enum.StrEnum):
     """List: a page's rows in another order."""
     OVERLAP = "overlap"
     """List: a page repeats the last `count` rows of the page before."""
+    HIDDEN = "hidden"
+    """List: tasks that show these `fields` are missing; with none, all are."""
+    ENDLESS = "endless"
+    """List: each page is the first one, and says that there are more."""
+    TOTAL = "total"
+    """List: the total is `count` too high."""
 
     SHORT = "short"
     """Download: complete by its own Content-Length, but `count` bytes are missing."""
@@ -108,7 +114,9 @@ _VIEWS = frozenset({Kind.FIELDS, Kind.NULL_ECHOES, Kind.REGRESS, Kind.SUFFIX, Ki
 _ALLOWED = {
     Where.SUBMIT: _GENERAL | {Kind.NO_ID, Kind.FOREIGN_ID, Kind.OUTCOME},
     Where.GET: _GENERAL | _VIEWS | {Kind.SEVERAL, Kind.DEADLINE},
-    Where.LIST: _GENERAL | _VIEWS | {Kind.LAG, Kind.SHUFFLE, Kind.OVERLAP},
+    Where.LIST: _GENERAL
+    | _VIEWS
+    | {Kind.LAG, Kind.SHUFFLE, Kind.OVERLAP, Kind.HIDDEN, Kind.ENDLESS, Kind.TOTAL},
     Where.DOWNLOAD: _GENERAL
     | {Kind.SHORT, Kind.LONG, Kind.HTML, Kind.ETAG, Kind.IGNORE_RANGE, Kind.GZIP, Kind.DRIP},
     Where.WEBHOOK: frozenset({Kind.DROP, Kind.REPEAT, Kind.EARLY, Kind.FORGE, Kind.HUGE}),

@@ -177,14 +177,23 @@ class MeshRoutes:
             newest = self._state.now() - lag.seconds
             selection = replace(selection, created_before=newest)
         start = max(0, offset - overlap.count) if overlap is not None else offset
+        hidden, endless, more = (struck.of(kind) for kind in (Kind.HIDDEN, Kind.ENDLESS, Kind.TOTAL))
+        if endless is not None:
+            start = 0
         tasks, total = self._service.page(selection, limit, start)
         rows = [self._shown(task, struck) for task in tasks]
+        if hidden is not None:
+            shown = [row for row in rows if not hidden.fields.items() <= row.items()]
+            total -= len(rows) - len(shown)
+            rows = shown
+        if more is not None:
+            total += more.count
         if struck.of(Kind.SHUFFLE) is not None:
             random.shuffle(rows)
         return {
             "object": "list",
             "data": rows,
-            "has_more": start + len(rows) < total,
+            "has_more": endless is not None or start + len(rows) < total,
             "total": total,
             "limit": limit,
             "offset": offset,

@@ -68,6 +68,17 @@ def test_task_names_come_from_the_ledger_and_cost_little(project: Path) -> None:
     assert time.perf_counter() - began < 1
 
 
+@pytest.mark.security(22)
+def test_a_name_that_a_shell_would_read_as_more_than_text_is_not_offered(project: Path) -> None:
+    """bash puts on the command line what it is offered, without quotes."""
+    (project / "boat-雨.yaml").write_text(JOB)
+    for name in ("$(touch owned)", "`touch owned`", "a;b", "a b", "a\nplain,b", "-x", "a\x1b"):
+        (project / f"{name}.yaml").write_text(JOB)
+        (project / "runs" / name).mkdir(parents=True)
+    assert offered("plan", "") == ["boat-雨.yaml", "jobs/hello.yaml"]
+    assert offered("status", "") == ["latest"]
+
+
 @pytest.mark.parametrize("words", [("status", "20"), ("plan", "--only", "x")])
 def test_without_a_project_nothing_is_offered_and_nobody_is_told(
     words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 
 import click
 import pytest
 
 from runner.cli import console
+from runner.record.redact import escape, json_text
 
 
 def test_columns_line_up_by_their_widest_cell() -> None:
@@ -69,13 +71,43 @@ def _raised(error: Exception) -> Exception:
 
 
 def test_a_bug_report_names_the_place_and_no_secret() -> None:
-    report = console.bug_report(
-        _raised(
-            ValueError(
-                "GET https://cdn.example/a.mp4?sig=canary with rsk_canary and data:image/png;base64,canary"
+    report = "\n".join(
+        console.bug_report(
+            _raised(
+                ValueError(
+                    "GET https://cdn.example/a.mp4?sig=canary, rsk_canary and data:image/png;base64,canary"
+                )
             )
         )
     )
     assert "ValueError" in report
     assert "test_console.py" in report
     assert "canary" not in report
+
+
+@pytest.mark.security(17)
+@pytest.mark.parametrize("name", ["result", "summary", "note", "error"])
+def test_a_line_is_one_line_and_does_nothing_to_a_terminal(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Our own colours pass; nothing else that stands in it does."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    hostile = "a\r\nnext: rm\x1b[2J\x1b]0;title\x07\x1b[8m\u202e\x9b31m\u2066\x00"
+    getattr(console, name)(click.style("ok", fg="green") + hostile)
+    told = "".join(capsys.readouterr())
+    assert told == (
+        "\x1b[32mok\x1b[0ma\\r\\nnext: rm\\x1b[2J\\x1b]0;title\\x07\\x1b[8m\\u202e\\x9b31m\\u2066\\x00\n"
+    )
+
+
+@pytest.mark.security(17)
+def test_json_is_safe_to_print_and_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = "\x00\x1b[2J\x7f\x9b31m\xad\u061c\u200f\u202e\u2066\u2028\ufeff\U000e0041 雨 😀"
+    console.document({hostile: [hostile]})
+    console.result(json_text({"a": hostile}))
+    told = capsys.readouterr().out
+    assert told == escape(told.replace("\n", "~")).replace("~", "\n")
+    document, line = told[: told.index("}") + 1], told.splitlines()[-1]
+    assert json.loads(document) == {hostile: [hostile]}
+    assert json.loads(line) == {"a": hostile}
+    assert "雨 😀" in line

@@ -41,3 +41,21 @@ def test_a_port_that_is_taken_exits_69(tmp_path: Path) -> None:
         told = callsheet("sandbox", "--port", str(port), cwd=tmp_path)
     assert told.returncode == ExitCode.UNREACHABLE
     assert f"127.0.0.1:{port}: cannot listen" in told.stderr
+
+
+@pytest.mark.security(25)
+@pytest.mark.parametrize(("host", "is_warned"), [("0.0.0.0", True), ("127.0.0.1", False)])
+def test_who_opens_it_to_the_network_is_warned(host: str, is_warned: bool, tmp_path: Path) -> None:
+    """Even with -q: what it advises is the default."""
+    line = command("--quiet", "sandbox", "--host", host, "--port", "0")
+    with subprocess.Popen(
+        line, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(f"http://{host}:")
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert ("whoever reaches this machine by its network" in told) is is_warned
+    assert ("--host 127.0.0.1" in told) is is_warned
+    assert told == "" or is_warned

@@ -31,14 +31,60 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
+HOSTILE = [
+    "a\\%b\\\\%c%d%%",
+    "$HOME ${USER} $(touch owned) `touch owned`",
+    "'; touch owned; '\"; touch owned; \"",
+    "${{ github.token }} $${{ secrets.KEY }} '${{'\"${{",
+    "-n --help @x %h %n : # ! { [ & * ? | > ~",
+    "back\\",
+    " spaces ",
+    "Grüße 雨 😀",
+]
+
+
 def commands(crontab: str) -> list[str]:
-    """What cron hands to the shell: the line behind its five fields or @word, `\\%` as `%`."""
-    lines = [line for line in crontab.splitlines() if not line.startswith("#")]
+    """What cron hands to the shell: the line behind its five fields or @word, read as cron(8) does."""
+    lines = [line for line in crontab.split("\n")[:-1] if not line.startswith("#")]
     found = [re.fullmatch(r"(?:@\w+|(?:\S+ ){4}\S+) (.*)", line) for line in lines]
     assert all(found)
-    texts = [match[1] for match in found if match]
-    assert not any(re.search(r"(?<!\\)%", text) for text in texts)
-    return [text.replace(r"\%", "%") for text in texts]
+    return [_cron_command(match[1]) for match in found if match]
+
+
+def _cron_command(text: str) -> str:
+    """do_command.c of Vixie cron: a backslash hides the next character, and goes only before a `%`."""
+    read: list[str] = []
+    is_hidden = False
+    for character in text:
+        if is_hidden and character == "%":
+            read.pop()
+        elif not is_hidden:
+            assert character != "%", f"the command ends within: {text}"
+        is_hidden = character == "\\" and not is_hidden
+        read.append(character)
+    return "".join(read)
+
+
+def systemd_words(line: str) -> list[str]:
+    """ExecStart as systemd.service(5) and systemd.syntax(7) read it."""
+    read: list[str] = []
+    for number, match in enumerate(re.finditer(r'"((?:[^"\\]|\\.)*)"|(\S+)', line)):
+        word = re.sub(r"\\(.)", r"\1", match[1]) if match[2] is None else match[2]
+        assert match[2] is None or not set(match[2]) & set("'\"\\;"), line
+        assert re.fullmatch(r"(?:[^%]|%%)*", word), f"a specifier: {line}"
+        if number:
+            assert re.fullmatch(r"(?:[^$]|\$\$)*", word), f"a variable: {line}"
+            word = word.replace("$$", "$")
+        read.append(word.replace("%%", "%"))
+    return read
+
+
+def shell_words(command: str, cwd: Path) -> list[str]:
+    """The words that `sh` gives to the command, which is replaced by one that prints them."""
+    _, space, rest = command.partition(" ")
+    printing = """p() { printf '%s\\0' "$@"; }; p""" + space + rest
+    told = subprocess.run(["sh", "-c", printing], cwd=cwd, check=True, capture_output=True)
+    return told.stdout.decode().split("\0")[:-1]
 
 
 def test_the_lines_of_the_crontab_run_from_anywhere(root: Path, tmp_path: Path) -> None:
@@ -95,13 +141,80 @@ def test_the_workflow_runs_where_the_ledger_is(root: Path) -> None:
         assert (subprocess.run(["bash", "-ec", passing], check=False).returncode == 0) is passes
 
 
-def test_a_monitor_that_the_root_knows_is_told(root: Path) -> None:
+@pytest.mark.security(22)
+@pytest.mark.parametrize("kind", ["crontab", "systemd", "github"])
+def test_whatever_a_path_holds_stays_one_word(kind: str, tmp_path: Path) -> None:
+    """Root and job file have hostile names; each unit is read by its own rules, and then by `sh`."""
+    for name in HOSTILE:
+        root = tmp_path / "roots" / name
+        assert callsheet("init", root, cwd=tmp_path).returncode == 0
+        job = root / "jobs" / f"{name}.yaml"
+        job.write_text(JOB, encoding="utf-8")
+        units = tmp_path / "units" / name
+        written = callsheet("schedule", job, "--as", kind, "--allow-env", name, "--write", units, cwd=root)
+        assert written.returncode == 0, written.stderr
+        texts = {file.name: file.read_text(encoding="utf-8") for file in units.iterdir()}
+        for words in _started(kind, texts, tmp_path):
+            assert words[words.index("--root") + 1] == str(root)
+            if "run" in words:
+                assert words[-1] == str(job)
+                assert f"--allow-env={name}" in words
+        assert list(tmp_path.rglob("owned")) == []
+        assert all(re.fullmatch(r"callsheet-[A-Za-z0-9_.-]+", file) for file in texts)
+
+
+def _started(kind: str, texts: dict[str, str], cwd: Path) -> list[list[str]]:
+    """The words of each command that the unit's files start."""
+    if kind == "systemd":
+        lines = [line for text in texts.values() for line in text.split("\n")]
+        assert not any(line.endswith("\\") for line in lines)
+        return [systemd_words(line.removeprefix("ExecStart=")) for line in lines if "ExecStart" in line]
+    [text] = texts.values()
+    if kind == "crontab":
+        return [shell_words(line.rpartition(" >> ")[0], cwd) for line in commands(text)]
+    steps = yaml.safe_load(text)["jobs"]["callsheet"]["steps"]
+    assert text.count("${{") == 1, "the one of `concurrency`"
+    return [shell_words(step["run"].removesuffix(" || test $? -eq 75"), cwd) for step in steps]
+
+
+@pytest.mark.security(22)
+@pytest.mark.parametrize("kind", ["crontab", "systemd", "github"])
+@pytest.mark.parametrize("broken", ["a\n* * * * * touch owned\n", "a\rb", "a\x1b[2Jb", "a\x85b", "a\u202eb"])
+def test_what_no_line_can_hold_is_refused(kind: str, broken: str, root: Path, tmp_path: Path) -> None:
+    (root / "jobs" / f"{broken}.yaml").write_text(JOB, encoding="utf-8")
+    (tmp_path / broken).mkdir()
+    assert callsheet("init", tmp_path / broken, cwd=tmp_path).returncode == 0
+    for words in (
+        [root / "jobs" / f"{broken}.yaml"],
+        [root / "jobs" / "nightly.yaml", "--allow-env", broken],
+        [tmp_path / broken / "jobs" / "hello.yaml"],
+    ):
+        refused = callsheet("schedule", *words, "--as", kind, cwd=root)
+        assert (refused.returncode, refused.stdout) == (2, ""), words
+        assert "no unit can hold a line break" in refused.stderr
+        assert broken not in refused.stderr
+
+
+def test_two_job_files_do_not_share_a_unit(root: Path) -> None:
+    names = set()
+    for stem in ("雨", "茶", "jobs"):
+        (root / "jobs" / f"{stem}.yaml").write_text(JOB, encoding="utf-8")
+        printed = callsheet("schedule", f"jobs/{stem}.yaml", "--as", "systemd", cwd=root)
+        names.add(printed.stdout.partition("\n")[0])
+    assert len(names) == 3
+
+
+@pytest.mark.security(23)
+def test_a_monitor_in_the_file_of_a_checkout_is_told_only_where_a_person_allows_it(root: Path) -> None:
     assert " --ping " not in callsheet("schedule", "jobs/nightly.yaml", cwd=root).stdout
     with (root / ".env").open("a", encoding="utf-8") as env:
         env.write("CALLSHEET_PING_URL=https://monitor.example/secret\n")
-    printed = callsheet("schedule", "jobs/nightly.yaml", cwd=root)
+    told = callsheet("schedule", "jobs/nightly.yaml", cwd=root)
+    assert " --ping " not in told.stdout
+    assert "--allow-env CALLSHEET_PING_URL" in told.stderr
+    printed = callsheet("schedule", "jobs/nightly.yaml", "--allow-env", "CALLSHEET_PING_URL", cwd=root)
     run, collect, _ = commands(printed.stdout)
-    assert " --ping " in run
+    assert " --allow-env=CALLSHEET_PING_URL --ping " in run
     assert " --ping " not in collect
     assert "secret" not in printed.stdout + printed.stderr
 
@@ -124,7 +237,7 @@ def test_what_a_night_shift_stumbles_over_is_told_by_day(
     told = callsheet("schedule", job, *options, cwd=root)
     assert told.returncode == 0
     assert advice in told.stderr
-    assert all(" --allow-env OTHER_KEY " in line for line in commands(told.stdout)[:1])
+    assert all(" --allow-env=OTHER_KEY " in line for line in commands(told.stdout)[:1])
 
 
 def test_what_a_job_needs_trust_for_is_said_by_day_and_goes_into_the_unit(root: Path) -> None:

@@ -16,6 +16,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent
 from runner.project import find_project
 from runner.providers.base import Evidence
+from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.ledger.test_ledger import RUN, SENT, task
 
 JOB = """\
@@ -34,6 +35,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert main(["-q", "init", str(tmp_path)]) == 0
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MESHAPI_BASE_URL", raising=False)
+    monkeypatch.setenv("MESHAPI_API_KEY", SANDBOX_KEY)
     return tmp_path
 
 
@@ -96,9 +98,9 @@ def test_json_since_a_day(spent: Path, capsys: pytest.CaptureFixture[str]) -> No
     told = json.loads(capsys.readouterr().out)
     assert [row["day"] for row in told["rows"]] == ["1970-01-03", "1970-01-04"]
     assert told["total"] == {
-        "settled": {"tasks": 0, "usd": "0.000000", "unpriced_tasks": 0},
+        "settled": {"tasks": 0, "usd": "0.00", "unpriced_tasks": 0},
         "in_flight": {"tasks": 1, "usd": None, "unpriced_tasks": 1},
-        "possibly_billed": {"tasks": 1, "usd": "0.500000", "unpriced_tasks": 0},
+        "possibly_billed": {"tasks": 1, "usd": "0.50", "unpriced_tasks": 0},
     }
 
 
@@ -110,11 +112,11 @@ def test_plan_tells_the_estimate_in_text_and_json(root: Path, capsys: pytest.Cap
     job = write_job(root, PRICED)
     assert main(["plan", job]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "estimate of what is new: 217,800 tokens, about USD 1.52"
+        "estimate of what is new: 217,800 tokens, about USD 1.5246"
     )
     assert main(["plan", job, "--output-format", "json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert [entry["estimate"] for entry in told["tasks"]] == [{"tokens": 108_900, "usd": "0.762300"}] * 2
+    assert [entry["estimate"] for entry in told["tasks"]] == [{"tokens": 108_900, "usd": "0.7623"}] * 2
     assert told["estimate"]["tokens"] == 217_800
 
 
@@ -141,8 +143,58 @@ def test_above_the_confirmation_a_run_without_a_terminal_refuses(
 ) -> None:
     job = write_job(root, PRICED, "budget: {confirm_usd: 1.5}")
     assert main(["run", job, "--sandbox"]) == ExitCode.REFUSED
-    assert "2 new tasks for about USD 1.52; budget.confirm_usd is 1.50" in capsys.readouterr().err
+    assert "2 new tasks for about USD 1.5246; budget.confirm_usd is 1.50" in capsys.readouterr().err
     assert nothing_was_sent(root)
+
+
+@pytest.mark.parametrize("flag", ["--again", "--only", ""])
+def test_an_unknown_price_is_above_every_confirmation(
+    root: Path, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = write_job(root, UNPRICED, "budget: {confirm_usd: 1000}")
+    assert main(["plan", job]) == 0
+    said = "`run` asks first: the price of 2 of 2 new tasks is not known (budget.confirm_usd); --yes agrees"
+    assert said in capsys.readouterr().out
+    assert main(["run", job, "--sandbox", *([flag, "*"] if flag else [])]) == ExitCode.REFUSED
+    told = capsys.readouterr().err
+    assert "2 new tasks of unknown price; budget.confirm_usd is 1000.00" in told
+    assert "hint: give --yes" in told
+    assert nothing_was_sent(root)
+
+
+@pytest.mark.parametrize("again", [["retry"], ["run", "jobs/a.yaml", "--again", "*"]])
+def test_what_is_bought_once_more_is_asked_about_too(
+    root: Path, again: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.05)) as server:
+        server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.OUTCOME, text="failed", times=None))
+        service = ["--base-url", server.url]
+        job = write_job(
+            root, UNPRICED, "budget: {confirm_usd: 1000}", "run: {poll: {first: 20ms, min: 20ms}}"
+        )
+        assert main(["run", job, "--yes", *service]) == ExitCode.TASK_FAILED
+        capsys.readouterr()
+        assert main([*again, *service]) == ExitCode.REFUSED
+        assert "2 new tasks of unknown price; budget.confirm_usd is 1000.00" in capsys.readouterr().err
+        assert server.accepted == 2
+        assert main([*again, "--yes", *service]) == ExitCode.TASK_FAILED
+        assert server.accepted == 4
+
+
+def test_a_refusal_at_the_cap_does_not_contradict_itself(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = write_job(root, UNPRICED, "price: {usd_per_task: 0.004}", "budget: {max_usd: 0.007}")
+    assert main(["run", job, "--sandbox"]) == ExitCode.REFUSED
+    said = "budget.max_usd is 0.007: 0.004 spent or in flight, the next task is about 0.004; hint: raise"
+    assert said in capsys.readouterr().err
+    assert main(["plan", job, "--sandbox"]) == 0
+    assert (
+        "`run` stops before it exceeds USD 0.007, USD 0.004 of it spent or in flight (budget.max_usd)"
+        in capsys.readouterr().out
+    )
+    assert main(["spend", "--sandbox"]) == 0
+    assert "USD 0.004 (1 task)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("answer", ["n\n", "y\n"])

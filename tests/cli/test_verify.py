@@ -30,7 +30,7 @@ def _findings(desk: Desk) -> dict[str, str]:
 
 def test_files_that_are_as_they_were_exit_0(done: Desk) -> None:
     assert done.call("verify") == ExitCode.DONE
-    assert done.out.endswith(": 3 files: 3 same\n")
+    assert done.out.endswith(": 4 files: 4 same\n")
     assert done.err == ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.engine.evidence import Unclear
+from runner.engine.evidence import Belief, Beliefs, Unclear
 from runner.job.node import JsonValue
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import TaskState
@@ -15,6 +15,8 @@ DEAF_MODEL = "byteplus/dreamina-seedance-2-0-260128"
 """A model that ignores them."""
 
 NOW = 1_800_000_000.0
+
+BELIEVED = Beliefs(Belief.EARNED, Belief.EARNED)
 
 
 def unclear(
@@ -57,7 +59,8 @@ def unclear(
         estimate_micros=None,
         cost_micros=None,
     )
-    return Unclear(attempt, name, request or {"model": model}, believed)
+    belief = BELIEVED if believed else Beliefs()
+    return Unclear(attempt, name, request or {"model": model}, belief)
 
 
 def row(

@@ -15,7 +15,7 @@ from runner.engine.seams import Seams
 from runner.engine.world import ServerClock
 from runner.errors import ExitCode, StateError
 from runner.ledger.ledger import Ledger
-from runner.ledger.states import TaskState
+from runner.ledger.states import Resolution, TaskState
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Stage, Where
 from tests.engine.reconciling import (
     answer_500,
@@ -26,6 +26,7 @@ from tests.engine.reconciling import (
     shots,
     tag_comes_back_as,
     views,
+    warm_up,
 )
 from tests.support.harness import Bench, job_text
 
@@ -113,7 +114,7 @@ async def test_what_a_person_sends_again_still_counts_against_the_cap(
         held = list(ledger.read.in_state(TaskState.HELD, TaskState.AMBIGUOUS))
         assert len(held) == 1
         with ledger.transaction():
-            ledger.resolve(held[0].id, "again", {"basis": "person"}, 1.0)
+            ledger.resolve(held[0].id, Resolution.AGAIN, {"basis": "person"}, 1.0)
         assert ledger.read.spend(held[0].run_id).tasks == 2
     result = await bench.run(file)
     assert result.exit_code is ExitCode.REFUSED
@@ -125,8 +126,9 @@ async def test_a_status_line_that_came_is_remembered_though_its_body_was_cut(
 ) -> None:
     """The service answered, so its absence from the list proves nothing."""
     bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    await warm_up(bench)
     server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.CUT, stage=Stage.BODY))
-    result = await bench.run(bench.write_job(job_text(seeds=1, run="settle: 100ms")))
+    result = await bench.run(bench.write_job(job_text(seeds=1, run="settle: 50ms")))
     [attempt] = bench.manifest()["tasks"][0]["attempts"]  # type: ignore[index, call-overload]
     assert attempt["evidence"]["status"] == 200
     assert (result.exit_code, result.counts) == (ExitCode.PERSON_NEEDED, {TaskState.HELD: 1})
@@ -134,13 +136,14 @@ async def test_a_status_line_that_came_is_remembered_though_its_body_was_cut(
 
 async def test_what_is_written_off_is_not_done(tmp_path: Path, server: SandboxServer) -> None:
     bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    await warm_up(bench)
     server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=500))
     file = bench.write_job(job_text(seeds=1, run="settle: 0s"))
     assert (await bench.run(file)).exit_code is ExitCode.PERSON_NEEDED
     with bench.ledger() as ledger:
         [held] = ledger.read.in_state(TaskState.HELD)
         with ledger.transaction():
-            ledger.resolve(held.id, "written_off", {"basis": "person"}, 1.0)
+            ledger.resolve(held.id, Resolution.WRITTEN_OFF, {"basis": "person"}, 1.0)
     result = await bench.run(file)
     assert (result.exit_code, result.counts) == (ExitCode.TASK_FAILED, {TaskState.WRITTEN_OFF: 1})
 
@@ -150,33 +153,35 @@ async def test_what_a_person_sent_again_still_lays_claim_to_its_first_row(
 ) -> None:
     """`--again` proves nothing about the first POST: another prompt with its seed must not get that row."""
     bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
-    server.faults.add(answer_500(accept=True), *views(Kind.NULL_ECHOES))
+    server.faults.add(*views(Kind.NULL_ECHOES))
+    await warm_up(bench)
+    server.faults.add(answer_500(accept=True))
     one = bench.write_job(shots("one"), "jobs/one.yaml")
     await bench.run(one)
     with bench.ledger() as ledger:
         [held] = ledger.read.in_state(TaskState.HELD)
         with ledger.transaction():
-            ledger.resolve(held.id, "again", {"basis": "person"}, 1.0)
+            ledger.resolve(held.id, Resolution.AGAIN, {"basis": "person"}, 1.0)
     server.faults.clear()
     server.faults.add(cut(accept=False), *tag_comes_back_as(None))
     result = await bench.run(bench.write_job(shots("two"), "jobs/two.yaml"))
     assert (result.exit_code, result.counts[TaskState.HELD]) == (ExitCode.PERSON_NEEDED, 1)
-    assert prompts(server) == {"one": 1}
+    assert prompts(server) == {"a teapot": 1, "one": 1}
     with bench.ledger() as ledger:
         assert held.tag in ledger.read.open_tags(held.origin)
 
 
 async def test_a_case_that_stays_open_to_evidence_is_not_scanned_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    """A task in flight might still show that tags come back; after so many scans a person decides."""
-    monkeypatch.setattr("runner.engine.reconcile.MOST_SCANS", 4)
+    """A task in flight might still show that tags come back; after `run.timeout` the next run looks."""
     with SandboxServer(SandboxConfig(latency=(60.0, 60.0), scale=0.1)) as slow:
         bench = Bench(root=tmp_path, url=slow.url, key=SANDBOX_KEY)
         slow.faults.add(cut(accept=True, after=1), *tag_comes_back_as(None))
-        file = bench.write_job(samples(2).replace("settle: 0s", "settle: 0s, submit_slots: 1"))
-        result = await bench.run(file, until=lambda: bench.has_seen("task.held"))
-    assert result.counts == {TaskState.SUBMITTED: 1, TaskState.HELD: 1}
+        file = bench.write_job(samples(2).replace("settle: 0s", "settle: 0s, submit_slots: 1, timeout: 1s"))
+        result = await bench.run(file)
+    assert result.counts == {TaskState.SUBMITTED: 1, TaskState.AMBIGUOUS: 1}
+    assert result.exit_code is ExitCode.TRY_AGAIN
 
 
 async def test_a_success_without_a_video_is_looked_at_again_and_never_done(
@@ -232,26 +237,6 @@ async def test_an_input_that_is_never_ready_stops_no_other_task(
     assert server.accepted == 2
 
 
-async def test_a_last_frame_that_is_gone_takes_no_video_with_it(
-    tmp_path: Path, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The video was fetched and is what was paid for; the service forgets the task before the frame."""
-    monkeypatch.setattr("runner.engine.collect.GRACE", 0.1)
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
-    server.faults.add(
-        Fault(where=Where.DOWNLOAD, kind=Kind.ANSWER, after=1, times=None, status=403),
-        Fault(where=Where.GET, kind=Kind.ANSWER, after=1, times=None, status=404, code="not_found"),
-    )
-    text = job_text(seeds=1).replace("duration: 4", "duration: 4, return_last_frame: true")
-    file = bench.write_job(text.replace("first: 20ms", "first: 300ms"))
-    result = await bench.run(file)
-    assert (result.exit_code, result.counts) == (ExitCode.TASK_FAILED, {TaskState.DONE: 1})
-    assert any("the video is here" in reason for reason in result.reasons)
-    [task] = bench.manifest()["tasks"]  # type: ignore[misc, attr-defined]
-    assert [output["path"] for output in task["outputs"]] == ["out/s1.mp4"]
-    assert server.accepted == 1
-
-
 @pytest.mark.fault(53)
 async def test_the_same_day_in_another_time_zone_is_the_same_run(
     tmp_path: Path, server: SandboxServer
@@ -269,6 +254,7 @@ async def test_absence_by_a_clock_that_is_hours_apart_proves_nothing(
 ) -> None:
     """The window of the list may have opened behind the paid row."""
     bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY, wall=lambda: time.time() - 13 * HOUR)
+    await warm_up(bench)
     server.faults.add(cut(accept=False))
     result = await bench.run(bench.write_job(job_text(seeds=1, run="settle: 0s")))
-    assert (result.exit_code, result.counts) == (ExitCode.PERSON_NEEDED, {TaskState.HELD: 1})
+    assert (result.exit_code, result.counts) == (ExitCode.TRY_AGAIN, {TaskState.AMBIGUOUS: 1})

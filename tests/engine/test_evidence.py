@@ -10,10 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.engine.evidence import Basis, Finding, Unclear, contradicts, excludes, judge
+from runner.engine.evidence import (
+    Basis,
+    Belief,
+    Beliefs,
+    Finding,
+    Hope,
+    Unclear,
+    Witness,
+    contradicts,
+    excludes,
+    judge,
+    witness,
+)
+from runner.ledger.rows import Accepted, Echoes
 from runner.ledger.states import TaskState
-from runner.providers.base import Generation
-from tests.engine.attempts import DEAF_MODEL, MODEL, NOW, row, unclear
+from runner.providers.base import Generation, GenerationStatus
+from tests.engine.attempts import BELIEVED, DEAF_MODEL, MODEL, NOW, row, unclear
 
 
 def _one(attempt: Unclear, *rows: Generation, others: Sequence[Unclear] = ()) -> Finding:
@@ -28,33 +41,93 @@ def test_a_believed_tag_that_is_equal_is_adopted() -> None:
 
 
 def test_an_empty_list_says_absent() -> None:
-    assert _one(unclear()).is_absent
+    assert _one(unclear()).is_excluded
 
 
-@pytest.mark.parametrize("believed", [True, False])
-def test_a_seed_that_differs_excludes(believed: bool) -> None:
-    assert _one(unclear(seed=1, believed=believed), row(tag=None, seed=2)).is_absent
+@pytest.mark.parametrize("belief", Belief)
+def test_a_seed_that_differs_excludes_only_where_seeds_are_believed(belief: Belief) -> None:
+    """Three tasks had come back with other seeds, and a fourth was still proved absent by its seed."""
+    one = dataclasses.replace(unclear(seed=1), belief=Beliefs(seed=belief))
+    assert _one(one, row(tag=None, seed=2)).is_excluded is (belief is Belief.EARNED)
+
+
+@pytest.mark.fault(58)
+@pytest.mark.parametrize("status", [GenerationStatus.PENDING, GenerationStatus.QUEUED, None])
+def test_what_is_not_running_yet_proves_nothing(status: GenerationStatus | None) -> None:
+    """Neither absence nor an adoption: what it echoes may still change."""
+    for other in (row(tag=8, seed=2), row(tag=7, seed=1)):
+        finding = _one(unclear(tag=7, seed=1), dataclasses.replace(other, status=status))
+        assert (finding.adopted, finding.is_excluded, finding.hope) == (None, False, Hope.ROWS)
+
+
+@pytest.mark.fault(58)
+@pytest.mark.parametrize("seed", [-1, None, True])
+def test_a_value_that_says_not_decided_excludes_nothing(seed: int | None) -> None:
+    undecided = dataclasses.replace(row(tag=None, seed=None), echo={} if seed is None else {"seed": seed})
+    finding = _one(unclear(tag=None, seed=1), undecided)
+    assert (finding.adopted, finding.is_excluded) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("echoes", "belief"),
+    [
+        (Echoes(), Belief.UNKNOWN),
+        (Echoes(same=1), Belief.EARNED),
+        (Echoes(same=9, other=1), Belief.SUSPENDED),
+        (Echoes(nothing=1), Belief.SILENT),
+        (Echoes(same=1, nothing=3), Belief.EARNED),
+    ],
+)
+def test_belief_is_earned_for_a_family_and_ended_by_one_other_value(echoes: Echoes, belief: Belief) -> None:
+    found = {f"{MODEL}-251215": (echoes, Echoes()), DEAF_MODEL: (Echoes(other=1), Echoes(other=1))}
+    assert Beliefs.of(MODEL, found) == Beliefs(belief, Belief.UNKNOWN)
+
+
+def _accepted(remote_id: str, *, intent: int, model: str = MODEL, tier: str = "default") -> Accepted:
+    return Accepted("x", remote_id, model, tier, NOW, NOW, intent)
+
+
+@pytest.mark.fault(57)
+@pytest.mark.parametrize(
+    ("accepted", "rows", "shown"),
+    [
+        ([], {"t-1"}, Witness.NONE),
+        ([_accepted("t-1", intent=4)], {"t-1"}, Witness.EARLY),
+        ([_accepted("t-1", intent=6)], {"t-1"}, Witness.LATE),
+        ([_accepted("t-1", intent=4), _accepted("t-2", intent=6)], {"t-1", "t-2"}, Witness.LATE),
+        ([_accepted("t-1", intent=4), _accepted("t-2", intent=6)], {"t-1"}, None),
+        ([_accepted("t-1", intent=6)], set(), None),
+        ([_accepted("t-1", intent=6, model=DEAF_MODEL)], {"t-1"}, Witness.NONE),
+        ([_accepted("t-1", intent=6, tier="flex")], {"t-1"}, Witness.NONE),
+        ([_accepted("t-1", intent=4), _accepted("t-2", intent=6, tier="flex")], {"t-1"}, Witness.EARLY),
+    ],
+)
+def test_a_scan_s_witness_is_a_row_of_ours_of_the_same_model_and_tier(
+    accepted: list[Accepted], rows: set[str], shown: Witness | None
+) -> None:
+    """The doubt stands at 5 in the ledger: what was intended later is a late witness."""
+    assert witness(unclear(), 5, accepted, rows) is shown
 
 
 def test_a_believed_tag_that_differs_excludes_whatever_the_seed() -> None:
-    assert _one(unclear(tag=7, seed=1), row(tag=8, seed=1)).is_absent
+    assert _one(unclear(tag=7, seed=1), row(tag=8, seed=1)).is_excluded
 
 
 def test_a_tag_that_is_not_believed_excludes_nothing() -> None:
     finding = _one(unclear(tag=7, seed=None, believed=False), row(tag=8, seed=None))
-    assert (finding.adopted, finding.is_absent) == (None, False)
+    assert (finding.adopted, finding.is_excluded) == (None, False)
 
 
 @pytest.mark.parametrize("believed", [True, False])
 def test_a_null_excludes_nothing(believed: bool) -> None:
     finding = _one(unclear(believed=believed), row(tag=None, seed=None))
-    assert (finding.adopted, finding.is_absent) == (None, False)
+    assert (finding.adopted, finding.is_excluded) == (None, False)
 
 
 @pytest.mark.parametrize("model", [f"{MODEL}-251215", "seedance-v1-5-pro", "somebody/else"])
 def test_another_spelling_of_the_model_excludes_nothing(model: str) -> None:
     finding = _one(unclear(tag=None, seed=None), row(tag=None, seed=None, model=model))
-    assert not finding.is_absent
+    assert not finding.is_excluded
 
 
 @pytest.mark.parametrize("model", [f"{MODEL}-251215", "seedance-v1-5-pro", "dreamina-seedance-1-5-pro"])
@@ -74,13 +147,13 @@ def test_an_equal_tag_with_a_field_that_contradicts_is_neither_adopted_nor_absen
     echo: dict[str, str | int | bool], request_fields: dict[str, str | int | bool]
 ) -> None:
     finding = _one(unclear(request=dict(request_fields)), row(**echo))
-    assert (finding.adopted, finding.is_absent) == (None, False)
+    assert (finding.adopted, finding.is_excluded) == (None, False)
     assert next(iter(echo)) in finding.reason
 
 
 def test_an_equal_tag_with_another_seed_is_a_riddle_and_no_proof_of_absence() -> None:
     finding = _one(unclear(tag=7, seed=1), row(tag=7, seed=2))
-    assert (finding.adopted, finding.is_absent) == (None, False)
+    assert (finding.adopted, finding.is_excluded) == (None, False)
     assert "seed is 2" in finding.reason
 
 
@@ -92,18 +165,25 @@ def test_what_the_service_chooses_contradicts_nothing(sent: str | int | None, ec
 
 def test_two_rows_with_the_tag_are_not_decided_between() -> None:
     finding = _one(unclear(), row("t-1"), row("t-2"))
-    assert (finding.adopted, finding.is_absent) == (None, False)
+    assert (finding.adopted, finding.is_excluded) == (None, False)
 
 
-def test_without_belief_the_only_row_with_the_seed_is_adopted() -> None:
-    finding = _one(unclear(believed=False), row(tag=None, seed=1), row("t-2", tag=None, seed=2))
-    assert finding.basis is Basis.SEED
+@pytest.mark.parametrize("belief", Belief)
+def test_the_only_row_with_the_seed_is_adopted_unless_seeds_came_back_wrong(belief: Belief) -> None:
+    one = dataclasses.replace(unclear(), belief=Beliefs(seed=belief))
+    finding = _one(one, row(tag=None, seed=1))
+    assert finding.basis is (None if belief is Belief.SUSPENDED else Basis.SEED)
+
+
+def test_rows_with_another_seed_are_excluded_and_the_one_with_it_is_adopted() -> None:
+    one = dataclasses.replace(unclear(), belief=Beliefs(seed=Belief.EARNED))
+    assert _one(one, row(tag=None, seed=1), row("t-2", tag=None, seed=2)).basis is Basis.SEED
 
 
 @pytest.mark.fault(37)
 def test_without_belief_two_rows_with_the_seed_are_not_decided_between() -> None:
     finding = _one(unclear(believed=False), row("t-1", tag=None), row("t-2", tag=None))
-    assert (finding.adopted, finding.is_absent) == (None, False)
+    assert (finding.adopted, finding.is_excluded) == (None, False)
 
 
 @pytest.mark.fault(50)
@@ -114,35 +194,42 @@ def test_a_row_that_another_unresolved_attempt_could_be_is_not_adopted_by_its_se
     """Also one that is held, was given up, or is under way at this moment: nobody waits for those here."""
     rival = unclear("b", tag=8, seed=1, believed=False, state=state)
     finding = _one(unclear(believed=False), row(tag=None, seed=1), others=[rival])
-    assert (finding.adopted, finding.is_absent) == (None, False)
-    assert finding.may_change is (state is TaskState.INTENDED)
+    assert (finding.adopted, finding.is_excluded) == (None, False)
+    assert finding.hope is (Hope.ROWS if state is TaskState.INTENDED else Hope.BELIEF)
+
+
+def test_an_earlier_attempt_of_the_same_task_is_no_rival() -> None:
+    """The row is the task's either way."""
+    later = unclear(tag=8, believed=False)
+    earlier = dataclasses.replace(later, attempt=dataclasses.replace(later.attempt, id="earlier", tag=9))
+    assert _one(later, row(tag=None, seed=1), others=[earlier]).basis is Basis.SEED
 
 
 @pytest.mark.fault(51)
 def test_a_row_of_another_project_that_shows_its_own_tag_is_not_adopted_by_its_seed() -> None:
     finding = _one(unclear(tag=7, believed=False), row(tag=8, seed=1))
-    assert (finding.adopted, finding.is_absent) == (None, False)
+    assert (finding.adopted, finding.is_excluded) == (None, False)
 
 
 @pytest.mark.parametrize("believed", [True, False])
 def test_a_row_from_before_the_submit_is_not_adopted(believed: bool) -> None:
     """The list is read from the oldest unclear intent on: for a younger one it shows too much."""
     finding = _one(unclear(believed=believed), row(at=NOW - 61))
-    assert (finding.adopted, finding.is_absent) == (None, False)
+    assert (finding.adopted, finding.is_excluded) == (None, False)
 
 
 def test_what_is_known_now_of_the_service_s_clock_corrects_the_time_of_an_intent() -> None:
     """An hour ahead at the intent, two hours behind our own clock by all later answers."""
     attempt = dataclasses.replace(unclear().attempt, server_time=NOW + 3600.0, intended_at=NOW + 7200.0)
     rows = (row("t-1", tag=7, at=NOW + 1),)
-    assert _one(Unclear(attempt, "a", {}, True), *rows).adopted is None
-    assert _one(Unclear(attempt, "a", {}, True, offset=-7200.0), *rows).adopted == rows[0]
+    assert _one(Unclear(attempt, "a", {}, BELIEVED), *rows).adopted is None
+    assert _one(Unclear(attempt, "a", {}, BELIEVED, offset=-7200.0), *rows).adopted == rows[0]
 
 
 def test_a_seed_proves_nothing_on_a_model_that_ignores_seeds() -> None:
     deaf = unclear(model=DEAF_MODEL, believed=False)
     finding = _one(deaf, row(model=DEAF_MODEL, tag=None, seed=2), row("t-2", model=DEAF_MODEL, tag=None))
-    assert (finding.adopted, finding.is_absent) == (None, False)
+    assert (finding.adopted, finding.is_excluded) == (None, False)
 
 
 # What must hold for any attempts and any list.
@@ -162,7 +249,9 @@ attempt_lists = st.lists(
     max_size=5,
 ).map(
     lambda ones: [
-        dataclasses.replace(one, attempt=dataclasses.replace(one.attempt, id=f"a{number}"))
+        dataclasses.replace(
+            one, attempt=dataclasses.replace(one.attempt, id=f"a{number}", identity=f"i{number}")
+        )
         for number, one in enumerate(ones)
     ]
 )  # fmt: skip
@@ -182,7 +271,7 @@ def test_nothing_is_absent_while_a_candidate_is_not_excluded(
     attempts: list[Unclear], rows: list[Generation]
 ) -> None:
     for one, finding in _judged(attempts, rows):
-        assert finding.is_absent is all(excludes(one, each) for each in rows)
+        assert finding.is_excluded is all(excludes(one, each) for each in rows)
 
 
 @given(attempt_lists, row_lists)
@@ -194,7 +283,7 @@ def test_what_is_adopted_shows_the_believed_tag_or_nobody_else_s_seed(
             continue
         assert contradicts(one, finding.adopted) == ""
         if finding.basis is Basis.TAG:
-            assert one.is_tag_believed
+            assert one.belief.tag is Belief.EARNED
             assert finding.adopted.tag == one.attempt.tag
             assert [each.tag for each in rows].count(one.attempt.tag) == 1
             continue
@@ -219,12 +308,12 @@ def test_the_order_of_rows_and_attempts_means_nothing(
     attempts: list[Unclear], rows: list[Generation], source: random.Random
 ) -> None:
     straight = {
-        one.attempt.id: (finding.adopted, finding.is_absent) for one, finding in _judged(attempts, rows)
+        one.attempt.id: (finding.adopted, finding.is_excluded) for one, finding in _judged(attempts, rows)
     }
     source.shuffle(attempts)
     source.shuffle(rows)
     shuffled = {
-        one.attempt.id: (finding.adopted, finding.is_absent) for one, finding in _judged(attempts, rows)
+        one.attempt.id: (finding.adopted, finding.is_excluded) for one, finding in _judged(attempts, rows)
     }
     assert straight == shuffled
 
@@ -235,4 +324,4 @@ def test_a_row_that_proves_nothing_takes_absence_away(
 ) -> None:
     """All nulls: it could be anybody's."""
     for _, finding in _judged(attempts, [*rows, row("t-null", tag=None, seed=None)]):
-        assert not finding.is_absent
+        assert not finding.is_excluded

@@ -287,7 +287,7 @@ def test_publishing_syncs_the_file_before_the_name_and_the_directory_after(
         steps.append("link")
         link(source, target, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("runner.engine.files.fcntl", None)
+    monkeypatch.setattr("runner.durable.fcntl", None)
     monkeypatch.setattr(os, "fsync", watched_fsync)
     monkeypatch.setattr(os, "link", watched_link)
     publish(files, Path("x.part"), Path("new/x"))

@@ -7,15 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.job.cost import (
+    MICROS,
     Estimate,
     Price,
     PriceUnit,
     Total,
     estimate,
+    limit_micros,
     micros,
     token_count,
+    usd_as_today,
     usd_text,
-    usd_words,
 )
 from runner.job.node import JsonValue
 
@@ -46,7 +48,7 @@ def price(unit: str, usd: str) -> Price:
 
 def test_five_seconds_at_720p_cost_what_was_billed() -> None:
     found = reckon()
-    assert (found.tokens, found.usd, found.note) == (108_900, Decimal("0.7623"), "")
+    assert (found.tokens, found.micros, found.note) == (108_900, 762_300, "")
 
 
 def test_the_other_published_bill_is_met_exactly() -> None:
@@ -58,8 +60,9 @@ def test_the_other_published_bill_is_met_exactly() -> None:
 )
 def test_the_published_examples_are_met(resolution: str, published: str) -> None:
     """The price list reckons with 120 frames, the bills with 121: ours is above by that one frame."""
-    usd = reckon(resolution=resolution).usd
-    assert usd is not None
+    amount = reckon(resolution=resolution).micros
+    assert amount is not None
+    usd = Decimal(amount) / MICROS
     assert (usd * 120 / 121).quantize(Decimal("0.01")) == Decimal(published)
     assert abs(usd - Decimal(published)) / Decimal(published) < Decimal("0.02")
 
@@ -83,13 +86,13 @@ def test_frames_count_as_they_are() -> None:
 )
 def test_unknown_stays_unknown(fields: dict[str, JsonValue], note: str) -> None:
     found = reckon(**fields)
-    assert (found.tokens, found.usd) == (None, None)
+    assert (found.tokens, found.micros) == (None, None)
     assert found.note.startswith(note)
 
 
 def test_a_model_without_a_public_price_has_tokens_only() -> None:
     found = reckon(model=PRO)
-    assert (found.tokens, found.usd) == (108_900, None)
+    assert (found.tokens, found.micros) == (108_900, None)
     assert found.note == f"no price of {PRO} is known at 720p"
 
 
@@ -101,7 +104,7 @@ def test_an_assumed_size_says_so() -> None:
 
 def test_a_video_among_the_inputs_has_another_price_and_an_unknown_length() -> None:
     found = reckon(VIDEO)
-    assert (found.tokens, found.usd) == (None, None)
+    assert (found.tokens, found.micros) == (None, None)
     assert found.price == price("usd_per_mtok", "4.3")
 
 
@@ -124,36 +127,35 @@ def test_a_draft_is_made_at_480p() -> None:
     ],
 )
 def test_a_job_s_own_price_comes_first(own: Price, usd: str) -> None:
-    assert reckon(own=own).usd == Decimal(usd)
+    assert reckon(own=own).micros == micros(Decimal(usd))
 
 
 def test_a_price_per_second_holds_for_frames_and_not_for_a_length_the_model_chooses() -> None:
     own = price("usd_per_second", "0.24")
-    framed = reckon(own=own, frames=29, duration=None).usd
-    assert framed is not None
-    assert micros(framed) == 290_000
+    framed = reckon(own=own, frames=29, duration=None).micros
+    assert framed == 290_000
     chosen = reckon(own=own, duration=-1)
-    assert (chosen.usd, chosen.note.split("; ")[-1]) == (None, "its duration is not known")
+    assert (chosen.micros, chosen.note.split("; ")[-1]) == (None, "its duration is not known")
 
 
 def test_a_price_per_task_needs_to_know_nothing_else() -> None:
-    assert reckon(own=price("usd_per_task", "0.3"), model="other/new", duration=None).usd == Decimal("0.3")
+    assert reckon(own=price("usd_per_task", "0.3"), model="other/new", duration=None).micros == 300_000
 
 
 def test_another_service_has_no_tokens_and_no_list_price() -> None:
     found = reckon(provider="getimg", model="seedance-v1-5-pro")
-    assert (found.tokens, found.usd, found.price) == (None, None, None)
+    assert (found.tokens, found.micros, found.price) == (None, None, None)
     per_second = price("usd_per_second", "0.05")
-    assert reckon(provider="getimg", model="seedance-v1-5-pro", own=per_second).usd == Decimal("0.25")
+    assert reckon(provider="getimg", model="seedance-v1-5-pro", own=per_second).micros == 250_000
     per_token = reckon(provider="getimg", model="seedance-v1-5-pro", own=price("usd_per_mtok", "2"))
-    assert (per_token.usd, per_token.note) == (None, "getimg does not bill by tokens")
+    assert (per_token.micros, per_token.note) == (None, "getimg does not bill by tokens")
 
 
 def test_a_total_counts_what_is_not_known_apart() -> None:
     total = Total()
-    for tokens, usd in ((108_900, Decimal("0.7623")), (108_900, None), (None, Decimal("0.1"))):
-        total.add(tokens, usd)
-    assert total == Total(3, 217_800, Decimal("0.8623"), without_tokens=1, without_price=1)
+    for tokens, amount in ((108_900, 762_300), (108_900, None), (None, 100_000)):
+        total.add(tokens, amount)
+    assert total == Total(3, 217_800, 862_300, without_tokens=1, without_price=1)
 
 
 @given(st.decimals(min_value=0, max_value=10_000, places=9, allow_nan=False))
@@ -161,11 +163,20 @@ def test_micros_are_never_below_the_amount(usd: Decimal) -> None:
     assert 0 <= Decimal(micros(usd)) / 1_000_000 - usd < Decimal("0.000001")
 
 
+@given(st.decimals(min_value=0, max_value=10_000, places=9, allow_nan=False))
+def test_a_limit_is_never_above_what_was_written(usd: Decimal) -> None:
+    assert 0 <= usd - Decimal(limit_micros(usd)) / MICROS < Decimal("0.000001")
+
+
 @given(st.integers(min_value=0, max_value=10**12))
 def test_money_as_text_is_exact(amount: int) -> None:
     assert micros(Decimal(usd_text(amount))) == amount
 
 
-def test_a_small_amount_is_not_shown_as_nothing() -> None:
-    words = [usd_words(Decimal(text)) for text in ("0", "0.0004", "0.01", "1204.5")]
-    assert words == ["0.00", "< 0.01", "0.01", "1,204.50"]
+def test_money_is_written_in_one_form_and_never_rounded() -> None:
+    """With a cap of 0.01, 0.008 spent and 0.004 to come are not `0.01` and `0.00`."""
+    amounts = (0, 1, 400, 8_000, 10_000, 762_300, 1_204_500_000)
+    words = ["0.00", "0.000001", "0.0004", "0.008", "0.01", "0.7623", "1204.50"]
+    assert [usd_text(amount) for amount in amounts] == words
+    assert [usd_as_today(f"{amount // MICROS}.{amount % MICROS:06}") for amount in amounts] == words
+    assert usd_as_today("<b>") == "<b>"

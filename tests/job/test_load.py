@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -43,9 +42,15 @@ def test_run_and_budget_are_typed(desk: Desk) -> None:
         "budget: {max_usd: 25.10, max_tasks: 0, confirm_usd: 5}\n"
     )
     assert job.run == RunPolicy(
-        2, 1, 3, 1.0, 120.0, 21600.0, 5, 0.1, OnAmbiguous.HOLD, PollPolicy(30.0, 5.0, 60.0)
-    )
-    assert job.budget == Budget(Decimal("25.10"), 0, Decimal(5))
+        2, 1, 3, 1.0, 120.0, 21600.0, 5, 0.1, OnAmbiguous.HOLD, PollPolicy(30.0, 5.0, 60.0),
+        settle_alone=12 * 0.1,
+    )  # fmt: skip
+    assert job.budget == Budget(25_100_000, 0, 5_000_000)
+
+
+def test_a_settle_time_alone_below_the_other_is_refused(desk: Desk) -> None:
+    text = HEAD + TEXT + "run: {settle: 5m, settle_alone: 1m}\n"
+    assert "run.settle_alone: is shorter than run.settle" in desk.problems(text)[0]
 
 
 def test_a_shortest_interval_above_the_longest_is_refused(desk: Desk) -> None:
@@ -171,6 +176,16 @@ def test_the_key_is_never_a_value_whatever_is_allowed(desk: Desk, name: str) -> 
     assert len(problems) == 1
     assert "holds an API key" in problems[0]
     assert KEY not in problems[0]
+
+
+@pytest.mark.security(23)
+def test_what_is_callsheet_s_own_is_never_an_expression_s_value(desk: Desk) -> None:
+    """Its values are secrets: the address of a monitor, for one."""
+    name = "CALLSHEET_PING_URL"
+    text = f"{HEAD}env: [{name}]\n{TEXT}"
+    environ = {name: "https://monitor.example/x"}
+    [problem] = desk.problems(text, environ=environ, allow_env=frozenset({name}), trust_job=True)
+    assert "callsheet's own" in problem
 
 
 def test_the_key_under_another_name_is_no_value_either(desk: Desk) -> None:

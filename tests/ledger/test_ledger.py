@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from runner.job.task import Task
 from runner.ledger.database import open_for_reading, open_for_writing
 from runner.ledger.ledger import CapReachedError, Ledger, RemoteIdTakenError
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import Caps, Intent, OutputRow, RunRow
-from runner.ledger.states import TRANSITIONS, TaskState
+from runner.ledger.rows import GIVEN_UP, Cap, CapReached, Caps, Echoes, Intent, OutputRow, RunRow, Spend
+from runner.ledger.states import TRANSITIONS, Resolution, TaskState
 from runner.providers.base import Evidence, Generation, GenerationStatus, Verdict
 
 RUN = RunRow(
@@ -44,8 +45,8 @@ def task(number: int = 1) -> Task:
     )
 
 
-def intent(number: int = 1, *, estimate: int | None = None, reason: str = "run") -> Intent:
-    return Intent(f"attempt-{number}", reason, "key", number, "b" * 64, 999.0, estimate)
+def intent(number: int = 1, *, estimate: int | None = None, reason: str = "run", name: str = "") -> Intent:
+    return Intent(name or f"attempt-{number}", reason, "key", number, "b" * 64, 999.0, estimate)
 
 
 @pytest.fixture
@@ -57,11 +58,17 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     opened.close()
 
 
-def intend(ledger: Ledger, number: int = 1, *, caps: Caps = Caps(), reason: str = "run") -> str:  # noqa: B008
+def intend(
+    ledger: Ledger,
+    number: int = 1,
+    *,
+    caps: Caps = Caps(),  # noqa: B008
+    reason: str = "run",
+    name: str = "",
+) -> str:
+    made = intent(number, reason=reason, name=name)
     with ledger.transaction():
-        return ledger.intend(
-            task(number), RUN.job_file, RUN.id, intent(number, reason=reason), caps, 1000.0 + number
-        )
+        return ledger.intend(task(number), RUN.job_file, RUN.id, made, caps, 1000.0 + number)
 
 
 def accept(ledger: Ledger, number: int = 1) -> str:
@@ -215,10 +222,12 @@ def test_terminal_states_ids_and_rows_stay_even_against_sql(ledger: Ledger) -> N
     assert state(ledger, attempt) is TaskState.FAILED
 
 
-def test_no_state_follows_a_terminal_one() -> None:
+def test_nothing_follows_a_terminal_state_but_what_the_service_turns_out_to_have() -> None:
     for before, after in TRANSITIONS.items():
-        assert not before.is_terminal
         assert before not in after
+        if before.is_terminal:
+            assert before in (TaskState.EXPIRED, TaskState.WRITTEN_OFF)
+            assert after == {TaskState.SUBMITTED}
 
 
 def test_a_cap_on_tasks_holds_over_all_that_may_be_billed(ledger: Ledger) -> None:
@@ -247,8 +256,9 @@ def test_a_dollar_cap_counts_estimates_until_the_cost_is_known(ledger: Ledger) -
 
     first = buy(1)
     buy(2)
-    with pytest.raises(CapReachedError, match=r"0\.80 spent or in flight"):
+    with pytest.raises(CapReachedError) as reached:
         buy(3)
+    assert reached.value.refusal == CapReached(Cap.USD, 1_000_000, Spend(2, 800_000, 0), 400_000)
     with ledger.transaction():
         ledger.accept(first, "t-1", SENT, 2.0)
         ledger.settle_cost(first, 100_000)
@@ -256,32 +266,123 @@ def test_a_dollar_cap_counts_estimates_until_the_cost_is_known(ledger: Ledger) -
     assert ledger.read.spend(RUN.id).micros == 900_000
 
 
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        (CapReached(Cap.TASKS, 2, Spend(2, 0, 2), None), "budget.max_tasks is 2: 2 submitted already"),
+        (
+            CapReached(Cap.USD, 10_000, Spend(1, 8_000, 0), 4_000),
+            "budget.max_usd is 0.01: 0.008 spent or in flight, the next task is about 0.004",
+        ),
+        (
+            CapReached(Cap.USD, 10_000, Spend(1, 8_000, 0), None),
+            "budget.max_usd is 0.01: the price of the next task is not known",
+        ),
+        (
+            CapReached(Cap.USD, 10_000, Spend(3, 8_000, 2), 1),
+            "budget.max_usd is 0.01: the price of 2 of 3 submits is not known",
+        ),
+    ],
+)
+def test_a_refusal_says_what_the_cap_is_and_what_was_spent(refusal: CapReached, said: str) -> None:
+    assert str(refusal) == str(CapReachedError(refusal)) == said
+    assert ("max_tasks" in refusal.hint) is ("not known" in said)
+
+
 def test_an_unknown_price_never_fits_under_a_dollar_cap(ledger: Ledger) -> None:
     with pytest.raises(CapReachedError, match="price"):
         intend(ledger, caps=Caps(max_micros=10_000_000))
 
 
-def test_a_tag_is_believed_once_an_accepted_attempt_came_back_with_it(ledger: Ledger) -> None:
+def test_echoes_are_counted_once_the_service_has_decided_them(ledger: Ledger) -> None:
+    """Another value than was sent is never forgotten, and counts for as long as is asked."""
     first, second = accept(ledger, 1), accept(ledger, 2)
 
-    def believed() -> bool:
-        return ledger.read.is_tag_believed(RUN.origin, "key", "seedance-1-5-pro")
+    def tags(since: float = 0.0) -> Echoes:
+        return ledger.read.echoes(RUN.origin, "key", since)["seedance-1-5-pro"][0]
 
-    def observe(attempt: str, tag: int | None) -> None:
+    def observe(attempt: str, tag: int | None, status: GenerationStatus = GenerationStatus.RUNNING) -> None:
         with ledger.transaction():
-            ledger.observe(
-                attempt, Generation("t", GenerationStatus.RUNNING, "running", model="m", tag=tag), 5.0
-            )
+            ledger.observe(attempt, Generation("t", status, str(status), model="m", tag=tag), 5.0)
 
-    assert not believed()
+    assert tags() == Echoes()
+    observe(first, 1, GenerationStatus.QUEUED)
     observe(first, None)
-    assert (believed(), ledger.read.awaits_echo(RUN.origin, "key", "seedance-1-5-pro")) == (False, True)
+    assert tags() == Echoes()
     observe(first, 1)
-    assert believed()
     observe(first, None)
-    assert believed()
+    assert tags() == Echoes(same=1)
     observe(second, 0)
-    assert not believed()
+    observe(second, 2)
+    assert tags() == Echoes(same=1, other=1)
+    assert tags(since=1e9) == Echoes(same=1)
+
+
+def _absent(ledger: Ledger, number: int = 1) -> str:
+    attempt = intend(ledger, number)
+    with ledger.transaction():
+        ledger.leave_unclear(attempt, CUT, 1.0)
+        ledger.resolve(attempt, Resolution.ABSENT, {}, 2.0)
+    return attempt
+
+
+@pytest.mark.parametrize("settled", [Resolution.CONFIRMED, Resolution.NOT_BILLED])
+def test_what_was_taken_for_absent_counts_until_it_is_settled(ledger: Ledger, settled: Resolution) -> None:
+    """And its tag stays reserved, and its row is looked for, in any case."""
+    attempt = _absent(ledger)
+    tag = ledger.read.attempt(attempt).tag  # type: ignore[union-attr]
+    assert ledger.read.spend(RUN.id).tasks == 1
+    assert [one.id for one in ledger.read.counted_absences()] == [attempt]
+    with ledger.transaction():
+        ledger.settle_absent(attempt, settled, {"basis": "person"})
+    assert ledger.read.spend(RUN.id).tasks == 0
+    assert ledger.read.counted_absences() == []
+    assert ledger.read.open_tags(RUN.origin) == {tag}
+    assert [one.id for one in ledger.read.looked_for(RUN.origin, "key", 0.0)] == [attempt]
+    assert ledger.read.looked_for(RUN.origin, "key", 1e12) == []
+
+
+@pytest.mark.parametrize("asked", ["run", "reconcile"])
+def test_the_attempt_after_an_absence_belongs_to_the_same_decision(ledger: Ledger, asked: str) -> None:
+    """Also where another process makes it: absence is taken once for each decision."""
+    _absent(ledger)
+    second = intend(ledger, 1, reason=asked, name="later")
+    assert ledger.read.attempt(second).reason == "reconcile"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("later", ["none", "unsent", "accepted"])
+def test_what_is_found_is_its_task_s_newest_attempt_unless_a_later_one_was_sent(
+    ledger: Ledger, later: str
+) -> None:
+    first = _absent(ledger)
+    if later != "none":
+        second = intend(ledger, 1, name="later")
+        with ledger.transaction():
+            if later == "unsent":
+                ledger.withdraw(second, Verdict.REJECTED, CUT, 3.0)
+            else:
+                ledger.accept(second, "t-2", SENT, 3.0)
+    with ledger.transaction():
+        ledger.find(first, "t-1", {"basis": "tag"}, 4.0)
+    newest = ledger.read.latest([task(1).identity])[task(1).identity]
+    assert (newest.id == first) is (later != "accepted")
+    assert ledger.read.attempt(first).state is TaskState.SUBMITTED  # type: ignore[union-attr]
+    with pytest.raises(StateError, match="refused to submit"):
+        intend(ledger, 1)
+
+
+def test_a_task_that_was_given_up_is_opened_again_and_a_failed_one_never(ledger: Ledger) -> None:
+    attempt = accept(ledger, 1)
+    with ledger.transaction():
+        ledger.fail(attempt, GIVEN_UP, "by a person", 2.0, expired=True)
+    assert ledger.read.attempt(attempt).is_given_up  # type: ignore[union-attr]
+    with ledger.transaction():
+        ledger.reopen(attempt, 3.0)
+        ledger.fail(attempt, "policy", "no", 4.0)
+    with pytest.raises(StateError), ledger.transaction():
+        ledger.reopen(attempt, 5.0)
+    with pytest.raises(sqlite3.IntegrityError), ledger.transaction():
+        ledger._db.execute("UPDATE attempts SET state = 'submitted'")
 
 
 def test_a_path_belongs_to_whom_wrote_it_last(ledger: Ledger) -> None:
@@ -379,6 +480,7 @@ def test_a_ledger_of_version_3_is_brought_up_to_date_with_what_was_spent(tmp_pat
     older._db.execute("DROP TABLE spends")
     older._db.execute("DROP INDEX attempts_tags")
     older._db.execute("DROP INDEX attempts_unsent")
+    older._db.execute("ALTER TABLE attempts DROP COLUMN echoed_seed")
     older._db.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
     older.close()
     ledger = Ledger.open(path)
@@ -417,3 +519,35 @@ def test_the_tag_of_an_intent_that_is_posted_again_stays_its_own(ledger: Ledger)
     ledger._db.set_trace_callback(None)
     plan = [row[3] for row in ledger._db.execute(f"EXPLAIN QUERY PLAN {queried[0]}")]
     assert not any("SCAN" in step and "INDEX" not in step for step in plan), plan
+
+
+def test_an_intent_of_another_run_stays_that_run_s(ledger: Ledger) -> None:
+    """Its manifest has it for good, and a cap that counts that run still finds it by this task."""
+    later = replace(RUN, id="r2")
+    first = intend(ledger, 1)
+    with ledger.transaction():
+        ledger.begin_run(later)
+        ledger.withdraw(first, Verdict.NOT_SENT, CUT, 2.0)
+        second = ledger.intend(task(1), RUN.job_file, later.id, intent(2), Caps(), 3.0)
+    assert [(row.id, row.run_id) for row in ledger.read.attempts(task(1).identity)] == [
+        (first, RUN.id),
+        (second, later.id),
+    ]
+
+
+def test_a_cap_counts_each_attempt_of_its_runs_once(ledger: Ledger) -> None:
+    with ledger.transaction():
+        ledger.begin_run(replace(RUN, id="r2", job_name="renamed"))
+        ledger.begin_run(replace(RUN, id="r3", edition="two"))
+    intend(ledger, 1)
+    intend(ledger, 2)
+    reader = ledger.read
+    assert reader.billed_runs_named(RUN.job_name, RUN.edition) == {RUN.id}
+    assert reader.billed_runs_of([task(2).identity, task(9).identity]) == {RUN.id}
+    caps = Caps(max_tasks=3, runs=frozenset({RUN.id, "r2"}))
+    with ledger.transaction():
+        ledger.intend(task(3), "b.yaml", "r2", intent(3), caps, 1.0)
+    with pytest.raises(CapReachedError), ledger.transaction():
+        ledger.intend(task(4), "b.yaml", "r2", intent(4), caps, 1.0)
+    assert reader.spend(RUN.id, "r2", RUN.id) == reader.spend(RUN.id, "r2")
+    assert reader.spend(RUN.id, "r2").tasks == 3

@@ -121,6 +121,7 @@ def test_an_older_ledger_is_brought_up_to_date_by_its_writer(tmp_path: Path) -> 
     opened = Ledger.open(path)
     with opened.transaction():
         opened._db.execute("ALTER TABLE attempts DROP COLUMN taken")
+        opened._db.execute("ALTER TABLE attempts DROP COLUMN echoed_seed")
         opened._db.execute("ALTER TABLE attempts DROP COLUMN price")
         opened._db.execute("UPDATE meta SET value = '1' WHERE key = 'schema'")
     opened.close()

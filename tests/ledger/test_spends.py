@@ -99,6 +99,7 @@ def test_a_ledger_of_before_is_added_up_once(tmp_path: Path) -> None:
         for name in ("spend_begins", "spend_is_taken_back", "spend_is_added"):
             ledger._db.execute(f"DROP TRIGGER {name}")
         ledger._db.execute("DROP TABLE spends")
+        ledger._db.execute("ALTER TABLE attempts DROP COLUMN echoed_seed")
         ledger._db.execute("UPDATE meta SET value = '4' WHERE key = 'schema'")
     ledger.close()
     ledger = Ledger.open(path)

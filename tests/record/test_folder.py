@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,14 @@ def test_a_link_that_cannot_be_made_is_said_so(project: Project) -> None:
 
     with pytest.raises(StateError, match="cannot make the link"):
         RunFolder(project, "r1").make(b"1")
+
+
+def test_the_text_of_each_session_is_kept(project: Project) -> None:
+    """Also the one that an older callsheet kept as job.yaml alone."""
+    folder = RunFolder(project, "r1")
+    folder.make(b"1")
+    folder.job_of(sha256(b"1").hexdigest()).unlink()
+    for text in (b"2", b"3", b"2"):
+        folder.make(text)
+    kept = {path.name: path.read_bytes() for path in (folder.path / "jobs").iterdir()}
+    assert kept == {f"{sha256(text).hexdigest()}.yaml": text for text in (b"1", b"2", b"3")}

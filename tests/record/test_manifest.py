@@ -7,7 +7,6 @@ import stat
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
-from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -78,7 +77,7 @@ def test_counts_and_usage_cover_every_kind_of_end(story: Story, tmp_path: Path) 
     assert counts.by_state[TaskState.PLANNED] == 2
     assert manifest["usage"] == {
         "reported": {"completion_tokens": 100, "total_tokens": 100},
-        "cost": {"tasks": 4, "usd": "1.000000", "unpriced_tasks": 0},
+        "cost": {"tasks": 4, "usd": "1.00", "unpriced_tasks": 0},
         "compared": {"tasks": 0, "estimate_usd": None, "cost_usd": None},
     }
     assert manifest["tasks"][1]["error"] == {"code": "content_policy_violation", "message": "no"}
@@ -86,7 +85,7 @@ def test_counts_and_usage_cover_every_kind_of_end(story: Story, tmp_path: Path) 
 
 
 def test_estimate_and_actual_cost_stand_side_by_side(story: Story, tmp_path: Path) -> None:
-    task = replace(make_task(1), estimate_tokens=108_900, estimate_usd=Decimal("0.7623"))
+    task = replace(make_task(1), estimate_tokens=108_900, estimate_micros=762_300)
     attempt = story.submit(task)
     with story.ledger.transaction():
         story.ledger.settle_cost(attempt, 300_000)
@@ -94,10 +93,10 @@ def test_estimate_and_actual_cost_stand_side_by_side(story: Story, tmp_path: Pat
     manifest = story.manifest(tmp_path / "manifest.json", [task])
 
     [entry] = manifest["tasks"]
-    assert entry["estimate"] == {"tokens": 108_900, "usd": "0.762300"}
+    assert entry["estimate"] == {"tokens": 108_900, "usd": "0.7623"}
     told = entry["attempts"][0]
-    assert (told["price"], told["estimate_usd"], told["cost_usd"]) == (None, "0.250000", "0.300000")
-    assert manifest["usage"]["compared"] == {"tasks": 1, "estimate_usd": "0.250000", "cost_usd": "0.300000"}
+    assert (told["price"], told["estimate_usd"], told["cost_usd"]) == (None, "0.25", "0.30")
+    assert manifest["usage"]["compared"] == {"tasks": 1, "estimate_usd": "0.25", "cost_usd": "0.30"}
 
 
 def test_an_unknown_price_is_null_and_not_zero(story: Story, tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import sys
 import time
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -155,6 +157,15 @@ def test_our_own_value_keeps_its_line_breaks() -> None:
 )
 def test_what_could_turn_a_terminal_is_escaped(text: str, told: str) -> None:
     assert escape(text) == told
+
+
+@pytest.mark.security(17)
+def test_all_that_unicode_calls_control_format_or_surrogate_is_escaped() -> None:
+    unseen = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    every = [chr(point) for point in range(sys.maxunicode + 1)]
+    passed = [c for c in every if unicodedata.category(c) in unseen and escape(c) == c]
+    changed = [c for c in every if unicodedata.category(c) not in {*unseen, "Cn"} and escape(c) != c]
+    assert [passed, [hex(ord(c)) for c in changed]] == [[], []]
 
 
 def test_a_control_character_does_not_end_a_url_before_its_query() -> None:

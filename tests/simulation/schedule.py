@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from enum import StrEnum
 
+from runner.job.cost import MICROS
 from runner.job.model import Budget, OnAmbiguous, RunPolicy
 from tests.simulation.service import Echo, Habits
 from tests.simulation.weather import CALM, Weather, storm
@@ -80,7 +80,7 @@ class JobSpec:
 
     def budget(self) -> Budget:
         return Budget(
-            max_tasks=self.max_tasks, max_usd=None if self.max_usd is None else Decimal(self.max_usd)
+            max_tasks=self.max_tasks, max_micros=None if self.max_usd is None else self.max_usd * MICROS
         )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.engine.download import DownloadLimits
-from runner.engine.prepare import prepare_run
+from runner.engine.prepare import Resubmit, prepare_run
 from runner.engine.run import RunResult, collect_all, run_prepared
 from runner.engine.seams import Seams
 from runner.engine.world import World
@@ -107,6 +107,7 @@ class Bench:
         date: str | None = None,
         resume: str | None = None,
         key: str | None = None,
+        resubmit: Resubmit | None = None,
     ) -> RunResult:
         """`run JOB`, without the command line around it.
 
@@ -114,7 +115,7 @@ class Bench:
         """
         if until:
             with deadline_once(until):
-                return await self.run(file, deadline=30, date=date, resume=resume, key=key)
+                return await self.run(file, deadline=30, date=date, resume=resume, key=key, resubmit=resubmit)
         job = load_job(file, root=self.root.resolve(), options=LoadOptions(environ={}))
         with self.ledger() as ledger:
             async with self.world(ledger, key=key, webhook=job.run.webhook) as world:
@@ -127,6 +128,7 @@ class Bench:
                     run=ledger.read.run(resume) if resume else None,
                     now=world.seams.wall(),
                     source=world.seams.random,
+                    resubmit=resubmit,
                 )
                 RunFolder(self.project, prepared.run.id).make(job.text)
                 return await run_prepared(

@@ -58,6 +58,8 @@ class Advice:
 def advice(task: Mapping[str, Any], commands: Commands) -> Advice | None:
     """What to do about one task of a manifest; None where nothing is left to do."""
     name = str(task["name"])
+    if not task.get("in_plan", True):
+        return _departed(TaskState(task["state"]), name, commands)
     again = commands.line("retry", commands.run_id, "--only", name)
     match TaskState(task["state"]):
         case TaskState.DONE:
@@ -101,3 +103,20 @@ def advice(task: Mapping[str, Any], commands: Commands) -> Advice | None:
             return Advice("It has not been sent.", commands.resume())
         case TaskState.WAITING:
             return Advice("It waits for the step above it.", commands.resume())
+
+
+def _departed(state: TaskState, name: str, commands: Commands) -> Advice | None:
+    """Of a task that is no longer in the plan: no run of the job goes on with it."""
+    match state:
+        case TaskState.HELD:
+            return Advice(
+                "Nobody knows whether the service took it. See what you can say of it.",
+                commands.line("reconcile", name),
+            )
+        case TaskState.AMBIGUOUS | TaskState.INTENDED | TaskState.SUBMITTED | TaskState.COLLECTING:
+            return Advice(
+                "It is no longer in the plan, and what may be paid for is still looked for.",
+                commands.line("collect"),
+            )
+        case _:
+            return None

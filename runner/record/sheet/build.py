@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
+from runner.job.cost import usd_as_today
 from runner.job.node import JsonValue
 from runner.ledger.states import TaskState
 from runner.providers import REGISTRY
@@ -22,6 +23,8 @@ from runner.record.sheet.words import milliseconds
 
 MOST_TASKS = 5_000
 """More than anybody looks at; a page of them is some 25 MB. The manifest has the rest."""
+_SHORT = 8
+"""Digits of an identity that tell it from others, and that `show` takes."""
 EMBEDDED = "sandbox"
 """What a manifest says for the address of the embedded sandbox."""
 _TO_ROOT = "../../"
@@ -79,6 +82,8 @@ class _Builder:
     axes: Axes = field(default_factory=Axes)
     models: dict[str, set[str]] = field(default_factory=dict)
     seconds: float = 0.0
+    departed: Counter[str] = field(default_factory=Counter)
+    """States of the tasks that are no longer in the plan."""
     _known: dict[str, _Known] = field(default_factory=dict)
     _above: list[tuple[_Known, dict[str, Mapping[str, Any]]]] = field(default_factory=list)
 
@@ -93,13 +98,15 @@ class _Builder:
         self.seconds += sum((row["media"] or {}).get("duration") or 0.0 for row in videos)
         self._above.append((known, above))
         places = self.axes.places(known.step, known.cell, above)
+        if not task.get("in_plan", True):
+            self.departed[task["state"]] += 1
         self.tasks.append({**self._facts(task), "at": places, "videos": [_video(row) for row in videos]})
 
     def add_picks(self) -> None:
         """Gives each task that may be picked its line, once the models of all steps are known."""
         several = {step: len(models) > 1 for step, models in self.models.items()}
         for task, (known, above) in zip(self.tasks, self._above, strict=True):
-            if known.step in self.picks:
+            if known.step in self.picks and task["in_plan"]:
                 of_task = {known.step: several[known.step], **{name: several[name] for name in above}}
                 task["pick"] = pick_entry(known.cell, above, several_models=of_task)
                 task["picked"] = is_picked(self.picks[known.step] or (), known.cell, above)
@@ -115,9 +122,11 @@ class _Builder:
         latest = task["attempts"][-1] if task["attempts"] else {}
         found = advice(task, self.commands)
         request = task["request"]
+        in_plan, short = task.get("in_plan", True), task["identity"][:_SHORT]
         return {
-            "number": task["index"] + 1,
-            "name": task["name"],
+            "number": None if task["index"] is None else task["index"] + 1,
+            "in_plan": in_plan,
+            "name": task["name"] if in_plan else f"{task['name']} ({short})",
             "step": task["step"],
             "state": WORDS[TaskState(task["state"])],
             "cached": task["cached"],
@@ -128,27 +137,27 @@ class _Builder:
             "prompt": _prompt(request),
             "request": {name: value for name, value in request.items() if _is_plain(name, value)},
             "aspect": _aspect(task),
-            "inputs": [file["path"] for file in task["inputs"]],
+            "inputs": [file["path"] or file["sha256"][:_SHORT] for file in task["inputs"]],
             "others": [
                 {"kind": row["kind"], "path": row["path"], "href": href(row["path"])}
                 for row in task["outputs"]
                 if row["kind"] != "video"
             ],
             "tokens": (task["usage"] or {}).get("total_tokens"),
-            "cost": latest.get("cost_usd"),
-            "estimate": latest.get("estimate_usd") or task["estimate"]["usd"],
+            "cost": _usd(latest.get("cost_usd")),
+            "estimate": _usd(latest.get("estimate_usd") or task["estimate"]["usd"]),
             "remote": latest.get("remote_id"),
             "attempts": [
                 {
                     "reason": one["reason"],
                     "state": one["state"],
-                    "cost": one["cost_usd"],
+                    "cost": _usd(one["cost_usd"]),
                 }
                 for one in task["attempts"]
             ],
             "error": task["error"],
             "advice": None if found is None else {"text": found.text, "command": found.command},
-            "show": self.commands.line("show", task["name"]),
+            "show": self.commands.line("show", task["name"] if in_plan else short),
             "spans": spans(task, start=self.start, end=self.end),
         }
 
@@ -171,7 +180,7 @@ def build_sheet(manifest: Path, job_text: bytes) -> Sheet:
         axes=tuple(builder.axes.listed()),
         sessions=tuple(sessions(run, start=start, end=end)),
         videos=tuple(builder.videos),
-        words=_words(members["counts"]["by_state"]),
+        words=_words(builder.departed + Counter(members["counts"]["by_state"])),
         video_seconds=builder.seconds,
         is_rehearsal=_is_rehearsal(run),
         commands=commands,
@@ -201,6 +210,10 @@ def href(path: str) -> str:
     if pure.is_absolute() or ".." in pure.parts:
         return ""
     return _TO_ROOT + quote(pure.as_posix())
+
+
+def _usd(text: str | None) -> str | None:
+    return None if text is None else usd_as_today(text)
 
 
 def _words(by_state: Mapping[str, int]) -> dict[str, int]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
-from runner.job.cost import usd_words
+from runner.job.cost import usd_as_today
 
 
 def milliseconds(text: str) -> int:
@@ -40,7 +39,7 @@ def spend_words(cost: dict[str, Any], *, is_rehearsal: bool) -> str:
         return "nothing was submitted"
     if cost["usd"] is None:
         return "price not known"
-    known = f"USD {usd_words(Decimal(cost['usd']))}"
+    known = f"USD {usd_as_today(cost['usd'])}"
     known += f", {cost['unpriced_tasks']} without a price" if cost["unpriced_tasks"] else ""
     return f"{known} (rehearsed)" if is_rehearsal else known
 

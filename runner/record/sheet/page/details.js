@@ -71,7 +71,7 @@ function showDetails(frame) {
   const parts = [
     make('button', { type: 'button', class: 'close', 'aria-label': 'Close' }, '✕'),
     make('h2', {}, make('bdi', {}, task.name), frame.take > 1 ? `, take ${frame.take}` : ''),
-    make('p', { class: 'state', 'data-state': task.state }, make('b', {}, word), task.cached ? ', from an earlier run' : ''),
+    make('p', { class: 'state', 'data-state': task.state }, make('b', {}, word), task.cached ? ', from an earlier run' : '', task.in_plan ? '' : ', no longer in the plan'),
     task.error ? make('p', { dir: 'auto' }, make('b', { class: 'mono' }, task.error.code), ' ', task.error.message) : null,
     advice ? make('p', { class: 'advice' }, advice.text, advice.command ? command(advice.command) : null) : null,
     make('p', { class: 'prompt', dir: 'auto' }, task.prompt),

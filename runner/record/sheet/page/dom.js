@@ -34,18 +34,11 @@ function seconds(value) {
 }
 
 function usd(text) {
-  const [whole, part = ''] = text.split('.');
-  return `USD ${whole}.${part.replace(/0+$/, '').padEnd(2, '0')}`;
+  return `USD ${text}`;
 }
 
 function bytes(count) {
   return count < 1e6 ? `${Math.round(count / 1e3)} kB` : `${(count / 1e6).toFixed(1)} MB`;
-}
-
-// In a caption: short, and never a zero that is none.
-function price(text) {
-  const amount = Number(text);
-  return amount > 0 && amount < 0.005 ? '<$0.01' : `$${amount.toFixed(2)}`;
 }
 
 const plural = (count, noun) => `${count} ${noun}${count === 1 ? '' : 's'}`;

@@ -35,7 +35,7 @@ function picture(frame) {
 function meta({ task, video }) {
   if (video === null) return '';
   if (task.state !== 'done') return task.state;
-  if (task.cost) return price(task.cost);
+  if (task.cost) return usd(task.cost);
   return video.duration ? `${video.duration.toFixed(1)} s` : '';
 }
 
@@ -53,7 +53,7 @@ function tile(frame, axes) {
   const { task } = frame;
   if (frame.tile === null) {
     const caption = make('div', { class: 'cap' },
-      make('span', { class: 'no' }, String(task.number)),
+      make('span', { class: 'no' }, String(task.number ?? '')),
       make('bdi', { class: 'what' }),
       make('span', { class: 'meta' }, meta(frame)));
     frame.tile = make('div', { class: 'tile', role: 'gridcell', tabindex: '-1', 'data-state': task.state }, picture(frame), caption);
@@ -68,7 +68,7 @@ function tile(frame, axes) {
 function describe(frame) {
   const { task, tile: element, take } = frame;
   const marked = isMarked(frame);
-  const words = [`${task.number}`, task.name, take > 1 ? `take ${take}` : '', task.state,
+  const words = [`${task.number ?? ''}`, task.name, take > 1 ? `take ${take}` : '', task.state,
     frame.video && !isThere(frame) ? 'file is not here' : '', marked ? 'marked' : ''];
   element.setAttribute('aria-label', words.filter(Boolean).join(', '));
   element.setAttribute('aria-selected', String(marked));

@@ -1,0 +1,61 @@
+"""The one place that syncs: what it says is written, a power cut does not take back."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+_NOT_OFFERED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY, errno.ENOSYS})
+
+
+def sync(descriptor: int) -> None:
+    """An open file or directory is on the disk when this returns. Raises OSError."""
+    # macOS: fsync stops at the drive's cache, F_FULLFSYNC does not (its fsync(2)); some file systems,
+    # most of them on a network, do not offer it (its fcntl(2))
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is not None:
+        try:
+            fcntl.fcntl(descriptor, full)
+        except OSError as error:
+            if error.errno not in _NOT_OFFERED:
+                raise
+        else:
+            return
+    os.fsync(descriptor)
+
+
+def sync_directory(directory: Path) -> None:
+    """The names in `directory` are on the disk when this returns. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def replacing(target: Path, staged: Path) -> Iterator[BinaryIO]:
+    """Gives the new file `staged` (0600), which becomes `target` when the block ends well.
+
+    Both are in one directory. File and name are on the disk by then; after an exception the old file
+    stands. Raises OSError.
+    """
+    # a link that somebody planted here is removed, not followed
+    staged.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(staged, flags, 0o600), "wb") as file:
+            yield file
+            file.flush()
+            sync(file.fileno())
+        staged.replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            staged.unlink()
+        raise
+    sync_directory(target.parent)

@@ -1,0 +1,193 @@
+"""One look at the service's list: read whole or not at all, and laid beside what the ledger knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import anyio
+
+from runner.engine.evidence import Beliefs, Unclear, created_after
+from runner.engine.pacing import RequestBudget
+from runner.engine.world import ServerClock, World
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import Accepted, AttemptRow
+from runner.ledger.states import TaskState
+from runner.providers.base import Generation, ProviderError, Trouble
+
+PAGE = 200
+
+DAY = 86_400.0
+"""Seconds before the end of a record's life from which on a list proves nothing."""
+
+MOST_ROWS = 100_000
+"""500 pages: more are not read for one doubt."""
+
+
+MOST_ASKED = 20
+"""GETs of rows that are undecided, for each scan."""
+
+
+class NoScanError(Exception):
+    """The list changed while it was read, or contradicts itself: it proves nothing (row 36)."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one scan shows: all rows by id, those that no attempt claims, and ours that it has to show."""
+
+    rows: Mapping[str, Generation]
+    candidates: Sequence[Generation]
+    accepted: Sequence[Accepted]
+
+
+@dataclass(slots=True)
+class Scanner:
+    """Looks at the list of one origin and key."""
+
+    world: World
+    budget: RequestBudget
+    clock: ServerClock
+    _filled: dict[str, Generation] = field(default_factory=dict)
+    """Rows as a GET has filled their nulls: what a service has decided once it does not take back."""
+    _asked: dict[str, float] = field(default_factory=dict)
+    """When (monotonic) each was asked for last."""
+
+    async def look(self, unclear: Sequence[Unclear]) -> View:
+        """One full scan over the time of these attempts, and of a witness for each where there is one.
+
+        Raises ProviderError and NoScanError.
+        """
+        begins = min(one.since for one in unclear)
+        oldest = self.clock.earliest() - self.world.provider.record_life + DAY
+
+        def window(reader: LedgerReader) -> float:
+            kinds = {(one.attempt.model, one.tier) for one in unclear}
+            found = (reader.newest_accepted(self.world.origin, self.world.key_hash, *kind) for kind in kinds)
+            return min([begins, *(max(oldest, self._created_after(each)) for each in found if each)])
+
+        since = await self.world.commits.read(window)
+        accepted = await self.world.commits.read(lambda reader: self._accepted_within(reader, since))
+        rows = await self._scan(since)
+        ids = list(rows)
+        claimed = await self.world.commits.read(lambda reader: reader.claimed(self.world.origin, ids))
+        for remote_id, (attempt_id, tag, seed) in claimed.items():
+            self._notice(attempt_id, tag, seed, rows[remote_id])
+        candidates = [
+            row
+            for row in rows.values()
+            if row.id not in claimed and (row.created_at is None or row.created_at >= begins)
+        ]
+        return View(rows, await self._fill(candidates), accepted)
+
+    def unclear(self, reader: LedgerReader, attempts: Sequence[AttemptRow]) -> list[Unclear]:
+        """The attempts with what is believed of their tags and seeds now."""
+        since = self.world.seams.wall() - self.world.provider.record_life
+        echoes = {
+            key: reader.echoes(self.world.origin, key, since) for key in {one.key_hash for one in attempts}
+        }
+        found: list[Unclear] = []
+        for attempt in attempts:
+            task = reader.task(attempt.identity)
+            assert task is not None
+            belief = Beliefs.of(attempt.model, echoes[attempt.key_hash])
+            found.append(Unclear(attempt, task.name, task.request, belief, self.offset()))
+        return found
+
+    def unresolved(self, reader: LedgerReader) -> list[Unclear]:
+        """Every attempt that a row may belong to, also those that nobody waits for here."""
+        states = (TaskState.INTENDED, TaskState.AMBIGUOUS, TaskState.HELD, TaskState.WRITTEN_OFF)
+        place = {"origin": self.world.origin, "provider": self.world.provider.name}
+        found = [*reader.in_state(*states, **place)]
+        # neither absence nor a person's word proves that the first POST was not accepted
+        planned = reader.in_state(TaskState.PLANNED, **place)
+        found += [one for one in planned if one.resolution is not None and one.resolution.is_taken_for_absent]
+        return self.unclear(reader, found)
+
+    def offset(self) -> float:
+        """Seconds that the service's clock is ahead of ours, at least."""
+        return self.clock.earliest() - self.world.seams.wall()
+
+    def _accepted_within(self, reader: LedgerReader, since: float) -> list[Accepted]:
+        """What of ours a full list of what was created since then has to show."""
+        found = reader.accepted_since(self.world.origin, self.world.key_hash, since)
+        return [one for one in found if self._created_after(one) >= since]
+
+    def _created_after(self, one: Accepted) -> float:
+        return created_after(one.server_time, one.intended_at, self.offset())
+
+    def _notice(self, attempt_id: str, tag: int | None, seed: int | None, row: Generation) -> None:
+        """A row of ours that shows another tag or seed than was sent ends the belief in them."""
+        is_other_tag = None not in (tag, row.final_tag) and tag != row.final_tag
+        is_other_seed = None not in (seed, row.final_seed) and seed != row.final_seed
+        if is_other_tag or is_other_seed:
+            shown = (row.final_tag if is_other_tag else None, row.final_seed if is_other_seed else None)
+            self.world.commits.note(lambda ledger: ledger.notice_echo(attempt_id, *shown))
+
+    async def _scan(self, since: float) -> dict[str, Generation]:
+        """Every row created since then (Unix seconds, the service's clock), by its id.
+
+        Each page has to bring as many new rows as its place and the list's `total` promise, which bounds
+        the scan too. Raises NoScanError, ProviderError.
+        """
+        rows: dict[str, Generation] = {}
+        total: int | None = None
+        while True:
+            await self.budget.acquire()
+            page = await self.world.provider.list_page(created_after=since, limit=PAGE, offset=len(rows))
+            self.clock.hear(page.server_time)
+            if total is not None and page.total != total:
+                raise NoScanError("the list changed while it was read")
+            total = page.total
+            if total > MOST_ROWS:
+                raise NoScanError(f"the list has {total} rows, more than the {MOST_ROWS} that are read")
+            known = len(rows)
+            rows.update((row.id, row) for row in page.rows)
+            if len(rows) != known + len(page.rows) or len(rows) > total:
+                raise NoScanError("the list's pages overlap, or hold more rows than its total")
+            if not page.has_more:
+                break
+            if not page.rows or len(rows) == total:
+                raise NoScanError("the list promises more rows than its total, and does not end")
+        if len(rows) != total:
+            raise NoScanError("the list leaves out rows that its total counts")
+        return rows
+
+    async def _fill(self, candidates: Sequence[Generation]) -> list[Generation]:
+        """The rows with their nulls read again by a GET each, for the list may lag. Raises ProviderError.
+
+        Those that were asked for longest ago come first, and so many at most: an account may have
+        hundreds of other tasks that wait.
+        """
+        lacking = [row for row in candidates if not _is_whole(row) and not self._is_final(row.id)]
+        lacking.sort(key=lambda row: self._asked.get(row.id, 0.0))
+        for row in lacking[:MOST_ASKED]:
+            self._filled[row.id] = await self._read_again(row)
+            self._asked[row.id] = anyio.current_time()
+        return [row if _is_whole(row) else self._filled.get(row.id, row) for row in candidates]
+
+    def _is_final(self, remote_id: str) -> bool:
+        """Whether a GET has shown all that there will be."""
+        row = self._filled.get(remote_id)
+        return row is not None and (_is_whole(row) or (row.status is not None and row.status.is_terminal))
+
+    async def _read_again(self, row: Generation) -> Generation:
+        await self.budget.acquire()
+        try:
+            fresh = await self.world.provider.get(row.id)
+        except ProviderError as error:
+            if error.trouble is Trouble.NOT_FOUND:
+                # listed, and not ours to read: it stays a candidate that nothing excludes
+                return row
+            raise
+        return replace(
+            row,
+            status=fresh.status,
+            tag=row.tag if fresh.tag is None else fresh.tag,
+            echo={**row.echo, **fresh.echo},
+            model=fresh.model or row.model,
+        )
+
+
+def _is_whole(row: Generation) -> bool:
+    return row.final_tag is not None and row.final_seed is not None
