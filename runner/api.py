@@ -16,7 +16,6 @@ from runner.engine.seams import Seams
 from runner.errors import CallsheetError, RefusedError
 from runner.job.environment import read_env
 from runner.job.plan import Plan
-from runner.job.rundate import RunDate
 from runner.project import find_project
 from runner.providers.access import ApiKey
 from runner.providers.place import Place
@@ -45,8 +44,9 @@ async def run_plan(
 ) -> RunResult:
     """Brings a plan to done, or as far as it gets: what `callsheet run` does. asyncio or trio.
 
+    It is this plan that runs, with its tasks, identities and date, whatever became of the job file since.
     Requests go to the plan's `origin`, and its job's root must be a project. The unfinished run of the
-    same job goes on; what is done is never submitted again. `api_key` is looked for in the environment
+    same tasks goes on; what is done is never submitted again. `api_key` is looked for in the environment
     and the root's `.env` where it is not given; `observe` hears each event
     (docs/reference/events.md) in the event loop; `deadline` is seconds from now; `is_agreed` agrees to
     what goes above `budget.confirm_usd`.
@@ -69,10 +69,11 @@ async def run_plan(
             project=place.project,
             reader=ledger.read,
             origin=place.origin,
-            date=_chosen(plan, seams.wall()),
+            date=None,
             run=None,
             now=seams.wall(),
             source=seams.random,
+            plan=plan,
         )
         if not is_agreed and (asked := question(job, prepared.new)):
             raise RefusedError(f"{asked}; nothing was sent", hint="give is_agreed=True")
@@ -88,11 +89,6 @@ async def run_plan(
         )
     await anyio.to_thread.run_sync(_leave_page, place, prepared.run.id)
     return result
-
-
-def _chosen(plan: Plan, now: float) -> RunDate | None:
-    """The date of a plan, but for today's: with that one an unfinished run of another day goes on."""
-    return None if plan.run_date.date == RunDate.today(now).date else plan.run_date
 
 
 def _leave_page(place: Place, run_id: str) -> None:

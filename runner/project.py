@@ -55,9 +55,22 @@ class Project:
     def rehearsal(self) -> Project:
         return Project(root=self.root, base=self.root / REHEARSAL_DIR)
 
+    def check_links(self) -> None:
+        """Raises NoProjectError where a link stands in the place of the state directory or of what is in it.
+
+        A checkout may bring links along, and state would be written through them.
+        """
+        for path in (self.base, self.state_dir, *self.state_dir.glob("*")):
+            if path.is_symlink():
+                raise NoProjectError(
+                    f"{path}: is a symbolic link",
+                    hint="remove the link; state is kept in real files and directories",
+                )
+
     def make_state_dir(self) -> None:
         """Makes the state directory (0700, ignored by git). Raises NoProjectError where that fails."""
         try:
+            self.check_links()
             _make_private(self.state_dir)
             # made exclusively: a dangling link in its place would be written through
             with contextlib.suppress(FileExistsError), (self.state_dir / ".gitignore").open("x") as ignore:
@@ -112,21 +125,9 @@ def _is_root(directory: Path) -> bool:
 
 
 def _make_private(directory: Path) -> None:
-    # a checkout may bring links along: a rehearsal's directory, the state directory or what is in it
-    _refuse_link(directory.parent)
     directory.parent.mkdir(parents=True, exist_ok=True)
-    _refuse_link(directory)
     if not directory.exists():
         directory.mkdir(mode=0o700, exist_ok=True)
         # or a power cut takes the directory, and with it the ledger
         sync_directory(directory.parent)
     os.chmod(directory, 0o700)  # noqa: PTH101  mkdir's mode is cut by the umask
-    for entry in directory.iterdir():
-        _refuse_link(entry)
-
-
-def _refuse_link(path: Path) -> None:
-    if path.is_symlink():
-        raise NoProjectError(
-            f"{path}: is a symbolic link", hint="remove the link; state is kept in real files and directories"
-        )

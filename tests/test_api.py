@@ -6,6 +6,7 @@ import functools
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,8 +18,10 @@ import runner
 from runner import load_job, make_plan, run_plan
 from runner.engine.lock import project_lock
 from runner.errors import BusyError, ExitCode, NoProjectError, RefusedError
+from runner.job.rundate import RunDate
 from runner.ledger.states import TaskState
 from runner.project import init_project
+from runner.record.manifest import read_manifest
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.command import CHECKOUT, callsheet, environment
 from tests.support.harness import job_text
@@ -132,3 +135,70 @@ def test_cancelling_keeps_all_state(file: Path, server: SandboxServer) -> None:
     server.faults.clear()
     assert anyio.run(run).exit_code is ExitCode.DONE
     assert server.accepted == 2
+
+
+DATED = job_text(seeds=1).replace("a teapot", "a teapot on ${{ run.date }}")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("text", [DATED, job_text(seeds=1)], ids=["reads the date", "does not"])
+async def test_the_plan_that_was_inspected_runs_although_a_run_of_another_day_is_unfinished(
+    text: str, file: Path, server: SandboxServer
+) -> None:
+    server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=402, code="insufficient_credits"))
+    file.write_text(text)
+    job = load_job(file, root=file.parent)
+    earlier = make_plan(job, origin=server.url, run_date=RunDate.parse("2026-05-30"))
+    stopped = await run_plan(earlier, api_key=SANDBOX_KEY)
+    assert stopped.exit_code is ExitCode.OUT_OF_MONEY
+    server.faults.clear()
+
+    plan = make_plan(job, origin=server.url)
+    result = await run_plan(plan, api_key=SANDBOX_KEY)
+    assert (result.exit_code, server.accepted) == (ExitCode.DONE, 1)
+    assert result.manifest is not None
+    manifest = read_manifest(result.manifest)
+    assert [task["identity"] for task in manifest["tasks"]] == [task.identity for task in plan.tasks()]
+    assert (result.run_id == stopped.run_id) is (text != DATED)
+    if text == DATED:
+        assert manifest["run"]["run_date"] == plan.run_date.format()
+
+
+@pytest.mark.anyio
+async def test_the_plan_that_was_inspected_runs_although_the_file_was_edited(
+    file: Path, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(load_job(file, root=file.parent), origin=server.url)
+    asked = [task.request["content"] for task in plan.tasks()]
+    file.write_text(job_text(seeds=5).replace("a teapot", "a kettle"))
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("planned again")
+
+    monkeypatch.setattr("runner.engine.prepare.make_plan", never)
+    result = await run_plan(plan, api_key=SANDBOX_KEY, is_agreed=True)
+    assert (result.exit_code, server.accepted) == (ExitCode.DONE, 2)
+    assert [task.request["content"] for task in server.tasks()] == asked
+    assert result.manifest is not None
+    assert result.manifest.with_name("job.yaml").read_bytes() == plan.job.text
+
+
+@pytest.mark.anyio
+@pytest.mark.fault(61)
+@pytest.mark.parametrize("is_right_by_now", [False, True])
+async def test_a_plan_that_a_wrong_clock_has_dated_is_refused(
+    is_right_by_now: bool, file: Path, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text(DATED)
+    job = load_job(file, root=file.parent)
+    with monkeypatch.context() as wrong:
+        right = time.time
+        wrong.setattr(time, "time", lambda: right() + 10 * 365 * 86_400)
+        plan = make_plan(job, origin=server.url)
+        if not is_right_by_now:
+            result = await run_plan(plan, api_key=SANDBOX_KEY)
+    if is_right_by_now:
+        result = await run_plan(plan, api_key=SANDBOX_KEY)
+    assert (result.exit_code, server.accepted) == (ExitCode.REFUSED, 0)
+    given = make_plan(job, origin=server.url, run_date=plan.run_date)
+    assert (await run_plan(given, api_key=SANDBOX_KEY)).exit_code is ExitCode.DONE

@@ -15,6 +15,7 @@ import click
 from runner.cli import console
 from runner.cli.advice import command
 from runner.cli.bring import tell_late, tell_reasons
+from runner.cli.found import reading
 from runner.cli.options import (
     ServiceOptions,
     common,
@@ -31,8 +32,9 @@ from runner.cli.service import choose_place, read_keys
 from runner.cli.words import counts_words
 from runner.engine.conclude import conclude
 from runner.engine.lateness import late
+from runner.engine.remembered import check_is_remembered
 from runner.engine.run import RunResult, collect_all, is_open
-from runner.errors import CallsheetError, ExitCode
+from runner.errors import CallsheetError, ExitCode, StateError
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import RunPolicy
 from runner.job.node import JsonValue
@@ -40,7 +42,7 @@ from runner.job.plan import make_plan
 from runner.job.rundate import RunDate
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow
-from runner.project import find_project
+from runner.project import Project, find_project
 from runner.providers import REGISTRY
 from runner.providers.place import Place
 from runner.record.facts import JOB_DIGEST, session_facts
@@ -87,12 +89,14 @@ def collect(
         places = [choose_place(name, project, service) for name in REGISTRY]
         found = [_collect_from(place, wait, deadline, is_told=output_format == "text") for place in places]
         collected = [one for one in found if one is not None]
-        code = ExitCode.first(one.result.exit_code for one in collected)
+        codes = [one.result.exit_code for one in collected]
+        codes += map(_check_ledger, dict.fromkeys(place.project for place in places))
+        code = ExitCode.first(codes)
         document = {"exit_code": int(code), "services": [one.as_json() for one in collected]}
         ending.code, ending.lines = code, [json_text(document)]
         if output_format == "json":
             console.outcome(ending.lines[0])
-        elif not collected:
+        elif not collected and code is ExitCode.DONE:
             console.summary("nothing is in flight")
     if any(one.result.exit_code is ExitCode.PERSON_NEEDED for one in collected):
         listing = command("reconcile", service=service)
@@ -100,6 +104,17 @@ def collect(
     if code is ExitCode.TRY_AGAIN:
         console.next_step(command("collect", service=service), "goes on with what is in flight still")
     return code
+
+
+def _check_ledger(project: Project) -> ExitCode:
+    """Says where it knows less than was submitted; what it does know has been fetched all the same."""
+    try:
+        with reading(project) as ledger:
+            check_is_remembered(project, ledger)
+    except StateError as error:
+        console.error(str(error))
+        return error.exit_code
+    return ExitCode.DONE
 
 
 def _collect_from(place: Place, wait: float, deadline: float | None, *, is_told: bool) -> Collected | None:

@@ -21,9 +21,12 @@ from runner.cli import console
 from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
 from runner.cli.progress import size
 from runner.cli.service import choose_place, read_keys
+from runner.engine.dating import ClockDate
+from runner.engine.remembered import check_is_remembered
 from runner.errors import CallsheetError, ExitCode, UsageError
 from runner.job.load import DEFAULT_PROVIDER
 from runner.job.node import JsonValue
+from runner.job.rundate import RunDate
 from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
 from runner.ledger.states import TaskState
@@ -32,6 +35,7 @@ from runner.providers import REGISTRY, open_provider
 from runner.providers.access import Access, ApiKey
 from runner.providers.base import ProviderError, Trouble
 from runner.providers.place import Place
+from runner.record.folder import check_runs
 from runner.record.redact import Redactor, json_text
 from runner.sandbox import SandboxConfig, SandboxServer, SandboxUnavailable
 from runner.session import key_of
@@ -166,12 +170,23 @@ def _extras() -> Iterator[Finding]:
 
 
 def _disk(project: Project) -> Iterator[Finding]:
+    try:
+        project.check_links()
+        check_runs(project)
+    except CallsheetError as error:
+        yield _wrong("disk", error)
+        return
     below = next(path for path in (project.base, *project.base.parents) if path.exists())
-    state = next(path for path in (project.state_dir, below) if path.exists())
-    for directory in dict.fromkeys((below, state)):
-        if not os.access(directory, os.W_OK | os.X_OK):
-            hint = "make it writable for this user"
-            yield Finding("wrong", "disk", f"{directory}: cannot be written", hint, ExitCode.NO_PROJECT)
+    hint = "make it writable for this user"
+    for path, code in (
+        (below, ExitCode.NO_PROJECT),
+        (project.state_dir, ExitCode.NO_PROJECT),
+        (project.lock_path, ExitCode.NO_PROJECT),
+        (project.ledger_path, ExitCode.CANNOT_WRITE),
+        (project.runs_dir, ExitCode.CANNOT_WRITE),
+    ):
+        if path.exists() and not os.access(path, os.W_OK | os.X_OK if path.is_dir() else os.W_OK):
+            yield Finding("wrong", "disk", f"{path}: cannot be written", hint, code)
             return
     free = shutil.disk_usage(below).free
     words = f"writable, {size(free)} free"
@@ -179,14 +194,16 @@ def _disk(project: Project) -> Iterator[Finding]:
 
 
 def _ledger(project: Project) -> Iterator[Finding]:
-    if not project.ledger_path.exists():
-        yield _ok("ledger", "none yet: nothing has been run")
-        return
     try:
+        if not project.ledger_path.exists():
+            check_is_remembered(project, None)
+            yield _ok("ledger", "none yet: nothing has been run")
+            return
         connection = open_for_reading(project.ledger_path)
         try:
             verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
             counts = LedgerReader(connection).count_states()
+            check_is_remembered(project, LedgerReader(connection))
         finally:
             connection.close()
     except CallsheetError as error:
@@ -262,7 +279,10 @@ def _ask(place: Place, access: Access, variable: str) -> Iterator[Finding]:
     # the header's seconds are cut, not rounded
     offset = server_time + 0.5 - (began + ended) / 2
     words = f"{offset:+.0f} s to {place.origin}"
-    if abs(offset) > MOST_CLOCK_OFFSET:
+    if ClockDate(RunDate.today(began), began).doubt(server_time):
+        hint = "set the clock of this machine (NTP), or give --date"
+        yield _warning("clock", f"{words}, another day: `run` refuses jobs that use `run.date`", hint)
+    elif abs(offset) > MOST_CLOCK_OFFSET:
         yield _warning("clock", words, "set the clock of this machine (NTP)")
     else:
         yield _ok("clock", words)

@@ -11,6 +11,7 @@ from pathlib import Path
 from runner.cli.options import ServiceOptions, common
 from runner.cli.service import choose_place
 from runner.engine.prepare import find_run
+from runner.engine.remembered import check_is_remembered
 from runner.errors import StateError, UsageError
 from runner.job.load import DEFAULT_PROVIDER
 from runner.ledger.database import open_for_reading
@@ -81,8 +82,11 @@ def _meant(name: str, project: Project) -> str:
 
 @contextlib.contextmanager
 def reading(project: Project) -> Iterator[LedgerReader | None]:
-    """The project's ledger, read-only; None where nothing has run yet. Raises StateError."""
+    """The project's ledger, read-only; None where nothing has run yet. Raises StateError, too where it
+    was lost.
+    """
     if not project.ledger_path.exists():
+        check_is_remembered(project, None)
         yield None
         return
     ledger = LedgerReader(open_for_reading(project.ledger_path))

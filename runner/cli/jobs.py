@@ -28,6 +28,7 @@ from runner.engine.budget import outlook
 from runner.engine.conclude import waits_for_a_person
 from runner.engine.only import Only, check_patterns
 from runner.engine.prepare import CONFLICT_HINT
+from runner.engine.remembered import check_is_remembered
 from runner.engine.standing import Standing, standings
 from runner.errors import ExitCode
 from runner.job.cost import Total, usd_or_null, usd_text
@@ -77,6 +78,8 @@ def plan(
         console.note(f"--only: {found} of {count(planned.count, 'task')}")
     has_models = len({model for step in planned.job.steps.values() for model in step.model_names}) > 1
     with reading(loaded.place.project) as ledger:
+        if ledger is not None:
+            check_is_remembered(loaded.place.project, ledger)
         new = Total()
         waits = waits_for_a_person(planned, ledger) if ledger is not None else ()
         rows = _adding_up(standings(tasks, ledger, loaded.place.project.base), new)

@@ -6,20 +6,22 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.cli.options import JobOptions, ServiceOptions, common
-from runner.errors import JobError, UsageError
+from runner.errors import JobError, StateError, UsageError
 from runner.job.environment import read_env
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import Job
 from runner.job.plan import Plan, make_plan
 from runner.job.rundate import RunDate
 from runner.job.source import MAX_BYTES
+from runner.ledger.database import open_for_reading
+from runner.ledger.read import LedgerReader
 from runner.project import Project, find_project
 from runner.providers import REGISTRY
-from runner.providers.access import parse_origin
+from runner.providers.access import is_loopback, is_same_loopback, parse_origin
 from runner.providers.place import SANDBOX_ORIGIN, Place
 
 
@@ -104,7 +106,22 @@ def choose_place(
         origin = parse_origin(job_base_url, source="the job file's base_url")
     else:
         origin = spec.find_origin(os.environ, base_url=service.base_url)
-    return Place.at(provider, project, origin)
+    place = Place.at(provider, project, origin)
+    return replace(place, origin=_as_known(place)) if is_loopback(origin) else place
+
+
+def _as_known(place: Place) -> str:
+    """The origin as this project's tasks name it: `localhost` and `127.0.0.1` are one server, and what was
+    made under one spelling is not made again under the other.
+    """
+    try:
+        reader = LedgerReader(open_for_reading(place.project.ledger_path))
+    except (StateError, OSError):  # none yet, or whoever opens it next tells what is wrong
+        return place.origin
+    with contextlib.closing(reader):
+        known = reader.origins()
+    same = [origin for origin in known if is_same_loopback(origin, place.origin)]
+    return place.origin if place.origin in same else next(iter(same), place.origin)
 
 
 def read_keys(place: Place) -> Mapping[str, str]:

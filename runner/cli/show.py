@@ -21,6 +21,7 @@ from runner.cli.found import nothing_yet
 from runner.cli.listing import write_lines
 from runner.cli.options import ServiceOptions, common_options, output_format, service_options
 from runner.cli.words import painted, shown_path
+from runner.engine.remembered import check_is_remembered
 from runner.errors import UsageError
 from runner.ledger.database import open_for_reading
 from runner.ledger.search import FoundTask, LedgerSearch
@@ -53,6 +54,7 @@ def show(what: str, service: ServiceOptions, output_format: str) -> None:
     """
     project = here(service)
     if not project.ledger_path.exists():
+        check_is_remembered(project, None)
         raise nothing_yet(project)
     ledger = LedgerSearch(open_for_reading(project.ledger_path))
     try:

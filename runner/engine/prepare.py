@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import random
+import time
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.engine.budget import caps_of, over_all_runs
+from runner.engine.dating import ClockDate
 from runner.engine.only import Only, check_patterns, matches
 from runner.engine.remembered import check_is_remembered
 from runner.engine.settled import settled
@@ -78,6 +80,8 @@ class Prepared:
     selected: int = 0
     settled: bytearray = field(default_factory=bytearray)
     """By index, a 1 for each task that is done and in place; empty where each has to be looked at."""
+    clock_date: ClockDate | None = None
+    """The date that still has to be held against the service's clock; None where it may be used."""
 
 
 def prepare_run(
@@ -92,19 +96,36 @@ def prepare_run(
     source: random.Random,
     resubmit: Resubmit | None = None,
     only: Only | None = None,
+    plan: Plan | None = None,
 ) -> Prepared:
     """The run that brings `job` to done. `run` is the one to resume; `date` is what --date said.
 
     Without `run`, the unfinished run of the same job and edition goes on under its id and date,
-    else one starts. Raises JobError for output paths that would overwrite something, RefusedError
-    where the budget cannot be held, StateError where the ledger has forgotten a submit.
+    else one starts. Where `plan` is given nothing is planned again, and an unfinished run goes on only
+    if it asks for the same tasks.
+
+    Raises JobError for output paths that would overwrite something, RefusedError where the budget
+    cannot be held, StateError where the ledger has forgotten a submit.
     """
     check_is_remembered(project, reader)
     is_new = False
+    clock: ClockDate | None = None
     if run is not None:
-        plan = make_plan(job, origin=origin, run_date=RunDate.parse(run.run_date))
+        frozen = RunDate.parse(run.run_date)
+        if date is not None and date.date != frozen.date:
+            raise UsageError(
+                f"run {run.id} is dated {frozen} and keeps that date",
+                hint=f"callsheet run {job.file} --date {date}",
+            )
+        plan = make_plan(job, origin=origin, run_date=frozen)
+        clock = None if date is not None else ClockDate(frozen, None)
     else:
-        run, plan = _choose(job, reader, origin, date, now)
+        if plan is None:
+            run, plan = _choose(job, reader, origin, date, now)
+            clock = None if date is not None else ClockDate(plan.run_date, now if run is None else None)
+        else:
+            run = _with_the_tasks_of(plan, reader)
+            clock = _clock_of(plan)
         if run is None:
             is_new = True
             run = _new_run(job, plan, origin, now, source)
@@ -129,6 +150,7 @@ def prepare_run(
         only=only,
         selected=selected,
         settled=flags,
+        clock_date=clock if job.uses_date and not reader.has_intents(run.id) else None,
     )
 
 
@@ -160,10 +182,28 @@ def _choose(
         # the day alone: its offset differs with the time zone, and when the clocks change
         if date is not None and frozen.date != date.date:
             continue
+        if frozen.date != plan.run_date.date and job.uses_date and not reader.has_intents(run.id):
+            continue  # nothing was submitted under its date, which may be that of a wrong clock
         if frozen == plan.run_date:
             return run, plan
         return run, make_plan(job, origin=origin, run_date=frozen)
     return None, plan
+
+
+def _with_the_tasks_of(plan: Plan, reader: LedgerReader) -> RunRow | None:
+    """The unfinished run that asks for the same tasks: of another day only where no expression reads it."""
+    for run in reader.unfinished_runs(plan.job.file):
+        is_of_day = RunDate.parse(run.run_date).date == plan.run_date.date
+        if (run.edition, run.origin) == (plan.edition, plan.origin) and (is_of_day or not plan.job.uses_date):
+            return run
+    return None
+
+
+def _clock_of(plan: Plan) -> ClockDate | None:
+    if plan.clock is None:
+        return None
+    wall, monotonic = plan.clock
+    return ClockDate(plan.run_date, wall, age=time.monotonic() - monotonic)
 
 
 def _new_run(job: Job, plan: Plan, origin: str, now: float, source: random.Random) -> RunRow:

@@ -1,68 +1,148 @@
 """Whether the ledger remembers what this project's runs have submitted.
 
 A ledger that was lost, or put back from an older copy, would pay for it again. The runs' own logs tell:
-an event of an intent is written once that intent is on the disk.
+an event of an intent is written once that intent is on the disk. A log only grows, so the last intent of
+each run is enough: a copy of the ledger that knows it knows those before it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import mmap
+import os
 import re
-from collections import deque
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from runner.errors import StateError
+from runner.ledger.following import is_reusable
 from runner.ledger.read import LedgerReader
 from runner.project import Project
-from runner.record.folder import LATEST, RunFolder, is_run_id
+from runner.record.folder import RunFolder, is_run_id
+from runner.record.lines import scan_manifest
+
+_WRITTEN_WITHIN = 60.0
+"""Seconds between an intent in the ledger and its event: more than a slow disk takes."""
 
 _INTENDED = b'"event":"task.intended"'
-_ATTEMPT = re.compile(rb'"attempt":"([0-9a-f]{32})"')
+_INTENT = re.compile(
+    rb'\{"at":"([0-9T:.Z-]+)"[^\n]*"identity":"([0-9a-f]{64})"[^\n]*"attempt":"([0-9a-f]{32})"'
+)
+_POSTED = rb'"event":"task\.(?:submitted|ambiguous|held)"[^\n]*"identity":"%s"'
 
 
-def check_is_remembered(project: Project, reader: LedgerReader) -> None:
-    """Raises StateError where the log of a run tells of a submit that the ledger does not know."""
-    unknown = [
-        folder.run_id
-        for folder in _folders(project)
-        if reader.run(folder.run_id) is None and next(_intents(folder.events), None) is not None
-    ]
+@dataclass(frozen=True, slots=True)
+class _Logged:
+    """An intent by a run's own record; `attempt` is empty where all lines of intents are torn.
+
+    `was_posted`: what came of it is recorded too, and it may have been accepted.
+    """
+
+    attempt: str
+    at: float
+    was_posted: bool
+
+
+def check_is_remembered(project: Project, reader: LedgerReader | None) -> None:
+    """Raises StateError where the log of a run tells of a submit that the ledger does not know.
+
+    Without a ledger (`reader` is None) none is known. Reads the end of each run's log: 5,000 of them take
+    half a second of processor time.
+    """
+    unknown = [folder.run_id for folder in _folders(project) if _is_forgotten(folder, reader)]
     if unknown:
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-        raise _forgotten(project, f"{min(unknown)}{more}")
-    latest = project.runs_dir / LATEST
-    if latest.is_symlink() and is_run_id(latest.readlink().name):
-        folder = RunFolder(project, latest.readlink().name)
-        # the whole lines: one that a kill has cut short tells nothing
-        attempts = deque(filter(None, map(_attempt, _intents(folder.events))), maxlen=1)
-        if attempts and reader.attempt(attempts[0]) is None:
-            raise _forgotten(project, folder.run_id)
+        raise StateError(
+            f"{project.runs_dir}: tells of submits that the ledger does not know: {min(unknown)}{more};"
+            " the ledger was lost, or is an older copy; nothing was sent",
+            hint="put the newest ledger.db back. Without one: see in the service's own console what was paid"
+            " for, then move those folders out of runs/, and their tasks are new",
+        )
 
 
 def _folders(project: Project) -> Iterator[RunFolder]:
-    if project.runs_dir.is_dir():
-        for path in project.runs_dir.iterdir():
-            if is_run_id(path.name) and path.is_dir() and not path.is_symlink():
-                yield RunFolder(project, path.name)
-
-
-def _intents(log: Path) -> Iterator[bytes]:
-    try:
-        with log.open("rb") as file:
-            yield from (line for line in file if _INTENDED in line)
-    except OSError:
+    if not project.runs_dir.is_dir():
         return
+    with os.scandir(project.runs_dir) as entries:
+        for entry in entries:
+            if is_run_id(entry.name) and entry.is_dir(follow_symlinks=False):
+                yield RunFolder(project, entry.name)
 
 
-def _attempt(line: bytes) -> str:
-    found = _ATTEMPT.search(line)
-    return found[1].decode() if found else ""
+def _is_forgotten(folder: RunFolder, reader: LedgerReader | None) -> bool:
+    logged = _last_intent(folder)
+    if logged is None:
+        return False
+    if reader is None or reader.run(folder.run_id) is None:
+        return True
+    attempt = reader.attempt(logged.attempt)
+    if attempt is None:
+        return bool(logged.attempt)
+    # the ledger has it as proved unsent: is that from before the intent was used again?
+    is_later = logged.at > attempt.intended_at + _WRITTEN_WITHIN
+    return is_reusable(attempt) and (logged.was_posted or is_later)
 
 
-def _forgotten(project: Project, runs: str) -> StateError:
+def _last_intent(folder: RunFolder) -> _Logged | None:
+    """The newest intent of a run: by its log, or by its manifest where the log was moved away."""
+    try:
+        handle = os.open(folder.events, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return _last_in_manifest(folder)
+    except OSError as error:
+        raise _unreadable(folder.events, error.strerror) from error
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise _unreadable(folder.events, "is not a plain file")
+        if found.st_size == 0:
+            return None
+        with mmap.mmap(handle, 0, access=mmap.ACCESS_READ) as log:
+            return _last_in_log(log)
+    except OSError as error:
+        raise _unreadable(folder.events, error.strerror) from error
+    finally:
+        os.close(handle)
+
+
+def _last_in_log(log: mmap.mmap) -> _Logged | None:
+    """The last whole line of an intent; one that a power cut has torn tells of an intent, and not which."""
+    torn: _Logged | None = None
+    end = len(log)
+    while (found := log.rfind(_INTENDED, 0, end)) >= 0:
+        end = log.rfind(b"\n", 0, found) + 1
+        line = _INTENT.match(log, end)
+        if line is None:
+            torn = _Logged("", 0.0, was_posted=False)
+            continue
+        at, identity, attempt = line[1].decode(), line[2], line[3].decode()
+        moment = datetime.fromisoformat(at).timestamp()
+        return _Logged(attempt, moment, re.search(_POSTED % identity, log[line.end() :]) is not None)
+    return torn
+
+
+def _last_in_manifest(folder: RunFolder) -> _Logged | None:
+    newest: _Logged | None = None
+
+    def look(task: Mapping[str, Any]) -> None:
+        nonlocal newest
+        for attempt in task["attempts"]:
+            if attempt["run_id"] == folder.run_id:
+                at = datetime.fromisoformat(attempt["intended_at"]).timestamp()
+                if newest is None or at > newest.at:
+                    newest = _Logged(attempt["id"], at, attempt["verdict"] in ("accepted", "ambiguous"))
+
+    with contextlib.suppress(StateError):  # none was written, or a kill came before its end
+        scan_manifest(folder.manifest, look, most=2**63)
+    return newest
+
+
+def _unreadable(log: Path, why: str | None) -> StateError:
     return StateError(
-        f"{project.runs_dir}: tells of submits that the ledger does not know: {runs}; the ledger was lost, or"
-        " is an older copy; nothing was sent",
-        hint="put the newest ledger.db back. Without one: see in the service's own console what was paid for,"
-        " then move those folders out of runs/, and their tasks are new",
+        f"{log}: {why}, so nobody knows whether the ledger has all that was submitted; nothing was sent",
+        hint="make the log a readable file again, or move its folder out of runs/",
     )

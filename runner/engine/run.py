@@ -207,6 +207,7 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
         resubmit=prepared.resubmit if prepared else None,
         settled=prepared.settled if prepared else bytearray(),
         only=prepared.only if prepared else None,
+        clock_date=prepared.clock_date if prepared else None,
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import anyio
 from anyio.abc import TaskGroup
 
 from runner.engine.control import Control
+from runner.engine.dating import ClockDate
 from runner.engine.files import place_copy
 from runner.engine.lifecycle import Lifecycle
 from runner.engine.lookback import Lookback
@@ -17,7 +18,7 @@ from runner.engine.only import Only
 from runner.engine.pacing import Breaker, Gauge, PrioritySlots, RequestBudget, backoff
 from runner.engine.prepare import Resubmit
 from runner.engine.reconcile import Reconciler
-from runner.engine.standing import BATCH, Standing, standings
+from runner.engine.standing import BATCH, Standing, aside, standings
 from runner.engine.world import Paid, ServerClock, World, paid_of
 from runner.errors import ExitCode, StateError
 from runner.job.plan import Plan
@@ -56,9 +57,12 @@ class Scheduler:
     resubmit: Resubmit | None = None
     settled: bytearray = field(default_factory=bytearray)
     only: Only | None = None
+    clock_date: ClockDate | None = None
+    """The run's date as long as the service's clock has not confirmed it."""
     absent: set[str] = field(default_factory=set)
     _followed: dict[str, _Followed] = field(default_factory=dict)
     """By identity, what is in flight or in doubt since an earlier session."""
+    _began: float = field(default_factory=anyio.current_time)
     _resubmitted: set[str] = field(default_factory=set)
     """Identities that a person asked for again, and those submitted along with them."""
 
@@ -194,9 +198,7 @@ class Scheduler:
             case TaskState.PLANNED:
                 if asked is not None:
                     self._resubmitted.add(task.identity)
-                if self._may_start(task):
-                    await self._make_way(standing)
-                await self._start_new(work, plan, task, standing.attempt, "run")
+                await self._start_new(work, plan, task, standing.attempt, "run", standing.gives_way)
             case TaskState.ABSENT:
                 await self._in_turn()
                 self.in_flight.enter()
@@ -223,14 +225,22 @@ class Scheduler:
         return self.control.may_submit and (self.only is None or self.only.names(task))
 
     async def _start_new(
-        self, work: TaskGroup, plan: Plan, task: Task, attempt: AttemptRow | None, reason: str
+        self,
+        work: TaskGroup,
+        plan: Plan,
+        task: Task,
+        attempt: AttemptRow | None,
+        reason: str,
+        gives_way: Sequence[OutputRow] = (),
     ) -> None:
         if not self._may_start(task):
             return
         if not self.clock.is_known and not await self._hello():
             return
+        if not self._may_use_its_date():
+            return
         await self._in_turn()
-        if self.control.may_submit:
+        if self.control.may_submit and await self._make_way(task, gives_way):
             self.in_flight.enter()
             work.start_soon(self._buy, work, plan, task, attempt, reason)
 
@@ -265,6 +275,20 @@ class Scheduler:
                 return True
         raise AssertionError("unreachable")
 
+    def _may_use_its_date(self) -> bool:
+        """Whether the service's clock does not speak against the run's date, or no answer had a Date."""
+        heard = self.clock.heard()
+        if self.clock_date is None or not heard:
+            return True
+        elapsed = anyio.current_time() - self._began
+        # one of the readings may be that of an edge with a clock of its own
+        doubt = min((self.clock_date.doubt(reading - elapsed) for reading in heard), key=len)
+        if doubt:
+            self.control.stop_submitting(ExitCode.REFUSED, f"{self.world.origin}: {doubt}")
+            return False
+        self.clock_date = None
+        return True
+
     async def _look_again(
         self, work: TaskGroup, plan: Plan, task: Task, attempt: AttemptRow, reason: str
     ) -> None:
@@ -295,10 +319,28 @@ class Scheduler:
             )
         await self._feed(work, plan, plan.children(standing.task))
 
-    async def _make_way(self, standing: Standing) -> None:
-        """Removes what a rehearsal at another server left where this one's files will stand."""
-        for row in standing.gives_way:
-            await self.world.seams.threads.run(self.world.files.remove, self.world.project.base / row.path)
+    async def _make_way(self, task: Task, rows: Sequence[OutputRow]) -> bool:
+        """Moves aside what a rehearsal at another server left where this one's files will stand.
+
+        A kill on the way leaves a file under both names, and a row in the ledger for each that it has.
+        """
+        if not rows:
+            return True
+        base = self.world.project.base
+        moved = await self.world.seams.threads.run(aside, rows, base)
+        try:
+            for row, to in zip(rows, moved, strict=True):
+                await self.world.seams.threads.run(self._copy, row.path, to.path)
+        except (OSError, StateError) as error:
+            reason = f"{task.name}: {row.path} cannot be moved aside: {error}"
+            self.control.condition(ExitCode.CANNOT_WRITE, reason)
+            self.world.observe("task.left", {"task": task.name, "reason": reason})
+            return False
+        await self.world.commits.write(lambda ledger: ledger.add_outputs(moved))
+        for row, to in zip(rows, moved, strict=True):
+            await self.world.seams.threads.run(self.world.files.remove, base / row.path)
+            self.world.observe("task.moved_aside", {"task": task.name, "path": row.path, "to": to.path})
+        return True
 
     async def _place(self, standing: Standing) -> None:
         """A known identity under a new path: linked or copied, never bought again."""

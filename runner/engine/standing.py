@@ -6,8 +6,8 @@ import hashlib
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.engine.files import LocalFiles, UnsafePathError
@@ -27,7 +27,7 @@ class Standing:
 
     `why` says it in words for a new or absent task. `elsewhere` are this identity's own files
     under other paths. `conflict` says of the output path why it cannot be used; empty where it can.
-    `gives_way` are files of a rehearsal at another server that stand where this one's will.
+    `gives_way` are files of a rehearsal at another server that stand where this one's will; they are moved.
     """
 
     task: Task
@@ -160,9 +160,9 @@ def _new(
         if owner is not None and reader is not None:
             holder = reader.task(owner.identity)
             assert holder is not None
-            if _are_rehearsals(task.origin, holder.origin):
-                own = reader.outputs([owner.identity]).get(owner.identity, [])
-                return Standing(task, TaskState.PLANNED, attempt, why, gives_way=tuple(own))
+            own = _in_the_way(task, reader.outputs([owner.identity]).get(owner.identity, []), folders.base)
+            if _are_rehearsals(task.origin, holder.origin) and any(row.path == task.output for row in own):
+                return Standing(task, TaskState.PLANNED, attempt, why, gives_way=own)
             difference = _difference(task, holder)
             conflict = f"holds the video of another request ({difference})"
     elif reader is not None:
@@ -178,6 +178,30 @@ def _are_rehearsals(origin: str, other: str) -> bool:
     Only a rehearsal is not https.
     """
     return origin != other and not origin.startswith("https:") and not other.startswith("https:")
+
+
+def _in_the_way(task: Task, outputs: Iterable[OutputRow], base: Path) -> tuple[OutputRow, ...]:
+    """Those published files that stand under the name of the task's own; whole, so that nothing is taken
+    for one that somebody has put there.
+    """
+    names = re.compile(rf"{re.escape(task.output.removesuffix('.mp4'))}(-\d+)?(\.mp4|\.last\.png)")
+    return tuple(row for row in outputs if names.fullmatch(row.path) and _is_whole(row, base))
+
+
+def aside(rows: Sequence[OutputRow], base: Path) -> list[OutputRow]:
+    """The same files where they are kept when they give way: `out/s1.mp4` as `out/s1.v1.mp4`, or the next
+    number that is free for all of them.
+    """
+    for number in itertools.count(1):
+        moved = [replace(row, path=_numbered(row.path, number)) for row in rows]
+        if not any(os.path.lexists(base / row.path) for row in moved):
+            return moved
+    raise AssertionError("unreachable")
+
+
+def _numbered(path: str, number: int) -> str:
+    suffix = ".last.png" if path.endswith(".last.png") else ".mp4"
+    return f"{path.removesuffix(suffix)}.v{number}{suffix}"
 
 
 def _is_on_its_way(task: TaskRow, reader: LedgerReader) -> bool:
@@ -208,9 +232,9 @@ def _done(task: Task, attempt: AttemptRow, outputs: list[OutputRow], base: Path)
 
 
 def _was_published(task: Task, outputs: list[OutputRow]) -> bool:
-    """Whether this path had its file once (under a suffix, where the name was taken)."""
+    """Whether this path had its file once: under a suffix where the name was taken, or moved aside since."""
     stem = re.escape(task.output.removesuffix(".mp4"))
-    return any(re.fullmatch(rf"{stem}(-\d+)?\.mp4", row.path) for row in outputs)
+    return any(re.fullmatch(rf"{stem}(-\d+)?(\.v\d+)?\.mp4", row.path) for row in outputs)
 
 
 def _is_whole(row: OutputRow, base: Path) -> bool:

@@ -141,6 +141,12 @@ class ServerClock:
         self._lowest = min(self._lowest, ahead)
         self._highest = max(self._highest, ahead)
 
+    def heard(self) -> tuple[float, ...]:
+        """The least and the most that answers have said of the time now, in Unix seconds; () without any."""
+        if self._lowest is None:
+            return ()
+        return (self._lowest + anyio.current_time(), self._highest + anyio.current_time())
+
     def passed(self, server_time: float, wall: float) -> Passed:
         """How long ago a moment was that stood so on the service's clock and on ours, in Unix seconds."""
         by_ours = self._seams.wall() - wall

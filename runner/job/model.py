@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -129,6 +129,19 @@ class Step:
         payloads = (item.payload for item in self.content)
         return frozenset(payload.output for payload in payloads if isinstance(payload, Reference))
 
+    def values(self) -> Iterator[Value | OutputTemplate]:
+        """All that may hold expressions."""
+        for axis in self.axes:
+            yield from axis.values
+        yield from (*(self.pick or ()), *self.exclude, *self.include, *self.request.values())
+        for item in self.content:
+            if isinstance(item.payload, Value):
+                yield item.payload
+            if item.role is not None:
+                yield item.role
+        if self.output is not None:
+            yield self.output
+
     @property
     def output_place(self) -> Place:
         """Where `output` stands; where the takes do if it is not written."""
@@ -162,3 +175,10 @@ class Job:
     steps: Mapping[str, Step]
     lint: Mapping[str, Level]
     warnings: tuple[Problem, ...]
+
+    @property
+    def uses_date(self) -> bool:
+        """Whether an expression reads `run.date`, all that there is of `run`."""
+        own = () if self.edition is None else (self.edition,)
+        steps = (value for step in self.steps.values() for value in step.values())
+        return any("run" in value.names for value in (*own, *self.variables.values(), *steps))

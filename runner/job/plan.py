@@ -40,6 +40,8 @@ class Plan:
     marks: Marks | None = field(repr=False)
     """What tells of a task without building it; None where a step needs another one."""
     _stages: Stages = field(repr=False)
+    clock: tuple[float, float] | None = None
+    """Where `run_date` was read off this machine's clock: `time.time()` and `time.monotonic()` then."""
 
     def tasks(self) -> Iterator[Task]:
         """Each task, built as it is asked for: the same ones in the same order each time.
@@ -81,7 +83,10 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan
     `origin` is where its requests go, as `https://api.meshapi.ai`; it is a part of each task's
     identity. `sandbox` is the embedded sandbox. `run_date` is today where it is not given.
     """
-    run_date = run_date or RunDate.today(time.time())
+    clock = None
+    if run_date is None:
+        clock = (time.time(), time.monotonic())
+        run_date = RunDate.today(clock[0])
     problems = Problems()
     for warning in job.warnings:
         problems.add(warning)
@@ -110,7 +115,16 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan
     report_collisions(job, stages, survey, problems)
     problems.raise_errors(job.file)
     return Plan(
-        job, origin, run_date, edition, survey.count, problems.warnings, survey.cost, survey.marks, stages
+        job,
+        origin,
+        run_date,
+        edition,
+        survey.count,
+        problems.warnings,
+        survey.cost,
+        survey.marks,
+        stages,
+        clock,
     )
 
 

@@ -63,6 +63,11 @@ class LedgerReader(SpendReader):
         ).fetchone()
         return RunRow(*row) if row else None
 
+    def origins(self) -> list[str]:
+        """Where runs have sent their requests, the first one first."""
+        rows = self._db.execute("SELECT origin FROM runs GROUP BY origin ORDER BY min(started_at)")
+        return [origin for (origin,) in rows]
+
     def unfinished_runs(self, job_file: str | None = None) -> list[RunRow]:
         """The unfinished runs of a job file, or of all, newest first."""
         rows = self._db.execute(
@@ -71,6 +76,13 @@ class LedgerReader(SpendReader):
             (job_file, job_file),
         )
         return [RunRow(*row) for row in rows]
+
+    def has_intents(self, run_id: str) -> bool:
+        """Whether anything was submitted for this run, or was about to be."""
+        return (
+            self._db.execute("SELECT 1 FROM attempts WHERE run_id = ? LIMIT 1", (run_id,)).fetchone()
+            is not None
+        )
 
     def sessions(self, run_id: str) -> list[SessionRow]:
         rows = self._db.execute(

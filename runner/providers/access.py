@@ -110,6 +110,16 @@ def is_loopback(origin: str) -> bool:
     return _is_loopback_host(urlsplit(origin).hostname or "")
 
 
+_SAME_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def is_same_loopback(origin: str, other: str) -> bool:
+    """Whether two origins are spellings of one: this machine by its usual names, the same scheme and port."""
+    one, two = urlsplit(origin), urlsplit(other)
+    hosts = {one.hostname, two.hostname}
+    return hosts <= _SAME_MACHINE and (one.scheme, one.port) == (two.scheme, two.port)
+
+
 def _printable(text: str) -> str:
     # urlsplit drops tabs and newlines without a word
     if not all("!" <= character <= "~" for character in text):

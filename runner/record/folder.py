@@ -24,6 +24,15 @@ def is_run_id(name: str) -> bool:
     return name != LATEST and _RUN_ID.fullmatch(name) is not None
 
 
+def check_runs(project: Project) -> None:
+    """Raises StateError where something else stands in the place of `runs/` or of the link in it."""
+    if _kind(project.runs_dir) not in (None, stat.S_IFDIR):
+        raise _not_a_directory(project.runs_dir)
+    link = project.runs_dir / LATEST
+    if _kind(link) not in (None, stat.S_IFLNK):
+        raise StateError(f"{link}: is not a symbolic link", hint="move it away: callsheet keeps a link there")
+
+
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """The folder of one run. Raises UsageError where `run_id` cannot be a folder's name."""
@@ -67,6 +76,7 @@ class RunFolder:
         Fit for a resume too: the text of each session is kept. Raises StateError where something else
         stands in its place.
         """
+        check_runs(self.project)
         _make_directory(self.project.runs_dir, 0o755)
         _make_directory(self.path, 0o700)
         _make_directory(self.path / "jobs", 0o700)
@@ -86,10 +96,6 @@ class RunFolder:
 
     def _point_latest(self) -> None:
         link = self.project.runs_dir / LATEST
-        if _kind(link) not in (None, stat.S_IFLNK):
-            raise StateError(
-                f"{link}: is not a symbolic link", hint="move it away: callsheet keeps a link there"
-            )
         partial = link.with_name(f".{LATEST}.partial")
         try:
             partial.unlink(missing_ok=True)
@@ -107,13 +113,17 @@ def _make_directory(directory: Path, mode: int) -> None:
             directory.mkdir(mode=mode)
             sync_directory(directory.parent)
         elif kind != stat.S_IFDIR:
-            raise StateError(f"{directory}: is not a directory", hint="move it away: runs are recorded here")
+            raise _not_a_directory(directory)
         if mode == 0o700:
             os.chmod(directory, mode, follow_symlinks=True)  # noqa: PTH101  mkdir's mode is cut by the umask
     except OSError as error:
         raise StateError(
             f"{directory}: cannot write: {error.strerror}", hint="make the directory writable for this user"
         ) from error
+
+
+def _not_a_directory(path: Path) -> StateError:
+    return StateError(f"{path}: is not a directory", hint="move it away: runs are recorded here")
 
 
 def _kind(path: Path) -> int | None:

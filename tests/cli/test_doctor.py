@@ -56,6 +56,44 @@ def test_a_service_that_is_not_there_exits_69(desk: Desk) -> None:
     assert desk.call("doctor", "--base-url", "http://127.0.0.1:9") == ExitCode.UNREACHABLE
 
 
+@pytest.mark.parametrize(
+    ("trouble", "code"),
+    [
+        ("a lost ledger", ExitCode.CANNOT_WRITE),
+        ("a link for the ledger", ExitCode.NO_PROJECT),
+        ("a link for the lock", ExitCode.NO_PROJECT),
+        ("a file for runs", ExitCode.CANNOT_WRITE),
+        ("a directory for latest", ExitCode.CANNOT_WRITE),
+        ("a log that is a directory", ExitCode.CANNOT_WRITE),
+    ],
+)
+def test_what_run_refuses_doctor_does_not_call_ok(trouble: str, code: ExitCode, desk: Desk) -> None:
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE
+    base = desk.root / "rehearsal"
+    state, runs = base / ".callsheet", base / "runs"
+    match trouble:
+        case "a lost ledger":
+            (state / "ledger.db").unlink()
+        case "a link for the ledger":
+            (state / "ledger.db").rename(desk.root / "elsewhere.db")
+            (state / "ledger.db").symlink_to(desk.root / "elsewhere.db")
+        case "a link for the lock":
+            (state / "lock").unlink()
+            (state / "lock").symlink_to(desk.root / "elsewhere")
+        case "a file for runs":
+            runs.rename(base / "elsewhere")
+            runs.write_text("mine")
+        case "a directory for latest":
+            (runs / "latest").unlink()
+            (runs / "latest").mkdir()
+        case "a log that is a directory":
+            log = (runs / (runs / "latest").readlink()) / "events.jsonl"
+            log.unlink()
+            log.mkdir()
+    assert desk.call("doctor") == code, desk.out
+    assert desk.call("run", "boat.yaml") == code, desk.err
+
+
 def test_no_project_exits_73_and_the_versions_are_told_still(
     desk: Desk, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +123,16 @@ def test_a_clock_that_is_off_is_a_warning(desk: Desk, monkeypatch: pytest.Monkey
     # the answer's Date has whole seconds, and the machine takes some to read it
     assert -3610 < int(clock["words"].split(" s to ")[0]) < -3590
     assert clock["level"] == "warning"
+
+
+def test_a_clock_that_is_off_by_a_day_says_which_jobs_run_refuses(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time
+    monkeypatch.setattr(doctor.time, "time", lambda: now() + 3 * 86_400)
+    clock = _findings(desk)["clock"]
+    assert clock["level"] == "warning"
+    assert "`run` refuses jobs that use `run.date`" in clock["words"]
 
 
 def test_a_missing_extra_is_a_warning_with_the_command(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

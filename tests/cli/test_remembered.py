@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from pathlib import Path
+
 import pytest
 
 from runner.errors import ExitCode
@@ -53,3 +56,104 @@ def test_a_directory_in_the_place_of_the_link_is_told_as_such(desk: Desk) -> Non
     (desk.root / "rehearsal" / "runs" / "latest").mkdir(parents=True)
     assert desk.call("run", "boat.yaml") == ExitCode.CANNOT_WRITE
     assert "is not a symbolic link" in desk.err
+
+
+@pytest.fixture
+def older(desk: Desk, server: SandboxServer) -> Desk:
+    """A ledger put back from a copy; the newest run, which it knows nothing of, submitted nothing."""
+    ledger = desk.root / "rehearsal" / ".callsheet" / "ledger.db"
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE
+    server.faults.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=None))
+    desk.write(JOB.replace("1..2", "1..3"))
+    with deadline_once(lambda: server.accepted == 3):
+        assert desk.call("run", "boat.yaml", "--deadline", "60s") == ExitCode.TRY_AGAIN
+    desk.write(JOB.replace("1..2", "1..4"))
+    copy = ledger.read_bytes()
+    with deadline_once(lambda: server.accepted == 4):
+        assert desk.call("run", "boat.yaml", "--deadline", "60s") == ExitCode.TRY_AGAIN
+    server.faults.clear()
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE
+    (desk.root / "other.yaml").write_text(JOB)
+    assert desk.call("run", "other.yaml") == ExitCode.DONE
+    ledger.write_bytes(copy)
+    return desk
+
+
+@pytest.mark.fault(60)
+@pytest.mark.parametrize(
+    "left",
+    ["all", "no link", "a torn line", "a link elsewhere", "a packed log"],
+)
+@pytest.mark.parametrize("verb", ["run", "resume", "retry"])
+def test_the_last_intent_of_every_known_run_counts(
+    verb: str, left: str, older: Desk, server: SandboxServer
+) -> None:
+    runs = older.root / "rehearsal" / "runs"
+    forgetful = max(run for run in runs.iterdir() if not run.is_symlink() and _intents(run))
+    if left == "no link":
+        (runs / "latest").unlink()
+    elif left == "a torn line":
+        with (forgetful / "events.jsonl").open("a") as log:
+            log.write('{"at":"2026-05-31T22:00:00.000Z","event":"task.intended","task":"s9","identity":"00')
+    elif left == "a link elsewhere":
+        (runs / "latest").unlink()
+        (runs / "latest").symlink_to(min(run.name for run in runs.iterdir() if not run.is_symlink()))
+    elif left == "a packed log":
+        (forgetful / "events.jsonl").rename(forgetful / "events.jsonl.1")
+    job_or_run = "boat.yaml" if verb == "run" else forgetful.name
+    assert older.call(verb, job_or_run) == ExitCode.CANNOT_WRITE
+    assert "is an older copy; nothing was sent" in older.err
+    assert forgetful.name in older.err
+    assert server.accepted == 4
+
+
+def _intents(run: Path) -> int:
+    return (run / "events.jsonl").read_text().count("task.intended")
+
+
+@pytest.mark.parametrize(
+    ("kept", "verb"),
+    [
+        *itertools.product(["a copy", "nothing"], ["doctor", "plan boat.yaml", "collect"]),
+        *itertools.product(["nothing"], ["status", "reconcile", "spend", "show s1"]),
+    ],
+)
+def test_no_verb_speaks_for_a_ledger_that_has_forgotten_a_submit(
+    verb: str, kept: str, older: Desk, server: SandboxServer
+) -> None:
+    if kept == "nothing":
+        (older.root / "rehearsal" / ".callsheet" / "ledger.db").unlink()
+    code = older.call(*verb.split())
+    assert code == (ExitCode.DONE if verb == "status" else ExitCode.CANNOT_WRITE)
+    assert "tells of submits that the ledger does not know" in older.out + older.err
+    assert server.accepted == 4
+
+
+@pytest.mark.fault(60)
+def test_collect_fetches_what_the_older_ledger_knows(older: Desk, server: SandboxServer) -> None:
+    assert older.call("collect") == ExitCode.CANNOT_WRITE
+    assert "3 done" in older.out
+
+
+@pytest.mark.fault(60)
+def test_an_intent_that_was_used_again_since_the_copy_counts_too(desk: Desk, server: SandboxServer) -> None:
+    """Stopped for want of money, copied, paid for: the older ledger knows the intent, as one unsent."""
+    ledger = desk.root / "rehearsal" / ".callsheet" / "ledger.db"
+    desk.write(JOB.replace("1..2", "1"))
+    desk.fault(Kind.ANSWER, status=402, code="insufficient_credits")
+    assert desk.call("run", "boat.yaml") == ExitCode.OUT_OF_MONEY
+    copy = ledger.read_bytes()
+    server.faults.clear()
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE
+    ledger.write_bytes(copy)
+    assert desk.call("run", "boat.yaml") == ExitCode.CANNOT_WRITE
+    assert server.accepted == 1
+
+
+def test_a_log_that_cannot_be_read_proves_nothing(desk: Desk, server: SandboxServer) -> None:
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE
+    (log,) = (desk.root / "rehearsal" / "runs").glob("2*/events.jsonl")
+    log.rename(log.with_suffix(".old"))
+    log.mkdir()
+    assert desk.call("run", "boat.yaml") == ExitCode.CANNOT_WRITE
+    assert f"{log}: " in desk.err

@@ -156,7 +156,8 @@ async def test_a_rehearsal_at_another_server_gives_way(bench: Bench, tmp_path: P
         again = Bench(root=tmp_path, url=other.url, key=SANDBOX_KEY)
         result = await again.run(file)
         assert (result.exit_code, other.accepted) == (ExitCode.DONE, 2)
-        assert sorted(path.name for path in (bench.project.base / "out").iterdir()) == ["s1.mp4", "s2.mp4"]
+        names = ["s1.mp4", "s1.v1.mp4", "s2.mp4", "s2.v1.mp4"]
+        assert sorted(path.name for path in (bench.project.base / "out").iterdir()) == names
 
 
 async def test_collect_says_what_is_left(tmp_path: Path) -> None:

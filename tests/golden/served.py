@@ -1,0 +1,61 @@
+"""A frozen job run under its service's own address, while a sandbox on loopback answers for it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+from PIL import Image
+
+from runner.engine.prepare import prepare_run
+from runner.engine.run import RunResult
+from runner.engine.seams import Seams
+from runner.job.model import PollPolicy
+from runner.project import init_project
+from runner.providers import REGISTRY
+from runner.providers.access import ApiKey
+from runner.providers.place import Place
+from runner.sandbox import SANDBOX_KEY
+from runner.session import carry_out, locked_ledger
+from tests.golden.frozen import DATE, plan_of
+
+
+async def run_job(root: Path, file: str, url: str) -> RunResult:
+    """`callsheet run FILE`, where `https://api...` is answered by the sandbox at `url`.
+
+    So the ledger in `root` has the identities of what is paid for, not those of a rehearsal.
+    """
+    plan, seams = plan_of(file, root=root), Seams()
+    fast = PollPolicy(first=0.1, minimum=0.05, maximum=0.2)
+    job = replace(plan.job, run=replace(plan.job.run, poll=fast))
+    project = init_project(root)
+    place = Place(REGISTRY[plan.job.provider], project, plan.origin, url)
+    with locked_ledger(project, wait=0) as ledger:
+        prepared = prepare_run(
+            job,
+            project=project,
+            reader=ledger.read,
+            origin=plan.origin,
+            date=DATE,
+            run=None,
+            now=seams.wall(),
+            source=seams.random,
+        )
+        return await carry_out(
+            prepared,
+            place,
+            ApiKey.load(SANDBOX_KEY, source="test"),
+            ledger,
+            facts={},
+            observe=lambda _name, _fields: None,
+            warn=lambda _text: None,
+            deadline=120.0,
+        )
+
+
+def still() -> bytes:
+    """The smallest last frame that a request takes."""
+    picture = io.BytesIO()
+    Image.new("RGB", (304, 304), "navy").save(picture, format="PNG")
+    return picture.getvalue()
