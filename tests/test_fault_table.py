@@ -27,8 +27,8 @@ def _proved() -> set[int]:
     return found
 
 
-def test_the_table_has_its_54_rows() -> None:
-    assert _rows() == set(range(1, 55))
+def test_the_table_has_its_first_54_rows() -> None:
+    assert _rows() >= set(range(1, 55))
 
 
 def test_every_row_of_the_fault_table_has_a_test() -> None:

@@ -15,7 +15,7 @@ import anyio
 
 from runner.engine.collect import Collector
 from runner.engine.conclude import conclude
-from runner.engine.control import Control
+from runner.engine.control import USED_UP, Control
 from runner.engine.costs import has_drifted
 from runner.engine.inputs import InputStore
 from runner.engine.lifecycle import Lifecycle
@@ -38,6 +38,8 @@ from runner.record.redact import Redactor
 
 OPEN = (TaskState.SUBMITTED, TaskState.COLLECTING, TaskState.AMBIGUOUS)
 """States that another look at the service may move on."""
+
+AN_ANSWER = "the service to answer a free request, before anything more is submitted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ async def run_prepared(
     """
     job, run, plan = prepared.plan.job, prepared.run, prepared.plan
     session = await world.commits.write(lambda ledger: _begin(ledger, prepared, world.seams.wall(), facts))
-    control = Control(world.observe, max_failures=job.run.max_failures)
+    control = Control(world.observe, job.run.max_failures, world.seams.wall)
     scheduler = _assemble(world, control, job.run, prepared)
     world.observe("run.started", {"run": run.id, "job": job.file, "tasks": plan.count})
     async with _signals_heard(control):
@@ -113,7 +115,7 @@ async def run_prepared(
 async def collect_all(world: World, policy: RunPolicy, *, deadline: float | None = None) -> RunResult:
     """Polls and downloads all that is in flight, whatever run it is from; never submits."""
     await world.commits.write(lambda ledger: ledger.recover(world.seams.wall()))
-    control = Control(world.observe)
+    control = Control(world.observe, wall=world.seams.wall)
     scheduler = _assemble(world, control, policy, None)
     world.observe("collect.started", {})
     async with _signals_heard(control):
@@ -141,16 +143,32 @@ def is_open(reader: LedgerReader, origin: str, provider: str) -> bool:
 
 def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepared | None) -> Scheduler:
     """The parts of a run, put together; without `prepared` there is nothing that could submit."""
-    budget = RequestBudget(policy.rate)
+    budget = RequestBudget(
+        policy.rate,
+        patience=policy.timeout,
+        give_up=functools.partial(control.stop_submitting, ExitCode.TRY_AGAIN),
+        waiting=lambda what, seconds: control.waiting(what, seconds, in_flight.count),
+    )
+    in_flight = Gauge(lambda: budget.most_in_flight)
     clock = ServerClock(world.seams)
 
     async def ping() -> None:
         await budget.acquire()
-        clock.hear(await world.provider.ping())
+        try:
+            clock.hear(await world.provider.ping())
+        except ProviderError as error:
+            if error.trouble is Trouble.RATE_LIMITED:
+                budget.refused(error)
+            raise
+        budget.answered()
+        control.waited(AN_ANSWER)
 
     def still_down(error: ProviderError, seconds: float) -> None:
+        control.waiting(AN_ANSWER, policy.timeout - seconds, in_flight.count)
         if error.trouble is Trouble.KEY_REFUSED:
             control.stop_submitting(ExitCode.KEY_REFUSED, f"the service refused the API key: {error}")
+        elif error.trouble is Trouble.USED_UP:
+            control.stop_submitting(ExitCode.OUT_OF_MONEY, f"{USED_UP}: {error}")
         elif seconds > policy.timeout:
             control.stop_submitting(
                 ExitCode.TRY_AGAIN, f"the service has not answered for {seconds:.0f} s: {error}; run again"
@@ -159,7 +177,6 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
     breaker = Breaker(ping, world.seams.random, still_down)
     control.when_stopped.append(breaker.release)
     downloads = PrioritySlots(policy.downloads)
-    in_flight = Gauge(lambda: budget.most_in_flight)
     submitter: Submitter | None = None
     if prepared is not None:
         submitter = Submitter(
@@ -185,7 +202,7 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
         world=world,
         control=control,
         lifecycle=lifecycle,
-        budget=budget,
+        ping=ping,
         breaker=breaker,
         clock=clock,
         downloads=downloads,

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 import anyio
 from anyio.abc import TaskGroup
 
-from runner.engine.control import Control
+from runner.engine.control import USED_UP, Control
 from runner.engine.files import place_copy
 from runner.engine.lifecycle import Lifecycle
 from runner.engine.only import Only
-from runner.engine.pacing import Breaker, Gauge, PrioritySlots, RequestBudget, backoff
+from runner.engine.pacing import Breaker, Gauge, PrioritySlots, backoff
 from runner.engine.prepare import Resubmit
 from runner.engine.reconcile import Reconciler, Resolution
 from runner.engine.standing import BATCH, Standing, standings
@@ -28,6 +28,9 @@ from runner.providers.base import ProviderError, Trouble
 
 HELLO_TRIES = 4
 
+LIMITED_TRIES = 60
+"""So many 429s in a row to the first GET are enough, however short the waits between them are."""
+
 
 @dataclass(slots=True)
 class Scheduler:
@@ -36,7 +39,8 @@ class Scheduler:
     world: World
     control: Control
     lifecycle: Lifecycle
-    budget: RequestBudget
+    ping: Callable[[], Awaitable[None]]
+    """One free GET, which tells `clock` the service's time. Raises ProviderError."""
     breaker: Breaker
     clock: ServerClock
     downloads: PrioritySlots
@@ -49,6 +53,8 @@ class Scheduler:
     absent: set[str] = field(default_factory=set)
     _followed: dict[str, Task | None] = field(default_factory=dict)
     """Identities in flight or in doubt since an earlier session, with the task once the plan named it."""
+    _has_answered: bool = False
+    """Whether the first GET was answered, with or without the service's time."""
     _resubmitted: set[str] = field(default_factory=set)
     """Identities that a person asked for again, and those submitted along with them."""
 
@@ -205,29 +211,43 @@ class Scheduler:
 
     async def _hello(self) -> bool:
         """One free GET before the first POST: the key, the service's time, and whether it answers at all."""
-        for failures in itertools.count(1):
-            await self.budget.acquire()
+        if self._has_answered:
+            return True
+        for failures in range(1, LIMITED_TRIES + 1):
             try:
-                self.clock.hear(await self.world.provider.ping())
+                await self.ping()
             except ProviderError as error:
-                match error.trouble:
-                    case Trouble.KEY_REFUSED:
-                        said = f"the service refused the API key: {error.message}; nothing was sent"
-                        self.control.stop_submitting(ExitCode.KEY_REFUSED, said)
-                        return False
-                    case Trouble.RATE_LIMITED:
-                        self.budget.throttled(error.retry_after)
-                    case _ if failures >= HELLO_TRIES or error.trouble is Trouble.CERTIFICATE:
-                        said = (
-                            f"{self.world.origin}: the API cannot be used: {error.message}; nothing was sent;"
-                            " hint: check the network and the base URL"
-                        )
-                        self.control.stop_submitting(ExitCode.UNREACHABLE, said)
-                        return False
-                await anyio.sleep(backoff(failures, self.world.seams.random))
+                if self._stops_at_hello(error, failures) or not self.control.may_submit:
+                    return False
+                pause = backoff(failures, self.world.seams.random)
+                self.control.waiting(f"the service, before the first submit ({error.message})", pause, 0)
+                await anyio.sleep(pause)
             else:
+                self._has_answered = True
                 return True
         raise AssertionError("unreachable")
+
+    def _stops_at_hello(self, error: ProviderError, failures: int) -> bool:
+        """Whether nothing will be submitted because of `error`, which has been told then."""
+        match error.trouble:
+            case Trouble.KEY_REFUSED:
+                code, said = ExitCode.KEY_REFUSED, f"the service refused the API key: {error.message}"
+            case Trouble.USED_UP:
+                code, said = ExitCode.OUT_OF_MONEY, f"{USED_UP}: {error.message}"
+            case Trouble.RATE_LIMITED:
+                if failures < LIMITED_TRIES:
+                    return False
+                code, said = ExitCode.TRY_AGAIN, error.message
+            case _ if failures >= HELLO_TRIES or error.trouble is Trouble.CERTIFICATE:
+                code, said = (
+                    ExitCode.UNREACHABLE,
+                    f"{self.world.origin}: the API cannot be used: {error.message}",
+                )
+            case _:
+                return False
+        hint = "; hint: check the network and the base URL" if code is ExitCode.UNREACHABLE else ""
+        self.control.stop_submitting(code, f"{said}; nothing was sent{hint}")
+        return True
 
     async def _fetch_again(self, work: TaskGroup, plan: Plan, standing: Standing) -> None:
         assert standing.attempt is not None

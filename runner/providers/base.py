@@ -149,6 +149,8 @@ class Trouble(enum.StrEnum):
     UNAVAILABLE = "unavailable"
     """5xx, garbage, or a body past the limit: try again."""
     RATE_LIMITED = "rate_limited"
+    USED_UP = "used_up"
+    """429 that says that a quota is gone: waiting for it does not help."""
     NOT_FOUND = "not_found"
     KEY_REFUSED = "key_refused"
     WRONG_REQUEST = "wrong_request"
