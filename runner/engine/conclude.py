@@ -133,7 +133,7 @@ def _count(plan: Plan, reader: LedgerReader, absent: frozenset[str]) -> Counter[
     counts: Counter[TaskState] = Counter()
     if plan.marks is not None:
         # no task waits for another one, so the ledger alone says where each stands
-        identities = map(plan.marks.identity, range(len(plan.marks)))
+        identities = plan.identities()
         while batch := list(itertools.islice(identities, BATCH)):
             states = reader.states(batch)
             counts.update(

@@ -32,6 +32,7 @@ from runner.job.node import JsonValue
 from runner.job.plan import Plan
 from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
+from runner.ledger.rows import AttemptRow
 from runner.ledger.states import TaskState
 from runner.providers.base import ProviderError, Trouble
 from runner.record.redact import Redactor
@@ -56,6 +57,8 @@ class RunResult:
     manifest: Path | None = None
     waits: tuple[str, ...] = ()
     """What a person has to write before the job can go on."""
+    notes: tuple[str, ...] = ()
+    """What is said of other jobs' tasks; the exit code does not speak of them."""
 
 
 async def run_prepared(
@@ -109,36 +112,57 @@ async def run_prepared(
     world.observe(
         "run.finished", {"run": run.id, "exit_code": int(ended.exit_code), "reasons": control.reasons}
     )
-    return RunResult(ended.exit_code, control.reasons, ended.counts, run.id, ended.manifest, ended.waits)
+    return RunResult(
+        ended.exit_code, control.reasons, ended.counts, run.id, ended.manifest, ended.waits, control.notes
+    )
 
 
-async def collect_all(world: World, policy: RunPolicy, *, deadline: float | None = None) -> RunResult:
-    """Polls and downloads all that is in flight, whatever run it is from; never submits."""
+async def collect_all(
+    world: World,
+    policy: RunPolicy,
+    *,
+    deadline: float | None = None,
+    attempts: frozenset[str] | None = None,
+) -> RunResult:
+    """Polls and downloads all that is in flight, whatever run it is from; never submits.
+
+    `attempts` are the ids of those that this world's key is for, and that the exit code speaks of; None
+    is all of them.
+    """
     await world.commits.write(lambda ledger: ledger.recover(world.seams.wall()))
     control = Control(world.observe, wall=world.seams.wall)
     scheduler = _assemble(world, control, policy, None)
+    scheduler.attempts = attempts
     world.observe("collect.started", {})
     async with _signals_heard(control):
         await _work(scheduler, control, None, deadline)
         await world.commits.flush()
     place = (world.origin, world.provider.name)
     counts = Counter(await world.commits.read(lambda reader: reader.count_states(*place)))
+    spoken_of = counts
+    if attempts is not None:
+        spoken_of = Counter(await world.commits.read(lambda reader: reader.states_of(attempts)))
     conditions = set(control.conditions)
-    if any(counts[state] for state in OPEN):
+    if any(spoken_of[state] for state in OPEN):
         conditions.add(ExitCode.TRY_AGAIN)
-    if counts[TaskState.HELD]:
+    if spoken_of[TaskState.HELD]:
         conditions.add(ExitCode.PERSON_NEEDED)
     exit_code = ExitCode.first(conditions)
     world.observe("collect.finished", {"exit_code": int(exit_code), "reasons": control.reasons})
     return RunResult(exit_code, control.reasons, counts)
 
 
-def is_open(reader: LedgerReader, origin: str, provider: str) -> bool:
-    """Whether `collect` has something to do or to say: anything of this provider at this origin is in
-    flight, unclear or held.
-    """
-    states = (*OPEN, TaskState.HELD)
-    return next(reader.in_state(*states, origin=origin, provider=provider), None) is not None
+def open_attempts(reader: LedgerReader, origin: str, provider: str) -> Iterator[AttemptRow]:
+    """What `collect` works on or speaks of: in flight, unclear or held, of a provider at an origin."""
+    return reader.in_state(*OPEN, TaskState.HELD, origin=origin, provider=provider)
+
+
+def open_services(reader: LedgerReader) -> Iterator[tuple[str, str]]:
+    """(provider, origin) of each attempt that is in flight, unclear or held."""
+    for attempt in reader.in_state(*OPEN, TaskState.HELD):
+        task = reader.task(attempt.identity)
+        assert task is not None
+        yield task.provider, attempt.origin
 
 
 def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepared | None) -> Scheduler:
@@ -209,6 +233,7 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
         in_flight=in_flight,
         reconciler=reconciler,
         concurrency=policy.concurrency,
+        run_id=prepared.run.id if prepared else None,
         resubmit=prepared.resubmit if prepared else None,
         settled=prepared.settled if prepared else bytearray(),
         only=prepared.only if prepared else None,

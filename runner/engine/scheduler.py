@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -47,6 +47,10 @@ class Scheduler:
     in_flight: Gauge
     reconciler: Reconciler
     concurrency: int
+    run_id: str | None = None
+    """None where nothing is submitted, and all tasks are of concern alike."""
+    attempts: frozenset[str] | None = None
+    """The ids of what is followed of earlier sessions; None: all that is in flight or in doubt."""
     resubmit: Resubmit | None = None
     settled: bytearray = field(default_factory=bytearray)
     only: Only | None = None
@@ -76,18 +80,31 @@ class Scheduler:
         origin, provider = self.world.origin, self.world.provider.name
 
         def left(*states: TaskState) -> Callable[[LedgerReader], list[AttemptRow]]:
-            return lambda reader: list(reader.in_state(*states, origin=origin, provider=provider))
+            return lambda reader: [
+                attempt
+                for attempt in reader.in_state(*states, origin=origin, provider=provider)
+                if self.attempts is None or attempt.id in self.attempts
+            ]
 
         in_flight = await self.world.commits.read(left(TaskState.SUBMITTED, TaskState.COLLECTING))
         in_doubt = await self.world.commits.read(left(TaskState.AMBIGUOUS))
         if in_doubt:
             self.world.observe("run.unclear", {"tasks": len(in_doubt), "settle": self.reconciler.settle})
         self._followed.update((attempt.identity, None) for attempt in (*in_flight, *in_doubt))
+        if plan is not None:
+            self.control.strangers = await self._strangers(plan, (*in_flight, *in_doubt))
         for attempt in in_flight:
             self.in_flight.enter()
             work.start_soon(self._bring_in, work, plan, attempt)
         for attempt in in_doubt:
             work.start_soon(self._clarify, work, plan, attempt)
+
+    async def _strangers(self, plan: Plan, attempts: Sequence[AttemptRow]) -> frozenset[str]:
+        """The identities among these attempts that neither this run nor its plan knows."""
+        others = frozenset(attempt.identity for attempt in attempts if attempt.run_id != self.run_id)
+        if not others:
+            return others
+        return await self.world.seams.threads.run(lambda: others.difference(plan.identities()))
 
     async def _bring_in(self, work: TaskGroup, plan: Plan | None, attempt: AttemptRow) -> None:
         paid = await self._paid(attempt.id)

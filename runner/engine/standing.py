@@ -187,7 +187,7 @@ def _is_on_its_way(task: TaskRow, reader: LedgerReader) -> bool:
 
 def _done(task: Task, attempt: AttemptRow, outputs: list[OutputRow], base: Path) -> Standing:
     """Done where each file of the newest take is here, whole; a changed file counts as missing."""
-    here = [row for row in outputs if _is_whole(row, base)]
+    here = [row for row in outputs if is_whole(row, base)]
     wanted = {(row.kind, row.ordinal) for row in outputs if row.attempt_id == attempt.id}
     found = {(row.kind, row.ordinal) for row in here if row.attempt_id == attempt.id}
     at_path = any(row.path == task.output for row in here)
@@ -213,7 +213,7 @@ def _was_published(task: Task, outputs: list[OutputRow]) -> bool:
     return any(re.fullmatch(rf"{stem}(-\d+)?\.mp4", row.path) for row in outputs)
 
 
-def _is_whole(row: OutputRow, base: Path) -> bool:
+def is_whole(row: OutputRow, base: Path) -> bool:
     """Whether the file is what was published; read again only where it was written since."""
     path = base / row.path
     try:

@@ -48,6 +48,12 @@ class Plan:
         """
         return self._stages.tasks()
 
+    def identities(self) -> Iterator[str]:
+        """The identity of each task, in the order of `tasks`; quicker than these where that is known."""
+        if self.marks is not None:
+            return map(self.marks.identity, range(len(self.marks)))
+        return (task.identity for task in self.tasks())
+
     def roots(self, without: Sequence[int] = ()) -> Iterator[Task]:
         """The tasks that need no other one, but for those of which `without[index]` is 1."""
         for stage in self._stages.roots:

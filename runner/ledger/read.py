@@ -78,6 +78,15 @@ class LedgerReader(SpendReader):
             for started_at, ended_at, facts, exit_code in rows
         ]
 
+    def session_facts(self, run_id: str, name: str) -> list[JsonValue]:
+        """What the sessions of a run that know this fact say of it, newest first, each value once."""
+        rows = self._db.execute(
+            "SELECT json_extract(facts, '$.' || ?2) AS fact FROM sessions WHERE run_id = ?1"
+            " AND json_type(facts, '$.' || ?2) IS NOT NULL GROUP BY fact ORDER BY max(rowid) DESC",
+            (run_id, name),
+        )
+        return [value for (value,) in rows]
+
     def task(self, identity: str) -> TaskRow | None:
         row = self._db.execute(f"SELECT {_TASK} FROM tasks WHERE identity = ?", (identity,)).fetchone()
         return _task(row) if row else None
@@ -116,6 +125,14 @@ class LedgerReader(SpendReader):
             tuple(identities),
         )
         return {identity: TaskState(state) for identity, state in rows}
+
+    def states_of(self, attempt_ids: Iterable[str]) -> list[TaskState]:
+        """Where each of these attempts stands, in no order."""
+        rows = self._db.execute(
+            "SELECT state FROM attempts WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(attempt_ids)),),
+        )
+        return [TaskState(state) for (state,) in rows]
 
     def standing_attempts(self, identities: Sequence[str]) -> dict[str, AttemptRow]:
         """What those that need a task go by: its newest done attempt, else its newest one."""

@@ -17,6 +17,9 @@ from runner import __version__
 from runner.job.node import JsonValue
 from runner.record.redact import Redactor
 
+KEY_VARIABLE = "api_key_env"
+"""The fact that names the variable of the key a session submits with; null: one of the provider's own."""
+
 _LIBRARIES = ("anyio", "httpx", "httpcore", "aiohttp", "jinja2", "pyyaml", "av")
 _GIT_SECONDS = 5.0
 _SHA256_DIGITS = 64
