@@ -26,6 +26,7 @@ from runner.providers.base import (
     RemoteFile,
     RemoteFileKind,
     Trouble,
+    generation_seconds,
 )
 
 LOOK_FAILURES = 10
@@ -126,12 +127,13 @@ class Collector:
 
     def _learn(self, paid: Paid, generation: Generation) -> None:
         """Takes the service's own times: ours would hold the delay of the look."""
-        known = self._durations.get(paid.kind)
-        began, ended = generation.created_at, generation.updated_at
-        if known is None or generation.status is not GenerationStatus.SUCCEEDED:
+        durations = self._durations.get(paid.kind)
+        if durations is None or generation.status is not GenerationStatus.SUCCEEDED:
             return
-        if began is not None and ended is not None and ended > began:
-            known.append(ended - began)
+        known = anyio.current_time() - paid.since
+        seconds = generation_seconds(generation.created_at, generation.updated_at, known=known)
+        if seconds is not None:
+            durations.append(seconds)
 
     def _spaced(self, seconds: float) -> float:
         """With a webhook, polling is only the safety net for calls that do not come."""

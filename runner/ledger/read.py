@@ -21,7 +21,7 @@ from runner.ledger.rows import (
 )
 from runner.ledger.spending import SpendReader
 from runner.ledger.states import TaskState
-from runner.providers.base import Verdict
+from runner.providers.base import Verdict, generation_seconds
 
 T = TypeVar("T")
 
@@ -316,18 +316,20 @@ class LedgerReader(SpendReader):
         They are looked for among the newest attempts alone, so it costs the same in a large ledger.
         """
         rows = self._db.execute(
-            "SELECT request, CASE WHEN json_valid(generation) THEN json_extract(generation, '$.updated_at')"
-            " - json_extract(generation, '$.created_at') END AS seconds"
+            "SELECT request, json_extract(generation, '$.created_at'),"
+            " json_extract(generation, '$.updated_at'), (SELECT max(at) FROM history"
+            " WHERE attempt_id = attempts.id AND history.state = 'done') - intended_at"
             " FROM attempts JOIN tasks USING (identity)"
             f" WHERE seq > (SELECT max(seq) - {_DURATIONS_WITHIN} FROM attempts)"
-            " AND attempts.origin = ? AND attempts.model = ? AND state = 'done' AND seconds > 0"
-            " ORDER BY seq DESC",
+            " AND attempts.origin = ? AND attempts.model = ? AND attempts.state = 'done'"
+            " AND json_valid(generation) ORDER BY seq DESC",
             (kind.origin, kind.model),
         )
         found: list[float] = []
-        for request, seconds in rows:
-            if Kind.of(kind.origin, json.loads(request)) == kind:
-                found.append(float(seconds))
+        for request, began, ended, known in rows:
+            seconds = generation_seconds(began, ended, known=known or 0.0)
+            if seconds is not None and Kind.of(kind.origin, json.loads(request)) == kind:
+                found.append(seconds)
                 if len(found) == most:
                     break
         return found

@@ -125,6 +125,20 @@ async def test_a_service_that_sends_no_date_is_greeted_once(bench: Bench, server
     assert (result.exit_code, server.accepted, greeted) == (ExitCode.DONE, 4, 1)
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("created_at", [0, 1_000_000_000, 253_402_300_799])
+async def test_an_absurd_time_of_the_service_delays_no_later_look(
+    created_at: int, bench: Bench, server: SandboxServer
+) -> None:
+    text = job_text(seeds=1, run="timeout: 60s").replace("first: 20ms, ", "")
+    server.faults.add(Fault(where=Where.GET, kind=Kind.FIELDS, fields={"created_at": created_at}, times=None))
+    started = time.monotonic()
+    for seeds in ("1..1", "1..3", "1..5"):
+        result = await bench.run(bench.write_job(text.replace("1..1", seeds)))
+        assert result.exit_code is ExitCode.DONE
+    assert time.monotonic() - started < 30
+
+
 def test_all_that_wait_come_back_when_the_service_has_refused_for_too_long() -> None:
     async def scenario() -> tuple[list[float], list[str]]:
         said: list[str] = []
