@@ -67,6 +67,11 @@ class Matrix:
             combinations *= len(axis.values)
         return takes * (combinations + len(self.include) * len(self.models))
 
+    @property
+    def lookups(self) -> int:
+        """How many look-ups in `exclude` and `include` it takes to expand all cells."""
+        return self.upper_bound * (self._excluded.kinds + _fits(self.include, self._names).kinds)
+
     def cells(self) -> Iterator[Cell]:
         """Each cell, in the same order each time; nothing is kept."""
         additions, own = self._split_include()

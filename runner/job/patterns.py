@@ -37,6 +37,11 @@ class Patterns:
             keys = tuple(key for _, key in leaves)
             self._groups.setdefault(paths, {}).setdefault(keys, []).append(number)
 
+    @property
+    def kinds(self) -> int:
+        """How many look-ups a cell takes: as many as the patterns have different sets of paths."""
+        return len(self._groups)
+
     def matching(self, cell: Mapping[str, JsonValue]) -> list[int]:
         """The numbers of the patterns that the cell holds, in order."""
         return sorted(number for numbers in self._found(cell) for number in numbers)

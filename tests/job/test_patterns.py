@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.errors import JobError
 from runner.job.load import LoadOptions, load_job
 from runner.job.matrix import matches
 from runner.job.node import JsonValue
@@ -48,6 +49,25 @@ def test_an_exclude_is_idle_where_no_combination_holds_it(
     combinations = list(matrix(axes, samples=2).cells())
     wanted = [entry for entry in exclude if not any(matches(entry, cell) for cell in combinations)]
     assert [dict(entry.pairs) for entry in matrix(axes, exclude=exclude, samples=2).idle_excludes()] == wanted
+
+
+def test_entries_that_each_name_other_axes_are_refused_before_they_take_hours(tmp_path: Path) -> None:
+    """Half a million cells, and 2,000 entries of nearly as many kinds."""
+    source = random.Random(2)
+    names = "abcdefghijklmnopqrs"
+    axes = "".join(f"  {name}: [0, 1]\n" for name in names)
+    entries = "".join(
+        f"  - {{{', '.join(f'{name}: 0' for name in source.sample(names, 10))}}}\n" for _ in range(2000)
+    )
+    used = "".join(f"${{{{ {name} }}}}" for name in names)
+    file = tmp_path / "wild.yaml"
+    file.write_text(
+        f"version: 1\nmodels: [byteplus/seedance-1-5-pro]\nmatrix:\n{axes}exclude:\n{entries}"
+        "request: {resolution: 480p, ratio: '16:9', duration: 4}\n"
+        f"content: [{{type: text, text: '{used}'}}]\noutput: 'out/{used}.mp4'\n"
+    )
+    with pytest.raises(JobError, match="too many kinds of entries"):
+        make_plan(load_job(file, root=tmp_path, options=LoadOptions(environ={})), origin="sandbox")
 
 
 @pytest.mark.parametrize("key", ["exclude", "include"])

@@ -32,16 +32,15 @@ def ledger() -> Iterator[Ledger]:
     opened.close()
 
 
-def made(ledger: Ledger, number: int, request: dict[str, object], took: float | None) -> None:
-    """One generation; `took` None: it is still under way."""
-    task = Task(
+def a_task(number: int, request: dict[str, object], origin: str = RUN.origin) -> Task:
+    return Task(
         identity=f"{number:064x}",
         index=number,
         step="",
         name=f"s{number}",
         cell={},
         provider="mesh",
-        origin=RUN.origin,
+        origin=origin,
         edition="",
         model=str(request["model"]),
         seed=None,
@@ -50,6 +49,11 @@ def made(ledger: Ledger, number: int, request: dict[str, object], took: float | 
         inputs=(),
         output=f"out/s{number}.mp4",
     )
+
+
+def made(ledger: Ledger, number: int, request: dict[str, object], took: float | None) -> None:
+    """One generation; `took` None: it is still under way."""
+    task = a_task(number, request)
     with ledger.transaction():
         attempt = ledger.intend(
             task, RUN.job_file, RUN.id, Intent(f"a{number}", "run", "key", None, "b" * 64, 999.0), Caps(), 1.0
