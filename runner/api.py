@@ -20,7 +20,7 @@ from runner.project import find_project
 from runner.providers.access import ApiKey
 from runner.providers.place import Place
 from runner.record.events import Observer
-from runner.record.facts import session_facts
+from runner.record.facts import KEY_VARIABLE, session_facts
 from runner.record.redact import Redactor
 from runner.session import carry_out, key_of, locked_ledger
 
@@ -82,7 +82,8 @@ async def run_plan(
             place,
             key,
             ledger,
-            facts=session_facts(["run_plan"], job.root / job.file, job.root, Redactor([key.value])),
+            facts=session_facts(["run_plan"], job.root / job.file, job.root, Redactor([key.value]))
+            | ({KEY_VARIABLE: job.api_key_env} if api_key is None else {}),
             observe=observe,
             warn=_LOG.warning,
             deadline=deadline,

@@ -50,7 +50,8 @@ run: {settle: 0s, concurrency: 1, poll: {first: 20ms, min: 20ms, max: 50ms}}
 FILE = "jobs/teapot.yaml"
 
 _PROGRESS = re.compile(
-    r"(submitted|status|download|done|failed|refused|ambiguous|held|left|retry|run\.\S+|never_accepted) "
+    r"(submitted|status|download|done|failed|refused|ambiguous|held|left|retry|waiting|run\.\S+|"
+    r"never_accepted) "
 )
 _SAME: tuple[tuple[str, str], ...] = (
     (r"http://127\.0\.0\.1:\d+", "http://127.0.0.1:8080"),

@@ -11,34 +11,37 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
-import click
 
 from runner.cli import console
 from runner.cli.advice import command, tell_next
+from runner.cli.collect import fetch_first
+from runner.cli.endings import tell_late, tell_notes, tell_reasons
 from runner.cli.options import JobOptions, RunOptions, ServiceOptions
 from runner.cli.pings import Ending, pinged
-from runner.cli.problems import show, tell_warnings
+from runner.cli.problems import agree, show, tell_warnings
 from runner.cli.progress import progress
 from runner.cli.report import report_after_run
 from runner.cli.service import Loaded, given_date, showing_lines
-from runner.cli.words import count, counts_words, late_words, shown_path
+from runner.cli.words import count, counts_words, shown_path
 from runner.engine.budget import question
 from runner.engine.lateness import Late, late
 from runner.engine.only import Only
 from runner.engine.prepare import Prepared, Resubmit, prepare_run
 from runner.engine.run import RunResult
 from runner.engine.seams import Seams
-from runner.errors import BusyError, CallsheetError, ExitCode, RefusedError
+from runner.errors import BusyError, CallsheetError, ExitCode
 from runner.job.node import JsonValue
 from runner.ledger.rows import RunRow, Spend
 from runner.ledger.states import TaskState
+from runner.project import find_project
 from runner.providers.place import Place
 from runner.record.events import fan_out
-from runner.record.facts import session_facts
+from runner.record.facts import KEY_VARIABLE, session_facts
 from runner.record.redact import Redactor, json_text
 from runner.session import carry_out, key_of, locked_ledger
 
 _MOST_FOLDERS = 5
+_INTERRUPTS = frozenset({ExitCode.INTERRUPTED, ExitCode.TERMINATED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ def bring_all_to_done(works: Sequence[Work], job_options: JobOptions, options: R
             ending.lines.append(summary.line())
             if options.format == "jsonl":
                 console.outcome(summary.line())
-            if summary.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+            if summary.exit_code in _INTERRUPTS:
                 break
         if options.format == "json":
             lines = ",\n".join(ending.lines)
@@ -103,6 +106,7 @@ class Summary:
                 "manifest": None if manifest is None else str(manifest),
                 "reasons": list(self.result.reasons),
                 "waits": list(self.result.waits),
+                "notes": list(self.result.notes),
             }
         return json_text(document)
 
@@ -151,7 +155,8 @@ def _bring_to_done(
                     place,
                     key,
                     ledger,
-                    facts=session_facts(sys.argv[1:], root / job.file, root, redactor),
+                    facts=session_facts(sys.argv[1:], root / job.file, root, redactor)
+                    | {KEY_VARIABLE: job.api_key_env},
                     observe=fan_out(submits.observe, shown),
                     warn=console.error,
                     deadline=left,
@@ -160,8 +165,12 @@ def _bring_to_done(
             spent = ledger.read.spend(prepared.run.id)
             overdue = late(ledger.read, seams.wall())
     except CallsheetError as error:
+        code = error.exit_code
+        if code is ExitCode.INPUT_MISSING:
+            project = find_project(job.root, root=job.root)
+            code = ExitCode.first({code, *(fetch_first(project, work.service, options) & _INTERRUPTS)})
         show(error)
-        return Summary(job.file, error.exit_code, error=str(error))
+        return Summary(job.file, code, error=str(error))
     if options.format == "text":
         if is_one_of_several:
             console.summary(f"{job.file}:")
@@ -181,10 +190,7 @@ def _ask(prepared: Prepared, yes: bool) -> None:
     asked = question(prepared.plan.job, prepared.new)
     if not asked or yes:
         return
-    if not (sys.stdin.isatty() and console.is_terminal()):
-        raise RefusedError(f"{asked}; nothing was sent", hint="give --yes, or run it in a terminal")
-    if not click.confirm(f"{asked}. Go on?", err=True):
-        raise RefusedError(f"{asked}; not agreed to, nothing was sent")
+    agree(f"{asked}. Go on?", f"{asked}; nothing was sent")
 
 
 @dataclass(slots=True)
@@ -228,6 +234,7 @@ def _advise(
     """On stderr: why it ended as it did, and what to do next."""
     tell_reasons(result)
     tell_late(overdue)
+    tell_notes(result, service)
     is_all_done = all(state is TaskState.DONE for state, number in result.counts.items() if number)
     if result.exit_code is not ExitCode.DONE and not is_all_done:
         console.error(f"{job_file}: not all is done: {counts_words(result.counts)}")
@@ -239,18 +246,6 @@ def _advise(
         run_id=run_id,
         is_pick_awaited=bool(result.waits),
     )
-
-
-def tell_reasons(result: RunResult) -> None:
-    """Why a run ended as it did, on stderr."""
-    for reason in result.reasons:
-        console.error(Redactor().foreign_text(reason))
-
-
-def tell_late(overdue: Late | None) -> None:
-    """That paid results may soon be out of reach, on stderr."""
-    if overdue is not None:
-        console.error(late_words(overdue))
 
 
 def _video_folders(prepared: Prepared) -> list[Path]:

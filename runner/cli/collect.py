@@ -14,9 +14,12 @@ import click
 
 from runner.cli import console
 from runner.cli.advice import command
-from runner.cli.bring import tell_late, tell_reasons
+from runner.cli.completion import complete_task
+from runner.cli.endings import tell_late, tell_reasons
 from runner.cli.found import reading
+from runner.cli.keys import KeyGroup, group_by_key
 from runner.cli.options import (
+    RunOptions,
     ServiceOptions,
     common,
     common_options,
@@ -27,13 +30,16 @@ from runner.cli.options import (
     wait_option,
 )
 from runner.cli.pings import Ending, pinged
+from runner.cli.problems import agree, show
 from runner.cli.progress import progress
-from runner.cli.service import choose_place, read_keys
+from runner.cli.service import choose_place
 from runner.cli.words import counts_words
 from runner.engine.conclude import conclude
 from runner.engine.lateness import late
 from runner.engine.remembered import check_is_remembered
-from runner.engine.run import RunResult, collect_all, is_open
+from runner.engine.run import RunResult, collect_all, open_attempts, open_services
+from runner.engine.settle import find_in_flight
+from runner.engine.settle import give_up as give_up_attempt
 from runner.errors import CallsheetError, ExitCode, StateError
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import RunPolicy
@@ -48,12 +54,13 @@ from runner.providers.place import Place
 from runner.record.facts import JOB_DIGEST, session_facts
 from runner.record.folder import RunFolder
 from runner.record.redact import Redactor, json_text
-from runner.session import key_of, locked_ledger, open_world, served
+from runner.record.times import iso_time
+from runner.session import locked_ledger, open_world, served
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What became of all that was in flight at one service."""
+    """What became of what was in flight at one service, under one key."""
 
     origin: str
     result: RunResult
@@ -66,42 +73,62 @@ class Collected:
 
 
 @click.command()
+@click.option(
+    "--give-up",
+    metavar="TASK",
+    shell_complete=complete_task,
+    help="Fetch this accepted task no more (a name, an output, an identity or the service's id).",
+)
+@click.option("--yes", is_flag=True, help="Agree to --give-up.")
 @service_options
 @wait_option
-@deadline_option
+@deadline_option("50m")
 @ping_option
 @output_format("json")
 @common_options
 def collect(
-    service: ServiceOptions, wait: float, deadline: float | None, ping: bool, output_format: str
+    give_up: str | None,
+    yes: bool,
+    service: ServiceOptions,
+    wait: float,
+    deadline: float,
+    ping: bool,
+    output_format: str,
 ) -> ExitCode:
     """Poll and download all that is in flight, whatever run it is from. Never submits.
 
     Safe at any time, hourly and at boot. There is no --only here: result URLs die in 24 hours.
 
+    --give-up ends one task that was accepted and never gets ready. Nothing is asked of the service: it
+    may bill the task, and its video is not fetched any more.
+
     \b
     Examples:
       callsheet collect
       callsheet collect --wait 10m --deadline 50m
+      callsheet collect --give-up pour-s3
     """
     project = find_project(Path(), root=common().root)
+    if give_up is not None:
+        return _give_up(give_up, project, service, wait=wait, is_agreed=yes)
     with pinged(project.root, frozenset()) if ping else contextlib.nullcontext(Ending()) as ending:
-        places = [choose_place(name, project, service) for name in REGISTRY]
-        found = [_collect_from(place, wait, deadline, is_told=output_format == "text") for place in places]
-        collected = [one for one in found if one is not None]
-        codes = [one.result.exit_code for one in collected]
-        codes += map(_check_ledger, dict.fromkeys(place.project for place in places))
-        code = ExitCode.first(codes)
+        collected = collect_everything(
+            project, service, wait=wait, deadline=deadline, is_told=output_format == "text"
+        )
+        ends = [one.result.exit_code for one in collected]
+        ends += map(_check_ledger, dict.fromkeys(place.project for place, _ in _places(project, service)))
+        code = ExitCode.first(ends)
         document = {"exit_code": int(code), "services": [one.as_json() for one in collected]}
         ending.code, ending.lines = code, [json_text(document)]
         if output_format == "json":
             console.outcome(ending.lines[0])
         elif not collected and code is ExitCode.DONE:
             console.summary("nothing is in flight")
-    if any(one.result.exit_code is ExitCode.PERSON_NEEDED for one in collected):
+    codes = {one.result.exit_code for one in collected}
+    if ExitCode.PERSON_NEEDED in codes:
         listing = command("reconcile", service=service)
         console.next_step(listing, "lists what is held, and what to type for each")
-    if code is ExitCode.TRY_AGAIN:
+    if ExitCode.TRY_AGAIN in codes:
         console.next_step(command("collect", service=service), "goes on with what is in flight still")
     return code
 
@@ -117,31 +144,125 @@ def _check_ledger(project: Project) -> ExitCode:
     return ExitCode.DONE
 
 
-def _collect_from(place: Place, wait: float, deadline: float | None, *, is_told: bool) -> Collected | None:
-    """Collects from one service; None where nothing of it is in flight, so that no key is needed."""
+def collect_everything(
+    project: Project, service: ServiceOptions, *, wait: float, deadline: float | None, is_told: bool
+) -> list[Collected]:
+    """Collects from each service that has something in flight, one after the other.
+
+    What is wrong with one, a key that is missing too, does not keep the next from its turn.
+    """
+    ends = None if deadline is None else time.monotonic() + deadline
+    collected: list[Collected] = []
+    for place, is_named_here in _places(project, service):
+        collected += _collect_from(place, wait, ends, is_named_here=is_named_here, is_told=is_told)
+        if collected and collected[-1].result.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+            break
+    return collected
+
+
+def fetch_first(project: Project, service: ServiceOptions, options: RunOptions) -> set[ExitCode]:
+    """Collects what is in flight before a run is refused because an input is missing.
+
+    What is paid for needs its input no more; what would be submitted does, and its absence is told by the
+    caller. Whatever goes wrong here is told, never raised; gives the codes of how it ended.
+    """
+    try:
+        with reading(choose_place(next(iter(REGISTRY)), project, service).project) as reader:
+            if reader is None or next(open_services(reader), None) is None:
+                return set()
+        console.note("an input is missing, so nothing is submitted; what is in flight is fetched first")
+        collected = collect_everything(
+            project,
+            service,
+            wait=options.wait,
+            deadline=options.deadline,
+            is_told=options.format == "text",
+        )
+    except CallsheetError as error:
+        show(error)
+        return {error.exit_code}
+    return {one.result.exit_code for one in collected}
+
+
+def _places(project: Project, service: ServiceOptions) -> list[tuple[Place, bool]]:
+    """Where tasks may be in flight: the services as they are named here (True), and those that only the
+    ledger names, for jobs that have a base URL of their own.
+    """
+    places = [choose_place(name, project, service) for name in REGISTRY]
+    known = {(place.spec.name, place.origin) for place in places}
+    found = [(place, True) for place in places]
+    if service.base_url is not None or any(place.project != project for place in places):
+        return found
+    with reading(project) as reader:
+        others = {} if reader is None else dict.fromkeys(open_services(reader))
+    return found + [
+        (Place.at(name, project, origin), False)
+        for name, origin in others
+        if name in REGISTRY and (name, origin) not in known
+    ]
+
+
+def _collect_from(
+    place: Place, wait: float, ends: float | None, *, is_named_here: bool, is_told: bool
+) -> list[Collected]:
+    """Collects from one service, key by key; nothing where nothing of it is in flight."""
     with locked_ledger(place.project, wait=wait) as ledger:
         with ledger.transaction():
             ledger.recover(time.time())
-        if not is_open(ledger.read, place.origin, place.spec.name):
-            return None
-        key = key_of(place, read_keys(place), None)
-        redactor = Redactor([key.value])
-
-        async def go() -> RunResult:
-            async with open_world(place, access, ledger, shown) as world:
-                return await collect_all(world, RunPolicy(), deadline=deadline)
-
-        with progress() as shown, served(place, key) as access:
-            result = anyio.run(go)
+        attempts = list(open_attempts(ledger.read, place.origin, place.spec.name))
+        groups = group_by_key(place, ledger, attempts, is_named_here=is_named_here)
+        if not groups:
+            return []
+        redactor = Redactor([group.key.value for group in groups if group.key is not None])
+        results = [_collect_with(group, place, ledger, ends) for group in groups]
         for run in ledger.read.unfinished_runs():
             if (run.origin, run.provider) == (place.origin, place.spec.name):
                 _refresh(ledger, place, run, redactor, is_told=is_told)
         overdue = late(ledger.read, time.time())
     if is_told:
-        console.summary(f"{place.origin}: {counts_words(result.counts)}")
-    tell_reasons(result)
+        console.summary(f"{place.origin}: {counts_words(results[-1].counts)}")
+    for result in results:
+        tell_reasons(result)
     tell_late(overdue)
-    return Collected(place.origin, result)
+    return [Collected(place.origin, result) for result in results]
+
+
+def _collect_with(group: KeyGroup, place: Place, ledger: Ledger, ends: float | None) -> RunResult:
+    if group.key is None:
+        counts = ledger.read.count_states(place.origin, place.spec.name)
+        return RunResult(group.code, (group.missing,) if group.missing else (), counts)
+    key = group.key
+    left = None if ends is None else max(0.0, ends - time.monotonic())
+
+    async def go() -> RunResult:
+        async with open_world(place, access, ledger, shown) as world:
+            return await collect_all(world, RunPolicy(), deadline=left, attempts=group.attempts)
+
+    with progress() as shown, served(place, key) as access:
+        return anyio.run(go)
+
+
+def _give_up(
+    name: str, project: Project, service: ServiceOptions, *, wait: float, is_agreed: bool
+) -> ExitCode:
+    place = choose_place(next(iter(REGISTRY)), project, service)
+    with locked_ledger(place.project, wait=wait) as ledger:
+        task, attempt = find_in_flight(ledger.read, name)
+        said = (
+            f"{task.name} was accepted as {attempt.remote_id} at {iso_time(attempt.intended_at)}: the service"
+            " may bill it, and its video will not be fetched"
+        )
+        if not is_agreed:
+            agree(f"{said}. Give it up?", f"{said}; nothing was changed")
+        with ledger.transaction():
+            give_up_attempt(ledger, attempt, time.time())
+        run = ledger.read.run(attempt.run_id)
+        assert run is not None
+        _refresh(ledger, place, run, Redactor(), is_told=True)
+    console.summary(f"{task.name}: given up")
+    again = command("retry", run.id, "--only", task.name, service=service)
+    console.next_step(again, "submits it once more; what is accepted is paid for")
+    return ExitCode.DONE
 
 
 def _refresh(ledger: Ledger, place: Place, run: RunRow, redactor: Redactor, *, is_told: bool) -> None:

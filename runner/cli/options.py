@@ -173,12 +173,18 @@ wait_option = click.option(
     callback=_read_duration,
     help="Wait so long for another callsheet that works in this project, as 10m or 6h.",
 )
-deadline_option = click.option(
-    "--deadline",
-    metavar="DURATION",
-    callback=_read_duration,
-    help="Stop after so long, as 50m, with exit code 75; what is in flight is left to the next start.",
-)
+
+
+def deadline_option(default: str | None) -> Callable[[Command], Command]:
+    """--deadline, as the argument `deadline`: seconds, None where there is none."""
+    return click.option(
+        "--deadline",
+        metavar="DURATION",
+        default=default,
+        show_default=default is not None,
+        callback=_read_duration,
+        help="Stop after so long, as 50m, with exit code 75; what is in flight is left to the next start.",
+    )
 
 
 ping_option = click.option(
@@ -199,7 +205,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @only_option
     @wait_option
-    @deadline_option
+    @deadline_option(None)
     @click.option(
         "--yes", is_flag=True, help="Agree to what the new tasks cost, above budget.confirm_usd too."
     )

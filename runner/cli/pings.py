@@ -82,7 +82,11 @@ def _send(url: httpx.URL, suffix: str, body: str) -> None:
     for again in range(TRIES):
         time.sleep(again)
         try:
-            answer = httpx.post(target, content=body.encode(), timeout=TIMEOUT, trust_env=False)
+            # the body of the answer is not read: a monitor that drips keeps no process alive
+            with httpx.stream(
+                "POST", target, content=body.encode(), timeout=TIMEOUT, trust_env=False
+            ) as answer:
+                pass
         except Exception as error:  # a monitor keeps no run from its work
             said = type(error).__name__
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import click
 
 from runner.cli import console
 from runner.cli.excerpt import excerpt
-from runner.errors import CallsheetError, JobError, Problem
+from runner.errors import CallsheetError, JobError, Problem, RefusedError
 from runner.job.node import JsonValue
 from runner.record.redact import Redactor
 
@@ -21,6 +22,14 @@ def show(error: CallsheetError) -> None:
         tell_problems(error)
     else:
         console.error(str(error))
+
+
+def agree(question: str, refusal: str) -> None:
+    """Asks a person on the terminal. Raises RefusedError where nobody is there, or the answer is no."""
+    if not (sys.stdin.isatty() and console.is_terminal()):
+        raise RefusedError(refusal, hint="give --yes, or run it in a terminal")
+    if not click.confirm(question, err=True):
+        raise RefusedError(f"not agreed to: {refusal}")
 
 
 def tell_problems(error: JobError) -> None:

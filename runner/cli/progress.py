@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from runner.cli import console
 from runner.cli.options import common
+from runner.cli.words import count
 from runner.record.events import Observer
 from runner.record.redact import Redactor
 
@@ -105,6 +108,8 @@ def line(name: str, fields: Mapping[str, object], *, is_full: bool = False) -> s
         return None
     if name == "run.stopping" and not is_full:
         return "stopping: nothing more is submitted (Ctrl-C again: at once)"
+    if name == "run.waiting" and not is_full:
+        return waiting_words(fields) or None
     clean = Redactor()
     if name == "task.renamed" and not is_full:
         taken, path = (clean.foreign_text(str(fields[key])) for key in ("taken", "path"))
@@ -119,6 +124,25 @@ def line(name: str, fields: Mapping[str, object], *, is_full: bool = False) -> s
     if not subject and "identity" in fields and not is_full:
         subject = [str(fields["identity"])[:12]]
     return " ".join([name.removeprefix("task."), *subject, *details])
+
+
+def waiting_words(fields: Mapping[str, object]) -> str:
+    """`waiting until 14:05:10 for ... (3 tasks)`, in local time; empty where the wait is over."""
+    tasks = _number(fields.get("tasks"))
+    until = _moment(fields.get("until"))
+    if until is None or until <= time.time():
+        return ""
+    of = f" ({count(tasks, 'task')})" if tasks else ""
+    what = Redactor().foreign_text(str(fields.get("for")))
+    return f"waiting until {datetime.datetime.fromtimestamp(until):%H:%M:%S} at the latest for {what}{of}"
+
+
+def _moment(until: object) -> float | None:
+    """Unix seconds of ISO text; None for what is no moment."""
+    try:
+        return datetime.datetime.fromisoformat(str(until)).timestamp()
+    except ValueError:
+        return None
 
 
 @dataclass(slots=True)
@@ -156,23 +180,29 @@ def _live() -> Iterator[Observer]:
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
         TextColumn("{task.description}", markup=False),
         TextColumn("{task.fields[received]}"),
+        TextColumn("{task.fields[waiting]}", markup=False),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
     drawn = Console(stderr=True, no_color=not console.has_colour(sys.stderr))
     with Progress(*columns, console=drawn, transient=True) as shown:
-        bar = shown.add_task("", total=0, received="")
+        bar = shown.add_task("", total=0, received="", waiting="")
         stops: list[object] = []
+        awaited: Mapping[str, object] = {}
 
         def observe(name: str, fields: Mapping[str, object]) -> None:
+            nonlocal awaited
             tally.observe(name, fields)
+            if name == "run.waiting":
+                awaited = fields
             if name == "run.left_at_once":
                 shown.stop()  # gives the cursor back
             if name == "run.stopping":
                 stops.append(fields.get("reason"))
             is_told = name == "run.submitting_stopped" and fields.get("reason") in stops
-            is_news = name.startswith("run.") or name == "task.renamed"
+            # the bar itself says what is awaited
+            is_news = (name.startswith("run.") and name != "run.waiting") or name == "task.renamed"
             if is_news and name not in _SILENT and not is_told:
                 # rich moves it above the bar, where it stays
                 console.note(line(name, fields) or "")
@@ -182,6 +212,7 @@ def _live() -> Iterator[Observer]:
                 completed=tally.finished,
                 description=tally.words(),
                 received=size(tally.received),
+                waiting=waiting_words(awaited),
             )
 
         yield observe

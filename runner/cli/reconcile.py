@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import click
 from runner.cli import console
 from runner.cli.advice import command
 from runner.cli.found import reading
+from runner.cli.keys import key_for
 from runner.cli.listing import write_lines
 from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
 from runner.cli.service import choose_place
@@ -26,7 +26,6 @@ from runner.engine.settle import (
     unclear_tasks,
 )
 from runner.errors import ExitCode, PersonNeededError, ServiceUnreachableError, UsageError
-from runner.job.environment import read_env
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
 from runner.project import Project, find_project
@@ -36,7 +35,7 @@ from runner.providers.base import Generation, ProviderError
 from runner.providers.place import Place
 from runner.record.redact import Redactor
 from runner.record.times import iso_time
-from runner.session import key_of, locked_ledger, served
+from runner.session import locked_ledger, served
 
 
 @click.command()
@@ -209,7 +208,7 @@ def _adopt(
             f"{one.task.name} was submitted to {one.attempt.origin}, not to {place.origin}",
             hint="give the --base-url (or --sandbox) of that run",
         )
-    key = key_of(place, read_env(project.root, os.environ), None)
+    key = key_for(place, ledger, one.attempt)
     with served(place, key) as access:
         generation = anyio.run(_look, place, access, remote_id)
     conflict = check_adoptable(ledger.read, one, generation)

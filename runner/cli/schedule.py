@@ -160,7 +160,9 @@ def _advise(job: Job, project: Project, *, yes: bool) -> None:
         console.note(f"{job.file}: above budget.confirm_usd nobody is there to agree; hint: give --yes")
     try:
         # as a unit finds it: nothing of this shell's environment
-        REGISTRY[job.provider].find_key(read_env(project.root, {}), variable=job.api_key_env)
+        own = frozenset({job.api_key_env} if job.api_key_env else ())
+        found = read_env(project.root, {}, allow=own)
+        REGISTRY[job.provider].find_key(found, variable=job.api_key_env)
     except CallsheetError:
         name = job.api_key_env or REGISTRY[job.provider].key_variables[0]
         console.note(

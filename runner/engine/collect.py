@@ -9,9 +9,9 @@ from pathlib import Path
 
 import anyio
 
-from runner.engine.control import Control
+from runner.engine.control import USED_UP, Control
 from runner.engine.download import DownloadError, DownloadRequest, DownloadTrouble, FileRecord, download
-from runner.engine.pacing import PrioritySlots, RequestBudget, backoff
+from runner.engine.pacing import PrioritySlots, RequestBudget, StillLimitedError, backoff
 from runner.engine.polling import Expectation, expect, look_after_call, next_look
 from runner.engine.world import Paid, ServerClock, World
 from runner.errors import ExitCode
@@ -25,16 +25,23 @@ from runner.providers.base import (
     RemoteFile,
     RemoteFileKind,
     Trouble,
+    generation_seconds,
 )
 from runner.record.times import iso_time
 
 LOOK_FAILURES = 10
 """Looks that may fail in a row before a task is left for the next run."""
 
+LIMITED_LOOKS = 60
+"""429s in a row to one look; `run.timeout` ends them earlier where the waits between them are long."""
+
 MISSING_LOOKS = 3
 """So many 404s in a row, after the life of its record, mean that the service has forgotten the task."""
 
 FETCH_TRIES = 6
+
+MOST_TAKEN = 100
+"""Names that other files have, of a video and those that it could have instead."""
 
 REMEMBERED = 200
 """Durations of a kind that looks go by, the newest."""
@@ -117,12 +124,13 @@ class Collector:
 
     def _learn(self, paid: Paid, generation: Generation) -> None:
         """Takes the service's own times: ours would hold the delay of the look."""
-        known = self._durations.get(paid.kind)
-        began, ended = generation.created_at, generation.updated_at
-        if known is None or generation.status is not GenerationStatus.SUCCEEDED:
+        durations = self._durations.get(paid.kind)
+        if durations is None or generation.status is not GenerationStatus.SUCCEEDED:
             return
-        if began is not None and ended is not None and ended > began:
-            known.append(ended - began)
+        known = anyio.current_time() - paid.since
+        seconds = generation_seconds(generation.created_at, generation.updated_at, known=known)
+        if seconds is not None:
+            durations.append(seconds)
 
     def _spaced(self, seconds: float) -> float:
         """With a webhook, polling is only the safety net for calls that do not come."""
@@ -172,15 +180,19 @@ class Collector:
 
     async def look(self, paid: Paid) -> Generation:
         """One answer of the service, through whatever passes. Raises LeftForLater, GoneError."""
-        failures = missing = 0
+        failures = missing = limited = 0
         while True:
-            await self.budget.acquire()
             try:
+                await self.budget.acquire()
                 generation = await self.world.provider.get(paid.remote_id)
+            except StillLimitedError as error:
+                raise LeftForLater(error.message) from None
             except ProviderError as error:
-                if error.trouble is Trouble.RATE_LIMITED:
-                    self.budget.throttled(error.retry_after)
+                if error.trouble is Trouble.RATE_LIMITED and limited < LIMITED_LOOKS:
+                    limited += 1
+                    self.budget.refused(error)
                     continue
+                self.budget.answered()
                 failures += 1
                 missing = missing + 1 if error.trouble is Trouble.NOT_FOUND else 0
                 is_gone = missing >= MISSING_LOOKS and self._may_be_forgotten(paid)
@@ -188,6 +200,7 @@ class Collector:
                 pause = error.retry_after or backoff(failures, self.world.seams.random, base=1.0)
                 await anyio.sleep(min(pause, self.policy.poll.maximum))
                 continue
+            self.budget.answered()
             self.clock.hear(generation.server_time)
             self._note(paid, generation)
             return generation
@@ -217,6 +230,14 @@ class Collector:
                 )
             case Trouble.NOT_FOUND if is_gone:
                 raise GoneError(f"the service no longer knows {paid.remote_id}")
+            case Trouble.USED_UP:
+                said = f"{USED_UP}: {error.message}"
+                self.control.stop_submitting(ExitCode.OUT_OF_MONEY, said)
+                raise LeftForLater(said, ExitCode.OUT_OF_MONEY)
+            case Trouble.RATE_LIMITED:
+                raise LeftForLater(
+                    f"{paid.name}: {LIMITED_LOOKS} looks were refused in a row: {error.message}"
+                )
             case Trouble.WRONG_REQUEST:
                 raise LeftForLater(f"{paid.name}: {error.message}")
         if failures >= LOOK_FAILURES:
@@ -255,7 +276,7 @@ class Collector:
             try:
                 record = await self._download(paid, file, path, ordinal)
             except DownloadError as error:
-                if error.trouble is DownloadTrouble.TARGET_EXISTS:
+                if error.trouble is DownloadTrouble.TARGET_EXISTS and taken < MOST_TAKEN:
                     taken += 1
                     continue
                 failures += 1
@@ -282,7 +303,7 @@ class Collector:
             reason = f"{paid.name}: {error}; the result is paid for and kept at the service"
             self.control.stop(ExitCode.CANNOT_WRITE, reason)
             raise LeftForLater(reason, ExitCode.CANNOT_WRITE)
-        if failures >= FETCH_TRIES:
+        if failures >= FETCH_TRIES or error.trouble is DownloadTrouble.TARGET_EXISTS:
             raise LeftForLater(f"{paid.name}: cannot be fetched: {error}")
 
     async def _download(self, paid: Paid, file: RemoteFile, path: str, ordinal: int) -> FileRecord:

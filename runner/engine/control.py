@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,10 +14,16 @@ import anyio
 
 from runner.errors import ExitCode
 from runner.record.events import Observer
+from runner.record.times import iso_time
 
 POST_GRACE = 10.0
 """Seconds that a POST under way gets to end once the run is told to stop."""
 
+
+USED_UP = "a quota at the service is used up, and waiting here does not help"
+
+WORTH_TELLING = 10.0
+"""Seconds: a shorter wait is told to nobody."""
 
 _ANOTHER_TRY = frozenset({ExitCode.TRY_AGAIN, ExitCode.UNREACHABLE})
 
@@ -27,12 +34,18 @@ class Control:
 
     observe: Observer
     max_failures: int | None = None
+    wall: Callable[[], float] = time.time
     conditions: set[ExitCode] = field(default_factory=set)
     passing: dict[ExitCode, str] = field(default_factory=dict)
     """Those of the conditions that only kept something from being submitted, with their reasons."""
     when_stopped: list[Callable[[], None]] = field(default_factory=list)
     """Called once, when submitting stops."""
+    strangers: frozenset[str] = frozenset()
+    """Identities of tasks under way that are other jobs': their trouble is not this run's exit code."""
+    _notes: list[str] = field(default_factory=list)
     _reasons: list[str] = field(default_factory=list)
+    _waits: dict[str, float] = field(default_factory=dict)
+    """What is waited for, and the monotonic time until which that was told."""
     _is_submitting: bool = True
     _failures: int = 0
     _work: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -47,8 +60,20 @@ class Control:
         """Sentences for the person who reads the end of the run."""
         return tuple(self._reasons)
 
-    def condition(self, code: ExitCode, reason: str = "") -> None:
-        """Something that the exit code tells, and that stops nothing."""
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about tasks of other jobs, which the exit code does not speak of."""
+        return tuple(self._notes)
+
+    def condition(self, code: ExitCode, reason: str = "", *, identity: str = "") -> None:
+        """Something that the exit code tells, and that stops nothing.
+
+        `identity` is the task's that it is about: of another job's task only a note is made.
+        """
+        if identity in self.strangers:
+            if reason and reason not in self._notes:
+                self._notes.append(reason)
+            return
         if reason != self.passing.get(code):
             self.passing.pop(code, None)
         self.conditions.add(code)
@@ -81,8 +106,27 @@ class Control:
                 callback()
             self.observe("run.submitting_stopped", {"reason": reason, "exit_code": int(code)})
 
-    def provider_failed(self) -> None:
-        """The service's verdict on a task was no; so many of them end the submitting."""
+    def waiting(self, what: str, seconds: float, tasks: int) -> None:
+        """Tells what `tasks` of the run wait for, for at most so long: once, until that time has passed."""
+        now = anyio.current_time()
+        if seconds < WORTH_TELLING or self._waits.get(what, -math.inf) >= now:
+            return
+        self._waits[what] = now + seconds
+        self._tell_wait(what, seconds, tasks)
+
+    def waited(self, what: str) -> None:
+        """That wait is over, also where it was told to last longer."""
+        if self._waits.pop(what, None) is not None:
+            self._tell_wait(what, 0.0, 0)
+
+    def _tell_wait(self, what: str, seconds: float, tasks: int) -> None:
+        until = iso_time(self.wall() + seconds)
+        self.observe("run.waiting", {"for": what, "until": until, "tasks": tasks})
+
+    def provider_failed(self, identity: str = "") -> None:
+        """The service's verdict on a task was no; so many of this job's end the submitting."""
+        if identity in self.strangers:
+            return
         self._failures += 1
         if self.max_failures is not None and self._failures >= self.max_failures:
             self.stop_submitting(

@@ -40,7 +40,8 @@ class InputStore:
                     self._keep(kept, content)
                 return content
         raise InputChangedError(
-            f"{file.path}: changed or gone since the job was planned", hint="plan and run the job again"
+            f"{file.path}: changed or gone since the job was planned, so what needs it was not sent",
+            hint="`callsheet run` again: it plans with the file as it is then",
         )
 
     def _keep(self, target: Path, content: bytes) -> None:

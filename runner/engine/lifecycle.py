@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from runner.engine.collect import Collector, GoneError, LeftForLater
 from runner.engine.control import Control
 from runner.engine.costs import settle
+from runner.engine.inputs import InputChangedError
 from runner.engine.pacing import Gauge
 from runner.engine.reconcile import Reconciler
 from runner.engine.submit import Submitter
@@ -137,7 +138,7 @@ class Lifecycle:
         message = generation.error_message or f"the service says {generation.raw_status}"
         await self.world.commits.write(lambda ledger: settle(ledger, paid.attempt_id, generation))
         await self._fail(paid, code, message, expired=expired)
-        self.control.provider_failed()
+        self.control.provider_failed(paid.identity)
 
     async def _collect(self, paid: Paid, generation: Generation) -> None:
         if not paid.is_collecting:
@@ -152,7 +153,7 @@ class Lifecycle:
             # the video is what was paid for, and it is here
             rows = gone.rows
             reason = f"{paid.name}: {gone}: the video is here, but not all of its files"
-            self.control.condition(ExitCode.TASK_FAILED, reason)
+            self.control.condition(ExitCode.TASK_FAILED, reason, identity=paid.identity)
         at = self.world.seams.wall()
         await self.world.commits.write(lambda ledger: ledger.finish(paid.attempt_id, rows, at))
         self._observe_done(paid, rows)
@@ -181,7 +182,7 @@ class Lifecycle:
         try:
             await step()
         except LeftForLater as left:
-            self.control.condition(left.code, left.reason)
+            self.control.condition(left.code, left.reason, identity=paid.identity if paid else "")
             self.world.observe("task.left", {"task": name, "reason": left.reason})
         except GoneError as gone:
             assert paid is not None
@@ -190,8 +191,8 @@ class Lifecycle:
             if await self.world.seams.threads.run(self._stands_at, paid.output):
                 said += f"; a file stands at {paid.output}, which may be its video"
             await self._fail(paid, GONE, said, expired=True)
-        except UpstreamGoneError as error:
-            # this task alone: the others do not begin with that file
+        except (UpstreamGoneError, InputChangedError) as error:
+            # this task alone: the others do not need that file
             self.control.condition(error.exit_code, str(error))
             self.world.observe("task.left", {"task": name, "reason": str(error)})
         except CallsheetError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,7 +12,11 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from runner.providers.base import ProviderError
+from runner.providers.base import ProviderError, Trouble
+
+
+class StillLimitedError(ProviderError):
+    """The service has answered free requests with nothing but 429 for as long as we wait for that."""
 
 
 def backoff(failures: int, source: random.Random, *, base: float = 0.5, most: float = 60.0) -> float:
@@ -36,12 +41,29 @@ class RequestBudget:
     documents one code for all). But a rate refuses when much is sent: a submit that is refused
     though half as many requests a minute have passed before meets the other limit. Then
     `most_in_flight` sinks, for submits alone there is a pause, and the rate is what it was.
+
+    After `patience` seconds in which no free request was answered with anything else, nothing waits any
+    more: free requests raise, submits come back to find that `give_up` has stopped them.
     """
 
     BURST = 5
     WINDOW = 60.0
 
-    def __init__(self, rate: float | None) -> None:
+    def __init__(
+        self,
+        rate: float | None,
+        *,
+        patience: float = math.inf,
+        give_up: Callable[[str], None] = lambda said: None,
+        waiting: Callable[[str, float], None] = lambda what, seconds: None,
+    ) -> None:
+        """`give_up` is told why, once; `waiting` what is waited for at each pause, and how long."""
+        self._patience = patience
+        self._give_up = give_up
+        self._waiting = waiting
+        self._refused_since: float | None = None
+        self._lost = ""
+        self._has_lost = anyio.Event()
         self._ceiling = rate
         self._rate = rate
         self._rate_before = rate
@@ -79,14 +101,35 @@ class RequestBudget:
         return self._most_in_flight
 
     async def acquire(self, *, is_submit: bool = False) -> None:
-        """Waits until one more request may go."""
+        """Waits until one more request may go. Raises StillLimitedError, but not for a submit."""
         slot = self._reserve()
         # a 429 that arrives meanwhile moves the moment
-        while (wait := max(slot, self._blocked(is_submit)) - anyio.current_time()) > 0:  # noqa: ASYNC110
-            await anyio.sleep(wait)
+        while not self._lost and (wait := max(slot, self._blocked(is_submit)) - anyio.current_time()) > 0:
+            with anyio.move_on_after(wait):
+                await self._has_lost.wait()
+        if self._lost and not is_submit:
+            raise StillLimitedError(Trouble.RATE_LIMITED, self._lost, status=429)
         now = anyio.current_time()
         self._sent.append(now)
         self._proved = max(self._proved, self._recent(now))
+
+    def answered(self) -> None:
+        """A free request got an answer that is no 429."""
+        self._refused_since = None
+
+    def refused(self, error: ProviderError) -> None:
+        """A free request got 429: as `throttled`, and counted against the patience."""
+        now = anyio.current_time()
+        if self._refused_since is None:
+            self._refused_since = now
+        self.throttled(error.retry_after)
+        if not self._lost and max(now, self._blocked_until) - self._refused_since > self._patience:
+            self._lost = (
+                f"the service has answered with nothing but 429 for {now - self._refused_since:.0f} s, and"
+                f" run.timeout is {self._patience:g} s: {error.message}; run again later"
+            )
+            self._give_up(self._lost)
+            self._has_lost.set()
 
     def throttled(self, retry_after: float | None, *, in_flight: int | None = None) -> None:
         """The service answered 429: nothing goes out for that long, and less afterwards.
@@ -104,6 +147,7 @@ class RequestBudget:
         if is_echo:
             # requests that were on their way together are refused together: one lesson, not many
             return
+        self._waiting("the service's limit on requests (429)", pause)
         spread = min(max(now - self._sent[0] + pause, 1.0), self.WINDOW) if self._sent else self.WINDOW
         seen = max(recent, 1) / spread
         self._rate_before = self._rate
@@ -116,6 +160,7 @@ class RequestBudget:
         self._submits_blocked_until = max(self._submits_blocked_until, now + pause)
         if is_echo:
             return
+        self._waiting("the service's limit on tasks at once (429)", pause)
         # tasks that wait for their first POST are counted too, so one lesson may not be enough
         self._most_in_flight = max(1, min(in_flight, (self._most_in_flight or in_flight + 1) - 1))
         self._room_raised_at = now
@@ -194,7 +239,7 @@ class Breaker:
         """Runs beside the work for ever: tries at once when tripped, then with backoff."""
         while True:
             failures, opened = 0, anyio.current_time()
-            while self._is_open:
+            while self._is_open and not self._is_released:
                 try:
                     await self._ping()
                 except ProviderError as error:

@@ -58,7 +58,7 @@ class Reconciler:
     """Whether no task is in flight, so that no more will be submitted and accepted."""
     _cases: dict[str, Case] = field(default_factory=dict)
     _has_cases: anyio.Event = field(default_factory=anyio.Event)
-    _told: tuple[str, int] = ("", 0)
+    _told: str = ""
 
     async def clarify(self, attempt_id: str) -> Resolution | None:
         """Waits until it is known what became of an attempt; None where it stays unclear for now."""
@@ -137,6 +137,7 @@ class Reconciler:
                 ExitCode.PERSON_NEEDED,
                 "an unclear submit was made under another API key, whose list this one does not show;"
                 " hint: run again with the key used then",
+                identity=attempt.identity,
             )
             self._close(attempt.id, None)
             return False
@@ -191,8 +192,7 @@ class Reconciler:
         """Whether this process has nothing to wait for: a later one judges again."""
         assert case.wait is not None
         now = anyio.current_time()
-        longest = max(self.policy.timeout, self.policy.settle_alone + SCANS * MOST_PAUSE)
-        if now - case.began > longest or case.quiet >= SCANS:
+        if now - case.began > self._longest or case.quiet >= SCANS:
             return True
         is_counting = case.wait.until is not None and case.wait.until <= now
         if not self.may_submit:
@@ -210,8 +210,8 @@ class Reconciler:
             return
 
     async def _hold(self, one: Unclear, reason: str) -> None:
-        # said here as well: the task may be of another job than the one that runs
-        self.control.condition(ExitCode.PERSON_NEEDED)
+        said = f"an unclear submit is held for a person: {reason}; hint: `callsheet reconcile` lists it"
+        self.control.condition(ExitCode.PERSON_NEEDED, said, identity=one.attempt.identity)
         await self._resolve(one, Resolution.HELD, {"basis": "none", "reason": reason})
 
     def _leave(self, one: Unclear, case: Case) -> None:
@@ -222,6 +222,7 @@ class Reconciler:
             ExitCode.TRY_AGAIN,
             f"what became of a submit is still unclear: {case.wait.reason}; nothing is submitted in its"
             " place, and each later `run` or `collect` looks again",
+            identity=attempt.identity,
         )
         self.world.observe(
             "task.left",
@@ -259,21 +260,23 @@ class Reconciler:
             self._has_cases = anyio.Event()
 
     def _tell_waits(self) -> None:
-        """Says what is waited for, and until when, once for each change."""
-        waits = [case.wait for case in self._cases.values() if case.wait is not None]
-        if not waits:
-            return
-        longest = max(waits, key=lambda wait: wait.until or 0.0)
-        if (longest.reason, len(waits)) == self._told:
-            return
-        self._told = (longest.reason, len(waits))
-        until = None
-        if longest.until is not None:
-            until = iso_time(self.world.seams.wall() + longest.until - anyio.current_time())
-        self.world.observe(
-            "run.waiting",
-            {"for": f"unclear submits: {longest.reason}", "until": until, "tasks": len(waits)},
-        )
+        """Says what is waited for, and until when at the latest."""
+        waits = [(case.wait, case) for case in self._cases.values() if case.wait is not None]
+        said = ""
+        if waits:
+            now = anyio.current_time()
+            wait, case = max(waits, key=lambda each: each[0].until or 0.0)
+            ends = wait.until if wait.until is not None else case.began + self._longest
+            said = f"what becomes of unclear submits: {wait.reason}"
+            self.control.waiting(said, ends - now, len(waits))
+        if said != self._told:
+            self.control.waited(self._told)
+            self._told = said
+
+    @property
+    def _longest(self) -> float:
+        """Seconds for which this process waits to judge one."""
+        return max(self.policy.timeout, self.policy.settle_alone + SCANS * MOST_PAUSE)
 
     def _give_up(self, error: ProviderError | NoScanError, failures: int) -> bool:
         """Whether the list cannot be had in this process: the cases then stay unclear."""

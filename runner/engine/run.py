@@ -15,7 +15,7 @@ import anyio
 
 from runner.engine.collect import Collector
 from runner.engine.conclude import conclude
-from runner.engine.control import Control
+from runner.engine.control import USED_UP, Control
 from runner.engine.costs import has_drifted
 from runner.engine.inputs import InputStore
 from runner.engine.lifecycle import Lifecycle
@@ -34,6 +34,7 @@ from runner.job.node import JsonValue
 from runner.job.plan import Plan
 from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
+from runner.ledger.rows import AttemptRow
 from runner.ledger.states import TaskState
 from runner.providers.base import ProviderError, Trouble
 from runner.record.facts import JOB_DIGEST
@@ -41,6 +42,8 @@ from runner.record.redact import Redactor
 
 OPEN = (TaskState.SUBMITTED, TaskState.COLLECTING, TaskState.AMBIGUOUS)
 """States that another look at the service may move on."""
+
+AN_ANSWER = "the service to answer a free request, before anything more is submitted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class RunResult:
     manifest: Path | None = None
     waits: tuple[str, ...] = ()
     """What a person has to write before the job can go on."""
+    notes: tuple[str, ...] = ()
+    """What is said of other jobs' tasks; the exit code does not speak of them."""
 
 
 async def run_prepared(
@@ -74,7 +79,7 @@ async def run_prepared(
     """
     job, run, plan = prepared.plan.job, prepared.run, prepared.plan
     session = await world.commits.write(lambda ledger: _begin(ledger, prepared, world.seams.wall(), facts))
-    control = Control(world.observe, max_failures=job.run.max_failures)
+    control = Control(world.observe, job.run.max_failures, world.seams.wall)
     scheduler = _assemble(world, control, job.run, prepared)
     world.observe("run.started", {"run": run.id, "job": job.file, "tasks": plan.count})
     async with _signals_heard(control):
@@ -110,50 +115,87 @@ async def run_prepared(
     world.observe(
         "run.finished", {"run": run.id, "exit_code": int(ended.exit_code), "reasons": control.reasons}
     )
-    return RunResult(ended.exit_code, control.reasons, ended.counts, run.id, ended.manifest, ended.waits)
+    return RunResult(
+        ended.exit_code, control.reasons, ended.counts, run.id, ended.manifest, ended.waits, control.notes
+    )
 
 
-async def collect_all(world: World, policy: RunPolicy, *, deadline: float | None = None) -> RunResult:
-    """Polls and downloads all that is in flight, whatever run it is from; never submits."""
+async def collect_all(
+    world: World,
+    policy: RunPolicy,
+    *,
+    deadline: float | None = None,
+    attempts: frozenset[str] | None = None,
+) -> RunResult:
+    """Polls and downloads all that is in flight, whatever run it is from; never submits.
+
+    `attempts` are the ids of those that this world's key is for, and that the exit code speaks of; None
+    is all of them.
+    """
     await world.commits.write(lambda ledger: ledger.recover(world.seams.wall()))
-    control = Control(world.observe)
+    control = Control(world.observe, wall=world.seams.wall)
     scheduler = _assemble(world, control, policy, None)
+    scheduler.attempts = attempts
     world.observe("collect.started", {})
     async with _signals_heard(control):
         await _work(scheduler, control, None, deadline)
         await world.commits.flush()
     place = (world.origin, world.provider.name)
     counts = Counter(await world.commits.read(lambda reader: reader.count_states(*place)))
+    spoken_of = counts
+    if attempts is not None:
+        spoken_of = Counter(await world.commits.read(lambda reader: reader.states_of(attempts)))
     conditions = set(control.conditions)
-    if any(counts[state] for state in OPEN):
+    if any(spoken_of[state] for state in OPEN):
         conditions.add(ExitCode.TRY_AGAIN)
-    if counts[TaskState.HELD]:
+    if spoken_of[TaskState.HELD]:
         conditions.add(ExitCode.PERSON_NEEDED)
     exit_code = ExitCode.first(conditions)
     world.observe("collect.finished", {"exit_code": int(exit_code), "reasons": control.reasons})
     return RunResult(exit_code, control.reasons, counts)
 
 
-def is_open(reader: LedgerReader, origin: str, provider: str) -> bool:
-    """Whether `collect` has something to do or to say: anything of this provider at this origin is in
-    flight, unclear or held.
-    """
-    states = (*OPEN, TaskState.HELD)
-    return next(reader.in_state(*states, origin=origin, provider=provider), None) is not None
+def open_attempts(reader: LedgerReader, origin: str, provider: str) -> Iterator[AttemptRow]:
+    """What `collect` works on or speaks of: in flight, unclear or held, of a provider at an origin."""
+    return reader.in_state(*OPEN, TaskState.HELD, origin=origin, provider=provider)
+
+
+def open_services(reader: LedgerReader) -> Iterator[tuple[str, str]]:
+    """(provider, origin) of each attempt that is in flight, unclear or held."""
+    for attempt in reader.in_state(*OPEN, TaskState.HELD):
+        task = reader.task(attempt.identity)
+        assert task is not None
+        yield task.provider, attempt.origin
 
 
 def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepared | None) -> Scheduler:
     """The parts of a run, put together; without `prepared` there is nothing that could submit."""
-    budget = RequestBudget(policy.rate)
+    budget = RequestBudget(
+        policy.rate,
+        patience=policy.timeout,
+        give_up=functools.partial(control.stop_submitting, ExitCode.TRY_AGAIN),
+        waiting=lambda what, seconds: control.waiting(what, seconds, in_flight.count),
+    )
+    in_flight = Gauge(lambda: budget.most_in_flight)
     clock = ServerClock(world.seams)
 
     async def ping() -> None:
         await budget.acquire()
-        clock.hear(await world.provider.ping())
+        try:
+            clock.hear(await world.provider.ping())
+        except ProviderError as error:
+            if error.trouble is Trouble.RATE_LIMITED:
+                budget.refused(error)
+            raise
+        budget.answered()
+        control.waited(AN_ANSWER)
 
     def still_down(error: ProviderError, seconds: float) -> None:
+        control.waiting(AN_ANSWER, policy.timeout - seconds, in_flight.count)
         if error.trouble is Trouble.KEY_REFUSED:
             control.stop_submitting(ExitCode.KEY_REFUSED, f"the service refused the API key: {error}")
+        elif error.trouble is Trouble.USED_UP:
+            control.stop_submitting(ExitCode.OUT_OF_MONEY, f"{USED_UP}: {error}")
         elif seconds > policy.timeout:
             control.stop_submitting(
                 ExitCode.TRY_AGAIN, f"the service has not answered for {seconds:.0f} s: {error}; run again"
@@ -162,7 +204,6 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
     breaker = Breaker(ping, world.seams.random, still_down)
     control.when_stopped.append(breaker.release)
     downloads = PrioritySlots(policy.downloads)
-    in_flight = Gauge(lambda: budget.most_in_flight)
     submitter: Submitter | None = None
     if prepared is not None:
         submitter = Submitter(
@@ -196,7 +237,7 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
         world=world,
         control=control,
         lifecycle=lifecycle,
-        budget=budget,
+        ping=ping,
         breaker=breaker,
         clock=clock,
         downloads=downloads,
@@ -204,6 +245,7 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
         reconciler=reconciler,
         lookback=Lookback(world, control, scanner, clock),
         concurrency=policy.concurrency,
+        run_id=prepared.run.id if prepared else None,
         resubmit=prepared.resubmit if prepared else None,
         settled=prepared.settled if prepared else bytearray(),
         only=prepared.only if prepared else None,

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import anyio
 from anyio.abc import TaskGroup
 
-from runner.engine.control import Control
+from runner.engine.control import USED_UP, Control
 from runner.engine.dating import ClockDate
 from runner.engine.files import place_copy
 from runner.engine.lifecycle import Lifecycle
 from runner.engine.lookback import Lookback
 from runner.engine.only import Only
-from runner.engine.pacing import Breaker, Gauge, PrioritySlots, RequestBudget, backoff
+from runner.engine.pacing import Breaker, Gauge, PrioritySlots, backoff
 from runner.engine.prepare import Resubmit
 from runner.engine.reconcile import Reconciler
 from runner.engine.standing import BATCH, Standing, aside, standings
@@ -29,6 +29,9 @@ from runner.ledger.states import Resolution, TaskState
 from runner.providers.base import ProviderError, Trouble
 
 HELLO_TRIES = 4
+
+LIMITED_TRIES = 60
+"""So many 429s in a row to the first GET are enough, however short the waits between them are."""
 
 
 @dataclass(slots=True)
@@ -46,7 +49,8 @@ class Scheduler:
     world: World
     control: Control
     lifecycle: Lifecycle
-    budget: RequestBudget
+    ping: Callable[[], Awaitable[None]]
+    """One free GET, which tells `clock` the service's time. Raises ProviderError."""
     breaker: Breaker
     clock: ServerClock
     downloads: PrioritySlots
@@ -54,6 +58,10 @@ class Scheduler:
     reconciler: Reconciler
     lookback: Lookback
     concurrency: int
+    run_id: str | None = None
+    """None where nothing is submitted, and all tasks are of concern alike."""
+    attempts: frozenset[str] | None = None
+    """The ids of what is followed of earlier sessions; None: all that is in flight or in doubt."""
     resubmit: Resubmit | None = None
     settled: bytearray = field(default_factory=bytearray)
     only: Only | None = None
@@ -63,6 +71,8 @@ class Scheduler:
     _followed: dict[str, _Followed] = field(default_factory=dict)
     """By identity, what is in flight or in doubt since an earlier session."""
     _began: float = field(default_factory=anyio.current_time)
+    _has_answered: bool = False
+    """Whether the first GET was answered, with or without the service's time."""
     _resubmitted: set[str] = field(default_factory=set)
     """Identities that a person asked for again, and those submitted along with them."""
 
@@ -90,7 +100,11 @@ class Scheduler:
         origin, provider = self.world.origin, self.world.provider.name
 
         def left(*states: TaskState) -> Callable[[LedgerReader], list[AttemptRow]]:
-            return lambda reader: list(reader.in_state(*states, origin=origin, provider=provider))
+            return lambda reader: [
+                attempt
+                for attempt in reader.in_state(*states, origin=origin, provider=provider)
+                if self.attempts is None or attempt.id in self.attempts
+            ]
 
         in_flight = await self.world.commits.read(left(TaskState.SUBMITTED, TaskState.COLLECTING))
         in_doubt = await self.world.commits.read(left(TaskState.AMBIGUOUS))
@@ -98,6 +112,8 @@ class Scheduler:
             self.world.observe(
                 "run.unclear", {"tasks": len(in_doubt), "settle": self.reconciler.policy.settle}
             )
+        if plan is not None:
+            self.control.strangers = await self._strangers(plan, (*in_flight, *in_doubt))
         for attempt in (*in_flight, *in_doubt):
             self._take_up(work, plan, attempt)
 
@@ -119,6 +135,13 @@ class Scheduler:
             return None
         del self._followed[attempt.identity]
         return followed.task
+
+    async def _strangers(self, plan: Plan, attempts: Sequence[AttemptRow]) -> frozenset[str]:
+        """The identities among these attempts that neither this run nor its plan knows."""
+        others = frozenset(attempt.identity for attempt in attempts if attempt.run_id != self.run_id)
+        if not others:
+            return others
+        return await self.world.seams.threads.run(lambda: others.difference(plan.identities()))
 
     async def _bring_in(self, work: TaskGroup, plan: Plan | None, attempt: AttemptRow) -> None:
         paid = await self._paid(attempt.id)
@@ -251,27 +274,19 @@ class Scheduler:
 
     async def _hello(self) -> bool:
         """One free GET before the first POST: the key, the service's time, and whether it answers at all."""
-        for failures in itertools.count(1):
-            await self.budget.acquire()
+        if self._has_answered:
+            return True
+        for failures in range(1, LIMITED_TRIES + 1):
             try:
-                self.clock.hear(await self.world.provider.ping())
+                await self.ping()
             except ProviderError as error:
-                match error.trouble:
-                    case Trouble.KEY_REFUSED:
-                        said = f"the service refused the API key: {error.message}; nothing was sent"
-                        self.control.stop_submitting(ExitCode.KEY_REFUSED, said)
-                        return False
-                    case Trouble.RATE_LIMITED:
-                        self.budget.throttled(error.retry_after)
-                    case _ if failures >= HELLO_TRIES or error.trouble is Trouble.CERTIFICATE:
-                        said = (
-                            f"{self.world.origin}: the API cannot be used: {error.message}; nothing was sent;"
-                            " hint: check the network and the base URL"
-                        )
-                        self.control.stop_submitting(ExitCode.UNREACHABLE, said)
-                        return False
-                await anyio.sleep(backoff(failures, self.world.seams.random))
+                if self._stops_at_hello(error, failures) or not self.control.may_submit:
+                    return False
+                pause = backoff(failures, self.world.seams.random)
+                self.control.waiting(f"the service, before the first submit ({error.message})", pause, 0)
+                await anyio.sleep(pause)
             else:
+                self._has_answered = True
                 return True
         raise AssertionError("unreachable")
 
@@ -304,6 +319,28 @@ class Scheduler:
         self.in_flight.enter()
         await self.lifecycle.bring_in(await self._paid(attempt.id))
         await self._descend(work, plan, task)
+
+    def _stops_at_hello(self, error: ProviderError, failures: int) -> bool:
+        """Whether nothing will be submitted because of `error`, which has been told then."""
+        match error.trouble:
+            case Trouble.KEY_REFUSED:
+                code, said = ExitCode.KEY_REFUSED, f"the service refused the API key: {error.message}"
+            case Trouble.USED_UP:
+                code, said = ExitCode.OUT_OF_MONEY, f"{USED_UP}: {error.message}"
+            case Trouble.RATE_LIMITED:
+                if failures < LIMITED_TRIES:
+                    return False
+                code, said = ExitCode.TRY_AGAIN, error.message
+            case _ if failures >= HELLO_TRIES or error.trouble is Trouble.CERTIFICATE:
+                code, said = (
+                    ExitCode.UNREACHABLE,
+                    f"{self.world.origin}: the API cannot be used: {error.message}",
+                )
+            case _:
+                return False
+        hint = "; hint: check the network and the base URL" if code is ExitCode.UNREACHABLE else ""
+        self.control.stop_submitting(code, f"{said}; nothing was sent{hint}")
+        return True
 
     async def _fetch_again(self, work: TaskGroup, plan: Plan, standing: Standing) -> None:
         assert standing.attempt is not None

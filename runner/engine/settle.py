@@ -25,6 +25,10 @@ class Answer(enum.StrEnum):
     NOT_BILLED = "not_billed"
 
 
+GIVEN_UP = "given_up"
+"""The error code of an accepted task that a person ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class UnclearTask:
     """One line of `reconcile`."""
@@ -83,6 +87,39 @@ def find_unclear(reader: LedgerReader, name: str, answer: Answer | None = None) 
             f"{name}: {len(found)} unclear tasks have this name", hint="give the first digits of its identity"
         )
     raise UsageError(f"{name}: no unclear task", hint="`callsheet reconcile` lists them")
+
+
+def find_in_flight(reader: LedgerReader, name: str) -> tuple[TaskRow, AttemptRow]:
+    """The accepted task of that name, output, service's id, identity or attempt (first digits will do).
+
+    Raises UsageError.
+    """
+    found: list[tuple[TaskRow, AttemptRow]] = []
+    for attempt in reader.in_state(TaskState.SUBMITTED, TaskState.COLLECTING):
+        task = reader.task(attempt.identity)
+        assert task is not None
+        is_begun = len(name) >= 6 and (attempt.identity.startswith(name) or attempt.id.startswith(name))
+        if is_begun or name in (task.name, task.output, attempt.remote_id):
+            found.append((task, attempt))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(
+            f"{name}: {len(found)} tasks in flight have this name", hint="give the service's id of one"
+        )
+    unclear = any(one.task.name == name for one in unclear_tasks(reader))
+    raise UsageError(
+        f"{name}: no task in flight",
+        hint=f"it is unclear: callsheet reconcile {name} --write-off"
+        if unclear
+        else "`callsheet status` lists the tasks of the last run",
+    )
+
+
+def give_up(ledger: Ledger, attempt: AttemptRow, at: float) -> None:
+    """Ends an accepted attempt by a person's word, in the caller's transaction: nothing fetches it then."""
+    said = f"given up by a person while the service had it as {attempt.remote_id}; it may be billed"
+    ledger.fail(attempt.id, GIVEN_UP, said, at, expired=True)
 
 
 def check_adoptable(reader: LedgerReader, one: UnclearTask, generation: Generation) -> str:

@@ -185,7 +185,7 @@ def _in_the_way(task: Task, outputs: Iterable[OutputRow], base: Path) -> tuple[O
     for one that somebody has put there.
     """
     names = re.compile(rf"{re.escape(task.output.removesuffix('.mp4'))}(-\d+)?(\.mp4|\.last\.png)")
-    return tuple(row for row in outputs if names.fullmatch(row.path) and _is_whole(row, base))
+    return tuple(row for row in outputs if names.fullmatch(row.path) and is_whole(row, base))
 
 
 def aside(rows: Sequence[OutputRow], base: Path) -> list[OutputRow]:
@@ -211,7 +211,7 @@ def _is_on_its_way(task: TaskRow, reader: LedgerReader) -> bool:
 
 def _done(task: Task, attempt: AttemptRow, outputs: list[OutputRow], base: Path) -> Standing:
     """Done where each file of the newest take is here, whole; a changed file counts as missing."""
-    here = [row for row in outputs if _is_whole(row, base)]
+    here = [row for row in outputs if is_whole(row, base)]
     wanted = {(row.kind, row.ordinal) for row in outputs if row.attempt_id == attempt.id}
     found = {(row.kind, row.ordinal) for row in here if row.attempt_id == attempt.id}
     at_path = any(row.path == task.output for row in here)
@@ -237,7 +237,7 @@ def _was_published(task: Task, outputs: list[OutputRow]) -> bool:
     return any(re.fullmatch(rf"{stem}(-\d+)?(\.v\d+)?\.mp4", row.path) for row in outputs)
 
 
-def _is_whole(row: OutputRow, base: Path) -> bool:
+def is_whole(row: OutputRow, base: Path) -> bool:
     """Whether the file is what was published; read again only where it was written since."""
     path = base / row.path
     try:

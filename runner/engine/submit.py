@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from runner.engine.control import Control
+from runner.engine.control import USED_UP, Control
 from runner.engine.inputs import InputStore
 from runner.engine.pacing import Breaker, Gauge, RequestBudget, backoff
 from runner.engine.upstream import Resolved, resolve
@@ -254,7 +254,8 @@ class Submitter:
             case Reaction.STOP_KEY:
                 self.control.stop_submitting(ExitCode.KEY_REFUSED, f"the service refused the API key: {said}")
             case Reaction.STOP_MONEY:
-                self.control.stop_submitting(ExitCode.OUT_OF_MONEY, f"the service wants money first: {said}")
+                why = USED_UP if evidence.status == 429 else "the service wants money first"
+                self.control.stop_submitting(ExitCode.OUT_OF_MONEY, f"{why}: {said}")
             case Reaction.STOP_CONFIGURATION:
                 self.control.stop(ExitCode.UNREACHABLE, f"cannot trust the API's certificate: {said}")
             case Reaction.BACK_OFF if evidence.status == 429:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from runner.engine.standing import is_whole
 from runner.errors import CallsheetError, ExitCode
 from runner.job.node import JsonValue
 from runner.job.task import LAST_FRAME, OUTPUT, STEP_SCHEME, TASK_ID, InputFile, Task, Upstream
@@ -62,13 +63,13 @@ def resolve(task: Task, reader: LedgerReader, base: Path) -> Resolved:
 def _file(task: Task, upstream: Upstream, name: str, rows: list[OutputRow], base: Path) -> InputFile:
     fitting = [row for row in rows if row.kind == _KINDS[name]]
     for row in fitting:
-        path = base / row.path
-        if path.is_file():
-            return InputFile(row.sha256, _MEDIA_TYPES[name], row.bytes, path)
+        if is_whole(row, base):
+            return InputFile(row.sha256, _MEDIA_TYPES[name], row.bytes, base / row.path)
     wanted = fitting[0].path if fitting else f"the {name} of step {upstream.step}"
     raise UpstreamGoneError(
-        f"{task.name}: {wanted} is not there, and this task begins with it",
-        hint="move the file back, or `callsheet run` again while the service still has it",
+        f"{task.name}: {wanted} is not there, or not as it was, and this task begins with it",
+        hint="put the file back as it was, or `callsheet run` again: it fetches the file once more while the"
+        " service has it",
     )
 
 

@@ -10,11 +10,12 @@ does not name. Without a matrix, entries that name no model, seed or sample are 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from runner.job.node import JsonValue
+from runner.job.patterns import Patterns
 from runner.job.seeds import Seeds
 from runner.job.values import Place
 
@@ -52,6 +53,10 @@ class Matrix:
     axes: tuple[Axis, ...]
     exclude: tuple[Entry, ...] = ()
     include: tuple[Entry, ...] = ()
+    _excluded: Patterns = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_excluded", Patterns(entry.pairs for entry in self.exclude))
 
     @property
     def upper_bound(self) -> int:
@@ -62,15 +67,21 @@ class Matrix:
             combinations *= len(axis.values)
         return takes * (combinations + len(self.include) * len(self.models))
 
+    @property
+    def lookups(self) -> int:
+        """How many look-ups in `exclude` and `include` it takes to expand all cells."""
+        return self.upper_bound * (self._excluded.kinds + _fits(self.include, self._names).kinds)
+
     def cells(self) -> Iterator[Cell]:
         """Each cell, in the same order each time; nothing is kept."""
         additions, own = self._split_include()
-        bound_to_take = tuple(entry for entry in own if entry.pairs.keys() & {SEED, SAMPLE})
+        bound_to_take = [entry for entry in own if entry.pairs.keys() & {SEED, SAMPLE}]
+        free = [entry for entry in own if not entry.pairs.keys() & {SEED, SAMPLE}]
         names = self._names
-        free = tuple(entry for entry in own if entry not in bound_to_take)
+        fitting = _fits(additions, names)
         for take in self._takes():
             for cell in self._original(take):
-                yield _extended(cell, additions, names)
+                yield _extended(cell, additions, fitting, names)
             for entry in free:
                 yield from self._own_combinations(entry, take)
         for entry in bound_to_take:
@@ -80,13 +91,27 @@ class Matrix:
 
     def idle_excludes(self) -> tuple[Entry, ...]:
         """The entries of `exclude` that match no combination: probably misspelt, and so not saved."""
-        waiting = list(self.exclude)
-        for take in self._takes() if self._names_takes(self.exclude) else self._first_take():
-            for cell in self._product(take):
-                waiting = [entry for entry in waiting if not matches(entry.pairs, cell)]
+        # each value of an axis meets each of the others, so an entry is idle by one of its values alone
+        idle = {number for number, entry in enumerate(self.exclude) if not entry.pairs.keys() <= self._names}
+        for name, values in self._values():
+            named = [number for number, entry in enumerate(self.exclude) if name in entry.pairs]
+            patterns = Patterns({name: self.exclude[number].pairs[name]} for number in named)
+            waiting = set(range(len(named)))
+            for value in values if named else ():
+                waiting.difference_update(patterns.matching({name: value}))
                 if not waiting:
-                    return ()
-        return tuple(waiting)
+                    break
+            idle.update(named[number] for number in waiting)
+        return tuple(self.exclude[number] for number in sorted(idle))
+
+    def _values(self) -> Iterator[tuple[str, Iterable[JsonValue]]]:
+        """Each name of a combination, with the values that it takes."""
+        yield MODEL, self.models
+        if self.seeds is not None:
+            yield SEED, self.seeds
+        elif self.samples is not None:
+            yield SAMPLE, range(1, self.samples + 1)
+        yield from ((axis.name, axis.values) for axis in self.axes)
 
     @property
     def _names(self) -> frozenset[str]:
@@ -123,21 +148,24 @@ class Matrix:
         if not self.axes and self.include and not self._names_built_in(self.include):
             return
         for cell in self._product(take):
-            if not any(matches(entry.pairs, cell) for entry in self.exclude):
+            if not self._excluded.any_matches(cell):
                 yield cell
 
-    def _split_include(self) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
+    def _split_include(self) -> tuple[list[Entry], list[Entry]]:
         """(entries that fit an original combination, entries that become combinations)."""
-        waiting, names = list(self.include), self._names
+        waiting, fitting = set(range(len(self.include))), _fits(self.include, self._names)
         for take in self._takes() if self._names_takes(self.include + self.exclude) else self._first_take():
             if not waiting:
                 break
             for cell in self._original(take):
-                waiting = [entry for entry in waiting if not _fits(entry, cell, names)]
+                waiting.difference_update(fitting.matching(cell))
                 if not waiting:
                     break
-        own = tuple(waiting)
-        return tuple(entry for entry in self.include if entry not in own), own
+        numbered = list(enumerate(self.include))
+        return (
+            [entry for number, entry in numbered if number not in waiting],
+            [entry for number, entry in numbered if number in waiting],
+        )
 
     def _own_combinations(self, entry: Entry, take: Cell) -> Iterator[Cell]:
         for model in self.models if MODEL not in entry.pairs else (entry.pairs[MODEL],):
@@ -167,16 +195,19 @@ def matches(pattern: JsonValue | Mapping[str, JsonValue], value: JsonValue) -> b
     return isinstance(pattern, bool) == isinstance(value, bool) and pattern == value
 
 
-def _fits(entry: Entry, cell: Cell, axes: Set[str]) -> bool:
-    return all(matches(wanted, cell[name]) for name, wanted in entry.pairs.items() if name in axes)
+def _fits(entries: Sequence[Entry], axes: Set[str]) -> Patterns:
+    """Which of the entries fit a combination: their axis values are its own."""
+    return Patterns(
+        {name: wanted for name, wanted in entry.pairs.items() if name in axes} for entry in entries
+    )
 
 
-def _extended(cell: Cell, additions: tuple[Entry, ...], axes: Set[str]) -> Cell:
+def _extended(cell: Cell, additions: Sequence[Entry], fitting: Patterns, axes: Set[str]) -> Cell:
     """The cell with what the entries that fit it add; axis values stay as they are."""
     if not additions:
         return cell
     added: Cell = {}
-    for entry in additions:
-        if _fits(entry, cell, axes):
-            added.update((name, value) for name, value in entry.pairs.items() if name not in axes)
+    for number in fitting.matching(cell):
+        pairs = additions[number].pairs
+        added.update((name, value) for name, value in pairs.items() if name not in axes)
     return {**cell, **added}

@@ -15,12 +15,16 @@ from runner.job.marks import Marks
 from runner.job.matrix import Axis, Entry, Matrix
 from runner.job.model import Job, Step
 from runner.job.node import JsonValue
+from runner.job.patterns import Patterns
 from runner.job.rundate import RunDate
 from runner.job.stages import Stage, Stages
 from runner.job.step_checks import check_values
 from runner.job.survey import MOST_TASKS, report_collisions, survey_cells
 from runner.job.task import Task
 from runner.job.values import ProblemError, Problems, Value
+
+MOST_LOOKUPS = 20_000_000
+"""Look-ups of one step's cells in its `exclude`, `include` and `pick`: a minute or so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan
     picks = {name: _picks(step, scope, problems) for name, step in job.steps.items()}
     problems.raise_errors(job.file)
     _check_size(job, matrices, problems)
+    _check_patterns(job, matrices, picks, problems)
     problems.raise_errors(job.file)
     _check_matrices(job, matrices, problems)
 
@@ -163,6 +168,22 @@ def _check_size(job: Job, matrices: Mapping[str, Matrix], problems: Problems) ->
             message = f"{sum(bounds.values()):,} cells; a plan has at most {MOST_TASKS:,}"
             problems.add(step.takes_place.error(message, "split the job file"))
             return
+
+
+def _check_patterns(
+    job: Job,
+    matrices: Mapping[str, Matrix],
+    picks: Mapping[str, tuple[Entry, ...] | None],
+    problems: Problems,
+) -> None:
+    """Without expanding anything: entries that each name other axes are looked up one by one."""
+    for name, step in job.steps.items():
+        matrix = matrices[name]
+        picked = Patterns(entry.pairs for entry in picks[name] or ()).kinds
+        if matrix.lookups + picked * matrix.upper_bound > MOST_LOOKUPS:
+            cells = f"{matrix.upper_bound:,} cells"
+            message = f"too many kinds of entries in `exclude`, `include` or `pick` for {cells}"
+            problems.add(step.takes_place.error(message, "name the same axes in them, or split the job file"))
 
 
 def _check_matrices(job: Job, matrices: Mapping[str, Matrix], problems: Problems) -> None:

@@ -12,6 +12,7 @@ from runner.job.matrix import MODEL, Cell, Entry, Matrix, matches
 from runner.job.model import Step
 from runner.job.naming import telling_part
 from runner.job.node import JsonValue, show_path
+from runner.job.patterns import Patterns
 from runner.job.task import Task, canonical_json
 
 _PLAIN = re.compile(r"(?!(?i:true|false|null)$)[A-Za-z][\w./-]*|\d+:\d+")
@@ -32,6 +33,11 @@ class Stage:
     count: int = 0
     base: int = 0
     above_base: int = 0
+    _picked: Patterns | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        patterns = None if self.picks is None else Patterns(entry.pairs for entry in self.picks)
+        object.__setattr__(self, "_picked", patterns)
 
     def slots(self, above: Task | None) -> Iterator[tuple[int, Cell]]:
         """(index, cell) of each task that needs `above`."""
@@ -49,7 +55,11 @@ class Stage:
 
     def goes_on(self, task: Task) -> bool:
         """Whether further steps may use `task`, one of this step."""
-        return self.picks is None or any(is_picked(entry, task) for entry in self.picks)
+        return self._picked is None or self._picked.any_matches(_pickable(task))
+
+    def picks_of(self, task: Task) -> list[int]:
+        """The numbers of the entries of `pick` that mean `task`, one of this step."""
+        return [] if self._picked is None else self._picked.matching(_pickable(task))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +134,13 @@ class Stages:
         return {name: telling_part(value) for name, value in cell.items() if name != MODEL or with_model}
 
 
-def is_picked(entry: Entry, task: Task) -> bool:
-    """Whether the entry of a `pick` means `task`."""
-    return means(entry.pairs, task.cell, task.upstream.cells if task.upstream is not None else {})
+def _pickable(task: Task) -> Cell:
+    """What a pattern of `pick` can name: the task's own values and, under `needs`, those above it."""
+    return _with_above(task.cell, task.upstream.cells if task.upstream is not None else {})
+
+
+def _with_above(cell: Mapping[str, JsonValue], above: Mapping[str, Mapping[str, JsonValue]]) -> Cell:
+    return {**cell, NEEDS: {step: dict(values) for step, values in above.items()}}
 
 
 def means(
@@ -135,7 +149,7 @@ def means(
     above: Mapping[str, Mapping[str, JsonValue]],
 ) -> bool:
     """Whether a pattern of `pick` means a cell: its own values and, under `needs`, those above it."""
-    return matches(pattern, {**cell, NEEDS: {step: dict(values) for step, values in above.items()}})
+    return matches(pattern, _with_above(cell, above))
 
 
 def flow_yaml(value: JsonValue) -> str:

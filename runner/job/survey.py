@@ -20,7 +20,7 @@ from runner.job.node import JsonValue
 from runner.job.paths import OutputTemplate, collision_key, confine
 from runner.job.places import request_place
 from runner.job.rules import Finding, Level
-from runner.job.stages import Stage, Stages, is_picked
+from runner.job.stages import Stage, Stages
 from runner.job.task import LAST_FRAME, TASK_ID, Task
 from runner.job.values import Place, Problems
 
@@ -73,7 +73,7 @@ class _Walk:
         self._linters = {
             stage.step.name: Linter(job.lint, takes=len(stage.step.seeds or ()) or 2) for stage in stages
         }
-        self._unpicked = {stage.step.name: list(stage.picks or ()) for stage in stages}
+        self._unpicked = {stage.step.name: set(range(len(stage.picks or ()))) for stage in stages}
         self._first: dict[str, Task] = {}
         self._count = 0
         self._is_over = False
@@ -119,7 +119,10 @@ class _Walk:
         if self._problems.errors:
             return
         for stage in self._stages:
-            for entry in self._unpicked[stage.step.name] if stage.step.name in self._first else ():
+            if stage.step.name not in self._first:
+                continue
+            for number in sorted(self._unpicked[stage.step.name]):
+                entry = (stage.picks or ())[number]
                 hint = "`callsheet plan` lists them; an entry matches the cells that have all of its values"
                 self._problems.add(entry.place.error(f"matches no task of step `{stage.step.name}`", hint))
 
@@ -158,7 +161,7 @@ class _Walk:
             self._directories.add(directory)
             self._check_directory(stage, task)
         if waiting := self._unpicked[task.step]:
-            self._unpicked[task.step] = [entry for entry in waiting if not is_picked(entry, task)]
+            waiting.difference_update(stage.picks_of(task))
         self._check_children(stage, task)
 
     def _lint(self, stage: Stage, task: Task) -> None:

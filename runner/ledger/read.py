@@ -25,7 +25,7 @@ from runner.ledger.rows import (
 )
 from runner.ledger.spending import SpendReader
 from runner.ledger.states import Resolution, TaskState
-from runner.providers.base import Verdict
+from runner.providers.base import Verdict, generation_seconds
 
 T = TypeVar("T")
 
@@ -94,6 +94,15 @@ class LedgerReader(SpendReader):
             for started_at, ended_at, facts, exit_code in rows
         ]
 
+    def session_facts(self, run_id: str, name: str) -> list[JsonValue]:
+        """What the sessions of a run that know this fact say of it, newest first, each value once."""
+        rows = self._db.execute(
+            "SELECT json_extract(facts, '$.' || ?2) AS fact FROM sessions WHERE run_id = ?1"
+            " AND json_type(facts, '$.' || ?2) IS NOT NULL GROUP BY fact ORDER BY max(rowid) DESC",
+            (run_id, name),
+        )
+        return [value for (value,) in rows]
+
     def task(self, identity: str) -> TaskRow | None:
         row = self._db.execute(f"SELECT {_TASK} FROM tasks WHERE identity = ?", (identity,)).fetchone()
         return _task(row) if row else None
@@ -148,6 +157,14 @@ class LedgerReader(SpendReader):
             tuple(identities),
         )
         return {identity: TaskState(state) for identity, state in rows}
+
+    def states_of(self, attempt_ids: Iterable[str]) -> list[TaskState]:
+        """Where each of these attempts stands, in no order."""
+        rows = self._db.execute(
+            "SELECT state FROM attempts WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(attempt_ids)),),
+        )
+        return [TaskState(state) for (state,) in rows]
 
     def standing_attempts(self, identities: Sequence[str]) -> dict[str, AttemptRow]:
         """What those that need a task go by: its newest done attempt, else its newest one."""
@@ -369,18 +386,20 @@ class LedgerReader(SpendReader):
         They are looked for among the newest attempts alone, so it costs the same in a large ledger.
         """
         rows = self._db.execute(
-            "SELECT request, CASE WHEN json_valid(generation) THEN json_extract(generation, '$.updated_at')"
-            " - json_extract(generation, '$.created_at') END AS seconds"
+            "SELECT request, json_extract(generation, '$.created_at'),"
+            " json_extract(generation, '$.updated_at'), (SELECT max(at) FROM history"
+            " WHERE attempt_id = attempts.id AND history.state = 'done') - intended_at"
             " FROM attempts JOIN tasks USING (identity)"
             f" WHERE seq > (SELECT max(seq) - {_DURATIONS_WITHIN} FROM attempts)"
-            " AND attempts.origin = ? AND attempts.model = ? AND state = 'done' AND seconds > 0"
-            " ORDER BY seq DESC",
+            " AND attempts.origin = ? AND attempts.model = ? AND attempts.state = 'done'"
+            " AND json_valid(generation) ORDER BY seq DESC",
             (kind.origin, kind.model),
         )
         found: list[float] = []
-        for request, seconds in rows:
-            if Kind.of(kind.origin, json.loads(request)) == kind:
-                found.append(float(seconds))
+        for request, began, ended, known in rows:
+            seconds = generation_seconds(began, ended, known=known or 0.0)
+            if seconds is not None and Kind.of(kind.origin, json.loads(request)) == kind:
+                found.append(seconds)
                 if len(found) == most:
                     break
         return found

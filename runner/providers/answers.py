@@ -17,6 +17,9 @@ MOST_BODY = 1_048_576
 """Bytes of an API answer that are read; more is refused."""
 LONGEST_WAIT = 600.0
 """Seconds; a Retry-After beyond this (or a date in another year) is taken as this."""
+A_QUOTA_LASTS = (3600.0, 32 * 86_400.0)
+"""Seconds: a Retry-After between these says that an allowance is used up, until an hour or a day or a
+month begins; what is beyond is absurd, and says nothing."""
 
 _LONGEST_MESSAGE = 500
 _DATA_URI = re.compile(r"\bdata:[\w.+/-]*[;,][^\s\"'<>)]*", re.IGNORECASE)
@@ -166,7 +169,38 @@ def read_error(answer: Answer) -> ErrorBody:
 
 
 def retry_after(answer: Answer, error: ErrorBody, *, wall: float) -> float | None:
-    """Seconds to wait, 0 to LONGEST_WAIT: from the header, else from the body, else None.
+    """Seconds to wait, 0 to LONGEST_WAIT: from the header, else from the body, else None."""
+    seconds = _told_wait(answer, error, wall)
+    return None if seconds is None else min(max(seconds, 0.0), LONGEST_WAIT)
+
+
+def is_used_up(answer: Answer, error: ErrorBody, *, wall: float) -> bool:
+    """Whether a 429 says that a quota is gone, so that waiting for it here does not help.
+
+    A limit on requests a minute is none, whatever it is called.
+    """
+    told = f"{error.code} {error.provider_code} {error.message}"
+    if _PASSES_SOON.search(told):
+        return False
+    seconds = _told_wait(answer, error, wall)
+    if seconds is not None and A_QUOTA_LASTS[0] <= seconds <= A_QUOTA_LASTS[1]:
+        return True
+    if any(_QUOTA_CODE.search(code) for code in (error.code, error.provider_code)):
+        return True
+    return (seconds is None or seconds > LONGEST_WAIT) and _QUOTA_WORDS.search(error.message) is not None
+
+
+_QUOTA_CODE = re.compile(r"quota|daily|monthly", re.IGNORECASE)
+_QUOTA_WORDS = re.compile(
+    r"\bquota|\b(daily|weekly|monthly|today|tomorrow|RPD|TPD)\b"
+    r"|\b(per|a|each|this|next|the) (day|week|month)\b",
+    re.IGNORECASE,
+)
+_PASSES_SOON = re.compile(r"\b(per|a|each) ?(second|minute)\b|\bqueued?\b", re.IGNORECASE)
+
+
+def _told_wait(answer: Answer, error: ErrorBody, wall: float) -> float | None:
+    """Seconds as told: by the header, else by the body, else None.
 
     A date is measured from the answer's own Date, or from `wall` (Unix seconds) without one.
     """
@@ -175,9 +209,7 @@ def retry_after(answer: Answer, error: ErrorBody, *, wall: float) -> float | Non
     if seconds is None and (date := parse_http_date(told)) is not None:
         sent = answer.server_time
         seconds = date - (wall if sent is None else sent)
-    if seconds is None:
-        seconds = error.retry_after
-    return None if seconds is None else min(max(seconds, 0.0), LONGEST_WAIT)
+    return error.retry_after if seconds is None else seconds
 
 
 def parse_http_date(text: str) -> float | None:

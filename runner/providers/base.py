@@ -14,6 +14,23 @@ URL_LIFE = 24 * 3600.0
 """Seconds that a result's URL lives (wire/mesh-api.md); a GET renews it."""
 
 
+CLOCKS_DIFFER = 10.0
+"""Seconds by which a generation may have taken longer by the service's times than we have known of it:
+whole seconds, and a clock that is set meanwhile."""
+
+
+def generation_seconds(began: object, ended: object, *, known: float) -> float | None:
+    """How long a generation took by the service's own times; None where that cannot be.
+
+    `known` is for how long, in seconds, we had known of it when it had ended: a service's times count
+    only within that.
+    """
+    if not isinstance(began, (int, float)) or not isinstance(ended, (int, float)):
+        return None
+    seconds = float(ended) - float(began)
+    return seconds if 0.0 < seconds <= known + CLOCKS_DIFFER else None
+
+
 class GenerationStatus(enum.StrEnum):
     """The service's own status of a generation."""
 
@@ -167,6 +184,8 @@ class Trouble(enum.StrEnum):
     UNAVAILABLE = "unavailable"
     """5xx, garbage, or a body past the limit: try again."""
     RATE_LIMITED = "rate_limited"
+    USED_UP = "used_up"
+    """429 that says that a quota is gone: waiting for it does not help."""
     NOT_FOUND = "not_found"
     KEY_REFUSED = "key_refused"
     WRONG_REQUEST = "wrong_request"

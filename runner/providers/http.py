@@ -15,7 +15,7 @@ import anyio
 import httpx
 
 from runner.providers.access import Access, is_loopback
-from runner.providers.answers import MOST_BODY, Answer, ErrorBody, read_error, retry_after
+from runner.providers.answers import MOST_BODY, Answer, ErrorBody, is_used_up, read_error, retry_after
 from runner.providers.base import ProviderError, Trouble
 from runner.providers.fast import AiohttpTransport, GetClient, LateTransport
 from runner.providers.submit import causes
@@ -127,8 +127,11 @@ class FreeRequests:
     def _refused(self, answer: Answer) -> ProviderError:
         error = read_error(answer)
         said = ": ".join(part for part in (error.code, error.message) if part)
+        trouble = _trouble(answer.status, error)
+        if trouble is Trouble.RATE_LIMITED and is_used_up(answer, error, wall=self._wall()):
+            trouble = Trouble.USED_UP
         return ProviderError(
-            _trouble(answer.status, error),
+            trouble,
             f"HTTP {answer.status}: {said}" if said else f"HTTP {answer.status}",
             status=answer.status,
             code=error.code,

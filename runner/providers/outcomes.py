@@ -1,4 +1,4 @@
-"""What a POST's end means for the money: rows 1 to 21 of docs/reference/faults.md, as data.
+"""What a POST's end means for the money: rows 1 to 21 and 72 of docs/reference/faults.md, as data.
 
 Read it beside that table: each rule names its row, and the first rule that matches decides. What
 no rule names is ambiguous. Row 12, an id that another task holds, is for the ledger to find.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from runner.providers.answers import Answer, ErrorBody, read_error, retry_after, usable_id
+from runner.providers.answers import Answer, ErrorBody, is_used_up, read_error, retry_after, usable_id
 from runner.providers.base import Evidence, Reaction, SubmitOutcome, Verdict
 from runner.providers.submit import Failure, FailureKind
 
@@ -41,7 +41,7 @@ class AnswerRule:
     """For an HTTP answer. Whatever is left at its default does not matter.
 
     `with_id`: the body holds a usable id. `enveloped`: the body is the service's error envelope.
-    `message` is contained in the error's message, in any case.
+    `message` is contained in the error's message, in any case. `used_up`: it says that a quota is gone.
     """
 
     row: int
@@ -54,8 +54,9 @@ class AnswerRule:
     code: str = ""
     provider_code: str = ""
     message: str = ""
+    used_up: bool = False
 
-    def matches(self, status: int, remote_id: str, error: ErrorBody) -> bool:
+    def matches(self, status: int, remote_id: str, error: ErrorBody, *, used_up: bool = False) -> bool:
         return (
             status in self.statuses
             and (not self.with_id or bool(remote_id))
@@ -63,6 +64,7 @@ class AnswerRule:
             and self.code in ("", error.code)
             and self.provider_code in ("", error.provider_code)
             and self.message in error.message.lower()
+            and (not self.used_up or used_up)
         )
 
 
@@ -101,6 +103,7 @@ _ACCEPTANCE = (
 )
 _COMMON = (
     AnswerRule(13, "500: the outcome could not be confirmed", (500,), *_UNCLEAR),
+    AnswerRule(72, "429: a quota is used up", (429,), *_MONEY_STOPS, used_up=True),
     AnswerRule(16, "429: too many requests", (429,), *_AGAIN),
     AnswerRule(17, "the key was refused", (401, 403), *_KEY_STOPS),
     AnswerRule(18, "402: out of money, or at the spend limit", (402,), *_MONEY_STOPS),
@@ -141,7 +144,8 @@ def judge(rules: tuple[AnswerRule, ...], end: Answer | Failure, *, wall: float) 
         document = None
     remote_id = usable_id(document.get("id")) if isinstance(document, dict) else ""
     error = read_error(end)
-    rule = next(rule for rule in rules if rule.matches(end.status, remote_id, error))
+    used_up = is_used_up(end, error, wall=wall)
+    rule = next(rule for rule in rules if rule.matches(end.status, remote_id, error, used_up=used_up))
     is_accepted = rule.verdict is Verdict.ACCEPTED
     evidence = Evidence(
         row=rule.row,

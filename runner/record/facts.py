@@ -19,6 +19,8 @@ from runner.record.redact import Redactor
 
 JOB_DIGEST = "job_digest"
 """The session's own fact beside these: sha256 of the job file as it ran it, in hex."""
+KEY_VARIABLE = "api_key_env"
+"""The fact that names the variable of the key a session submits with; null: one of the provider's own."""
 
 _LIBRARIES = ("anyio", "httpx", "httpcore", "aiohttp", "jinja2", "pyyaml", "av")
 _GIT_SECONDS = 5.0

@@ -12,6 +12,7 @@ from runner.job.task import INPUT_SCHEME, STEP_SCHEME
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, HistoryRow, OutputRow, RunRow, SessionRow, TaskRow
 from runner.project import Project
+from runner.providers.base import generation_seconds
 from runner.record.facts import JOB_DIGEST
 from runner.record.folder import RunFolder
 from runner.record.redact import Redactor
@@ -143,6 +144,9 @@ def _since(file: Path, sha256: str | None) -> str:
 def _attempt(attempt: AttemptRow, history: list[HistoryRow]) -> dict[str, object]:
     evidence, generation = attempt.evidence or {}, attempt.generation or {}
     ended = [row.at for row in history if row.state == attempt.state]
+    began_there, ended_there = generation.get("created_at"), generation.get("updated_at")
+    known = history[-1].at - attempt.intended_at if history else 0.0
+    service_seconds = generation_seconds(began_there, ended_there, known=known)
     return {
         "id": attempt.id,
         "run": attempt.run_id,
@@ -152,7 +156,7 @@ def _attempt(attempt: AttemptRow, history: list[HistoryRow]) -> dict[str, object
         "accepted_at": iso_time_or_none(attempt.accepted_at),
         "ended_at": iso_time(ended[-1]) if ended and attempt.state.is_terminal else None,
         "seconds": round(ended[-1] - attempt.intended_at, 3) if ended and attempt.state.is_terminal else None,
-        "service_seconds": _service_seconds(generation),
+        "service_seconds": None if service_seconds is None else round(service_seconds, 3),
         "remote_id": attempt.remote_id,
         "request_id": evidence.get("request_id") or generation.get("request_id") or None,
         "tag": attempt.tag,
@@ -167,14 +171,6 @@ def _attempt(attempt: AttemptRow, history: list[HistoryRow]) -> dict[str, object
         "error_code": attempt.error_code or None,
         "error_message": attempt.error_message or None,
     }
-
-
-def _service_seconds(generation: Mapping[str, JsonValue]) -> float | None:
-    """From creation to the end, by the service's own times."""
-    created, updated = generation.get("created_at"), generation.get("updated_at")
-    if isinstance(created, int | float) and isinstance(updated, int | float) and updated > created:
-        return round(updated - created, 3)
-    return None
 
 
 def _file(row: OutputRow, base: Path) -> dict[str, object]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
 
 from runner.cli import console, progress
 from runner.cli.progress import Tally, line, size
+from runner.record.times import iso_time
 
 
 def _tally(*events: tuple[str, str]) -> Tally:
@@ -120,6 +124,39 @@ def test_on_a_terminal_the_progress_is_drawn_on_stderr(capsys: pytest.CaptureFix
     assert captured.out == ""
     assert captured.err.count("stopping: nothing more is submitted") == 1
     assert "interrupted" not in captured.err, "the end of the run tells the reason"
+
+
+def _wait(seconds: float, tasks: int = 3) -> dict[str, object]:
+    return {"for": "the list to \x1b catch up", "until": iso_time(time.time() + seconds), "tasks": tasks}
+
+
+@pytest.mark.fault(74)
+def test_a_wait_is_one_line_with_its_end_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = progress.Lines()
+    lines.observe("run.waiting", _wait(300))
+    lines.observe("run.waiting", _wait(0, tasks=0))
+    (told,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(
+        r"waiting until \d\d:\d\d:\d\d at the latest for the list to \\x1b catch up \(3 tasks\)", told
+    )
+
+
+@pytest.mark.parametrize("until", [None, "soon", 7, float("inf"), "9" * 400])
+def test_a_wait_without_an_end_is_no_line(until: object) -> None:
+    assert line("run.waiting", {"for": "x", "until": until, "tasks": 1}) is None
+
+
+@pytest.mark.usefixtures("_terminal")
+@pytest.mark.fault(74)
+def test_on_a_terminal_the_bar_says_what_is_awaited(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with progress.progress() as observe:
+        observe("run.started", {"tasks": 2})
+        observe("run.waiting", _wait(300))
+    assert "waiting until" in capsys.readouterr().err
 
 
 def test_a_closed_stderr_stops_the_telling_and_not_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

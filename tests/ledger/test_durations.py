@@ -6,16 +6,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runner.job.task import Task
 from runner.ledger.database import open_for_writing
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent, Kind, RunRow
-from runner.providers.base import Evidence, Generation, GenerationStatus
+from runner.providers.base import CLOCKS_DIFFER, Evidence, Generation, GenerationStatus, generation_seconds
 
 RUN = RunRow("run", "a.yaml", "a", "d" * 64, "", "2026-11-21+00:00", "mesh", "https://api.test", 1000.0)
 SENT = Evidence(row=0, headers_begun=True, reason="accepted", status=200)
 REQUEST = {"model": "m", "resolution": "720p", "duration": 5}
+KNOWN = 120.0
+"""Seconds from the intent to the end, by our own clock."""
 KIND = Kind(RUN.origin, "m", "720p", "5")
 
 
@@ -28,16 +32,15 @@ def ledger() -> Iterator[Ledger]:
     opened.close()
 
 
-def made(ledger: Ledger, number: int, request: dict[str, object], took: float | None) -> None:
-    """One generation; `took` None: it is still under way."""
-    task = Task(
+def a_task(number: int, request: dict[str, object], origin: str = RUN.origin) -> Task:
+    return Task(
         identity=f"{number:064x}",
         index=number,
         step="",
         name=f"s{number}",
         cell={},
         provider="mesh",
-        origin=RUN.origin,
+        origin=origin,
         edition="",
         model=str(request["model"]),
         seed=None,
@@ -46,6 +49,11 @@ def made(ledger: Ledger, number: int, request: dict[str, object], took: float | 
         inputs=(),
         output=f"out/s{number}.mp4",
     )
+
+
+def made(ledger: Ledger, number: int, request: dict[str, object], took: float | None) -> None:
+    """One generation; `took` None: it is still under way."""
+    task = a_task(number, request)
     with ledger.transaction():
         attempt = ledger.intend(
             task, RUN.job_file, RUN.id, Intent(f"a{number}", "run", "key", None, "b" * 64, 999.0), Caps(), 1.0
@@ -59,7 +67,7 @@ def made(ledger: Ledger, number: int, request: dict[str, object], took: float | 
             )
             ledger.observe(attempt, ended, 4.0)
             ledger.collect(attempt, 4.0)
-            ledger.finish(attempt, [], 5.0)
+            ledger.finish(attempt, [], 1.0 + KNOWN)
 
 
 def test_the_newest_of_the_same_kind_come_first(ledger: Ledger) -> None:
@@ -81,6 +89,24 @@ def test_what_is_under_way_or_took_no_time_says_nothing(ledger: Ledger) -> None:
     made(ledger, 1, REQUEST, None)
     made(ledger, 2, REQUEST, 0.0)
     assert ledger.read.durations(KIND, 200) == []
+
+
+@pytest.mark.parametrize("took", [3600.0, 1.7e9, -30.0, KNOWN + CLOCKS_DIFFER + 1.0])
+def test_a_time_that_cannot_be_says_nothing(ledger: Ledger, took: float) -> None:
+    """A creation in 1970, or in another time zone: the service took longer than we knew of the task."""
+    made(ledger, 1, REQUEST, 90.0)
+    made(ledger, 2, REQUEST, took)
+    assert ledger.read.durations(KIND, 200) == [90.0]
+
+
+@given(
+    st.none() | st.floats() | st.text(max_size=3), st.none() | st.floats() | st.booleans(), st.floats(0, 1e9)
+)
+def test_whatever_the_service_says_a_generation_takes_no_longer_than_we_knew_of_it(
+    began: object, ended: object, known: float
+) -> None:
+    seconds = generation_seconds(began, ended, known=known)
+    assert seconds is None or 0 < seconds <= known + CLOCKS_DIFFER
 
 
 def test_a_kind_is_that_of_its_request() -> None:

@@ -199,6 +199,14 @@ async def test_a_429_carries_the_wait() -> None:
     assert (error.trouble, error.retry_after) == (Trouble.RATE_LIMITED, 9.0)
 
 
+@pytest.mark.fault(72)
+async def test_a_429_that_says_that_a_quota_is_gone_is_no_wait() -> None:
+    body = {"error": {"code": "quota_exceeded", "message": "none left"}, "request_id": "req_4"}
+    with answering(answer(429, body, {"Retry-After": "9"})) as server:
+        error = await trouble_of(server)
+    assert (error.trouble, str(error)) == (Trouble.USED_UP, "HTTP 429: quota_exceeded: none left")
+
+
 @pytest.mark.security(7)
 async def test_a_redirect_is_not_followed() -> None:
     with (

@@ -171,7 +171,10 @@ SENT = {"Date": email.utils.formatdate(NOW - 5000, usegmt=True)}
         ({**SENT, "Retry-After": email.utils.formatdate(NOW - 4970, usegmt=True)}, b"", 30.0),
         ({"Retry-After": email.utils.formatdate(NOW + 20, usegmt=True)}, b"", 20.0),
         ({**SENT, "Retry-After": email.utils.formatdate(NOW - 6000, usegmt=True)}, b"", 0.0),
-        ({"Retry-After": "86400"}, b"", LONGEST_WAIT),
+        ({"Retry-After": "1800"}, b"", LONGEST_WAIT),
+        ({}, envelope("rate_limit_exceeded", "Quota exceeded for requests per minute"), None),
+        ({"Retry-After": "7"}, envelope("rate_limit_exceeded", "your quota of requests"), 7.0),
+        ({"Retry-After": "86400"}, envelope("rate_limit_exceeded", "60 requests per minute"), LONGEST_WAIT),
         ({"Retry-After": "9" * 5000}, b"", LONGEST_WAIT),
         ({"Retry-After": "-3"}, b"", 0.0),
         ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, b"", LONGEST_WAIT),
@@ -192,6 +195,31 @@ async def test_a_429_waits_as_told_within_reason(
         outcome = await submit(server.origin)
     assert_rejected(outcome, 16, Reaction.BACK_OFF)
     assert outcome.retry_after == seconds
+
+
+@pytest.mark.fault(72)
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({}, envelope("quota_exceeded")),
+        ({"Retry-After": "1"}, envelope("insufficient_quota")),
+        ({}, envelope("upstream_rate_limit_error", provider_code="QuotaExceeded")),
+        ({}, envelope("rate_limit_exceeded", "You exceeded your current quota, check your plan")),
+        ({}, envelope("rate_limit_exceeded", "the limit of 500 requests per day is reached")),
+        ({}, envelope("rate_limit_exceeded", "RPD limit reached")),
+        ({}, {"detail": "daily limit reached, come back tomorrow"}),
+        ({"Retry-After": "86400"}, b""),
+        ({"Retry-After": email.utils.formatdate(NOW + 7200, usegmt=True)}, b""),
+        ({}, envelope("rate_limit_exceeded", retry_after_seconds=40_000)),
+    ],
+)
+async def test_a_429_that_says_that_a_quota_is_gone_stops_for_money(
+    headers: dict[str, str], body: object
+) -> None:
+    with answering(answer(429, body, headers)) as server:
+        outcome = await submit(server.origin)
+    assert_rejected(outcome, 72, Reaction.STOP_MONEY)
+    assert outcome.retry_after is None
 
 
 @pytest.mark.fault(17)

@@ -1,0 +1,252 @@
+"""What is in flight is fetched whatever is wrong with the rest: keys, inputs, other jobs, a stuck task."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner.errors import ExitCode
+from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
+from tests.cli.desk import JOB, STORY, Desk
+from tests.support.moment import deadline_once
+
+
+def _png(side: int = 400) -> bytes:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = zlib.compress((b"\0" + b"\x80" * side) * side)
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+PNG = _png()
+STUCK = Fault(where=Where.GET, kind=Kind.REGRESS, times=None)
+
+
+def leave_in_flight(desk: Desk, job: str = "boat.yaml", *options: str, count: int = 2) -> None:
+    """Ends a run of `job` while its tasks are in flight."""
+    before = desk.server.accepted
+    desk.server.faults.add(STUCK)
+    with deadline_once(lambda: desk.server.accepted == before + count):
+        assert desk.call("run", job, *options, "--deadline", "60s") == ExitCode.TRY_AGAIN, desk.err
+    desk.server.faults.clear()
+
+
+@pytest.fixture
+def other() -> Iterator[SandboxServer]:
+    """A second service."""
+    with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.05)) as running:
+        yield running
+
+
+# inputs that are gone
+
+PICTURED = JOB.replace(
+    "output:", "  - {type: image_url, image_url: art/first.png, role: first_frame}\noutput:"
+)
+
+
+@pytest.fixture
+def pictured(desk: Desk) -> Path:
+    """The only input of boat.yaml."""
+    picture = desk.root / "art" / "first.png"
+    picture.parent.mkdir()
+    picture.write_bytes(PNG)
+    desk.write(PICTURED)
+    return picture
+
+
+@pytest.mark.fault(75)
+@pytest.mark.parametrize("verb", [("run", "boat.yaml"), ("resume",)])
+def test_a_missing_input_keeps_nothing_from_being_fetched(
+    verb: tuple[str, ...], desk: Desk, pictured: Path
+) -> None:
+    leave_in_flight(desk)
+    pictured.unlink()
+    assert desk.call(*verb) == ExitCode.INPUT_MISSING
+    assert "no such file" in desk.err
+    assert "what is in flight is fetched first" in desk.err
+    assert sorted(path.name for path in (desk.root / "rehearsal/out").glob("*.mp4")) == ["s1.mp4", "s2.mp4"]
+    assert desk.server.accepted == 2
+    pictured.write_bytes(PNG)
+    assert desk.call(*verb) == ExitCode.DONE
+    assert (desk.states(), desk.server.accepted) == (["done", "done"], 2)
+
+
+def test_a_missing_input_with_nothing_in_flight_is_told_at_once(desk: Desk, pictured: Path) -> None:
+    pictured.unlink()
+    assert desk.call("run", "boat.yaml") == ExitCode.INPUT_MISSING
+    assert "in flight" not in desk.err
+
+
+@pytest.mark.fault(75)
+def test_a_step_whose_upstream_file_was_changed_begins_with_a_fresh_copy(desk: Desk) -> None:
+    """The person who touched it up keeps their file, and the advice of the refusal works."""
+    desk.write(STORY)
+    desk.fault(Kind.ANSWER, after=1, status=402)
+    assert desk.call("run", "boat.yaml") == ExitCode.OUT_OF_MONEY
+    desk.server.faults.clear()
+    (frame,) = (desk.root / "rehearsal").rglob("*.last.png")
+    frame.write_bytes(PNG + b"touched up")
+    touched = frame.read_bytes()
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE, desk.err
+    assert (frame.read_bytes(), desk.server.accepted) == (touched, 2)
+
+
+@pytest.mark.fault(75)
+def test_an_upstream_file_that_is_gone_for_good_stops_its_own_task_alone(desk: Desk) -> None:
+    desk.write(STORY.replace("seeds: 7", "seeds: [7, 8]"))
+    desk.fault(Kind.ANSWER, after=2, status=402, times=None)
+    assert desk.call("run", "boat.yaml") == ExitCode.OUT_OF_MONEY
+    desk.server.faults.clear()
+    frame, _ = sorted((desk.root / "rehearsal").rglob("*.last.png"))
+    frame.write_bytes(b"another picture")
+    desk.server.faults.add(
+        Fault(
+            where=Where.GET,
+            kind=Kind.ANSWER,
+            status=404,
+            code="not_found",
+            task=desk.server.tasks()[0].id,
+            times=None,
+        )
+    )
+    assert desk.call("run", "boat.yaml") == ExitCode.INPUT_MISSING
+    assert "is not there, or not as it was, and this task begins with it" in desk.err
+    assert desk.server.accepted == 3
+
+
+# keys
+
+OWN_KEY = "\napi_key_env: ACME_KEY\n"
+
+
+@pytest.mark.fault(76)
+def test_collect_finds_the_key_of_each_job(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (desk.root / "acme.yaml").write_text(JOB.replace("out/", "acme/").replace("boat", "ship") + OWN_KEY)
+    monkeypatch.setenv("ACME_KEY", f"{SANDBOX_KEY}_acme")
+    leave_in_flight(desk)
+    leave_in_flight(desk, "acme.yaml", "--allow-env", "ACME_KEY")
+    assert desk.call("collect", "--output-format", "json") == ExitCode.DONE, desk.err
+    assert [one["counts"] for one in json.loads(desk.out)["services"]][-1] == {"done": 4}
+    assert desk.server.accepted == 4
+    ledger = (desk.root / ".callsheet").rglob("*.db")
+    assert not any(b"rsk_sandbox_acme" in path.read_bytes() for path in ledger)
+
+
+@pytest.mark.fault(76)
+def test_a_missing_key_is_told_after_all_the_others_were_fetched(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (desk.root / "acme.yaml").write_text(JOB.replace("out/", "acme/").replace("boat", "ship") + OWN_KEY)
+    monkeypatch.setenv("ACME_KEY", f"{SANDBOX_KEY}_acme")
+    leave_in_flight(desk)
+    leave_in_flight(desk, "acme.yaml", "--allow-env", "ACME_KEY")
+    monkeypatch.delenv("ACME_KEY")
+    assert desk.call("collect") == ExitCode.KEY_REFUSED
+    assert "2 tasks cannot be looked at: no API key for mesh: ACME_KEY not set" in desk.err
+    assert len(list((desk.root / "rehearsal/out").glob("*.mp4"))) == 2
+    # the unit of cron finds it in the root's .env
+    (desk.root / ".env").write_text(f"ACME_KEY={SANDBOX_KEY}_acme\n")
+    assert desk.call("collect") == ExitCode.DONE, desk.err
+    assert len(list((desk.root / "rehearsal/acme").glob("*.mp4"))) == 2
+
+
+@pytest.mark.fault(76)
+def test_a_missing_key_of_one_service_keeps_no_other_from_being_fetched(
+    desk: Desk, other: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GETIMG_API_KEY", SANDBOX_KEY)
+    monkeypatch.setenv("GETIMG_AI_BASE_URL", other.url)
+    (desk.root / "other.yaml").write_text(GETIMG)
+    other.faults.add(STUCK)
+    with deadline_once(lambda: other.accepted == 1):
+        assert desk.call("run", "other.yaml", "--deadline", "60s") == ExitCode.TRY_AGAIN, desk.err
+    other.faults.clear()
+    leave_in_flight(desk)
+    monkeypatch.delenv("MESHAPI_API_KEY")
+    assert desk.call("collect") == ExitCode.KEY_REFUSED
+    assert "MESHAPI_API_KEY" in desk.err
+    assert (desk.root / "rehearsal/getimg/a.mp4").exists()
+
+
+GETIMG = """\
+version: 1
+provider: getimg
+models: [seedance-v1-pro]
+request: {resolution: 480p, aspect_ratio: 1:1, duration: 2}
+content: [{type: text, text: A kite}]
+output: getimg/a.mp4
+run: {poll: {first: 20ms, min: 20ms, max: 50ms}}
+"""
+
+
+@pytest.mark.fault(76)
+def test_a_key_that_was_replaced_is_tried(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under another key the sandbox does not know the task: kept, and said."""
+    leave_in_flight(desk)
+    monkeypatch.setenv("MESHAPI_API_KEY", f"{SANDBOX_KEY}_new")
+    assert desk.call("collect") == ExitCode.PERSON_NEEDED
+    assert "another API key" in desk.err
+
+
+# other jobs
+
+
+@pytest.mark.fault(77)
+def test_a_stuck_task_of_another_job_is_a_note(desk: Desk) -> None:
+    leave_in_flight(desk)
+    stuck = [task.id for task in desk.server.tasks()]
+    for task in stuck:
+        desk.server.faults.add(
+            Fault(where=Where.GET, kind=Kind.ANSWER, status=503, task=task, times=None, retry_after=0.01)
+        )
+    (desk.root / "other.yaml").write_text(JOB.replace("out/", "elsewhere/").replace("boat", "ship"))
+    assert desk.call("run", "other.yaml") == ExitCode.DONE, desk.err
+    assert "of another job: " in desk.err
+    assert "looks failed in a row" in desk.err
+    assert "next: callsheet collect" in desk.err
+    assert desk.call("run", "boat.yaml") == ExitCode.TRY_AGAIN, "it is that job's own"
+    assert desk.call("collect") == ExitCode.TRY_AGAIN
+
+
+@pytest.mark.fault(77)
+def test_failures_of_another_job_do_not_use_up_max_failures(desk: Desk) -> None:
+    desk.fault(Kind.OUTCOME, text="failed", times=2)
+    leave_in_flight(desk)
+    text = JOB.replace("out/", "elsewhere/").replace("boat", "ship")
+    (desk.root / "other.yaml").write_text(text.replace("run: {", "run: {max_failures: 1, "))
+    assert desk.call("run", "other.yaml") == ExitCode.DONE, desk.err
+
+
+@pytest.mark.fault(77)
+def test_a_stuck_task_is_given_up_by_a_person(desk: Desk) -> None:
+    leave_in_flight(desk)
+    first = desk.server.tasks()[0].id
+    assert desk.call("collect", "--give-up", first) == ExitCode.REFUSED
+    assert "may bill it, and its video will not be fetched; nothing was changed; hint: give --yes" in desk.err
+    assert desk.call("collect", "--give-up", first, "--yes") == ExitCode.DONE
+    assert "given up" in desk.out
+    assert "callsheet retry" in desk.err
+    assert desk.call("collect") == ExitCode.DONE, desk.err
+    assert sorted(desk.states()) == ["done", "expired"]
+    errors = [task["error"] for task in desk.manifest()["tasks"] if task["error"]]
+    assert [error["code"] for error in errors] == ["given_up"]
+    assert desk.call("run", "boat.yaml") == ExitCode.TASK_FAILED
+    assert desk.server.accepted == 2, "nothing buys it again by itself"
+
+
+def test_only_what_is_in_flight_can_be_given_up(desk: Desk) -> None:
+    assert desk.call("collect", "--give-up", "boat", "--yes") == ExitCode.USAGE
+    assert "no task in flight" in desk.err
+    desk.fault(Kind.ANSWER, status=500)
+    assert desk.call("run", "boat.yaml") == ExitCode.PERSON_NEEDED
+    (held,) = desk.unclear()
+    assert desk.call("collect", "--give-up", held["task"], "--yes") == ExitCode.USAGE
+    assert f"callsheet reconcile {held['task']} --write-off" in desk.err
