@@ -14,6 +14,7 @@ from runner.engine.evidence import Basis, Belief, Finding, Unclear, Witness, con
 from runner.engine.pacing import backoff
 from runner.engine.scan import DAY, NoScanError, Scanner, View
 from runner.engine.world import ServerClock, World
+from runner.errors import CallsheetError
 from runner.ledger.ledger import RemoteIdTakenError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, Doubt
@@ -39,8 +40,17 @@ class Lookback:
     async def find(self) -> list[AttemptRow]:
         """The attempts that the service turns out to have accepted, submitted in the ledger from now on.
 
-        A list that cannot be read is no trouble of the run: the next one looks again.
+        A list that cannot be read does not trouble the run: the next one looks again.
         """
+        try:
+            return await self._find_all()
+        except CallsheetError as error:
+            self.control.stop_submitting(error.exit_code, str(error))
+        except Exception as error:
+            self.control.defect("looking for submits that were taken for absent", error)
+        return []
+
+    async def _find_all(self) -> list[AttemptRow]:
         if not self.world.provider.can_list:
             return []
         looked_for = await self.world.commits.read(self._looked_for)
