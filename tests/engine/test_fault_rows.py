@@ -213,3 +213,30 @@ async def test_a_run_that_is_resumed_the_next_day_buys_nothing_new(
     second = await bench.run(file, resume=first.run_id)
     assert (second.exit_code, second.run_id) == (ExitCode.DONE, first.run_id)
     assert server.accepted == 2
+
+
+@pytest.mark.fault(77)
+async def test_a_stuck_task_of_another_job_changes_no_exit_code_but_its_own(
+    tmp_path: Path, server: SandboxServer
+) -> None:
+    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    stuck = bench.write_job(job_text(seeds=1))
+    await bench.run(stuck, until=lambda: server.accepted == 1)
+    [task] = server.tasks()
+    server.faults.add(Fault(where=Where.GET, kind=Kind.CUT, task=task.id, times=None))
+    other = bench.write_job(job_text(seeds=2).replace("out/", "other/").replace("teapot", "kettle"), "b.yaml")
+    result = await bench.run(other)
+    assert (result.exit_code, result.reasons) == (ExitCode.DONE, ())
+    [note] = result.notes
+    assert "looks failed in a row" in note
+    own = await bench.run(stuck)
+    assert (own.exit_code, own.notes) == (ExitCode.TRY_AGAIN, ())
+
+
+@pytest.mark.fault(77)
+async def test_a_task_that_two_jobs_share_is_each_ones_own(tmp_path: Path, server: SandboxServer) -> None:
+    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    await bench.run(bench.write_job(job_text(seeds=1)), until=lambda: server.accepted == 1)
+    server.faults.add(Fault(where=Where.GET, kind=Kind.CUT, times=None))
+    result = await bench.run(bench.write_job(job_text(seeds=1), "same.yaml"))
+    assert (result.exit_code, result.notes, server.accepted) == (ExitCode.TRY_AGAIN, (), 1)
