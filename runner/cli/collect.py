@@ -261,7 +261,7 @@ def _give_up(
         _refresh(ledger, place, run, Redactor(), is_told=True)
     console.summary(f"{task.name}: given up")
     again = command("retry", run.id, "--only", task.name, service=service)
-    console.next_step(again, "submits it once more; what is accepted is paid for")
+    console.next_step(again, "fetches it where the service still has it, and buys it again where not")
     return ExitCode.DONE
 
 

@@ -13,7 +13,7 @@ import anyio
 from runner.engine.cases import SCANS, Case, Sight
 from runner.engine.control import Control
 from runner.engine.evidence import Finding, Unclear, judge, witness
-from runner.engine.pacing import RequestBudget, backoff
+from runner.engine.pacing import RequestBudget, StillLimitedError, backoff
 from runner.engine.scan import DAY, NoScanError, Scanner, View
 from runner.engine.world import ServerClock, World
 from runner.errors import CallsheetError, ExitCode
@@ -284,8 +284,11 @@ class Reconciler:
             if error.trouble is Trouble.KEY_REFUSED:
                 self.control.stop(ExitCode.KEY_REFUSED, f"the service refused the API key: {error.message}")
             if error.trouble is Trouble.RATE_LIMITED:
-                self.budget.throttled(error.retry_after)
-        if failures < SCAN_TRIES:
+                self.budget.refused(error)
+        is_over = isinstance(error, StillLimitedError) or (
+            isinstance(error, ProviderError) and error.trouble is Trouble.USED_UP
+        )
+        if failures < SCAN_TRIES and not is_over:
             return False
         self.control.condition(
             ExitCode.TRY_AGAIN, f"unclear submits wait for the service's list: {error}; run again later"

@@ -135,6 +135,7 @@ class Scanner:
         while True:
             await self.budget.acquire()
             page = await self.world.provider.list_page(created_after=since, limit=PAGE, offset=len(rows))
+            self.budget.answered()
             self.clock.hear(page.server_time)
             if total is not None and page.total != total:
                 raise NoScanError("the list changed while it was read")

@@ -11,7 +11,7 @@ from runner.errors import UsageError
 from runner.job.node import JsonValue
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import AttemptRow, TaskRow
+from runner.ledger.rows import GIVEN_UP, AttemptRow, TaskRow
 from runner.ledger.states import Resolution, TaskState
 from runner.providers.base import Generation
 
@@ -23,10 +23,6 @@ class Answer(enum.StrEnum):
     WRITE_OFF = "written_off"
     AGAIN = "again"
     NOT_BILLED = "not_billed"
-
-
-GIVEN_UP = "given_up"
-"""The error code of an accepted task that a person ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,9 @@ from runner.providers.base import Evidence, Reaction, SubmitOutcome, Verdict
 TAGS = 65_536
 """Tags are 1 to TAGS - 1: 0 would send the field's default, whose echo proves nothing."""
 
+MOST_TAGS = 60_000
+"""Of open attempts: with more the search for a free one takes long, and nobody has that many in doubt."""
+
 MOST_DOUBTS = 3
 """So many submits in a row whose outcome is unknown end the submitting: each may be paid for."""
 
@@ -203,16 +206,19 @@ class Submitter:
     async def _pick_tag(self, task: Task, reused: AttemptRow | None) -> int | None:
         """The tag of the intent that is used again, else a random one that no unresolved attempt carries.
 
-        None where the job sets the field itself: it may have begun to since the intent was made.
+        None where the job sets the field itself: it may have begun to since the intent was made. None too
+        where nearly all are taken.
         """
         if not self.world.provider.can_list or "execution_expires_after" in task.request:
             return None
         if reused is not None and reused.tag is not None:
             return reused.tag
-        taken = await self.world.commits.read(lambda reader: reader.open_tags(task.origin))
+        taken = self._tags | await self.world.commits.read(lambda reader: reader.open_tags(task.origin))
+        if len(taken) > MOST_TAGS:
+            return None
         while True:
             tag = self.world.seams.random.randrange(1, TAGS)
-            if tag not in taken and tag not in self._tags:
+            if tag not in taken:
                 self._tags.add(tag)
                 return tag
 
