@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import glob
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -46,8 +47,11 @@ def check_task(entry: Mapping[str, Any], base: Path, probe: Probe) -> Iterator[C
     if not outputs and entry["state"] in (TaskState.DONE, TaskState.ABSENT):
         yield CheckedFile(name, "", Finding.MISSING, "done, and the manifest names no file")
     for output in outputs:
-        finding, why = _check_file(base, output, probe)
-        yield CheckedFile(name, str(output["path"]), finding, why)
+        found = _check_file(base, output, probe)
+        if found[0] in (Finding.MISSING, Finding.CHANGED):
+            aside = ({**output, "path": path} for path in _moved_aside(base, str(output["path"])))
+            found = next(filter(_is_same, (_check_file(base, one, probe) for one in aside)), found)
+        yield CheckedFile(name, str(output["path"]), *found)
 
 
 def check_jobs(folder: RunFolder, members: Mapping[str, Any]) -> Iterator[CheckedFile]:
@@ -73,6 +77,21 @@ def _check_job(folder: RunFolder, copy: Path, sha256: str) -> CheckedFile:
     if found != sha256:
         return CheckedFile("", path, Finding.CHANGED, "not the job file that the manifest names")
     return CheckedFile("", path, Finding.SAME)
+
+
+def _moved_aside(base: Path, path: str) -> Iterator[str]:
+    """Where a file may have given way to another server's: `out/s1.v1.mp4` beside `out/s1.mp4`."""
+    suffix = ".last.png" if path.endswith(".last.png") else ".mp4"
+    file = base / path
+    if not file.resolve().is_relative_to(base.resolve()):
+        return
+    stem = glob.escape(file.name.removesuffix(suffix))
+    for found in sorted(file.parent.glob(f"{stem}.v[0-9]*{suffix}")):
+        yield str(file.with_name(found.name))
+
+
+def _is_same(found: tuple[Finding, str]) -> bool:
+    return found[0] is Finding.SAME
 
 
 def _check_file(base: Path, output: Mapping[str, Any], probe: Probe) -> tuple[Finding, str]:

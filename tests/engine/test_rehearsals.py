@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from runner.errors import ExitCode, JobError
 from runner.job.load import LoadOptions, load_job
 from runner.job.plan import make_plan
 from runner.ledger.states import TaskState
+from runner.record.verify import Finding, check_task
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.harness import Bench, job_text
 
@@ -79,6 +81,25 @@ async def test_what_gives_way_is_kept_and_stays_what_it_was(
         assert first.video == f"out/{name}"
     assert (server.accepted, other.accepted) == (2, 2)
     assert _files(bench) == after
+
+
+async def test_a_run_whose_files_have_given_way_is_verified_by_them(
+    bench: Bench, other: SandboxServer, tmp_path: Path
+) -> None:
+    file = bench.write_job(FRAMES)
+    before = await bench.run(file)
+    assert before.run_id is not None
+    await Bench(root=tmp_path, url=other.url, key=SANDBOX_KEY).run(file)
+
+    def findings(run_id: str) -> set[Finding]:
+        tasks: Any = bench.manifest(run_id)["tasks"]
+        base = bench.project.base
+        return {one.finding for task in tasks for one in check_task(task, base, lambda _kind, _file: "")}
+
+    assert findings(before.run_id) == findings("latest") == {Finding.SAME}
+    moved = bench.project.base / "out" / "s1.v1.mp4"
+    moved.write_bytes(moved.read_bytes()[:-1])
+    assert findings(before.run_id) == {Finding.SAME, Finding.CHANGED}
 
 
 async def test_a_third_server_takes_the_next_number(
