@@ -117,7 +117,7 @@ async def test_a_step_that_shares_its_first_tasks_counts_them(bench: Bench, serv
     steps = """\
 version: 1
 name: {name}
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 request: {{resolution: 480p, ratio: 16:9, duration: 4, return_last_frame: true}}
 run: {{poll: {{first: 20ms, min: 20ms, max: 50ms}}}}
 budget: {{max_tasks: 3}}
