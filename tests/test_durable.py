@@ -94,7 +94,9 @@ def test_every_directory_that_is_made_is_synced_in_the_one_above(calls: Calls, t
     assert calls.made == ["full"], "or a power cut takes .callsheet, and the ledger with it"
     calls.made.clear()
     RunFolder(project, "20260531T220000Z-a1b2c3").make(b"version: 1\n")
-    assert calls.made == ["full"] * 5, "runs/, the run's folder, the job file and its name, `latest`"
+    assert calls.made == ["full"] * 8, (
+        "runs/, the run's folder, the job file and its name, `latest`, and jobs/ with the same file's name"
+    )
 
 
 def test_a_kept_input_and_its_name_are_synced(calls: Calls, tmp_path: Path) -> None:

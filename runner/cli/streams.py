@@ -11,7 +11,12 @@ import errno
 import io
 import os
 import sys
-from typing import TextIO
+
+# mypy reads this name as `typing.TYPE_CHECKING`, whose import `--version` can do without
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
+
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _NOBODY_READS = frozenset({errno.EPIPE, errno.EBADF, errno.ECONNRESET})

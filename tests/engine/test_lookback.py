@@ -81,7 +81,7 @@ async def test_a_cap_counts_what_was_taken_for_absent(bench: Bench, server: Sand
     """The second POST for a task may be the second that is billed."""
     await warm_up(bench)
     server.faults.add(cut(accept=True), hidden(seed=1))
-    text = sweep(seeds=1) + "budget: {max_tasks: 1}\n"
+    text = sweep(seeds=1) + "budget: {max_tasks: 2}\n"
     result = await bench.run(bench.write_job(text))
     assert (result.exit_code, server.accepted) == (ExitCode.REFUSED, 2)
     with bench.ledger() as ledger:

@@ -61,7 +61,7 @@ def test_every_rule_can_be_the_first_that_matches(rules: tuple[AnswerRule, ...])
     told = set()
     for status in (200, 250, 302, 400, 401, 402, 403, 422, 429, 500, 502, 503, 504, 520):
         for code, provider_code, message in itertools.product(
-            ["c", "provider_job_failed", "model_excluded"],
+            ["c", "provider_job_failed", "model_excluded", "quota_exceeded"],
             ["", "provider_timeout", "asset_registration_timeout"],
             ["", "still being prepared"],
         ):
