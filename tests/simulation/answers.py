@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from email.utils import formatdate
 
+import anyio
 import httpx
-import trio
 
 from tests.simulation.life import Life
 from tests.simulation.service import Service
@@ -56,12 +56,12 @@ class _Transport(httpx.AsyncBaseTransport):
         self.weather = weather
         self.random = source
         self.trace = trace
-        self._started = trio.current_time()
+        self._started = anyio.current_time()
 
     async def _arrive(self, faults: dict[str, int], chance: float) -> str:
         """The way there; gives the fault that strikes, or an empty string."""
         await self.life.sleep(self.random.uniform(0.01, 0.1))
-        match self.weather.outage(trio.current_time() - self._started):
+        match self.weather.outage(anyio.current_time() - self._started):
             case Outage.REFUSED:
                 return "refused"
             case Outage.SILENT:
@@ -74,7 +74,7 @@ class _Transport(httpx.AsyncBaseTransport):
         self, status: int, content: bytes, headers: dict[str, str] | None = None, *, fault: str = ""
     ) -> httpx.Response:
         odd = self.random.choice((-ODD, ODD)) if fault == "odd-date" else 0.0
-        date = formatdate(self.service.date(trio.current_time()) + odd, usegmt=True)
+        date = formatdate(self.service.date(anyio.current_time()) + odd, usegmt=True)
         # a stream, not `content`: httpx takes the latter for read already
         whole = httpx.Response(status, headers={"date": date, **(headers or {})}, stream=_Whole(content))
         if fault == "no-date":
@@ -119,7 +119,7 @@ class FreeTransport(_Transport):
         return request.url.path.endswith("/generations")
 
     def _get(self, request: httpx.Request, fault: str) -> httpx.Response:
-        now = trio.current_time()
+        now = anyio.current_time()
         row = self.service.find(request.url.path.rpartition("/")[2], now)
         if row is None or not self.service.shows(row, now):
             return self._answer(404, _NOT_FOUND)
@@ -131,7 +131,7 @@ class FreeTransport(_Transport):
         return self._answer(200, json.dumps(shown).encode(), fault=fault)
 
     def _list(self, request: httpx.Request, fault: str) -> httpx.Response:
-        now = trio.current_time()
+        now = anyio.current_time()
         query = request.url.params
         after = query.get("created_after")
         limit = min(int(query["limit"]), self.service.habits.page)
@@ -169,7 +169,7 @@ class FileTransport(_Transport):
                 return self._answer(200, b"not a video at all", {"etag": '"junk"'})
             case "encoded":
                 return self._answer(200, b"\x1f\x8b", {"content-encoding": "gzip"})
-        now = trio.current_time()
+        now = anyio.current_time()
         row = self.service.find(remote_id, now)
         if row is None or now > float(request.url.params["until"]):
             return self._answer(403, b"expired")

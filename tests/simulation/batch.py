@@ -7,7 +7,9 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
+from tests.simulation.loops import Backend
 from tests.simulation.simulate import Verdict, replay
 
 _AT_A_TIME = 20
@@ -46,21 +48,23 @@ class Tally:
         return f"{self.schedules} schedules, {', '.join(counts)}, {held}"
 
 
-def play_here(seeds: Iterable[int]) -> Tally:
+def play_here(seeds: Iterable[int], backend: Backend = Backend.TRIO) -> Tally:
     """Plays the schedules of these seeds one after another."""
     tally = Tally()
     for seed in seeds:
-        tally.add(replay(seed))
+        tally.add(replay(seed, backend))
     return tally
 
 
-def play_on_all_cores(first: int, count: int) -> Iterator[Verdict]:
+def play_on_all_cores(first: int, count: int, backend: Backend) -> Iterator[Verdict]:
     """The verdicts on so many seeds from `first`, as they come."""
     # spawned, for a fork would share one directory and trio's state
     context = multiprocessing.get_context("spawn")
     pool = context.Pool(os.cpu_count() or 1)
     try:
-        yield from pool.imap_unordered(replay, range(first, first + count), chunksize=_AT_A_TIME)
+        yield from pool.imap_unordered(
+            partial(replay, backend=backend), range(first, first + count), chunksize=_AT_A_TIME
+        )
     finally:
         pool.close()
         pool.join()

@@ -40,7 +40,7 @@ class Bench:
     platter: Platter
     random: random.Random
     ledger: LedgerFile
-    trace: Trace = field(default_factory=Trace)
+    trace: Trace
     submitted: dict[str, str] = field(default_factory=dict)
     """Attempts of which a process said `task.submitted`, with their remote ids."""
     violations: list[str] = field(default_factory=list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-import trio
+import anyio
 
 from runner.engine.prepare import Resubmit
 from runner.engine.settle import Answer, settle_by_hand, unclear_tasks
@@ -49,7 +49,7 @@ def settle_held(bench: Bench, hand: Hand) -> None:
     if hand is Hand.NONE:
         return
     ledger = Ledger(bench.open_ledger())
-    by_tag = {row.tag_field: row for row in bench.service.accepted() if row.at <= trio.current_time()}
+    by_tag = {row.tag_field: row for row in bench.service.accepted() if row.at <= anyio.current_time()}
     for one in list(unclear_tasks(ledger.read)):
         if one.attempt.state is not TaskState.HELD:
             continue
@@ -61,7 +61,7 @@ def settle_held(bench: Bench, hand: Hand) -> None:
         elif hand is Hand.HONEST and bench.random.random() < 0.5:
             answer = Answer.WRITE_OFF
         with contextlib.suppress(UsageError), ledger.transaction():
-            settle_by_hand(ledger, one, answer, START + trio.current_time(), remote_id=remote_id)
+            settle_by_hand(ledger, one, answer, START + anyio.current_time(), remote_id=remote_id)
             if answer is not Answer.ADOPT:
                 bench.given_up.add(one.attempt.id)
                 bench.consents[said_of(one.task)] += answer is Answer.AGAIN

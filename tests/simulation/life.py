@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
 
-import trio
-import trio.lowlevel
+import anyio
+
+from tests.simulation.loops import in_thread
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -16,7 +17,7 @@ class Killed(BaseException):
     """Stands for SIGKILL or a power cut: what runs after it changes nothing that anybody sees."""
 
 
-class Life(trio.abc.Instrument):
+class Life:
     """Steps are task switches and touches of the disk; at `dies_at` the process is gone.
 
     `at_death` is called at that very step: it keeps what a crash leaves. From then on every seam
@@ -26,13 +27,10 @@ class Life(trio.abc.Instrument):
     def __init__(self, dies_at: int | None, at_death: Callable[[], None]) -> None:
         self.steps = 0
         self.is_dead = False
-        self.scope = trio.CancelScope()
+        self.scope = anyio.CancelScope()
         self._dies_at = dies_at
         self._at_death = at_death
-        self._died = trio.Event()
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.step()
+        self._died = anyio.Event()
 
     def step(self) -> None:
         self.steps += 1
@@ -53,7 +51,7 @@ class Life(trio.abc.Instrument):
     async def sleep(self, seconds: float) -> None:
         """Simulated seconds, ended early by death alone or by the caller's own cancellation."""
         self.check()
-        with trio.move_on_after(max(seconds, 0.0)):
+        with anyio.move_on_after(max(seconds, 0.0)):
             await self._died.wait()
         self.check()
 
@@ -65,10 +63,10 @@ class InlineThreads:
         self._life = life
 
     async def run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        await trio.lowlevel.checkpoint_if_cancelled()
-        await trio.lowlevel.cancel_shielded_checkpoint()
-        self._life.check()
-        result = function(*args)
-        await trio.lowlevel.cancel_shielded_checkpoint()
+        def work() -> T:
+            self._life.check()
+            return function(*args)
+
+        result = await in_thread(work)
         self._life.check()
         return result

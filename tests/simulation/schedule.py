@@ -115,6 +115,8 @@ class ProcessSpec:
     deadline: float | None = None
     rival_after: float | None = None
     hand: Hand = Hand.NONE
+    cut_at: float | None = None
+    """Simulated seconds after which whoever runs it cancels it: asyncio's own way, which knows no shield."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +145,15 @@ def draw(seed: int) -> Schedule:
     if seed % 2:
         job = replace(job, max_tasks=None, max_usd=job.max_tasks)
     habits = _habits(source, job)
+    further = random.Random(f"further {seed}")
     count = source.choices((1, 2, 3, 5), (6, 6, 2, 1))[0]
     return Schedule(
         seed=seed,
         job=job,
         habits=habits,
-        processes=tuple(_process(source, number, habits) for number in range(count)),
+        processes=tuple(
+            replace(_process(source, number, habits), cut_at=_cut(further)) for number in range(count)
+        ),
         foreign=_foreign(source, job, habits),
     )
 
@@ -216,6 +221,10 @@ def _process(source: random.Random, number: int, habits: Habits) -> ProcessSpec:
         rival_after=source.uniform(0, 6) if source.random() < 0.15 else None,
         hand=source.choices(list(Hand), (6, 3, 1))[0] if number else Hand.NONE,
     )
+
+
+def _cut(source: random.Random) -> float | None:
+    return source.uniform(0, 60) if source.random() < 0.05 else None
 
 
 def _foreign(source: random.Random, job: JobSpec, habits: Habits) -> tuple[Foreign, ...]:

@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from email.utils import formatdate
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import h11
 import httpcore
-import trio
 
 from tests.simulation.life import Life
 from tests.simulation.service import Service
@@ -42,7 +43,7 @@ class SubmitNetwork(httpcore.AsyncNetworkBackend):
         self.trace = trace
         self.random = source
         self._weather = weather
-        self._started = trio.current_time()
+        self._started = anyio.current_time()
         self._posts = 0
 
     async def connect_tcp(
@@ -76,7 +77,7 @@ class SubmitNetwork(httpcore.AsyncNetworkBackend):
         return fault, is_accepted
 
     def _draw(self) -> tuple[str, bool]:
-        match self._weather.outage(trio.current_time() - self._started):
+        match self._weather.outage(anyio.current_time() - self._started):
             case Outage.REFUSED:
                 return "refused", False
             case Outage.SILENT:
@@ -136,7 +137,7 @@ class SubmitStream(httpcore.AsyncNetworkStream):
             raise httpcore.WriteTimeout("write")
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        wait = self._answer_at - trio.current_time()
+        wait = self._answer_at - anyio.current_time()
         if wait > (timeout or 120.0):
             await self._network.life.sleep(timeout or 120.0)
             raise httpcore.ReadTimeout("read")
@@ -150,7 +151,7 @@ class SubmitStream(httpcore.AsyncNetworkStream):
         return b""
 
     async def aclose(self) -> None:
-        await trio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()
 
     def get_extra_info(self, info: str) -> Any:
         return False if info == "is_readable" else None
@@ -158,7 +159,7 @@ class SubmitStream(httpcore.AsyncNetworkStream):
     def _receive(self) -> None:
         """The whole request has arrived: what becomes of it, and what will be answered."""
         network = self._network
-        now = trio.current_time()
+        now = anyio.current_time()
         request = json.loads(self._body)
         remote_id = ""
         accepted_at = now + network.random.uniform(0.02, 0.3)
