@@ -17,7 +17,7 @@ from runner.ledger.states import TaskState
 from runner.providers.mesh import TAG_BASE
 from tests.simulation.bench import Bench
 from tests.simulation.schedule import Hand, Verb
-from tests.simulation.service import START
+from tests.simulation.service import START, Said
 
 
 def asked(bench: Bench, verb: Verb, ledger: Ledger) -> Resubmit | None:
@@ -38,10 +38,10 @@ def asked(bench: Bench, verb: Verb, ledger: Ledger) -> Resubmit | None:
     return resubmit
 
 
-def said_of(task: TaskRow | Task) -> tuple[str, int | None]:
-    """What the oracle tells requests apart by: the prompt and the seed."""
+def said_of(task: TaskRow | Task) -> Said:
+    """What the oracle tells requests apart by."""
     content: Any = task.request["content"]
-    return str(content[0]["text"]), task.seed
+    return str(content[0]["text"]), task.seed, task.model
 
 
 def settle_held(bench: Bench, hand: Hand) -> None:

@@ -9,6 +9,9 @@ import anyio
 
 from tests.simulation.loops import in_thread
 
+MOST_GETS = 4000
+"""More free requests than any process of a schedule has a reason for."""
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -26,6 +29,7 @@ class Life:
 
     def __init__(self, dies_at: int | None, at_death: Callable[[], None]) -> None:
         self.steps = 0
+        self.gets = 0
         self.is_dead = False
         self.scope = anyio.CancelScope()
         self._dies_at = dies_at
@@ -36,6 +40,13 @@ class Life:
         self.steps += 1
         if self.steps == self._dies_at:
             self.die()
+
+    def count_get(self) -> None:
+        """One more free request; so many are a loop without an end, and nobody waits for that."""
+        self.gets += 1
+        if self.gets > MOST_GETS:
+            self.die()
+            self.check()
 
     def die(self) -> None:
         if not self.is_dead:

@@ -20,17 +20,19 @@ from runner.engine.world import World
 from runner.errors import BusyError, ExitCode, StateError, UsageError
 from runner.job.model import RunPolicy
 from runner.ledger.ledger import Ledger
+from runner.ledger.states import TaskState
 from runner.providers.access import Access
 from runner.providers.http import FreeRequests, free_client
 from runner.providers.mesh import MeshProvider
 from runner.providers.submit import SubmitLimits, SubmitTransport
 from runner.record.folder import RunFolder
 from runner.record.redact import Redactor
+from tests.simulation.absence import check_absence
 from tests.simulation.answers import FileTransport, FreeTransport
 from tests.simulation.bench import KEY, ORIGIN, UNBOUNDED, Bench, job_of
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.hands import asked
-from tests.simulation.life import InlineThreads, Life
+from tests.simulation.life import MOST_GETS, InlineThreads, Life
 from tests.simulation.loops import cancelled_after, watched
 from tests.simulation.schedule import ProcessSpec, Verb
 from tests.simulation.service import START
@@ -76,6 +78,7 @@ async def live(bench: Bench, spec: ProcessSpec) -> Ended:
     has_ledger = False
     exit_code: ExitCode | None = None
     reasons: tuple[str, ...] = ()
+    bench.last_began = anyio.current_time()
     bench.trace.note("process", verb=spec.verb, dies_at=spec.dies_at)
     try:
         with (
@@ -111,6 +114,8 @@ async def live(bench: Bench, spec: ProcessSpec) -> Ended:
     finally:
         if has_ledger:
             bench.ledger.is_gone = False
+    if life.gets > MOST_GETS:
+        bench.violate("endless", f"a process made {MOST_GETS} free requests, and went on")
     if life.is_dead:
         exit_code = None
     bench.trace.note("ended", exit_code=exit_code, steps=life.steps)
@@ -144,6 +149,12 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
         bench.trace.note(
             name, **{key: fields[key] for key in ("task", "remote_id", "reason", "error") if key in fields}
         )
+        if name == "task.intended":
+            bench.intended[str(fields["attempt"])] = anyio.current_time()
+        if name == "task.never_accepted":
+            for attempt in ledger.read.in_state(TaskState.PLANNED):
+                if attempt.resolution == "absent" and attempt.id not in bench.absences:
+                    check_absence(bench, ledger, attempt)
         if name == "task.submitted":
             holder = ledger.read.holder(ORIGIN, fields["remote_id"])
             assert holder is not None

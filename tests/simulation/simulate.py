@@ -20,6 +20,7 @@ from runner.job.plan import Plan, make_plan
 from runner.job.rundate import RunDate
 from runner.job.task import Task
 from runner.ledger.states import TaskState
+from tests.simulation.absence import may_turn_up
 from tests.simulation.bench import ORIGIN, Bench, clean_folder, empty_image, job_of, ledger_of
 from tests.simulation.checks import check_between, check_end, check_exit
 from tests.simulation.disk import Platter
@@ -27,13 +28,16 @@ from tests.simulation.hands import settle_held
 from tests.simulation.loops import Backend
 from tests.simulation.loops import run as run_loop
 from tests.simulation.process import Ended, live
-from tests.simulation.schedule import Foreign, ProcessSpec, Schedule, Shape, Verb, draw
+from tests.simulation.schedule import CORRECTED, Foreign, ProcessSpec, Schedule, Shape, Verb, draw
 from tests.simulation.service import START, Service
 from tests.simulation.trace import Trace
 from tests.simulation.weather import CALM
 
-CALM_RUNS = 8
+CALM_RUNS = 10
 """So many processes without faults may follow; each brings the job on, or the schedule is judged."""
+
+LONGEST_PAUSE = 2 * 86_400.0
+"""Seconds between two of them: all together outlast the service's records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +61,9 @@ def play(schedule: Schedule, backend: Backend = Backend.TRIO) -> Verdict:
         return run_loop(backend, schedule.seed, _play, schedule)
 
 
-def replay(seed: int, backend: Backend = Backend.TRIO) -> Verdict:
+def replay(seed: int, backend: Backend = Backend.TRIO, *, lies: bool = CORRECTED) -> Verdict:
     """The verdict on the schedule of a seed."""
-    return play(draw(seed), backend)
+    return play(draw(seed, lies=lies), backend)
 
 
 @contextmanager
@@ -123,7 +127,7 @@ async def _play(schedule: Schedule) -> Verdict:
     for number in range(CALM_RUNS):
         if (number or has_said_so) and _is_settled(bench, plan, ended):
             break
-        await anyio.sleep(min(60.0 * 4**number, 3600.0))
+        await anyio.sleep(min(60.0 * 4**number, LONGEST_PAUSE))
         ended = await live(bench, ProcessSpec(weather=CALM))
         states = _check(bench, plan, ended, states, Verb.RUN)
     held = check_end(bench, bench.reader(), plan, ended)
@@ -158,7 +162,11 @@ def _is_settled(bench: Bench, plan: Plan, ended: Ended) -> bool:
     identities = [task.identity for task in plan.tasks()]
     states = [attempt.state for attempt in bench.reader().read.latest(identities).values()]
     has_all = len(states) == len(identities) or ended.exit_code is ExitCode.REFUSED
-    return has_all and all(state.is_terminal or state is TaskState.HELD for state in states)
+    return (
+        has_all
+        and all(state.is_terminal or state is TaskState.HELD for state in states)
+        and not may_turn_up(bench, bench.reader())
+    )
 
 
 class _KeptPlan(Plan):

@@ -8,7 +8,6 @@ import random
 import socket
 import ssl
 from collections.abc import Iterable
-from email.utils import formatdate
 from typing import Any
 
 import anyio
@@ -17,7 +16,7 @@ import h11
 import httpcore
 
 from tests.simulation.life import Life
-from tests.simulation.service import Service
+from tests.simulation.service import Service, within
 from tests.simulation.trace import Trace
 from tests.simulation.weather import Outage, Weather, pick_submit_fault
 
@@ -84,6 +83,12 @@ class SubmitNetwork(httpcore.AsyncNetworkBackend):
                 return "stall", self.random.random() < 0.3
             case Outage.PAGES:
                 return "502-page", self.random.random() < 0.3
+        habits = self.service.habits
+        if within(habits.unclear, now := anyio.current_time()):
+            fault = self.random.choice(("closed", "reset", "cut-in-headers", "closed", "stall"))
+            return fault, self.random.random() < habits.unclear_accepted
+        if within(habits.quota, now):
+            return "429-quota", False
         self._posts += 1
         if self._posts > self._weather.spared and self.random.random() < self._weather.submits:
             return pick_submit_fault(self.random)
@@ -181,8 +186,7 @@ class SubmitStream(httpcore.AsyncNetworkStream):
         odd = ODD if self._fault == "429-odd-date" else 0.0
         head = f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n"
         if self._fault != "no-date":
-            date = formatdate(network.service.date(self._answer_at) + odd, usegmt=True)
-            head += f"date: {date}\r\n"
+            head += f"date: {network.service.date(self._answer_at, network.random, odd)}\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         whole = (head + "\r\n").encode() + body
         match self._fault:
@@ -233,6 +237,8 @@ def _answer(fault: str, remote_id: str, source: random.Random) -> tuple[int, dic
         case "429" | "429-odd-date":
             told = source.choice(("3", "", "20", "999999999", "soon", "Wed, 21 Oct 2015 07:28:00 GMT"))
             return 429, {"retry-after": told} if told else {}, _envelope("rate_limit_exceeded")
+        case "429-quota":
+            return 429, {}, _envelope("insufficient_quota", message="you exceeded your current quota")
         case "307":
             return 307, {"location": "https://api.sim.test/v1/video/generations"}, b""
         case "422-preparing":
