@@ -28,6 +28,9 @@ from tests.simulation.trace import Trace
 ORIGIN = "https://api.sim.test"
 UNBOUNDED = 1 << 30
 """Pages of a ledger whose disk has room."""
+EARLIER = "20260921T000000Z-000000"
+"""The run of what was done before the schedule began."""
+
 KEY = ApiKey.load("rsk_simulation_key", source="test")
 
 
@@ -65,6 +68,8 @@ class Bench:
     """Attempts whose row the list showed later than a limit of docs/explanation/reliability.md promises."""
     called: set[str] = field(default_factory=set)
     """Generations whose webhook has been called, or was lost."""
+    earlier: Counter[Said] = field(default_factory=Counter)
+    """What was paid for before the schedule began."""
     intended: dict[str, float] = field(default_factory=dict)
     """When an intent was told."""
     last_began: float = 0.0

@@ -126,7 +126,7 @@ def _may_stay(bench: Bench, state: TaskState, attempt: AttemptRow | None) -> boo
 
 def _check_billing(bench: Bench, plan: Plan, senders: Mapping[str, AttemptRow | None]) -> None:
     """One accepted POST for each decision, and one more where a limit that is told was passed."""
-    wanted = Counter(said_of(task) for task in plan.tasks()) + bench.consents
+    wanted = Counter(said_of(task) for task in plan.tasks()) + bench.consents + bench.earlier
     billed = Counter(row.said for row in bench.service.accepted())
     excused: Counter[Said] = Counter()
     for row in bench.service.accepted():
@@ -153,7 +153,7 @@ def _check_caps(bench: Bench, senders: Mapping[str, AttemptRow | None]) -> None:
     spent: Counter[str] = Counter()
     for row in bench.service.accepted():
         attempt = senders[row.id]
-        if attempt is not None and not (row.fails and job.max_usd is not None):
+        if attempt is not None and row.at >= 0 and not (row.fails and job.max_usd is not None):
             spent[attempt.run_id if CAP_OF_EACH_RUN else "the job"] += 1
     for whose, count in spent.items():
         if job.cap is not None and count > job.cap:

@@ -15,7 +15,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import TaskRow
 from runner.ledger.states import TaskState
 from runner.providers.mesh import TAG_BASE
-from tests.simulation.bench import Bench
+from tests.simulation.bench import EARLIER, Bench
 from tests.simulation.schedule import Hand, Verb
 from tests.simulation.service import START, Said
 
@@ -24,7 +24,7 @@ def asked(bench: Bench, verb: Verb, ledger: Ledger) -> Resubmit | None:
     """What a person asks to be submitted a second time; the oracle is told of it."""
     if verb not in (Verb.RETRY, Verb.AGAIN):
         return None
-    latest = list(ledger.read.in_state(*TaskState))
+    latest = [one for one in ledger.read.in_state(*TaskState) if one.run_id != EARLIER]
     if verb is Verb.AGAIN:
         resubmit = Resubmit("again", (latest[0].identity[:12],)) if latest else None
     else:

@@ -114,6 +114,8 @@ async def live(bench: Bench, spec: ProcessSpec) -> Ended:
     finally:
         if has_ledger:
             bench.ledger.is_gone = False
+    if exit_code is ExitCode.BUG and reasons:
+        bench.violate("bug", "; ".join(reasons))
     if life.gets > MOST_GETS:
         bench.violate("endless", f"a process made {MOST_GETS} free requests, and went on")
     if life.is_dead:

@@ -82,6 +82,7 @@ class JobSpec:
     def policy(self) -> RunPolicy:
         return RunPolicy(
             settle=self.settle,
+            settle_alone=SETTLE_ALONE * self.settle,
             submit_slots=self.slots,
             concurrency=self.concurrency,
             on_ambiguous=OnAmbiguous.HOLD if self.holds else OnAmbiguous.AUTO,
@@ -146,6 +147,8 @@ class Schedule:
     habits: Habits
     processes: tuple[ProcessSpec, ...]
     foreign: tuple[Foreign, ...]
+    has_history: bool = False
+    """Whether the project has a task of this model from before (history.py)."""
 
 
 def draw(seed: int, *, lies: bool = CORRECTED) -> Schedule:
@@ -169,6 +172,7 @@ def draw(seed: int, *, lies: bool = CORRECTED) -> Schedule:
             replace(_process(source, number, habits), cut_at=_cut(further)) for number in range(count)
         ),
         foreign=_foreign(source, job, habits),
+        has_history=random.Random(f"history {seed}").random() < 0.5,
     )
     return _lying(schedule, random.Random(f"lies {seed}")) if lies and further.random() < 0.5 else schedule
 
@@ -236,6 +240,21 @@ def _process(source: random.Random, number: int, habits: Habits) -> ProcessSpec:
         rival_after=source.uniform(0, 6) if source.random() < 0.15 else None,
         hand=source.choices(list(Hand), (6, 3, 1))[0] if number else Hand.NONE,
     )
+
+
+class Sky(StrEnum):
+    """How much a schedule's service lies, for what is counted."""
+
+    PLAIN = "plain services"
+    HONEST = "honest lists"
+    """Lies, but its list shows what it has to."""
+    LYING = "lying lists"
+
+
+def sky(schedule: Schedule) -> Sky:
+    if not schedule.habits.lies:
+        return Sky.PLAIN
+    return Sky.HONEST if schedule.habits.is_list_honest else Sky.LYING
 
 
 def _lying(schedule: Schedule, source: random.Random) -> Schedule:

@@ -25,10 +25,11 @@ from tests.simulation.bench import ORIGIN, Bench, clean_folder, empty_image, job
 from tests.simulation.checks import check_between, check_end, check_exit
 from tests.simulation.disk import Platter
 from tests.simulation.hands import settle_held
+from tests.simulation.history import give_history
 from tests.simulation.loops import Backend
 from tests.simulation.loops import run as run_loop
 from tests.simulation.process import Ended, live
-from tests.simulation.schedule import CORRECTED, Foreign, ProcessSpec, Schedule, Shape, Verb, draw
+from tests.simulation.schedule import CORRECTED, Foreign, ProcessSpec, Schedule, Shape, Sky, Verb, draw, sky
 from tests.simulation.service import START, Service
 from tests.simulation.trace import Trace
 from tests.simulation.weather import CALM
@@ -51,6 +52,10 @@ class Verdict:
     trace: tuple[str, ...]
     steps: tuple[int, ...]
     accepted: int
+    beyond: int
+    """Tasks paid for a second time where the list passed a limit that is told."""
+    sky: Sky
+    has_history: bool
     crashes: int
     finished: bool
 
@@ -109,6 +114,8 @@ async def _play(schedule: Schedule) -> Verdict:
         trace=Trace(root),
     )
     plan = plan_of(schedule)
+    if schedule.has_history:
+        give_history(bench, plan)
     for foreign in schedule.foreign:
         _submit_foreign(bench, plan, foreign)
     states: dict[str, TaskState] = {}
@@ -139,7 +146,10 @@ async def _play(schedule: Schedule) -> Verdict:
         digest=bench.trace.digest,
         trace=tuple(bench.trace.lines),
         steps=tuple(steps),
-        accepted=len(bench.service.accepted()),
+        accepted=sum(row.at >= 0 for row in bench.service.accepted()),
+        beyond=len(bench.beyond),
+        sky=sky(schedule),
+        has_history=schedule.has_history,
         crashes=crashes,
         finished=ended.exit_code is ExitCode.DONE,
     )
