@@ -7,6 +7,7 @@ import sys
 import time
 
 from tests.simulation.batch import Tally, play_on_all_cores
+from tests.simulation.loops import Backend
 from tests.simulation.mutants import MUTANTS, catch
 from tests.simulation.simulate import replay
 
@@ -23,34 +24,46 @@ def main() -> int:
     parser.add_argument(
         "--mutants", action="store_true", help="how many schedules it takes to catch each mutant"
     )
+    parser.add_argument(
+        "--plain", action="store_true", help="only services that do not lie, as the schedules were at first"
+    )
+    parser.add_argument(
+        "--backend",
+        type=Backend,
+        choices=list(Backend),
+        default=Backend.TRIO,
+        help="default trio",
+    )
     options = parser.parse_args()
     if options.trace:
-        return _tell(options.seed)
+        return _tell(options.seed, options.backend, lies=not options.plain)
     if options.mutants:
         return _catch_mutants()
-    return _play(options.seed, options.schedules)
+    return _play(options.seed, options.schedules, options.backend, lies=not options.plain)
 
 
-def _play(first: int, count: int) -> int:
+def _play(first: int, count: int, backend: Backend, *, lies: bool) -> int:
     tally, started = Tally(), time.monotonic()
-    for verdict in play_on_all_cores(first, count):
+    for verdict in play_on_all_cores(first, count, backend, lies=lies):
         tally.add(verdict)
         if verdict.violations:
             print(f"seed {verdict.seed}: {'; '.join(verdict.violations)}", flush=True)
         if tally.schedules % 1000 == 0:
             print(f"{tally.schedules} of {count}", file=sys.stderr, flush=True)
     for seed in sorted(tally.failed)[:5]:
-        print(f"to see it: scripts/simulate --seed {seed} --trace")
+        print(f"to see it: scripts/simulate --seed {seed} --trace --backend {backend}")
     print(
         f"{tally.accepted} accepted POSTs, {tally.crashes} crashes, {tally.finished} schedules ended with"
         f" everything done, {time.monotonic() - started:.0f} s"
     )
+    print(f"{tally.beyond} accepted POSTs were shown later than is promised, and paid for twice")
+    print(tally.held_line())
     print(tally.line())
     return 1 if tally.failed or tally.schedules != count else 0
 
 
-def _tell(seed: int) -> int:
-    verdict = replay(seed)
+def _tell(seed: int, backend: Backend, *, lies: bool) -> int:
+    verdict = replay(seed, backend, lies=lies)
     print("\n".join(verdict.trace))
     print(f"seed {seed}: digest {verdict.digest[:16]}, {'; '.join(verdict.violations) or 'nothing wrong'}")
     return 1 if verdict.violations else 0

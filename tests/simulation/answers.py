@@ -7,13 +7,12 @@ import math
 import random
 from collections.abc import AsyncIterator
 from datetime import datetime
-from email.utils import formatdate
 
+import anyio
 import httpx
-import trio
 
 from tests.simulation.life import Life
-from tests.simulation.service import Service
+from tests.simulation.service import ListFault, Service, within
 from tests.simulation.submits import ODD, edge_json
 from tests.simulation.trace import Trace
 from tests.simulation.weather import DOWNLOAD_FAULTS, FREE_FAULTS, Outage, Weather, pick
@@ -56,12 +55,12 @@ class _Transport(httpx.AsyncBaseTransport):
         self.weather = weather
         self.random = source
         self.trace = trace
-        self._started = trio.current_time()
+        self._started = anyio.current_time()
 
     async def _arrive(self, faults: dict[str, int], chance: float) -> str:
         """The way there; gives the fault that strikes, or an empty string."""
         await self.life.sleep(self.random.uniform(0.01, 0.1))
-        match self.weather.outage(trio.current_time() - self._started):
+        match self.weather.outage(anyio.current_time() - self._started):
             case Outage.REFUSED:
                 return "refused"
             case Outage.SILENT:
@@ -74,7 +73,7 @@ class _Transport(httpx.AsyncBaseTransport):
         self, status: int, content: bytes, headers: dict[str, str] | None = None, *, fault: str = ""
     ) -> httpx.Response:
         odd = self.random.choice((-ODD, ODD)) if fault == "odd-date" else 0.0
-        date = formatdate(self.service.date(trio.current_time()) + odd, usegmt=True)
+        date = self.service.date(anyio.current_time(), self.random, odd)
         # a stream, not `content`: httpx takes the latter for read already
         whole = httpx.Response(status, headers={"date": date, **(headers or {})}, stream=_Whole(content))
         if fault == "no-date":
@@ -85,6 +84,9 @@ class _Transport(httpx.AsyncBaseTransport):
 class FreeTransport(_Transport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         fault = await self._arrive(dict(FREE_FAULTS), self.weather.free)
+        self.life.count_get()
+        if not fault and within(self.service.habits.limited, anyio.current_time()):
+            fault = "429"
         self.trace.note("get", path=request.url.raw_path.decode(), fault=fault)
         match fault:
             case "refused":
@@ -119,7 +121,7 @@ class FreeTransport(_Transport):
         return request.url.path.endswith("/generations")
 
     def _get(self, request: httpx.Request, fault: str) -> httpx.Response:
-        now = trio.current_time()
+        now = anyio.current_time()
         row = self.service.find(request.url.path.rpartition("/")[2], now)
         if row is None or not self.service.shows(row, now):
             return self._answer(404, _NOT_FOUND)
@@ -131,20 +133,34 @@ class FreeTransport(_Transport):
         return self._answer(200, json.dumps(shown).encode(), fault=fault)
 
     def _list(self, request: httpx.Request, fault: str) -> httpx.Response:
-        now = trio.current_time()
+        now = anyio.current_time()
         query = request.url.params
         after = query.get("created_after")
         limit = min(int(query["limit"]), self.service.habits.page)
         offset = int(query["offset"])
         rows = self.service.listed(now, datetime.fromisoformat(after).timestamp() if after else None)
+        total, has_more = len(rows), None
+        if within(self.service.habits.list_fault_in, now):
+            match self.service.habits.list_fault:
+                case ListFault.ENDLESS:
+                    offset, has_more = 0, True
+                case ListFault.ENDLESS_PAGES:
+                    has_more = True
+                case ListFault.REPEATS:
+                    rows = [*rows[:1], *rows]
+                    total = len(rows)
+                case ListFault.TOO_MANY:
+                    total += 1
+                case ListFault.TOO_FEW:
+                    total = max(0, total - 1)
         page = rows[offset : offset + limit]
         if fault == "shifted" and len(rows) > 1 and page:
             page = [*page[1:], rows[0]]
         answer = {
             "object": "list",
             "data": [self.service.task_object(row, now, in_list=True) for row in page],
-            "has_more": offset + len(page) < len(rows),
-            "total": len(rows),
+            "has_more": offset + len(page) < len(rows) if has_more is None else has_more,
+            "total": total,
             "limit": limit,
             "offset": offset,
         }
@@ -169,7 +185,7 @@ class FileTransport(_Transport):
                 return self._answer(200, b"not a video at all", {"etag": '"junk"'})
             case "encoded":
                 return self._answer(200, b"\x1f\x8b", {"content-encoding": "gzip"})
-        now = trio.current_time()
+        now = anyio.current_time()
         row = self.service.find(remote_id, now)
         if row is None or now > float(request.url.params["until"]):
             return self._answer(403, b"expired")

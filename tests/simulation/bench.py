@@ -22,13 +22,27 @@ from runner.providers.access import ApiKey
 from tests.simulation.disk import Platter
 from tests.simulation.life import Killed
 from tests.simulation.schedule import JobSpec, Schedule
-from tests.simulation.service import Service
+from tests.simulation.service import Said, Service
 from tests.simulation.trace import Trace
 
 ORIGIN = "https://api.sim.test"
 UNBOUNDED = 1 << 30
 """Pages of a ledger whose disk has room."""
+EARLIER = "20260921T000000Z-000000"
+"""The run of what was done before the schedule began."""
+
 KEY = ApiKey.load("rsk_simulation_key", source="test")
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """What the service had of an attempt at the moment when it was taken for absent, `at` seconds.
+
+    `was_listed`: the list had its row already, so that no limit excuses it.
+    """
+
+    at: float
+    was_listed: bool
 
 
 @dataclass(slots=True)
@@ -40,16 +54,26 @@ class Bench:
     platter: Platter
     random: random.Random
     ledger: LedgerFile
-    trace: Trace = field(default_factory=Trace)
+    trace: Trace
     submitted: dict[str, str] = field(default_factory=dict)
     """Attempts of which a process said `task.submitted`, with their remote ids."""
     violations: list[str] = field(default_factory=list)
-    consents: Counter[tuple[str, int | None]] = field(default_factory=Counter)
+    consents: Counter[Said] = field(default_factory=Counter)
     """How often a person asked for a further POST of a prompt and seed."""
+    absences: dict[str, Absence] = field(default_factory=dict)
+    """Attempts that were taken for never accepted."""
     given_up: set[str] = field(default_factory=set)
     """Attempts that a person has settled without adopting anything."""
+    beyond: set[str] = field(default_factory=set)
+    """Attempts whose row the list showed later than a limit of docs/explanation/reliability.md promises."""
     called: set[str] = field(default_factory=set)
     """Generations whose webhook has been called, or was lost."""
+    earlier: Counter[Said] = field(default_factory=Counter)
+    """What was paid for before the schedule began."""
+    intended: dict[str, float] = field(default_factory=dict)
+    """When an intent was told."""
+    last_began: float = 0.0
+    """When the last process began."""
     alive: int = 0
 
     @property

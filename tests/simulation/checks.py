@@ -6,6 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+import anyio
+
 from runner.errors import ExitCode
 from runner.job.plan import Plan
 from runner.job.task import Task
@@ -13,28 +15,46 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import TaskState
 from runner.providers.mesh import TAG_BASE
+from tests.simulation.absence import check_absence
 from tests.simulation.bench import Bench
 from tests.simulation.clips import read_label
 from tests.simulation.hands import said_of
 from tests.simulation.process import Ended
-from tests.simulation.schedule import Verb
-from tests.simulation.service import OURS, Row
+from tests.simulation.schedule import CORRECTED, Verb
+from tests.simulation.service import OURS, RECORD_LIFE, START, Echo, Row, Said
+
+CAP_OF_EACH_RUN = True
+"""Each run has its cap for itself."""
+
+FRAME_WITHIN = 20 * 3600.0
+"""Seconds after the video in which a last frame that appears must be fetched, well within a URL's life."""
 
 
 def check_between(bench: Bench, ledger: Ledger, before: dict[str, TaskState]) -> dict[str, TaskState]:
     """After each process: nothing was forgotten, undone or claimed too early. Gives the states."""
-    states = {attempt.id: attempt.state for attempt in ledger.read.in_state(*TaskState)}
+    attempts = list(ledger.read.in_state(*TaskState))
+    states = {attempt.id: attempt.state for attempt in attempts}
     for attempt_id, state in before.items():
         if attempt_id not in states:
             bench.violate("claim", f"attempt {attempt_id[:8]} ({state}) vanished")
         elif state.is_terminal and states[attempt_id] is not state:
-            bench.violate("claim", f"attempt {attempt_id[:8]} was {state} and is {states[attempt_id]}")
+            attempt = ledger.read.attempt(attempt_id)
+            is_found = state in (TaskState.EXPIRED, TaskState.WRITTEN_OFF) and attempt.remote_id is not None
+            if not is_found:
+                bench.violate("claim", f"attempt {attempt_id[:8]} was {state} and is {states[attempt_id]}")
     for attempt_id, remote_id in bench.submitted.items():
         attempt = ledger.read.attempt(attempt_id)
         if attempt is None or attempt.remote_id != remote_id:
             bench.violate("forgotten", f"{remote_id} was told as submitted and is not in the ledger")
-    for attempt in ledger.read.in_state(TaskState.DONE):
-        _check_files(bench, ledger, attempt)
+    for attempt in attempts:
+        if attempt.state is TaskState.DONE:
+            _check_files(bench, ledger, attempt)
+        if attempt.resolution == "absent" and attempt.id not in bench.absences:
+            check_absence(bench, ledger, attempt)
+        if attempt.state is TaskState.EXPIRED and attempt.remote_id is not None:
+            row = next((row for row in bench.service.rows if row.id == attempt.remote_id), None)
+            if CORRECTED and row is not None and anyio.current_time() < row.at + RECORD_LIFE:
+                bench.violate("silenced", f"{row.id} is expired, and the service may have it again")
     return states
 
 
@@ -55,17 +75,17 @@ def _is_here(bench: Bench, task: Task) -> bool:
     """Whether the file of a task is whole, and is what was asked for."""
     content = bench.platter.read(task.output)
     label = None if content is None else read_label(content)
-    return label is not None and (label.owner, label.prompt, label.seed) == (OURS, *said_of(task))
+    return label is not None and (label.owner, *label.said) == (OURS, *said_of(task))
 
 
 def check_end(bench: Bench, ledger: Ledger, plan: Plan, ended: Ended) -> Counter[str]:
     """After the last calm process; gives why tasks are held or unclear."""
-    _check_billing(bench, plan)
     attempts = list(ledger.read.in_state(*TaskState))
     senders = {row.id: _sender(row, attempts) for row in bench.service.accepted()}
-    _check_caps(bench, senders)
     for row in bench.service.accepted():
         _check_row(bench, row, senders[row.id])
+    _check_billing(bench, plan, senders)
+    _check_caps(bench, senders)
     owners: Counter[str] = Counter(attempt.remote_id for attempt in attempts if attempt.remote_id)
     for remote_id, count in owners.items():
         if count > 1:
@@ -74,6 +94,7 @@ def check_end(bench: Bench, ledger: Ledger, plan: Plan, ended: Ended) -> Counter
         ended.exit_code is not ExitCode.DONE
         and not bench.consents
         and not bench.schedule.job.last_frame
+        and not bench.schedule.habits.lies
         # what the service has forgotten cannot be proved to be its file, whatever stands there
         and not bench.schedule.habits.forgets
         and all(_is_here(bench, task) for task in plan.tasks())
@@ -86,20 +107,36 @@ def check_end(bench: Bench, ledger: Ledger, plan: Plan, ended: Ended) -> Counter
         state = attempt.state if attempt else TaskState.PLANNED
         if attempt is not None and state in (TaskState.HELD, TaskState.AMBIGUOUS):
             reasons[_why(attempt)] += 1
-        if state is TaskState.AMBIGUOUS:
-            bench.violate("stuck", f"{task.name} stays ambiguous in calm weather: {'; '.join(ended.reasons)}")
-        if state in (TaskState.SUBMITTED, TaskState.COLLECTING):
-            bench.violate("stuck", f"{task.name} stays {state} in calm weather: {'; '.join(ended.reasons)}")
-        if state is TaskState.PLANNED and bench.schedule.job.cap is None:
+        if not _may_stay(bench, state, attempt):
             bench.violate("stuck", f"{task.name} stays {state} in calm weather: {'; '.join(ended.reasons)}")
     return reasons
 
 
-def _check_billing(bench: Bench, plan: Plan) -> None:
-    wanted = Counter(said_of(task) for task in plan.tasks()) + bench.consents
-    billed = Counter((row.prompt, row.seed) for row in bench.service.accepted())
+def _may_stay(bench: Bench, state: TaskState, attempt: AttemptRow | None) -> bool:
+    """Whether a task may stand so after the last calm process."""
+    habits, now = bench.schedule.habits, anyio.current_time()
+    match state:
+        case TaskState.PLANNED:
+            # nothing comes of a POST for as long as all of them are unclear
+            return bench.schedule.job.cap is not None or habits.unclear[1] == math.inf
+        case TaskState.AMBIGUOUS | TaskState.SUBMITTED | TaskState.COLLECTING if attempt is not None:
+            return CORRECTED and now < attempt.intended_at - START + RECORD_LIFE
+    return True
+
+
+def _check_billing(bench: Bench, plan: Plan, senders: Mapping[str, AttemptRow | None]) -> None:
+    """One accepted POST for each decision, and one more where a limit that is told was passed."""
+    wanted = Counter(said_of(task) for task in plan.tasks()) + bench.consents + bench.earlier
+    billed = Counter(row.said for row in bench.service.accepted())
+    excused: Counter[Said] = Counter()
+    for row in bench.service.accepted():
+        sender = senders[row.id]
+        absence = bench.absences.get(sender.id) if sender is not None else None
+        if absence is not None and not absence.was_listed:
+            excused[row.said] += 1
     for request, count in billed.items():
-        if count > wanted[request]:
+        most = wanted[request] + min(wanted[request], excused[request])
+        if count > most:
             bench.violate("double-billed", f"{request}: {count} accepted for {wanted[request]} tasks")
 
 
@@ -111,16 +148,16 @@ def _sender(row: Row, attempts: Sequence[AttemptRow]) -> AttemptRow | None:
 
 
 def _check_caps(bench: Bench, senders: Mapping[str, AttemptRow | None]) -> None:
-    """Of each run with its resumes: what was accepted never exceeds the cap; a failed one costs nothing."""
+    """What was accepted never exceeds the job's cap, lost or not; a failed one costs nothing."""
     job = bench.schedule.job
-    runs = Counter(
-        attempt.run_id
-        for row in bench.service.accepted()
-        if (attempt := senders[row.id]) is not None and not (row.fails and job.max_usd is not None)
-    )
-    for run_id, count in runs.items():
+    spent: Counter[str] = Counter()
+    for row in bench.service.accepted():
+        attempt = senders[row.id]
+        if attempt is not None and row.at >= 0 and not (row.fails and job.max_usd is not None):
+            spent[attempt.run_id if CAP_OF_EACH_RUN else "the job"] += 1
+    for whose, count in spent.items():
         if job.cap is not None and count > job.cap:
-            bench.violate("cap", f"{count} accepted for run {run_id}, its cap is {job.cap}")
+            bench.violate("cap", f"{count} accepted for {whose}, the cap is {job.cap}")
 
 
 def _check_row(bench: Bench, row: Row, attempt: AttemptRow | None) -> None:
@@ -137,13 +174,25 @@ def _check_row(bench: Bench, row: Row, attempt: AttemptRow | None) -> None:
         return
     if attempt.remote_id is not None:
         other = next(one for one in bench.service.rows if one.id == attempt.remote_id)
-        if (other.owner, other.prompt, other.seed) != (OURS, row.prompt, row.seed):
+        if (other.owner, *other.said) != (OURS, *row.said):
             bench.violate("wrong", f"{other.id} was adopted for {row.id}")
         return
-    if attempt.state not in (TaskState.HELD, TaskState.AMBIGUOUS) and attempt.id not in bench.given_up:
+    absence = bench.absences.get(attempt.id)
+    if absence is not None and not absence.was_listed and not _is_findable(bench, row):
+        bench.beyond.add(attempt.id)
+    elif absence is not None and _is_findable(bench, row):
+        bench.violate("lost", f"{row.id} was taken for absent, is in the list, and was not found")
+    elif attempt.state not in (TaskState.HELD, TaskState.AMBIGUOUS) and attempt.id not in bench.given_up:
         bench.violate(
             "lost", f"{row.id} was accepted, and its attempt is {attempt.state} ({attempt.resolution})"
         )
+
+
+def _is_findable(bench: Bench, row: Row) -> bool:
+    """Whether the service showed it long enough, with its tag and at its time."""
+    service, habits, began = bench.service, bench.schedule.habits, bench.last_began
+    tells = habits.echo in (Echo.SENT, Echo.UNDECIDED) and habits.turns == math.inf and row.odd is None
+    return tells and service.is_listed(row, began) and not service.is_list_broken(began)
 
 
 def _check_files(bench: Bench, ledger: Ledger, attempt: AttemptRow) -> None:
@@ -156,6 +205,16 @@ def _check_files(bench: Bench, ledger: Ledger, attempt: AttemptRow) -> None:
         bench.violate("claim", f"{attempt.identity[:8]} is done without a file")
     task = ledger.read.task(attempt.identity)
     assert task is not None
+    made = next((one for one in bench.service.rows if one.id == attempt.remote_id), None)
+    if (
+        made is not None
+        and task.request.get("return_last_frame")
+        and bench.schedule.habits.lies
+        and bench.schedule.habits.frame_late < FRAME_WITHIN
+        and not any(row.kind == "last_frame" for row in rows)
+        and made.forgotten_at == math.inf
+    ):
+        bench.violate("lost", f"{attempt.identity[:8]} is done without its last frame")
     for row in rows:
         content = bench.platter.read(row.path)
         label = None if content is None else read_label(content)
@@ -163,11 +222,7 @@ def _check_files(bench: Bench, ledger: Ledger, attempt: AttemptRow) -> None:
             bench.violate("claim", f"{row.path} is done, and the file is missing or partial")
         elif label is None:
             bench.violate("claim", f"{row.path} is done, and the file is broken")
-        elif (label.remote_id, label.owner, label.prompt, label.seed) != (
-            attempt.remote_id,
-            OURS,
-            *said_of(task),
-        ):
+        elif (label.remote_id, label.owner, *label.said) != (attempt.remote_id, OURS, *said_of(task)):
             bench.violate("wrong", f"{row.path} holds {label}")
 
 

@@ -16,6 +16,11 @@ class Label:
     owner: str
     prompt: str
     seed: int | None
+    model: str
+
+    @property
+    def said(self) -> tuple[str, int | None, str]:
+        return self.prompt, self.seed, self.model
 
 
 def _box(kind: bytes, *parts: bytes) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-import trio
+import anyio
 
 from runner.engine.prepare import Resubmit
 from runner.engine.settle import Answer, settle_by_hand, unclear_tasks
@@ -15,16 +15,16 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import TaskRow
 from runner.ledger.states import TaskState
 from runner.providers.mesh import TAG_BASE
-from tests.simulation.bench import Bench
+from tests.simulation.bench import EARLIER, Bench
 from tests.simulation.schedule import Hand, Verb
-from tests.simulation.service import START
+from tests.simulation.service import START, Said
 
 
 def asked(bench: Bench, verb: Verb, ledger: Ledger) -> Resubmit | None:
     """What a person asks to be submitted a second time; the oracle is told of it."""
     if verb not in (Verb.RETRY, Verb.AGAIN):
         return None
-    latest = list(ledger.read.in_state(*TaskState))
+    latest = [one for one in ledger.read.in_state(*TaskState) if one.run_id != EARLIER]
     if verb is Verb.AGAIN:
         resubmit = Resubmit("again", (latest[0].identity[:12],)) if latest else None
     else:
@@ -38,10 +38,10 @@ def asked(bench: Bench, verb: Verb, ledger: Ledger) -> Resubmit | None:
     return resubmit
 
 
-def said_of(task: TaskRow | Task) -> tuple[str, int | None]:
-    """What the oracle tells requests apart by: the prompt and the seed."""
+def said_of(task: TaskRow | Task) -> Said:
+    """What the oracle tells requests apart by."""
     content: Any = task.request["content"]
-    return str(content[0]["text"]), task.seed
+    return str(content[0]["text"]), task.seed, task.model
 
 
 def settle_held(bench: Bench, hand: Hand) -> None:
@@ -49,7 +49,7 @@ def settle_held(bench: Bench, hand: Hand) -> None:
     if hand is Hand.NONE:
         return
     ledger = Ledger(bench.open_ledger())
-    by_tag = {row.tag_field: row for row in bench.service.accepted() if row.at <= trio.current_time()}
+    by_tag = {row.tag_field: row for row in bench.service.accepted() if row.at <= anyio.current_time()}
     for one in list(unclear_tasks(ledger.read)):
         if one.attempt.state is not TaskState.HELD:
             continue
@@ -61,7 +61,7 @@ def settle_held(bench: Bench, hand: Hand) -> None:
         elif hand is Hand.HONEST and bench.random.random() < 0.5:
             answer = Answer.WRITE_OFF
         with contextlib.suppress(UsageError), ledger.transaction():
-            settle_by_hand(ledger, one, answer, START + trio.current_time(), remote_id=remote_id)
+            settle_by_hand(ledger, one, answer, START + anyio.current_time(), remote_id=remote_id)
             if answer is not Answer.ADOPT:
                 bench.given_up.add(one.attempt.id)
                 bench.consents[said_of(one.task)] += answer is Answer.AGAIN

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
 
-import trio
-import trio.lowlevel
+import anyio
+
+from tests.simulation.loops import in_thread
+
+MOST_GETS = 4000
+"""More free requests than any process of a schedule has a reason for."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -16,7 +20,7 @@ class Killed(BaseException):
     """Stands for SIGKILL or a power cut: what runs after it changes nothing that anybody sees."""
 
 
-class Life(trio.abc.Instrument):
+class Life:
     """Steps are task switches and touches of the disk; at `dies_at` the process is gone.
 
     `at_death` is called at that very step: it keeps what a crash leaves. From then on every seam
@@ -25,19 +29,24 @@ class Life(trio.abc.Instrument):
 
     def __init__(self, dies_at: int | None, at_death: Callable[[], None]) -> None:
         self.steps = 0
+        self.gets = 0
         self.is_dead = False
-        self.scope = trio.CancelScope()
+        self.scope = anyio.CancelScope()
         self._dies_at = dies_at
         self._at_death = at_death
-        self._died = trio.Event()
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.step()
+        self._died = anyio.Event()
 
     def step(self) -> None:
         self.steps += 1
         if self.steps == self._dies_at:
             self.die()
+
+    def count_get(self) -> None:
+        """One more free request; so many are a loop without an end, and nobody waits for that."""
+        self.gets += 1
+        if self.gets > MOST_GETS:
+            self.die()
+            self.check()
 
     def die(self) -> None:
         if not self.is_dead:
@@ -53,7 +62,7 @@ class Life(trio.abc.Instrument):
     async def sleep(self, seconds: float) -> None:
         """Simulated seconds, ended early by death alone or by the caller's own cancellation."""
         self.check()
-        with trio.move_on_after(max(seconds, 0.0)):
+        with anyio.move_on_after(max(seconds, 0.0)):
             await self._died.wait()
         self.check()
 
@@ -65,10 +74,10 @@ class InlineThreads:
         self._life = life
 
     async def run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        await trio.lowlevel.checkpoint_if_cancelled()
-        await trio.lowlevel.cancel_shielded_checkpoint()
-        self._life.check()
-        result = function(*args)
-        await trio.lowlevel.cancel_shielded_checkpoint()
+        def work() -> T:
+            self._life.check()
+            return function(*args)
+
+        result = await in_thread(work)
         self._life.check()
         return result

@@ -7,8 +7,7 @@ import sqlite3
 import ssl
 from dataclasses import dataclass
 
-import trio
-import trio.lowlevel
+import anyio
 
 from runner.engine.commits import Commits
 from runner.engine.download_client import client_over
@@ -21,17 +20,20 @@ from runner.engine.world import World
 from runner.errors import BusyError, ExitCode, StateError, UsageError
 from runner.job.model import RunPolicy
 from runner.ledger.ledger import Ledger
+from runner.ledger.states import TaskState
 from runner.providers.access import Access
 from runner.providers.http import FreeRequests, free_client
 from runner.providers.mesh import MeshProvider
 from runner.providers.submit import SubmitLimits, SubmitTransport
 from runner.record.folder import RunFolder
 from runner.record.redact import Redactor
+from tests.simulation.absence import check_absence
 from tests.simulation.answers import FileTransport, FreeTransport
 from tests.simulation.bench import KEY, ORIGIN, UNBOUNDED, Bench, job_of
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.hands import asked
-from tests.simulation.life import InlineThreads, Life
+from tests.simulation.life import MOST_GETS, InlineThreads, Life
+from tests.simulation.loops import cancelled_after, watched
 from tests.simulation.schedule import ProcessSpec, Verb
 from tests.simulation.service import START
 from tests.simulation.submits import SubmitNetwork
@@ -76,10 +78,15 @@ async def live(bench: Bench, spec: ProcessSpec) -> Ended:
     has_ledger = False
     exit_code: ExitCode | None = None
     reasons: tuple[str, ...] = ()
+    bench.last_began = anyio.current_time()
     bench.trace.note("process", verb=spec.verb, dies_at=spec.dies_at)
-    trio.lowlevel.add_instrument(life)
     try:
-        with life.scope, trio.move_on_after(LONGEST) as bound:
+        with (
+            watched(life.step),
+            life.scope,
+            anyio.move_on_after(LONGEST) as bound,
+            cancelled_after(spec.cut_at) as is_cut,
+        ):
             try:
                 with project_lock(bench.project):
                     if bench.alive:
@@ -96,16 +103,21 @@ async def live(bench: Bench, spec: ProcessSpec) -> Ended:
                 exit_code = ExitCode.TRY_AGAIN
             except BaseException as error:
                 if not life.is_dead:
-                    if isinstance(error, (trio.Cancelled, KeyboardInterrupt)):
+                    if isinstance(error, (anyio.get_cancelled_exc_class(), KeyboardInterrupt)):
                         raise
                     exit_code = _say(bench, error)
+        if is_cut():
+            exit_code = None
         if bound.cancelled_caught:
             bench.violate("stuck", f"a process did not end in {LONGEST:.0f} s")
             exit_code = ExitCode.BUG
     finally:
-        trio.lowlevel.remove_instrument(life)
         if has_ledger:
             bench.ledger.is_gone = False
+    if exit_code is ExitCode.BUG and reasons:
+        bench.violate("bug", "; ".join(reasons))
+    if life.gets > MOST_GETS:
+        bench.violate("endless", f"a process made {MOST_GETS} free requests, and went on")
     if life.is_dead:
         exit_code = None
     bench.trace.note("ended", exit_code=exit_code, steps=life.steps)
@@ -126,10 +138,10 @@ def _say(bench: Bench, error: BaseException) -> ExitCode:
 
 async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, tuple[str, ...]]:
     ledger = Ledger(bench.ledger)
-    weather, started = spec.weather, trio.current_time()
+    weather, started = spec.weather, anyio.current_time()
 
     def wall() -> float:
-        now = trio.current_time()
+        now = anyio.current_time()
         return START + now + weather.wall_shift(now - started)
 
     def observe(name: str, fields: object) -> None:
@@ -139,6 +151,12 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
         bench.trace.note(
             name, **{key: fields[key] for key in ("task", "remote_id", "reason", "error") if key in fields}
         )
+        if name == "task.intended":
+            bench.intended[str(fields["attempt"])] = anyio.current_time()
+        if name == "task.never_accepted":
+            for attempt in ledger.read.in_state(TaskState.PLANNED):
+                if attempt.resolution == "absent" and attempt.id not in bench.absences:
+                    check_absence(bench, ledger, attempt)
         if name == "task.submitted":
             holder = ledger.read.holder(ORIGIN, fields["remote_id"])
             assert holder is not None
@@ -153,13 +171,13 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
     disk = SimulatedDisk(
         bench.platter,
         lambda: (life.step(), life.check())[0],
-        lambda: weather.full_disk is not None and weather.full_disk.holds(trio.current_time() - started),
+        lambda: weather.full_disk is not None and weather.full_disk.holds(anyio.current_time() - started),
     )
     async with (
         SubmitTransport(access, SubmitLimits(), network_backend=SubmitNetwork(*parts), tls=_TLS) as submits,
         free_client(tls=_TLS, transport=FreeTransport(*parts)) as free,
         client_over(FileTransport(*parts)) as downloads,
-        trio.open_nursery() as nursery,
+        anyio.create_task_group() as nursery,
     ):
         world = World(
             project=bench.project,
@@ -215,8 +233,8 @@ async def _do(
 async def _call_back(bench: Bench, hints: Hints) -> None:
     """The service's webhooks, some of them lost; and calls of somebody else: early, twice, to nobody."""
     while True:
-        await trio.sleep(bench.random.uniform(1, 5))
-        now = trio.current_time()
+        await anyio.sleep(bench.random.uniform(1, 5))
+        now = anyio.current_time()
         waiting = [row for row in bench.service.accepted() if row.id not in bench.called]
         for row in waiting:
             if now >= row.done_at:
@@ -224,7 +242,7 @@ async def _call_back(bench: Bench, hints: Hints) -> None:
                 if bench.random.random() < 0.8:
                     hints.hint(str(row.request["callback_url"]))
         if not waiting:
-            await trio.sleep(60)
+            await anyio.sleep(60)
         elif bench.random.random() < 0.3:
             hints.hint(str(bench.random.choice(waiting).request["callback_url"]))
             hints.hint("https://hooks.sim.test/0123456789abcdef0123456789abcdef")
@@ -232,16 +250,16 @@ async def _call_back(bench: Bench, hints: Hints) -> None:
 
 async def _fill_ledger(db: sqlite3.Connection, start: float, end: float) -> None:
     """The ledger's disk is full for a while; SQLite itself says so."""
-    await trio.sleep(start)
+    await anyio.sleep(start)
     (pages,) = db.execute("PRAGMA page_count").fetchone()
     db.execute(f"PRAGMA max_page_count = {pages}")
-    await trio.sleep(end - start)
+    await anyio.sleep(end - start)
     db.execute(f"PRAGMA max_page_count = {UNBOUNDED}")
 
 
 async def _rival(bench: Bench, after: float) -> None:
     """Another process in the same project: it must go away without having done anything."""
-    await trio.sleep(after)
+    await anyio.sleep(after)
     ended = await live(bench, ProcessSpec())
     if ended.exit_code is not ExitCode.TRY_AGAIN:
         bench.violate("lock", f"a second process ended with {ended.exit_code}")

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import os
 import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from runner.job.cost import MICROS
 from runner.job.model import Budget, OnAmbiguous, RunPolicy
-from tests.simulation.service import Echo, Habits
+from tests.simulation.service import Dates, Echo, Habits, ListFault
 from tests.simulation.weather import CALM, Weather, storm
+
+CORRECTED = bool(os.environ.get("SIMULATE_CORRECTED"))
+"""Whether the engine is held to what `absence.py` and the record's life say, and services may lie."""
+
+SETTLE_ALONE = 12
+"""So many times `settle` is what a list takes that shows nothing newer, by default."""
 
 
 class Shape(StrEnum):
@@ -37,6 +46,7 @@ class JobSpec:
     webhook: bool = False
     max_usd: int | None = None
     """Each task costs one dollar where this is given, and so it caps their number as well."""
+    models: int = 1
 
     @property
     def cap(self) -> int | None:
@@ -57,7 +67,7 @@ class JobSpec:
         last_frame = ", return_last_frame: true" if self.last_frame else ""
         lines = [
             "version: 1",
-            f"models: [byteplus/{model}]",
+            f"models: [{', '.join((f'byteplus/{model}', 'byteplus/seedance-1-0-pro')[: self.models])}]",
             takes,
             f"matrix: {{shot: [{', '.join(f'shot{number}' for number in range(shots))}]}}",
             f"request: {{resolution: 480p, ratio: 16:9, duration: 4{last_frame}}}",
@@ -65,13 +75,14 @@ class JobSpec:
             "  - type: text",
             "    text: the teapot in ${{ shot }}",
             *(() if self.max_usd is None else ("price: {usd_per_task: 1}",)),
-            f"output: out/${{{{ shot }}}}-${{{{ {take} }}}}.mp4",
+            f"output: out/{'${{ model }}/' if self.models > 1 else ''}${{{{ shot }}}}-${{{{ {take} }}}}.mp4",
         ]
         return "\n".join(lines) + "\n"
 
     def policy(self) -> RunPolicy:
         return RunPolicy(
             settle=self.settle,
+            settle_alone=SETTLE_ALONE * self.settle,
             submit_slots=self.slots,
             concurrency=self.concurrency,
             on_ambiguous=OnAmbiguous.HOLD if self.holds else OnAmbiguous.AUTO,
@@ -115,6 +126,8 @@ class ProcessSpec:
     deadline: float | None = None
     rival_after: float | None = None
     hand: Hand = Hand.NONE
+    cut_at: float | None = None
+    """Simulated seconds after which whoever runs it cancels it: asyncio's own way, which knows no shield."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,23 +147,34 @@ class Schedule:
     habits: Habits
     processes: tuple[ProcessSpec, ...]
     foreign: tuple[Foreign, ...]
+    has_history: bool = False
+    """Whether the project has a task of this model from before (history.py)."""
 
 
-def draw(seed: int) -> Schedule:
-    """The schedule of a seed: the same for ever, or the fixed cases lose their meaning."""
+def draw(seed: int, *, lies: bool = CORRECTED) -> Schedule:
+    """The schedule of a seed: the same for ever, or the fixed cases lose their meaning.
+
+    With `lies`, half of the services lie, lag and forget in ways that the others do not; all else is the
+    same as without.
+    """
     source = random.Random(seed)
     job = _job(source)
     if seed % 2:
         job = replace(job, max_tasks=None, max_usd=job.max_tasks)
     habits = _habits(source, job)
+    further = random.Random(f"further {seed}")
     count = source.choices((1, 2, 3, 5), (6, 6, 2, 1))[0]
-    return Schedule(
+    schedule = Schedule(
         seed=seed,
         job=job,
         habits=habits,
-        processes=tuple(_process(source, number, habits) for number in range(count)),
+        processes=tuple(
+            replace(_process(source, number, habits), cut_at=_cut(further)) for number in range(count)
+        ),
         foreign=_foreign(source, job, habits),
+        has_history=random.Random(f"history {seed}").random() < 0.5,
     )
+    return _lying(schedule, random.Random(f"lies {seed}")) if lies and further.random() < 0.5 else schedule
 
 
 def _job(source: random.Random) -> JobSpec:
@@ -173,7 +197,7 @@ def _job(source: random.Random) -> JobSpec:
 
 
 def _habits(source: random.Random, job: JobSpec) -> Habits:
-    echo = source.choices(list(Echo), (8, 2, 1))[0]
+    echo = source.choices((Echo.SENT, Echo.NEVER, Echo.DEFAULT), (8, 2, 1))[0]
     # what the service may take to show an accepted POST is what run.settle has to cover
     late = source.choice((0.0, 0.0, 0.4 * job.settle))
     lag = source.choice((0.0, 0.1 * job.settle, 0.5 * job.settle, 0.5 * job.settle))
@@ -216,6 +240,131 @@ def _process(source: random.Random, number: int, habits: Habits) -> ProcessSpec:
         rival_after=source.uniform(0, 6) if source.random() < 0.15 else None,
         hand=source.choices(list(Hand), (6, 3, 1))[0] if number else Hand.NONE,
     )
+
+
+class Sky(StrEnum):
+    """How much a schedule's service lies, for what is counted."""
+
+    PLAIN = "plain services"
+    HONEST = "honest lists"
+    """Lies, but its list shows what it has to."""
+    LYING = "lying lists"
+
+
+def sky(schedule: Schedule) -> Sky:
+    if not schedule.habits.lies:
+        return Sky.PLAIN
+    return Sky.HONEST if schedule.habits.is_list_honest else Sky.LYING
+
+
+def _lying(schedule: Schedule, source: random.Random) -> Schedule:
+    """The same schedule with one to three further habits."""
+    lies = list(_LIES)
+    for lie in source.sample(lies, source.choice((1, 1, 2, 3))):
+        job, habits = _LIES[lie](source, schedule.job, schedule.habits)
+        schedule = replace(schedule, job=job, habits=replace(habits, lies=(*habits.lies, lie)))
+    if schedule.habits.echo is Echo.NEVER and schedule.job.shape is not Shape.SAMPLES:
+        foreign = tuple(replace(one, seed=1000 + number) for number, one in enumerate(schedule.foreign))
+        schedule = replace(schedule, foreign=foreign)
+    return schedule
+
+
+def _spell(source: random.Random, *, ends: bool = False) -> tuple[float, float]:
+    begins = source.choice((0.0, source.uniform(0, 20), source.uniform(0, 120)))
+    lengths = (20.0, 600.0, 7200.0, 100_000.0)
+    return begins, begins + source.choice(lengths if ends else (*lengths, math.inf))
+
+
+Drawn = tuple[JobSpec, Habits]
+
+
+def _unclear(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
+    accepted = source.choice((1.0, 1.0, 0.0, 0.5))
+    return job, replace(habits, unclear=_spell(source), unclear_accepted=accepted)
+
+
+def _list_fault(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
+    faults = [fault for fault in ListFault if fault is not ListFault.NONE]
+    return job, replace(habits, list_fault=source.choice(faults), list_fault_in=_spell(source))
+
+
+def _list_lag(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
+    alone = SETTLE_ALONE * job.settle
+    lag = source.choice((2.0 * job.settle, 0.5 * alone, 0.8 * alone, 3.0 * alone, 3600.0, 60_000.0))
+    return job, replace(habits, list_lag=lag)
+
+
+def _list_stops(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
+    return job, replace(habits, list_stops=_spell(source))
+
+
+def _tags(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
+    return job, replace(habits, echo=source.choice(list(Echo)))
+
+
+def _seeds(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
+    return job, replace(habits, seed=source.choice(list(Echo)))
+
+
+def _turning(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
+    return job, replace(habits, echo=Echo.SENT, turns=source.uniform(0, 30))
+
+
+def _lost(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
+    return job, replace(habits, lost=source.choice((0.3, 1.0)))
+
+
+def _frames(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
+    late = source.choice((2.0, 2.0, 300.0, 20_000.0, math.inf))
+    return replace(job, last_frame=True), replace(habits, frame_late=late)
+
+
+def _times(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
+    return job, replace(habits, odd_times=source.choice((0.3, 1.0)))
+
+
+def _dates(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
+    # two clocks ahead at once hide a paid row for ever (docs/explanation/simulation.md)
+    wrong = [one for one in Dates if one is not Dates.RIGHT]
+    return job, replace(habits, dates=source.choice(wrong), clock_skew=0.0, edge_skew=0.0)
+
+
+def _limited(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
+    return job, replace(habits, limited=_spell(source, ends=True))
+
+
+def _quota(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
+    return job, replace(habits, quota=_spell(source, ends=True))
+
+
+def _two_models(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
+    if job.shape in (Shape.SEEDS, Shape.PROMPTS) and job.tasks <= 4:
+        job = replace(job, models=2)
+        if source.random() < 0.5:
+            habits = replace(habits, list_fault=ListFault.HALF, list_fault_in=_spell(source))
+    return job, habits
+
+
+_LIES: Mapping[str, Callable[[random.Random, JobSpec, Habits], Drawn]] = {
+    "unclear": _unclear,
+    "list fault": _list_fault,
+    "list lags": _list_lag,
+    "list stops": _list_stops,
+    "tags": _tags,
+    "seeds": _seeds,
+    "tags turn": _turning,
+    "lost": _lost,
+    "frames": _frames,
+    "times": _times,
+    "dates": _dates,
+    "limited": _limited,
+    "quota": _quota,
+    "models": _two_models,
+}
+
+
+def _cut(source: random.Random) -> float | None:
+    return source.uniform(0, 60) if source.random() < 0.05 else None
 
 
 def _foreign(source: random.Random, job: JobSpec, habits: Habits) -> tuple[Foreign, ...]:

@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from enum import StrEnum
 from typing import Any
 
@@ -21,7 +22,18 @@ START = 1_790_000_000.0
 TAG_FIELD = "execution_expires_after"
 DEFAULT_TAG_FIELD = 172_800
 OURS = "ours"
+RECORD_LIFE = 7 * 86_400.0
+"""Seconds after which a task is in no list, and no GET finds it."""
+
+YEAR_9999 = 253_402_300_799
+ALWAYS = (0.0, math.inf)
+NEVER = (math.inf, math.inf)
+
 _ECHOED = ("resolution", "ratio", "duration", "generate_audio")
+
+
+Said = tuple[str, int | None, str]
+"""What the oracle tells requests apart by: prompt, seed and model."""
 
 
 class Echo(StrEnum):
@@ -30,6 +42,49 @@ class Echo(StrEnum):
     SENT = "sent"
     NEVER = "never"
     DEFAULT = "default"
+    UNDECIDED = "undecided"
+    """Nothing, or a value that stands for nothing, until the task runs; then what was sent."""
+    OTHER = "other"
+    MINUS_ONE = "minus_one"
+    ZERO = "zero"
+
+
+class ListFault(StrEnum):
+    NONE = "none"
+    EMPTY = "empty"
+    ENDLESS = "endless"
+    """Ignores `offset` and says that there is more."""
+    ENDLESS_PAGES = "endless_pages"
+    """Says that there is more, behind pages that are empty."""
+    REPEATS = "repeats"
+    """One row stands twice, and is counted twice."""
+    TOO_MANY = "too_many"
+    TOO_FEW = "too_few"
+    """`total` says more, or less, than there is."""
+    OTHERS = "others"
+    """Another project's tasks and models alone."""
+    HALF = "half"
+    """One of two models alone; of one model everything."""
+
+
+class Odd(StrEnum):
+    """What becomes of a time that the service tells."""
+
+    MILLIS = "millis"
+    ZERO = "zero"
+    FAR = "far"
+    NEGATIVE = "negative"
+    TEXT = "text"
+    NONE = "none"
+
+
+class Dates(StrEnum):
+    RIGHT = "right"
+    AHEAD = "ahead"
+    """A day, always."""
+    SOMETIMES_AHEAD = "sometimes_ahead"
+    YEAR_9999 = "year_9999"
+    """Now and then, also with an offset that leads out of all calendars."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +116,39 @@ class Habits:
     new_etags: float = 0.0
     forgets: float = 0.0
 
+    lies: tuple[str, ...] = ()
+    """The names of the habits that follow; a spell is from and until, in simulated seconds."""
+    unclear: tuple[float, float] = NEVER
+    """Every POST is cut without an answer, and `unclear_accepted` is the chance that it was accepted."""
+    unclear_accepted: float = 1.0
+    list_fault: ListFault = ListFault.NONE
+    list_fault_in: tuple[float, float] = NEVER
+    list_stops: tuple[float, float] = NEVER
+    """What is accepted in this time is not listed before its end; older rows are."""
+    list_lag: float = 0.0
+    """How far the whole list is behind."""
+    seed: Echo = Echo.SENT
+    turns: float = math.inf
+    """From then on tags come back as another value."""
+    turns_for_all: bool = True
+    """Also those of tasks that were accepted before."""
+    lost: float = 0.0
+    """The chance that a task is not found for a spell, and there again within the life of its record."""
+    frame_late: float = 0.0
+    odd_times: float = 0.0
+    """The chance that a task's times are told in another unit, or are no times."""
+    dates: Dates = Dates.RIGHT
+    limited: tuple[float, float] = NEVER
+    """Every free request is answered by 429."""
+    quota: tuple[float, float] = NEVER
+    """Every POST is answered by a 429 that says that a quota is used up."""
+
+    @property
+    def is_list_honest(self) -> bool:
+        """Whether the list shows what it has to, within run.settle."""
+        is_whole = self.list_fault is ListFault.NONE and self.list_stops == NEVER
+        return is_whole and self.list_lag == 0.0
+
 
 @dataclass(slots=True)
 class Row:
@@ -79,6 +167,13 @@ class Row:
     regress: tuple[float, float]
     forgotten_at: float = math.inf
     versions: int = 0
+    lost: tuple[float, float] = NEVER
+    is_lost_in_list: bool = False
+    odd: Odd | None = None
+
+    @property
+    def model(self) -> str:
+        return str(self.request["model"])
 
     @property
     def prompt(self) -> str:
@@ -93,8 +188,12 @@ class Row:
         return self.request.get(TAG_FIELD)
 
     @property
+    def said(self) -> Said:
+        return self.prompt, self.seed, self.model
+
+    @property
     def label(self) -> Label:
-        return Label(self.id, self.owner, self.prompt, self.seed)
+        return Label(self.id, self.owner, self.prompt, self.seed, self.model)
 
 
 @dataclass(slots=True)
@@ -130,6 +229,12 @@ class Service:
         )
         if habits.forgets and draw.random() < habits.forgets:
             row.forgotten_at = done_at + draw.uniform(0, 60)
+        if habits.lost and draw.random() < habits.lost:
+            begins = at + draw.uniform(0, 90)
+            row.lost = begins, begins + draw.choice((100.0, 1000.0, 7200.0, 108_000.0, 400_000.0))
+            row.is_lost_in_list = draw.random() < 0.5
+        if habits.odd_times and draw.random() < habits.odd_times:
+            row.odd = draw.choice(list(Odd))
         self.rows.append(row)
         return row
 
@@ -139,27 +244,60 @@ class Service:
     def clock(self, now: float) -> float:
         return START + self.habits.clock_skew + now
 
-    def date(self, now: float) -> float:
-        """As the edge says it in the Date header."""
-        return self.clock(now) + self.habits.edge_skew
+    def date(self, now: float, source: random.Random, odd: float = 0.0) -> str:
+        """The Date header; `odd` is how far the clock of the edge that answers is wrong besides."""
+        ahead = self.habits.edge_skew + odd
+        match self.habits.dates:
+            case Dates.AHEAD:
+                ahead += 86_400.0
+            case Dates.SOMETIMES_AHEAD if source.random() < 0.2:
+                ahead += 86_400.0
+            case Dates.YEAR_9999 if source.random() < 0.2:
+                return source.choice(("Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 31 Dec 9999 23:59:59 -0900"))
+        return formatdate(self.clock(now) + ahead, usegmt=True)
 
     def find(self, remote_id: str, now: float) -> Row | None:
         return next((row for row in self.rows if row.id == remote_id and row.at <= now), None)
 
     def shows(self, row: Row, now: float) -> bool:
         """Whether a GET by id finds it."""
-        return row.found_at <= now < row.forgotten_at
+        is_there = row.found_at <= now < min(row.forgotten_at, row.at + RECORD_LIFE)
+        return is_there and not within(row.lost, now)
 
     def listed(self, now: float, created_after: float | None) -> list[Row]:
         """The rows that the list shows, newest first."""
         shown = [
             row
             for row in self.rows
-            if row.at <= now
-            and row.visible_at <= now
-            and (created_after is None or row.created_at >= created_after)
+            if self.is_listed(row, now) and (created_after is None or row.created_at >= created_after)
         ]
         return sorted(shown, key=lambda row: (row.created_at, row.id), reverse=True)
+
+    def is_listed(self, row: Row, now: float) -> bool:
+        """Whether the list has the row: what its pages make of that is another matter."""
+        habits = self.habits
+        if max(row.at, row.visible_at) > now - habits.list_lag or now >= row.at + RECORD_LIFE:
+            return False
+        if within(habits.list_stops, row.at) and now < habits.list_stops[1]:
+            return False
+        # one row that lags alone is a stated limit: only what we know of goes missing
+        if row.is_lost_in_list and within(row.lost, now) and row.id in self.told:
+            return False
+        if within(habits.list_fault_in, now):
+            match habits.list_fault:
+                case ListFault.EMPTY:
+                    return False
+                case ListFault.OTHERS:
+                    return row.owner != OURS
+                case ListFault.HALF:
+                    return row.model == self.rows[0].model
+        return True
+
+    def is_list_broken(self, now: float) -> bool:
+        """Whether the list contradicts itself, so that it proves nothing."""
+        fault = self.habits.list_fault
+        is_whole = fault in (ListFault.NONE, ListFault.OTHERS, ListFault.HALF, ListFault.EMPTY)
+        return not is_whole and within(self.habits.list_fault_in, now)
 
     def status(self, row: Row, now: float) -> str:
         if row.regress[0] <= now < row.regress[1]:
@@ -176,22 +314,22 @@ class Service:
             status = "running"
         is_empty = in_list and now < row.filled_at
         shown: dict[str, Any] = {name: row.request.get(name) for name in _ECHOED}
-        shown["seed"] = None if is_empty else row.seed
-        shown[TAG_FIELD] = None if is_empty else self._shown_tag(row)
+        shown["seed"] = None if is_empty else self._shown_seed(row, now)
+        shown[TAG_FIELD] = None if is_empty else self._shown_tag(row, now)
         shown |= {
             "id": row.id,
             "model": row.request["model"] + self.habits.suffix,
             "status": status,
             "error": {"code": "content_policy_violation", "message": "no"} if status == "failed" else None,
-            "created_at": row.created_at,
-            "updated_at": int(self.clock(now)),
+            "created_at": _told(row.created_at, row.odd),
+            "updated_at": _told(int(self.clock(now)), row.odd),
             "content": None,
             "usage": {"total_tokens": 100} if status == "succeeded" else None,
         }
         if status == "succeeded":
             expires = f"{now + self.habits.url_life:.3f}"
             shown["content"] = {"video_url": f"https://files.sim.test/{row.id}/video?until={expires}"}
-            if row.request.get("return_last_frame"):
+            if row.request.get("return_last_frame") and now >= row.done_at + self.habits.frame_late:
                 shown["content"]["last_frame_url"] = f"https://files.sim.test/{row.id}/frame?until={expires}"
         return shown
 
@@ -202,11 +340,51 @@ class Service:
         content = video(row.label) if name == "video" else last_frame(row.label)
         return content, f'"{row.id}-{name}-{row.versions}"'
 
-    def _shown_tag(self, row: Row) -> int | None:
-        match self.habits.echo:
-            case Echo.SENT:
-                return row.tag_field if row.tag_field is not None else DEFAULT_TAG_FIELD
-            case Echo.DEFAULT:
-                return DEFAULT_TAG_FIELD
-            case Echo.NEVER:
-                return None
+    def _shown_tag(self, row: Row, now: float) -> int | None:
+        sent = row.tag_field if row.tag_field is not None else DEFAULT_TAG_FIELD
+        if now >= self.habits.turns and (self.habits.turns_for_all or row.at >= self.habits.turns):
+            return DEFAULT_TAG_FIELD
+        return _echoed(self.habits.echo, sent, row, self.status(row, now))
+
+    def _shown_seed(self, row: Row, now: float) -> int | None:
+        return _echoed(self.habits.seed, row.seed, row, self.status(row, now))
+
+
+def within(spell: tuple[float, float], now: float) -> bool:
+    return spell[0] <= now < spell[1]
+
+
+def _echoed(echo: Echo, sent: int | None, row: Row, status: str) -> int | None:
+    match echo:
+        case Echo.SENT:
+            return sent
+        case Echo.DEFAULT:
+            return DEFAULT_TAG_FIELD
+        case Echo.NEVER:
+            return None
+        case Echo.UNDECIDED:
+            return (None, -1, 0, DEFAULT_TAG_FIELD)[row.created_at % 4] if status == "queued" else sent
+        case Echo.OTHER:
+            return 100_000 + row.created_at % 50_000
+        case Echo.MINUS_ONE:
+            return -1
+        case Echo.ZERO:
+            return 0
+
+
+def _told(seconds: int, odd: Odd | None) -> object:
+    match odd:
+        case None:
+            return seconds
+        case Odd.MILLIS:
+            return seconds * 1000
+        case Odd.ZERO:
+            return 0
+        case Odd.FAR:
+            return YEAR_9999
+        case Odd.NEGATIVE:
+            return -seconds
+        case Odd.TEXT:
+            return "2026-09-21T10:00:00Z"
+        case Odd.NONE:
+            return None

@@ -10,9 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 
-import trio
-import trio._core._run as trio_scheduler
-import trio.testing
+import anyio
 
 from runner.engine import media, prepare, run
 from runner.engine.control import Control
@@ -22,17 +20,25 @@ from runner.job.plan import Plan, make_plan
 from runner.job.rundate import RunDate
 from runner.job.task import Task
 from runner.ledger.states import TaskState
+from tests.simulation.absence import may_turn_up
 from tests.simulation.bench import ORIGIN, Bench, clean_folder, empty_image, job_of, ledger_of
 from tests.simulation.checks import check_between, check_end, check_exit
 from tests.simulation.disk import Platter
 from tests.simulation.hands import settle_held
+from tests.simulation.history import give_history
+from tests.simulation.loops import Backend
+from tests.simulation.loops import run as run_loop
 from tests.simulation.process import Ended, live
-from tests.simulation.schedule import Foreign, ProcessSpec, Schedule, Shape, Verb, draw
+from tests.simulation.schedule import CORRECTED, Foreign, ProcessSpec, Schedule, Shape, Sky, Verb, draw, sky
 from tests.simulation.service import START, Service
+from tests.simulation.trace import Trace
 from tests.simulation.weather import CALM
 
-CALM_RUNS = 8
+CALM_RUNS = 10
 """So many processes without faults may follow; each brings the job on, or the schedule is judged."""
+
+LONGEST_PAUSE = 2 * 86_400.0
+"""Seconds between two of them: all together outlast the service's records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +52,23 @@ class Verdict:
     trace: tuple[str, ...]
     steps: tuple[int, ...]
     accepted: int
+    beyond: int
+    """Tasks paid for a second time where the list passed a limit that is told."""
+    sky: Sky
+    has_history: bool
     crashes: int
     finished: bool
 
 
-def play(schedule: Schedule) -> Verdict:
-    """Runs a schedule; the same one gives the same trace, always."""
-    with _deterministic(schedule.seed), _without_collector():
-        return trio.run(_play, schedule, clock=trio.testing.MockClock(autojump_threshold=0))
+def play(schedule: Schedule, backend: Backend = Backend.TRIO) -> Verdict:
+    """Runs a schedule; the same one gives the same trace on a backend, always."""
+    with _simulated(), _without_collector():
+        return run_loop(backend, schedule.seed, _play, schedule)
 
 
-def replay(seed: int) -> Verdict:
+def replay(seed: int, backend: Backend = Backend.TRIO, *, lies: bool = CORRECTED) -> Verdict:
     """The verdict on the schedule of a seed."""
-    return play(draw(seed))
+    return play(draw(seed, lies=lies), backend)
 
 
 @contextmanager
@@ -77,35 +87,35 @@ def _without_collector() -> Iterator[None]:
 
 
 @contextmanager
-def _deterministic(seed: int) -> Iterator[None]:
-    before = trio_scheduler._ALLOW_DETERMINISTIC_SCHEDULING
+def _simulated() -> Iterator[None]:
     kept = prepare.make_plan, media.has_pyav, run._watch_signals
     # PyAV opens a file in a millisecond, and the boxes say whether it is whole
     prepare.make_plan, media.has_pyav = _make_plan, lambda: False  # type: ignore[assignment]
     # signals belong to the process that plays; a stop comes by deadline here
     run._watch_signals = _no_signals
-    trio_scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
-    trio_scheduler._r.seed(seed)
     try:
         yield
     finally:
         prepare.make_plan, media.has_pyav, run._watch_signals = kept
-        trio_scheduler._ALLOW_DETERMINISTIC_SCHEDULING = before  # type: ignore[misc]
 
 
 async def _no_signals(_control: Control) -> None:
-    await trio.sleep_forever()
+    await anyio.sleep_forever()
 
 
 async def _play(schedule: Schedule) -> Verdict:
+    root = clean_folder()
     bench = Bench(
         schedule=schedule,
         service=Service(schedule.habits, random.Random(f"service {schedule.seed}")),
-        platter=Platter(clean_folder()),
+        platter=Platter(root),
         random=random.Random(f"processes {schedule.seed}"),
         ledger=ledger_of(empty_image()),
+        trace=Trace(root),
     )
     plan = plan_of(schedule)
+    if schedule.has_history:
+        give_history(bench, plan)
     for foreign in schedule.foreign:
         _submit_foreign(bench, plan, foreign)
     states: dict[str, TaskState] = {}
@@ -113,7 +123,7 @@ async def _play(schedule: Schedule) -> Verdict:
     crashes = 0
     ended = Ended(ExitCode.DONE, 0)
     for spec in schedule.processes:
-        await trio.sleep(spec.pause)
+        await anyio.sleep(spec.pause)
         settle_held(bench, spec.hand)
         states = _standing(bench)
         ended = await live(bench, spec)
@@ -124,7 +134,7 @@ async def _play(schedule: Schedule) -> Verdict:
     for number in range(CALM_RUNS):
         if (number or has_said_so) and _is_settled(bench, plan, ended):
             break
-        await trio.sleep(min(60.0 * 4**number, 3600.0))
+        await anyio.sleep(min(60.0 * 4**number, LONGEST_PAUSE))
         ended = await live(bench, ProcessSpec(weather=CALM))
         states = _check(bench, plan, ended, states, Verb.RUN)
     held = check_end(bench, bench.reader(), plan, ended)
@@ -136,7 +146,10 @@ async def _play(schedule: Schedule) -> Verdict:
         digest=bench.trace.digest,
         trace=tuple(bench.trace.lines),
         steps=tuple(steps),
-        accepted=len(bench.service.accepted()),
+        accepted=sum(row.at >= 0 for row in bench.service.accepted()),
+        beyond=len(bench.beyond),
+        sky=sky(schedule),
+        has_history=schedule.has_history,
         crashes=crashes,
         finished=ended.exit_code is ExitCode.DONE,
     )
@@ -159,7 +172,11 @@ def _is_settled(bench: Bench, plan: Plan, ended: Ended) -> bool:
     identities = [task.identity for task in plan.tasks()]
     states = [attempt.state for attempt in bench.reader().read.latest(identities).values()]
     has_all = len(states) == len(identities) or ended.exit_code is ExitCode.REFUSED
-    return has_all and all(state.is_terminal or state is TaskState.HELD for state in states)
+    return (
+        has_all
+        and all(state.is_terminal or state is TaskState.HELD for state in states)
+        and not may_turn_up(bench, bench.reader())
+    )
 
 
 class _KeptPlan(Plan):

@@ -8,15 +8,15 @@ import random
 import socket
 import ssl
 from collections.abc import Iterable
-from email.utils import formatdate
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import h11
 import httpcore
-import trio
 
 from tests.simulation.life import Life
-from tests.simulation.service import Service
+from tests.simulation.service import Service, within
 from tests.simulation.trace import Trace
 from tests.simulation.weather import Outage, Weather, pick_submit_fault
 
@@ -42,7 +42,7 @@ class SubmitNetwork(httpcore.AsyncNetworkBackend):
         self.trace = trace
         self.random = source
         self._weather = weather
-        self._started = trio.current_time()
+        self._started = anyio.current_time()
         self._posts = 0
 
     async def connect_tcp(
@@ -76,13 +76,19 @@ class SubmitNetwork(httpcore.AsyncNetworkBackend):
         return fault, is_accepted
 
     def _draw(self) -> tuple[str, bool]:
-        match self._weather.outage(trio.current_time() - self._started):
+        match self._weather.outage(anyio.current_time() - self._started):
             case Outage.REFUSED:
                 return "refused", False
             case Outage.SILENT:
                 return "stall", self.random.random() < 0.3
             case Outage.PAGES:
                 return "502-page", self.random.random() < 0.3
+        habits = self.service.habits
+        if within(habits.unclear, now := anyio.current_time()):
+            fault = self.random.choice(("closed", "reset", "cut-in-headers", "closed", "stall"))
+            return fault, self.random.random() < habits.unclear_accepted
+        if within(habits.quota, now):
+            return "429-quota", False
         self._posts += 1
         if self._posts > self._weather.spared and self.random.random() < self._weather.submits:
             return pick_submit_fault(self.random)
@@ -136,7 +142,7 @@ class SubmitStream(httpcore.AsyncNetworkStream):
             raise httpcore.WriteTimeout("write")
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        wait = self._answer_at - trio.current_time()
+        wait = self._answer_at - anyio.current_time()
         if wait > (timeout or 120.0):
             await self._network.life.sleep(timeout or 120.0)
             raise httpcore.ReadTimeout("read")
@@ -150,7 +156,7 @@ class SubmitStream(httpcore.AsyncNetworkStream):
         return b""
 
     async def aclose(self) -> None:
-        await trio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()
 
     def get_extra_info(self, info: str) -> Any:
         return False if info == "is_readable" else None
@@ -158,7 +164,7 @@ class SubmitStream(httpcore.AsyncNetworkStream):
     def _receive(self) -> None:
         """The whole request has arrived: what becomes of it, and what will be answered."""
         network = self._network
-        now = trio.current_time()
+        now = anyio.current_time()
         request = json.loads(self._body)
         remote_id = ""
         accepted_at = now + network.random.uniform(0.02, 0.3)
@@ -180,8 +186,7 @@ class SubmitStream(httpcore.AsyncNetworkStream):
         odd = ODD if self._fault == "429-odd-date" else 0.0
         head = f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n"
         if self._fault != "no-date":
-            date = formatdate(network.service.date(self._answer_at) + odd, usegmt=True)
-            head += f"date: {date}\r\n"
+            head += f"date: {network.service.date(self._answer_at, network.random, odd)}\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         whole = (head + "\r\n").encode() + body
         match self._fault:
@@ -232,6 +237,8 @@ def _answer(fault: str, remote_id: str, source: random.Random) -> tuple[int, dic
         case "429" | "429-odd-date":
             told = source.choice(("3", "", "20", "999999999", "soon", "Wed, 21 Oct 2015 07:28:00 GMT"))
             return 429, {"retry-after": told} if told else {}, _envelope("rate_limit_exceeded")
+        case "429-quota":
+            return 429, {}, _envelope("insufficient_quota", message="you exceeded your current quota")
         case "307":
             return 307, {"location": "https://api.sim.test/v1/video/generations"}, b""
         case "422-preparing":

@@ -5,17 +5,23 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.batch import play_here
+from tests.simulation.loops import Backend
 from tests.simulation.simulate import replay
 
-SCHEDULES = 2000
+SCHEDULES = {Backend.TRIO: 1600, Backend.ASYNCIO: 400}
 CHUNK = 50
 
 
-@pytest.mark.parametrize("first", range(0, SCHEDULES, CHUNK))
-def test_no_schedule_pays_twice_loses_or_stays(first: int) -> None:
-    tally = play_here(range(first, first + CHUNK))
+@pytest.mark.parametrize(
+    ("backend", "first"),
+    [(backend, first) for backend in Backend for first in range(0, SCHEDULES[backend], CHUNK)],
+)
+def test_no_schedule_pays_twice_loses_or_stays(backend: Backend, first: int) -> None:
+    tally = play_here(range(first, first + CHUNK), backend)
     assert tally.schedules == CHUNK
-    assert not tally.failed, f"replay with: scripts/simulate --trace --seed {min(tally.failed)}"
+    assert not tally.failed, (
+        f"replay with: scripts/simulate --trace --seed {min(tally.failed)} --backend {backend}"
+    )
 
 
 def test_the_schedules_are_worth_playing() -> None:
@@ -27,13 +33,15 @@ def test_the_schedules_are_worth_playing() -> None:
     assert 0 < tally.held.total() < tally.accepted / 4
 
 
+@pytest.mark.parametrize("backend", Backend)
 @pytest.mark.parametrize("seed", [3, 11, 42])
-def test_a_seed_replays_exactly(seed: int) -> None:
-    first, second = replay(seed), replay(seed)
+def test_a_seed_replays_exactly(seed: int, backend: Backend) -> None:
+    first, second = replay(seed, backend), replay(seed, backend)
     assert first.trace == second.trace
     assert first.digest == second.digest
     assert first.steps == second.steps
 
 
-def test_another_seed_is_another_schedule() -> None:
-    assert replay(3).digest != replay(4).digest
+def test_another_seed_or_backend_is_another_history() -> None:
+    digests = {replay(3).digest, replay(4).digest, replay(3, Backend.ASYNCIO).digest}
+    assert len(digests) == 3
