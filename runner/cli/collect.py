@@ -168,7 +168,7 @@ def fetch_first(project: Project, service: ServiceOptions, options: RunOptions) 
     """
     try:
         with reading(choose_place(next(iter(REGISTRY)), project, service).project) as reader:
-            if reader is None or next(open_services(reader), None) is None:
+            if reader is None or next(open_services(reader, time.time()), None) is None:
                 return set()
         console.note("an input is missing, so nothing is submitted; what is in flight is fetched first")
         collected = collect_everything(
@@ -194,7 +194,7 @@ def _places(project: Project, service: ServiceOptions) -> list[tuple[Place, bool
     if service.base_url is not None or any(place.project != project for place in places):
         return found
     with reading(project) as reader:
-        others = {} if reader is None else dict.fromkeys(open_services(reader))
+        others = {} if reader is None else dict.fromkeys(open_services(reader, time.time()))
     return found + [
         (Place.at(name, project, origin), False)
         for name, origin in others
@@ -209,7 +209,7 @@ def _collect_from(
     with locked_ledger(place.project, wait=wait) as ledger:
         with ledger.transaction():
             ledger.recover(time.time())
-        attempts = list(open_attempts(ledger.read, place.origin, place.spec.name))
+        attempts = list(open_attempts(ledger.read, (place.spec.name, place.origin), time.time()))
         groups = group_by_key(place, ledger, attempts, is_named_here=is_named_here)
         if not groups:
             return []

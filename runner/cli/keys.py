@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from runner.cli.words import count
+from runner.engine.run import OPEN
 from runner.errors import ExitCode, KeyRefusedError
 from runner.job.environment import read_env
 from runner.ledger.ledger import Ledger
@@ -77,7 +78,9 @@ def _group(key: ApiKey | None, rows: list[AttemptRow], why: str) -> KeyGroup:
     ids = frozenset(row.id for row in rows)
     if key is not None:
         return KeyGroup(key, ids)
-    waiting = sum(row.state is not TaskState.HELD for row in rows)
+    if not any(row.state is TaskState.HELD or row.state in OPEN for row in rows):
+        return KeyGroup(None, ids, code=ExitCode.DONE)
+    waiting = sum(row.state in OPEN for row in rows)
     if not waiting:
         # no key settles what is held: a person does
         return KeyGroup(None, ids, code=ExitCode.PERSON_NEEDED)

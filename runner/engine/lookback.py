@@ -21,6 +21,9 @@ from runner.ledger.rows import AttemptRow, Doubt
 from runner.ledger.states import Resolution
 from runner.providers.base import Generation, ProviderError
 
+LONGEST_RECORD_LIFE = 7 * DAY
+"""Seconds: no provider keeps a record for longer."""
+
 TRIES = 3
 
 CREATED_WITHIN = 6 * 3600.0

@@ -19,7 +19,7 @@ from runner.engine.control import USED_UP, Control
 from runner.engine.costs import has_drifted
 from runner.engine.inputs import InputStore
 from runner.engine.lifecycle import Lifecycle
-from runner.engine.lookback import Lookback
+from runner.engine.lookback import LONGEST_RECORD_LIFE, Lookback
 from runner.engine.pacing import Breaker, Gauge, PrioritySlots, RequestBudget
 from runner.engine.prepare import Prepared
 from runner.engine.reconcile import Reconciler
@@ -155,14 +155,22 @@ async def collect_all(
     return RunResult(exit_code, control.reasons, counts)
 
 
-def open_attempts(reader: LedgerReader, origin: str, provider: str) -> Iterator[AttemptRow]:
-    """What `collect` works on or speaks of: in flight, unclear or held, of a provider at an origin."""
-    return reader.in_state(*OPEN, TaskState.HELD, origin=origin, provider=provider)
+def open_attempts(reader: LedgerReader, place: tuple[str, str], now: float) -> Iterator[AttemptRow]:
+    """What `collect` works on or speaks of at a (provider, origin): in flight, unclear or held, and what was
+    taken for absent, for as long as a service may keep its record.
+    """
+    provider, origin = place
+    yield from reader.in_state(*OPEN, TaskState.HELD, origin=origin, provider=provider)
+    for attempt in reader.looked_for(origin, None, now - LONGEST_RECORD_LIFE):
+        task = reader.task(attempt.identity)
+        if task is not None and task.provider == provider:
+            yield attempt
 
 
-def open_services(reader: LedgerReader) -> Iterator[tuple[str, str]]:
-    """(provider, origin) of each attempt that is in flight, unclear or held."""
-    for attempt in reader.in_state(*OPEN, TaskState.HELD):
+def open_services(reader: LedgerReader, now: float) -> Iterator[tuple[str, str]]:
+    """(provider, origin) of each of these attempts."""
+    late = reader.looked_for(None, None, now - LONGEST_RECORD_LIFE)
+    for attempt in (*reader.in_state(*OPEN, TaskState.HELD), *late):
         task = reader.task(attempt.identity)
         assert task is not None
         yield task.provider, attempt.origin

@@ -368,10 +368,14 @@ class LedgerReader(SpendReader):
         )
         return [_attempt(row) for row in rows]
 
-    def looked_for(self, origin: str, key_hash: str, since: float) -> list[AttemptRow]:
-        """Attempts whose row would still be ours: made since then, and taken for absent or written off."""
+    def looked_for(self, origin: str | None, key_hash: str | None, since: float) -> list[AttemptRow]:
+        """Attempts whose row would still be ours: made since then, and taken for absent or written off.
+
+        None: of any origin, or of any key.
+        """
         rows = self._db.execute(
-            f"SELECT {_ATTEMPT} FROM attempts WHERE origin = ? AND key_hash = ? AND intended_at >= ?"
+            f"SELECT {_ATTEMPT} FROM attempts WHERE (?1 IS NULL OR origin = ?1)"
+            " AND (?2 IS NULL OR key_hash = ?2) AND intended_at >= ?3"
             # the next two lines are the index's own words
             " AND tag IS NOT NULL AND (state IN ('intended', 'ambiguous', 'held', 'written_off')"
             " OR resolution IN ('again', 'absent', 'confirmed', 'not_billed'))"
