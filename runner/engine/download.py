@@ -223,7 +223,7 @@ async def _receive(
 def _location(response: httpx.Response) -> str:
     try:
         return str(response.url.join(response.headers["location"]))
-    except (KeyError, httpx.InvalidURL) as error:
+    except (KeyError, httpx.InvalidURL, ValueError) as error:  # ValueError: what no URL can hold
         raise DownloadError(
             DownloadTrouble.REFUSED, "a redirect leads nowhere", status=response.status_code
         ) from error

@@ -355,6 +355,9 @@ async def test_five_redirects_are_followed_and_six_are_not(clip: bytes, files: L
         "https://user:canary@example.com/clip.mp4",
         "file:///etc/passwd",
         "https://[broken",
+        "https://xn--/canary",
+        "https://example.com:99999/canary",
+        "//xn--zzzzzz:1/canary",
         "",
     ],
 )
