@@ -21,7 +21,8 @@ from runner.cli.options import (
     service_options,
 )
 from runner.cli.words import count, shown_path
-from runner.engine.media import NotMediaError, has_pyav, probe, probe_image
+from runner.engine.boxes import NotMediaError
+from runner.engine.media import has_pyav, probe, probe_image
 from runner.errors import ExitCode
 from runner.job.node import JsonValue
 from runner.record.lines import scan_manifest

@@ -19,8 +19,9 @@ import anyio
 import httpx
 
 from runner.engine.addresses import ForbiddenAddressError, check_url
+from runner.engine.boxes import NotMediaError
 from runner.engine.files import FileStore, UnsafePathError, digest, publish
-from runner.engine.media import MediaFacts, NotMediaError, probe, probe_image
+from runner.engine.media import MediaFacts, probe, probe_image
 from runner.engine.part import Part
 from runner.engine.seams import Threads
 from runner.engine.stall import StallGuard

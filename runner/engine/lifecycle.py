@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from runner.engine.collect import Collector, GoneError, LeftForLater
 from runner.engine.control import Control
 from runner.engine.costs import settle
+from runner.engine.inputs import NothingSentError
 from runner.engine.pacing import Gauge
 from runner.engine.reconcile import Reconciler, Resolution
 from runner.engine.submit import Submitter
-from runner.engine.upstream import UpstreamGoneError
 from runner.engine.world import Doubt, Paid, World, paid_of
-from runner.errors import CallsheetError, ExitCode
+from runner.errors import ExitCode
 from runner.job.task import Task
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow, OutputRow
@@ -49,8 +49,9 @@ class Lifecycle:
             attempt = await self.world.commits.read(lambda reader: reader.latest([task.identity]))
             latest = attempt[task.identity]
             if resolution is Resolution.ADOPTED:
+                adopted = await self._adopted(latest)
                 self.in_flight.enter()
-                await self.bring_in(await self._adopted(latest))
+                await self.bring_in(adopted)
                 return
             if resolution is not Resolution.ABSENT or not self.control.may_submit:
                 return
@@ -162,6 +163,10 @@ class Lifecycle:
 
     async def _guard(self, name: str, step: Callable[[], Awaitable[None]], paid: Paid | None = None) -> None:
         """Runs one step of a task's life; whatever it raises becomes a condition of the run."""
+        with self.control.contained(name):
+            await self._judged(name, step, paid)
+
+    async def _judged(self, name: str, step: Callable[[], Awaitable[None]], paid: Paid | None) -> None:
         try:
             await step()
         except LeftForLater as left:
@@ -174,12 +179,8 @@ class Lifecycle:
             if await self.world.seams.threads.run(self._stands_at, paid.output):
                 said += f"; a file stands at {paid.output}, which may be its video"
             await self._fail(paid, "gone", said, expired=True)
-        except UpstreamGoneError as error:
-            # this task alone: the others do not begin with that file
+        except NothingSentError as error:
             self.control.condition(error.exit_code, str(error))
-            self.world.observe("task.left", {"task": name, "reason": str(error)})
-        except CallsheetError as error:
-            self.control.stop_submitting(error.exit_code, str(error))
             self.world.observe("task.left", {"task": name, "reason": str(error)})
 
     def _stands_at(self, output: str) -> bool:

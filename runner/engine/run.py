@@ -148,10 +148,12 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
         await budget.acquire()
         clock.hear(await world.provider.ping())
 
-    def still_down(error: ProviderError, seconds: float) -> None:
-        if error.trouble is Trouble.KEY_REFUSED:
+    def still_down(error: Exception, seconds: float) -> None:
+        if not isinstance(error, ProviderError):
+            control.defect("the look whether the service answers", error)
+        elif error.trouble is Trouble.KEY_REFUSED:
             control.stop_submitting(ExitCode.KEY_REFUSED, f"the service refused the API key: {error}")
-        elif seconds > policy.timeout:
+        if seconds > policy.timeout:
             control.stop_submitting(
                 ExitCode.TRY_AGAIN, f"the service has not answered for {seconds:.0f} s: {error}; run again"
             )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVarTuple
 
 import anyio
 from anyio.abc import TaskGroup
@@ -25,6 +26,8 @@ from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, OutputRow
 from runner.ledger.states import TaskState
 from runner.providers.base import ProviderError, Trouble
+
+Ts = TypeVarTuple("Ts")
 
 HELLO_TRIES = 4
 
@@ -62,7 +65,8 @@ class Scheduler:
                 if plan is not None:
                     if any(self.settled):
                         self.world.observe("run.cached", {"tasks": self.settled.count(1)})
-                    await self._feed(work, plan, plan.roots(self.settled))
+                    with self.control.contained("the tasks still to be started"):
+                        await self._feed(work, plan, plan.roots(self.settled))
             background.cancel_scope.cancel()
 
     async def _follow(self, work: TaskGroup, plan: Plan | None) -> None:
@@ -79,12 +83,27 @@ class Scheduler:
         self._followed.update((attempt.identity, None) for attempt in (*in_flight, *in_doubt))
         for attempt in in_flight:
             self.in_flight.enter()
-            work.start_soon(self._bring_in, work, plan, attempt)
+            self._begin(work, _short(attempt), self._bring_in, work, plan, attempt)
         for attempt in in_doubt:
-            work.start_soon(self._clarify, work, plan, attempt)
+            self._begin(work, _short(attempt), self._clarify, work, plan, attempt)
+
+    def _begin(
+        self, work: TaskGroup, name: str, function: Callable[[*Ts], Awaitable[None]], *args: *Ts
+    ) -> None:
+        """Runs it beside the rest; what it raises is its own trouble."""
+
+        async def contained() -> None:
+            with self.control.contained(name):
+                await function(*args)
+
+        work.start_soon(contained)
 
     async def _bring_in(self, work: TaskGroup, plan: Plan | None, attempt: AttemptRow) -> None:
-        paid = await self._paid(attempt.id)
+        try:
+            paid = await self._paid(attempt.id)
+        except BaseException:
+            self.in_flight.leave()
+            raise
         await self.lifecycle.bring_in(paid)
         task = self._followed.pop(attempt.identity)
         if plan is None or task is None:
@@ -141,7 +160,8 @@ class Scheduler:
             if cached:
                 self.world.observe("run.cached", {"tasks": cached})
             for standing in batch:
-                await self._start(work, plan, standing)
+                with self.control.contained(standing.task.name):
+                    await self._start(work, plan, standing)
 
     async def _start(self, work: TaskGroup, plan: Plan, standing: Standing) -> None:
         task, asked = standing.task, self.resubmit
@@ -164,7 +184,7 @@ class Scheduler:
             case TaskState.ABSENT:
                 await self._in_turn()
                 self.in_flight.enter()
-                work.start_soon(self._fetch_again, work, plan, standing)
+                self._begin(work, task.name, self._fetch_again, work, plan, standing)
             case TaskState.DONE:
                 if standing.elsewhere:
                     await self._place(standing)
@@ -196,7 +216,7 @@ class Scheduler:
         await self._in_turn()
         if self.control.may_submit:
             self.in_flight.enter()
-            work.start_soon(self._buy, work, plan, task, attempt, reason)
+            self._begin(work, task.name, self._buy, work, plan, task, attempt, reason)
 
     async def _in_turn(self) -> None:
         """Downloads that wait come before new work."""
@@ -225,14 +245,18 @@ class Scheduler:
                         self.control.stop_submitting(ExitCode.UNREACHABLE, said)
                         return False
                 await anyio.sleep(backoff(failures, self.world.seams.random))
+            except Exception as error:  # once, and not again for each task that would be started
+                self.control.defect("the first look at the service", error)
+                self.control.stop_submitting(ExitCode.BUG, "nothing was sent")
+                return False
             else:
                 return True
         raise AssertionError("unreachable")
 
     async def _fetch_again(self, work: TaskGroup, plan: Plan, standing: Standing) -> None:
         assert standing.attempt is not None
-        paid = await self._paid(standing.attempt.id)
         try:
+            paid = await self._paid(standing.attempt.id)
             is_here = await self.lifecycle.fetch_again(paid)
         finally:
             self.in_flight.leave()
@@ -285,3 +309,7 @@ class Scheduler:
     def _copy(self, source: str, target: str) -> None:
         base = self.world.project.base
         place_copy(self.world.files, base / source, base / target)
+
+
+def _short(attempt: AttemptRow) -> str:
+    return f"task {attempt.identity[:12]}"
