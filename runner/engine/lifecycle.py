@@ -92,23 +92,22 @@ class Lifecycle:
             ended = generation
             await self._guard(paid.name, lambda: self._end(paid, ended), paid)
 
-    async def fetch_again(self, paid: Paid) -> bool:
-        """Fetches the missing files of a done task; False where the service has them no more."""
-        is_gone = False
+    async def fetch_again(self, paid: Paid) -> frozenset[RemoteFileKind]:
+        """Fetches the missing files of a done task; gives the kinds that the service has no more."""
+        missing: frozenset[RemoteFileKind] = frozenset()
 
         async def fetch() -> None:
-            nonlocal is_gone
+            nonlocal missing
             try:
-                generation = await self.collector.refresh(paid)
-                rows = await self.collector.fetch(paid, generation)
+                home = await self.collector.bring_home(paid, await self.collector.refresh(paid))
             except GoneError:
-                is_gone = True
+                missing = await self.collector.missing(paid)
                 return
-            await self.world.commits.write(lambda ledger: ledger.add_outputs(rows))
-            self._observe_done(paid, rows)
+            missing = home.missing
+            self._observe_done(paid, home.rows)
 
         await self._guard(paid.name, fetch, paid)
-        return not is_gone
+        return missing
 
     async def _end(self, paid: Paid, generation: Generation) -> None:
         if generation.status is GenerationStatus.SUCCEEDED:
@@ -129,18 +128,17 @@ class Lifecycle:
             await self.world.commits.write(self._collecting(paid, generation))
         if not any(file.kind is RemoteFileKind.VIDEO for file in generation.files):
             generation = await self.collector.refresh(paid)
-        try:
-            rows = await self.collector.fetch(paid, generation)
-        except GoneError as gone:
-            if not any(row.kind == RemoteFileKind.VIDEO for row in gone.rows):
-                raise
+        home = await self.collector.bring_home(paid, generation)
+        if home.missing:
             # the video is what was paid for, and it is here
-            rows = gone.rows
-            reason = f"{paid.name}: {gone}: the video is here, but not all of its files"
+            names = " and ".join(sorted(home.missing))
+            reason = (
+                f"{paid.name}: the video is here, but the service has no {names} for it, which was asked for"
+            )
             self.control.condition(ExitCode.TASK_FAILED, reason)
         at = self.world.seams.wall()
-        await self.world.commits.write(lambda ledger: ledger.finish(paid.attempt_id, rows, at))
-        self._observe_done(paid, rows)
+        await self.world.commits.write(lambda ledger: ledger.finish(paid.attempt_id, (), at))
+        self._observe_done(paid, home.rows)
 
     def _collecting(self, paid: Paid, generation: Generation) -> Callable[[Ledger], None]:
         at = self.world.seams.wall()
@@ -187,11 +185,6 @@ class Lifecycle:
         return self.world.files.stat(self.world.project.base / output) is not None
 
     def _observe_done(self, paid: Paid, rows: tuple[OutputRow, ...]) -> None:
-        for row in rows:
-            self.world.observe(
-                "task.file",
-                {"task": paid.name, "identity": paid.identity, "path": row.path, "bytes": row.bytes},
-            )
         video = next((row.path for row in rows if row.kind == RemoteFileKind.VIDEO), paid.output)
         if video != paid.output:
             self.world.observe(

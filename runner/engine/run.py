@@ -90,6 +90,7 @@ async def run_prepared(
                 conditions=frozenset(control.conditions),
                 passing=frozenset(control.passing),
                 absent=frozenset(scheduler.absent),
+                frameless=frozenset(scheduler.frameless),
             )
         )
     if ended.is_finished:

@@ -17,15 +17,15 @@ from runner.engine.only import Only
 from runner.engine.pacing import Breaker, Gauge, PrioritySlots, RequestBudget, backoff
 from runner.engine.prepare import Resubmit
 from runner.engine.reconcile import Reconciler, Resolution
-from runner.engine.standing import BATCH, Standing, standings
+from runner.engine.standing import BATCH, Standing, above, standings
 from runner.engine.world import Paid, ServerClock, World, paid_of
 from runner.errors import ExitCode, StateError
 from runner.job.plan import Plan
-from runner.job.task import Task
+from runner.job.task import LAST_FRAME, Task
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, OutputRow
 from runner.ledger.states import TaskState
-from runner.providers.base import ProviderError, Trouble
+from runner.providers.base import ProviderError, RemoteFileKind, Trouble
 
 Ts = TypeVarTuple("Ts")
 
@@ -50,6 +50,8 @@ class Scheduler:
     settled: bytearray = field(default_factory=bytearray)
     only: Only | None = None
     absent: set[str] = field(default_factory=set)
+    frameless: set[str] = field(default_factory=set)
+    """Identities whose last frame never came, and the service has it no more."""
     _followed: dict[str, Task | None] = field(default_factory=dict)
     """Identities in flight or in doubt since an earlier session, with the task once the plan named it."""
     _resubmitted: set[str] = field(default_factory=set)
@@ -139,7 +141,28 @@ class Scheduler:
             return
         found = await self.world.commits.read(lambda reader: reader.standing_attempts([task.identity]))
         if task.identity in found and found[task.identity].state is TaskState.DONE:
+            if await self._awaits_frame(plan, task):
+                await self._ask_for_frame(task, found[task.identity])
             await self._feed(work, plan, plan.children(task))
+
+    async def _awaits_frame(self, plan: Plan, task: Task) -> bool:
+        """Whether a task of the plan begins with the last frame of this one, and it never came."""
+        first = next((child for child in plan.children(task) if _begins_with_frame(child)), None)
+        if first is None:
+            return False
+        found = await self.world.commits.read(lambda reader: above([first], reader))
+        return task.identity in found.frameless
+
+    async def _ask_for_frame(self, task: Task, attempt: AttemptRow) -> None:
+        """A done task whose last frame never came: the service may have it by now."""
+        if RemoteFileKind.LAST_FRAME not in await self.lifecycle.fetch_again(await self._paid(attempt.id)):
+            return
+        self.frameless.add(task.identity)
+        self.control.condition(
+            ExitCode.TASK_FAILED,
+            f"{task.name}: its last frame never came, and what begins with it cannot be made;"
+            " hint: `callsheet run JOB --again NAME` makes a new take, which is paid for",
+        )
 
     async def _paid(self, attempt_id: str) -> Paid:
         def query(reader: LedgerReader) -> Paid:
@@ -188,7 +211,9 @@ class Scheduler:
             case TaskState.DONE:
                 if standing.elsewhere:
                     await self._place(standing)
-                if plan.is_needed(task):
+                if plan.is_needed(task) and await self._awaits_frame(plan, task):
+                    self._begin(work, task.name, self._descend, work, plan, task)
+                elif plan.is_needed(task):
                     await self._feed(work, plan, plan.children(task))
             case _ if task.identity in self._followed:
                 self._followed[task.identity] = task
@@ -257,15 +282,15 @@ class Scheduler:
         assert standing.attempt is not None
         try:
             paid = await self._paid(standing.attempt.id)
-            is_here = await self.lifecycle.fetch_again(paid)
+            missing = await self.lifecycle.fetch_again(paid)
         finally:
             self.in_flight.leave()
-        if not is_here:
+        if missing & standing.published:
             self.absent.add(standing.task.identity)
             self.world.observe(
                 "task.absent", {"task": standing.task.name, "identity": standing.task.identity}
             )
-        await self._feed(work, plan, plan.children(standing.task))
+        await self._descend(work, plan, standing.task)
 
     async def _make_way(self, standing: Standing) -> None:
         """Removes what a rehearsal at another server left where this one's files will stand."""
@@ -309,6 +334,10 @@ class Scheduler:
     def _copy(self, source: str, target: str) -> None:
         base = self.world.project.base
         place_copy(self.world.files, base / source, base / target)
+
+
+def _begins_with_frame(task: Task) -> bool:
+    return task.upstream is not None and LAST_FRAME in task.upstream.uses
 
 
 def _short(attempt: AttemptRow) -> str:
