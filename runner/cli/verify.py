@@ -50,10 +50,13 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
     """
     folder = find_folder(run_name, service)
     counts: Counter[Finding] = Counter()
+    files: Counter[Finding] = Counter()
+    """Those that have a path, and so were here once."""
     rows: list[JsonValue] = []
 
     def tell(checked: CheckedFile) -> None:
         counts[checked.finding] += 1
+        files[checked.finding] += bool(checked.path)
         if output_format == "json":
             rows.append(_fields(checked))
         elif output_format == "jsonl":
@@ -80,7 +83,7 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
         console.result(json.dumps({**head, "files": rows}, ensure_ascii=False, indent=1))
     elif output_format == "text":
         console.summary(f"run {folder.run_id}: {count(counts.total(), 'file')}: {told}")
-        if not is_whole:
+        if files.total() != files[Finding.SAME]:
             job_file = shown_path(folder.project.root / members["run"]["job_file"])
             why = "fetches what is missing again, free of charge, while the service has it"
             if counts[Finding.CHANGED] or counts[Finding.BROKEN]:

@@ -41,6 +41,9 @@ def check_task(entry: Mapping[str, Any], base: Path, probe: Probe) -> Iterator[C
     outputs = entry["outputs"]
     if not outputs and entry["state"] in (TaskState.DONE, TaskState.ABSENT):
         yield CheckedFile(name, "", Finding.MISSING, "done, and the manifest names no file")
+    # a manifest of an earlier version says nothing of it
+    for kind in entry.get("missing", ()) if outputs else ():
+        yield CheckedFile(name, "", Finding.MISSING, f"the {kind} was asked for and never came")
     for output in outputs:
         finding, why = _check_file(base, output, probe)
         yield CheckedFile(name, str(output["path"]), finding, why)

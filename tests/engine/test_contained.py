@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anyio
 import pytest
+from PIL import Image
 
 from runner.engine.collect import Collector
 from runner.engine.control import MOST_DEFECTS, Control
@@ -62,7 +64,7 @@ def breaking(original: Callable[..., object], error: Exception, *, after: int) -
     ("owner", "name", "error"),
     [
         *((Collector, "wait", error) for error in ERRORS),
-        (Collector, "fetch", ERRORS[0]),
+        (Collector, "bring_home", ERRORS[0]),
         (MeshProvider, "get", ERRORS[0]),
         (Submitter, "_pick_tag", ERRORS[0]),
     ],
@@ -207,8 +209,6 @@ async def test_an_input_that_cannot_be_stored_is_its_task_s_trouble(
 
 
 async def write_pictures(folder: Path) -> None:
-    from PIL import Image
-
     for name, colour in (("a", "red"), ("b", "blue")):
         Image.new("RGB", (400, 300), colour).save(folder / f"{name}.png")
 
@@ -229,8 +229,6 @@ async def test_a_look_at_the_service_that_breaks_stops_submitting_and_says_it_on
 
 async def test_the_breaker_outlives_a_look_that_breaks() -> None:
     """Nobody else would open the way again."""
-    import random
-
     looks = 0
     failures: list[Exception] = []
 
