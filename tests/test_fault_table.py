@@ -13,8 +13,12 @@ LATER: dict[int, str] = {}
 """Rows that a later issue proves, with the reason; printed, so that none is forgotten."""
 
 
+def _numbers() -> list[int]:
+    return [int(number) for number in re.findall(r"^\| (\d+) \|", TABLE.read_text(encoding="utf-8"), re.M)]
+
+
 def _rows() -> set[int]:
-    return {int(number) for number in re.findall(r"^\| (\d+) \|", TABLE.read_text(encoding="utf-8"), re.M)}
+    return set(_numbers())
 
 
 def _proved() -> set[int]:
@@ -27,7 +31,8 @@ def _proved() -> set[int]:
     return found
 
 
-def test_the_table_keeps_its_first_54_rows() -> None:
+def test_each_row_has_a_number_of_its_own_in_order() -> None:
+    assert _numbers() == sorted(_rows())
     assert _rows() >= set(range(1, 55))
 
 

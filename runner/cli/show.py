@@ -131,6 +131,8 @@ def _card(document: dict[str, Any], by: str) -> Iterator[str]:
         yield from _row("file", f"{file['path']}  {_STANDS[file['stands']]}")
         yield from _row("", f"{file['bytes']:,} bytes{_media_words(file['media'])}")
         yield from _row("sha256", file["sha256"])
+    for kind in document["missing"]:
+        yield from _row("missing", f"{kind}: asked for, and never came from the service")
     yield from _row("identity", document["identity"])
 
 

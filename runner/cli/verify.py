@@ -20,7 +20,8 @@ from runner.cli.options import (
     service_options,
 )
 from runner.cli.words import count, shown_path
-from runner.engine.media import NotMediaError, has_pyav, probe, probe_image
+from runner.engine.boxes import NotMediaError
+from runner.engine.media import has_pyav, probe, probe_image
 from runner.errors import ExitCode
 from runner.job.node import JsonValue
 from runner.record.lines import scan_manifest
@@ -48,10 +49,13 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
     """
     folder = find_folder(run_name, service)
     counts: Counter[Finding] = Counter()
+    files: Counter[Finding] = Counter()
+    """Those that have a path, and so were here once."""
     rows: list[JsonValue] = []
 
     def tell(checked: CheckedFile) -> None:
         counts[checked.finding] += 1
+        files[checked.finding] += bool(checked.path)
         if output_format == "json":
             rows.append(_fields(checked))
         elif output_format == "jsonl":
@@ -79,7 +83,7 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
         console.document({**head, "files": rows})
     elif output_format == "text":
         console.summary(f"run {folder.run_id}: {count(counts.total(), 'file')}: {told}")
-        if not is_whole:
+        if files.total() != files[Finding.SAME]:
             job_file = shown_path(folder.project.root / members["run"]["job_file"])
             why = "fetches what is missing again, free of charge, while the service has it"
             if counts[Finding.CHANGED] or counts[Finding.BROKEN]:

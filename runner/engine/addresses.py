@@ -15,7 +15,7 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """(host, port) to addresses, best first; raises OSError."""
 
-_NAME = re.compile(rb"[A-Za-z0-9._-]+")
+_NAME = re.compile(rb"(?=.{1,254}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -31,9 +31,9 @@ def check_url(url: str, *, allow_loopback: bool) -> httpx.URL:
     """
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
+        where = f"{parsed.scheme}://{parsed.host}"
+    except (httpx.InvalidURL, ValueError) as error:  # ValueError: a host that is no IDNA name, a surrogate
         raise ForbiddenAddressError("the result's URL is not a URL") from error
-    where = f"{parsed.scheme}://{parsed.host}"
     if not parsed.host:
         raise ForbiddenAddressError(f"{where}: the result's URL has no host")
     if parsed.userinfo:
@@ -43,6 +43,8 @@ def check_url(url: str, *, allow_loopback: bool) -> httpx.URL:
     address = _literal(parsed.host)
     if address is None and not _NAME.fullmatch(parsed.raw_host):
         raise ForbiddenAddressError("the result's URL has a host that is no name")
+    if parsed.port is not None and not 0 < parsed.port < 65_536:
+        raise ForbiddenAddressError(f"{where}: the result's URL has no port that exists")
     is_loopback = parsed.host == "localhost" or (address is not None and address.is_loopback)
     if parsed.scheme == "http" and not is_loopback:
         raise ForbiddenAddressError(f"{where}: only https is fetched")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import deque
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import anyio
 
@@ -13,12 +12,24 @@ from runner.engine.control import USED_UP, Control
 from runner.engine.download import DownloadError, DownloadRequest, DownloadTrouble, FileRecord, download
 from runner.engine.pacing import PrioritySlots, RequestBudget, StillLimitedError, backoff
 from runner.engine.polling import Expectation, expect, look_after_call, next_look
+from runner.engine.results import (
+    Home,
+    asked_for,
+    file_at,
+    missing_of,
+    output_path,
+    part_path,
+    places,
+    standing_here,
+    words_of,
+)
 from runner.engine.world import Paid, ServerClock, World
 from runner.errors import ExitCode
 from runner.job.model import RunPolicy
 from runner.job.node import JsonValue
 from runner.ledger.rows import Kind, OutputRow
 from runner.providers.base import (
+    URL_LIFE,
     Generation,
     GenerationStatus,
     ProviderError,
@@ -42,6 +53,8 @@ FETCH_TRIES = 6
 
 MOST_TAKEN = 100
 """Names that other files have, of a video and those that it could have instead."""
+MOST_FILES = 32
+"""Files of one generation that are fetched; an answer of 1 MiB could name 20,000."""
 
 REMEMBERED = 200
 """Durations of a kind that looks go by, the newest."""
@@ -60,9 +73,7 @@ class LeftForLater(Exception):  # noqa: N818  not an error: a paid task that the
 
 
 class GoneError(Exception):
-    """The service no longer has what was paid for; `rows` are the files that were fetched before."""
-
-    rows: tuple[OutputRow, ...] = ()
+    """The service no longer has what was paid for."""
 
 
 @dataclass(slots=True)
@@ -153,21 +164,80 @@ class Collector:
             await anyio.sleep(max(0.0, started + self.policy.poll.minimum - anyio.current_time()))
         return is_hinted
 
-    async def fetch(self, paid: Paid, generation: Generation) -> tuple[OutputRow, ...]:
-        """Fetches every file of a succeeded generation, nearest deadline first; gives their rows.
+    async def bring_home(self, paid: Paid, generation: Generation) -> Home:
+        """Fetches what is not here yet of a succeeded generation, and waits for what was asked for and
+        is not shown yet, for as long as a result's URL lives.
 
-        Raises LeftForLater, GoneError.
+        Each file is in the ledger as soon as it stands. Raises LeftForLater, and GoneError where not
+        even the video is here.
         """
-        deadline = min((file.expires_at or math.inf for file in generation.files), default=math.inf)
-        rows: list[OutputRow] = []
-        async with self.downloads.slot(deadline):
-            for kind, ordinal in _places(generation):
-                try:
-                    rows.append(await self._fetch_one(paid, generation, kind, ordinal))
-                except GoneError as gone:
-                    gone.rows = tuple(rows)
+        wanted = await asked_for(self.world, paid)
+        here = {(row.kind, row.ordinal): row for row in await standing_here(self.world, paid)}
+        since = anyio.current_time()
+        while True:
+            try:
+                await self._fetch_new(paid, generation, wanted, here)
+                missing = missing_of(wanted, here.values())
+                if not missing or self._is_past_life(paid):
+                    return Home(tuple(here.values()), missing)
+                generation = await self._look_for_rest(paid, missing, since)
+            except GoneError:
+                missing = missing_of(wanted, here.values())
+                if RemoteFileKind.VIDEO in missing:
                     raise
-        return tuple(rows)
+                return Home(tuple(here.values()), missing)
+
+    async def missing(self, paid: Paid) -> frozenset[RemoteFileKind]:
+        """The kinds of files that were asked for and do not stand here, whole."""
+        return missing_of(await asked_for(self.world, paid), await standing_here(self.world, paid))
+
+    async def _fetch_new(
+        self,
+        paid: Paid,
+        generation: Generation,
+        wanted: frozenset[RemoteFileKind],
+        here: dict[tuple[str, int], OutputRow],
+    ) -> None:
+        """Fetches each file that is shown and not here, and records it; nearest deadline first."""
+        deadline = min((file.expires_at or math.inf for file in generation.files), default=math.inf)
+        async with self.downloads.slot(deadline):
+            for kind, ordinal in places(generation)[:MOST_FILES]:
+                if (kind, ordinal) in here:
+                    continue
+                try:
+                    row = await self._fetch_one(paid, generation, kind, ordinal)
+                except (GoneError, LeftForLater) as trouble:
+                    if kind in wanted:
+                        raise
+                    # nobody asked for it, so nothing waits for it
+                    reason = f"{paid.name}: a {kind} that was not asked for: {trouble}"
+                    self.world.observe("task.left", {"task": paid.name, "reason": reason})
+                    continue
+                await self.world.commits.write(lambda ledger, row=row: ledger.add_outputs([row]))  # type: ignore[misc]
+                here[kind, ordinal] = row
+                self.world.observe(
+                    "task.file",
+                    {"task": paid.name, "identity": paid.identity, "path": row.path, "bytes": row.bytes},
+                )
+
+    async def _look_for_rest(
+        self, paid: Paid, missing: frozenset[RemoteFileKind], since: float
+    ) -> Generation:
+        """Another look at a generation that showed less than was asked for, paced as all looks are."""
+        now = anyio.current_time()
+        remaining = self.policy.timeout - (now - paid.since)
+        if remaining <= 0:
+            raise LeftForLater(
+                f"{paid.name}: {words_of(missing)} is still to come after run.timeout; what came is here, and"
+                " the next run looks again"
+            )
+        await anyio.sleep(min(look_after_call(self.policy.poll, now - since), remaining))
+        return await self.look(paid)
+
+    def _is_past_life(self, paid: Paid) -> bool:
+        """Whether a result's URL has lived its time since the acceptance, by the slower of two clocks."""
+        by_ours = anyio.current_time() - paid.since
+        return min(by_ours, self.clock.earliest() - paid.server_time) > URL_LIFE
 
     async def refresh(self, paid: Paid) -> Generation:
         """A succeeded generation with fresh URLs. Raises LeftForLater, GoneError."""
@@ -269,7 +339,7 @@ class Collector:
         failures = 0
         taken = 0
         while True:
-            file = _file_at(generation, kind, ordinal)
+            file = file_at(generation, kind, ordinal)
             if file is None:
                 raise LeftForLater(f"{paid.name}: the service shows fewer files than before")
             path = output_path(paid.output, kind, ordinal + taken)
@@ -322,31 +392,3 @@ class Collector:
             files=self.world.files,
             threads=self.world.seams.threads,
         )
-
-
-def _places(generation: Generation) -> list[tuple[RemoteFileKind, int]]:
-    """Kind, and number within its kind, of each file: what stays when its URL is renewed."""
-    counts: Counter[RemoteFileKind] = Counter()
-    places: list[tuple[RemoteFileKind, int]] = []
-    for file in generation.files:
-        counts[file.kind] += 1
-        places.append((file.kind, counts[file.kind]))
-    return places
-
-
-def _file_at(generation: Generation, kind: RemoteFileKind, ordinal: int) -> RemoteFile | None:
-    found = [file for file in generation.files if file.kind is kind]
-    return found[ordinal - 1] if ordinal <= len(found) else None
-
-
-def output_path(output: str, kind: RemoteFileKind, ordinal: int) -> str:
-    """`out/a.mp4` -> `out/a.mp4`, `out/a-2.mp4`; the last frame `out/a.last.png`, `out/a-2.last.png`."""
-    stem = output.removesuffix(".mp4")
-    if ordinal > 1:
-        stem = f"{stem}-{ordinal}"
-    return f"{stem}.last.png" if kind is RemoteFileKind.LAST_FRAME else f"{stem}.mp4"
-
-
-def part_path(target: Path, attempt_id: str) -> Path:
-    """Where a download grows: beside its target, one for each attempt and file."""
-    return target.with_name(f".{target.name}.{attempt_id[:8]}.part")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.engine.standing import BATCH, Chain
+from runner.engine.standing import BATCH, Above, Chain, above
 from runner.errors import ExitCode, StateError
 from runner.job.plan import Plan
 from runner.job.task import Task
@@ -63,15 +63,17 @@ def conclude(
     conditions: frozenset[ExitCode] = frozenset(),
     passing: frozenset[ExitCode] = frozenset(),
     absent: frozenset[str] = frozenset(),
+    frameless: frozenset[str] = frozenset(),
 ) -> Conclusion:
     """Ends a session of a run, and the run itself where nothing is left to do; writes the manifest.
 
     `conditions` are what stopped the work, `passing` those of them that mean nothing once everything
-    is done; `absent` are identities whose files are gone for good.
+    is done; `absent` are identities whose files are gone for good, `frameless` those whose last frame
+    never came.
     Raises StateError where the ledger or the manifest cannot be written.
     """
     reader = ledger.read
-    counts = _count(plan, reader, absent)
+    counts = _count(plan, reader, absent, frameless)
     waits = waits_for_a_person(plan, reader)
     # a task that has left the plan is still this run's, as long as something is to come of it
     standing = counts + reader.open_states(run_id)
@@ -93,7 +95,7 @@ def conclude(
             spend=reader.spend(run_id),
             tasks=plan.tasks(),
             reader=reader,
-            view=_view(reader, absent),
+            view=_view(reader, absent, frameless),
             root=project.root,
             redactor=redactor,
         )
@@ -106,12 +108,12 @@ def conclude(
     return Conclusion(counts, exit_code, manifest, waits, is_finished)
 
 
-def _view(reader: LedgerReader, absent: frozenset[str]) -> View:
-    chain = Chain()
+def _view(reader: LedgerReader, absent: frozenset[str], frameless: frozenset[str]) -> View:
+    chain = Chain(frameless)
 
     def view(task: Task, attempt: AttemptRow | None) -> TaskState:
-        above = reader.standing_attempts([task.upstream.identity]) if task.upstream is not None else {}
-        return _state(task, attempt, above, chain, absent)
+        needed = above([task], reader) if task.upstream is not None else Above()
+        return _state(task, attempt, needed, chain, absent)
 
     return view
 
@@ -119,19 +121,21 @@ def _view(reader: LedgerReader, absent: frozenset[str]) -> View:
 def _state(
     task: Task,
     attempt: AttemptRow | None,
-    above: Mapping[str, AttemptRow],
+    needed: Above,
     chain: Chain,
     absent: frozenset[str],
 ) -> TaskState:
     if task.identity in absent:
         return TaskState.ABSENT
-    blocked = chain.state(task, attempt, above)
+    blocked = chain.state(task, attempt, needed)
     if blocked is not None:
         return blocked
     return attempt.state if attempt is not None else TaskState.PLANNED
 
 
-def _count(plan: Plan, reader: LedgerReader, absent: frozenset[str]) -> Counter[TaskState]:
+def _count(
+    plan: Plan, reader: LedgerReader, absent: frozenset[str], frameless: frozenset[str]
+) -> Counter[TaskState]:
     counts: Counter[TaskState] = Counter()
     if plan.marks is not None:
         # no task waits for another one, so the ledger alone says where each stands
@@ -143,14 +147,12 @@ def _count(plan: Plan, reader: LedgerReader, absent: frozenset[str]) -> Counter[
                 for identity in batch
             )
         return counts
-    chain = Chain()
+    chain = Chain(frameless)
     iterator = iter(plan.tasks())
     while tasks := list(itertools.islice(iterator, BATCH)):
         latest = reader.latest([task.identity for task in tasks])
-        above = reader.standing_attempts(
-            [task.upstream.identity for task in tasks if task.upstream is not None]
-        )
-        counts.update(_state(task, latest.get(task.identity), above, chain, absent) for task in tasks)
+        needed = above(tasks, reader)
+        counts.update(_state(task, latest.get(task.identity), needed, chain, absent) for task in tasks)
     return counts
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import os
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NoReturn
 
 import anyio
 
-from runner.errors import ExitCode
+from runner.errors import CallsheetError, ExitCode
 from runner.record.events import Observer
+from runner.record.redact import Redactor
 from runner.record.times import iso_time
 
 POST_GRACE = 10.0
@@ -25,6 +28,11 @@ USED_UP = "a quota at the service is used up, and waiting here does not help"
 WORTH_TELLING = 10.0
 """Seconds: a shorter wait is told to nobody."""
 
+MOST_DEFECTS = 5
+"""Sentences: one defect may strike every task of a plan."""
+
+_FRAMES = 8
+_LONGEST_TEXT = 300
 _ANOTHER_TRY = frozenset({ExitCode.TRY_AGAIN, ExitCode.UNREACHABLE})
 
 
@@ -48,6 +56,7 @@ class Control:
     """What is waited for, and the monotonic time until which that was told."""
     _is_submitting: bool = True
     _failures: int = 0
+    _defects: int = 0
     _work: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     _posts: set[anyio.CancelScope] = field(default_factory=set)
 
@@ -84,11 +93,6 @@ class Control:
         """Something that a person should read, and that the exit code does not tell."""
         if reason not in self._reasons:
             self._reasons.append(reason)
-
-    def defect(self, where: str, error: Exception) -> None:
-        """An unexpected exception: the rest goes on, and the exit code says it."""
-        said = f"{where}: {type(error).__name__}: {error}"
-        self.condition(ExitCode.BUG, f"{said}; this is a defect of callsheet, please report it")
 
     def forgive(self) -> None:
         """Everything is done all the same: what only asked for another try means nothing any more."""
@@ -133,6 +137,37 @@ class Control:
                 ExitCode.TASK_FAILED,
                 f"{self._failures} tasks failed (run.max_failures); nothing more is sent",
             )
+
+    def defect(self, name: str, error: Exception) -> None:
+        """Something of ours broke in the work on `name`: told and logged, and everything else goes on."""
+        # file, line and function, without values of variables: they may hold a key
+        frames = [
+            f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
+            for frame in traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+        ]
+        what = f"{type(error).__name__}: {Redactor().foreign_text(str(error))[:_LONGEST_TEXT]}"
+        where = f" (at {frames[-1]})" if frames else ""
+        self._defects += 1
+        if self._defects <= MOST_DEFECTS:
+            self.condition(
+                ExitCode.BUG,
+                f"{name}: {what}{where}; all else went on; hint: this is a defect of callsheet: send us this"
+                " line, and those of `task.defect` in events.jsonl",
+            )
+        else:
+            self.condition(ExitCode.BUG, "more such defects are in events.jsonl, as `task.defect`")
+        self.observe("task.defect", {"task": name, "error": what, "at": frames})
+
+    @contextmanager
+    def contained(self, name: str) -> Iterator[None]:
+        """Whatever the work on `name` raises in here ends that work alone; a cancellation passes."""
+        try:
+            yield
+        except CallsheetError as error:
+            self.stop_submitting(error.exit_code, str(error))
+            self.observe("task.left", {"task": name, "reason": str(error)})
+        except Exception as error:  # the one place where a defect of ours becomes a sentence
+            self.defect(name, error)
 
     def stop(self, code: ExitCode, reason: str) -> None:
         """Ends the run now, with its state kept. A POST under way gets a bounded time."""

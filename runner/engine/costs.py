@@ -12,6 +12,9 @@ from runner.providers.base import Generation, GenerationStatus
 MOST_DRIFT = Decimal("0.1")
 """Of the estimate. Beyond it prices, or the formula for tokens, are no longer those of models.yaml."""
 
+MOST_USD = Decimal(1_000_000)
+"""A cost at or above this is none: it would only spoil the sums, which hold 64 bits."""
+
 BILLED = "completion_tokens"
 """The member of Mesh's usage that is billed; input tokens are 0 (wire/seedance.md)."""
 
@@ -26,7 +29,7 @@ def settle(ledger: Ledger, attempt_id: str, generation: Generation) -> None:
     task = ledger.read.task(attempt.identity)
     assert task is not None
     usd = _cost(attempt, task, generation)
-    if usd is not None:
+    if usd is not None and usd < MOST_USD:
         ledger.settle_cost(attempt_id, micros(usd))
 
 

@@ -19,8 +19,9 @@ import anyio
 import httpx
 
 from runner.engine.addresses import ForbiddenAddressError, check_url
+from runner.engine.boxes import NotMediaError
 from runner.engine.files import FileStore, UnsafePathError, digest, publish
-from runner.engine.media import MediaFacts, NotMediaError, probe, probe_image
+from runner.engine.media import MediaFacts, probe, probe_image
 from runner.engine.part import Part
 from runner.engine.seams import Threads
 from runner.engine.stall import StallGuard
@@ -223,7 +224,7 @@ async def _receive(
 def _location(response: httpx.Response) -> str:
     try:
         return str(response.url.join(response.headers["location"]))
-    except (KeyError, httpx.InvalidURL) as error:
+    except (KeyError, httpx.InvalidURL, ValueError) as error:  # ValueError: what no URL can hold
         raise DownloadError(
             DownloadTrouble.REFUSED, "a redirect leads nowhere", status=response.status_code
         ) from error
@@ -324,7 +325,11 @@ def _leave(part: Part, error: BaseException) -> None:
 def _verify_and_publish(request: DownloadRequest, part: Part, files: FileStore) -> FileRecord:
     try:
         with files.open(part.path) as file:
-            facts = probe(file) if request.kind == "video" else probe_image(file)
+            if request.kind == "video":
+                # a chunked body ends in order too where a proxy has lost the rest: only a length is a promise
+                facts = probe(file, has_kept_length=part.size == part.length)
+            else:
+                facts = probe_image(file)
     except NotMediaError as error:
         part.forget()
         raise DownloadError(DownloadTrouble.REFUSED, f"{error}; the bytes are kept in {part.path}") from error

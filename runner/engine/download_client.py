@@ -146,6 +146,7 @@ def _as_httpx() -> Iterator[None]:
         yield
     except httpcore.TimeoutException as error:
         raise httpx.TimeoutException(str(error)) from error
-    except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
-        # OSError: an SSLError in the middle of a body comes through anyio and httpcore as it is
+    except (httpcore.NetworkError, httpcore.ProtocolError, OSError, ValueError) as error:
+        # OSError: an SSLError in the middle of a body comes through anyio and httpcore as it is;
+        # ValueError: what TLS or IDNA say of a strange host
         raise httpx.TransportError(str(error) or type(error).__name__) from error

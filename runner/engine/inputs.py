@@ -12,10 +12,20 @@ from runner.errors import CallsheetError, ExitCode
 from runner.job.task import InputFile
 
 
-class InputChangedError(CallsheetError):
-    """A local input is not what was planned with; nothing was sent for it."""
+class NothingSentError(CallsheetError):
+    """A task lacks what its request begins with: its own trouble, and no other's. Nothing was sent."""
 
     exit_code = ExitCode.INPUT_MISSING
+
+
+class InputChangedError(NothingSentError):
+    """A local input is not what was planned with."""
+
+
+class InputNotKeptError(NothingSentError):
+    """A local input cannot be copied to where its bytes stay for good."""
+
+    exit_code = ExitCode.CANNOT_WRITE
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +37,7 @@ class InputStore:
     def read(self, file: InputFile) -> bytes:
         """The bytes behind the digest: the kept copy, else the file itself, which is then kept.
 
-        Raises InputChangedError where neither has this digest, OSError where it cannot be kept.
+        Raises InputChangedError where neither has this digest, InputNotKeptError where it cannot be kept.
         """
         kept = self.directory / file.sha256
         for path in (kept, file.path):
@@ -37,14 +47,23 @@ class InputStore:
                 continue
             if hashlib.sha256(content).hexdigest() == file.sha256:
                 if path is not kept:
-                    self._keep(kept, content)
+                    self._keep(kept, content, file)
                 return content
         raise InputChangedError(
             f"{file.path}: changed or gone since the job was planned, so what needs it was not sent",
             hint="`callsheet run` again: it plans with the file as it is then",
         )
 
-    def _keep(self, target: Path, content: bytes) -> None:
+    def _keep(self, target: Path, content: bytes, file: InputFile) -> None:
+        try:
+            self._write(target, content)
+        except OSError as error:
+            raise InputNotKeptError(
+                f"{file.path}: cannot be kept in {self.directory}: {error.strerror or type(error).__name__}",
+                hint="make room or fix the permissions, then run again",
+            ) from error
+
+    def _write(self, target: Path, content: bytes) -> None:
         self.directory.mkdir(mode=0o700, exist_ok=True)
         # two tasks that share an input may come here at once
         staged = target.with_suffix(f".{secrets.token_hex(8)}.tmp")

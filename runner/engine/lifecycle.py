@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from runner.engine.collect import Collector, GoneError, LeftForLater
 from runner.engine.control import Control
 from runner.engine.costs import settle
-from runner.engine.inputs import InputChangedError
+from runner.engine.inputs import NothingSentError
 from runner.engine.pacing import Gauge
 from runner.engine.reconcile import Reconciler
 from runner.engine.submit import Submitter
-from runner.engine.upstream import UpstreamGoneError
 from runner.engine.world import Doubt, Paid, World, paid_of
-from runner.errors import CallsheetError, ExitCode
+from runner.errors import ExitCode
 from runner.job.task import Task
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import GONE, AttemptRow, OutputRow
@@ -51,8 +50,9 @@ class Lifecycle:
             attempt = await self.world.commits.read(lambda reader: reader.latest([task.identity]))
             latest = attempt[task.identity]
             if resolution is Resolution.ADOPTED:
+                adopted = await self._adopted(latest)
                 self.in_flight.enter()
-                await self.bring_in(await self._adopted(latest))
+                await self.bring_in(adopted)
                 return
             if resolution is not Resolution.ABSENT or not self.control.may_submit:
                 return
@@ -93,23 +93,22 @@ class Lifecycle:
             ended = generation
             await self._guard(paid.name, lambda: self._end(paid, ended), paid)
 
-    async def fetch_again(self, paid: Paid) -> bool:
-        """Fetches the missing files of a done task; False where the service has them no more."""
-        is_gone = False
+    async def fetch_again(self, paid: Paid) -> frozenset[RemoteFileKind]:
+        """Fetches the missing files of a done task; gives the kinds that the service has no more."""
+        missing: frozenset[RemoteFileKind] = frozenset()
 
         async def fetch() -> None:
-            nonlocal is_gone
+            nonlocal missing
             try:
-                generation = await self.collector.refresh(paid)
-                rows = await self.collector.fetch(paid, generation)
+                home = await self.collector.bring_home(paid, await self.collector.refresh(paid))
             except GoneError:
-                is_gone = True
+                missing = await self.collector.missing(paid)
                 return
-            await self.world.commits.write(lambda ledger: ledger.add_outputs(rows))
-            self._observe_done(paid, rows)
+            missing = home.missing
+            self._observe_done(paid, home.rows)
 
         await self._guard(paid.name, fetch, paid)
-        return not is_gone
+        return missing
 
     async def is_there(self, paid: Paid) -> bool | None:
         """Whether the service still has a task that was given up; None where it cannot be asked."""
@@ -145,18 +144,17 @@ class Lifecycle:
             await self.world.commits.write(self._collecting(paid, generation))
         if not any(file.kind is RemoteFileKind.VIDEO for file in generation.files):
             generation = await self.collector.refresh(paid)
-        try:
-            rows = await self.collector.fetch(paid, generation)
-        except GoneError as gone:
-            if not any(row.kind == RemoteFileKind.VIDEO for row in gone.rows):
-                raise
+        home = await self.collector.bring_home(paid, generation)
+        if home.missing:
             # the video is what was paid for, and it is here
-            rows = gone.rows
-            reason = f"{paid.name}: {gone}: the video is here, but not all of its files"
+            names = " and ".join(sorted(home.missing))
+            reason = (
+                f"{paid.name}: the video is here, but the service has no {names} for it, which was asked for"
+            )
             self.control.condition(ExitCode.TASK_FAILED, reason, identity=paid.identity)
         at = self.world.seams.wall()
-        await self.world.commits.write(lambda ledger: ledger.finish(paid.attempt_id, rows, at))
-        self._observe_done(paid, rows)
+        await self.world.commits.write(lambda ledger: ledger.finish(paid.attempt_id, (), at))
+        self._observe_done(paid, home.rows)
 
     def _collecting(self, paid: Paid, generation: Generation) -> Callable[[Ledger], None]:
         at = self.world.seams.wall()
@@ -179,6 +177,10 @@ class Lifecycle:
 
     async def _guard(self, name: str, step: Callable[[], Awaitable[None]], paid: Paid | None = None) -> None:
         """Runs one step of a task's life; whatever it raises becomes a condition of the run."""
+        with self.control.contained(name):
+            await self._judged(name, step, paid)
+
+    async def _judged(self, name: str, step: Callable[[], Awaitable[None]], paid: Paid | None) -> None:
         try:
             await step()
         except LeftForLater as left:
@@ -191,23 +193,14 @@ class Lifecycle:
             if await self.world.seams.threads.run(self._stands_at, paid.output):
                 said += f"; a file stands at {paid.output}, which may be its video"
             await self._fail(paid, GONE, said, expired=True)
-        except (UpstreamGoneError, InputChangedError) as error:
-            # this task alone: the others do not need that file
+        except NothingSentError as error:
             self.control.condition(error.exit_code, str(error))
-            self.world.observe("task.left", {"task": name, "reason": str(error)})
-        except CallsheetError as error:
-            self.control.stop_submitting(error.exit_code, str(error))
             self.world.observe("task.left", {"task": name, "reason": str(error)})
 
     def _stands_at(self, output: str) -> bool:
         return self.world.files.stat(self.world.project.base / output) is not None
 
     def _observe_done(self, paid: Paid, rows: tuple[OutputRow, ...]) -> None:
-        for row in rows:
-            self.world.observe(
-                "task.file",
-                {"task": paid.name, "identity": paid.identity, "path": row.path, "bytes": row.bytes},
-            )
         video = next((row.path for row in rows if row.kind == RemoteFileKind.VIDEO), paid.output)
         if video != paid.output:
             self.world.observe(

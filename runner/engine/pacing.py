@@ -206,9 +206,9 @@ class Breaker:
         self,
         ping: Callable[[], Awaitable[None]],
         source: random.Random,
-        failed: Callable[[ProviderError, float], None],
+        failed: Callable[[Exception, float], None],
     ) -> None:
-        """`failed` is told of each GET that fails, and of the seconds since the breaker opened."""
+        """`failed` is told of each GET that fails, however, and of the seconds since the breaker opened."""
         self._ping = ping
         self._random = source
         self._failed = failed
@@ -242,7 +242,7 @@ class Breaker:
             while self._is_open and not self._is_released:
                 try:
                     await self._ping()
-                except ProviderError as error:
+                except Exception as error:  # nobody else would open the way again
                     failures += 1
                     self._failed(error, anyio.current_time() - opened)
                     await anyio.sleep(backoff(failures, self._random, base=1.0, most=self.MOST_WAIT))

@@ -47,7 +47,7 @@ def posters(project: Project, videos: Iterable[Video], *, patience: float) -> Ma
 def _poster(video: Video, directory: Path, files: FileStore, until: float) -> Poster:
     try:
         is_there = files.stat(Path(video.path)) is not None
-    except (OSError, StateError):
+    except (OSError, StateError, ValueError):  # ValueError: a NUL in a manifest that somebody wrote
         is_there = False
     kept = directory / f"{Path(video.sha256).name}.webp"
     image = _kept(kept)
@@ -58,7 +58,7 @@ def _poster(video: Video, directory: Path, files: FileStore, until: float) -> Po
     try:
         with files.open(Path(video.path)) as file:
             image = make_poster(file)
-    except (OSError, StateError):
+    except Exception:  # one video's poster is missing then, and the page has all others
         return Poster(is_there)
     if image is not None:
         _keep(kept, image)
@@ -99,7 +99,8 @@ def make_poster(file: BinaryIO) -> bytes | None:
     try:
         with av.open(file, mode="r", format="mp4", metadata_errors="replace") as container:
             video = container.streams.video[0]
-            if video.width * video.height > _MOST_PIXELS:
+            # no context: a codec that this FFmpeg does not know
+            if video.codec_context is None or video.width * video.height > _MOST_PIXELS:
                 return None
             # reference frames alone show where the middle is, in half the time
             video.codec_context.skip_frame = "NONREF"

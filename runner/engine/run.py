@@ -98,6 +98,7 @@ async def run_prepared(
                 conditions=frozenset(control.conditions),
                 passing=frozenset(control.passing),
                 absent=frozenset(scheduler.absent),
+                frameless=frozenset(scheduler.frameless),
             )
         )
     if ended.is_finished:
@@ -198,13 +199,15 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
         budget.answered()
         control.waited(AN_ANSWER)
 
-    def still_down(error: ProviderError, seconds: float) -> None:
+    def still_down(error: Exception, seconds: float) -> None:
         control.waiting(AN_ANSWER, policy.timeout - seconds, in_flight.count)
-        if error.trouble is Trouble.KEY_REFUSED:
+        if not isinstance(error, ProviderError):
+            control.defect("the look whether the service answers", error)
+        elif error.trouble is Trouble.KEY_REFUSED:
             control.stop_submitting(ExitCode.KEY_REFUSED, f"the service refused the API key: {error}")
         elif error.trouble is Trouble.USED_UP:
             control.stop_submitting(ExitCode.OUT_OF_MONEY, f"{USED_UP}: {error}")
-        elif seconds > policy.timeout:
+        if seconds > policy.timeout:
             control.stop_submitting(
                 ExitCode.TRY_AGAIN, f"the service has not answered for {seconds:.0f} s: {error}; run again"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVarTuple
 
 import anyio
 from anyio.abc import TaskGroup
@@ -18,15 +19,17 @@ from runner.engine.only import Only
 from runner.engine.pacing import Breaker, Gauge, PrioritySlots, backoff
 from runner.engine.prepare import Resubmit
 from runner.engine.reconcile import Reconciler
-from runner.engine.standing import BATCH, Standing, aside, standings
+from runner.engine.standing import BATCH, Standing, above, aside, standings
 from runner.engine.world import Paid, ServerClock, World, paid_of
 from runner.errors import ExitCode, StateError
 from runner.job.plan import Plan
-from runner.job.task import Task
+from runner.job.task import LAST_FRAME, Task
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, OutputRow
 from runner.ledger.states import Resolution, TaskState
-from runner.providers.base import ProviderError, Trouble
+from runner.providers.base import ProviderError, RemoteFileKind, Trouble
+
+Ts = TypeVarTuple("Ts")
 
 HELLO_TRIES = 4
 
@@ -68,6 +71,8 @@ class Scheduler:
     clock_date: ClockDate | None = None
     """The run's date as long as the service's clock has not confirmed it."""
     absent: set[str] = field(default_factory=set)
+    frameless: set[str] = field(default_factory=set)
+    """Identities whose last frame never came, and the service has it no more."""
     _followed: dict[str, _Followed] = field(default_factory=dict)
     """By identity, what is in flight or in doubt since an earlier session."""
     _began: float = field(default_factory=anyio.current_time)
@@ -88,7 +93,8 @@ class Scheduler:
                 if plan is not None:
                     if any(self.settled):
                         self.world.observe("run.cached", {"tasks": self.settled.count(1)})
-                    await self._feed(work, plan, plan.roots(self.settled))
+                    with self.control.contained("the tasks still to be started"):
+                        await self._feed(work, plan, plan.roots(self.settled))
             found = await self.lookback.find()
             async with anyio.create_task_group() as work:
                 for attempt in found:
@@ -120,10 +126,10 @@ class Scheduler:
     def _take_up(self, work: TaskGroup, plan: Plan | None, attempt: AttemptRow) -> None:
         self._followed.setdefault(attempt.identity, _Followed()).attempts += 1
         if attempt.state is TaskState.AMBIGUOUS:
-            work.start_soon(self._clarify, work, plan, attempt)
+            self._begin(work, _short(attempt), self._clarify, work, plan, attempt)
         else:
             self.in_flight.enter()
-            work.start_soon(self._bring_in, work, plan, attempt)
+            self._begin(work, _short(attempt), self._bring_in, work, plan, attempt)
 
     def _leave_off(self, attempt: AttemptRow) -> Task | None:
         """The plan's task of an attempt that is taken care of; None where the plan has not named it, or
@@ -143,8 +149,23 @@ class Scheduler:
             return others
         return await self.world.seams.threads.run(lambda: others.difference(plan.identities()))
 
+    def _begin(
+        self, work: TaskGroup, name: str, function: Callable[[*Ts], Awaitable[None]], *args: *Ts
+    ) -> None:
+        """Runs it beside the rest; what it raises is its own trouble."""
+
+        async def contained() -> None:
+            with self.control.contained(name):
+                await function(*args)
+
+        work.start_soon(contained)
+
     async def _bring_in(self, work: TaskGroup, plan: Plan | None, attempt: AttemptRow) -> None:
-        paid = await self._paid(attempt.id)
+        try:
+            paid = await self._paid(attempt.id)
+        except BaseException:
+            self.in_flight.leave()
+            raise
         await self.lifecycle.bring_in(paid)
         task = self._leave_off(attempt)
         if plan is None or task is None:
@@ -180,7 +201,28 @@ class Scheduler:
             return
         found = await self.world.commits.read(lambda reader: reader.standing_attempts([task.identity]))
         if task.identity in found and found[task.identity].state is TaskState.DONE:
+            if await self._awaits_frame(plan, task):
+                await self._ask_for_frame(task, found[task.identity])
             await self._feed(work, plan, plan.children(task))
+
+    async def _awaits_frame(self, plan: Plan, task: Task) -> bool:
+        """Whether a task of the plan begins with the last frame of this one, and it never came."""
+        first = next((child for child in plan.children(task) if _begins_with_frame(child)), None)
+        if first is None:
+            return False
+        found = await self.world.commits.read(lambda reader: above([first], reader))
+        return task.identity in found.frameless
+
+    async def _ask_for_frame(self, task: Task, attempt: AttemptRow) -> None:
+        """A done task whose last frame never came: the service may have it by now."""
+        if RemoteFileKind.LAST_FRAME not in await self.lifecycle.fetch_again(await self._paid(attempt.id)):
+            return
+        self.frameless.add(task.identity)
+        self.control.condition(
+            ExitCode.TASK_FAILED,
+            f"{task.name}: its last frame never came, and what begins with it cannot be made;"
+            " hint: `callsheet run JOB --again NAME` makes a new take, which is paid for",
+        )
 
     async def _paid(self, attempt_id: str) -> Paid:
         def query(reader: LedgerReader) -> Paid:
@@ -201,7 +243,8 @@ class Scheduler:
             if cached:
                 self.world.observe("run.cached", {"tasks": cached})
             for standing in batch:
-                await self._start(work, plan, standing)
+                with self.control.contained(standing.task.name):
+                    await self._start(work, plan, standing)
 
     async def _start(self, work: TaskGroup, plan: Plan, standing: Standing) -> None:
         task, asked = standing.task, self.resubmit
@@ -209,7 +252,9 @@ class Scheduler:
             case state if asked is not None and asked.allows(state) and asked.names(task):
                 self._resubmitted.add(task.identity)
                 if standing.attempt is not None and standing.attempt.is_given_up:
-                    work.start_soon(self._look_again, work, plan, task, standing.attempt, asked.reason)
+                    self._begin(
+                        work, task.name, self._look_again, work, plan, task, standing.attempt, asked.reason
+                    )
                 else:
                     await self._start_new(work, plan, task, standing.attempt, asked.reason)
             case TaskState.PLANNED if asked is not None and not asked.takes_along(
@@ -225,11 +270,13 @@ class Scheduler:
             case TaskState.ABSENT:
                 await self._in_turn()
                 self.in_flight.enter()
-                work.start_soon(self._fetch_again, work, plan, standing)
+                self._begin(work, task.name, self._fetch_again, work, plan, standing)
             case TaskState.DONE:
                 if standing.elsewhere:
                     await self._place(standing)
-                if plan.is_needed(task):
+                if plan.is_needed(task) and await self._awaits_frame(plan, task):
+                    self._begin(work, task.name, self._descend, work, plan, task)
+                elif plan.is_needed(task):
                     await self._feed(work, plan, plan.children(task))
             case _ if task.identity in self._followed:
                 self._followed[task.identity].task = task
@@ -265,7 +312,7 @@ class Scheduler:
         await self._in_turn()
         if self.control.may_submit and await self._make_way(task, gives_way):
             self.in_flight.enter()
-            work.start_soon(self._buy, work, plan, task, attempt, reason)
+            self._begin(work, task.name, self._buy, work, plan, task, attempt, reason)
 
     async def _in_turn(self) -> None:
         """Downloads that wait come before new work."""
@@ -285,6 +332,10 @@ class Scheduler:
                 pause = backoff(failures, self.world.seams.random)
                 self.control.waiting(f"the service, before the first submit ({error.message})", pause, 0)
                 await anyio.sleep(pause)
+            except Exception as error:  # once, and not again for each task that would be started
+                self.control.defect("the first look at the service", error)
+                self.control.stop_submitting(ExitCode.BUG, "nothing was sent")
+                return False
             else:
                 self._has_answered = True
                 return True
@@ -344,17 +395,17 @@ class Scheduler:
 
     async def _fetch_again(self, work: TaskGroup, plan: Plan, standing: Standing) -> None:
         assert standing.attempt is not None
-        paid = await self._paid(standing.attempt.id)
         try:
-            is_here = await self.lifecycle.fetch_again(paid)
+            paid = await self._paid(standing.attempt.id)
+            missing = await self.lifecycle.fetch_again(paid)
         finally:
             self.in_flight.leave()
-        if not is_here:
+        if missing & standing.published:
             self.absent.add(standing.task.identity)
             self.world.observe(
                 "task.absent", {"task": standing.task.name, "identity": standing.task.identity}
             )
-        await self._feed(work, plan, plan.children(standing.task))
+        await self._descend(work, plan, standing.task)
 
     async def _make_way(self, task: Task, rows: Sequence[OutputRow]) -> bool:
         """Moves aside what a rehearsal at another server left where this one's files will stand.
@@ -416,3 +467,11 @@ class Scheduler:
     def _copy(self, source: str, target: str) -> None:
         base = self.world.project.base
         place_copy(self.world.files, base / source, base / target)
+
+
+def _begins_with_frame(task: Task) -> bool:
+    return task.upstream is not None and LAST_FRAME in task.upstream.uses
+
+
+def _short(attempt: AttemptRow) -> str:
+    return f"task {attempt.identity[:12]}"

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.engine.files import LocalFiles, UnsafePathError
-from runner.job.task import Task
+from runner.job.task import LAST_FRAME, Task
 from runner.ledger.following import is_reusable
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, OutputRow, TaskRow
 from runner.ledger.states import TaskState
+from runner.providers.base import RemoteFileKind
 from runner.record.difference import differences
 
 BATCH = 200
@@ -37,45 +38,76 @@ class Standing:
     elsewhere: tuple[OutputRow, ...] = ()
     conflict: str = ""
     gives_way: tuple[OutputRow, ...] = ()
+    published: frozenset[RemoteFileKind] = frozenset()
+    """Of an absent task, the kinds of files that were here once."""
     video: str = ""
     """Where the newest take of a done task is: beside its output, where that was taken."""
 
 
+@dataclass(frozen=True, slots=True)
+class Above:
+    """What the tasks of a batch need: standing attempts by identity, and which of them are done without
+    the last frame that a task of the batch begins with.
+    """
+
+    attempts: Mapping[str, AttemptRow] = field(default_factory=dict)
+    frameless: frozenset[str] = frozenset()
+
+
+def above(tasks: Iterable[Task], reader: LedgerReader) -> Above:
+    """For a batch of tasks."""
+    needed = [task.upstream for task in tasks if task.upstream is not None]
+    attempts = reader.standing_attempts([upstream.identity for upstream in needed])
+    framed = [upstream.identity for upstream in needed if LAST_FRAME in upstream.uses]
+    rows = reader.outputs(framed) if framed else {}
+    frames = {row.attempt_id for own in rows.values() for row in own if row.kind == RemoteFileKind.LAST_FRAME}
+    frameless = (
+        identity
+        for identity in framed
+        if identity in attempts
+        and attempts[identity].state is TaskState.DONE
+        and attempts[identity].id not in frames
+    )
+    return Above(attempts, frozenset(frameless))
+
+
 @dataclass(slots=True)
 class Chain:
-    """Tells which tasks cannot start because of the one they need; sees a plan in its order."""
+    """Tells which tasks cannot start because of the one they need; sees a plan in its order.
 
+    `lost` are identities whose last frame the service has no more.
+    """
+
+    lost: frozenset[str] = frozenset()
     _skipped: set[str] = field(default_factory=set)
 
-    def state(
-        self, task: Task, attempt: AttemptRow | None, above: Mapping[str, AttemptRow]
-    ) -> TaskState | None:
-        """WAITING or SKIPPED for a task that its upstream keeps from starting, else None.
-
-        `above` are the standing attempts of upstream tasks, by identity.
-        """
+    def state(self, task: Task, attempt: AttemptRow | None, above: Above) -> TaskState | None:
+        """WAITING or SKIPPED for a task that its upstream keeps from starting, else None."""
         upstream = task.upstream
         if upstream is None or (attempt is not None and attempt.state is not TaskState.PLANNED):
             return None
-        before = above.get(upstream.identity)
-        if before is not None and before.state is TaskState.DONE:
+        before = above.attempts.get(upstream.identity)
+        is_done = before is not None and before.state is TaskState.DONE
+        is_frameless = LAST_FRAME in upstream.uses and upstream.identity in above.frameless
+        if is_done and not is_frameless:
             return None
-        failed = before is not None and before.state.is_terminal
+        failed = (
+            upstream.identity in self.lost if is_done else before is not None and before.state.is_terminal
+        )
         if failed or upstream.identity in self._skipped:
             self._skipped.add(task.identity)
             return TaskState.SKIPPED
         return TaskState.WAITING
 
-    def blocked(
-        self, task: Task, attempt: AttemptRow | None, above: Mapping[str, AttemptRow]
-    ) -> Standing | None:
+    def blocked(self, task: Task, attempt: AttemptRow | None, above: Above) -> Standing | None:
         """The same as a Standing that says why."""
         state = self.state(task, attempt, above)
         if state is None or task.upstream is None:
             return None
         if state is TaskState.SKIPPED:
             return Standing(task, state, attempt, why=f"the task of step {task.upstream.step} failed")
-        return Standing(task, state, attempt, why=f"waits for step {task.upstream.step}")
+        what = "the last frame of " if task.upstream.identity in above.frameless else ""
+        return Standing(task, state, attempt, why=f"waits for {what}step {task.upstream.step}")
 
 
 @dataclass(slots=True)
@@ -101,10 +133,13 @@ class _Folders:
             return f"cannot be written: {error.message.removeprefix(f'{name}: ')}"
         except OSError as error:
             return f"cannot be written: {error.strerror}"
-        above = self.base / folder
-        while not above.exists() and above != self.base.parent:
-            above = above.parent
-        return "" if os.access(above, os.W_OK | os.X_OK) else f"cannot be written: no permission in {above}"
+        upper = self.base / folder
+        try:
+            while not upper.exists() and upper != self.base.parent:
+                upper = upper.parent
+        except OSError as error:
+            return f"cannot be written: {error.strerror}"
+        return "" if os.access(upper, os.W_OK | os.X_OK) else f"cannot be written: no permission in {upper}"
 
 
 def standings(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) -> Iterator[Standing]:
@@ -115,17 +150,15 @@ def standings(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) ->
     while batch := list(itertools.islice(iterator, BATCH)):
         if reader is None:
             for task in batch:
-                yield stands.blocked(task, None, {}) or _new(task, None, folders, None, None, _NEVER)
+                yield stands.blocked(task, None, Above()) or _new(task, None, folders, None, None, _NEVER)
             continue
         attempts = reader.latest([task.identity for task in batch])
-        above = reader.standing_attempts(
-            [task.upstream.identity for task in batch if task.upstream is not None]
-        )
+        needed = above(batch, reader)
         outputs = reader.outputs([task.identity for task in batch])
         owners = reader.owners([task.output for task in batch])
         for task in batch:
             attempt = attempts.get(task.identity)
-            blocked = stands.blocked(task, attempt, above)
+            blocked = stands.blocked(task, attempt, needed)
             if blocked is not None:
                 yield blocked
             elif attempt is None or attempt.state is TaskState.PLANNED:
@@ -227,6 +260,8 @@ def _done(task: Task, attempt: AttemptRow, outputs: list[OutputRow], base: Path)
         task,
         TaskState.ABSENT,
         attempt,
+        published=frozenset(RemoteFileKind(row.kind) for row in outputs if row.attempt_id == attempt.id)
+        or frozenset({RemoteFileKind.VIDEO}),
         why=f"paid and done, but {gone} is missing or changed; fetched again while the service has it",
     )
 

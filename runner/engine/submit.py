@@ -14,7 +14,7 @@ from runner.engine.inputs import InputStore
 from runner.engine.pacing import Breaker, Gauge, RequestBudget, backoff
 from runner.engine.upstream import Resolved, resolve
 from runner.engine.world import Doubt, Paid, ServerClock, World
-from runner.errors import ExitCode, StateError
+from runner.errors import CallsheetError, ExitCode, StateError
 from runner.job.task import Task
 from runner.ledger.following import goes_on
 from runner.ledger.ledger import CapReachedError, Ledger, RemoteIdTakenError
@@ -162,18 +162,21 @@ class Submitter:
             self._tags.discard(-1 if tag is None else tag)
         world.observe("task.intended", {"task": task.name, "identity": task.identity, "attempt": attempt_id})
         try:
-            outcome = await world.provider.submit(body)
+            try:
+                outcome = await world.provider.submit(body)
+            except anyio.get_cancelled_exc_class():
+                await self._leave_unclear(task, attempt_id, CUT_BY_US)
+                raise
             self.clock.hear(outcome.server_time)
-        except anyio.get_cancelled_exc_class():
-            await self._leave_unclear(task, attempt_id, CUT_BY_US)
+            outcome = await self._settle(task, attempt_id, outcome)
+        except CallsheetError:
             raise
         except Exception as error:
             # what went wrong with one answer may go wrong with each: nothing more is paid for
-            await self._leave_unclear(task, attempt_id, OUR_DEFECT)
             self.control.defect(f"{task.name}: reading the answer to its submit", error)
             self.control.stop_submitting(ExitCode.BUG, "nothing more is submitted after such a defect")
-            return Posted(attempt_id, SubmitOutcome(Verdict.AMBIGUOUS, Reaction.RECONCILE, OUR_DEFECT))
-        outcome = await self._settle(task, attempt_id, outcome)
+            await self._leave_unclear(task, attempt_id, OUR_DEFECT)
+            outcome = SubmitOutcome(Verdict.AMBIGUOUS, Reaction.RECONCILE, OUR_DEFECT)
         self._count_doubts(outcome)
         return Posted(attempt_id, outcome)
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from runner.engine.inputs import NothingSentError
 from runner.engine.standing import is_whole
-from runner.errors import CallsheetError, ExitCode
 from runner.job.node import JsonValue
 from runner.job.task import LAST_FRAME, OUTPUT, STEP_SCHEME, TASK_ID, InputFile, Task, Upstream
 from runner.ledger.read import LedgerReader
@@ -19,10 +19,8 @@ _KINDS = {LAST_FRAME: RemoteFileKind.LAST_FRAME, OUTPUT: RemoteFileKind.VIDEO}
 _MEDIA_TYPES = {LAST_FRAME: "image/png", OUTPUT: "video/mp4"}
 
 
-class UpstreamGoneError(CallsheetError):
-    """What a task needs of the one before it is not there any more; nothing was sent."""
-
-    exit_code = ExitCode.INPUT_MISSING
+class UpstreamGoneError(NothingSentError):
+    """What a task needs of the one before it is not there any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,8 @@ class ErrorBody:
 
 
 MOST_NUMBER = 2**53
+LAST_SECOND = 253_402_300_799.0
+"""Of the year 9999, in Unix seconds: no later moment can be printed."""
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
 
@@ -215,9 +217,15 @@ def _told_wait(answer: Answer, error: ErrorBody, wall: float) -> float | None:
 def parse_http_date(text: str) -> float | None:
     """Unix seconds of an HTTP date, None for anything else."""
     try:
-        return parsedate_to_datetime(text).timestamp()
+        moment = parsedate_to_datetime(text).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
+    return moment if is_moment(moment) else None
+
+
+def is_moment(seconds: float) -> bool:
+    """Whether Unix seconds are from 1970 to the year 9999 in UTC: what a date can be printed of."""
+    return 0 <= seconds < LAST_SECOND + 1
 
 
 def parse_number(value: object) -> float | None:

@@ -112,6 +112,13 @@ class RemoteFileKind(enum.StrEnum):
     LAST_FRAME = "last_frame"
 
 
+def wanted_kinds(request: Mapping[str, JsonValue]) -> frozenset[RemoteFileKind]:
+    """The kinds of files that a request asks for."""
+    if request.get("return_last_frame") is True:
+        return frozenset({RemoteFileKind.VIDEO, RemoteFileKind.LAST_FRAME})
+    return frozenset({RemoteFileKind.VIDEO})
+
+
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
     """A result at the service. `url` is signed, thus secret; `expires_at` is Unix seconds by server time."""

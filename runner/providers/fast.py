@@ -183,7 +183,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             raise httpx.ConnectError(type(error).__name__, request=request) from error
         except (errors.ClientPayloadError, errors.ClientResponseError) as error:
             raise httpx.RemoteProtocolError(type(error).__name__, request=request) from error
-        except (errors.ClientError, OSError) as error:
+        except (errors.ClientError, OSError, ValueError) as error:  # ValueError: yarl, IDNA and TLS of a host
             raise httpx.ReadError(type(error).__name__, request=request) from error
 
 

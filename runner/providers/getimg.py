@@ -15,7 +15,15 @@ from urllib.parse import quote
 
 from runner.job.node import JsonValue
 from runner.job.task import Task
-from runner.providers.answers import clean, read_failure, read_json, read_scalars, read_url, usable_id
+from runner.providers.answers import (
+    clean,
+    is_moment,
+    read_failure,
+    read_json,
+    read_scalars,
+    read_url,
+    usable_id,
+)
 from runner.providers.base import (
     Generation,
     GenerationStatus,
@@ -159,6 +167,7 @@ def _moment(value: JsonValue) -> float | None:
     if moment is None:
         return None
     try:
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (OverflowError, ValueError):
         return None
+    return seconds if is_moment(seconds) else None

@@ -13,8 +13,10 @@ from urllib.parse import quote
 from runner.job.node import JsonValue
 from runner.job.task import InputFile, Task
 from runner.providers.answers import (
+    LAST_SECOND,
     Answer,
     clean,
+    is_moment,
     is_usual,
     read_failure,
     read_json,
@@ -125,7 +127,7 @@ class MeshProvider:
         """
         query = [("limit", str(limit)), ("offset", str(offset))]
         if created_after is not None:
-            moment = datetime.fromtimestamp(math.floor(created_after), UTC)
+            moment = datetime.fromtimestamp(math.floor(max(0.0, min(created_after, LAST_SECOND))), UTC)
             query.append(("created_after", moment.strftime("%Y-%m-%dT%H:%M:%SZ")))
         answer = await self._free.get(PATH, query)
         page = _document(answer)
@@ -226,6 +228,6 @@ def _read_files(content: JsonValue, updated_at: float | None) -> tuple[RemoteFil
 
 
 def _seconds(value: JsonValue) -> float | None:
-    # the bound is the year 9999, and what keeps a date from failing to print
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number and 0 <= value < 253_402_300_800 else None  # type: ignore[arg-type, operator]
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    return float(value) if is_moment(value) else None

@@ -9,9 +9,10 @@ from pathlib import Path, PurePosixPath
 
 from runner.job.cost import usd_or_null
 from runner.job.node import JsonValue
-from runner.job.task import INPUT_SCHEME, STEP_SCHEME, InputFile, Task
+from runner.job.task import INPUT_SCHEME, LAST_FRAME, STEP_SCHEME, InputFile, Task
 from runner.ledger.rows import AttemptRow, HistoryRow, OutputRow, RunRow, TaskRow
 from runner.ledger.states import TaskState
+from runner.providers.base import wanted_kinds
 from runner.record.redact import Redactor
 from runner.record.times import iso_time, iso_time_or_none
 
@@ -81,6 +82,7 @@ def task_entry(
         "echo": redactor.foreign_value(_sorted(generation.get("echo"))),
         "usage": redactor.foreign_value(_sorted(generation.get("usage"))),
         "outputs": [_output_entry(row, redactor) for row in _own(task, found.outputs)],
+        "missing": _missing(task, found, state),
         "error": _error_entry(task, found.latest, state, redactor),
         "estimate": {
             "tokens": task.estimate_tokens,
@@ -184,6 +186,14 @@ def _output_entry(row: OutputRow, redactor: Redactor) -> dict[str, object]:
     }
 
 
+def _missing(task: Task, found: Found, state: TaskState) -> list[str]:
+    """The kinds of files that were asked for and never came, of a task that is done all the same."""
+    if found.latest is None or state not in (TaskState.DONE, TaskState.ABSENT):
+        return []
+    came = {row.kind for row in found.outputs if row.attempt_id == found.latest.id}
+    return sorted(wanted_kinds(found.request or task.request) - came)
+
+
 def _own(task: Task, rows: tuple[OutputRow, ...]) -> list[OutputRow]:
     """The files under the path that this plan gives them; all of the task's where none is there.
 
@@ -208,7 +218,9 @@ def _age(row: OutputRow) -> float:
 
 def _error_entry(task: Task, attempt: AttemptRow | None, state: TaskState, redactor: Redactor) -> JsonValue:
     if state is TaskState.SKIPPED and task.upstream is not None:
-        return {"code": "skipped", "message": f"the task of step {task.upstream.step} that it needs failed"}
+        never = ", or its last frame never came" if LAST_FRAME in task.upstream.uses else ""
+        said = f"the task of step {task.upstream.step} that it needs failed{never}"
+        return {"code": "skipped", "message": said}
     if attempt is None or not (attempt.error_code or attempt.error_message):
         return None
     return {

@@ -11,8 +11,9 @@ from runner.job.node import JsonValue
 from runner.job.task import INPUT_SCHEME, STEP_SCHEME
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, HistoryRow, OutputRow, RunRow, SessionRow, TaskRow
+from runner.ledger.states import TaskState
 from runner.project import Project
-from runner.providers.base import generation_seconds
+from runner.providers.base import generation_seconds, wanted_kinds
 from runner.record.facts import JOB_DIGEST
 from runner.record.folder import RunFolder
 from runner.record.redact import Redactor
@@ -46,6 +47,7 @@ def describe(reader: LedgerReader, task: TaskRow, project: Project) -> dict[str,
         "runs": _runs(reader, attempts, project),
         "attempts": [_attempt(attempt, reader.history(attempt.id)) for attempt in attempts],
         "files": [_file(row, project.base) for row in outputs],
+        "missing": _missing(task, latest, outputs),
     }
     shown = clean.foreign_value(document)
     assert isinstance(shown, dict)
@@ -183,6 +185,13 @@ def _file(row: OutputRow, base: Path) -> dict[str, object]:
         "attempt": row.attempt_id,
         "stands": _stands(base / row.path, row),
     }
+
+
+def _missing(task: TaskRow, latest: AttemptRow | None, outputs: list[OutputRow]) -> list[str]:
+    """The kinds of files that were asked for and never came, of a task that is done."""
+    if latest is None or latest.state is not TaskState.DONE:
+        return []
+    return sorted(wanted_kinds(task.request) - {row.kind for row in outputs if row.attempt_id == latest.id})
 
 
 def _stands(path: Path, row: OutputRow) -> str:

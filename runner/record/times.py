@@ -5,10 +5,17 @@ from __future__ import annotations
 import functools
 from datetime import UTC, datetime
 
+_FIRST, _LAST = -62_135_596_800.0, 253_402_300_799.999
+"""The first and the last moment that a date can be written of: the years 1 and 9999."""
+
 
 def iso_time(at: float) -> str:
-    """Unix seconds as ISO 8601 in UTC with milliseconds: `2026-11-21T08:30:00.125Z`."""
-    milliseconds = round(at * 1e6) // 1000
+    """Unix seconds as ISO 8601 in UTC with milliseconds: `2026-11-21T08:30:00.125Z`.
+
+    A time beyond the years 1 to 9999 is written as their first or last moment: a record must not fail
+    for the sake of an absurd one.
+    """
+    milliseconds = round(min(max(at, _FIRST), _LAST) * 1e6) // 1000
     return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03}Z"
 
 

@@ -46,6 +46,9 @@ def check_task(entry: Mapping[str, Any], base: Path, probe: Probe) -> Iterator[C
     outputs = entry["outputs"]
     if not outputs and entry["state"] in (TaskState.DONE, TaskState.ABSENT):
         yield CheckedFile(name, "", Finding.MISSING, "done, and the manifest names no file")
+    # a manifest of an earlier version says nothing of it
+    for kind in entry.get("missing", ()) if outputs else ():
+        yield CheckedFile(name, "", Finding.MISSING, f"the {kind} was asked for and never came")
     for output in outputs:
         found = _check_file(base, output, probe)
         if found[0] in (Finding.MISSING, Finding.CHANGED):

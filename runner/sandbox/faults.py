@@ -65,6 +65,10 @@ class Kind(enum.StrEnum):
     """Get, list: `text` is put behind the model's name."""
     CONTENT_ARRAY = "content_array"
     """Get, list: `content` in its other documented shape, an array of items."""
+    LATE_FRAME = "late_frame"
+    """Get, list: the last frame's URL is null, though it was asked for."""
+    EARLY_FRAME = "early_frame"
+    """Get, list: there is a last frame that nobody asked for; its URL is `text`."""
     SEVERAL = "several"
     """Get, at getimg: `count` results instead of one, each another picture."""
     DEADLINE = "deadline"
@@ -110,7 +114,17 @@ class Kind(enum.StrEnum):
 
 
 _GENERAL = frozenset({Kind.ANSWER, Kind.CUT, Kind.STALL, Kind.DELAY, Kind.NOT_HTTP})
-_VIEWS = frozenset({Kind.FIELDS, Kind.NULL_ECHOES, Kind.REGRESS, Kind.SUFFIX, Kind.CONTENT_ARRAY})
+_VIEWS = frozenset(
+    {
+        Kind.FIELDS,
+        Kind.NULL_ECHOES,
+        Kind.REGRESS,
+        Kind.SUFFIX,
+        Kind.CONTENT_ARRAY,
+        Kind.LATE_FRAME,
+        Kind.EARLY_FRAME,
+    }
+)
 _ALLOWED = {
     Where.SUBMIT: _GENERAL | {Kind.NO_ID, Kind.FOREIGN_ID, Kind.OUTCOME},
     Where.GET: _GENERAL | _VIEWS | {Kind.SEVERAL, Kind.DEADLINE},

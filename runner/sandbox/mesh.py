@@ -245,6 +245,10 @@ def _change(document: dict[str, Any], fault: Fault, age: float) -> None:
             document.update(status="running", error=None, content=None, usage=None)
         case Kind.SUFFIX:
             document["model"] += fault.text
+        case Kind.LATE_FRAME if document["content"] is not None:
+            document["content"]["last_frame_url"] = None
+        case Kind.EARLY_FRAME if document["content"] is not None:
+            document["content"]["last_frame_url"] = fault.text
         case Kind.CONTENT_ARRAY if document["content"] is not None:
             document["content"] = [
                 {"type": name, "url": url} for name, url in document["content"].items() if url is not None

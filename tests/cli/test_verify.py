@@ -89,3 +89,14 @@ def test_an_archive_without_a_ledger_will_do(done: Desk) -> None:
 def test_no_such_run_is_told(done: Desk) -> None:
     assert done.call("verify", "19990101") == ExitCode.USAGE
     assert "no run `19990101`" in done.err
+
+
+@pytest.mark.fault(64)
+def test_a_file_that_was_asked_for_and_never_came_is_missing(done: Desk) -> None:
+    """The manifest says so; a `run` would not bring it, so none is advised."""
+    manifest = done.root / "rehearsal/runs/latest/manifest.json"
+    manifest.write_text(manifest.read_text().replace('"missing":[]', '"missing":["last_frame"]', 1))
+    manifest.write_text(manifest.read_text().replace('"missing": []', '"missing": ["last_frame"]', 1))
+    assert done.call("verify") == ExitCode.TASK_FAILED
+    assert "the last_frame was asked for and never came" in done.out
+    assert "free of charge" not in done.err

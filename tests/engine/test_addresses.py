@@ -7,7 +7,7 @@ import ssl
 import httpx
 import pytest
 import trustme
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.engine.addresses import ForbiddenAddressError, check_url, is_public, resolve_host
@@ -47,6 +47,16 @@ from tests.support.files_server import FilesServer, status
         "https://[2002:7f00:1::]/a",
         "https://exa mple.com/a",
         "https://[broken",
+        "https://xn--/a",
+        "https://xn--zzzzzz/a",
+        "https://.example.com/a",
+        "https://a..example.com/a",
+        f"https://{'a' * 64}.com/a",
+        "https://example.com:0/a",
+        "https://example.com:99999/a",
+        "https://example.com:12345678901/a",
+        "https://\ud800.com/a",
+        "https://example.com/\ud800",
     ],
 )
 def test_a_url_that_a_remote_api_must_not_send_us_to_is_refused(url: str) -> None:
@@ -85,7 +95,13 @@ def test_no_notation_makes_a_private_address_public(address: object) -> None:
         assert not is_public(found)
 
 
-@given(st.text(max_size=40))
+LABELS = st.text(max_size=12) | st.from_regex(r"xn--[a-z0-9-]{0,12}", fullmatch=True) | st.just("a" * 64)
+PORTS = st.integers(-1, 10**12).map(":{}".format) | st.sampled_from(["", ":", ":0"])
+
+
+@pytest.mark.fault(63)
+@given(st.text(max_size=40) | st.tuples(LABELS, st.just("."), LABELS, PORTS).map("".join))
+@settings(max_examples=500)
 def test_any_text_is_a_checked_url_or_a_refusal(text: str) -> None:
     for url in (text, f"https://{text}", f"https://{text}/a"):
         try:
@@ -94,6 +110,7 @@ def test_any_text_is_a_checked_url_or_a_refusal(text: str) -> None:
             continue
         assert checked.scheme == "https"
         assert not checked.userinfo
+        assert checked.port is None or 0 < checked.port < 65_536
 
 
 async def body_of(client: GetClient, url: str) -> bytes:
@@ -184,3 +201,20 @@ async def test_tls_verifies_the_name_and_not_the_pinned_address(name: str, is_tr
 @pytest.mark.anyio
 async def test_the_system_resolves_this_machine() -> None:
     assert set(await resolve_host("localhost", 80)) <= {"127.0.0.1", "::1"}
+
+
+@pytest.mark.fault(63)
+@pytest.mark.anyio
+@pytest.mark.parametrize("host", ["4.xn--b9y09-", "a_b.example", "-a.example"])
+async def test_a_host_that_a_library_takes_for_none_is_a_failed_connection(host: str) -> None:
+    """What yarl, TLS and IDNA think of a name differs; each raises an error of its own."""
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    with FilesServer(status(200)) as server:
+        async with download_client(
+            allow_loopback=True, resolve=resolve, tls=ssl.create_default_context()
+        ) as client:
+            with pytest.raises(httpx.TransportError):
+                await body_of(client, f"https://{host}:{server.port}/a")

@@ -90,6 +90,56 @@ async def test_a_chunked_body_without_a_length_is_a_file_too(clip: bytes, files:
         assert (await fetch(make_request(server.url()), files)).bytes == len(clip)
 
 
+def without_length(content: bytes, *, chunked: bool) -> Answer:
+    """The body ends in order: by the last chunk, or by the close of the connection."""
+
+    def answer(_: Seen, wire: Wire) -> None:
+        if chunked:
+            wire.head(200, {"Transfer-Encoding": "chunked"})
+            wire.send(b"%x\r\n" % len(content) + content + b"\r\n0\r\n\r\n")
+        else:
+            wire.head(200, {})
+            wire.send(content)
+
+    return answer
+
+
+@pytest.mark.fault(65)
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_half_a_file_without_a_promised_length_is_never_published(
+    clip: bytes, files: LocalFiles, chunked: bool
+) -> None:
+    """Its last box reaches to the end, wherever that is; the bytes stay in `.part`."""
+    at = clip.rindex(b"mdat") - 4
+    whole = clip[:at] + bytes(4) + clip[at + 4 :]
+    half = whole[: len(whole) * 3 // 4]
+    with FilesServer(without_length(half, chunked=chunked), without_length(whole, chunked=chunked)) as server:
+        error = await trouble_of(make_request(server.url()), files)
+        assert (files.root / "out/clip.mp4.part").read_bytes() == half
+        record = await fetch(make_request(server.url()), files)
+    assert error.trouble is DownloadTrouble.REFUSED
+    assert record.bytes == len(whole)
+    assert left_over(files) == {"clip.mp4"}
+
+
+@pytest.mark.fault(65)
+@pytest.mark.parametrize("kind", ["webm", "fragments", "frame"])
+async def test_what_proves_nothing_of_its_end_needs_a_promise(
+    clip: bytes, files: LocalFiles, kind: str
+) -> None:
+    fragments = clip + clip[clip.rindex(b"mdat") - 4 :]
+    content = {
+        "webm": b"\x1aE\xdf\xa3" + bytes(500),
+        "fragments": fragments.replace(b"stco", b"free"),
+        "frame": PNG[:-12],
+    }[kind]
+    with FilesServer(without_length(content, chunked=True)) as server:
+        request = make_request(server.url())
+        error = await trouble_of(replace(request, kind="last_frame") if kind == "frame" else request, files)
+    assert error.trouble is DownloadTrouble.REFUSED
+    assert "clip.mp4.part" in str(error)
+
+
 @pytest.mark.fault(39)
 async def test_bytes_that_changed_since_are_not_built_upon(clip: bytes, files: LocalFiles) -> None:
     """A write that a power cut took back is found by the digest in the note."""
@@ -305,6 +355,9 @@ async def test_five_redirects_are_followed_and_six_are_not(clip: bytes, files: L
         "https://user:canary@example.com/clip.mp4",
         "file:///etc/passwd",
         "https://[broken",
+        "https://xn--/canary",
+        "https://example.com:99999/canary",
+        "//xn--zzzzzz:1/canary",
         "",
     ],
 )

@@ -77,3 +77,24 @@ def test_a_directory_that_cannot_be_written_costs_only_time(project: Project) ->
     video = put(project, "a.mp4", make_clip())
     (project.state_dir / "posters").write_text("a file stands in its place", encoding="utf-8")
     assert posters(project, [video], patience=60)["a.mp4"].image is not None
+
+
+@pytest.mark.fault(66)
+@pytest.mark.parametrize("strange", [make_clip().replace(b"avc1", b"zzz9"), b"\0" * 4000, b""])
+def test_a_video_that_has_no_picture_costs_no_other_one_its_poster(project: Project, strange: bytes) -> None:
+    """A codec that FFmpeg does not know has a stream without a decoder, and took the whole page with it."""
+    (project.base / "strange.mp4").write_bytes(strange)
+    videos = [Video("strange.mp4", "cd" * 32), put(project, "a.mp4", make_clip()), Video("a\0b", "ef" * 32)]
+    made = posters(project, videos, patience=60)
+    assert [poster.image is not None for poster in made.values()] == [False, True, False]
+    assert [poster.is_there for poster in made.values()] == [True, True, False]
+
+
+def test_whatever_a_library_raises_costs_one_poster(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(file: object) -> bytes:
+        raise AttributeError("a defect of a library")
+
+    monkeypatch.setattr("runner.engine.posters.make_poster", break_down)
+    assert posters(project, [put(project, "a.mp4", make_clip())], patience=60)["a.mp4"].image is None

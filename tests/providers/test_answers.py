@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
+from email.utils import format_datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.providers.answers import (
@@ -16,9 +19,40 @@ from runner.providers.answers import (
     parse_http_date,
     parse_number,
     read_error,
+    read_json,
     read_scalars,
     retry_after,
     usable_id,
+)
+from runner.providers.base import ProviderError
+from runner.providers.getimg import read_generation as read_getimg
+from runner.providers.mesh import read_generation as read_mesh
+from runner.record.times import iso_time
+
+MEMBERS = (
+    "id",
+    "status",
+    "created_at",
+    "updated_at",
+    "content",
+    "error",
+    "seed",
+    "execution_expires_after",
+    "usage",
+    "model",
+    "request_id",
+    "detail",
+    "message",
+    "data",
+    "deletes_at",
+    "url",
+    "video_url",
+    "type",
+    "code",
+    "loc",
+    "msg",
+    "retry_after_seconds",
+    "total_cost",
 )
 
 
@@ -119,3 +153,73 @@ def test_numbers_that_no_figure_is_kept_as_are_left_out() -> None:
     """SQLite reads no `Infinity` again, and a price times 10**25 is no price."""
     document = json.loads('{"a": 1e999, "b": 100000000000000000000, "c": 7, "d": 1.5, "e": true}')
     assert read_scalars(document) == {"c": 7, "d": 1.5, "e": True}
+
+
+@pytest.mark.fault(66)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Fri, 31 Dec 9999 23:59:59 -1200",
+        "Fri, 31 Dec 9999 23:59:59 -2359",
+        "Wed, 31 Dec 1969 23:59:59 GMT",
+    ],
+)
+def test_a_date_that_nobody_could_print_is_none(text: str) -> None:
+    """With an offset the year 9999 ends in the year 10000, and no manifest was written ever after."""
+    assert parse_http_date(text) is None
+    assert Answer(200, {"date": text}, b"{}").server_time is None
+
+
+@given(st.text(max_size=40) | st.datetimes(timezones=st.timezones()).map(format_datetime))
+def test_whatever_time_is_read_can_be_written(text: str) -> None:
+    moment = parse_http_date(text)
+    assert moment is None or iso_time(moment)
+
+
+ANY_JSON: st.SearchStrategy[object] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(MEMBERS), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@pytest.mark.fault(63)
+@given(st.dictionaries(st.sampled_from(MEMBERS), ANY_JSON), st.integers(200, 599))
+@settings(max_examples=400)
+def test_an_answer_of_any_shape_is_a_generation_or_a_trouble_and_can_be_kept(
+    document: dict[str, object], status: int
+) -> None:
+    """Wrong types, numbers that overflow, surrogates: the ledger and the manifest take what is read."""
+    answer = Answer(
+        status, {"date": "x", "retry-after": "1e400"}, json.dumps({"id": "a", **document}).encode()
+    )
+    assert read_error(answer) is not None
+    for read in (read_mesh, read_getimg):
+        try:
+            generation = read(read_json(answer), server_time=answer.server_time)
+        except ProviderError:
+            continue
+        kept = sqlite3.connect(":memory:")
+        kept.execute("CREATE TABLE kept (words TEXT, tag INTEGER, at REAL) STRICT")
+        words = json.dumps([dict(generation.echo), dict(generation.usage), generation.raw_status])
+        kept.execute("INSERT INTO kept VALUES (?, ?, ?)", (words, generation.tag, generation.created_at))
+        kept.close()
+        assert json.dumps([dict(generation.echo), dict(generation.usage)], allow_nan=False)
+        for moment in (
+            generation.created_at,
+            generation.updated_at,
+            *(one.expires_at for one in generation.files),
+        ):
+            assert moment is None or iso_time(moment)
+
+
+@pytest.mark.fault(63)
+@pytest.mark.parametrize(
+    "around", ["%s", '{"id": "a", "content": %s}', '{"error": %s}', '{"detail": [{"loc": [%s]}]}']
+)
+def test_an_answer_that_is_nested_deeply_is_no_answer(around: str) -> None:
+    for depth in (200, 900, 960, 990, 100_000):
+        answer = Answer(422, {}, (around % ("[" * depth + "]" * depth)).encode())
+        assert read_error(answer).code == ""
+        with contextlib.suppress(ProviderError):
+            read_mesh(read_json(answer))

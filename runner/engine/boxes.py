@@ -1,0 +1,174 @@
+"""The boxes of MP4 and MOV (ISO/IEC 14496-12), and where a track's samples lie in the file.
+
+Read with bounds in number and memory: a hostile file is small and claims much.
+"""
+
+from __future__ import annotations
+
+import array
+import itertools
+import struct
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+MOST_BOXES = 100_000
+"""Boxes side by side, and chunks of a picture: an hour in fragments of a second has 7,200."""
+
+
+class NotMediaError(ValueError):
+    """The bytes are not a whole file of the kind that was promised; the text says what they are."""
+
+
+def top_boxes(file: BinaryIO, length: int) -> Iterator[tuple[bytes, int, int]]:
+    """(kind, start of the content, its size) of each top-level box."""
+    position = 0
+    for number in itertools.count():
+        if position >= length:
+            break
+        if number == MOST_BOXES:
+            raise NotMediaError(f"the video has more than {MOST_BOXES} boxes")
+        if length - position < 8:
+            raise NotMediaError(_cut_or_foreign(file, position, length))
+        size, kind = struct.unpack(">I4s", read_at(file, position, 8))
+        if position == 0 and kind != b"ftyp":
+            raise NotMediaError(f"not an MP4: {describe(read_at(file, 0, min(64, length)))}")
+        header = 8
+        if size == 1 and length - position >= 16:
+            (size,) = struct.unpack(">Q", read_at(file, position + 8, 8))
+            header = 16
+        elif size == 0:
+            # the standard's "to the end of the file"; the answer's length or the index says where that is
+            size = length - position
+        if size < header or position + size > length:
+            raise NotMediaError(_cut_or_foreign(file, position, length))
+        yield kind, position + header, size - header
+        position += size
+    if length == 0:
+        raise NotMediaError("the file is empty")
+
+
+def _cut_or_foreign(file: BinaryIO, position: int, length: int) -> str:
+    if position == 0:
+        return f"not an MP4: {describe(read_at(file, 0, min(64, length)))}"
+    return f"the video is cut off, or something else follows it, at byte {position} of {length}"
+
+
+def boxes(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+    """(kind, content) of each box inside another."""
+    position = 0
+    for _ in range(MOST_BOXES):
+        if position + 8 > len(data):
+            return
+        size, kind = struct.unpack_from(">I4s", data, position)
+        if size < 8 or position + size > len(data):
+            raise NotMediaError("the video's index is broken")
+        yield kind, data[position + 8 : position + size]
+        position += size
+    raise NotMediaError(f"the video's index has more than {MOST_BOXES} boxes")
+
+
+def find(data: memoryview, *path: bytes) -> memoryview | None:
+    for kind, content in boxes(data):
+        if kind == path[0]:
+            return content if len(path) == 1 else find(content, *path[1:])
+    return None
+
+
+def numbers(layout: str, data: memoryview, offset: int) -> tuple[int, ...]:
+    """Big-endian numbers of a box. Raises NotMediaError where it is too short."""
+    try:
+        return struct.unpack_from(f">{layout}", data, offset)
+    except struct.error as error:
+        raise NotMediaError("the video's index is broken") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """`claimed` is how many samples a track has by its own word, `end` the first byte behind all of them;
+    None where its tables do not tell where each lies.
+    """
+
+    claimed: int
+    end: int | None
+
+
+def read_samples(track: memoryview) -> Samples:
+    """Of one track (14496-12, 8.7)."""
+    claimed = 0
+    try:
+        sizes = find(track, b"mdia", b"minf", b"stbl", b"stsz")
+        claimed = 0 if sizes is None else numbers("I", sizes, 8)[0]
+        return Samples(claimed, _end_of_samples(track))
+    except NotMediaError:
+        return Samples(claimed, None)
+
+
+def _end_of_samples(track: memoryview) -> int | None:
+    table = find(track, b"mdia", b"minf", b"stbl")
+    if table is None or not _is_self_contained(track):
+        return None
+    parts = dict(boxes(table))
+    sizes, runs = parts.get(b"stsz"), parts.get(b"stsc")
+    kind, chunks = ("Q", parts[b"co64"]) if b"co64" in parts else ("I", parts.get(b"stco"))
+    if sizes is None or runs is None or chunks is None:
+        return None
+    each, count = numbers("II", sizes, 4)
+    own = None if each else _array("I", sizes, 12, count)
+    offsets = _array(kind, chunks, 8, numbers("I", chunks, 4)[0])
+    placed = end = 0
+    for chunk, held in zip(offsets, _samples_of_chunks(runs, len(offsets)), strict=False):
+        taken = min(held, count - placed)
+        size = each * taken if own is None else sum(own[placed : placed + taken])
+        placed += taken
+        if size:
+            end = max(end, chunk + size)
+    return end if placed == count else None
+
+
+def _samples_of_chunks(runs: memoryview, chunks: int) -> Iterator[int]:
+    """The number of samples in each chunk, from the runs of the sample-to-chunk box (stsc)."""
+    (entries,) = numbers("I", runs, 4)
+    flat = _array("I", runs, 8, 3 * entries)
+    firsts = [*flat[0::3], chunks + 1]
+    for held, (first, following) in zip(flat[1::3], itertools.pairwise(firsts), strict=True):
+        yield from itertools.repeat(held, max(0, min(following, chunks + 1) - first))
+
+
+def _array(kind: str, data: memoryview, offset: int, count: int) -> array.array[int]:
+    """`count` big-endian numbers of 4 (`I`) or 8 (`Q`) bytes."""
+    numbers = array.array(kind)
+    content = data[offset : offset + count * numbers.itemsize]
+    if len(content) < count * numbers.itemsize:
+        raise NotMediaError("the video's index is broken")
+    numbers.frombytes(content)
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    return numbers
+
+
+def _is_self_contained(track: memoryview) -> bool:
+    """Whether the samples are in this file: the data reference (dref) says so of each entry by a flag."""
+    references = find(track, b"mdia", b"minf", b"dinf", b"dref")
+    return references is not None and all(numbers("I", entry, 0)[0] & 1 for _, entry in boxes(references[8:]))
+
+
+def read_at(file: BinaryIO, position: int, size: int) -> bytes:
+    file.seek(position)
+    data = file.read(size)
+    if len(data) < size:
+        raise NotMediaError("the file is cut off")
+    return data
+
+
+def describe(head: bytes) -> str:
+    """What the first bytes look like, without repeating them: they are a stranger's."""
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype", b"<html")):
+        return "it is an HTML page"
+    if start.startswith(b"<"):
+        return "it is an XML document"
+    if start.startswith((b"{", b"[")):
+        return "it is a JSON document"
+    return "unknown bytes" if head else "the file is empty"
