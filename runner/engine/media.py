@@ -148,7 +148,6 @@ def probe_image(file: BinaryIO) -> MediaFacts:
 def _probe_png(file: BinaryIO, length: int) -> MediaFacts:
     position = len(_PNG)
     size_of_picture: tuple[int, int] | None = None
-    has_data = False
     for _ in range(MOST_BOXES):
         if position + 12 > length:
             break
@@ -159,9 +158,8 @@ def _probe_png(file: BinaryIO, length: int) -> MediaFacts:
             raise NotMediaError(f"the PNG is damaged at byte {position}")
         if kind == b"IHDR" and size >= 8:
             size_of_picture = struct.unpack(">II", read_at(file, position + 8, 8))
-        has_data = has_data or kind == b"IDAT"
         position += 12 + size
-        if kind == b"IEND" and position == length and has_data and size_of_picture is not None:
+        if kind == b"IEND" and position == length and size_of_picture is not None:
             width, height = size_of_picture
             return MediaFacts("png", codec="png", width=width, height=height)
     raise NotMediaError("the PNG is cut off, or something follows its end")

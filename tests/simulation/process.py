@@ -97,6 +97,9 @@ async def live(bench: Bench, spec: ProcessSpec) -> Ended:
                     bench.alive += 1
                     try:
                         exit_code, reasons = await _work(bench, spec, life)
+                        if exit_code is ExitCode.BUG and not life.is_dead:
+                            # contained, so that all else went on; still a defect
+                            bench.violate("bug", "; ".join(reasons))
                     finally:
                         bench.alive -= 1
             except BusyError:
