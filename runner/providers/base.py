@@ -18,6 +18,9 @@ CLOCKS_DIFFER = 10.0
 """Seconds by which a generation may have taken longer by the service's times than we have known of it:
 whole seconds, and a clock that is set meanwhile."""
 
+SHORTEST = 0.001
+"""Seconds: no generation is quicker, and sums over shorter ones lose their meaning."""
+
 
 def generation_seconds(began: object, ended: object, *, known: float) -> float | None:
     """How long a generation took by the service's own times; None where that cannot be.
@@ -28,7 +31,7 @@ def generation_seconds(began: object, ended: object, *, known: float) -> float |
     if not isinstance(began, (int, float)) or not isinstance(ended, (int, float)):
         return None
     seconds = float(ended) - float(began)
-    return seconds if 0.0 < seconds <= known + CLOCKS_DIFFER else None
+    return seconds if SHORTEST <= seconds <= known + CLOCKS_DIFFER else None
 
 
 class GenerationStatus(enum.StrEnum):
