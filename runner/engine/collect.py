@@ -272,8 +272,25 @@ class Collector:
                 continue
             self.budget.answered()
             self.clock.hear(generation.server_time)
+            await self._check_own(paid, generation)
             self._note(paid, generation)
             return generation
+
+    async def _check_own(self, paid: Paid, generation: Generation) -> None:
+        """A service that has lost its database gives an id away twice; the tag of another attempt of ours
+        shows it. Raises LeftForLater.
+        """
+        shown = generation.final_tag
+        if shown is None or shown == paid.tag:
+            return
+        owner = await self.world.commits.read(lambda reader: reader.tag_holder(self.world.origin, shown))
+        if owner is not None and owner.id != paid.attempt_id:
+            raise LeftForLater(
+                f"{paid.name}: {paid.remote_id} shows the tag of another task: the service has given this id"
+                " away twice, and its video is not taken for this task's; hint: ask the service, then"
+                f" `callsheet collect --give-up {paid.name}`",
+                ExitCode.PERSON_NEEDED,
+            )
 
     def _may_be_forgotten(self, paid: Paid) -> bool:
         """Whether the service's record has outlived its life, by the slower of its clock and ours.

@@ -27,6 +27,13 @@ _RESOLVED = frozenset({"adaptive", -1})
 """Values that the service replaces by one of its own choice: what comes back then proves nothing."""
 
 
+DEFAULT_TAG = 0
+"""What the tag's field shows where nobody has set it."""
+
+SHOWN_TAGS = 2
+"""So many tags of unclear submits, each in one row alone, show that tags come back: one may be chance."""
+
+
 class Basis(enum.StrEnum):
     """By which evidence a generation is taken for an attempt's own."""
 
@@ -166,7 +173,15 @@ def judge(
     `unresolved` are all attempts that a candidate may belong to: `unclear` itself, POSTs under way,
     and what is held, was written off, or was taken for absent.
     """
-    return [_judge_one(one, candidates, unresolved) for one in unclear]
+    pairs = sum(len(_matching(one, candidates)) == 1 for one in unclear)
+    return [_judge_one(one, candidates, unresolved, are_tags_shown=pairs >= SHOWN_TAGS) for one in unclear]
+
+
+def _matching(one: Unclear, rows: Sequence[Generation]) -> list[Generation]:
+    """Rows that carry the attempt's tag, where nothing has come back with another."""
+    if one.attempt.tag is None or one.belief.tag is Belief.SUSPENDED:
+        return []
+    return [row for row in rows if row.final_tag == one.attempt.tag]
 
 
 def excludes(one: Unclear, row: Generation) -> bool:
@@ -177,7 +192,10 @@ def excludes(one: Unclear, row: Generation) -> bool:
     """
     tag = one.attempt.tag
     if one.belief.tag is Belief.EARNED and tag is not None and row.final_tag is not None:
-        return row.final_tag != tag
+        if row.final_tag == tag:
+            return False
+        # the field's default beside our seed: the service may have dropped the tag this time
+        return row.final_tag != DEFAULT_TAG or one.seed is None or row.final_seed != one.seed
     if one.belief.seed is not Belief.EARNED or one.seed is None or row.final_seed is None:
         return False
     return row.final_seed != one.seed
@@ -220,7 +238,7 @@ def witness(
     one: Unclear, doubt: int, accepted: Collection[Accepted], rows: Collection[str]
 ) -> Witness | None:
     """What a scan's rows (their ids) show of the list's own state; None where they leave out an `accepted`
-    attempt, so that the scan proves nothing. `doubt` is the order of the doubt in the ledger.
+    attempt, so that the scan proves no absence. `doubt` is the order of the doubt in the ledger.
 
     Only attempts of the same model and tier count: a list may show no others.
     """
@@ -232,12 +250,16 @@ def witness(
     return Witness.LATE if any(each.intent > doubt for each in alike) else Witness.EARLY
 
 
-def _judge_one(one: Unclear, candidates: Sequence[Generation], unresolved: Sequence[Unclear]) -> Finding:
+def _judge_one(
+    one: Unclear, candidates: Sequence[Generation], unresolved: Sequence[Unclear], *, are_tags_shown: bool
+) -> Finding:
     attempt = one.attempt
     possible = [row for row in candidates if not excludes(one, row)]
     if not possible:
         return Finding(attempt.id, is_excluded=True, reason="no generation of this key can be this one")
-    if one.belief.tag is Belief.EARNED and attempt.tag is not None:
+    if (one.belief.tag is Belief.EARNED and attempt.tag is not None) or (
+        are_tags_shown and len(_matching(one, possible)) == 1
+    ):
         return _by_tag(one, possible)
     if one.seed is not None and one.belief.seed is not Belief.SUSPENDED:
         return _by_seed(one, possible, unresolved)
@@ -251,7 +273,7 @@ def _unknown(one: Unclear, possible: Sequence[Generation], reason: str, *, is_op
 
 
 def _by_tag(one: Unclear, possible: Sequence[Generation]) -> Finding:
-    matching = [row for row in possible if row.final_tag == one.attempt.tag]
+    matching = _matching(one, possible)
     if len(matching) == 1:
         conflict = contradicts(one, matching[0])
         if conflict:

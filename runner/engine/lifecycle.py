@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from runner.engine.collect import Collector, GoneError, LeftForLater
 from runner.engine.control import Control
@@ -111,13 +111,16 @@ class Lifecycle:
         return missing
 
     async def is_there(self, paid: Paid) -> bool | None:
-        """Whether the service still has a task that was given up; None where it cannot be asked."""
+        """Whether the service still has a task that was given up; None where nobody can say.
+
+        A 404 says so only once its record's life is over.
+        """
         found: bool | None = None
 
         async def look() -> None:
             nonlocal found
             try:
-                await self.collector.look(replace(paid, is_done=True))
+                await self.collector.look(paid)
                 found = True
             except GoneError:
                 found = False

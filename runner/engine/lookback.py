@@ -12,7 +12,7 @@ import anyio
 from runner.engine.control import Control
 from runner.engine.evidence import Basis, Belief, Finding, Unclear, Witness, contradicts, excludes, witness
 from runner.engine.pacing import backoff
-from runner.engine.scan import DAY, NoScanError, Scanner, View
+from runner.engine.scan import DAY, SCAN_SECONDS, NoScanError, Scanner, View
 from runner.engine.world import ServerClock, World
 from runner.errors import CallsheetError
 from runner.ledger.ledger import RemoteIdTakenError
@@ -23,6 +23,8 @@ from runner.providers.base import Generation, ProviderError
 
 LONGEST_RECORD_LIFE = 7 * DAY
 """Seconds: no provider keeps a record for longer."""
+
+LOOKING = "the service's list, for submits that were taken for never accepted"
 
 TRIES = 3
 
@@ -59,7 +61,9 @@ class Lookback:
         looked_for = await self.world.commits.read(self._looked_for)
         if not looked_for:
             return []
+        self.control.waiting(LOOKING, SCAN_SECONDS * TRIES, len(looked_for))
         view = await self._look([one for one, _ in looked_for])
+        self.control.waited(LOOKING)
         if view is None:
             return []
         found: list[AttemptRow] = []
@@ -92,7 +96,8 @@ class Lookback:
         """The one row that carries the attempt's tag, where tags are believed and nothing contradicts."""
         if one.belief.tag is not Belief.EARNED:
             return None
-        rows = [row for row in view.candidates if row.final_tag == one.attempt.tag]
+        candidates = [row for row in view.candidates if row.id not in view.foreign_ids]
+        rows = [row for row in candidates if row.final_tag == one.attempt.tag]
         if len(rows) != 1 or contradicts(one, rows[0]) or rows[0].created_at is None:
             return None
         closed_at = max(
@@ -127,6 +132,7 @@ class Lookback:
         shown = witness(one, doubt.order, view.accepted, view.rows)
         return (
             self.clock.is_known
+            and view.is_readable
             and self.clock.passed(closed_at, doubt.at).least >= DAY
             and shown in (Witness.EARLY, Witness.LATE)
             and all(excludes(one, row) for row in view.candidates)

@@ -59,6 +59,7 @@ class Reconciler:
     _cases: dict[str, Case] = field(default_factory=dict)
     _has_cases: anyio.Event = field(default_factory=anyio.Event)
     _told: str = ""
+    _pages: int = 1
 
     async def clarify(self, attempt_id: str) -> Resolution | None:
         """Waits until it is known what became of an attempt; None where it stays unclear for now."""
@@ -97,7 +98,9 @@ class Reconciler:
             else:
                 failures = 0
                 if self._cases:
-                    await anyio.sleep(max(0.2, min(MOST_PAUSE, self.policy.settle / 10)))
+                    # a list of many pages leaves the request budget to others
+                    pause = max(0.2, min(MOST_PAUSE, self.policy.settle / 10))
+                    await anyio.sleep(pause * max(1, self._pages))
 
     async def _round(self) -> None:
         """One scan over all cases. Raises ProviderError and NoScanError."""
@@ -110,6 +113,7 @@ class Reconciler:
             return
         started = anyio.current_time()
         view = await self.scanner.look(mine)
+        self._pages = view.pages
         unresolved = await self.world.commits.read(self.scanner.unresolved)
         for finding, one in zip(judge(mine, view.candidates, unresolved), mine, strict=True):
             await self._act(one, cases[one.attempt.id], finding, view, started)
@@ -145,6 +149,9 @@ class Reconciler:
 
     async def _act(self, one: Unclear, case: Case, finding: Finding, view: View, started: float) -> None:
         """Brings a case to its end where the scan that began at `started` allows it."""
+        if finding.adopted is not None and finding.adopted.id in view.foreign_ids:
+            await self._hold(one, f"{finding.adopted.id} carries the tag, but another task holds that id")
+            return
         if finding.adopted is not None:
             await self._adopt(one, finding)
             return
@@ -153,7 +160,7 @@ class Reconciler:
             case.since = case.began - self._elapsed(attempt, case)
         sight = Sight(
             finding,
-            witness(one, case.doubt.order, view.accepted, view.rows),
+            witness(one, case.doubt.order, view.accepted, view.rows) if view.is_readable else None,
             started,
             self.clock.passed(attempt.server_time, attempt.intended_at),
             self.clock.is_known and abs(self.clock.latest() - self.world.seams.wall()) < CLOCKS_APART,

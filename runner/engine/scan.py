@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import anyio
 
-from runner.engine.evidence import Beliefs, Unclear, created_after
+from runner.engine.evidence import SKEW, Beliefs, Unclear, created_after
 from runner.engine.pacing import RequestBudget
 from runner.engine.world import ServerClock, World
 from runner.ledger.read import LedgerReader
@@ -24,6 +24,19 @@ MOST_ROWS = 100_000
 """500 pages: more are not read for one doubt."""
 
 
+SCAN_SECONDS = 600.0
+"""For all pages together."""
+
+MARGIN = 24 * 3600.0
+"""Seconds by which the window is opened too early: a filter may be wrong by a time zone."""
+
+EPOCH = 1_577_836_800.0
+"""2020-01-01: no service of this kind has older rows."""
+
+_FORBIDDEN = 403
+_ALL_ROWS = frozenset({Trouble.UNREACHABLE, Trouble.RATE_LIMITED, Trouble.USED_UP, Trouble.CERTIFICATE})
+"""Troubles that are not one row's."""
+
 MOST_ASKED = 20
 """GETs of rows that are undecided, for each scan."""
 
@@ -34,11 +47,25 @@ class NoScanError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one scan shows: all rows by id, those that no attempt claims, and ours that it has to show."""
+    """What one scan shows: the ids of all rows, those that no attempt claims, and ours that it has to show.
 
-    rows: Mapping[str, Generation]
+    A row of `foreign_ids` is a candidate although another attempt holds its id: it shows the tag of one
+    that is unclear. `is_readable` is False where a row could not be read: then nothing is absent.
+    """
+
+    rows: Collection[str]
     candidates: Sequence[Generation]
     accepted: Sequence[Accepted]
+    foreign_ids: frozenset[str] = frozenset()
+    is_readable: bool = True
+    pages: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    rows: Mapping[str, Generation]
+    unreadable: int
+    pages: int
 
 
 @dataclass(slots=True)
@@ -67,18 +94,48 @@ class Scanner:
             return min([begins, *(max(oldest, self._created_after(each)) for each in found if each)])
 
         since = await self.world.commits.read(window)
-        accepted = await self.world.commits.read(lambda reader: self._accepted_within(reader, since))
-        rows = await self._scan(since)
+        # half of the margin is for what has to be shown, so that the service's edge of the window hides none
+        accepted = await self.world.commits.read(
+            lambda reader: self._accepted_within(reader, since - MARGIN / 2)
+        )
+        listed = await self._read_list(since - MARGIN)
+        rows = listed.rows
         ids = list(rows)
         claimed = await self.world.commits.read(lambda reader: reader.claimed(self.world.origin, ids))
-        for remote_id, (attempt_id, tag, seed) in claimed.items():
-            self._notice(attempt_id, tag, seed, rows[remote_id])
-        candidates = [
-            row
-            for row in rows.values()
-            if row.id not in claimed and (row.created_at is None or row.created_at >= begins)
-        ]
-        return View(rows, await self._fill(candidates), accepted)
+        tags = {one.attempt.tag for one in unclear} - {None}
+        behind = self._behind(accepted, rows)
+        candidates: list[Generation] = []
+        foreign: set[str] = set()
+        for row in map(self._timed, rows.values()):
+            if row.id in claimed:
+                if row.tag not in tags or row.tag == claimed[row.id][1]:
+                    self._notice(*claimed[row.id], row)
+                    continue
+                # an id that the service has given away twice: the tag says whose it is
+                foreign.add(row.id)
+            elif row.created_at is not None and row.created_at + behind < begins and row.tag not in tags:
+                continue
+            created_at = None if row.created_at is None else row.created_at + behind
+            candidates.append(replace(row, created_at=created_at))
+        filled = await self._fill(candidates)
+        return View(rows.keys(), filled, accepted, frozenset(foreign), not listed.unreadable, listed.pages)
+
+    def _timed(self, row: Generation) -> Generation:
+        """The row without a time of creation that cannot be: a service's times count within bounds."""
+        is_possible = row.created_at is None or EPOCH <= row.created_at <= self.clock.latest() + DAY
+        return row if is_possible else replace(row, created_at=None)
+
+    def _behind(self, accepted: Sequence[Accepted], rows: Mapping[str, Generation]) -> float:
+        """Seconds by which the list's times lag behind the service's own clock, as rows of ours show."""
+        shown = ((one, self._timed(rows[one.remote_id])) for one in accepted if one.remote_id in rows)
+        return max(
+            (
+                self._created_after(one) + SKEW - row.created_at
+                for one, row in shown
+                if row.created_at is not None
+            ),
+            default=0.0,
+        )
 
     def unclear(self, reader: LedgerReader, attempts: Sequence[AttemptRow]) -> list[Unclear]:
         """The attempts with what is believed of their tags and seeds now."""
@@ -124,17 +181,27 @@ class Scanner:
             shown = (row.final_tag if is_other_tag else None, row.final_seed if is_other_seed else None)
             self.world.commits.note(lambda ledger: ledger.notice_echo(attempt_id, *shown))
 
-    async def _scan(self, since: float) -> dict[str, Generation]:
-        """Every row created since then (Unix seconds, the service's clock), by its id.
+    async def _read_list(self, since: float) -> _Listed:
+        """Every row created since then (Unix seconds, the service's clock).
 
-        Each page has to bring as many new rows as its place and the list's `total` promise, which bounds
-        the scan too. Raises NoScanError, ProviderError.
+        Raises NoScanError, ProviderError.
+        """
+        with anyio.move_on_after(SCAN_SECONDS):
+            return await self._scan(since)
+        raise NoScanError(f"the list could not be read within {SCAN_SECONDS:.0f} s")
+
+    async def _scan(self, since: float) -> _Listed:
+        """Each page has to bring as many new rows as its place and the list's `total` promise, which bounds
+        the scan too.
         """
         rows: dict[str, Generation] = {}
         total: int | None = None
+        unreadable = pages = 0
         while True:
             await self.budget.acquire()
-            page = await self.world.provider.list_page(created_after=since, limit=PAGE, offset=len(rows))
+            offset = len(rows) + unreadable
+            page = await self.world.provider.list_page(created_after=since, limit=PAGE, offset=offset)
+            pages += 1
             self.budget.answered()
             self.clock.hear(page.server_time)
             if total is not None and page.total != total:
@@ -144,15 +211,17 @@ class Scanner:
                 raise NoScanError(f"the list has {total} rows, more than the {MOST_ROWS} that are read")
             known = len(rows)
             rows.update((row.id, row) for row in page.rows)
-            if len(rows) != known + len(page.rows) or len(rows) > total:
+            unreadable += page.unreadable
+            read = len(rows) + unreadable
+            if len(rows) != known + len(page.rows) or read > total:
                 raise NoScanError("the list's pages overlap, or hold more rows than its total")
             if not page.has_more:
                 break
-            if not page.rows or len(rows) == total:
+            if read in (offset, total):
                 raise NoScanError("the list promises more rows than its total, and does not end")
-        if len(rows) != total:
+        if read != total:
             raise NoScanError("the list leaves out rows that its total counts")
-        return rows
+        return _Listed(rows, unreadable, pages)
 
     async def _fill(self, candidates: Sequence[Generation]) -> list[Generation]:
         """The rows with their nulls read again by a GET each, for the list may lag. Raises ProviderError.
@@ -177,10 +246,11 @@ class Scanner:
         try:
             fresh = await self.world.provider.get(row.id)
         except ProviderError as error:
-            if error.trouble is Trouble.NOT_FOUND:
-                # listed, and not ours to read: it stays a candidate that nothing excludes
-                return row
-            raise
+            is_key = error.trouble is Trouble.KEY_REFUSED and error.status != _FORBIDDEN
+            if is_key or error.trouble in _ALL_ROWS:
+                raise
+            # listed, and not ours to read: it stays a candidate that nothing excludes
+            return row
         return replace(
             row,
             status=fresh.status,

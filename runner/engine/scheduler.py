@@ -86,10 +86,11 @@ class Scheduler:
         async with anyio.create_task_group() as background:
             background.start_soon(self.breaker.heal)
             background.start_soon(self.reconciler.run)
-            # before anything is submitted: what is found now is not bought again
-            await self.lookback.find()
             async with anyio.create_task_group() as work:
                 await self._follow(work, plan)
+                # before anything is submitted: what is found now is not bought again
+                for attempt in await self.lookback.find():
+                    self._take_up(work, plan, attempt)
                 if plan is not None:
                     if any(self.settled):
                         self.world.observe("run.cached", {"tasks": self.settled.count(1)})
@@ -251,7 +252,8 @@ class Scheduler:
         match standing.state:
             case state if asked is not None and asked.allows(state) and asked.names(task):
                 self._resubmitted.add(task.identity)
-                if standing.attempt is not None and standing.attempt.is_given_up:
+                is_retry = asked.reason == "retry"
+                if is_retry and standing.attempt is not None and standing.attempt.is_given_up:
                     self._begin(
                         work, task.name, self._look_again, work, plan, task, standing.attempt, asked.reason
                     )
@@ -362,6 +364,11 @@ class Scheduler:
         is_there = await self.lifecycle.is_there(await self._paid(attempt.id))
         if is_there is False:
             await self._start_new(work, plan, task, attempt, reason)
+        if is_there is None:
+            said = f"{task.name}: not bought again while the service may still have it; hint: `callsheet run"
+            self.control.condition(
+                ExitCode.TRY_AGAIN, f"{said} JOB --again {task.name}` buys it all the same"
+            )
         if not is_there:
             return
         at = self.world.seams.wall()

@@ -79,8 +79,10 @@ def find_unclear(reader: LedgerReader, name: str, answer: Answer | None = None) 
     if len(found) == 1:
         return found[0]
     if found:
+        digits = ", ".join(one.attempt.id[:12] for one in found)
         raise UsageError(
-            f"{name}: {len(found)} unclear tasks have this name", hint="give the first digits of its identity"
+            f"{name}: {len(found)} unclear submits have this name",
+            hint=f"give the attempt instead: {digits}",
         )
     raise UsageError(f"{name}: no unclear task", hint="`callsheet reconcile` lists them")
 

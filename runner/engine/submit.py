@@ -27,6 +27,9 @@ TAGS = 65_536
 MOST_TAGS = 60_000
 """Of open attempts: with more the search for a free one takes long, and nobody has that many in doubt."""
 
+MOST_AFTER_429 = 5.0
+"""Seconds of our own before the same intent goes again; how long all wait, the request budget knows."""
+
 MOST_DOUBTS = 3
 """So many submits in a row whose outcome is unknown end the submitting: each may be paid for."""
 
@@ -53,6 +56,7 @@ class Posted:
 
     attempt_id: str
     outcome: SubmitOutcome
+    tag: int | None
 
 
 @dataclass(slots=True)
@@ -104,8 +108,12 @@ class Submitter:
             if anyio.current_time() - started > self.patience:
                 self._lose_patience(task, outcome)
                 return None
-            if outcome.retry_after is None or outcome.evidence.status != 429:
-                await anyio.sleep(outcome.retry_after or backoff(refusals, self.world.seams.random))
+            # a service that says "at once" each time is asked less and less all the same
+            least = backoff(refusals, self.world.seams.random)
+            if outcome.evidence.status == 429 and outcome.retry_after is not None:
+                await anyio.sleep(min(least, MOST_AFTER_429))
+            else:
+                await anyio.sleep(max(least, outcome.retry_after or 0.0))
 
     def _lose_patience(self, task: Task, outcome: SubmitOutcome) -> None:
         evidence = outcome.evidence
@@ -178,15 +186,15 @@ class Submitter:
             await self._leave_unclear(task, attempt_id, OUR_DEFECT)
             outcome = SubmitOutcome(Verdict.AMBIGUOUS, Reaction.RECONCILE, OUR_DEFECT)
         self._count_doubts(outcome)
-        return Posted(attempt_id, outcome)
+        return Posted(attempt_id, outcome, tag)
 
     def _count_doubts(self, outcome: SubmitOutcome) -> None:
-        """A proof that nothing was sent says nothing of how the service answers."""
+        """An acceptance or a final refusal ends the row; what was put off or not sent says nothing."""
         if outcome.verdict is Verdict.AMBIGUOUS:
             self._doubts += 1
-        elif outcome.verdict is not Verdict.NOT_SENT:
+        elif outcome.verdict is Verdict.ACCEPTED or outcome.reaction is Reaction.FAIL_TASK:
             self._doubts = 0
-        if self._doubts >= MOST_DOUBTS:
+        if self._doubts == MOST_DOUBTS and outcome.verdict is Verdict.AMBIGUOUS:
             self.control.stop_submitting(
                 ExitCode.TRY_AGAIN,
                 f"the outcome of {self._doubts} submits in a row is unknown ({outcome.evidence.reason}):"
@@ -337,4 +345,5 @@ class Submitter:
             accepted_at=self.world.seams.wall(),
             model=task.model,
             kind=Kind.of(task.origin, task.request),
+            tag=posted.tag,
         )

@@ -64,6 +64,7 @@ class Paid:
     """By our wall clock, in Unix seconds."""
     model: str
     kind: Kind
+    tag: int | None
     is_taken_over: bool = False
     """Accepted in an earlier session: its webhook may have called while nobody listened."""
     is_done: bool = False
@@ -95,6 +96,7 @@ def paid_of(reader: LedgerReader, attempt: AttemptRow, seams: Seams) -> Paid:
         accepted_at=attempt.accepted_at or attempt.intended_at,
         model=attempt.model,
         kind=Kind.of(attempt.origin, task.request),
+        tag=attempt.tag,
         is_taken_over=True,
         is_done=attempt.state is TaskState.DONE,
         is_collecting=attempt.state is not TaskState.SUBMITTED,

@@ -351,6 +351,14 @@ class LedgerReader(SpendReader):
         )
         return [Accepted(*row) for row in rows]
 
+    def tag_holder(self, origin: str, tag: int) -> AttemptRow | None:
+        """The newest attempt that was sent with this tag."""
+        row = self._db.execute(
+            f"SELECT {_ATTEMPT} FROM attempts WHERE origin = ? AND tag = ? ORDER BY seq DESC LIMIT 1",
+            (origin, tag),
+        ).fetchone()
+        return _attempt(row) if row else None
+
     def doubt(self, attempt_id: str) -> Doubt | None:
         """When an attempt became unclear; None where it never was."""
         row = self._db.execute(
@@ -375,7 +383,8 @@ class LedgerReader(SpendReader):
         """
         rows = self._db.execute(
             f"SELECT {_ATTEMPT} FROM attempts WHERE (?1 IS NULL OR origin = ?1)"
-            " AND (?2 IS NULL OR key_hash = ?2) AND intended_at >= ?3"
+            # by either clock: one of them may have been wrong by years
+            " AND (?2 IS NULL OR key_hash = ?2) AND (intended_at >= ?3 OR server_time >= ?3)"
             # the next two lines are the index's own words
             " AND tag IS NOT NULL AND (state IN ('intended', 'ambiguous', 'held', 'written_off')"
             " OR resolution IN ('again', 'absent', 'confirmed', 'not_billed'))"
@@ -417,7 +426,7 @@ def _echoes(sent: str) -> str:
     """Three counts for `Echoes`; ?3 is the time since which another value counts."""
     return (
         f"count(*) FILTER (WHERE echoed_{sent} = {sent} AND resolution IS NULL),"
-        f" count(*) FILTER (WHERE echoed_{sent} <> {sent} AND accepted_at >= ?3),"
+        f" count(*) FILTER (WHERE echoed_{sent} <> {sent} AND (accepted_at >= ?3 OR server_time >= ?3)),"
         f" count(*) FILTER (WHERE {sent} IS NOT NULL AND echoed_{sent} IS NULL AND state = 'done')"
     )
 

@@ -178,12 +178,15 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
-    """One page of the service's list, newest first. `total` counts all rows that match."""
+    """One page of the service's list, newest first. `total` counts all rows that match, `unreadable` those of
+    this page that name no task with a usable id.
+    """
 
     rows: tuple[Generation, ...]
     has_more: bool
     total: int
     server_time: float | None = None
+    unreadable: int = 0
 
 
 class Trouble(enum.StrEnum):

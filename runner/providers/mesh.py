@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -123,7 +124,7 @@ class MeshProvider:
     async def list_page(self, *, created_after: float | None, limit: int, offset: int) -> ListPage:
         """One page, newest first. Raises ProviderError.
 
-        A row that cannot be read spoils its page: passing over it could make a paid task look absent.
+        A row that cannot be read is counted, for it may be a paid task that would look absent without it.
         """
         query = [("limit", str(limit)), ("offset", str(offset))]
         if created_after is not None:
@@ -134,12 +135,11 @@ class MeshProvider:
         rows, has_more, total = page.get("data"), page.get("has_more"), page.get("total")
         if not isinstance(rows, list) or not isinstance(has_more, bool) or not isinstance(total, int):
             raise ProviderError(Trouble.UNAVAILABLE, "the list lacks data, has_more or total")
-        return ListPage(
-            rows=tuple(read_generation(row, server_time=answer.server_time) for row in rows),
-            has_more=has_more,
-            total=total,
-            server_time=answer.server_time,
-        )
+        read: list[Generation] = []
+        for row in rows:
+            with contextlib.suppress(ProviderError):
+                read.append(read_generation(row, server_time=answer.server_time))
+        return ListPage(tuple(read), has_more, total, answer.server_time, len(rows) - len(read))
 
 
 def read_generation(document: JsonValue, *, server_time: float | None = None) -> Generation:

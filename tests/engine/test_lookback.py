@@ -149,6 +149,9 @@ async def test_retry_looks_before_it_buys_what_was_given_up(
         [attempt] = ledger.read.in_state(TaskState.SUBMITTED)
         with ledger.transaction():
             ledger.fail(attempt.id, GIVEN_UP, "by a person", time.time(), expired=True)
+            if not is_there:
+                old = "UPDATE attempts SET accepted_at = accepted_at - ?1, server_time = server_time - ?1"
+                ledger._db.execute(old, (8 * DAY,))
     if not is_there:
         server.faults.add(Fault(where=Where.GET, kind=Kind.ANSWER, status=404, code="not_found", times=3))
     result = await bench.run(file, resubmit=Resubmit("retry"))
@@ -156,7 +159,11 @@ async def test_retry_looks_before_it_buys_what_was_given_up(
     assert server.accepted == (1 if is_there else 2)
 
 
-async def test_retry_buys_nothing_while_it_cannot_look(bench: Bench, server: SandboxServer) -> None:
+@pytest.mark.fault(79)
+@pytest.mark.parametrize("status", [503, 404])
+async def test_retry_buys_nothing_while_nobody_can_say_that_it_is_gone(
+    bench: Bench, server: SandboxServer, status: int
+) -> None:
     file = bench.write_job(sweep(seeds=1))
     server.faults.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=ALL))
     await bench.run(file, until=lambda: server.accepted == 1)
@@ -165,6 +172,10 @@ async def test_retry_buys_nothing_while_it_cannot_look(bench: Bench, server: San
         with ledger.transaction():
             ledger.fail(attempt.id, GIVEN_UP, "by a person", time.time(), expired=True)
     server.faults.clear()
-    server.faults.add(Fault(where=Where.GET, kind=Kind.ANSWER, status=503, times=ALL))
+    server.faults.add(Fault(where=Where.GET, kind=Kind.ANSWER, status=status, code="not_found", times=ALL))
     result = await bench.run(file, resubmit=Resubmit("retry"))
     assert (result.exit_code, server.accepted) == (ExitCode.TRY_AGAIN, 1)
+    assert any("--again" in reason for reason in result.reasons)
+    server.faults.clear()
+    result = await bench.run(file, resubmit=Resubmit("again"))
+    assert (result.exit_code, server.accepted) == (ExitCode.DONE, 2)
