@@ -80,15 +80,15 @@ class Case:
 CASES: Mapping[str, Case] = {
     "rivals whose POST is under way": Case(
         _rivals_in_the_air,
-        Schedule(4, _JOB, Habits(echo=Echo.NEVER), (ProcessSpec(weather=Weather(submits=0.9)),), ()),
+        Schedule(7, _JOB, Habits(echo=Echo.NEVER), (ProcessSpec(weather=Weather(submits=0.9)),), ()),
     ),
     "a full disk inside a group commit": Case(
         _full_disk_untold,
         Schedule(
-            655,
-            replace(_JOB, shape=Shape.SEEDS),
+            0,
+            replace(_JOB, shape=Shape.SEEDS, tasks=12),
             Habits(),
-            (ProcessSpec(weather=Weather(submits=0.5, full_ledger=Span(0.1, 20.0))),),
+            (ProcessSpec(weather=Weather(submits=0.3, full_ledger=Span(0.03, 8.0))),),
             (),
         ),
     ),

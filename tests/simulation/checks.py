@@ -20,11 +20,8 @@ from tests.simulation.bench import Bench
 from tests.simulation.clips import read_label
 from tests.simulation.hands import said_of
 from tests.simulation.process import Ended
-from tests.simulation.schedule import CORRECTED, Verb
+from tests.simulation.schedule import Verb
 from tests.simulation.service import OURS, RECORD_LIFE, START, Echo, Row, Said
-
-CAP_OF_EACH_RUN = True
-"""Each run has its cap for itself."""
 
 FRAME_WITHIN = 20 * 3600.0
 """Seconds after the video in which a last frame that appears must be fetched, well within a URL's life."""
@@ -53,7 +50,7 @@ def check_between(bench: Bench, ledger: Ledger, before: dict[str, TaskState]) ->
             check_absence(bench, ledger, attempt)
         if attempt.state is TaskState.EXPIRED and attempt.remote_id is not None:
             row = next((row for row in bench.service.rows if row.id == attempt.remote_id), None)
-            if CORRECTED and row is not None and anyio.current_time() < row.at + RECORD_LIFE:
+            if row is not None and anyio.current_time() < row.at + RECORD_LIFE:
                 bench.violate("silenced", f"{row.id} is expired, and the service may have it again")
     return states
 
@@ -120,7 +117,9 @@ def _may_stay(bench: Bench, state: TaskState, attempt: AttemptRow | None) -> boo
             # nothing comes of a POST for as long as all of them are unclear
             return bench.schedule.job.cap is not None or habits.unclear[1] == math.inf
         case TaskState.AMBIGUOUS | TaskState.SUBMITTED | TaskState.COLLECTING if attempt is not None:
-            return CORRECTED and now < attempt.intended_at - START + RECORD_LIFE
+            # what was adopted late is looked for from then on
+            began = max(attempt.intended_at, attempt.accepted_at or 0.0)
+            return now < began - START + RECORD_LIFE
     return True
 
 
@@ -150,14 +149,12 @@ def _sender(row: Row, attempts: Sequence[AttemptRow]) -> AttemptRow | None:
 def _check_caps(bench: Bench, senders: Mapping[str, AttemptRow | None]) -> None:
     """What was accepted never exceeds the job's cap, lost or not; a failed one costs nothing."""
     job = bench.schedule.job
-    spent: Counter[str] = Counter()
-    for row in bench.service.accepted():
-        attempt = senders[row.id]
-        if attempt is not None and row.at >= 0 and not (row.fails and job.max_usd is not None):
-            spent[attempt.run_id if CAP_OF_EACH_RUN else "the job"] += 1
-    for whose, count in spent.items():
-        if job.cap is not None and count > job.cap:
-            bench.violate("cap", f"{count} accepted for {whose}, the cap is {job.cap}")
+    count = sum(
+        senders[row.id] is not None and row.at >= 0 and not (row.fails and job.max_usd is not None)
+        for row in bench.service.accepted()
+    )
+    if job.cap is not None and count > job.cap:
+        bench.violate("cap", f"{count} accepted, and the cap is {job.cap}")
 
 
 def _check_row(bench: Bench, row: Row, attempt: AttemptRow | None) -> None:

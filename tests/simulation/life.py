@@ -30,6 +30,8 @@ class Life:
     def __init__(self, dies_at: int | None, at_death: Callable[[], None]) -> None:
         self.steps = 0
         self.gets = 0
+        self.is_blind = False
+        """Whether it went on to submit though nothing was ever answered."""
         self.is_dead = False
         self.scope = anyio.CancelScope()
         self._dies_at = dies_at

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import random
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,22 +14,26 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from runner.engine import download, evidence, reconcile, run
+from runner.engine import download, evidence, reconcile, submit
+from runner.engine.cases import Case
 from runner.engine.collect import Collector
-from runner.engine.evidence import Basis, Finding, Unclear
+from runner.engine.evidence import Basis, Belief, Finding, Unclear, Witness, witness
 from runner.engine.files import FileStore
-from runner.engine.reconcile import Reconciler
+from runner.engine.lookback import Lookback
+from runner.engine.scan import Scanner
 from runner.engine.webhook import Hints
 from runner.engine.world import Paid
+from runner.job.model import RunPolicy
 from runner.ledger.ledger import Ledger
-from runner.ledger.read import LedgerReader
-from runner.ledger.rows import Caps
+from runner.ledger.rows import Caps, Echoes
+from runner.ledger.states import Resolution
 from runner.providers.answers import Answer
 from runner.providers.base import Generation, GenerationStatus, Reaction, SubmitOutcome, Verdict
 from runner.providers.mesh import MeshProvider
 from runner.providers.submit import Failure, SubmitTransport
 from tests.simulation import process
-from tests.simulation.simulate import replay
+from tests.simulation.schedule import draw
+from tests.simulation.simulate import play
 
 Mutant = Callable[[], AbstractContextManager[object]]
 
@@ -43,12 +48,21 @@ class Catch:
 
 
 def catch(name: str, *, most: int) -> Catch | None:
-    """Plays the schedules of consecutive seeds with the mutant `name`, at most so many."""
-    for seed in range(most):
+    """Plays schedules with the mutant `name`, at most so many: those of consecutive seeds whose services
+    have a habit that the safeguard is for, where it is for one.
+    """
+    played = 0
+    for seed in itertools.count():
+        schedule = draw(seed)
+        if name in _IS_FOR and not set(_IS_FOR[name]) & set(schedule.habits.lies):
+            continue
         with MUTANTS[name]():
-            verdict = replay(seed)
+            verdict = play(schedule)
+        played += 1
         if verdict.violations:
-            return Catch(seed + 1, seed, verdict.violations[0])
+            return Catch(played, seed, verdict.violations[0])
+        if played == most:
+            return None
     return None
 
 
@@ -102,13 +116,97 @@ def _resubmitting(is_safe: Callable[[SubmitOutcome], bool]) -> Iterator[None]:
         yield
 
 
-def _no_settle_time() -> AbstractContextManager[object]:
-    def impatient(
-        world: Any, control: Any, budget: Any, clock: Any, _settle: float, *rest: Any, **options: Any
-    ) -> Reconciler:
-        return Reconciler(world, control, budget, clock, 0.0, *rest, **options)
+def _patched_case(name: str, change: Callable[[Any], Any]) -> AbstractContextManager[object]:
+    """Cases that go by another policy, or by another attempt, than they are given."""
+    real = getattr(Case, name)
 
-    return patch.object(run, "Reconciler", impatient)
+    def call(case: Case, *arguments: Any) -> Any:
+        return real(case, *map(change, arguments))
+
+    return patch.object(Case, name, call)
+
+
+def _no_settle_time() -> AbstractContextManager[object]:
+    def impatient(argument: Any) -> Any:
+        return (
+            replace(argument, settle=0.0, settle_alone=0.0) if isinstance(argument, RunPolicy) else argument
+        )
+
+    return _patched_case("count", impatient)
+
+
+def _absence_taken_twice() -> AbstractContextManager[object]:
+    def forgetful(argument: Any) -> Any:
+        if not isinstance(argument, Unclear):
+            return argument
+        return replace(argument, attempt=replace(argument.attempt, reason="run"))
+
+    return _patched_case("hold_reason", forgetful)
+
+
+def _witness_taken_for(least: Witness, taken: Witness) -> Mutant:
+    def seen(*arguments: Any) -> Witness | None:
+        found = witness(*arguments)
+        return taken if found is not None and found >= least else found
+
+    return lambda: patch.object(reconcile, "witness", seen)
+
+
+@contextmanager
+def _undecided_values() -> Iterator[None]:
+    with (
+        patch.object(Generation, "final_tag", property(lambda row: row.tag)),
+        patch.object(Generation, "final_seed", property(lambda row: row.echo.get("seed"))),
+    ):
+        yield
+
+
+def _belief(keeps: bool) -> Mutant:
+    """Earned by nothing, or kept whatever comes back after one echo that was right."""
+
+    def believing(echoes: Echoes) -> Belief:
+        if echoes.other and not (keeps and echoes.same):
+            return Belief.SUSPENDED
+        if keeps:
+            return Belief.EARNED if echoes.same else Belief.UNKNOWN
+        return Belief.EARNED
+
+    return lambda: patch.object(evidence, "_belief", believing)
+
+
+def _uncounted_absence() -> AbstractContextManager[object]:
+    resolve = Ledger.resolve
+
+    def resolving(
+        ledger: Ledger, attempt_id: str, resolution: str, told: Any, *rest: Any, **more: Any
+    ) -> None:
+        resolve(ledger, attempt_id, resolution, told, *rest, **more)  # type: ignore[arg-type]
+        if resolution == Resolution.ABSENT:
+            ledger.settle_absent(attempt_id, Resolution.CONFIRMED, told)
+
+    return patch.object(Ledger, "resolve", resolving)
+
+
+def _nobody_looks_back() -> AbstractContextManager[object]:
+    async def find(lookback: Lookback) -> list[Any]:
+        return []
+
+    return patch.object(Lookback, "find", find)
+
+
+def _list_without_bounds() -> AbstractContextManager[object]:
+    async def scan(scanner: Scanner, since: float) -> dict[str, Generation]:
+        rows: dict[str, Generation] = {}
+        offset = 0
+        while True:
+            await scanner.budget.acquire()
+            page = await scanner.world.provider.list_page(created_after=since, limit=200, offset=offset)
+            rows.update((row.id, row) for row in page.rows)
+            offset += len(page.rows)
+            if not page.has_more:
+                return rows
+
+    return patch.object(Scanner, "_scan", scan)
 
 
 def _adopt_by_seed_alone() -> AbstractContextManager[object]:
@@ -174,7 +272,7 @@ def _redirects_followed() -> AbstractContextManager[object]:
 @contextmanager
 def _webhook_taken_as_truth() -> Iterator[None]:
     """A call is believed, whoever made it: the one that says `failed` ends a paid task."""
-    wait, look = Hints.wait, Collector._look
+    wait, look = Hints.wait, Collector.look
     believed: set[str] = set()
 
     async def hearing(hints: Hints, attempt_id: str, seconds: float) -> bool:
@@ -188,7 +286,7 @@ def _webhook_taken_as_truth() -> Iterator[None]:
             return Generation(paid.remote_id, GenerationStatus.FAILED, "failed", error_code="said_by_a_call")
         return await look(collector, paid)
 
-    with patch.object(Hints, "wait", hearing), patch.object(Collector, "_look", believing):
+    with patch.object(Hints, "wait", hearing), patch.object(Collector, "look", believing):
         yield
 
 
@@ -207,7 +305,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "retry on 500": lambda: _resubmitting(lambda outcome: outcome.evidence.status == 500),
     "no settle time": _no_settle_time,
     "adopt by seed alone": _adopt_by_seed_alone,
-    "believe a tag never seen echoed": lambda: patch.object(LedgerReader, "is_tag_believed", lambda *_: True),
+    "believe a tag never seen echoed": _belief(keeps=False),
     "a window too narrow": _narrow_window,
     "a counter as attempt id": lambda: patch.object(
         process, "random_of", lambda bench: _Counting(bench.random)
@@ -217,7 +315,30 @@ MUTANTS: Mapping[str, Mutant] = {
     "a webhook taken as truth": _webhook_taken_as_truth,
     "redirects followed": _redirects_followed,
     "id not synced": lambda: _unsynced("accept"),
+    "absence without a witness": _witness_taken_for(Witness.NONE, Witness.LATE),
+    "an early witness taken for a late one": _witness_taken_for(Witness.EARLY, Witness.LATE),
+    "an undecided value taken for evidence": _undecided_values,
+    "belief that one other value does not end": _belief(keeps=True),
+    "absence taken twice": _absence_taken_twice,
+    "absence that no cap counts": _uncounted_absence,
+    "a late row that nobody looks for": _nobody_looks_back,
+    "404s that end a paid task": lambda: patch.object(MeshProvider, "record_life", 60.0),
+    "submitting that doubts do not stop": lambda: patch.object(submit, "MOST_DOUBTS", 1000),
+    "a list without bounds": _list_without_bounds,
     "no cap on tasks": _forgetful_of("max_tasks"),
     "no cap in dollars": _forgetful_of("max_micros"),
 }
 """By the names under the table of docs/reference/faults.md, and those of the caps."""
+
+_IS_FOR: Mapping[str, tuple[str, ...]] = {
+    "an early witness taken for a late one": ("list lags", "list stops", "list fault"),
+    "an undecided value taken for evidence": ("tags", "seeds"),
+    "belief that one other value does not end": ("tags turn", "seeds", "tags"),
+    "absence taken twice": ("unclear", "list lags", "list stops"),
+    "absence that no cap counts": ("list lags", "list stops"),
+    "a late row that nobody looks for": ("list lags", "list stops"),
+    "404s that end a paid task": ("lost",),
+    "submitting that doubts do not stop": ("unclear",),
+    "a list without bounds": ("list fault",),
+}
+"""The habits of a service for which a safeguard is there; without an entry any service will do."""

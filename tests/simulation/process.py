@@ -38,7 +38,7 @@ from tests.simulation.schedule import ProcessSpec, Verb
 from tests.simulation.service import START
 from tests.simulation.submits import SubmitNetwork
 
-LONGEST = 6 * 3600.0
+LONGEST = 14 * 3600.0
 """Simulated seconds in which every process must have ended: far more than any of its own bounds."""
 
 _TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -117,6 +117,8 @@ async def live(bench: Bench, spec: ProcessSpec) -> Ended:
     finally:
         if has_ledger:
             bench.ledger.is_gone = False
+    if life.is_blind:
+        bench.violate("doubts", "submits went out one after the other, and none was answered")
     if exit_code is ExitCode.BUG and reasons:
         bench.violate("bug", "; ".join(reasons))
     if life.gets > MOST_GETS:

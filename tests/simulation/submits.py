@@ -23,6 +23,11 @@ from tests.simulation.weather import Outage, Weather, pick_submit_fault
 ODD = 3600.0
 """Seconds by which the clock of an edge, which answers for the service now and then, is wrong."""
 
+UNANSWERED = ("stall", "closed", "reset", "cut-in-headers")
+
+MOST_DOUBTS = 3 + 3
+"""As many in a row as may pass: three, and those that were under way in the other slots."""
+
 _PAGE = b"<html><title>Bad gateway</title></html>"
 
 
@@ -44,6 +49,8 @@ class SubmitNetwork(httpcore.AsyncNetworkBackend):
         self._weather = weather
         self._started = anyio.current_time()
         self._posts = 0
+        self.doubts = 0
+        """Whole requests in a row that nobody answered."""
 
     async def connect_tcp(
         self,
@@ -175,6 +182,9 @@ class SubmitStream(httpcore.AsyncNetworkStream):
         network.trace.note(
             "post", fault=self._fault, accepted=remote_id, tag=request.get("execution_expires_after")
         )
+        network.doubts = network.doubts + 1 if self._fault in UNANSWERED else 0
+        if network.doubts > MOST_DOUBTS:
+            network.life.is_blind = True
         if self._fault == "stall":
             return
         self._answer_at = now + 0.35
