@@ -37,10 +37,10 @@ from runner.cli.words import counts_words
 from runner.engine.conclude import conclude
 from runner.engine.lateness import late
 from runner.engine.remembered import check_is_remembered
-from runner.engine.run import RunResult, collect_all, open_attempts, open_services
+from runner.engine.run import OPEN, RunResult, collect_all, open_attempts, open_services
 from runner.engine.settle import find_in_flight
 from runner.engine.settle import give_up as give_up_attempt
-from runner.errors import CallsheetError, ExitCode, StateError
+from runner.errors import INTERRUPTS, CallsheetError, ExitCode, JobError, RefusedError, StateError
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import RunPolicy
 from runner.job.node import JsonValue
@@ -155,33 +155,39 @@ def collect_everything(
     collected: list[Collected] = []
     for place, is_named_here in _places(project, service):
         collected += _collect_from(place, wait, ends, is_named_here=is_named_here, is_told=is_told)
-        if collected and collected[-1].result.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+        if collected and collected[-1].result.exit_code in INTERRUPTS:
             break
     return collected
 
 
-def fetch_first(project: Project, service: ServiceOptions, options: RunOptions) -> set[ExitCode]:
-    """Collects what is in flight before a run is refused because an input is missing.
+def fetch_first(
+    refusal: CallsheetError,
+    project: Project,
+    service: ServiceOptions,
+    options: RunOptions,
+    *,
+    deadline: float | None,
+) -> ExitCode:
+    """Collects what is in flight before a job is refused: a paid task needs neither its input nor its job.
 
-    What is paid for needs its input no more; what would be submitted does, and its absence is told by the
-    caller. Whatever goes wrong here is told, never raised; gives the codes of how it ended.
+    Gives the exit code of `refusal`, or of a signal meanwhile. The caller tells the refusal. What goes
+    wrong here is told, never raised. Other errors than a JobError and a RefusedError fetch nothing.
     """
+    code = refusal.exit_code
+    if not isinstance(refusal, JobError | RefusedError):
+        return code
     try:
         with reading(choose_place(next(iter(REGISTRY)), project, service).project) as reader:
-            if reader is None or next(open_services(reader, time.time()), None) is None:
-                return set()
-        console.note("an input is missing, so nothing is submitted; what is in flight is fetched first")
+            if reader is None or next(reader.in_state(*OPEN), None) is None:
+                return code
+        console.note("nothing is submitted; what is in flight is fetched first")
         collected = collect_everything(
-            project,
-            service,
-            wait=options.wait,
-            deadline=options.deadline,
-            is_told=options.format == "text",
+            project, service, wait=options.wait, deadline=deadline, is_told=options.format == "text"
         )
     except CallsheetError as error:
         show(error)
-        return {error.exit_code}
-    return {one.result.exit_code for one in collected}
+        return code
+    return ExitCode.first({code, *(INTERRUPTS & {one.result.exit_code for one in collected})})
 
 
 def _places(project: Project, service: ServiceOptions) -> list[tuple[Place, bool]]:
