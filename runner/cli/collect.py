@@ -77,7 +77,7 @@ class Collected:
     "--give-up",
     metavar="TASK",
     shell_complete=complete_task,
-    help="Fetch this accepted task no more (a name, an output, an identity or the service's id).",
+    help="Stop fetching this accepted task (a name, an output, an identity or the service's id).",
 )
 @click.option("--yes", is_flag=True, help="Agree to --give-up.")
 @service_options
@@ -99,8 +99,8 @@ def collect(
 
     Safe at any time, hourly and at boot. There is no --only here: result URLs die in 24 hours.
 
-    --give-up ends one task that was accepted and never gets ready. Nothing is asked of the service: it
-    may bill the task, and its video is not fetched any more.
+    --give-up ends one task that was accepted and never finishes. Nothing is asked of the service: it may
+    bill the task, and its video is no longer fetched.
 
     \b
     Examples:
@@ -134,7 +134,7 @@ def collect(
 
 
 def _check_ledger(project: Project) -> ExitCode:
-    """Says where it knows less than was submitted; what it does know has been fetched all the same."""
+    """Says where it knows less than was submitted; what it knows has been fetched."""
     try:
         with reading(project) as ledger:
             check_is_remembered(project, ledger)
@@ -171,7 +171,7 @@ def fetch_first(
     """Collects what is in flight before a job is refused: a paid task needs neither its input nor its job.
 
     Gives the exit code of `refusal`, or of a signal meanwhile. The caller tells the refusal. What goes
-    wrong here is told, never raised. Other errors than a JobError and a RefusedError fetch nothing.
+    wrong here is told, never raised. Errors other than JobError and RefusedError fetch nothing.
     """
     code = refusal.exit_code
     if not isinstance(refusal, JobError | RefusedError):

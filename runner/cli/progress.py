@@ -151,7 +151,7 @@ def waiting_words(fields: Mapping[str, object]) -> str:
 
 
 def _moment(until: object) -> float | None:
-    """Unix seconds of ISO text; None for what is no moment."""
+    """Unix seconds of ISO text; None where it is not a moment."""
     try:
         return datetime.datetime.fromisoformat(str(until)).timestamp()
     except ValueError:

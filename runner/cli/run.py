@@ -104,8 +104,8 @@ def retry(
     """Submit the failed, expired and written-off tasks of RUN once more, and pay for them again.
 
     RUN is an id, a path to a run, or `latest`. What is in flight is collected as always; tasks that were
-    never submitted are left to `run`, but for those that need a task that is retried. With --only,
-    nothing but the tasks that it names is submitted.
+    never submitted are left to `run`, except those that need a retried task. With --only, only the tasks
+    that it names are submitted.
 
     \b
     Examples:
