@@ -71,6 +71,9 @@ _PRECEDENCE = (
     ExitCode.READER_GONE,
 )
 
+INTERRUPTS = frozenset({ExitCode.INTERRUPTED, ExitCode.TERMINATED})
+"""Those that end all work, not one job's alone."""
+
 
 class CallsheetError(Exception):
     """Base of the tree; `str()` is the sentence that the user reads."""

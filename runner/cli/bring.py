@@ -29,7 +29,7 @@ from runner.engine.only import Only
 from runner.engine.prepare import Prepared, Resubmit, prepare_run
 from runner.engine.run import RunResult
 from runner.engine.seams import Seams
-from runner.errors import BusyError, CallsheetError, ExitCode
+from runner.errors import INTERRUPTS, BusyError, CallsheetError, ExitCode
 from runner.job.node import JsonValue
 from runner.ledger.rows import RunRow, Spend
 from runner.ledger.states import TaskState
@@ -41,7 +41,6 @@ from runner.record.redact import Redactor, json_text
 from runner.session import carry_out, key_of, locked_ledger
 
 _MOST_FOLDERS = 5
-_INTERRUPTS = frozenset({ExitCode.INTERRUPTED, ExitCode.TERMINATED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ def bring_all_to_done(works: Sequence[Work], job_options: JobOptions, options: R
             ending.lines.append(summary.line())
             if options.format == "jsonl":
                 console.outcome(summary.line())
-            if summary.exit_code in _INTERRUPTS:
+            if summary.exit_code in INTERRUPTS:
                 break
         if options.format == "json":
             lines = ",\n".join(ending.lines)
@@ -165,10 +164,8 @@ def _bring_to_done(
             spent = ledger.read.spend(prepared.run.id)
             overdue = late(ledger.read, seams.wall())
     except CallsheetError as error:
-        code = error.exit_code
-        if code is ExitCode.INPUT_MISSING:
-            project = find_project(job.root, root=job.root)
-            code = ExitCode.first({code, *(fetch_first(project, work.service, options) & _INTERRUPTS)})
+        project = find_project(job.root, root=job.root)
+        code = fetch_first(error, project, work.service, options, deadline=left)
         show(error)
         return Summary(job.file, code, error=str(error))
     if options.format == "text":

@@ -37,10 +37,10 @@ from runner.cli.words import counts_words
 from runner.engine.conclude import conclude
 from runner.engine.lateness import late
 from runner.engine.remembered import check_is_remembered
-from runner.engine.run import RunResult, collect_all, open_attempts, open_services
+from runner.engine.run import OPEN, RunResult, collect_all, open_attempts, open_services
 from runner.engine.settle import find_in_flight
 from runner.engine.settle import give_up as give_up_attempt
-from runner.errors import CallsheetError, ExitCode, StateError
+from runner.errors import INTERRUPTS, CallsheetError, ExitCode, JobError, RefusedError, StateError
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import RunPolicy
 from runner.job.node import JsonValue
@@ -77,7 +77,7 @@ class Collected:
     "--give-up",
     metavar="TASK",
     shell_complete=complete_task,
-    help="Fetch this accepted task no more (a name, an output, an identity or the service's id).",
+    help="Stop fetching this accepted task (a name, an output, an identity or the service's id).",
 )
 @click.option("--yes", is_flag=True, help="Agree to --give-up.")
 @service_options
@@ -99,8 +99,8 @@ def collect(
 
     Safe at any time, hourly and at boot. There is no --only here: result URLs die in 24 hours.
 
-    --give-up ends one task that was accepted and never gets ready. Nothing is asked of the service: it
-    may bill the task, and its video is not fetched any more.
+    --give-up ends one task that was accepted and never finishes. Nothing is asked of the service: it may
+    bill the task, and its video is no longer fetched.
 
     \b
     Examples:
@@ -134,7 +134,7 @@ def collect(
 
 
 def _check_ledger(project: Project) -> ExitCode:
-    """Says where it knows less than was submitted; what it does know has been fetched all the same."""
+    """Says where it knows less than was submitted; what it knows has been fetched."""
     try:
         with reading(project) as ledger:
             check_is_remembered(project, ledger)
@@ -155,33 +155,39 @@ def collect_everything(
     collected: list[Collected] = []
     for place, is_named_here in _places(project, service):
         collected += _collect_from(place, wait, ends, is_named_here=is_named_here, is_told=is_told)
-        if collected and collected[-1].result.exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+        if collected and collected[-1].result.exit_code in INTERRUPTS:
             break
     return collected
 
 
-def fetch_first(project: Project, service: ServiceOptions, options: RunOptions) -> set[ExitCode]:
-    """Collects what is in flight before a run is refused because an input is missing.
+def fetch_first(
+    refusal: CallsheetError,
+    project: Project,
+    service: ServiceOptions,
+    options: RunOptions,
+    *,
+    deadline: float | None,
+) -> ExitCode:
+    """Collects what is in flight before a job is refused: a paid task needs neither its input nor its job.
 
-    What is paid for needs its input no more; what would be submitted does, and its absence is told by the
-    caller. Whatever goes wrong here is told, never raised; gives the codes of how it ended.
+    Gives the exit code of `refusal`, or of a signal meanwhile. The caller tells the refusal. What goes
+    wrong here is told, never raised. Errors other than JobError and RefusedError fetch nothing.
     """
+    code = refusal.exit_code
+    if not isinstance(refusal, JobError | RefusedError):
+        return code
     try:
         with reading(choose_place(next(iter(REGISTRY)), project, service).project) as reader:
-            if reader is None or next(open_services(reader, time.time()), None) is None:
-                return set()
-        console.note("an input is missing, so nothing is submitted; what is in flight is fetched first")
+            if reader is None or next(reader.in_state(*OPEN), None) is None:
+                return code
+        console.note("nothing is submitted; what is in flight is fetched first")
         collected = collect_everything(
-            project,
-            service,
-            wait=options.wait,
-            deadline=options.deadline,
-            is_told=options.format == "text",
+            project, service, wait=options.wait, deadline=deadline, is_told=options.format == "text"
         )
     except CallsheetError as error:
         show(error)
-        return {error.exit_code}
-    return {one.result.exit_code for one in collected}
+        return code
+    return ExitCode.first({code, *(INTERRUPTS & {one.result.exit_code for one in collected})})
 
 
 def _places(project: Project, service: ServiceOptions) -> list[tuple[Place, bool]]:

@@ -82,8 +82,8 @@ def _meant(name: str, project: Project) -> str:
 
 @contextlib.contextmanager
 def reading(project: Project) -> Iterator[LedgerReader | None]:
-    """The project's ledger, read-only; None where nothing has run yet. Raises StateError, too where it
-    was lost.
+    """The project's ledger, read-only; None where nothing has run yet: a refused verb leaves one without
+    any run. Also raises StateError where it was lost.
     """
     if not project.ledger_path.exists():
         check_is_remembered(project, None)
@@ -91,6 +91,9 @@ def reading(project: Project) -> Iterator[LedgerReader | None]:
         return
     ledger = LedgerReader(open_for_reading(project.ledger_path))
     try:
-        yield ledger
+        is_empty = ledger.latest_run() is None
+        if is_empty:
+            check_is_remembered(project, None)
+        yield None if is_empty else ledger
     finally:
         ledger.close()

@@ -59,7 +59,7 @@ def _find(model: str) -> ModelFamily:
 
 def _columns(family: ModelFamily) -> tuple[str, ...]:
     return (
-        family.name,
+        f"{family.name} (retired)" if family.retired else family.name,
         " ".join(family.resolutions),
         _durations(family),
         _frames(family),

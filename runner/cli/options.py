@@ -142,7 +142,9 @@ def trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--date, --allow-env and --trust-job, as the argument `job_options`."""
 
-    @click.option("--date", metavar="DATE", help="The value of run.date, as 2026-05-31 or 2026-05-31+02:00.")
+    @click.option(
+        "--date", metavar="DATE", help="The value of run.date, such as 2026-05-31 or 2026-05-31+02:00."
+    )
     @trust_options
     @functools.wraps(command)
     def wrapped(
@@ -171,19 +173,19 @@ wait_option = click.option(
     metavar="DURATION",
     default="0s",
     callback=_read_duration,
-    help="Wait so long for another callsheet that works in this project, as 10m or 6h.",
+    help="Wait this long for another callsheet that works in this project, for example 10m or 6h.",
 )
 
 
 def deadline_option(default: str | None) -> Callable[[Command], Command]:
-    """--deadline, as the argument `deadline`: seconds, None where there is none."""
+    """--deadline, as the argument `deadline`: seconds, or None."""
     return click.option(
         "--deadline",
         metavar="DURATION",
         default=default,
         show_default=default is not None,
         callback=_read_duration,
-        help="Stop after so long, as 50m, with exit code 75; what is in flight is left to the next start.",
+        help="Stop after this long, for example 50m, with exit code 75; the next start goes on.",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -42,10 +42,13 @@ def tell_problems(error: JobError) -> None:
         console.error(f"{error.file}: {len(error.problems) - error.MOST_SHOWN} more problems not shown")
 
 
-def tell_warnings(warnings: Iterable[Problem], file: str) -> None:
-    """What a job may do but a person should know."""
-    for problem in warnings:
-        console.note(click.style(Redactor().foreign_text(problem.render(file)), fg="yellow"))
+def tell_warnings(warnings: Sequence[Problem], file: str) -> None:
+    """What a job may do but a person should know, on stderr; the first 50 of many."""
+    told = [problem.render(file) for problem in warnings[: JobError.MOST_SHOWN]]
+    if len(warnings) > len(told):
+        told.append(f"{file}: {len(warnings) - len(told)} more warnings not shown")
+    for sentence in told:
+        console.note(click.style(Redactor().foreign_text(sentence), fg="yellow"))
 
 
 def lines(problem: Problem, file: str, text: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from runner.cli import console
 from runner.cli.options import common
 from runner.cli.words import count
+from runner.errors import INTERRUPTS
 from runner.record.events import Observer
 from runner.record.redact import Redactor
 
@@ -34,7 +35,16 @@ _STAGES: Mapping[str, str] = {
 
 _ENDS = frozenset({"done", "failed", "absent", "left for later"})
 _SILENT = frozenset(
-    {"task.intended", "task.file", "run.started", "run.cached", "run.finished", "run.left_at_once"}
+    {
+        "task.intended",
+        "task.file",
+        "run.started",
+        "run.cached",
+        "run.finished",
+        "run.left_at_once",
+        "collect.started",
+        "collect.finished",
+    }
 )
 """Events that are no transition a person waits for."""
 
@@ -106,11 +116,14 @@ def line(name: str, fields: Mapping[str, object], *, is_full: bool = False) -> s
     """
     if name in _SILENT and not is_full:
         return None
+    clean = Redactor()
     if name == "run.stopping" and not is_full:
-        return "stopping: nothing more is submitted (Ctrl-C again: at once)"
+        at_once = " (Ctrl-C again: at once)" if fields.get("exit_code") in INTERRUPTS else ""
+        return f"stopping: what is in flight is left for later{at_once}"
+    if name == "run.submitting_stopped" and not is_full:
+        return f"nothing more is submitted: {clean.foreign_text(str(fields.get('reason')))}"
     if name == "run.waiting" and not is_full:
         return waiting_words(fields) or None
-    clean = Redactor()
     if name == "task.renamed" and not is_full:
         taken, path = (clean.foreign_text(str(fields[key])) for key in ("taken", "path"))
         return f"another file stands at {taken}: it is left as it is, and the video is {path}"
@@ -138,11 +151,28 @@ def waiting_words(fields: Mapping[str, object]) -> str:
 
 
 def _moment(until: object) -> float | None:
-    """Unix seconds of ISO text; None for what is no moment."""
+    """Unix seconds of ISO text; None where it is not a moment."""
     try:
         return datetime.datetime.fromisoformat(str(until)).timestamp()
     except ValueError:
         return None
+
+
+@dataclass(slots=True)
+class Known:
+    """What a person knows already of the end of submitting: from the stop before it, or by the verb."""
+
+    _never_submits: bool = False
+    _stops: set[str] = field(default_factory=set)
+
+    def covers(self, name: str, fields: Mapping[str, object]) -> bool:
+        """Takes in an event; whether it tells nothing new."""
+        if name == "collect.started":
+            self._never_submits = True
+        if name == "run.stopping":
+            self._stops.add(str(fields.get("reason")))
+        is_known = self._never_submits or str(fields.get("reason")) in self._stops
+        return name == "run.submitting_stopped" and is_known
 
 
 @dataclass(slots=True)
@@ -154,8 +184,11 @@ class Lines:
 
     is_full: bool = False
     _statuses: dict[str, object] = field(default_factory=dict)
+    _known: Known = field(default_factory=Known)
 
     def observe(self, name: str, fields: Mapping[str, object]) -> None:
+        if self._known.covers(name, fields) and not self.is_full:
+            return
         task = str(fields.get("identity", ""))
         if name == "task.status" and not self.is_full:
             if self._statuses.get(task) == fields.get("status"):
@@ -188,7 +221,7 @@ def _live() -> Iterator[Observer]:
     drawn = Console(stderr=True, no_color=not console.has_colour(sys.stderr))
     with Progress(*columns, console=drawn, transient=True) as shown:
         bar = shown.add_task("", total=0, received="", waiting="")
-        stops: list[object] = []
+        known = Known()
         awaited: Mapping[str, object] = {}
 
         def observe(name: str, fields: Mapping[str, object]) -> None:
@@ -198,9 +231,7 @@ def _live() -> Iterator[Observer]:
                 awaited = fields
             if name == "run.left_at_once":
                 shown.stop()  # gives the cursor back
-            if name == "run.stopping":
-                stops.append(fields.get("reason"))
-            is_told = name == "run.submitting_stopped" and fields.get("reason") in stops
+            is_told = known.covers(name, fields)
             # the bar itself says what is awaited
             is_news = (name.startswith("run.") and name != "run.waiting") or name == "task.renamed"
             if is_news and name not in _SILENT and not is_told:

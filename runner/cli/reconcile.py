@@ -189,7 +189,7 @@ def _tell_next(one: UnclearTask, answer: Answer, project: Project, service: Serv
         case Answer.WRITE_OFF:
             console.note("nothing more is done for it; `callsheet retry` would pay for it again")
         case Answer.NOT_BILLED:
-            console.note("it counts against no budget any more")
+            console.note("it no longer counts against a budget")
 
 
 def _adopt(

@@ -7,12 +7,14 @@ from pathlib import Path
 import click
 
 from runner.cli.bring import Work, bring_all_to_done
+from runner.cli.collect import fetch_first
 from runner.cli.completion import complete_task
 from runner.cli.found import find_run_here
 from runner.cli.options import (
     JobOptions,
     RunOptions,
     ServiceOptions,
+    common,
     common_options,
     job_options,
     jobs_argument,
@@ -20,9 +22,10 @@ from runner.cli.options import (
     run_options,
     service_options,
 )
-from runner.cli.service import load
+from runner.cli.service import Loaded, load
 from runner.engine.prepare import Resubmit
-from runner.errors import ExitCode, UsageError
+from runner.errors import ExitCode, JobError, UsageError
+from runner.project import find_project
 
 
 @click.command()
@@ -63,7 +66,7 @@ def run(
         if given and len(jobs) > 1:
             raise UsageError(f"{option} is about one job", hint="give one JOB with it")
     resubmit = Resubmit("again", again) if again else None
-    works = [Work(load(job, service, job_options), service, resubmit=resubmit) for job in jobs]
+    works = [Work(_load(job, service, job_options, run_options), service, resubmit=resubmit) for job in jobs]
     return bring_all_to_done(works, job_options, run_options)
 
 
@@ -101,8 +104,8 @@ def retry(
     """Submit the failed, expired and written-off tasks of RUN once more, and pay for them again.
 
     RUN is an id, a path to a run, or `latest`. What is in flight is collected as always; tasks that were
-    never submitted are left to `run`, but for those that need a task that is retried. With --only,
-    nothing but the tasks that it names is submitted.
+    never submitted are left to `run`, except those that need a retried task. With --only, only the tasks
+    that it names are submitted.
 
     \b
     Examples:
@@ -120,5 +123,22 @@ def _go_on(
     resubmit: Resubmit | None,
 ) -> ExitCode:
     found = find_run_here(run_name, service)
-    loaded = load(found.job_file, service, job_options, text=found.job_text)
+    loaded = _load(found.job_file, service, job_options, run_options, text=found.job_text)
     return bring_all_to_done([Work(loaded, service, found.run, resubmit)], job_options, run_options)
+
+
+def _load(
+    job: Path,
+    service: ServiceOptions,
+    job_options: JobOptions,
+    options: RunOptions,
+    *,
+    text: bytes | None = None,
+) -> Loaded:
+    """`load`, which raises only once what is in flight has been fetched."""
+    try:
+        return load(job, service, job_options, text=text)
+    except JobError as error:
+        project = find_project(job, root=common().root)
+        error.exit_code = fetch_first(error, project, service, options, deadline=options.deadline)
+        raise

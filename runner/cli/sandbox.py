@@ -24,7 +24,7 @@ def read_latency(
     except ValueError:
         raise click.BadParameter(f"`{text}` is neither a number nor a range; hint: write 2 or 1..3") from None
     if not 0 <= bounds[0] <= bounds[1] < math.inf:
-        raise click.BadParameter(f"`{text}` is no range of seconds; hint: write it as 1..3, smaller first")
+        raise click.BadParameter(f"`{text}` is not a range of seconds; hint: write it as 1..3, smaller first")
     return bounds
 
 
@@ -37,7 +37,7 @@ def read_latency(
     default="1..3",
     show_default=True,
     metavar="SECONDS",
-    help="From acceptance to the end of a task: a number, or a range as 1..3.",
+    help="From acceptance to the end of a task: a number, or a range such as 1..3.",
 )
 @click.option(
     "--scale",

@@ -118,15 +118,16 @@ def schedule(
     unsayable = nightly.unsayable()
     if unsayable is not None:
         raise UsageError(
-            f"{escape(unsayable)}: no unit can hold a line break, a control or an invisible character",
-            hint="rename what has it in its name",
+            f"{escape(unsayable)}: line breaks, control characters and invisible characters cannot stand in a"
+            " unit",
+            hint="rename the file or folder",
         )
     files = KINDS[kind](nightly)
     for job in loaded:
         _advise(job, project, yes=yes)
     if not nightly.ping and VARIABLE in read_env(project.root, {}, allow=frozenset({VARIABLE})):
         console.note(
-            f".env names a monitor, which a checkout could have brought along: nobody is told;"
+            f".env names a monitor, which may have come with a checkout: it is not told of runs;"
             f" hint: if you wrote it, --allow-env {VARIABLE}"
         )
     if folder is None:
@@ -153,7 +154,7 @@ def _advise(job: Job, project: Project, *, yes: bool) -> None:
     """What a night shift stumbles over, told by day."""
     if job.edition is None:
         console.note(
-            f"{job.file}: without `edition:` a second night finds all done and makes nothing;"
+            f"{job.file}: without `edition:` the second night finds everything done and makes nothing new;"
             " hint: edition: ${{ run.date }}"
         )
     if job.budget.confirm_micros is not None and not yes:

@@ -17,11 +17,10 @@ from runner.cli import console
 from runner.cli.advice import command
 from runner.cli.completion import complete_task
 from runner.cli.folders import here
-from runner.cli.found import nothing_yet
+from runner.cli.found import nothing_yet, reading
 from runner.cli.listing import write_lines
 from runner.cli.options import ServiceOptions, common_options, output_format, service_options
 from runner.cli.words import painted, shown_path
-from runner.engine.remembered import check_is_remembered
 from runner.errors import UsageError
 from runner.ledger.database import open_for_reading
 from runner.ledger.search import FoundTask, LedgerSearch
@@ -53,9 +52,9 @@ def show(what: str, service: ServiceOptions, output_format: str) -> None:
       callsheet show 9f86d081
     """
     project = here(service)
-    if not project.ledger_path.exists():
-        check_is_remembered(project, None)
-        raise nothing_yet(project)
+    with reading(project) as reader:
+        if reader is None:
+            raise nothing_yet(project)
     ledger = LedgerSearch(open_for_reading(project.ledger_path))
     try:
         found = _find(ledger, what, project)

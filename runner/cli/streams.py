@@ -1,6 +1,6 @@
 """The process's standard streams, made fit for any end: closed, full, or of another encoding.
 
-What a process is started with is no reason to lose a run: notes that nobody hears are dropped, and
+What a process is started with must not cost a run: notes that nobody hears are dropped, and
 a result that cannot be written raises `ResultLostError`, which no code of a task or of a service raises.
 """
 

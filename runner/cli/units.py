@@ -58,7 +58,7 @@ class Nightly:
         return [*self.command, "collect", "--quiet", "--root", str(self.root), "--wait", "10m"]
 
     def unsayable(self) -> str | None:
-        """A word that no unit can hold: with a line break, a control or an invisible character."""
+        """A word with a line break, a control or an invisible character, which cannot stand in a unit."""
         return next((word for word in (*self.run, *self.collect) if escape(word) != word), None)
 
 

@@ -71,7 +71,7 @@ def outlook(plan: Plan, new: Total, reader: LedgerReader | None) -> list[str]:
     if budget.max_tasks is not None and spent.tasks + new.tasks > budget.max_tasks and new.tasks:
         left = max(0, budget.max_tasks - spent.tasks)
         before = f", for {spent.tasks} of {budget.max_tasks} are submitted" if spent.tasks else ""
-        found.append(f"`run` stops after {left} of {new.tasks} new tasks{before} ({Cap.TASKS})")
+        found.append(f"`run` stops after {left} of {_new_tasks(new.tasks)}{before} ({Cap.TASKS})")
     if budget.confirm_micros is not None and question(plan.job, new):
         more = f"more than USD {usd_text(budget.confirm_micros)}"
         why = _unpriced(new) if new.without_price else more
@@ -84,13 +84,17 @@ def question(job: Job, new: Total) -> str:
     limit = job.budget.confirm_micros
     if limit is None or (new.micros <= limit and not new.without_price):
         return ""
-    known = f"{new.tasks - new.without_price} new tasks for about USD {usd_text(new.micros)}"
-    unknown = f"{new.without_price} new tasks of unknown price"
+    known = f"{_new_tasks(new.tasks - new.without_price)} for about USD {usd_text(new.micros)}"
+    unknown = f"{_new_tasks(new.without_price)} of unknown price"
     asked = " and ".join(
         filter(None, ("" if new.is_unknown else known, unknown if new.without_price else ""))
     )
     return f"{job.file}: {asked}; budget.confirm_usd is {usd_text(limit)}"
 
 
+def _new_tasks(number: int) -> str:
+    return f"{number} new task{'' if number == 1 else 's'}"
+
+
 def _unpriced(new: Total) -> str:
-    return f"the price of {new.without_price} of {new.tasks} new tasks is not known"
+    return f"the price of {new.without_price} of {_new_tasks(new.tasks)} is not known"

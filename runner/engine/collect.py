@@ -312,7 +312,7 @@ class Collector:
             case Trouble.NOT_FOUND if paid.key_hash != self.world.key_hash:
                 raise LeftForLater(
                     f"{paid.name}: {paid.remote_id} was submitted under another API key, and this one does"
-                    " not see it; hint: run `callsheet collect` with the key of that time",
+                    " not see it; hint: run `callsheet collect` with the key used then",
                     ExitCode.PERSON_NEEDED,
                 )
             case Trouble.NOT_FOUND if is_gone:

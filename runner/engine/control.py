@@ -26,7 +26,7 @@ POST_GRACE = 10.0
 USED_UP = "a quota at the service is used up, and waiting here does not help"
 
 WORTH_TELLING = 10.0
-"""Seconds: a shorter wait is told to nobody."""
+"""Seconds: a shorter wait is not told."""
 
 MOST_DEFECTS = 5
 """Sentences: one defect may strike every task of a plan."""
@@ -111,7 +111,7 @@ class Control:
             self.observe("run.submitting_stopped", {"reason": reason, "exit_code": int(code)})
 
     def waiting(self, what: str, seconds: float, tasks: int) -> None:
-        """Tells what `tasks` of the run wait for, for at most so long: once, until that time has passed."""
+        """Tells what `tasks` of the run wait for, for at most `seconds`: once, until that time has passed."""
         now = anyio.current_time()
         if seconds < WORTH_TELLING or self._waits.get(what, -math.inf) >= now:
             return
@@ -128,7 +128,7 @@ class Control:
         self.observe("run.waiting", {"for": what, "until": until, "tasks": tasks})
 
     def provider_failed(self, identity: str = "") -> None:
-        """The service's verdict on a task was no; so many of this job's end the submitting."""
+        """A task of this job failed at the service; after `max_failures` of them, submitting stops."""
         if identity in self.strangers:
             return
         self._failures += 1

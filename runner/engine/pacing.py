@@ -42,8 +42,8 @@ class RequestBudget:
     though half as many requests a minute have passed before meets the other limit. Then
     `most_in_flight` sinks, for submits alone there is a pause, and the rate is what it was.
 
-    After `patience` seconds in which no free request was answered with anything else, nothing waits any
-    more: free requests raise, submits come back to find that `give_up` has stopped them.
+    After `patience` seconds in which no free request was answered with anything else, all waiting ends:
+    free requests raise, submits come back to find that `give_up` has stopped them.
     """
 
     BURST = 5
@@ -125,8 +125,8 @@ class RequestBudget:
         self.throttled(error.retry_after)
         if not self._lost and max(now, self._blocked_until) - self._refused_since > self._patience:
             self._lost = (
-                f"the service has answered with nothing but 429 for {now - self._refused_since:.0f} s, and"
-                f" run.timeout is {self._patience:g} s: {error.message}; run again later"
+                "the service answers nothing but 429, and its next wait would pass run.timeout"
+                f" ({self._patience:g} s): {error.message}"
             )
             self._give_up(self._lost)
             self._has_lost.set()

@@ -52,8 +52,8 @@ class Resubmit:
     def takes_along(self, standing: Standing, retried: Container[str]) -> bool:
         """Whether a task that was never accepted is submitted beside these, too.
 
-        A `retry` pays for nothing that has not failed, but for what hangs on a task that it has
-        `retried` (identities), and for an earlier retry that could not be sent.
+        A `retry` pays for nothing that has not failed, except what needs a task that it has `retried`
+        (identities) and an earlier retry that could not be sent.
         """
         if self.reason != "retry":
             return True
@@ -167,7 +167,7 @@ def find_run(reader: LedgerReader, name: str) -> RunRow:
 def run_hint(name: str, newest: str) -> str:
     """What may be meant by `name`, which is no run; `newest` is the newest one's id."""
     if Path(name).suffix in (".yaml", ".yml"):
-        return f"this verb takes a run, no job file: `latest`, or an id such as {newest}"
+        return f"this verb takes a run, not a job file: `latest`, or an id such as {newest}"
     return f"the newest is {newest}; `latest` means it"
 
 
@@ -254,7 +254,7 @@ def _look_over(job: Job, found: Iterable[Standing], resubmit: Resubmit | None) -
     return new, unpriced
 
 
-CONFLICT_HINT = "give `output` another path, as out/v2/..., or move the old files away"
+CONFLICT_HINT = "give `output` another path, for example out/v2/..., or move the old files away"
 
 
 def _conflict(job: Job, step: str, why: str, tasks: Sequence[Task]) -> Problem:

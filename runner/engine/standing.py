@@ -75,7 +75,7 @@ def above(tasks: Iterable[Task], reader: LedgerReader) -> Above:
 class Chain:
     """Tells which tasks cannot start because of the one they need; sees a plan in its order.
 
-    `lost` are identities whose last frame the service has no more.
+    `lost` are identities whose last frame the service no longer has.
     """
 
     lost: frozenset[str] = frozenset()

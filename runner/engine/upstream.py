@@ -20,7 +20,7 @@ _MEDIA_TYPES = {LAST_FRAME: "image/png", OUTPUT: "video/mp4"}
 
 
 class UpstreamGoneError(NothingSentError):
-    """What a task needs of the one before it is not there any more."""
+    """What a task needs of the one before it is gone."""
 
 
 @dataclass(frozen=True, slots=True)

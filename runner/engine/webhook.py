@@ -167,6 +167,6 @@ def _bind(listen: str) -> socket.socket:
         bound.close()
         raise UsageError(
             f"run.webhook.listen: {listen}: cannot listen there: {error}",
-            hint="give HOST:PORT of this machine, as 127.0.0.1:8787",
+            hint="give HOST:PORT of this machine, for example 127.0.0.1:8787",
         ) from error
     return bound

@@ -59,7 +59,7 @@ class RunPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Caps over all runs of a job and edition, and what needs a person's yes; None is no limit."""
+    """Caps over all runs of a job and edition, and what needs a person's yes; None: without limit."""
 
     max_micros: int | None = None
     max_tasks: int | None = None

@@ -109,7 +109,7 @@ class ModelFamily:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """All of models.yaml. `as_of` is a month, as 2026-06; `prices_as_of` the days of the price list."""
+    """All of models.yaml. `as_of` is a month such as 2026-06; `prices_as_of` the days of the price list."""
 
     as_of: str
     source: str

@@ -61,7 +61,7 @@ class Plan:
         return map(self.marks.identity, range(len(self.marks)))
 
     def roots(self, without: Sequence[int] = ()) -> Iterator[Task]:
-        """The tasks that need no other one, but for those of which `without[index]` is 1."""
+        """The tasks that need no other one, except those whose `without[index]` is 1."""
         for stage in self._stages.roots:
             yield from stage.tasks(None, without)
 

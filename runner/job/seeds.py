@@ -15,7 +15,7 @@ MOST_SEED = 4_294_967_295
 
 
 class SeedError(ValueError):
-    """What is written is no seed; `hint` says what to write."""
+    """What is written is not a seed; `hint` says what to write."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -70,7 +70,7 @@ def check_seed(seed: int) -> None:
 
 
 def sent_seed(seed: int) -> int:
-    """The seed that is sent for a derived one: its lower 31 bits, for the service takes no more."""
+    """The seed that is sent for a derived one: its lower 31 bits, the most that the service takes."""
     return seed & 0x7FFF_FFFF
 
 

@@ -47,7 +47,7 @@ class Stage:
         return enumerate(self.matrix.cells(), start=first)
 
     def tasks(self, above: Task | None, without: Sequence[int] = ()) -> Iterator[Task]:
-        """The tasks that need `above`, but for those of which `without[index]` is 1. Raises CellError."""
+        """The tasks that need `above`, except those whose `without[index]` is 1. Raises CellError."""
         slots = self.slots(above)
         if without:
             slots = ((index, cell) for index, cell in slots if not without[index])

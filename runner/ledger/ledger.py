@@ -291,7 +291,7 @@ class Ledger:
     def settle_absent(
         self, attempt_id: str, resolution: Resolution, evidence: Mapping[str, JsonValue]
     ) -> None:
-        """That an attempt taken for absent was not billed: it counts against no cap any more."""
+        """That an attempt taken for absent was not billed: it no longer counts against a cap."""
         self._db.execute(
             "UPDATE attempts SET resolution = ?, resolution_evidence = ? WHERE id = ?"
             " AND resolution IN ('absent', 'again')",

@@ -226,7 +226,7 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """What a job may spend; None is no cap. `runs` are the earlier ones that count beside the run itself."""
+    """What a job may spend; None: no cap. `runs` are the earlier ones that count beside the run itself."""
 
     max_tasks: int | None = None
     max_micros: int | None = None

@@ -164,7 +164,7 @@ class Generation:
 
     @property
     def final_seed(self) -> int | None:
-        """The seed as evidence: None before `running`, and for -1, which is no seed yet."""
+        """The seed as evidence: None before `running`, and for -1, which is not a seed yet."""
         seed = self.echo.get("seed")
         if self.is_undecided or not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
             return None

@@ -187,7 +187,7 @@ def _output_entry(row: OutputRow, redactor: Redactor) -> dict[str, object]:
 
 
 def _missing(task: Task, found: Found, state: TaskState) -> list[str]:
-    """The kinds of files that were asked for and never came, of a task that is done all the same."""
+    """The kinds of files that were asked for and never came, of a task that is done."""
     if found.latest is None or state not in (TaskState.DONE, TaskState.ABSENT):
         return []
     came = {row.kind for row in found.outputs if row.attempt_id == found.latest.id}

@@ -64,7 +64,7 @@ def json_safe(document: str) -> str:
     """The JSON `document`, safe to print, with the same meaning."""
     if document.isascii() and "\x7f" not in document:
         return document  # JSON has escaped the rest
-    # a line break between members is no part of a text
+    # a line break between members is not part of a text
     return _UNSEEN.sub(lambda match: match[0] if match[0] == "\n" else json.dumps(match[0])[1:-1], document)
 
 

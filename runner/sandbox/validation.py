@@ -170,7 +170,7 @@ def read_request(body: bytes) -> VideoRequest:
     check_types(document)
     given = {name: value for name, value in document.items() if value is not None}
     if not _MODEL_ID.fullmatch(given["model"]):
-        raise Refusal(422, "model_not_found", f"model {given['model']!r} is no model", "model")
+        raise Refusal(422, "model_not_found", f"model {given['model']!r} is not a model", "model")
     family = find_family(given["model"]) or nearest_family(given["model"])
     if not given["content"]:
         raise _invalid("content", "must hold at least one item")

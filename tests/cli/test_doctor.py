@@ -91,6 +91,7 @@ def test_what_run_refuses_doctor_does_not_call_ok(trouble: str, code: ExitCode, 
             log.unlink()
             log.mkdir()
     assert desk.call("doctor") == code, desk.out
+    assert "nothing was sent" not in desk.out
     assert desk.call("run", "boat.yaml") == code, desk.err
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,85 @@ def test_a_missing_input_with_nothing_in_flight_is_told_at_once(desk: Desk, pict
     pictured.unlink()
     assert desk.call("run", "boat.yaml") == ExitCode.INPUT_MISSING
     assert "in flight" not in desk.err
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Something that refuses `run` before it begins, and the exit code and the words of that."""
+
+    harm: Callable[[Desk, Path], object]
+    code: ExitCode
+    said: str
+
+
+def _more(text: str) -> Callable[[Desk, Path], object]:
+    """A third, new task, and `text` in the job file."""
+    return lambda desk, _: desk.write(PICTURED.replace("1..2", "1..3") + text)
+
+
+def _turn_into_a_directory(_desk: Desk, picture: Path) -> None:
+    picture.unlink()
+    picture.mkdir()
+
+
+def _take_the_path(desk: Desk, picture: Path) -> None:
+    _more("")(desk, picture)
+    taken = desk.root / "rehearsal/out/s3.mp4"
+    taken.parent.mkdir(exist_ok=True)
+    taken.write_bytes(b"mine")
+
+
+REFUSALS = {
+    "the input is a directory": Refusal(_turn_into_a_directory, ExitCode.JOB_INVALID, "art/first.png"),
+    "the input is empty": Refusal(
+        lambda _, picture: picture.write_bytes(b""), ExitCode.JOB_INVALID, "art/first.png"
+    ),
+    "the input is no image": Refusal(
+        lambda _, picture: picture.write_bytes(b"a note"), ExitCode.JOB_INVALID, "art/first.png"
+    ),
+    "a key that there is not": Refusal(_more("sedes: 1\n"), ExitCode.JOB_INVALID, "sedes"),
+    "no YAML": Refusal(lambda desk, _: desk.write("version: [1"), ExitCode.JOB_INVALID, "boat.yaml:"),
+    "the path of a new task is taken": Refusal(_take_the_path, ExitCode.JOB_INVALID, "s3.mp4"),
+    "a cap in dollars and no price": Refusal(
+        _more("budget: {max_usd: 5}\n"), ExitCode.REFUSED, "budget.max_usd"
+    ),
+    "a question that nobody answers": Refusal(
+        _more("budget: {confirm_usd: 1}\n"), ExitCode.REFUSED, "budget.confirm_usd"
+    ),
+    "the job file is gone": Refusal(
+        lambda desk, _: (desk.root / "boat.yaml").unlink(), ExitCode.INPUT_MISSING, "boat.yaml"
+    ),
+}
+
+
+@pytest.mark.fault(75)
+@pytest.mark.parametrize("name", REFUSALS)
+def test_whatever_refuses_a_run_what_is_in_flight_is_fetched(name: str, desk: Desk, pictured: Path) -> None:
+    refusal = REFUSALS[name]
+    leave_in_flight(desk)
+    refusal.harm(desk, pictured)
+    assert desk.call("run", "boat.yaml") == refusal.code, desk.err
+    assert refusal.said in desk.err
+    assert desk.err.count("nothing is submitted; what is in flight is fetched first") == 1
+    videos = {path.name for path in (desk.root / "rehearsal/out").glob("*.mp4")}
+    assert videos >= {"s1.mp4", "s2.mp4"}
+    assert desk.server.accepted == 2
+    assert desk.call("run", "boat.yaml") == refusal.code, desk.err
+    assert "in flight" not in desk.err
+
+
+def test_a_wrong_option_fetches_nothing(desk: Desk) -> None:
+    leave_in_flight(desk)
+    assert desk.call("run", "boat.yaml", "--date", "soon") == ExitCode.USAGE
+    assert "in flight" not in desk.err
+
+
+@pytest.mark.fault(75)
+def test_a_job_that_is_wrong_beside_another_keeps_nothing_from_being_fetched(desk: Desk) -> None:
+    leave_in_flight(desk)
+    (desk.root / "other.yaml").write_text("version: [1")
+    assert desk.call("run", "boat.yaml", "other.yaml") == ExitCode.JOB_INVALID
+    assert len(list((desk.root / "rehearsal/out").glob("*.mp4"))) == 2
 
 
 @pytest.mark.fault(75)

@@ -46,6 +46,16 @@ def test_json_keeps_prices_as_text_and_the_unknown_as_null(capsys: pytest.Captur
     }
 
 
+def test_what_is_no_longer_sold_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    marked = {line.split()[0] for line in capsys.readouterr().out.splitlines() if "(retired)" in line}
+    assert marked == {name for name, family in facts().families.items() if family.retired}
+    assert "seedance-1-5-pro" in marked
+    assert main(["models", "--output-format", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)["models"]
+    assert {row["family"] for row in told if row["retired"]} == marked
+
+
 @pytest.mark.parametrize(
     ("model", "hint"),
     [("seedance-1-0-por", "did you mean `seedance-1-0-pro`?"), ("kling-3", "`callsheet models` lists")],

@@ -118,12 +118,46 @@ def test_on_a_terminal_the_progress_is_drawn_on_stderr(capsys: pytest.CaptureFix
         observe("run.started", {"tasks": 2})
         observe("task.file", {"task": "boat", "identity": "ab", "bytes": 2500})
         observe("task.done", {"task": "boat", "identity": "ab"})
-        observe("run.stopping", {"reason": "interrupted"})
-        observe("run.submitting_stopped", {"reason": "interrupted"})
+        observe("run.stopping", {"reason": "interrupted", "exit_code": 130})
+        observe("run.submitting_stopped", {"reason": "interrupted", "exit_code": 130})
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.count("stopping: nothing more is submitted") == 1
+    assert captured.err.count("stopping: what is in flight is left for later") == 1
     assert "interrupted" not in captured.err, "the end of the run tells the reason"
+
+
+LEFT = "stopping: what is in flight is left for later"
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [(130, f"{LEFT} (Ctrl-C again: at once)"), (143, f"{LEFT} (Ctrl-C again: at once)"), (75, LEFT)],
+)
+def test_only_a_signal_is_told_that_another_one_ends_it_at_once(
+    code: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress.progress() as observe:
+        observe("run.stopping", {"reason": "it is time", "exit_code": code})
+        observe("run.submitting_stopped", {"reason": "it is time", "exit_code": code})
+    assert capsys.readouterr().err == f"{told}\n"
+
+
+def test_why_nothing_more_is_submitted_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.progress() as observe:
+        observe("run.submitting_stopped", {"reason": "the cap is reached", "exit_code": 3})
+    assert capsys.readouterr().err == "nothing more is submitted: the cap is reached\n"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_collect_says_nothing_of_submitting(
+    terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "is_terminal", lambda: terminal)
+    with progress.progress() as observe:
+        observe("collect.started", {})
+        observe("run.submitting_stopped", {"reason": "429 again and again", "exit_code": 75})
+        observe("collect.finished", {"exit_code": 75, "reasons": ("429 again and again",)})
+    assert capsys.readouterr().err.strip() == ""
 
 
 def _wait(seconds: float, tasks: int = 3) -> dict[str, object]:

@@ -130,6 +130,34 @@ def test_no_verb_speaks_for_a_ledger_that_has_forgotten_a_submit(
 
 
 @pytest.mark.fault(60)
+@pytest.mark.parametrize("verb", ["status", "reconcile", "spend", "show s1", "doctor", "plan boat.yaml"])
+def test_the_empty_ledger_that_a_refused_run_leaves_remembers_nothing(
+    verb: str, desk: Desk, server: SandboxServer
+) -> None:
+    assert desk.call("run", "boat.yaml") == ExitCode.DONE
+    ledger = desk.root / "rehearsal" / ".callsheet" / "ledger.db"
+    ledger.unlink()
+    assert desk.call("run", "boat.yaml") == ExitCode.CANNOT_WRITE
+    assert ledger.exists()
+    code = desk.call(*verb.split())
+    assert code == (ExitCode.DONE if verb == "status" else ExitCode.CANNOT_WRITE)
+    assert "tells of submits that the ledger does not know" in desk.out + desk.err
+    assert server.accepted == 2
+
+
+@pytest.mark.parametrize(
+    ("verb", "code"),
+    [("status", ExitCode.USAGE), ("spend", ExitCode.DONE), ("show s1", ExitCode.USAGE)],
+)
+def test_a_ledger_without_any_run_is_as_good_as_none(verb: str, code: ExitCode, desk: Desk) -> None:
+    desk.write(JOB + "budget: {max_usd: 5}\n")
+    assert desk.call("run", "boat.yaml") == ExitCode.REFUSED
+    assert (desk.root / "rehearsal" / ".callsheet" / "ledger.db").exists()
+    assert desk.call(*verb.split()) == code
+    assert "nothing has been rehearsed here yet" in desk.err
+
+
+@pytest.mark.fault(60)
 def test_collect_fetches_what_the_older_ledger_knows(older: Desk, server: SandboxServer) -> None:
     assert older.call("collect") == ExitCode.CANNOT_WRITE
     assert "3 done" in older.out

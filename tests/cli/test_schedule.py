@@ -191,7 +191,7 @@ def test_what_no_line_can_hold_is_refused(kind: str, broken: str, root: Path, tm
     ):
         refused = callsheet("schedule", *words, "--as", kind, cwd=root)
         assert (refused.returncode, refused.stdout) == (2, ""), words
-        assert "no unit can hold a line break" in refused.stderr
+        assert "cannot stand in a unit" in refused.stderr
         assert broken not in refused.stderr
 
 

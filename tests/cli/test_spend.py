@@ -162,6 +162,19 @@ def test_an_unknown_price_is_above_every_confirmation(
     assert nothing_was_sent(root)
 
 
+@pytest.mark.parametrize(
+    ("price", "said"),
+    [(UNPRICED, "1 new task of unknown price"), (PRICED, "1 new task for about USD 0.7623")],
+)
+def test_one_task_is_asked_about_as_one(
+    root: Path, price: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = write_job(root, price, "budget: {confirm_usd: 0.5}")
+    (root / job).write_text((root / job).read_text().replace("samples: 2", "samples: 1"))
+    assert main(["run", job, "--sandbox"]) == ExitCode.REFUSED
+    assert f"{said}; budget.confirm_usd is 0.50" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("again", [["retry"], ["run", "jobs/a.yaml", "--again", "*"]])
 def test_what_is_bought_once_more_is_asked_about_too(
     root: Path, again: list[str], capsys: pytest.CaptureFixture[str]
