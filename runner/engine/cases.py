@@ -24,7 +24,7 @@ class Wait:
     reason: str
     until: float | None = None
     is_for_others: bool = False
-    """Only a task that is accepted later can bring it."""
+    """Only a task accepted later can supply it."""
 
 
 @dataclass(frozen=True, slots=True)

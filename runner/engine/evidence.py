@@ -202,7 +202,7 @@ def excludes(one: Unclear, row: Generation) -> bool:
 
 
 def differs(one: Unclear, row: Generation) -> bool:
-    """Whether `row` is hardly this attempt's: enough to look for a partner elsewhere, no proof of absence.
+    """Whether `row` is probably another attempt's. This is not proof of absence.
 
     A seed that differs counts here before it is believed, unless one came back wrong.
     """

@@ -43,7 +43,7 @@ class Lookback:
     clock: ServerClock
 
     async def find(self) -> list[AttemptRow]:
-        """The attempts that the service turns out to have accepted, submitted in the ledger from now on.
+        """The attempts that the service turns out to have accepted. The ledger has them as submitted then.
 
         A list that cannot be read does not trouble the run: the next one looks again.
         """

@@ -62,7 +62,7 @@ class Scheduler:
     lookback: Lookback
     concurrency: int
     run_id: str | None = None
-    """None where nothing is submitted, and all tasks are of concern alike."""
+    """None where nothing is submitted, and every task counts."""
     attempts: frozenset[str] | None = None
     """The ids of what is followed of earlier sessions; None: all that is in flight or in doubt."""
     resubmit: Resubmit | None = None

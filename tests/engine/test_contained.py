@@ -169,7 +169,7 @@ async def test_a_file_with_an_empty_box_leaves_its_task_and_no_other(
 IMAGE = """\
 version: 1
 name: inputs
-models: [byteplus/seedance-1-5-pro]
+models: [byteplus/seedance-1-0-pro]
 seeds: 1..2
 matrix: {picture: [a, b]}
 request: {resolution: 480p, ratio: 16:9, duration: 4}

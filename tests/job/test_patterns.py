@@ -62,7 +62,7 @@ def test_entries_that_each_name_other_axes_are_refused_before_they_take_hours(tm
     used = "".join(f"${{{{ {name} }}}}" for name in names)
     file = tmp_path / "wild.yaml"
     file.write_text(
-        f"version: 1\nmodels: [byteplus/seedance-1-5-pro]\nmatrix:\n{axes}exclude:\n{entries}"
+        f"version: 1\nmodels: [byteplus/seedance-1-0-pro]\nmatrix:\n{axes}exclude:\n{entries}"
         "request: {resolution: 480p, ratio: '16:9', duration: 4}\n"
         f"content: [{{type: text, text: '{used}'}}]\noutput: 'out/{used}.mp4'\n"
     )
@@ -80,7 +80,7 @@ def test_a_thousand_entries_cost_as_little_as_one(key: str, tmp_path: Path) -> N
     )
     file = tmp_path / "big.yaml"
     file.write_text(
-        f"version: 1\nmodels: [byteplus/seedance-1-5-pro]\nmatrix:\n  a: {values}\n  b: {values}\n{key}:\n"
+        f"version: 1\nmodels: [byteplus/seedance-1-0-pro]\nmatrix:\n  a: {values}\n  b: {values}\n{key}:\n"
         f"{entries}request: {{resolution: 480p, ratio: '16:9', duration: 4}}\n"
         "content: [{type: text, text: 'x ${{ a }} ${{ b }}'}]\noutput: out/${{ a }}-${{ b }}.mp4\n"
     )
