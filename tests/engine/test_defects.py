@@ -89,7 +89,7 @@ async def test_pages_of_an_edge_never_end_a_paid_task(tmp_path: Path, server: Sa
 
 
 @pytest.mark.fault(32)
-@pytest.mark.fault(79)
+@pytest.mark.fault(71)
 @pytest.mark.parametrize(
     ("ours", "theirs", "state"),
     [
@@ -123,7 +123,7 @@ async def test_404s_end_a_paid_task_only_after_its_record_s_life_by_both_clocks(
     assert server.accepted == 1
 
 
-@pytest.mark.fault(79)
+@pytest.mark.fault(71)
 async def test_one_date_a_day_ahead_ends_no_paid_task(tmp_path: Path, server: SandboxServer) -> None:
     bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     ahead = email.utils.formatdate(time.time() + 30 * 24 * HOUR, usegmt=True)

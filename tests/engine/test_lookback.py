@@ -159,7 +159,7 @@ async def test_retry_looks_before_it_buys_what_was_given_up(
     assert server.accepted == (1 if is_there else 2)
 
 
-@pytest.mark.fault(79)
+@pytest.mark.fault(71)
 @pytest.mark.parametrize("status", [503, 404])
 async def test_retry_buys_nothing_while_nobody_can_say_that_it_is_gone(
     bench: Bench, server: SandboxServer, status: int
