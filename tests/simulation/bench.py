@@ -72,8 +72,8 @@ class Bench:
     """What was paid for before the schedule began."""
     intended: dict[str, float] = field(default_factory=dict)
     """When an intent was told."""
-    last_began: float = 0.0
-    """When the last process began."""
+    calm_began: list[float] = field(default_factory=list)
+    """When processes began that nothing went wrong in."""
     alive: int = 0
 
     @property

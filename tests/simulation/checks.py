@@ -21,7 +21,9 @@ from tests.simulation.clips import read_label
 from tests.simulation.hands import said_of
 from tests.simulation.process import Ended
 from tests.simulation.schedule import Verb
-from tests.simulation.service import OURS, RECORD_LIFE, START, Echo, Row, Said
+from tests.simulation.service import OURS, RECORD_LIFE, START, Echo, Row, Said, within
+
+DAY = 86_400.0
 
 FRAME_WITHIN = 20 * 3600.0
 """Seconds after the video in which a last frame that appears must be fetched, well within a URL's life."""
@@ -46,7 +48,7 @@ def check_between(bench: Bench, ledger: Ledger, before: dict[str, TaskState]) ->
     for attempt in attempts:
         if attempt.state is TaskState.DONE:
             _check_files(bench, ledger, attempt)
-        if attempt.resolution == "absent" and attempt.id not in bench.absences:
+        if attempt.resolution in ("absent", "confirmed") and attempt.id not in bench.absences:
             check_absence(bench, ledger, attempt)
         if attempt.state is TaskState.EXPIRED and attempt.remote_id is not None:
             row = next((row for row in bench.service.rows if row.id == attempt.remote_id), None)
@@ -150,11 +152,19 @@ def _check_caps(bench: Bench, senders: Mapping[str, AttemptRow | None]) -> None:
     """What was accepted never exceeds the job's cap, lost or not; a failed one costs nothing."""
     job = bench.schedule.job
     count = sum(
-        senders[row.id] is not None and row.at >= 0 and not (row.fails and job.max_usd is not None)
+        row.at >= 0
+        and not (row.fails and job.max_usd is not None)
+        and not _is_hidden_a_day(bench, row, senders[row.id])
         for row in bench.service.accepted()
     )
     if job.cap is not None and count > job.cap:
         bench.violate("cap", f"{count} accepted, and the cap is {job.cap}")
+
+
+def _is_hidden_a_day(bench: Bench, row: Row, sender: AttemptRow | None) -> bool:
+    """Whether the list still left it out a day after it was taken for absent: then it is counted no more."""
+    absence = bench.absences.get(sender.id) if sender is not None else None
+    return absence is not None and not bench.service.is_listed(row, absence.at + DAY)
 
 
 def _check_row(bench: Bench, row: Row, attempt: AttemptRow | None) -> None:
@@ -186,10 +196,16 @@ def _check_row(bench: Bench, row: Row, attempt: AttemptRow | None) -> None:
 
 
 def _is_findable(bench: Bench, row: Row) -> bool:
-    """Whether the service showed it long enough, with its tag and at its time."""
-    service, habits, began = bench.service, bench.schedule.habits, bench.last_began
+    """Whether the service showed it to a process that nothing went wrong in, with its tag and its time."""
+    service, habits = bench.service, bench.schedule.habits
     tells = habits.echo in (Echo.SENT, Echo.UNDECIDED) and habits.turns == math.inf and row.odd is None
-    return tells and service.is_listed(row, began) and not service.is_list_broken(began)
+    return tells and any(
+        service.is_listed(row, began)
+        and not service.is_list_broken(began)
+        and not within(habits.limited, began)
+        and began + DAY < row.at + RECORD_LIFE
+        for began in bench.calm_began
+    )
 
 
 def _check_files(bench: Bench, ledger: Ledger, attempt: AttemptRow) -> None:

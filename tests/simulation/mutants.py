@@ -161,17 +161,10 @@ def _undecided_values() -> Iterator[None]:
         yield
 
 
-def _belief(keeps: bool) -> Mutant:
-    """Earned by nothing, or kept whatever comes back after one echo that was right."""
-
-    def believing(echoes: Echoes) -> Belief:
-        if echoes.other and not (keeps and echoes.same):
-            return Belief.SUSPENDED
-        if keeps:
-            return Belief.EARNED if echoes.same else Belief.UNKNOWN
+def _belief_that_stays(echoes: Echoes) -> Belief:
+    if echoes.same:
         return Belief.EARNED
-
-    return lambda: patch.object(evidence, "_belief", believing)
+    return Belief.SUSPENDED if echoes.other else Belief.UNKNOWN
 
 
 def _uncounted_absence() -> AbstractContextManager[object]:
@@ -305,7 +298,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "retry on 500": lambda: _resubmitting(lambda outcome: outcome.evidence.status == 500),
     "no settle time": _no_settle_time,
     "adopt by seed alone": _adopt_by_seed_alone,
-    "believe a tag never seen echoed": _belief(keeps=False),
+    "believe a tag never seen echoed": lambda: patch.object(evidence, "_belief", lambda _: Belief.EARNED),
     "a window too narrow": _narrow_window,
     "a counter as attempt id": lambda: patch.object(
         process, "random_of", lambda bench: _Counting(bench.random)
@@ -318,7 +311,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "absence without a witness": _witness_taken_for(Witness.NONE, Witness.LATE),
     "an early witness taken for a late one": _witness_taken_for(Witness.EARLY, Witness.LATE),
     "an undecided value taken for evidence": _undecided_values,
-    "belief that one other value does not end": _belief(keeps=True),
+    "belief that one other value does not end": lambda: patch.object(evidence, "_belief", _belief_that_stays),
     "absence taken twice": _absence_taken_twice,
     "absence that no cap counts": _uncounted_absence,
     "a late row that nobody looks for": _nobody_looks_back,
@@ -332,7 +325,7 @@ MUTANTS: Mapping[str, Mutant] = {
 
 _IS_FOR: Mapping[str, tuple[str, ...]] = {
     "an early witness taken for a late one": ("list lags", "list stops", "list fault"),
-    "an undecided value taken for evidence": ("tags", "seeds"),
+    "an undecided value taken for evidence": ("undecided",),
     "belief that one other value does not end": ("tags turn", "seeds", "tags"),
     "absence taken twice": ("unclear", "list lags", "list stops"),
     "absence that no cap counts": ("list lags", "list stops"),

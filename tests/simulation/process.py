@@ -37,6 +37,7 @@ from tests.simulation.loops import cancelled_after, watched
 from tests.simulation.schedule import ProcessSpec, Verb
 from tests.simulation.service import START
 from tests.simulation.submits import SubmitNetwork
+from tests.simulation.weather import CALM
 
 LONGEST = 14 * 3600.0
 """Simulated seconds in which every process must have ended: far more than any of its own bounds."""
@@ -78,7 +79,8 @@ async def live(bench: Bench, spec: ProcessSpec) -> Ended:
     has_ledger = False
     exit_code: ExitCode | None = None
     reasons: tuple[str, ...] = ()
-    bench.last_began = anyio.current_time()
+    if spec.weather is CALM:
+        bench.calm_began.append(anyio.current_time())
     bench.trace.note("process", verb=spec.verb, dies_at=spec.dies_at)
     try:
         with (
@@ -160,7 +162,7 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
             bench.intended[str(fields["attempt"])] = anyio.current_time()
         if name == "task.never_accepted":
             for attempt in ledger.read.in_state(TaskState.PLANNED):
-                if attempt.resolution == "absent" and attempt.id not in bench.absences:
+                if attempt.resolution in ("absent", "confirmed") and attempt.id not in bench.absences:
                     check_absence(bench, ledger, attempt)
         if name == "task.submitted":
             holder = ledger.read.holder(ORIGIN, fields["remote_id"])

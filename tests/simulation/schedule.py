@@ -259,6 +259,8 @@ def _lying(schedule: Schedule, source: random.Random) -> Schedule:
     for lie in source.sample(lies, source.choice((1, 1, 2, 3))):
         job, habits = _LIES[lie](source, schedule.job, schedule.habits)
         schedule = replace(schedule, job=job, habits=replace(habits, lies=(*habits.lies, lie)))
+    if {"list lags", "list stops", "tags", "seeds", "undecided"} & set(schedule.habits.lies):
+        schedule = replace(schedule, has_history=source.random() < 0.8)
     if schedule.habits.echo is Echo.NEVER and schedule.job.shape is not Shape.SAMPLES:
         foreign = tuple(replace(one, seed=1000 + number) for number, one in enumerate(schedule.foreign))
         schedule = replace(schedule, foreign=foreign)
@@ -289,20 +291,37 @@ def _list_fault(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
 
 def _list_lag(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
     alone = SETTLE_ALONE * job.settle
-    lag = source.choice((2.0 * job.settle, 0.5 * alone, 0.8 * alone, 3.0 * alone, 3600.0, 60_000.0))
-    return job, replace(habits, list_lag=lag)
+    lag = source.choice(
+        (2.0 * job.settle, 0.5 * alone, 0.8 * alone, 3.0 * alone, 3.0 * alone, 3600.0, 60_000.0)
+    )
+    return _behind(source, job, replace(habits, list_lag=lag))
 
 
 def _list_stops(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
-    return job, replace(habits, list_stops=_spell(source))
+    return _behind(source, job, replace(habits, list_stops=_spell(source)))
+
+
+def _behind(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
+    """What makes such a service dangerous: nothing newer that shows how it is, and money that is counted."""
+    if source.random() < 0.5:
+        habits = replace(habits, unclear=(0.0, source.choice((10.0, 30.0))), unclear_accepted=1.0)
+    if source.random() < 0.4 and job.max_usd is None:
+        job = replace(job, max_tasks=job.tasks)
+    return job, habits
 
 
 def _tags(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
-    return job, replace(habits, echo=source.choice(list(Echo)))
+    return _behind(source, job, replace(habits, echo=source.choice(list(Echo))))
 
 
 def _seeds(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
-    return job, replace(habits, seed=source.choice(list(Echo)))
+    return _behind(source, job, replace(habits, seed=source.choice(list(Echo))))
+
+
+def _undecided(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
+    queued = source.choice((2.0, 30.0, 200.0, 200.0))
+    habits = replace(habits, echo=Echo.UNDECIDED, seed=Echo.UNDECIDED, queued=queued)
+    return _behind(source, job, habits)
 
 
 def _turning(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
@@ -351,6 +370,7 @@ _LIES: Mapping[str, Callable[[random.Random, JobSpec, Habits], Drawn]] = {
     "list stops": _list_stops,
     "tags": _tags,
     "seeds": _seeds,
+    "undecided": _undecided,
     "tags turn": _turning,
     "lost": _lost,
     "frames": _frames,

@@ -128,6 +128,8 @@ class Habits:
     list_lag: float = 0.0
     """How far the whole list is behind."""
     seed: Echo = Echo.SENT
+    queued: float = 2.0
+    """How long a task waits until it runs."""
     turns: float = math.inf
     """From then on tags come back as another value."""
     turns_for_all: bool = True
@@ -209,7 +211,7 @@ class Service:
         """Takes a request at a moment, perhaps a little in the future; from then on it is billed."""
         habits, draw = self.habits, self.random
         number = next(self._ids)
-        done_at = at + draw.uniform(*habits.latency)
+        done_at = at + draw.uniform(*habits.latency) + max(0.0, habits.queued - 2.0)
         regress = (0.0, 0.0)
         if draw.random() < habits.regresses:
             start = done_at + draw.uniform(0, 40)
@@ -304,7 +306,7 @@ class Service:
             return "running"
         if now >= row.done_at:
             return "failed" if row.fails else "succeeded"
-        return "queued" if now < row.at + 2 else "running"
+        return "queued" if now < row.at + self.habits.queued else "running"
 
     def task_object(self, row: Row, now: float, *, in_list: bool) -> dict[str, Any]:
         """The row as GET by id or the list tells it."""
