@@ -51,7 +51,7 @@ FILE = "jobs/teapot.yaml"
 
 _PROGRESS = re.compile(
     r"(submitted|status|download|done|failed|refused|ambiguous|held|left|retry|waiting|run\.\S+|"
-    r"never_accepted|nothing more is submitted:) "
+    r"never_accepted|nothing more is submitted:|unclear submits of earlier|submits taken for absent) "
 )
 _SAME: tuple[tuple[str, str], ...] = (
     (r"http://127\.0\.0\.1:\d+", "http://127.0.0.1:8080"),

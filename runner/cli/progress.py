@@ -48,6 +48,19 @@ _SILENT = frozenset(
 )
 """Events that are no transition a person waits for."""
 
+_SENTENCES: Mapping[str, str] = {
+    "run.submitting_stopped": "nothing more is submitted: {reason}",
+    "run.unclear": "unclear submits of earlier starts, looked for now: {tasks}",
+    "run.cost_drift": (
+        "tasks with a known cost: USD {cost_usd} instead of the estimated USD {estimate_usd};"
+        " hint: `price:` in the job file says what you pay"
+    ),
+    "run.not_looked_back": (
+        "submits taken for absent were not looked for: {reason}; the next run looks again"
+    ),
+}
+"""Events about the whole run, as a person reads them."""
+
 
 @dataclass(slots=True)
 class Tally:
@@ -120,8 +133,10 @@ def line(name: str, fields: Mapping[str, object], *, is_full: bool = False) -> s
     if name == "run.stopping" and not is_full:
         at_once = " (Ctrl-C again: at once)" if fields.get("exit_code") in INTERRUPTS else ""
         return f"stopping: what is in flight is left for later{at_once}"
-    if name == "run.submitting_stopped" and not is_full:
-        return f"nothing more is submitted: {clean.foreign_text(str(fields.get('reason')))}"
+    if name in _SENTENCES and not is_full:
+        return _SENTENCES[name].format_map(
+            {key: clean.foreign_text(str(value)) for key, value in fields.items()}
+        )
     if name == "run.waiting" and not is_full:
         return waiting_words(fields) or None
     if name == "task.renamed" and not is_full:

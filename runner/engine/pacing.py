@@ -114,7 +114,7 @@ class RequestBudget:
         self._proved = max(self._proved, self._recent(now))
 
     def answered(self) -> None:
-        """A free request got an answer that is no 429."""
+        """A free request got an answer that is not a 429."""
         self._refused_since = None
 
     def refused(self, error: ProviderError) -> None:

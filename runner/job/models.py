@@ -44,7 +44,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Retired:
-    """`since` is a date as 2026-11-11; `successors` are the ids that are offered instead, by provider."""
+    """`since` is a date such as 2026-11-11; `successors` are the ids offered instead, by provider."""
 
     since: str
     successors: Mapping[str, tuple[str, ...]]

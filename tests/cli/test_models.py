@@ -50,7 +50,7 @@ def test_what_is_no_longer_sold_is_marked(capsys: pytest.CaptureFixture[str]) ->
     assert main(["models"]) == 0
     marked = {line.split()[0] for line in capsys.readouterr().out.splitlines() if "(retired)" in line}
     assert marked == {name for name, family in facts().families.items() if family.retired}
-    assert "seedance-1-5-pro" in marked
+    assert 0 < len(marked) < len(facts().families)
     assert main(["models", "--output-format", "json"]) == 0
     told = json.loads(capsys.readouterr().out)["models"]
     assert {row["family"] for row in told if row["retired"]} == marked

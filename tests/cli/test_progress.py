@@ -142,10 +142,38 @@ def test_only_a_signal_is_told_that_another_one_ends_it_at_once(
     assert capsys.readouterr().err == f"{told}\n"
 
 
-def test_why_nothing_more_is_submitted_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "fields", "told"),
+    [
+        (
+            "run.submitting_stopped",
+            {"reason": "the {cap}\nis reached", "exit_code": 3},
+            "nothing more is submitted: the {cap}\\nis reached",
+        ),
+        (
+            "run.unclear",
+            {"tasks": 2, "settle": 300.0},
+            "unclear submits of earlier starts, looked for now: 2",
+        ),
+        (
+            "run.cost_drift",
+            {"tasks": 1, "estimate_usd": "0.05", "cost_usd": "0.1"},
+            "tasks with a known cost: USD 0.1 instead of the estimated USD 0.05;"
+            " hint: `price:` in the job file says what you pay",
+        ),
+        (
+            "run.not_looked_back",
+            {"reason": "HTTP 500"},
+            "submits taken for absent were not looked for: HTTP 500; the next run looks again",
+        ),
+    ],
+)
+def test_what_concerns_the_whole_run_is_a_sentence(
+    name: str, fields: dict[str, object], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with progress.progress() as observe:
-        observe("run.submitting_stopped", {"reason": "the cap is reached", "exit_code": 3})
-    assert capsys.readouterr().err == "nothing more is submitted: the cap is reached\n"
+        observe(name, fields)
+    assert capsys.readouterr().err == f"{told}\n"
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -125,7 +125,7 @@ def test_what_the_model_can_do_is_accepted(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("document", "says"),
     [
-        (body(model="gpt 5"), "no model"),
+        (body(model="gpt 5"), "is not a model"),
         ({"model": SHORT, "content": []}, "at least one"),
         ({"model": SHORT}, "content"),
         ({"content": []}, "model"),
