@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from runner.engine import download, evidence, reconcile, submit
+from runner.engine import download, evidence, reconcile, scan, submit
 from runner.engine.cases import Case
 from runner.engine.collect import Collector
 from runner.engine.evidence import Basis, Belief, Finding, Unclear, Witness, witness
@@ -32,7 +32,7 @@ from runner.providers.base import Generation, GenerationStatus, Reaction, Submit
 from runner.providers.mesh import MeshProvider
 from runner.providers.submit import Failure, SubmitTransport
 from tests.simulation import process
-from tests.simulation.schedule import draw
+from tests.simulation.schedule import SETTLE_ALONE, Schedule, draw
 from tests.simulation.simulate import play
 
 Mutant = Callable[[], AbstractContextManager[object]]
@@ -48,13 +48,13 @@ class Catch:
 
 
 def catch(name: str, *, most: int) -> Catch | None:
-    """Plays schedules with the mutant `name`, at most so many: those of consecutive seeds whose services
-    have a habit that the safeguard is for, where it is for one.
+    """Plays schedules with the mutant `name`, at most so many: those of consecutive seeds for which the
+    safeguard is there.
     """
     played = 0
     for seed in itertools.count():
         schedule = draw(seed)
-        if name in _IS_FOR and not set(_IS_FOR[name]) & set(schedule.habits.lies):
+        if name in _IS_FOR and not _IS_FOR[name](schedule):
             continue
         with MUTANTS[name]():
             verdict = play(schedule)
@@ -162,9 +162,8 @@ def _undecided_values() -> Iterator[None]:
 
 
 def _belief_that_stays(echoes: Echoes) -> Belief:
-    if echoes.same:
-        return Belief.EARNED
-    return Belief.SUSPENDED if echoes.other else Belief.UNKNOWN
+    """The ledger keeps another value in place of the right one: whatever came back keeps the belief."""
+    return Belief.EARNED if echoes.same or echoes.other else Belief.UNKNOWN
 
 
 def _uncounted_absence() -> AbstractContextManager[object]:
@@ -188,7 +187,7 @@ def _nobody_looks_back() -> AbstractContextManager[object]:
 
 
 def _list_without_bounds() -> AbstractContextManager[object]:
-    async def scan(scanner: Scanner, since: float) -> dict[str, Generation]:
+    async def read(scanner: Scanner, since: float) -> scan._Listed:
         rows: dict[str, Generation] = {}
         offset = 0
         while True:
@@ -197,9 +196,9 @@ def _list_without_bounds() -> AbstractContextManager[object]:
             rows.update((row.id, row) for row in page.rows)
             offset += len(page.rows)
             if not page.has_more:
-                return rows
+                return scan._Listed(rows, 0, 1)
 
-    return patch.object(Scanner, "_scan", scan)
+    return patch.object(Scanner, "_read_list", read)
 
 
 def _adopt_by_seed_alone() -> AbstractContextManager[object]:
@@ -217,7 +216,12 @@ def _adopt_by_seed_alone() -> AbstractContextManager[object]:
 
 @contextmanager
 def _narrow_window() -> Iterator[None]:
-    with patch.object(evidence, "SKEW", 0.0):
+    with (
+        patch.object(evidence, "SKEW", 0.0),
+        patch.object(scan, "SKEW", 0.0),
+        patch.object(scan, "MARGIN", 0.0),
+        patch.object(Scanner, "_behind", lambda *_: 0.0),
+    ):
         yield
 
 
@@ -323,15 +327,28 @@ MUTANTS: Mapping[str, Mutant] = {
 }
 """By the names under the table of docs/reference/faults.md, and those of the caps."""
 
-_IS_FOR: Mapping[str, tuple[str, ...]] = {
-    "an early witness taken for a late one": ("list lags", "list stops", "list fault"),
-    "an undecided value taken for evidence": ("undecided",),
-    "belief that one other value does not end": ("tags turn", "seeds", "tags"),
-    "absence taken twice": ("unclear", "list lags", "list stops"),
-    "absence that no cap counts": ("list lags", "list stops"),
-    "a late row that nobody looks for": ("list lags", "list stops"),
-    "404s that end a paid task": ("lost",),
-    "submitting that doubts do not stop": ("unclear",),
-    "a list without bounds": ("list fault",),
+
+def _lies_by(*lies: str) -> Callable[[Schedule], bool]:
+    return lambda schedule: not set(lies).isdisjoint(schedule.habits.lies)
+
+
+def _decides_late(schedule: Schedule) -> bool:
+    """Only a task that waits longer than the list is waited for can be taken for absent meanwhile."""
+    is_late = schedule.habits.queued > SETTLE_ALONE * schedule.job.settle
+    return _lies_by("undecided")(schedule) and is_late and schedule.has_history
+
+
+_IS_FOR: Mapping[str, Callable[[Schedule], bool]] = {
+    "an early witness taken for a late one": _lies_by("list lags", "list stops", "list fault"),
+    "an undecided value taken for evidence": _decides_late,
+    "belief that one other value does not end": _lies_by("tags turn", "seeds", "tags"),
+    "absence taken twice": _lies_by("unclear", "list lags", "list stops"),
+    "absence that no cap counts": _lies_by("list lags", "list stops"),
+    "a late row that nobody looks for": _lies_by("list lags", "list stops"),
+    "404s that end a paid task": _lies_by("lost"),
+    "submitting that doubts do not stop": _lies_by("unclear"),
+    "a list without bounds": _lies_by("list fault"),
+    "no cap on tasks": lambda schedule: schedule.job.max_tasks is not None,
+    "no cap in dollars": lambda schedule: schedule.job.max_usd is not None,
 }
-"""The habits of a service for which a safeguard is there; without an entry any service will do."""
+"""The schedules for which a safeguard is there; without an entry any will do."""

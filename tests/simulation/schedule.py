@@ -259,7 +259,7 @@ def _lying(schedule: Schedule, source: random.Random) -> Schedule:
     for lie in source.sample(lies, source.choice((1, 1, 2, 3))):
         job, habits = _LIES[lie](source, schedule.job, schedule.habits)
         schedule = replace(schedule, job=job, habits=replace(habits, lies=(*habits.lies, lie)))
-    if {"list lags", "list stops", "tags", "seeds", "undecided"} & set(schedule.habits.lies):
+    if {"list lags", "list stops", "tags", "seeds", "tags turn", "undecided"} & set(schedule.habits.lies):
         schedule = replace(schedule, has_history=source.random() < 0.8)
     if schedule.habits.echo is Echo.NEVER and schedule.job.shape is not Shape.SAMPLES:
         foreign = tuple(replace(one, seed=1000 + number) for number, one in enumerate(schedule.foreign))
@@ -325,7 +325,13 @@ def _undecided(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
 
 
 def _turning(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:
-    return job, replace(habits, echo=Echo.SENT, turns=source.uniform(0, 30))
+    turned = source.choice((Echo.DEFAULT, Echo.OTHER))
+    # where tags alone tell tasks apart, nothing shows that those of new tasks alone have changed
+    for_all = turned is Echo.OTHER or job.shape is Shape.SAMPLES or source.random() < 0.5
+    habits = replace(
+        habits, echo=Echo.SENT, turns=source.uniform(0, 30), turned=turned, turns_for_all=for_all
+    )
+    return _behind(source, job, habits)
 
 
 def _lost(source: random.Random, job: JobSpec, habits: Habits) -> Drawn:

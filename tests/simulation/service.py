@@ -131,7 +131,8 @@ class Habits:
     queued: float = 2.0
     """How long a task waits until it runs."""
     turns: float = math.inf
-    """From then on tags come back as another value."""
+    """From then on tags come back otherwise."""
+    turned: Echo = Echo.DEFAULT
     turns_for_all: bool = True
     """Also those of tasks that were accepted before."""
     lost: float = 0.0
@@ -345,7 +346,7 @@ class Service:
     def _shown_tag(self, row: Row, now: float) -> int | None:
         sent = row.tag_field if row.tag_field is not None else DEFAULT_TAG_FIELD
         if now >= self.habits.turns and (self.habits.turns_for_all or row.at >= self.habits.turns):
-            return DEFAULT_TAG_FIELD
+            return _echoed(self.habits.turned, sent, row, self.status(row, now))
         return _echoed(self.habits.echo, sent, row, self.status(row, now))
 
     def _shown_seed(self, row: Row, now: float) -> int | None:
