@@ -80,9 +80,8 @@ def systemd_words(line: str) -> list[str]:
 
 
 def shell_words(command: str, cwd: Path) -> list[str]:
-    """The words that `sh` gives to the command, which is replaced by one that prints them."""
-    _, space, rest = command.partition(" ")
-    printing = """p() { printf '%s\\0' "$@"; }; p""" + space + rest
+    """The words of the command, as `sh` reads them: its own name, which may hold a space, is the first."""
+    printing = """p() { printf '%s\\0' "$@"; }; p """ + command
     told = subprocess.run(["sh", "-c", printing], cwd=cwd, check=True, capture_output=True)
     return told.stdout.decode().split("\0")[:-1]
 

@@ -15,7 +15,6 @@ ABOUT_RETIRED_MODELS = frozenset(
     {
         "docs/how-to/models.md",
         "runner/job/models.yaml",
-        "tests/cli/test_models.py",
         "tests/job/test_cost.py",
         "tests/job/test_lint.py",
         "tests/job/test_models.py",
