@@ -198,7 +198,9 @@ def _check_row(bench: Bench, row: Row, attempt: AttemptRow | None) -> None:
 def _is_findable(bench: Bench, row: Row) -> bool:
     """Whether the service showed it to a process that nothing went wrong in, with its tag and its time."""
     service, habits = bench.service, bench.schedule.habits
-    tells = habits.echo in (Echo.SENT, Echo.UNDECIDED) and habits.turns == math.inf and row.odd is None
+    # a seed that came back wrong speaks against the row, whatever its tag says
+    is_clear = habits.seed in (Echo.SENT, Echo.UNDECIDED, Echo.NEVER, Echo.MINUS_ONE) and row.odd is None
+    tells = habits.echo in (Echo.SENT, Echo.UNDECIDED) and habits.turns == math.inf and is_clear
     return tells and any(
         service.is_listed(row, began)
         and not service.is_list_broken(began)
