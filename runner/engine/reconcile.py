@@ -32,6 +32,9 @@ CLOCKS_APART = 6 * 3600.0
 MOST_PAUSE = 10.0
 """Seconds between scans, at most."""
 
+GATHER = 0.05
+"""Seconds in which cases that come together join one scan."""
+
 SCAN_TRIES = 10
 """Lists that contradict themselves, or fail, in a row before the case is left for the next run."""
 
@@ -80,6 +83,7 @@ class Reconciler:
         failures = 0
         while True:
             await self._has_cases.wait()
+            await anyio.sleep(GATHER)
             try:
                 await self._round()
             except CallsheetError as error:
@@ -88,7 +92,8 @@ class Reconciler:
                 self._leave_all()
             except (ProviderError, NoScanError) as error:
                 failures += 1
-                if self._give_up(error, failures):
+                if self._is_over(error, failures):
+                    await self._give_up(error)
                     failures = 0
                 else:
                     await anyio.sleep(backoff(failures, self.world.seams.random, base=1.0))
@@ -285,23 +290,32 @@ class Reconciler:
         """Seconds for which this process waits to judge one."""
         return max(self.policy.timeout, self.policy.settle_alone + SCANS * MOST_PAUSE)
 
-    def _give_up(self, error: ProviderError | NoScanError, failures: int) -> bool:
-        """Whether the list cannot be had in this process: the cases then stay unclear."""
-        if isinstance(error, ProviderError):
-            if error.trouble is Trouble.KEY_REFUSED:
-                self.control.stop(ExitCode.KEY_REFUSED, f"the service refused the API key: {error.message}")
-            if error.trouble is Trouble.RATE_LIMITED:
-                self.budget.refused(error)
-        is_over = isinstance(error, StillLimitedError) or (
-            isinstance(error, ProviderError) and error.trouble is Trouble.USED_UP
-        )
-        if failures < SCAN_TRIES and not is_over:
+    def _is_over(self, error: ProviderError | NoScanError, failures: int) -> bool:
+        """Whether the list cannot be had in this process."""
+        if failures >= SCAN_TRIES or isinstance(error, StillLimitedError):
+            return True
+        if isinstance(error, NoScanError):
             return False
+        if error.trouble is Trouble.KEY_REFUSED:
+            self.control.stop(ExitCode.KEY_REFUSED, f"the service refused the API key: {error.message}")
+        if error.trouble is Trouble.RATE_LIMITED:
+            self.budget.refused(error)
+        return error.trouble is Trouble.USED_UP
+
+    async def _give_up(self, error: ProviderError | NoScanError) -> None:
+        """The cases stay unclear; those whose records end soon are held."""
+        unclear = await self.world.commits.read(lambda reader: self._load(reader, self._cases))
+        for one in unclear:
+            attempt = one.attempt
+            age = self.clock.passed(attempt.server_time, attempt.intended_at)
+            if attempt.state is TaskState.AMBIGUOUS and age.least >= self.world.provider.record_life - DAY:
+                await self._hold(
+                    one, f"so old that the service may drop its record, and not looked up: {error}"
+                )
         self.control.condition(
             ExitCode.TRY_AGAIN, f"unclear submits wait for the service's list: {error}; run again later"
         )
         self._leave_all()
-        return True
 
     def _leave_all(self) -> None:
         for attempt_id in list(self._cases):

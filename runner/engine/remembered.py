@@ -21,6 +21,7 @@ from typing import Any
 from runner.errors import StateError
 from runner.ledger.following import is_reusable
 from runner.ledger.read import LedgerReader
+from runner.ledger.states import TaskState
 from runner.project import Project
 from runner.record.folder import RunFolder, is_run_id
 from runner.record.lines import scan_manifest
@@ -83,8 +84,9 @@ def _is_forgotten(folder: RunFolder, reader: LedgerReader | None) -> bool:
     if attempt is None:
         return bool(logged.attempt)
     # the ledger has it as proved unsent: is that from before the intent was used again?
-    is_later = logged.at > attempt.intended_at + _WRITTEN_WITHIN
-    return is_reusable(attempt) and (logged.was_posted or is_later)
+    used = [row.at for row in reader.history(attempt.id) if row.state == TaskState.INTENDED]
+    is_known = any(abs(logged.at - at) <= _WRITTEN_WITHIN for at in used)
+    return is_reusable(attempt) and (logged.was_posted or not is_known)
 
 
 def _last_intent(folder: RunFolder) -> _Logged | None:

@@ -128,14 +128,13 @@ class Scanner:
     def _behind(self, accepted: Sequence[Accepted], rows: Mapping[str, Generation]) -> float:
         """Seconds by which the list's times lag behind the service's own clock, as rows of ours show."""
         shown = ((one, self._timed(rows[one.remote_id])) for one in accepted if one.remote_id in rows)
-        return max(
-            (
-                self._created_after(one) + SKEW - row.created_at
-                for one, row in shown
-                if row.created_at is not None
-            ),
-            default=0.0,
+        lags = (
+            self._created_after(one) + SKEW - row.created_at
+            for one, row in shown
+            if row.created_at is not None
         )
+        # never less than 0: our own clock may have jumped, and no row of ours is to be hidden by that
+        return max((0.0, *lags))
 
     def unclear(self, reader: LedgerReader, attempts: Sequence[AttemptRow]) -> list[Unclear]:
         """The attempts with what is believed of their tags and seeds now."""

@@ -197,8 +197,8 @@ class Submitter:
         if self._doubts == MOST_DOUBTS and outcome.verdict is Verdict.AMBIGUOUS:
             self.control.stop_submitting(
                 ExitCode.TRY_AGAIN,
-                f"the outcome of {self._doubts} submits in a row is unknown ({outcome.evidence.reason}):"
-                " nothing more is submitted; what became of these is looked up, now and by each later run",
+                f"the outcome of {self._doubts} submits in a row is unknown ({outcome.evidence.reason});"
+                " what became of them is looked up, now and by each later run",
             )
 
     def _intend(self, ledger: Ledger, *, task: Task, intent: Intent) -> str:

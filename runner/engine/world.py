@@ -108,6 +108,10 @@ WALL_SAYS = 12 * 3600.0
 edge's clock is wrong, and less than makes an attempt too old for absence to prove anything."""
 
 
+LATEST_TIME = 4_102_444_800.0
+"""2100-01-01: a service's time from then on is not believed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Passed:
     """Seconds since a moment, by the slower and by the faster of the service's clock and ours."""
@@ -135,7 +139,7 @@ class ServerClock:
         return self._lowest is not None
 
     def hear(self, server_time: float | None) -> None:
-        if server_time is None:
+        if server_time is None or server_time >= LATEST_TIME:
             return
         ahead = server_time - anyio.current_time()
         if self._lowest is None:
@@ -152,6 +156,8 @@ class ServerClock:
     def passed(self, server_time: float, wall: float) -> Passed:
         """How long ago a moment was that stood so on the service's clock and on ours, in Unix seconds."""
         by_ours = self._seams.wall() - wall
+        if server_time >= LATEST_TIME:  # an older callsheet believed it
+            return Passed(by_ours, by_ours)
         return Passed(min(self.earliest() - server_time, by_ours), max(self.latest() - server_time, by_ours))
 
     def earliest(self) -> float:

@@ -148,7 +148,9 @@ def settle_by_hand(film: Film) -> int:
     nothing tells then which generation is whose.
     """
     came = {DEFAULT_EXPIRY - task.request["execution_expires_after"]: task.id for task in film.server.tasks()}
-    listed = json.loads(film.call("reconcile", "--output-format", "json").stdout)
+    shown = json.loads(film.call("reconcile", "--output-format", "json").stdout)
+    # what was taken for absent is listed too, and waits for nobody
+    listed = [one for one in shown if one["state"] != "absent"]
     for one in listed:
         answer = ["--adopt", came[one["tag"]]] if one["tag"] in came else ["--again"]
         settled = film.call("reconcile", one["identity"], *answer)
