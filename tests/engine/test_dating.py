@@ -6,6 +6,7 @@ import datetime
 import time
 from collections.abc import Callable
 
+import anyio
 import pytest
 
 from runner.engine.dating import ClockDate
@@ -122,6 +123,8 @@ async def test_what_is_in_flight_is_collected_although_the_date_is_in_doubt(
     server.faults.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=None))
     await bench.run(bench.write_job(job_text(seeds=2), "jobs/other.yaml"), until=lambda: server.accepted == 2)
     server.faults.clear()
+    for _ in range(10):  # both are ready at the service, so that the first look has them
+        await anyio.sleep(0.05)
     bench.wall = _clock(YEARS)
     dated = USES["edition"].replace("out/", "dated/")
     assert (await bench.run(bench.write_job(dated))).exit_code is ExitCode.REFUSED
