@@ -7,17 +7,15 @@ from pathlib import Path
 
 import anyio
 
-from runner.engine.download import DownloadRequest, download
-from runner.engine.download_client import download_client
+from runner.engine.download import Downloader, DownloadRequest
 from runner.engine.files import LocalFiles
-from runner.engine.seams import WorkerThreads
+from runner.providers.http import tls_context
 
 
 async def main(url: str, target: Path) -> None:
     part = target.with_name(f".{target.name}.part")
     request = DownloadRequest(url=url, target=target, part=part, allow_loopback=True)
-    async with download_client(allow_loopback=True) as client:
-        await download(request, client=client, files=LocalFiles(target.parent), threads=WorkerThreads())
+    await Downloader(LocalFiles(target.parent), tls_context())(request)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from runner.engine.commits import Commits
-from runner.engine.download import DownloadLimits
-from runner.engine.download_client import download_client
+from runner.engine.download import Downloader, DownloadLimits
 from runner.engine.files import LocalFiles
 from runner.engine.lock import project_lock
 from runner.engine.prepare import Prepared
@@ -28,6 +27,7 @@ from runner.ledger.ledger import Ledger
 from runner.project import Project
 from runner.providers import open_provider
 from runner.providers.access import Access, ApiKey, is_loopback
+from runner.providers.http import tls_context
 from runner.providers.place import Place
 from runner.record.events import EventLog, Observer, fan_out
 from runner.record.folder import RunFolder
@@ -102,10 +102,9 @@ async def open_world(
 ) -> AsyncIterator[World]:
     """All that the engine works with, over real clocks, disks and connections where no others are given."""
     seams, limits = seams or Seams(), limits or Limits()
-    loopback = is_loopback(access.origin)
+    files = LocalFiles(place.project.base)
     async with (
         open_provider(place.spec, access, submit_limits=limits.submits, free_limits=limits.free) as provider,
-        download_client(allow_loopback=loopback) as downloads,
         receiver(webhook, ledger.salt) as hints,
     ):
         yield World(
@@ -113,12 +112,12 @@ async def open_world(
             origin=place.origin,
             provider=provider,
             commits=Commits(ledger, seams.threads),
-            downloads=downloads,
-            files=LocalFiles(place.project.base),
+            fetch=Downloader(files, tls_context()),
+            files=files,
             seams=seams,
             observe=observe,
             key_hash=access.key.fingerprint(ledger.salt),
-            is_loopback=loopback,
+            is_loopback=is_loopback(access.origin),
             limits=limits.downloads,
             hints=hints,
         )

@@ -13,6 +13,7 @@ RANKS = {
     "errors": 0,
     "resources": 0,
     "durable": 0,
+    "http": 1,
     "project": 1,
     "job": 2,
     "providers": 3,

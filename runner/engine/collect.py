@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 import anyio
 
 from runner.engine.control import USED_UP, Control
-from runner.engine.download import DownloadError, DownloadRequest, DownloadTrouble, FileRecord, download
+from runner.engine.download import DownloadError, DownloadRequest, DownloadTrouble, FileRecord
 from runner.engine.pacing import PrioritySlots, RequestBudget, StillLimitedError, backoff
 from runner.engine.polling import Expectation, expect, look_after_call, next_look
 from runner.engine.results import (
@@ -396,7 +396,7 @@ class Collector:
     async def _download(self, paid: Paid, file: RemoteFile, path: str, ordinal: int) -> FileRecord:
         base = self.world.project.base
         self.world.observe("task.download", {"task": paid.name, "identity": paid.identity, "path": path})
-        return await download(
+        return await self.world.fetch(
             DownloadRequest(
                 url=file.url,
                 target=base / path,
@@ -404,8 +404,5 @@ class Collector:
                 kind="video" if file.kind is RemoteFileKind.VIDEO else "last_frame",
                 allow_loopback=self.world.is_loopback,
                 limits=self.world.limits,
-            ),
-            client=self.world.downloads,
-            files=self.world.files,
-            threads=self.world.seams.threads,
+            )
         )

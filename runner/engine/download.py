@@ -1,7 +1,8 @@
 """URL to verified file: fetched into `.part`, checked, and published whole or not at all.
 
-A function of plain values (`DownloadRequest` in, `FileRecord` out) that knows nothing of the
-ledger. The rows are those of docs/reference/faults.md.
+One blocking function of plain values (`DownloadRequest` in, `FileRecord` out), from the connection to
+the published name, in one worker thread. It knows nothing of the ledger. The rows are those of
+docs/reference/faults.md.
 """
 
 from __future__ import annotations
@@ -9,28 +10,28 @@ from __future__ import annotations
 import contextlib
 import enum
 import errno
+import math
 import re
-from collections.abc import Callable
+import ssl
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar, TypeVarTuple
+from typing import Literal, Protocol
 
 import anyio
+import anyio.to_thread
 import httpx
 
-from runner.engine.addresses import ForbiddenAddressError, check_url
 from runner.engine.boxes import NotMediaError
 from runner.engine.files import FileStore, UnsafePathError, digest, publish
 from runner.engine.media import MediaFacts, probe, probe_image
 from runner.engine.part import Part
-from runner.engine.seams import Threads
-from runner.engine.stall import StallGuard
-from runner.providers.fast import GetClient
-
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
+from runner.http.addresses import ForbiddenAddressError, Resolve, check_url, resolve_host
+from runner.http.fetch import Answer, BrokenOffError, Patience, Source, Stop, Wire
 
 MOST_REDIRECTS = 5
+_HEADERS = {"Accept-Encoding": "identity", "Connection": "close"}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TRY_LATER = frozenset({408, 425, 429})
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -64,21 +65,14 @@ class DownloadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DownloadLimits:
-    """Bounds of one download; sizes in bytes, times in seconds.
-
-    In every `rate_window` at least `minimum_rate` bytes a second must arrive: a timeout between
-    bytes alone lets a drip go on for ever (row 43). `free_reserve` stays free on the disk.
-    `batch` bytes are gathered before each hop to a worker thread.
+    """Bounds of one download; sizes in bytes. `free_reserve` stays free on the disk; `batch` bytes are
+    read before they are written and hashed.
     """
 
     max_bytes: int = 4 << 30
-    total_seconds: float = 1800.0
-    connect_seconds: float = 15.0
-    header_seconds: float = 60.0
-    minimum_rate: int = 4096
-    rate_window: float = 30.0
     free_reserve: int = 64 << 20
     batch: int = 1 << 20
+    patience: Patience = field(default_factory=Patience)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,148 +99,171 @@ class FileRecord:
     etag: str
 
 
-async def download(
-    request: DownloadRequest, *, client: GetClient, files: FileStore, threads: Threads
-) -> FileRecord:
-    """Fetches, verifies and publishes one file; goes on where an earlier attempt stopped.
+class Fetch(Protocol):
+    """How the engine has a file fetched; a simulation has a way of its own."""
 
-    `client` is from `download_client`. Nothing is overwritten: a file with the same content at
-    the target is taken for our own, published just before a kill. Raises DownloadError.
+    async def __call__(self, request: DownloadRequest) -> FileRecord:
+        """Raises DownloadError."""
+        ...
+
+
+class Downloader:
+    """Downloads in worker threads, one for each. It knows no key and keeps no connection.
+
+    `tls` verifies the servers of https URLs.
     """
-    part = Part(files, request.part)
-    free = await _on_disk(threads, _take_up, part, request.target, files)
-    if part.is_complete:
-        return await _on_disk(threads, _verify_and_publish, request, part, files)
-    try:
-        await _fetch(request, part, free, client=client, threads=threads)
-        return await _on_disk(threads, _finish, request, part, files)
-    except BaseException as error:
-        with anyio.CancelScope(shield=True):
-            await threads.run(_leave, part, error)
-        raise
 
+    def __init__(self, files: FileStore, tls: ssl.SSLContext, resolve: Resolve = resolve_host) -> None:
+        self._files = files
+        self._tls = tls
+        self._resolve = resolve
+        # a download holds its thread for minutes, and must take none from a commit: who asks has bounds
+        self._limiter = anyio.CapacityLimiter(math.inf)
+        self._buffers: list[bytearray] = []
 
-async def _fetch(
-    request: DownloadRequest, part: Part, free: int, *, client: GetClient, threads: Threads
-) -> None:
-    """Brings `part` to the end of the file, or raises DownloadError; `free` bytes may be written."""
-    with anyio.CancelScope() as scope:
-        guard = StallGuard(
-            scope,
-            total_seconds=request.limits.total_seconds,
-            header_seconds=request.limits.header_seconds,
-            minimum_rate=request.limits.minimum_rate,
-            rate_window=request.limits.rate_window,
+    async def __call__(self, request: DownloadRequest) -> FileRecord:
+        """Cancelled, it shuts the connection and waits for the thread, which leaves the part in order."""
+        stop, ended = Stop(), threading.Event()
+        done: list[FileRecord] = []
+
+        def work() -> None:
+            try:
+                if stop.begin():
+                    done.append(self._download(request, stop))
+            finally:
+                ended.set()
+
+        try:
+            await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._limiter)
+        except anyio.get_cancelled_exc_class():
+            if stop.set():
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(ended.wait, limiter=self._limiter)
+            if not done:
+                raise
+        return done[0]
+
+    def _download(self, request: DownloadRequest, stop: Stop) -> FileRecord:
+        source = Wire(
+            request.limits.patience,
+            stop,
+            tls=self._tls,
+            allow_loopback=request.allow_loopback,
+            resolve=self._resolve,
         )
         try:
-            url = request.url
-            for _ in range(MOST_REDIRECTS + 1):
-                checked = check_url(url, allow_loopback=request.allow_loopback)
-                redirect = await _follow(checked, request, part, free, guard, client, threads)
-                if redirect is None:
-                    return
-                url = redirect
-        except ForbiddenAddressError as error:
-            raise DownloadError(DownloadTrouble.REFUSED, str(error)) from error
-        except httpx.TransportError as error:
-            raise DownloadError(
-                DownloadTrouble.RETRY,
-                f"the connection failed after {part.size} bytes ({type(error).__name__})",
-            ) from error
-        raise DownloadError(DownloadTrouble.REFUSED, f"more than {MOST_REDIRECTS} redirects")
-    raise DownloadError(DownloadTrouble.RETRY, f"{guard.complaint}, after {part.size} bytes")
+            buffer = self._buffers.pop()  # a new one costs the kernel as much as what is read into it
+        except IndexError:
+            buffer = bytearray(request.limits.batch)
+        try:
+            return download(request, source, self._files, buffer)
+        finally:
+            self._buffers.append(buffer)
 
 
-async def _follow(
+def download(request: DownloadRequest, source: Source, files: FileStore, buffer: bytearray) -> FileRecord:
+    """Fetches, verifies and publishes one file; goes on where an earlier attempt stopped. Blocking.
+
+    Nothing is overwritten: a file with the same content at the target is taken for our own, published
+    just before a kill. Raises DownloadError.
+    """
+    with _told():
+        part = Part(files, request.part)
+        # a target that cannot be used is told before anything is fetched
+        files.stat(request.target)
+        part.load()
+        try:
+            if not part.is_complete:
+                _fetch(request, part, source, files, memoryview(buffer))
+                part.close()
+            return _verify_and_publish(request, part, files)
+        except BaseException as error:
+            _leave(part, error)
+            raise
+
+
+def _fetch(
+    request: DownloadRequest, part: Part, source: Source, files: FileStore, buffer: memoryview
+) -> None:
+    """Brings `part` to the end of the file."""
+    url = request.url
+    try:
+        for _ in range(MOST_REDIRECTS + 1):
+            checked = check_url(url, allow_loopback=request.allow_loopback)
+            redirect = _follow(checked, request.limits, part, source, files, buffer)
+            if redirect is None:
+                return
+            url = redirect
+    except ForbiddenAddressError as error:
+        raise DownloadError(DownloadTrouble.REFUSED, str(error)) from error
+    except BrokenOffError as error:
+        raise DownloadError(DownloadTrouble.RETRY, f"{error}, after {part.size} bytes") from error
+    raise DownloadError(DownloadTrouble.REFUSED, f"more than {MOST_REDIRECTS} redirects")
+
+
+def _follow(
     url: httpx.URL,
-    request: DownloadRequest,
+    limits: DownloadLimits,
     part: Part,
-    free: int,
-    guard: StallGuard,
-    client: GetClient,
-    threads: Threads,
+    source: Source,
+    files: FileStore,
+    buffer: memoryview,
 ) -> str | None:
     """One hop: the next URL of a redirect, or None when `part` has the whole body."""
-    limits = request.limits
     while True:
-        headers = {"range": f"bytes={part.size}-", "if-range": part.etag} if part.can_resume else {}
-        guard.expect_headers()
-        # the guard bounds what comes after the connect, drips included
-        async with client.stream(url, headers, connect=limits.connect_seconds) as response:
-            if response.status_code in _REDIRECTS:
-                return _location(response)
-            if headers and _is_useless_for_resuming(response, part):
+        resuming = {"Range": f"bytes={part.size}-", "If-Range": part.etag} if part.can_resume else {}
+        with source.get(url, _HEADERS | resuming) as answer:
+            if answer.status in _REDIRECTS:
+                return _location(url, answer)
+            if resuming and _is_useless_for_resuming(answer, part):
                 part.begin(etag="", length=None)
                 continue
-            _check_answer(response, limits, resumed=bool(headers))
-            if response.status_code != 206:
-                part.begin(etag=_strong_etag(response), length=_content_length(response))
-            _check_room(part, free, limits)
-            await _receive(response, part, guard, limits, threads)
+            _check_answer(answer, limits, resumed=bool(resuming))
+            if answer.status != 206:
+                part.begin(etag=_strong_etag(answer), length=answer.length)
+            _check_room(part, files, limits)
+            part.open()
+            _receive(answer, part, limits, buffer)
             return None
 
 
-async def _receive(
-    response: httpx.Response, part: Part, guard: StallGuard, limits: DownloadLimits, threads: Threads
-) -> None:
-    """Reads the body to its end; the last of it, less than a batch, is gathered and not written yet."""
+def _receive(answer: Answer, part: Part, limits: DownloadLimits, buffer: memoryview) -> None:
     bound = limits.max_bytes if part.length is None else part.length
-    failure: BaseException | None = None
-
-    async def take(chunk: bytes) -> None:
-        guard.received(len(chunk))
-        if part.size + part.gathered + len(chunk) > bound:
+    while size := answer.read_into(buffer):
+        if part.size + size > bound:
             raise DownloadError(DownloadTrouble.REFUSED, f"the body is longer than {bound} bytes")
-        part.gather(chunk)
-        if part.gathered >= limits.batch:
-            with anyio.CancelScope(shield=True), guard.paused():
-                await _on_disk(threads, part.save)
-
-    guard.expect_body()
-    with anyio.CancelScope() as stop:
-        async for chunk in response.aiter_raw():
-            if failure is not None:
-                continue
-            try:
-                await take(chunk)
-            except BaseException as error:
-                # leaving the loop would leave httpx's nested generators to the garbage collector,
-                # which trio warns of; cancelled from the inside, each of them ends in order
-                failure = error
-                stop.cancel()
-    if failure is not None:
-        raise failure
-    arrived = part.size + part.gathered
-    if part.length is not None and arrived < part.length:
-        raise DownloadError(DownloadTrouble.RETRY, f"cut off after {arrived} of {part.length} bytes")
+        part.write(buffer[:size])
+    if part.length is not None and part.size < part.length:
+        raise DownloadError(DownloadTrouble.RETRY, f"cut off after {part.size} of {part.length} bytes")
 
 
-def _location(response: httpx.Response) -> str:
+def _location(url: httpx.URL, answer: Answer) -> str:
+    location = answer.header("location")
     try:
-        return str(response.url.join(response.headers["location"]))
-    except (KeyError, httpx.InvalidURL, ValueError) as error:  # ValueError: what no URL can hold
-        raise DownloadError(
-            DownloadTrouble.REFUSED, "a redirect leads nowhere", status=response.status_code
-        ) from error
+        if location:
+            return str(url.join(location))
+    except (httpx.InvalidURL, ValueError):  # ValueError: what no URL can hold
+        pass
+    raise DownloadError(DownloadTrouble.REFUSED, "a redirect leads nowhere", status=answer.status)
 
 
-def _is_useless_for_resuming(response: httpx.Response, part: Part) -> bool:
+def _is_useless_for_resuming(answer: Answer, part: Part) -> bool:
     """Whether the answer to a Range asks for a new start with a new request (row 40)."""
-    if response.status_code == 416:
+    if answer.status == 416:
         return True
-    if response.status_code != 206:
+    if answer.status != 206:
         return False
-    said = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
-    etag = response.headers.get("etag", part.etag)
+    said = _CONTENT_RANGE.fullmatch(answer.header("content-range"))
+    etag = answer.header("etag") or part.etag
     if said is None or etag != part.etag or part.length is None:
         return True
     first, last, total = (int(number) for number in said.groups())
     return (first, last, total) != (part.size, part.length - 1, part.length)
 
 
-def _check_answer(response: httpx.Response, limits: DownloadLimits, *, resumed: bool) -> None:
+def _check_answer(answer: Answer, limits: DownloadLimits, *, resumed: bool) -> None:
     """Raises DownloadError for an answer whose body is not worth reading."""
-    status = response.status_code
+    status = answer.status
     if status >= 500 or status in _TRY_LATER:
         raise DownloadError(DownloadTrouble.RETRY, f"the file's server answered {status}", status=status)
     if status >= 400:
@@ -257,53 +274,34 @@ def _check_answer(response: httpx.Response, limits: DownloadLimits, *, resumed: 
         )
     if status != 200 and not (status == 206 and resumed):
         raise DownloadError(DownloadTrouble.REFUSED, f"the file's server answered {status}", status=status)
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    encoding = answer.header("content-encoding").strip().lower()
     if encoding not in ("identity", ""):
         raise DownloadError(DownloadTrouble.REFUSED, "the file came encoded, though identity was asked for")
-    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = answer.header("content-type").partition(";")[0].strip().lower()
     if media_type in ("text/html", "application/xhtml+xml"):
         raise DownloadError(DownloadTrouble.REFUSED, "the file's server sent an HTML page")
-    length = _content_length(response)
+    length = answer.length
     if length is not None and length > limits.max_bytes:
         raise DownloadError(
             DownloadTrouble.REFUSED, f"the file has {length} bytes, more than the limit of {limits.max_bytes}"
         )
 
 
-def _content_length(response: httpx.Response) -> int | None:
-    text = response.headers.get("content-length", "")
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
-
-
-def _strong_etag(response: httpx.Response) -> str:
-    etag: str = response.headers.get("etag", "")
+def _strong_etag(answer: Answer) -> str:
+    etag = answer.header("etag")
     # RFC 9110, 13.1.5: If-Range with a weak validator never matches
     return etag if re.fullmatch(r'"[\x21\x23-\x7e]{1,512}"', etag) else ""
 
 
-def _take_up(part: Part, target: Path, files: FileStore) -> int:
-    """Loads what there is of the part; gives the bytes that are free where it lies."""
-    # a target that cannot be used is told before anything is fetched
-    files.stat(target)
-    part.load()
-    return files.free_bytes(part.path)
-
-
-def _check_room(part: Part, free: int, limits: DownloadLimits) -> None:
+def _check_room(part: Part, files: FileStore, limits: DownloadLimits) -> None:
     missing = (part.length or 0) - part.size
+    free = files.free_bytes(part.path)
     if free < missing + limits.free_reserve:
         raise DownloadError(
             DownloadTrouble.DISK_FULL,
             f"{part.path}: {missing:,} bytes are still to come, and {limits.free_reserve:,} have to stay"
             f" free; {free:,} are free; hint: make room",
         )
-
-
-def _finish(request: DownloadRequest, part: Part, files: FileStore) -> FileRecord:
-    """All that is left when the body has arrived, in one hop: a hop costs more than what it does."""
-    part.save()
-    part.close()
-    return _verify_and_publish(request, part, files)
 
 
 def _leave(part: Part, error: BaseException) -> None:
@@ -313,9 +311,6 @@ def _leave(part: Part, error: BaseException) -> None:
     """
     is_refused = isinstance(error, DownloadError) and error.trouble is DownloadTrouble.REFUSED
     # the download has failed already, and that first error is the one to tell
-    with contextlib.suppress(OSError, UnsafePathError):
-        if part.gathered:
-            part.save()
     with contextlib.suppress(OSError, UnsafePathError):
         (part.forget if is_refused else part.take_note)()
     with contextlib.suppress(OSError):
@@ -348,10 +343,11 @@ def _verify_and_publish(request: DownloadRequest, part: Part, files: FileStore) 
     return FileRecord(part.size, part.sha256, facts, part.etag)
 
 
-async def _on_disk(threads: Threads, function: Callable[[*Ts], T], *args: *Ts) -> T:
-    """Runs it in a worker thread; the one place where the disk's errors become DownloadError."""
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """The one place where the disk's errors become DownloadError."""
     try:
-        return await threads.run(function, *args)
+        yield
     except UnsafePathError as error:
         raise DownloadError(DownloadTrouble.CANNOT_WRITE, str(error)) from error
     except OSError as error:

@@ -41,7 +41,7 @@ class FileStat:
 class PartFile(Protocol):
     """A file that is being written, at its end."""
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Appends all of `data`, or raises OSError with an unknown part of it written."""
         ...
 
@@ -316,7 +316,7 @@ class _LocalPart:
     def __init__(self, handle: int) -> None:
         self._handle = handle
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         written = os.write(self._handle, data)
         while written < len(data):
             written += os.write(self._handle, memoryview(data)[written:])

@@ -28,11 +28,10 @@ class _Note:
 
 
 class Part:
-    """Blocking but for `begin` and `gather`: every other method belongs in a worker thread and raises
-    OSError or UnsafePathError.
+    """Blocking: every method but `begin` belongs in a worker thread and raises OSError or UnsafePathError.
 
-    `size` bytes are written, of `length` (None: the server did not say), and `gathered` more wait to
-    be; `etag` is a strong validator, or empty.
+    `size` bytes are written, of `length` (None: the server did not say); `etag` is a strong validator,
+    or empty.
     """
 
     def __init__(self, files: FileStore, path: Path) -> None:
@@ -46,8 +45,6 @@ class Part:
         self._noted = 0
         self._file: PartFile | None = None
         self._has_note = False
-        self._chunks: list[bytes] = []
-        self.gathered = 0
 
     @property
     def sha256(self) -> str:
@@ -87,20 +84,15 @@ class Part:
         self.size = self._noted = 0
         self.etag, self.length, self._sha256 = etag, length, hashlib.sha256()
 
-    def gather(self, chunk: bytes) -> None:
-        """Takes what has arrived, to be written by the next `save`."""
-        self._chunks.append(chunk)
-        self.gathered += len(chunk)
+    def open(self) -> None:
+        """For writing behind the `size` bytes."""
+        if not self.size:
+            self.forget()
+        self._file = self._files.open_part(self.path, keep=self.size)
 
-    def save(self) -> None:
-        """Writes what was gathered; the first one opens the file behind its `size` bytes."""
-        if self._file is None:
-            if not self.size:
-                self.forget()
-            self._file = self._files.open_part(self.path, keep=self.size)
-        chunks, self._chunks, self.gathered = self._chunks, [], 0
-        # one call each: in between, a thread fights for the interpreter's lock
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    def write(self, data: memoryview) -> None:
+        """Appends to the file that `open` has opened."""
+        assert self._file is not None
         self._file.write(data)
         self._sha256.update(data)
         self.size += len(data)

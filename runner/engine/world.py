@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from runner.engine.commits import Commits
-from runner.engine.download import DownloadLimits
+from runner.engine.download import DownloadLimits, Fetch
 from runner.engine.files import FileStore
 from runner.engine.seams import Seams
 from runner.engine.webhook import Hints
@@ -16,14 +16,13 @@ from runner.ledger.rows import AttemptRow, Kind
 from runner.ledger.states import TaskState
 from runner.project import Project
 from runner.providers.base import Provider
-from runner.providers.fast import GetClient
 from runner.record.events import Observer
 
 
 @dataclass(frozen=True, slots=True)
 class World:
     """`origin` is the API's as identities name it (`sandbox` for a rehearsal in process, whose port
-    changes). `downloads` carries no credentials. `key_hash` is salted; it tells keys apart, no more.
+    changes). `fetch` knows no key. `key_hash` is salted; it tells keys apart, no more.
 
     `is_loopback` says that the API itself is on loopback, which alone allows downloads from there.
     """
@@ -32,7 +31,7 @@ class World:
     origin: str
     provider: Provider
     commits: Commits
-    downloads: GetClient
+    fetch: Fetch
     files: FileStore
     seams: Seams
     observe: Observer

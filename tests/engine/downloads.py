@@ -8,20 +8,19 @@ from pathlib import Path
 import pytest
 
 from runner.engine.download import (
+    Downloader,
     DownloadError,
     DownloadLimits,
     DownloadRequest,
     DownloadTrouble,
     FileRecord,
-    download,
 )
-from runner.engine.download_client import download_client
 from runner.engine.files import FileStore
-from runner.engine.seams import WorkerThreads
+from runner.http.fetch import Patience
 
-LIMITS = DownloadLimits(total_seconds=10, header_seconds=5, free_reserve=0, batch=4096)
+LIMITS = DownloadLimits(free_reserve=0, batch=4096, patience=Patience(total=10, head=5))
 
-# loading the authorities takes 36 ms, and every test has a client of its own
+# loading the authorities takes 36 ms
 TLS = ssl.create_default_context()
 
 
@@ -38,8 +37,7 @@ def make_request(
 
 
 async def fetch(request: DownloadRequest, files: FileStore) -> FileRecord:
-    async with download_client(allow_loopback=True, tls=TLS) as client:
-        return await download(request, client=client, files=files, threads=WorkerThreads())
+    return await Downloader(files, TLS)(request)
 
 
 async def trouble_of(request: DownloadRequest, files: FileStore) -> DownloadError:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from runner.engine.download import DownloadLimits, DownloadTrouble
 from runner.engine.files import LocalFiles
+from runner.http.fetch import Patience
 from tests.engine.downloads import LIMITS, fetch, left_over, make_request, trouble_of
 from tests.support.files_server import Answer, FilesServer, Seen, Wire, file, status
 
@@ -273,13 +274,13 @@ async def test_a_server_that_never_comes_to_an_end_is_left(clip: bytes, files: L
                 wire.drip(clip[9000:], 0.01)
         wire.wait_for_close()
 
-    slow = DownloadLimits(
-        total_seconds=0.3 if case == "endless" else 10,
-        header_seconds=5 if case in ("body drips", "body stalls", "endless") else 0.1,
+    patience = Patience(
+        total=0.3 if case == "endless" else 10,
+        head=5 if case in ("body drips", "body stalls", "endless") else 0.1,
         minimum_rate=1 if case == "endless" else 1000,
         rate_window=0.1,
-        free_reserve=0,
     )
+    slow = DownloadLimits(patience=patience, free_reserve=0)
     with FilesServer(answer, file(clip)) as server:
         started = time.monotonic()
         error = await trouble_of(make_request(server.url(), limits=slow), files)
@@ -387,7 +388,7 @@ async def test_a_request_carries_no_header_cookie_or_changed_byte(clip: bytes, f
     with FilesServer(status(302, Location=target, Set_Cookie="canary=1"), file(clip)) as server:
         await fetch(make_request(server.url()), files)
     assert server.seen[1].target == target
-    assert [set(seen.headers) for seen in server.seen] == [{"host", "accept-encoding"}] * 2
+    assert [set(seen.headers) for seen in server.seen] == [{"host", "accept-encoding", "connection"}] * 2
     assert server.seen[0].headers["accept-encoding"] == "identity"
 
 

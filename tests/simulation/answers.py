@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime
+from typing import TypeAlias
 
 import anyio
 import httpx
 
+from runner.engine.download import DownloadRequest, FileRecord, download
+from runner.engine.files import FileStore
+from runner.engine.seams import Threads
+from runner.http.fetch import BrokenOffError
 from tests.simulation.life import Life
 from tests.simulation.service import ListFault, Service, within
 from tests.simulation.submits import ODD, edge_json
 from tests.simulation.trace import Trace
 from tests.simulation.weather import DOWNLOAD_FAULTS, FREE_FAULTS, Outage, Weather, pick
 
-FOREVER = 100_000.0
-
 _NOT_FOUND = b'{"error": {"code": "not_found", "message": "no such task"}}'
 
 
 class _Cut(httpx.AsyncByteStream):
-    """A body that breaks off, or stalls."""
+    """A body that breaks off."""
 
-    def __init__(self, content: bytes, life: Life, *, stalls: bool = False) -> None:
+    def __init__(self, content: bytes, life: Life) -> None:
         self._content = content
         self._life = life
-        self._stalls = stalls
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield self._content
-        if self._stalls:
-            await self._life.sleep(FOREVER)
         await self._life.sleep(0.01)
         raise httpx.ReadError("cut")
 
@@ -46,7 +47,11 @@ class _Whole(httpx.AsyncByteStream):
         yield self.content
 
 
-class _Transport(httpx.AsyncBaseTransport):
+Parts: TypeAlias = tuple[Life, Service, Weather, random.Random, Trace]
+"""What all that answers is made of."""
+
+
+class _Weathered:
     def __init__(
         self, life: Life, service: Service, weather: Weather, source: random.Random, trace: Trace
     ) -> None:
@@ -69,19 +74,8 @@ class _Transport(httpx.AsyncBaseTransport):
                 return "502-page"
         return pick(faults, self.random) if self.random.random() < chance else ""
 
-    def _answer(
-        self, status: int, content: bytes, headers: dict[str, str] | None = None, *, fault: str = ""
-    ) -> httpx.Response:
-        odd = self.random.choice((-ODD, ODD)) if fault == "odd-date" else 0.0
-        date = self.service.date(anyio.current_time(), self.random, odd)
-        # a stream, not `content`: httpx takes the latter for read already
-        whole = httpx.Response(status, headers={"date": date, **(headers or {})}, stream=_Whole(content))
-        if fault == "no-date":
-            del whole.headers["date"]
-        return whole
 
-
-class FreeTransport(_Transport):
+class FreeTransport(_Weathered, httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         fault = await self._arrive(dict(FREE_FAULTS), self.weather.free)
         self.life.count_get()
@@ -116,6 +110,17 @@ class FreeTransport(_Transport):
             half = answer.stream.content[: len(answer.stream.content) // 2]
             return httpx.Response(answer.status_code, stream=_Cut(half, self.life))
         return answer
+
+    def _answer(
+        self, status: int, content: bytes, headers: dict[str, str] | None = None, *, fault: str = ""
+    ) -> httpx.Response:
+        odd = self.random.choice((-ODD, ODD)) if fault == "odd-date" else 0.0
+        date = self.service.date(anyio.current_time(), self.random, odd)
+        # a stream, not `content`: httpx takes the latter for read already
+        whole = httpx.Response(status, headers={"date": date, **(headers or {})}, stream=_Whole(content))
+        if fault == "no-date":
+            del whole.headers["date"]
+        return whole
 
     def _is_list(self, request: httpx.Request) -> bool:
         return request.url.path.endswith("/generations")
@@ -167,45 +172,96 @@ class FreeTransport(_Transport):
         return self._answer(200, json.dumps(answer).encode(), fault=fault)
 
 
-class FileTransport(_Transport):
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+class Files(_Weathered):
+    """Downloads as a run makes them, on the simulated disk; the network alone is modelled."""
+
+    def __init__(self, *parts: *Parts, disk: FileStore, threads: Threads) -> None:
+        super().__init__(*parts)
+        self._disk = disk
+        self._threads = threads
+
+    async def __call__(self, request: DownloadRequest) -> FileRecord:
         fault = await self._arrive(dict(DOWNLOAD_FAULTS), self.weather.downloads)
-        _, remote_id, name = request.url.path.split("/")
-        self.trace.note("file", id=remote_id, kind=name, fault=fault, range=request.headers.get("range"))
+        if fault == "stall":
+            await self.life.sleep(request.limits.patience.rate_window)
+        buffer = bytearray(request.limits.batch)
+        return await self._threads.run(download, request, _Answers(self, fault), self._disk, buffer)
+
+    def answer(self, url: httpx.URL, headers: Mapping[str, str], fault: str) -> _Sent:
+        _, remote_id, name = url.path.split("/")
+        self.trace.note("file", id=remote_id, kind=name, fault=fault, range=headers.get("Range"))
         match fault:
             case "refused":
-                raise httpx.ConnectError("refused")
+                raise BrokenOffError("refused")
             case "403" | "404" | "429" | "500":
-                return self._answer(int(fault), b"no")
+                return _Sent(int(fault), b"no")
             case "502-page":
-                return self._answer(502, b"<html></html>")
+                return _Sent(502, b"<html></html>")
             case "html":
-                return self._answer(200, b"<html>sorry</html>", {"content-type": "text/html"})
+                return _Sent(200, b"<html>sorry</html>", {"content-type": "text/html"})
             case "junk":
-                return self._answer(200, b"not a video at all", {"etag": '"junk"'})
+                return _Sent(200, b"not a video at all", {"etag": '"junk"'})
             case "encoded":
-                return self._answer(200, b"\x1f\x8b", {"content-encoding": "gzip"})
+                return _Sent(200, b"\x1f\x8b", {"content-encoding": "gzip"})
         now = anyio.current_time()
         row = self.service.find(remote_id, now)
-        if row is None or now > float(request.url.params["until"]):
-            return self._answer(403, b"expired")
-        return self._send(request, fault, *self.service.file(row, name))
+        if row is None or now > float(url.params["until"]):
+            return _Sent(403, b"expired")
+        return self._send(headers, fault, *self.service.file(row, name))
 
-    def _send(self, request: httpx.Request, fault: str, content: bytes, etag: str) -> httpx.Response:
+    def _send(self, asked: Mapping[str, str], fault: str, content: bytes, etag: str) -> _Sent:
         start, status = 0, 200
         headers = {"etag": etag, "content-type": "application/octet-stream"}
-        wanted = request.headers.get("range")
-        if wanted and request.headers.get("if-range") == etag and fault != "whole":
+        wanted = asked.get("Range")
+        if wanted and asked.get("If-Range") == etag and fault != "whole":
             start, status = int(wanted.removeprefix("bytes=").rstrip("-")), 206
             headers["content-range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         rest = content[start:]
-        headers["content-length"] = str(len(rest))
         if fault not in ("cut", "short", "stall"):
-            return httpx.Response(status, headers=headers, stream=_Whole(rest))
+            return _Sent(status, rest, headers)
         part = rest[: self.random.randrange(len(rest))]
         if fault == "short":
             # a store that says less than there is, consistently: only the container tells
-            headers["content-length"] = str(len(part))
-            headers["etag"] = '"short"'
-            return httpx.Response(200, headers=headers, stream=_Whole(content[: len(part)]))
-        return httpx.Response(status, headers=headers, stream=_Cut(part, self.life, stalls=fault == "stall"))
+            return _Sent(200, content[: len(part)], headers | {"etag": '"short"'})
+        return _Sent(status, part, headers, length=len(rest))
+
+
+class _Answers:
+    """What one download is told; the fault strikes its first request."""
+
+    def __init__(self, files: Files, fault: str) -> None:
+        self._files = files
+        self._fault = fault
+
+    @contextlib.contextmanager
+    def get(self, url: httpx.URL, headers: Mapping[str, str]) -> Iterator[_Sent]:
+        fault, self._fault = self._fault, ""
+        yield self._files.answer(url, headers, fault)
+
+
+class _Sent:
+    """An answer; a body shorter than its `length` breaks off there."""
+
+    def __init__(
+        self,
+        status: int,
+        content: bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        length: int | None = None,
+    ) -> None:
+        self.status = status
+        self.length = len(content) if length is None else length
+        self._headers = headers or {}
+        self._rest = content
+        self._is_cut = len(content) < self.length
+
+    def header(self, name: str) -> str:
+        return self._headers.get(name, "")
+
+    def read_into(self, buffer: memoryview) -> int:
+        if not self._rest and self._is_cut:
+            raise BrokenOffError("cut")
+        taken, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
+        buffer[: len(taken)] = taken
+        return len(taken)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import anyio
 
 from runner.engine.commits import Commits
-from runner.engine.download_client import client_over
 from runner.engine.lock import project_lock
 from runner.engine.prepare import find_run, prepare_run
 from runner.engine.run import collect_all, run_prepared
@@ -28,7 +27,7 @@ from runner.providers.submit import SubmitLimits, SubmitTransport
 from runner.record.folder import RunFolder
 from runner.record.redact import Redactor
 from tests.simulation.absence import check_absence
-from tests.simulation.answers import FileTransport, FreeTransport
+from tests.simulation.answers import Files, FreeTransport
 from tests.simulation.bench import KEY, ORIGIN, UNBOUNDED, Bench, job_of
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.hands import asked
@@ -183,7 +182,6 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
     async with (
         SubmitTransport(access, SubmitLimits(), network_backend=SubmitNetwork(*parts), tls=_TLS) as submits,
         free_client(tls=_TLS, transport=FreeTransport(*parts)) as free,
-        client_over(FileTransport(*parts)) as downloads,
         anyio.create_task_group() as nursery,
     ):
         world = World(
@@ -191,7 +189,7 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
             origin=ORIGIN,
             provider=MeshProvider(submits, FreeRequests(access, free, wall=wall), wall=wall),
             commits=Commits(ledger, threads),
-            downloads=downloads,
+            fetch=Files(*parts, disk=disk, threads=threads),
             files=disk,
             seams=seams,
             observe=observe,
