@@ -167,7 +167,7 @@ def download(request: DownloadRequest, source: Source, files: FileStore, buffer:
     Nothing is overwritten: a file with the same content at the target is taken for our own, published
     just before a kill. Raises DownloadError.
     """
-    with _told():
+    with _told(), files.staying_in(request.part.parent) as files:
         part = Part(files, request.part)
         # a target that cannot be used is told before anything is fetched
         files.stat(request.target)

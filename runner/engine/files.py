@@ -8,11 +8,13 @@ even between two calls, leads nowhere.
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -58,6 +60,13 @@ class FileStore(Protocol):
 
     @property
     def root(self) -> Path: ...
+
+    def staying_in(self, directory: Path) -> AbstractContextManager[FileStore]:
+        """The same store; while it is open, the way to the names in `directory` is walked no more.
+
+        Makes the directory where there is none.
+        """
+        ...
 
     def stat(self, path: Path) -> FileStat | None:
         """None where there is no such file."""
@@ -178,10 +187,20 @@ class LocalFiles:
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
+        self._kept: tuple[list[str], int] | None = None
+        """The parts of a directory's path below the root, and its handle."""
 
     @property
     def root(self) -> Path:
         return self._root
+
+    @contextlib.contextmanager
+    def staying_in(self, directory: Path) -> Iterator[LocalFiles]:
+        inside = directory / "name"
+        with self._parent(inside, create=True) as (handle, _):
+            store = copy.copy(self)
+            store._kept = (self._split(inside)[0], handle)
+            yield store
 
     def stat(self, path: Path) -> FileStat | None:
         try:
@@ -264,6 +283,9 @@ class LocalFiles:
         A link on the way that stays below the root is resolved first; the walk itself follows none.
         """
         components, name = self._split(path)
+        if self._kept is not None and self._kept[0] == components:
+            yield self._kept[1], name
+            return
         try:
             directory = self._walk(components, path, create=create)
         except UnsafePathError:

@@ -230,9 +230,10 @@ class _Guarded:
         self.is_at_end = False
         self._connection = connection
         self._clock = clock
+        self._timeout = 0.0
 
     def sendall(self, data: bytes) -> None:
-        self._connection.settimeout(self._clock.wait())
+        self._wait()
         self._connection.sendall(data)
         self._clock.waited(0)
 
@@ -242,11 +243,18 @@ class _Guarded:
     def close(self) -> None:
         """The connection is closed by who made it."""
 
+    def _wait(self) -> None:
+        """Bounds the next wait by at most twice what is left: each setting is a system call."""
+        left = self._clock.wait()
+        if not left <= self._timeout <= 2 * left:
+            self._timeout = left
+            self._connection.settimeout(left)
+
     def receive(self, buffer: WriteableBuffer) -> int:
         if self.failure is not None:
             return 0
         try:
-            self._connection.settimeout(self._clock.wait())
+            self._wait()
             count = self._connection.recv_into(buffer)
         except TimeoutError:
             self.failure = BrokenOffError(self._clock.complaint())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import itertools
@@ -9,6 +10,7 @@ import os
 import posixpath
 import random
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -124,6 +126,9 @@ class SimulatedDisk:
     @property
     def root(self) -> Path:
         return self._platter.root
+
+    def staying_in(self, directory: Path) -> AbstractContextManager[SimulatedDisk]:
+        return contextlib.nullcontext(self)
 
     def stat(self, path: Path) -> FileStat | None:
         inode = self._find(path)
