@@ -32,6 +32,8 @@ async def standing_here(world: World, paid: Paid) -> list[OutputRow]:
     """The files of an attempt that stand as they were published."""
     rows = await world.commits.read(lambda reader: reader.outputs([paid.identity]))
     own = [row for row in rows.get(paid.identity, []) if row.attempt_id == paid.attempt_id]
+    if not own:
+        return []
     base = world.project.base
     return await world.seams.threads.run(
         lambda: [row for row in own if _is_whole(world.files, base / row.path, row)]
