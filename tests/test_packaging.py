@@ -25,7 +25,6 @@ _BROUGHT_BY = {
     "dotenv": "python_dotenv",
     "markupsafe": "jinja2",
     "yaml": "pyyaml",
-    "yarl": "aiohttp",
 }
 """Modules that are not named as the requirement that brings them."""
 SCHEMAS = sorted(file.name for file in (CHECKOUT / "schemas").glob("*.schema.json"))
@@ -170,7 +169,7 @@ def test_every_package_that_is_imported_is_declared() -> None:
     """The environments above borrow what is installed here: a dependency that is missing would not show."""
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     asked = [*project["dependencies"], *project["optional-dependencies"]["all"]]
-    for extra in ("media", "server", "fast"):
+    for extra in ("media", "server"):
         asked += project["optional-dependencies"][extra]
     declared = {re.split(r"[<>=\[ ]", one)[0].replace("-", "_").lower() for one in asked}
     imported = {

@@ -12,8 +12,8 @@ import pytest
 import runner
 from tests.support.command import CHECKOUT, environment
 
-HEAVY = {"rich", "jsonschema", "httpx", "av", "jinja2", "starlette", "aiohttp", "anyio"}
-NOT_FOR_VALIDATE = {"av", "httpx", "starlette", "aiohttp", "rich"}
+HEAVY = {"rich", "jsonschema", "httpx", "av", "jinja2", "starlette", "anyio"}
+NOT_FOR_VALIDATE = {"av", "httpx", "starlette", "rich"}
 
 _LINE = re.compile(r"import time:\s+\d+ \|\s+\d+ \|\s+(\S+)")
 

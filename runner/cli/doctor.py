@@ -47,7 +47,7 @@ LEAST_FREE = 1 << 30
 """Bytes; some hundred clips."""
 
 _LIBRARIES = ("anyio", "click", "httpcore", "httpx", "jinja2", "jsonschema", "pyyaml", "filelock")
-_EXTRAS = {"media": ("av", "pillow"), "server": ("starlette", "uvicorn"), "fast": ("aiohttp",)}
+_EXTRAS = {"media": ("av", "pillow"), "server": ("starlette", "uvicorn")}
 _COLOURS = {"ok": "green", "warning": "yellow", "wrong": "red"}
 
 
@@ -159,7 +159,6 @@ def _extras() -> Iterator[Finding]:
     lacking = {
         "media": "no thumbnails, and videos are checked by their containers alone",
         "server": "no --sandbox and no webhooks",
-        "fast": "polls and downloads are slower",
     }
     for extra, names in _EXTRAS.items():
         found = [f"{name} {_version(name)}" for name in names if _version(name)]

@@ -14,13 +14,10 @@ from runner.providers.access import Access, ApiKey, parse_origin
 from runner.providers.base import Provider
 
 if TYPE_CHECKING:
-    import httpcore
-    import httpx
-
     from runner.providers.http import FreeLimits, FreeRequests
-    from runner.providers.submit import SubmitLimits, SubmitTransport
+    from runner.providers.submit import PaidRequests, SubmitLimits
 
-Build = Callable[["SubmitTransport", "FreeRequests", Callable[[], float]], Provider]
+Build = Callable[["PaidRequests", "FreeRequests", Callable[[], float]], Provider]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +56,13 @@ class ProviderSpec:
 # that send nothing ask the registry for names alone.
 
 
-def _mesh(submits: SubmitTransport, free: FreeRequests, wall: Callable[[], float]) -> Provider:
+def _mesh(submits: PaidRequests, free: FreeRequests, wall: Callable[[], float]) -> Provider:
     from runner.providers.mesh import MeshProvider
 
     return MeshProvider(submits, free, wall=wall)
 
 
-def _getimg(submits: SubmitTransport, free: FreeRequests, wall: Callable[[], float]) -> Provider:
+def _getimg(submits: PaidRequests, free: FreeRequests, wall: Callable[[], float]) -> Provider:
     from runner.providers.getimg import GetimgProvider
 
     return GetimgProvider(submits, free, wall=wall)
@@ -98,24 +95,16 @@ async def open_provider(
     free_limits: FreeLimits | None = None,
     trust_env: bool = False,
     wall: Callable[[], float] = time.time,
-    network_backend: httpcore.AsyncNetworkBackend | None = None,
-    transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[Provider]:
-    """A provider with its connections; both are closed at the end.
-
-    `network_backend` (submits) and `transport` (free requests) are the simulation's seams.
-    """
-    from runner.providers.http import FreeRequests, environment_proxy, free_client, tls_context
-    from runner.providers.submit import SubmitTransport
+    """A provider with its connections, which are closed at the end."""
+    from runner.providers.http import FreeRequests, environment_proxy, tls_context
+    from runner.providers.submit import PaidRequests
+    from runner.providers.transport import Transport, open_client
 
     # loading the trusted certificates takes 10 ms or more; plain http gets a context that trusts none
     is_tls = access.origin.startswith("https:")
     tls = tls_context(trust_env=trust_env) if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     proxy = environment_proxy(access.origin) if trust_env else None
-    async with (
-        SubmitTransport(
-            access, submit_limits, network_backend=network_backend, tls=tls, proxy=proxy
-        ) as submits,
-        free_client(free_limits, tls=tls, transport=transport, proxy=proxy) as client,
-    ):
-        yield spec.build(submits, FreeRequests(access, client, free_limits, wall=wall), wall)
+    async with open_client(Transport(tls=tls, proxy=proxy)) as client:
+        paid = PaidRequests(access, client, submit_limits)
+        yield spec.build(paid, FreeRequests(access, client, free_limits, wall=wall), wall)

@@ -38,7 +38,7 @@ from runner.providers.base import (
 from runner.providers.http import FreeRequests
 from runner.providers.media import wire_url
 from runner.providers.outcomes import GETIMG_RULES, judge
-from runner.providers.submit import SubmitTransport
+from runner.providers.submit import PaidRequests
 
 PATH: Final = "/v2/videos/generations"
 MODELS_PATH: Final = "/v2/models"
@@ -63,10 +63,10 @@ class GetimgProvider:
     record_life = RECORD_LIFE
 
     def __init__(
-        self, submits: SubmitTransport, free: FreeRequests, *, wall: Callable[[], float] = time.time
+        self, paid: PaidRequests, free: FreeRequests, *, wall: Callable[[], float] = time.time
     ) -> None:
-        self.origin = submits.access.origin
-        self._submits = submits
+        self.origin = paid.access.origin
+        self._paid = paid
         self._free = free
         self._wall = wall
 
@@ -91,7 +91,7 @@ class GetimgProvider:
 
     async def submit(self, body: bytes) -> SubmitOutcome:
         """One POST, judged by rows 1 to 21 of docs/reference/faults.md; every 5xx is ambiguous."""
-        return judge(GETIMG_RULES, await self._submits.post(PATH, body), wall=self._wall())
+        return judge(GETIMG_RULES, await self._paid.post(PATH, body), wall=self._wall())
 
     async def get(self, remote_id: str) -> Generation:
         """The generation as it is now. Raises ProviderError, also for an answer about another one."""

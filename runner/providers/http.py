@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import ssl
 import time
 import urllib.parse
@@ -15,27 +14,18 @@ import anyio
 import httpx
 
 from runner.providers.access import Access, is_loopback
-from runner.providers.answers import MOST_BODY, Answer, ErrorBody, is_used_up, read_error, retry_after
+from runner.providers.answers import Answer, ErrorBody, is_used_up, read_error, retry_after
 from runner.providers.base import ProviderError, Trouble
-from runner.providers.fast import AiohttpTransport, GetClient, LateTransport
-from runner.providers.submit import causes
-
-# at INFO these print every URL, signed ones included
-for _name in ("httpx", "httpcore"):
-    logging.getLogger(_name).setLevel(logging.WARNING)
+from runner.providers.transport import causes, common_headers, read_answer
 
 
 @dataclass(frozen=True, slots=True)
 class FreeLimits:
-    """Seconds to connect, to wait for a part of the answer, and for the whole request.
-
-    `connections` are shared by all polls: httpx's pool costs time linear in their number.
-    """
+    """Seconds to connect, to wait for a part of the answer, and for the whole request."""
 
     connect: float = 15.0
     read: float = 30.0
     total: float = 60.0
-    connections: int = 16
 
 
 @functools.cache
@@ -53,28 +43,7 @@ def environment_proxy(origin: str) -> str | None:
     return proxies.get(httpx.URL(origin).scheme) or proxies.get("all")
 
 
-def free_client(
-    limits: FreeLimits | None = None,
-    *,
-    tls: ssl.SSLContext | None = None,
-    transport: httpx.AsyncBaseTransport | None = None,
-    proxy: str | None = None,
-) -> GetClient:
-    """The client of free requests. `transport` is the simulation's seam.
-
-    It rides aiohttp on asyncio where that is installed, else, and through a proxy, httpx's own pool.
-    """
-    bounds = limits or FreeLimits()
-    context = tls or tls_context()
-
-    def fast() -> httpx.AsyncBaseTransport:
-        return AiohttpTransport(connections=bounds.connections, tls=context)
-
-    def other() -> httpx.AsyncBaseTransport:
-        pool = httpx.Limits(max_connections=bounds.connections, max_keepalive_connections=bounds.connections)
-        return httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=pool, proxy=proxy)
-
-    return GetClient(transport or LateTransport(other if proxy else fast, other))
+_NOTHING = httpx.ByteStream(b"")
 
 
 class FreeRequests:
@@ -83,7 +52,7 @@ class FreeRequests:
     def __init__(
         self,
         access: Access,
-        client: GetClient,
+        client: httpx.AsyncClient,
         limits: FreeLimits | None = None,
         *,
         wall: Callable[[], float] = time.time,
@@ -91,6 +60,8 @@ class FreeRequests:
         self.access = access
         self._client = client
         self._limits = limits or FreeLimits()
+        self._headers = common_headers(access)
+        self._timeout = httpx.Timeout(self._limits.read, connect=self._limits.connect, pool=None).as_dict()
         self._wall = wall
 
     async def get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Answer:
@@ -106,23 +77,14 @@ class FreeRequests:
         raise self._refused(answer)
 
     async def _answer(self, url: str) -> Answer:
-        limits = self._limits
-        async with self._client.stream(
-            url, self.access.headers(), connect=limits.connect, read=limits.read
-        ) as response:
-            return await self._read(response)
-
-    async def _read(self, response: httpx.Response) -> Answer:
-        status, headers = response.status_code, self.access.key.hide_in_headers(response.headers)
-        # refused unread: a body of 1 MiB may unpack to a gigabyte
-        if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-            return Answer(status, headers, b"", "the answer's body is compressed, which was not asked for")
-        body = bytearray()
-        async for part in response.aiter_raw():
-            body += part
-            if len(body) > MOST_BODY:
-                return Answer(status, headers, b"", "the answer's body is larger than 1 MiB")
-        return Answer(status, headers, self.access.key.hide_in(bytes(body)))
+        request = httpx.Request(
+            "GET", url, headers=self._headers, stream=_NOTHING, extensions={"timeout": self._timeout}
+        )
+        response = await self._client.send(request, stream=True)
+        try:
+            return await read_answer(response, self.access.key)
+        finally:
+            await response.aclose()
 
     def _refused(self, answer: Answer) -> ProviderError:
         error = read_error(answer)

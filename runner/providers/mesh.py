@@ -40,7 +40,7 @@ from runner.providers.base import (
 from runner.providers.http import FreeRequests
 from runner.providers.media import wire_url
 from runner.providers.outcomes import MESH_RULES, judge
-from runner.providers.submit import SubmitTransport
+from runner.providers.submit import PaidRequests
 
 PATH: Final = "/v1/video/generations"
 TAG_FIELD: Final = "execution_expires_after"
@@ -76,10 +76,10 @@ class MeshProvider:
     record_life = RECORD_LIFE
 
     def __init__(
-        self, submits: SubmitTransport, free: FreeRequests, *, wall: Callable[[], float] = time.time
+        self, paid: PaidRequests, free: FreeRequests, *, wall: Callable[[], float] = time.time
     ) -> None:
-        self.origin = submits.access.origin
-        self._submits = submits
+        self.origin = paid.access.origin
+        self._paid = paid
         self._free = free
         self._wall = wall
 
@@ -107,7 +107,7 @@ class MeshProvider:
 
     async def submit(self, body: bytes) -> SubmitOutcome:
         """One POST, judged by rows 1 to 21 of docs/reference/faults.md."""
-        return judge(MESH_RULES, await self._submits.post(PATH, body), wall=self._wall())
+        return judge(MESH_RULES, await self._paid.post(PATH, body), wall=self._wall())
 
     async def get(self, remote_id: str) -> Generation:
         """The task as it is now. Raises ProviderError, also for an answer about another task."""

@@ -11,17 +11,15 @@ from __future__ import annotations
 import enum
 import socket
 import ssl
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any
+from dataclasses import dataclass
 
 import anyio
 import h11
-import httpcore
+import httpx
 
 from runner.providers.access import Access
-from runner.providers.answers import MOST_BODY, Answer, clean
+from runner.providers.answers import Answer, clean
+from runner.providers.transport import Testimony, causes, common_headers, read_answer
 
 _CHUNK = 65_536
 _SLOWEST_UPLOAD = 32_768.0
@@ -32,17 +30,13 @@ _SLOWEST_UPLOAD = 32_768.0
 class SubmitLimits:
     """Seconds to connect, to write one chunk of 64 KiB, and to wait for a part of the answer.
 
-    `total` bounds the whole POST, to which comes the time for the upload. `connections` should be
-    at least the number of submit slots. A connection that was idle for `keepalive` seconds is not
-    used again, for a stale one looks begun; 0 is never.
+    `total` bounds the whole POST, to which comes the time for the upload.
     """
 
     connect: float = 15.0
     write: float = 30.0
     read: float = 120.0
     total: float = 180.0
-    connections: int = 16
-    keepalive: float = 1.0
 
 
 class FailureKind(enum.StrEnum):
@@ -72,139 +66,57 @@ class Failure:
     """Of an answer whose head came and whose body did not."""
 
 
-@dataclass(slots=True)
-class _Testimony:
-    """What the trace of one POST has shown, over all connections that it was tried on."""
+class PaidRequests:
+    """POSTs to one origin with its key; never repeated in here.
 
-    seen: set[str] = field(default_factory=set)
-    stream: httpcore.AsyncNetworkStream | None = None
-    status: int | None = None
+    Over another transport than ours, which gives no testimony, no failure counts as not sent.
+    """
 
-    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        request = info.get("request")
-        if isinstance(request, httpcore.Request) and request.method == b"CONNECT":
-            return  # a proxy's tunnel, not yet our request
-        name = event.partition(".")[2]
-        self.seen.add(name)
-        if name == "receive_response_headers.complete":
-            self.status = int(info["return_value"][1])
-        if name == "connect_tcp.complete":
-            self.stream = info["return_value"]
-
-    @property
-    def headers_begun(self) -> bool:
-        return "send_request_headers.started" in self.seen
-
-    async def close_unused(self) -> None:
-        """httpcore 1.0.9 leaves the socket open where a TLS handshake is cancelled."""
-        if self.stream is not None and not self.headers_begun:
-            with anyio.CancelScope(shield=True):
-                await self.stream.aclose()
-
-    @property
-    def write_failed(self) -> bool:
-        return not self.seen.isdisjoint({"send_request_headers.failed", "send_request_body.failed"})
-
-    @property
-    def head_received(self) -> bool:
-        return "receive_response_headers.complete" in self.seen
-
-
-class SubmitTransport:
-    """POSTs to one origin; never redirects, never repeats. Use as an async context manager."""
-
-    def __init__(
-        self,
-        access: Access,
-        limits: SubmitLimits | None = None,
-        *,
-        network_backend: httpcore.AsyncNetworkBackend | None = None,
-        tls: ssl.SSLContext | None = None,
-        proxy: str | None = None,
-    ) -> None:
-        """`network_backend` is the simulation's seam; `tls` is for https origins (default: certifi)."""
+    def __init__(self, access: Access, client: httpx.AsyncClient, limits: SubmitLimits | None = None) -> None:
         self.access = access
+        self._client = client
         self._limits = limits or SubmitLimits()
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=tls,
-            proxy=httpcore.Proxy(proxy) if proxy else None,
-            max_connections=self._limits.connections,
-            max_keepalive_connections=self._limits.connections if self._limits.keepalive else 0,
-            keepalive_expiry=self._limits.keepalive,
-            http1=True,
-            http2=False,
-            retries=0,
-            network_backend=network_backend,
-        )
-
-    async def __aenter__(self) -> SubmitTransport:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._pool.aclose()
+        self._headers = [*common_headers(access), (b"Content-Type", b"application/json")]
+        self._timeout = httpx.Timeout(
+            connect=self._limits.connect, write=self._limits.write, read=self._limits.read, pool=None
+        ).as_dict()
 
     async def post(self, path: str, body: bytes) -> Answer | Failure:
         """One POST of JSON. Never raises for what the network or service does."""
-        testimony = _Testimony()
+        testimony = Testimony()
         deadline = self._limits.total + len(body) / _SLOWEST_UPLOAD
         try:
             with anyio.fail_after(deadline):
-                try:
-                    return await self._post(path, body, testimony)
-                finally:
-                    await testimony.close_unused()
-        # httpcore lets errors of the backend and of ssl through unmapped, and whatever it was,
-        # the testimony decides what it means for the money
+                return await self._post(path, body, testimony)
+        # errors of the backend and of ssl come through unmapped, and whatever it was, the testimony
+        # decides what it means for the money
         except Exception as error:
             return Failure(
                 _kind(error, testimony), testimony.headers_begun, self._in_words(error), testimony.status
             )
 
-    async def _post(self, path: str, body: bytes, testimony: _Testimony) -> Answer:
-        limits = self._limits
-        headers = self.access.headers() | {
-            "Content-Type": "application/json",
-            "Content-Length": str(len(body)),
-        }
-        async with self._pool.stream(
+    async def _post(self, path: str, body: bytes, testimony: Testimony) -> Answer:
+        request = httpx.Request(
             "POST",
             self.access.origin + path,
-            headers=[(name.encode(), value.encode()) for name, value in headers.items()],
-            content=_Chunks(body),
-            extensions={
-                "trace": testimony,
-                "timeout": {"connect": limits.connect, "write": limits.write, "read": limits.read},
-            },
-        ) as response:
-            return await self._read(response)
-
-    async def _read(self, response: httpcore.Response) -> Answer:
-        headers = self.access.key.hide_in_headers(_headers(response))
-        encoding = headers.get("content-encoding", "identity").strip().lower()
-        if encoding not in ("", "identity"):
-            return Answer(
-                response.status, headers, b"", "the answer's body is compressed, which was not asked for"
-            )
-        body = bytearray()
-        async for part in response.aiter_stream():
-            body += part
-            if len(body) > MOST_BODY:
-                return Answer(response.status, headers, b"", "the answer's body is larger than 1 MiB")
-        return Answer(response.status, headers, self.access.key.hide_in(bytes(body)))
+            headers=[*self._headers, (b"Content-Length", str(len(body)).encode())],
+            stream=_Chunks(body),
+            extensions={"trace": testimony, "timeout": self._timeout},
+        )
+        response = await self._client.send(request, stream=True)
+        try:
+            return await read_answer(response, self.access.key)
+        finally:
+            await response.aclose()
 
     def _in_words(self, error: BaseException) -> str:
-        if isinstance(error, httpcore.LocalProtocolError):
+        if isinstance(error, httpx.LocalProtocolError):
             return type(error).__name__  # its text quotes our own headers
         text = self.access.key.hide_in(str(error).encode(errors="replace")).decode()
         return clean(f"{type(error).__name__}: {text}" if text else type(error).__name__, 300)
 
 
-class _Chunks:
+class _Chunks(httpx.AsyncByteStream):
     """A body in chunks, so that the write timeout bounds 64 KiB and not 32 MiB.
 
     A class and no async generator: httpcore drops it half-way when a write fails.
@@ -225,36 +137,16 @@ class _Chunks:
         return chunk
 
 
-def _headers(response: httpcore.Response) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in response.headers:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
-
-
-def causes(error: BaseException) -> list[BaseException]:
-    """An error with all that led to it; libraries break either chain with `from None`."""
-    found: list[BaseException] = []
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        one = waiting.pop()
-        if one is not None and one not in found:
-            found.append(one)
-            waiting += (one.__cause__, one.__context__)
-    return found
-
-
-def _kind(error: BaseException, testimony: _Testimony) -> FailureKind:
+def _kind(error: BaseException, testimony: Testimony) -> FailureKind:
     chain = causes(error)
-    is_timeout = isinstance(error, (TimeoutError, httpcore.TimeoutException))
+    is_timeout = isinstance(error, (TimeoutError, httpx.TimeoutException))
     if any(isinstance(one, ssl.SSLCertVerificationError) for one in chain):
         return FailureKind.CERTIFICATE
     if any(isinstance(one, socket.gaierror) for one in chain):
         return FailureKind.DNS
     if not testimony.headers_begun:
         return FailureKind.CONNECT_TIMEOUT if is_timeout else FailureKind.CONNECT
-    if isinstance(error, httpcore.WriteTimeout):
+    if isinstance(error, httpx.WriteTimeout):
         return FailureKind.WRITE_TIMEOUT
     if is_timeout:
         return FailureKind.READ_TIMEOUT
@@ -264,6 +156,6 @@ def _kind(error: BaseException, testimony: _Testimony) -> FailureKind:
         return FailureKind.WRITE
     if any(isinstance(one, h11.RemoteProtocolError) for one in chain):
         return FailureKind.NOT_HTTP
-    if isinstance(error, (httpcore.RemoteProtocolError, httpcore.NetworkError)):
+    if isinstance(error, (httpx.RemoteProtocolError, httpx.NetworkError)):
         return FailureKind.CLOSED
     return FailureKind.OTHER

@@ -22,7 +22,7 @@ JOB_DIGEST = "job_digest"
 KEY_VARIABLE = "api_key_env"
 """The fact that names the variable of the key a session submits with; null: one of the provider's own."""
 
-_LIBRARIES = ("anyio", "httpx", "httpcore", "aiohttp", "jinja2", "pyyaml", "av")
+_LIBRARIES = ("anyio", "httpx", "httpcore", "jinja2", "pyyaml", "av")
 _GIT_SECONDS = 5.0
 _SHA256_DIGITS = 64
 _GIT_VARIABLES = ("PATH", "HOME", "XDG_CONFIG_HOME", "TMPDIR")

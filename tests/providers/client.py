@@ -7,14 +7,16 @@ import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpcore
 import trustme
 
 from runner.job.task import InputFile, Task
 from runner.providers.access import Access, ApiKey
 from runner.providers.base import Reaction, SubmitOutcome, Verdict
-from runner.providers.http import FreeLimits, FreeRequests, free_client
+from runner.providers.http import FreeLimits, FreeRequests
 from runner.providers.mesh import MeshProvider
-from runner.providers.submit import SubmitLimits, SubmitTransport
+from runner.providers.submit import PaidRequests, SubmitLimits
+from runner.providers.transport import Transport, open_client
 
 KEY = ApiKey("rsk_canary_0123456789")
 NOW = 1_790_000_000.0
@@ -42,16 +44,33 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
 
 @contextlib.asynccontextmanager
 async def mesh_at(
-    origin: str, *, limits: SubmitLimits = PATIENT, free_limits: FreeLimits = PATIENT_FREE
+    origin: str,
+    *,
+    limits: SubmitLimits = PATIENT,
+    free_limits: FreeLimits = PATIENT_FREE,
+    keepalive: float = 1.0,
 ) -> AsyncIterator[MeshProvider]:
     """A MeshProvider on real connections to `origin`, its wall clock standing at NOW."""
-    access, tls = Access(origin, KEY), trusts_nothing()
-    async with (
-        SubmitTransport(access, limits, tls=tls) as submits,
-        free_client(free_limits, tls=tls) as client,
-    ):
+    access = Access(origin, KEY)
+    async with open_client(Transport(tls=trusts_nothing(), keepalive=keepalive)) as client:
         free = FreeRequests(access, client, free_limits, wall=lambda: NOW)
-        yield MeshProvider(submits, free, wall=lambda: NOW)
+        yield MeshProvider(PaidRequests(access, client, limits), free, wall=lambda: NOW)
+
+
+@contextlib.asynccontextmanager
+async def posts_to(
+    origin: str,
+    *,
+    key: ApiKey = KEY,
+    limits: SubmitLimits = PATIENT,
+    tls: ssl.SSLContext | None = None,
+    proxy: str | None = None,
+    network_backend: httpcore.AsyncNetworkBackend | None = None,
+) -> AsyncIterator[PaidRequests]:
+    """Paid requests to `origin`, over connections of their own."""
+    transport = Transport(tls=tls or trusts_nothing(), proxy=proxy, network_backend=network_backend)
+    async with open_client(transport) as client:
+        yield PaidRequests(Access(origin, key), client, limits)
 
 
 def make_task(request: dict[str, object], *inputs: InputFile) -> Task:

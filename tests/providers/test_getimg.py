@@ -16,8 +16,9 @@ from runner.job.task import InputFile
 from runner.providers.access import Access
 from runner.providers.base import GenerationStatus, ProviderError, Reaction, RemoteFileKind, Trouble, Verdict
 from runner.providers.getimg import GetimgProvider, read_generation
-from runner.providers.http import FreeRequests, free_client
-from runner.providers.submit import SubmitTransport
+from runner.providers.http import FreeRequests
+from runner.providers.submit import PaidRequests
+from runner.providers.transport import Transport, open_client
 from tests.providers.client import KEY, NOW, PATIENT, PATIENT_FREE, make_task, trusts_nothing
 from tests.support.wire import answer, answering
 
@@ -39,13 +40,10 @@ def golden(name: str) -> dict[str, object]:
 
 @contextlib.asynccontextmanager
 async def getimg_at(origin: str) -> AsyncIterator[GetimgProvider]:
-    access, tls = Access(origin, KEY), trusts_nothing()
-    async with (
-        SubmitTransport(access, PATIENT, tls=tls) as submits,
-        free_client(PATIENT_FREE, tls=tls) as client,
-    ):
+    access = Access(origin, KEY)
+    async with open_client(Transport(tls=trusts_nothing())) as client:
         free = FreeRequests(access, client, PATIENT_FREE, wall=lambda: NOW)
-        yield GetimgProvider(submits, free, wall=lambda: NOW)
+        yield GetimgProvider(PaidRequests(access, client, PATIENT), free, wall=lambda: NOW)
 
 
 @pytest.mark.anyio

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from runner.job.task import InputFile
 from runner.providers.access import Access
 from runner.providers.base import GenerationStatus, ProviderError, RemoteFileKind, Trouble
-from runner.providers.http import FreeRequests, free_client
+from runner.providers.http import FreeRequests
 from runner.providers.mesh import ECHOED, TAG_FIELD, TAGS, MeshProvider, read_generation
-from runner.providers.submit import SubmitTransport
+from runner.providers.submit import PaidRequests
+from runner.providers.transport import Transport, open_client
 from tests.providers.client import GOLDEN, KEY, NOW, make_task, mesh_at, trusts_nothing
 from tests.support.wire import answer, answering
 
@@ -32,9 +33,13 @@ def golden(name: str) -> Any:
 
 @pytest.fixture
 def mesh() -> MeshProvider:
-    access = Access("https://api.meshapi.ai", KEY)
-    free = FreeRequests(access, free_client(tls=trusts_nothing()))
-    return MeshProvider(SubmitTransport(access), free, wall=lambda: NOW)
+    return unused_mesh()
+
+
+def unused_mesh() -> MeshProvider:
+    """One that sends nothing."""
+    access, client = Access("https://api.meshapi.ai", KEY), open_client(Transport(tls=trusts_nothing()))
+    return MeshProvider(PaidRequests(access, client), FreeRequests(access, client), wall=lambda: NOW)
 
 
 def encode(mesh: MeshProvider, request: dict[str, object], *inputs: InputFile, **options: Any) -> Any:
@@ -94,9 +99,7 @@ def test_a_reference_to_a_file_that_the_task_does_not_have_is_refused(mesh: Mesh
 
 @given(tag=st.integers(0, TAGS - 1))
 def test_a_tag_is_sent_as_the_expiry_within_the_services_bounds(tag: int) -> None:
-    access = Access("https://api.meshapi.ai", KEY)
-    mesh = MeshProvider(SubmitTransport(access), None)  # type: ignore[arg-type]
-    sent = encode(mesh, {"model": "m", "content": []}, tag=tag)[TAG_FIELD]
+    sent = encode(unused_mesh(), {"model": "m", "content": []}, tag=tag)[TAG_FIELD]
     assert sent == 172_800 - tag
     assert 3600 <= sent <= 259_200
 

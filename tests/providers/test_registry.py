@@ -11,11 +11,9 @@ from runner.errors import KeyRefusedError, UsageError
 from runner.providers import REGISTRY, open_provider
 from runner.providers.access import Access, parse_origin
 from runner.providers.base import Verdict
-from runner.providers.fast import LateTransport
-from runner.providers.http import environment_proxy, free_client, tls_context
+from runner.providers.http import environment_proxy, tls_context
 from runner.providers.outcomes import MESH_RULES, judge
-from runner.providers.submit import SubmitLimits, SubmitTransport
-from tests.providers.client import KEY, trusts_nothing
+from tests.providers.client import KEY, posts_to
 from tests.support.wire import answer, answering
 
 MESH = REGISTRY["mesh"]
@@ -61,16 +59,6 @@ async def test_an_opened_provider_submits_and_polls() -> None:
     assert (accepted.verdict, generation.raw_status) == (Verdict.ACCEPTED, "running")
 
 
-@pytest.mark.security(11)
-def test_the_free_client_brings_nothing_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Security lines 7, 8 and 11: no redirects, no auth, no environment."""
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
-    client = free_client(tls=trusts_nothing())
-    assert client.headers == {}
-    # no proxy from the environment stands between
-    assert isinstance(client.transport, LateTransport)
-
-
 def test_the_tls_context_verifies() -> None:
     context = tls_context()
     assert context.verify_mode is ssl.CERT_REQUIRED
@@ -99,10 +87,8 @@ def test_the_environments_proxy_is_used_only_beyond_loopback(monkeypatch: pytest
 async def test_a_proxy_that_refuses_the_tunnel_leaves_the_post_unsent() -> None:
     """The tunnel's own request headers are no testimony about ours."""
     with answering(answer(403, b"no")) as proxy:
-        access = Access("https://api.meshapi.ai", KEY)
-        limits = SubmitLimits(connect=5, write=5, read=5)
-        async with SubmitTransport(access, limits, tls=trusts_nothing(), proxy=proxy.origin) as submits:
-            outcome = judge(MESH_RULES, await submits.post("/v1/video/generations", b"{}"), wall=0)
+        async with posts_to("https://api.meshapi.ai", proxy=proxy.origin) as paid:
+            outcome = judge(MESH_RULES, await paid.post("/v1/video/generations", b"{}"), wall=0)
     assert outcome.verdict is Verdict.NOT_SENT
     assert proxy.requests[0].startswith(b"CONNECT api.meshapi.ai:443 ")
     assert KEY.value.encode() not in proxy.requests[0]

@@ -9,11 +9,11 @@ import httpcore
 import pytest
 import trustme
 
-from runner.providers.access import Access, ApiKey
+from runner.providers.access import ApiKey
 from runner.providers.answers import Answer
 from runner.providers.base import SubmitOutcome, Verdict
-from runner.providers.submit import Failure, FailureKind, SubmitLimits, SubmitTransport
-from tests.providers.client import KEY, PATIENT, mesh_at, server_context, trusting
+from runner.providers.submit import Failure, FailureKind
+from tests.providers.client import KEY, mesh_at, posts_to, server_context, trusting
 from tests.support.wire import Peer, answer, answering, serve
 
 pytestmark = pytest.mark.anyio
@@ -60,8 +60,8 @@ async def test_a_trusted_certificate_is_accepted(certified: trustme.CA) -> None:
         peer.send(ACCEPTED)
 
     with serve(script, tls=server_context(certified)) as server:
-        async with SubmitTransport(Access(server.origin, KEY), PATIENT, tls=trusting(certified)) as submits:
-            end = await submits.post("/", BODY)
+        async with posts_to(server.origin, tls=trusting(certified)) as paid:
+            end = await paid.post("/", BODY)
     assert isinstance(end, Answer)
     assert end.document() == {"id": "t-1"}
 
@@ -74,12 +74,11 @@ async def test_a_connection_in_use_is_reused() -> None:
     assert (server.connections, len(server.requests)) == (1, 3)
 
 
-@pytest.mark.parametrize("keepalive", [0.02, 0.0], ids=["idle", "off"])
-async def test_a_connection_that_was_idle_too_long_is_not_reused(keepalive: float) -> None:
+async def test_a_connection_that_was_idle_too_long_is_not_reused() -> None:
     with answering(ACCEPTED) as server:
-        async with mesh_at(server.origin, limits=SubmitLimits(keepalive=keepalive)) as mesh:
+        async with mesh_at(server.origin, keepalive=0.02) as mesh:
             await mesh.submit(BODY)
-            await anyio.sleep(2 * keepalive)
+            await anyio.sleep(0.04)
             await mesh.submit(BODY)
     assert server.connections == 2
 
@@ -137,21 +136,20 @@ class BrokenStream(httpcore.AsyncMockStream):
 async def test_an_error_of_any_kind_becomes_a_failure_with_testimony(
     place: str, kind: FailureKind, begun: bool
 ) -> None:
-    access = Access("http://127.0.0.1:9", KEY)
-    async with SubmitTransport(access, network_backend=BrokenBackend(place)) as submits:
-        assert await submits.post("/", BODY) == Failure(kind, begun, "RuntimeError: defect")
+    async with posts_to("http://127.0.0.1:9", network_backend=BrokenBackend(place)) as paid:
+        assert await paid.post("/", BODY) == Failure(kind, begun, "RuntimeError: defect")
 
 
 async def test_a_request_that_cannot_be_written_shows_no_header() -> None:
     """h11 quotes the whole header; a key that was not loaded by `ApiKey.load` could stand there."""
     with serve(Peer.stall) as server:
-        async with SubmitTransport(Access(server.origin, ApiKey("rsk_canary\nx")), PATIENT) as submits:
-            assert await submits.post("/", BODY) == Failure(FailureKind.WRITE, True, "LocalProtocolError")
+        async with posts_to(server.origin, key=ApiKey("rsk_canary\nx")) as paid:
+            assert await paid.post("/", BODY) == Failure(FailureKind.WRITE, True, "LocalProtocolError")
 
 
 async def test_the_key_is_struck_out_of_a_body() -> None:
     with answering(answer(400, f"bad key {KEY.value}".encode())) as server:
-        async with SubmitTransport(Access(server.origin, KEY), PATIENT) as submits:
-            end = await submits.post("/", BODY)
+        async with posts_to(server.origin) as paid:
+            end = await paid.post("/", BODY)
     assert isinstance(end, Answer)
     assert end.body == b"bad key ***"

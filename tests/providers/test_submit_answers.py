@@ -7,20 +7,18 @@ import gzip
 
 import pytest
 
-from runner.providers.access import Access
 from runner.providers.answers import LONGEST_WAIT
 from runner.providers.base import Reaction, SubmitOutcome, Verdict
 from runner.providers.outcomes import GETIMG_RULES, judge
-from runner.providers.submit import SubmitTransport
 from tests.providers.client import (
     BODY,
     GOLDEN,
     KEY,
     NOW,
-    PATIENT,
     assert_ambiguous,
     assert_rejected,
     mesh_at,
+    posts_to,
     submit,
 )
 from tests.support.wire import Peer, answer, answering, serve
@@ -39,8 +37,8 @@ def envelope(code: str, message: str = "no", **more: object) -> dict[str, object
 
 
 async def submit_to_getimg(origin: str) -> SubmitOutcome:
-    async with SubmitTransport(Access(origin, KEY), PATIENT) as submits:
-        return judge(GETIMG_RULES, await submits.post("/v2/videos/generations", BODY), wall=NOW)
+    async with posts_to(origin) as paid:
+        return judge(GETIMG_RULES, await paid.post("/v2/videos/generations", BODY), wall=NOW)
 
 
 async def test_a_success_with_an_id_is_accepted() -> None:

@@ -8,17 +8,15 @@ from collections.abc import Callable
 import pytest
 import trustme
 
-from runner.providers.access import Access
 from runner.providers.base import Reaction
 from runner.providers.outcomes import GETIMG_RULES, judge
-from runner.providers.submit import SubmitLimits, SubmitTransport
+from runner.providers.submit import SubmitLimits
 from tests.providers.client import (
     BODY,
-    KEY,
     NOW,
-    PATIENT,
     assert_ambiguous,
     assert_not_sent,
+    posts_to,
     server_context,
     submit,
     trusting,
@@ -74,8 +72,8 @@ async def test_a_bad_certificate_stops_as_a_configuration_error(certified: trust
 async def test_a_good_certificate_for_another_host_stops_too(certified: trustme.CA) -> None:
     client = trusting(certified)
     with serve(Peer.stall, tls=server_context(certified, "other.example")) as server:
-        async with SubmitTransport(Access(server.origin, KEY), PATIENT, tls=client) as submits:
-            outcome = judge(GETIMG_RULES, await submits.post("/", BODY), wall=NOW)
+        async with posts_to(server.origin, tls=client) as paid:
+            outcome = judge(GETIMG_RULES, await paid.post("/", BODY), wall=NOW)
     assert_not_sent(outcome, 4, Reaction.STOP_CONFIGURATION)
 
 

@@ -172,6 +172,21 @@ class FreeTransport(_Weathered, httpx.AsyncBaseTransport):
         return self._answer(200, json.dumps(answer).encode(), fault=fault)
 
 
+class ApiTransport(httpx.AsyncBaseTransport):
+    """POSTs as they are really sent, over a simulated network; free requests answered at once."""
+
+    def __init__(self, paid: httpx.AsyncBaseTransport, free: httpx.AsyncBaseTransport) -> None:
+        self._paid = paid
+        self._free = free
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        transport = self._paid if request.method == "POST" else self._free
+        return await transport.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._paid.aclose()
+
+
 class Files(_Weathered):
     """Downloads as a run makes them, on the simulated disk; the network alone is modelled."""
 

@@ -30,7 +30,7 @@ from runner.ledger.states import Resolution
 from runner.providers.answers import Answer
 from runner.providers.base import Generation, GenerationStatus, Reaction, SubmitOutcome, Verdict
 from runner.providers.mesh import MeshProvider
-from runner.providers.submit import Failure, SubmitTransport
+from runner.providers.submit import Failure, PaidRequests
 from tests.simulation import process
 from tests.simulation.schedule import SETTLE_ALONE, Schedule, draw
 from tests.simulation.simulate import play
@@ -255,15 +255,15 @@ def _rename_without_fsync() -> AbstractContextManager[object]:
 
 
 def _redirects_followed() -> AbstractContextManager[object]:
-    post = SubmitTransport.post
+    post = PaidRequests.post
 
-    async def following(transport: SubmitTransport, path: str, body: bytes) -> Answer | Failure:
-        end = await post(transport, path, body)
+    async def following(paid: PaidRequests, path: str, body: bytes) -> Answer | Failure:
+        end = await post(paid, path, body)
         while isinstance(end, Answer) and 300 <= end.status < 400:
-            end = await post(transport, path, body)
+            end = await post(paid, path, body)
         return end
 
-    return patch.object(SubmitTransport, "post", following)
+    return patch.object(PaidRequests, "post", following)
 
 
 @contextmanager

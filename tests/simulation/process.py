@@ -21,13 +21,14 @@ from runner.job.model import RunPolicy
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
 from runner.providers.access import Access
-from runner.providers.http import FreeRequests, free_client
+from runner.providers.http import FreeRequests
 from runner.providers.mesh import MeshProvider
-from runner.providers.submit import SubmitLimits, SubmitTransport
+from runner.providers.submit import PaidRequests
+from runner.providers.transport import Transport, open_client
 from runner.record.folder import RunFolder
 from runner.record.redact import Redactor
 from tests.simulation.absence import check_absence
-from tests.simulation.answers import Files, FreeTransport
+from tests.simulation.answers import ApiTransport, Files, FreeTransport
 from tests.simulation.bench import KEY, ORIGIN, UNBOUNDED, Bench, job_of
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.hands import asked
@@ -179,15 +180,17 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
         lambda: (life.step(), life.check())[0],
         lambda: weather.full_disk is not None and weather.full_disk.holds(anyio.current_time() - started),
     )
+    paid = Transport(tls=_TLS, network_backend=SubmitNetwork(*parts))
     async with (
-        SubmitTransport(access, SubmitLimits(), network_backend=SubmitNetwork(*parts), tls=_TLS) as submits,
-        free_client(tls=_TLS, transport=FreeTransport(*parts)) as free,
+        open_client(ApiTransport(paid, FreeTransport(*parts))) as client,
         anyio.create_task_group() as nursery,
     ):
         world = World(
             project=bench.project,
             origin=ORIGIN,
-            provider=MeshProvider(submits, FreeRequests(access, free, wall=wall), wall=wall),
+            provider=MeshProvider(
+                PaidRequests(access, client), FreeRequests(access, client, wall=wall), wall=wall
+            ),
             commits=Commits(ledger, threads),
             fetch=Files(*parts, disk=disk, threads=threads),
             files=disk,
