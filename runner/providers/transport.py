@@ -101,7 +101,7 @@ class Transport(httpx.AsyncBaseTransport):
             return _Connections(
                 httpcore.AsyncConnectionPool(
                     ssl_context=tls,
-                    proxy=httpcore.Proxy(proxy) if proxy else None,
+                    proxy=_proxy(proxy) if proxy else None,
                     keepalive_expiry=keepalive,
                     network_backend=network_backend,
                 )
@@ -201,6 +201,12 @@ class _Body(httpx.AsyncByteStream):
             await self._response.aclose()
         finally:
             self._connections.give_back(self._connection)
+
+
+def _proxy(url: str) -> httpcore.Proxy:
+    # httpcore's own reading of the URL drops user name and password
+    parts = httpx.Proxy(url)
+    return httpcore.Proxy(str(parts.url), auth=parts.raw_auth)
 
 
 @contextlib.contextmanager

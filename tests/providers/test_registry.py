@@ -87,8 +87,10 @@ def test_the_environments_proxy_is_used_only_beyond_loopback(monkeypatch: pytest
 async def test_a_proxy_that_refuses_the_tunnel_leaves_the_post_unsent() -> None:
     """The tunnel's own request headers are no testimony about ours."""
     with answering(answer(403, b"no")) as proxy:
-        async with posts_to("https://api.meshapi.ai", proxy=proxy.origin) as paid:
+        url = proxy.origin.replace("://", "://us:pw@")
+        async with posts_to("https://api.meshapi.ai", proxy=url) as paid:
             outcome = judge(MESH_RULES, await paid.post("/v1/video/generations", b"{}"), wall=0)
     assert outcome.verdict is Verdict.NOT_SENT
     assert proxy.requests[0].startswith(b"CONNECT api.meshapi.ai:443 ")
+    assert b"Proxy-Authorization: Basic dXM6cHc=\r\n" in proxy.requests[0]
     assert KEY.value.encode() not in proxy.requests[0]
