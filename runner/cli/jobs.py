@@ -72,7 +72,7 @@ def plan(
     planned = plan_of(loaded, job_options)
     tell_warnings(planned.warnings, planned.job.file)
     chosen = Only(only) if only else None
-    tasks = planned.tasks() if chosen is None else filter(chosen.names, planned.tasks())
+    tasks = planned.tasks if chosen is None else filter(chosen.names, planned.tasks)
     if chosen is not None:
         found = check_patterns(chosen.patterns, planned)
         console.note(f"--only: {found} of {count(planned.count, 'task')}")

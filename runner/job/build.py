@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from runner.errors import Problem
@@ -22,6 +22,7 @@ from runner.job.places import request_place
 from runner.job.schema import check_field, check_request
 from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
 from runner.job.slug import slug
+from runner.job.stages import Chain
 from runner.job.steps import request_fields
 from runner.job.task import (
     NOT_IN_IDENTITY,
@@ -71,14 +72,12 @@ class TaskBuilder:
         origin: str,
         edition: str,
         scope: Scope,
-        ambiguous: frozenset[int] = frozenset(),
     ) -> None:
         self._job = job
         self._step = step
         self._origin = origin
         self._edition = edition
         self._scope = {**scope, "step": {"name": step.name}}
-        self._ambiguous = ambiguous
         self._uses = step.uses
         self._fields = request_fields(job.provider)
         self._defaults = _defaults(job.provider)
@@ -135,12 +134,9 @@ class TaskBuilder:
         self._check_shape(request, tuple(item.get("role") for item in content if isinstance(item, dict)))
         return self._task(index, cell, model, request, tuple(dict.fromkeys(inputs)), scope, upstream)
 
-    def name(self, cell: Cell, above: Task | None = None) -> str:
-        """The readable name of the task that `build` would make of them."""
-        return self._name(cell, self._upstream(above) if above is not None else None)
-
-    def _name(self, cell: Cell, upstream: Upstream | None) -> str:
-        cells = {self._step.name: cell, **(upstream.cells if upstream is not None else {})}
+    def name(self, cell: Cell, above: Chain) -> str:
+        """The readable name of the task of `cell` below those of `above`; several may have it."""
+        cells = {self._step.name: cell, **above}
         labels = (
             cell_label(values, with_model=len(self._job.steps[step].models) > 1)
             for step, values in reversed(cells.items())
@@ -185,9 +181,7 @@ class TaskBuilder:
         seed = request.get(SEED)
         if sample is not None and isinstance(seed, int):
             seed = request[SEED] = sent_seed(seed)
-        name = self._name(cell, upstream)
-        if hash(name) in self._ambiguous:
-            name = f"{name}-{identity[:8]}"
+        name = self.name(cell, upstream.cells if upstream is not None else {})
         return Task(
             identity=identity,
             index=index,
@@ -203,19 +197,30 @@ class TaskBuilder:
             ignored_seed=ignored_seed if isinstance(ignored_seed, int) else None,
             request=request,
             inputs=inputs,
-            output=self._output(name, scope),
+            output=self._own_output(name) if self._step.output is None else self._output(scope),
             upstream=upstream,
             estimate_tokens=cost.tokens,
             estimate_micros=cost.micros,
             price=cost.price,
         )
 
-    def _output(self, name: str, scope: Scope) -> str:
-        if self._step.output is None:
-            folder, step = slug(self._job.name) or "job", slug(self._step.name)
-            if step:
-                return f"out/{folder}/{step}/{name.removeprefix(f'{step}-')}.mp4"
-            return f"out/{folder}/{name}.mp4"
+    def told_apart(self, task: Task, names: Set[str]) -> Task:
+        """`task` with a part of the identity behind its name, and that of the one above, if among `names`."""
+        name, upstream = _marked(task.name, task.identity, names), task.upstream
+        if upstream is not None:
+            upstream = replace(upstream, name=_marked(upstream.name, upstream.identity, names))
+        output = self._own_output(name) if self._step.output is None else task.output
+        return replace(task, name=name, output=output, upstream=upstream)
+
+    def _own_output(self, name: str) -> str:
+        """Where a task goes whose job file does not say."""
+        folder, step = slug(self._job.name) or "job", slug(self._step.name)
+        if step:
+            return f"out/{folder}/{step}/{name.removeprefix(f'{step}-')}.mp4"
+        return f"out/{folder}/{name}.mp4"
+
+    def _output(self, scope: Scope) -> str:
+        assert self._step.output is not None
         try:
             return self._step.output.render(scope)
         except ProblemError as error:
@@ -333,6 +338,10 @@ class TaskBuilder:
         if found:
             self._shapes.discard(shape)
             raise CellError(found)
+
+
+def _marked(name: str, identity: str, names: Set[str]) -> str:
+    return f"{name}-{identity[:8]}" if name in names else name
 
 
 def _attempt(function: Callable[[], T], found: list[Problem]) -> T | None:
