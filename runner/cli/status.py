@@ -138,7 +138,7 @@ def _rows(rows: Iterable[Standing], states: Counter[TaskState], ledger: LedgerRe
 
 def _row(identity: str, name: str, state: str, output: str, about: str, remote_id: str | None) -> Row:
     fields: dict[str, JsonValue] = {"reason": about, "output": output, "remote_id": remote_id}
-    return Row(identity, name, state, (name, output, about), fields)
+    return Row(identity, name, state, lambda: (name, output, about), lambda: fields)
 
 
 def _about(row: Standing) -> str:
