@@ -17,7 +17,7 @@ from runner.job.paths import OutputTemplate, collision_key, confine
 from runner.job.places import request_place
 from runner.job.rules import Finding, Level
 from runner.job.stages import Chain, Stage, Stages
-from runner.job.task import LAST_FRAME, TASK_ID, Task
+from runner.job.task import LAST_FRAME, TASK_ID, Task, Upstream
 from runner.job.values import Place, Problems
 
 _ENOUGH = JobError.MOST_SHOWN
@@ -49,6 +49,7 @@ class _Walk:
     ) -> None:
         self._job = job
         self._stages = stages
+        self._below = {stage.step.name: stages.below(stage) for stage in stages}
         self._builders = builders
         self._problems = problems
         self._linters = {
@@ -69,7 +70,7 @@ class _Walk:
 
     def tasks(self, stage: Stage, above: Task | None) -> Iterator[Task]:
         """The tasks of `stage` that need `above`, and all below them."""
-        below = self._stages.below(stage)
+        below = self._below[stage.step.name]
         for task in self._built(stage, above):
             self._look_at(stage, task)
             yield task
@@ -103,13 +104,16 @@ class _Walk:
     def _built(self, stage: Stage, above: Task | None) -> Iterator[Task]:
         """The tasks of `stage` that need `above`, except those of cells with which something is wrong."""
         builder = self._builders[stage.step.name]
+        upstream = None
+        if above is not None:
+            upstream = Upstream(above.identity, above.name, above.step, stage.step.uses, _chain(above))
         for index, cell in stage.slots(above):
             if self._is_over:
                 return
             try:
-                task = builder.build(index, cell, above)
+                task = builder.build(index, cell, upstream)
             except CellError as found:
-                self._tell_all(found.problems, builder.name(cell, _chain(above)))
+                self._tell_all(found.problems, builder.name(cell, upstream.cells if upstream else {}))
             else:
                 yield task
 
@@ -151,7 +155,7 @@ class _Walk:
         self._is_over = self._is_over or len(self._problems.errors) >= _ENOUGH
 
     def _check_children(self, stage: Stage, task: Task) -> None:
-        for child in self._stages.below(stage):
+        for child in self._below[stage.step.name]:
             _check_outputs(child.step, task, self._problems)
 
     def _check_directory(self, stage: Stage, task: Task) -> None:
@@ -162,9 +166,7 @@ class _Walk:
             self._problems.add(place.error(str(error), "outputs stay below the project root"))
 
 
-def _chain(task: Task | None) -> Chain:
-    if task is None:
-        return {}
+def _chain(task: Task) -> Chain:
     return {task.step: task.cell, **(task.upstream.cells if task.upstream is not None else {})}
 
 
