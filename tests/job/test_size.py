@@ -52,7 +52,7 @@ TOO_LARGE = {
         "120,000",
     ),
     "an exclude": (
-        f"seeds: 1..60000\nmatrix: {{x: [1, 2, 3]}}\nexclude: [{{x: 3}}]\n{TEXT.replace('A teapot', QUOTED)}",
+        f"seeds: 1..50001\nmatrix: {{x: [1, 2, 3]}}\nexclude: [{{x: 3}}]\n{TEXT.replace('A teapot', QUOTED)}",
         "100,002",
     ),
     "an exclude of very many": (
