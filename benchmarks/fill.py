@@ -36,7 +36,7 @@ def fill(root: Path, tasks: int, origin: str) -> None:
     run = RunRow("filled", job.file, job.name, job.digest, "", "2026-11-21+00:00", "mesh", origin, 1.0, 2.0)
     with ledger.transaction():
         ledger.begin_run(run)
-    waiting = iter(plan.tasks())
+    waiting = iter(plan.tasks)
     while batch := list(itertools.islice(waiting, _AT_A_TIME)):
         with ledger.transaction():
             for task in batch:

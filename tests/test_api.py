@@ -158,7 +158,7 @@ async def test_the_plan_that_was_inspected_runs_although_a_run_of_another_day_is
     assert (result.exit_code, server.accepted) == (ExitCode.DONE, 1)
     assert result.manifest is not None
     manifest = read_manifest(result.manifest)
-    assert [task["identity"] for task in manifest["tasks"]] == [task.identity for task in plan.tasks()]
+    assert [task["identity"] for task in manifest["tasks"]] == [task.identity for task in plan.tasks]
     assert (result.run_id == stopped.run_id) is (text != DATED)
     if text == DATED:
         assert manifest["run"]["run_date"] == plan.run_date.format()
@@ -169,7 +169,7 @@ async def test_the_plan_that_was_inspected_runs_although_the_file_was_edited(
     file: Path, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = make_plan(load_job(file, root=file.parent), origin=server.url)
-    asked = [task.request["content"] for task in plan.tasks()]
+    asked = [task.request["content"] for task in plan.tasks]
     file.write_text(job_text(seeds=5).replace("a teapot", "a kettle"))
 
     def never(*_: object, **__: object) -> None:

@@ -248,7 +248,7 @@ def _advise(
 def _video_folders(prepared: Prepared) -> list[Path]:
     """The folders of the outputs in plan order; the first few of many."""
     folders: dict[Path, None] = {}
-    for task in prepared.plan.tasks():
+    for task in prepared.plan.tasks:
         folders.setdefault(Path(task.output).parent)
         if len(folders) == _MOST_FOLDERS:
             break

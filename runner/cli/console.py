@@ -41,8 +41,7 @@ def result(line: str) -> None:
 
 def block(text: str) -> None:
     """Several lines of what was asked for; their breaks are ours. Raises ResultLostError."""
-    for line in text.split("\n"):
-        result(line)
+    _put(sys.stdout, "".join(f"{_one_line(line)}\n" for line in text.split("\n")))
 
 
 def document(value: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import click
@@ -72,7 +73,7 @@ def plan(
     planned = plan_of(loaded, job_options)
     tell_warnings(planned.warnings, planned.job.file)
     chosen = Only(only) if only else None
-    tasks = planned.tasks() if chosen is None else filter(chosen.names, planned.tasks())
+    tasks = planned.tasks if chosen is None else filter(chosen.names, planned.tasks)
     if chosen is not None:
         found = check_patterns(chosen.patterns, planned)
         console.note(f"--only: {found} of {count(planned.count, 'task')}")
@@ -115,9 +116,13 @@ def _adding_up(rows: Iterable[Standing], new: Total) -> Iterator[Standing]:
 def _row(row: Standing, *, has_models: bool) -> Row:
     """Name, cell, path and reason; a model that is every task's is left out, to fit into a terminal."""
     task = row.task
-    cell = {axis: value for axis, value in task.cell.items() if axis != "model" or has_models}
-    columns = (task.name, cell_words({**_place(task), **cell}), task.output, escape(row.conflict or row.why))
-    return Row(task.identity, task.name, state_word(row), columns, _fields(row))
+
+    def columns() -> tuple[str, ...]:
+        cell = {axis: value for axis, value in task.cell.items() if axis != "model" or has_models}
+        cells = cell_words({**_place(task), **cell})
+        return task.name, cells, task.output, escape(row.conflict or row.why)
+
+    return Row(task.identity, task.name, state_word(row), columns, partial(_fields, row))
 
 
 def _place(task: Task) -> dict[str, JsonValue]:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -35,6 +36,7 @@ from runner.errors import CallsheetError, ExitCode, JobError, StateError
 from runner.job.node import JsonValue
 from runner.job.plan import Plan, make_plan
 from runner.job.rundate import RunDate
+from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
 from runner.ledger.states import TaskState
 from runner.record.folder import LATEST, RunFolder
@@ -87,13 +89,13 @@ def status(
         _show_what_is_left(run_name, service, error, only, output_format)
         return
     chosen = Only(only) if only else None
-    tasks = plan.tasks() if chosen is None else filter(chosen.names, plan.tasks())
+    tasks = plan.tasks if chosen is None else filter(chosen.names, plan.tasks)
     if chosen is not None:
         console.note(f"--only: {check_patterns(chosen.patterns, plan)} of {count(plan.count, 'task')}")
     folder = RunFolder(found.place.project, found.run.id)
     states: Counter[TaskState] = Counter()
     with reading(found.place.project) as ledger:
-        rows = _rows(standings(tasks, ledger, found.place.project.base), states)
+        rows = _rows(standings(tasks, ledger, found.place.project.base), states, ledger)
         if output_format == "text":
             console.result(_title(found.run, folder))
         write_rows(rows, output_format, _head(found.run))
@@ -118,9 +120,11 @@ def _plan(found: FoundRun, service: ServiceOptions, options: JobOptions) -> Plan
     return make_plan(loaded.job, origin=found.run.origin, run_date=RunDate.parse(found.run.run_date))
 
 
-def _rows(rows: Iterable[Standing], states: Counter[TaskState]) -> Iterator[Row]:
+def _rows(rows: Iterable[Standing], states: Counter[TaskState], ledger: LedgerReader | None) -> Iterator[Row]:
     for row in rows:
         states[row.state] += 1
+        if row.state is TaskState.DONE and row.attempt is None and ledger is not None:
+            row = replace(row, attempt=ledger.latest([row.task.identity])[row.task.identity])
         remote_id = row.attempt.remote_id if row.attempt else None
         yield _row(
             row.task.identity,
@@ -134,7 +138,7 @@ def _rows(rows: Iterable[Standing], states: Counter[TaskState]) -> Iterator[Row]
 
 def _row(identity: str, name: str, state: str, output: str, about: str, remote_id: str | None) -> Row:
     fields: dict[str, JsonValue] = {"reason": about, "output": output, "remote_id": remote_id}
-    return Row(identity, name, state, (name, output, about), fields)
+    return Row(identity, name, state, lambda: (name, output, about), lambda: fields)
 
 
 def _about(row: Standing) -> str:

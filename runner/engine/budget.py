@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
+from runner.engine.standing import batches
 from runner.errors import RefusedError
 from runner.job.cost import Total, estimate, usd_text
 from runner.job.model import Job
@@ -14,9 +14,6 @@ from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Cap, Caps, Spend
 
 PRICE_FORMS = "`price: {usd_per_mtok: N}`, `price: {usd_per_second: N}` or `price: {usd_per_task: N}`"
-
-
-_BATCH = 500
 
 
 def caps_of(job: Job, new: Total, unpriced: Task | None) -> Caps:
@@ -43,9 +40,8 @@ def over_all_runs(caps: Caps, plan: Plan, reader: LedgerReader) -> Caps:
     if caps.is_none:
         return caps
     runs = reader.billed_runs_named(plan.job.name, plan.edition)
-    identities = plan.identities()
-    while batch := list(itertools.islice(identities, _BATCH)):
-        runs |= reader.billed_runs_of(batch)
+    for tasks in batches(plan.tasks):
+        runs |= reader.billed_runs_of([task.identity for task in tasks])
     return replace(caps, runs=frozenset(runs))
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.engine.standing import BATCH, Above, Chain, above
+from runner.engine.standing import Above, Chain, above, batches
 from runner.errors import ExitCode, StateError
 from runner.job.plan import Plan
+from runner.job.stages import waits_for
 from runner.job.task import Task
 from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
@@ -93,7 +93,7 @@ def conclude(
             run=run,
             sessions=reader.sessions(run_id),
             spend=reader.spend(run_id),
-            tasks=plan.tasks(),
+            tasks=plan.tasks,
             reader=reader,
             view=_view(reader, absent, frameless),
             root=project.root,
@@ -113,64 +113,42 @@ def _view(reader: LedgerReader, absent: frozenset[str], frameless: frozenset[str
 
     def view(task: Task, attempt: AttemptRow | None) -> TaskState:
         needed = above([task], reader) if task.upstream is not None else Above()
-        return _state(task, attempt, needed, chain, absent)
+        return _state(task, attempt.state if attempt is not None else None, needed, chain, absent)
 
     return view
 
 
 def _state(
-    task: Task,
-    attempt: AttemptRow | None,
-    needed: Above,
-    chain: Chain,
-    absent: frozenset[str],
+    task: Task, own: TaskState | None, needed: Above, chain: Chain, absent: frozenset[str]
 ) -> TaskState:
     if task.identity in absent:
         return TaskState.ABSENT
-    blocked = chain.state(task, attempt, needed)
-    if blocked is not None:
-        return blocked
-    return attempt.state if attempt is not None else TaskState.PLANNED
+    return chain.state(task, own, needed) or own or TaskState.PLANNED
 
 
 def _count(
     plan: Plan, reader: LedgerReader, absent: frozenset[str], frameless: frozenset[str]
 ) -> Counter[TaskState]:
     counts: Counter[TaskState] = Counter()
-    if plan.marks is not None:
-        # no task waits for another one, so the ledger alone says where each stands
-        identities = plan.identities()
-        while batch := list(itertools.islice(identities, BATCH)):
-            states = reader.states(batch)
-            counts.update(
-                TaskState.ABSENT if identity in absent else states.get(identity, TaskState.PLANNED)
-                for identity in batch
-            )
-        return counts
     chain = Chain(frameless)
-    iterator = iter(plan.tasks())
-    while tasks := list(itertools.islice(iterator, BATCH)):
-        latest = reader.latest([task.identity for task in tasks])
+    for tasks in batches(plan.tasks):
+        states = reader.states([task.identity for task in tasks])
         needed = above(tasks, reader)
-        counts.update(_state(task, latest.get(task.identity), needed, chain, absent) for task in tasks)
+        counts.update(_state(task, states.get(task.identity), needed, chain, absent) for task in tasks)
     return counts
 
 
 def waits_for_a_person(plan: Plan, reader: LedgerReader) -> tuple[str, ...]:
-    """The first few sentences of `Plan.waits_for`, for tasks that are done and could be picked."""
-    found: dict[str, None] = {}
+    """The first few sentences of `waits_for`, for tasks that are done and could be picked."""
     if all(step.pick is None for step in plan.job.steps.values()):
         return ()
-    for task in plan.tasks():
-        sentence = plan.waits_for(task)
-        if not sentence:
-            continue
-        latest = reader.latest([task.identity]).get(task.identity)
-        if latest is not None and latest.state is TaskState.DONE:
-            if len(found) == MOST_WAITS:
-                found.setdefault("more takes than these: the report shows them all")
-                break
-            found.setdefault(sentence)
+    found: dict[str, None] = {}
+    for tasks in batches(plan.tasks):
+        states = reader.states([task.identity for task in tasks])
+        done = (task for task in tasks if states.get(task.identity) is TaskState.DONE)
+        found |= dict.fromkeys(filter(None, (waits_for(plan.job, task) for task in done)))
+        if len(found) > MOST_WAITS:
+            return (*[*found][:MOST_WAITS], "more takes than these: the report shows them all")
     return tuple(found)
 
 

@@ -49,7 +49,7 @@ def check_patterns(patterns: tuple[str, ...], plan: Plan) -> int:
     missing = set(patterns)
     names: list[str] = []
     found = 0
-    for task in plan.tasks():
+    for task in plan.tasks:
         named = {pattern for pattern in patterns if matches(pattern, task)}
         missing -= named
         found += bool(named)

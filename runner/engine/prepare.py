@@ -6,14 +6,13 @@ import datetime
 import random
 import time
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.engine.budget import caps_of, over_all_runs
 from runner.engine.dating import ClockDate
 from runner.engine.only import Only, check_patterns, matches
 from runner.engine.remembered import check_is_remembered
-from runner.engine.settled import settled
 from runner.engine.standing import Standing, standings
 from runner.errors import JobError, Problem, UsageError
 from runner.job.cost import Total
@@ -78,8 +77,8 @@ class Prepared:
     resubmit: Resubmit | None = None
     only: Only | None = None
     selected: int = 0
-    settled: bytearray = field(default_factory=bytearray)
-    """By index, a 1 for each task that is done and in place; empty where each has to be looked at."""
+    roots: tuple[Task, ...] = ()
+    """The tasks to begin with; what is done and in place is left out where no other task needs it."""
     clock_date: ClockDate | None = None
     """The date that still has to be held against the service's clock; None where it may be used."""
 
@@ -132,14 +131,10 @@ def prepare_run(
     if resubmit is not None:
         check_patterns(resubmit.patterns, plan)
     selected = check_patterns(only.patterns, plan) if only is not None else plan.count
-    flags = bytearray()
-    if plan.marks is not None and only is None and resubmit is None:
-        flags = settled(plan.marks, reader, project.base)
-        tasks = plan.roots(flags)
-    else:
-        tasks = plan.tasks() if only is None else filter(only.names, plan.tasks())
-    new, unpriced = _look_over(job, standings(tasks, reader, project.base), resubmit)
+    tasks = plan.tasks if only is None else filter(only.names, plan.tasks)
+    new, unpriced, unsettled = _look_over(job, standings(tasks, reader, project.base), resubmit)
     caps = over_all_runs(caps_of(job, new, unpriced), plan, reader)
+    is_flat = len(plan.roots) == plan.count
     return Prepared(
         run=run,
         plan=plan,
@@ -149,7 +144,7 @@ def prepare_run(
         resubmit=resubmit,
         only=only,
         selected=selected,
-        settled=flags,
+        roots=unsettled if is_flat and only is None and resubmit is None else plan.roots,
         clock_date=clock if job.uses_date and not reader.has_intents(run.id) else None,
     )
 
@@ -184,8 +179,8 @@ def _choose(
             continue
         if frozen.date != plan.run_date.date and job.uses_date and not reader.has_intents(run.id):
             continue  # nothing was submitted under its date, which may be that of a wrong clock
-        if frozen == plan.run_date:
-            return run, plan
+        if frozen == plan.run_date or not job.uses_date:
+            return run, replace(plan, run_date=frozen)
         return run, make_plan(job, origin=origin, run_date=frozen)
     return None, plan
 
@@ -227,16 +222,22 @@ def new_run_id(now: float, source: random.Random) -> str:
     return f"{started:%Y%m%dT%H%M%SZ}-{part:02x}{source.getrandbits(16):04x}"
 
 
-def _look_over(job: Job, found: Iterable[Standing], resubmit: Resubmit | None) -> tuple[Total, Task | None]:
-    """(the estimate of all that would be submitted, the first of it whose price is not known).
+def _look_over(
+    job: Job, found: Iterable[Standing], resubmit: Resubmit | None
+) -> tuple[Total, Task | None, tuple[Task, ...]]:
+    """(the estimate of all that would be submitted, the first of it whose price is not known, the tasks
+    that are not done and in place).
 
     Raises JobError for an output path that would overwrite something.
     """
     new, unpriced = Total(), None
     conflicts: dict[tuple[str, str], list[Task]] = {}
     submitted: set[str] = set()
+    unsettled: list[Task] = []
     for standing in found:
         task = standing.task
+        if standing.state is not TaskState.DONE or standing.elsewhere:
+            unsettled.append(task)
         if _would_submit(standing, resubmit, submitted):
             if resubmit is not None:
                 submitted.add(task.identity)
@@ -251,7 +252,7 @@ def _look_over(job: Job, found: Iterable[Standing], resubmit: Resubmit | None) -
         raise JobError(
             job.file, [_conflict(job, step, why, tasks) for (step, why), tasks in conflicts.items()]
         )
-    return new, unpriced
+    return new, unpriced, tuple(unsettled)
 
 
 CONFLICT_HINT = "give `output` another path, for example out/v2/..., or move the old files away"

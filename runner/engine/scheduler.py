@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVarTuple
 
@@ -66,7 +66,8 @@ class Scheduler:
     attempts: frozenset[str] | None = None
     """The ids of what is followed of earlier sessions; None: all that is in flight or in doubt."""
     resubmit: Resubmit | None = None
-    settled: bytearray = field(default_factory=bytearray)
+    roots: tuple[Task, ...] = ()
+    """The tasks to begin with."""
     only: Only | None = None
     clock_date: ClockDate | None = None
     """The run's date as long as the service's clock has not confirmed it."""
@@ -92,10 +93,10 @@ class Scheduler:
                 for attempt in await self.lookback.find():
                     self._take_up(work, plan, attempt)
                 if plan is not None:
-                    if any(self.settled):
-                        self.world.observe("run.cached", {"tasks": self.settled.count(1)})
+                    if cached := len(plan.roots) - len(self.roots):
+                        self.world.observe("run.cached", {"tasks": cached})
                     with self.control.contained("the tasks still to be started"):
-                        await self._feed(work, plan, plan.roots(self.settled))
+                        await self._feed(work, plan, self.roots)
             found = await self.lookback.find()
             async with anyio.create_task_group() as work:
                 for attempt in found:
@@ -120,7 +121,7 @@ class Scheduler:
                 "run.unclear", {"tasks": len(in_doubt), "settle": self.reconciler.policy.settle}
             )
         if plan is not None:
-            self.control.strangers = await self._strangers(plan, (*in_flight, *in_doubt))
+            self.control.strangers = self._strangers(plan, (*in_flight, *in_doubt))
         for attempt in (*in_flight, *in_doubt):
             self._take_up(work, plan, attempt)
 
@@ -143,12 +144,10 @@ class Scheduler:
         del self._followed[attempt.identity]
         return followed.task
 
-    async def _strangers(self, plan: Plan, attempts: Sequence[AttemptRow]) -> frozenset[str]:
+    def _strangers(self, plan: Plan, attempts: Sequence[AttemptRow]) -> frozenset[str]:
         """The identities among these attempts that neither this run nor its plan knows."""
         others = frozenset(attempt.identity for attempt in attempts if attempt.run_id != self.run_id)
-        if not others:
-            return others
-        return await self.world.seams.threads.run(lambda: others.difference(plan.identities()))
+        return others.difference(task.identity for task in plan.tasks) if others else others
 
     def _begin(
         self, work: TaskGroup, name: str, function: Callable[[*Ts], Awaitable[None]], *args: *Ts
@@ -198,7 +197,7 @@ class Scheduler:
 
     async def _descend(self, work: TaskGroup, plan: Plan, task: Task) -> None:
         """Goes on with the tasks that need this one, where it is done."""
-        if not plan.is_needed(task):
+        if not plan.children(task):
             return
         found = await self.world.commits.read(lambda reader: reader.standing_attempts([task.identity]))
         if task.identity in found and found[task.identity].state is TaskState.DONE:
@@ -237,7 +236,7 @@ class Scheduler:
         found = await self.world.commits.read(lambda reader: reader.latest([task.identity]))
         return found.get(task.identity)
 
-    async def _feed(self, work: TaskGroup, plan: Plan, tasks: Iterator[Task]) -> None:
+    async def _feed(self, work: TaskGroup, plan: Plan, tasks: Sequence[Task]) -> None:
         waiting = standings(tasks, self.world.commits.ledger.read, self.world.project.base)
         while batch := await self.world.commits.read(lambda _: list(itertools.islice(waiting, BATCH))):
             cached = sum(standing.state is TaskState.DONE for standing in batch)
@@ -252,13 +251,11 @@ class Scheduler:
         match standing.state:
             case state if asked is not None and asked.allows(state) and asked.names(task):
                 self._resubmitted.add(task.identity)
-                is_retry = asked.reason == "retry"
-                if is_retry and standing.attempt is not None and standing.attempt.is_given_up:
-                    self._begin(
-                        work, task.name, self._look_again, work, plan, task, standing.attempt, asked.reason
-                    )
+                latest = await self._latest(task)
+                if asked.reason == "retry" and latest is not None and latest.is_given_up:
+                    self._begin(work, task.name, self._look_again, work, plan, task, latest, asked.reason)
                 else:
-                    await self._start_new(work, plan, task, standing.attempt, asked.reason)
+                    await self._start_new(work, plan, task, latest, asked.reason)
             case TaskState.PLANNED if asked is not None and not asked.takes_along(
                 standing, self._resubmitted
             ):
@@ -276,9 +273,9 @@ class Scheduler:
             case TaskState.DONE:
                 if standing.elsewhere:
                     await self._place(standing)
-                if plan.is_needed(task) and await self._awaits_frame(plan, task):
+                if await self._awaits_frame(plan, task):
                     self._begin(work, task.name, self._descend, work, plan, task)
-                elif plan.is_needed(task):
+                elif plan.children(task):
                     await self._feed(work, plan, plan.children(task))
             case _ if task.identity in self._followed:
                 self._followed[task.identity].task = task

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from runner.errors import Problem
@@ -22,6 +22,7 @@ from runner.job.places import request_place
 from runner.job.schema import check_field, check_request
 from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
 from runner.job.slug import slug
+from runner.job.stages import Chain
 from runner.job.steps import request_fields
 from runner.job.task import (
     NOT_IN_IDENTITY,
@@ -53,7 +54,7 @@ class _Item:
     """A content item with what does not depend on the cell computed; `data` where nothing does."""
 
     spec: ContentItem
-    data: Mapping[str, JsonValue] | None
+    data: dict[str, JsonValue] | None
     input: InputFile | None
 
 
@@ -71,15 +72,14 @@ class TaskBuilder:
         origin: str,
         edition: str,
         scope: Scope,
-        ambiguous: frozenset[int] = frozenset(),
     ) -> None:
         self._job = job
         self._step = step
         self._origin = origin
         self._edition = edition
         self._scope = {**scope, "step": {"name": step.name}}
-        self._ambiguous = ambiguous
-        self._uses = step.uses
+        self._slug = slug(step.name)
+        self._places = {axis.name: axis.place for axis in step.axes}
         self._fields = request_fields(job.provider)
         self._defaults = _defaults(job.provider)
         self._reader = InputReader(job.root, job.directory)
@@ -103,10 +103,9 @@ class TaskBuilder:
         self._content = tuple(items)
         self.problems = tuple(found)
 
-    def build(self, index: int, cell: Cell, above: Task | None = None) -> Task:
-        """The task of `cell` that needs the task `above`, the same each time. Raises CellError."""
+    def build(self, index: int, cell: Cell, upstream: Upstream | None = None) -> Task:
+        """The task of `cell` that needs that of `upstream`, the same each time. Raises CellError."""
         found: list[Problem] = []
-        upstream = self._upstream(above) if above is not None else None
         scope = {**self._scope, **cell, "index": index}
         if upstream is not None:
             scope[NEEDS] = upstream.cells
@@ -119,42 +118,31 @@ class TaskBuilder:
                 self._set(request, name, value, spec.place, found)
         for name, value in cell.items():
             if name in self._fields:
-                self._set(request, name, value, self._cell_place(name), found)
-        content = [
-            _attempt(functools.partial(self._item, item, scope, inputs, upstream), found)
-            for item in self._content
-        ]
+                self._set(request, name, value, self._places.get(name, self._step.takes_place), found)
+        content: list[dict[str, JsonValue]] = []
+        for item in self._content:
+            try:
+                content.append(self._item(item, scope, inputs, upstream))
+            except ProblemError as error:
+                found.append(error.problem)
         if found:
             raise CellError(found)
-        items = [item for item in content if isinstance(item, dict)]
         try:
-            request = WIRE[self._job.provider](request, items)
+            request = WIRE[self._job.provider](request, content)
         except WireError as error:
             place = request_place(self._step, ("content", error.item, "role"))
             raise CellError([place.error(error.message, error.hint)]) from None
-        self._check_shape(request, tuple(item.get("role") for item in content if isinstance(item, dict)))
+        self._check_shape(request, tuple(item.get("role") for item in content))
         return self._task(index, cell, model, request, tuple(dict.fromkeys(inputs)), scope, upstream)
 
-    def name(self, cell: Cell, above: Task | None = None) -> str:
-        """The readable name of the task that `build` would make of them."""
-        return self._name(cell, self._upstream(above) if above is not None else None)
-
-    def _name(self, cell: Cell, upstream: Upstream | None) -> str:
-        cells = {self._step.name: cell, **(upstream.cells if upstream is not None else {})}
+    def name(self, cell: Cell, above: Chain) -> str:
+        """The readable name of the task of `cell` below those of `above`; several may have it."""
+        cells = {self._step.name: cell, **above}
         labels = (
             cell_label(values, with_model=len(self._job.steps[step].models) > 1)
             for step, values in reversed(cells.items())
         )
-        return task_name((slug(self._step.name), *labels), default=self._job.name)
-
-    def _upstream(self, above: Task) -> Upstream:
-        return Upstream(
-            identity=above.identity,
-            name=above.name,
-            step=above.step,
-            uses=self._uses,
-            cells={above.step: above.cell, **(above.upstream.cells if above.upstream is not None else {})},
-        )
+        return task_name((self._slug, *labels), default=self._job.name)
 
     def _task(
         self,
@@ -185,9 +173,7 @@ class TaskBuilder:
         seed = request.get(SEED)
         if sample is not None and isinstance(seed, int):
             seed = request[SEED] = sent_seed(seed)
-        name = self._name(cell, upstream)
-        if hash(name) in self._ambiguous:
-            name = f"{name}-{identity[:8]}"
+        name = self.name(cell, upstream.cells if upstream is not None else {})
         return Task(
             identity=identity,
             index=index,
@@ -203,19 +189,30 @@ class TaskBuilder:
             ignored_seed=ignored_seed if isinstance(ignored_seed, int) else None,
             request=request,
             inputs=inputs,
-            output=self._output(name, scope),
+            output=self._own_output(name) if self._step.output is None else self._output(scope),
             upstream=upstream,
             estimate_tokens=cost.tokens,
             estimate_micros=cost.micros,
             price=cost.price,
         )
 
-    def _output(self, name: str, scope: Scope) -> str:
-        if self._step.output is None:
-            folder, step = slug(self._job.name) or "job", slug(self._step.name)
-            if step:
-                return f"out/{folder}/{step}/{name.removeprefix(f'{step}-')}.mp4"
-            return f"out/{folder}/{name}.mp4"
+    def told_apart(self, task: Task, names: Set[str]) -> Task:
+        """`task` with a part of the identity behind its name, and that of the one above, if among `names`."""
+        name, upstream = _marked(task.name, task.identity, names), task.upstream
+        if upstream is not None:
+            upstream = replace(upstream, name=_marked(upstream.name, upstream.identity, names))
+        output = self._own_output(name) if self._step.output is None else task.output
+        return replace(task, name=name, output=output, upstream=upstream)
+
+    def _own_output(self, name: str) -> str:
+        """Where a task goes whose job file does not say."""
+        folder, step = slug(self._job.name) or "job", self._slug
+        if step:
+            return f"out/{folder}/{step}/{name.removeprefix(f'{step}-')}.mp4"
+        return f"out/{folder}/{name}.mp4"
+
+    def _output(self, scope: Scope) -> str:
+        assert self._step.output is not None
         try:
             return self._step.output.render(scope)
         except ProblemError as error:
@@ -252,10 +249,6 @@ class TaskBuilder:
         told = check_field(self._job.provider, name, value)
         return place.error(told[0].message, told[0].hint) if told else None
 
-    def _cell_place(self, name: str) -> Place:
-        axis = next((axis for axis in self._step.axes if axis.name == name), None)
-        return axis.place if axis else self._step.takes_place
-
     def _fold_item(self, spec: ContentItem) -> _Item:
         """Raises ProblemError."""
         if isinstance(spec.payload, Reference) or not spec.payload.names <= self._scope.keys():
@@ -274,7 +267,7 @@ class TaskBuilder:
 
     def _item(
         self, item: _Item, scope: Scope, inputs: list[InputFile], upstream: Upstream | None
-    ) -> JsonValue:
+    ) -> dict[str, JsonValue]:
         data, file = (
             (item.data, item.input)
             if item.data is not None
@@ -282,11 +275,11 @@ class TaskBuilder:
         )
         if file is not None:
             inputs.append(file)
-        return dict(data)
+        return data
 
     def _resolve_item(
         self, spec: ContentItem, scope: Scope, upstream: Upstream | None
-    ) -> tuple[Mapping[str, JsonValue], InputFile | None]:
+    ) -> tuple[dict[str, JsonValue], InputFile | None]:
         file: InputFile | None = None
         payload: JsonValue
         if isinstance(spec.payload, Reference):
@@ -333,6 +326,10 @@ class TaskBuilder:
         if found:
             self._shapes.discard(shape)
             raise CellError(found)
+
+
+def _marked(name: str, identity: str, names: Set[str]) -> str:
+    return f"{name}-{identity[:8]}" if name in names else name
 
 
 def _attempt(function: Callable[[], T], found: list[Problem]) -> T | None:

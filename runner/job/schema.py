@@ -71,10 +71,7 @@ def check_job(document: Mapping, *, file: str) -> list[Problem]:
 
 
 def check_request(provider: str, request: dict[str, JsonValue]) -> list[RequestProblem]:
-    """What the provider's request schema says against a resolved request, local files as references.
-
-    Made for very many requests that differ in little: fields are checked one by one and remembered.
-    """
+    """What the provider's request schema says against a resolved request, local files as references."""
     empty = tuple(name for name, value in request.items() if value is None)
     problems = list(_check_shape(provider, tuple(request), empty))
     for name, value in request.items():
@@ -84,36 +81,12 @@ def check_request(provider: str, request: dict[str, JsonValue]) -> list[RequestP
 
 def check_field(provider: str, name: str, value: JsonValue) -> tuple[RequestProblem, ...]:
     """What the schema says against one top-level field; nothing for a field that it does not know."""
-    if isinstance(value, _CONTAINERS):
-        plain = _without_prose(value) if name == "content" else value
-        key = repr(plain)  # told apart are 1, 1.0 and True; a quarter of the time that JSON takes
-        known = _containers.get((provider, name, key))
-        if known is None:
-            known = _problems(_field_validator(provider, name), plain, (name,))
-            if len(_containers) < _MOST_REMEMBERED:
-                _containers[provider, name, key] = known
-        return known
+    if isinstance(value, list | tuple | dict):
+        return _problems(_field_validator(provider, name), value, (name,))
     return _check_scalar(provider, name, type(value).__name__, value)
 
 
-_CONTAINERS = (list, tuple, dict)
-_MOST_REMEMBERED = 4096
-_containers: dict[tuple[str, str, str], tuple[RequestProblem, ...]] = {}
-
-
-def _without_prose(content: list[JsonValue] | tuple[JsonValue, ...] | dict[str, JsonValue]) -> JsonValue:
-    """The content with one word for every prompt: of a text the schema asks only that it is not empty."""
-    if isinstance(content, dict):
-        return content
-    return [
-        {**item, "text": "prompt"}
-        if isinstance(item, dict) and isinstance(text := item.get("text"), str) and text
-        else item
-        for item in content
-    ]
-
-
-@functools.lru_cache(maxsize=_MOST_REMEMBERED)
+@functools.lru_cache(maxsize=4096)
 def _check_scalar(provider: str, name: str, kind: str, value: JsonValue) -> tuple[RequestProblem, ...]:
     """`kind` keeps 1, 1.0 and true apart in the cache."""
     return _problems(_field_validator(provider, name), value, (name,))

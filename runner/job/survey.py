@@ -1,103 +1,82 @@
-"""One pass over all cells of a plan: what is wrong with them, and which of them are one."""
+"""All cells of a plan to its tasks: each built once, what is wrong with it found, names told apart."""
 
 from __future__ import annotations
 
 import re
-from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from runner.errors import JobError, Problem
-from runner.job.build import CellError
-from runner.job.cost import Total
+from runner.job.build import CellError, TaskBuilder
 from runner.job.expressions import NEEDS
 from runner.job.lint import OF_MODEL, Linter
-from runner.job.marks import Marks
-from runner.job.matrix import Cell
 from runner.job.model import Job, Reference, Step
 from runner.job.node import JsonValue
 from runner.job.paths import OutputTemplate, collision_key, confine
 from runner.job.places import request_place
 from runner.job.rules import Finding, Level
-from runner.job.stages import Stage, Stages
-from runner.job.task import LAST_FRAME, TASK_ID, Task
+from runner.job.stages import Chain, Stage, Stages
+from runner.job.task import LAST_FRAME, TASK_ID, Task, Upstream
 from runner.job.values import Place, Problems
 
-MOST_TASKS = 1_000_000
-"""Of one plan: nobody means to pay for more, and `seeds: 0..4294967295` would never end."""
 _ENOUGH = JobError.MOST_SHOWN
-_MOST_COMPARED = 10_000
-"""Tasks kept at most while the words for collisions are found."""
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """`same_*` are hashes that occur twice, and so, but for chance, values that do.
-
-    `is_whole` where every cell has its task. `marks` is None where a step needs another one.
-    """
-
-    is_whole: bool
-    count: int
-    cost: Total
-    same_identities: frozenset[int]
-    same_outputs: frozenset[int]
-    same_names: frozenset[int]
-    marks: Marks | None
-
-
-def survey_cells(job: Job, stages: Stages, problems: Problems) -> Survey:
-    """One pass over all cells. It keeps 56 bytes of each, so 100,000 tasks cost 5.6 MB."""
-    for stage in stages:
-        for problem in stage.builder.problems:
+def build_tasks(
+    job: Job, stages: Stages, builders: Mapping[str, TaskBuilder], problems: Problems
+) -> tuple[Task, ...]:
+    """Every task, depth first: each one, then those that need it. What is wrong goes to `problems`."""
+    for builder in builders.values():
+        for problem in builder.problems:
             problems.add(problem)
-    walk = _Walk(job, stages, problems)
-    for stage in stages.roots:
-        walk.visit(stage, None)
+    walk = _Walk(job, stages, builders, problems)
+    tasks = [task for stage in stages.roots for task in walk.tasks(stage, None)]
     walk.check_picks()
     walk.look_below_picks()
-    return walk.survey()
+    if walk.is_whole and problems.is_sound:
+        if names := _twice(task.name for task in tasks):
+            tasks = [builders[task.step].told_apart(task, names) for task in tasks]
+        _check_collisions(job, tasks, problems)
+    return tuple(tasks)
 
 
 class _Walk:
-    """Goes depth first over the tasks of a plan and looks at each."""
+    """Goes depth first over the cells of a plan, builds the task of each, and looks at it."""
 
-    def __init__(self, job: Job, stages: Stages, problems: Problems) -> None:
+    def __init__(
+        self, job: Job, stages: Stages, builders: Mapping[str, TaskBuilder], problems: Problems
+    ) -> None:
         self._job = job
         self._stages = stages
+        self._below = {stage.step.name: stages.below(stage) for stage in stages}
+        self._builders = builders
         self._problems = problems
-        self._identities, self._outputs, self._names = array("q"), array("q"), array("q")
-        self._digests = bytearray()
-        self._cost = Total()
         self._linters = {
             stage.step.name: Linter(job.lint, takes=len(stage.step.seeds or ()) or 2) for stage in stages
         }
         self._unpicked = {stage.step.name: set(range(len(stage.picks or ()))) for stage in stages}
         self._first: dict[str, Task] = {}
-        self._count = 0
         self._is_over = False
         self._is_one = len(job.steps) == 1 and all(stage.matrix.upper_bound == 1 for stage in stages)
         self._told: set[Problem] = set()
         self._found: set[tuple[Place, str]] = set()
         self._directories: set[str] = set()
 
-    def visit(self, stage: Stage, above: Task | None) -> None:
+    @property
+    def is_whole(self) -> bool:
+        """Whether every cell has its task."""
+        return not self._told
+
+    def tasks(self, stage: Stage, above: Task | None) -> Iterator[Task]:
         """The tasks of `stage` that need `above`, and all below them."""
-        below = self._stages.below(stage)
-        for index, cell in stage.slots(above):
-            if self._is_over:
-                return
-            self._count += 1
-            if self._count > MOST_TASKS:
-                self._stop_at_most(stage)
-            task = self._build(stage, index, cell, above)
-            if task is None:
-                continue
+        below = self._below[stage.step.name]
+        for task in self._built(stage, above):
             self._look_at(stage, task)
-            if below and stage.goes_on(task):
+            yield task
+            if below and stage.goes_on(_chain(task)):
                 for child in below:
-                    self.visit(child, task)
+                    yield from self.tasks(child, task)
 
     def look_below_picks(self) -> None:
         """A step that no task has reached yet is tried below one: its mistakes cost nothing now."""
@@ -105,14 +84,10 @@ class _Walk:
             step = stage.step
             if step.name in self._first or step.needs not in self._first:
                 continue
-            for index, cell in stage.slots(self._first[step.needs]):
-                if self._is_over:
-                    return
-                task = self._build(stage, index, cell, self._first[step.needs])
-                if task is not None:
-                    self._first.setdefault(step.name, task)
-                    self._lint(stage, task)
-                    self._check_children(stage, task)
+            for task in self._built(stage, self._first[step.needs]):
+                self._first.setdefault(step.name, task)
+                self._lint(stage, task)
+                self._check_children(stage, task)
 
     def check_picks(self) -> None:
         """An entry that means no task is misspelt, or means one that is no longer made."""
@@ -126,42 +101,40 @@ class _Walk:
                 hint = "`callsheet plan` lists them; an entry matches the cells that have all of its values"
                 self._problems.add(entry.place.error(f"matches no task of step `{stage.step.name}`", hint))
 
-    def survey(self) -> Survey:
-        identities, outputs, names = map(_twice, (self._identities, self._outputs, self._names))
-        is_flat = not any(stage.step.needs for stage in self._stages)
-        marks = Marks(bytes(self._digests), self._outputs) if is_flat else None
-        return Survey(not self._told, self._count, self._cost, identities, outputs, names, marks)
+    def _built(self, stage: Stage, above: Task | None) -> Iterator[Task]:
+        """The tasks of `stage` that need `above`, except those of cells with which something is wrong."""
+        builder = self._builders[stage.step.name]
+        upstream = None
+        if above is not None:
+            upstream = Upstream(above.identity, above.name, above.step, stage.step.uses, _chain(above))
+        for index, cell in stage.slots(above):
+            if self._is_over:
+                return
+            try:
+                task = builder.build(index, cell, upstream)
+            except CellError as found:
+                self._tell_all(found.problems, builder.name(cell, upstream.cells if upstream else {}))
+            else:
+                yield task
 
-    def _stop_at_most(self, stage: Stage) -> None:
-        place = stage.step.takes_place
-        self._problems.add(place.error(f"a plan has at most {MOST_TASKS:,} tasks", "split the job file"))
-        self._is_over = True
-
-    def _build(self, stage: Stage, index: int, cell: Cell, above: Task | None) -> Task | None:
-        try:
-            return stage.builder.build(index, cell, above)
-        except CellError as found:
-            for problem in found.problems:
-                if problem not in self._told:
-                    self._told.add(problem)
-                    self._problems.add(problem if self._is_one else _in_cell(problem, stage, cell, above))
-            self._is_over = self._is_over or len(self._problems.errors) >= _ENOUGH
-            return None
+    def _tell_all(self, found: Iterable[Problem], name: str) -> None:
+        """Each problem once, with the first cell that has it."""
+        for problem in found:
+            if problem not in self._told:
+                self._told.add(problem)
+                message = problem.message if self._is_one else f"{problem.message} (in cell {name})"
+                self._problems.add(replace(problem, message=message))
+        self._is_over = self._is_over or len(self._problems.errors) >= _ENOUGH
 
     def _look_at(self, stage: Stage, task: Task) -> None:
         self._first.setdefault(task.step, task)
-        self._cost.add(task.estimate_tokens, task.estimate_micros)
         self._lint(stage, task)
-        self._digests += bytes.fromhex(task.identity)
-        self._identities.append(hash(task.identity))
-        self._outputs.append(hash(collision_key(task.output)))
-        self._names.append(hash(task.name))
         directory = task.output.rpartition("/")[0]
         if directory not in self._directories:
             self._directories.add(directory)
             self._check_directory(stage, task)
         if waiting := self._unpicked[task.step]:
-            waiting.difference_update(stage.picks_of(task))
+            waiting.difference_update(stage.picks_of(_chain(task)))
         self._check_children(stage, task)
 
     def _lint(self, stage: Stage, task: Task) -> None:
@@ -182,7 +155,7 @@ class _Walk:
         self._is_over = self._is_over or len(self._problems.errors) >= _ENOUGH
 
     def _check_children(self, stage: Stage, task: Task) -> None:
-        for child in self._stages.below(stage):
+        for child in self._below[stage.step.name]:
             _check_outputs(child.step, task, self._problems)
 
     def _check_directory(self, stage: Stage, task: Task) -> None:
@@ -191,6 +164,10 @@ class _Walk:
         except ValueError as error:
             place = stage.step.output_place
             self._problems.add(place.error(str(error), "outputs stay below the project root"))
+
+
+def _chain(task: Task) -> Chain:
+    return {task.step: task.cell, **(task.upstream.cells if task.upstream is not None else {})}
 
 
 _MADE_BY = {LAST_FRAME: "return_last_frame", TASK_ID: "draft"}
@@ -209,35 +186,30 @@ def _check_outputs(step: Step, above: Task, problems: Problems) -> None:
         problems.add(payload.place.error(f"step `{above.step}` {what}", hint))
 
 
-def _in_cell(problem: Problem, stage: Stage, cell: Cell, above: Task | None) -> Problem:
-    """The problem with the first cell that has it."""
-    return replace(problem, message=f"{problem.message} (in cell {stage.builder.name(cell, above)})")
+def _twice(values: Iterable[str]) -> set[str]:
+    return {value for value, number in Counter(values).items() if number > 1}
 
 
-def _twice(hashes: array[int]) -> frozenset[int]:
-    ordered = sorted(hashes)
-    return frozenset(one for one, other in pairwise(ordered) if one == other)
-
-
-def report_collisions(job: Job, stages: Stages, survey: Survey, problems: Problems) -> None:
-    """Goes over the cells again, for the words; only where hashes met."""
-    if not (survey.is_whole and problems.is_sound) or not (survey.same_identities or survey.same_outputs):
+def _check_collisions(job: Job, tasks: Sequence[Task], problems: Problems) -> None:
+    """No two tasks ask for the same video, and no two write one file."""
+    same_identities = _twice(task.identity for task in tasks)
+    same_outputs = _twice(collision_key(task.output) for task in tasks)
+    if not same_identities and not same_outputs:
         return
     by_identity: dict[str, Task] = {}
     by_output: dict[str, Task] = {}
     shared: dict[str, list[tuple[Task, Task]]] = {}
-    for task in stages.tasks():
+    for task in tasks:
         key = collision_key(task.output)
-        if hash(task.identity) in survey.same_identities:
+        if task.identity in same_identities:
             first = by_identity.setdefault(task.identity, task)
             if first is not task:
                 _add_same_identity(job, first, task, problems)
-        elif hash(key) in survey.same_outputs:
+        elif key in same_outputs:
             first = by_output.setdefault(key, task)
             if first is not task:
                 shared.setdefault(task.step, []).append((first, task))
-        kept = len(by_identity) + len(by_output) + sum(map(len, shared.values()))
-        if len(problems.errors) >= _ENOUGH or kept >= _MOST_COMPARED:
+        if len(problems.errors) >= _ENOUGH:
             break
     for pairs in shared.values():
         _add_same_output(job, pairs, problems)

@@ -274,17 +274,18 @@ class LedgerReader(SpendReader):
         )
         return {row.path: row for row in map(_output, rows)}
 
-    def published(self, identities: Sequence[str]) -> Iterator[Published]:
-        """The files of the newest attempt of each identity where that is done; a page at most."""
+    def published(self, identities: Sequence[str]) -> dict[str, list[Published]]:
+        """The files of the newest attempt of each identity where that is done, the video first."""
         rows = self._db.execute(
-            "SELECT attempts.identity, path, bytes, outputs.created_at FROM attempts"
+            "SELECT attempts.identity, kind, path, bytes, outputs.created_at FROM attempts"
             " JOIN outputs ON attempt_id = attempts.id WHERE attempts.seq IN"
             f" (SELECT max(seq) FROM attempts WHERE identity IN ({_marks(identities)}) GROUP BY identity)"
             " AND state = 'done' AND outputs.identity = attempts.identity"
-            " AND outputs.seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path)",
+            " AND outputs.seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path)"
+            " ORDER BY kind DESC, ordinal, path",
             tuple(identities),
-        ).fetchall()
-        return (Published(*row) for row in rows)
+        )
+        return _by_key((row[0], Published(*row)) for row in rows)
 
     def open_tags(self, origin: str) -> set[int]:
         """The tags of attempts whose row may still turn up, and of those that are posted again: a new intent

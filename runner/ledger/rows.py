@@ -152,6 +152,7 @@ class Published:
     """Of a published file what tells whether it is still there as it was."""
 
     identity: str
+    kind: str
     path: str
     bytes: int
     created_at: float

@@ -20,6 +20,8 @@ from runner.job.node import JsonValue
 
 REMOVED = "[secret]"
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+
 _DATA_URI = re.compile(r"(?is)\s*data:([^,;]*)((?:;[^,;]*)*),(.*)")
 # inside other text a type or a parameter is asked for, so that prose is left alone; what can be
 # repeated before the end of a match is bounded, or a hostile text would cost its square
@@ -57,7 +59,8 @@ def json_text(value: object, *, indent: int | None = None) -> str:
 
     Nothing is lost by that: a reader gets the same text.
     """
-    return json_safe(json.dumps(value, ensure_ascii=False, indent=indent))
+    encoder = _ENCODER if indent is None else json.JSONEncoder(ensure_ascii=False, indent=indent)
+    return json_safe(encoder.encode(value))
 
 
 def json_safe(document: str) -> str:

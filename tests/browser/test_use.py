@@ -186,7 +186,7 @@ def test_pick_lines_are_copied_as_the_job_takes_them(script: str, boat: Path, lo
         job, root=boat.parents[2], options=LoadOptions({}, frozenset(), False), text=text.encode()
     )
     plan = make_plan(loaded, origin="sandbox", run_date=RunDate.parse("2026-11-21"))
-    above = {task.upstream.name for task in plan.tasks() if task.upstream is not None}
+    above = {task.upstream.name for task in plan.tasks if task.upstream is not None}
     marked = found.page.evaluate(MARKED)
     assert above == set(marked)
     assert len(marked) == 2

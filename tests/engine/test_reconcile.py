@@ -105,7 +105,7 @@ async def test_what_was_accepted_while_the_process_died_is_adopted_by_the_next(
     file = bench.write_job(sweep())
     job = load_job(file, root=bench.root.resolve(), options=LoadOptions(environ={}))
     today = RunDate.today(0.0)
-    task = next(iter(make_plan(job, origin=bench.url, run_date=today).tasks()))
+    task = make_plan(job, origin=bench.url, run_date=today).tasks[0]
     with bench.ledger() as ledger:
         async with bench.world(ledger) as world:
             body = world.provider.encode(task, lambda _: b"", tag=99, callback_url=None)

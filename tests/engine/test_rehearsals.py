@@ -77,7 +77,7 @@ async def test_what_gives_way_is_kept_and_stays_what_it_was(
             load_job(file, root=tmp_path.resolve(), options=LoadOptions(environ={})), origin=one.url
         )
         with one.ledger() as ledger:
-            [first, _] = standings(plan.tasks(), ledger.read, one.project.base)
+            [first, _] = standings(plan.tasks, ledger.read, one.project.base)
         assert first.video == f"out/{name}"
     assert (server.accepted, other.accepted) == (2, 2)
     assert _files(bench) == after

@@ -50,7 +50,7 @@ def _of_job(file: str) -> str:
 
 
 def _tasks(plan: Plan) -> Iterator[str]:
-    for task in plan.tasks():
+    for task in plan.tasks:
         yield f"  [{_text(task.identity)}, {_text(task.name)}, {_text(task.output)}]"
 
 

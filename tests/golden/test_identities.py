@@ -24,7 +24,7 @@ def test_every_frozen_job_is_in_the_golden_file_and_the_other_way_round() -> Non
 @pytest.mark.parametrize("file", GOLDEN)
 def test_a_job_plans_the_same_names_identities_and_paths(file: str) -> None:
     plan = plan_of(file)
-    assert [[task.identity, task.name, task.output] for task in plan.tasks()] == GOLDEN[file]["tasks"]
+    assert [[task.identity, task.name, task.output] for task in plan.tasks] == GOLDEN[file]["tasks"]
     assert (plan.origin, plan.edition) == (GOLDEN[file]["origin"], GOLDEN[file]["edition"])
 
 
@@ -52,6 +52,6 @@ def test_a_job_is_the_same_under_another_root(tmp_path: Path) -> None:
     moved.parent.mkdir()
     moved.write_bytes((PROJECT / "forms" / "local-files.yaml").read_bytes())
     plan = plan_of("else/renamed.yaml", root=tmp_path)
-    assert [task.identity for task in plan.tasks()] == [
+    assert [task.identity for task in plan.tasks] == [
         task[0] for task in GOLDEN["forms/local-files.yaml"]["tasks"]
     ]

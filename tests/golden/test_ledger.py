@@ -64,7 +64,7 @@ async def test_all_jobs_over_a_frozen_ledger_make_no_post(root: Path, server: Sa
 
 def test_the_frozen_ledger_has_paid_once_for_each_task_of_each_job() -> None:
     paid = [row[0] for row in _query(LEDGER, "SELECT identity FROM attempts WHERE state = 'done'")]
-    asked = {task.identity for file in JOBS for task in plan_of(file).tasks()}
+    asked = {task.identity for file in JOBS for task in plan_of(file).tasks}
     assert sorted(paid) == sorted(asked)
 
 

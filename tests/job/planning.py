@@ -47,7 +47,7 @@ class Desk:
         return make_plan(job, origin=ORIGIN, run_date=RunDate.parse(date))
 
     def tasks(self, text: str, **options: object) -> list[Task]:
-        return list(self.plan(text, **options).tasks())  # type: ignore[arg-type]
+        return list(self.plan(text, **options).tasks)  # type: ignore[arg-type]
 
     def problems(self, text: str, **options: object) -> list[str]:
         """What is wrong with the job, as lines for a person."""

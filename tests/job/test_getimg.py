@@ -145,7 +145,7 @@ def test_what_does_not_change_the_picture_is_lost_with_a_warning(desk: Desk) -> 
         "request.return_last_frame",
     ]
     plan = make_plan(loaded, origin="https://api.getimg.ai", run_date=RunDate.parse("2026-05-31+00:00"))
-    (task,) = plan.tasks()
+    (task,) = plan.tasks
     assert not {"service_tier", "return_last_frame"} & set(task.request)
 
 

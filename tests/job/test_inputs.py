@@ -136,7 +136,7 @@ def test_a_file_is_read_once(desk: Desk) -> None:
     (desk.jobs / "teapot.png").write_bytes(PNG)
     plan = desk.plan(image("teapot.png") + "matrix: {ratio: [16:9, 1:1]}\n")
     (desk.jobs / "teapot.png").unlink()
-    assert len({task.inputs for task in plan.tasks()}) == 1
+    assert len({task.inputs for task in plan.tasks}) == 1
 
 
 def test_the_same_file_twice_travels_once(desk: Desk) -> None:

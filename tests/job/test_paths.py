@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.job.node import Mark, Scalar
-from runner.job.paths import _is_plain, collision_key, compile_output, confine, what_is_wrong
+from runner.job.paths import collision_key, compile_output, confine, what_is_wrong
 from runner.job.slug import MOST_BYTES, is_device_name, slug
 from runner.job.values import ProblemError, Problems
 from tests.job.planning import HEAD, TEXT, Desk
@@ -185,14 +185,3 @@ def test_paths_that_differ_in_letter_case_only_are_one(desk: Desk) -> None:
 )
 def test_without_a_template_the_cell_names_the_file(desk: Desk, lines: str, outputs: list[str]) -> None:
     assert [task.output for task in desk.tasks(HEAD + lines + TEXT)] == outputs
-
-
-@given(path=st.from_regex(r"[a-z0-9_/.~-]{0,12}(con|nul|a)?(/|\.)?\.mp4\n?", fullmatch=True))
-def test_a_path_that_is_plainly_right_has_nothing_wrong(path: str) -> None:
-    """The short cut says yes only where the whole check would."""
-    assert not (_is_plain(path) and what_is_wrong(path))
-
-
-def test_the_usual_path_is_plainly_right() -> None:
-    assert _is_plain("out/hero/spin-16x9-s1.mp4")
-    assert not _is_plain("out/con.mp4")

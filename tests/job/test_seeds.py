@@ -140,7 +140,7 @@ def test_a_sweep_that_exclude_leaves_one_seed_of_is_no_sweep(desk: Desk) -> None
         "version: 1\nmodels: [seedance-2-0, seedance-1-0-pro]\nseeds: 1..2\n"
         "exclude: [{model: seedance-2-0, seed: 2}]\n" + TEXT
     )
-    assert [(task.model, task.seed) for task in plan.tasks()] == [
+    assert [(task.model, task.seed) for task in plan.tasks] == [
         ("seedance-2-0", None),
         ("seedance-1-0-pro", 1),
         ("seedance-1-0-pro", 2),

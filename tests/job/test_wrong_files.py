@@ -68,7 +68,7 @@ def make_plan_of(text: bytes, root: Path) -> None:
     file.write_bytes(text)
     job = load_job(file, root=root, options=LoadOptions(environ={}))
     plan = make_plan(job, origin="https://api.meshapi.ai", run_date=RunDate.parse("2026-11-21+01:00"))
-    list(plan.tasks())
+    list(plan.tasks)
 
 
 def compare(problems: Sequence[Problem], expected: tuple[tuple[int, int, str, str], ...]) -> None:

@@ -65,7 +65,7 @@ def check_exit(bench: Bench, ledger: Ledger, plan: Plan, ended: Ended, verb: Ver
         if next(ledger.read.in_state(TaskState.SUBMITTED, TaskState.COLLECTING), None):
             bench.violate("claim", "collect: exit code 0 with tasks in flight")
         return
-    for task in plan.tasks():
+    for task in plan.tasks:
         if not _is_here(bench, task):
             bench.violate("claim", f"exit code 0, and {task.output} is not there")
 
@@ -96,12 +96,12 @@ def check_end(bench: Bench, ledger: Ledger, plan: Plan, ended: Ended) -> Counter
         and not bench.schedule.habits.lies
         # what the service has forgotten cannot be proved to be its file, whatever stands there
         and not bench.schedule.habits.forgets
-        and all(_is_here(bench, task) for task in plan.tasks())
+        and all(_is_here(bench, task) for task in plan.tasks)
     ):
         bench.violate("claim", f"exit code {ended.exit_code}, and every file is there")
-    latest = ledger.read.latest([task.identity for task in plan.tasks()])
+    latest = ledger.read.latest([task.identity for task in plan.tasks])
     reasons: Counter[str] = Counter()
-    for task in plan.tasks():
+    for task in plan.tasks:
         attempt = latest.get(task.identity)
         state = attempt.state if attempt else TaskState.PLANNED
         if attempt is not None and state in (TaskState.HELD, TaskState.AMBIGUOUS):
@@ -127,7 +127,7 @@ def _may_stay(bench: Bench, state: TaskState, attempt: AttemptRow | None) -> boo
 
 def _check_billing(bench: Bench, plan: Plan, senders: Mapping[str, AttemptRow | None]) -> None:
     """One accepted POST for each decision, and one more where a limit that is told was passed."""
-    wanted = Counter(said_of(task) for task in plan.tasks()) + bench.consents + bench.earlier
+    wanted = Counter(said_of(task) for task in plan.tasks) + bench.consents + bench.earlier
     billed = Counter(row.said for row in bench.service.accepted())
     excused: Counter[Said] = Counter()
     for row in bench.service.accepted():

@@ -6,9 +6,9 @@ import gc
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import anyio
 
@@ -18,7 +18,6 @@ from runner.errors import ExitCode
 from runner.job.model import Job
 from runner.job.plan import Plan, make_plan
 from runner.job.rundate import RunDate
-from runner.job.task import Task
 from runner.ledger.states import TaskState
 from tests.simulation.absence import may_turn_up
 from tests.simulation.bench import ORIGIN, Bench, clean_folder, empty_image, job_of, ledger_of
@@ -169,7 +168,7 @@ def _standing(bench: Bench) -> dict[str, TaskState]:
 
 def _is_settled(bench: Bench, plan: Plan, ended: Ended) -> bool:
     """Whether a further process would find nothing to do."""
-    identities = [task.identity for task in plan.tasks()]
+    identities = [task.identity for task in plan.tasks]
     states = [attempt.state for attempt in bench.reader().read.latest(identities).values()]
     has_all = len(states) == len(identities) or ended.exit_code is ExitCode.REFUSED
     return (
@@ -179,29 +178,14 @@ def _is_settled(bench: Bench, plan: Plan, ended: Ended) -> bool:
     )
 
 
-class _KeptPlan(Plan):
-    """A plan whose tasks are built once: the job language has tests of its own."""
-
-    def tasks(self) -> Iterator[Task]:
-        key = (self.job.digest, self.run_date.format())
-        if key not in _TASKS:
-            _TASKS[key] = tuple(Plan.tasks(self))
-        return iter(_TASKS[key])
-
-    def roots(self, without: Sequence[int] = ()) -> Iterator[Task]:
-        """Every task of a job of one step."""
-        return (task for task in self.tasks() if task.index >= len(without) or not without[task.index])
-
-
-_TASKS: dict[tuple[str, str], tuple[Task, ...]] = {}
 _PLANS: dict[tuple[str, str], Plan] = {}
+"""The job language has tests of its own: each job is planned once for each date."""
 
 
 def _make_plan(job: Job, *, origin: str, run_date: RunDate) -> Plan:
     key = (job.digest, run_date.format())
     if key not in _PLANS:
-        plan = make_plan(job, origin=origin, run_date=run_date)
-        _PLANS[key] = _KeptPlan(**{one.name: getattr(plan, one.name) for one in fields(plan)})
+        _PLANS[key] = make_plan(job, origin=origin, run_date=run_date)
     return replace(_PLANS[key], job=job)
 
 
@@ -211,7 +195,7 @@ def plan_of(schedule: Schedule) -> Plan:
 
 def _submit_foreign(bench: Bench, plan: Plan, foreign: Foreign) -> None:
     """Another project's POST: alike in every field that the list shows but the tag, or not."""
-    task = next(plan.tasks())
+    task = plan.tasks[0]
     request = json.loads(json.dumps(task.request))
     request["content"][0]["text"] = f"another project's film, shot{foreign.shot}"
     request["execution_expires_after"] = 172_800 - bench.random.randrange(1, 65_536)
