@@ -216,7 +216,8 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
 
     breaker = Breaker(ping, world.seams.random, still_down)
     control.when_stopped.append(breaker.release)
-    downloads = PrioritySlots(policy.downloads)
+    # tasks that end together leave the service at once: their places are filled before their files are here
+    downloads = PrioritySlots(policy.downloads, line=policy.concurrency)
     submitter: Submitter | None = None
     if prepared is not None:
         submitter = Submitter(
