@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 FPS = 24
-_HELD_FRAMES = 12
-"""How long each picture is shown, a given first or last frame too: half a second. A frame that is like the
-one before costs the encoder a tenth of a new one."""
+_HELD_FRAMES = 24
+"""How long each picture is shown, a given first or last frame too: a second. A frame that is like the one
+before costs the encoder a tenth of a new one."""
 
 
 @dataclass(frozen=True, slots=True)
