@@ -16,7 +16,9 @@ from benchmarks.throughput import callsheet
 
 SMALL = 20_000
 OFTEN = 8
-"""So many kinds of system calls are told one by one."""
+"""So many kinds of system calls are told one by one, and those that wait for the disk."""
+
+SYNCS = ("fsync", "fdatasync")
 
 _ROW = re.compile(r"^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(?:\d+ +)?(\w+)$", re.MULTILINE)
 
@@ -57,6 +59,10 @@ def measure_switches(*, tasks: int, in_flight: int) -> list[Figure]:
         callsheet(url, traced, tasks, in_flight, before=[strace, "-c", "-f", "-o", str(table)])
         calls = {name: int(count) for count, name in _ROW.findall(table.read_text(encoding="utf-8"))}
     figures.append(Figure("s", f"system calls a task ({what})", calls["total"] / tasks))
-    often = sorted(calls.items(), key=lambda call: -call[1])[1 : OFTEN + 1]
-    figures += [Figure("s", f"{name} calls a task ({what})", count / tasks) for name, count in often]
+    often = sorted(calls, key=lambda name: -calls[name])[1 : OFTEN + 1]
+    figures += [
+        Figure("s", f"{name} calls a task ({what})", calls[name] / tasks)
+        for name in dict.fromkeys([*often, *SYNCS])
+        if name in calls
+    ]
     return figures
