@@ -21,15 +21,24 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one process took: seconds of wall and CPU time (user and system), peak memory in MiB."""
+    """What one process took: seconds of wall and CPU time (user and system), peak memory in MiB, and how
+    often it gave up a core by itself (`waits`) and was made to (`preempted`).
+    """
 
     wall: float
     cpu: float
     memory: float
+    waits: int
+    preempted: int
 
 
-def run(command: Sequence[str | Path], *, cwd: Path, check: bool = True) -> Cost:
-    """Runs a process to its end and measures it, from its start to its last byte."""
+def run(
+    command: Sequence[str | Path], *, cwd: Path, check: bool = True, prepare: Callable[[], None] | None = None
+) -> Cost:
+    """Runs a process to its end and measures it, from its start to its last byte.
+
+    `prepare` is called in the process before the command.
+    """
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "MESHAPI_API_KEY": "rsk_benchmark"}
     # an installed program is compiled once, and not at each start
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -42,6 +51,7 @@ def run(command: Sequence[str | Path], *, cwd: Path, check: bool = True) -> Cost
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=errors,
+            preexec_fn=prepare,
         )
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - started
@@ -51,7 +61,7 @@ def run(command: Sequence[str | Path], *, cwd: Path, check: bool = True) -> Cost
             raise RuntimeError(f"{command} ended with {process.returncode}: {errors.read()[-2000:]}")
     # ru_maxrss: KiB on Linux, bytes on macOS (their getrusage(2))
     unit = 1024**2 if sys.platform == "darwin" else 1024
-    return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / unit)
+    return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / unit, used.ru_nvcsw, used.ru_nivcsw)
 
 
 @contextlib.contextmanager
@@ -72,18 +82,24 @@ def serving(*arguments: str) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What the service has used and done: CPU seconds, requests answered, and when the first submit came."""
+    """What the service has used and done: CPU seconds, requests by their kind, and when (Unix seconds) the
+    first submit and the last request for a result came.
+    """
 
     cpu: float
-    answered: int
+    counts: Mapping[str, int]
     submitted_at: float
+    fetched_at: float
+
+    @property
+    def answered(self) -> int:
+        return sum(self.counts.values())
 
 
 def served(url: str) -> Served:
     """The service's own account of itself."""
     with urllib.request.urlopen(f"{url}/bench") as answer:
-        told = json.load(answer)
-    return Served(float(told["cpu"]), int(told["answered"]), float(told["submitted_at"]))
+        return Served(**json.load(answer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +125,18 @@ def paired(
 ) -> dict[str, list[Cost]]:
     """Each contender's costs, run by run, each in a fresh folder; the first `warm_up` runs are dropped.
 
-    They take turns, so that what else the machine does meets all of them alike.
+    They take turns, so that what else the machine does meets all of them alike. What a run leaves is cut to
+    nothing and stays until the end: after a deletion ext4 looks for free inodes, which costs most whoever
+    makes most files.
     """
     found: dict[str, list[Cost]] = {name: [] for name in contenders}
     for number in range(runs + warm_up):
         for name, measure in contenders.items():
-            with tempfile.TemporaryDirectory(dir=folder) as place:
-                cost = measure(Path(place))
+            place = Path(tempfile.mkdtemp(dir=folder))
+            cost = measure(place)
+            for file in place.rglob("*"):
+                if file.is_file():
+                    os.truncate(file, 0)
             if number >= warm_up:
                 found[name].append(cost)
     return found

@@ -23,16 +23,20 @@ def draw(source: random.Random, count: int) -> list[float]:
     return [TRUTH.shortest + TRUTH.scale * math.exp(TRUTH.spread * source.gauss(0, 1)) for _ in range(count)]
 
 
+def noticed(schedule: Schedule, duration: float) -> tuple[int, float]:
+    """Looks at a task that takes so long, and its age when it is seen to be done."""
+    looks, age = 0, 0.0
+    while age < duration:
+        age += schedule(age)
+        looks += 1
+    return looks, age
+
+
 def follow(schedule: Schedule, durations: Sequence[float]) -> tuple[float, float]:
     """Mean looks and mean delay."""
-    looks, delays = 0, []
-    for duration in durations:
-        age = 0.0
-        while age < duration:
-            age += schedule(age)
-            looks += 1
-        delays.append(age - duration)
-    return looks / len(durations), statistics.fmean(delays)
+    seen = [noticed(schedule, duration) for duration in durations]
+    delays = [age - duration for (_, age), duration in zip(seen, durations, strict=True)]
+    return statistics.fmean(looks for looks, _ in seen), statistics.fmean(delays)
 
 
 def backing_off(base: float, factor: float, most: float) -> Schedule:

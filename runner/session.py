@@ -43,6 +43,10 @@ SANDBOX_SETTLE = 1.0
 """Seconds: who kills a rehearsal and starts it again is not to wait for five minutes."""
 
 
+AT_ONCE = (0.0, 0.0)
+"""Seconds that a task of a rehearsal takes: who rehearses wants to see the end of it."""
+
+
 def key_of(place: Place, environment: Mapping[str, str], variable: str | None) -> ApiKey:
     """The key for a place's service; the embedded sandbox has one of its own. Raises KeyRefusedError."""
     if place.url is None:
@@ -74,7 +78,9 @@ def served(place: Place, key: ApiKey) -> Iterator[Access]:
     store.mkdir(mode=0o700, exist_ok=True)
     with contextlib.ExitStack() as stack:
         try:
-            server = stack.enter_context(SandboxServer(SandboxConfig(store=store / "tasks.db")))
+            server = stack.enter_context(
+                SandboxServer(SandboxConfig(latency=AT_ONCE, store=store / "tasks.db"))
+            )
         except SandboxUnavailable as error:
             raise UsageError(str(error)) from error
         yield Access(server.url, key)

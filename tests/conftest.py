@@ -43,16 +43,15 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
 def pictures_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Most tests ask for the same few videos, and encoding was most of the work of those with a server."""
 
-    def write(picture: Picture, video: Path, last_frame: Path) -> None:
-        for path, data in zip((video, last_frame), _encode(picture), strict=True):
-            path.write_bytes(data)
+    def write(picture: Picture, video: Path) -> None:
+        video.write_bytes(_encode(picture))
 
-    monkeypatch.setattr(render, "render_video", write)
+    monkeypatch.setitem(render.RENDER, "video.mp4", write)
 
 
 @functools.lru_cache(maxsize=256)
-def _encode(picture: Picture) -> tuple[bytes, bytes]:
+def _encode(picture: Picture) -> bytes:
     with tempfile.TemporaryDirectory() as directory:
-        video, last_frame = Path(directory, "video.mp4"), Path(directory, "last_frame.png")
-        render_video(picture, video, last_frame)
-        return video.read_bytes(), last_frame.read_bytes()
+        video = Path(directory, "video.mp4")
+        render_video(picture, video)
+        return video.read_bytes()

@@ -1,17 +1,19 @@
-"""Submit, poll and download with httpx and a semaphore: `plain_httpx URL FOLDER TASKS IN_FLIGHT`."""
+"""Submit, poll and download with httpx, or with httpx2, which has the same names:
+`plain_httpx LIBRARY URL FOLDER TASKS IN_FLIGHT`.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import sys
 from pathlib import Path
-
-import httpx
+from typing import Any
 
 INTERVAL = 5.0
 
 
-async def make(client: httpx.AsyncClient, folder: Path, seed: int) -> None:
+async def make(client: Any, folder: Path, seed: int) -> None:
     body = {
         "model": "byteplus/seedance-1-0-pro",
         "seed": seed,
@@ -35,7 +37,7 @@ async def make(client: httpx.AsyncClient, folder: Path, seed: int) -> None:
                 file.write(chunk)
 
 
-async def main(url: str, folder: Path, tasks: int, in_flight: int) -> None:
+async def main(httpx: Any, url: str, folder: Path, tasks: int, in_flight: int) -> None:
     seeds = iter(range(tasks))
     limits = httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
     headers = {"Authorization": "Bearer rsk_benchmark"}
@@ -51,4 +53,5 @@ async def main(url: str, folder: Path, tasks: int, in_flight: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))
+    library, url, folder, tasks, in_flight = sys.argv[1:]
+    asyncio.run(main(importlib.import_module(library), url, Path(folder), int(tasks), int(in_flight)))

@@ -1,4 +1,4 @@
-"""Submit, poll and download with bare aiohttp: `raw_aiohttp URL FOLDER TASKS IN_FLIGHT`."""
+"""Submit, poll and download with bare aiohttp: `raw_aiohttp URL FOLDER TASKS IN_FLIGHT [INTERVAL]`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import aiohttp
 INTERVAL = 5.0
 
 
-async def make(session: aiohttp.ClientSession, folder: Path, seed: int) -> None:
+async def make(session: aiohttp.ClientSession, folder: Path, seed: int, interval: float) -> None:
     body = {
         "model": "byteplus/seedance-1-0-pro",
         "seed": seed,
@@ -25,14 +25,14 @@ async def make(session: aiohttp.ClientSession, folder: Path, seed: int) -> None:
             state = await answer.json()
         if state["status"] == "succeeded":
             break
-        await asyncio.sleep(INTERVAL)
+        await asyncio.sleep(interval)
     async with session.get(state["content"]["video_url"]) as response:
         with (folder / f"s{seed}.mp4").open("wb") as file:
             async for chunk in response.content.iter_any():
                 file.write(chunk)
 
 
-async def main(url: str, folder: Path, tasks: int, in_flight: int) -> None:
+async def main(url: str, folder: Path, tasks: int, in_flight: int, interval: float = INTERVAL) -> None:
     seeds = iter(range(tasks))
     async with aiohttp.ClientSession(
         base_url=url,
@@ -43,7 +43,7 @@ async def main(url: str, folder: Path, tasks: int, in_flight: int) -> None:
 
         async def worker() -> None:
             for seed in seeds:
-                await make(session, folder, seed)
+                await make(session, folder, seed, interval)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(in_flight):
@@ -51,4 +51,5 @@ async def main(url: str, folder: Path, tasks: int, in_flight: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))
+    url, place, tasks, in_flight, *interval = sys.argv[1:]
+    asyncio.run(main(url, Path(place), int(tasks), int(in_flight), *map(float, interval)))

@@ -257,11 +257,15 @@ class Breaker:
 
 
 class PrioritySlots:
-    """A limit on work at once that serves the nearest deadline first."""
+    """A limit on work at once that serves the nearest deadline first.
 
-    def __init__(self, slots: int) -> None:
+    `line`: how many may wait before new work stands back.
+    """
+
+    def __init__(self, slots: int, *, line: int) -> None:
         self._free = slots
         self._slots = slots
+        self._line = line
         self._order = itertools.count()
         self._waiting: list[tuple[float, int, anyio.Event]] = []
         self._room = anyio.Event()
@@ -294,8 +298,8 @@ class PrioritySlots:
         return self._free == self._slots
 
     async def room(self) -> None:
-        """Waits until fewer wait than can work: new submits stand back behind downloads."""
-        while len(self._waiting) >= self._slots:
+        """Waits for room in the line: new submits stand back behind downloads that do not keep up."""
+        while len(self._waiting) >= self._line:
             self._room = anyio.Event() if self._room.is_set() else self._room
             await self._room.wait()
 
@@ -304,7 +308,7 @@ class PrioritySlots:
             heapq.heappop(self._waiting)[2].set()
         else:
             self._free += 1
-        if len(self._waiting) < self._slots:
+        if len(self._waiting) < self._line:
             self._room.set()
 
 

@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -179,6 +179,8 @@ def open_services(reader: LedgerReader, now: float) -> Iterator[tuple[str, str]]
 
 def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepared | None) -> Scheduler:
     """The parts of a run, put together; without `prepared` there is nothing that could submit."""
+    if world.is_loopback:
+        policy = replace(policy, poll=policy.poll.on_loopback())
     budget = RequestBudget(
         policy.rate,
         patience=policy.timeout,
@@ -214,7 +216,8 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
 
     breaker = Breaker(ping, world.seams.random, still_down)
     control.when_stopped.append(breaker.release)
-    downloads = PrioritySlots(policy.downloads)
+    # tasks that end together leave the service at once: their places are filled before their files are here
+    downloads = PrioritySlots(policy.downloads, line=policy.concurrency)
     submitter: Submitter | None = None
     if prepared is not None:
         submitter = Submitter(

@@ -314,7 +314,7 @@ class Scheduler:
             self._begin(work, task.name, self._buy, work, plan, task, attempt, reason)
 
     async def _in_turn(self) -> None:
-        """Downloads that wait come before new work."""
+        """Waits for a place at the service; downloads that do not keep up come before new work."""
         await self.in_flight.below(self.concurrency)
         await self.downloads.room()
 

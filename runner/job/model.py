@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.errors import Problem
@@ -22,13 +22,27 @@ class OnAmbiguous(enum.StrEnum):
     HOLD = "hold"
 
 
+LOOPBACK_MINIMUM = 0.1
+"""`run.poll.min` in a rehearsal, in seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class PollPolicy:
-    """`first`: from acceptance to the first look (None: learned); `minimum`, `maximum`: between looks."""
+    """`first`: from acceptance to the first look (None: learned); `minimum`, `maximum`: between looks.
+
+    `is_minimum_given`: the job file says so.
+    """
 
     first: float | None = None
     minimum: float = 2.0
     maximum: float = 30.0
+    is_minimum_given: bool = False
+
+    def on_loopback(self) -> PollPolicy:
+        """The same for a server on loopback, where a look costs nothing: the first comes at once."""
+        if self.is_minimum_given:
+            return self
+        return replace(self, first=self.first or 0.0, minimum=LOOPBACK_MINIMUM)
 
 
 @dataclass(frozen=True, slots=True)

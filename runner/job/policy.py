@@ -78,10 +78,12 @@ def read_run(node: Node | None, problems: Problems) -> RunPolicy:
     section = _Section(node, ("run",), problems)
     poll = section.section("poll")
     standard = RunPolicy()
+    minimum = poll.read("min", _optional_duration, None)
     policy = PollPolicy(
         first=poll.read("first", _optional_duration, None),
-        minimum=poll.read("min", _duration, standard.poll.minimum),
+        minimum=standard.poll.minimum if minimum is None else minimum,
         maximum=poll.read("max", _duration, standard.poll.maximum),
+        is_minimum_given=minimum is not None,
     )
     if policy.minimum > policy.maximum and isinstance(node, MappingNode):
         mark = (node.get("poll") or node).mark

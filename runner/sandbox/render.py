@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from runner.sandbox.picture import FPS, Picture, draw_frames
+from runner.sandbox.picture import FPS, Picture, draw_pictures
 
 _SAMPLE_RATE = 16_000
 _BIT_RATE = 16_000
@@ -37,31 +38,39 @@ class Rendered:
 MIN_SIDE = 300
 """Pixels: the shortest side of an image in a request (wire/seedance.md)."""
 
-_Files = dict[str, Rendered]
 
-
-def render_video(picture: Picture, video: Path, last_frame: Path) -> None:
-    """Writes the MP4 and the PNG of its last frame; the same picture gives the same bytes."""
+def render_video(picture: Picture, video: Path) -> None:
+    """Writes the MP4; the same picture gives the same bytes."""
     with av.open(
         str(video), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"}
     ) as box:
-        stream = box.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "crf": "26"})
+        stream = box.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "qp": "26"})
         stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
         # More than one thread would make the bytes depend on the machine.
         stream.codec_context.thread_count = 1
         sound = _Sound(box, picture) if picture.sound else None
-        frame: Image.Image | None = None
-        for index, frame in enumerate(draw_frames(picture)):
-            shown = av.VideoFrame.from_image(frame)  # type: ignore[no-untyped-call]
-            shown.pts, shown.time_base = index, Fraction(1, FPS)
-            box.mux(stream.encode(shown))
-            if sound is not None:
-                sound.write_until((index + 1) / FPS)
+        converter = VideoReformatter()
+        for frame, indices in draw_pictures(picture):
+            drawn = av.VideoFrame.from_image(frame)  # type: ignore[no-untyped-call]
+            shown = converter.reformat(drawn, format="yuv420p")
+            shown.time_base = Fraction(1, FPS)
+            for index in indices:
+                shown.pts = index
+                box.mux(stream.encode(shown))
+                if sound is not None:
+                    sound.write_until((index + 1) / FPS)
         box.mux(stream.encode(None))
         if sound is not None:
             sound.finish()
-    if frame is not None:
-        _fit_for_a_request(frame).save(last_frame, format="PNG")
+
+
+def render_last_frame(picture: Picture, image: Path) -> None:
+    """Writes the PNG of the last frame of what `render_video` writes."""
+    *_, (frame, _) = draw_pictures(picture)
+    _fit_for_a_request(frame).save(image, format="PNG")
+
+
+RENDER = {"video.mp4": render_video, "last_frame.png": render_last_frame}
 
 
 def _fit_for_a_request(frame: Image.Image) -> Image.Image:
@@ -114,8 +123,12 @@ class Renderer:
             unfinished.unlink()
         self._most_bytes = most_bytes
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sandbox-render")
-        self._running: dict[str, asyncio.Task[_Files]] = {}
-        self._kept: dict[str, _Files] = {}
+        self._running: dict[Path, asyncio.Task[Rendered]] = {}
+        self._kept: dict[Path, Rendered] = {}
+        found = [(path.stat(), path) for path in self._directory.glob("[!.]*")]
+        found.sort(key=lambda pair: pair[0].st_mtime_ns)
+        self._sizes = {path: stat.st_size for stat, path in found}
+        """Of all files that lie there, those of earlier processes too, the oldest first."""
         self.rendered = 0
 
     def close(self) -> None:
@@ -125,49 +138,46 @@ class Renderer:
 
     async def file(self, key: str, name: str, make_picture: Callable[[], Picture]) -> Rendered:
         """The file `name` (`video.mp4`, `last_frame.png`) of `key`, rendered where it is not kept."""
-        files = self._kept.get(key)
-        if files is None:
-            if key not in self._running:
-                self._running[key] = asyncio.create_task(self._keep(key, make_picture))
-            # A client that leaves must not take the rendering from the others who wait for it.
-            files = await asyncio.shield(self._running[key])
-        return files[name]
+        path = (self._directory / key).with_suffix(Path(name).suffix)
+        kept = self._kept.get(path)
+        if kept is not None:
+            return kept
+        if path not in self._running:
+            self._running[path] = asyncio.create_task(self._keep(path, name, make_picture))
+        # A client that leaves must not take the rendering from the others who wait for it.
+        return await asyncio.shield(self._running[path])
 
-    async def _keep(self, key: str, make_picture: Callable[[], Picture]) -> _Files:
+    async def _keep(self, path: Path, name: str, make_picture: Callable[[], Picture]) -> Rendered:
         loop = asyncio.get_running_loop()
         try:
-            files = await loop.run_in_executor(self._threads, self._produce, key, make_picture)
+            rendered = await loop.run_in_executor(self._threads, self._produce, path, name, make_picture)
         finally:
-            del self._running[key]
-        self._kept[key] = files
-        self._trim(key)
-        return files
+            del self._running[path]
+        self._kept[path] = rendered
+        self._sizes[path] = rendered.size
+        self._trim(path)
+        return rendered
 
-    def _trim(self, newest: str) -> None:
+    def _trim(self, newest: Path) -> None:
         """Removes old files, those of earlier processes too."""
-        found = [(path.stat(), path) for path in self._directory.glob("[!.]*")]
-        size = sum(stat.st_size for stat, _ in found)
-        for stat, path in sorted(found, key=lambda pair: pair[0].st_mtime_ns):
-            if size <= self._most_bytes:
+        excess = sum(self._sizes.values()) - self._most_bytes
+        for path, size in [*self._sizes.items()] if excess > 0 else []:
+            if excess <= 0:
                 return
-            if path.stem == newest or path.stem in self._running:
+            if path == newest or path in self._running:
                 continue
-            self._kept.pop(path.stem, None)
+            self._kept.pop(path, None)
+            del self._sizes[path]
             path.unlink(missing_ok=True)
-            size -= stat.st_size
+            excess -= size
 
-    def _produce(self, key: str, make_picture: Callable[[], Picture]) -> _Files:
-        paths = {
-            "video.mp4": self._directory / f"{key}.mp4",
-            "last_frame.png": self._directory / f"{key}.png",
-        }
-        if not all(path.exists() for path in paths.values()):
-            self.rendered += 1
-            drafts = {name: path.with_name(f".{path.name}") for name, path in paths.items()}
-            render_video(make_picture(), drafts["video.mp4"], drafts["last_frame.png"])
-            for name, draft in drafts.items():
-                draft.replace(paths[name])
-        return {name: _measure(path) for name, path in paths.items()}
+    def _produce(self, path: Path, name: str, make_picture: Callable[[], Picture]) -> Rendered:
+        if not path.exists():
+            self.rendered += name == "video.mp4"
+            draft = path.with_name(f".{path.name}")
+            RENDER[name](make_picture(), draft)
+            draft.replace(path)
+        return _measure(path)
 
 
 def _measure(path: Path) -> Rendered:

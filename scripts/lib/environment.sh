@@ -25,10 +25,13 @@ find_python() {
     return 1
 }
 
-# What an installation depends on: where the checkout lies, and what pyproject.toml asks for.
+# What the benchmarks' rivals are made of: for whoever develops, and nobody else.
+rivals="$checkout/benchmarks/requirements.txt"
+
+# What an installation depends on: where the checkout lies, and what is asked for.
 wanted() {
     printf '%s\n' "$checkout"
-    cat -- "$checkout/pyproject.toml"
+    cat -- "$checkout/pyproject.toml" "$rivals"
 }
 
 has_installed() {
@@ -51,7 +54,10 @@ ensure_environment() {
         "$base" -m venv --clear -- "$environment"
     fi
     echo "installing callsheet[$extra] into .venv (once, and again when pyproject.toml changes)" >&2
-    (cd -- "$checkout" && "$python" -m pip install -qq --disable-pip-version-check --editable ".[$extra]")
+    local more=()
+    [[ "$extra" == all ]] || more=(--requirement "$rivals")
+    (cd -- "$checkout" &&
+        "$python" -m pip install -qq --disable-pip-version-check --editable ".[$extra]" ${more[@]+"${more[@]}"})
     # Written last: an installation that was cut short is done again.
     wanted >"$environment/.installed-$extra"
 }

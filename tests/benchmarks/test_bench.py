@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks import polling
+from benchmarks.__main__ import QUICK
 from benchmarks.clip import make_clip
+from benchmarks.makespan import best_possible
 from runner.engine.media import probe
 from tests.support.command import CHECKOUT
 
 
-@pytest.mark.parametrize("name", ["a", "b", "c", "d", "e", "f"])
+@pytest.mark.parametrize("name", sorted(QUICK))
 def test_each_benchmark_runs_and_tells_its_figures(name: str, tmp_path: Path) -> None:
     told = tmp_path / "figures.json"
     subprocess.run(
@@ -43,6 +45,11 @@ def test_the_canned_result_is_a_video_of_the_size_that_was_asked_for(tmp_path: P
 def test_a_clip_cannot_be_smaller_than_its_content() -> None:
     with pytest.raises(ValueError, match="too few"):
         make_clip(100)
+
+
+def test_the_best_possible_makespan_begins_a_task_whenever_one_ends() -> None:
+    assert best_possible([3.0, 1.0, 1.0, 4.0], 2) == 6.0
+    assert best_possible([3.0, 1.0], 5) == 3.0
 
 
 def test_the_fixed_loop_is_measured_as_it_is() -> None:

@@ -15,7 +15,7 @@ LATENCY = (0.05, 0.2)
 
 if __name__ == "__main__":
     SandboxConfig.__init__.__kwdefaults__ |= {"latency": LATENCY, "scale": 0.1}
-    PollPolicy.__init__.__defaults__ = (None, 0.1, 0.5)  # first, minimum, maximum
+    PollPolicy.__init__.__defaults__ = (None, 0.1, 0.5, False)  # first, minimum, maximum, is_minimum_given
     if sys.argv[1:2] == ["sandbox"]:
         sys.argv[2:2] = ["--latency", "{}..{}".format(*LATENCY), "--scale", "0.1"]
     sys.exit(main())

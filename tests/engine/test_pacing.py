@@ -186,7 +186,7 @@ def test_the_breaker_opens_until_a_free_request_succeeds() -> None:
 
 def test_slots_go_to_the_nearest_deadline() -> None:
     async def scenario() -> list[float]:
-        slots = PrioritySlots(1)
+        slots = PrioritySlots(1, line=1)
         served: list[float] = []
 
         async def work(deadline: float) -> None:
@@ -206,7 +206,7 @@ def test_slots_go_to_the_nearest_deadline() -> None:
 
 def test_a_cancelled_wait_gives_its_slot_on() -> None:
     async def scenario() -> bool:
-        slots = PrioritySlots(1)
+        slots = PrioritySlots(1, line=1)
         async with slots.slot(0.0):
             with anyio.move_on_after(1):
                 async with slots.slot(1.0):
@@ -219,9 +219,28 @@ def test_a_cancelled_wait_gives_its_slot_on() -> None:
     assert simulate(scenario)
 
 
+def test_tasks_that_end_together_all_give_their_places_away_before_their_files_are_here() -> None:
+    async def scenario() -> float:
+        slots = PrioritySlots(1, line=8)
+
+        async def work() -> None:
+            async with slots.slot(0.0):
+                await anyio.sleep(10)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(8):
+                group.start_soon(work)
+            await anyio.sleep(0.1)
+            for _ in range(8):
+                await slots.room()
+            return anyio.current_time()
+
+    assert simulate(scenario) == pytest.approx(0.1)
+
+
 def test_new_work_waits_for_downloads_and_for_room() -> None:
     async def scenario() -> list[float]:
-        slots, gauge = PrioritySlots(1), Gauge()
+        slots, gauge = PrioritySlots(1, line=1), Gauge()
         at: list[float] = []
 
         async def work(seconds: float) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.engine.polling import PUBLISHED, UNKNOWN, Expectation, expect, fit, look_after_call, next_look
-from runner.job.model import PollPolicy
+from runner.job.model import LOOPBACK_MINIMUM, PollPolicy
 
 POLICY = PollPolicy()
 TRUTH = fit(*PUBLISHED)
@@ -111,6 +111,18 @@ def test_a_service_without_history_is_looked_at_soon() -> None:
     """A rehearsal takes seconds, and nothing that was published speaks for the sandbox."""
     assert expect([], is_published=False) is UNKNOWN
     assert next_look(UNKNOWN, POLICY, 0.0, random.Random(8)) == POLICY.minimum
+
+
+def test_a_rehearsal_is_looked_at_at_once_and_then_often() -> None:
+    policy = POLICY.on_loopback()
+    assert next_look(UNKNOWN, policy, 0.0, random.Random(8)) == 0.0
+    assert policy.minimum == LOOPBACK_MINIMUM
+
+
+def test_what_the_job_file_says_of_polling_holds_in_a_rehearsal_too() -> None:
+    given = PollPolicy(minimum=5.0, is_minimum_given=True)
+    assert given.on_loopback() == given
+    assert PollPolicy(first=0.5).on_loopback().first == 0.5
 
 
 @pytest.mark.parametrize(("waited", "pause"), [(1.0, 2.0), (100.0, 10.0), (1000.0, 30.0)])

@@ -19,7 +19,6 @@ import anyio
 
 from runner.errors import ExitCode
 from runner.sandbox import SandboxConfig, SandboxServer, render
-from runner.sandbox.picture import Picture
 from tests.golden.frozen import IDENTITIES, LEDGER, PROJECT, RUNS, UNSERVED, identities, job_files
 from tests.golden.served import run_job, still
 from tests.support.clips import make_clip
@@ -37,11 +36,11 @@ def freeze_identities() -> None:
 def freeze_ledger() -> None:
     still_video, still_frame = make_clip(frames=4), still()
 
-    def write(_picture: Picture, video: Path, last_frame: Path) -> None:
-        video.write_bytes(still_video)
-        last_frame.write_bytes(still_frame)
-
-    with tempfile.TemporaryDirectory() as directory, patch.object(render, "render_video", write):
+    still_files = {
+        "video.mp4": lambda _picture, path: path.write_bytes(still_video),
+        "last_frame.png": lambda _picture, path: path.write_bytes(still_frame),
+    }
+    with tempfile.TemporaryDirectory() as directory, patch.dict(render.RENDER, still_files):
         root = Path(directory) / "project"
         shutil.copytree(PROJECT, root)
         with SandboxServer(SandboxConfig(latency=(0.0, 0.05))) as server:

@@ -42,7 +42,7 @@ def test_run_and_budget_are_typed(desk: Desk) -> None:
         "budget: {max_usd: 25.10, max_tasks: 0, confirm_usd: 5}\n"
     )
     assert job.run == RunPolicy(
-        2, 1, 3, 1.0, 120.0, 21600.0, 5, 0.1, OnAmbiguous.HOLD, PollPolicy(30.0, 5.0, 60.0),
+        2, 1, 3, 1.0, 120.0, 21600.0, 5, 0.1, OnAmbiguous.HOLD, PollPolicy(30.0, 5.0, 60.0, True),
         settle_alone=12 * 0.1,
     )  # fmt: skip
     assert job.budget == Budget(25_100_000, 0, 5_000_000)
