@@ -20,7 +20,7 @@ from runner.cli.options import JobOptions, RunOptions, ServiceOptions
 from runner.cli.pings import Ending, pinged
 from runner.cli.problems import agree, show, tell_warnings
 from runner.cli.progress import progress
-from runner.cli.report import report_after_run
+from runner.cli.report import report_after_runs
 from runner.cli.service import Loaded, given_date, showing_lines
 from runner.cli.words import count, counts_words, shown_path
 from runner.engine.budget import question
@@ -33,7 +33,7 @@ from runner.errors import INTERRUPTS, BusyError, CallsheetError, ExitCode
 from runner.job.node import JsonValue
 from runner.ledger.rows import RunRow, Spend
 from runner.ledger.states import TaskState
-from runner.project import find_project
+from runner.project import Project, find_project
 from runner.providers.place import Place
 from runner.record.events import fan_out
 from runner.record.facts import KEY_VARIABLE, session_facts
@@ -60,12 +60,15 @@ def bring_all_to_done(works: Sequence[Work], job_options: JobOptions, options: R
     """
     ends = None if options.deadline is None else time.monotonic() + options.deadline
     codes: list[ExitCode] = []
+    ended: list[tuple[Project, str]] = []
     root = works[0].loaded.place.project.root
     with pinged(root, job_options.allow_env) if options.ping else contextlib.nullcontext(Ending()) as ending:
         for work in works:
             left = None if ends is None else max(0.0, ends - time.monotonic())
             summary = _bring_to_done(work, job_options, options, left, is_one_of_several=len(works) > 1)
             codes.append(summary.exit_code)
+            if summary.result is not None and summary.result.run_id is not None:
+                ended.append((work.loaded.place.project, summary.result.run_id))
             ending.lines.append(summary.line())
             if options.format == "jsonl":
                 console.outcome(summary.line())
@@ -75,6 +78,8 @@ def bring_all_to_done(works: Sequence[Work], job_options: JobOptions, options: R
             lines = ",\n".join(ending.lines)
             console.outcome(lines if len(works) == 1 else f"[{lines}]")
         ending.code = ExitCode.first(codes)
+    # behind all jobs and what a monitor is told: pictures delay no submit
+    report_after_runs(ended, ending.code, is_told=options.format == "text")
     return ending.code
 
 
@@ -172,7 +177,6 @@ def _bring_to_done(
         if is_one_of_several:
             console.summary(f"{job.file}:")
         _tell(result, prepared, place, submits)
-    report_after_run(place.project, prepared.run.id, result.exit_code, is_told=options.format == "text")
     job_file = shown_path(place.project.root / job.file)
     _advise(result, job_file, work.service, overdue, prepared.run.id if is_one_of_several else "")
     left_out = result.counts.get(TaskState.PLANNED, 0)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import array
 import itertools
+import operator
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -95,14 +96,78 @@ class Samples:
 
 
 def read_samples(track: memoryview) -> Samples:
-    """Of one track (14496-12, 8.7)."""
+    """Of one track (14496-12, 8.7). Raises NotMediaError where no player would find them."""
     claimed = 0
+    table = find(track, b"mdia", b"minf", b"stbl")
+    if table is not None:
+        _check_tables(table)
     try:
-        sizes = find(track, b"mdia", b"minf", b"stbl", b"stsz")
+        sizes = find(table, b"stsz") if table is not None else None
         claimed = 0 if sizes is None else numbers("I", sizes, 8)[0]
         return Samples(claimed, _end_of_samples(track))
     except NotMediaError:
         return Samples(claimed, None)
+
+
+def _check_tables(table: memoryview) -> None:
+    """Raises NotMediaError where one holds less than it claims, or a run (stsc) begins behind all chunks."""
+    parts = dict(boxes(table))
+    for kind, width in ((b"stts", 8), (b"ctts", 8), (b"stss", 4), (b"stsc", 12)):
+        if kind in parts and 8 + width * numbers("I", parts[kind], 4)[0] > len(parts[kind]):
+            raise NotMediaError("the video's index is broken")
+    runs, chunks = parts.get(b"stsc"), parts.get(b"stco", parts.get(b"co64"))
+    if runs is None or chunks is None or not (entries := numbers("I", runs, 4)[0]):
+        return
+    if numbers("I", runs, 12 * entries - 4) > numbers("I", chunks, 4):
+        raise NotMediaError("the video's index is broken")
+
+
+def read_times(track: memoryview) -> tuple[int, int]:
+    """How many samples a track times (stts), and how many ticks they last."""
+    times = find(track, b"mdia", b"minf", b"stbl", b"stts")
+    if times is None:
+        return 0, 0
+    flat = _array("I", times, 8, 2 * numbers("I", times, 4)[0])
+    return sum(flat[0::2]), sum(map(operator.mul, flat[0::2], flat[1::2]))
+
+
+def read_fragments(moofs: Iterable[bytes], moov: memoryview, track: memoryview) -> tuple[int, int]:
+    """How many samples the fragments (moof; 14496-12, 8.8) hold of `track`, and how many ticks they last."""
+    own, usual = _track_id(track), 0
+    extends = find(moov, b"mvex")
+    for kind, content in boxes(extends) if extends is not None else ():
+        if kind == b"trex" and numbers("I", content, 4) == (own,):
+            (usual,) = numbers("I", content, 12)
+    samples = ticks = 0
+    for moof in moofs:
+        for kind, part in boxes(memoryview(moof)):
+            header = find(part, b"tfhd") if kind == b"traf" else None
+            if header is None or numbers("I", header, 4) != (own,):
+                continue
+            (flags,) = numbers("I", header, 0)
+            each = numbers("I", header, 8 + 8 * (flags & 1) + 2 * (flags & 2))[0] if flags & 8 else usual
+            for name, run in boxes(part):
+                if name == b"trun":
+                    count, lasted = _read_run(run, each)
+                    samples, ticks = samples + count, ticks + lasted
+    return samples, ticks
+
+
+def _read_run(run: memoryview, each: int) -> tuple[int, int]:
+    """Samples and ticks of one track run (trun), whose samples last `each` where it does not say."""
+    flags, count = numbers("II", run, 0)
+    if not flags & 0x100:
+        return count, count * each
+    columns = (flags >> 8 & 0xF).bit_count()
+    start = 8 + 4 * (flags & 1) + (flags & 4)
+    return count, sum(_array("I", run, start, count * columns)[::columns])
+
+
+def _track_id(track: memoryview) -> int:
+    header = find(track, b"tkhd")
+    if header is None:
+        return 0
+    return numbers("I", header, 20 if numbers("B", header, 0) == (1,) else 12)[0]
 
 
 def _end_of_samples(track: memoryview) -> int | None:
