@@ -33,7 +33,7 @@ def posters(
     directory = project.state_dir / "posters"
     files = LocalFiles(project.base)
     made: dict[str, Poster] = {}
-    with Readers() as readers:
+    with Readers(len(videos)) as readers:
 
         def find(video: Video) -> Poster:
             return _poster(video, directory, files, readers, until)
