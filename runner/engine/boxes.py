@@ -10,7 +10,7 @@ import itertools
 import operator
 import struct
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -95,39 +95,40 @@ class Samples:
     end: int | None
 
 
-def read_samples(track: memoryview) -> Samples:
-    """Of one track (14496-12, 8.7). Raises NotMediaError where no player would find them."""
-    claimed = 0
+Tables = Mapping[bytes, memoryview]
+"""The boxes of a track's sample table (stbl), by kind."""
+
+
+def read_tables(track: memoryview) -> Tables:
+    """Raises NotMediaError where one claims more than it holds, or a run (stsc) begins behind all chunks."""
     table = find(track, b"mdia", b"minf", b"stbl")
-    if table is not None:
-        _check_tables(table)
+    tables = {} if table is None else dict(boxes(table))
+    for kind, width in ((b"stts", 8), (b"ctts", 8), (b"stss", 4), (b"stsc", 12)):
+        if kind in tables and 8 + width * numbers("I", tables[kind], 4)[0] > len(tables[kind]):
+            raise NotMediaError("the video's index is broken")
+    runs, chunks = tables.get(b"stsc"), tables.get(b"stco", tables.get(b"co64"))
+    if runs is not None and chunks is not None and (entries := numbers("I", runs, 4)[0]):
+        (first,) = numbers("I", runs, 12 * entries - 4)
+        if first > numbers("I", chunks, 4)[0]:
+            raise NotMediaError("the video's index is broken")
+    return tables
+
+
+def read_samples(track: memoryview, tables: Tables) -> Samples:
+    """Of one track (14496-12, 8.7)."""
+    claimed = 0
     try:
-        sizes = find(table, b"stsz") if table is not None else None
-        claimed = 0 if sizes is None else numbers("I", sizes, 8)[0]
-        return Samples(claimed, _end_of_samples(track))
+        claimed = numbers("I", tables[b"stsz"], 8)[0] if b"stsz" in tables else 0
+        return Samples(claimed, _end_of_samples(track, tables))
     except NotMediaError:
         return Samples(claimed, None)
 
 
-def _check_tables(table: memoryview) -> None:
-    """Raises NotMediaError where one holds less than it claims, or a run (stsc) begins behind all chunks."""
-    parts = dict(boxes(table))
-    for kind, width in ((b"stts", 8), (b"ctts", 8), (b"stss", 4), (b"stsc", 12)):
-        if kind in parts and 8 + width * numbers("I", parts[kind], 4)[0] > len(parts[kind]):
-            raise NotMediaError("the video's index is broken")
-    runs, chunks = parts.get(b"stsc"), parts.get(b"stco", parts.get(b"co64"))
-    if runs is None or chunks is None or not (entries := numbers("I", runs, 4)[0]):
-        return
-    if numbers("I", runs, 12 * entries - 4) > numbers("I", chunks, 4):
-        raise NotMediaError("the video's index is broken")
-
-
-def read_times(track: memoryview) -> tuple[int, int]:
+def read_times(tables: Tables) -> tuple[int, int]:
     """How many samples a track times (stts), and how many ticks they last."""
-    times = find(track, b"mdia", b"minf", b"stbl", b"stts")
-    if times is None:
+    if b"stts" not in tables:
         return 0, 0
-    flat = _array("I", times, 8, 2 * numbers("I", times, 4)[0])
+    flat = _array("I", tables[b"stts"], 8, 2 * numbers("I", tables[b"stts"], 4)[0])
     return sum(flat[0::2]), sum(map(operator.mul, flat[0::2], flat[1::2]))
 
 
@@ -170,13 +171,11 @@ def _track_id(track: memoryview) -> int:
     return numbers("I", header, 20 if numbers("B", header, 0) == (1,) else 12)[0]
 
 
-def _end_of_samples(track: memoryview) -> int | None:
-    table = find(track, b"mdia", b"minf", b"stbl")
-    if table is None or not _is_self_contained(track):
+def _end_of_samples(track: memoryview, tables: Tables) -> int | None:
+    if not _is_self_contained(track):
         return None
-    parts = dict(boxes(table))
-    sizes, runs = parts.get(b"stsz"), parts.get(b"stsc")
-    kind, chunks = ("Q", parts[b"co64"]) if b"co64" in parts else ("I", parts.get(b"stco"))
+    sizes, runs = tables.get(b"stsz"), tables.get(b"stsc")
+    kind, chunks = ("Q", tables[b"co64"]) if b"co64" in tables else ("I", tables.get(b"stco"))
     if sizes is None or runs is None or chunks is None:
         return None
     each, count = numbers("II", sizes, 4)

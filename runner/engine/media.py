@@ -19,6 +19,7 @@ from typing import BinaryIO
 from runner.engine.boxes import (
     MOST_BOXES,
     NotMediaError,
+    Tables,
     boxes,
     describe,
     find,
@@ -26,6 +27,7 @@ from runner.engine.boxes import (
     read_at,
     read_fragments,
     read_samples,
+    read_tables,
     read_times,
     top_boxes,
 )
@@ -123,20 +125,21 @@ def read_index(file: BinaryIO, *, has_kept_length: bool = True) -> Index:
     if not has_data:
         raise NotMediaError("the video has no media data (mdat)")
     tracks = _tracks(moov)
-    tables = [read_samples(track) for track in tracks]
-    end = max((samples.end or 0 for samples in tables), default=0)
+    tables = [read_tables(track) for track in tracks]
+    samples = list(map(read_samples, tracks, tables))
+    end = max((each.end or 0 for each in samples), default=0)
     if end > length:
         raise NotMediaError(f"the video is cut off: its index goes on to byte {end} of {length}")
-    facts, held = _facts(moov, tracks, fragments)
+    facts, held = _facts(moov, tracks, tables, fragments)
     # a video in fragments ends with an index of them, where it has one
-    is_full = all(table.end is not None for table in tables) and find(moov, b"mvex") is None and facts.frames
+    is_full = all(each.end is not None for each in samples) and find(moov, b"mvex") is None and facts.frames
     if not has_kept_length and not is_full and last != b"mfra":
         raise NotMediaError(
             "nothing proves that the video is whole: the server promised no length, and the file's index"
             " does not name every sample"
         )
     container = "mov" if brand == b"qt  " else "mp4"
-    return Index(replace(facts, container=container), sum(table.claimed for table in tables) + held)
+    return Index(replace(facts, container=container), sum(each.claimed for each in samples) + held)
 
 
 def probe_image(file: BinaryIO) -> MediaFacts:
@@ -235,20 +238,20 @@ def _tracks(moov: memoryview) -> list[memoryview]:
 
 
 def _facts(
-    moov: memoryview, tracks: Sequence[memoryview], fragments: Sequence[bytes]
+    moov: memoryview, tracks: Sequence[memoryview], tables: Sequence[Tables], fragments: Sequence[bytes]
 ) -> tuple[MediaFacts, int]:
     """Facts of the first video track, as FFmpeg gives them, and the samples that fragments claim for it."""
     handlers = [_handler(track) for track in tracks]
     if b"vide" not in handlers:
         raise NotMediaError("there is no video track in the file")
-    track = tracks[handlers.index(b"vide")]
-    entry = find(track, b"mdia", b"minf", b"stbl", b"stsd")
+    number = handlers.index(b"vide")
+    entry = tables[number].get(b"stsd")
     if entry is None or not 16 <= numbers("I", entry, 8)[0] <= len(entry) - 8:
         raise NotMediaError("the video's index is broken")
     fourcc = bytes(entry[12:16])
     # the entry's own size: the track header's is that of the picture as it is shown
     width, height = numbers("HH", entry, 40) if len(entry) >= 44 else (0, 0)
-    times = _read_times(moov, track, fragments)
+    times = _read_times(moov, tracks[number], tables[number], fragments)
     facts = MediaFacts(
         container="mp4",
         codec=_CODECS.get(fourcc) or (fourcc.decode("ascii", "replace").rstrip() or None),
@@ -275,12 +278,12 @@ class _Times:
     shown: int = 0
 
 
-def _read_times(moov: memoryview, track: memoryview, fragments: Sequence[bytes]) -> _Times:
+def _read_times(moov: memoryview, track: memoryview, tables: Tables, fragments: Sequence[bytes]) -> _Times:
     """What is readable of it: a file that plays is not refused for how long it says it is."""
     times = _Times()
     with contextlib.suppress(NotMediaError):
         times.scale, said = _media_header(find(track, b"mdia", b"mdhd"))
-        times.frames, times.ticks = read_times(track)
+        times.frames, times.ticks = read_times(tables)
         times.in_fragments, more = read_fragments(fragments, moov, track)
         times.frames, times.ticks = times.frames + times.in_fragments, times.ticks + more
         # in fragments the header tells of the first ones at most
