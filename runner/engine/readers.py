@@ -16,7 +16,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import runner
 from runner.engine import pictures
@@ -53,12 +53,11 @@ class Readers(ThreadPoolExecutor):
         process: _Process | None = getattr(self._own, "process", None)
         if process is None:
             process = self._start()
-        answer = process.ask(file, wanted)
-        if answer is None:
+        picture = process.ask(file, wanted)
+        if picture is None:
             self._own.process = None
             return Picture(why=process.ending())
-        image = answer.get("image")
-        return Picture(None if image is None else base64.b64decode(image), str(answer.get("why")))
+        return picture
 
     def _start(self) -> _Process:
         with self._lock:
@@ -112,20 +111,24 @@ class _Process:
                 f"cannot start FFmpeg: {self.ending()}", hint=f"`{sys.executable} -c 'import av'` says why"
             )
 
-    def ask(self, file: BinaryIO, wanted: Wanted) -> dict[str, Any] | None:
-        """The answer to an open file; None where the process has ended."""
+    def ask(self, file: BinaryIO, wanted: Wanted) -> Picture | None:
+        """What it says of an open file; None where it has ended, or says nothing that it should."""
         try:
             socket.send_fds(self._socket, [wanted.value], [file.fileno()])
         except OSError:
             return None
-        return self._answer()
+        match self._answer():
+            case {"image": None, "why": str(why)}:
+                return Picture(why=why)
+            case {"image": str(image), "why": str(why)}:
+                return Picture(base64.b64decode(image), why)
+        return None
 
-    def _answer(self) -> dict[str, Any] | None:
+    def _answer(self) -> object:
         try:
-            answer = json.loads(self._answers.readline(_MOST_ANSWER))
+            return json.loads(self._answers.readline(_MOST_ANSWER))
         except (OSError, ValueError):  # ValueError: nothing, or half a line
             return None
-        return answer if isinstance(answer, dict) else None
 
     def ending(self) -> str:
         """How the process ended over the file that it was given."""
