@@ -46,8 +46,10 @@ def file(tmp_path: Path) -> Path:
 def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
     [example] = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert callsheet("-q", "init", cwd=tmp_path).returncode == 0
+    # a script without a guard: what makes the pictures must not run it again
+    (tmp_path / "example.py").write_text(example, encoding="utf-8")
     ran = subprocess.run(
-        [sys.executable, "-c", example],
+        [sys.executable, "example.py"],
         cwd=tmp_path,
         env=environment(),
         capture_output=True,
@@ -60,6 +62,7 @@ def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
     assert len(tasks) == 4
     assert last == f"0 {{{TaskState.DONE!r}: 4}}"
     assert all((tmp_path / "rehearsal" / task.split()[-1]).is_file() for task in tasks)
+    assert b"data:image/webp" in (tmp_path / "rehearsal/runs/latest/report.html").read_bytes()
 
 
 def test_every_name_of_the_api_is_there() -> None:

@@ -146,6 +146,20 @@ def test_in_the_command_line_only_the_console_prints() -> None:
     assert wrong == []
 
 
+@pytest.mark.security(26)
+def test_ffmpeg_is_loaded_by_its_own_process_alone() -> None:
+    """And by the sandbox, which makes its videos itself."""
+    loading = [
+        _module(file)
+        for file in FILES
+        if "sandbox" not in file.parts
+        and any(
+            name.split(".")[0] == "av" for name, _ in _imports(ast.parse(file.read_text(encoding="utf-8")))
+        )
+    ]
+    assert loading == ["runner.engine.pictures"]
+
+
 def test_the_rules_above_see_the_whole_house() -> None:
     """A layer that is not ranked would escape the rules."""
     layers = {_layer(_module(file)) for file in FILES} - {"", "sandbox"}

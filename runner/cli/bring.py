@@ -6,7 +6,7 @@ import contextlib
 import functools
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from runner.cli.options import JobOptions, RunOptions, ServiceOptions
 from runner.cli.pings import Ending, pinged
 from runner.cli.problems import agree, show, tell_warnings
 from runner.cli.progress import progress
-from runner.cli.report import report_after_run
+from runner.cli.report import report_after_runs
 from runner.cli.service import Loaded, given_date, showing_lines
 from runner.cli.words import count, counts_words, shown_path
 from runner.engine.budget import question
@@ -33,7 +33,7 @@ from runner.errors import INTERRUPTS, BusyError, CallsheetError, ExitCode
 from runner.job.node import JsonValue
 from runner.ledger.rows import RunRow, Spend
 from runner.ledger.states import TaskState
-from runner.project import find_project
+from runner.project import Project, find_project
 from runner.providers.place import Place
 from runner.record.events import fan_out
 from runner.record.facts import KEY_VARIABLE, session_facts
@@ -59,13 +59,13 @@ def bring_all_to_done(works: Sequence[Work], job_options: JobOptions, options: R
     An interrupt ends them all. The deadline holds for all of them together.
     """
     ends = None if options.deadline is None else time.monotonic() + options.deadline
-    codes: list[ExitCode] = []
+    summaries: list[Summary] = []
     root = works[0].loaded.place.project.root
     with pinged(root, job_options.allow_env) if options.ping else contextlib.nullcontext(Ending()) as ending:
         for work in works:
             left = None if ends is None else max(0.0, ends - time.monotonic())
             summary = _bring_to_done(work, job_options, options, left, is_one_of_several=len(works) > 1)
-            codes.append(summary.exit_code)
+            summaries.append(summary)
             ending.lines.append(summary.line())
             if options.format == "jsonl":
                 console.outcome(summary.line())
@@ -74,13 +74,25 @@ def bring_all_to_done(works: Sequence[Work], job_options: JobOptions, options: R
         if options.format == "json":
             lines = ",\n".join(ending.lines)
             console.outcome(lines if len(works) == 1 else f"[{lines}]")
-        ending.code = ExitCode.first(codes)
+        ending.code = ExitCode.first([summary.exit_code for summary in summaries])
+    # behind all jobs and what a monitor is told: pictures delay no submit
+    ended = [summary.ended for summary in summaries if summary.ended is not None]
+    report_after_runs(ended, ending.code, is_told=options.format == "text")
+    for summary in summaries:
+        summary.advise()
     return ending.code
+
+
+def _say_nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How one job ended, for programs; `result` is None where the job was not begun."""
+    """How one job ended, for programs; `result` is None where the job was not begun.
+
+    `ended` is its run, and `advise` tells on stderr why it ended so, and what to do next.
+    """
 
     job: str
     exit_code: ExitCode
@@ -88,6 +100,8 @@ class Summary:
     result: RunResult | None = None
     submitted: int = 0
     spent: Spend | None = None
+    ended: tuple[Project, str] | None = None
+    advise: Callable[[], None] = _say_nothing
 
     def line(self) -> str:
         """One line of JSON: what `--output-format jsonl` prints and a monitor is told."""
@@ -172,14 +186,25 @@ def _bring_to_done(
         if is_one_of_several:
             console.summary(f"{job.file}:")
         _tell(result, prepared, place, submits)
-    report_after_run(place.project, prepared.run.id, result.exit_code, is_told=options.format == "text")
-    job_file = shown_path(place.project.root / job.file)
-    _advise(result, job_file, work.service, overdue, prepared.run.id if is_one_of_several else "")
-    left_out = result.counts.get(TaskState.PLANNED, 0)
-    if prepared.only is not None and left_out and result.exit_code is ExitCode.DONE:
-        again = command("run", job_file, service=work.service)
-        console.next_step(again, f"goes on with the {left_out} that --only left out")
-    return Summary(job.file, result.exit_code, result=result, submitted=submits.count, spent=spent)
+    # without the plan: the advice waits for all other jobs
+    advise = functools.partial(
+        _advise,
+        result,
+        shown_path(place.project.root / job.file),
+        work.service,
+        overdue,
+        run_id=prepared.run.id if is_one_of_several else "",
+        is_limited=prepared.only is not None,
+    )
+    return Summary(
+        job.file,
+        result.exit_code,
+        result=result,
+        submitted=submits.count,
+        spent=spent,
+        ended=(place.project, prepared.run.id),
+        advise=advise,
+    )
 
 
 def _ask(prepared: Prepared, yes: bool) -> None:
@@ -226,9 +251,15 @@ def _tell(result: RunResult, prepared: Prepared, place: Place, submits: Submits)
 
 
 def _advise(
-    result: RunResult, job_file: str, service: ServiceOptions, overdue: Late | None, run_id: str
+    result: RunResult,
+    job_file: str,
+    service: ServiceOptions,
+    overdue: Late | None,
+    *,
+    run_id: str,
+    is_limited: bool,
 ) -> None:
-    """On stderr: why it ended as it did, and what to do next."""
+    """On stderr: why it ended as it did, and what to do next; `is_limited`: by --only."""
     tell_reasons(result)
     tell_late(overdue)
     tell_notes(result, service)
@@ -243,6 +274,10 @@ def _advise(
         run_id=run_id,
         is_pick_awaited=bool(result.waits),
     )
+    left_out = result.counts.get(TaskState.PLANNED, 0)
+    if is_limited and left_out and result.exit_code is ExitCode.DONE:
+        again = command("run", job_file, service=service)
+        console.next_step(again, f"goes on with the {left_out} that --only left out")
 
 
 def _video_folders(prepared: Prepared) -> list[Path]:

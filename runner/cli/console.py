@@ -30,6 +30,10 @@ _WIDTHS_FROM = 200
 """Rows that are looked at to align a table; those that follow stream."""
 
 
+_WIPE = "\r\x1b[K"
+"""Back to the begin of the line, and the rest of it erased."""
+_is_status_shown = False
+
 _COLOURS = re.compile("(\x1b\\[(?:0|1|31|32|33|36)m)")
 """What `click.style` writes for the colours that are used here."""
 
@@ -79,6 +83,15 @@ def next_step(command: str, why: str = "") -> None:
     else:
         note(f"next: {command}")
         note(f"      {why}")
+
+
+def status(line: str) -> None:
+    """How far something is, on a terminal; what is printed next takes its place."""
+    global _is_status_shown
+    if is_terminal() and not common().quiet:
+        sys.stderr.write(_WIPE + _one_line(line)[: columns() - 1])
+        sys.stderr.flush()
+        _is_status_shown = True
 
 
 def error(line: str) -> None:
@@ -169,6 +182,10 @@ def _short(filename: str) -> str:
 
 
 def _put(stream: TextIO, text: str) -> None:
+    global _is_status_shown
+    if _is_status_shown:
+        _is_status_shown = False
+        sys.stderr.write(_WIPE)
     # click's `echo` writes UTF-8 where the stream is to be ASCII
     stream.write(text if has_colour(stream) else click.unstyle(text))
     stream.flush()

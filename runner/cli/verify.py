@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections import Counter
+from collections import Counter, deque
+from concurrent.futures import Future
 from typing import Any, BinaryIO
 
 import click
@@ -22,12 +24,16 @@ from runner.cli.options import (
 from runner.cli.words import count, shown_path
 from runner.engine.boxes import NotMediaError
 from runner.engine.media import has_pyav, probe, probe_image
+from runner.engine.pictures import Wanted
+from runner.engine.readers import Readers
 from runner.errors import ExitCode
 from runner.job.node import JsonValue
 from runner.record.lines import scan_manifest
 from runner.record.redact import Redactor, json_text
 from runner.record.verify import CheckedFile, Finding, check_jobs, check_task
 
+_MOST_WAITING = 200
+"""Tasks that are read from the manifest ahead of what is told."""
 _COLOURS = {Finding.MISSING: "yellow", Finding.CHANGED: "red", Finding.BROKEN: "red"}
 
 
@@ -54,6 +60,7 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
     rows: list[JsonValue] = []
 
     def tell(checked: CheckedFile) -> None:
+        console.status(f"verify: {count(counts.total() + 1, 'file')}")
         counts[checked.finding] += 1
         files[checked.finding] += bool(checked.path)
         if output_format == "json":
@@ -63,11 +70,22 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
         elif checked.finding is not Finding.SAME or common().verbosity:
             console.result(_line(checked))
 
-    def check(entry: dict[str, Any]) -> None:
-        for checked in check_task(entry, folder.project.base, _probe):
-            tell(checked)
+    with Readers() as readers:
+        find_wrong = functools.partial(_probe, readers if has_pyav() else None)
+        waiting: deque[Future[list[CheckedFile]]] = deque()
 
-    members = scan_manifest(folder.manifest, check, most=sys.maxsize)
+        def tell_first() -> None:
+            for checked in waiting.popleft().result():
+                tell(checked)
+
+        def check(entry: dict[str, Any]) -> None:
+            waiting.append(readers.submit(lambda: list(check_task(entry, folder.project.base, find_wrong))))
+            if len(waiting) > _MOST_WAITING:
+                tell_first()
+
+        members = scan_manifest(folder.manifest, check, most=sys.maxsize)
+        while waiting:
+            tell_first()
     for checked in check_jobs(folder, members):
         tell(checked)
     if not has_pyav():
@@ -92,7 +110,10 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
     return ExitCode.DONE if is_whole else ExitCode.TASK_FAILED
 
 
-def _probe(kind: str, file: BinaryIO) -> str:
+def _probe(readers: Readers | None, kind: str, file: BinaryIO) -> str:
+    """What is wrong with a file; without `readers` its own structure says it, without FFmpeg."""
+    if kind == "video" and readers is not None:
+        return readers.read(file, Wanted.CHECK).why
     try:
         (probe if kind == "video" else probe_image)(file)
     except NotMediaError as error:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import array
 import itertools
+import operator
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -94,24 +95,87 @@ class Samples:
     end: int | None
 
 
-def read_samples(track: memoryview) -> Samples:
+Tables = Mapping[bytes, memoryview]
+"""The boxes of a track's sample table (stbl), by kind."""
+
+
+def read_tables(track: memoryview) -> Tables:
+    """Raises NotMediaError where one claims more than it holds, or a run (stsc) begins behind all chunks."""
+    table = find(track, b"mdia", b"minf", b"stbl")
+    tables = {} if table is None else dict(boxes(table))
+    for kind, width in ((b"stts", 8), (b"ctts", 8), (b"stss", 4), (b"stsc", 12)):
+        if kind in tables and 8 + width * numbers("I", tables[kind], 4)[0] > len(tables[kind]):
+            raise NotMediaError("the video's index is broken")
+    runs, chunks = tables.get(b"stsc"), tables.get(b"stco", tables.get(b"co64"))
+    if runs is not None and chunks is not None and (entries := numbers("I", runs, 4)[0]):
+        (first,) = numbers("I", runs, 12 * entries - 4)
+        if first > numbers("I", chunks, 4)[0]:
+            raise NotMediaError("the video's index is broken")
+    return tables
+
+
+def read_samples(track: memoryview, tables: Tables) -> Samples:
     """Of one track (14496-12, 8.7)."""
     claimed = 0
     try:
-        sizes = find(track, b"mdia", b"minf", b"stbl", b"stsz")
-        claimed = 0 if sizes is None else numbers("I", sizes, 8)[0]
-        return Samples(claimed, _end_of_samples(track))
+        claimed = numbers("I", tables[b"stsz"], 8)[0] if b"stsz" in tables else 0
+        return Samples(claimed, _end_of_samples(track, tables))
     except NotMediaError:
         return Samples(claimed, None)
 
 
-def _end_of_samples(track: memoryview) -> int | None:
-    table = find(track, b"mdia", b"minf", b"stbl")
-    if table is None or not _is_self_contained(track):
+def read_times(tables: Tables) -> tuple[int, int]:
+    """How many samples a track times (stts), and how many ticks they last."""
+    if b"stts" not in tables:
+        return 0, 0
+    flat = _array("I", tables[b"stts"], 8, 2 * numbers("I", tables[b"stts"], 4)[0])
+    return sum(flat[0::2]), sum(map(operator.mul, flat[0::2], flat[1::2]))
+
+
+def read_fragments(moofs: Iterable[bytes], moov: memoryview, track: memoryview) -> tuple[int, int]:
+    """How many samples the fragments (moof; 14496-12, 8.8) hold of `track`, and how many ticks they last."""
+    own, usual = _track_id(track), 0
+    extends = find(moov, b"mvex")
+    for kind, content in boxes(extends) if extends is not None else ():
+        if kind == b"trex" and numbers("I", content, 4) == (own,):
+            (usual,) = numbers("I", content, 12)
+    samples = ticks = 0
+    for moof in moofs:
+        for kind, part in boxes(memoryview(moof)):
+            header = find(part, b"tfhd") if kind == b"traf" else None
+            if header is None or numbers("I", header, 4) != (own,):
+                continue
+            (flags,) = numbers("I", header, 0)
+            each = numbers("I", header, 8 + 8 * (flags & 1) + 2 * (flags & 2))[0] if flags & 8 else usual
+            for name, run in boxes(part):
+                if name == b"trun":
+                    count, lasted = _read_run(run, each)
+                    samples, ticks = samples + count, ticks + lasted
+    return samples, ticks
+
+
+def _read_run(run: memoryview, each: int) -> tuple[int, int]:
+    """Samples and ticks of one track run (trun), whose samples last `each` where it does not say."""
+    flags, count = numbers("II", run, 0)
+    if not flags & 0x100:
+        return count, count * each
+    columns = (flags >> 8 & 0xF).bit_count()
+    start = 8 + 4 * (flags & 1) + (flags & 4)
+    return count, sum(_array("I", run, start, count * columns)[::columns])
+
+
+def _track_id(track: memoryview) -> int:
+    header = find(track, b"tkhd")
+    if header is None:
+        return 0
+    return numbers("I", header, 20 if numbers("B", header, 0) == (1,) else 12)[0]
+
+
+def _end_of_samples(track: memoryview, tables: Tables) -> int | None:
+    if not _is_self_contained(track):
         return None
-    parts = dict(boxes(table))
-    sizes, runs = parts.get(b"stsz"), parts.get(b"stsc")
-    kind, chunks = ("Q", parts[b"co64"]) if b"co64" in parts else ("I", parts.get(b"stco"))
+    sizes, runs = tables.get(b"stsz"), tables.get(b"stsc")
+    kind, chunks = ("Q", tables[b"co64"]) if b"co64" in tables else ("I", tables.get(b"stco"))
     if sizes is None or runs is None or chunks is None:
         return None
     each, count = numbers("II", sizes, 4)

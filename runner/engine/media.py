@@ -1,35 +1,40 @@
-"""What a result file is: proof that it is whole, and facts about it.
+"""What a result file is: proof that it is whole, and facts about it, from its own structure alone.
 
-The formats: ISO/IEC 14496-12 for the boxes of MP4 and MOV, W3C PNG, ITU-T T.81 for JPEG.
+The formats: ISO/IEC 14496-12 for the boxes of MP4 and MOV, W3C PNG, ITU-T T.81 for JPEG. FFmpeg reads
+a stranger's file in a process of its own (`pictures`), never in one that submits.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import itertools
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from runner.engine.boxes import (
     MOST_BOXES,
     NotMediaError,
+    Tables,
     boxes,
     describe,
     find,
     numbers,
     read_at,
+    read_fragments,
     read_samples,
+    read_tables,
+    read_times,
     top_boxes,
 )
 
 _MOST_INDEX_BYTES = 64 << 20
-"""A moov box larger than this is no clip of ours: an hour at 60 fps needs about 4 MB."""
+"""An index (moov, moof) larger than this is no clip of ours: an hour at 60 fps needs about 4 MB."""
 _MOST_TRACKS = 64
-_MOST_SAMPLES = 2_000_000
-"""Nine hours at 60 fps. FFmpeg makes a table of all samples that an index claims, however small the file."""
 _MOST_PICTURE_BYTES = 64 << 20
 _BLOCK = 1 << 20
 
@@ -39,29 +44,25 @@ _CODECS = {
     b"hvc1": "hevc",
     b"hev1": "hevc",
     b"av01": "av1",
+    b"vp08": "vp8",
     b"vp09": "vp9",
-    b"mp4v": "mpeg4",
+    b"apch": "prores",
+    b"apcn": "prores",
+    b"apcs": "prores",
+    b"apco": "prores",
+    b"ap4h": "prores",
+    b"jpeg": "mjpeg",
 }
+"""FFmpeg's names. `mp4v` is any of several codecs."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 
 
 @dataclass(frozen=True, slots=True)
-class _Index:
-    """`end` is the first byte behind all samples, `samples` their number. `is_full`: every track's table
-    was read, so that nothing can be missing where the file reaches to `end`.
-    """
-
-    facts: MediaFacts
-    end: int
-    samples: int
-    is_full: bool
-
-
-@dataclass(frozen=True, slots=True)
 class MediaFacts:
     """What is known of a file; None where it is not. `width` and `height` in pixels, `duration`
-    in seconds, `fps` in frames a second. `codec` is FFmpeg's name of the picture's codec.
+    in seconds, `fps` in frames a second. `codec` is FFmpeg's name of the picture's codec, or the file's
+    four characters for it.
     """
 
     container: str
@@ -79,56 +80,66 @@ def has_pyav() -> bool:
     return importlib.util.find_spec("av") is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Index:
+    """`samples` is how many an MP4 has in all its tracks, by its own word."""
+
+    facts: MediaFacts
+    samples: int
+
+
 def probe(file: BinaryIO, *, has_kept_length: bool = True) -> MediaFacts:
     """Facts of a whole MP4 or MOV file, opened for reading; blocking. Raises NotMediaError.
 
-    The boxes are walked in any case: FFmpeg opens a file whose index stands first without a word
-    about missing pictures. With PyAV its reading of the file must succeed as well. Without
+    The top-level boxes must add up to the file's length, with `ftyp` first, media data, and an
+    index that holds a video track and names no sample beyond the file's end. Without
     `has_kept_length` (a length that the server promised and kept) the index has to prove the end.
     """
-    index = _read_boxes(file, has_kept_length=has_kept_length)
-    if index.samples > _MOST_SAMPLES or not has_pyav():
-        return index.facts
-    return _probe_pyav(file, index.facts)
+    return read_index(file, has_kept_length=has_kept_length).facts
 
 
-def probe_boxes(file: BinaryIO, *, has_kept_length: bool = True) -> MediaFacts:
-    """Facts of an MP4 or MOV file from its boxes alone. Raises NotMediaError.
-
-    The top-level boxes must add up to the file's length, with `ftyp` first, media data, and an
-    index that holds a video track and names no sample beyond the file's end.
-    """
-    return _read_boxes(file, has_kept_length=has_kept_length).facts
-
-
-def _read_boxes(file: BinaryIO, *, has_kept_length: bool) -> _Index:
+def read_index(file: BinaryIO, *, has_kept_length: bool = True) -> Index:
+    """As `probe`, and the number of samples."""
     length = file.seek(0, io.SEEK_END)
     brand = moov = None
+    fragments: list[bytes] = []
+    room = _MOST_INDEX_BYTES
     has_data = False
     last = b""
     for last, start, size in top_boxes(file, length):
         if last == b"ftyp" and brand is None:
             brand = read_at(file, start, min(4, size))
-        elif last == b"moov" and moov is None:
-            if size > _MOST_INDEX_BYTES:
-                raise NotMediaError(f"the video's index claims {size} bytes")
-            moov = read_at(file, start, size)
+        elif last == b"moof" or (last == b"moov" and moov is None):
+            room -= size
+            if room < 0:
+                raise NotMediaError(f"the video's index claims more than {_MOST_INDEX_BYTES} bytes")
+            content = read_at(file, start, size)
+            if last == b"moof":
+                fragments.append(content)
+            else:
+                moov = memoryview(content)
         elif last == b"mdat":
             has_data = True
     if moov is None:
         raise NotMediaError("the video has no index (moov)")
     if not has_data:
         raise NotMediaError("the video has no media data (mdat)")
-    index = _read_index(memoryview(moov))
-    if index.end > length:
-        raise NotMediaError(f"the video is cut off: its index goes on to byte {index.end} of {length}")
+    tracks = _tracks(moov)
+    tables = [read_tables(track) for track in tracks]
+    samples = list(map(read_samples, tracks, tables))
+    end = max((each.end or 0 for each in samples), default=0)
+    if end > length:
+        raise NotMediaError(f"the video is cut off: its index goes on to byte {end} of {length}")
+    facts, held = _facts(moov, tracks, tables, fragments)
     # a video in fragments ends with an index of them, where it has one
-    if not has_kept_length and not index.is_full and last != b"mfra":
+    is_full = all(each.end is not None for each in samples) and find(moov, b"mvex") is None and facts.frames
+    if not has_kept_length and not is_full and last != b"mfra":
         raise NotMediaError(
             "nothing proves that the video is whole: the server promised no length, and the file's index"
             " does not name every sample"
         )
-    return replace(index, facts=replace(index.facts, container="mov" if brand == b"qt  " else "mp4"))
+    container = "mov" if brand == b"qt  " else "mp4"
+    return Index(replace(facts, container=container), sum(each.claimed for each in samples) + held)
 
 
 def probe_image(file: BinaryIO) -> MediaFacts:
@@ -217,71 +228,68 @@ def _end_of_scan(data: bytes, position: int) -> int:
     raise NotMediaError("the JPEG is cut off")
 
 
-def _probe_pyav(file: BinaryIO, facts: MediaFacts) -> MediaFacts:
-    # imported here: an optional extra that takes 150 ms to load
-    import av
-
-    file.seek(0)
-    try:
-        # the format is given: FFmpeg's playlist readers would open addresses named in the file
-        with av.open(file, format="mp4", metadata_errors="replace") as container:
-            video = container.streams.video[0]
-            if video.codec_context is None:
-                # a codec newer than this FFmpeg; the boxes have been found whole
-                return facts
-            duration = video.duration * video.time_base if video.duration and video.time_base else None
-            return MediaFacts(
-                container=facts.container,
-                codec=video.codec_context.name,
-                width=video.codec_context.width,
-                height=video.codec_context.height,
-                duration=facts.duration if duration is None else round(float(duration), 6),
-                fps=round(float(video.average_rate), 6) if video.average_rate else None,
-                frames=video.frames or facts.frames,
-                has_sound=bool(container.streams.audio),
-            )
-    except Exception as error:  # whatever a library does with a stranger's bytes, they are the cause
-        raise NotMediaError(f"FFmpeg cannot read the video ({type(error).__name__})") from error
-
-
-def _read_index(moov: memoryview) -> _Index:
+def _tracks(moov: memoryview) -> list[memoryview]:
     tracks = list(
         itertools.islice((content for kind, content in boxes(moov) if kind == b"trak"), _MOST_TRACKS + 1)
     )
     if len(tracks) > _MOST_TRACKS:
         raise NotMediaError(f"the video has more than {_MOST_TRACKS} tracks")
+    return tracks
+
+
+def _facts(
+    moov: memoryview, tracks: Sequence[memoryview], tables: Sequence[Tables], fragments: Sequence[bytes]
+) -> tuple[MediaFacts, int]:
+    """Facts of the first video track, as FFmpeg gives them, and the samples that fragments claim for it."""
     handlers = [_handler(track) for track in tracks]
     if b"vide" not in handlers:
         raise NotMediaError("there is no video track in the file")
-    track = tracks[handlers.index(b"vide")]
-    duration = _duration(find(track, b"mdia", b"mdhd"))
-    table = find(track, b"mdia", b"minf", b"stbl")
-    entry = find(table, b"stsd") if table is not None else None
-    if table is None or entry is None:
+    number = handlers.index(b"vide")
+    entry = tables[number].get(b"stsd")
+    if entry is None or not 16 <= numbers("I", entry, 8)[0] <= len(entry) - 8:
         raise NotMediaError("the video's index is broken")
-    tables = [read_samples(each) for each in tracks]
-    sizes = find(table, b"stsz")
-    frames = numbers("I", sizes, 8)[0] if sizes is not None else None
     fourcc = bytes(entry[12:16])
-    header = find(track, b"tkhd")
-    width, height = numbers("II", header, max(0, len(header) - 8)) if header is not None else (0, 0)
-    return _Index(
-        facts=MediaFacts(
-            container="mp4",
-            codec=_CODECS.get(fourcc) or (fourcc.decode("ascii", "replace") or None),
-            width=width >> 16 or None,
-            height=height >> 16 or None,
-            duration=duration,
-            fps=round(frames / duration, 6) if frames and duration else None,
-            frames=frames or None,
-            has_sound=b"soun" in handlers,
-        ),
-        end=max((samples.end or 0 for samples in tables), default=0),
-        samples=sum(samples.claimed for samples in tables),
-        is_full=bool(frames)
-        and all(samples.end is not None for samples in tables)
-        and find(moov, b"mvex") is None,
+    # the entry's own size: the track header's is that of the picture as it is shown
+    width, height = numbers("HH", entry, 40) if len(entry) >= 44 else (0, 0)
+    times = _read_times(moov, tracks[number], tables[number], fragments)
+    facts = MediaFacts(
+        container="mp4",
+        codec=_CODECS.get(fourcc) or (fourcc.decode("ascii", "replace").rstrip() or None),
+        width=width or None,
+        height=height or None,
+        duration=round(times.shown / times.scale, 6) if times.scale and times.shown else None,
+        fps=round(times.frames * times.scale / times.ticks, 6) if times.scale and times.ticks else None,
+        frames=times.frames or None,
+        has_sound=b"soun" in handlers,
     )
+    return facts, times.in_fragments
+
+
+@dataclass(slots=True)
+class _Times:
+    """Of a track, in ticks of which a second has `scale`: how long all `frames` last, and how long it is
+    `shown`; 0 for what is unknown.
+    """
+
+    scale: int = 0
+    frames: int = 0
+    in_fragments: int = 0
+    ticks: int = 0
+    shown: int = 0
+
+
+def _read_times(moov: memoryview, track: memoryview, tables: Tables, fragments: Sequence[bytes]) -> _Times:
+    """What is readable of it: a file that plays is not refused for how long it says it is."""
+    times = _Times()
+    with contextlib.suppress(NotMediaError):
+        times.scale, said = _media_header(find(track, b"mdia", b"mdhd"))
+        times.frames, times.ticks = read_times(tables)
+        times.in_fragments, more = read_fragments(fragments, moov, track)
+        times.frames, times.ticks = times.frames + times.in_fragments, times.ticks + more
+        # in fragments the header tells of the first ones at most
+        times.shown = min(filter(None, (times.ticks, 0 if times.in_fragments else said)), default=0)
+        times.shown = min(filter(None, (times.shown, _ticks_shown(moov, track, times.scale))), default=0)
+    return times
 
 
 def _handler(track: memoryview) -> bytes:
@@ -289,10 +297,30 @@ def _handler(track: memoryview) -> bytes:
     return bytes(handler[8:12]) if handler is not None else b""
 
 
-def _duration(header: memoryview | None) -> float | None:
-    """Seconds from a media header (mdhd), version 0 or 1; None where it says unknown."""
+def _media_header(header: memoryview | None) -> tuple[int, int]:
+    """Ticks a second, and how many the media header (mdhd, mvhd) says; 0 for what is unknown."""
     if header is None:
-        return None
+        return 0, 0
     is_long = numbers("B", header, 0) == (1,)
     scale, ticks = numbers("IQ", header, 20) if is_long else numbers("II", header, 12)
-    return round(ticks / scale, 6) if scale and ticks else None
+    # all ones: unknown
+    return scale, 0 if ticks == (0xFFFFFFFFFFFFFFFF if is_long else 0xFFFFFFFF) else ticks
+
+
+def _ticks_shown(moov: memoryview, track: memoryview, scale: int) -> int:
+    """How long the edit list (elst) shows the track, at `scale` ticks a second; 0 where it does not say."""
+    edits = find(track, b"edts", b"elst")
+    own_scale, _ = _media_header(find(moov, b"mvhd"))
+    if edits is None or not own_scale:
+        return 0
+    is_long = numbers("B", edits, 0) == (1,)
+    step = 20 if is_long else 12
+    shown = 0
+    for at in range(8, min(8 + step * numbers("I", edits, 4)[0], len(edits)), step):
+        length, begin = numbers("Qq" if is_long else "Ii", edits, at)
+        if begin < 0:  # a wait before the media begins
+            continue
+        if length == 0:  # in fragments: all that follows
+            return 0
+        shown += length
+    return (shown * scale + own_scale // 2) // own_scale

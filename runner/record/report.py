@@ -34,10 +34,14 @@ _SCRIPTS = ("dom", "arrange", "tiles", "play", "details", "marks", "timeline", "
 
 @dataclass(frozen=True, slots=True)
 class Poster:
-    """A video's picture (`image`, WebP; None where there is none yet), and whether its file is there."""
+    """A video's picture (`image`, WebP; None where there is none yet), and whether its file is there.
+
+    `why` says what is wrong with a file of which no picture can be made.
+    """
 
     is_there: bool
     image: bytes | None = None
+    why: str = ""
 
 
 def write_report(target: Path, sheet: Sheet, posters: Mapping[str, Poster]) -> None:

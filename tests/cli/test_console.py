@@ -111,3 +111,21 @@ def test_json_is_safe_to_print_and_loses_nothing(capsys: pytest.CaptureFixture[s
     assert json.loads(document) == {hostile: [hostile]}
     assert json.loads(line) == {"a": hostile}
     assert "雨 😀" in line
+
+
+def test_how_far_something_is_gives_way_to_the_next_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console.status("report: 1 of 3 posters")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(console, "is_terminal", lambda: True)
+    console.status("report: 1 of 3 posters")
+    console.status("report: 2 of 3 posters\n" + "x" * 200)
+    console.note("done")
+    console.note("and more")
+    wipe = "\r\x1b[K"
+    first, second, last = capsys.readouterr().err.removeprefix(wipe).split(wipe)
+    assert first == "report: 1 of 3 posters"
+    assert second.startswith("report: 2 of 3 posters\\n")
+    assert len(second) == 99
+    assert last == "done\nand more\n"

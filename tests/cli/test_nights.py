@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,11 @@ from typing import Any
 import pytest
 
 from runner.__main__ import main
+from runner.cli import report
 from runner.cli.pings import VARIABLE
+from runner.engine.report import Report
 from runner.errors import ExitCode
+from runner.record.manifest import read_manifest
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.cli.test_pings import Monitor, monitor
 from tests.support.moment import deadline_once
@@ -61,6 +65,47 @@ def test_several_jobs_run_one_after_the_other_and_each_tells_its_end_in_a_line(
     assert Path(boat["manifest"]).is_file()
     assert boat["run"] != harbour["run"]
     assert server.accepted == 4
+
+
+def test_pages_are_made_behind_all_jobs_and_behind_what_a_monitor_is_told(
+    project: Path, monitor: Monitor, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures take seconds, in which the next job would not submit."""
+    seen: list[tuple[int, int]] = []
+    make_report = report.make_report
+
+    def make(*arguments: Any, **options: Any) -> Report:
+        seen.append((server.accepted, len(monitor.heard)))
+        return make_report(*arguments, **options)
+
+    monkeypatch.setattr(report, "make_report", make)
+    monkeypatch.setenv(VARIABLE, monitor.url)
+    assert main(["run", "boat.yaml", "harbour.yaml", "--ping"]) == 0
+    assert seen == [(4, 2), (4, 2)]
+
+
+@pytest.mark.fault(47)
+@pytest.mark.parametrize(("fault", "code"), [(None, 0), (402, ExitCode.OUT_OF_MONEY)])
+def test_an_interrupt_while_pictures_are_made_leaves_exit_code_and_manifest(
+    fault: int | None,
+    code: int,
+    project: Path,
+    server: SandboxServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if fault is not None:
+        server.faults.add(
+            Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=fault, code="insufficient_credits", times=None)
+        )
+
+    def interrupted(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("runner.engine.report.posters", interrupted)
+    assert main(["run", "boat.yaml", "harbour.yaml"]) == code
+    assert capsys.readouterr().err.count("no contact sheet: interrupted") == 1
+    assert read_manifest(project / "rehearsal/runs/latest/manifest.json")["run"]["id"]
 
 
 def test_all_jobs_are_valid_before_the_first_one_runs(project: Path, server: SandboxServer) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from runner.errors import ExitCode
 from tests.cli.desk import Desk
+from tests.support.clips import with_noise_for_pictures
 
 
 @pytest.fixture
@@ -57,6 +60,49 @@ def test_a_file_that_the_run_took_over_broken_is_found_by_the_probe(done: Desk) 
     digest = hashlib.sha256(clip.read_bytes()).hexdigest()
     manifest.write_text(manifest.read_text().replace(video["sha256"], digest))
     assert _findings(done) == {"out/s1.mp4": "broken"}
+
+
+def put_in_place(desk: Desk, content: bytes) -> None:
+    """As if the run had fetched these bytes."""
+    clip = _clip(desk)
+    old, new = (hashlib.sha256(data).hexdigest() for data in (clip.read_bytes(), content))
+    size = clip.stat().st_size
+    clip.write_bytes(content)
+    manifest = desk.root / "rehearsal/runs/latest/manifest.json"
+    text = manifest.read_text().replace(old, new)
+    manifest.write_text(re.sub(rf'"bytes": ?{size}\b', f'"bytes": {len(content)}', text))
+
+
+@pytest.mark.fault(79)
+def test_a_video_that_ffmpeg_cannot_read_is_broken(done: Desk) -> None:
+    """Its boxes, its digest and its length are right."""
+    put_in_place(done, with_noise_for_pictures(_clip(done).read_bytes()))
+    assert done.call("verify") == ExitCode.TASK_FAILED
+    assert done.out.startswith("broken   out/s1.mp4  (s1)  FFmpeg")
+    assert done.out.endswith(": 4 files: 3 same, 1 broken\n")
+
+
+@pytest.mark.fault(80)
+def test_a_process_that_ends_over_a_file_is_told_of_that_file(
+    done: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = "from runner.engine import pictures as p; p.read_picture = None; p.main()"
+    monkeypatch.setattr("runner.engine.readers._COMMAND", (sys.executable, "-P", "-c", script))
+    assert done.call("verify") == ExitCode.TASK_FAILED
+    assert done.out.count("FFmpeg crashed over the video (exit code 1)") == 2
+    assert done.out.endswith(": 4 files: 2 same, 2 broken\n")
+
+
+def test_files_are_told_in_the_order_of_the_manifest(done: Desk) -> None:
+    manifest = done.root / "rehearsal/runs/latest/manifest.json"
+    lines = manifest.read_text().split("\n")
+    at = lines.index('"tasks": [') + 1
+    task = lines[at].rstrip(",")
+    lines[at:at] = [task.replace('"name": "s1"', f'"name": "n{number}"') + "," for number in range(450)]
+    manifest.write_text("\n".join(lines))
+    assert done.call("verify", "--output-format", "jsonl") == ExitCode.DONE
+    told = [json.loads(line)["task"] for line in done.out.splitlines()]
+    assert told[:450] == [f"n{number}" for number in range(450)]
 
 
 def test_the_kept_job_file_is_checked_too(done: Desk) -> None:

@@ -13,7 +13,7 @@ from runner.errors import ExitCode, StateError, UsageError
 from runner.project import Project, init_project
 from runner.record.folder import RunFolder
 from tests.record.made import Story, make_task
-from tests.support.clips import make_clip
+from tests.support.clips import make_clip, with_noise_for_pictures
 
 
 @pytest.fixture
@@ -68,19 +68,32 @@ def test_a_run_that_is_none_is_told(project: Project) -> None:
         make_report(project, "../r1", patience=60)
 
 
+@pytest.mark.fault(79)
+def test_a_video_that_ffmpeg_cannot_read_is_told(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project.base / "out" / "s1.mp4").write_bytes(with_noise_for_pictures(make_clip()))
+    cli.report_after_runs([(project, "r1")], ExitCode.DONE, is_told=True)
+    told = capsys.readouterr()
+    assert told.err.startswith("out/s1.mp4: FFmpeg ")
+    assert "1 video cannot be read" in told.err
+    assert "lacks" not in told.err
+    assert "report:   " in told.out
+
+
 @pytest.mark.parametrize("code", [ExitCode.DONE, ExitCode.INTERRUPTED])
 def test_after_a_run_the_page_is_told_of(
     code: ExitCode, project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cli.report_after_run(project, "r1", code, is_told=True)
+    cli.report_after_runs([(project, "r1")], code, is_told=True)
     assert "report:   " in capsys.readouterr().out
-    cli.report_after_run(project, "r1", code, is_told=False)
+    cli.report_after_runs([(project, "r1")], code, is_told=False)
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("error", [StateError("the disk is full"), KeyError("a bug")])
+@pytest.mark.parametrize("error", [StateError("the disk is full"), KeyError("a bug"), KeyboardInterrupt()])
 def test_whatever_is_wrong_with_the_page_the_run_ends_as_it_did(
-    error: Exception,
+    error: BaseException,
     project: Project,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -89,7 +102,7 @@ def test_whatever_is_wrong_with_the_page_the_run_ends_as_it_did(
         raise error
 
     monkeypatch.setattr(cli, "make_report", fail)
-    cli.report_after_run(project, "r1", ExitCode.DONE, is_told=True)
+    cli.report_after_runs([(project, "r1")], ExitCode.DONE, is_told=True)
     told = capsys.readouterr()
     assert "no contact sheet: " in told.err
     assert told.out == ""

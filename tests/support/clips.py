@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 import tempfile
 from fractions import Fraction
 from pathlib import Path
@@ -50,3 +51,10 @@ def _write(
             silence.sample_rate, silence.pts, silence.time_base = SOUND_RATE, 0, Fraction(1, SOUND_RATE)
             container.mux(audio.encode(silence))
             container.mux(audio.encode(None))
+
+
+def with_noise_for_pictures(clip: bytes) -> bytes:
+    """The clip with boxes as they were, and no picture in its media data that a decoder would take."""
+    at = clip.rindex(b"mdat") + 4
+    (size,) = struct.unpack_from(">I", clip, at - 8)
+    return clip[:at] + b"\xff" * (size - 8) + clip[at + size - 8 :]
