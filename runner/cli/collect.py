@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import anyio
 import click
 
 from runner.cli import console
@@ -35,14 +34,15 @@ from runner.cli.progress import progress
 from runner.cli.service import choose_place
 from runner.cli.words import counts_words
 from runner.engine.conclude import conclude
+from runner.engine.ends import RunResult
 from runner.engine.lateness import late
+from runner.engine.lock import locked_ledger
 from runner.engine.remembered import check_is_remembered
-from runner.engine.run import OPEN, RunResult, collect_all, open_attempts, open_services
 from runner.engine.settle import find_in_flight
 from runner.engine.settle import give_up as give_up_attempt
+from runner.engine.under_way import OPEN, open_attempts, open_services
 from runner.errors import INTERRUPTS, CallsheetError, ExitCode, JobError, RefusedError, StateError
 from runner.job.load import LoadOptions, load_job
-from runner.job.model import RunPolicy
 from runner.job.node import JsonValue
 from runner.job.plan import make_plan
 from runner.job.rundate import RunDate
@@ -55,7 +55,6 @@ from runner.record.facts import JOB_DIGEST, session_facts
 from runner.record.folder import RunFolder
 from runner.record.redact import Redactor, json_text
 from runner.record.times import iso_time
-from runner.session import locked_ledger, open_world, served
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,15 +236,12 @@ def _collect_with(group: KeyGroup, place: Place, ledger: Ledger, ends: float | N
     if group.key is None:
         counts = ledger.read.count_states(place.origin, place.spec.name)
         return RunResult(group.code, (group.missing,) if group.missing else (), counts)
-    key = group.key
     left = None if ends is None else max(0.0, ends - time.monotonic())
+    # imported here: the engine takes 0.3 s, and most often nothing is in flight
+    from runner.session import collect_from
 
-    async def go() -> RunResult:
-        async with open_world(place, access, ledger, shown) as world:
-            return await collect_all(world, RunPolicy(), deadline=left, attempts=group.attempts)
-
-    with progress() as shown, served(place, key) as access:
-        return anyio.run(go)
+    with progress() as shown:
+        return collect_from(place, group.key, ledger, attempts=group.attempts, observe=shown, deadline=left)
 
 
 def _give_up(
