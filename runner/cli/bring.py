@@ -12,8 +12,8 @@ from pathlib import Path
 
 from runner.cli import console
 from runner.cli.advice import command, tell_next
-from runner.cli.collect import fetch_first
 from runner.cli.endings import tell_late, tell_notes, tell_reasons
+from runner.cli.fetching import fetch_first
 from runner.cli.options import JobOptions, RunOptions, ServiceOptions
 from runner.cli.pings import Ending, pinged
 from runner.cli.problems import agree, show, tell_warnings
