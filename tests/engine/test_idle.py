@@ -165,7 +165,8 @@ async def test_what_another_job_left_at_the_service_is_work(bench: Bench, state:
     file = bench.write_job(job_text())
     done = await bench.run(file)
     assert is_idle_now(bench, file)
-    other = bench.write_job(job_text(seeds=1).replace("out/", "other/"), "jobs/other.yaml")
+    text = job_text(seeds=1).replace("a teapot", "a kettle").replace("out/", "other/")
+    other = bench.write_job(text, "jobs/other.yaml")
     with bench.ledger() as ledger, ledger.transaction():
         [task] = prepare(bench, ledger, other).plan.tasks()
         attempt = ledger.intend(task, "jobs/other.yaml", done.run_id or "", INTENT, Caps(), NOW)
@@ -181,9 +182,10 @@ async def test_what_another_job_left_at_the_service_is_work(bench: Bench, state:
 async def test_a_submit_taken_for_absent_is_looked_for_while_the_service_keeps_records(
     bench: Bench, server: SandboxServer
 ) -> None:
-    file = bench.write_job(job_text(run="settle: 0s, submit_slots: 1"))
+    await bench.run(bench.write_job(job_text(seeds=1, run="settle: 0s")))
+    file = bench.write_job(job_text(seeds=2, run="settle: 0s"))
     server.faults.add(
-        cut(accept=True, after=1),
+        cut(accept=True),
         Fault(where=Where.LIST, kind=Kind.HIDDEN, times=None, fields={"seed": 2}),
     )
     assert (await bench.run(file)).exit_code is ExitCode.DONE
