@@ -9,9 +9,10 @@ from collections.abc import Mapping
 import anyio.to_thread
 
 from runner.engine.budget import question
+from runner.engine.ends import RunResult
+from runner.engine.lock import locked_ledger
 from runner.engine.prepare import prepare_run
 from runner.engine.report import make_report
-from runner.engine.run import RunResult
 from runner.engine.seams import Seams
 from runner.errors import CallsheetError, RefusedError
 from runner.job.environment import read_env
@@ -22,7 +23,7 @@ from runner.providers.place import Place
 from runner.record.events import Observer
 from runner.record.facts import KEY_VARIABLE, session_facts
 from runner.record.redact import Redactor
-from runner.session import carry_out, key_of, locked_ledger
+from runner.session import carry_out
 
 _LOG = logging.getLogger("callsheet")
 
@@ -60,7 +61,7 @@ async def run_plan(
     project = find_project(job.root, root=job.root)
     place = Place.at(job.provider, project, plan.origin)
     if api_key is None:
-        key = key_of(place, read_env(project.root, os.environ), job.api_key_env)
+        key = place.find_key(read_env(project.root, os.environ), variable=job.api_key_env)
     else:
         key = ApiKey.load(api_key, source="api_key")
     with locked_ledger(place.project, wait=0.0) as ledger:

@@ -6,25 +6,27 @@ Above the engine, because the sandbox comes in here, which no layer below knows.
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import anyio
+
 from runner.engine.commits import Commits
 from runner.engine.download import Downloader, DownloadLimits
+from runner.engine.ends import RunResult
 from runner.engine.files import LocalFiles
-from runner.engine.lock import project_lock
 from runner.engine.prepare import Prepared
-from runner.engine.run import RunResult, run_prepared
+from runner.engine.run import collect_all, run_prepared
 from runner.engine.seams import Seams
 from runner.engine.webhook import receiver
 from runner.engine.world import World
 from runner.errors import UsageError
-from runner.job.model import WebhookPolicy
+from runner.job.model import RunPolicy, WebhookPolicy
 from runner.job.node import JsonValue
 from runner.ledger.ledger import Ledger
-from runner.project import Project
 from runner.providers import open_provider
 from runner.providers.access import Access, ApiKey, is_loopback
 from runner.providers.http import tls_context
@@ -32,7 +34,7 @@ from runner.providers.place import Place
 from runner.record.events import EventLog, Observer, fan_out
 from runner.record.folder import RunFolder
 from runner.record.redact import Redactor
-from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer, SandboxUnavailable
+from runner.sandbox import SandboxConfig, SandboxServer, SandboxUnavailable
 
 if TYPE_CHECKING:
     from runner.providers.http import FreeLimits
@@ -45,24 +47,6 @@ SANDBOX_SETTLE = 1.0
 
 AT_ONCE = (0.0, 0.0)
 """Seconds that a task of a rehearsal takes: who rehearses wants to see the end of it."""
-
-
-def key_of(place: Place, environment: Mapping[str, str], variable: str | None) -> ApiKey:
-    """The key for a place's service; the embedded sandbox has one of its own. Raises KeyRefusedError."""
-    if place.url is None:
-        return ApiKey.load(SANDBOX_KEY, source="the sandbox")
-    return place.spec.find_key(environment, variable=variable)
-
-
-@contextlib.contextmanager
-def locked_ledger(project: Project, *, wait: float) -> Iterator[Ledger]:
-    """The ledger, open for writing behind the project's lock. Raises BusyError, StateError."""
-    with project_lock(project, wait=wait):
-        ledger = Ledger.open(project.ledger_path)
-        try:
-            yield ledger
-        finally:
-            ledger.close()
 
 
 @contextlib.contextmanager
@@ -127,6 +111,52 @@ async def open_world(
             limits=limits.downloads,
             hints=hints,
         )
+
+
+def bring_to_done(
+    prepared: Prepared,
+    place: Place,
+    key: ApiKey,
+    ledger: Ledger,
+    *,
+    facts: Mapping[str, JsonValue],
+    observe: Observer,
+    warn: Callable[[str], None],
+    deadline: float | None,
+) -> RunResult:
+    """`carry_out` in an event loop of its own."""
+    return anyio.run(
+        functools.partial(
+            carry_out,
+            prepared,
+            place,
+            key,
+            ledger,
+            facts=facts,
+            observe=observe,
+            warn=warn,
+            deadline=deadline,
+        )
+    )
+
+
+def collect_from(
+    place: Place,
+    key: ApiKey,
+    ledger: Ledger,
+    *,
+    attempts: frozenset[str],
+    observe: Observer,
+    deadline: float | None,
+) -> RunResult:
+    """`collect_all` of the attempts that `key` is for, in an event loop of its own."""
+
+    async def go() -> RunResult:
+        async with open_world(place, access, ledger, observe) as world:
+            return await collect_all(world, RunPolicy(), deadline=deadline, attempts=attempts)
+
+    with served(place, key) as access:
+        return anyio.run(go)
 
 
 async def carry_out(

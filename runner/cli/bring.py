@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import random
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import anyio
-
 from runner.cli import console
 from runner.cli.advice import command, tell_next
-from runner.cli.collect import fetch_first
 from runner.cli.endings import tell_late, tell_notes, tell_reasons
+from runner.cli.fetching import fetch_first
 from runner.cli.options import JobOptions, RunOptions, ServiceOptions
 from runner.cli.pings import Ending, pinged
 from runner.cli.problems import agree, show, tell_warnings
-from runner.cli.progress import progress
+from runner.cli.progress import lines, progress
 from runner.cli.report import report_after_runs
 from runner.cli.service import Loaded, given_date, showing_lines
 from runner.cli.words import count, counts_words, shown_path
 from runner.engine.budget import question
+from runner.engine.ends import RunResult
+from runner.engine.idle import conclude_idle, is_idle
 from runner.engine.lateness import Late, late
+from runner.engine.lock import locked_ledger
 from runner.engine.only import Only
 from runner.engine.prepare import Prepared, Resubmit, prepare_run
-from runner.engine.run import RunResult
-from runner.engine.seams import Seams
 from runner.errors import INTERRUPTS, BusyError, CallsheetError, ExitCode
 from runner.job.node import JsonValue
 from runner.ledger.rows import RunRow, Spend
@@ -38,7 +38,6 @@ from runner.providers.place import Place
 from runner.record.events import fan_out
 from runner.record.facts import KEY_VARIABLE, session_facts
 from runner.record.redact import Redactor, json_text
-from runner.session import carry_out, key_of, locked_ledger
 
 _MOST_FOLDERS = 5
 
@@ -138,10 +137,9 @@ def _bring_to_done(
     try:
         if left == 0:
             raise BusyError(f"{job.file}: not begun: the deadline has passed", hint="run again to go on")
-        key = key_of(place, loaded.environment, job.api_key_env)
+        key = place.find_key(loaded.environment, variable=job.api_key_env)
         redactor = Redactor([key.value])
         with locked_ledger(place.project, wait=options.wait) as ledger:
-            seams = Seams()
             with showing_lines(job.text):
                 prepared = prepare_run(
                     job,
@@ -150,8 +148,8 @@ def _bring_to_done(
                     origin=place.origin,
                     date=given_date(job_options),
                     run=work.run,
-                    now=seams.wall(),
-                    source=seams.random,
+                    now=time.time(),
+                    source=random.SystemRandom(),
                     resubmit=work.resubmit,
                     only=Only(options.only) if options.only else None,
                 )
@@ -161,22 +159,35 @@ def _bring_to_done(
             _ask(prepared, options.yes)
             submits = Submits()
             root = place.project.root
-            with progress() as shown:
-                go_on = functools.partial(
-                    carry_out,
+            facts = session_facts(sys.argv[1:], root / job.file, root, redactor)
+            facts |= {KEY_VARIABLE: job.api_key_env}
+            if is_idle(prepared, ledger.read, time.time()):
+                result = conclude_idle(
                     prepared,
-                    place,
-                    key,
+                    place.project,
                     ledger,
-                    facts=session_facts(sys.argv[1:], root / job.file, root, redactor)
-                    | {KEY_VARIABLE: job.api_key_env},
-                    observe=fan_out(submits.observe, shown),
+                    facts=facts,
+                    observe=lines(),
                     warn=console.error,
-                    deadline=left,
+                    redactor=redactor,
                 )
-                result = anyio.run(go_on)
+            else:
+                # imported here: the engine takes 0.3 s, and a job that is done needs none
+                from runner.session import bring_to_done
+
+                with progress() as shown:
+                    result = bring_to_done(
+                        prepared,
+                        place,
+                        key,
+                        ledger,
+                        facts=facts,
+                        observe=fan_out(submits.observe, shown),
+                        warn=console.error,
+                        deadline=left,
+                    )
             spent = ledger.read.spend(prepared.run.id)
-            overdue = late(ledger.read, seams.wall())
+            overdue = late(ledger.read, time.time())
     except CallsheetError as error:
         project = find_project(job.root, root=job.root)
         code = fetch_first(error, project, work.service, options, deadline=left)

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
-import anyio
 import click
 
 from runner.cli import console
 from runner.cli.advice import command
 from runner.cli.completion import complete_task
-from runner.cli.endings import tell_late, tell_reasons
+from runner.cli.fetching import collect_everything, places, refresh
 from runner.cli.found import reading
-from runner.cli.keys import KeyGroup, group_by_key
 from runner.cli.options import (
-    RunOptions,
     ServiceOptions,
     common,
     common_options,
@@ -30,46 +24,17 @@ from runner.cli.options import (
     wait_option,
 )
 from runner.cli.pings import Ending, pinged
-from runner.cli.problems import agree, show
-from runner.cli.progress import progress
+from runner.cli.problems import agree
 from runner.cli.service import choose_place
-from runner.cli.words import counts_words
-from runner.engine.conclude import conclude
-from runner.engine.lateness import late
+from runner.engine.lock import locked_ledger
 from runner.engine.remembered import check_is_remembered
-from runner.engine.run import OPEN, RunResult, collect_all, open_attempts, open_services
 from runner.engine.settle import find_in_flight
 from runner.engine.settle import give_up as give_up_attempt
-from runner.errors import INTERRUPTS, CallsheetError, ExitCode, JobError, RefusedError, StateError
-from runner.job.load import LoadOptions, load_job
-from runner.job.model import RunPolicy
-from runner.job.node import JsonValue
-from runner.job.plan import make_plan
-from runner.job.rundate import RunDate
-from runner.ledger.ledger import Ledger
-from runner.ledger.rows import RunRow
+from runner.errors import ExitCode, StateError
 from runner.project import Project, find_project
 from runner.providers import REGISTRY
-from runner.providers.place import Place
-from runner.record.facts import JOB_DIGEST, session_facts
-from runner.record.folder import RunFolder
 from runner.record.redact import Redactor, json_text
 from runner.record.times import iso_time
-from runner.session import locked_ledger, open_world, served
-
-
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """What became of what was in flight at one service, under one key."""
-
-    origin: str
-    result: RunResult
-
-    def as_json(self) -> dict[str, JsonValue]:
-        counts: dict[str, JsonValue] = {
-            str(state): number for state, number in self.result.counts.items() if number
-        }
-        return {"origin": self.origin, "counts": counts, "reasons": list(self.result.reasons)}
 
 
 @click.command()
@@ -116,7 +81,7 @@ def collect(
             project, service, wait=wait, deadline=deadline, is_told=output_format == "text"
         )
         ends = [one.result.exit_code for one in collected]
-        ends += map(_check_ledger, dict.fromkeys(place.project for place, _ in _places(project, service)))
+        ends += map(_check_ledger, dict.fromkeys(place.project for place, _ in places(project, service)))
         code = ExitCode.first(ends)
         document = {"exit_code": int(code), "services": [one.as_json() for one in collected]}
         ending.code, ending.lines = code, [json_text(document)]
@@ -144,110 +109,6 @@ def _check_ledger(project: Project) -> ExitCode:
     return ExitCode.DONE
 
 
-def collect_everything(
-    project: Project, service: ServiceOptions, *, wait: float, deadline: float | None, is_told: bool
-) -> list[Collected]:
-    """Collects from each service that has something in flight, one after the other.
-
-    What is wrong with one, a key that is missing too, does not keep the next from its turn.
-    """
-    ends = None if deadline is None else time.monotonic() + deadline
-    collected: list[Collected] = []
-    for place, is_named_here in _places(project, service):
-        collected += _collect_from(place, wait, ends, is_named_here=is_named_here, is_told=is_told)
-        if collected and collected[-1].result.exit_code in INTERRUPTS:
-            break
-    return collected
-
-
-def fetch_first(
-    refusal: CallsheetError,
-    project: Project,
-    service: ServiceOptions,
-    options: RunOptions,
-    *,
-    deadline: float | None,
-) -> ExitCode:
-    """Collects what is in flight before a job is refused: a paid task needs neither its input nor its job.
-
-    Gives the exit code of `refusal`, or of a signal meanwhile. The caller tells the refusal. What goes
-    wrong here is told, never raised. Errors other than JobError and RefusedError fetch nothing.
-    """
-    code = refusal.exit_code
-    if not isinstance(refusal, JobError | RefusedError):
-        return code
-    try:
-        with reading(choose_place(next(iter(REGISTRY)), project, service).project) as reader:
-            if reader is None or next(reader.in_state(*OPEN), None) is None:
-                return code
-        console.note("nothing is submitted; what is in flight is fetched first")
-        collected = collect_everything(
-            project, service, wait=options.wait, deadline=deadline, is_told=options.format == "text"
-        )
-    except CallsheetError as error:
-        show(error)
-        return code
-    return ExitCode.first({code, *(INTERRUPTS & {one.result.exit_code for one in collected})})
-
-
-def _places(project: Project, service: ServiceOptions) -> list[tuple[Place, bool]]:
-    """Where tasks may be in flight: the services as they are named here (True), and those that only the
-    ledger names, for jobs that have a base URL of their own.
-    """
-    places = [choose_place(name, project, service) for name in REGISTRY]
-    known = {(place.spec.name, place.origin) for place in places}
-    found = [(place, True) for place in places]
-    if service.base_url is not None or any(place.project != project for place in places):
-        return found
-    with reading(project) as reader:
-        others = {} if reader is None else dict.fromkeys(open_services(reader, time.time()))
-    return found + [
-        (Place.at(name, project, origin), False)
-        for name, origin in others
-        if name in REGISTRY and (name, origin) not in known
-    ]
-
-
-def _collect_from(
-    place: Place, wait: float, ends: float | None, *, is_named_here: bool, is_told: bool
-) -> list[Collected]:
-    """Collects from one service, key by key; nothing where nothing of it is in flight."""
-    with locked_ledger(place.project, wait=wait) as ledger:
-        with ledger.transaction():
-            ledger.recover(time.time())
-        attempts = list(open_attempts(ledger.read, (place.spec.name, place.origin), time.time()))
-        groups = group_by_key(place, ledger, attempts, is_named_here=is_named_here)
-        if not groups:
-            return []
-        redactor = Redactor([group.key.value for group in groups if group.key is not None])
-        results = [_collect_with(group, place, ledger, ends) for group in groups]
-        for run in ledger.read.unfinished_runs():
-            if (run.origin, run.provider) == (place.origin, place.spec.name):
-                _refresh(ledger, place, run, redactor, is_told=is_told)
-        overdue = late(ledger.read, time.time())
-    if is_told:
-        console.summary(f"{place.origin}: {counts_words(results[-1].counts)}")
-    for result in results:
-        tell_reasons(result)
-    tell_late(overdue)
-    return [Collected(place.origin, result) for result in results]
-
-
-def _collect_with(group: KeyGroup, place: Place, ledger: Ledger, ends: float | None) -> RunResult:
-    if group.key is None:
-        counts = ledger.read.count_states(place.origin, place.spec.name)
-        return RunResult(group.code, (group.missing,) if group.missing else (), counts)
-    key = group.key
-    left = None if ends is None else max(0.0, ends - time.monotonic())
-
-    async def go() -> RunResult:
-        async with open_world(place, access, ledger, shown) as world:
-            return await collect_all(world, RunPolicy(), deadline=left, attempts=group.attempts)
-
-    with progress() as shown, served(place, key) as access:
-        return anyio.run(go)
-
-
 def _give_up(
     name: str, project: Project, service: ServiceOptions, *, wait: float, is_agreed: bool
 ) -> ExitCode:
@@ -264,29 +125,8 @@ def _give_up(
             give_up_attempt(ledger, attempt, time.time())
         run = ledger.read.run(attempt.run_id)
         assert run is not None
-        _refresh(ledger, place, run, Redactor(), is_told=True)
+        refresh(ledger, place, run, Redactor(), is_told=True)
     console.summary(f"{task.name}: given up")
     again = command("retry", run.id, "--only", task.name, service=service)
     console.next_step(again, "fetches it where the service still has it, and buys it again where not")
     return ExitCode.DONE
-
-
-def _refresh(ledger: Ledger, place: Place, run: RunRow, redactor: Redactor, *, is_told: bool) -> None:
-    """Brings the manifest of a run up to what was collected for it."""
-    project = place.project
-    file = project.root / run.job_file
-    try:
-        text = RunFolder(project, run.id).job.read_bytes()
-        # the run was allowed to read what it lists when it started; nothing is sent now
-        options = LoadOptions(environ=os.environ, trust_job=True)
-        job = load_job(file, root=project.root, options=options, text=text)
-        plan = make_plan(job, origin=run.origin, run_date=RunDate.parse(run.run_date))
-    except (CallsheetError, OSError) as error:
-        console.note(f"run {run.id}: its manifest stays as it was: {redactor.foreign_text(str(error))}")
-        return
-    facts = session_facts(sys.argv[1:], file, project.root, redactor)
-    with ledger.transaction():
-        session = ledger.begin_session(run.id, time.time(), {**facts, JOB_DIGEST: job.digest})
-    ended = conclude(ledger, project, plan, run_id=run.id, session=session, at=time.time(), redactor=redactor)
-    if is_told:
-        console.summary(f"run {run.id}: {counts_words(ended.counts)}")

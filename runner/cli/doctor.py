@@ -38,7 +38,6 @@ from runner.providers.place import Place
 from runner.record.folder import check_runs
 from runner.record.redact import Redactor, json_text
 from runner.sandbox import SandboxConfig, SandboxServer, SandboxUnavailable
-from runner.session import key_of
 
 MOST_CLOCK_OFFSET = 60.0
 """Seconds; the Date header has whole ones, and `run.date` and schedules go by our own clock."""
@@ -233,7 +232,7 @@ def _services(project: Project, service: ServiceOptions) -> Iterator[Finding]:
     for name in [DEFAULT_PROVIDER] if service.sandbox else named or [DEFAULT_PROVIDER]:
         try:
             place = choose_place(name, project, service)
-            key = key_of(place, environment, None)
+            key = place.find_key(environment)
         except CallsheetError as error:
             yield _wrong(name, error)
             continue

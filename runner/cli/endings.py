@@ -6,8 +6,8 @@ from runner.cli import console
 from runner.cli.advice import command
 from runner.cli.options import ServiceOptions
 from runner.cli.words import late_words
+from runner.engine.ends import RunResult
 from runner.engine.lateness import Late
-from runner.engine.run import RunResult
 from runner.record.redact import Redactor
 
 _MOST_NOTES = 3

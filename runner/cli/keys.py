@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from runner.cli.words import count
-from runner.engine.run import OPEN
+from runner.engine.under_way import OPEN
 from runner.errors import ExitCode, KeyRefusedError
 from runner.job.environment import read_env
 from runner.ledger.ledger import Ledger
@@ -16,7 +16,6 @@ from runner.ledger.states import TaskState
 from runner.providers.access import ApiKey
 from runner.providers.place import Place
 from runner.record.facts import KEY_VARIABLE
-from runner.session import key_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ def group_by_key(
     environment = read_env(place.project.root, os.environ, allow=wanted)
     for name in (None, *sorted(wanted)):
         try:
-            keys[name] = key_of(place, environment, name)
+            keys[name] = place.find_key(environment, variable=name)
         except KeyRefusedError as error:
             missing[name] = str(error)
     by_print = {key.fingerprint(ledger.salt): name for name, key in keys.items()}

@@ -14,12 +14,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import httpx
+from typing import TYPE_CHECKING
 
 from runner.cli import console
 from runner.errors import CallsheetError, ExitCode, UsageError
 from runner.job.environment import read_env
+
+if TYPE_CHECKING:
+    import httpx
 
 VARIABLE = "CALLSHEET_PING_URL"
 
@@ -63,7 +65,12 @@ def pinged(root: Path, allow_env: frozenset[str]) -> Iterator[Ending]:
         _send(url, suffix, "\n".join(ending.lines))
 
 
+# httpx is imported below: it takes 0.1 s, and few runs have a monitor
+
+
 def _parse(text: str) -> httpx.URL:
+    import httpx
+
     hint = f"set {VARIABLE}=https://... in the environment"
     if not text:
         raise UsageError(f"--ping: {VARIABLE} is not set", hint=hint)
@@ -77,6 +84,8 @@ def _parse(text: str) -> httpx.URL:
 
 
 def _send(url: httpx.URL, suffix: str, body: str) -> None:
+    import httpx
+
     target = url.copy_with(path=url.path.rstrip("/") + suffix)
     said = ""
     for again in range(TRIES):

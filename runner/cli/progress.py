@@ -113,13 +113,16 @@ class Tally:
 @contextlib.contextmanager
 def progress() -> Iterator[Observer]:
     """An observer that shows a run; it never raises, so a closed terminal costs no paid task."""
-    if common().quiet:
-        yield _ignore
-    elif console.is_terminal() and not common().verbosity:
+    if console.is_terminal() and not common().quiet and not common().verbosity:
         with _live() as observer:
             yield _unbreakable(observer)
     else:
-        yield _unbreakable(Lines(is_full=common().verbosity > 1).observe)
+        yield lines()
+
+
+def lines() -> Observer:
+    """The same without a live line, for what takes no time."""
+    return _ignore if common().quiet else _unbreakable(Lines(is_full=common().verbosity > 1).observe)
 
 
 def line(name: str, fields: Mapping[str, object], *, is_full: bool = False) -> str | None:

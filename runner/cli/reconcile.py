@@ -16,6 +16,7 @@ from runner.cli.listing import write_lines
 from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
 from runner.cli.service import choose_place
 from runner.cli.words import count, shown_path
+from runner.engine.lock import locked_ledger
 from runner.engine.settle import (
     Answer,
     UnclearTask,
@@ -35,7 +36,7 @@ from runner.providers.base import Generation, ProviderError
 from runner.providers.place import Place
 from runner.record.redact import Redactor
 from runner.record.times import iso_time
-from runner.session import locked_ledger, served
+from runner.session import served
 
 
 @click.command()

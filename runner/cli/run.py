@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from runner.cli.bring import Work, bring_all_to_done
-from runner.cli.collect import fetch_first
 from runner.cli.completion import complete_task
+from runner.cli.fetching import fetch_first
 from runner.cli.found import find_run_here
 from runner.cli.options import (
     JobOptions,

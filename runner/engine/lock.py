@@ -10,9 +10,21 @@ from collections.abc import Iterator
 from filelock import FileLock, Timeout
 
 from runner.errors import BusyError, NoProjectError, StateError
+from runner.ledger.ledger import Ledger
 from runner.project import Project
 
 FOREVER = -1.0
+
+
+@contextlib.contextmanager
+def locked_ledger(project: Project, *, wait: float) -> Iterator[Ledger]:
+    """The ledger, open for writing behind the project's lock. Raises BusyError, StateError."""
+    with project_lock(project, wait=wait):
+        ledger = Ledger.open(project.ledger_path)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
 
 
 @contextlib.contextmanager

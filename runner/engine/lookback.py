@@ -21,9 +21,6 @@ from runner.ledger.rows import AttemptRow, Doubt
 from runner.ledger.states import Resolution
 from runner.providers.base import Generation, ProviderError
 
-LONGEST_RECORD_LIFE = 7 * DAY
-"""Seconds: no provider keeps a record for longer."""
-
 LOOKING = "the service's list, for submits that were taken for never accepted"
 
 TRIES = 3

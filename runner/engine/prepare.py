@@ -77,10 +77,16 @@ class Prepared:
     resubmit: Resubmit | None = None
     only: Only | None = None
     selected: int = 0
-    roots: tuple[Task, ...] = ()
-    """The tasks to begin with; what is done and in place is left out where no other task needs it."""
+    unsettled: tuple[Task, ...] = ()
+    """The tasks, of those selected, that are not done and in place."""
     clock_date: ClockDate | None = None
     """The date that still has to be held against the service's clock; None where it may be used."""
+
+    @property
+    def roots(self) -> tuple[Task, ...]:
+        """The tasks to begin with; what is settled is left out where no other task needs it."""
+        is_flat = len(self.plan.roots) == self.plan.count
+        return self.unsettled if is_flat and self.only is None and self.resubmit is None else self.plan.roots
 
 
 def prepare_run(
@@ -134,7 +140,6 @@ def prepare_run(
     tasks = plan.tasks if only is None else filter(only.names, plan.tasks)
     new, unpriced, unsettled = _look_over(job, standings(tasks, reader, project.base), resubmit)
     caps = over_all_runs(caps_of(job, new, unpriced), plan, reader)
-    is_flat = len(plan.roots) == plan.count
     return Prepared(
         run=run,
         plan=plan,
@@ -144,7 +149,7 @@ def prepare_run(
         resubmit=resubmit,
         only=only,
         selected=selected,
-        roots=unsettled if is_flat and only is None and resubmit is None else plan.roots,
+        unsettled=unsettled,
         clock_date=clock if job.uses_date and not reader.has_intents(run.id) else None,
     )
 

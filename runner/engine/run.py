@@ -8,60 +8,34 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import anyio
 
 from runner.engine.collect import Collector
 from runner.engine.conclude import conclude
 from runner.engine.control import USED_UP, Control
-from runner.engine.costs import has_drifted
+from runner.engine.ends import RunResult, begin, tell_beginning, tell_end
 from runner.engine.inputs import InputStore
 from runner.engine.lifecycle import Lifecycle
-from runner.engine.lookback import LONGEST_RECORD_LIFE, Lookback
+from runner.engine.lookback import Lookback
 from runner.engine.pacing import Breaker, Gauge, PrioritySlots, RequestBudget
 from runner.engine.prepare import Prepared
 from runner.engine.reconcile import Reconciler
 from runner.engine.scan import Scanner
 from runner.engine.scheduler import Scheduler
 from runner.engine.submit import Submitter
+from runner.engine.under_way import OPEN
 from runner.engine.world import ServerClock, World
 from runner.errors import CallsheetError, ExitCode
-from runner.job.cost import usd_text
 from runner.job.model import RunPolicy
 from runner.job.node import JsonValue
 from runner.job.plan import Plan
-from runner.ledger.ledger import Ledger
-from runner.ledger.read import LedgerReader
-from runner.ledger.rows import AttemptRow
 from runner.ledger.states import TaskState
 from runner.providers.base import ProviderError, Trouble
-from runner.record.facts import JOB_DIGEST
 from runner.record.redact import Redactor
 
-OPEN = (TaskState.SUBMITTED, TaskState.COLLECTING, TaskState.AMBIGUOUS)
-"""States that another look at the service may move on."""
-
 AN_ANSWER = "the service to answer a free request, before anything more is submitted"
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """How a run, or a `collect`, ended; `reasons` are sentences for a person.
-
-    `counts` are the plan's tasks by state; for `collect`, the ledger's attempts.
-    """
-
-    exit_code: ExitCode
-    reasons: tuple[str, ...]
-    counts: Mapping[TaskState, int]
-    run_id: str | None = None
-    manifest: Path | None = None
-    waits: tuple[str, ...] = ()
-    """What a person has to write before the job can go on."""
-    notes: tuple[str, ...] = ()
-    """What is said of other jobs' tasks; the exit code does not speak of them."""
 
 
 async def run_prepared(
@@ -78,10 +52,10 @@ async def run_prepared(
     where the ledger or the manifest cannot be written.
     """
     job, run, plan = prepared.plan.job, prepared.run, prepared.plan
-    session = await world.commits.write(lambda ledger: _begin(ledger, prepared, world.seams.wall(), facts))
+    session = await world.commits.write(lambda ledger: begin(ledger, prepared, world.seams.wall(), facts))
     control = Control(world.observe, job.run.max_failures, world.seams.wall)
     scheduler = _assemble(world, control, job.run, prepared)
-    world.observe("run.started", {"run": run.id, "job": job.file, "tasks": plan.count})
+    tell_beginning(world.observe, prepared)
     async with _signals_heard(control):
         await _work(scheduler, control, plan, deadline if deadline is not None else job.run.deadline)
         await world.commits.flush()
@@ -104,18 +78,7 @@ async def run_prepared(
     if ended.is_finished:
         control.forgive()
     drift = await world.commits.read(lambda reader: reader.drift(run.id))
-    if has_drifted(drift):
-        world.observe(
-            "run.cost_drift",
-            {
-                "tasks": drift.attempts,
-                "estimate_usd": usd_text(drift.estimate_micros),
-                "cost_usd": usd_text(drift.cost_micros),
-            },
-        )
-    world.observe(
-        "run.finished", {"run": run.id, "exit_code": int(ended.exit_code), "reasons": control.reasons}
-    )
+    tell_end(world.observe, run.id, drift, ended.exit_code, control.reasons)
     return RunResult(
         ended.exit_code, control.reasons, ended.counts, run.id, ended.manifest, ended.waits, control.notes
     )
@@ -154,27 +117,6 @@ async def collect_all(
     exit_code = ExitCode.first(conditions)
     world.observe("collect.finished", {"exit_code": int(exit_code), "reasons": control.reasons})
     return RunResult(exit_code, control.reasons, counts)
-
-
-def open_attempts(reader: LedgerReader, place: tuple[str, str], now: float) -> Iterator[AttemptRow]:
-    """What `collect` works on or speaks of at a (provider, origin): in flight, unclear or held, and what was
-    taken for absent, for as long as a service may keep its record.
-    """
-    provider, origin = place
-    yield from reader.in_state(*OPEN, TaskState.HELD, origin=origin, provider=provider)
-    for attempt in reader.looked_for(origin, None, now - LONGEST_RECORD_LIFE):
-        task = reader.task(attempt.identity)
-        if task is not None and task.provider == provider:
-            yield attempt
-
-
-def open_services(reader: LedgerReader, now: float) -> Iterator[tuple[str, str]]:
-    """(provider, origin) of each of these attempts."""
-    late = reader.looked_for(None, None, now - LONGEST_RECORD_LIFE)
-    for attempt in (*reader.in_state(*OPEN, TaskState.HELD), *late):
-        task = reader.task(attempt.identity)
-        assert task is not None
-        yield task.provider, attempt.origin
 
 
 def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepared | None) -> Scheduler:
@@ -323,13 +265,3 @@ async def _watch_signals(control: Control) -> None:
                 control.leave(code)
             is_stopping = True
             control.stop(code, f"interrupted by {signal.Signals(signum).name}; run again to go on")
-
-
-def _begin(ledger: Ledger, prepared: Prepared, at: float, facts: Mapping[str, JsonValue]) -> int:
-    run = prepared.run
-    if prepared.is_new:
-        ledger.begin_run(run)
-    ledger.update_run_digest(run.id, prepared.plan.job.digest)
-    ledger.finish_run(run.id, None)
-    ledger.recover(at)
-    return ledger.begin_session(run.id, at, {**facts, JOB_DIGEST: prepared.plan.job.digest})

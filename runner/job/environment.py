@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dotenv import dotenv_values
-
 _MOST_BYTES = 256 * 1024
 
 
@@ -74,5 +72,8 @@ def _read_file(path: Path) -> Mapping[str, str]:
             text = file.read(_MOST_BYTES).decode("utf-8-sig", errors="replace")
     except OSError:
         return {}
+    # imported here: it takes 7 ms, and few roots have such a file
+    from dotenv import dotenv_values
+
     values = dotenv_values(stream=io.StringIO(text), interpolate=False)
     return {name: value for name, value in values.items() if value is not None}

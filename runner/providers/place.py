@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from runner.project import Project
 from runner.providers import REGISTRY, ProviderSpec
-from runner.providers.access import is_loopback
+from runner.providers.access import ApiKey, is_loopback
 
 SANDBOX_ORIGIN = "sandbox"
 """The embedded sandbox in a task's identity: its port is another one at each start."""
+
+REHEARSAL_KEY = "rsk_sandbox"
+"""The embedded sandbox takes any key that begins so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +35,9 @@ class Place:
             return cls(REGISTRY[provider], project.rehearsal(), origin, None)
         at = project.rehearsal() if is_loopback(origin) else project
         return cls(REGISTRY[provider], at, origin, origin)
+
+    def find_key(self, environment: Mapping[str, str], *, variable: str | None = None) -> ApiKey:
+        """The key for the service, from `variable` where that is given. Raises KeyRefusedError."""
+        if self.url is None:
+            return ApiKey.load(REHEARSAL_KEY, source="the sandbox")
+        return self.spec.find_key(environment, variable=variable)

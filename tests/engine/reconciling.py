@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from runner.engine.ends import RunResult
 from runner.engine.prepare import prepare_run
-from runner.engine.run import RunResult, run_prepared
+from runner.engine.run import run_prepared
 from runner.engine.world import World
 from runner.errors import ExitCode
 from runner.job.load import LoadOptions, load_job

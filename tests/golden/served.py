@@ -8,8 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from runner.engine.ends import RunResult
+from runner.engine.lock import locked_ledger
 from runner.engine.prepare import prepare_run
-from runner.engine.run import RunResult
 from runner.engine.seams import Seams
 from runner.job.model import PollPolicy
 from runner.project import init_project
@@ -17,7 +18,7 @@ from runner.providers import REGISTRY
 from runner.providers.access import ApiKey
 from runner.providers.place import Place
 from runner.sandbox import SANDBOX_KEY
-from runner.session import carry_out, locked_ledger
+from runner.session import carry_out
 from tests.golden.frozen import DATE, plan_of
 
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.engine.download import DownloadLimits
+from runner.engine.ends import RunResult
+from runner.engine.lock import locked_ledger
 from runner.engine.prepare import Resubmit, prepare_run
-from runner.engine.run import RunResult, collect_all, run_prepared
+from runner.engine.run import collect_all, run_prepared
 from runner.engine.seams import Seams
 from runner.engine.world import World
 from runner.job.load import LoadOptions, load_job
@@ -28,7 +30,7 @@ from runner.record.events import Observer
 from runner.record.folder import RunFolder
 from runner.record.manifest import read_manifest
 from runner.record.redact import Redactor
-from runner.session import Limits, locked_ledger, open_world
+from runner.session import Limits, open_world
 from tests.support.moment import deadline_once
 
 JOB = """\
