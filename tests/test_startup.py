@@ -23,7 +23,7 @@ SERVICE = {"httpx", "httpcore", "h11", "anyio", "asyncio", "trio", "structlog", 
 """What only a run that sends or fetches something needs."""
 MEDIA = {"av", "PIL", "multiprocessing"}
 SERVER = {"starlette", "uvicorn"}
-NEVER_IDLE = SERVICE - {"ssl"} | MEDIA | SERVER
+NEVER_IDLE = SERVICE | MEDIA | SERVER
 
 BUDGETS = {"--version": 55, "--help": 175, "validate": 380, "plan": 430, "run": 490}
 """Modules, the standard library's included; some 10 % above what CPython 3.11 loads."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -97,6 +96,9 @@ async def open_provider(
     wall: Callable[[], float] = time.time,
 ) -> AsyncIterator[Provider]:
     """A provider with its connections, which are closed at the end."""
+    # imported here, as the services' modules are: it takes 7 ms
+    import ssl
+
     from runner.providers.http import FreeRequests, environment_proxy, tls_context
     from runner.providers.submit import PaidRequests
     from runner.providers.transport import Transport, open_client
