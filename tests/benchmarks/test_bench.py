@@ -31,7 +31,9 @@ def test_each_benchmark_runs_and_tells_its_figures(name: str, tmp_path: Path) ->
     )
     figures = json.loads(told.read_text(encoding="utf-8"))["figures"]
     assert figures
-    assert all(figure["bench"] == name and figure["value"] > 0 for figure in figures)
+    assert all(figure["bench"] == name for figure in figures)
+    # an idle machine may interrupt nothing
+    assert all(figure["value"] > 0 or "involuntary" in figure["what"] for figure in figures)
 
 
 def test_the_canned_result_is_a_video_of_the_size_that_was_asked_for(tmp_path: Path) -> None:
