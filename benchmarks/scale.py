@@ -75,10 +75,11 @@ def _each(cost: Cost, scale: Scale) -> float:
 def _scale(tasks: int) -> Scale:
     with serving() as url, tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        run([sys.executable, "-m", "benchmarks.fill", root, str(tasks), url], cwd=root)
+        # one less than a plan may have, for one more is submitted
+        run([sys.executable, "-m", "benchmarks.fill", root, str(tasks - 1), url], cwd=root)
         callsheet = [sys.executable, "-m", "runner"]
         plan = run([*callsheet, "plan", "--base-url", url, "--output-format", "json", "job.yaml"], cwd=root)
-        write_job(root, tasks + 1)
+        write_job(root, tasks)
         began = time.time()
         whole = run([*callsheet, "-q", "run", "--base-url", url, "job.yaml"], cwd=root)
         return Scale(tasks, plan, whole, served(url).submitted_at - began)
