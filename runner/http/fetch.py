@@ -15,14 +15,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import httpx
 
 from runner.http.addresses import Resolve, port_of, resolve_host, usable_addresses
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 _HEAD = 1 << 16
 """Bytes read ahead for the head of an answer; a body goes straight into the caller's buffer."""
@@ -250,7 +247,7 @@ class _Guarded:
             self._timeout = left
             self._connection.settimeout(left)
 
-    def receive(self, buffer: WriteableBuffer) -> int:
+    def receive(self, buffer: memoryview) -> int:
         if self.failure is not None:
             return 0
         try:
@@ -274,7 +271,7 @@ class _Reader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # what io.BufferedReader gives it
         return self._guarded.receive(buffer)
 
 
