@@ -1,0 +1,53 @@
+"""A run builds its plan once."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.engine import prepare
+from runner.job.build import TaskBuilder
+from runner.job.matrix import Cell
+from runner.job.model import Job
+from runner.job.plan import Plan, RunDate, make_plan
+from runner.job.task import Task, Upstream
+from tests.cli.desk import JOB, STORY, Desk
+
+
+def test_a_run_builds_each_task_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To look the plan over, to feed it, to count it and for the manifest; when it goes on, and when done."""
+    built: list[int] = []
+    build = TaskBuilder.build
+
+    def counted(self: TaskBuilder, index: int, cell: Cell, upstream: Upstream | None = None) -> Task:
+        built.append(index)
+        return build(self, index, cell, upstream)
+
+    monkeypatch.setattr(TaskBuilder, "build", counted)
+    desk.write(STORY)
+    assert desk.call("run", "boat.yaml", "--only", "first-*", "--date", "2026-05-30") == 0
+    assert built == [0, 1]
+    for _ in range(2):
+        built.clear()
+        assert desk.call("run", "boat.yaml") == 0
+        assert built == [0, 1]
+    assert desk.states() == ["done", "done"]
+
+
+def test_a_run_of_another_date_is_planned_again_only_where_an_expression_reads_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dates: list[str] = []
+
+    def counted(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan:
+        dates.append(str(run_date))
+        return make_plan(job, origin=origin, run_date=run_date)
+
+    monkeypatch.setattr(prepare, "make_plan", counted)
+    dated = JOB.replace("A paper boat", "A paper boat on ${{ run.date }}").replace("out/s", "out/dated-")
+    for text, planned in ((JOB, 1), (dated, 2)):
+        desk.write(text)
+        assert desk.call("run", "boat.yaml", "--only", "s1", "--date", "2026-05-30") == 0
+        dates.clear()
+        assert desk.call("run", "boat.yaml") == 0
+        assert len(dates) == planned
+        assert dates[1:] == ["2026-05-30"][: planned - 1]
