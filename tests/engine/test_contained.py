@@ -143,17 +143,17 @@ async def test_a_result_s_url_that_is_none_leaves_its_task_and_no_other(
 
 
 @pytest.mark.fault(63)
-async def test_a_file_with_an_empty_box_leaves_its_task_and_no_other(
+async def test_a_file_whose_index_claims_more_than_it_holds_leaves_its_task_and_no_other(
     tmp_path: Path, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runner.engine.collect.backoff", lambda *_, **__: 0.0)
     clip = make_clip()
-    at = clip.index(b"mdhd") - 4
-    empty = clip[:at] + b"\0\0\0\x08mdhd" + b"\0\0\0\x18free" + clip[at + 16 :]
+    at = clip.index(b"stts") + 8
+    broken = clip[:at] + b"\xff\xff\xff\xff" + clip[at + 4 :]
     bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     await bench.run(bench.write_job(job_text(seeds=1)), until=lambda: server.accepted == 1)
     task = server.tasks()[0].id
-    with FilesServer(file(empty)) as files:
+    with FilesServer(file(broken)) as files:
         content = {"video_url": files.url()}
         server.faults.add(
             Fault(where=Where.GET, kind=Kind.FIELDS, task=task, times=None, fields={"content": content})

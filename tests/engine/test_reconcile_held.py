@@ -10,6 +10,7 @@ from dataclasses import replace
 import anyio
 import pytest
 
+from runner.engine.under_way import OPEN
 from runner.errors import ExitCode
 from runner.ledger.states import TaskState
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxServer, Where
@@ -106,7 +107,8 @@ async def test_collect_looks_once_and_submits_nothing(bench: Bench, server: Sand
 async def test_collect_adopts(bench: Bench, server: SandboxServer) -> None:
     await leave_unclear_once(bench, server)
     result = await bench.collect(until=lambda: bench.has_seen("task.adopted"))
-    assert (result.exit_code, result.counts[TaskState.SUBMITTED]) == (ExitCode.TRY_AGAIN, 1)
+    # a look may come in between: on loopback the first one does not wait
+    assert (result.exit_code, sum(result.counts[state] for state in OPEN)) == (ExitCode.TRY_AGAIN, 1)
     assert server.accepted == 1
 
 
