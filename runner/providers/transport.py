@@ -144,15 +144,21 @@ class _Connections:
         await self._turns.acquire()
         try:
             connection = await self._take(target.origin)
-            response = await connection.handle_async_request(
-                httpcore.Request(
-                    request.method,
-                    target,
-                    headers=request.headers.raw,
-                    content=request.stream,
-                    extensions=request.extensions,
+            try:
+                response = await connection.handle_async_request(
+                    httpcore.Request(
+                        request.method,
+                        target,
+                        headers=request.headers.raw,
+                        content=request.stream,
+                        extensions=request.extensions,
+                    )
                 )
-            )
+            except BaseException:
+                # cancelled while it was closing, httpcore leaves the socket open
+                with anyio.CancelScope(shield=True):
+                    await connection.aclose()
+                raise
         except BaseException:
             self._turns.release()
             raise
@@ -198,7 +204,8 @@ class _Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         try:
-            await self._response.aclose()
+            with anyio.CancelScope(shield=True):
+                await self._response.aclose()
         finally:
             self._connections.give_back(self._connection)
 
