@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import io
 import sys
 from collections.abc import Sequence
@@ -23,8 +22,6 @@ _DISK_TROUBLE = frozenset(
 
 def run_command(arguments: Sequence[str] | None) -> int:
     """Runs the command line `arguments` (None: the process's own) and gives the exit code."""
-    # a plan of 100,000 tasks stays: looking through it 20 times takes a quarter of the time to make it
-    gc.set_threshold(50_000, 20, 20)
     if sys.platform == "win32":
         console.error("callsheet: Windows is not supported; hint: use it in WSL, on Linux or on macOS")
         return ExitCode.USAGE
