@@ -169,7 +169,7 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
             breaker=breaker,
             clock=clock,
             inputs=InputStore(world.project.inputs_dir),
-            slots=anyio.Semaphore(policy.submit_slots),
+            slots=anyio.Semaphore(policy.submit_slots, fast_acquire=True),
             in_flight=in_flight,
             run_id=prepared.run.id,
             job_file=prepared.run.job_file,

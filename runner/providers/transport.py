@@ -135,7 +135,7 @@ class _Connections:
 
     def __init__(self, factory: httpcore.AsyncConnectionPool) -> None:
         self._factory = factory
-        self._turns = anyio.Semaphore(CONNECTIONS)
+        self._turns = anyio.Semaphore(CONNECTIONS, fast_acquire=True)
         self._idle: list[httpcore.AsyncConnectionInterface] = []
 
     async def send(self, request: httpx.Request) -> httpx.Response:
