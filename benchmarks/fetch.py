@@ -1,8 +1,9 @@
-"""One download as a run makes it: `fetch URL TARGET`."""
+"""One download as a run makes it: `fetch URL TARGET`; how many seconds it took stands in `TARGET.seconds`."""
 
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import anyio
@@ -15,7 +16,10 @@ from runner.providers.http import tls_context
 async def main(url: str, target: Path) -> None:
     part = target.with_name(f".{target.name}.part")
     request = DownloadRequest(url=url, target=target, part=part, allow_loopback=True)
-    await Downloader(LocalFiles(target.parent), tls_context())(request)
+    fetch = Downloader(LocalFiles(target.parent), tls_context())
+    started = time.perf_counter()
+    await fetch(request)
+    target.with_name(f"{target.name}.seconds").write_text(f"{time.perf_counter() - started}\n")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import re
 import ssl
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -228,13 +229,28 @@ def _follow(
 
 
 def _receive(answer: Answer, part: Part, limits: DownloadLimits, buffer: memoryview) -> None:
-    bound = limits.max_bytes if part.length is None else part.length
-    while size := answer.read_into(buffer):
-        if part.size + size > bound:
-            raise DownloadError(DownloadTrouble.REFUSED, f"the body is longer than {bound} bytes")
-        part.write(buffer[:size])
+    """Reads the body to its end; a long one is written and hashed beside, while more of it arrives."""
+    size = answer.read_into(buffer)
+    if size < len(buffer):
+        _write(part, buffer[:size], limits)
+        size = answer.read_into(buffer)
+    if size:
+        spare = memoryview(bytearray(len(buffer)))
+        with ThreadPoolExecutor(1) as writer:
+            while size:
+                writing = writer.submit(_write, part, buffer[:size], limits)
+                buffer, spare = spare, buffer
+                size = answer.read_into(buffer)
+                writing.result()
     if part.length is not None and part.size < part.length:
         raise DownloadError(DownloadTrouble.RETRY, f"cut off after {part.size} of {part.length} bytes")
+
+
+def _write(part: Part, data: memoryview, limits: DownloadLimits) -> None:
+    bound = limits.max_bytes if part.length is None else part.length
+    if part.size + len(data) > bound:
+        raise DownloadError(DownloadTrouble.REFUSED, f"the body is longer than {bound} bytes")
+    part.write(data)
 
 
 def _location(url: httpx.URL, answer: Answer) -> str:
