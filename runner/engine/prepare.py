@@ -79,6 +79,8 @@ class Prepared:
     selected: int = 0
     unsettled: tuple[Task, ...] = ()
     """The tasks, of those selected, that are not done and in place."""
+    asked_again: frozenset[str] = frozenset()
+    """The identities that `resubmit` means, as they stood: what fails later is not bought again unasked."""
     clock_date: ClockDate | None = None
     """The date that still has to be held against the service's clock; None where it may be used."""
 
@@ -138,18 +140,19 @@ def prepare_run(
         check_patterns(resubmit.patterns, plan)
     selected = check_patterns(only.patterns, plan) if only is not None else plan.count
     tasks = plan.tasks if only is None else filter(only.names, plan.tasks)
-    new, unpriced, unsettled = _look_over(job, standings(tasks, reader, project.base), resubmit)
-    caps = over_all_runs(caps_of(job, new, unpriced), plan, reader)
+    seen = _look_over(job, standings(tasks, reader, project.base), resubmit)
+    caps = over_all_runs(caps_of(job, seen.new, seen.unpriced), plan, reader)
     return Prepared(
         run=run,
         plan=plan,
         caps=caps,
-        new=new,
+        new=seen.new,
         is_new=is_new,
         resubmit=resubmit,
         only=only,
         selected=selected,
-        unsettled=unsettled,
+        unsettled=seen.unsettled,
+        asked_again=seen.asked_again,
         clock_date=clock if job.uses_date and not reader.has_intents(run.id) else None,
     )
 
@@ -227,14 +230,18 @@ def new_run_id(now: float, source: random.Random) -> str:
     return f"{started:%Y%m%dT%H%M%SZ}-{part:02x}{source.getrandbits(16):04x}"
 
 
-def _look_over(
-    job: Job, found: Iterable[Standing], resubmit: Resubmit | None
-) -> tuple[Total, Task | None, tuple[Task, ...]]:
-    """(the estimate of all that would be submitted, the first of it whose price is not known, the tasks
-    that are not done and in place).
+@dataclass(frozen=True, slots=True)
+class _Overview:
+    """`new` is the estimate of all that would be submitted, `unpriced` the first of it without a price."""
 
-    Raises JobError for an output path that would overwrite something.
-    """
+    new: Total
+    unpriced: Task | None
+    unsettled: tuple[Task, ...]
+    asked_again: frozenset[str]
+
+
+def _look_over(job: Job, found: Iterable[Standing], resubmit: Resubmit | None) -> _Overview:
+    """Raises JobError for an output path that would overwrite something."""
     new, unpriced = Total(), None
     conflicts: dict[tuple[str, str], list[Task]] = {}
     submitted: set[str] = set()
@@ -257,7 +264,7 @@ def _look_over(
         raise JobError(
             job.file, [_conflict(job, step, why, tasks) for (step, why), tasks in conflicts.items()]
         )
-    return new, unpriced, tuple(unsettled)
+    return _Overview(new, unpriced, tuple(unsettled), frozenset(submitted))
 
 
 CONFLICT_HINT = "give `output` another path, for example out/v2/..., or move the old files away"

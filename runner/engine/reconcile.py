@@ -104,8 +104,12 @@ class Reconciler:
                 failures = 0
                 if self._cases:
                     # a list of many pages leaves the request budget to others
-                    pause = max(0.2, min(MOST_PAUSE, self.policy.settle / 10))
-                    await anyio.sleep(pause * max(1, self._pages))
+                    await anyio.sleep(self._pause() * max(1, self._pages))
+
+    def _pause(self) -> float:
+        """Longer the longer nothing new was seen: a short `run.settle` does not ask for an hour each second."""
+        waited = anyio.current_time() - max(case.began for case in self._cases.values())
+        return max(0.2, min(MOST_PAUSE, max(self.policy.settle, waited) / 10))
 
     async def _round(self) -> None:
         """One scan over all cases. Raises ProviderError and NoScanError."""

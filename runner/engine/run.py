@@ -203,6 +203,7 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
         concurrency=policy.concurrency,
         run_id=prepared.run.id if prepared else None,
         resubmit=prepared.resubmit if prepared else None,
+        asked_again=prepared.asked_again if prepared else frozenset(),
         roots=prepared.roots if prepared else (),
         only=prepared.only if prepared else None,
         clock_date=prepared.clock_date if prepared else None,

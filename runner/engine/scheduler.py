@@ -66,6 +66,8 @@ class Scheduler:
     attempts: frozenset[str] | None = None
     """The ids of what is followed of earlier sessions; None: all that is in flight or in doubt."""
     resubmit: Resubmit | None = None
+    asked_again: frozenset[str] = frozenset()
+    """The identities that `resubmit` means."""
     roots: tuple[Task, ...] = ()
     """The tasks to begin with."""
     only: Only | None = None
@@ -249,7 +251,7 @@ class Scheduler:
     async def _start(self, work: TaskGroup, plan: Plan, standing: Standing) -> None:
         task, asked = standing.task, self.resubmit
         match standing.state:
-            case state if asked is not None and asked.allows(state) and asked.names(task):
+            case state if asked is not None and asked.allows(state) and task.identity in self.asked_again:
                 self._resubmitted.add(task.identity)
                 latest = await self._latest(task)
                 if asked.reason == "retry" and latest is not None and latest.is_given_up:

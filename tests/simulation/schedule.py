@@ -259,6 +259,9 @@ def _lying(schedule: Schedule, source: random.Random) -> Schedule:
     for lie in source.sample(lies, source.choice((1, 1, 2, 3))):
         job, habits = _LIES[lie](source, schedule.job, schedule.habits)
         schedule = replace(schedule, job=job, habits=replace(habits, lies=(*habits.lies, lie)))
+    if schedule.habits.seed is not Echo.SENT:
+        # as with samples: tags alone tell tasks apart
+        schedule = replace(schedule, habits=replace(schedule.habits, turns_for_all=True))
     if {"list lags", "list stops", "tags", "seeds", "tags turn", "undecided"} & set(schedule.habits.lies):
         schedule = replace(schedule, has_history=source.random() < 0.8)
     if schedule.habits.echo is Echo.NEVER and schedule.job.shape is not Shape.SAMPLES:
