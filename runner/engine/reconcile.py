@@ -107,7 +107,7 @@ class Reconciler:
                     await anyio.sleep(self._pause() * max(1, self._pages))
 
     def _pause(self) -> float:
-        """Longer the longer nothing new was seen: a short `run.settle` does not ask for an hour each second."""
+        """Longer the older the newest case is: a short `run.settle` asks not for an hour each second."""
         waited = anyio.current_time() - max(case.began for case in self._cases.values())
         return max(0.2, min(MOST_PAUSE, max(self.policy.settle, waited) / 10))
 

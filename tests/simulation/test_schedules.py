@@ -50,7 +50,7 @@ def test_another_seed_or_backend_is_another_history() -> None:
 @pytest.mark.parametrize("seed", [7284, 2877, 1384, 2858, 1943, 2721, 700718, 701260])
 def test_a_schedule_that_once_failed_stays_clean(seed: int) -> None:
     """A paid row hidden after our clock had jumped; a task unclear for ever where no list is whole; a year
-    9999 that kept an attempt young; a ledger called lost after a clock was set back; a list asked for four times
-    a second for an hour; a task that failed while `retry` ran, and was bought unasked.
+    9999 that kept an attempt young; a ledger called lost after a clock was set back; a list asked for four
+    times a second for an hour; a task that failed while `retry` ran, and was bought unasked.
     """
     assert replay(seed).violations == ()
