@@ -18,6 +18,7 @@ from benchmarks import (
     download,
     lines,
     makespan,
+    parts,
     polling,
     reading,
     rehearsal,
@@ -40,6 +41,7 @@ FULL: Mapping[str, Bench] = {
     "h": lambda: throughput.measure("h", size=20_000, tasks=1000, in_flight=(8, 32), runs=3),
     "i": lambda: rehearsal.measure(tasks=150, runs=3),
     "l": lines.measure,
+    "p": lambda: parts.measure(size=1_000_000, tasks=500),
 }
 
 ASKED_FOR: Mapping[str, Bench] = {
@@ -59,6 +61,7 @@ QUICK: Mapping[str, Bench] = {
     "h": lambda: throughput.measure("h", size=20_000, tasks=10, in_flight=(4,), runs=1),
     "i": lambda: rehearsal.measure(tasks=3, runs=1),
     "l": lines.measure,
+    "p": lambda: parts.measure(size=20_000, tasks=5),
     "s": lambda: crowd.measure_switches(tasks=5, in_flight=4),
     "u": lambda: crowd.measure_crowd(tasks=20, in_flight=10, open_files=256),
 }
@@ -67,7 +70,7 @@ QUICK: Mapping[str, Bench] = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help="a to i and l, which are all without any, and s, u"
+        "parts", nargs="*", metavar="PART", help="a to i, l and p, which are all without any, and s, u"
     )
     parser.add_argument("--quick", action="store_true", help="show that all runs; the figures mean nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the JSON goes instead of stdout")

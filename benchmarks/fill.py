@@ -41,7 +41,7 @@ def fill(root: Path, tasks: int, origin: str) -> None:
         with ledger.transaction():
             for task in batch:
                 (project.base / task.output).write_bytes(_CONTENT)
-                _finish(ledger, run, task)
+                finish(ledger, run, task)
     ledger.close()
 
 
@@ -52,7 +52,8 @@ def write_job(root: Path, tasks: int) -> Path:
     return file
 
 
-def _finish(ledger: Ledger, run: RunRow, task: Task) -> None:
+def finish(ledger: Ledger, run: RunRow, task: Task) -> None:
+    """A task's steps in the ledger, from intent to done, in the caller's transaction."""
     intent = Intent(f"a-{task.index}", "run", "key", task.index % 65_535 + 1, "b" * 64, 1000.0)
     attempt = ledger.intend(task, run.job_file, run.id, intent, Caps(), 1000.0)
     remote_id = f"t-{task.index}"

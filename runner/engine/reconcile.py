@@ -107,7 +107,7 @@ class Reconciler:
                     await anyio.sleep(self._pause() * max(1, self._pages))
 
     def _pause(self) -> float:
-        """Longer the older the newest case is: a short `run.settle` asks not for an hour each second."""
+        """Grows with the age of the newest case: a short `run.settle` must not mean a list a second."""
         waited = anyio.current_time() - max(case.began for case in self._cases.values())
         return max(0.2, min(MOST_PAUSE, max(self.policy.settle, waited) / 10))
 
