@@ -28,6 +28,8 @@ _FILES_A_PROCESS = 8
 _MOST_ANSWER = 4 << 20
 _SECONDS_TO_END = 5.0
 """From the end of a process's answers to its own."""
+_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "PYTHONHOME", "TMPDIR")
+"""Of the environment; a key stands in no other process than ours."""
 _COMMAND = (sys.executable, "-P", "-m", pictures.__name__)
 
 
@@ -96,7 +98,10 @@ class _Process:
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+                    env={
+                        **{name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
+                        "PYTHONPATH": os.pathsep.join(paths),
+                    },
                     process_group=0,  # a Ctrl-C is ours to hear
                 )
             except OSError as error:

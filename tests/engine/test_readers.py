@@ -30,6 +30,8 @@ def read(file, wanted):
         time.sleep(600)
     if name == b"all memory":
         bytearray(1 << 40)
+    if name == b"environment":
+        return pictures.Picture(why=" ".join(sorted(os.environ)))
     if name == b"leaves":
         os._exit(3)
     return pictures.Picture(image=name, why=wanted.name)
@@ -51,6 +53,15 @@ def read(running: Readers, folder: Path, content: bytes) -> Picture:
     file.write_bytes(content)
     with file.open("rb") as opened:
         return running.submit(running.read, opened, Wanted.CHECK).result()
+
+
+@pytest.mark.security(26)
+def test_no_key_stands_in_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch)
+    monkeypatch.setenv("MESHAPI_API_KEY", "rsk_canary")
+    with Readers() as running:
+        assert "PATH" in read(running, tmp_path, b"environment").why.split()
+        assert "KEY" not in read(running, tmp_path, b"environment").why
 
 
 def test_a_real_file_is_read_by_a_real_process(tmp_path: Path) -> None:
