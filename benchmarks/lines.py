@@ -12,6 +12,7 @@ CODE = {
         "providers/fast.py",
         "providers/http.py",
         "providers/submit.py",
+        "providers/transport.py",
         "providers/access.py",
         "http/*.py",
     ),
