@@ -47,7 +47,7 @@ Contender = Callable[[str, Path, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """Seconds from the first submit to the last request for a result, and requests but for results."""
+    """Seconds from the first submit to the last request for a result, and all other requests."""
 
     makespan: float
     requests: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.measure import CHECKOUT, Cost, Figure, paired, ratio, run
@@ -16,40 +17,23 @@ NOWHERE = "http://127.0.0.1:9"
 def measure(*, runs: int) -> list[Figure]:
     """`--version`, `validate` of the quickstart, and `run` of a job whose 8 tasks are done."""
     python = sys.executable
-    commands = {
-        "version": [python, "-m", "runner", "--version"],
-        "validate": [python, "-m", "runner", "validate", str(CHECKOUT / "jobs" / "quickstart.yaml")],
-        "pass": [python, "-c", "pass"],
-        "click": [python, "-c", "import click"],
-    }
+    callsheet = [python, "-m", "runner"]
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / ".callsheet").mkdir()
-        validated = [*commands["validate"], "--root", folder]
-        (Path(folder) / "job.yaml").write_bytes((CHECKOUT / "jobs" / "quickstart.yaml").read_bytes())
-        commands["validate"] = [*validated[:4], str(Path(folder) / "job.yaml")]
-
-        def measured(command: list[str]) -> object:
-            def once(place: Path) -> Cost:
-                return run(command, cwd=place)
-
-            return once
-
-        done = Path(folder) / "done"
+        root = Path(folder)
+        (root / ".callsheet").mkdir()
+        quickstart = root / "quickstart.yaml"
+        quickstart.write_bytes((CHECKOUT / "jobs" / "quickstart.yaml").read_bytes())
+        done = root / "done"
         done.mkdir()
         run([python, "-m", "benchmarks.fill", done, "8", NOWHERE], cwd=done)
-        commands["done"] = [
-            python,
-            "-m",
-            "runner",
-            "-q",
-            "run",
-            "--base-url",
-            NOWHERE,
-            str(done / "job.yaml"),
-        ]
-
-        contenders = {name: measured(command) for name, command in commands.items()}
-        found = paired(contenders, Path(folder), runs=runs)  # type: ignore[arg-type]
+        contenders = {
+            "version": _process(*callsheet, "--version"),
+            "validate": _process(*callsheet, "validate", quickstart),
+            "pass": _process(python, "-c", "pass"),
+            "click": _process(python, "-c", "import click"),
+            "done": _process(*callsheet, "-q", "run", "--base-url", NOWHERE, done / "job.yaml"),
+        }
+        found = paired(contenders, root, runs=runs)
     walls = {name: [cost.wall for cost in costs] for name, costs in found.items()}
     return [
         Figure(
@@ -83,3 +67,7 @@ def measure(*, runs: int) -> list[Figure]:
             is_most=True,
         ),
     ]
+
+
+def _process(*command: str | Path) -> Callable[[Path], Cost]:
+    return lambda place: run(command, cwd=place)

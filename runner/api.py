@@ -96,5 +96,7 @@ async def run_plan(
 def _leave_page(place: Place, run_id: str) -> None:
     try:
         make_report(place.project, run_id, patience=PAGE_SECONDS)
-    except CallsheetError as error:  # the run has ended as it did: a page fails nothing
+    except CallsheetError as error:
         _LOG.warning("no contact sheet: %s", error)
+    except Exception:  # the run has ended as it did: a page fails nothing
+        _LOG.exception("no contact sheet")

@@ -89,6 +89,20 @@ async def test_a_plan_is_brought_to_done_once(file: Path, server: SandboxServer)
 
 
 @pytest.mark.anyio
+async def test_a_page_that_cannot_be_made_fails_nothing(
+    file: Path, server: SandboxServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def break_down(*_: object, **__: object) -> None:
+        raise ValueError("a defect of the page")
+
+    monkeypatch.setattr("runner.api.make_report", break_down)
+    plan = make_plan(load_job(file, root=file.parent), origin=server.url)
+    result = await run_plan(plan, api_key=SANDBOX_KEY, is_agreed=True)
+    assert (result.exit_code, result.counts) == (ExitCode.DONE, {TaskState.DONE: 2})
+    assert "no contact sheet" in caplog.text
+
+
+@pytest.mark.anyio
 async def test_what_keeps_it_from_starting_is_raised_and_nothing_is_sent(
     file: Path, server: SandboxServer, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -13,8 +13,6 @@ from runner.errors import BusyError, NoProjectError, StateError
 from runner.ledger.ledger import Ledger
 from runner.project import Project
 
-FOREVER = -1.0
-
 
 @contextlib.contextmanager
 def locked_ledger(project: Project, *, wait: float) -> Iterator[Ledger]:

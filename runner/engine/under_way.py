@@ -35,7 +35,7 @@ def open_attempts(reader: LedgerReader, place: tuple[str, str], now: float) -> I
 
 
 def open_services(reader: LedgerReader, now: float) -> Iterator[tuple[str, str]]:
-    """(provider, origin) of each of these attempts."""
+    """(provider, origin) of each attempt that `collect` works on or speaks of, wherever it was sent."""
     late = reader.looked_for(None, None, now - LONGEST_RECORD_LIFE)
     for attempt in (*reader.in_state(*OPEN, TaskState.HELD), *late):
         task = reader.task(attempt.identity)

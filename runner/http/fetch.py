@@ -171,8 +171,8 @@ class Wire:
 
 
 class _Clock:
-    """How long the next wait may be. Our own disk's time is not the server's: waits alone count, but for the
-    bound of the whole.
+    """How long the next wait may be. Time at our own disk counts towards the total alone, for it is not the
+    server's.
     """
 
     def __init__(self, patience: Patience) -> None:

@@ -16,7 +16,7 @@ from runner.job.model import Job, Step
 from runner.job.node import JsonValue
 from runner.job.patterns import Patterns
 from runner.job.rundate import RunDate
-from runner.job.stages import MOST_CELLS, MOST_TASKS, Stages, make_stages, too_many
+from runner.job.stages import MOST_CELLS, Stages, make_stages, too_many
 from runner.job.step_checks import check_values
 from runner.job.survey import build_tasks
 from runner.job.task import Task
@@ -191,6 +191,3 @@ def _matrix(step: Step, scope: Scope, problems: Problems) -> Matrix:
 def _entries(values: Sequence[Value], scope: Scope, problems: Problems) -> tuple[Entry, ...]:
     evaluated = ((value, _evaluate(value, scope, problems)) for value in values)
     return tuple(Entry(value.place, pairs) for value, pairs in evaluated if isinstance(pairs, dict))
-
-
-__all__ = ["MOST_TASKS", "Plan", "RunDate", "make_plan"]

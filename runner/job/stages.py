@@ -83,13 +83,13 @@ class Stages:
         return tuple(other for other in self if stage.step.name and other.step.needs == stage.step.name)
 
     def chains(self, stage: Stage) -> Iterator[Chain]:
-        """The chain of each task of `stage`, in order; none is built for that."""
+        """The chain of each task of `stage`, in order; no task is built for it."""
         name, needs = stage.step.name, stage.step.needs
         chains = self.chains_that_go_on(self.by_step[needs]) if needs else iter(({},))
         return ({name: cell, **chain} for chain in chains for cell in stage.matrix.cells())
 
     def chains_that_go_on(self, stage: Stage) -> Iterator[Chain]:
-        """Those of them that `pick` lets through."""
+        """The chain of each task of `stage` that `pick` lets through."""
         return filter(stage.goes_on, self.chains(stage))
 
 

@@ -101,8 +101,12 @@ def test_no_link_of_the_page_is_absolute(story: Story, tmp_path: Path) -> None:
     assert data_in(page)["tasks"][0]["videos"][0]["href"] == "../../out/s1.mp4"
 
 
+TEXTS = st.text(max_size=60).filter(lambda text: "rsk_" not in text.lower())
+"""What looks like a key is hidden."""
+
+
 @pytest.mark.security(18)
-@given(text=st.text(max_size=60) | st.sampled_from(["</script>", "<!--<script>", "{{ 7*7 }}", "'\"&<>"]))
+@given(text=TEXTS | st.sampled_from(["</script>", "<!--<script>", "{{ 7*7 }}", "'\"&<>"]))
 def test_whatever_a_text_is_it_stays_one_text(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """The tags of the page are the same for any prompt, and the prompt comes back as it was."""
     story = Story(run=make_run(origin="sandbox", job_name=text, job_file=text))

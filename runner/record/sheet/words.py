@@ -28,11 +28,6 @@ def duration_words(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def size_words(count: int) -> str:
-    """`812 kB`, `3.4 MB`."""
-    return f"{count / 1000:.0f} kB" if count < 1_000_000 else f"{count / 1_000_000:,.1f} MB"
-
-
 def spend_words(cost: dict[str, Any], *, is_rehearsal: bool) -> str:
     """What a run cost, by `usage.cost` of its manifest; what is not known is said, never zero."""
     if not cost["tasks"]:
