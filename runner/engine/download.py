@@ -1,7 +1,7 @@
 """URL to verified file: fetched into `.part`, checked, and published whole or not at all.
 
 One blocking function of plain values (`DownloadRequest` in, `FileRecord` out), from the connection to
-the published name, in one worker thread. It knows nothing of the ledger. The rows are those of
+the published name, in a worker thread. It knows nothing of the ledger. The rows are those of
 docs/reference/faults.md.
 """
 
@@ -240,8 +240,10 @@ def _receive(answer: Answer, part: Part, limits: DownloadLimits, buffer: memoryv
             while size:
                 writing = writer.submit(_write, part, buffer[:size], limits)
                 buffer, spare = spare, buffer
-                size = answer.read_into(buffer)
-                writing.result()
+                try:
+                    size = answer.read_into(buffer)
+                finally:  # a full disk is told before a connection that broke meanwhile
+                    writing.result()
     if part.length is not None and part.size < part.length:
         raise DownloadError(DownloadTrouble.RETRY, f"cut off after {part.size} of {part.length} bytes")
 
