@@ -23,6 +23,8 @@ from runner.http.addresses import Resolve, port_of, resolve_host, usable_address
 
 _HEAD = 1 << 16
 """Bytes read ahead for the head of an answer; a body goes straight into the caller's buffer."""
+_MOST_INFORMATIONAL = 16
+"""Answers such as 103 (Early Hints) before the one that counts."""
 
 
 class BrokenOffError(Exception):
@@ -300,8 +302,25 @@ class _Response:
         return count
 
 
+class _Head(http.client.HTTPResponse):
+    """Passes over all informational answers, not 100 alone, and not over endlessly many."""
+
+    _passed_over = 0
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]  # which typeshed does not show
+        # 101 is an end: what follows it is no HTTP, and nobody asked for that
+        if 100 <= status < 200 and status != http.client.SWITCHING_PROTOCOLS:
+            self._passed_over += 1
+            if self._passed_over > _MOST_INFORMATIONAL:
+                raise http.client.HTTPException("no end of informational answers")
+            status = http.client.CONTINUE
+        return version, status, reason
+
+
 def _ask(guarded: _Guarded, url: httpx.URL, headers: Mapping[str, str]) -> _Response:
     client = http.client.HTTPConnection(url.netloc.decode("ascii"))
+    client.response_class = _Head
     client.sock = guarded  # the three methods that it uses are there
     with _broken_off(guarded):
         client.putrequest("GET", url.raw_path.decode("ascii"), skip_host=True, skip_accept_encoding=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import threading
@@ -134,6 +135,32 @@ def test_a_head_that_is_cut_off_is_no_answer(length: int) -> None:
 
     with FilesServer(answer) as server, pytest.raises(BrokenOffError):
         body_of(wire(), server.url())
+
+
+@pytest.mark.parametrize("number", [100, 102, 103])
+def test_an_informational_answer_is_not_the_answer(number: int) -> None:
+    """RFC 9110, 15.2: there may be several, and nobody has to ask for them."""
+
+    def answer(_: Seen, connection: ServerWire) -> None:
+        connection.send(b"HTTP/1.1 %d Hint\r\nLink: </a>\r\n\r\n" % number * 2)
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nvideo")
+
+    with FilesServer(answer) as server:
+        assert body_of(wire(), server.url()) == b"video"
+
+
+@pytest.mark.fault(43)
+@pytest.mark.parametrize("number", [100, 103])
+def test_informational_answers_without_end_are_left(number: int) -> None:
+    def answer(_: Seen, connection: ServerWire) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection.send(b"HTTP/1.1 %d Hint\r\n\r\n" % number * 100)
+
+    began = time.monotonic()
+    with FilesServer(answer) as server, pytest.raises(BrokenOffError):
+        body_of(wire(), server.url())
+    assert time.monotonic() - began < PATIENCE.head
 
 
 @pytest.mark.fault(39)
