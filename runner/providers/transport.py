@@ -174,10 +174,15 @@ class _Connections:
             await self.aclose()
         return self._idle.pop() if self._idle else self._factory.create_connection(origin)
 
-    def give_back(self, connection: httpcore.AsyncConnectionInterface) -> None:
-        if connection.is_available():
-            self._idle.append(connection)
-        self._turns.release()
+    async def give_back(self, connection: httpcore.AsyncConnectionInterface) -> None:
+        try:
+            if _has_more(connection):
+                with anyio.CancelScope(shield=True):
+                    await connection.aclose()
+            elif connection.is_available():
+                self._idle.append(connection)
+        finally:
+            self._turns.release()
 
     async def aclose(self) -> None:
         closing, self._idle = self._idle, []
@@ -207,7 +212,18 @@ class _Body(httpx.AsyncByteStream):
             with anyio.CancelScope(shield=True):
                 await self._response.aclose()
         finally:
-            self._connections.give_back(self._connection)
+            await self._connections.give_back(self._connection)
+
+
+def _has_more(connection: object) -> bool:
+    """Whether bytes came behind an answer: they would be read as the answer to the next request.
+
+    httpcore shows them nowhere, so this looks into it; a proxy's connection holds another one.
+    """
+    while (inner := getattr(connection, "_connection", None)) is not None:
+        connection = inner
+    state = getattr(connection, "_h11_state", None)
+    return state is not None and bool(state.trailing_data[0])
 
 
 def _proxy(url: str) -> httpcore.Proxy:

@@ -221,6 +221,22 @@ async def test_a_handshake_that_is_cancelled_leaves_no_socket_open(method: str) 
     gc.collect()
 
 
+@BOTH
+@pytest.mark.parametrize("first", [answer(200, {}), answer(204, {})])
+async def test_what_follows_an_answer_is_not_the_next_one(method: str, first: bytes) -> None:
+    """Else the id of a generation would be taken for another one's."""
+
+    def script(peer: Peer) -> None:
+        while peer.read_request():
+            peer.send(first + answer(200, {"id": "another"}))
+
+    with serve(script) as server:
+        async with a_client() as client:
+            answers = [await ask(client, server.origin, method) for _ in range(3)]
+    assert b"another" not in b"".join(answers)
+    assert server.connections == 3
+
+
 async def test_a_server_s_close_between_two_looks_costs_none(certified: trustme.CA) -> None:
     def script(peer: Peer) -> None:
         peer.read_request()
