@@ -390,6 +390,10 @@ class Collector:
             reason = f"{paid.name}: {error}; the result is paid for and kept at the service"
             self.control.stop(ExitCode.CANNOT_WRITE, reason)
             raise LeftForLater(reason, ExitCode.CANNOT_WRITE)
+        if error.trouble is DownloadTrouble.PATH_TAKEN:
+            # this task's own: others may be written
+            reason = f"{paid.name}: {error}; the result is paid for and kept at the service"
+            raise LeftForLater(reason, ExitCode.CANNOT_WRITE)
         if failures >= FETCH_TRIES or error.trouble is DownloadTrouble.TARGET_EXISTS:
             raise LeftForLater(f"{paid.name}: cannot be fetched: {error}")
 

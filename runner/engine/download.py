@@ -36,6 +36,7 @@ _HEADERS = {"Accept-Encoding": "identity", "Connection": "close"}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TRY_LATER = frozenset({408, 425, 429})
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_TOO_MANY_OPEN = frozenset({errno.EMFILE, errno.ENFILE})
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
 
 
@@ -50,6 +51,8 @@ class DownloadTrouble(enum.StrEnum):
     """The answer is not the file that was promised, or its address is forbidden; `.part` is kept."""
     DISK_FULL = "disk_full"
     CANNOT_WRITE = "cannot_write"
+    PATH_TAKEN = "path_taken"
+    """Something that is no plain file stands where this one should, or on the way to it."""
     TARGET_EXISTS = "target_exists"
     """Another file has the final name; the verified download is kept as `.part`."""
 
@@ -367,9 +370,11 @@ def _told() -> Iterator[None]:
     try:
         yield
     except UnsafePathError as error:
-        raise DownloadError(DownloadTrouble.CANNOT_WRITE, str(error)) from error
+        raise DownloadError(DownloadTrouble.PATH_TAKEN, str(error)) from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
         if error.errno in _DISK_FULL:
             raise DownloadError(DownloadTrouble.DISK_FULL, f"the disk is full: {reason}") from error
+        if error.errno in _TOO_MANY_OPEN:
+            raise DownloadError(DownloadTrouble.RETRY, f"cannot begin the download: {reason}") from error
         raise DownloadError(DownloadTrouble.CANNOT_WRITE, f"cannot write the download: {reason}") from error

@@ -32,10 +32,10 @@ from runner.engine.boxes import (
     top_boxes,
 )
 
-_MOST_INDEX_BYTES = 64 << 20
+_MOST_INDEX_BYTES = 16 << 20
 """An index (moov, moof) larger than this is no clip of ours: an hour at 60 fps needs about 4 MB."""
 _MOST_TRACKS = 64
-_MOST_PICTURE_BYTES = 64 << 20
+_MOST_PICTURE_BYTES = 16 << 20
 _BLOCK = 1 << 20
 
 _CODECS = {

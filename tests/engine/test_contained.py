@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -140,6 +141,24 @@ async def test_a_result_s_url_that_is_none_leaves_its_task_and_no_other(
     )
     server.faults.clear()
     assert (await bench.run(job)).counts == {TaskState.DONE: 3}
+
+
+@pytest.mark.fault(63)
+@pytest.mark.parametrize("planted", ["pipe", "folder"])
+async def test_what_stands_in_one_file_s_place_leaves_its_task_and_no_other(
+    bench: Bench, server: SandboxServer, planted: str
+) -> None:
+    await bench.run(bench.write_job(job_text(seeds=1)), until=lambda: server.accepted == 1)
+    target = bench.project.base / "out" / "s1.mp4"
+    target.unlink(missing_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    (os.mkfifo if planted == "pipe" else os.mkdir)(target)
+    job = bench.write_job(job_text(seeds=3))
+    result = await bench.run(job)
+    assert (result.exit_code, result.counts[TaskState.DONE]) == (ExitCode.CANNOT_WRITE, 2)
+    (target.unlink if planted == "pipe" else target.rmdir)()
+    assert (await bench.run(job)).counts == {TaskState.DONE: 3}
+    assert server.accepted == 3
 
 
 @pytest.mark.fault(63)

@@ -35,6 +35,17 @@ async def test_a_disk_that_refuses_is_told_apart_and_loses_nothing(
     assert (files.root / "out/clip.mp4").read_bytes() == clip
 
 
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+async def test_too_many_open_files_are_a_matter_of_waiting(
+    clip: bytes, files: LocalFiles, number: int
+) -> None:
+    with FilesServer(file(clip)) as server:
+        with pytest.raises(DownloadError) as caught:
+            await fetch(make_request(server.url()), FullDisk(files, "open_part", number))
+        await fetch(make_request(server.url()), files)
+    assert caught.value.trouble is DownloadTrouble.RETRY
+
+
 @pytest.mark.security(12)
 @pytest.mark.fault(44)
 async def test_too_little_free_space_is_told_before_reading(clip: bytes, files: LocalFiles) -> None:
@@ -77,7 +88,7 @@ async def test_a_planted_link_out_of_the_root_is_refused_unfetched(
     (root / planted).symlink_to(outside if planted == "out" else outside / "file")
     with FilesServer(file(clip)) as server, pytest.raises(DownloadError) as caught:
         await fetch(make_request(server.url()), LocalFiles(root))
-    assert caught.value.trouble is DownloadTrouble.CANNOT_WRITE
+    assert caught.value.trouble is DownloadTrouble.PATH_TAKEN
     assert server.seen == []
     assert {path.name for path in outside.iterdir()} == {"file"}
     assert (outside / "file").read_bytes() == b"precious"
