@@ -46,7 +46,8 @@ def measure(*, sizes: Sequence[int]) -> list[Figure]:
             Figure("c", f"start to end, {what}, peak MiB", scale.run.memory),
         ]
     grown = (large.plan.memory - small.plan.memory, large.run.memory - small.run.memory)
-    kib = [1024 * mib / (large.tasks - small.tasks) for mib in grown]
+    # two small plans may take the same
+    kib = [max(0.01, 1024 * mib / (large.tasks - small.tasks)) for mib in grown]
     against = f"KiB of memory a task, from {small.tasks} to {large.tasks}"
     is_whole = large.tasks == 100_000
     return [

@@ -64,7 +64,8 @@ class Commits:
     ledger: Ledger
     threads: Threads
     _waiting: list[_Step[object]] = field(default_factory=list)
-    _turn: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
+    _turn: anyio.Lock = field(default_factory=anyio.Lock)
+    """Not `fast_acquire`: taking it gives way once, and steps that come then join the commit."""
 
     async def write(self, action: Callable[[Ledger], T]) -> T:
         """Runs `action` in the next transaction and waits for the disk; raises what it raises.
