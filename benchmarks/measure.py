@@ -65,10 +65,10 @@ def run(
 
 
 @contextlib.contextmanager
-def serving(*arguments: str) -> Iterator[str]:
-    """The canned service in a process of its own; gives its URL."""
+def serving(*arguments: str, module: str = "benchmarks.server") -> Iterator[str]:
+    """A service in a process of its own, the canned one by default; gives the URL that it prints first."""
     with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.server", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=CHECKOUT,
         stdout=subprocess.PIPE,
         text=True,

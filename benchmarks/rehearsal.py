@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import statistics
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.measure import CHECKOUT, Cost, Figure, paired, run
+from benchmarks.measure import Cost, Figure, paired, run, serving
 
 JOB = """\
 version: 1
@@ -29,7 +27,10 @@ SECONDS = 2.0
 
 def measure(*, tasks: int, runs: int) -> list[Figure]:
     """Both render each video once, and the sandbox of its own keeps those of the run before."""
-    with _sandbox() as url, tempfile.TemporaryDirectory() as folder:
+    with (
+        serving("sandbox", "--latency", "0", module="runner") as url,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         contenders: dict[str, Callable[[Path], Cost]] = {
             "--sandbox": lambda place: _rehearse(place, tasks, "--sandbox"),
             "at a sandbox that has rendered before": lambda place: _rehearse(place, tasks, "--base-url", url),
@@ -53,17 +54,3 @@ def _rehearse(place: Path, tasks: int, *service: str) -> Cost:
     (place / ".callsheet").mkdir()
     (place / "job.yaml").write_text(JOB.format(tasks=tasks), encoding="utf-8")
     return run([sys.executable, "-m", "runner", "-q", "run", *service, "job.yaml"], cwd=place)
-
-
-@contextmanager
-def _sandbox() -> Iterator[str]:
-    """A sandbox that ends tasks at once; gives its URL."""
-    command = [sys.executable, "-m", "runner", "sandbox", "--latency", "0"]
-    with subprocess.Popen(
-        command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()

@@ -386,13 +386,15 @@ class Collector:
             )
 
     def _judge_download(self, paid: Paid, error: DownloadError, failures: int) -> None:
-        if error.trouble in (DownloadTrouble.DISK_FULL, DownloadTrouble.CANNOT_WRITE):
+        if error.trouble in (
+            DownloadTrouble.DISK_FULL,
+            DownloadTrouble.CANNOT_WRITE,
+            DownloadTrouble.PATH_TAKEN,
+        ):
             reason = f"{paid.name}: {error}; the result is paid for and kept at the service"
-            self.control.stop(ExitCode.CANNOT_WRITE, reason)
-            raise LeftForLater(reason, ExitCode.CANNOT_WRITE)
-        if error.trouble is DownloadTrouble.PATH_TAKEN:
-            # this task's own: others may be written
-            reason = f"{paid.name}: {error}; the result is paid for and kept at the service"
+            # what stands in one file's place keeps no other from being written
+            if error.trouble is not DownloadTrouble.PATH_TAKEN:
+                self.control.stop(ExitCode.CANNOT_WRITE, reason)
             raise LeftForLater(reason, ExitCode.CANNOT_WRITE)
         if failures >= FETCH_TRIES or error.trouble is DownloadTrouble.TARGET_EXISTS:
             raise LeftForLater(f"{paid.name}: cannot be fetched: {error}")

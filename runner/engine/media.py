@@ -33,7 +33,7 @@ from runner.engine.boxes import (
 )
 
 _MOST_INDEX_BYTES = 16 << 20
-"""An index (moov, moof) larger than this is no clip of ours: an hour at 60 fps needs about 4 MB."""
+"""A larger index (moov, moof) is refused: an hour at 60 fps needs about 4 MB."""
 _MOST_TRACKS = 64
 _MOST_PICTURE_BYTES = 16 << 20
 _BLOCK = 1 << 20
@@ -267,8 +267,9 @@ def _facts(
 
 @dataclass(slots=True)
 class _Times:
-    """Of a track, in ticks of which a second has `scale`: how long all `frames` last, and how long it is
-    `shown`; 0 for what is unknown.
+    """Times of one track in ticks, `scale` of them a second; 0 is unknown.
+
+    All `frames` last `ticks`; the edit list shows the track for `shown`.
     """
 
     scale: int = 0

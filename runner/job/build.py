@@ -197,7 +197,7 @@ class TaskBuilder:
         )
 
     def told_apart(self, task: Task, names: Set[str]) -> Task:
-        """`task` with a part of the identity behind its name, and that of the one above, if among `names`."""
+        """`task`, its name and its upstream's followed by part of the identity where they are in `names`."""
         name, upstream = _marked(task.name, task.identity, names), task.upstream
         if upstream is not None:
             upstream = replace(upstream, name=_marked(upstream.name, upstream.identity, names))

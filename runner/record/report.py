@@ -36,7 +36,7 @@ _SCRIPTS = ("dom", "arrange", "tiles", "play", "details", "marks", "timeline", "
 class Poster:
     """A video's picture (`image`, WebP; None where there is none yet), and whether its file is there.
 
-    `why` says what is wrong with a file of which no picture can be made.
+    `why` says why no picture could be made.
     """
 
     is_there: bool
