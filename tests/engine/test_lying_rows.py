@@ -83,23 +83,34 @@ async def test_a_row_under_an_id_that_another_task_holds_is_no_proof_of_absence(
 
     @dataclass
     class Restarted(Altered):
-        """The row of seed 2 has the id of seed 1's, in the list and by GET, once both are there."""
+        """The row in doubt has the id of the first that was accepted, in the list and by GET.
+
+        Submits may come in any order, so the seeds are read at the service.
+        """
 
         ids: dict[object, str] = field(default_factory=dict)
+
+        @property
+        def first(self) -> object:
+            return server.tasks()[0].request["seed"]
+
+        @property
+        def in_doubt(self) -> object:
+            return server.tasks()[1].request["seed"]
 
         async def list_page(self, **query: Any) -> ListPage:
             page: ListPage = await self.provider.list_page(**query)
             self.ids.update((row.echo.get("seed"), row.id) for row in page.rows)
             rows = tuple(
-                replace(row, id=self.ids[1]) if row.echo.get("seed") == 2 else row
+                replace(row, id=self.ids[self.first]) if row.echo.get("seed") == self.in_doubt else row
                 for row in page.rows
-                if row.echo.get("seed") != 1 or 2 not in self.ids
+                if row.echo.get("seed") != self.first or self.in_doubt not in self.ids
             )
             return replace(page, rows=rows, total=len(rows))
 
         async def get(self, remote_id: str) -> Generation:
-            is_taken = remote_id == self.ids.get(1) and 2 in self.ids
-            found: Generation = await self.provider.get(self.ids[2] if is_taken else remote_id)
+            is_taken = self.in_doubt in self.ids and remote_id == self.ids[self.first]
+            found: Generation = await self.provider.get(self.ids[self.in_doubt] if is_taken else remote_id)
             return replace(found, id=remote_id)
 
     server.faults.add(cut(accept=True, after=1))
