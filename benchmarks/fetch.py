@@ -8,9 +8,9 @@ from pathlib import Path
 
 import anyio
 
-from runner.engine.download import Downloader, DownloadRequest
-from runner.engine.files import LocalFiles
 from runner.providers.http import tls_context
+from runner.store.download import Downloader, DownloadRequest
+from runner.store.files import LocalFiles
 
 
 async def main(url: str, target: Path) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from benchmarks.throughput import JOB
 from runner.job.load import LoadOptions, load_job
-from runner.job.plan import make_plan
 from runner.job.rundate import RunDate
 from runner.job.task import Task
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent, OutputRow, RunRow
+from runner.plan.plan import make_plan
 from runner.project import init_project
 from runner.providers.base import Evidence, Generation, GenerationStatus
 

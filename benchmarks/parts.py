@@ -12,20 +12,20 @@ import anyio
 
 from benchmarks.fill import finish, write_job
 from benchmarks.measure import Figure, serving
-from runner.engine.download import DownloadRequest, download
-from runner.engine.files import LocalFiles
+from runner.http.access import Access, ApiKey
 from runner.http.fetch import Patience, Stop, Wire
 from runner.job.load import LoadOptions, load_job
-from runner.job.plan import Plan, make_plan
 from runner.job.rundate import RunDate
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow
+from runner.plan.plan import Plan, make_plan
 from runner.project import init_project
 from runner.providers import REGISTRY, open_provider
-from runner.providers.access import Access, ApiKey
 from runner.providers.http import tls_context
 from runner.record.events import EventLog
-from runner.record.redact import Redactor
+from runner.redact import Redactor
+from runner.store.download import DownloadRequest, download
+from runner.store.files import LocalFiles
 
 BODY = b'{"model": "byteplus/seedance-1-0-pro", "seed": 1, "content": [{"type": "text", "text": "a teapot"}]}'
 EVENTS = 8

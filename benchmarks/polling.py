@@ -8,8 +8,8 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from benchmarks.measure import Figure
-from runner.engine.polling import PUBLISHED, Expectation, expect, fit, next_look
 from runner.job.model import PollPolicy
+from runner.run.wait import PUBLISHED, Expectation, expect, fit, next_look
 
 TRUTH = fit(*PUBLISHED)
 _POLICY = PollPolicy()

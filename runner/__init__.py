@@ -11,13 +11,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.api import run_plan
     from runner.job.load import load_job
-    from runner.job.plan import make_plan
+    from runner.plan.plan import make_plan
 
 __version__ = "0.1.0"
 
 __all__ = ["__version__", "load_job", "make_plan", "run_plan"]
 
-_HOMES = {"load_job": "runner.job.load", "make_plan": "runner.job.plan", "run_plan": "runner.api"}
+_HOMES = {"load_job": "runner.job.load", "make_plan": "runner.plan.plan", "run_plan": "runner.api"}
 
 
 def __getattr__(name: str) -> object:

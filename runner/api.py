@@ -8,22 +8,22 @@ from collections.abc import Mapping
 
 import anyio.to_thread
 
-from runner.engine.budget import question
-from runner.engine.ends import RunResult
-from runner.engine.lock import locked_ledger
-from runner.engine.prepare import prepare_run
-from runner.engine.report import make_report
-from runner.engine.seams import Seams
+from runner.assemble import carry_out
+from runner.desk.report import make_report
 from runner.errors import CallsheetError, RefusedError
+from runner.http.access import ApiKey
 from runner.job.environment import read_env
-from runner.job.plan import Plan
+from runner.lane.budget import question
+from runner.lane.seams import Seams
+from runner.plan.plan import Plan
 from runner.project import find_project
-from runner.providers.access import ApiKey
 from runner.providers.place import Place
 from runner.record.events import Observer
 from runner.record.facts import KEY_VARIABLE, session_facts
-from runner.record.redact import Redactor
-from runner.session import carry_out
+from runner.redact import Redactor
+from runner.run.ends import RunResult
+from runner.run.lock import locked_ledger
+from runner.run.prepare import prepare_run
 
 _LOG = logging.getLogger("callsheet")
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from runner.errors import StateError
+
 _NOT_OFFERED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY, errno.ENOSYS})
 
 
@@ -59,3 +61,20 @@ def replacing(target: Path, staged: Path) -> Iterator[BinaryIO]:
             staged.unlink()
         raise
     sync_directory(target.parent)
+
+
+@contextlib.contextmanager
+def replace_file(target: Path) -> Iterator[BinaryIO]:
+    """Gives a new file (0600) that takes the place of `target` when the block ends well.
+
+    It and its directory are on the disk by then. After an exception the old file stands. Raises
+    StateError where the disk does not take it.
+    """
+    try:
+        with replacing(target, target.with_name(f".{target.name}.partial")) as file:
+            yield file
+    except OSError as error:
+        raise StateError(
+            f"{target}: cannot write: {error.strerror or error}",
+            hint="check the permissions and the free space of this directory",
+        ) from error

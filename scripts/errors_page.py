@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from runner.__main__ import main
-from runner.engine.lock import project_lock
 from runner.project import init_project
+from runner.run.lock import project_lock
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference" / "errors.md"

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from runner.sandbox import render
+from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer, render
 from runner.sandbox.picture import Picture
 from runner.sandbox.render import render_video
+from runner.store.files import LocalFiles
+from tests.support.clips import make_clip
+from tests.support.harness import Bench
 
 # One commit has one verdict, on machines of any speed; `--hypothesis-profile explore` looks further.
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -55,3 +59,25 @@ def _encode(picture: Picture) -> bytes:
         video = Path(directory, "video.mp4")
         render_video(picture, video)
         return video.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def clip() -> bytes:
+    """An MP4 of about 30 kB, index first, with sound."""
+    return make_clip(sound=True)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> LocalFiles:
+    return LocalFiles(tmp_path)
+
+
+@pytest.fixture
+def server() -> Iterator[SandboxServer]:
+    with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.05)) as running:
+        yield running
+
+
+@pytest.fixture
+def bench(tmp_path: Path, server: SandboxServer) -> Bench:
+    return Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)

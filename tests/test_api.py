@@ -16,12 +16,12 @@ import pytest
 
 import runner
 from runner import load_job, make_plan, run_plan
-from runner.engine.lock import project_lock
 from runner.errors import BusyError, ExitCode, NoProjectError, RefusedError
 from runner.job.rundate import RunDate
 from runner.ledger.states import TaskState
 from runner.project import init_project
 from runner.record.manifest import read_manifest
+from runner.run.lock import project_lock
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.command import CHECKOUT, callsheet, environment
 from tests.support.harness import job_text
@@ -192,7 +192,7 @@ async def test_the_plan_that_was_inspected_runs_although_the_file_was_edited(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("planned again")
 
-    monkeypatch.setattr("runner.engine.prepare.make_plan", never)
+    monkeypatch.setattr("runner.run.prepare.make_plan", never)
     result = await run_plan(plan, api_key=SANDBOX_KEY, is_agreed=True)
     assert (result.exit_code, server.accepted) == (ExitCode.DONE, 2)
     assert [task.request["content"] for task in server.tasks()] == asked

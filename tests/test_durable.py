@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from runner.durable import replacing, sync, sync_directory
-from runner.engine.inputs import InputStore
 from runner.job.task import InputFile
 from runner.ledger.database import open_for_writing
 from runner.project import init_project
 from runner.record.folder import RunFolder
+from runner.store.inputs import InputStore
 
 PACKAGE = Path(__file__).resolve().parent.parent / "runner"
 FULL = 51

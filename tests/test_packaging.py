@@ -109,7 +109,7 @@ def test_the_wheel_holds_the_package_and_nothing_beside_it(dist: Path) -> None:
         tops = {name.split("/", 1)[0] for name in archive.namelist()}
         held = set(archive.namelist())
         assert {"runner/py.typed", "runner/ledger/schema.sql", "runner/job/models.yaml"} <= held
-        page = (CHECKOUT / "runner" / "record" / "sheet" / "page").iterdir()
+        page = (CHECKOUT / "runner" / "desk" / "page").iterdir()
         assert {file.relative_to(CHECKOUT).as_posix() for file in page} <= held
     assert tops == {"runner", wheel.name.rsplit("-", 3)[0] + ".dist-info"}
 

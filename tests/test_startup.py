@@ -106,7 +106,7 @@ def test_a_verb_that_asks_the_service_nothing_loads_nothing_that_would(
     root, url = project
     loaded = imported(verb, *arguments, "--base-url", url, cwd=root, MESHAPI_API_KEY="rsk_test")
     assert packages(loaded).isdisjoint(NEVER_IDLE), sorted(packages(loaded) & NEVER_IDLE)
-    assert not {"runner.session", "runner.engine.run", "runner.sandbox"} & loaded
+    assert not {"runner.assemble", "runner.run.run", "runner.sandbox"} & loaded
     assert len(loaded) <= BUDGETS.get(verb, BUDGETS["run"])
 
 
@@ -115,7 +115,7 @@ def test_a_rehearsal_that_is_done_starts_no_sandbox(tmp_path: Path) -> None:
     job = (CHECKOUT / "jobs" / "quickstart.yaml").read_text(encoding="utf-8")
     (tmp_path / "job.yaml").write_text(job + "run: {poll: {first: 20ms, min: 20ms, max: 50ms}}\n", "utf-8")
     worked = imported("run", "job.yaml", "--sandbox", cwd=tmp_path)
-    assert {"runner.engine.run", "starlette"} <= worked
+    assert {"runner.run.run", "starlette"} <= worked
     idle = imported("run", "job.yaml", "--sandbox", cwd=tmp_path)
     assert packages(idle).isdisjoint(NEVER_IDLE)
     assert "runner.sandbox" not in idle

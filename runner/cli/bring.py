@@ -19,25 +19,25 @@ from runner.cli.options import JobOptions, RunOptions, ServiceOptions
 from runner.cli.pings import Ending, pinged
 from runner.cli.problems import agree, show, tell_warnings
 from runner.cli.progress import lines, progress
-from runner.cli.report import report_after_runs
 from runner.cli.service import Loaded, given_date, showing_lines
+from runner.cli.verbs.report import report_after_runs
 from runner.cli.words import count, counts_words, shown_path
-from runner.engine.budget import question
-from runner.engine.ends import RunResult
-from runner.engine.idle import conclude_idle, is_idle
-from runner.engine.lateness import Late, late
-from runner.engine.lock import locked_ledger
-from runner.engine.only import Only
-from runner.engine.prepare import Prepared, Resubmit, prepare_run
 from runner.errors import INTERRUPTS, BusyError, CallsheetError, ExitCode
-from runner.job.node import JsonValue
+from runner.json_value import JsonValue
+from runner.lane.budget import question
 from runner.ledger.rows import RunRow, Spend
 from runner.ledger.states import TaskState
 from runner.project import Project, find_project
 from runner.providers.place import Place
 from runner.record.events import fan_out
 from runner.record.facts import KEY_VARIABLE, session_facts
-from runner.record.redact import Redactor, json_text
+from runner.redact import Redactor, json_text
+from runner.run.ends import RunResult
+from runner.run.idle import conclude_idle, is_idle
+from runner.run.lateness import Late, late
+from runner.run.lock import locked_ledger
+from runner.run.only import Only
+from runner.run.prepare import Prepared, Resubmit, prepare_run
 
 _MOST_FOLDERS = 5
 
@@ -173,7 +173,7 @@ def _bring_to_done(
                 )
             else:
                 # imported here: the engine takes 0.3 s, and a job that is done needs none
-                from runner.session import bring_to_done
+                from runner.assemble import bring_to_done
 
                 with progress() as shown:
                     result = bring_to_done(

@@ -23,7 +23,7 @@ from runner import __version__
 from runner.cli.options import common
 from runner.cli.streams import ResultLostError
 from runner.cli.width import width
-from runner.record.redact import Redactor, escape, json_text
+from runner.redact import Redactor, escape, json_text
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _WIDTHS_FROM = 200

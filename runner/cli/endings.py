@@ -6,9 +6,9 @@ from runner.cli import console
 from runner.cli.advice import command
 from runner.cli.options import ServiceOptions
 from runner.cli.words import late_words
-from runner.engine.ends import RunResult
-from runner.engine.lateness import Late
-from runner.record.redact import Redactor
+from runner.redact import Redactor
+from runner.run.ends import RunResult
+from runner.run.lateness import Late
 
 _MOST_NOTES = 3
 

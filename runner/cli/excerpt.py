@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from runner.cli.width import cut_left, cut_right, width
-from runner.record.redact import Redactor
+from runner.redact import Redactor
 
 _TAB = "    "
 _GAP = "..."

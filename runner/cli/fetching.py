@@ -16,24 +16,24 @@ from runner.cli.problems import show
 from runner.cli.progress import progress
 from runner.cli.service import choose_place
 from runner.cli.words import counts_words
-from runner.engine.conclude import conclude
-from runner.engine.ends import RunResult
-from runner.engine.lateness import late
-from runner.engine.lock import locked_ledger
-from runner.engine.under_way import OPEN, open_attempts, open_services
 from runner.errors import INTERRUPTS, CallsheetError, ExitCode, JobError, RefusedError
 from runner.job.load import LoadOptions, load_job
-from runner.job.node import JsonValue
-from runner.job.plan import make_plan
 from runner.job.rundate import RunDate
+from runner.json_value import JsonValue
+from runner.lane.under_way import OPEN, open_attempts, open_services
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow
+from runner.plan.plan import make_plan
 from runner.project import Project
 from runner.providers import REGISTRY
 from runner.providers.place import Place
 from runner.record.facts import JOB_DIGEST, session_facts
 from runner.record.folder import RunFolder
-from runner.record.redact import Redactor
+from runner.redact import Redactor
+from runner.run.ends import RunResult
+from runner.run.finish import conclude
+from runner.run.lateness import late
+from runner.run.lock import locked_ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def _collect_with(group: KeyGroup, place: Place, ledger: Ledger, ends: float | N
         return RunResult(group.code, (group.missing,) if group.missing else (), counts)
     left = None if ends is None else max(0.0, ends - time.monotonic())
     # imported here: the engine takes 0.3 s, and most often nothing is in flight
-    from runner.session import collect_from
+    from runner.assemble import collect_from
 
     with progress() as shown:
         return collect_from(place, group.key, ledger, attempts=group.attempts, observe=shown, deadline=left)

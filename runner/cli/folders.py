@@ -7,11 +7,11 @@ from pathlib import Path
 from runner.cli.options import ServiceOptions, common
 from runner.cli.service import choose_place
 from runner.cli.words import shown_path
-from runner.engine.prepare import run_hint
 from runner.errors import UsageError
 from runner.job.load import DEFAULT_PROVIDER
 from runner.project import Project, find_project
 from runner.record.folder import LATEST, RunFolder
+from runner.run.prepare import run_hint
 
 
 def find_folder(name: str, service: ServiceOptions) -> RunFolder:

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from runner.cli.options import ServiceOptions, common
 from runner.cli.service import choose_place
-from runner.engine.prepare import find_run
-from runner.engine.remembered import check_is_remembered
 from runner.errors import StateError, UsageError
 from runner.job.load import DEFAULT_PROVIDER
 from runner.ledger.database import open_for_reading
@@ -21,6 +19,8 @@ from runner.project import Project, find_project
 from runner.providers import REGISTRY
 from runner.providers.place import SANDBOX_ORIGIN, Place
 from runner.record.folder import LATEST, RunFolder
+from runner.run.prepare import find_run
+from runner.run.remembered import check_is_remembered
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from runner.cli.words import count
-from runner.engine.under_way import OPEN
 from runner.errors import ExitCode, KeyRefusedError
+from runner.http.access import ApiKey
 from runner.job.environment import read_env
+from runner.lane.under_way import OPEN
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import TaskState
-from runner.providers.access import ApiKey
 from runner.providers.place import Place
 from runner.record.facts import KEY_VARIABLE
 

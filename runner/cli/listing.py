@@ -9,8 +9,8 @@ from itertools import islice
 
 from runner.cli import console
 from runner.cli.words import count, painted
-from runner.job.node import JsonValue
-from runner.record.redact import json_text
+from runner.json_value import JsonValue
+from runner.redact import json_text
 
 _AT_A_TIME = 200
 """Rows of one `write`: for each of 100,000 it takes half as long as all else."""

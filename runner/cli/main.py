@@ -10,7 +10,7 @@ import click
 
 from runner import __version__
 from runner.cli.options import common_options
-from runner.job.near import did_you_mean
+from runner.near import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ class Verb:
 
 
 VERBS: Mapping[str, Verb] = {
-    "init": Verb("project", "init", "Make a project: .callsheet/ and a first job file."),
+    "init": Verb("init", "init", "Make a project: .callsheet/ and a first job file."),
     "validate": Verb("validate", "validate", "Check job files; every problem with its place."),
-    "plan": Verb("jobs", "plan", "Show what a job would run, and why."),
+    "plan": Verb("plan", "plan", "Show what a job would run, and why."),
     "run": Verb("run", "run", "Bring a job to done: submit, wait, download."),
     "resume": Verb("run", "resume", "Go on with a run that was interrupted."),
     "retry": Verb("run", "retry", "Submit a run's failed tasks once more."),
@@ -40,7 +40,7 @@ VERBS: Mapping[str, Verb] = {
     "spend": Verb("spend", "spend", "Show what was spent, and what may have been."),
     "models": Verb("models", "models", "Show what each model accepts and costs."),
     "schedule": Verb("schedule", "schedule", "Print a cron, systemd or GitHub unit for jobs."),
-    "schema": Verb("project", "schema", "Print a JSON Schema, or write it for editors."),
+    "schema": Verb("init", "schema", "Print a JSON Schema, or write it for editors."),
     "sandbox": Verb("sandbox", "sandbox", "Serve the local sandbox for other clients."),
 }
 
@@ -68,7 +68,7 @@ class LazyGroup(click.Group):
         verb = VERBS.get(cmd_name)
         if verb is None:
             return None
-        command = getattr(importlib.import_module(f"runner.cli.{verb.module}"), verb.attribute)
+        command = getattr(importlib.import_module(f"runner.cli.verbs.{verb.module}"), verb.attribute)
         assert isinstance(command, click.Command)
         return command
 

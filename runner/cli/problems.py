@@ -12,8 +12,8 @@ import click
 from runner.cli import console
 from runner.cli.excerpt import excerpt
 from runner.errors import CallsheetError, JobError, Problem, RefusedError
-from runner.job.node import JsonValue
-from runner.record.redact import Redactor
+from runner.json_value import JsonValue
+from runner.redact import Redactor
 
 
 def show(error: CallsheetError) -> None:

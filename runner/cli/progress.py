@@ -15,7 +15,7 @@ from runner.cli.options import common
 from runner.cli.words import count
 from runner.errors import INTERRUPTS
 from runner.record.events import Observer
-from runner.record.redact import Redactor
+from runner.redact import Redactor
 
 _STAGES: Mapping[str, str] = {
     "task.intended": "submitting",

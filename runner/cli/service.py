@@ -11,17 +11,17 @@ from pathlib import Path
 
 from runner.cli.options import JobOptions, ServiceOptions, common
 from runner.errors import JobError, StateError, UsageError
+from runner.http.access import is_loopback, is_same_loopback, parse_origin
 from runner.job.environment import read_env
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import Job
-from runner.job.plan import Plan, make_plan
 from runner.job.rundate import RunDate
-from runner.job.source import MAX_BYTES
+from runner.job.yaml.source import MAX_BYTES
 from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
+from runner.plan.plan import Plan, make_plan
 from runner.project import Project, find_project
 from runner.providers import REGISTRY
-from runner.providers.access import is_loopback, is_same_loopback, parse_origin
 from runner.providers.place import SANDBOX_ORIGIN, Place
 
 

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import yaml
 
-from runner.job.slug import slug
-from runner.record.redact import escape
+from runner.redact import escape
+from runner.slug import slug
 
 COLLECT_MINUTE = 17
 """Of each hour: apart from the full hour, at which everybody's jobs begin."""

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import click
 
-from runner.engine.lateness import Late
-from runner.engine.standing import Standing
 from runner.job.cost import Total, usd_text
-from runner.job.node import JsonValue
+from runner.json_value import JsonValue
+from runner.lane.standing import Standing
 from runner.ledger.states import TaskState
-from runner.record.redact import escape
+from runner.redact import escape
+from runner.run.lateness import Late
 
 CONFLICT = "conflict"
 """A new task that cannot run, because its output path is not free."""

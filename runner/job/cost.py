@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from runner.job.models import ModelFamily, facts, find_family
-from runner.job.node import JsonValue
+from runner.json_value import JsonValue
 
 MICROS = 1_000_000
 """Of one US dollar."""

@@ -19,10 +19,10 @@ from jinja2.environment import TemplateExpression
 from jinja2.parser import Parser
 
 from runner.job.filters import ENVIRONMENT, FILTERS, ExpressionError, as_text
-from runner.job.near import did_you_mean
-from runner.job.node import JsonValue
 from runner.job.rundate import RunDate
 from runner.job.task import LAST_FRAME, OUTPUT, TASK_ID
+from runner.json_value import JsonValue
+from runner.near import did_you_mean
 
 OPEN = "${{"
 CLOSE = "}}"

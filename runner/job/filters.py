@@ -8,9 +8,9 @@ from typing import Any
 from jinja2 import StrictUndefined, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from runner.job.node import JsonValue
 from runner.job.rundate import RunDate
-from runner.job.slug import slug
+from runner.json_value import JsonValue
+from runner.slug import slug
 
 
 class ExpressionError(Exception):

@@ -16,17 +16,17 @@ from runner.job.expressions import KnownNames, has_expression
 from runner.job.inputs import InputReader
 from runner.job.merge import STEPS, as_meant
 from runner.job.model import Job
-from runner.job.near import nearest
-from runner.job.node import Mapping as MappingNode
-from runner.job.node import Scalar, Sequence
 from runner.job.policy import read_budget, read_lint, read_run
 from runner.job.schema import check_job
-from runner.job.source import MAX_BYTES, read
 from runner.job.trust import check_addresses
 from runner.job.values import Path as NodePath
 from runner.job.values import Place, Problems, Value, compile_value, scalars
 from runner.job.wire import check_run
 from runner.job.workflow import read_steps, step_keys
+from runner.job.yaml.nodes import Mapping as MappingNode
+from runner.job.yaml.nodes import Scalar, Sequence
+from runner.job.yaml.source import MAX_BYTES, read
+from runner.near import nearest
 
 DEFAULT_PROVIDER = "mesh"
 _SUFFIXES = (".yaml", ".yml")

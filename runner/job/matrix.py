@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from runner.job.node import JsonValue
 from runner.job.patterns import Patterns
 from runner.job.seeds import Seeds
 from runner.job.values import Place
+from runner.json_value import JsonValue
 
 Cell: TypeAlias = dict[str, JsonValue]
 

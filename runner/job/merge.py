@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from runner.job.near import nearest
-from runner.job.node import Mapping, Node, Scalar
 from runner.job.values import Path, Place
+from runner.job.yaml.nodes import Mapping, Node, Scalar
+from runner.near import nearest
 from runner.resources import load_schema
 
 STEPS = "steps"

@@ -15,11 +15,11 @@ from runner.job.expressions import (
     compile_template,
 )
 from runner.job.filters import ExpressionError, as_text
-from runner.job.node import Scalar
-from runner.job.slug import is_device_name, slug
 from runner.job.values import Path as NodePath
 from runner.job.values import Place, ProblemError, Problems
+from runner.job.yaml.nodes import Scalar
 from runner.project import STATE_DIR
+from runner.slug import is_device_name, slug
 
 SUFFIX = ".mp4"
 _CLOSED_EXPRESSION = re.compile(r"\$\{\{.*?\}\}")

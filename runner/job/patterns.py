@@ -6,7 +6,7 @@ import enum
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
-from runner.job.node import JsonValue
+from runner.json_value import JsonValue
 
 
 class _Shape(enum.Enum):

@@ -10,10 +10,10 @@ from typing import TypeVar
 from runner.job.cost import Price, PriceUnit, limit_micros
 from runner.job.lint import DEFAULT_LEVELS
 from runner.job.model import Budget, OnAmbiguous, PollPolicy, RunPolicy, WebhookPolicy
-from runner.job.node import Mapping as MappingNode
-from runner.job.node import Node, Scalar
 from runner.job.rules import Level
 from runner.job.values import Place, Problems
+from runner.job.yaml.nodes import Mapping as MappingNode
+from runner.job.yaml.nodes import Node, Scalar
 
 T = TypeVar("T")
 

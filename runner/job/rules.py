@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from runner.job.models import FixedCamera, ModelFamily, facts, find_family
-from runner.job.node import JsonValue
 from runner.job.values import Path
+from runner.json_value import JsonValue
 
 
 class Level(enum.StrEnum):

@@ -19,8 +19,9 @@ from jsonschema.validators import extend
 
 from runner.errors import Problem
 from runner.job.merge import OF_A_STEP
-from runner.job.near import did_you_mean
-from runner.job.node import JsonValue, Mapping, Mark, Node, Scalar, cut, find, show_path, to_data
+from runner.job.yaml.nodes import Mapping, Mark, Node, Scalar, cut, find, show_path, to_data
+from runner.json_value import JsonValue
+from runner.near import did_you_mean
 from runner.resources import load_schema
 
 MOST_PROBLEMS = 100

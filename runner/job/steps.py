@@ -11,8 +11,6 @@ from runner.job.expressions import NEEDS, KnownNames, has_expression
 from runner.job.matrix import BUILT_IN, MODEL, SAMPLE, SEED
 from runner.job.merge import StepKeys
 from runner.job.model import AxisSpec, ContentItem, Reference, Step
-from runner.job.node import Mapping as MappingNode
-from runner.job.node import Node, Scalar, Sequence
 from runner.job.paths import OutputTemplate, compile_output
 from runner.job.policy import read_price
 from runner.job.seeds import SeedError, Seeds, parse_seeds
@@ -31,6 +29,8 @@ from runner.job.step_checks import (
 from runner.job.task import LAST_FRAME, OUTPUT, TASK_ID
 from runner.job.values import Constant, Path, Place, Problems, Value, compile_value
 from runner.job.wire import check_axes, check_content, check_fields
+from runner.job.yaml.nodes import Mapping as MappingNode
+from runner.job.yaml.nodes import Node, Scalar, Sequence
 from runner.resources import load_schema
 
 _REFERENCE = re.compile(r"\$\{\{\s*needs\.(?P<step>\w+)\.(?P<output>\w+)\s*\}\}")

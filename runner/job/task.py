@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.job.cost import Price
-from runner.job.node import JsonValue
+from runner.json_value import JsonValue
 
 INPUT_SCHEME = "sha256:"
 """A local file stands in a task's request as the URL `sha256:<64 hex>`; bytes travel separately."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from runner.job.node import Mapping as MappingNode
-from runner.job.node import Node, Scalar, Sequence, find
 from runner.job.values import Path, Place, Problems, scalars
+from runner.job.yaml.nodes import Mapping as MappingNode
+from runner.job.yaml.nodes import Node, Scalar, Sequence, find
 
 _FREE_NAMES = frozenset({"vars", "env"})
 """Top-level keys whose entries are named by the author: no part of a request stands below them."""

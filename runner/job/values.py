@@ -15,8 +15,9 @@ from runner.job.expressions import (
     has_expression,
 )
 from runner.job.filters import ExpressionError
-from runner.job.node import JsonValue, Mark, Node, Scalar, Sequence, show_path
-from runner.job.node import Mapping as MappingNode
+from runner.job.yaml.nodes import Mapping as MappingNode
+from runner.job.yaml.nodes import Mark, Node, Scalar, Sequence, show_path
+from runner.json_value import JsonValue
 
 Path: TypeAlias = tuple[str | int, ...]
 

@@ -9,11 +9,11 @@ from runner.errors import Problem
 from runner.job.expressions import KnownNames
 from runner.job.merge import STEPS, StepKeys
 from runner.job.model import Step
-from runner.job.near import did_you_mean
-from runner.job.node import Mapping as MappingNode
-from runner.job.node import Scalar
 from runner.job.steps import read_step
 from runner.job.values import Problems
+from runner.job.yaml.nodes import Mapping as MappingNode
+from runner.job.yaml.nodes import Scalar
+from runner.near import did_you_mean
 
 
 def step_keys(document: MappingNode) -> Mapping[str, StepKeys]:

@@ -16,8 +16,8 @@ from operator import attrgetter
 from pathlib import Path
 
 from runner.errors import StateError
-from runner.job.node import JsonValue
 from runner.job.task import Task
+from runner.json_value import JsonValue
 from runner.ledger.database import open_for_writing, translate_errors
 from runner.ledger.following import goes_on, may_follow, reason_after
 from runner.ledger.read import LedgerReader

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from runner.job.cost import Price, PriceUnit
-from runner.job.node import JsonValue
+from runner.json_value import JsonValue
 from runner.ledger.rows import (
     Accepted,
     AttemptRow,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from runner.job.cost import Price, usd_text
-from runner.job.node import JsonValue
+from runner.json_value import JsonValue
 from runner.ledger.states import Resolution, TaskState
 from runner.providers.base import Verdict
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runner.errors import KeyRefusedError
-from runner.providers.access import Access, ApiKey, parse_origin
+from runner.http.access import Access, ApiKey, parse_origin
 from runner.providers.base import Provider
 
 if TYPE_CHECKING:

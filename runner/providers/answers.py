@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import NoReturn
 
-from runner.job.node import JsonValue
+from runner.json_value import JsonValue
 from runner.providers.base import ProviderError, Trouble
 
 MOST_BODY = 1_048_576

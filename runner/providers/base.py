@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from runner.job.node import JsonValue
 from runner.job.task import InputFile, Task
+from runner.json_value import JsonValue
 
 URL_LIFE = 24 * 3600.0
 """Seconds that a result's URL lives (wire/mesh-api.md); a GET renews it."""

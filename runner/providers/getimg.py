@@ -13,8 +13,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 from urllib.parse import quote
 
-from runner.job.node import JsonValue
 from runner.job.task import Task
+from runner.json_value import JsonValue
 from runner.providers.answers import (
     clean,
     is_moment,

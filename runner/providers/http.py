@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import anyio
 import httpx
 
-from runner.providers.access import Access, is_loopback
+from runner.http.access import Access, is_loopback
 from runner.providers.answers import Answer, ErrorBody, is_used_up, read_error, retry_after
 from runner.providers.base import ProviderError, Trouble
 from runner.providers.transport import causes, common_headers, read_answer

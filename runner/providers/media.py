@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 
-from runner.job.node import JsonValue
 from runner.job.task import INPUT_SCHEME, InputFile
+from runner.json_value import JsonValue
 from runner.providers.base import ReadInput
 
 

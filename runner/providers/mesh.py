@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
 
-from runner.job.node import JsonValue
 from runner.job.task import InputFile, Task
+from runner.json_value import JsonValue
 from runner.providers.answers import (
     LAST_SECOND,
     Answer,

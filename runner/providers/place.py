@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from runner.http.access import ApiKey, is_loopback
 from runner.project import Project
 from runner.providers import REGISTRY, ProviderSpec
-from runner.providers.access import ApiKey, is_loopback
 
 SANDBOX_ORIGIN = "sandbox"
 """The embedded sandbox in a task's identity: its port is another one at each start."""

@@ -17,7 +17,7 @@ import anyio
 import h11
 import httpx
 
-from runner.providers.access import Access
+from runner.http.access import Access
 from runner.providers.answers import Answer, clean
 from runner.providers.transport import Testimony, causes, common_headers, read_answer
 

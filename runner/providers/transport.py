@@ -17,7 +17,7 @@ import anyio
 import httpcore
 import httpx
 
-from runner.providers.access import Access, ApiKey
+from runner.http.access import Access, ApiKey
 from runner.providers.answers import MOST_BODY, Answer
 
 # at INFO these print every URL, signed ones included

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.job.cost import usd_as_today
-from runner.job.node import JsonValue
+from runner.json_value import JsonValue
 from runner.ledger.states import TaskState
 from runner.record.difference import differences
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from runner.job.node import JsonValue, show_path
-from runner.record.redact import Redactor
+from runner.job.yaml.nodes import show_path
+from runner.json_value import JsonValue
+from runner.redact import Redactor
 
 _MOST_SHOWN = 60
 _BEFORE, _AFTER = 16, 36

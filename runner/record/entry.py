@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from runner.job.cost import usd_or_null
-from runner.job.node import JsonValue
 from runner.job.task import INPUT_SCHEME, LAST_FRAME, STEP_SCHEME, InputFile, Task
+from runner.json_value import JsonValue
 from runner.ledger.rows import AttemptRow, HistoryRow, OutputRow, RunRow, TaskRow
 from runner.ledger.states import TaskState
 from runner.providers.base import wanted_kinds
-from runner.record.redact import Redactor
-from runner.record.times import iso_time, iso_time_or_none
+from runner.redact import Redactor
+from runner.times import iso_time, iso_time_or_none
 
 _STEP = re.compile(rf"{STEP_SCHEME}([0-9a-f]{{64}})/")
 _INPUT = re.compile(rf"{INPUT_SCHEME}([0-9a-f]{{64}})")

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias, cast
 
 from runner.errors import StateError
-from runner.job.node import JsonValue
-from runner.record.redact import Redactor, json_safe
-from runner.record.times import iso_time
+from runner.json_value import JsonValue
+from runner.redact import Redactor, json_safe
+from runner.times import iso_time
 
 if TYPE_CHECKING:
     import structlog

@@ -14,8 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from runner import __version__
-from runner.job.node import JsonValue
-from runner.record.redact import Redactor
+from runner.json_value import JsonValue
+from runner.redact import Redactor
 
 JOB_DIGEST = "job_digest"
 """The session's own fact beside these: sha256 of the job file as it ran it, in hex."""

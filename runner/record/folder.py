@@ -10,10 +10,9 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.durable import sync_directory
+from runner.durable import replace_file, sync_directory
 from runner.errors import StateError, UsageError
 from runner.project import Project
-from runner.record.atomic import replace_file
 
 LATEST = "latest"
 _RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")

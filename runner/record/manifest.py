@@ -13,17 +13,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
+from runner.durable import replace_file
 from runner.errors import StateError
 from runner.job.cost import usd_text
 from runner.job.task import Task
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, Drift, RunRow, SessionRow, Spend, TaskRow
 from runner.ledger.states import TaskState
-from runner.record.atomic import replace_file
 from runner.record.entry import Found, attempts_of_run, departed_entry, is_cached, task_entry
 from runner.record.facts import JOB_DIGEST
-from runner.record.redact import Redactor, json_safe
-from runner.record.times import iso_time, iso_time_or_none
+from runner.redact import Redactor, json_safe
+from runner.times import iso_time, iso_time_or_none
 
 MANIFEST_VERSION = 1
 _TASKS_AT_A_TIME = 200

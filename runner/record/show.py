@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from runner.job.cost import usd_or_null
-from runner.job.node import JsonValue
 from runner.job.task import INPUT_SCHEME, STEP_SCHEME
+from runner.json_value import JsonValue
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, HistoryRow, OutputRow, RunRow, SessionRow, TaskRow
 from runner.ledger.states import TaskState
@@ -16,8 +16,8 @@ from runner.project import Project
 from runner.providers.base import generation_seconds, wanted_kinds
 from runner.record.facts import JOB_DIGEST
 from runner.record.folder import RunFolder
-from runner.record.redact import Redactor
-from runner.record.times import iso_time, iso_time_or_none
+from runner.redact import Redactor
+from runner.times import iso_time, iso_time_or_none
 
 
 def describe(reader: LedgerReader, task: TaskRow, project: Project) -> dict[str, JsonValue]:

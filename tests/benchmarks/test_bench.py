@@ -14,7 +14,7 @@ from benchmarks import polling
 from benchmarks.__main__ import QUICK
 from benchmarks.clip import make_clip
 from benchmarks.makespan import best_possible
-from runner.engine.media import probe
+from runner.media.video import probe
 from tests.support.command import CHECKOUT
 
 

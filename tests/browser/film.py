@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from runner.engine.report import make_report
+from runner.desk.report import make_report
 from runner.project import Project, find_project
 from tests.support.command import callsheet
 

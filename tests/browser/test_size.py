@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.engine.report import make_report
+from runner.desk.report import make_report
 from tests.browser.conftest import Open
 from tests.browser.film import multiply, project_of
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from runner.job.load import LoadOptions, load_job
-from runner.job.plan import make_plan
 from runner.job.rundate import RunDate
+from runner.plan.plan import make_plan
 from tests.browser.conftest import Look, Open
 from tests.browser.film import rewrite
 

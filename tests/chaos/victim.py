@@ -22,14 +22,14 @@ from typing import Any, NoReturn
 import anyio
 from httpcore._async.http11 import AsyncHTTP11Connection
 
-import runner.engine.download
-import runner.engine.run
+import runner.run.run
+import runner.store.download
 from runner.__main__ import main
-from runner.engine.collect import Collector
-from runner.engine.commits import Commits
-from runner.engine.files import LocalFiles, _LocalPart
+from runner.lane.commits import Commits
 from runner.ledger.ledger import Ledger
 from runner.providers.mesh import MeshProvider
+from runner.run.deliver import Collector
+from runner.store.files import LocalFiles, _LocalPart
 
 Patch = Callable[["Fuse"], None]
 
@@ -118,11 +118,11 @@ POINTS: dict[str, Patch] = {
     "id-durable": _before(Collector, "wait"),
     "collecting": _before(Ledger, "collect"),
     "downloading": _after(_LocalPart, "write"),
-    "downloaded": _before(runner.engine.download, "publish"),
+    "downloaded": _before(runner.store.download, "publish"),
     "renamed": _after(LocalFiles, "rename_new"),
     "published": _before(Ledger, "finish"),
     "finish-uncommitted": _after(Ledger, "finish"),
-    "concluding": _before(runner.engine.run, "conclude"),
+    "concluding": _before(runner.run.run, "conclude"),
     "committing": _before(Commits, "_commit"),
 }
 """From the first durable byte of a task to the manifest of its run, in that order."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runner.sandbox import SandboxConfig, SandboxServer
-from tests.cli.desk import Desk
+from tests.support.desk import Desk
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from runner.cli import console
-from runner.record.redact import escape, json_text
+from runner.redact import escape, json_text
 
 
 def test_columns_line_up_by_their_widest_cell() -> None:

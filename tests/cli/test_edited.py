@@ -15,7 +15,7 @@ from runner.project import find_project
 from runner.record.folder import RunFolder
 from runner.resources import load_schema
 from runner.sandbox import Kind, SandboxServer
-from tests.cli.desk import JOB, STORY, Desk
+from tests.support.desk import JOB, STORY, Desk
 
 pytestmark = pytest.mark.fault(70)
 

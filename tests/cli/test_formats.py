@@ -7,7 +7,7 @@ import json
 import pytest
 
 from runner.errors import ExitCode
-from tests.cli.desk import Desk
+from tests.support.desk import Desk
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.cli.desk import JOB, STORY, Desk
+from tests.support.desk import JOB, STORY, Desk
 from tests.support.moment import deadline_once
 
 

@@ -12,13 +12,13 @@ from runner.cli.fetching import places
 from runner.cli.keys import group_by_key
 from runner.cli.options import ServiceOptions
 from runner.errors import ExitCode
-from runner.job.node import JsonValue
+from runner.http.access import ApiKey
+from runner.json_value import JsonValue
 from runner.ledger.database import open_for_writing
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow, Caps, Intent, RunRow
 from runner.ledger.states import TaskState
 from runner.project import Project, init_project
-from runner.providers.access import ApiKey
 from runner.providers.place import Place
 from tests.ledger.test_durations import SENT, a_task
 

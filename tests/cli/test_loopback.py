@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from runner.errors import ExitCode
-from runner.providers.access import is_same_loopback
+from runner.http.access import is_same_loopback
 from runner.sandbox import Fault, Kind, SandboxServer, Where
-from tests.cli.desk import JOB, Desk
+from tests.support.desk import JOB, Desk
 from tests.support.moment import deadline_once
 
 

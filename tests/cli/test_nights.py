@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from runner.__main__ import main
-from runner.cli import report
 from runner.cli.pings import VARIABLE
-from runner.engine.report import Report
+from runner.cli.verbs import report
+from runner.desk.report import Report
 from runner.errors import ExitCode
 from runner.record.manifest import read_manifest
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
@@ -102,7 +102,7 @@ def test_an_interrupt_while_pictures_are_made_leaves_exit_code_and_manifest(
     def interrupted(*_: object, **__: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("runner.engine.report.posters", interrupted)
+    monkeypatch.setattr("runner.desk.report.posters", interrupted)
     assert main(["run", "boat.yaml", "harbour.yaml"]) == code
     assert capsys.readouterr().err.count("no contact sheet: interrupted") == 1
     assert read_manifest(project / "rehearsal/runs/latest/manifest.json")["run"]["id"]

@@ -8,7 +8,7 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.sandbox import Kind, SandboxConfig, SandboxServer
-from tests.cli.desk import JOB, STORY, Desk
+from tests.support.desk import JOB, STORY, Desk
 
 
 def test_only_what_is_named_is_submitted_and_the_next_run_goes_on(desk: Desk, server: SandboxServer) -> None:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from runner.cli import options
 from runner.cli.main import VERBS, callsheet
-from runner.cli.sandbox import read_latency
+from runner.cli.verbs.sandbox import read_latency
 
 
 @click.group()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from runner.engine import prepare
-from runner.job.build import TaskBuilder
 from runner.job.matrix import Cell
 from runner.job.model import Job
-from runner.job.plan import Plan, RunDate, make_plan
 from runner.job.task import Task, Upstream
-from tests.cli.desk import JOB, STORY, Desk
+from runner.plan.build import TaskBuilder
+from runner.plan.plan import Plan, RunDate, make_plan
+from runner.run import prepare
+from tests.support.desk import JOB, STORY, Desk
 
 
 def test_a_run_builds_each_task_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from runner.cli import console, progress
 from runner.cli.progress import Tally, line, size
-from runner.record.times import iso_time
+from runner.times import iso_time
 
 
 def _tally(*events: tuple[str, str]) -> Tally:

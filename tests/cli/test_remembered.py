@@ -9,7 +9,7 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.sandbox import Fault, Kind, SandboxServer, Where
-from tests.cli.desk import JOB, Desk
+from tests.support.desk import JOB, Desk
 from tests.support.moment import deadline_once
 
 

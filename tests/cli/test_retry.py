@@ -6,7 +6,7 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.sandbox import Kind, SandboxServer
-from tests.cli.desk import JOB, STORY, Desk
+from tests.support.desk import JOB, STORY, Desk
 
 
 @pytest.fixture

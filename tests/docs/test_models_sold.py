@@ -15,10 +15,10 @@ ABOUT_RETIRED_MODELS = frozenset(
     {
         "docs/how-to/models.md",
         "runner/job/models.yaml",
-        "tests/job/test_cost.py",
+        "tests/plan/test_cost.py",
         "tests/job/test_lint.py",
         "tests/job/test_models.py",
-        "tests/job/test_steps.py",
+        "tests/plan/test_steps.py",
         "tests/sandbox/test_models.py",
         "tests/sandbox/test_validation.py",
         "tests/sandbox/test_whatever_validates.py",

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from runner.engine.lock import project_lock
 from runner.errors import ExitCode
 from runner.project import find_project
+from runner.run.lock import project_lock
 from tests.end_to_end.conftest import SWEEP, Film
 from tests.support.command import callsheet
 

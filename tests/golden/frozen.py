@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from runner.job.load import LoadOptions, load_job
-from runner.job.plan import Plan, make_plan
 from runner.job.rundate import RunDate
+from runner.plan.plan import Plan, make_plan
 from runner.providers import REGISTRY
 
 GOLDEN = Path(__file__).parent

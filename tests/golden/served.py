@@ -8,17 +8,17 @@ from pathlib import Path
 
 from PIL import Image
 
-from runner.engine.ends import RunResult
-from runner.engine.lock import locked_ledger
-from runner.engine.prepare import prepare_run
-from runner.engine.seams import Seams
+from runner.assemble import carry_out
+from runner.http.access import ApiKey
 from runner.job.model import PollPolicy
+from runner.lane.seams import Seams
 from runner.project import init_project
 from runner.providers import REGISTRY
-from runner.providers.access import ApiKey
 from runner.providers.place import Place
+from runner.run.ends import RunResult
+from runner.run.lock import locked_ledger
+from runner.run.prepare import prepare_run
 from runner.sandbox import SANDBOX_KEY
-from runner.session import carry_out
 from tests.golden.frozen import DATE, plan_of
 
 

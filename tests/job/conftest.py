@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.job.planning import Desk
+from tests.support.planning import Desk
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from runner.job.expressions import MOST_RESULT, compile_template
 from runner.job.filters import FILTERS, ExpressionError
-from runner.job.node import JsonValue
 from runner.job.rundate import RunDate
+from runner.json_value import JsonValue
 
 SCOPE = {
     "ratio": "16:9",

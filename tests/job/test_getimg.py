@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from runner.job.load import LoadOptions, load_job
-from runner.job.plan import make_plan
 from runner.job.rundate import RunDate
-from tests.job.planning import PNG, TEXT, Desk
+from runner.plan.plan import make_plan
+from tests.support.planning import PNG, TEXT, Desk
 
 HEAD = "version: 1\nprovider: getimg\nmodels: [seedance-v1-pro]\n"
 IMAGE = "{type: image_url, image_url: 'https://e.com/a.png'%s}"

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from runner.errors import ExitCode, JobError
 from runner.job import inputs, lint
 from runner.job.inputs import InputReader, sniff
-from runner.job.node import Mark
 from runner.job.values import Place, ProblemError
-from tests.job.planning import HEAD, PNG, Desk
+from runner.job.yaml.nodes import Mark
+from tests.support.planning import HEAD, PNG, Desk
 
 PLACE = Place(Mark(3, 5), ("content", 0, "image_url"))
 

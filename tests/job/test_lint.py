@@ -7,9 +7,9 @@ import pytest
 
 from runner.job import lint
 from runner.job.lint import DEFAULT_LEVELS, Linter
-from runner.job.node import JsonValue
 from runner.job.rules import Finding, Level
 from runner.job.task import InputFile, Task
+from runner.json_value import JsonValue
 from runner.resources import load_schema
 
 TWO = "byteplus/dreamina-seedance-2-0-260128"

@@ -15,7 +15,7 @@ from runner.job.environment import read_env
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import Budget, OnAmbiguous, PollPolicy, RunPolicy
 from runner.job.policy import parse_duration, parse_rate
-from tests.job.planning import HEAD, TEXT, Desk
+from tests.support.planning import HEAD, TEXT, Desk
 
 KEY = "rsk_canary_0123456789"
 

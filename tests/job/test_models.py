@@ -7,7 +7,7 @@ import pytest
 from runner.job.models import FixedCamera, facts, family_name, find_family
 from runner.sandbox.models import RATIOS, SIZES
 from runner.sandbox.models import find_family as sandbox_family
-from tests.job.planning import TEXT, Desk
+from tests.support.planning import TEXT, Desk
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.job.node import Mark, Scalar
 from runner.job.paths import collision_key, compile_output, confine, what_is_wrong
-from runner.job.slug import MOST_BYTES, is_device_name, slug
 from runner.job.values import ProblemError, Problems
-from tests.job.planning import HEAD, TEXT, Desk
+from runner.job.yaml.nodes import Mark, Scalar
+from runner.slug import MOST_BYTES, is_device_name, slug
+from tests.support.planning import HEAD, TEXT, Desk
 
 
 @pytest.mark.parametrize(

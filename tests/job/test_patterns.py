@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from runner.errors import JobError
 from runner.job.load import LoadOptions, load_job
 from runner.job.matrix import matches
-from runner.job.node import JsonValue
 from runner.job.patterns import Patterns
-from runner.job.plan import make_plan
+from runner.json_value import JsonValue
+from runner.plan.plan import make_plan
 from tests.job.test_matrix import matrix
 
 _SINGLE = st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from([0.0, 1.0, "a", "b", ""])

@@ -14,10 +14,10 @@ from jsonschema import Draft7Validator
 
 from runner.errors import Problem
 from runner.job.model import Budget, PollPolicy, RunPolicy
-from runner.job.node import JsonValue
 from runner.job.policy import parse_duration
 from runner.job.schema import MOST_PROBLEMS, check_field, check_job, check_request
-from runner.job.source import parse
+from runner.job.yaml.source import parse
+from runner.json_value import JsonValue
 from runner.resources import load_schema
 
 MINIMAL = "version: 1\nmodels: [byteplus/seedance-1-0-pro]\ncontent: [{type: text, text: A teapot}]\n"

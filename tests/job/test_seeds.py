@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from runner.job.models import facts
 from runner.job.seeds import MOST_SEED, Seeds, derived_seed, parse_seeds
 from runner.job.task import task_identity
-from tests.job.planning import HEAD, ORIGIN, TEXT, Desk
+from tests.support.planning import HEAD, ORIGIN, TEXT, Desk
 
 DEAF = "byteplus/dreamina-seedance-2-0"
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from runner.errors import JobError, Problem
-from runner.job import source
 from runner.job.load import LoadOptions, load_job
-from runner.job.plan import make_plan
 from runner.job.rundate import RunDate
 from runner.job.schema import check_job
+from runner.job.yaml import source
+from runner.plan.plan import make_plan
 
 WRONG = Path(__file__).with_name("wrong")
 EXPECTED = re.compile(r"(\d+):(\d+) (\S+) \| (.+)")

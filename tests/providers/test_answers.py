@@ -27,7 +27,7 @@ from runner.providers.answers import (
 from runner.providers.base import ProviderError
 from runner.providers.getimg import read_generation as read_getimg
 from runner.providers.mesh import read_generation as read_mesh
-from runner.record.times import iso_time
+from runner.times import iso_time
 
 MEMBERS = (
     "id",

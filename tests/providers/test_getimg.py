@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.job.node import JsonValue
+from runner.http.access import Access
 from runner.job.task import InputFile
-from runner.providers.access import Access
+from runner.json_value import JsonValue
 from runner.providers.base import GenerationStatus, ProviderError, Reaction, RemoteFileKind, Trouble, Verdict
 from runner.providers.getimg import GetimgProvider, read_generation
 from runner.providers.http import FreeRequests
 from runner.providers.submit import PaidRequests
 from runner.providers.transport import Transport, open_client
-from tests.providers.client import KEY, NOW, PATIENT, PATIENT_FREE, make_task, trusts_nothing
+from tests.support.client import KEY, NOW, PATIENT, PATIENT_FREE, make_task, trusts_nothing
 from tests.support.wire import answer, answering
 
 GOLDEN = Path(__file__).parent.parent / "wire" / "getimg"

@@ -13,14 +13,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.http.access import Access
 from runner.job.task import InputFile
-from runner.providers.access import Access
 from runner.providers.base import GenerationStatus, ProviderError, RemoteFileKind, Trouble
 from runner.providers.http import FreeRequests
 from runner.providers.mesh import ECHOED, TAG_FIELD, TAGS, MeshProvider, read_generation
 from runner.providers.submit import PaidRequests
 from runner.providers.transport import Transport, open_client
-from tests.providers.client import GOLDEN, KEY, NOW, make_task, mesh_at, trusts_nothing
+from tests.support.client import GOLDEN, KEY, NOW, make_task, mesh_at, trusts_nothing
 from tests.support.wire import answer, answering
 
 OPENAPI = GOLDEN.parent / "mesh-video-openapi.yaml"

@@ -12,7 +12,7 @@ import trustme
 
 from runner.providers.base import GenerationStatus, ProviderError, Trouble
 from runner.providers.http import FreeLimits
-from tests.providers.client import GOLDEN, KEY, mesh_at, server_context
+from tests.support.client import GOLDEN, KEY, mesh_at, server_context
 from tests.support.wire import Peer, WireServer, answer, answering, serve
 
 pytestmark = pytest.mark.anyio

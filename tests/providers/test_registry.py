@@ -8,12 +8,12 @@ import ssl
 import pytest
 
 from runner.errors import KeyRefusedError, UsageError
+from runner.http.access import Access, parse_origin
 from runner.providers import REGISTRY, open_provider
-from runner.providers.access import Access, parse_origin
 from runner.providers.base import Verdict
 from runner.providers.http import environment_proxy, tls_context
 from runner.providers.outcomes import MESH_RULES, judge
-from tests.providers.client import KEY, posts_to
+from tests.support.client import KEY, posts_to
 from tests.support.wire import answer, answering
 
 MESH = REGISTRY["mesh"]

@@ -9,11 +9,11 @@ import httpcore
 import pytest
 import trustme
 
-from runner.providers.access import ApiKey
+from runner.http.access import ApiKey
 from runner.providers.answers import Answer
 from runner.providers.base import SubmitOutcome, Verdict
 from runner.providers.submit import Failure, FailureKind
-from tests.providers.client import KEY, mesh_at, posts_to, server_context, trusting
+from tests.support.client import KEY, mesh_at, posts_to, server_context, trusting
 from tests.support.wire import Peer, answer, answering, serve
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,7 @@ import pytest
 from runner.providers.answers import LONGEST_WAIT
 from runner.providers.base import Reaction, SubmitOutcome, Verdict
 from runner.providers.outcomes import GETIMG_RULES, judge
-from tests.providers.client import (
+from tests.support.client import (
     BODY,
     GOLDEN,
     KEY,

@@ -11,7 +11,7 @@ import trustme
 from runner.providers.base import Reaction
 from runner.providers.outcomes import GETIMG_RULES, judge
 from runner.providers.submit import SubmitLimits
-from tests.providers.client import (
+from tests.support.client import (
     BODY,
     NOW,
     assert_ambiguous,

@@ -14,11 +14,11 @@ import httpx
 import pytest
 import trustme
 
+from runner.http.access import Access
 from runner.providers import transport
-from runner.providers.access import Access
 from runner.providers.submit import Failure, PaidRequests
 from runner.providers.transport import CONNECTIONS, Transport, open_client
-from tests.providers.client import KEY, PATIENT, server_context, trusting, trusts_nothing
+from tests.support.client import KEY, PATIENT, server_context, trusting, trusts_nothing
 from tests.support.wire import Peer, WireServer, answer, answering, serve
 
 pytestmark = pytest.mark.anyio

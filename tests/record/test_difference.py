@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.job.node import JsonValue
+from runner.json_value import JsonValue
 from runner.record.difference import differences
 
 LONG = (

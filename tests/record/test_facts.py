@@ -14,7 +14,7 @@ import pytest
 
 from runner import __version__
 from runner.record.facts import session_facts
-from runner.record.redact import REMOVED, Redactor
+from runner.redact import REMOVED, Redactor
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 

@@ -19,8 +19,8 @@ from runner.ledger.rows import Caps, Intent
 from runner.ledger.states import TaskState
 from runner.providers.base import Evidence
 from runner.record.manifest import read_manifest
-from runner.record.redact import Redactor
-from tests.record.made import START, Story, checked, make_run, make_task, output_row, sha
+from runner.redact import Redactor
+from tests.support.made import START, Story, checked, make_run, make_task, output_row, sha
 
 CANARY = "rsk_canary0123456789"
 

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from runner.sandbox import Fault, FaultPlan, SandboxConfig, SandboxServer, Where
-from tests.sandbox.calls import PATH, body, create, fetch, get, listed
 from tests.sandbox.conftest import connect
+from tests.support.calls import PATH, body, create, fetch, get, listed
 
 
 def add(server: SandboxServer, where: str, kind: str, **fields: Any) -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from runner.sandbox import SandboxConfig, SandboxServer
 from runner.sandbox.files import RangeNotSatisfiable, Signer, wanted_range
-from tests.sandbox.calls import create, fetch, get
 from tests.sandbox.conftest import connect
+from tests.support.calls import create, fetch, get
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from runner.sandbox.getimg import REFERENCE_MODEL
-from tests.sandbox.calls import fetch, image_item
 from tests.sandbox.conftest import connect
+from tests.support.calls import fetch, image_item
 
 PATH = "/v2/videos/generations"
 URL = "https://e.com/a.png"

@@ -15,8 +15,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from runner.sandbox import Fault, SandboxConfig, SandboxServer
-from tests.sandbox.calls import DRAFTED, PATH, SEEDED, SOUNDING, body, create, fetch, get, image_item, listed
 from tests.sandbox.conftest import connect
+from tests.support.calls import DRAFTED, PATH, SEEDED, SOUNDING, body, create, fetch, get, image_item, listed
 
 TWO = "byteplus/dreamina-seedance-2-0"
 _OPENAPI = yaml.safe_load((Path(__file__).parents[1] / "wire" / "mesh-video-openapi.yaml").read_text("utf-8"))

@@ -12,8 +12,8 @@ from PIL import Image, ImageChops, ImageStat
 
 from runner.sandbox import SandboxConfig, SandboxServer
 from runner.sandbox.picture import scaled
-from tests.sandbox.calls import PATH, SEEDED, SHORT, SOUNDING, create, fetch, get, image_item
 from tests.sandbox.conftest import connect
+from tests.support.calls import PATH, SEEDED, SHORT, SOUNDING, create, fetch, get, image_item
 
 
 def video_of(client: httpx.Client, task_id: str) -> bytes:

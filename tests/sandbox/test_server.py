@@ -12,8 +12,8 @@ import pytest
 
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer, SandboxUnavailable, serve
 from runner.sandbox.store import NEWEST_FIRST, Selection, Store
-from tests.sandbox.calls import NO_TLS, create, fetch, get, listed
 from tests.sandbox.conftest import connect
+from tests.support.calls import NO_TLS, create, fetch, get, listed
 
 
 def test_tasks_outlive_the_process(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import pytest
 
 from runner.sandbox import Fault, SandboxConfig, SandboxServer
 from runner.sandbox.webhooks import is_loopback
-from tests.sandbox.calls import create, get
 from tests.sandbox.conftest import connect
+from tests.support.calls import create, get
 
 
 class Receiver:

@@ -15,8 +15,8 @@ from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
 from runner.sandbox.getimg import mesh_body
 from runner.sandbox.models import find_family as sandbox_family
 from runner.sandbox.validation import read_request
-from tests.job.planning import Desk
 from tests.support.command import callsheet
+from tests.support.planning import Desk
 
 FAMILIES = tuple(facts().families)
 IDS = tuple(each for family in facts().families.values() for each in family.ids)

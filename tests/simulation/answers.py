@@ -13,10 +13,10 @@ from typing import TypeAlias
 import anyio
 import httpx
 
-from runner.engine.download import DownloadRequest, FileRecord, download
-from runner.engine.files import FileStore
-from runner.engine.seams import Threads
 from runner.http.fetch import BrokenOffError
+from runner.lane.seams import Threads
+from runner.store.download import DownloadRequest, FileRecord, download
+from runner.store.files import FileStore
 from tests.simulation.life import Life
 from tests.simulation.service import ListFault, Service, within
 from tests.simulation.submits import ODD, edge_json

@@ -13,12 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from runner.http.access import ApiKey
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import Job
 from runner.ledger.database import open_for_writing, prepare
 from runner.ledger.ledger import Ledger
 from runner.project import Project, init_project
-from runner.providers.access import ApiKey
 from tests.simulation.disk import Platter
 from tests.simulation.life import Killed
 from tests.simulation.schedule import JobSpec, Schedule

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
-from runner.engine import evidence, reconcile, scan
-from runner.engine.evidence import SKEW, Finding, Unclear
+from runner.lane import evidence, reconcile, scan
+from runner.lane.evidence import SKEW, Finding, Unclear
 from runner.ledger.ledger import Ledger
 from runner.providers.base import Generation
 from tests.simulation.mutants import Mutant

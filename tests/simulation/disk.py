@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from runner.engine.files import FileStat, UnsafePathError
+from runner.store.files import FileStat, UnsafePathError
 
 
 @dataclass(slots=True, eq=False)

@@ -7,14 +7,14 @@ from typing import Any
 
 import anyio
 
-from runner.engine.prepare import Resubmit
-from runner.engine.settle import Answer, settle_by_hand, unclear_tasks
 from runner.errors import UsageError
 from runner.job.task import Task
+from runner.lane.by_hand import Answer, settle_by_hand, unclear_tasks
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import TaskRow
 from runner.ledger.states import TaskState
 from runner.providers.mesh import TAG_BASE
+from runner.run.prepare import Resubmit
 from tests.simulation.bench import EARLIER, Bench
 from tests.simulation.schedule import Hand, Verb
 from tests.simulation.service import START, Said

@@ -14,16 +14,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from runner.engine import download, evidence, reconcile, scan, submit
-from runner.engine.cases import Case
-from runner.engine.collect import Collector
-from runner.engine.evidence import Basis, Belief, Finding, Unclear, Witness, witness
-from runner.engine.files import FileStore
-from runner.engine.lookback import Lookback
-from runner.engine.scan import Scanner
-from runner.engine.webhook import Hints
-from runner.engine.world import Paid
 from runner.job.model import RunPolicy
+from runner.lane import evidence, reconcile, scan, submit
+from runner.lane.cases import Case
+from runner.lane.evidence import Basis, Belief, Finding, Unclear, Witness, witness
+from runner.lane.late import Lookback
+from runner.lane.scan import Scanner
+from runner.lane.webhook import Hints
+from runner.lane.world import Paid
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Echoes
 from runner.ledger.states import Resolution
@@ -31,6 +29,9 @@ from runner.providers.answers import Answer
 from runner.providers.base import Generation, GenerationStatus, Reaction, SubmitOutcome, Verdict
 from runner.providers.mesh import MeshProvider
 from runner.providers.submit import Failure, PaidRequests
+from runner.run.deliver import Collector
+from runner.store import download
+from runner.store.files import FileStore
 from tests.simulation import process
 from tests.simulation.schedule import SETTLE_ALONE, Schedule, draw
 from tests.simulation.simulate import play

@@ -9,24 +9,24 @@ from dataclasses import dataclass
 
 import anyio
 
-from runner.engine.commits import Commits
-from runner.engine.lock import project_lock
-from runner.engine.prepare import find_run, prepare_run
-from runner.engine.run import collect_all, run_prepared
-from runner.engine.seams import Seams
-from runner.engine.webhook import Hints
-from runner.engine.world import World
 from runner.errors import BusyError, ExitCode, StateError, UsageError
+from runner.http.access import Access
 from runner.job.model import RunPolicy
+from runner.lane.commits import Commits
+from runner.lane.seams import Seams
+from runner.lane.webhook import Hints
+from runner.lane.world import World
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
-from runner.providers.access import Access
 from runner.providers.http import FreeRequests
 from runner.providers.mesh import MeshProvider
 from runner.providers.submit import PaidRequests
 from runner.providers.transport import Transport, open_client
 from runner.record.folder import RunFolder
-from runner.record.redact import Redactor
+from runner.redact import Redactor
+from runner.run.lock import project_lock
+from runner.run.prepare import find_run, prepare_run
+from runner.run.run import collect_all, run_prepared
 from tests.simulation.absence import check_absence
 from tests.simulation.answers import ApiTransport, Files, FreeTransport
 from tests.simulation.bench import KEY, ORIGIN, UNBOUNDED, Bench, job_of

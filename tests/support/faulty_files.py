@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
-from runner.engine.files import FileStat, FileStore, PartFile
+from runner.store.files import FileStat, FileStore, PartFile
 
 
 class FaultyFiles:

@@ -9,28 +9,28 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.engine.download import DownloadLimits
-from runner.engine.ends import RunResult
-from runner.engine.lock import locked_ledger
-from runner.engine.prepare import Resubmit, prepare_run
-from runner.engine.run import collect_all, run_prepared
-from runner.engine.seams import Seams
-from runner.engine.world import World
+from runner.assemble import Limits, open_world
+from runner.http.access import Access, ApiKey
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import RunPolicy, WebhookPolicy
 from runner.job.rundate import RunDate
+from runner.lane.seams import Seams
+from runner.lane.world import World
 from runner.ledger.ledger import Ledger
 from runner.project import Project, init_project
 from runner.providers import REGISTRY
-from runner.providers.access import Access, ApiKey
 from runner.providers.http import FreeLimits
 from runner.providers.place import Place
 from runner.providers.submit import SubmitLimits
 from runner.record.events import Observer
 from runner.record.folder import RunFolder
 from runner.record.manifest import read_manifest
-from runner.record.redact import Redactor
-from runner.session import Limits, open_world
+from runner.redact import Redactor
+from runner.run.ends import RunResult
+from runner.run.lock import locked_ledger
+from runner.run.prepare import Resubmit, prepare_run
+from runner.run.run import collect_all, run_prepared
+from runner.store.download import DownloadLimits
 from tests.support.moment import deadline_once
 
 JOB = """\

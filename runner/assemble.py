@@ -1,0 +1,208 @@
+"""Puts together what a run works with, and takes it apart again: for the command line and for `run_plan`.
+
+Above the engine, because the sandbox comes in here, which no layer below knows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import anyio
+
+from runner.errors import UsageError
+from runner.http.access import Access, ApiKey, is_loopback
+from runner.job.model import RunPolicy, WebhookPolicy
+from runner.json_value import JsonValue
+from runner.lane.commits import Commits
+from runner.lane.seams import Seams
+from runner.lane.webhook import receiver
+from runner.lane.world import World
+from runner.ledger.ledger import Ledger
+from runner.providers import open_provider
+from runner.providers.http import tls_context
+from runner.providers.place import Place
+from runner.record.events import EventLog, Observer, fan_out
+from runner.record.folder import RunFolder
+from runner.redact import Redactor
+from runner.run.ends import RunResult
+from runner.run.prepare import Prepared
+from runner.run.run import collect_all, run_prepared
+from runner.sandbox import SandboxConfig, SandboxServer, SandboxUnavailable
+from runner.store.download import Downloader, DownloadLimits
+from runner.store.files import LocalFiles
+
+if TYPE_CHECKING:
+    from runner.providers.http import FreeLimits
+    from runner.providers.submit import SubmitLimits
+
+
+SANDBOX_SETTLE = 1.0
+"""Seconds: who kills a rehearsal and starts it again is not to wait for five minutes."""
+
+
+AT_ONCE = (0.0, 0.0)
+"""Seconds that a task of a rehearsal takes: who rehearses wants to see the end of it."""
+
+
+@contextlib.contextmanager
+def served(place: Place, key: ApiKey) -> Iterator[Access]:
+    """Access to the service; the embedded sandbox runs for as long as this is open.
+
+    Its tasks lie in the rehearsal, so that a killed one finds them again. Enter it under the lock.
+    """
+    if place.url is not None:
+        yield Access(place.url, key)
+        return
+    store = place.project.state_dir / "sandbox"
+    store.mkdir(mode=0o700, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(
+                SandboxServer(SandboxConfig(latency=AT_ONCE, store=store / "tasks.db"))
+            )
+        except SandboxUnavailable as error:
+            raise UsageError(str(error)) from error
+        yield Access(server.url, key)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of each kind of request; None, and the field's default, are what a real run has."""
+
+    submits: SubmitLimits | None = None
+    free: FreeLimits | None = None
+    downloads: DownloadLimits = field(default_factory=DownloadLimits)
+
+
+@contextlib.asynccontextmanager
+async def open_world(
+    place: Place,
+    access: Access,
+    ledger: Ledger,
+    observe: Observer,
+    webhook: WebhookPolicy | None = None,
+    *,
+    seams: Seams | None = None,
+    limits: Limits | None = None,
+) -> AsyncIterator[World]:
+    """All that the engine works with, over real clocks, disks and connections where no others are given."""
+    seams, limits = seams or Seams(), limits or Limits()
+    files = LocalFiles(place.project.base)
+    async with (
+        open_provider(place.spec, access, submit_limits=limits.submits, free_limits=limits.free) as provider,
+        receiver(webhook, ledger.salt) as hints,
+    ):
+        yield World(
+            project=place.project,
+            origin=place.origin,
+            provider=provider,
+            commits=Commits(ledger, seams.threads),
+            fetch=Downloader(files, tls_context()),
+            files=files,
+            seams=seams,
+            observe=observe,
+            key_hash=access.key.fingerprint(ledger.salt),
+            is_loopback=is_loopback(access.origin),
+            limits=limits.downloads,
+            hints=hints,
+        )
+
+
+def bring_to_done(
+    prepared: Prepared,
+    place: Place,
+    key: ApiKey,
+    ledger: Ledger,
+    *,
+    facts: Mapping[str, JsonValue],
+    observe: Observer,
+    warn: Callable[[str], None],
+    deadline: float | None,
+) -> RunResult:
+    """`carry_out` in an event loop of its own."""
+    return anyio.run(
+        functools.partial(
+            carry_out,
+            prepared,
+            place,
+            key,
+            ledger,
+            facts=facts,
+            observe=observe,
+            warn=warn,
+            deadline=deadline,
+        )
+    )
+
+
+def collect_from(
+    place: Place,
+    key: ApiKey,
+    ledger: Ledger,
+    *,
+    attempts: frozenset[str],
+    observe: Observer,
+    deadline: float | None,
+) -> RunResult:
+    """`collect_all` of the attempts that `key` is for, in an event loop of its own."""
+
+    async def go() -> RunResult:
+        async with open_world(place, access, ledger, observe) as world:
+            return await collect_all(world, RunPolicy(), deadline=deadline, attempts=attempts)
+
+    with served(place, key) as access:
+        return anyio.run(go)
+
+
+async def carry_out(
+    prepared: Prepared,
+    place: Place,
+    key: ApiKey,
+    ledger: Ledger,
+    *,
+    facts: Mapping[str, JsonValue],
+    observe: Observer,
+    warn: Callable[[str], None],
+    deadline: float | None,
+) -> RunResult:
+    """Brings a prepared run to done in a folder of its own, events and manifest included.
+
+    `warn` is told where events cannot be written. `deadline` is seconds from now, and the job's own
+    counts too. Enter it under the lock.
+    """
+    if place.url is None:
+        prepared = _rehearsed(prepared)
+    job, redactor = prepared.plan.job, Redactor([key.value])
+    folder = RunFolder(place.project, prepared.run.id)
+    folder.make(job.text)
+    events = EventLog(folder.events, wall=time.time, redactor=redactor, tell=warn)
+    limits = [each for each in (deadline, job.run.deadline) if each is not None]
+    with served(place, key) as access, contextlib.closing(events):
+        told = fan_out(events, observe)
+        async with open_world(place, access, ledger, told, _webhook(job.run.webhook, place)) as world:
+            return await run_prepared(
+                prepared, world, facts=facts, redactor=redactor, deadline=min(limits, default=None)
+            )
+
+
+def _rehearsed(prepared: Prepared) -> Prepared:
+    """With a short `run.settle`: the embedded sandbox lists at once what it has accepted."""
+    plan = prepared.plan
+    policy = replace(
+        plan.job.run,
+        settle=min(plan.job.run.settle, SANDBOX_SETTLE),
+        settle_alone=min(plan.job.run.settle_alone, SANDBOX_SETTLE),
+    )
+    return replace(prepared, plan=replace(plan, job=replace(plan.job, run=policy)))
+
+
+def _webhook(webhook: WebhookPolicy | None, place: Place) -> WebhookPolicy | None:
+    """Where the service is to call; the embedded sandbox calls the listener itself, never a public host."""
+    if webhook is None or place.url is not None:
+        return webhook
+    return replace(webhook, public_url=f"http://{webhook.listen}")

@@ -1,0 +1,235 @@
+"""`diff`: what changed from one run to another."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import click
+
+from runner.cli import console
+from runner.cli.completion import complete_run
+from runner.cli.folders import find_folder
+from runner.cli.listing import write_lines
+from runner.cli.options import ServiceOptions, common_options, output_format, service_options
+from runner.cli.words import count
+from runner.errors import CallsheetError, UsageError
+from runner.job.cost import usd_as_today
+from runner.json_value import JsonValue
+from runner.record.diff import Change, Side, changes
+from runner.record.folder import LATEST, RunFolder
+from runner.record.lines import scan_manifest
+from runner.redact import Redactor
+
+_MOST_RUNS = 5
+_MOST_NAMES = 3
+_LEAST_SHARED = 3
+"""So many tasks that changed alike are told of in one line."""
+
+_FOUND_COLOURS = {"added": "green", "removed": "red", "changed": "yellow"}
+
+
+@click.command()
+@click.argument("runs", metavar="[RUN [RUN]]", nargs=-1, shell_complete=complete_run)
+@service_options
+@output_format("json", "jsonl")
+@common_options
+def diff(runs: tuple[str, ...], service: ServiceOptions, output_format: str) -> None:
+    """Show what the second RUN has other than the first: tasks, requests, outcomes, seeds, cost, files.
+
+    Tasks are matched by name. RUN is an id or its beginning, a path to a run, or `latest`. One RUN
+    is compared with the run of the same job before it, and none means `latest`. The exit
+    code is 0 whether they differ or not; programs read the counts.
+
+    \b
+    Examples:
+      callsheet diff
+      callsheet diff 20260530 latest
+      callsheet diff 20260530 20260531 --output-format json
+    """
+    if len(runs) > 2:
+        raise UsageError(f"{len(runs)} runs", hint="give two at most")
+    after = find_folder(runs[-1] if runs else LATEST, service)
+    new = _Read.of(after)
+    old = _Read.of(find_folder(runs[0], service)) if len(runs) == 2 else _before(new, after)
+    found = list(_compare(new, old))
+    same = len(new.tasks.keys() & old.tasks.keys()) - sum(one.what == "changed" for one in found)
+    if output_format == "text":
+        _tell(found, new, old, same)
+    else:
+        _print(found, new, old, same, is_lines=output_format == "jsonl")
+
+
+@dataclass(slots=True)
+class _Read:
+    """A manifest, with what is compared of each task by its name."""
+
+    members: dict[str, Any] = field(default_factory=dict)
+    tasks: dict[str, Side] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, folder: RunFolder) -> _Read:
+        read = cls()
+
+        def keep(entry: dict[str, Any]) -> None:
+            # those that have left the plan come last, and may have the name of one that is in it
+            name = entry["name"]
+            while name in read.tasks:
+                name = f"{name} ({entry['identity'][:8]})"
+            read.tasks[name] = Side.of(entry)
+
+        read.members = scan_manifest(folder.manifest, keep, most=sys.maxsize)
+        return read
+
+    @property
+    def id(self) -> str:
+        return str(self.members["run"]["id"])
+
+    @property
+    def job_file(self) -> str:
+        return str(self.members["run"]["job_file"])
+
+
+def _before(new: _Read, folder: RunFolder) -> _Read:
+    """The run of the same job before `new`. Raises UsageError where there is none."""
+    runs = folder.project.runs_dir
+    earlier = sorted(
+        (path.name for path in runs.iterdir() if path.name < new.id and not path.is_symlink()), reverse=True
+    )
+    for name in earlier:
+        with contextlib.suppress(CallsheetError):  # a run that was killed may have no manifest
+            read = _Read.of(RunFolder(folder.project, name))
+            if read.job_file == new.job_file:
+                return read
+    others = f"the runs here: {', '.join(earlier[:_MOST_RUNS])}" if earlier else "it is the first run here"
+    raise UsageError(f"run {new.id} of {new.job_file} has none before it to compare with", hint=others)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A task that is `added`, `removed` or `changed`."""
+
+    what: str
+    task: str
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def words(self) -> str:
+        return "; ".join(change.words for change in self.changes)
+
+
+def _compare(new: _Read, old: _Read) -> Iterator[_Found]:
+    for name, side in new.tasks.items():
+        if name not in old.tasks:
+            yield _Found("added", name, (Change("state", side.state),))
+        elif changed := tuple(changes(side, old.tasks[name])):
+            yield _Found("changed", name, changed)
+    for name, side in old.tasks.items():
+        if name not in new.tasks:
+            yield _Found("removed", name, (Change("state", f"was {side.state}"),))
+
+
+def _heading(new: _Read, old: _Read) -> Iterator[tuple[str, str, str]]:
+    """(what, now, before) of the runs as wholes; what is the same is left out."""
+    rows = (
+        ("job file", ("run", "job_file")),
+        ("job file sha256", ("job", "sha256")),
+        ("date", ("run", "run_date")),
+        ("edition", ("run", "edition")),
+        ("service", ("run", "origin")),
+        ("cost USD", ("usage", "cost", "usd")),
+    )
+    for what, path in rows:
+        pair = [_at(each.members, path) for each in (new, old)]
+        if pair[0] != pair[1]:
+            yield what, pair[0], pair[1]
+    commits = [_commit(each) for each in (new, old)]
+    if commits[0] != commits[1]:
+        yield "commit", commits[0], commits[1]
+
+
+def _at(members: dict[str, Any], path: tuple[str, ...]) -> str:
+    value: Any = members
+    for name in path:
+        value = value[name]
+    if path[-1] == "usd" and value is not None:
+        return usd_as_today(value)
+    return "unknown" if value is None else str(value) or "none"
+
+
+def _commit(read: _Read) -> str:
+    sessions = read.members["run"]["sessions"]
+    git = (sessions[-1].get("git") if sessions else None) or {}
+    dirty = " with changes" if git.get("job_file_dirty") else ""
+    return f"{str(git['commit'])[:12]}{dirty}" if git.get("commit") else "none"
+
+
+def _tell(found: list[_Found], new: _Read, old: _Read, same: int) -> None:
+    clean = Redactor()
+    console.result(f"from {old.id} to {new.id}")
+    for what, now, was in _heading(new, old):
+        shown = [text[:16] if what.endswith("sha256") else text for text in (now, was)]
+        console.result(clean.foreign_text(f"  {what} is {shown[0]}, was {shown[1]}"))
+    shared = _shared(found)
+    for words, names in shared.items():
+        more = ", ..." if len(names) > _MOST_NAMES else ""
+        told = f"in {len(names)} tasks ({', '.join(names[:_MOST_NAMES])}{more})  {words}"
+        console.result(f"{click.style('changed ', fg=_FOUND_COLOURS['changed'])} {clean.foreign_text(told)}")
+    for one in _without(found, shared):
+        word = click.style(f"{one.what:8}", fg=_FOUND_COLOURS[one.what])
+        console.result(f"{word} {clean.foreign_text(one.task)}  {clean.foreign_text(one.words)}".rstrip())
+    told = ", ".join(f"{number} {what}" for what, number in _counts(found, same).items())
+    console.result(f"{count(len(new.tasks | old.tasks), 'task')}: {told}")
+
+
+def _shared(found: list[_Found]) -> dict[str, list[str]]:
+    """What changed alike in the requests of several tasks, with their names."""
+    names: dict[str, list[str]] = {}
+    for one in found:
+        for change in one.changes:
+            if change.what == "request":
+                names.setdefault(change.words, []).append(one.task)
+    return {words: tasks for words, tasks in names.items() if len(tasks) >= _LEAST_SHARED}
+
+
+def _without(found: list[_Found], shared: Mapping[str, object]) -> Iterator[_Found]:
+    """Each task with what is left of its changes; none where nothing is."""
+    for one in found:
+        rest = tuple(change for change in one.changes if change.words not in shared)
+        if rest:
+            yield replace(one, changes=rest)
+
+
+def _counts(found: list[_Found], same: int) -> dict[str, JsonValue]:
+    counts: dict[str, JsonValue] = {
+        what: sum(one.what == what for one in found) for what in ("added", "removed", "changed")
+    }
+    return {**counts, "same": same}
+
+
+def _print(found: list[_Found], new: _Read, old: _Read, same: int, *, is_lines: bool) -> None:
+    clean = Redactor()
+    rows = [
+        clean.foreign_value(
+            {
+                "task": one.task,
+                "what": one.what,
+                "changes": [{"what": change.what, "words": change.words} for change in one.changes],
+            }
+        )
+        for one in found
+    ]
+    if is_lines:
+        write_lines(rows)
+        return
+    document: dict[str, JsonValue] = {
+        "from": old.id,
+        "to": new.id,
+        "runs": [{"what": what, "is": now, "was": was} for what, now, was in _heading(new, old)],
+        "counts": _counts(found, same),
+        "tasks": rows,
+    }
+    console.document(clean.foreign_value(document))

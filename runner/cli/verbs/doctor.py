@@ -1,0 +1,293 @@
+"""`doctor`: what a run needs, looked at one thing after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import anyio
+import click
+
+from runner import __version__
+from runner.cli import console
+from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
+from runner.cli.progress import size
+from runner.cli.service import choose_place, read_keys
+from runner.errors import CallsheetError, ExitCode, UsageError
+from runner.http.access import Access, ApiKey
+from runner.job.load import DEFAULT_PROVIDER
+from runner.job.rundate import RunDate
+from runner.json_value import JsonValue
+from runner.ledger.database import open_for_reading
+from runner.ledger.read import LedgerReader
+from runner.ledger.states import TaskState
+from runner.project import Project, find_project
+from runner.providers import REGISTRY, open_provider
+from runner.providers.base import ProviderError, Trouble
+from runner.providers.place import Place
+from runner.record.folder import check_runs
+from runner.redact import Redactor, json_text
+from runner.run.dating import ClockDate
+from runner.run.remembered import check_is_remembered
+from runner.sandbox import SandboxConfig, SandboxServer, SandboxUnavailable
+
+MOST_CLOCK_OFFSET = 60.0
+"""Seconds; the Date header has whole ones, and `run.date` and schedules go by our own clock."""
+
+LEAST_FREE = 1 << 30
+"""Bytes; some hundred clips."""
+
+_LIBRARIES = ("anyio", "click", "httpcore", "httpx", "jinja2", "jsonschema", "pyyaml", "filelock")
+_EXTRAS = {"media": ("av", "pillow"), "server": ("starlette", "uvicorn")}
+_COLOURS = {"ok": "green", "warning": "yellow", "wrong": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`level` is ok, warning or wrong; `code` is what a run would exit with, DONE unless wrong."""
+
+    level: str
+    what: str
+    words: str
+    hint: str = ""
+    code: ExitCode = ExitCode.DONE
+
+
+def _ok(what: str, words: str) -> Finding:
+    return Finding("ok", what, words)
+
+
+def _warning(what: str, words: str, hint: str) -> Finding:
+    return Finding("warning", what, words, hint)
+
+
+def _wrong(what: str, error: CallsheetError) -> Finding:
+    # `doctor` never submits, so what a run would add goes without saying
+    words = error.message.removesuffix("; nothing was sent")
+    return Finding("wrong", what, words, error.hint, error.exit_code)
+
+
+@click.command()
+@service_options
+@output_format("json", "jsonl")
+@common_options
+def doctor(service: ServiceOptions, output_format: str) -> ExitCode:
+    """Check what a run needs: versions, project, disk, ledger, key, service and clock.
+
+    The service is asked one free question for each key that is set. Nothing is changed. The output
+    holds neither keys nor your home directory, so that it can be pasted into a report. The exit code
+    is that of the worst finding, as `run` would give it; warnings are no findings.
+
+    \b
+    Examples:
+      callsheet doctor
+      callsheet doctor --sandbox     without a key and without a network
+    """
+    findings: list[Finding] = []
+    clean = _cleaner()
+    for finding in _look(service):
+        findings.append(finding)
+        if output_format == "text":
+            _tell(finding, clean)
+        elif output_format == "jsonl":
+            console.result(json_text(_fields(finding, clean)))
+    code = ExitCode.first(finding.code for finding in findings)
+    if output_format == "json":
+        rows = [_fields(finding, clean) for finding in findings]
+        console.document({"exit_code": int(code), "findings": rows})
+    return code
+
+
+def _cleaner() -> Callable[[str], str]:
+    """Takes keys and the home directory out of what is printed."""
+    redactor = Redactor()
+    home = str(Path.home())
+    return lambda text: redactor.foreign_text(text.replace(home, "~") if len(home) > 1 else text)
+
+
+def _tell(finding: Finding, clean: Callable[[str], str]) -> None:
+    word = click.style(f"{finding.level:8}", fg=_COLOURS[finding.level])
+    hint = f"; hint: {finding.hint}" if finding.hint else ""
+    console.block(f"{word} {finding.what:10} {console.wrapped(clean(finding.words + hint), 20)}")
+
+
+def _fields(finding: Finding, clean: Callable[[str], str]) -> dict[str, JsonValue]:
+    return {
+        "level": finding.level,
+        "what": finding.what,
+        "words": clean(finding.words),
+        "hint": clean(finding.hint),
+        "exit_code": int(finding.code),
+    }
+
+
+def _look(service: ServiceOptions) -> Iterator[Finding]:
+    yield _ok("callsheet", f"{__version__} on Python {platform.python_version()}, {platform.platform()}")
+    yield _ok("sqlite", sqlite3.sqlite_version)
+    yield _ok("libraries", ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES))
+    yield from _extras()
+    try:
+        project = find_project(Path(), root=common().root)
+        place = choose_place(DEFAULT_PROVIDER, project, service)
+    except CallsheetError as error:
+        yield _wrong("project", error)
+        return
+    kind = "a rehearsal, in " if place.project.is_rehearsal else ""
+    yield _ok("project", f"{kind}{place.project.base}")
+    yield from _disk(place.project)
+    yield from _ledger(place.project)
+    yield from _services(project, service)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _extras() -> Iterator[Finding]:
+    lacking = {
+        "media": "no thumbnails, and videos are checked by their containers alone",
+        "server": "no --sandbox and no webhooks",
+    }
+    for extra, names in _EXTRAS.items():
+        found = [f"{name} {_version(name)}" for name in names if _version(name)]
+        if len(found) == len(names):
+            yield _ok(f"[{extra}]", ", ".join(found))
+        else:
+            yield _warning(
+                f"[{extra}]", f"not installed: {lacking[extra]}", f"pip install 'callsheet[{extra}]'"
+            )
+
+
+def _disk(project: Project) -> Iterator[Finding]:
+    try:
+        project.check_links()
+        check_runs(project)
+    except CallsheetError as error:
+        yield _wrong("disk", error)
+        return
+    below = next(path for path in (project.base, *project.base.parents) if path.exists())
+    hint = "make it writable for this user"
+    for path, code in (
+        (below, ExitCode.NO_PROJECT),
+        (project.state_dir, ExitCode.NO_PROJECT),
+        (project.lock_path, ExitCode.NO_PROJECT),
+        (project.ledger_path, ExitCode.CANNOT_WRITE),
+        (project.runs_dir, ExitCode.CANNOT_WRITE),
+    ):
+        if path.exists() and not os.access(path, os.W_OK | os.X_OK if path.is_dir() else os.W_OK):
+            yield Finding("wrong", "disk", f"{path}: cannot be written", hint, code)
+            return
+    free = shutil.disk_usage(below).free
+    words = f"writable, {size(free)} free"
+    yield _ok("disk", words) if free >= LEAST_FREE else _warning("disk", words, "make room for the videos")
+
+
+def _ledger(project: Project) -> Iterator[Finding]:
+    try:
+        if not project.ledger_path.exists():
+            check_is_remembered(project, None)
+            yield _ok("ledger", "none yet: nothing has been run")
+            return
+        connection = open_for_reading(project.ledger_path)
+        try:
+            verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+            counts = LedgerReader(connection).count_states()
+            check_is_remembered(project, LedgerReader(connection))
+        finally:
+            connection.close()
+    except CallsheetError as error:
+        yield _wrong("ledger", error)
+        return
+    except sqlite3.Error as error:
+        verdict = str(error)
+    if verdict != "ok":
+        hint = "move it aside with its -wal and -shm files, and restore a backup; do not delete it"
+        yield Finding("wrong", "ledger", f"it is corrupt: {verdict}", hint, ExitCode.CANNOT_WRITE)
+        return
+    in_flight = sum(number for state, number in counts.items() if state.is_in_flight)
+    unclear = sum(number for state, number in counts.items() if state.is_unclear)
+    told = f"whole, {sum(counts.values())} attempts, {in_flight} in flight, {unclear} unclear"
+    if counts.get(TaskState.HELD):
+        hint = "`callsheet reconcile` lists what waits for you"
+        yield Finding("wrong", "ledger", told, hint, ExitCode.PERSON_NEEDED)
+    else:
+        yield _ok("ledger", told)
+
+
+def _services(project: Project, service: ServiceOptions) -> Iterator[Finding]:
+    """Each service whose key is set; the default one where none is."""
+    environment = read_keys(choose_place(DEFAULT_PROVIDER, project, service))
+    named = [name for name, spec in REGISTRY.items() if any(map(environment.get, spec.key_variables))]
+    for name in [DEFAULT_PROVIDER] if service.sandbox else named or [DEFAULT_PROVIDER]:
+        try:
+            place = choose_place(name, project, service)
+            key = place.find_key(environment)
+        except CallsheetError as error:
+            yield _wrong(name, error)
+            continue
+        variable = next((key for key in place.spec.key_variables if environment.get(key)), "the sandbox")
+        try:
+            with _access(place, key) as access:
+                yield from _ask(place, access, variable)
+        except CallsheetError as error:
+            yield _wrong(name, error)
+
+
+@contextlib.contextmanager
+def _access(place: Place, key: ApiKey) -> Iterator[Access]:
+    """A sandbox of its own for this question: a rehearsal that is under way keeps its tasks to itself."""
+    if place.url is not None:
+        yield Access(place.url, key)
+        return
+    try:
+        with SandboxServer(SandboxConfig()) as server:
+            yield Access(server.url, key)
+    except SandboxUnavailable as error:
+        raise UsageError(str(error)) from error
+
+
+def _ask(place: Place, access: Access, variable: str) -> Iterator[Finding]:
+    name = place.spec.name
+    began = time.time()
+    try:
+        server_time = anyio.run(_ping, place, access)
+    except ProviderError as error:
+        if error.trouble is Trouble.KEY_REFUSED:
+            words = f"{place.origin} refuses the key of {variable} ({error.message})"
+            yield Finding("wrong", name, words, "check the key at the service", ExitCode.KEY_REFUSED)
+        else:
+            words = f"{place.origin} cannot be used: {error.message}"
+            hint = "check the network, the base URL and the service's status page"
+            yield Finding("wrong", name, words, hint, ExitCode.UNREACHABLE)
+        return
+    ended = time.time()
+    yield _ok(name, f"{place.origin} takes the key of {variable}, in {1000 * (ended - began):.0f} ms")
+    if server_time is None:
+        yield _warning("clock", f"{place.origin} sends no Date", "the offset is not known")
+        return
+    # the header's seconds are cut, not rounded
+    offset = server_time + 0.5 - (began + ended) / 2
+    words = f"{offset:+.0f} s to {place.origin}"
+    if ClockDate(RunDate.today(began), began).doubt(server_time):
+        hint = "set the clock of this machine (NTP), or give --date"
+        yield _warning("clock", f"{words}, another day: `run` refuses jobs that use `run.date`", hint)
+    elif abs(offset) > MOST_CLOCK_OFFSET:
+        yield _warning("clock", words, "set the clock of this machine (NTP)")
+    else:
+        yield _ok("clock", words)
+
+
+async def _ping(place: Place, access: Access) -> float | None:
+    async with open_provider(place.spec, access) as provider:
+        return await provider.ping()

@@ -1,0 +1,148 @@
+"""`init`, the one verb that makes a project, and `schema`: what editors check job files by."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from pathlib import Path
+
+import click
+
+from runner.cli import console
+from runner.cli.options import common, common_options
+from runner.cli.words import shown_path
+from runner.durable import replace_file
+from runner.errors import NoProjectError, UsageError
+from runner.project import Project, find_project, init_project
+from runner.resources import schema_path
+
+_JOB_SUFFIXES = {".yaml", ".yml"}
+_JOB_SCHEMA = "job"
+_SUFFIX = ".schema.json"
+_EDITOR_LINE = "# yaml-language-server: $schema={}"
+"""On top of a job file, for editors with the YAML language server; the path is relative to the job file."""
+
+_FIRST_JOB = f"""\
+{_EDITOR_LINE.format(f"../.callsheet/{_JOB_SCHEMA}{_SUFFIX}")}
+#
+# Rehearse this file, free and offline:   callsheet run jobs/hello.yaml --sandbox
+# See what it would run:                  callsheet plan jobs/hello.yaml
+version: 1
+models: [byteplus/seedance-1-0-pro]
+seeds: 1..2                    # two takes of each shot, each repeatable by its seed
+matrix:
+  ratio: [16:9, 9:16]          # named like a field of the request, so it sets that field
+request:
+  resolution: 480p
+  duration: 4                  # seconds
+content:
+  - type: text
+    text: A paper boat crosses a rain puddle, close to the water, soft light
+output: out/boat-${{{{ ratio }}}}-s${{{{ seed }}}}.mp4
+"""
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False), required=False)
+@common_options
+def init(directory: Path | None) -> None:
+    """Make DIRECTORY (default: this one) a project root, with a first job file to try.
+
+    Ledger, runs and outputs hang on the root. A directory that has job files keeps them as they are.
+
+    \b
+    Examples:
+      callsheet init
+      callsheet init films/teapot
+    """
+    place = directory or common().root or Path()
+    try:
+        project = init_project(place)
+        _write_schema(_JOB_SCHEMA, project.state_dir / f"{_JOB_SCHEMA}{_SUFFIX}")
+        first_job = _write_first_job(project)
+        _write_ignore(project)
+    except OSError as error:
+        raise NoProjectError(
+            f"{place}: cannot make a project: {error.strerror}", hint="choose a directory that you can write"
+        ) from error
+    console.summary(f"project: {project.root}")
+    if first_job is None:
+        console.note("its job files stay as they are; `callsheet plan JOB` shows what one would run")
+    else:
+        console.summary(f"job:     {first_job}")
+        console.next_step(
+            f"callsheet run {shlex.quote(str(first_job))} --sandbox", "rehearses it, free and offline"
+        )
+
+
+def _write_ignore(project: Project) -> None:
+    """Keeps keys, videos and what runs leave behind out of git; a .gitignore that is there stays as it is."""
+    with contextlib.suppress(FileExistsError), (project.root / ".gitignore").open("x") as file:
+        file.write("/.env\n/out/\n/rehearsal/\n/runs/\n")
+
+
+def _write_first_job(project: Project) -> Path | None:
+    """Writes jobs/hello.yaml where jobs/ holds no job file yet; gives it as seen from here."""
+    jobs = project.root / "jobs"
+    jobs.mkdir(exist_ok=True)
+    if any(file.suffix in _JOB_SUFFIXES for file in jobs.iterdir()):
+        return None
+    hello = jobs / "hello.yaml"
+    hello.write_text(_FIRST_JOB, encoding="utf-8")
+    here = Path.cwd()
+    return hello.relative_to(here) if hello.is_relative_to(here) else hello
+
+
+@click.command()
+@click.argument("name", default=_JOB_SCHEMA)
+@click.option(
+    "--write",
+    "target",
+    type=click.Path(path_type=Path),
+    is_flag=False,
+    flag_value="",
+    metavar="[PATH]",
+    help="Write it there instead; without PATH into jobs/ of the project, beside the job files.",
+)
+@common_options
+def schema(name: str, target: Path | None) -> None:
+    """Print the JSON Schema NAME: job (the default), mesh-request, getimg-request or manifest.
+
+    With --write it becomes a file that may be committed, and what is printed is the first line for
+    job files, by which editors complete and check them.
+
+    \b
+    Examples:
+      callsheet schema manifest
+      callsheet schema --write
+    """
+    try:
+        path = schema_path(name)
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"no schema `{name}`", hint="the schemas are job, mesh-request, getimg-request and manifest"
+        ) from error
+    if target is None:
+        console.block(path.read_text(encoding="utf-8").rstrip())
+        return
+    written = _schema_file(name, target)
+    _write_schema(name, written)
+    console.note(f"schema: {shown_path(written)}")
+    if name == _JOB_SCHEMA:
+        console.result(_EDITOR_LINE.format(written.name))
+        console.note("next: put this line on top of each job file beside it")
+
+
+def _schema_file(name: str, target: Path) -> Path:
+    """Where --write puts it: the path given, or a file of its usual name in that directory."""
+    if target == Path():
+        target = find_project(Path(), root=common().root).root / "jobs"
+        target.mkdir(exist_ok=True)
+    return target / f"{name}{_SUFFIX}" if target.is_dir() else target
+
+
+def _write_schema(name: str, target: Path) -> None:
+    """Takes the place of an older one. Raises StateError."""
+    with replace_file(target) as file:
+        file.write(schema_path(name).read_bytes())
+    target.chmod(0o644)

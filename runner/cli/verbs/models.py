@@ -1,0 +1,228 @@
+"""`models`: what is known of each model, with the date and the source of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from runner.cli import console
+from runner.cli.listing import write_lines
+from runner.cli.options import common_options, output_format
+from runner.errors import UsageError
+from runner.job.models import FixedCamera, ListPrice, ModelFamily, facts, family_name, find_family
+from runner.json_value import JsonValue
+from runner.near import did_you_mean
+
+_HEAD = ("model", "resolution", "seconds", "frames", "seed", "sound", "frames given", "references")
+
+
+@click.command()
+@click.argument("model", required=False)
+@output_format("json", "jsonl")
+@common_options
+def models(model: str | None, output_format: str) -> None:
+    """Show what each model accepts and costs, or all that is known of MODEL (an id or a family).
+
+    Prices and limits change: each figure is as of the date shown. A model that is not listed has no
+    known limits, and its requests pass unchecked.
+
+    \b
+    Examples:
+      callsheet models
+      callsheet models seedance-1-0-pro
+    """
+    families = [_find(model)] if model else list(facts().families.values())
+    document = {"as_of": facts().as_of, "source": facts().source, "prices_as_of": facts().prices_as_of}
+    rows = [_fields(family) for family in families]
+    if output_format == "jsonl":
+        write_lines({**row, **document} for row in rows)
+        return
+    if output_format == "json":
+        console.document(document | {"models": rows})
+        return
+    lines = _details(families[0]) if model else console.table([_HEAD, *map(_columns, families)])
+    for line in lines:
+        console.result(line)
+    known = facts()
+    console.result(f"as of {known.as_of} (prices: {known.prices_as_of}), from the {known.source}")
+
+
+def _find(model: str) -> ModelFamily:
+    family = find_family(model)
+    if family is None:
+        known = "`callsheet models` lists those that are known"
+        hint = did_you_mean(family_name(model), facts().families) or known
+        raise UsageError(f"nothing is known of the model `{model}`", hint=hint)
+    return family
+
+
+def _columns(family: ModelFamily) -> tuple[str, ...]:
+    return (
+        f"{family.name} (retired)" if family.retired else family.name,
+        " ".join(family.resolutions),
+        _durations(family),
+        _frames(family),
+        _yes(family.honours_seed),
+        _sound(family),
+        _frame_roles(family),
+        _references(family),
+    )
+
+
+def _details(family: ModelFamily) -> Iterator[str]:
+    """One line for each fact."""
+    camera = {
+        FixedCamera.NONE: "no",
+        FixedCamera.ALWAYS: "yes",
+        FixedCamera.WITHOUT_REFERENCES: "yes, not with references",
+    }
+    narrower = family.reference_resolutions != family.resolutions and family.takes_references
+    rows = [
+        ("model", f"{family.title} ({family.name})"),
+        ("ids", " ".join(family.ids)),
+        ("sold", f"no: retired on {family.retired.since}" if family.retired else "yes"),
+        ("resolution", " ".join(family.resolutions)),
+        ("ratio", " ".join(family.ratios)),
+        ("duration", f"{_durations(family)} s, {family.default_duration} where none is given"),
+        ("frames", _frames(family)),
+        (
+            "seed",
+            f"yes, 0 to {facts().most_seed}"
+            if family.honours_seed
+            else "no: ignored; for several takes use `samples: N`",
+        ),
+        ("camera_fixed", camera[family.camera_fixed]),
+        ("generate_audio", _sound(family)),
+        ("draft", _draft(family)),
+        ("service_tier flex", _yes(family.flex)),
+        ("priority", "0 to 9" if family.priority else "no"),
+        ("frames given", _frame_roles(family)),
+        (
+            "references",
+            _all_references(family)
+            + (f" (at {' '.join(family.reference_resolutions)} only)" if narrower else ""),
+        ),
+    ]
+    for resolution in family.resolutions:
+        sizes = ((ratio, family.sizes.get((resolution, ratio))) for ratio in family.ratios)
+        words = [f"{ratio} {size.width}x{size.height}" for ratio, size in sizes if size]
+        rows.append((f"size at {resolution}", ", ".join(words)))
+        price = family.prices.get(resolution)
+        told = _price(price, family) if price else "unknown; `price:` in a job file sets it"
+        rows.append((f"USD at {resolution}", told))
+    return console.table(rows)
+
+
+def _fields(family: ModelFamily) -> dict[str, JsonValue]:
+    """A family as JSON. Prices are decimal text; null is not known."""
+    return {
+        "family": family.name,
+        "title": family.title,
+        "ids": list(family.ids),
+        "retired": {"since": family.retired.since} if family.retired else None,
+        "resolutions": list(family.resolutions),
+        "ratios": list(family.ratios),
+        "durations": list(family.durations),
+        "auto_duration": family.auto_duration,
+        "default_duration": family.default_duration,
+        "frames": list(family.frames) if family.frames else None,
+        "seed": family.honours_seed,
+        "camera_fixed": str(family.camera_fixed),
+        "generate_audio": family.audio,
+        "generate_audio_default": family.audio_default,
+        "audio_alone": family.audio_alone,
+        "draft": family.draft,
+        "final_resolutions": list(family.final_resolutions) if family.draft else [],
+        "flex": family.flex,
+        "priority": family.priority,
+        "first_frame": family.first_frame,
+        "last_frame": family.last_frame,
+        "frames_fix_ratio": family.frames_fix_ratio,
+        "needs_image": family.needs_image,
+        "heic": family.heic,
+        "reference_images": family.reference_images,
+        "reference_videos": family.reference_videos,
+        "reference_audios": family.reference_audios,
+        "most_references": family.most_references,
+        "reference_seconds": list(family.reference_seconds) if family.reference_videos else None,
+        "reference_resolutions": list(family.reference_resolutions) if family.takes_references else [],
+        "sizes": {
+            resolution: {
+                ratio: {"width": size.width, "height": size.height}
+                for ratio in family.ratios
+                if (size := family.sizes.get((resolution, ratio)))
+            }
+            for resolution in family.resolutions
+        },
+        "usd_per_mtok": {
+            resolution: {
+                "plain": str(price.plain),
+                "with_video": str(price.with_video),
+                "silent": str(price.silent),
+            }
+            for resolution, price in family.prices.items()
+        }
+        or None,
+    }
+
+
+def _durations(family: ModelFamily) -> str:
+    first, last = family.durations
+    return f"{first}..{last}{' or -1' if family.auto_duration else ''}"
+
+
+def _frames(family: ModelFamily) -> str:
+    return f"{family.frames[0]}..{family.frames[1]}, 25 + 4n" if family.frames else "no"
+
+
+def _sound(family: ModelFamily) -> str:
+    return f"{_yes(family.audio)}{' (default)' if family.audio_default else ''}"
+
+
+def _draft(family: ModelFamily) -> str:
+    if not family.draft:
+        return "no"
+    told = "yes, 480p only, without last frame and flex"
+    if family.final_resolutions == family.resolutions:
+        return told
+    return f"{told}; its final at {' '.join(family.final_resolutions)}"
+
+
+def _price(price: ListPrice, family: ModelFamily) -> str:
+    told = f"{price.plain} per million tokens"
+    if price.silent != price.plain:
+        told += f", {price.silent} without sound"
+    if family.reference_videos:
+        told += f", {price.with_video} with video among the inputs"
+    return told
+
+
+def _all_references(family: ModelFamily) -> str:
+    if not family.reference_videos:
+        return _references(family)
+    least, most = family.reference_seconds
+    return (
+        f"{_references(family)}, {family.most_references} in all;"
+        f" a video or sound has {least} s at least, all of a kind {most} s at most"
+    )
+
+
+def _frame_roles(family: ModelFamily) -> str:
+    if not family.first_frame:
+        return "no"
+    roles = "first, last" if family.last_frame else "first"
+    return f"{roles} (one image at least)" if family.needs_image else roles
+
+
+def _references(family: ModelFamily) -> str:
+    numbers = (
+        (family.reference_images, "images"),
+        (family.reference_videos, "videos"),
+        (family.reference_audios, "sounds"),
+    )
+    return ", ".join(f"{most} {words}" for most, words in numbers if most) or "no"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

@@ -1,0 +1,175 @@
+"""`plan`: what can be said of a job without sending anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import click
+
+from runner.cli import console
+from runner.cli.advice import command, tell_pick
+from runner.cli.found import reading
+from runner.cli.listing import Row, write_rows
+from runner.cli.options import (
+    JobOptions,
+    ServiceOptions,
+    common_options,
+    job_argument,
+    job_options,
+    only_option,
+    output_format,
+    service_options,
+)
+from runner.cli.problems import tell_warnings
+from runner.cli.service import load, plan_of
+from runner.cli.words import CONFLICT, cell_words, count, estimate_words, state_word
+from runner.errors import ExitCode
+from runner.job.cost import Total, usd_or_null, usd_text
+from runner.job.task import Task
+from runner.json_value import JsonValue
+from runner.lane.budget import outlook
+from runner.lane.standing import Standing, standings
+from runner.ledger.states import TaskState
+from runner.plan.plan import Plan
+from runner.providers import REGISTRY
+from runner.redact import escape
+from runner.run.finish import waits_for_a_person
+from runner.run.only import Only, check_patterns
+from runner.run.prepare import CONFLICT_HINT
+from runner.run.remembered import check_is_remembered
+
+
+@click.command()
+@job_argument
+@service_options
+@job_options
+@output_format("json", "jsonl")
+@click.option(
+    "--provider", type=click.Choice(sorted(REGISTRY)), help="Show what the job would lose at this provider."
+)
+@only_option
+@common_options
+def plan(
+    job: Path,
+    service: ServiceOptions,
+    job_options: JobOptions,
+    output_format: str,
+    provider: str | None,
+    only: tuple[str, ...],
+) -> ExitCode:
+    """Show each task of JOB: its name, where its video goes, how it stands, and why it is new.
+
+    Nothing is sent. Only tasks that are `new` would be submitted by `run`.
+
+    \b
+    Examples:
+      callsheet plan jobs/hello.yaml
+      callsheet plan jobs/hello.yaml --only 'pour-*'
+      callsheet plan jobs/hello.yaml --output-format jsonl | jq -r .output
+    """
+    loaded = load(job, service, job_options, provider=provider)
+    planned = plan_of(loaded, job_options)
+    tell_warnings(planned.warnings, planned.job.file)
+    chosen = Only(only) if only else None
+    tasks = planned.tasks if chosen is None else filter(chosen.names, planned.tasks)
+    if chosen is not None:
+        found = check_patterns(chosen.patterns, planned)
+        console.note(f"--only: {found} of {count(planned.count, 'task')}")
+    has_models = len({model for step in planned.job.steps.values() for model in step.model_names}) > 1
+    with reading(loaded.place.project) as ledger:
+        if ledger is not None:
+            check_is_remembered(loaded.place.project, ledger)
+        new = Total()
+        waits = waits_for_a_person(planned, ledger) if ledger is not None else ()
+        rows = _adding_up(standings(tasks, ledger, loaded.place.project.base), new)
+        listed = (_row(row, has_models=has_models) for row in rows)
+        counts = write_rows(listed, output_format, {**_head(planned), "waits": [*waits]})
+        if output_format == "text":
+            for line in estimate_words(new):
+                console.result(line)
+            for sentence in outlook(planned, new, ledger):
+                console.result(sentence)
+            for sentence in waits:
+                console.result(f"waiting for you: {escape(sentence)}")
+            if waits:
+                tell_pick(str(job), service)
+    if counts[CONFLICT] and output_format == "text":
+        console.note(
+            f"{count(counts[CONFLICT], 'task')} in conflict: nothing would run; hint: {CONFLICT_HINT}"
+        )
+    elif new.tasks and output_format == "text" and provider is None:
+        patterns = [word for pattern in only for word in ("--only", pattern)]
+        console.next_step(command("run", str(job), *patterns, service=service), "submits what is new")
+    return ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE
+
+
+def _adding_up(rows: Iterable[Standing], new: Total) -> Iterator[Standing]:
+    """The same rows; what `run` would submit is added to `new` on the way."""
+    for row in rows:
+        if row.state in (TaskState.PLANNED, TaskState.WAITING) and not row.conflict:
+            new.add(row.task.estimate_tokens, row.task.estimate_micros)
+        yield row
+
+
+def _row(row: Standing, *, has_models: bool) -> Row:
+    """Name, cell, path and reason; a model that is every task's is left out, to fit into a terminal."""
+    task = row.task
+
+    def columns() -> tuple[str, ...]:
+        cell = {axis: value for axis, value in task.cell.items() if axis != "model" or has_models}
+        cells = cell_words({**_place(task), **cell})
+        return task.name, cells, task.output, escape(row.conflict or row.why)
+
+    return Row(task.identity, task.name, state_word(row), columns, partial(_fields, row))
+
+
+def _place(task: Task) -> dict[str, JsonValue]:
+    """The step and the task that it needs, where there are steps."""
+    place: dict[str, JsonValue] = {"step": task.step} if task.step else {}
+    if task.upstream is not None:
+        place["needs"] = task.upstream.name
+    return place
+
+
+def _head(planned: Plan) -> dict[str, JsonValue]:
+    return {
+        "job": planned.job.name,
+        "file": planned.job.file,
+        "origin": planned.origin,
+        "edition": planned.edition,
+        "date": planned.run_date.format(),
+        "estimate": {
+            "tokens": planned.cost.tokens,
+            "usd": None if planned.cost.is_unknown else usd_text(planned.cost.micros),
+            "tasks_without_tokens": planned.cost.without_tokens,
+            "unpriced_tasks": planned.cost.without_price,
+        },
+    }
+
+
+def _fields(row: Standing) -> dict[str, JsonValue]:
+    task = row.task
+    return {
+        "reason": row.conflict or row.why,
+        "step": task.step,
+        "upstream": _upstream(task),
+        "cell": dict(task.cell),
+        "model": task.model,
+        "seed": task.seed,
+        "sample": task.sample,
+        "request": dict(task.request),
+        "output": task.output,
+        "estimate": {
+            "tokens": task.estimate_tokens,
+            "usd": usd_or_null(task.estimate_micros),
+        },
+    }
+
+
+def _upstream(task: Task) -> dict[str, JsonValue] | None:
+    above = task.upstream
+    if above is None:
+        return None
+    return {"step": above.step, "name": above.name, "identity": above.identity, "uses": [*sorted(above.uses)]}

@@ -1,0 +1,232 @@
+"""`reconcile`: unclear submits with their evidence, and a person's answer to one of them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import anyio
+import click
+
+from runner.assemble import served
+from runner.cli import console
+from runner.cli.advice import command
+from runner.cli.found import reading
+from runner.cli.keys import key_for
+from runner.cli.listing import write_lines
+from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
+from runner.cli.service import choose_place
+from runner.cli.words import count, shown_path
+from runner.errors import ExitCode, PersonNeededError, ServiceUnreachableError, UsageError
+from runner.http.access import Access
+from runner.lane.by_hand import (
+    Answer,
+    UnclearTask,
+    absent_tasks,
+    check_adoptable,
+    find_unclear,
+    settle_by_hand,
+    unclear_tasks,
+)
+from runner.ledger.ledger import Ledger
+from runner.ledger.states import TaskState
+from runner.project import Project, find_project
+from runner.providers import REGISTRY, open_provider
+from runner.providers.base import Generation, ProviderError
+from runner.providers.place import Place
+from runner.redact import Redactor
+from runner.run.lock import locked_ledger
+from runner.times import iso_time
+
+
+@click.command()
+@click.argument("task", required=False)
+@click.option("--adopt", metavar="ID", help="It is this generation at the service: fetch that.")
+@click.option(
+    "--write-off", is_flag=True, help="Give it up: it may have been paid for, and is not looked for."
+)
+@click.option("--again", is_flag=True, help="It was never accepted: the next `run` submits it again.")
+@click.option(
+    "--not-billed",
+    is_flag=True,
+    help="It was submitted again, and the service did not bill this one: it counts against no budget.",
+)
+@click.option("--yes", is_flag=True, help="Adopt even where the service's answer speaks against it.")
+@service_options
+@output_format("json", "jsonl")
+@common_options
+def reconcile(
+    task: str | None,
+    adopt: str | None,
+    write_off: bool,
+    again: bool,
+    not_billed: bool,
+    yes: bool,
+    service: ServiceOptions,
+    output_format: str,
+) -> ExitCode:
+    """List the submits of which nobody knows whether they were accepted; settle TASK by hand.
+
+    Without TASK nothing changes. A run looks for unclear tasks by itself; what it cannot prove
+    stays `held`, for a person who sees the service's own list or bill.
+
+    \b
+    Examples:
+      callsheet reconcile
+      callsheet reconcile spin-s3 --adopt t-0123456789    the service's list shows it
+      callsheet reconcile spin-s3 --again                 it shows that nothing came
+    """
+    project = find_project(Path(), root=common().root)
+    answers = [
+        answer
+        for answer, is_given in (
+            (Answer.ADOPT, adopt),
+            (Answer.WRITE_OFF, write_off),
+            (Answer.AGAIN, again),
+            (Answer.NOT_BILLED, not_billed),
+        )
+        if is_given
+    ]
+    if task is None:
+        if answers:
+            raise UsageError(
+                "which task?",
+                hint="callsheet reconcile TASK --adopt ID | --write-off | --again | --not-billed",
+            )
+        place = choose_place(next(iter(REGISTRY)), project, service)
+        return _list(place.project, output_format, service)
+    place = choose_place(next(iter(REGISTRY)), project, service)
+    if len(answers) != 1:
+        with reading(place.project) as reader:
+            if reader is not None:
+                find_unclear(reader, task)
+        raise UsageError(
+            f"what became of {task}?",
+            hint="give one of --adopt ID, --write-off, --again and --not-billed",
+        )
+    with locked_ledger(place.project, wait=0) as ledger:
+        with ledger.transaction():
+            ledger.recover(time.time())
+        one = find_unclear(ledger.read, task, answers[0])
+        if adopt is not None:
+            _adopt(ledger, one, adopt, place, project, service, is_sure=yes)
+        else:
+            _settle(ledger, one, answers[0])
+    _tell_next(one, answers[0], project, service)
+    return ExitCode.DONE
+
+
+def _list(project: Project, output_format: str, service: ServiceOptions) -> ExitCode:
+    with reading(project) as reader:
+        found = [*unclear_tasks(reader), *absent_tasks(reader)] if reader is not None else []
+        if output_format == "jsonl":
+            write_lines(map(_as_json, found))
+        elif output_format == "json":
+            console.document([_as_json(one) for one in found])
+        else:
+            _show(found, project.root, service)
+    return (
+        ExitCode.PERSON_NEEDED if any(one.attempt.state is TaskState.HELD for one in found) else ExitCode.DONE
+    )
+
+
+def _show(found: list[UnclearTask], root: Path, service: ServiceOptions) -> None:
+    clean = Redactor()
+    for one in found:
+        attempt = one.attempt
+        console.result(f"{one.standing}  {one.task.name}  {one.task.identity[:12]}  {one.task.output}")
+        take = "" if attempt.seed is None else f", seed {attempt.seed}"
+        console.result(f"    submitted {iso_time(attempt.intended_at)} ({one.task.model}{take})")
+        console.result(f"    {clean.foreign_text(one.evidence)}")
+    absent = [one for one in found if one.attempt.state is TaskState.PLANNED]
+    console.summary(f"{count(len(found) - len(absent), 'unclear task')}")
+    if any(one.attempt.state in (TaskState.INTENDED, TaskState.AMBIGUOUS) for one in found):
+        job_file = shown_path(root / found[0].task.job_file)
+        console.next_step(command("run", job_file, service=service), "looks for the ambiguous ones again")
+    held = next((one for one in found if one.attempt.state is TaskState.HELD), None)
+    if held is not None:
+        settle = command("reconcile", held.task.name, service=service)
+        console.next_step(f"{settle} --adopt ID", "it is this generation at the service")
+        console.next_step(f"{settle} --again", "it was never accepted: submit it again")
+        console.next_step(f"{settle} --write-off", "give it up")
+    if absent:
+        console.note(
+            f"{count(len(absent), 'submit')} taken for never accepted: counted against budgets until a day"
+            " later the service's list still shows nothing of it"
+        )
+        settle = command("reconcile", absent[0].task.name, service=service)
+        console.next_step(f"{settle} --not-billed", "the service did not bill it")
+
+
+def _as_json(one: UnclearTask) -> dict[str, object]:
+    return {
+        "task": one.task.name,
+        "identity": one.task.identity,
+        "attempt": one.attempt.id,
+        "state": one.standing,
+        "submitted_at": iso_time(one.attempt.intended_at),
+        "model": one.task.model,
+        "seed": one.attempt.seed,
+        "tag": one.attempt.tag,
+        "output": one.task.output,
+        "evidence": one.attempt.evidence,
+        "held_because": one.attempt.resolution_evidence,
+    }
+
+
+def _settle(ledger: Ledger, one: UnclearTask, answer: Answer, remote_id: str | None = None) -> None:
+    with ledger.transaction():
+        settle_by_hand(ledger, one, answer, time.time(), remote_id=remote_id)
+    console.summary(f"{one.task.name}: {answer.replace('_', ' ')}")
+
+
+def _tell_next(one: UnclearTask, answer: Answer, project: Project, service: ServiceOptions) -> None:
+    match answer:
+        case Answer.ADOPT:
+            console.next_step(command("collect", service=service), "fetches it")
+        case Answer.AGAIN:
+            job_file = shown_path(project.root / one.task.job_file)
+            console.next_step(command("run", job_file, service=service), "submits it again")
+        case Answer.WRITE_OFF:
+            console.note("nothing more is done for it; `callsheet retry` would pay for it again")
+        case Answer.NOT_BILLED:
+            console.note("it no longer counts against a budget")
+
+
+def _adopt(
+    ledger: Ledger,
+    one: UnclearTask,
+    remote_id: str,
+    place: Place,
+    project: Project,
+    service: ServiceOptions,
+    *,
+    is_sure: bool,
+) -> None:
+    place = choose_place(one.task.provider, project, service)
+    if one.attempt.origin != place.origin:
+        raise UsageError(
+            f"{one.task.name} was submitted to {one.attempt.origin}, not to {place.origin}",
+            hint="give the --base-url (or --sandbox) of that run",
+        )
+    key = key_for(place, ledger, one.attempt)
+    with served(place, key) as access:
+        generation = anyio.run(_look, place, access, remote_id)
+    conflict = check_adoptable(ledger.read, one, generation)
+    if conflict and not is_sure:
+        raise PersonNeededError(
+            f"{remote_id} hardly is {one.task.name}: {Redactor().foreign_text(conflict)}",
+            hint="if it is all the same, add --yes",
+        )
+    _settle(ledger, one, Answer.ADOPT, remote_id)
+
+
+async def _look(place: Place, access: Access, remote_id: str) -> Generation:
+    async with open_provider(place.spec, access) as provider:
+        try:
+            return await provider.get(remote_id)
+        except ProviderError as error:
+            raise ServiceUnreachableError(
+                f"{remote_id}: cannot be looked up: {Redactor().foreign_text(error.message)}",
+                hint="check the id, and that the key is the one it was submitted with",
+            ) from error

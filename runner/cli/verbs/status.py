@@ -1,0 +1,240 @@
+"""`status`: what became of a run's tasks, read beside a run that may be under way."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from runner.cli import console
+from runner.cli.advice import tell_next
+from runner.cli.folders import find_folder
+from runner.cli.found import FoundRun, find_run_here, reading
+from runner.cli.listing import Row, write_rows
+from runner.cli.options import (
+    JobOptions,
+    ServiceOptions,
+    common_options,
+    job_options,
+    only_option,
+    output_format,
+    run_argument,
+    service_options,
+)
+from runner.cli.service import load
+from runner.cli.words import count, shown_path, state_word
+from runner.errors import CallsheetError, ExitCode, JobError, StateError
+from runner.job.rundate import RunDate
+from runner.json_value import JsonValue
+from runner.lane.standing import Standing, standings
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import RunRow
+from runner.ledger.states import TaskState
+from runner.plan.plan import Plan, make_plan
+from runner.record.folder import LATEST, RunFolder
+from runner.record.lines import scan_manifest
+from runner.redact import Redactor, escape
+from runner.run.finish import waits_for_a_person
+from runner.run.lock import is_holder_gone
+from runner.run.only import Only, check_patterns
+
+ALIVE_WITHIN = 3600.0
+"""Seconds since the last event for which a run whose process lives counts as under way.
+
+Looks that find nothing new are no events, and a generation may wait in a queue for long. Afterwards the
+process's number may be another one's.
+"""
+
+_TAIL = 16_384
+"""Bytes at the end of a log that hold its last line."""
+
+_OPEN = (TaskState.PLANNED, TaskState.SUBMITTED, TaskState.COLLECTING, TaskState.AMBIGUOUS)
+"""States that another `run` goes on with."""
+
+
+@click.command()
+@run_argument
+@service_options
+@job_options
+@only_option
+@output_format("json", "jsonl")
+@common_options
+def status(
+    run_name: str,
+    service: ServiceOptions,
+    job_options: JobOptions,
+    only: tuple[str, ...],
+    output_format: str,
+) -> None:
+    """Show how each task of RUN (an id, a path to a run, or `latest`) stands now.
+
+    Reads the ledger without locking it, and asks no service: a run may be under way meanwhile. Where the
+    ledger cannot be read, what the run left in runs/ is shown.
+
+    \b
+    Examples:
+      callsheet status
+      watch callsheet status            while a run is under way
+      callsheet status --only 'pour-*' --output-format jsonl
+    """
+    try:
+        found = find_run_here(run_name, service)
+        plan = _plan(found, service, job_options)
+    except (StateError, JobError) as error:
+        _show_what_is_left(run_name, service, error, only, output_format)
+        return
+    chosen = Only(only) if only else None
+    tasks = plan.tasks if chosen is None else filter(chosen.names, plan.tasks)
+    if chosen is not None:
+        console.note(f"--only: {check_patterns(chosen.patterns, plan)} of {count(plan.count, 'task')}")
+    folder = RunFolder(found.place.project, found.run.id)
+    states: Counter[TaskState] = Counter()
+    with reading(found.place.project) as ledger:
+        rows = _rows(standings(tasks, ledger, found.place.project.base), states, ledger)
+        if output_format == "text":
+            console.result(_title(found.run, folder))
+        write_rows(rows, output_format, _head(found.run))
+        waits = waits_for_a_person(plan, ledger) if ledger is not None and output_format == "text" else ()
+        for sentence in waits:
+            console.result(f"waiting for you: {escape(sentence)}")
+    if output_format == "text" and not (found.run.finished_at is None and _is_alive(folder)):
+        code = ExitCode.TRY_AGAIN if any(states[state] for state in _OPEN) else ExitCode.TASK_FAILED
+        tell_next(
+            states,
+            code,
+            shown_path(found.job_file),
+            service,
+            run_id="" if run_name == LATEST else found.run.id,
+            are_reasons_shown=True,
+            is_pick_awaited=bool(waits),
+        )
+
+
+def _plan(found: FoundRun, service: ServiceOptions, options: JobOptions) -> Plan:
+    loaded = load(found.job_file, service, options, text=found.job_text)
+    return make_plan(loaded.job, origin=found.run.origin, run_date=RunDate.parse(found.run.run_date))
+
+
+def _rows(rows: Iterable[Standing], states: Counter[TaskState], ledger: LedgerReader | None) -> Iterator[Row]:
+    for row in rows:
+        states[row.state] += 1
+        if row.state is TaskState.DONE and row.attempt is None and ledger is not None:
+            row = replace(row, attempt=ledger.latest([row.task.identity])[row.task.identity])
+        remote_id = row.attempt.remote_id if row.attempt else None
+        yield _row(
+            row.task.identity,
+            row.task.name,
+            state_word(row),
+            row.video or row.task.output,
+            _about(row),
+            remote_id,
+        )
+
+
+def _row(identity: str, name: str, state: str, output: str, about: str, remote_id: str | None) -> Row:
+    fields: dict[str, JsonValue] = {"reason": about, "output": output, "remote_id": remote_id}
+    return Row(identity, name, state, lambda: (name, output, about), lambda: fields)
+
+
+def _about(row: Standing) -> str:
+    attempt = row.attempt
+    if attempt is None or row.conflict or row.why:
+        return Redactor().foreign_text(row.conflict or row.why)
+    since = ""
+    if row.state.is_in_flight and attempt.accepted_at is not None:
+        since = f"for {_ago(time.time() - attempt.accepted_at)}"
+    words = [attempt.remote_id or "", since, attempt.error_code, attempt.error_message]
+    return Redactor().foreign_text(" ".join(word for word in words if word))
+
+
+def _title(run: RunRow, folder: RunFolder) -> str:
+    seconds = _seconds_since_last_event(folder)
+    last = "" if seconds is None else f" (last event {_ago(seconds)} ago)"
+    if run.finished_at is not None:
+        how = "finished"
+    elif _is_alive(folder):
+        how = f"under way{last}"
+    else:
+        how = f"unfinished{last}"
+    return f"run {run.id} of {run.job_file} at {run.origin}: {how}"
+
+
+def _is_alive(folder: RunFolder) -> bool:
+    """By its log and its process: to ask for the lock would keep a run that starts right now from it."""
+    seconds = _seconds_since_last_event(folder)
+    if seconds is None or seconds > ALIVE_WITHIN or is_holder_gone(folder.project):
+        return False
+    with folder.events.open("rb") as file:
+        file.seek(max(0, folder.events.stat().st_size - _TAIL))
+        return b'"event":"run.finished"' not in file.read().rstrip(b"\n").rpartition(b"\n")[2]
+
+
+def _seconds_since_last_event(folder: RunFolder) -> float | None:
+    try:
+        return max(0.0, time.time() - folder.events.stat().st_mtime)
+    except OSError:
+        return None
+
+
+def _ago(seconds: float) -> str:
+    """`12 s`, `3 min`, `5 h`, `2 d`."""
+    for unit, length, most in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172_800)):
+        if seconds < most:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} d"
+
+
+def _head(run: RunRow) -> dict[str, JsonValue]:
+    return {
+        "run": run.id,
+        "file": run.job_file,
+        "origin": run.origin,
+        "edition": run.edition,
+        "date": run.run_date,
+        "is_finished": run.finished_at is not None,
+    }
+
+
+def _show_what_is_left(
+    run_name: str,
+    service: ServiceOptions,
+    why: CallsheetError,
+    only: tuple[str, ...],
+    output_format: str,
+) -> None:
+    """The run by its manifest, as of when that was written. Raises `why` where there is none."""
+    chosen = Only(only) if only else None
+    rows: list[Row] = []
+
+    def keep(entry: Mapping[str, Any]) -> None:
+        if chosen is None or chosen.fits(entry["name"], entry["identity"]):
+            rows.append(_row_of(entry))
+
+    try:
+        folder = find_folder(run_name, service)
+        run = scan_manifest(folder.manifest, keep, most=sys.maxsize)["run"]
+    except CallsheetError:
+        raise why from None
+    console.error(str(why))
+    console.error(f"what follows is from {shown_path(folder.manifest)}, as of its writing")
+    is_finished = run["finished_at"] is not None
+    if output_format == "text":
+        how = "finished" if is_finished else "unfinished"
+        console.result(f"run {run['id']} of {run['job_file']} at {run['origin']}: {how}")
+    head = {"run": run["id"], "file": run["job_file"], "origin": run["origin"], "edition": run["edition"]}
+    write_rows(rows, output_format, {**head, "date": run["run_date"], "is_finished": is_finished})
+
+
+def _row_of(entry: Mapping[str, Any]) -> Row:
+    remote_id = entry["attempts"][-1]["remote_id"] if entry["attempts"] else None
+    error = entry["error"] or {}
+    output = next((output["path"] for output in entry["outputs"]), "")
+    departed = "" if entry.get("in_plan", True) else "no longer in the plan"
+    words = [remote_id or "", departed, error.get("code") or "", error.get("message") or ""]
+    about = Redactor().foreign_text(" ".join(word for word in words if word))
+    return _row(entry["identity"], entry["name"], entry["state"], output, about, remote_id)

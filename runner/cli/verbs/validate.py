@@ -1,0 +1,90 @@
+"""`validate`: every problem of job files, for a person, a program or a pull request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from runner.cli import console
+from runner.cli.advice import command
+from runner.cli.options import (
+    JobOptions,
+    ServiceOptions,
+    common,
+    common_options,
+    job_options,
+    jobs_argument,
+    output_format,
+)
+from runner.cli.problems import annotation, as_fields, tell_problems, tell_warnings
+from runner.cli.service import load, plan_of
+from runner.cli.words import count
+from runner.errors import ExitCode, JobError, NoProjectError, Problem
+from runner.plan.plan import Plan
+from runner.project import Project, find_project
+from runner.redact import json_text
+
+
+@click.command()
+@jobs_argument
+@job_options
+@output_format("json", "jsonl", "github")
+@common_options
+def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str) -> ExitCode:
+    """Check job files. Every problem is told with its line, its column and what to do.
+
+    No service is asked, and neither a key nor a project is needed: in a fresh checkout the working
+    directory stands in for the root. Exit code 65 where a file is wrong, 66 where only its
+    inputs are missing.
+
+    \b
+    Examples:
+      callsheet validate jobs/*.yaml
+      callsheet validate --output-format github jobs/*.yaml    in a pull request's workflow
+    """
+    codes: list[ExitCode] = []
+    found: list[tuple[Path, Problem]] = []
+    for file in jobs:
+        checked = _check(file, job_options)
+        codes.append(checked.exit_code if isinstance(checked, JobError) else ExitCode.DONE)
+        problems = checked.problems if isinstance(checked, JobError) else checked.warnings
+        found += [(file, problem) for problem in problems]
+        if output_format == "text":
+            _tell(checked, file)
+    if output_format == "json":
+        console.result(json_text([as_fields(problem, file) for file, problem in found]))
+    for file, problem in found:
+        if output_format == "jsonl":
+            console.result(json_text(as_fields(problem, file)))
+        if output_format == "github":
+            console.result(annotation(problem, file))
+    if output_format == "text" and set(codes) == {ExitCode.DONE}:
+        console.next_step(command("plan", str(jobs[0])), "shows what it would run")
+    return ExitCode.first(codes)
+
+
+def _check(file: Path, options: JobOptions) -> Plan | JobError:
+    service = ServiceOptions(sandbox=False, base_url=None)
+    try:
+        return plan_of(load(file, service, options, project=_project(file)), options)
+    except JobError as error:
+        return error
+
+
+def _project(file: Path) -> Project:
+    """The file's project. `.callsheet/` is never in git: CI may see none, and nothing is written here."""
+    try:
+        return find_project(file, root=common().root)
+    except NoProjectError:
+        if common().root is not None:
+            raise
+        return Project(root=Path.cwd(), base=Path.cwd())
+
+
+def _tell(checked: Plan | JobError, file: Path) -> None:
+    if isinstance(checked, JobError):
+        tell_problems(checked)
+        return
+    tell_warnings(checked.warnings, checked.job.file)
+    console.summary(f"{file}: valid, {count(checked.count, 'task')}")

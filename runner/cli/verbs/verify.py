@@ -1,0 +1,139 @@
+"""`verify`: the files of a run against its manifest."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections import Counter, deque
+from concurrent.futures import Future
+from typing import Any, BinaryIO
+
+import click
+
+from runner.cli import console
+from runner.cli.advice import command
+from runner.cli.folders import find_folder
+from runner.cli.options import (
+    ServiceOptions,
+    common,
+    common_options,
+    output_format,
+    run_argument,
+    service_options,
+)
+from runner.cli.words import count, shown_path
+from runner.errors import ExitCode
+from runner.json_value import JsonValue
+from runner.media.boxes import NotMediaError
+from runner.media.pictures import Wanted
+from runner.media.readers import Readers
+from runner.media.video import has_pyav, probe, probe_image
+from runner.record.lines import scan_manifest
+from runner.record.verify import CheckedFile, Finding, check_jobs, check_task
+from runner.redact import Redactor, json_text
+
+_MOST_WAITING = 200
+"""Tasks that are read from the manifest ahead of what is told."""
+_COLOURS = {Finding.MISSING: "yellow", Finding.CHANGED: "red", Finding.BROKEN: "red"}
+
+
+@click.command()
+@run_argument
+@service_options
+@output_format("json", "jsonl")
+@common_options
+def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCode:
+    """Hash and probe every file of RUN again, and compare with its manifest.
+
+    RUN is an id or its beginning, a path to a run, or `latest`. Exit code 1 where a file is missing,
+    changed or broken. Nothing is asked of a service, and no ledger is needed: an archive will do.
+
+    \b
+    Examples:
+      callsheet verify
+      callsheet verify runs/20260531T220000Z-a1b2c3 --output-format jsonl
+    """
+    folder = find_folder(run_name, service)
+    counts: Counter[Finding] = Counter()
+    files: Counter[Finding] = Counter()
+    """Those that have a path, and so were here once."""
+    rows: list[JsonValue] = []
+
+    def tell(checked: CheckedFile) -> None:
+        console.status(f"verify: {count(counts.total() + 1, 'file')}")
+        counts[checked.finding] += 1
+        files[checked.finding] += bool(checked.path)
+        if output_format == "json":
+            rows.append(_fields(checked))
+        elif output_format == "jsonl":
+            console.result(json_text(_fields(checked)))
+        elif checked.finding is not Finding.SAME or common().verbosity:
+            console.result(_line(checked))
+
+    with Readers() as readers:
+        find_wrong = functools.partial(_probe, readers if has_pyav() else None)
+        waiting: deque[Future[list[CheckedFile]]] = deque()
+
+        def tell_first() -> None:
+            for checked in waiting.popleft().result():
+                tell(checked)
+
+        def check(entry: dict[str, Any]) -> None:
+            waiting.append(readers.submit(lambda: list(check_task(entry, folder.project.base, find_wrong))))
+            if len(waiting) > _MOST_WAITING:
+                tell_first()
+
+        members = scan_manifest(folder.manifest, check, most=sys.maxsize)
+        while waiting:
+            tell_first()
+    for checked in check_jobs(folder, members):
+        tell(checked)
+    if not has_pyav():
+        console.error(
+            "PyAV is not installed: the containers were walked, no picture was decoded;"
+            " hint: pip install 'callsheet[media]'"
+        )
+    is_whole = counts.total() == counts[Finding.SAME]
+    told = ", ".join(f"{number} {finding}" for finding in Finding if (number := counts[finding]))
+    if output_format == "json":
+        told_counts: dict[str, JsonValue] = {str(finding): counts[finding] for finding in Finding}
+        head: dict[str, JsonValue] = {"run": folder.run_id, "counts": told_counts, "pyav": has_pyav()}
+        console.document({**head, "files": rows})
+    elif output_format == "text":
+        console.summary(f"run {folder.run_id}: {count(counts.total(), 'file')}: {told}")
+        if files.total() != files[Finding.SAME]:
+            job_file = shown_path(folder.project.root / members["run"]["job_file"])
+            why = "fetches what is missing again, free of charge, while the service has it"
+            if counts[Finding.CHANGED] or counts[Finding.BROKEN]:
+                why = f"after moving the changed files away: {why}"
+            console.next_step(command("run", job_file, service=service), why)
+    return ExitCode.DONE if is_whole else ExitCode.TASK_FAILED
+
+
+def _probe(readers: Readers | None, kind: str, file: BinaryIO) -> str:
+    """What is wrong with a file; without `readers` its own structure says it, without FFmpeg."""
+    if kind == "video" and readers is not None:
+        return readers.read(file, Wanted.CHECK).why
+    try:
+        (probe if kind == "video" else probe_image)(file)
+    except NotMediaError as error:
+        return str(error)
+    return ""
+
+
+def _line(checked: CheckedFile) -> str:
+    clean = Redactor()
+    finding = click.style(f"{checked.finding:8}", fg=_COLOURS.get(checked.finding))
+    why = f"  {clean.foreign_text(checked.why)}" if checked.why else ""
+    task = f"  ({clean.foreign_text(checked.task)})" if checked.task else ""
+    return f"{finding} {clean.foreign_text(checked.path)}{task}{why}"
+
+
+def _fields(checked: CheckedFile) -> dict[str, JsonValue]:
+    clean = Redactor()
+    return {
+        "task": clean.foreign_text(checked.task),
+        "path": clean.foreign_text(checked.path),
+        "finding": checked.finding,
+        "why": clean.foreign_text(checked.why),
+    }

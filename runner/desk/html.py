@@ -1,0 +1,165 @@
+"""`report.html`: the contact sheet of a run, one page that needs nothing else but the videos.
+
+Everything that it says comes from the run's folder, so it can be made again later from that alone.
+What a person, a service or a file name put there is data: Jinja2 escapes it in the head, and the
+script writes it as text. Should an escape ever be missing, the page's own Content-Security-Policy
+runs no script but ours and loads nothing from elsewhere (docs/reference/security.md, line 18).
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
+from runner import __version__
+from runner.desk.sheet import MOST_TASKS, Sheet, data_of
+from runner.desk.words import count_words, duration_words, moment_words, spend_words
+from runner.durable import replace_file
+
+MOST_POSTER_BYTES = 32 << 20
+"""Posters past this are left out, in the order of the plan: a page of 50 MB still opens at once."""
+
+_PAGE = Path(__file__).resolve().parent / "page"
+_SCRIPTS = ("dom", "arrange", "tiles", "play", "details", "marks", "timeline", "keys", "start")
+
+
+@dataclass(frozen=True, slots=True)
+class Poster:
+    """A video's picture (`image`, WebP; None where there is none yet), and whether its file is there.
+
+    `why` says why no picture could be made.
+    """
+
+    is_there: bool
+    image: bytes | None = None
+    why: str = ""
+
+
+def write_report(target: Path, sheet: Sheet, posters: Mapping[str, Poster]) -> None:
+    """Writes the page, atomically; `posters` are by path. Raises StateError."""
+    page = render(sheet, posters)
+    with replace_file(target) as file:
+        file.write(page.encode())
+
+
+def render(sheet: Sheet, posters: Mapping[str, Poster]) -> str:
+    """The whole page."""
+    style, script = _style(), _script()
+    missing = [path for path, poster in posters.items() if not poster.is_there]
+    data = {**data_of(sheet), "posters": _posters(sheet, posters), "missing": missing}
+    page: str = _template().render(
+        policy=_policy(style, script),
+        style=Markup(style),  # noqa: S704  our own files
+        script=Markup(script),  # noqa: S704
+        data=htmlsafe_json_dumps(data, separators=(",", ":"), ensure_ascii=False),
+        version=__version__,
+        **_head(sheet),
+    )
+    return page
+
+
+def _posters(sheet: Sheet, posters: Mapping[str, Poster]) -> dict[str, str]:
+    """Data URIs by path."""
+    told: dict[str, str] = {}
+    room = MOST_POSTER_BYTES
+    for video in sheet.videos:
+        image = posters[video.path].image if video.path in posters else None
+        room -= len(image or b"")
+        if image is not None and room >= 0:
+            told[video.path] = "data:image/webp;base64," + base64.b64encode(image).decode()
+    return told
+
+
+def _head(sheet: Sheet) -> dict[str, Any]:
+    run, cost = sheet.members["run"], sheet.members["usage"]["cost"]
+    last = run["sessions"][-1] if run["sessions"] else {"ended_at": None, "command": [], "git": None}
+    tokens = sheet.members["usage"]["reported"].get("total_tokens")
+    counts = sheet.members["counts"]
+    total = counts["total"] + counts.get("not_in_plan", 0)
+    worked = sum(end - begin for begin, end in sheet.sessions) / 1000
+    cached = sheet.members["counts"]["cached"]
+    open_words = [(word, number) for word, number in sheet.words.items() if word not in _ENDED]
+    figures = {
+        "tasks": f"{total:,}",
+        "video": duration_words(sheet.video_seconds) if sheet.video_seconds else "none",
+        "spend": spend_words(cost, is_rehearsal=sheet.is_rehearsal),
+        "took": duration_words(worked),
+    }
+    if tokens:
+        figures["tokens"] = f"{tokens:,}"
+    if cached:
+        figures["from earlier runs"] = f"{cached:,}"
+    return {
+        "run": run,
+        "started": moment_words(run["started_at"]),
+        "figures": figures,
+        "is_rehearsal": sheet.is_rehearsal,
+        "is_unfinished": run["finished_at"] is None,
+        "open_words": ", ".join(f"{number} {word}" for word, number in open_words),
+        "resume": sheet.commands.resume(),
+        "run_again": sheet.commands.run(),
+        "waits": sheet.waits,
+        "left_out": max(0, total - MOST_TASKS),
+        "command": sheet.commands.line("report", run["id"]),
+        "session": last,
+        "tasks_words": count_words(total, "task"),
+    }
+
+
+_ENDED = frozenset({"done", "failed", "expired", "written off", "skipped", "absent"})
+
+
+def _policy(style: str, script: str) -> str:
+    """Nothing but our own script and style, pictures and videos beside the page, and no DOM sinks.
+
+    `file:` is for browsers that do not count the files beside a file as its own.
+    """
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src '{_digest(script)}'",
+            f"style-src '{_digest(style)}'",
+            "img-src data: 'self' file:",
+            "media-src 'self' file:",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        )
+    )
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@functools.cache
+def _template() -> Template:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_read("page.html"))
+
+
+@functools.cache
+def _style() -> str:
+    return _read("page.css")
+
+
+@functools.cache
+def _script() -> str:
+    parts = "\n".join(_read(f"{name}.js") for name in _SCRIPTS)
+    return f"(() => {{\n'use strict';\n{parts}}})();"
+
+
+def _read(name: str) -> str:
+    return (_PAGE / name).read_text(encoding="utf-8")

@@ -1,0 +1,67 @@
+"""Which steps a person may pick takes of, and the entry of `pick:` that means one task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from runner.errors import CallsheetError
+from runner.job.expressions import NEEDS
+from runner.job.matrix import MODEL
+from runner.job.yaml.nodes import to_data
+from runner.job.yaml.source import parse
+from runner.json_value import JsonValue
+from runner.plan.names import telling_part
+from runner.plan.stages import flow_yaml, means
+
+
+def pickable_steps(job_text: bytes) -> dict[str, list[JsonValue] | None]:
+    """The steps that another one needs, by name, with their `pick`: `[]` waits for a person.
+
+    Empty where the text is no job file of several steps.
+    """
+    try:
+        job = to_data(parse(job_text, file="job.yaml"))
+    except CallsheetError:
+        return {}
+    steps = job.get("steps") if isinstance(job, dict) else None
+    if not isinstance(steps, dict):
+        return {}
+    written = {name: step for name, step in steps.items() if isinstance(step, dict)}
+    needed = {step.get("needs") for step in written.values()}
+    return {name: _list_or_none(step.get("pick")) for name, step in written.items() if name in needed}
+
+
+def _list_or_none(value: JsonValue) -> list[JsonValue] | None:
+    return value if isinstance(value, list) else None
+
+
+def is_picked(
+    picks: Sequence[JsonValue], cell: Mapping[str, Any], above: Mapping[str, Mapping[str, Any]]
+) -> bool:
+    """Whether an entry as written means the task with this cell; one with an expression means none."""
+    return any(isinstance(entry, dict) and means(entry, cell, above) for entry in picks)
+
+
+def pick_entry(
+    cell: Mapping[str, Any], above: Mapping[str, Mapping[str, Any]], *, several_models: Mapping[str, bool]
+) -> str:
+    """A line of `pick:` that means the task with this cell: `- {seed: 2}`.
+
+    `above` are the cells of the tasks above it, the nearest first; `several_models` says of
+    which steps the model has to be named.
+    """
+    step, *_ = several_models
+    pattern = _pattern(cell, with_model=several_models[step])
+    upper: dict[str, JsonValue] = {
+        name: shown
+        for name, value in reversed(list(above.items()))
+        if (shown := _pattern(value, with_model=several_models[name]))
+    }
+    if upper:
+        pattern[NEEDS] = upper
+    return f"- {flow_yaml(pattern or {MODEL: cell[MODEL]})}"
+
+
+def _pattern(cell: Mapping[str, Any], *, with_model: bool) -> dict[str, JsonValue]:
+    return {name: telling_part(value) for name, value in cell.items() if name != MODEL or with_model}

@@ -1,0 +1,97 @@
+"""The job file as read: values with the place where each stands.
+
+`source.parse` builds these; nothing below `runner.job` sees them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from runner.json_value import JsonValue
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in the text: line and column count from 1, in characters."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """`value` by the YAML 1.2 core schema; `text` as written; `is_plain` when unquoted."""
+
+    value: bool | int | float | str | None
+    text: str
+    is_plain: bool
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    items: tuple[Node, ...]
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Entries in the order of the file; keys are unique strings (duplicates are refused)."""
+
+    entries: tuple[tuple[Scalar, Node], ...]
+    mark: Mark
+
+    def get(self, key: str) -> Node | None:
+        return next((value for name, value in self.entries if name.value == key), None)
+
+    def __iter__(self) -> Iterator[tuple[Scalar, Node]]:
+        return iter(self.entries)
+
+
+Node: TypeAlias = Scalar | Sequence | Mapping
+
+
+def to_data(node: Node) -> JsonValue:
+    """The plain JSON value of a node, marks dropped."""
+    match node:
+        case Scalar(value=value):
+            return value
+        case Sequence(items=items):
+            return [to_data(item) for item in items]
+        case Mapping(entries=entries):
+            return {str(key.value): to_data(value) for key, value in entries}
+
+
+def find(node: Node, path: tuple[str | int, ...]) -> Node:
+    """The node at `path`, or the deepest one on the way that exists."""
+    for part in path:
+        child: Node | None = None
+        if isinstance(node, Mapping) and isinstance(part, str):
+            child = node.get(part)
+        elif isinstance(node, Sequence) and isinstance(part, int) and part < len(node.items):
+            child = node.items[part]
+        if child is None:
+            return node
+        node = child
+    return node
+
+
+_MOST_PARTS = 16
+_FIRST_PARTS, _LAST_PARTS = 8, 4
+
+
+def cut(text: str) -> str:
+    """What the file says, short enough for a message."""
+    return text if len(text) <= 40 else text[:40] + "..."
+
+
+def show_path(path: tuple[str | int, ...]) -> str:
+    """`("content", 0, "text")` as a person writes it: `content[0].text`; the middle of a long one is cut."""
+    if len(path) > _MOST_PARTS:
+        return f"{show_path(path[:_FIRST_PARTS])}...{show_path(path[-_LAST_PARTS:])}"
+    shown = ""
+    for part in path:
+        shown += f"[{part}]" if isinstance(part, int) else f".{part}" if shown else str(part)
+    return shown

@@ -1,0 +1,1 @@
+"""One origin with one key: its pace, its paid submits, its evidence."""

@@ -1,0 +1,146 @@
+"""Settling an unclear submit by hand: what `reconcile` shows, and the three answers to it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from runner.errors import UsageError
+from runner.json_value import JsonValue
+from runner.lane.evidence import Beliefs, Unclear, contradicts
+from runner.ledger.ledger import Ledger, RemoteIdTakenError
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import GIVEN_UP, AttemptRow, TaskRow
+from runner.ledger.states import Resolution, TaskState
+from runner.providers.base import Generation
+
+
+class Answer(enum.StrEnum):
+    """What a person says became of an unclear submit; the ledger's word for its resolution."""
+
+    ADOPT = "adopted"
+    WRITE_OFF = "written_off"
+    AGAIN = "again"
+    NOT_BILLED = "not_billed"
+
+
+@dataclass(frozen=True, slots=True)
+class UnclearTask:
+    """One line of `reconcile`."""
+
+    task: TaskRow
+    attempt: AttemptRow
+
+    @property
+    def standing(self) -> str:
+        """Our word for how it stands: `ambiguous`, `held`, or `absent` and `again` for what still counts
+        against budgets although another submit may have followed.
+        """
+        is_followed = self.attempt.state is TaskState.PLANNED
+        return str(self.attempt.resolution if is_followed else self.attempt.state)
+
+    @property
+    def evidence(self) -> str:
+        """Why it is unclear, and why nothing settled it, in words."""
+        cause = str((self.attempt.evidence or {}).get("reason", ""))
+        since = (self.attempt.resolution_evidence or {}).get("reason")
+        return f"{cause}; {since}" if since else cause
+
+
+def unclear_tasks(reader: LedgerReader) -> Iterator[UnclearTask]:
+    """All that is unclear, oldest first: ambiguous (the next run looks again) and held."""
+    return _tasks(reader, reader.in_state(TaskState.INTENDED, TaskState.AMBIGUOUS, TaskState.HELD))
+
+
+def absent_tasks(reader: LedgerReader) -> Iterator[UnclearTask]:
+    """Submits taken for never accepted, by the list or by a person, that still count against budgets."""
+    return _tasks(reader, reader.counted_absences())
+
+
+def _tasks(reader: LedgerReader, attempts: Iterable[AttemptRow]) -> Iterator[UnclearTask]:
+    for attempt in attempts:
+        task = reader.task(attempt.identity)
+        assert task is not None
+        yield UnclearTask(task, attempt)
+
+
+def find_unclear(reader: LedgerReader, name: str, answer: Answer | None = None) -> UnclearTask:
+    """The task of that name, identity or attempt (first digits will do) that `answer` can settle.
+
+    Raises UsageError.
+    """
+    found = [
+        one
+        for one in (absent_tasks if answer is Answer.NOT_BILLED else unclear_tasks)(reader)
+        if one.task.name == name
+        or (len(name) >= 6 and (one.task.identity.startswith(name) or one.attempt.id.startswith(name)))
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        digits = ", ".join(one.attempt.id[:12] for one in found)
+        raise UsageError(
+            f"{name}: {len(found)} unclear submits have this name",
+            hint=f"give the attempt instead: {digits}",
+        )
+    raise UsageError(f"{name}: no unclear task", hint="`callsheet reconcile` lists them")
+
+
+def find_in_flight(reader: LedgerReader, name: str) -> tuple[TaskRow, AttemptRow]:
+    """The accepted task of that name, output, service's id, identity or attempt (first digits will do).
+
+    Raises UsageError.
+    """
+    found: list[tuple[TaskRow, AttemptRow]] = []
+    for attempt in reader.in_state(TaskState.SUBMITTED, TaskState.COLLECTING):
+        task = reader.task(attempt.identity)
+        assert task is not None
+        is_begun = len(name) >= 6 and (attempt.identity.startswith(name) or attempt.id.startswith(name))
+        if is_begun or name in (task.name, task.output, attempt.remote_id):
+            found.append((task, attempt))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(
+            f"{name}: {len(found)} tasks in flight have this name", hint="give the service's id of one"
+        )
+    unclear = any(one.task.name == name for one in unclear_tasks(reader))
+    raise UsageError(
+        f"{name}: no task in flight",
+        hint=f"it is unclear: callsheet reconcile {name} --write-off"
+        if unclear
+        else "`callsheet status` lists the tasks of the last run",
+    )
+
+
+def give_up(ledger: Ledger, attempt: AttemptRow, at: float) -> None:
+    """Ends an accepted attempt by a person's word, in the caller's transaction: nothing fetches it then."""
+    said = f"given up by a person while the service had it as {attempt.remote_id}; it may be billed"
+    ledger.fail(attempt.id, GIVEN_UP, said, at, expired=True)
+
+
+def check_adoptable(reader: LedgerReader, one: UnclearTask, generation: Generation) -> str:
+    """Why `generation` is hardly this task's, in words; empty where nothing speaks against it.
+
+    Raises UsageError where another task holds it.
+    """
+    holder = reader.holder(one.attempt.origin, generation.id)
+    if holder is not None:
+        raise UsageError(f"{generation.id} belongs to another task already ({holder.identity[:12]})")
+    belief = Beliefs.of(one.attempt.model, reader.echoes(one.attempt.origin, one.attempt.key_hash, 0.0))
+    return contradicts(Unclear(one.attempt, one.task.name, one.task.request, belief), generation)
+
+
+def settle_by_hand(
+    ledger: Ledger, one: UnclearTask, answer: Answer, at: float, *, remote_id: str | None = None
+) -> None:
+    """Makes a person's answer durable, in the caller's transaction. Raises UsageError for a taken id."""
+    evidence: Mapping[str, JsonValue] = {"basis": "person", "was": one.standing}
+    if answer is Answer.NOT_BILLED:
+        ledger.settle_absent(one.attempt.id, Resolution.NOT_BILLED, evidence)
+        return
+    try:
+        ledger.resolve(one.attempt.id, Resolution(answer), evidence, at, remote_id=remote_id)
+    except RemoteIdTakenError as error:
+        raise UsageError(f"{remote_id} belongs to another task already") from error

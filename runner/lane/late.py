@@ -1,0 +1,143 @@
+"""Rows that turn up late: what was taken for absent, or written off, and was accepted after all.
+
+Looked for at the start and at the end of each `run` and `collect`, for as long as the service keeps records.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import anyio
+
+from runner.errors import CallsheetError
+from runner.lane.control import Control
+from runner.lane.evidence import Basis, Belief, Finding, Unclear, Witness, contradicts, excludes, witness
+from runner.lane.pace import backoff
+from runner.lane.scan import DAY, SCAN_SECONDS, NoScanError, Scanner, View
+from runner.lane.world import ServerClock, World
+from runner.ledger.ledger import RemoteIdTakenError
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import AttemptRow, Doubt
+from runner.ledger.states import Resolution
+from runner.providers.base import Generation, ProviderError
+
+LOOKING = "the service's list, for submits that were taken for never accepted"
+
+TRIES = 3
+
+CREATED_WITHIN = 6 * 3600.0
+"""Seconds after its connection was closed in which a late row of an attempt may have been created. Another
+project's may carry the same tag some day: there are 65,535."""
+
+
+@dataclass(slots=True)
+class Lookback:
+    """Makes paid attempts of what is found; the caller brings them in."""
+
+    world: World
+    control: Control
+    scanner: Scanner
+    clock: ServerClock
+
+    async def find(self) -> list[AttemptRow]:
+        """The attempts that the service turns out to have accepted. The ledger has them as submitted then.
+
+        A list that cannot be read does not trouble the run: the next one looks again.
+        """
+        try:
+            return await self._find_all()
+        except CallsheetError as error:
+            self.control.stop_submitting(error.exit_code, str(error))
+        except Exception as error:
+            self.control.defect("looking for submits that were taken for absent", error)
+        return []
+
+    async def _find_all(self) -> list[AttemptRow]:
+        if not self.world.provider.can_list:
+            return []
+        looked_for = await self.world.commits.read(self._looked_for)
+        if not looked_for:
+            return []
+        self.control.waiting(LOOKING, SCAN_SECONDS * TRIES, len(looked_for))
+        view = await self._look([one for one, _ in looked_for])
+        self.control.waited(LOOKING)
+        if view is None:
+            return []
+        found: list[AttemptRow] = []
+        for one, doubt in looked_for:
+            row = self._row_of(one, doubt, view)
+            if row is not None:
+                found += await self._find(one, row)
+            elif one.attempt.resolution is Resolution.ABSENT and self._is_confirmed(one, doubt, view):
+                await self._confirm(one)
+        return found
+
+    def _looked_for(self, reader: LedgerReader) -> list[tuple[Unclear, Doubt]]:
+        since = self.world.seams.wall() - self.world.provider.record_life
+        attempts = reader.looked_for(self.world.origin, self.world.key_hash, since)
+        pairs = ((one, reader.doubt(one.attempt.id)) for one in self.scanner.unclear(reader, attempts))
+        return [(one, doubt) for one, doubt in pairs if doubt is not None]
+
+    async def _look(self, looked_for: list[Unclear]) -> View | None:
+        for failures in range(1, TRIES + 1):
+            try:
+                return await self.scanner.look(looked_for)
+            except (ProviderError, NoScanError) as error:
+                if failures == TRIES:
+                    self.world.observe("run.not_looked_back", {"reason": str(error)})
+                else:
+                    await anyio.sleep(backoff(failures, self.world.seams.random))
+        return None
+
+    def _row_of(self, one: Unclear, doubt: Doubt, view: View) -> Generation | None:
+        """The one row that carries the attempt's tag, where tags are believed and nothing contradicts."""
+        if one.belief.tag is not Belief.EARNED:
+            return None
+        candidates = [row for row in view.candidates if row.id not in view.foreign_ids]
+        rows = [row for row in candidates if row.final_tag == one.attempt.tag]
+        if len(rows) != 1 or contradicts(one, rows[0]) or rows[0].created_at is None:
+            return None
+        closed_at = max(
+            one.attempt.server_time + doubt.at - one.attempt.intended_at, doubt.at + self.scanner.offset()
+        )
+        return rows[0] if rows[0].created_at <= closed_at + CREATED_WITHIN else None
+
+    async def _find(self, one: Unclear, row: Generation) -> list[AttemptRow]:
+        attempt, at = one.attempt, self.world.seams.wall()
+        was = attempt.resolution or attempt.state
+        evidence = Finding(attempt.id, row, Basis.TAG).evidence() | {"was": str(was)}
+        try:
+            await self.world.commits.write(lambda ledger: ledger.find(attempt.id, row.id, evidence, at))
+        except RemoteIdTakenError:
+            return []
+        self.world.observe(
+            "task.found",
+            {"task": one.name, "identity": attempt.identity, "remote_id": row.id, **evidence},
+        )
+        said = "written off" if was == Resolution.WRITTEN_OFF else "taken for never accepted"
+        self.control.note(
+            f"{one.name}: a submit that was {said} is in the service's list after all, as {row.id}:"
+            " it is paid for, and its video is fetched and kept"
+        )
+        found = await self.world.commits.read(lambda reader: reader.attempt(attempt.id))
+        assert found is not None
+        return [found]
+
+    def _is_confirmed(self, one: Unclear, doubt: Doubt, view: View) -> bool:
+        """Whether a day later the list, by a witness, still excludes it."""
+        closed_at = one.attempt.server_time + doubt.at - one.attempt.intended_at
+        shown = witness(one, doubt.order, view.accepted, view.rows)
+        return (
+            self.clock.is_known
+            and view.is_readable
+            and self.clock.passed(closed_at, doubt.at).least >= DAY
+            and shown in (Witness.EARLY, Witness.LATE)
+            and all(excludes(one, row) for row in view.candidates)
+        )
+
+    async def _confirm(self, one: Unclear) -> None:
+        attempt_id = one.attempt.id
+        evidence = {**(one.attempt.resolution_evidence or {}), "confirmed_at": self.world.seams.wall()}
+        await self.world.commits.write(
+            lambda ledger: ledger.settle_absent(attempt_id, Resolution.CONFIRMED, evidence)
+        )

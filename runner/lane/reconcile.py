@@ -1,0 +1,326 @@
+"""What became of unclear submits: adopted, absent or held, by evidence and never by a guess.
+
+Runs beside the other work. A service without a list leaves nothing to go by: held at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import anyio
+
+from runner.errors import CallsheetError, ExitCode
+from runner.job.model import RunPolicy
+from runner.json_value import JsonValue
+from runner.lane.cases import SCANS, Case, Sight
+from runner.lane.control import Control
+from runner.lane.evidence import Finding, Unclear, judge, witness
+from runner.lane.pace import RequestBudget, StillLimitedError, backoff
+from runner.lane.scan import DAY, NoScanError, Scanner, View
+from runner.lane.world import ServerClock, World
+from runner.ledger.ledger import RemoteIdTakenError
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import AttemptRow
+from runner.ledger.states import Resolution, TaskState
+from runner.providers.base import ProviderError, Trouble
+from runner.times import iso_time
+
+CLOCKS_APART = 6 * 3600.0
+"""Seconds between the service's clock and ours beyond which one of them is wrong by hours."""
+
+MOST_PAUSE = 10.0
+"""Seconds between scans, at most."""
+
+GATHER = 0.05
+"""Seconds in which cases that come together join one scan."""
+
+SCAN_TRIES = 10
+"""Lists that contradict themselves, or fail, in a row before the case is left for the next run."""
+
+_EVENTS = {
+    Resolution.ADOPTED: "task.adopted",
+    Resolution.ABSENT: "task.never_accepted",
+    Resolution.HELD: "task.held",
+}
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """Settles unclear attempts; `clarify` is how a task's life waits for that."""
+
+    world: World
+    control: Control
+    budget: RequestBudget
+    clock: ServerClock
+    scanner: Scanner
+    policy: RunPolicy
+    may_submit: bool
+    """Without it (`collect`) nothing is waited for: what cannot be judged now is left."""
+    is_quiet: Callable[[], bool]
+    """Whether no task is in flight, so that no more will be submitted and accepted."""
+    _cases: dict[str, Case] = field(default_factory=dict)
+    _has_cases: anyio.Event = field(default_factory=anyio.Event)
+    _told: str = ""
+    _pages: int = 1
+
+    async def clarify(self, attempt_id: str) -> Resolution | None:
+        """Waits until it is known what became of an attempt; None where it stays unclear for now."""
+        case = self._cases.get(attempt_id)
+        if case is None:
+            case = self._cases[attempt_id] = await self._open(attempt_id)
+        self._has_cases.set()
+        await case.closed.wait()
+        return case.resolution
+
+    async def _open(self, attempt_id: str) -> Case:
+        doubt = await self.world.commits.read(lambda reader: reader.doubt(attempt_id))
+        assert doubt is not None
+        return Case(doubt, anyio.current_time())
+
+    async def run(self) -> None:
+        """Runs beside the work for ever: scans while there are cases."""
+        failures = 0
+        while True:
+            await self._has_cases.wait()
+            await anyio.sleep(GATHER)
+            try:
+                await self._round()
+            except CallsheetError as error:
+                # the ledger did not take what was found: the cases stay as they are
+                self.control.stop_submitting(error.exit_code, str(error))
+                self._leave_all()
+            except (ProviderError, NoScanError) as error:
+                failures += 1
+                if self._is_over(error, failures):
+                    await self._give_up(error)
+                    failures = 0
+                else:
+                    await anyio.sleep(backoff(failures, self.world.seams.random, base=1.0))
+            except Exception as error:
+                self.control.defect("the reconciliation of unclear submits", error)
+                self._leave_all()
+            else:
+                failures = 0
+                if self._cases:
+                    # a list of many pages leaves the request budget to others
+                    await anyio.sleep(self._pause() * max(1, self._pages))
+
+    def _pause(self) -> float:
+        """Grows with the age of the newest case: a short `run.settle` must not mean a list a second."""
+        waited = anyio.current_time() - max(case.began for case in self._cases.values())
+        return max(0.2, min(MOST_PAUSE, max(self.policy.settle, waited) / 10))
+
+    async def _round(self) -> None:
+        """One scan over all cases. Raises ProviderError and NoScanError."""
+        cases = dict(self._cases)
+        # what polls have just learned of tags and seeds counts
+        await self.world.commits.flush()
+        unclear = await self.world.commits.read(lambda reader: self._load(reader, cases))
+        mine = [one for one in unclear if await self._is_open_to_evidence(one, cases[one.attempt.id])]
+        if not mine:
+            return
+        started = anyio.current_time()
+        view = await self.scanner.look(mine)
+        self._pages = view.pages
+        unresolved = await self.world.commits.read(self.scanner.unresolved)
+        for finding, one in zip(judge(mine, view.candidates, unresolved), mine, strict=True):
+            await self._act(one, cases[one.attempt.id], finding, view, started)
+        self._tell_waits()
+
+    def _load(self, reader: LedgerReader, cases: Mapping[str, Case]) -> list[Unclear]:
+        attempts: list[AttemptRow] = []
+        for attempt_id in cases:
+            attempt = reader.attempt(attempt_id)
+            assert attempt is not None
+            attempts.append(attempt)
+        return self.scanner.unclear(reader, attempts)
+
+    async def _is_open_to_evidence(self, one: Unclear, case: Case) -> bool:
+        """Closes the cases that no scan can help, and says so."""
+        attempt = one.attempt
+        if attempt.state is not TaskState.AMBIGUOUS:
+            self._close(attempt.id, None)
+            return False
+        if not self.world.provider.can_list:
+            await self._hold(one, "the service has no list in which it could be found")
+            return False
+        if attempt.key_hash != self.world.key_hash:
+            self.control.condition(
+                ExitCode.PERSON_NEEDED,
+                "an unclear submit was made under another API key, whose list this one does not show;"
+                " hint: run again with the key used then",
+                identity=attempt.identity,
+            )
+            self._close(attempt.id, None)
+            return False
+        return True
+
+    async def _act(self, one: Unclear, case: Case, finding: Finding, view: View, started: float) -> None:
+        """Brings a case to its end where the scan that began at `started` allows it."""
+        if finding.adopted is not None and finding.adopted.id in view.foreign_ids:
+            await self._hold(one, f"{finding.adopted.id} carries the tag, but another task holds that id")
+            return
+        if finding.adopted is not None:
+            await self._adopt(one, finding)
+            return
+        attempt, life = one.attempt, self.world.provider.record_life
+        if case.since is None:
+            case.since = case.began - self._elapsed(attempt, case)
+        sight = Sight(
+            finding,
+            witness(one, case.doubt.order, view.accepted, view.rows) if view.is_readable else None,
+            started,
+            self.clock.passed(attempt.server_time, attempt.intended_at),
+            self.clock.is_known and abs(self.clock.latest() - self.world.seams.wall()) < CLOCKS_APART,
+        )
+        case.count(sight, self.policy)
+        if (why := case.hold_reason(one, sight, self.policy, life)) is not None:
+            await self._hold(one, why)
+        elif case.is_absent(sight, life):
+            is_late = case.late >= SCANS
+            evidence: dict[str, JsonValue] = {
+                "basis": "list",
+                "scans": SCANS,
+                "candidates": len(view.candidates),
+                "witness": "late" if is_late else "early",
+                "settle_seconds": self.policy.settle if is_late else self.policy.settle_alone,
+                "reason": finding.reason,
+            }
+            await self._resolve(one, Resolution.ABSENT, evidence)
+        else:
+            case.wait = case.missing(sight, self.policy, life)
+            case.quiet = case.quiet + 1 if case.wait.is_for_others and self.is_quiet() else 0
+            if self._is_hopeless(case):
+                self._leave(one, case)
+
+    def _elapsed(self, attempt: AttemptRow, case: Case) -> float:
+        """Seconds since the connection was closed until this process took the case up, by the slower of the
+        service's clock and ours; 0 where the service does not tell its time.
+        """
+        if not self.clock.is_known:
+            return 0.0
+        closed_at = attempt.server_time + case.doubt.at - attempt.intended_at
+        passed = self.clock.passed(closed_at, case.doubt.at)
+        return max(0.0, passed.least - (anyio.current_time() - case.began))
+
+    def _is_hopeless(self, case: Case) -> bool:
+        """Whether this process has nothing to wait for: a later one judges again."""
+        assert case.wait is not None
+        now = anyio.current_time()
+        if now - case.began > self._longest or case.quiet >= SCANS:
+            return True
+        is_counting = case.wait.until is not None and case.wait.until <= now
+        if not self.may_submit:
+            return not is_counting
+        # nothing would be submitted again: what is worth waiting for is a row of its own
+        return not self.control.may_submit and case.settled >= SCANS and not is_counting
+
+    async def _adopt(self, one: Unclear, finding: Finding) -> None:
+        row = finding.adopted
+        assert row is not None
+        try:
+            await self._resolve(one, Resolution.ADOPTED, finding.evidence(), remote_id=row.id)
+        except RemoteIdTakenError:
+            # claimed between the scan and now: the next scan leaves it out
+            return
+
+    async def _hold(self, one: Unclear, reason: str) -> None:
+        said = f"an unclear submit is held for a person: {reason}; hint: `callsheet reconcile` lists it"
+        self.control.condition(ExitCode.PERSON_NEEDED, said, identity=one.attempt.identity)
+        await self._resolve(one, Resolution.HELD, {"basis": "none", "reason": reason})
+
+    def _leave(self, one: Unclear, case: Case) -> None:
+        assert case.wait is not None
+        attempt = one.attempt
+        ends = attempt.intended_at + self.world.provider.record_life - DAY
+        self.control.condition(
+            ExitCode.TRY_AGAIN,
+            f"what became of a submit is still unclear: {case.wait.reason}; nothing is submitted in its"
+            " place, and each later `run` or `collect` looks again",
+            identity=attempt.identity,
+        )
+        self.world.observe(
+            "task.left",
+            {
+                "task": one.name,
+                "identity": attempt.identity,
+                "reason": f"unclear: {case.wait.reason}; looked for until {iso_time(ends)}",
+            },
+        )
+        self._close(attempt.id, None)
+
+    async def _resolve(
+        self,
+        one: Unclear,
+        resolution: Resolution,
+        evidence: Mapping[str, JsonValue],
+        *,
+        remote_id: str | None = None,
+    ) -> None:
+        attempt, at = one.attempt, self.world.seams.wall()
+        await self.world.commits.write(
+            lambda ledger: ledger.resolve(attempt.id, resolution, evidence, at, remote_id=remote_id)
+        )
+        self.world.observe(
+            _EVENTS[resolution],
+            {"task": one.name, "identity": attempt.identity, "remote_id": remote_id, **evidence},
+        )
+        self._close(attempt.id, resolution)
+
+    def _close(self, attempt_id: str, resolution: Resolution | None) -> None:
+        case = self._cases.pop(attempt_id)
+        case.resolution = resolution
+        case.closed.set()
+        if not self._cases:
+            self._has_cases = anyio.Event()
+
+    def _tell_waits(self) -> None:
+        """Says what is waited for, and until when at the latest."""
+        waits = [(case.wait, case) for case in self._cases.values() if case.wait is not None]
+        said = ""
+        if waits:
+            now = anyio.current_time()
+            wait, case = max(waits, key=lambda each: each[0].until or 0.0)
+            ends = wait.until if wait.until is not None else case.began + self._longest
+            said = f"what becomes of unclear submits: {wait.reason}"
+            self.control.waiting(said, ends - now, len(waits))
+        if said != self._told:
+            self.control.waited(self._told)
+            self._told = said
+
+    @property
+    def _longest(self) -> float:
+        """Seconds for which this process waits to judge one."""
+        return max(self.policy.timeout, self.policy.settle_alone + SCANS * MOST_PAUSE)
+
+    def _is_over(self, error: ProviderError | NoScanError, failures: int) -> bool:
+        """Whether the list cannot be had in this process."""
+        if failures >= SCAN_TRIES or isinstance(error, StillLimitedError):
+            return True
+        if isinstance(error, NoScanError):
+            return False
+        if error.trouble is Trouble.KEY_REFUSED:
+            self.control.stop(ExitCode.KEY_REFUSED, f"the service refused the API key: {error.message}")
+        if error.trouble is Trouble.RATE_LIMITED:
+            self.budget.refused(error)
+        return error.trouble is Trouble.USED_UP
+
+    async def _give_up(self, error: ProviderError | NoScanError) -> None:
+        """The cases stay unclear; those whose records end soon are held."""
+        unclear = await self.world.commits.read(lambda reader: self._load(reader, self._cases))
+        for one in unclear:
+            attempt = one.attempt
+            age = self.clock.passed(attempt.server_time, attempt.intended_at)
+            if attempt.state is TaskState.AMBIGUOUS and age.least >= self.world.provider.record_life - DAY:
+                await self._hold(
+                    one, f"so old that the service may drop its record, and not looked up: {error}"
+                )
+        self.control.condition(
+            ExitCode.TRY_AGAIN, f"unclear submits wait for the service's list: {error}; run again later"
+        )
+        self._leave_all()
+
+    def _leave_all(self) -> None:
+        for attempt_id in list(self._cases):
+            self._close(attempt_id, None)

@@ -1,0 +1,1 @@
+"""A job to its plan: every task built once, named and checked."""

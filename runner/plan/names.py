@@ -1,0 +1,60 @@
+"""Readable names of cells: `spin-16x9-s1`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from runner.job.matrix import MODEL, SAMPLE, SEED
+from runner.job.models import family_name
+from runner.json_value import JsonValue
+from runner.slug import cut, slug
+
+MOST_NAME = 100
+"""Bytes of a name; with a mark that tells equal names apart it still fits one path component."""
+_MOST_LABEL = 40
+_TELLING = ("id", "name", "title")
+
+
+def task_name(labels: Iterable[str], *, default: str) -> str:
+    """The labels of a task, one after the other; `default` as a slug where all are empty.
+
+    Not always unique: long names are cut.
+    """
+    return cut("-".join(label for label in labels if label), MOST_NAME) or slug(default) or "video"
+
+
+def cell_label(cell: Mapping[str, JsonValue], *, with_model: bool) -> str:
+    """The cell's values in the order of its axes, seeds as `s1`, samples as `t1`; empty if it has none."""
+    labels = (_label(name, value) for name, value in cell.items() if name != MODEL or with_model)
+    return "-".join(label for label in labels if label)
+
+
+def _label(axis: str, value: JsonValue) -> str:
+    match value:
+        case int() if axis == SEED:
+            return f"s{value}"
+        case int() if axis == SAMPLE:
+            return f"t{value}"
+        case str() if axis == MODEL:
+            return slug(family_name(value))
+        case str():
+            return slug(value, _MOST_LABEL)
+        case dict():
+            part = telling_part(value)
+            return _label(axis, next(iter(part.values()), "") if isinstance(part, dict) else "")
+        case list() | tuple():
+            return slug("-".join(_label(axis, item) for item in value), _MOST_LABEL)
+        case bool():
+            return f"{axis}-{'yes' if value else 'no'}"
+        case None:
+            return f"{axis}-none"
+    return f"{axis}-{value}"
+
+
+def telling_part(value: JsonValue) -> JsonValue:
+    """Of an object its `id`, else its `name` or `title`, alone; anything else as it is."""
+    if isinstance(value, dict):
+        for key in _TELLING:
+            if isinstance(value.get(key), str | int):
+                return {key: value[key]}
+    return value

@@ -1,0 +1,166 @@
+"""How a run ends for now: its tasks counted, its exit code found, its manifest written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import ExitCode, StateError
+from runner.job.task import Task
+from runner.lane.standing import Above, Chain, above, batches
+from runner.ledger.ledger import Ledger
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import AttemptRow
+from runner.ledger.states import TaskState
+from runner.plan.plan import Plan
+from runner.plan.stages import waits_for
+from runner.project import Project
+from runner.record.folder import RunFolder
+from runner.record.manifest import View, write_manifest
+from runner.redact import Redactor
+
+UNFINISHED = frozenset(
+    {
+        TaskState.PLANNED,
+        TaskState.WAITING,
+        TaskState.INTENDED,
+        TaskState.SUBMITTED,
+        TaskState.COLLECTING,
+        TaskState.AMBIGUOUS,
+        TaskState.HELD,
+    }
+)
+"""States that `run` goes on with; a run that has none of them is finished."""
+
+
+MOST_WAITS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """`counts` are the plan's tasks by state."""
+
+    counts: Mapping[TaskState, int]
+    exit_code: ExitCode
+    manifest: Path
+    waits: tuple[str, ...] = ()
+    """What a person has to write before the job can go on: the first few `pick` lines."""
+    is_finished: bool = False
+    """Nothing of the plan is left for another start."""
+
+
+def conclude(
+    ledger: Ledger,
+    project: Project,
+    plan: Plan,
+    *,
+    run_id: str,
+    session: int,
+    at: float,
+    redactor: Redactor,
+    conditions: frozenset[ExitCode] = frozenset(),
+    passing: frozenset[ExitCode] = frozenset(),
+    absent: frozenset[str] = frozenset(),
+    frameless: frozenset[str] = frozenset(),
+) -> Conclusion:
+    """Ends a session of a run, and the run itself where nothing is left to do; writes the manifest.
+
+    `conditions` are what stopped the work, `passing` those of them that mean nothing once everything
+    is done; `absent` are identities whose files are gone for good, `frameless` those whose last frame
+    never came.
+    Raises StateError where the ledger or the manifest cannot be written.
+    """
+    reader = ledger.read
+    counts = _count(plan, reader, absent, frameless)
+    waits = waits_for_a_person(plan, reader)
+    # a task that has left the plan is still this run's, as long as something is to come of it
+    standing = counts + reader.open_states(run_id)
+    is_finished = not any(standing[state] for state in UNFINISHED)
+    kept = conditions - passing if is_finished else conditions
+    exit_code = ExitCode.first(kept | _conditions(standing))
+    with ledger.transaction():
+        ledger.end_session(session, at, exit_code)
+        if not waits and is_finished:
+            ledger.finish_run(run_id, at)
+    run = reader.run(run_id)
+    assert run is not None
+    manifest = RunFolder(project, run_id).manifest
+    try:
+        write_manifest(
+            manifest,
+            run=run,
+            sessions=reader.sessions(run_id),
+            spend=reader.spend(run_id),
+            tasks=plan.tasks,
+            reader=reader,
+            view=_view(reader, absent, frameless),
+            root=project.root,
+            redactor=redactor,
+        )
+    except StateError:
+        # a run without its manifest is not finished: the next start goes on with it and writes one
+        with ledger.transaction():
+            ledger.end_session(session, at, ExitCode.CANNOT_WRITE)
+            ledger.finish_run(run_id, None)
+        raise
+    return Conclusion(counts, exit_code, manifest, waits, is_finished)
+
+
+def _view(reader: LedgerReader, absent: frozenset[str], frameless: frozenset[str]) -> View:
+    chain = Chain(frameless)
+
+    def view(task: Task, attempt: AttemptRow | None) -> TaskState:
+        needed = above([task], reader) if task.upstream is not None else Above()
+        return _state(task, attempt.state if attempt is not None else None, needed, chain, absent)
+
+    return view
+
+
+def _state(
+    task: Task, own: TaskState | None, needed: Above, chain: Chain, absent: frozenset[str]
+) -> TaskState:
+    if task.identity in absent:
+        return TaskState.ABSENT
+    return chain.state(task, own, needed) or own or TaskState.PLANNED
+
+
+def _count(
+    plan: Plan, reader: LedgerReader, absent: frozenset[str], frameless: frozenset[str]
+) -> Counter[TaskState]:
+    counts: Counter[TaskState] = Counter()
+    chain = Chain(frameless)
+    for tasks in batches(plan.tasks):
+        states = reader.states([task.identity for task in tasks])
+        needed = above(tasks, reader)
+        counts.update(_state(task, states.get(task.identity), needed, chain, absent) for task in tasks)
+    return counts
+
+
+def waits_for_a_person(plan: Plan, reader: LedgerReader) -> tuple[str, ...]:
+    """The first few sentences of `waits_for`, for tasks that are done and could be picked."""
+    if all(step.pick is None for step in plan.job.steps.values()):
+        return ()
+    found: dict[str, None] = {}
+    for tasks in batches(plan.tasks):
+        states = reader.states([task.identity for task in tasks])
+        done = (task for task in tasks if states.get(task.identity) is TaskState.DONE)
+        found |= dict.fromkeys(filter(None, (waits_for(plan.job, task) for task in done)))
+        if len(found) > MOST_WAITS:
+            return (*[*found][:MOST_WAITS], "more takes than these: the report shows them all")
+    return tuple(found)
+
+
+def _conditions(counts: Mapping[TaskState, int]) -> set[ExitCode]:
+    """What the states of a plan's tasks tell the caller of the process."""
+    conditions: set[ExitCode] = set()
+    unmade = (TaskState.FAILED, TaskState.EXPIRED, TaskState.WRITTEN_OFF, TaskState.SKIPPED)
+    if any(counts.get(state) for state in unmade):
+        conditions.add(ExitCode.TASK_FAILED)
+    if counts.get(TaskState.HELD):
+        conditions.add(ExitCode.PERSON_NEEDED)
+    open_states = (TaskState.SUBMITTED, TaskState.COLLECTING, TaskState.AMBIGUOUS)
+    if any(counts.get(state) for state in open_states):
+        conditions.add(ExitCode.TRY_AGAIN)
+    return conditions

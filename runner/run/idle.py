@@ -1,0 +1,69 @@
+"""A run whose tasks are all done and in place: it is recorded without asking the service anything.
+
+Nothing here may load the engine proper: its event loop and HTTP clients are most of what a start costs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+
+from runner.json_value import JsonValue
+from runner.lane.standing import above, batches
+from runner.lane.under_way import is_quiet
+from runner.ledger.ledger import Ledger
+from runner.ledger.read import LedgerReader
+from runner.project import Project
+from runner.record.events import EventFile, Observer, fan_out
+from runner.record.folder import RunFolder
+from runner.redact import Redactor
+from runner.run.ends import RunResult, begin, tell_beginning, tell_end
+from runner.run.finish import conclude
+from runner.run.prepare import Prepared
+
+
+def is_idle(prepared: Prepared, reader: LedgerReader, now: float) -> bool:
+    """Whether the run has nothing to send, to fetch, to move or to ask: neither for its own tasks, nor
+    for what any job has left at the service.
+
+    `retry`, `--again` and `--only` never are: what they ask for is decided while the run works.
+    """
+    if prepared.resubmit is not None or prepared.only is not None or prepared.unsettled:
+        return False
+    if not is_quiet(reader, (prepared.run.provider, prepared.run.origin), now):
+        return False
+    needing = (task for task in prepared.plan.tasks if task.upstream is not None)
+    return not any(above(batch, reader).frameless for batch in batches(needing))
+
+
+def conclude_idle(
+    prepared: Prepared,
+    project: Project,
+    ledger: Ledger,
+    *,
+    facts: Mapping[str, JsonValue],
+    observe: Observer,
+    warn: Callable[[str], None],
+    redactor: Redactor,
+) -> RunResult:
+    """A session of its own, with folder, events, manifest and end like those of one that worked.
+
+    `warn` is told where events cannot be written. Raises StateError where the ledger, the folder or the
+    manifest cannot be written.
+    """
+    run, plan = prepared.run, prepared.plan
+    folder = RunFolder(project, run.id)
+    folder.make(plan.job.text)
+    events = EventFile(folder.events, wall=time.time, redactor=redactor, tell=warn)
+    with contextlib.closing(events):
+        told = fan_out(events, observe)
+        with ledger.transaction():
+            session = begin(ledger, prepared, time.time(), facts)
+        tell_beginning(told, prepared)
+        told("run.cached", {"tasks": plan.count})
+        ended = conclude(
+            ledger, project, plan, run_id=run.id, session=session, at=time.time(), redactor=redactor
+        )
+        tell_end(told, run.id, ledger.read.drift(run.id), ended.exit_code, ())
+    return RunResult(ended.exit_code, (), ended.counts, run.id, ended.manifest, ended.waits)

@@ -1,0 +1,67 @@
+"""Which tasks of a plan a person named: by patterns of names, or by identity."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import shlex
+from dataclasses import dataclass
+
+from runner.errors import UsageError
+from runner.job.task import Task
+from runner.plan.plan import Plan
+
+_SHORTEST_IDENTITY = 8
+_MOST_NAMES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """What `--only` said: nothing but these tasks is submitted.
+
+    It limits what one process submits, and nothing else: the run is the whole job's, its manifest
+    lists every task, its cap holds over all of them, and the next `run` without it goes on with
+    the rest. What is in flight is collected whatever it says, for result URLs die in 24 hours.
+    """
+
+    patterns: tuple[str, ...]
+
+    def names(self, task: Task) -> bool:
+        return self.fits(task.name, task.identity)
+
+    def fits(self, name: str, identity: str) -> bool:
+        return any(_matches(pattern, name, identity) for pattern in self.patterns)
+
+
+def matches(pattern: str, task: Task) -> bool:
+    """Whether `pattern` is the task's name, with `*`, `?` and `[...]`, or its identity's first digits."""
+    return _matches(pattern, task.name, task.identity)
+
+
+def _matches(pattern: str, name: str, identity: str) -> bool:
+    if fnmatch.fnmatchcase(name, pattern):
+        return True
+    return len(pattern) >= _SHORTEST_IDENTITY and identity.startswith(pattern)
+
+
+def check_patterns(patterns: tuple[str, ...], plan: Plan) -> int:
+    """How many tasks of `plan` are named. Raises UsageError for a pattern that names none."""
+    missing = set(patterns)
+    names: list[str] = []
+    found = 0
+    for task in plan.tasks:
+        named = {pattern for pattern in patterns if matches(pattern, task)}
+        missing -= named
+        found += bool(named)
+        if len(names) < _MOST_NAMES:
+            names.append(task.name)
+    for pattern in sorted(missing):
+        near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.5)
+        meant = " or ".join(f"`{name}`" for name in near)
+        hint = (
+            f"did you mean {meant}?"
+            if near
+            else f"`callsheet plan {shlex.quote(plan.job.file)}` lists the tasks"
+        )
+        raise UsageError(f"no task `{pattern}` among the {plan.count} of {plan.job.file}", hint=hint)
+    return found

@@ -1,0 +1,288 @@
+"""Before anything is sent: which run this is, what it would do, and whether it may."""
+
+from __future__ import annotations
+
+import datetime
+import random
+import time
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runner.errors import JobError, Problem, UsageError
+from runner.job.cost import Total
+from runner.job.model import Job
+from runner.job.rundate import RunDate
+from runner.job.task import Task
+from runner.lane.budget import caps_of, over_all_runs
+from runner.lane.standing import Standing, standings
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import Caps, RunRow
+from runner.ledger.states import TaskState
+from runner.plan.plan import Plan, make_plan
+from runner.project import Project
+from runner.run.dating import ClockDate
+from runner.run.only import Only, check_patterns, matches
+from runner.run.remembered import check_is_remembered
+
+_NAMES_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Resubmit:
+    """What a person asked to be submitted a second time, as `retry` or by `run --again`.
+
+    `reason` is `retry` (failed tasks and what was written off) or `again` (a new take of a done one
+    too). `patterns` are task names with `*` and `?`, or the first digits of identities (8 or more);
+    empty means every task that `reason` allows.
+    """
+
+    reason: str
+    patterns: tuple[str, ...] = ()
+
+    def names(self, task: Task) -> bool:
+        return not self.patterns or any(matches(pattern, task) for pattern in self.patterns)
+
+    def allows(self, state: TaskState) -> bool:
+        if self.reason == "retry":
+            return state in (TaskState.FAILED, TaskState.EXPIRED, TaskState.WRITTEN_OFF)
+        return state.is_terminal
+
+    def takes_along(self, standing: Standing, retried: Container[str]) -> bool:
+        """Whether a task that was never accepted is submitted beside these, too.
+
+        A `retry` pays for nothing that has not failed, except what needs a task that it has `retried`
+        (identities) and an earlier retry that could not be sent.
+        """
+        if self.reason != "retry":
+            return True
+        upstream = standing.task.upstream
+        if upstream is not None and upstream.identity in retried:
+            return True
+        return standing.attempt is not None and standing.attempt.reason == "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that may start: its row (`is_new` where the ledger has none yet) and its plan.
+
+    `new` is the estimate of what it would submit. `only` limits that to `selected` tasks of the plan.
+    """
+
+    run: RunRow
+    plan: Plan
+    caps: Caps
+    new: Total
+    is_new: bool
+    resubmit: Resubmit | None = None
+    only: Only | None = None
+    selected: int = 0
+    unsettled: tuple[Task, ...] = ()
+    """The tasks, of those selected, that are not done and in place."""
+    asked_again: frozenset[str] = frozenset()
+    """The identities that `resubmit` means, as they stood: what fails later is not bought again unasked."""
+    clock_date: ClockDate | None = None
+    """The date that still has to be held against the service's clock; None where it may be used."""
+
+    @property
+    def roots(self) -> tuple[Task, ...]:
+        """The tasks to begin with; what is settled is left out where no other task needs it."""
+        is_flat = len(self.plan.roots) == self.plan.count
+        return self.unsettled if is_flat and self.only is None and self.resubmit is None else self.plan.roots
+
+
+def prepare_run(
+    job: Job,
+    *,
+    project: Project,
+    reader: LedgerReader,
+    origin: str,
+    date: RunDate | None,
+    run: RunRow | None,
+    now: float,
+    source: random.Random,
+    resubmit: Resubmit | None = None,
+    only: Only | None = None,
+    plan: Plan | None = None,
+) -> Prepared:
+    """The run that brings `job` to done. `run` is the one to resume; `date` is what --date said.
+
+    Without `run`, the unfinished run of the same job and edition goes on under its id and date,
+    else one starts. Where `plan` is given nothing is planned again, and an unfinished run goes on only
+    if it asks for the same tasks.
+
+    Raises JobError for output paths that would overwrite something, RefusedError where the budget
+    cannot be held, StateError where the ledger has forgotten a submit.
+    """
+    check_is_remembered(project, reader)
+    is_new = False
+    clock: ClockDate | None = None
+    if run is not None:
+        frozen = RunDate.parse(run.run_date)
+        if date is not None and date.date != frozen.date:
+            raise UsageError(
+                f"run {run.id} is dated {frozen} and keeps that date",
+                hint=f"callsheet run {job.file} --date {date}",
+            )
+        plan = make_plan(job, origin=origin, run_date=frozen)
+        clock = None if date is not None else ClockDate(frozen, None)
+    else:
+        if plan is None:
+            run, plan = _choose(job, reader, origin, date, now)
+            clock = None if date is not None else ClockDate(plan.run_date, now if run is None else None)
+        else:
+            run = _with_the_tasks_of(plan, reader)
+            clock = _clock_of(plan)
+        if run is None:
+            is_new = True
+            run = _new_run(job, plan, origin, now, source)
+    if resubmit is not None:
+        check_patterns(resubmit.patterns, plan)
+    selected = check_patterns(only.patterns, plan) if only is not None else plan.count
+    tasks = plan.tasks if only is None else filter(only.names, plan.tasks)
+    seen = _look_over(job, standings(tasks, reader, project.base), resubmit)
+    caps = over_all_runs(caps_of(job, seen.new, seen.unpriced), plan, reader)
+    return Prepared(
+        run=run,
+        plan=plan,
+        caps=caps,
+        new=seen.new,
+        is_new=is_new,
+        resubmit=resubmit,
+        only=only,
+        selected=selected,
+        unsettled=seen.unsettled,
+        asked_again=seen.asked_again,
+        clock_date=clock if job.uses_date and not reader.has_intents(run.id) else None,
+    )
+
+
+def find_run(reader: LedgerReader, name: str) -> RunRow:
+    """The run `name`: an id, a path to a run's folder, or `latest`. Raises UsageError."""
+    run = reader.latest_run() if name == "latest" else reader.run(name.rstrip("/").rpartition("/")[2])
+    if run is None:
+        newest = reader.latest_run()
+        hint = run_hint(name, newest.id) if newest else "`callsheet run JOB` makes one"
+        raise UsageError(f"no run `{name}` in this project", hint=hint)
+    return run
+
+
+def run_hint(name: str, newest: str) -> str:
+    """What may be meant by `name`, which is no run; `newest` is the newest one's id."""
+    if Path(name).suffix in (".yaml", ".yml"):
+        return f"this verb takes a run, not a job file: `latest`, or an id such as {newest}"
+    return f"the newest is {newest}; `latest` means it"
+
+
+def _choose(
+    job: Job, reader: LedgerReader, origin: str, date: RunDate | None, now: float
+) -> tuple[RunRow | None, Plan]:
+    plan = make_plan(job, origin=origin, run_date=date or RunDate.today(now))
+    for run in reader.unfinished_runs(job.file):
+        if run.edition != plan.edition or run.origin != origin:
+            continue
+        frozen = RunDate.parse(run.run_date)
+        # the day alone: its offset differs with the time zone, and when the clocks change
+        if date is not None and frozen.date != date.date:
+            continue
+        if frozen.date != plan.run_date.date and job.uses_date and not reader.has_intents(run.id):
+            continue  # nothing was submitted under its date, which may be that of a wrong clock
+        if frozen == plan.run_date or not job.uses_date:
+            return run, replace(plan, run_date=frozen)
+        return run, make_plan(job, origin=origin, run_date=frozen)
+    return None, plan
+
+
+def _with_the_tasks_of(plan: Plan, reader: LedgerReader) -> RunRow | None:
+    """The unfinished run that asks for the same tasks: of another day only where no expression reads it."""
+    for run in reader.unfinished_runs(plan.job.file):
+        is_of_day = RunDate.parse(run.run_date).date == plan.run_date.date
+        if (run.edition, run.origin) == (plan.edition, plan.origin) and (is_of_day or not plan.job.uses_date):
+            return run
+    return None
+
+
+def _clock_of(plan: Plan) -> ClockDate | None:
+    if plan.clock is None:
+        return None
+    wall, monotonic = plan.clock
+    return ClockDate(plan.run_date, wall, age=time.monotonic() - monotonic)
+
+
+def _new_run(job: Job, plan: Plan, origin: str, now: float, source: random.Random) -> RunRow:
+    return RunRow(
+        id=new_run_id(now, source),
+        job_file=job.file,
+        job_name=job.name,
+        job_digest=job.digest,
+        edition=plan.edition,
+        run_date=plan.run_date.format(),
+        provider=job.provider,
+        origin=origin,
+        started_at=now,
+    )
+
+
+def new_run_id(now: float, source: random.Random) -> str:
+    """Such as `20260530T061500Z-8041b0`: ids sort as runs began, down to 4 ms (the first two digits)."""
+    started = datetime.datetime.fromtimestamp(now, datetime.UTC)
+    part = started.microsecond * 256 // 1_000_000
+    return f"{started:%Y%m%dT%H%M%SZ}-{part:02x}{source.getrandbits(16):04x}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Overview:
+    """`new` is the estimate of all that would be submitted, `unpriced` the first of it without a price."""
+
+    new: Total
+    unpriced: Task | None
+    unsettled: tuple[Task, ...]
+    asked_again: frozenset[str]
+
+
+def _look_over(job: Job, found: Iterable[Standing], resubmit: Resubmit | None) -> _Overview:
+    """Raises JobError for an output path that would overwrite something."""
+    new, unpriced = Total(), None
+    conflicts: dict[tuple[str, str], list[Task]] = {}
+    submitted: set[str] = set()
+    unsettled: list[Task] = []
+    for standing in found:
+        task = standing.task
+        if standing.state is not TaskState.DONE or standing.elsewhere:
+            unsettled.append(task)
+        if _would_submit(standing, resubmit, submitted):
+            if resubmit is not None:
+                submitted.add(task.identity)
+            new.add(task.estimate_tokens, task.estimate_micros)
+            if unpriced is None and task.estimate_micros is None:
+                unpriced = task
+        if standing.state is TaskState.PLANNED and standing.conflict:
+            conflicts.setdefault((task.step, standing.conflict), []).append(task)
+            if len(conflicts) >= JobError.MOST_SHOWN:
+                break
+    if conflicts:
+        raise JobError(
+            job.file, [_conflict(job, step, why, tasks) for (step, why), tasks in conflicts.items()]
+        )
+    return _Overview(new, unpriced, tuple(unsettled), frozenset(submitted))
+
+
+CONFLICT_HINT = "give `output` another path, for example out/v2/..., or move the old files away"
+
+
+def _conflict(job: Job, step: str, why: str, tasks: Sequence[Task]) -> Problem:
+    """One problem for all tasks whose paths are taken for the same reason."""
+    first = tasks[0]
+    if len(tasks) == 1:
+        said = f"{first.name}: {first.output} {why}"
+    else:
+        names = ", ".join(task.name for task in tasks[:_NAMES_SHOWN])
+        more = ", ..." if len(tasks) > _NAMES_SHOWN else ""
+        said = f"{len(tasks)} tasks ({names}{more}): the path of each {why}"
+    return job.steps[step].output_place.error(said, CONFLICT_HINT)
+
+
+def _would_submit(standing: Standing, resubmit: Resubmit | None, submitted: Container[str]) -> bool:
+    if standing.state in (TaskState.PLANNED, TaskState.WAITING):
+        return resubmit is None or resubmit.takes_along(standing, submitted)
+    return resubmit is not None and resubmit.allows(standing.state) and resubmit.names(standing.task)

@@ -1,0 +1,125 @@
+"""Two servers on this machine, one project: what each has made is kept, and nothing is removed."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.errors import ExitCode, JobError
+from runner.job.load import LoadOptions, load_job
+from runner.lane.standing import standings
+from runner.ledger.states import TaskState
+from runner.plan.plan import make_plan
+from runner.record.verify import Finding, check_task
+from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
+from tests.support.harness import Bench, job_text
+
+pytestmark = pytest.mark.anyio
+FRAMES = job_text(seeds=2).replace("duration: 4}", "duration: 4, return_last_frame: true}")
+
+
+@pytest.fixture
+def other() -> Iterator[SandboxServer]:
+    with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.1, seed=9)) as running:
+        yield running
+
+
+def _files(bench: Bench) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (bench.project.base / "out").iterdir()}
+
+
+@pytest.mark.fault(62)
+@pytest.mark.parametrize("answer", ["none", 401, 503, 402])
+async def test_nothing_gives_way_for_a_service_that_takes_nothing(
+    answer: str | int, bench: Bench, other: SandboxServer, tmp_path: Path
+) -> None:
+    file = bench.write_job(FRAMES)
+    await bench.run(file)
+    before = _files(bench)
+    with closing(socket.socket()) as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}" if answer == "none" else other.url
+        if isinstance(answer, int):
+            for where in [Where.SUBMIT] if answer == 402 else [Where.LIST, Where.GET]:
+                other.faults.add(Fault(where=where, kind=Kind.ANSWER, status=answer, times=None))
+        result = await Bench(root=tmp_path, url=url, key=SANDBOX_KEY).run(file, deadline=20)
+    assert result.exit_code is not ExitCode.DONE
+    kept = _files(bench)
+    assert sorted(kept.values()) == sorted(before.values())
+    if answer != 402:
+        assert kept == before
+
+
+async def test_what_gives_way_is_kept_and_stays_what_it_was(
+    bench: Bench, server: SandboxServer, other: SandboxServer, tmp_path: Path
+) -> None:
+    file = bench.write_job(FRAMES)
+    await bench.run(file)
+    before = _files(bench)
+    there = Bench(root=tmp_path, url=other.url, key=SANDBOX_KEY)
+    assert (await there.run(file)).exit_code is ExitCode.DONE
+    after = _files(bench)
+    assert {name: after[name] for name in after if ".v1" in name} == {
+        name.replace(".", ".v1.", 1): data for name, data in before.items()
+    }
+    assert set(before) < set(after)
+    assert after["s1.mp4"] != before["s1.mp4"]
+
+    for one, name in ((bench, "s1.v1.mp4"), (there, "s1.mp4"), (bench, "s1.v1.mp4")):
+        result = await one.run(file)
+        assert (result.exit_code, result.counts) == (ExitCode.DONE, {TaskState.DONE: 2})
+        plan = make_plan(
+            load_job(file, root=tmp_path.resolve(), options=LoadOptions(environ={})), origin=one.url
+        )
+        with one.ledger() as ledger:
+            [first, _] = standings(plan.tasks, ledger.read, one.project.base)
+        assert first.video == f"out/{name}"
+    assert (server.accepted, other.accepted) == (2, 2)
+    assert _files(bench) == after
+
+
+async def test_a_run_whose_files_have_given_way_is_verified_by_them(
+    bench: Bench, other: SandboxServer, tmp_path: Path
+) -> None:
+    file = bench.write_job(FRAMES)
+    before = await bench.run(file)
+    assert before.run_id is not None
+    await Bench(root=tmp_path, url=other.url, key=SANDBOX_KEY).run(file)
+
+    def findings(run_id: str) -> set[Finding]:
+        tasks: Any = bench.manifest(run_id)["tasks"]
+        base = bench.project.base
+        return {one.finding for task in tasks for one in check_task(task, base, lambda _kind, _file: "")}
+
+    assert findings(before.run_id) == findings("latest") == {Finding.SAME}
+    moved = bench.project.base / "out" / "s1.v1.mp4"
+    moved.write_bytes(moved.read_bytes()[:-1])
+    assert findings(before.run_id) == {Finding.SAME, Finding.CHANGED}
+
+
+async def test_a_third_server_takes_the_next_number(
+    bench: Bench, other: SandboxServer, tmp_path: Path
+) -> None:
+    file = bench.write_job(job_text(seeds=1))
+    await bench.run(file)
+    await Bench(root=tmp_path, url=other.url, key=SANDBOX_KEY).run(file)
+    with SandboxServer(SandboxConfig(latency=(0.0, 0.0), scale=0.1)) as third:
+        await Bench(root=tmp_path, url=third.url, key=SANDBOX_KEY).run(file)
+    assert set(_files(bench)) == {"s1.mp4", "s1.v1.mp4", "s1.v2.mp4"}
+
+
+async def test_a_file_that_somebody_put_there_does_not_give_way(
+    bench: Bench, other: SandboxServer, tmp_path: Path
+) -> None:
+    file = bench.write_job(job_text(seeds=1))
+    await bench.run(file)
+    mine = bench.project.base / "out" / "s1.mp4"
+    mine.write_bytes(b"mine")
+    with pytest.raises(JobError, match="holds the video of another request"):
+        await Bench(root=tmp_path, url=other.url, key=SANDBOX_KEY).run(file)
+    assert (mine.read_bytes(), other.accepted) == (b"mine", 0)
