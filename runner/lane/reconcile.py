@@ -89,7 +89,7 @@ class Reconciler:
                 await self._round()
             except CallsheetError as error:
                 # the ledger did not take what was found: the cases stay as they are
-                self.control.stop_submitting(error.exit_code, str(error))
+                self.control.refuse(error)
                 self._leave_all()
             except (ProviderError, NoScanError) as error:
                 if self._is_over(error, is_last=retry.failed()):

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from runner.errors import CallsheetError, ExitCode, StateError
+from runner.errors import CallsheetError, ExitCode, OutOfMoneyError, StateError
 from runner.job.task import Task
-from runner.lane.control import USED_UP, Control
+from runner.lane.control import Control
 from runner.lane.pace import Breaker, Gauge, RequestBudget
 from runner.lane.retry import Retry
 from runner.lane.upstream import Resolved, resolve
 from runner.lane.world import Doubt, Paid, ServerClock, World
 from runner.ledger.following import goes_on
-from runner.ledger.ledger import CapReachedError, Ledger, RemoteIdTakenError
-from runner.ledger.rows import AttemptRow, Caps, Intent, Kind
+from runner.ledger.ledger import Ledger, RemoteIdTakenError
+from runner.ledger.rows import AttemptRow, CapReachedError, Caps, Intent, Kind
 from runner.providers.base import Evidence, Reaction, SubmitOutcome, Verdict
 from runner.store.inputs import InputStore
 
@@ -165,7 +165,7 @@ class Submitter:
             )
             attempt_id = await world.commits.write(functools.partial(self._intend, task=task, intent=intent))
         except CapReachedError as cap:
-            self.control.stop_submitting(ExitCode.REFUSED, f"{cap}; hint: {cap.refusal.hint}")
+            self.control.refuse(cap)
             return None
         finally:
             self._tags.discard(-1 if tag is None else tag)
@@ -272,8 +272,10 @@ class Submitter:
             case Reaction.STOP_KEY:
                 self.control.stop_submitting(ExitCode.KEY_REFUSED, f"the service refused the API key: {said}")
             case Reaction.STOP_MONEY:
-                why = USED_UP if evidence.status == 429 else "the service wants money first"
-                self.control.stop_submitting(ExitCode.OUT_OF_MONEY, f"{why}: {said}")
+                is_quota = evidence.status == 429
+                self.control.refuse(
+                    OutOfMoneyError.used_up(said) if is_quota else OutOfMoneyError.no_credit(said)
+                )
             case Reaction.STOP_CONFIGURATION:
                 self.control.stop(ExitCode.UNREACHABLE, f"cannot trust the API's certificate: {said}")
             case Reaction.BACK_OFF if evidence.status == 429:

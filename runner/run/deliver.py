@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 
 import anyio
 
-from runner.errors import ExitCode
+from runner.errors import ExitCode, OutOfMoneyError
 from runner.job.model import RunPolicy
 from runner.json_value import JsonValue
-from runner.lane.control import USED_UP, Control
+from runner.lane.control import Control
 from runner.lane.pace import PrioritySlots, RequestBudget, StillLimitedError
 from runner.lane.retry import Retry
 from runner.lane.world import Paid, ServerClock, World
@@ -319,9 +319,9 @@ class Collector:
             case Trouble.NOT_FOUND if is_gone:
                 raise GoneError(f"the service no longer knows {paid.remote_id}")
             case Trouble.USED_UP:
-                said = f"{USED_UP}: {error.message}"
-                self.control.stop_submitting(ExitCode.OUT_OF_MONEY, said)
-                raise LeftForLater(said, ExitCode.OUT_OF_MONEY)
+                refusal = OutOfMoneyError.used_up(error.message)
+                self.control.refuse(refusal)
+                raise LeftForLater(str(refusal), refusal.exit_code)
             case Trouble.RATE_LIMITED:
                 raise LeftForLater(
                     f"{paid.name}: {LIMITED_LOOKS} looks were refused in a row: {error.message}"

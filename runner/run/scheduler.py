@@ -10,9 +10,9 @@ from typing import TypeVarTuple
 import anyio
 from anyio.abc import TaskGroup
 
-from runner.errors import ExitCode, StateError
+from runner.errors import ExitCode, OutOfMoneyError, StateError
 from runner.job.task import LAST_FRAME, Task
-from runner.lane.control import USED_UP, Control
+from runner.lane.control import Control
 from runner.lane.late import Lookback
 from runner.lane.pace import Breaker, Gauge, PrioritySlots
 from runner.lane.reconcile import Reconciler
@@ -385,7 +385,8 @@ class Scheduler:
             case Trouble.KEY_REFUSED:
                 code, said = ExitCode.KEY_REFUSED, f"the service refused the API key: {error.message}"
             case Trouble.USED_UP:
-                code, said = ExitCode.OUT_OF_MONEY, f"{USED_UP}: {error.message}"
+                self.control.refuse(OutOfMoneyError.used_up(f"{error.message}; nothing was sent"))
+                return True
             case Trouble.RATE_LIMITED:
                 if failures < LIMITED_TRIES:
                     return False
