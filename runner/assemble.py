@@ -106,6 +106,7 @@ async def open_world(
             files=files,
             seams=seams,
             observe=observe,
+            redactor=Redactor([access.key.value]),
             key_hash=access.key.fingerprint(ledger.salt),
             is_loopback=is_loopback(access.origin),
             limits=limits.downloads,
@@ -185,9 +186,7 @@ async def carry_out(
     with served(place, key) as access, contextlib.closing(events):
         told = fan_out(events, observe)
         async with open_world(place, access, ledger, told, _webhook(job.run.webhook, place)) as world:
-            return await run_prepared(
-                prepared, world, facts=facts, redactor=redactor, deadline=min(limits, default=None)
-            )
+            return await run_prepared(prepared, world, facts=facts, deadline=min(limits, default=None))
 
 
 def _rehearsed(prepared: Prepared) -> Prepared:

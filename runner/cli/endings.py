@@ -6,7 +6,7 @@ from runner.cli import console
 from runner.cli.advice import command
 from runner.cli.options import ServiceOptions
 from runner.cli.words import late_words
-from runner.redact import Redactor
+from runner.redact import printable
 from runner.run.ends import RunResult
 from runner.run.lateness import Late
 
@@ -16,13 +16,13 @@ _MOST_NOTES = 3
 def tell_reasons(result: RunResult) -> None:
     """Why a run ended as it did, on stderr."""
     for reason in result.reasons:
-        console.error(Redactor().foreign_text(reason))
+        console.error(printable(reason))
 
 
 def tell_notes(result: RunResult, service: ServiceOptions) -> None:
     """How other jobs' tasks stand that were looked at along the way, on stderr; the first few of many."""
     for note in result.notes[:_MOST_NOTES]:
-        console.note(f"of another job: {Redactor().foreign_text(note)}")
+        console.note(f"of another job: {printable(note)}")
     if len(result.notes) > _MOST_NOTES:
         console.note(f"and {len(result.notes) - _MOST_NOTES} more of other jobs")
     if result.notes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from runner.cli.width import cut_left, cut_right, width
-from runner.redact import Redactor
+from runner.redact import printable
 
 _TAB = "    "
 _GAP = "..."
@@ -33,7 +33,7 @@ def excerpt(text: str, line: int, column: int, columns: int) -> tuple[str, ...]:
 
 
 def _shown(text: str) -> str:
-    return Redactor().foreign_text(text.replace("\t", _TAB))
+    return printable(text.replace("\t", _TAB))
 
 
 def _fit(before: str, after: str, room: int) -> tuple[str, str]:

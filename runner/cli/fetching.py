@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from runner.cli import console
@@ -125,7 +126,7 @@ def _collect_from(
         groups = group_by_key(place, ledger, attempts, is_named_here=is_named_here)
         if not groups:
             return []
-        redactor = Redactor([group.key.value for group in groups if group.key is not None])
+        redactor = redactor_of(groups)
         results = [_collect_with(group, place, ledger, ends) for group in groups]
         for run in ledger.read.unfinished_runs():
             if (run.origin, run.provider) == (place.origin, place.spec.name):
@@ -149,6 +150,11 @@ def _collect_with(group: KeyGroup, place: Place, ledger: Ledger, ends: float | N
 
     with progress() as shown:
         return collect_from(place, group.key, ledger, attempts=group.attempts, observe=shown, deadline=left)
+
+
+def redactor_of(groups: Iterable[KeyGroup]) -> Redactor:
+    """For what is written of these tasks, with the keys that are here."""
+    return Redactor([group.key.value for group in groups if group.key is not None])
 
 
 def refresh(ledger: Ledger, place: Place, run: RunRow, redactor: Redactor, *, is_told: bool) -> None:

@@ -13,7 +13,7 @@ from runner.cli import console
 from runner.cli.excerpt import excerpt
 from runner.errors import CallsheetError, JobError, Problem, RefusedError
 from runner.json_value import JsonValue
-from runner.redact import Redactor
+from runner.redact import printable
 
 
 def show(error: CallsheetError) -> None:
@@ -48,12 +48,12 @@ def tell_warnings(warnings: Sequence[Problem], file: str) -> None:
     if len(warnings) > len(told):
         told.append(f"{file}: {len(warnings) - len(told)} more warnings not shown")
     for sentence in told:
-        console.note(click.style(Redactor().foreign_text(sentence), fg="yellow"))
+        console.note(click.style(printable(sentence), fg="yellow"))
 
 
 def lines(problem: Problem, file: str, text: str) -> Iterator[str]:
     """The sentence, and the excerpt of `text` where there is one."""
-    told = Redactor().foreign_text(problem.render(file))
+    told = printable(problem.render(file))
     place = f"{file}:{problem.line}:{problem.column}:"
     yield click.style(place, bold=True) + told.removeprefix(place) if told.startswith(place) else told
     if found := excerpt(text, problem.line, problem.column, console.columns()):

@@ -15,6 +15,7 @@ from runner.ledger.states import TaskState
 from runner.project import Project
 from runner.providers.base import Provider
 from runner.record.events import Observer
+from runner.redact import Redactor
 from runner.store.download import DownloadLimits, Fetch
 from runner.store.files import FileStore
 
@@ -35,6 +36,7 @@ class World:
     files: FileStore
     seams: Seams
     observe: Observer
+    redactor: Redactor
     key_hash: str
     is_loopback: bool
     limits: DownloadLimits = field(default_factory=DownloadLimits)

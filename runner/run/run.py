@@ -26,7 +26,6 @@ from runner.lane.world import ServerClock, World
 from runner.ledger.states import TaskState
 from runner.plan.plan import Plan
 from runner.providers.base import ProviderError, Trouble
-from runner.redact import Redactor
 from runner.run.deliver import Collector
 from runner.run.ends import RunResult, begin, tell_beginning, tell_end
 from runner.run.finish import conclude
@@ -43,7 +42,6 @@ async def run_prepared(
     world: World,
     *,
     facts: Mapping[str, JsonValue],
-    redactor: Redactor,
     deadline: float | None = None,
 ) -> RunResult:
     """Brings a prepared run to done, or as far as it gets; `deadline` is seconds from now.
@@ -53,7 +51,7 @@ async def run_prepared(
     """
     job, run, plan = prepared.plan.job, prepared.run, prepared.plan
     session = await world.commits.write(lambda ledger: begin(ledger, prepared, world.seams.wall(), facts))
-    control = Control(world.observe, job.run.max_failures, world.seams.wall)
+    control = Control(world.observe, world.redactor, job.run.max_failures, world.seams.wall)
     scheduler = _assemble(world, control, job.run, prepared)
     tell_beginning(world.observe, prepared)
     async with _signals_heard(control):
@@ -68,7 +66,7 @@ async def run_prepared(
                 run_id=run.id,
                 session=session,
                 at=world.seams.wall(),
-                redactor=redactor,
+                redactor=world.redactor,
                 conditions=frozenset(control.conditions),
                 passing=frozenset(control.passing),
                 absent=frozenset(scheduler.absent),
@@ -97,7 +95,7 @@ async def collect_all(
     is all of them.
     """
     await world.commits.write(lambda ledger: ledger.recover(world.seams.wall()))
-    control = Control(world.observe, wall=world.seams.wall)
+    control = Control(world.observe, world.redactor, wall=world.seams.wall)
     scheduler = _assemble(world, control, policy, None)
     scheduler.attempts = attempts
     world.observe("collect.started", {})

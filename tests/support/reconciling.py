@@ -12,7 +12,6 @@ from runner.job.load import LoadOptions, load_job
 from runner.lane.world import World
 from runner.ledger.states import TaskState
 from runner.record.folder import RunFolder
-from runner.redact import Redactor
 from runner.run.ends import RunResult
 from runner.run.prepare import prepare_run
 from runner.run.run import run_prepared
@@ -131,4 +130,4 @@ async def run_changed(bench: Bench, text: str, change: Callable[[World], World])
                 source=world.seams.random,
             )
             RunFolder(bench.project, prepared.run.id).make(job.text)
-            return await run_prepared(prepared, world, facts={}, redactor=Redactor())
+            return await run_prepared(prepared, world, facts={})

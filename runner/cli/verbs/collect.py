@@ -11,8 +11,9 @@ import click
 from runner.cli import console
 from runner.cli.advice import command
 from runner.cli.completion import complete_task
-from runner.cli.fetching import collect_everything, places, refresh
+from runner.cli.fetching import collect_everything, places, redactor_of, refresh
 from runner.cli.found import reading
+from runner.cli.keys import group_by_key
 from runner.cli.options import (
     ServiceOptions,
     common,
@@ -31,7 +32,7 @@ from runner.lane.by_hand import find_in_flight
 from runner.lane.by_hand import give_up as give_up_attempt
 from runner.project import Project, find_project
 from runner.providers import REGISTRY
-from runner.redact import Redactor, json_text
+from runner.redact import json_text
 from runner.run.lock import locked_ledger
 from runner.run.remembered import check_is_remembered
 from runner.times import iso_time
@@ -125,7 +126,8 @@ def _give_up(
             give_up_attempt(ledger, attempt, time.time())
         run = ledger.read.run(attempt.run_id)
         assert run is not None
-        refresh(ledger, place, run, Redactor(), is_told=True)
+        groups = group_by_key(place, ledger, [attempt])
+        refresh(ledger, place, run, redactor_of(groups), is_told=True)
     console.summary(f"{task.name}: given up")
     again = command("retry", run.id, "--only", task.name, service=service)
     console.next_step(again, "fetches it where the service still has it, and buys it again where not")

@@ -34,7 +34,7 @@ from runner.providers import REGISTRY, open_provider
 from runner.providers.base import ProviderError, Trouble
 from runner.providers.place import Place
 from runner.record.folder import check_runs
-from runner.redact import Redactor, json_text
+from runner.redact import json_text, printable
 from runner.run.dating import ClockDate
 from runner.run.remembered import check_is_remembered
 from runner.sandbox import SandboxConfig, SandboxServer, SandboxUnavailable
@@ -108,9 +108,8 @@ def doctor(service: ServiceOptions, output_format: str) -> ExitCode:
 
 def _cleaner() -> Callable[[str], str]:
     """Takes keys and the home directory out of what is printed."""
-    redactor = Redactor()
     home = str(Path.home())
-    return lambda text: redactor.foreign_text(text.replace(home, "~") if len(home) > 1 else text)
+    return lambda text: printable(text.replace(home, "~") if len(home) > 1 else text)
 
 
 def _tell(finding: Finding, clean: Callable[[str], str]) -> None:

@@ -15,7 +15,7 @@ from runner.desk.report import Report, make_report
 from runner.errors import INTERRUPTS, CallsheetError, ExitCode
 from runner.media.video import has_pyav
 from runner.project import Project
-from runner.redact import Redactor
+from runner.redact import printable
 
 POSTER_SECONDS = 600.0
 """For somebody who asks for the page; its first thousand pictures take some ten seconds."""
@@ -79,9 +79,8 @@ def _tell_progress(made: int, of: int) -> None:
 
 def tell_lacking(made: Report) -> None:
     """What is missing from the page, and what to do."""
-    clean = Redactor()
     for path, why in islice(made.unreadable.items(), _MOST_TOLD):
-        console.error(f"{clean.foreign_text(path)}: {clean.foreign_text(why)}")
+        console.error(f"{printable(path)}: {printable(why)}")
     if made.unreadable:
         videos = count(len(made.unreadable), "video")
         console.error(f"{videos} cannot be read; hint: `callsheet verify` says if it is as it came")
