@@ -22,7 +22,7 @@ from runner.plan.plan import Plan, make_plan
 from runner.project import init_project
 from runner.providers import REGISTRY, open_provider
 from runner.providers.http import tls_context
-from runner.record.events import EventFile
+from runner.record.events import EventLog
 from runner.redact import Redactor
 from runner.store.download import DownloadRequest, download
 from runner.store.files import LocalFiles
@@ -110,7 +110,7 @@ def _plan(root: Path, url: str, tasks: int) -> Plan:
 
 
 def _events(root: Path, tasks: int) -> float:
-    log = EventFile(root / "events.jsonl", wall=time.time, redactor=Redactor(["rsk_benchmark"]))
+    log = EventLog(root / "events.jsonl", wall=time.time, redactor=Redactor(["rsk_benchmark"]))
     fields = {"task": "s1", "identity": "a" * 64, "path": "out/s1.mp4", "bytes": 1_000_000}
     with _cpu(tasks) as spent:
         for _ in range(tasks):

@@ -26,7 +26,7 @@ from runner.ledger.ledger import Ledger
 from runner.providers import open_provider
 from runner.providers.http import tls_context
 from runner.providers.place import Place
-from runner.record.events import EventFile, Observer, fan_out
+from runner.record.events import EventLog, Observer, fan_out
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
 from runner.run.ends import RunResult
@@ -181,7 +181,7 @@ async def carry_out(
     job, redactor = prepared.plan.job, Redactor([key.value])
     folder = RunFolder(place.project, prepared.run.id)
     folder.make(job.text)
-    events = EventFile(folder.events, wall=time.time, redactor=redactor, tell=warn)
+    events = EventLog(folder.events, wall=time.time, redactor=redactor, tell=warn)
     limits = [each for each in (deadline, job.run.deadline) if each is not None]
     with served(place, key) as access, contextlib.closing(events):
         told = fan_out(events, observe)

@@ -19,7 +19,7 @@ import runner
 from runner.sandbox import SandboxConfig, SandboxServer
 from tests.support.command import CHECKOUT, environment
 
-SERVICE = {"httpx", "httpcore", "h11", "anyio", "asyncio", "trio", "ssl", "rich"}
+SERVICE = {"httpx", "httpcore", "h11", "anyio", "asyncio", "trio", "structlog", "ssl", "rich"}
 """What only a run that sends or fetches something needs."""
 MEDIA = {"av", "PIL", "multiprocessing"}
 SERVER = {"starlette", "uvicorn"}

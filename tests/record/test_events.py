@@ -16,7 +16,7 @@ import pytest
 from runner.errors import StateError
 from runner.json_value import JsonValue
 from runner.ledger.states import TaskState
-from runner.record.events import EventFile, fan_out
+from runner.record.events import EventLog, fan_out
 from runner.redact import REMOVED, Redactor
 
 CANARY = "rsk_canary0123456789"
@@ -33,8 +33,8 @@ def told() -> list[str]:
 
 
 @pytest.fixture
-def log(path: Path, told: list[str]) -> Iterator[EventFile]:
-    made = EventFile(path, wall=lambda: 1_795_000_000.5, redactor=Redactor([CANARY]), tell=told.append)
+def log(path: Path, told: list[str]) -> Iterator[EventLog]:
+    made = EventLog(path, wall=lambda: 1_795_000_000.5, redactor=Redactor([CANARY]), tell=told.append)
     yield made
     made.close()
 
@@ -54,7 +54,7 @@ def no_more_than(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_an_event_is_one_line_of_json_on_the_disk_at_once(log: EventFile, path: Path) -> None:
+def test_an_event_is_one_line_of_json_on_the_disk_at_once(log: EventLog, path: Path) -> None:
     log("task.submitted", {"task": "s1", "state": TaskState.SUBMITTED, "bytes": 12, "took": 0.5})
 
     assert path.read_text() == (
@@ -63,9 +63,9 @@ def test_an_event_is_one_line_of_json_on_the_disk_at_once(log: EventFile, path: 
     )
 
 
-def test_the_file_is_private_and_appended_to(log: EventFile, path: Path) -> None:
+def test_the_file_is_private_and_appended_to(log: EventLog, path: Path) -> None:
     log("run.started", {})
-    again = EventFile(path, wall=lambda: 0.0, redactor=Redactor(()))
+    again = EventLog(path, wall=lambda: 0.0, redactor=Redactor(()))
     again("run.resumed", {})
     again.close()
 
@@ -74,7 +74,7 @@ def test_the_file_is_private_and_appended_to(log: EventFile, path: Path) -> None
 
 
 @pytest.mark.security(17)
-def test_secrets_and_control_characters_stay_out(log: EventFile, path: Path) -> None:
+def test_secrets_and_control_characters_stay_out(log: EventLog, path: Path) -> None:
     log(f"odd.{CANARY}\x1b", {"url": "https://h.test/v?sig=hidden", CANARY: [CANARY, "\u202ex\n"]})
 
     [line] = lines(path)
@@ -84,7 +84,7 @@ def test_secrets_and_control_characters_stay_out(log: EventFile, path: Path) -> 
     assert "\u202e" not in path.read_text(encoding="utf-8")
 
 
-def test_a_field_cannot_pass_for_the_time_or_the_name(log: EventFile, path: Path) -> None:
+def test_a_field_cannot_pass_for_the_time_or_the_name(log: EventLog, path: Path) -> None:
     log("task.done", {"event": "task.failed", "at": "never", "level": "info", "fields": 1})
 
     [line] = lines(path)
@@ -93,7 +93,7 @@ def test_a_field_cannot_pass_for_the_time_or_the_name(log: EventFile, path: Path
 
 
 def test_a_field_that_breaks_loses_its_line_and_nothing_else(
-    log: EventFile, path: Path, told: list[str]
+    log: EventLog, path: Path, told: list[str]
 ) -> None:
     class Broken:
         def __str__(self) -> str:
@@ -113,7 +113,7 @@ def test_a_field_that_breaks_loses_its_line_and_nothing_else(
 
 
 def test_a_full_disk_is_told_once_stops_nothing_and_tears_no_later_line(
-    log: EventFile, path: Path, told: list[str]
+    log: EventLog, path: Path, told: list[str]
 ) -> None:
     log("run.started", {})
     with no_more_than(path.stat().st_size + 20):
@@ -131,7 +131,7 @@ def test_a_full_disk_is_told_once_stops_nothing_and_tears_no_later_line(
 
 def test_a_line_cut_by_a_kill_is_ended_before_the_next(path: Path) -> None:
     path.write_text('{"at":"2026-11-18T11:06:40.500Z","ev')
-    log = EventFile(path, wall=lambda: 0.0, redactor=Redactor(()))
+    log = EventLog(path, wall=lambda: 0.0, redactor=Redactor(()))
     log("run.resumed", {})
     log.close()
 
@@ -145,7 +145,7 @@ def test_a_link_in_its_place_is_not_followed(path: Path, tmp_path: Path) -> None
     path.symlink_to(tmp_path / "elsewhere")
 
     with pytest.raises(StateError, match="cannot write the log"):
-        EventFile(path, wall=lambda: 0.0, redactor=Redactor(()))
+        EventLog(path, wall=lambda: 0.0, redactor=Redactor(()))
 
     assert not (tmp_path / "elsewhere").exists()
 
