@@ -195,15 +195,15 @@ class Problem:
 class JobError(CallsheetError):
     """The job file cannot be used; carries every problem found, in the order of the file.
 
-    `text` is the file as it was read, for whoever shows the lines; empty where it could not be.
+    `text` is for whoever read the file and shows its lines.
     """
 
     exit_code = ExitCode.JOB_INVALID
     MOST_SHOWN: ClassVar[int] = 50
 
-    def __init__(self, file: str, problems: Iterable[Problem], *, text: bytes = b"") -> None:
+    def __init__(self, file: str, problems: Iterable[Problem]) -> None:
         self.file = file
-        self.text = text
+        self.text = b""
         self.problems = tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
         if self.problems and all(problem.is_missing_input for problem in self.problems):
             self.exit_code = ExitCode.INPUT_MISSING
