@@ -60,7 +60,8 @@ jobs/first.yaml: valid, 6 tasks
 ```
 
 Three cells with two takes each are six tasks. `callsheet plan` lists them before anything is paid.
-`samples: 4` asks for four takes without choosing seeds, and `edition: ${{ run.date }}` for new videos each night.
+`samples: 4` asks for four takes without choosing seeds. `edition: ${{ run.date }}` makes new videos each
+night.
 """
 
 
