@@ -12,11 +12,10 @@ from runner.job.merge import StepKeys
 from runner.job.model import AxisSpec, ContentItem
 from runner.job.paths import OutputTemplate
 from runner.job.seeds import Seeds
-from runner.job.task import canonical_json
 from runner.job.values import Constant, Path, Place, Problems, Value
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Node, Sequence, cut
-from runner.json_value import JsonValue
+from runner.json_value import JsonValue, canonical_json
 from runner.near import did_you_mean
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

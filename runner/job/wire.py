@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from runner.job.model import ContentItem, OnAmbiguous, Reference
 from runner.job.seeds import Seeds
-from runner.job.task import NOT_IN_IDENTITY, InputFile
+from runner.job.task import NOT_IN_IDENTITY
 from runner.job.values import Constant, Place, ProblemError, Problems, Value
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Node, Scalar
 from runner.json_value import JsonValue
+from runner.providers.base import InputFile
 
 GETIMG = "getimg"
 

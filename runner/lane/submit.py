@@ -212,7 +212,8 @@ class Submitter:
     def _encode(self, task: Task, tag: int | None, attempt_id: str) -> bytes:
         hints = self.world.hints
         callback_url = hints.callback_url(attempt_id) if hints else None
-        return self.world.provider.encode(task, self.inputs.read, tag=tag, callback_url=callback_url)
+        encode = self.world.provider.encode
+        return encode(task.request, task.inputs, self.inputs.read, tag=tag, callback_url=callback_url)
 
     async def _pick_tag(self, task: Task, reused: AttemptRow | None) -> int | None:
         """The tag of the intent that is used again, else a random one that no unresolved attempt carries.

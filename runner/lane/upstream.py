@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.job.task import LAST_FRAME, OUTPUT, STEP_SCHEME, TASK_ID, InputFile, Task, Upstream
+from runner.job.task import LAST_FRAME, OUTPUT, STEP_SCHEME, TASK_ID, Task, Upstream
 from runner.json_value import JsonValue
 from runner.lane.standing import is_whole
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import OutputRow
 from runner.ledger.states import TaskState
-from runner.providers.base import RemoteFileKind
+from runner.providers.base import InputFile, RemoteFileKind
 from runner.store.inputs import NothingSentError
 
 _KINDS = {LAST_FRAME: RemoteFileKind.LAST_FRAME, OUTPUT: RemoteFileKind.VIDEO}

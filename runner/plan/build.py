@@ -19,20 +19,14 @@ from runner.job.models import find_family
 from runner.job.schema import check_field, check_request
 from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
 from runner.job.steps import request_fields
-from runner.job.task import (
-    NOT_IN_IDENTITY,
-    STEP_SCHEME,
-    InputFile,
-    Task,
-    Upstream,
-    task_identity,
-)
+from runner.job.task import NOT_IN_IDENTITY, STEP_SCHEME, Task, Upstream, task_identity
 from runner.job.values import Constant, Place, ProblemError, Value
 from runner.job.wire import WIRE, WireError
 from runner.json_value import JsonValue
 from runner.plan.names import cell_label, task_name
 from runner.plan.places import request_place
 from runner.plan.stages import Chain
+from runner.providers.base import InputFile
 from runner.resources import load_schema
 from runner.slug import slug
 

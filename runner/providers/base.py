@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
-from runner.job.task import InputFile, Task
 from runner.json_value import JsonValue
+
+INPUT_SCHEME = "sha256:"
+"""A local file stands in a task's request as the URL `sha256:<64 hex>`; bytes travel separately."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A local file that a request carries: `size` in bytes, `path` absolute at planning time."""
+
+    sha256: str
+    media_type: str
+    size: int
+    path: Path
+
+    @property
+    def reference(self) -> str:
+        return INPUT_SCHEME + self.sha256
+
 
 URL_LIFE = 24 * 3600.0
 """Seconds that a result's URL lives (wire/mesh-api.md); a GET renews it."""
@@ -241,9 +259,15 @@ class Provider(Protocol):
     """Seconds for which the service keeps a task's record: no 404 ends an accepted task before."""
 
     def encode(
-        self, task: Task, read_input: ReadInput, *, tag: int | None, callback_url: str | None
+        self,
+        request: Mapping[str, JsonValue],
+        inputs: Sequence[InputFile],
+        read_input: ReadInput,
+        *,
+        tag: int | None,
+        callback_url: str | None,
     ) -> bytes:
-        """The exact body of the POST. `read_input` gives a local file's bytes, for a data URI.
+        """The exact body of the POST. `read_input` gives the bytes of one of `inputs`, for a data URI.
 
         `tag` is sent as the field that the service echoes and that changes nothing, unless the
         job sets that field itself.

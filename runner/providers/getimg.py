@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Final
 from urllib.parse import quote
 
-from runner.job.task import Task
 from runner.json_value import JsonValue
 from runner.providers.answers import (
     clean,
@@ -27,6 +26,7 @@ from runner.providers.answers import (
 from runner.providers.base import (
     Generation,
     GenerationStatus,
+    InputFile,
     ListPage,
     ProviderError,
     ReadInput,
@@ -71,23 +71,29 @@ class GetimgProvider:
         self._wall = wall
 
     def encode(
-        self, task: Task, read_input: ReadInput, *, tag: int | None, callback_url: str | None
+        self,
+        request: Mapping[str, JsonValue],
+        inputs: Sequence[InputFile],
+        read_input: ReadInput,
+        *,
+        tag: int | None,
+        callback_url: str | None,
     ) -> bytes:
         """The body of the POST: compact JSON, absent instead of null, local files as data URIs.
 
         The service echoes no field of ours and calls nobody: `tag` and `callback_url` are not used.
         Raises ValueError for a reference to a file that is not among the task's inputs.
         """
-        files = {file.reference: file for file in task.inputs}
-        request = {name: value for name, value in task.request.items() if value is not None}
-        images = request.get("images")
+        files = {file.reference: file for file in inputs}
+        sent = {name: value for name, value in request.items() if value is not None}
+        images = sent.get("images")
         if isinstance(images, list):
-            request["images"] = [
+            sent["images"] = [
                 {**image, "url": wire_url(image.get("url"), files, read_input)}
                 for image in images
                 if isinstance(image, dict)
             ]
-        return json.dumps(request, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        return json.dumps(sent, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
     async def submit(self, body: bytes) -> SubmitOutcome:
         """One POST, judged by rows 1 to 21 of docs/reference/faults.md; every 5xx is ambiguous."""

@@ -6,12 +6,11 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
 
-from runner.job.task import InputFile, Task
 from runner.json_value import JsonValue
 from runner.providers.answers import (
     LAST_SECOND,
@@ -29,6 +28,7 @@ from runner.providers.base import (
     URL_LIFE,
     Generation,
     GenerationStatus,
+    InputFile,
     ListPage,
     ProviderError,
     ReadInput,
@@ -84,7 +84,13 @@ class MeshProvider:
         self._wall = wall
 
     def encode(
-        self, task: Task, read_input: ReadInput, *, tag: int | None, callback_url: str | None
+        self,
+        request: Mapping[str, JsonValue],
+        inputs: Sequence[InputFile],
+        read_input: ReadInput,
+        *,
+        tag: int | None,
+        callback_url: str | None,
     ) -> bytes:
         """The body of the POST: compact JSON, absent instead of null, local files as data URIs.
 
@@ -94,16 +100,16 @@ class MeshProvider:
         """
         if tag is not None and not 0 <= tag < TAGS:
             raise ValueError(f"tag {tag} is not in 0..{TAGS - 1}")
-        files = {file.reference: file for file in task.inputs}
-        request = {name: _plain(value) for name, value in task.request.items() if value is not None}
-        items = request.get("content")
+        files = {file.reference: file for file in inputs}
+        sent = {name: _plain(value) for name, value in request.items() if value is not None}
+        items = sent.get("content")
         if isinstance(items, list):
-            request["content"] = [_wire_item(item, files, read_input) for item in items]
+            sent["content"] = [_wire_item(item, files, read_input) for item in items]
         if tag is not None:
-            request.setdefault(TAG_FIELD, TAG_BASE - tag)
+            sent.setdefault(TAG_FIELD, TAG_BASE - tag)
         if callback_url is not None:
-            request.setdefault("callback_url", callback_url)
-        return json.dumps(request, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+            sent.setdefault("callback_url", callback_url)
+        return json.dumps(sent, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
     async def submit(self, body: bytes) -> SubmitOutcome:
         """One POST, judged by rows 1 to 21 of docs/reference/faults.md."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runner.durable import replacing
 from runner.errors import CallsheetError, ExitCode
-from runner.job.task import InputFile
+from runner.providers.base import InputFile
 
 
 class NothingSentError(CallsheetError):

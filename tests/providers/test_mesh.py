@@ -14,13 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.http.access import Access
-from runner.job.task import InputFile
-from runner.providers.base import GenerationStatus, ProviderError, RemoteFileKind, Trouble
+from runner.providers.base import GenerationStatus, InputFile, ProviderError, RemoteFileKind, Trouble
 from runner.providers.http import FreeRequests
 from runner.providers.mesh import ECHOED, TAG_FIELD, TAGS, MeshProvider, read_generation
 from runner.providers.submit import PaidRequests
 from runner.providers.transport import Transport, open_client
-from tests.support.client import GOLDEN, KEY, NOW, make_task, mesh_at, trusts_nothing
+from tests.support.client import GOLDEN, KEY, NOW, mesh_at, trusts_nothing
 from tests.support.wire import answer, answering
 
 OPENAPI = GOLDEN.parent / "mesh-video-openapi.yaml"
@@ -42,14 +41,14 @@ def unused_mesh() -> MeshProvider:
     return MeshProvider(PaidRequests(access, client), FreeRequests(access, client), wall=lambda: NOW)
 
 
-def encode(mesh: MeshProvider, request: dict[str, object], *inputs: InputFile, **options: Any) -> Any:
+def encode(mesh: MeshProvider, request: dict[str, Any], *inputs: InputFile, **options: Any) -> Any:
     options = {"tag": None, "callback_url": None, **options}
-    return json.loads(mesh.encode(make_task(request, *inputs), lambda _: b"\x89PNG", **options))
+    return json.loads(mesh.encode(request, inputs, lambda _: b"\x89PNG", **options))
 
 
 def test_the_body_is_compact_utf8_in_the_order_of_the_job(mesh: MeshProvider) -> None:
     request = {"model": "m", "content": [{"type": "text", "text": "thé ☕"}], "ratio": "16:9"}
-    body = mesh.encode(make_task(request), lambda _: b"", tag=None, callback_url=None)
+    body = mesh.encode(request, (), lambda _: b"", tag=None, callback_url=None)
     assert body == '{"model":"m","content":[{"type":"text","text":"thé ☕"}],"ratio":"16:9"}'.encode()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ExitCode
-from runner.job.task import InputFile
+from runner.providers.base import InputFile
 from runner.store.inputs import InputChangedError, InputStore
 
 

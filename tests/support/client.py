@@ -11,7 +11,6 @@ import httpcore
 import trustme
 
 from runner.http.access import Access, ApiKey
-from runner.job.task import InputFile, Task
 from runner.providers.base import Reaction, SubmitOutcome, Verdict
 from runner.providers.http import FreeLimits, FreeRequests
 from runner.providers.mesh import MeshProvider
@@ -71,25 +70,6 @@ async def posts_to(
     transport = Transport(tls=tls or trusts_nothing(), proxy=proxy, network_backend=network_backend)
     async with open_client(transport) as client:
         yield PaidRequests(Access(origin, key), client, limits)
-
-
-def make_task(request: dict[str, object], *inputs: InputFile) -> Task:
-    return Task(
-        identity="ab" * 32,
-        index=0,
-        step="",
-        name="one",
-        cell={},
-        provider="mesh",
-        origin="https://api.meshapi.ai",
-        edition="",
-        model=str(request.get("model", "")),
-        seed=None,
-        sample=None,
-        request=request,  # type: ignore[arg-type]
-        inputs=inputs,
-        output="out/one.mp4",
-    )
 
 
 async def submit(origin: str, body: bytes = BODY, limits: SubmitLimits = PATIENT) -> SubmitOutcome:
