@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from runner.job.problems import Place, ProblemError
 from runner.job.task import InputFile
-from runner.job.values import Place, ProblemError
 
 _Read = Callable[[int], bytes]
 _CHUNK = 1 << 20
