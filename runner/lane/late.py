@@ -12,7 +12,7 @@ import anyio
 from runner.errors import CallsheetError
 from runner.lane.control import Control
 from runner.lane.evidence import Basis, Belief, Finding, Unclear, Witness, contradicts, excludes, witness
-from runner.lane.pace import backoff
+from runner.lane.retry import Retry
 from runner.lane.scan import DAY, SCAN_SECONDS, NoScanError, Scanner, View
 from runner.lane.world import ServerClock, World
 from runner.ledger.ledger import RemoteIdTakenError
@@ -79,15 +79,15 @@ class Lookback:
         return [(one, doubt) for one, doubt in pairs if doubt is not None]
 
     async def _look(self, looked_for: list[Unclear]) -> View | None:
-        for failures in range(1, TRIES + 1):
+        retry = Retry(self.world.seams.random, TRIES)
+        while True:
             try:
                 return await self.scanner.look(looked_for)
             except (ProviderError, NoScanError) as error:
-                if failures == TRIES:
+                if retry.failed():
                     self.world.observe("run.not_looked_back", {"reason": str(error)})
-                else:
-                    await anyio.sleep(backoff(failures, self.world.seams.random))
-        return None
+                    return None
+            await anyio.sleep(retry.pause())
 
     def _row_of(self, one: Unclear, doubt: Doubt, view: View) -> Generation | None:
         """The one row that carries the attempt's tag, where tags are believed and nothing contradicts."""
