@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from runner.providers.base import ProviderError, Trouble
+from runner.http.verdicts import ProviderError, Trouble
 
 
 class StillLimitedError(ProviderError):

@@ -11,8 +11,8 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.http.verdicts import ProviderError, Trouble
 from runner.lane.pace import Breaker, Gauge, PrioritySlots, RequestBudget, backoff
-from runner.providers.base import ProviderError, Trouble
 
 
 def simulate(scenario: object, *args: object) -> object:

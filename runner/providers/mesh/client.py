@@ -11,9 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
 
-from runner.job.task import InputFile, Task
-from runner.json_value import JsonValue
-from runner.providers.answers import (
+from runner.http.answers import (
     LAST_SECOND,
     Answer,
     clean,
@@ -25,22 +23,23 @@ from runner.providers.answers import (
     read_url,
     usable_id,
 )
+from runner.http.free import FreeRequests
+from runner.http.outcomes import judge
+from runner.http.paid import PaidRequests
+from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
+from runner.job.task import InputFile, Task
+from runner.json_value import JsonValue
 from runner.providers.base import (
     URL_LIFE,
     Generation,
     GenerationStatus,
     ListPage,
-    ProviderError,
     ReadInput,
     RemoteFile,
     RemoteFileKind,
-    SubmitOutcome,
-    Trouble,
 )
-from runner.providers.http import FreeRequests
 from runner.providers.media import wire_url
-from runner.providers.outcomes import MESH_RULES, judge
-from runner.providers.submit import PaidRequests
+from runner.providers.mesh.outcomes import READS, SUBMITS
 
 PATH: Final = "/v1/video/generations"
 TAG_FIELD: Final = "execution_expires_after"
@@ -68,8 +67,8 @@ _MEDIA_FIELDS = ("image_url", "video_url", "audio_url")
 _FILE_KINDS = {"video_url": RemoteFileKind.VIDEO, "last_frame_url": RemoteFileKind.LAST_FRAME}
 
 
-class MeshProvider:
-    """The Provider of Mesh API."""
+class MeshClient:
+    """The calls of Mesh API."""
 
     name = "mesh"
     can_list = True
@@ -107,11 +106,11 @@ class MeshProvider:
 
     async def submit(self, body: bytes) -> SubmitOutcome:
         """One POST, judged by rows 1 to 21 of docs/reference/faults.md."""
-        return judge(MESH_RULES, await self._paid.post(PATH, body), wall=self._wall())
+        return judge(SUBMITS, await self._paid.post(PATH, body), wall=self._wall())
 
     async def get(self, remote_id: str) -> Generation:
         """The task as it is now. Raises ProviderError, also for an answer about another task."""
-        answer = await self._free.get(f"{PATH}/{quote(remote_id, safe='')}")
+        answer = await self._free.get(f"{PATH}/{quote(remote_id, safe='')}", troubles=READS)
         generation = read_generation(_document(answer), server_time=answer.server_time)
         if generation.id != remote_id:
             raise ProviderError(Trouble.UNAVAILABLE, f"asked for {remote_id}, told about another task")
@@ -130,7 +129,7 @@ class MeshProvider:
         if created_after is not None:
             moment = datetime.fromtimestamp(math.floor(max(0.0, min(created_after, LAST_SECOND))), UTC)
             query.append(("created_after", moment.strftime("%Y-%m-%dT%H:%M:%SZ")))
-        answer = await self._free.get(PATH, query)
+        answer = await self._free.get(PATH, query, troubles=READS)
         page = _document(answer)
         rows, has_more, total = page.get("data"), page.get("has_more"), page.get("total")
         if not isinstance(rows, list) or not isinstance(has_more, bool) or not isinstance(total, int):

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import NoReturn
 
+from runner.http.verdicts import ProviderError, Trouble
 from runner.json_value import JsonValue
-from runner.providers.base import ProviderError, Trouble
 
 MOST_BODY = 1_048_576
 """Bytes of an API answer that are read; more is refused."""

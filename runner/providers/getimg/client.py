@@ -13,32 +13,23 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 from urllib.parse import quote
 
+from runner.http.answers import clean, is_moment, read_failure, read_json, read_scalars, read_url, usable_id
+from runner.http.free import FreeRequests
+from runner.http.outcomes import judge
+from runner.http.paid import PaidRequests
+from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
 from runner.job.task import Task
 from runner.json_value import JsonValue
-from runner.providers.answers import (
-    clean,
-    is_moment,
-    read_failure,
-    read_json,
-    read_scalars,
-    read_url,
-    usable_id,
-)
 from runner.providers.base import (
     Generation,
     GenerationStatus,
     ListPage,
-    ProviderError,
     ReadInput,
     RemoteFile,
     RemoteFileKind,
-    SubmitOutcome,
-    Trouble,
 )
-from runner.providers.http import FreeRequests
+from runner.providers.getimg.outcomes import SUBMITS
 from runner.providers.media import wire_url
-from runner.providers.outcomes import GETIMG_RULES, judge
-from runner.providers.submit import PaidRequests
 
 PATH: Final = "/v2/videos/generations"
 MODELS_PATH: Final = "/v2/models"
@@ -55,8 +46,8 @@ _STATUSES = {
 _FACTS = ("width", "height", "duration", "fps", "has_sound")
 
 
-class GetimgProvider:
-    """The Provider of getimg.ai."""
+class GetimgClient:
+    """The calls of getimg.ai."""
 
     name = "getimg"
     can_list = False
@@ -91,7 +82,7 @@ class GetimgProvider:
 
     async def submit(self, body: bytes) -> SubmitOutcome:
         """One POST, judged by rows 1 to 21 of docs/reference/faults.md; every 5xx is ambiguous."""
-        return judge(GETIMG_RULES, await self._paid.post(PATH, body), wall=self._wall())
+        return judge(SUBMITS, await self._paid.post(PATH, body), wall=self._wall())
 
     async def get(self, remote_id: str) -> Generation:
         """The generation as it is now. Raises ProviderError, also for an answer about another one."""
