@@ -63,7 +63,9 @@ def served(place: Place, key: ApiKey) -> Iterator[Access]:
     with contextlib.ExitStack() as stack:
         try:
             server = stack.enter_context(
-                SandboxServer(SandboxConfig(latency=AT_ONCE, store=store / "tasks.db"))
+                SandboxServer(
+                    SandboxConfig(provider=place.spec.name, latency=AT_ONCE, store=store / "tasks.db")
+                )
             )
         except SandboxUnavailable as error:
             raise UsageError(str(error)) from error
