@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from runner.http.verdicts import SubmitOutcome
+from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
 from runner.job.task import InputFile, Task
 from runner.json_value import JsonValue
 
@@ -100,6 +100,12 @@ class Generation:
     cost_usd: str = ""
     request_id: str = ""
     server_time: float | None = None
+
+    def checked(self, remote_id: str) -> Generation:
+        """Itself. Raises ProviderError where another generation was asked for."""
+        if self.id != remote_id:
+            raise ProviderError(Trouble.UNAVAILABLE, f"asked for {remote_id}, told about another generation")
+        return self
 
     @property
     def final_tag(self) -> int | None:

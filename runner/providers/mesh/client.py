@@ -13,12 +13,11 @@ from urllib.parse import quote
 
 from runner.http.answers import (
     LAST_SECOND,
-    Answer,
     clean,
     is_moment,
     is_usual,
     read_failure,
-    read_json,
+    read_object,
     read_scalars,
     read_url,
     usable_id,
@@ -111,10 +110,7 @@ class MeshClient:
     async def get(self, remote_id: str) -> Generation:
         """The task as it is now. Raises ProviderError, also for an answer about another task."""
         answer = await self._free.get(f"{PATH}/{quote(remote_id, safe='')}", troubles=READS)
-        generation = read_generation(_document(answer), server_time=answer.server_time)
-        if generation.id != remote_id:
-            raise ProviderError(Trouble.UNAVAILABLE, f"asked for {remote_id}, told about another task")
-        return generation
+        return read_generation(read_object(answer), server_time=answer.server_time).checked(remote_id)
 
     async def ping(self) -> float | None:
         """The server time, by a list of one: free, and refused without a good key. Raises ProviderError."""
@@ -130,7 +126,7 @@ class MeshClient:
             moment = datetime.fromtimestamp(math.floor(max(0.0, min(created_after, LAST_SECOND))), UTC)
             query.append(("created_after", moment.strftime("%Y-%m-%dT%H:%M:%SZ")))
         answer = await self._free.get(PATH, query, troubles=READS)
-        page = _document(answer)
+        page = read_object(answer)
         rows, has_more, total = page.get("data"), page.get("has_more"), page.get("total")
         if not isinstance(rows, list) or not isinstance(has_more, bool) or not isinstance(total, int):
             raise ProviderError(Trouble.UNAVAILABLE, "the list lacks data, has_more or total")
@@ -192,13 +188,6 @@ def _wire_item(item: JsonValue, files: Mapping[str, InputFile], read_input: Read
         if isinstance(target, dict):
             wired[name] = {**target, "url": wire_url(target.get("url"), files, read_input)}
     return wired
-
-
-def _document(answer: Answer) -> dict[str, JsonValue]:
-    document = read_json(answer)
-    if not isinstance(document, dict):
-        raise ProviderError(Trouble.UNAVAILABLE, "the answer is no JSON object", status=answer.status)
-    return document
 
 
 def _read_status(raw: JsonValue) -> GenerationStatus | None:
