@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import anyio
 
 from runner.errors import CallsheetError
+from runner.http.verdicts import ProviderError
 from runner.lane.control import Control
 from runner.lane.evidence import Basis, Belief, Finding, Unclear, Witness, contradicts, excludes, witness
 from runner.lane.retry import Retry
@@ -19,7 +20,7 @@ from runner.ledger.ledger import RemoteIdTakenError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, Doubt
 from runner.ledger.states import Resolution
-from runner.providers.base import Generation, ProviderError
+from runner.providers.base import Generation
 
 LOOKING = "the service's list, for submits that were taken for never accepted"
 

@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 
 import anyio
 
+from runner.http.verdicts import ProviderError, Trouble
 from runner.lane.retry import Retry
-from runner.providers.base import ProviderError, Trouble
 
 
 class StillLimitedError(ProviderError):

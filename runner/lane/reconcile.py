@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from runner.errors import CallsheetError, ExitCode
+from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import RunPolicy
 from runner.json_value import JsonValue
 from runner.lane.cases import SCANS, Case, Sight
@@ -24,7 +25,6 @@ from runner.ledger.ledger import RemoteIdTakenError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import Resolution, TaskState
-from runner.providers.base import ProviderError, Trouble
 from runner.times import iso_time
 
 CLOCKS_APART = 6 * 3600.0

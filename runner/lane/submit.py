@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from runner.errors import CallsheetError, ExitCode, OutOfMoneyError, StateError
+from runner.http.verdicts import Evidence, Reaction, SubmitOutcome, Verdict
 from runner.job.task import Task
 from runner.lane.control import Control
 from runner.lane.pace import Breaker, Gauge, RequestBudget
@@ -19,7 +20,6 @@ from runner.lane.world import Doubt, Paid, ServerClock, World
 from runner.ledger.following import goes_on
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
 from runner.ledger.rows import AttemptRow, CapReachedError, Caps, Intent, Kind
-from runner.providers.base import Evidence, Reaction, SubmitOutcome, Verdict
 from runner.store.inputs import InputStore
 
 TAGS = 65_536

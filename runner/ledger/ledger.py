@@ -16,6 +16,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from runner.errors import StateError
+from runner.http.verdicts import Evidence, Verdict
 from runner.job.task import Task
 from runner.json_value import JsonValue
 from runner.ledger.database import open_for_writing, translate_errors
@@ -23,7 +24,7 @@ from runner.ledger.following import goes_on, may_follow, reason_after
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, Caps, Intent, OutputRow, RunRow
 from runner.ledger.states import TRANSITIONS, Resolution, TaskState
-from runner.providers.base import Evidence, Generation, Verdict
+from runner.providers.base import Generation
 
 
 class RemoteIdTakenError(Exception):

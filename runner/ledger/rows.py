@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from runner.errors import RefusedError
+from runner.http.verdicts import Verdict
 from runner.job.cost import Price, usd_text
 from runner.json_value import JsonValue
 from runner.ledger.states import Resolution, TaskState
-from runner.providers.base import Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 import anyio
 
 from runner.errors import ExitCode, OutOfMoneyError
+from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import RunPolicy
 from runner.json_value import JsonValue
 from runner.lane.control import Control
@@ -20,10 +21,8 @@ from runner.providers.base import (
     URL_LIFE,
     Generation,
     GenerationStatus,
-    ProviderError,
     RemoteFile,
     RemoteFileKind,
-    Trouble,
     generation_seconds,
 )
 from runner.run.results import (

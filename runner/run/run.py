@@ -13,6 +13,7 @@ from dataclasses import replace
 import anyio
 
 from runner.errors import CallsheetError, ExitCode, OutOfMoneyError
+from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import RunPolicy
 from runner.json_value import JsonValue
 from runner.lane.control import Control
@@ -25,7 +26,6 @@ from runner.lane.under_way import OPEN
 from runner.lane.world import ServerClock, World
 from runner.ledger.states import TaskState
 from runner.plan.plan import Plan
-from runner.providers.base import ProviderError, Trouble
 from runner.redact import Redactor
 from runner.run.deliver import Collector
 from runner.run.ends import RunResult, begin, tell_beginning, tell_end

@@ -11,6 +11,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from runner.errors import ExitCode, OutOfMoneyError, StateError
+from runner.http.verdicts import ProviderError, Trouble
 from runner.job.task import LAST_FRAME, Task
 from runner.lane.control import Control
 from runner.lane.late import Lookback
@@ -23,7 +24,7 @@ from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, OutputRow
 from runner.ledger.states import Resolution, TaskState
 from runner.plan.plan import Plan
-from runner.providers.base import ProviderError, RemoteFileKind, Trouble
+from runner.providers.base import RemoteFileKind
 from runner.run.dating import ClockDate
 from runner.run.only import Only
 from runner.run.prepare import Resubmit

@@ -9,8 +9,8 @@ import pytest
 import trio
 import trio.testing
 
+from runner.http.verdicts import ProviderError, Trouble
 from runner.lane.pace import Breaker, Gauge, PrioritySlots, RequestBudget
-from runner.providers.base import ProviderError, Trouble
 
 
 def simulate(scenario: object, *args: object) -> object:

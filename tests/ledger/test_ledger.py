@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ExitCode, StateError
+from runner.http.verdicts import Evidence, Verdict
 from runner.job.task import Task
 from runner.ledger.database import open_for_reading, open_for_writing
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import GIVEN_UP, CapReachedError, Caps, Echoes, Intent, OutputRow, RunRow, Spend
 from runner.ledger.states import TRANSITIONS, Resolution, TaskState
-from runner.providers.base import Evidence, Generation, GenerationStatus, Verdict
+from runner.providers.base import Generation, GenerationStatus
 
 RUN = RunRow(
     "run-1", "jobs/a.yaml", "a", "d" * 64, "", "2026-11-21+00:00", "mesh", "https://api.test", 1000.0

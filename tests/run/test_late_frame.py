@@ -15,7 +15,7 @@ from runner.lane.retry import Retry
 from runner.lane.world import ServerClock, paid_of
 from runner.ledger.states import TaskState
 from runner.providers.base import URL_LIFE, Generation, RemoteFileKind
-from runner.providers.mesh import MeshProvider
+from runner.providers.mesh.client import MeshClient
 from runner.record.show import describe
 from runner.run.deliver import Collector
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
@@ -207,13 +207,13 @@ async def test_thousands_of_files_are_not_fetched(
     bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runner.run.deliver.MOST_FILES", 3)
-    get = MeshProvider.get
+    get = MeshClient.get
 
-    async def many(self: MeshProvider, remote_id: str) -> Generation:
+    async def many(self: MeshClient, remote_id: str) -> Generation:
         generation = await get(self, remote_id)
         return dataclasses.replace(generation, files=generation.files * 500)
 
-    monkeypatch.setattr(MeshProvider, "get", many)
+    monkeypatch.setattr(MeshClient, "get", many)
     result = await bench.run(bench.write_job(job_text(seeds=1)))
     assert result.counts == {TaskState.DONE: 1}
     assert paths(bench) == ["out/s1.mp4", "out/s1-2.mp4", "out/s1-3.mp4"]

@@ -11,11 +11,11 @@ import httpcore
 import trustme
 
 from runner.http.access import Access, ApiKey
-from runner.providers.base import Reaction, SubmitOutcome, Verdict
-from runner.providers.http import FreeLimits, FreeRequests
-from runner.providers.mesh import MeshProvider
-from runner.providers.submit import PaidRequests, SubmitLimits
-from runner.providers.transport import Transport, open_client
+from runner.http.free import FreeLimits, FreeRequests
+from runner.http.paid import PaidRequests, SubmitLimits
+from runner.http.transport import Transport, open_client
+from runner.http.verdicts import Reaction, SubmitOutcome, Verdict
+from runner.providers.mesh.client import MeshClient
 
 KEY = ApiKey("rsk_canary_0123456789")
 NOW = 1_790_000_000.0
@@ -48,12 +48,12 @@ async def mesh_at(
     limits: SubmitLimits = PATIENT,
     free_limits: FreeLimits = PATIENT_FREE,
     keepalive: float = 1.0,
-) -> AsyncIterator[MeshProvider]:
-    """A MeshProvider on real connections to `origin`, its wall clock standing at NOW."""
+) -> AsyncIterator[MeshClient]:
+    """A MeshClient on real connections to `origin`, its wall clock standing at NOW."""
     access = Access(origin, KEY)
     async with open_client(Transport(tls=trusts_nothing(), keepalive=keepalive)) as client:
         free = FreeRequests(access, client, free_limits, wall=lambda: NOW)
-        yield MeshProvider(PaidRequests(access, client, limits), free, wall=lambda: NOW)
+        yield MeshClient(PaidRequests(access, client, limits), free, wall=lambda: NOW)
 
 
 @contextlib.asynccontextmanager

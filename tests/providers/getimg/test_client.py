@@ -1,4 +1,4 @@
-"""GetimgProvider against real servers on loopback, and its reading of golden answers."""
+"""GetimgClient against real servers on loopback, and its reading of golden answers."""
 
 from __future__ import annotations
 
@@ -12,24 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.http.access import Access
+from runner.http.free import FreeRequests
+from runner.http.paid import PaidRequests
+from runner.http.transport import Transport, open_client
+from runner.http.verdicts import ProviderError, Reaction, Trouble, Verdict
 from runner.json_value import JsonValue
-from runner.providers.base import (
-    GenerationStatus,
-    InputFile,
-    ProviderError,
-    Reaction,
-    RemoteFileKind,
-    Trouble,
-    Verdict,
-)
-from runner.providers.getimg import GetimgProvider, read_generation
-from runner.providers.http import FreeRequests
-from runner.providers.submit import PaidRequests
-from runner.providers.transport import Transport, open_client
+from runner.providers.base import GenerationStatus, InputFile, RemoteFileKind
+from runner.providers.getimg.client import GetimgClient, read_generation
 from tests.support.client import KEY, NOW, PATIENT, PATIENT_FREE, trusts_nothing
 from tests.support.wire import answer, answering
 
-GOLDEN = Path(__file__).parent.parent / "wire" / "getimg"
+GOLDEN = Path(__file__).parent.parent.parent / "wire" / "getimg"
 BODY = b'{"model":"seedance-v1-pro","prompt":"a teapot"}'
 DATE = {"Date": "Fri, 02 Jan 2026 12:00:00 GMT"}
 
@@ -46,11 +39,11 @@ def golden(name: str) -> dict[str, object]:
 
 
 @contextlib.asynccontextmanager
-async def getimg_at(origin: str) -> AsyncIterator[GetimgProvider]:
+async def getimg_at(origin: str) -> AsyncIterator[GetimgClient]:
     access = Access(origin, KEY)
     async with open_client(Transport(tls=trusts_nothing())) as client:
         free = FreeRequests(access, client, PATIENT_FREE, wall=lambda: NOW)
-        yield GetimgProvider(PaidRequests(access, client, PATIENT), free, wall=lambda: NOW)
+        yield GetimgClient(PaidRequests(access, client, PATIENT), free, wall=lambda: NOW)
 
 
 @pytest.mark.anyio
