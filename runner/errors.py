@@ -25,7 +25,6 @@ What one module tells another; each is caught before it reaches a person:
     ├── ExpressionError                 job        a `${{ ... }}` that cannot be read or worked out
     ├── ProblemError                    job        the problem of one value, at its place
     ├── WireError                       job        content that the service has no words for
-    ├── CellError                       plan       all that is wrong with one cell of a matrix
     ├── ForbiddenAddressError           http       a URL that is not fetched
     ├── BrokenOffError                  http       no whole answer came
     ├── ProviderError                   providers  a free request that failed
