@@ -173,10 +173,13 @@ def _bring_to_done(
                 )
             else:
                 # imported here: the engine takes 0.3 s, and a job that is done needs none
-                from runner.assemble import bring_to_done
+                import anyio
+
+                from runner.assemble import carry_out
 
                 with progress() as shown:
-                    result = bring_to_done(
+                    work_on = functools.partial(
+                        carry_out,
                         prepared,
                         place,
                         key,
@@ -186,6 +189,7 @@ def _bring_to_done(
                         warn=console.error,
                         deadline=left,
                     )
+                    result = anyio.run(work_on)
             spent = ledger.read.spend(prepared.run.id)
             overdue = late(ledger.read, time.time())
     except CallsheetError as error:

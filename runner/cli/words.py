@@ -13,10 +13,10 @@ import click
 
 from runner.job.cost import Total, usd_text
 from runner.json_value import JsonValue
-from runner.lane.standing import Standing
 from runner.ledger.states import TaskState
 from runner.redact import escape
 from runner.run.lateness import Late
+from runner.run.progress import Progress
 
 CONFLICT = "conflict"
 """A new task that cannot run, because its output path is not free."""
@@ -48,7 +48,7 @@ def painted(word: str) -> str:
     return click.style(word, fg=_COLOURS[word]) if word in _COLOURS else word
 
 
-def state_word(row: Standing) -> str:
+def state_word(row: Progress) -> str:
     """How a planned task stands: new, conflict, in flight, ambiguous, held, done, absent, failed ..."""
     return CONFLICT if row.conflict else _WORDS.get(row.state, str(row.state))
 

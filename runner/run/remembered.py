@@ -128,19 +128,22 @@ def _last_in_log(log: mmap.mmap) -> _Logged | None:
 
 
 def _last_in_manifest(folder: RunFolder) -> _Logged | None:
-    newest: _Logged | None = None
+    logged: list[_Logged] = []
 
     def look(task: Mapping[str, Any]) -> None:
-        nonlocal newest
-        for attempt in task["attempts"]:
-            if attempt["run_id"] == folder.run_id:
-                at = datetime.fromisoformat(attempt["intended_at"]).timestamp()
-                if newest is None or at > newest.at:
-                    newest = _Logged(attempt["id"], at, attempt["verdict"] in ("accepted", "ambiguous"))
+        logged.extend(
+            _Logged(
+                attempt["id"],
+                datetime.fromisoformat(attempt["intended_at"]).timestamp(),
+                attempt["verdict"] in ("accepted", "ambiguous"),
+            )
+            for attempt in task["attempts"]
+            if attempt["run_id"] == folder.run_id
+        )
 
     with contextlib.suppress(StateError):  # none was written, or a kill came before its end
         scan_manifest(folder.manifest, look, most=2**63)
-    return newest
+    return max(logged, key=lambda one: one.at, default=None)
 
 
 def _unreadable(log: Path, why: str | None) -> StateError:

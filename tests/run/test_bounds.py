@@ -14,10 +14,10 @@ import trio.testing
 from runner.errors import ExitCode
 from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import RunPolicy
-from runner.lane.control import Control
 from runner.lane.pace import RequestBudget, StillLimitedError
 from runner.ledger.states import TaskState
 from runner.providers.mesh.client import MeshClient
+from runner.run.stop import Control
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.harness import Bench, job_text
 
@@ -76,8 +76,8 @@ async def test_refusals_without_a_pause_end_by_their_number(
     bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`Retry-After: 0`, and patience for a week."""
-    monkeypatch.setattr("runner.run.scheduler.LIMITED_TRIES", 4)
-    monkeypatch.setattr("runner.run.deliver.LIMITED_LOOKS", 3)
+    monkeypatch.setattr("runner.lane.lane.LIMITED_TRIES", 4)
+    monkeypatch.setattr("runner.run.watch.LIMITED_LOOKS", 3)
     server.faults.add(limited(Where.LIST, retry_after=0.0, code="rate_limit_exceeded", message="slow down"))
     file = bench.write_job(job_text(seeds=1, run="timeout: 7d"))
     result = await bench.run(file)
@@ -120,7 +120,7 @@ async def test_a_service_that_sends_no_date_is_greeted_once(bench: Bench, server
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(MeshClient, "ping", timeless)
-        patched.setattr("runner.lane.world.ServerClock.hear", lambda clock, at: None)
+        patched.setattr("runner.lane.clock.ServerClock.hear", lambda clock, at: None)
         result = await bench.run(bench.write_job(job_text(seeds=4)))
     assert (result.exit_code, server.accepted, greeted) == (ExitCode.DONE, 4, 1)
 

@@ -30,7 +30,6 @@ from runner.job.cost import Total, usd_or_null, usd_text
 from runner.job.task import Task
 from runner.json_value import JsonValue
 from runner.lane.budget import outlook
-from runner.lane.standing import Standing, standings
 from runner.ledger.states import TaskState
 from runner.plan.plan import Plan
 from runner.providers import REGISTRY
@@ -38,6 +37,7 @@ from runner.redact import escape
 from runner.run.finish import waits_for_a_person
 from runner.run.only import Only, check_patterns
 from runner.run.prepare import CONFLICT_HINT
+from runner.run.progress import Progress, progress_of
 from runner.run.remembered import check_is_remembered
 
 
@@ -83,7 +83,7 @@ def plan(
             check_is_remembered(loaded.place.project, ledger)
         new = Total()
         waits = waits_for_a_person(planned, ledger) if ledger is not None else ()
-        rows = _adding_up(standings(tasks, ledger, loaded.place.project.base), new)
+        rows = _adding_up(progress_of(tasks, ledger, loaded.place.project.base), new)
         listed = (_row(row, has_models=has_models) for row in rows)
         counts = write_rows(listed, output_format, {**_head(planned), "waits": [*waits]})
         if output_format == "text":
@@ -105,7 +105,7 @@ def plan(
     return ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE
 
 
-def _adding_up(rows: Iterable[Standing], new: Total) -> Iterator[Standing]:
+def _adding_up(rows: Iterable[Progress], new: Total) -> Iterator[Progress]:
     """The same rows; what `run` would submit is added to `new` on the way."""
     for row in rows:
         if row.state in (TaskState.PLANNED, TaskState.WAITING) and not row.conflict:
@@ -113,7 +113,7 @@ def _adding_up(rows: Iterable[Standing], new: Total) -> Iterator[Standing]:
         yield row
 
 
-def _row(row: Standing, *, has_models: bool) -> Row:
+def _row(row: Progress, *, has_models: bool) -> Row:
     """Name, cell, path and reason; a model that is every task's is left out, to fit into a terminal."""
     task = row.task
 
@@ -149,7 +149,7 @@ def _head(planned: Plan) -> dict[str, JsonValue]:
     }
 
 
-def _fields(row: Standing) -> dict[str, JsonValue]:
+def _fields(row: Progress) -> dict[str, JsonValue]:
     task = row.task
     return {
         "reason": row.conflict or row.why,

@@ -26,7 +26,7 @@ from runner.lane.by_hand import (
     absent_tasks,
     check_adoptable,
     find_unclear,
-    settle_by_hand,
+    record_answer,
     unclear_tasks,
 )
 from runner.ledger.ledger import Ledger
@@ -135,7 +135,7 @@ def _show(found: list[UnclearTask], root: Path, service: ServiceOptions) -> None
     clean = Redactor()
     for one in found:
         attempt = one.attempt
-        console.result(f"{one.standing}  {one.task.name}  {one.task.identity[:12]}  {one.task.output}")
+        console.result(f"{one.state_word}  {one.task.name}  {one.task.identity[:12]}  {one.task.output}")
         take = "" if attempt.seed is None else f", seed {attempt.seed}"
         console.result(f"    submitted {iso_time(attempt.intended_at)} ({one.task.model}{take})")
         console.result(f"    {clean.foreign_text(one.evidence)}")
@@ -164,7 +164,7 @@ def _as_json(one: UnclearTask) -> dict[str, object]:
         "task": one.task.name,
         "identity": one.task.identity,
         "attempt": one.attempt.id,
-        "state": one.standing,
+        "state": one.state_word,
         "submitted_at": iso_time(one.attempt.intended_at),
         "model": one.task.model,
         "seed": one.attempt.seed,
@@ -177,7 +177,7 @@ def _as_json(one: UnclearTask) -> dict[str, object]:
 
 def _settle(ledger: Ledger, one: UnclearTask, answer: Answer, remote_id: str | None = None) -> None:
     with ledger.transaction():
-        settle_by_hand(ledger, one, answer, time.time(), remote_id=remote_id)
+        record_answer(ledger, one, answer, time.time(), remote_id=remote_id)
     console.summary(f"{one.task.name}: {answer.replace('_', ' ')}")
 
 

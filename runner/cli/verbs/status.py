@@ -31,7 +31,6 @@ from runner.cli.words import count, shown_path, state_word
 from runner.errors import CallsheetError, ExitCode, JobError, StateError
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
-from runner.lane.standing import Standing, standings
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
 from runner.ledger.states import TaskState
@@ -42,6 +41,7 @@ from runner.redact import Redactor, escape
 from runner.run.finish import waits_for_a_person
 from runner.run.lock import is_holder_gone
 from runner.run.only import Only, check_patterns
+from runner.run.progress import Progress, progress_of
 
 ALIVE_WITHIN = 3600.0
 """Seconds since the last event for which a run whose process lives counts as under way.
@@ -95,7 +95,7 @@ def status(
     folder = RunFolder(found.place.project, found.run.id)
     states: Counter[TaskState] = Counter()
     with reading(found.place.project) as ledger:
-        rows = _rows(standings(tasks, ledger, found.place.project.base), states, ledger)
+        rows = _rows(progress_of(tasks, ledger, found.place.project.base), states, ledger)
         if output_format == "text":
             console.result(_title(found.run, folder))
         write_rows(rows, output_format, _head(found.run))
@@ -120,7 +120,7 @@ def _plan(found: FoundRun, service: ServiceOptions, options: JobOptions) -> Plan
     return make_plan(loaded.job, origin=found.run.origin, run_date=RunDate.parse(found.run.run_date))
 
 
-def _rows(rows: Iterable[Standing], states: Counter[TaskState], ledger: LedgerReader | None) -> Iterator[Row]:
+def _rows(rows: Iterable[Progress], states: Counter[TaskState], ledger: LedgerReader | None) -> Iterator[Row]:
     for row in rows:
         states[row.state] += 1
         if row.state is TaskState.DONE and row.attempt is None and ledger is not None:
@@ -141,7 +141,7 @@ def _row(identity: str, name: str, state: str, output: str, about: str, remote_i
     return Row(identity, name, state, lambda: (name, output, about), lambda: fields)
 
 
-def _about(row: Standing) -> str:
+def _about(row: Progress) -> str:
     attempt = row.attempt
     if attempt is None or row.conflict or row.why:
         return Redactor().foreign_text(row.conflict or row.why)

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from runner.errors import ExitCode
-from runner.lane.control import Control
+from runner.run.stop import Control
 
 pytestmark = pytest.mark.anyio
 
@@ -94,7 +94,7 @@ async def test_a_stop_leaves_the_work_but_not_a_post_under_way() -> None:
 
 
 async def test_a_stop_bounds_a_post_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.lane.control.POST_GRACE", 0.02)
+    monkeypatch.setattr("runner.run.stop.POST_GRACE", 0.02)
     control = Control(Heard())
     with anyio.fail_after(2):
         async with anyio.create_task_group() as group:

@@ -9,11 +9,11 @@ from pathlib import Path
 from runner.errors import NothingSentError
 from runner.job.task import LAST_FRAME, OUTPUT, STEP_SCHEME, TASK_ID, Task, Upstream
 from runner.json_value import JsonValue
-from runner.lane.standing import is_whole
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import OutputRow
 from runner.ledger.states import TaskState
 from runner.providers.base import InputFile, RemoteFileKind
+from runner.run.wholeness import is_whole
 
 _KINDS = {LAST_FRAME: RemoteFileKind.LAST_FRAME, OUTPUT: RemoteFileKind.VIDEO}
 _MEDIA_TYPES = {LAST_FRAME: "image/png", OUTPUT: "video/mp4"}

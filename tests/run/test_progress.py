@@ -12,11 +12,11 @@ import pytest
 from runner.http.verdicts import Evidence, Verdict
 from runner.job.task import Task, task_identity
 from runner.json_value import JsonValue
-from runner.lane.standing import Standing, standings
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent, OutputRow, RunRow
 from runner.ledger.states import TaskState
 from runner.project import Project, init_project
+from runner.run.progress import Progress, progress_of
 
 EVIDENCE = Evidence(row=0, headers_begun=True, reason="test")
 ATTEMPT = "a" * 32
@@ -71,8 +71,8 @@ def _finish(ledger: Ledger, task: Task) -> None:
     ledger.finish(ATTEMPT, [file], 4.0)
 
 
-def _one(task: Task, project: Project, ledger: Ledger | None) -> Standing:
-    (row,) = standings([task], ledger.read if ledger else None, project.base)
+def _one(task: Task, project: Project, ledger: Ledger | None) -> Progress:
+    (row,) = progress_of([task], ledger.read if ledger else None, project.base)
     return row
 
 
@@ -82,14 +82,14 @@ def _publish(project: Project, path: str) -> None:
 
 
 def test_before_the_first_run_every_task_is_new(project: Project) -> None:
-    standing = _one(make_task(), project, None)
-    assert (standing.state, standing.why) == (TaskState.PLANNED, "never submitted")
+    progress = _one(make_task(), project, None)
+    assert (progress.state, progress.why) == (TaskState.PLANNED, "never submitted")
     assert not project.ledger_path.exists()
 
 
 def test_a_task_that_no_ledger_row_knows_is_new(project: Project, ledger: Ledger) -> None:
-    standing = _one(make_task(), project, ledger)
-    assert (standing.state, standing.why, standing.conflict) == (TaskState.PLANNED, "never submitted", "")
+    progress = _one(make_task(), project, ledger)
+    assert (progress.state, progress.why, progress.conflict) == (TaskState.PLANNED, "never submitted", "")
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ def test_a_done_task_whose_file_is_here_is_done(project: Project, ledger: Ledger
         _intend(ledger, task)
         _finish(ledger, task)
     _publish(project, task.output)
-    standing = _one(task, project, ledger)
-    assert (standing.state, standing.elsewhere) == (TaskState.DONE, ())
+    progress = _one(task, project, ledger)
+    assert (progress.state, progress.elsewhere) == (TaskState.DONE, ())
 
 
 def test_a_done_task_under_a_new_name_knows_where_its_file_is(project: Project, ledger: Ledger) -> None:
@@ -131,9 +131,9 @@ def test_a_done_task_under_a_new_name_knows_where_its_file_is(project: Project, 
         _intend(ledger, task)
         _finish(ledger, task)
     _publish(project, task.output)
-    standing = _one(replace(task, output="out/other.mp4"), project, ledger)
-    assert standing.state is TaskState.DONE
-    assert [row.path for row in standing.elsewhere] == ["out/a.mp4"]
+    progress = _one(replace(task, output="out/other.mp4"), project, ledger)
+    assert progress.state is TaskState.DONE
+    assert [row.path for row in progress.elsewhere] == ["out/a.mp4"]
 
 
 @pytest.mark.parametrize("content", [None, b"shorter than it was"])
@@ -149,9 +149,9 @@ def test_a_done_task_whose_file_is_gone_or_changed_is_absent_and_not_new(
         (project.base / task.output).unlink()
     else:
         (project.base / task.output).write_bytes(content)
-    standing = _one(task, project, ledger)
-    assert standing.state is TaskState.ABSENT
-    assert task.output in standing.why
+    progress = _one(task, project, ledger)
+    assert progress.state is TaskState.ABSENT
+    assert task.output in progress.why
 
 
 @pytest.mark.parametrize(
@@ -171,8 +171,8 @@ def test_a_new_task_says_what_has_changed_since_the_last_one_of_that_path(
     with ledger.transaction():
         _intend(ledger, make_task(duration=4))
         ledger.reject(ATTEMPT, EVIDENCE, 2.0)
-    standing = _one(make_task(**changed), project, ledger)
-    assert (standing.state, standing.why) == (TaskState.PLANNED, told)
+    progress = _one(make_task(**changed), project, ledger)
+    assert (progress.state, progress.why) == (TaskState.PLANNED, told)
 
 
 def test_a_new_edition_says_so(project: Project, ledger: Ledger) -> None:
@@ -209,4 +209,4 @@ def test_a_plan_of_more_tasks_than_one_query_asks_for_keeps_its_order(
     project: Project, ledger: Ledger
 ) -> None:
     tasks = [make_task(seed=number) for number in range(450)]
-    assert [row.task for row in standings(tasks, ledger.read, project.base)] == tasks
+    assert [row.task for row in progress_of(tasks, ledger.read, project.base)] == tasks

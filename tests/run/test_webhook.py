@@ -13,8 +13,8 @@ import pytest
 
 from runner.errors import ExitCode, UsageError
 from runner.job.model import WebhookPolicy
-from runner.lane.webhook import MOST_BODY, Hints, receiver
 from runner.ledger.states import TaskState
+from runner.run.webhook import MOST_BODY, Hints, receiver
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.harness import Bench, job_text
 

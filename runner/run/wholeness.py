@@ -1,46 +1,49 @@
-"""What a generation should bring, what of it is here, and where each file belongs."""
+"""What a generation should bring, what of it is here, whole, and where each file belongs."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import StateError
-from runner.lane.world import Paid, World
-from runner.ledger.rows import OutputRow
-from runner.providers.base import Generation, RemoteFile, RemoteFileKind, wanted_kinds
+from runner.ledger.rows import OutputRow, Published
+from runner.providers.base import Generation, RemoteFile, RemoteFileKind
 from runner.store.files import FileStore, digest
 
 
-@dataclass(frozen=True, slots=True)
-class Home:
-    """What is here of a generation, and the kinds of files that were asked for and never came."""
-
-    rows: tuple[OutputRow, ...]
-    missing: frozenset[RemoteFileKind]
-
-
-async def asked_for(world: World, paid: Paid) -> frozenset[RemoteFileKind]:
-    """The kinds of files that the request of an attempt asks for."""
-    requests = await world.commits.read(lambda reader: reader.requests([paid.identity]))
-    return wanted_kinds(requests.get(paid.identity, {}))
+def is_untouched(row: Published, base: Path) -> bool:
+    """Whether the file was not written since it was published, by its size and time alone."""
+    try:
+        found = os.stat(f"{base}/{row.path}")  # noqa: PTH116  a Path takes twice as long to make
+    except OSError:
+        return False
+    return found.st_size == row.bytes and found.st_mtime <= row.created_at
 
 
-async def standing_here(world: World, paid: Paid) -> list[OutputRow]:
-    """The files of an attempt that stand as they were published."""
-    rows = await world.commits.read(lambda reader: reader.outputs([paid.identity]))
-    own = [row for row in rows.get(paid.identity, []) if row.attempt_id == paid.attempt_id]
-    if not own:
-        return []
-    base = world.project.base
-    return await world.seams.threads.run(
-        lambda: [row for row in own if _is_whole(world.files, base / row.path, row)]
-    )
+def is_whole(row: OutputRow, base: Path) -> bool:
+    """Whether the file is what was published; read again only where it was written since."""
+    path = base / row.path
+    try:
+        found = path.stat()
+        if found.st_size != row.bytes:
+            return False
+        if found.st_mtime <= row.created_at:
+            return True
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == row.sha256
+    except OSError:
+        return False
 
 
-def _is_whole(files: FileStore, path: Path, row: OutputRow) -> bool:
+def whole_files(rows: Iterable[OutputRow], files: FileStore, base: Path) -> list[OutputRow]:
+    """Those that stand as they were published; each is read."""
+    return [row for row in rows if _has_its_bytes(row, files, base / row.path)]
+
+
+def _has_its_bytes(row: OutputRow, files: FileStore, path: Path) -> bool:
     try:
         found = files.stat(path)
         return found is not None and found.size == row.bytes and digest(files, path).sha256 == row.sha256
@@ -48,14 +51,14 @@ def _is_whole(files: FileStore, path: Path, row: OutputRow) -> bool:
         return False
 
 
-def places(generation: Generation) -> list[tuple[RemoteFileKind, int]]:
+def numbered(generation: Generation) -> list[tuple[RemoteFileKind, int]]:
     """Kind, and number within its kind, of each file: what stays when its URL is renewed."""
     counts: Counter[RemoteFileKind] = Counter()
-    places: list[tuple[RemoteFileKind, int]] = []
+    found: list[tuple[RemoteFileKind, int]] = []
     for file in generation.files:
         counts[file.kind] += 1
-        places.append((file.kind, counts[file.kind]))
-    return places
+        found.append((file.kind, counts[file.kind]))
+    return found
 
 
 def missing_of(wanted: frozenset[RemoteFileKind], rows: Iterable[OutputRow]) -> frozenset[RemoteFileKind]:

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.job.task import LAST_FRAME, Task
+from runner.ledger.batches import batches
 from runner.ledger.following import is_reusable
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import AttemptRow, OutputRow, Published, TaskRow
+from runner.ledger.rows import AttemptRow, OutputRow, TaskRow
 from runner.ledger.states import TaskState
 from runner.providers.base import RemoteFileKind
 from runner.record.difference import differences
+from runner.run.wholeness import is_untouched, is_whole
 from runner.store.files import LocalFiles, UnsafePathError
-
-BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Progress:
     """`state` is PLANNED for what `run` would submit, ABSENT for a done task whose file is missing here.
 
     `attempt` is the newest one; None where there is none, and for a task that is done and in place.
@@ -46,7 +44,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Above:
+class Needs:
     """What the tasks of a batch need: standing attempts by identity, and which of them are done without
     the last frame that a task of the batch begins with.
     """
@@ -55,7 +53,7 @@ class Above:
     frameless: frozenset[str] = frozenset()
 
 
-def above(tasks: Iterable[Task], reader: LedgerReader) -> Above:
+def needs_of(tasks: Iterable[Task], reader: LedgerReader) -> Needs:
     """For a batch of tasks."""
     needed = [task.upstream for task in tasks if task.upstream is not None]
     attempts = reader.standing_attempts([upstream.identity for upstream in needed])
@@ -69,7 +67,7 @@ def above(tasks: Iterable[Task], reader: LedgerReader) -> Above:
         and attempts[identity].state is TaskState.DONE
         and attempts[identity].id not in frames
     )
-    return Above(attempts, frozenset(frameless))
+    return Needs(attempts, frozenset(frameless))
 
 
 @dataclass(slots=True)
@@ -79,10 +77,10 @@ class Chain:
     `lost` are identities whose last frame the service no longer has.
     """
 
-    lost: frozenset[str] = frozenset()
+    lost: Container[str] = frozenset()
     _skipped: set[str] = field(default_factory=set)
 
-    def state(self, task: Task, own: TaskState | None, above: Above) -> TaskState | None:
+    def state(self, task: Task, own: TaskState | None, needs: Needs) -> TaskState | None:
         """WAITING or SKIPPED for a task that its upstream keeps from starting, else None.
 
         `own` is the state of its newest attempt.
@@ -90,9 +88,9 @@ class Chain:
         upstream = task.upstream
         if upstream is None or own not in (None, TaskState.PLANNED):
             return None
-        before = above.attempts.get(upstream.identity)
+        before = needs.attempts.get(upstream.identity)
         is_done = before is not None and before.state is TaskState.DONE
-        is_frameless = LAST_FRAME in upstream.uses and upstream.identity in above.frameless
+        is_frameless = LAST_FRAME in upstream.uses and upstream.identity in needs.frameless
         if is_done and not is_frameless:
             return None
         failed = (
@@ -103,15 +101,15 @@ class Chain:
             return TaskState.SKIPPED
         return TaskState.WAITING
 
-    def blocked(self, task: Task, attempt: AttemptRow | None, above: Above) -> Standing | None:
-        """The same as a Standing that says why."""
-        state = self.state(task, None if attempt is None else attempt.state, above)
+    def blocked(self, task: Task, attempt: AttemptRow | None, needs: Needs) -> Progress | None:
+        """The same as a Progress that says why."""
+        state = self.state(task, None if attempt is None else attempt.state, needs)
         if state is None or task.upstream is None:
             return None
         if state is TaskState.SKIPPED:
-            return Standing(task, state, attempt, why=f"the task of step {task.upstream.step} failed")
-        what = "the last frame of " if task.upstream.identity in above.frameless else ""
-        return Standing(task, state, attempt, why=f"waits for {what}step {task.upstream.step}")
+            return Progress(task, state, attempt, why=f"the task of step {task.upstream.step} failed")
+        what = "the last frame of " if task.upstream.identity in needs.frameless else ""
+        return Progress(task, state, attempt, why=f"waits for {what}step {task.upstream.step}")
 
 
 @dataclass(slots=True)
@@ -146,33 +144,26 @@ class _Folders:
         return "" if os.access(upper, os.W_OK | os.X_OK) else f"cannot be written: no permission in {upper}"
 
 
-def batches(tasks: Iterable[Task]) -> Iterator[list[Task]]:
-    """The tasks as many at a time as one query takes."""
-    iterator = iter(tasks)
-    while batch := list(itertools.islice(iterator, BATCH)):
-        yield batch
-
-
-def standings(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) -> Iterator[Standing]:
-    """One Standing per task, in order; lazy, `BATCH` tasks at a time. No ledger yet: all are new."""
-    stands = Chain()
+def progress_of(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) -> Iterator[Progress]:
+    """One Progress per task, in order; lazy, `BATCH` tasks at a time. No ledger yet: all are new."""
+    chain = Chain()
     folders = _Folders(base)
     for batch in batches(tasks):
         if reader is None:
             for task in batch:
-                yield stands.blocked(task, None, Above()) or _new(task, None, folders, None, None, _NEVER)
+                yield chain.blocked(task, None, Needs()) or _new(task, None, folders, None, None, _NEVER)
             continue
         videos = _in_place(batch, reader, base)
         others = [task for task in batch if task.identity not in videos]
         attempts = reader.latest([task.identity for task in others])
-        needed = above(others, reader)
+        needed = needs_of(others, reader)
         outputs = reader.outputs([task.identity for task in others])
         owners = reader.owners([task.output for task in others])
         for task in batch:
             attempt = attempts.get(task.identity)
-            blocked = stands.blocked(task, attempt, needed)
+            blocked = chain.blocked(task, attempt, needed)
             if task.identity in videos:
-                yield Standing(task, TaskState.DONE, None, video=videos[task.identity])
+                yield Progress(task, TaskState.DONE, None, video=videos[task.identity])
             elif blocked is not None:
                 yield blocked
             elif attempt is None or attempt.state is TaskState.PLANNED:
@@ -181,7 +172,7 @@ def standings(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) ->
             elif attempt.state is TaskState.DONE:
                 yield _done(task, attempt, outputs.get(task.identity, []), base)
             else:
-                yield Standing(task, attempt.state, attempt)
+                yield Progress(task, attempt.state, attempt)
 
 
 def _in_place(tasks: Sequence[Task], reader: LedgerReader, base: Path) -> dict[str, str]:
@@ -194,16 +185,8 @@ def _in_place(tasks: Sequence[Task], reader: LedgerReader, base: Path) -> dict[s
         for identity, rows in reader.published([*outputs]).items()
         if rows[0].kind == "video"
         and any(row.path == outputs[identity] for row in rows)
-        and all(_is_untouched(row, base) for row in rows)
+        and all(is_untouched(row, base) for row in rows)
     }
-
-
-def _is_untouched(row: Published, base: Path) -> bool:
-    try:
-        found = os.stat(f"{base}/{row.path}")  # noqa: PTH116  a Path takes twice as long to make
-    except OSError:
-        return False
-    return found.st_size == row.bytes and found.st_mtime <= row.created_at
 
 
 _NEVER = "never submitted"
@@ -217,7 +200,7 @@ def _new(
     owner: OutputRow | None,
     reader: LedgerReader | None,
     why: str,
-) -> Standing:
+) -> Progress:
     conflict = folders.trouble(task.output)
     if conflict:
         pass
@@ -231,14 +214,14 @@ def _new(
             assert holder is not None
             own = _in_the_way(task, reader.outputs([owner.identity]).get(owner.identity, []), folders.base)
             if _are_rehearsals(task.origin, holder.origin) and any(row.path == task.output for row in own):
-                return Standing(task, TaskState.PLANNED, attempt, why, gives_way=own)
+                return Progress(task, TaskState.PLANNED, attempt, why, gives_way=own)
             difference = _difference(task, holder)
             conflict = f"holds the video of another request ({difference})"
     elif reader is not None:
         rival = reader.task_at(task.output)
         if rival is not None and rival.identity != task.identity and _is_on_its_way(rival, reader):
             conflict = f"is where a task in flight will put its video ({rival.name})"
-    return Standing(task, TaskState.PLANNED, attempt, why, conflict=conflict)
+    return Progress(task, TaskState.PLANNED, attempt, why, conflict=conflict)
 
 
 def _are_rehearsals(origin: str, other: str) -> bool:
@@ -257,28 +240,12 @@ def _in_the_way(task: Task, outputs: Iterable[OutputRow], base: Path) -> tuple[O
     return tuple(row for row in outputs if names.fullmatch(row.path) and is_whole(row, base))
 
 
-def aside(rows: Sequence[OutputRow], base: Path) -> list[OutputRow]:
-    """The same files where they are kept when they give way: `out/s1.mp4` as `out/s1.v1.mp4`, or the next
-    number that is free for all of them.
-    """
-    for number in itertools.count(1):
-        moved = [replace(row, path=_numbered(row.path, number)) for row in rows]
-        if not any(os.path.lexists(base / row.path) for row in moved):
-            return moved
-    raise AssertionError("unreachable")
-
-
-def _numbered(path: str, number: int) -> str:
-    suffix = ".last.png" if path.endswith(".last.png") else ".mp4"
-    return f"{path.removesuffix(suffix)}.v{number}{suffix}"
-
-
 def _is_on_its_way(task: TaskRow, reader: LedgerReader) -> bool:
     attempt = reader.latest([task.identity]).get(task.identity)
     return attempt is not None and not attempt.state.is_terminal and attempt.state is not TaskState.PLANNED
 
 
-def _done(task: Task, attempt: AttemptRow, outputs: list[OutputRow], base: Path) -> Standing:
+def _done(task: Task, attempt: AttemptRow, outputs: list[OutputRow], base: Path) -> Progress:
     """Done where each file of the newest take is here, whole; a changed file counts as missing."""
     here = [row for row in outputs if is_whole(row, base)]
     wanted = {(row.kind, row.ordinal) for row in outputs if row.attempt_id == attempt.id}
@@ -288,11 +255,11 @@ def _done(task: Task, attempt: AttemptRow, outputs: list[OutputRow], base: Path)
         elsewhere = () if at_path or _was_published(task, outputs) else tuple(here)
         own = (row for row in here if row.attempt_id == attempt.id and row.kind == "video")
         first = min(own, key=lambda row: row.ordinal, default=None)
-        return Standing(
+        return Progress(
             task, TaskState.DONE, attempt, elsewhere=elsewhere, video=first.path if first is not None else ""
         )
     gone = ", ".join(sorted({row.path for row in outputs if row not in here})) or task.output
-    return Standing(
+    return Progress(
         task,
         TaskState.ABSENT,
         attempt,
@@ -306,21 +273,6 @@ def _was_published(task: Task, outputs: list[OutputRow]) -> bool:
     """Whether this path had its file once: under a suffix where the name was taken, or moved aside since."""
     stem = re.escape(task.output.removesuffix(".mp4"))
     return any(re.fullmatch(rf"{stem}(-\d+)?(\.v\d+)?\.mp4", row.path) for row in outputs)
-
-
-def is_whole(row: OutputRow, base: Path) -> bool:
-    """Whether the file is what was published; read again only where it was written since."""
-    path = base / row.path
-    try:
-        found = path.stat()
-        if found.st_size != row.bytes:
-            return False
-        if found.st_mtime <= row.created_at:
-            return True
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == row.sha256
-    except OSError:
-        return False
 
 
 def _why_again(attempt: AttemptRow) -> str:

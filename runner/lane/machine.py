@@ -34,7 +34,7 @@ class WorkerThreads:
 
 
 @dataclass(frozen=True, slots=True)
-class Seams:
+class Machine:
     """`wall` gives Unix seconds. `random` decides tags, jitter and ids, nothing secret."""
 
     wall: Callable[[], float] = time.time
