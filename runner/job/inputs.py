@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from runner.job.problems import Place, ProblemError
+from runner.job.problems import ProblemError
 from runner.job.task import InputFile
+from runner.job.yaml.nodes import Location
 
 _Read = Callable[[int], bytes]
 _CHUNK = 1 << 20
@@ -29,11 +30,11 @@ def is_remote(text: str) -> bool:
     return text[:8].casefold() == "https://" or text[:5].casefold() == "data:"
 
 
-def check_remote(text: str, place: Place) -> None:
+def check_remote(text: str, location: Location) -> None:
     """Raises ProblemError where an https URL has no host or holds a password."""
     if text[:5].casefold() == "data:":
         if "," not in text:
-            raise ProblemError(place.error("a data URI without data", "data:image/png;base64,..."))
+            raise ProblemError(location.error("a data URI without data", "data:image/png;base64,..."))
         return
     try:
         parts = urlsplit(text)
@@ -41,9 +42,11 @@ def check_remote(text: str, place: Place) -> None:
     except ValueError:
         host, user = None, None
     if not host or any(character.isspace() or not character.isprintable() for character in text):
-        raise ProblemError(place.error("not a URL that a service could fetch", "https://host/path"))
+        raise ProblemError(location.error("not a URL that a service could fetch", "https://host/path"))
     if user is not None:
-        raise ProblemError(place.error("a URL with a user name or password", "the service fetches it openly"))
+        raise ProblemError(
+            location.error("a URL with a user name or password", "the service fetches it openly")
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +63,20 @@ class InputReader:
         self._directory = directory.resolve()
         self._read: dict[_Key, InputFile] = {}
 
-    def read(self, text: str, kind: str, place: Place) -> InputFile:
+    def read(self, text: str, kind: str, location: Location) -> InputFile:
         """The file that an item of type `kind` names. Raises ProblemError at `place`."""
         key = _Key(text, kind)
         if key not in self._read:
-            self._read[key] = self._read_file(text, kind, place)
+            self._read[key] = self._read_file(text, kind, location)
         return self._read[key]
 
-    def _read_file(self, text: str, kind: str, place: Place) -> InputFile:
-        path = self._find(text, place)
+    def _read_file(self, text: str, kind: str, location: Location) -> InputFile:
+        path = self._find(text, location)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             raise ProblemError(
-                place.error(
+                location.error(
                     f"{_shown(text)}: no such file (looked for {_shown(str(path))})",
                     "input paths are relative to the job file",
                     is_missing_input=True,
@@ -81,15 +84,15 @@ class InputReader:
             ) from None
         except OSError as error:
             raise ProblemError(
-                place.error(f"{_shown(text)}: cannot read it: {error.strerror}", is_missing_input=True)
+                location.error(f"{_shown(text)}: cannot read it: {error.strerror}", is_missing_input=True)
             ) from None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise ProblemError(place.error(f"{_shown(text)}: not a file"))
+            raise ProblemError(location.error(f"{_shown(text)}: not a file"))
         with os.fdopen(descriptor, "rb", buffering=0) as file:
-            return self._digest(file.read, path, text, kind, place)
+            return self._digest(file.read, path, text, kind, location)
 
-    def _digest(self, read: _Read, path: Path, text: str, kind: str, place: Place) -> InputFile:
+    def _digest(self, read: _Read, path: Path, text: str, kind: str, location: Location) -> InputFile:
         most = MOST_BYTES[kind]
         digest, size, head = hashlib.sha256(), 0, b""
         while chunk := read(_CHUNK):
@@ -98,7 +101,7 @@ class InputReader:
             size += len(chunk)
             if size > most:
                 raise ProblemError(
-                    place.error(
+                    location.error(
                         f"{_shown(text)}: larger than the {most // _MB} MB that the service takes",
                         "make it smaller, or give an https URL",
                     )
@@ -107,29 +110,31 @@ class InputReader:
         if not media_type.startswith(f"{_KINDS[kind]}/"):
             found = media_type or "no image, video or audio that the service knows"
             raise ProblemError(
-                place.error(f"{_shown(text)}: {kind} needs {_KINDS[kind]}; its content is {found}")
+                location.error(f"{_shown(text)}: {kind} needs {_KINDS[kind]}; its content is {found}")
             )
         return InputFile(sha256=digest.hexdigest(), media_type=media_type, size=size, path=path)
 
-    def _find(self, text: str, place: Place) -> Path:
+    def _find(self, text: str, location: Location) -> Path:
         scheme = text.split(":", 1)[0]
         if "://" in text:
             raise ProblemError(
-                place.error(f"{_shown(scheme)}: URLs are refused", "use https, data, or a local file")
+                location.error(f"{_shown(scheme)}: URLs are refused", "use https, data, or a local file")
             )
         if not text.strip() or "\0" in text:
-            raise ProblemError(place.error("empty, where a file or URL is needed"))
+            raise ProblemError(location.error("empty, where a file or URL is needed"))
         if Path(text).is_absolute():
             raise ProblemError(
-                place.error(f"{_shown(text)}: an absolute path", "input paths are relative to the job file")
+                location.error(
+                    f"{_shown(text)}: an absolute path", "input paths are relative to the job file"
+                )
             )
         try:
             path = (self._directory / text).resolve()
         except (OSError, RuntimeError):
-            raise ProblemError(place.error(f"{_shown(text)}: cannot be resolved")) from None
+            raise ProblemError(location.error(f"{_shown(text)}: cannot be resolved")) from None
         if not path.is_relative_to(self._root):
             raise ProblemError(
-                place.error(
+                location.error(
                     f"{_shown(text)}: outside the project root", "copy it below the root; links count as well"
                 )
             )

@@ -7,40 +7,15 @@ called through `Problems.gather`, or by `yield from` in another such function.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeAlias, TypeVar
 
 from runner.errors import JobError, Problem
-from runner.job.yaml.nodes import Mark, show_path
 
 T = TypeVar("T")
 
-Path: TypeAlias = tuple[str | int, ...]
-
 Checked: TypeAlias = Generator[Problem, None, T]
 """Yields what is wrong, and returns a value all the same, so that one look finds every problem."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in the job file something stands."""
-
-    mark: Mark
-    path: Path
-
-    def error(self, message: str, hint: str = "", *, is_missing_input: bool = False) -> Problem:
-        return Problem(
-            self.mark.line,
-            self.mark.column,
-            show_path(self.path),
-            message,
-            hint,
-            is_missing_input=is_missing_input,
-        )
-
-    def warning(self, message: str, hint: str = "") -> Problem:
-        return Problem(self.mark.line, self.mark.column, show_path(self.path), message, hint, "warning")
 
 
 class ProblemError(Exception):
@@ -64,12 +39,12 @@ class Problems:
     ) -> None:
         self._file = file
         self._found: dict[Problem, None] = dict.fromkeys(text)
-        places = {(problem.line, problem.column) for problem in self._found}
+        locations = {(problem.line, problem.column) for problem in self._found}
         paths = {problem.path for problem in self._found if problem.path}
         self._reported = set(paths)
         for problem in schema:
             self._reported.add(problem.path)
-            if problem.path not in paths and (problem.line, problem.column) not in places:
+            if problem.path not in paths and (problem.line, problem.column) not in locations:
                 self._found[problem] = None
 
     def __enter__(self) -> Problems:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from runner.errors import ExitCode, JobError
 from runner.job import inputs, lint
 from runner.job.inputs import InputReader, sniff
-from runner.job.problems import Place, ProblemError
-from runner.job.yaml.nodes import Mark
+from runner.job.problems import ProblemError
+from runner.job.yaml.nodes import Location
 from tests.support.planning import HEAD, PNG, Desk
 
-PLACE = Place(Mark(3, 5), ("content", 0, "image_url"))
+PLACE = Location(3, 5, ("content", 0, "image_url"))
 
 
 def image(source: str) -> str:
