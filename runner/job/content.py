@@ -8,9 +8,9 @@ from runner.job.expressions import has_expression
 from runner.job.inputs import MOST_BYTES, InputReader, check_remote, is_remote
 from runner.job.merge import StepKeys
 from runner.job.problems import Checked, ProblemError
-from runner.job.task import InputFile
 from runner.job.wire import check_file, check_url
 from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, Sequence
+from runner.providers.base import InputFile
 
 FILES = frozenset(MOST_BYTES)
 """The types of items whose payload is a file or a URL."""

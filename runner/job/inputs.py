@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from runner.job.problems import ProblemError
-from runner.job.task import InputFile
 from runner.job.yaml.nodes import Location
+from runner.providers.base import InputFile
 
 _Read = Callable[[int], bytes]
 _CHUNK = 1 << 20

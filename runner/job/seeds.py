@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from runner.job.task import NOT_IN_IDENTITY, canonical_json
-from runner.json_value import JsonValue
+from runner.job.task import NOT_IN_IDENTITY
+from runner.json_value import JsonValue, canonical_json
 
 MOST_SEED = 4_294_967_295
 """The largest that a job file takes: what the service once took. -1 there means that it picks one."""

@@ -11,11 +11,10 @@ from runner.job.matrix import BUILT_IN, MODEL, SAMPLE, SEED
 from runner.job.merge import StepKeys
 from runner.job.model import Step
 from runner.job.problems import Checked
-from runner.job.task import canonical_json
 from runner.job.values import Constant, Value
 from runner.job.yaml.nodes import Location, Node, Sequence, cut
 from runner.job.yaml.nodes import Mapping as MappingNode
-from runner.json_value import JsonValue
+from runner.json_value import JsonValue, canonical_json
 from runner.near import did_you_mean
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from runner.job.model import ContentItem, OnAmbiguous, Reference
 from runner.job.problems import Checked, ProblemError
 from runner.job.seeds import Seeds
-from runner.job.task import NOT_IN_IDENTITY, InputFile
+from runner.job.task import NOT_IN_IDENTITY
 from runner.job.values import Constant, Value
 from runner.job.yaml.nodes import Location, Node, Scalar
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.json_value import JsonValue
+from runner.providers.base import InputFile
 
 GETIMG = "getimg"
 

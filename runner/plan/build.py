@@ -19,14 +19,7 @@ from runner.job.problems import ProblemError
 from runner.job.schema import check_field, check_request
 from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
 from runner.job.steps import request_fields
-from runner.job.task import (
-    NOT_IN_IDENTITY,
-    STEP_SCHEME,
-    InputFile,
-    Task,
-    Upstream,
-    task_identity,
-)
+from runner.job.task import NOT_IN_IDENTITY, STEP_SCHEME, Task, Upstream, task_identity
 from runner.job.values import Constant, Value
 from runner.job.wire import WIRE, WireError
 from runner.job.yaml.nodes import Location
@@ -34,6 +27,7 @@ from runner.json_value import JsonValue
 from runner.plan.locations import request_location
 from runner.plan.names import cell_label, task_name
 from runner.plan.stages import Chain
+from runner.providers.base import InputFile
 from runner.resources import load_schema
 from runner.slug import slug
 

@@ -13,9 +13,9 @@ from runner.job.matrix import MODEL, Cell, Entry, Matrix, matches
 from runner.job.model import Job, Step
 from runner.job.patterns import Patterns
 from runner.job.problems import Checked
-from runner.job.task import Task, canonical_json
+from runner.job.task import Task
 from runner.job.yaml.nodes import show_path
-from runner.json_value import JsonValue
+from runner.json_value import JsonValue, canonical_json
 from runner.plan.names import telling_part
 
 MOST_TASKS = 100_000

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from runner.job.cost import usd_or_null
-from runner.job.task import INPUT_SCHEME, LAST_FRAME, STEP_SCHEME, InputFile, Task
+from runner.job.task import LAST_FRAME, STEP_SCHEME, Task
 from runner.json_value import JsonValue
 from runner.ledger.rows import AttemptRow, HistoryRow, OutputRow, RunRow, TaskRow
 from runner.ledger.states import TaskState
-from runner.providers.base import wanted_kinds
+from runner.providers.base import INPUT_SCHEME, InputFile, wanted_kinds
 from runner.redact import Redactor
 from runner.times import iso_time, iso_time_or_none
 

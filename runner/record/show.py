@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from runner.job.cost import usd_or_null
-from runner.job.task import INPUT_SCHEME, STEP_SCHEME
+from runner.job.task import STEP_SCHEME
 from runner.json_value import JsonValue
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, HistoryRow, OutputRow, RunRow, SessionRow, TaskRow
 from runner.ledger.states import TaskState
 from runner.project import Project
-from runner.providers.base import generation_seconds, wanted_kinds
+from runner.providers.base import INPUT_SCHEME, generation_seconds, wanted_kinds
 from runner.record.facts import JOB_DIGEST
 from runner.record.folder import RunFolder
 from runner.redact import Redactor

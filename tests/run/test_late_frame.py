@@ -11,10 +11,11 @@ import anyio
 import pytest
 
 from runner.errors import ExitCode
+from runner.lane.retry import Retry
 from runner.lane.world import ServerClock, paid_of
 from runner.ledger.states import TaskState
 from runner.providers.base import URL_LIFE, Generation, RemoteFileKind
-from runner.providers.mesh import MeshProvider
+from runner.providers.mesh.client import MeshClient
 from runner.record.show import describe
 from runner.run.deliver import Collector
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
@@ -194,7 +195,7 @@ async def test_an_old_ledger_s_done_task_without_a_frame_is_asked_for_it_once_mo
 async def test_a_frame_that_nobody_asked_for_holds_nothing_up(
     bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
-    monkeypatch.setattr("runner.run.deliver.backoff", lambda *_, **__: 0.0)
+    monkeypatch.setattr(Retry, "pause", lambda _: 0.0)
     server.faults.add(Fault(where=Where.GET, kind=Kind.EARLY_FRAME, times=None, text=url))
     result = await bench.run(bench.write_job(job_text(seeds=1)))
     assert (result.exit_code, result.counts) == (ExitCode.DONE, {TaskState.DONE: 1})
@@ -206,13 +207,13 @@ async def test_thousands_of_files_are_not_fetched(
     bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runner.run.deliver.MOST_FILES", 3)
-    get = MeshProvider.get
+    get = MeshClient.get
 
-    async def many(self: MeshProvider, remote_id: str) -> Generation:
+    async def many(self: MeshClient, remote_id: str) -> Generation:
         generation = await get(self, remote_id)
         return dataclasses.replace(generation, files=generation.files * 500)
 
-    monkeypatch.setattr(MeshProvider, "get", many)
+    monkeypatch.setattr(MeshClient, "get", many)
     result = await bench.run(bench.write_job(job_text(seeds=1)))
     assert result.counts == {TaskState.DONE: 1}
     assert paths(bench) == ["out/s1.mp4", "out/s1-2.mp4", "out/s1-3.mp4"]

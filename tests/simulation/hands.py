@@ -13,7 +13,7 @@ from runner.lane.by_hand import Answer, settle_by_hand, unclear_tasks
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import TaskRow
 from runner.ledger.states import TaskState
-from runner.providers.mesh import TAG_BASE
+from runner.providers.mesh.client import TAG_BASE
 from runner.run.prepare import Resubmit
 from tests.simulation.bench import EARLIER, Bench
 from tests.simulation.schedule import Hand, Verb

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from runner.http.answers import Answer
+from runner.http.paid import Failure, PaidRequests
+from runner.http.verdicts import Reaction, SubmitOutcome, Verdict
 from runner.job.model import RunPolicy
 from runner.lane import evidence, reconcile, scan, submit
 from runner.lane.cases import Case
@@ -25,10 +28,8 @@ from runner.lane.world import Paid
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Echoes
 from runner.ledger.states import Resolution
-from runner.providers.answers import Answer
-from runner.providers.base import Generation, GenerationStatus, Reaction, SubmitOutcome, Verdict
-from runner.providers.mesh import MeshProvider
-from runner.providers.submit import Failure, PaidRequests
+from runner.providers.base import Generation, GenerationStatus
+from runner.providers.mesh.client import MeshClient
 from runner.run.deliver import Collector
 from runner.store import download
 from runner.store.files import FileStore
@@ -105,15 +106,15 @@ def _unsynced(step: str) -> Iterator[None]:
 @contextmanager
 def _resubmitting(is_safe: Callable[[SubmitOutcome], bool]) -> Iterator[None]:
     """Takes some ambiguous outcomes for refusals, after which the same intent goes again."""
-    submit = MeshProvider.submit
+    submit = MeshClient.submit
 
-    async def hopeful(provider: MeshProvider, body: bytes) -> SubmitOutcome:
+    async def hopeful(provider: MeshClient, body: bytes) -> SubmitOutcome:
         outcome = await submit(provider, body)
         if outcome.verdict is Verdict.AMBIGUOUS and is_safe(outcome):
             return replace(outcome, verdict=Verdict.REJECTED, reaction=Reaction.BACK_OFF)
         return outcome
 
-    with patch.object(MeshProvider, "submit", hopeful):
+    with patch.object(MeshClient, "submit", hopeful):
         yield
 
 
@@ -320,7 +321,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "absence taken twice": _absence_taken_twice,
     "absence that no cap counts": _uncounted_absence,
     "a late row that nobody looks for": _nobody_looks_back,
-    "404s that end a paid task": lambda: patch.object(MeshProvider, "record_life", 60.0),
+    "404s that end a paid task": lambda: patch.object(MeshClient, "record_life", 60.0),
     "submitting that doubts do not stop": lambda: patch.object(submit, "MOST_DOUBTS", 1000),
     "a list without bounds": _list_without_bounds,
     "no cap on tasks": _forgetful_of("max_tasks"),

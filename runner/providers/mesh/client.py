@@ -6,41 +6,39 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
 
-from runner.job.task import InputFile, Task
-from runner.json_value import JsonValue
-from runner.providers.answers import (
+from runner.http.answers import (
     LAST_SECOND,
-    Answer,
     clean,
     is_moment,
     is_usual,
     read_failure,
-    read_json,
+    read_object,
     read_scalars,
     read_url,
     usable_id,
 )
+from runner.http.free import FreeRequests
+from runner.http.outcomes import judge
+from runner.http.paid import PaidRequests
+from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
+from runner.json_value import JsonValue
 from runner.providers.base import (
     URL_LIFE,
     Generation,
     GenerationStatus,
+    InputFile,
     ListPage,
-    ProviderError,
     ReadInput,
     RemoteFile,
     RemoteFileKind,
-    SubmitOutcome,
-    Trouble,
 )
-from runner.providers.http import FreeRequests
 from runner.providers.media import wire_url
-from runner.providers.outcomes import MESH_RULES, judge
-from runner.providers.submit import PaidRequests
+from runner.providers.mesh.outcomes import READS, SUBMITS
 
 PATH: Final = "/v1/video/generations"
 TAG_FIELD: Final = "execution_expires_after"
@@ -68,8 +66,8 @@ _MEDIA_FIELDS = ("image_url", "video_url", "audio_url")
 _FILE_KINDS = {"video_url": RemoteFileKind.VIDEO, "last_frame_url": RemoteFileKind.LAST_FRAME}
 
 
-class MeshProvider:
-    """The Provider of Mesh API."""
+class MeshClient:
+    """The calls of Mesh API."""
 
     name = "mesh"
     can_list = True
@@ -84,7 +82,13 @@ class MeshProvider:
         self._wall = wall
 
     def encode(
-        self, task: Task, read_input: ReadInput, *, tag: int | None, callback_url: str | None
+        self,
+        request: Mapping[str, JsonValue],
+        inputs: Sequence[InputFile],
+        read_input: ReadInput,
+        *,
+        tag: int | None,
+        callback_url: str | None,
     ) -> bytes:
         """The body of the POST: compact JSON, absent instead of null, local files as data URIs.
 
@@ -94,28 +98,25 @@ class MeshProvider:
         """
         if tag is not None and not 0 <= tag < TAGS:
             raise ValueError(f"tag {tag} is not in 0..{TAGS - 1}")
-        files = {file.reference: file for file in task.inputs}
-        request = {name: _plain(value) for name, value in task.request.items() if value is not None}
-        items = request.get("content")
+        files = {file.reference: file for file in inputs}
+        sent = {name: _plain(value) for name, value in request.items() if value is not None}
+        items = sent.get("content")
         if isinstance(items, list):
-            request["content"] = [_wire_item(item, files, read_input) for item in items]
+            sent["content"] = [_wire_item(item, files, read_input) for item in items]
         if tag is not None:
-            request.setdefault(TAG_FIELD, TAG_BASE - tag)
+            sent.setdefault(TAG_FIELD, TAG_BASE - tag)
         if callback_url is not None:
-            request.setdefault("callback_url", callback_url)
-        return json.dumps(request, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+            sent.setdefault("callback_url", callback_url)
+        return json.dumps(sent, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
     async def submit(self, body: bytes) -> SubmitOutcome:
         """One POST, judged by rows 1 to 21 of docs/reference/faults.md."""
-        return judge(MESH_RULES, await self._paid.post(PATH, body), wall=self._wall())
+        return judge(SUBMITS, await self._paid.post(PATH, body), wall=self._wall())
 
     async def get(self, remote_id: str) -> Generation:
         """The task as it is now. Raises ProviderError, also for an answer about another task."""
-        answer = await self._free.get(f"{PATH}/{quote(remote_id, safe='')}")
-        generation = read_generation(_document(answer), server_time=answer.server_time)
-        if generation.id != remote_id:
-            raise ProviderError(Trouble.UNAVAILABLE, f"asked for {remote_id}, told about another task")
-        return generation
+        answer = await self._free.get(f"{PATH}/{quote(remote_id, safe='')}", troubles=READS)
+        return read_generation(read_object(answer), server_time=answer.server_time).checked(remote_id)
 
     async def ping(self) -> float | None:
         """The server time, by a list of one: free, and refused without a good key. Raises ProviderError."""
@@ -130,8 +131,8 @@ class MeshProvider:
         if created_after is not None:
             moment = datetime.fromtimestamp(math.floor(max(0.0, min(created_after, LAST_SECOND))), UTC)
             query.append(("created_after", moment.strftime("%Y-%m-%dT%H:%M:%SZ")))
-        answer = await self._free.get(PATH, query)
-        page = _document(answer)
+        answer = await self._free.get(PATH, query, troubles=READS)
+        page = read_object(answer)
         rows, has_more, total = page.get("data"), page.get("has_more"), page.get("total")
         if not isinstance(rows, list) or not isinstance(has_more, bool) or not isinstance(total, int):
             raise ProviderError(Trouble.UNAVAILABLE, "the list lacks data, has_more or total")
@@ -193,13 +194,6 @@ def _wire_item(item: JsonValue, files: Mapping[str, InputFile], read_input: Read
         if isinstance(target, dict):
             wired[name] = {**target, "url": wire_url(target.get("url"), files, read_input)}
     return wired
-
-
-def _document(answer: Answer) -> dict[str, JsonValue]:
-    document = read_json(answer)
-    if not isinstance(document, dict):
-        raise ProviderError(Trouble.UNAVAILABLE, "the answer is no JSON object", status=answer.status)
-    return document
 
 
 def _read_status(raw: JsonValue) -> GenerationStatus | None:

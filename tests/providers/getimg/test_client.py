@@ -1,4 +1,4 @@
-"""GetimgProvider against real servers on loopback, and its reading of golden answers."""
+"""GetimgClient against real servers on loopback, and its reading of golden answers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.http.access import Access
-from runner.job.task import InputFile
+from runner.http.free import FreeRequests
+from runner.http.paid import PaidRequests
+from runner.http.transport import Transport, open_client
+from runner.http.verdicts import ProviderError, Reaction, Trouble, Verdict
 from runner.json_value import JsonValue
-from runner.providers.base import GenerationStatus, ProviderError, Reaction, RemoteFileKind, Trouble, Verdict
-from runner.providers.getimg import GetimgProvider, read_generation
-from runner.providers.http import FreeRequests
-from runner.providers.submit import PaidRequests
-from runner.providers.transport import Transport, open_client
-from tests.support.client import KEY, NOW, PATIENT, PATIENT_FREE, make_task, trusts_nothing
+from runner.providers.base import GenerationStatus, InputFile, RemoteFileKind
+from runner.providers.getimg.client import GetimgClient, read_generation
+from tests.support.client import KEY, NOW, PATIENT, PATIENT_FREE, trusts_nothing
 from tests.support.wire import answer, answering
 
-GOLDEN = Path(__file__).parent.parent / "wire" / "getimg"
+GOLDEN = Path(__file__).parent.parent.parent / "wire" / "getimg"
 BODY = b'{"model":"seedance-v1-pro","prompt":"a teapot"}'
 DATE = {"Date": "Fri, 02 Jan 2026 12:00:00 GMT"}
 
@@ -39,11 +39,11 @@ def golden(name: str) -> dict[str, object]:
 
 
 @contextlib.asynccontextmanager
-async def getimg_at(origin: str) -> AsyncIterator[GetimgProvider]:
+async def getimg_at(origin: str) -> AsyncIterator[GetimgClient]:
     access = Access(origin, KEY)
     async with open_client(Transport(tls=trusts_nothing())) as client:
         free = FreeRequests(access, client, PATIENT_FREE, wall=lambda: NOW)
-        yield GetimgProvider(PaidRequests(access, client, PATIENT), free, wall=lambda: NOW)
+        yield GetimgClient(PaidRequests(access, client, PATIENT), free, wall=lambda: NOW)
 
 
 @pytest.mark.anyio
@@ -127,9 +127,9 @@ async def test_there_is_no_list() -> None:
 
 @pytest.mark.anyio
 async def test_the_body_is_the_request_alone(tmp_path: Path) -> None:
-    task = make_task({"model": "seedance-v1-pro", "prompt": "a teapot", "sound": None})
+    plain: dict[str, JsonValue] = {"model": "seedance-v1-pro", "prompt": "a teapot", "sound": None}
     async with getimg_at("http://127.0.0.1:9") as getimg:
-        body = getimg.encode(task, lambda _: b"", tag=7, callback_url="https://example.com/hook")
+        body = getimg.encode(plain, (), lambda _: b"", tag=7, callback_url="https://example.com/hook")
         assert body == BODY
         file = InputFile("ab" * 32, "image/png", 3, tmp_path / "a.png")
         images: list[JsonValue] = [
@@ -137,13 +137,13 @@ async def test_the_body_is_the_request_alone(tmp_path: Path) -> None:
             {"url": "https://example.com/a.png", "role": "last_frame"},
         ]
         request: dict[str, JsonValue] = {"model": "m", "prompt": "a", "images": images}
-        sent = getimg.encode(make_task(request, file), lambda _: b"abc", tag=None, callback_url=None)
+        sent = getimg.encode(request, (file,), lambda _: b"abc", tag=None, callback_url=None)
         assert [image["url"] for image in json.loads(sent)["images"]] == [
             "data:image/png;base64,YWJj",
             "https://example.com/a.png",
         ]
         with pytest.raises(ValueError, match="not among the task's inputs"):
-            getimg.encode(make_task(request), lambda _: b"", tag=None, callback_url=None)
+            getimg.encode(request, (), lambda _: b"", tag=None, callback_url=None)
 
 
 def test_a_completed_generation_is_read_whole() -> None:
