@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from runner.job.expressions import has_expression
-from runner.job.inputs import MOST_BYTES, InputReader, check_remote, is_remote
+from runner.job.inputs import MOST_BYTES, InputError, InputReader, check_remote, is_remote
 from runner.job.merge import StepKeys
 from runner.job.problems import Checked, ProblemError
 from runner.job.wire import check_file, check_url
@@ -35,10 +35,13 @@ def resolve_url(
 ) -> InputFile | None:
     """The local file that an item of type `kind` names; None for a URL. Raises ProblemError."""
     check_url(provider, text, location)
-    if is_remote(text):
-        check_remote(text, location)
-        return None
-    file = reader.read(text, kind, location)
+    try:
+        if is_remote(text):
+            check_remote(text)
+            return None
+        file = reader.read(text, kind)
+    except InputError as error:
+        raise ProblemError(error.at(location)) from None
     check_file(provider, file, location)
     return file
 

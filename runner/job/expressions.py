@@ -134,7 +134,7 @@ def compile_template(text: str, known: KnownNames, location: Location) -> Checke
             else:
                 parts.append(part)
     except ExpressionError as error:  # the text cannot be split any further
-        yield location.error(error.message, error.hint)
+        yield error.at(location)
         return None
     names = frozenset[str]().union(*(part.names for part in parts if isinstance(part, Expression)))
     return Template(tuple(parts), names) if is_whole else None
@@ -196,7 +196,7 @@ def _compile(source: str, known: KnownNames, location: Location) -> Checked[Expr
     try:
         tree, compiled = _parse(source)
     except ExpressionError as error:
-        yield location.error(error.message, error.hint)
+        yield error.at(location)
         return None
     names = frozenset(node.name for node in _walk(tree) if isinstance(node, nodes.Name))
     is_known = True

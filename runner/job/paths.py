@@ -54,7 +54,7 @@ class OutputTemplate:
                 for part in self.template.parts
             )
         except ExpressionError as error:
-            raise ProblemError(self.location.error(error.message, error.hint)) from None
+            raise ProblemError(error.at(self.location)) from None
         normal = unicodedata.normalize("NFC", path)
         if wrong := what_is_wrong(normal):
             raise ProblemError(self.location.error(f"{normal!r}: {wrong}"))

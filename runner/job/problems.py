@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TypeAlias, TypeVar
 
 from runner.errors import JobError, Problem
+from runner.job.yaml.nodes import Location
 
 T = TypeVar("T")
 
@@ -18,12 +19,38 @@ Checked: TypeAlias = Generator[Problem, None, T]
 """Yields what is wrong, and returns a value all the same, so that one look finds every problem."""
 
 
+class InvalidValueError(Exception):
+    """A value that cannot be used; the caller knows where it stands. `hint` says what to do."""
+
+    def __init__(self, message: str, hint: str = "", *, is_missing_input: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.is_missing_input = is_missing_input
+
+    def at(self, location: Location) -> Problem:
+        return location.error(self.message, self.hint, is_missing_input=self.is_missing_input)
+
+
 class ProblemError(Exception):
-    """What is wrong leaves no value to go on with."""
+    """Problems that leave no value to go on with."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
         self.problems = problems
+
+
+def require(checked: Checked[T]) -> T:
+    """What `checked` returns. Raises ProblemError with every problem that it yields."""
+    problems: list[Problem] = []
+    while True:
+        try:
+            problems.append(next(checked))
+        except StopIteration as end:
+            if problems:
+                raise ProblemError(*problems) from None
+            value: T = end.value
+            return value
 
 
 class Problems:

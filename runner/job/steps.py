@@ -117,7 +117,7 @@ def _seeds(keys: StepKeys) -> Checked[Seeds | None]:
         try:
             part = parse_seeds(value)
         except SeedError as error:
-            yield item.location.error(str(error), error.hint)
+            yield error.at(item.location)
             continue
         position = bisect.bisect(in_order, part[0], key=lambda other: other[0])
         beside = in_order[max(0, position - 1) : position + 1]

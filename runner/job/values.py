@@ -39,7 +39,7 @@ class Value:
                 try:
                     return template.evaluate(scope)
                 except ExpressionError as error:
-                    raise ProblemError(self.location.error(error.message, error.hint)) from None
+                    raise ProblemError(error.at(self.location)) from None
             case tuple() as items:
                 return [item.evaluate(scope) for item in items]
             case _ as entries:

@@ -118,7 +118,7 @@ def _edition(job: Job, scope: Scope) -> Checked[str]:
         try:
             return "" if edition is None else as_text(edition, "edition")
         except ExpressionError as error:
-            yield value.location.error(error.message, error.hint)
+            yield error.at(value.location)
     return ""
 
 
