@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from runner.job.matrix import SEED
 from runner.job.models import find_family
-from runner.job.problems import Path
 from runner.job.rules import MODEL_RULES, Finding, Level, asked, check_model, is_large_seed
 from runner.job.task import Task
+from runner.job.yaml.nodes import Path
 from runner.job.yaml.source import MAX_BYTES
 from runner.json_value import JsonValue, canonical_json
 

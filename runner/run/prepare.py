@@ -279,7 +279,7 @@ def _conflict(job: Job, step: str, why: str, tasks: Sequence[Task]) -> Problem:
         names = ", ".join(task.name for task in tasks[:_NAMES_SHOWN])
         more = ", ..." if len(tasks) > _NAMES_SHOWN else ""
         said = f"{len(tasks)} tasks ({names}{more}): the path of each {why}"
-    return job.steps[step].output_place.error(said, CONFLICT_HINT)
+    return job.steps[step].output_location.error(said, CONFLICT_HINT)
 
 
 def _would_submit(progress: Progress, resubmit: Resubmit | None, submitted: Container[str]) -> bool:
