@@ -21,8 +21,8 @@ import click
 
 from runner import __version__
 from runner.cli.options import common
-from runner.cli.streams import ResultLostError
-from runner.cli.width import width
+from runner.cli.stdio import ResultLostError
+from runner.errors import RefusedError
 from runner.redact import Redactor, escape, json_text
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -51,6 +51,12 @@ def block(text: str) -> None:
 def document(value: object) -> None:
     """A result for programs, as indented JSON. Raises ResultLostError."""
     write(json_text(value, indent=1) + "\n")
+
+
+def json_lines(values: Iterable[object]) -> None:
+    """Results for programs, as one line of JSON each. Raises ResultLostError."""
+    for value in values:
+        result(json_text(value))
 
 
 def outcome(text: str) -> None:
@@ -94,6 +100,14 @@ def status(line: str) -> None:
         _is_status_shown = True
 
 
+def agree(question: str, refusal: str) -> None:
+    """Asks a person on the terminal. Raises RefusedError where nobody is there, or the answer is no."""
+    if not (sys.stdin.isatty() and is_terminal()):
+        raise RefusedError(refusal, hint="give --yes, or run it in a terminal")
+    if not click.confirm(question, err=True):
+        raise RefusedError(f"not agreed to: {refusal}")
+
+
 def error(line: str) -> None:
     """What went wrong; `-q` does not silence it."""
     _put(sys.stderr, _one_line(line) + "\n")
@@ -133,6 +147,16 @@ def has_colour(stream: TextIO) -> bool:
 def columns() -> int:
     """The width of the terminal that stderr goes to; 100 where it goes elsewhere."""
     return shutil.get_terminal_size((100, 24)).columns if sys.stderr.isatty() else 100
+
+
+def width(text: str) -> int:
+    """Columns that `text` takes in a terminal: two for a wide character, none for a combining one."""
+    if text.isascii():
+        return len(text)
+    # imported here: most text is ASCII, and rich takes 5 ms
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def wrapped(text: str, indent: int) -> str:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from runner.cli import console
+from runner.cli.humanize import count, size
 from runner.cli.options import common
-from runner.cli.words import count
 from runner.errors import INTERRUPTS
 from runner.record.events import Observer
 from runner.redact import Redactor
@@ -265,16 +265,6 @@ def _live() -> Iterator[Observer]:
             )
 
         yield observe
-
-
-def size(count: int) -> str:
-    """A number of bytes for people: `812 B`, `3.4 MB`."""
-    number = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"
 
 
 def _ignore(_name: str, _fields: Mapping[str, object]) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
+import os
+import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from runner.cli import console
-from runner.cli.advice import command
+from runner.cli.attempt_keys import KeyGroup, group_by_key
 from runner.cli.completion import complete_task
-from runner.cli.fetching import collect_everything, places, refresh
-from runner.cli.found import reading
+from runner.cli.humanize import count
+from runner.cli.monitor import Ending, pinged
+from runner.cli.next_steps import command
 from runner.cli.options import (
+    RunOptions,
     ServiceOptions,
     common,
     common_options,
@@ -23,15 +29,30 @@ from runner.cli.options import (
     service_options,
     wait_option,
 )
-from runner.cli.pings import Ending, pinged
-from runner.cli.problems import agree
-from runner.cli.service import choose_place
-from runner.errors import ExitCode, StateError
+from runner.cli.place import choose_place
+from runner.cli.problems import show
+from runner.cli.progress import progress
+from runner.cli.runs import reading
+from runner.cli.task_list import counts_words
+from runner.errors import INTERRUPTS, CallsheetError, ExitCode, JobError, RefusedError, StateError
+from runner.job.load import LoadOptions, load_job
+from runner.job.rundate import RunDate
+from runner.json_value import JsonValue
 from runner.lane.by_hand import find_in_flight
 from runner.lane.by_hand import give_up as give_up_attempt
+from runner.lane.under_way import OPEN, open_attempts, open_services
+from runner.ledger.ledger import Ledger
+from runner.ledger.rows import RunRow
+from runner.plan.plan import make_plan
 from runner.project import Project, find_project
 from runner.providers import REGISTRY
+from runner.providers.place import Place
+from runner.record.facts import JOB_DIGEST, session_facts
+from runner.record.folder import RunFolder
 from runner.redact import Redactor, json_text
+from runner.run.ends import RunResult
+from runner.run.finish import conclude
+from runner.run.lateness import Late, late
 from runner.run.lock import locked_ledger
 from runner.run.remembered import check_is_remembered
 from runner.times import iso_time
@@ -120,7 +141,7 @@ def _give_up(
             " may bill it, and its video will not be fetched"
         )
         if not is_agreed:
-            agree(f"{said}. Give it up?", f"{said}; nothing was changed")
+            console.agree(f"{said}. Give it up?", f"{said}; nothing was changed")
         with ledger.transaction():
             give_up_attempt(ledger, attempt, time.time())
         run = ledger.read.run(attempt.run_id)
@@ -130,3 +151,155 @@ def _give_up(
     again = command("retry", run.id, "--only", task.name, service=service)
     console.next_step(again, "fetches it where the service still has it, and buys it again where not")
     return ExitCode.DONE
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What became of what was in flight at one service, under one key."""
+
+    origin: str
+    result: RunResult
+
+    def as_json(self) -> dict[str, JsonValue]:
+        counts: dict[str, JsonValue] = {
+            str(state): number for state, number in self.result.counts.items() if number
+        }
+        return {"origin": self.origin, "counts": counts, "reasons": list(self.result.reasons)}
+
+
+def collect_everything(
+    project: Project, service: ServiceOptions, *, wait: float, deadline: float | None, is_told: bool
+) -> list[Collected]:
+    """Collects from each service that has something in flight, one after the other.
+
+    What is wrong with one, a key that is missing too, does not keep the next from its turn.
+    """
+    ends = None if deadline is None else time.monotonic() + deadline
+    collected: list[Collected] = []
+    for place, is_named_here in places(project, service):
+        collected += _collect_from(place, wait, ends, is_named_here=is_named_here, is_told=is_told)
+        if collected and collected[-1].result.exit_code in INTERRUPTS:
+            break
+    return collected
+
+
+def fetch_first(
+    refusal: CallsheetError,
+    project: Project,
+    service: ServiceOptions,
+    options: RunOptions,
+    *,
+    deadline: float | None,
+) -> ExitCode:
+    """Collects what is in flight before a job is refused: a paid task needs neither its input nor its job.
+
+    Gives the exit code of `refusal`, or of a signal meanwhile. The caller tells the refusal. What goes
+    wrong here is told, never raised. Errors other than JobError and RefusedError fetch nothing.
+    """
+    code = refusal.exit_code
+    if not isinstance(refusal, JobError | RefusedError):
+        return code
+    try:
+        with reading(choose_place(next(iter(REGISTRY)), project, service).project) as reader:
+            if reader is None or next(reader.in_state(*OPEN), None) is None:
+                return code
+        console.note("nothing is submitted; what is in flight is fetched first")
+        collected = collect_everything(
+            project, service, wait=options.wait, deadline=deadline, is_told=options.format == "text"
+        )
+    except CallsheetError as error:
+        show(error)
+        return code
+    return ExitCode.first({code, *(INTERRUPTS & {one.result.exit_code for one in collected})})
+
+
+def places(project: Project, service: ServiceOptions) -> list[tuple[Place, bool]]:
+    """Where tasks may be in flight: the services as they are named here (True), and those that only the
+    ledger names, for jobs that have a base URL of their own.
+    """
+    places = [choose_place(name, project, service) for name in REGISTRY]
+    known = {(place.spec.name, place.origin) for place in places}
+    found = [(place, True) for place in places]
+    if service.base_url is not None or any(place.project != project for place in places):
+        return found
+    with reading(project) as reader:
+        others = {} if reader is None else dict.fromkeys(open_services(reader, time.time()))
+    return found + [
+        (Place.at(name, project, origin), False)
+        for name, origin in others
+        if name in REGISTRY and (name, origin) not in known
+    ]
+
+
+def _collect_from(
+    place: Place, wait: float, ends: float | None, *, is_named_here: bool, is_told: bool
+) -> list[Collected]:
+    """Collects from one service, key by key; nothing where nothing of it is in flight."""
+    with locked_ledger(place.project, wait=wait) as ledger:
+        with ledger.transaction():
+            ledger.recover(time.time())
+        attempts = list(open_attempts(ledger.read, (place.spec.name, place.origin), time.time()))
+        groups = group_by_key(place, ledger, attempts, is_named_here=is_named_here)
+        if not groups:
+            return []
+        redactor = Redactor([group.key.value for group in groups if group.key is not None])
+        results = [_collect_with(group, place, ledger, ends) for group in groups]
+        for run in ledger.read.unfinished_runs():
+            if (run.origin, run.provider) == (place.origin, place.spec.name):
+                refresh(ledger, place, run, redactor, is_told=is_told)
+        overdue = late(ledger.read, time.time())
+    if is_told:
+        console.summary(f"{place.origin}: {counts_words(results[-1].counts)}")
+    for result in results:
+        tell_reasons(result)
+    tell_late(overdue)
+    return [Collected(place.origin, result) for result in results]
+
+
+def _collect_with(group: KeyGroup, place: Place, ledger: Ledger, ends: float | None) -> RunResult:
+    if group.key is None:
+        counts = ledger.read.count_states(place.origin, place.spec.name)
+        return RunResult(group.code, (group.missing,) if group.missing else (), counts)
+    left = None if ends is None else max(0.0, ends - time.monotonic())
+    # imported here: the engine takes 0.3 s, and most often nothing is in flight
+    from runner.assemble import collect_from
+
+    with progress() as shown:
+        return collect_from(place, group.key, ledger, attempts=group.attempts, observe=shown, deadline=left)
+
+
+def refresh(ledger: Ledger, place: Place, run: RunRow, redactor: Redactor, *, is_told: bool) -> None:
+    """Brings the manifest of a run up to what was collected for it."""
+    project = place.project
+    file = project.root / run.job_file
+    try:
+        text = RunFolder(project, run.id).job.read_bytes()
+        # the run was allowed to read what it lists when it started; nothing is sent now
+        options = LoadOptions(environ=os.environ, trust_job=True)
+        job = load_job(file, root=project.root, options=options, text=text)
+        plan = make_plan(job, origin=run.origin, run_date=RunDate.parse(run.run_date))
+    except (CallsheetError, OSError) as error:
+        console.note(f"run {run.id}: its manifest stays as it was: {redactor.foreign_text(str(error))}")
+        return
+    facts = session_facts(sys.argv[1:], file, project.root, redactor)
+    with ledger.transaction():
+        session = ledger.begin_session(run.id, time.time(), {**facts, JOB_DIGEST: job.digest})
+    ended = conclude(ledger, project, plan, run_id=run.id, session=session, at=time.time(), redactor=redactor)
+    if is_told:
+        console.summary(f"run {run.id}: {counts_words(ended.counts)}")
+
+
+def tell_reasons(result: RunResult) -> None:
+    """Why a run ended as it did, on stderr."""
+    for reason in result.reasons:
+        console.error(Redactor().foreign_text(reason))
+
+
+def tell_late(overdue: Late | None) -> None:
+    """That paid results may soon be out of reach, on stderr; in local time."""
+    if overdue is not None:
+        at = datetime.datetime.fromtimestamp(overdue.ends).astimezone()
+        console.error(
+            f"{count(overdue.count, 'paid result')} may be out of reach from {at:%Y-%m-%d %H:%M} on;"
+            " hint: callsheet collect"
+        )

@@ -12,10 +12,9 @@ import click
 
 from runner.cli import console
 from runner.cli.completion import complete_run
-from runner.cli.folders import find_folder
-from runner.cli.listing import write_lines
+from runner.cli.humanize import count
 from runner.cli.options import ServiceOptions, common_options, output_format, service_options
-from runner.cli.words import count
+from runner.cli.runs import find_folder
 from runner.errors import CallsheetError, UsageError
 from runner.job.cost import usd_as_today
 from runner.json_value import JsonValue
@@ -223,7 +222,7 @@ def _print(found: list[_Found], new: _Read, old: _Read, same: int, *, is_lines: 
         for one in found
     ]
     if is_lines:
-        write_lines(rows)
+        console.json_lines(rows)
         return
     document: dict[str, JsonValue] = {
         "from": old.id,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 import click
 
 from runner.cli import console
-from runner.cli.advice import command, tell_pick
-from runner.cli.found import reading
-from runner.cli.listing import Row, write_rows
+from runner.cli.humanize import count
+from runner.cli.jobs import load, plan_of
+from runner.cli.next_steps import command, tell_pick
 from runner.cli.options import (
     JobOptions,
     ServiceOptions,
@@ -22,9 +23,9 @@ from runner.cli.options import (
     output_format,
     service_options,
 )
-from runner.cli.problems import tell_warnings
-from runner.cli.service import load, plan_of
-from runner.cli.words import CONFLICT, cell_words, count, estimate_words, state_word
+from runner.cli.problems import show_warnings
+from runner.cli.runs import reading
+from runner.cli.task_list import CONFLICT, Row, state_word, write_rows
 from runner.errors import ExitCode
 from runner.job.cost import Total, usd_or_null, usd_text
 from runner.job.task import Task
@@ -71,7 +72,7 @@ def plan(
     """
     loaded = load(job, service, job_options, provider=provider)
     planned = plan_of(loaded, job_options)
-    tell_warnings(planned.warnings, planned.job.file)
+    show_warnings(planned.warnings, planned.job.file)
     chosen = Only(only) if only else None
     tasks = planned.tasks if chosen is None else filter(chosen.names, planned.tasks)
     if chosen is not None:
@@ -87,7 +88,7 @@ def plan(
         listed = (_row(row, has_models=has_models) for row in rows)
         counts = write_rows(listed, output_format, {**_head(planned), "waits": [*waits]})
         if output_format == "text":
-            for line in estimate_words(new):
+            for line in _estimate_words(new):
                 console.result(line)
             for sentence in outlook(planned, new, ledger):
                 console.result(sentence)
@@ -105,6 +106,22 @@ def plan(
     return ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE
 
 
+def _estimate_words(new: Total) -> Iterator[str]:
+    """The estimate of new tasks as a line; none where nothing is new. What is not known is counted."""
+    if not new.tasks:
+        return
+    known = [
+        f"{new.tokens:,} tokens" if new.without_tokens < new.tasks else "",
+        f"about USD {usd_text(new.micros)}" if new.without_price < new.tasks else "",
+    ]
+    unknown = [
+        f"tokens of {count(new.without_tokens, 'task')} not known" if new.without_tokens else "",
+        f"price of {count(new.without_price, 'task')} not known" if new.without_price else "",
+    ]
+    told = "; ".join(filter(None, (", ".join(filter(None, known)), *unknown)))
+    yield f"estimate of what is new: {told}"
+
+
 def _adding_up(rows: Iterable[Standing], new: Total) -> Iterator[Standing]:
     """The same rows; what `run` would submit is added to `new` on the way."""
     for row in rows:
@@ -119,10 +136,21 @@ def _row(row: Standing, *, has_models: bool) -> Row:
 
     def columns() -> tuple[str, ...]:
         cell = {axis: value for axis, value in task.cell.items() if axis != "model" or has_models}
-        cells = cell_words({**_place(task), **cell})
+        cells = _cell_words({**_place(task), **cell})
         return task.name, cells, task.output, escape(row.conflict or row.why)
 
     return Row(task.identity, task.name, state_word(row), columns, partial(_fields, row))
+
+
+def _cell_words(cell: Mapping[str, JsonValue]) -> str:
+    """A cell in a line: `seed=1 ratio=16:9 shot=pour`; an object stands as its `id` where it has one."""
+    return escape(" ".join(f"{axis}={_value_words(value)}" for axis, value in cell.items()))
+
+
+def _value_words(value: JsonValue) -> str:
+    if isinstance(value, dict) and "id" in value:
+        return str(value["id"])
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _place(task: Task) -> dict[str, JsonValue]:

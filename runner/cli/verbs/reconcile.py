@@ -10,13 +10,12 @@ import click
 
 from runner.assemble import served
 from runner.cli import console
-from runner.cli.advice import command
-from runner.cli.found import reading
-from runner.cli.keys import key_for
-from runner.cli.listing import write_lines
+from runner.cli.attempt_keys import key_for
+from runner.cli.humanize import count, shown_path
+from runner.cli.next_steps import command
 from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
-from runner.cli.service import choose_place
-from runner.cli.words import count, shown_path
+from runner.cli.place import choose_place
+from runner.cli.runs import reading
 from runner.errors import ExitCode, PersonNeededError, ServiceUnreachableError, UsageError
 from runner.http.access import Access
 from runner.lane.by_hand import (
@@ -120,7 +119,7 @@ def _list(project: Project, output_format: str, service: ServiceOptions) -> Exit
     with reading(project) as reader:
         found = [*unclear_tasks(reader), *absent_tasks(reader)] if reader is not None else []
         if output_format == "jsonl":
-            write_lines(map(_as_json, found))
+            console.json_lines(map(_as_json, found))
         elif output_format == "json":
             console.document([_as_json(one) for one in found])
         else:

@@ -8,9 +8,9 @@ from itertools import islice
 import click
 
 from runner.cli import console
-from runner.cli.folders import find_folder
+from runner.cli.humanize import count, shown_path
 from runner.cli.options import ServiceOptions, common_options, run_argument, service_options
-from runner.cli.words import count, shown_path
+from runner.cli.runs import find_folder
 from runner.desk.report import Report, make_report
 from runner.errors import INTERRUPTS, CallsheetError, ExitCode
 from runner.media.video import has_pyav

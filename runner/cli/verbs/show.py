@@ -14,13 +14,13 @@ from typing import Any
 import click
 
 from runner.cli import console
-from runner.cli.advice import command
 from runner.cli.completion import complete_task
-from runner.cli.folders import here
-from runner.cli.found import nothing_yet, reading
-from runner.cli.listing import write_lines
+from runner.cli.humanize import shown_path
+from runner.cli.next_steps import command
 from runner.cli.options import ServiceOptions, common_options, output_format, service_options
-from runner.cli.words import painted, shown_path
+from runner.cli.place import here
+from runner.cli.runs import nothing_yet, reading
+from runner.cli.task_list import painted
 from runner.errors import UsageError
 from runner.ledger.database import open_for_reading
 from runner.ledger.search import FoundTask, LedgerSearch
@@ -62,7 +62,7 @@ def show(what: str, service: ServiceOptions, output_format: str) -> None:
     finally:
         ledger.close()
     if output_format == "jsonl":
-        write_lines(documents)
+        console.json_lines(documents)
         return
     if output_format == "json":
         console.document(documents)

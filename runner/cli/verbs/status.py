@@ -12,10 +12,9 @@ from typing import Any
 import click
 
 from runner.cli import console
-from runner.cli.advice import tell_next
-from runner.cli.folders import find_folder
-from runner.cli.found import FoundRun, find_run_here, reading
-from runner.cli.listing import Row, write_rows
+from runner.cli.humanize import count, shown_path
+from runner.cli.jobs import load
+from runner.cli.next_steps import tell_next
 from runner.cli.options import (
     JobOptions,
     ServiceOptions,
@@ -26,8 +25,8 @@ from runner.cli.options import (
     run_argument,
     service_options,
 )
-from runner.cli.service import load
-from runner.cli.words import count, shown_path, state_word
+from runner.cli.runs import FoundRun, find_folder, find_run_here, reading
+from runner.cli.task_list import Row, state_word, write_rows
 from runner.errors import CallsheetError, ExitCode, JobError, StateError
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue

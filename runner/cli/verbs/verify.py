@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 import click
 
 from runner.cli import console
-from runner.cli.advice import command
-from runner.cli.folders import find_folder
+from runner.cli.humanize import count, shown_path
+from runner.cli.next_steps import command
 from runner.cli.options import (
     ServiceOptions,
     common,
@@ -21,7 +21,7 @@ from runner.cli.options import (
     run_argument,
     service_options,
 )
-from runner.cli.words import count, shown_path
+from runner.cli.runs import find_folder
 from runner.errors import ExitCode
 from runner.json_value import JsonValue
 from runner.media.boxes import NotMediaError

@@ -1,4 +1,4 @@
-"""A run that is in the ledger already, found by the name that a person gives it."""
+"""Finding a run by the name that a person gives it: in the ledger, or by its folder alone."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.cli.humanize import shown_path
 from runner.cli.options import ServiceOptions, common
-from runner.cli.service import choose_place
+from runner.cli.place import choose_place, here
 from runner.errors import StateError, UsageError
 from runner.job.load import DEFAULT_PROVIDER
 from runner.ledger.database import open_for_reading
@@ -19,7 +20,7 @@ from runner.project import Project, find_project
 from runner.providers import REGISTRY
 from runner.providers.place import SANDBOX_ORIGIN, Place
 from runner.record.folder import LATEST, RunFolder
-from runner.run.prepare import find_run
+from runner.run.prepare import find_run, run_hint
 from runner.run.remembered import check_is_remembered
 
 
@@ -78,6 +79,47 @@ def _meant(name: str, project: Project) -> str:
     """`latest` is what runs/latest names: the run that was worked on last, whenever it began."""
     link = project.runs_dir / LATEST
     return link.readlink().name if name == LATEST and link.is_symlink() else name
+
+
+def find_folder(name: str, service: ServiceOptions) -> RunFolder:
+    """The folder of the run `name`: an id or its beginning, a path, or `latest`.
+
+    Raises UsageError where there is none, NoProjectError.
+    """
+    path = Path(name)
+    if name != LATEST and len(path.parts) > 1:
+        folder = path.resolve()
+        folder = folder if folder.is_dir() else folder.parent
+        project = find_project(folder, root=common().root)
+        own = project if folder.parent.parent == project.root else project.rehearsal()
+        return RunFolder(own, folder.name)
+    project = here(service)
+    folders = [project.runs_dir / name] if (project.runs_dir / name).is_dir() else _beginning(project, name)
+    if len(folders) > 1:
+        raise UsageError(f"{name}: {len(folders)} runs begin so", hint="give more of the id")
+    if not folders:
+        raise UsageError(f"no run `{name}` in {shown_path(project.runs_dir)}", hint=_hint(project, name))
+    return RunFolder(project, folders[0].resolve().name)
+
+
+def _hint(project: Project, name: str) -> str:
+    if not project.is_rehearsal and (project.rehearsal().runs_dir / name).is_dir():
+        return "give --sandbox: it is a rehearsal"
+    runs = sorted(path.name for path in _beginning(project, "2"))
+    if runs:
+        return run_hint(name, runs[-1])
+    if not project.is_rehearsal and project.rehearsal().runs_dir.is_dir():
+        return "there are rehearsals: give --sandbox or --base-url URL"
+    return "`callsheet run JOB` makes one"
+
+
+def _beginning(project: Project, name: str) -> list[Path]:
+    """The folders of runs whose ids begin with `name`."""
+    if not name or not project.runs_dir.is_dir():
+        return []
+    return [
+        path for path in project.runs_dir.iterdir() if path.name.startswith(name) and not path.is_symlink()
+    ]
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from runner.cli.words import count
+from runner.cli.humanize import count
 from runner.errors import ExitCode, KeyRefusedError
 from runner.http.access import ApiKey
 from runner.job.environment import read_env

@@ -1,4 +1,4 @@
-"""From a job file and options to a plan, and where its requests would go."""
+"""From a job file and the options of a verb to a job that is ready to run, and to its plan."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from runner.cli.options import JobOptions, ServiceOptions, common
-from runner.errors import JobError, StateError, UsageError
-from runner.http.access import is_loopback, is_same_loopback, parse_origin
+from runner.cli.place import choose_place
+from runner.errors import JobError, UsageError
 from runner.job.environment import read_env
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import Job
 from runner.job.rundate import RunDate
 from runner.job.yaml.source import MAX_BYTES
-from runner.ledger.database import open_for_reading
-from runner.ledger.read import LedgerReader
 from runner.plan.plan import Plan, make_plan
 from runner.project import Project, find_project
-from runner.providers import REGISTRY
-from runner.providers.place import SANDBOX_ORIGIN, Place
+from runner.providers.place import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,40 +90,6 @@ def given_date(options: JobOptions) -> RunDate | None:
         raise UsageError(
             f"--date {options.date}: not a date", hint="write it as 2026-05-31 or 2026-05-31+02:00"
         ) from error
-
-
-def choose_place(
-    provider: str, project: Project, service: ServiceOptions, *, job_base_url: str | None = None
-) -> Place:
-    """A base URL comes from the command line, then the environment, then a trusted job file."""
-    spec = REGISTRY[provider]
-    if service.sandbox:
-        return Place.at(provider, project, SANDBOX_ORIGIN)
-    if service.base_url is None and job_base_url and not os.environ.get(spec.url_variable):
-        origin = parse_origin(job_base_url, source="the job file's base_url")
-    else:
-        origin = spec.find_origin(os.environ, base_url=service.base_url)
-    place = Place.at(provider, project, origin)
-    return replace(place, origin=_as_known(place)) if is_loopback(origin) else place
-
-
-def _as_known(place: Place) -> str:
-    """The origin as this project's tasks name it: `localhost` and `127.0.0.1` are one server, and what was
-    made under one spelling is not made again under the other.
-    """
-    try:
-        reader = LedgerReader(open_for_reading(place.project.ledger_path))
-    except (StateError, OSError):  # none yet, or whoever opens it next tells what is wrong
-        return place.origin
-    with contextlib.closing(reader):
-        known = reader.origins()
-    same = [origin for origin in known if is_same_loopback(origin, place.origin)]
-    return place.origin if place.origin in same else next(iter(same), place.origin)
-
-
-def read_keys(place: Place) -> Mapping[str, str]:
-    """The environment with the keys of the root's `.env` below it."""
-    return read_env(place.project.root, os.environ)
 
 
 def _load_options(options: JobOptions, provider: str | None = None) -> LoadOptions:

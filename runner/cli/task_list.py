@@ -7,13 +7,59 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
+import click
+
 from runner.cli import console
-from runner.cli.words import count, painted
+from runner.cli.humanize import count
 from runner.json_value import JsonValue
+from runner.lane.standing import Standing
+from runner.ledger.states import TaskState
 from runner.redact import json_text
+
+CONFLICT = "conflict"
+"""A new task that cannot run, because its output path is not free."""
+
+_WORDS: Mapping[TaskState, str] = {
+    TaskState.PLANNED: "new",
+    TaskState.INTENDED: "ambiguous",
+    TaskState.SUBMITTED: "in flight",
+    TaskState.COLLECTING: "in flight",
+}
+
+
+_COLOURS: Mapping[str, str] = {
+    "done": "green",
+    "in flight": "cyan",
+    "new": "cyan",
+    "ambiguous": "yellow",
+    "held": "yellow",
+    "absent": "yellow",
+    "written_off": "yellow",
+    "failed": "red",
+    "expired": "red",
+    CONFLICT: "red",
+}
 
 _AT_A_TIME = 200
 """Rows of one `write`: for each of 100,000 it takes half as long as all else."""
+
+
+def painted(word: str) -> str:
+    """A state's word in its colour; `console` takes the colour out where there is to be none."""
+    return click.style(word, fg=_COLOURS[word]) if word in _COLOURS else word
+
+
+def state_word(row: Standing) -> str:
+    """How a planned task stands: new, conflict, in flight, ambiguous, held, done, absent, failed ..."""
+    return CONFLICT if row.conflict else _WORDS.get(row.state, str(row.state))
+
+
+def counts_words(counts: Mapping[TaskState, int]) -> str:
+    """`5 done, 1 failed`; states that are the same to a person are one."""
+    words: Counter[str] = Counter()
+    for state, number in counts.items():
+        words[_WORDS.get(state, str(state))] += number
+    return ", ".join(f"{number} {word}" for word, number in words.items() if number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +75,6 @@ class Row:
     def as_json(self) -> str:
         task = {"identity": self.identity, "name": self.name, "state": self.state, **self.fields()}
         return json_text(task)
-
-
-def write_lines(rows: Iterable[object]) -> None:
-    """`jsonl`: one object a line."""
-    for row in rows:
-        console.result(json_text(row))
 
 
 def write_rows(rows: Iterable[Row], output_format: str, head: Mapping[str, JsonValue]) -> Counter[str]:
