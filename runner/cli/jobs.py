@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runner.cli.options import JobOptions, ServiceOptions, common
 from runner.cli.place import choose_place
-from runner.errors import JobError, UsageError
+from runner.errors import JobError
 from runner.job.environment import read_env
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import Job
@@ -47,8 +47,9 @@ def load(
     Raises JobError, NoProjectError, UsageError.
     """
     project = project or find_project(file, root=common().root)
+    reading = LoadOptions(os.environ, options.allow_env, options.trust_job, provider)
     with showing_lines(file if text is None else text):
-        job = load_job(file, root=project.root, options=_load_options(options, provider), text=text)
+        job = load_job(file, root=project.root, options=reading, text=text)
     own_base_url = job.base_url if options.trust_job else None
     place = choose_place(job.provider, project, service, job_base_url=own_base_url)
     named = frozenset({job.api_key_env} if job.api_key_env else ())
@@ -56,8 +57,8 @@ def load(
 
 
 def plan_of(loaded: Loaded, options: JobOptions) -> Plan:
-    """The plan of a loaded job. Raises JobError, and UsageError for a date that is none."""
-    date = given_date(options) or RunDate.today(time.time())
+    """The plan of a loaded job. Raises JobError."""
+    date = options.date or RunDate.today(time.time())
     with showing_lines(loaded.job.text):
         return make_plan(loaded.job, origin=loaded.place.origin, run_date=date)
 
@@ -78,19 +79,3 @@ def _read_or_nothing(file: Path) -> bytes:
             return stream.read(MAX_BYTES)
     except OSError:
         return b""
-
-
-def given_date(options: JobOptions) -> RunDate | None:
-    """What --date says; None without it. Raises UsageError."""
-    if options.date is None:
-        return None
-    try:
-        return RunDate.parse(options.date)
-    except ValueError as error:
-        raise UsageError(
-            f"--date {options.date}: not a date", hint="write it as 2026-05-31 or 2026-05-31+02:00"
-        ) from error
-
-
-def _load_options(options: JobOptions, provider: str | None = None) -> LoadOptions:
-    return LoadOptions(os.environ, options.allow_env, options.trust_job, provider)

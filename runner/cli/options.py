@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import click
 
 from runner.cli.completion import complete_job, complete_run, complete_task
+from runner.errors import UsageError
+from runner.job.rundate import RunDate
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -30,29 +32,31 @@ class Common:
 class ServiceOptions:
     """Where requests go: the in-process sandbox, another base URL, or neither for the real service."""
 
-    sandbox: bool
-    base_url: str | None
+    sandbox: bool = False
+    base_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JobOptions:
-    """How a job file is read. `date` is the text of `run.date`, None for today."""
+    """How a job file is read. `date` is that of `run.date`, None for today."""
 
-    date: str | None
+    date: RunDate | None
     allow_env: frozenset[str]
     trust_job: bool
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How the verbs that submit go about it. `wait` and `deadline` are seconds; `format` is text or json."""
+    """How the verbs that submit do it. `wait` and `deadline` are seconds; `format` is text, json or jsonl."""
 
+    service: ServiceOptions
+    job: JobOptions
+    only: tuple[str, ...]
     wait: float
     deadline: float | None
     yes: bool
     ping: bool
     format: str
-    only: tuple[str, ...] = ()
 
 
 def common() -> Common:
@@ -139,16 +143,30 @@ def trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return allow_env(trust_job(command))
 
 
+def _read_date(_context: click.Context, _option: click.Parameter, text: str | None) -> RunDate | None:
+    if text is None:
+        return None
+    try:
+        return RunDate.parse(text)
+    except ValueError as error:
+        raise UsageError(
+            f"--date {text}: not a date", hint="write it as 2026-05-31 or 2026-05-31+02:00"
+        ) from error
+
+
 def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--date, --allow-env and --trust-job, as the argument `job_options`."""
 
     @click.option(
-        "--date", metavar="DATE", help="The value of run.date, such as 2026-05-31 or 2026-05-31+02:00."
+        "--date",
+        metavar="DATE",
+        callback=_read_date,
+        help="The value of run.date, such as 2026-05-31 or 2026-05-31+02:00.",
     )
     @trust_options
     @functools.wraps(command)
     def wrapped(
-        *args: Any, date: str | None, allow_env: tuple[str, ...], trust_job: bool, **kwargs: Any
+        *args: Any, date: RunDate | None, allow_env: tuple[str, ...], trust_job: bool, **kwargs: Any
     ) -> Any:
         options = JobOptions(date, frozenset(allow_env), trust_job)
         return command(*args, job_options=options, **kwargs)
@@ -203,8 +221,10 @@ only_option = click.option(
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--only, --wait, --deadline, --yes, --ping and --output-format, as the argument `run_options`."""
+    """The options of the verbs that submit, as the argument `options`."""
 
+    @service_options
+    @job_options
     @only_option
     @wait_option
     @deadline_option(None)
@@ -216,16 +236,18 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def wrapped(
         *args: Any,
+        service: ServiceOptions,
+        job_options: JobOptions,
+        only: tuple[str, ...],
         wait: float,
         deadline: float | None,
         yes: bool,
         ping: bool,
         output_format: str,
-        only: tuple[str, ...],
         **kwargs: Any,
     ) -> Any:
-        options = RunOptions(wait, deadline, yes, ping, output_format, only)
-        return command(*args, run_options=options, **kwargs)
+        options = RunOptions(service, job_options, only, wait, deadline, yes, ping, output_format)
+        return command(*args, options=options, **kwargs)
 
     return wrapped
 

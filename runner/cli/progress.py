@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from runner.cli import console
 from runner.cli.humanize import count, size
@@ -16,6 +17,9 @@ from runner.cli.options import common
 from runner.errors import INTERRUPTS
 from runner.record.events import Observer
 from runner.redact import Redactor
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 _STAGES: Mapping[str, str] = {
     "task.intended": "submitting",
@@ -114,21 +118,21 @@ class Tally:
 def progress() -> Iterator[Observer]:
     """An observer that shows a run; it never raises, so a closed terminal costs no paid task."""
     if console.is_terminal() and not common().quiet and not common().verbosity:
-        with _live() as observer:
-            yield _unbreakable(observer)
+        with _bar() as observer:
+            yield _Unbreakable(observer).observe
     else:
         yield lines()
 
 
 def lines() -> Observer:
     """The same without a live line, for what takes no time."""
-    return _ignore if common().quiet else _unbreakable(Lines(is_full=common().verbosity > 1).observe)
+    return _ignore if common().quiet else _Unbreakable(Lines(is_full=common().verbosity > 1).observe).observe
 
 
 def line(name: str, fields: Mapping[str, object], *, is_full: bool = False) -> str | None:
-    """One transition as a line, `submitted harbour-s1 remote_id=t-1`; None for what is none.
+    """An event as a line, `submitted harbour-s1 remote_id=t-1`; None where nobody waits for it.
 
-    `is_full`: every event, with the ids of task and attempt.
+    `is_full`: every event by its own name, with the ids of task and attempt.
     """
     if name in _SILENT and not is_full:
         return None
@@ -154,7 +158,8 @@ def line(name: str, fields: Mapping[str, object], *, is_full: bool = False) -> s
     subject = [clean.foreign_text(str(fields["task"]))] if "task" in fields else []
     if not subject and "identity" in fields and not is_full:
         subject = [str(fields["identity"])[:12]]
-    return " ".join([name.removeprefix("task."), *subject, *details])
+    event = "unclear" if name == "task.ambiguous" and not is_full else name.removeprefix("task.")
+    return " ".join([event, *subject, *details])
 
 
 def waiting_words(fields: Mapping[str, object]) -> str:
@@ -220,12 +225,11 @@ class Lines:
 
 
 @contextlib.contextmanager
-def _live() -> Iterator[Observer]:
-    # rich takes 0.1 s to import: only a terminal pays for it
+def _bar() -> Iterator[Observer]:
+    # imported here: rich takes 0.1 s, and only a terminal needs it
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    tally = Tally()
     columns = (
         BarColumn(bar_width=24),
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
@@ -238,52 +242,58 @@ def _live() -> Iterator[Observer]:
     )
     drawn = Console(stderr=True, no_color=not console.has_colour(sys.stderr))
     with Progress(*columns, console=drawn, transient=True) as shown:
-        bar = shown.add_task("", total=0, received="", waiting="")
-        known = Known()
-        awaited: Mapping[str, object] = {}
+        yield Bar(shown, shown.add_task("", total=0, received="", waiting="")).observe
 
-        def observe(name: str, fields: Mapping[str, object]) -> None:
-            nonlocal awaited
-            tally.observe(name, fields)
-            if name == "run.waiting":
-                awaited = fields
-            if name == "run.left_at_once":
-                shown.stop()  # gives the cursor back
-            is_told = known.covers(name, fields)
-            # the bar itself says what is awaited
-            is_news = (name.startswith("run.") and name != "run.waiting") or name == "task.renamed"
-            if is_news and name not in _SILENT and not is_told:
-                # rich moves it above the bar, where it stays
-                console.note(line(name, fields) or "")
-            shown.update(
-                bar,
-                total=max(tally.total, tally.finished),
-                completed=tally.finished,
-                description=tally.words(),
-                received=size(tally.received),
-                waiting=waiting_words(awaited),
-            )
 
-        yield observe
+@dataclass(slots=True)
+class Bar:
+    """A line that stays at the bottom of a terminal; what a person has to know stays above it."""
+
+    shown: Progress
+    id: TaskID
+    _tally: Tally = field(default_factory=Tally)
+    _known: Known = field(default_factory=Known)
+    _awaited: Mapping[str, object] = field(default_factory=dict)
+
+    def observe(self, name: str, fields: Mapping[str, object]) -> None:
+        self._tally.observe(name, fields)
+        if name == "run.waiting":
+            self._awaited = fields
+        if name == "run.left_at_once":
+            self.shown.stop()  # gives the cursor back
+        is_told = self._known.covers(name, fields)
+        # the bar itself says what is awaited
+        is_news = (name.startswith("run.") and name != "run.waiting") or name == "task.renamed"
+        if is_news and name not in _SILENT and not is_told:
+            # rich moves it above the bar
+            console.note(line(name, fields) or "")
+        self.shown.update(
+            self.id,
+            total=max(self._tally.total, self._tally.finished),
+            completed=self._tally.finished,
+            description=self._tally.words(),
+            received=size(self._tally.received),
+            waiting=waiting_words(self._awaited),
+        )
 
 
 def _ignore(_name: str, _fields: Mapping[str, object]) -> None:
     pass
 
 
-def _unbreakable(observer: Observer) -> Observer:
-    is_open = True
+@dataclass(slots=True)
+class _Unbreakable:
+    """Passes events on until the terminal is gone."""
 
-    def observe(name: str, fields: Mapping[str, object]) -> None:
-        nonlocal is_open
-        if not is_open:
-            return
-        try:
-            observer(name, fields)
-        except OSError:
-            is_open = False
+    observer: Observer
+    _is_open: bool = True
 
-    return observe
+    def observe(self, name: str, fields: Mapping[str, object]) -> None:
+        if self._is_open:
+            try:
+                self.observer(name, fields)
+            except OSError:
+                self._is_open = False
 
 
 def _number(value: object) -> int:

@@ -1,4 +1,4 @@
-"""Finding a run by the name that a person gives it: in the ledger, or by its folder alone."""
+"""Finding a run by the name that a person gives it, and reading the project's ledger."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from runner.project import Project, find_project
 from runner.providers import REGISTRY
 from runner.providers.place import SANDBOX_ORIGIN, Place
 from runner.record.folder import LATEST, RunFolder
-from runner.run.prepare import find_run, run_hint
 from runner.run.remembered import check_is_remembered
 
 
@@ -34,8 +33,78 @@ class FoundRun:
     job_text: bytes
 
 
+def find_folder(name: str, service: ServiceOptions) -> RunFolder:
+    """The folder of the run `name`: an id or its beginning, a path, or `latest`.
+
+    No ledger is read: it may be gone, or at work. Raises UsageError, NoProjectError.
+    """
+    path = Path(name)
+    if len(path.parts) > 1:
+        folder = path.resolve()
+        folder = folder if folder.is_dir() else folder.parent
+        project = find_project(folder, root=common().root)
+        own = project if folder.parent.parent == project.root else project.rehearsal()
+        return RunFolder(own, folder.name)
+    project = here(service)
+    link = project.runs_dir / LATEST
+    meant = link.readlink().name if name == LATEST and link.is_symlink() else name
+    ids = sorted(_run_ids(project))
+    found = [meant] if meant in ids else [run_id for run_id in ids if name and run_id.startswith(name)]
+    if len(found) > 1:
+        raise UsageError(f"{name}: {len(found)} runs begin so", hint="give more of the id")
+    if found:
+        return RunFolder(project, found[0])
+    if not project.is_rehearsal and (project.rehearsal().runs_dir / name).is_dir():
+        hint = "give --sandbox: it is a rehearsal"
+    elif path.suffix in (".yaml", ".yml"):
+        hint = "this verb takes a run, not a job file: `latest`, or an id"
+    elif ids:
+        hint = f"the newest is {ids[-1]}; `latest` means it"
+    else:
+        raise nothing_yet(project)
+    raise UsageError(f"no run `{name}` in {shown_path(project.runs_dir)}", hint=hint)
+
+
+def _run_ids(project: Project) -> Iterator[str]:
+    if project.runs_dir.is_dir():
+        for entry in project.runs_dir.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                yield entry.name
+
+
+def find_run(name: str, service: ServiceOptions) -> FoundRun:
+    """The run `name`, as `find_folder` takes it, by its ledger.
+
+    Raises UsageError too where it was made at another service, and StateError where the ledger or the
+    copy of the job file cannot be read.
+    """
+    folder = find_folder(name, service)
+    with reading(folder.project) as ledger:
+        if ledger is None:
+            raise nothing_yet(folder.project)
+        run = ledger.run(folder.run_id)
+        if run is None:
+            check_is_remembered(folder.project, ledger)
+            raise UsageError(f"the ledger knows no run {folder.run_id}", hint="callsheet run JOB")
+    provider = run.provider if run.provider in REGISTRY else DEFAULT_PROVIDER
+    root = folder.project.root
+    place = choose_place(provider, Project(root, root), service)
+    if run.origin != place.origin:
+        raise UsageError(
+            f"run {run.id} was made at {run.origin}, not at {place.origin}",
+            hint="give --sandbox" if run.origin == SANDBOX_ORIGIN else f"give --base-url {run.origin}",
+        )
+    try:
+        text = folder.job.read_bytes()
+    except OSError as error:
+        raise StateError(
+            f"{folder.job}: cannot read: {error.strerror}", hint=f"callsheet run {shlex.quote(run.job_file)}"
+        ) from error
+    return FoundRun(run, place, root / run.job_file, text)
+
+
 def nothing_yet(project: Project) -> UsageError:
-    """That `project`, or the rehearsal that it is, has no ledger yet; and where to look instead."""
+    """That nothing has run in `project`, or in the rehearsal that it is, and where to look instead."""
     if project.is_rehearsal:
         return UsageError("nothing has been rehearsed here yet", hint="callsheet run JOB --sandbox")
     if project.rehearsal().ledger_path.exists():
@@ -46,86 +115,11 @@ def nothing_yet(project: Project) -> UsageError:
     return UsageError("nothing has been run here yet", hint="callsheet run JOB")
 
 
-def find_run_here(name: str, service: ServiceOptions) -> FoundRun:
-    """The run `name` (an id, a path, `latest`) of the project here, or at --root, or at that path.
-
-    Raises NoProjectError, UsageError, StateError.
-    """
-    path = Path(name)
-    project = find_project(path if path.exists() else Path(), root=common().root)
-    place = choose_place(DEFAULT_PROVIDER, project, service)
-    with reading(place.project) as ledger:
-        if ledger is None:
-            raise nothing_yet(place.project)
-        run = find_run(ledger, _meant(name, place.project))
-    if run.provider in REGISTRY:
-        place = choose_place(run.provider, project, service)
-    if run.origin != place.origin:
-        raise UsageError(
-            f"run {run.id} was made at {run.origin}, not at {place.origin}",
-            hint="give --sandbox" if run.origin == SANDBOX_ORIGIN else f"give --base-url {run.origin}",
-        )
-    folder = RunFolder(place.project, run.id)
-    try:
-        text = folder.job.read_bytes()
-    except OSError as error:
-        raise StateError(
-            f"{folder.job}: cannot read: {error.strerror}", hint=f"callsheet run {shlex.quote(run.job_file)}"
-        ) from error
-    return FoundRun(run, place, project.root / run.job_file, text)
-
-
-def _meant(name: str, project: Project) -> str:
-    """`latest` is what runs/latest names: the run that was worked on last, whenever it began."""
-    link = project.runs_dir / LATEST
-    return link.readlink().name if name == LATEST and link.is_symlink() else name
-
-
-def find_folder(name: str, service: ServiceOptions) -> RunFolder:
-    """The folder of the run `name`: an id or its beginning, a path, or `latest`.
-
-    Raises UsageError where there is none, NoProjectError.
-    """
-    path = Path(name)
-    if name != LATEST and len(path.parts) > 1:
-        folder = path.resolve()
-        folder = folder if folder.is_dir() else folder.parent
-        project = find_project(folder, root=common().root)
-        own = project if folder.parent.parent == project.root else project.rehearsal()
-        return RunFolder(own, folder.name)
-    project = here(service)
-    folders = [project.runs_dir / name] if (project.runs_dir / name).is_dir() else _beginning(project, name)
-    if len(folders) > 1:
-        raise UsageError(f"{name}: {len(folders)} runs begin so", hint="give more of the id")
-    if not folders:
-        raise UsageError(f"no run `{name}` in {shown_path(project.runs_dir)}", hint=_hint(project, name))
-    return RunFolder(project, folders[0].resolve().name)
-
-
-def _hint(project: Project, name: str) -> str:
-    if not project.is_rehearsal and (project.rehearsal().runs_dir / name).is_dir():
-        return "give --sandbox: it is a rehearsal"
-    runs = sorted(path.name for path in _beginning(project, "2"))
-    if runs:
-        return run_hint(name, runs[-1])
-    if not project.is_rehearsal and project.rehearsal().runs_dir.is_dir():
-        return "there are rehearsals: give --sandbox or --base-url URL"
-    return "`callsheet run JOB` makes one"
-
-
-def _beginning(project: Project, name: str) -> list[Path]:
-    """The folders of runs whose ids begin with `name`."""
-    if not name or not project.runs_dir.is_dir():
-        return []
-    return [
-        path for path in project.runs_dir.iterdir() if path.name.startswith(name) and not path.is_symlink()
-    ]
-
-
 @contextlib.contextmanager
 def reading(project: Project) -> Iterator[LedgerReader | None]:
-    """The project's ledger, read-only; None where nothing has run yet: a refused verb leaves one without
-    any run. Also raises StateError where it was lost.
+    """The project's ledger, read-only; None where nothing has run yet. Raises StateError where it was lost.
+
+    A ledger without any run is what a refused verb leaves.
     """
     if not project.ledger_path.exists():
         check_is_remembered(project, None)

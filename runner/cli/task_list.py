@@ -12,29 +12,31 @@ import click
 from runner.cli import console
 from runner.cli.humanize import count
 from runner.json_value import JsonValue
-from runner.lane.standing import Standing
 from runner.ledger.states import TaskState
 from runner.redact import json_text
 
 CONFLICT = "conflict"
 """A new task that cannot run, because its output path is not free."""
 
-_WORDS: Mapping[TaskState, str] = {
+_LISTED: Mapping[TaskState, str] = {
     TaskState.PLANNED: "new",
     TaskState.INTENDED: "ambiguous",
     TaskState.SUBMITTED: "in flight",
     TaskState.COLLECTING: "in flight",
 }
+"""States as programs read them in a list; the others by their own names."""
 
+_SHOWN: Mapping[str, str] = {"ambiguous": "unclear", "written_off": "written off"}
+"""The listed words that people read in another form."""
 
 _COLOURS: Mapping[str, str] = {
     "done": "green",
     "in flight": "cyan",
     "new": "cyan",
-    "ambiguous": "yellow",
+    "unclear": "yellow",
     "held": "yellow",
     "absent": "yellow",
-    "written_off": "yellow",
+    "written off": "yellow",
     "failed": "red",
     "expired": "red",
     CONFLICT: "red",
@@ -44,27 +46,36 @@ _AT_A_TIME = 200
 """Rows of one `write`: for each of 100,000 it takes half as long as all else."""
 
 
-def painted(word: str) -> str:
-    """A state's word in its colour; `console` takes the colour out where there is to be none."""
+def listed_word(state: TaskState) -> str:
+    """A state as programs read it in a list: new, in flight, ambiguous, held, done, absent, failed ..."""
+    return _LISTED.get(state, str(state))
+
+
+def shown_word(listed: str) -> str:
+    """A listed word as people read it."""
+    return _SHOWN.get(listed, listed)
+
+
+def painted(listed: str) -> str:
+    """A listed word as people read it, in its colour."""
+    word = shown_word(listed)
     return click.style(word, fg=_COLOURS[word]) if word in _COLOURS else word
 
 
-def state_word(row: Standing) -> str:
-    """How a planned task stands: new, conflict, in flight, ambiguous, held, done, absent, failed ..."""
-    return CONFLICT if row.conflict else _WORDS.get(row.state, str(row.state))
-
-
 def counts_words(counts: Mapping[TaskState, int]) -> str:
-    """`5 done, 1 failed`; states that are the same to a person are one."""
+    """`5 done, 1 unclear`: states that are the same to a person are counted together."""
     words: Counter[str] = Counter()
     for state, number in counts.items():
-        words[_WORDS.get(state, str(state))] += number
+        words[shown_word(listed_word(state))] += number
     return ", ".join(f"{number} {word}" for word, number in words.items() if number)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One task: its `columns` follow its state for a person, its `fields` for a program."""
+    """One task: its `columns` follow its state for a person, its `fields` for a program.
+
+    `state` is a word of `listed_word`, or `conflict`.
+    """
 
     identity: str
     name: str
@@ -104,7 +115,7 @@ def write_rows(rows: Iterable[Row], output_format: str, head: Mapping[str, JsonV
         table = console.table((painted(row.state), *row.columns()) for row in counted())
         for lines in _batches(table):
             console.block("\n".join(lines))
-        told = ", ".join(f"{number} {word}" for word, number in counts.items())
+        told = ", ".join(f"{number} {shown_word(listed)}" for listed, number in counts.items())
         console.result(f"{count(counts.total(), 'task')}: {told}".removesuffix(": "))
     return counts
 

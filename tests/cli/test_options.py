@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from runner.cli import options
 from runner.cli.main import VERBS, callsheet
 from runner.cli.verbs.sandbox import read_latency
+from runner.errors import UsageError
 
 
 @click.group()
@@ -24,7 +25,8 @@ def group() -> None:
 @options.job_options
 @options.common_options
 def show(service: options.ServiceOptions, job_options: options.JobOptions) -> None:
-    click.echo(f"{options.common()}\n{service}\n{job_options}")
+    job = job_options
+    click.echo(f"{options.common()}\n{service}\n{job.date} {sorted(job.allow_env)} {job.trust_job}")
 
 
 @pytest.mark.parametrize(
@@ -55,8 +57,13 @@ def test_options_arrive_as_one_object_each() -> None:
     ]
     _, service, job = CliRunner().invoke(group, arguments).output.splitlines()
     assert service == str(options.ServiceOptions(sandbox=True, base_url=None))
-    assert job.startswith("JobOptions(date='2026-05-31'")
-    assert options.JobOptions("2026-05-31", frozenset({"A", "B"}), trust_job=True).allow_env == {"A", "B"}
+    assert job == "2026-05-31 ['A', 'B'] True"
+
+
+def test_a_date_that_is_none_is_refused_with_an_example() -> None:
+    refused = CliRunner().invoke(group, ["show", "--date", "31.5.2026"])
+    assert isinstance(refused.exception, UsageError)
+    assert "write it as 2026-05-31" in refused.exception.hint
 
 
 def test_a_rehearsal_has_no_base_url() -> None:

@@ -25,7 +25,7 @@ from runner.providers.transport import Transport, open_client
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
 from runner.run.lock import project_lock
-from runner.run.prepare import find_run, prepare_run
+from runner.run.prepare import prepare_run
 from runner.run.run import collect_all, run_prepared
 from tests.simulation.absence import check_absence
 from tests.simulation.answers import ApiTransport, Files, FreeTransport
@@ -226,7 +226,7 @@ async def _do(
         reader=ledger.read,
         origin=ORIGIN,
         date=None,
-        run=find_run(ledger.read, "latest") if spec.verb in (Verb.RESUME, Verb.RETRY) else None,
+        run=ledger.read.latest_run() if spec.verb in (Verb.RESUME, Verb.RETRY) else None,
         now=world.seams.wall(),
         source=world.seams.random,
         resubmit=resubmit,

@@ -17,7 +17,7 @@ from runner.cli.attempt_keys import KeyGroup, group_by_key
 from runner.cli.completion import complete_task
 from runner.cli.humanize import count
 from runner.cli.monitor import Ending, pinged
-from runner.cli.next_steps import command
+from runner.cli.next_commands import command
 from runner.cli.options import (
     RunOptions,
     ServiceOptions,
@@ -184,12 +184,7 @@ def collect_everything(
 
 
 def fetch_first(
-    refusal: CallsheetError,
-    project: Project,
-    service: ServiceOptions,
-    options: RunOptions,
-    *,
-    deadline: float | None,
+    refusal: CallsheetError, project: Project, options: RunOptions, *, deadline: float | None
 ) -> ExitCode:
     """Collects what is in flight before a job is refused: a paid task needs neither its input nor its job.
 
@@ -200,12 +195,12 @@ def fetch_first(
     if not isinstance(refusal, JobError | RefusedError):
         return code
     try:
-        with reading(choose_place(next(iter(REGISTRY)), project, service).project) as reader:
+        with reading(choose_place(next(iter(REGISTRY)), project, options.service).project) as reader:
             if reader is None or next(reader.in_state(*OPEN), None) is None:
                 return code
         console.note("nothing is submitted; what is in flight is fetched first")
         collected = collect_everything(
-            project, service, wait=options.wait, deadline=deadline, is_told=options.format == "text"
+            project, options.service, wait=options.wait, deadline=deadline, is_told=options.format == "text"
         )
     except CallsheetError as error:
         show(error)

@@ -12,7 +12,7 @@ import click
 from runner.cli import console
 from runner.cli.humanize import count
 from runner.cli.jobs import load, plan_of
-from runner.cli.next_steps import command, tell_pick
+from runner.cli.next_commands import command, tell_pick
 from runner.cli.options import (
     JobOptions,
     ServiceOptions,
@@ -25,7 +25,7 @@ from runner.cli.options import (
 )
 from runner.cli.problems import show_warnings
 from runner.cli.runs import reading
-from runner.cli.task_list import CONFLICT, Row, state_word, write_rows
+from runner.cli.task_list import CONFLICT, Row, listed_word, write_rows
 from runner.errors import ExitCode
 from runner.job.cost import Total, usd_or_null, usd_text
 from runner.job.task import Task
@@ -139,7 +139,13 @@ def _row(row: Standing, *, has_models: bool) -> Row:
         cells = _cell_words({**_place(task), **cell})
         return task.name, cells, task.output, escape(row.conflict or row.why)
 
-    return Row(task.identity, task.name, state_word(row), columns, partial(_fields, row))
+    return Row(
+        task.identity,
+        task.name,
+        CONFLICT if row.conflict else listed_word(row.state),
+        columns,
+        partial(_fields, row),
+    )
 
 
 def _cell_words(cell: Mapping[str, JsonValue]) -> str:

@@ -12,10 +12,11 @@ from runner.assemble import served
 from runner.cli import console
 from runner.cli.attempt_keys import key_for
 from runner.cli.humanize import count, shown_path
-from runner.cli.next_steps import command
+from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
 from runner.cli.place import choose_place
 from runner.cli.runs import reading
+from runner.cli.task_list import shown_word
 from runner.errors import ExitCode, PersonNeededError, ServiceUnreachableError, UsageError
 from runner.http.access import Access
 from runner.lane.by_hand import (
@@ -133,7 +134,9 @@ def _show(found: list[UnclearTask], root: Path, service: ServiceOptions) -> None
     clean = Redactor()
     for one in found:
         attempt = one.attempt
-        console.result(f"{one.standing}  {one.task.name}  {one.task.identity[:12]}  {one.task.output}")
+        console.result(
+            f"{shown_word(one.standing)}  {one.task.name}  {one.task.identity[:12]}  {one.task.output}"
+        )
         take = "" if attempt.seed is None else f", seed {attempt.seed}"
         console.result(f"    submitted {iso_time(attempt.intended_at)} ({one.task.model}{take})")
         console.result(f"    {clean.foreign_text(one.evidence)}")
@@ -141,7 +144,7 @@ def _show(found: list[UnclearTask], root: Path, service: ServiceOptions) -> None
     console.summary(f"{count(len(found) - len(absent), 'unclear task')}")
     if any(one.attempt.state in (TaskState.INTENDED, TaskState.AMBIGUOUS) for one in found):
         job_file = shown_path(root / found[0].task.job_file)
-        console.next_step(command("run", job_file, service=service), "looks for the ambiguous ones again")
+        console.next_step(command("run", job_file, service=service), "looks for the unclear ones again")
     held = next((one for one in found if one.attempt.state is TaskState.HELD), None)
     if held is not None:
         settle = command("reconcile", held.task.name, service=service)

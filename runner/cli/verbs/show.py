@@ -16,11 +16,11 @@ import click
 from runner.cli import console
 from runner.cli.completion import complete_task
 from runner.cli.humanize import shown_path
-from runner.cli.next_steps import command
+from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions, common_options, output_format, service_options
 from runner.cli.place import here
 from runner.cli.runs import nothing_yet, reading
-from runner.cli.task_list import painted
+from runner.cli.task_list import listed_word, painted
 from runner.errors import UsageError
 from runner.ledger.database import open_for_reading
 from runner.ledger.search import FoundTask, LedgerSearch
@@ -108,8 +108,8 @@ def _below(path: Path, base: Path) -> str:
 
 
 def _card(document: dict[str, Any], by: str) -> Iterator[str]:
-    state = str(document["state"])
-    yield f"{click.style(document['name'], bold=True)}  {painted(state)}  (found by {escape(by)})"
+    state = painted(listed_word(TaskState(document["state"])))
+    yield f"{click.style(document['name'], bold=True)}  {state}  (found by {escape(by)})"
     seed = document["seed"]
     echoed = "" if seed["echoed"] is None else f", {seed['echoed']} echoed by the service"
     yield from _row("prompt", document["prompt"])

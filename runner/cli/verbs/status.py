@@ -14,7 +14,7 @@ import click
 from runner.cli import console
 from runner.cli.humanize import count, shown_path
 from runner.cli.jobs import load
-from runner.cli.next_steps import tell_next
+from runner.cli.next_commands import tell_next
 from runner.cli.options import (
     JobOptions,
     ServiceOptions,
@@ -25,8 +25,8 @@ from runner.cli.options import (
     run_argument,
     service_options,
 )
-from runner.cli.runs import FoundRun, find_folder, find_run_here, reading
-from runner.cli.task_list import Row, state_word, write_rows
+from runner.cli.runs import FoundRun, find_folder, find_run, reading
+from runner.cli.task_list import CONFLICT, Row, listed_word, write_rows
 from runner.errors import CallsheetError, ExitCode, JobError, StateError
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
@@ -82,7 +82,7 @@ def status(
       callsheet status --only 'pour-*' --output-format jsonl
     """
     try:
-        found = find_run_here(run_name, service)
+        found = find_run(run_name, service)
         plan = _plan(found, service, job_options)
     except (StateError, JobError) as error:
         _show_what_is_left(run_name, service, error, only, output_format)
@@ -128,7 +128,7 @@ def _rows(rows: Iterable[Standing], states: Counter[TaskState], ledger: LedgerRe
         yield _row(
             row.task.identity,
             row.task.name,
-            state_word(row),
+            CONFLICT if row.conflict else listed_word(row.state),
             row.video or row.task.output,
             _about(row),
             remote_id,

@@ -10,7 +10,7 @@ import click
 from runner.cli import console
 from runner.cli.humanize import count
 from runner.cli.jobs import load, plan_of
-from runner.cli.next_steps import command
+from runner.cli.next_commands import command
 from runner.cli.options import (
     JobOptions,
     ServiceOptions,

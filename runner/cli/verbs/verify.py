@@ -12,7 +12,7 @@ import click
 
 from runner.cli import console
 from runner.cli.humanize import count, shown_path
-from runner.cli.next_steps import command
+from runner.cli.next_commands import command
 from runner.cli.options import (
     ServiceOptions,
     common,
