@@ -1,4 +1,4 @@
-"""From a job file and the options of a verb to a job that is ready to run, and to its plan."""
+"""Loads a job file with the options of a verb, and plans it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.cli.options import JobOptions, ServiceOptions, common
+from runner.cli.common_options import common
+from runner.cli.options import JobOptions, ServiceOptions
 from runner.cli.place import choose_place
 from runner.errors import JobError
 from runner.job.environment import read_env
@@ -24,7 +25,7 @@ from runner.providers.place import Place
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A job that is ready to run. `environment` holds keys: it is never shown."""
+    """A job that is ready to run. `environment` holds keys, so it is never shown."""
 
     job: Job
     place: Place
@@ -40,9 +41,9 @@ def load(
     provider: str | None = None,
     project: Project | None = None,
 ) -> Loaded:
-    """Reads a job file (or `text`, the copy that a run kept) and decides where it runs.
+    """Reads a job file (or `text`, the copy that a run kept), and finds where it runs.
 
-    `provider` takes the place of the job's own, and `project` of the one that the file lies in.
+    `provider` replaces the job's own, `project` the one that holds the file.
 
     Raises JobError, NoProjectError, UsageError.
     """
@@ -65,7 +66,7 @@ def plan_of(loaded: Loaded, options: JobOptions) -> Plan:
 
 @contextlib.contextmanager
 def showing_lines(source: Path | bytes) -> Iterator[None]:
-    """Lets a JobError that is raised in here carry the job file's text, so that its lines can be shown."""
+    """Adds the text of the job file to a JobError raised in the block, so that its lines can be shown."""
     try:
         yield
     except JobError as error:

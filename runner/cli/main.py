@@ -13,7 +13,7 @@ import click
 
 from runner import __version__
 from runner.cli import console
-from runner.cli.options import common_options
+from runner.cli.common_options import common_options
 from runner.cli.problems import show
 from runner.cli.stdio import ResultLostError
 from runner.errors import CallsheetError, ExitCode
@@ -57,7 +57,7 @@ SECTIONS: Mapping[str, Mapping[str, Verb]] = {
         "sandbox": Verb("sandbox", "Serve the local sandbox for other clients."),
     },
 }
-"""The verbs by what a person wants, in the order of `--help`."""
+"""The verbs by what a person wants to do, in the order of `--help`."""
 
 VERBS: Mapping[str, Verb] = {name: verb for verbs in SECTIONS.values() for name, verb in verbs.items()}
 
@@ -65,7 +65,7 @@ VERBS: Mapping[str, Verb] = {name: verb for verbs in SECTIONS.values() for name,
 class LazyGroup(click.Group):
     """A group that imports a verb's module on use.
 
-    Measured on 2 cores: `--help` takes 0.08 s; what the verbs import (httpx, jinja2, jsonschema,
+    Measured on 2 cores: `--help` takes 0.08 s. The imports of the verbs (httpx, jinja2, jsonschema,
     anyio, yaml) would add 0.3 s.
     """
 
@@ -105,11 +105,11 @@ def callsheet() -> None:
       callsheet init
       callsheet run jobs/hello.yaml --sandbox    free and offline
 
-    `callsheet VERB --help` has examples. Results go to stdout, everything else to stderr; NO_COLOR,
-    FORCE_COLOR and CLICOLOR are heeded.
+    `callsheet VERB --help` has examples. Results go to stdout, everything else to stderr. NO_COLOR,
+    FORCE_COLOR and CLICOLOR decide about colour.
 
     \b
-    Completion with Tab, for ~/.bashrc (zsh_source and fish_source: alike):
+    Completion with Tab, for ~/.bashrc (for other shells: zsh_source, fish_source):
       eval "$(_CALLSHEET_COMPLETE=bash_source callsheet)"
     """
 

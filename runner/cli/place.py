@@ -1,4 +1,4 @@
-"""Where the requests of a verb go, and the project that keeps what becomes of them."""
+"""The service that a verb asks, and the project or rehearsal that keeps what comes of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from runner.cli.options import ServiceOptions, common
+from runner.cli.common_options import common
+from runner.cli.options import ServiceOptions
 from runner.errors import StateError
 from runner.http.access import is_loopback, is_same_loopback, parse_origin
 from runner.job.environment import read_env
@@ -21,7 +22,7 @@ from runner.providers.place import SANDBOX_ORIGIN, Place
 
 
 def here(service: ServiceOptions) -> Project:
-    """The project of the working directory or of --root; its rehearsal where the service is one."""
+    """The project here or at --root; its rehearsal where the service is the sandbox or on loopback."""
     return choose_place(DEFAULT_PROVIDER, find_project(Path(), root=common().root), service).project
 
 
@@ -41,12 +42,14 @@ def choose_place(
 
 
 def _as_known(place: Place) -> str:
-    """The origin as this project's tasks name it: `localhost` and `127.0.0.1` are one server, and what was
-    made under one spelling is not made again under the other.
+    """The origin as this project's tasks spell it.
+
+    `localhost` and `127.0.0.1` are one server: what was made under one name is not made again under the
+    other.
     """
     try:
         reader = LedgerReader(open_for_reading(place.project.ledger_path))
-    except (StateError, OSError):  # none yet, or whoever opens it next tells what is wrong
+    except (StateError, OSError):  # none yet, or the next reader says what is wrong
         return place.origin
     with contextlib.closing(reader):
         known = reader.origins()
@@ -55,5 +58,5 @@ def _as_known(place: Place) -> str:
 
 
 def read_keys(place: Place) -> Mapping[str, str]:
-    """The environment with the keys of the root's `.env` below it."""
+    """The environment, and the keys in the root's `.env` that it does not set."""
     return read_env(place.project.root, os.environ)

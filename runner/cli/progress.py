@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runner.cli import console
+from runner.cli.common_options import common
 from runner.cli.humanize import count, size
-from runner.cli.options import common
 from runner.errors import INTERRUPTS
 from runner.record.events import Observer
 from runner.redact import Redactor
@@ -35,7 +35,7 @@ _STAGES: Mapping[str, str] = {
     "task.absent": "absent",
     "task.left": "left for later",
 }
-"""The events that move a task, and where it stands then."""
+"""The stage of a task after an event."""
 
 _ENDS = frozenset({"done", "failed", "absent", "left for later"})
 _SILENT = frozenset(
@@ -50,7 +50,7 @@ _SILENT = frozenset(
         "collect.finished",
     }
 )
-"""Events that are no transition a person waits for."""
+"""Events that no person waits for."""
 
 _SENTENCES: Mapping[str, str] = {
     "run.submitting_stopped": "nothing more is submitted: {reason}",
@@ -63,12 +63,12 @@ _SENTENCES: Mapping[str, str] = {
         "submits taken for absent were not looked for: {reason}; the next run looks again"
     ),
 }
-"""Events about the whole run, as a person reads them."""
+"""Events about the whole run, as people read them."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """Tasks by stage, and bytes received. Only tasks under way are remembered, so it stays small."""
+    """Counts tasks by stage, and bytes received. It remembers only tasks under way, so it stays small."""
 
     total: int = 0
     received: int = 0
@@ -99,7 +99,7 @@ class Tally:
         return self.ended.total()
 
     def words(self) -> str:
-        """`3 done, 1 failed, 2 in flight`, in the order of a task's life from its end."""
+        """`3 done, 1 failed, 2 in flight`: the last stage of a task's life first."""
         stages = self.ended + Counter(self._under_way.values())
         order = (
             "done",
@@ -116,7 +116,7 @@ class Tally:
 
 @contextlib.contextmanager
 def progress() -> Iterator[Observer]:
-    """An observer that shows a run; it never raises, so a closed terminal costs no paid task."""
+    """An observer that shows a run. It never raises, so a closed terminal costs no paid task."""
     if console.is_terminal() and not common().quiet and not common().verbosity:
         with _bar() as observer:
             yield _Unbreakable(observer).observe
@@ -125,7 +125,7 @@ def progress() -> Iterator[Observer]:
 
 
 def lines() -> Observer:
-    """The same without a live line, for what takes no time."""
+    """An observer that prints plain lines, for work that takes no time."""
     return _ignore if common().quiet else _Unbreakable(Lines(is_full=common().verbosity > 1).observe).observe
 
 
@@ -183,13 +183,13 @@ def _moment(until: object) -> float | None:
 
 @dataclass(slots=True)
 class Known:
-    """What a person knows already of the end of submitting: from the stop before it, or by the verb."""
+    """Remembers what a person already knows of the end of submitting, from a stop or from the verb."""
 
     _never_submits: bool = False
     _stops: set[str] = field(default_factory=set)
 
     def covers(self, name: str, fields: Mapping[str, object]) -> bool:
-        """Takes in an event; whether it tells nothing new."""
+        """Notes an event, and says whether it tells nothing new."""
         if name == "collect.started":
             self._never_submits = True
         if name == "run.stopping":
@@ -200,9 +200,9 @@ class Known:
 
 @dataclass(slots=True)
 class Lines:
-    """Tells each transition as a plain line on stderr; a status that stays the same is none.
+    """Prints each change of a task as a plain line on stderr.
 
-    `is_full` tells every event, each look at the service included.
+    `is_full`: every event, an unchanged status too.
     """
 
     is_full: bool = False
@@ -247,7 +247,7 @@ def _bar() -> Iterator[Observer]:
 
 @dataclass(slots=True)
 class Bar:
-    """A line that stays at the bottom of a terminal; what a person has to know stays above it."""
+    """One line at the bottom of a terminal that changes; what a person must read scrolls above it."""
 
     shown: Progress
     id: TaskID
@@ -283,7 +283,7 @@ def _ignore(_name: str, _fields: Mapping[str, object]) -> None:
 
 @dataclass(slots=True)
 class _Unbreakable:
-    """Passes events on until the terminal is gone."""
+    """Passes events on until the stream is closed."""
 
     observer: Observer
     _is_open: bool = True

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.cli.common_options import common
 from runner.cli.humanize import shown_path
-from runner.cli.options import ServiceOptions, common
+from runner.cli.options import ServiceOptions
 from runner.cli.place import choose_place, here
 from runner.errors import StateError, UsageError
 from runner.job.load import DEFAULT_PROVIDER

@@ -1,4 +1,4 @@
-"""A list of tasks as text or as JSON, written some tasks at a time: it is never held as a whole."""
+"""A list of tasks, as text or as JSON. It is written in batches, never held as a whole."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _COLOURS: Mapping[str, str] = {
 }
 
 _AT_A_TIME = 200
-"""Rows of one `write`: for each of 100,000 it takes half as long as all else."""
+"""Rows per write: one write for each of 100,000 rows would take half the time of all else."""
 
 
 def listed_word(state: TaskState) -> str:

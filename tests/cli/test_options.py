@@ -9,13 +9,14 @@ import pytest
 from click.testing import CliRunner
 
 from runner.cli import options
+from runner.cli.common_options import Common, common, common_options
 from runner.cli.main import VERBS, callsheet
 from runner.cli.verbs.sandbox import read_latency
 from runner.errors import UsageError
 
 
 @click.group()
-@options.common_options
+@common_options
 def group() -> None:
     pass
 
@@ -23,10 +24,10 @@ def group() -> None:
 @group.command()
 @options.service_options
 @options.job_options
-@options.common_options
+@common_options
 def show(service: options.ServiceOptions, job_options: options.JobOptions) -> None:
     job = job_options
-    click.echo(f"{options.common()}\n{service}\n{job.date} {sorted(job.allow_env)} {job.trust_job}")
+    click.echo(f"{common()}\n{service}\n{job.date} {sorted(job.allow_env)} {job.trust_job}")
 
 
 @pytest.mark.parametrize(
@@ -35,12 +36,12 @@ def show(service: options.ServiceOptions, job_options: options.JobOptions) -> No
 )
 def test_common_options_stand_before_or_after_the_verb(arguments: list[str]) -> None:
     told = CliRunner().invoke(group, arguments).output.splitlines()[0]
-    assert told == str(options.Common(Path("here"), quiet=True))
+    assert told == str(Common(Path("here"), quiet=True))
 
 
 def test_the_nearer_common_option_wins() -> None:
     told = CliRunner().invoke(group, ["--root", "far", "show", "--root", "near"]).output.splitlines()[0]
-    assert told == str(options.Common(Path("near")))
+    assert told == str(Common(Path("near")))
 
 
 def test_options_arrive_as_one_object_each() -> None:
@@ -73,7 +74,7 @@ def test_a_rehearsal_has_no_base_url() -> None:
 
 
 def test_outside_of_a_command_the_common_options_have_their_defaults() -> None:
-    assert options.common() == options.Common()
+    assert common() == Common()
 
 
 @pytest.mark.parametrize(

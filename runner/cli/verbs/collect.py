@@ -14,6 +14,7 @@ import click
 
 from runner.cli import console
 from runner.cli.attempt_keys import KeyGroup, group_by_key
+from runner.cli.common_options import common, common_options
 from runner.cli.completion import complete_task
 from runner.cli.humanize import count
 from runner.cli.monitor import Ending, pinged
@@ -21,8 +22,6 @@ from runner.cli.next_commands import command
 from runner.cli.options import (
     RunOptions,
     ServiceOptions,
-    common,
-    common_options,
     deadline_option,
     output_format,
     ping_option,

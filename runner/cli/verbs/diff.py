@@ -11,9 +11,10 @@ from typing import Any
 import click
 
 from runner.cli import console
+from runner.cli.common_options import common_options
 from runner.cli.completion import complete_run
 from runner.cli.humanize import count
-from runner.cli.options import ServiceOptions, common_options, output_format, service_options
+from runner.cli.options import ServiceOptions, output_format, service_options
 from runner.cli.runs import find_folder
 from runner.errors import CallsheetError, UsageError
 from runner.job.cost import usd_as_today

@@ -18,8 +18,9 @@ import click
 
 from runner import __version__
 from runner.cli import console
+from runner.cli.common_options import common, common_options
 from runner.cli.humanize import size
-from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
+from runner.cli.options import ServiceOptions, output_format, service_options
 from runner.cli.place import choose_place, read_keys
 from runner.errors import CallsheetError, ExitCode, UsageError
 from runner.http.access import Access, ApiKey

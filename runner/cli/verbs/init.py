@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from runner.cli import console
+from runner.cli.common_options import common, common_options
 from runner.cli.humanize import shown_path
-from runner.cli.options import common, common_options
 from runner.durable import replace_file
 from runner.errors import NoProjectError, UsageError
 from runner.project import Project, find_project, init_project

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import click
 
 from runner.cli import console
-from runner.cli.options import common_options, output_format
+from runner.cli.common_options import common_options
+from runner.cli.options import output_format
 from runner.errors import UsageError
 from runner.job.models import FixedCamera, ListPrice, ModelFamily, facts, family_name, find_family
 from runner.json_value import JsonValue

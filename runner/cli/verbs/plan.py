@@ -10,13 +10,13 @@ from pathlib import Path
 import click
 
 from runner.cli import console
+from runner.cli.common_options import common_options
 from runner.cli.humanize import count
 from runner.cli.jobs import load, plan_of
 from runner.cli.next_commands import command, tell_pick
 from runner.cli.options import (
     JobOptions,
     ServiceOptions,
-    common_options,
     job_argument,
     job_options,
     only_option,

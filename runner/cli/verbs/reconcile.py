@@ -11,9 +11,10 @@ import click
 from runner.assemble import served
 from runner.cli import console
 from runner.cli.attempt_keys import key_for
+from runner.cli.common_options import common, common_options
 from runner.cli.humanize import count, shown_path
 from runner.cli.next_commands import command
-from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
+from runner.cli.options import ServiceOptions, output_format, service_options
 from runner.cli.place import choose_place
 from runner.cli.runs import reading
 from runner.cli.task_list import shown_word

@@ -8,8 +8,9 @@ from itertools import islice
 import click
 
 from runner.cli import console
+from runner.cli.common_options import common_options
 from runner.cli.humanize import count, shown_path
-from runner.cli.options import ServiceOptions, common_options, run_argument, service_options
+from runner.cli.options import ServiceOptions, run_argument, service_options
 from runner.cli.runs import find_folder
 from runner.desk.report import Report, make_report
 from runner.errors import INTERRUPTS, CallsheetError, ExitCode

@@ -13,20 +13,13 @@ from pathlib import Path
 import click
 
 from runner.cli import console
+from runner.cli.common_options import common, common_options
 from runner.cli.completion import complete_task
 from runner.cli.humanize import count, shown_path
 from runner.cli.jobs import Loaded, load, showing_lines
 from runner.cli.monitor import Ending, pinged
 from runner.cli.next_commands import command, tell_next
-from runner.cli.options import (
-    RunOptions,
-    ServiceOptions,
-    common,
-    common_options,
-    jobs_argument,
-    run_argument,
-    run_options,
-)
+from runner.cli.options import RunOptions, ServiceOptions, jobs_argument, run_argument, run_options
 from runner.cli.problems import show, show_warnings
 from runner.cli.progress import lines, progress
 from runner.cli.runs import find_run

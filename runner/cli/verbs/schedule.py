@@ -18,9 +18,10 @@ import click
 import yaml
 
 from runner.cli import console
+from runner.cli.common_options import common, common_options
 from runner.cli.humanize import shown_path
 from runner.cli.monitor import VARIABLE
-from runner.cli.options import common, common_options, trust_options
+from runner.cli.options import trust_options
 from runner.durable import replace_file
 from runner.errors import CallsheetError, ExitCode, StateError, UsageError
 from runner.job.environment import read_env

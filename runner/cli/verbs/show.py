@@ -14,10 +14,11 @@ from typing import Any
 import click
 
 from runner.cli import console
+from runner.cli.common_options import common_options
 from runner.cli.completion import complete_task
 from runner.cli.humanize import shown_path
 from runner.cli.next_commands import command
-from runner.cli.options import ServiceOptions, common_options, output_format, service_options
+from runner.cli.options import ServiceOptions, output_format, service_options
 from runner.cli.place import here
 from runner.cli.runs import nothing_yet, reading
 from runner.cli.task_list import listed_word, painted

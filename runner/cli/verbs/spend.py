@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 
 from runner.cli import console
+from runner.cli.common_options import common, common_options
 from runner.cli.humanize import count
-from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
+from runner.cli.options import ServiceOptions, output_format, service_options
 from runner.cli.place import choose_place
 from runner.cli.runs import nothing_yet, reading
 from runner.job.load import DEFAULT_PROVIDER

@@ -12,13 +12,13 @@ from typing import Any
 import click
 
 from runner.cli import console
+from runner.cli.common_options import common_options
 from runner.cli.humanize import count, shown_path
 from runner.cli.jobs import load
 from runner.cli.next_commands import tell_next
 from runner.cli.options import (
     JobOptions,
     ServiceOptions,
-    common_options,
     job_options,
     only_option,
     output_format,
