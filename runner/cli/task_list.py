@@ -11,9 +11,12 @@ import click
 
 from runner.cli import console
 from runner.cli.humanize import count
+from runner.job.task import Task
 from runner.json_value import JsonValue
 from runner.ledger.states import TaskState
+from runner.plan.plan import Plan
 from runner.redact import json_text
+from runner.run.only import Only, check_patterns
 
 CONFLICT = "conflict"
 """A new task that cannot run, because its output path is not free."""
@@ -44,6 +47,14 @@ _COLOURS: Mapping[str, str] = {
 
 _AT_A_TIME = 200
 """Rows per write: one write for each of 100,000 rows would take half the time of all else."""
+
+
+def chosen_tasks(plan: Plan, only: tuple[str, ...]) -> Iterable[Task]:
+    """The tasks that the patterns of --only name; all of them where there are none."""
+    if not only:
+        return plan.tasks
+    console.note(f"--only: {check_patterns(only, plan)} of {count(plan.count, 'task')}")
+    return filter(Only(only).names, plan.tasks)
 
 
 def listed_word(state: TaskState) -> str:

@@ -1,4 +1,4 @@
-"""`collect`: fetches what is in flight, and brings the manifests of its runs up to date."""
+"""`collect`: fetches what is in flight, and updates the manifests of its runs."""
 
 from __future__ import annotations
 
@@ -114,12 +114,12 @@ def collect(
         listing = command("reconcile", service=service)
         console.next_step(listing, "lists what is held, and what to type for each")
     if ExitCode.TRY_AGAIN in codes:
-        console.next_step(command("collect", service=service), "goes on with what is in flight still")
+        console.next_step(command("collect", service=service), "goes on with what is still in flight")
     return code
 
 
 def _check_ledger(project: Project) -> ExitCode:
-    """Says where it knows less than was submitted; what it knows has been fetched."""
+    """Says if the ledger knows less than was submitted; what it does know has been fetched."""
     try:
         with reading(project) as ledger:
             check_is_remembered(project, ledger)
@@ -145,7 +145,7 @@ def _give_up(
             give_up_attempt(ledger, attempt, time.time())
         run = ledger.read.run(attempt.run_id)
         assert run is not None
-        refresh(ledger, place, run, Redactor(), is_told=True)
+        refresh_manifest(ledger, place, run, Redactor(), is_told=True)
     console.summary(f"{task.name}: given up")
     again = command("retry", run.id, "--only", task.name, service=service)
     console.next_step(again, "fetches it where the service still has it, and buys it again where not")
@@ -171,7 +171,7 @@ def collect_everything(
 ) -> list[Collected]:
     """Collects from each service that has something in flight, one after the other.
 
-    What is wrong with one, a key that is missing too, does not keep the next from its turn.
+    A failure at one, such as a missing key, does not stop the next.
     """
     ends = None if deadline is None else time.monotonic() + deadline
     collected: list[Collected] = []
@@ -185,10 +185,10 @@ def collect_everything(
 def fetch_first(
     refusal: CallsheetError, project: Project, options: RunOptions, *, deadline: float | None
 ) -> ExitCode:
-    """Collects what is in flight before a job is refused: a paid task needs neither its input nor its job.
+    """Collects what is in flight before a job is refused: to fetch a paid task, no valid job is needed.
 
-    Gives the exit code of `refusal`, or of a signal meanwhile. The caller tells the refusal. What goes
-    wrong here is told, never raised. Errors other than JobError and RefusedError fetch nothing.
+    Gives the exit code of `refusal`, or of a signal meanwhile. The caller shows `refusal`; an error in
+    here is shown, never raised. Nothing is fetched unless `refusal` is a JobError or a RefusedError.
     """
     code = refusal.exit_code
     if not isinstance(refusal, JobError | RefusedError):
@@ -208,8 +208,8 @@ def fetch_first(
 
 
 def places(project: Project, service: ServiceOptions) -> list[tuple[Place, bool]]:
-    """Where tasks may be in flight: the services as they are named here (True), and those that only the
-    ledger names, for jobs that have a base URL of their own.
+    """Where tasks may be in flight: at the services as they are named here (True), and at those that only
+    the ledger names (False), for jobs with a base URL of their own.
     """
     places = [choose_place(name, project, service) for name in REGISTRY]
     known = {(place.spec.name, place.origin) for place in places}
@@ -228,7 +228,7 @@ def places(project: Project, service: ServiceOptions) -> list[tuple[Place, bool]
 def _collect_from(
     place: Place, wait: float, ends: float | None, *, is_named_here: bool, is_told: bool
 ) -> list[Collected]:
-    """Collects from one service, key by key; nothing where nothing of it is in flight."""
+    """Collects from one service, key by key. Empty where nothing is in flight there."""
     with locked_ledger(place.project, wait=wait) as ledger:
         with ledger.transaction():
             ledger.recover(time.time())
@@ -240,7 +240,7 @@ def _collect_from(
         results = [_collect_with(group, place, ledger, ends) for group in groups]
         for run in ledger.read.unfinished_runs():
             if (run.origin, run.provider) == (place.origin, place.spec.name):
-                refresh(ledger, place, run, redactor, is_told=is_told)
+                refresh_manifest(ledger, place, run, redactor, is_told=is_told)
         overdue = late(ledger.read, time.time())
     if is_told:
         console.summary(f"{place.origin}: {counts_words(results[-1].counts)}")
@@ -262,13 +262,13 @@ def _collect_with(group: KeyGroup, place: Place, ledger: Ledger, ends: float | N
         return collect_from(place, group.key, ledger, attempts=group.attempts, observe=shown, deadline=left)
 
 
-def refresh(ledger: Ledger, place: Place, run: RunRow, redactor: Redactor, *, is_told: bool) -> None:
-    """Brings the manifest of a run up to what was collected for it."""
+def refresh_manifest(ledger: Ledger, place: Place, run: RunRow, redactor: Redactor, *, is_told: bool) -> None:
+    """Writes the manifest of a run again, with what was collected for it."""
     project = place.project
     file = project.root / run.job_file
     try:
         text = RunFolder(project, run.id).job.read_bytes()
-        # the run was allowed to read what it lists when it started; nothing is sent now
+        # what the job reads was allowed when the run began, and nothing is sent now
         options = LoadOptions(environ=os.environ, trust_job=True)
         job = load_job(file, root=project.root, options=options, text=text)
         plan = make_plan(job, origin=run.origin, run_date=RunDate.parse(run.run_date))
@@ -284,13 +284,13 @@ def refresh(ledger: Ledger, place: Place, run: RunRow, redactor: Redactor, *, is
 
 
 def tell_reasons(result: RunResult) -> None:
-    """Why a run ended as it did, on stderr."""
+    """Says on stderr why a run ended as it did."""
     for reason in result.reasons:
         console.error(Redactor().foreign_text(reason))
 
 
 def tell_late(overdue: Late | None) -> None:
-    """That paid results may soon be out of reach, on stderr; in local time."""
+    """Says on stderr, in local time, when paid results may be out of reach."""
     if overdue is not None:
         at = datetime.datetime.fromtimestamp(overdue.ends).astimezone()
         console.error(

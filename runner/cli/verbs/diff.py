@@ -27,7 +27,7 @@ from runner.redact import Redactor
 _MOST_RUNS = 5
 _MOST_NAMES = 3
 _LEAST_SHARED = 3
-"""So many tasks that changed alike are told of in one line."""
+"""From so many tasks on, the same change is one line."""
 
 _FOUND_COLOURS = {"added": "green", "removed": "red", "changed": "yellow"}
 
@@ -38,11 +38,11 @@ _FOUND_COLOURS = {"added": "green", "removed": "red", "changed": "yellow"}
 @output_format("json", "jsonl")
 @common_options
 def diff(runs: tuple[str, ...], service: ServiceOptions, output_format: str) -> None:
-    """Show what the second RUN has other than the first: tasks, requests, outcomes, seeds, cost, files.
+    """Show how the second RUN differs from the first: tasks, requests, outcomes, seeds, cost, files.
 
     Tasks are matched by name. RUN is an id or its beginning, a path to a run, or `latest`. One RUN
-    is compared with the run of the same job before it, and none means `latest`. The exit
-    code is 0 whether they differ or not; programs read the counts.
+    is compared with the run of the same job before it; none means `latest`. The exit code is 0 even if
+    they differ; programs read the counts.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`plan`: what can be said of a job without sending anything."""
+"""`plan`: what a job would run, without sending anything."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from runner.cli.options import (
 )
 from runner.cli.problems import show_warnings
 from runner.cli.runs import reading
-from runner.cli.task_list import CONFLICT, Row, listed_word, write_rows
+from runner.cli.task_list import CONFLICT, Row, chosen_tasks, listed_word, write_rows
 from runner.errors import ExitCode
 from runner.job.cost import Total, usd_or_null, usd_text
 from runner.job.task import Task
@@ -37,7 +37,6 @@ from runner.plan.plan import Plan
 from runner.providers import REGISTRY
 from runner.redact import escape
 from runner.run.finish import waits_for_a_person
-from runner.run.only import Only, check_patterns
 from runner.run.prepare import CONFLICT_HINT
 from runner.run.remembered import check_is_remembered
 
@@ -60,7 +59,7 @@ def plan(
     provider: str | None,
     only: tuple[str, ...],
 ) -> ExitCode:
-    """Show each task of JOB: its name, where its video goes, how it stands, and why it is new.
+    """Show each task of JOB: its state, its name, where its video goes, and why it is new.
 
     Nothing is sent. Only tasks that are `new` would be submitted by `run`.
 
@@ -73,11 +72,7 @@ def plan(
     loaded = load(job, service, job_options, provider=provider)
     planned = plan_of(loaded, job_options)
     show_warnings(planned.warnings, planned.job.file)
-    chosen = Only(only) if only else None
-    tasks = planned.tasks if chosen is None else filter(chosen.names, planned.tasks)
-    if chosen is not None:
-        found = check_patterns(chosen.patterns, planned)
-        console.note(f"--only: {found} of {count(planned.count, 'task')}")
+    tasks = chosen_tasks(planned, only)
     has_models = len({model for step in planned.job.steps.values() for model in step.model_names}) > 1
     with reading(loaded.place.project) as ledger:
         if ledger is not None:
@@ -123,7 +118,7 @@ def _estimate_words(new: Total) -> Iterator[str]:
 
 
 def _adding_up(rows: Iterable[Standing], new: Total) -> Iterator[Standing]:
-    """The same rows; what `run` would submit is added to `new` on the way."""
+    """Passes the rows on, and adds what `run` would submit to `new`."""
     for row in rows:
         if row.state in (TaskState.PLANNED, TaskState.WAITING) and not row.conflict:
             new.add(row.task.estimate_tokens, row.task.estimate_micros)
@@ -131,12 +126,12 @@ def _adding_up(rows: Iterable[Standing], new: Total) -> Iterator[Standing]:
 
 
 def _row(row: Standing, *, has_models: bool) -> Row:
-    """Name, cell, path and reason; a model that is every task's is left out, to fit into a terminal."""
+    """A line of the list; a model that all tasks share is left out, so that the line fits a terminal."""
     task = row.task
 
     def columns() -> tuple[str, ...]:
         cell = {axis: value for axis, value in task.cell.items() if axis != "model" or has_models}
-        cells = _cell_words({**_place(task), **cell})
+        cells = _cell_words({**_step_words(task), **cell})
         return task.name, cells, task.output, escape(row.conflict or row.why)
 
     return Row(
@@ -149,7 +144,7 @@ def _row(row: Standing, *, has_models: bool) -> Row:
 
 
 def _cell_words(cell: Mapping[str, JsonValue]) -> str:
-    """A cell in a line: `seed=1 ratio=16:9 shot=pour`; an object stands as its `id` where it has one."""
+    """`seed=1 ratio=16:9 shot=pour`; an object is shown by its `id` where it has one."""
     return escape(" ".join(f"{axis}={_value_words(value)}" for axis, value in cell.items()))
 
 
@@ -159,8 +154,8 @@ def _value_words(value: JsonValue) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _place(task: Task) -> dict[str, JsonValue]:
-    """The step and the task that it needs, where there are steps."""
+def _step_words(task: Task) -> dict[str, JsonValue]:
+    """The step, and the task of the step above that it needs."""
     place: dict[str, JsonValue] = {"step": task.step} if task.step else {}
     if task.upstream is not None:
         place["needs"] = task.upstream.name

@@ -104,8 +104,8 @@ def retry(run_name: str, options: RunOptions) -> ExitCode:
     """Submit the failed, expired and written-off tasks of RUN once more, and pay for them again.
 
     RUN is an id, a path to a run, or `latest`. What is in flight is collected as always; tasks that were
-    never submitted are left to `run`, except those that need a retried task. With --only, only the tasks
-    that it names are submitted.
+    never submitted are left to `run`, except those that need a retried task. --only limits what is
+    submitted.
 
     \b
     Examples:
@@ -185,9 +185,9 @@ def _load(job: Path, options: RunOptions, *, text: bytes | None = None) -> Loade
 
 
 def _run_all(works: Sequence[Work], options: RunOptions) -> ExitCode:
-    """One job after the other; what goes wrong with one does not keep the next from its turn.
+    """One job after the other. A failure of one does not stop the next, an interrupt does.
 
-    An interrupt ends them all. The deadline holds for all of them together.
+    The deadline holds for all of them together.
     """
     ends = None if options.deadline is None else time.monotonic() + options.deadline
     outcomes: list[Outcome] = []
@@ -313,7 +313,7 @@ def _finish(
 
 @dataclass(slots=True)
 class Submits:
-    """Counts the tasks that this process submitted and that may cost something, unclear ones included."""
+    """Counts the tasks that this process submitted and that may cost something, unclear ones too."""
 
     _posted: set[object] = field(default_factory=set)
     _accepted: int = 0

@@ -1,4 +1,11 @@
-"""`schedule`: prints the unit that starts jobs by themselves."""
+"""`schedule`: prints units that run jobs by themselves, for cron, systemd or GitHub Actions.
+
+All three do the same: the jobs once a day, and `collect` every hour and at boot, because results vanish
+24 hours after they were made.
+
+A path may hold any character, so each word of a command is quoted for every reader that it passes: first
+for cron, systemd, or YAML and GitHub's expressions, then for the shell.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +41,12 @@ from runner.redact import escape
 from runner.slug import slug
 
 COLLECT_MINUTE = 17
-"""Of each hour: apart from the full hour, at which everybody's jobs begin."""
+"""Of each hour: not the full hour, at which everybody's jobs begin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Nightly:
-    """What is to be started. `command` is how callsheet is called, as a list of words."""
+    """What the unit starts. `command` starts callsheet, as a list of words."""
 
     name: str
     command: Sequence[str]
@@ -65,13 +72,13 @@ class Nightly:
     def collect(self) -> list[str]:
         return [*self.command, "collect", "--quiet", "--root", str(self.root), "--wait", "10m"]
 
-    def unsayable(self) -> str | None:
-        """A word with a line break, a control or an invisible character, which cannot stand in a unit."""
+    def unwritable(self) -> str | None:
+        """A word that no unit can hold: one with a line break, a control or an invisible character."""
         return next((word for word in (*self.run, *self.collect) if escape(word) != word), None)
 
 
 def unit_name(stem: str) -> str:
-    """The part of a unit's name that stands for the job file `stem`: systemd takes ASCII only."""
+    """The part of a unit's name that is made of the job file's `stem`: systemd takes ASCII only."""
     name = slug(stem)
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")
     if name and plain == name:
@@ -88,13 +95,13 @@ class UnitFile:
 
 
 def crontab(nightly: Nightly) -> list[UnitFile]:
-    """Three lines for `crontab -e`. What is said goes to a log in the state directory (crontab(5))."""
+    """Three lines for `crontab -e` (crontab(5)). Output goes to a log in the state directory."""
     log = shlex.quote(str(nightly.root / ".callsheet" / "cron.log"))
 
     def line(when: str, words: Sequence[str]) -> str:
         command = f"{shlex.join(words)} >> {log} 2>&1"
-        # an unescaped % would end the command and begin its input; one behind a backslash cannot be
-        # escaped, so that an empty pair of quotes comes between them
+        # an unescaped % would end the command; one after a backslash cannot be escaped, so an empty pair
+        # of quotes goes between them
         return f"{when} " + command.replace("\\%", "\\''%").replace("%", "\\%") + "\n"
 
     text = (
@@ -141,7 +148,7 @@ def systemd(nightly: Nightly) -> list[UnitFile]:
 
 
 def github(nightly: Nightly) -> list[UnitFile]:
-    """One workflow, for a runner of your own: the ledger has to be there the next night."""
+    """One workflow, for a self-hosted runner: the ledger has to be there the next night."""
     group = f"callsheet-{nightly.name}-${{{{ github.event.schedule }}}}"
     # 75: another run is at work, or time is up; it goes on at its next start
     passing = " || test $? -eq 75"
@@ -182,9 +189,9 @@ KINDS: Mapping[str, Callable[[Nightly], list[UnitFile]]] = {
 
 
 def _systemd_command(words: Sequence[str]) -> str:
-    """ExecStart: C-like quotes, and neither specifiers nor variables."""
+    """ExecStart: quoted as in C, with specifiers and variables escaped."""
     program, *arguments = (word.replace("%", "%%") for word in words)
-    # variables are looked for behind the program only
+    # systemd expands no variable in the program itself
     return " ".join(map(_systemd_word, (program, *(word.replace("$", "$$") for word in arguments))))
 
 
@@ -195,8 +202,8 @@ def _systemd_word(word: str) -> str:
 
 
 def _workflow_line(words: Sequence[str], more: str) -> str:
-    """A command for `run:`. GitHub replaces expressions before the shell is called: none may stand in it."""
-    # a word that holds one is in single quotes, which end and begin again inside of it
+    """A command for `run:`. GitHub expands expressions before the shell runs, so none may be in it."""
+    # shlex has put a word with one in single quotes, which end and begin again inside it
     return _yaml_text(shlex.join(words).replace("${{", "$''{{") + more)
 
 
@@ -237,10 +244,15 @@ def _check_duration(_context: click.Context, _option: click.Parameter, text: str
 @click.command()
 @click.argument("jobs", type=click.Path(path_type=Path), metavar="JOB...", nargs=-1, required=True)
 @click.option(
-    "--as", "kind", type=click.Choice(list(KINDS)), default="crontab", show_default=True, help="For what."
+    "--as",
+    "kind",
+    type=click.Choice(list(KINDS)),
+    default="crontab",
+    show_default=True,
+    help="The scheduler to print it for.",
 )
 @click.option(
-    "--at", metavar="HH:MM", default="02:30", show_default=True, callback=_read_time, help="Each day at."
+    "--at", metavar="HH:MM", default="02:30", show_default=True, callback=_read_time, help="The time of day."
 )
 @click.option(
     "--wait",
@@ -258,7 +270,7 @@ def _check_duration(_context: click.Context, _option: click.Parameter, text: str
     callback=_check_duration,
     help="When to stop, with what is in flight left to the next run.",
 )
-@click.option("--yes", is_flag=True, help="Agree to what runs cost above budget.confirm_usd.")
+@click.option("--yes", is_flag=True, help="Agree to costs above budget.confirm_usd.")
 @trust_options
 @click.option("--write", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write files there.")
 @common_options
@@ -273,7 +285,7 @@ def schedule(
     trust_job: bool,
     folder: Path | None,
 ) -> ExitCode:
-    """Print what starts JOB each day by itself, and fetches what is in flight every hour.
+    """Print a unit that runs JOB each day, and fetches what is in flight every hour.
 
     \b
     Examples:
@@ -295,11 +307,10 @@ def schedule(
         trust_job=trust_job,
         ping=VARIABLE in read_env(project.root, {}, allow=frozenset(allow_env)),
     )
-    unsayable = nightly.unsayable()
-    if unsayable is not None:
+    unwritable = nightly.unwritable()
+    if unwritable is not None:
         raise UsageError(
-            f"{escape(unsayable)}: line breaks, control characters and invisible characters cannot stand in a"
-            " unit",
+            f"{escape(unwritable)}: a unit cannot hold line breaks, control and invisible characters",
             hint="rename the file or folder",
         )
     files = KINDS[kind](nightly)
@@ -331,7 +342,7 @@ def _load(paths: tuple[Path, ...], options: LoadOptions) -> tuple[Project, list[
 
 
 def _advise(job: Job, project: Project, *, yes: bool) -> None:
-    """What a night shift stumbles over, told by day."""
+    """Notes what would go wrong at night, when nobody is there."""
     if job.edition is None:
         console.note(
             f"{job.file}: without `edition:` the second night finds everything done and makes nothing new;"
@@ -347,15 +358,15 @@ def _advise(job: Job, project: Project, *, yes: bool) -> None:
     except CallsheetError:
         name = job.api_key_env or REGISTRY[job.provider].key_variables[0]
         console.note(
-            f"{job.file}: a unit has no variables of your shell; hint: {name}=... in .env of the root"
+            f"{job.file}: a unit does not see your shell's variables; hint: {name}=... in .env of the root"
         )
 
 
 def _this_command() -> list[str]:
-    """How this callsheet is called from anywhere."""
+    """The command that starts this callsheet from any directory."""
     beside = Path(sys.executable).with_name("callsheet")
     found = str(beside) if beside.exists() else shutil.which("callsheet")
-    # -P: no module of the directory it is started in
+    # -P: no module is taken from the current directory
     return [str(Path(found).absolute())] if found else [sys.executable, "-P", "-m", "runner"]
 
 

@@ -32,7 +32,7 @@ from runner.redact import escape
 
 _LABEL = 11
 _ENDED = frozenset(state for state in TaskState if state.is_terminal)
-"""What a new take can be made of; the others have one on its way."""
+"""States from which a new take can be made; in the others one is still on its way."""
 
 
 @click.command()

@@ -46,8 +46,8 @@ def spend(since: float | None, by: str | None, service: ServiceOptions, output_f
     """Show what was spent, from the ledger: no service is asked.
 
     Settled is what is done, at the actual cost where it is known, else as estimated. Possibly billed are
-    submits of which nobody knows whether they were accepted, and failed tasks of which the service has
-    not said whether they cost anything. Tasks without a known price are counted, never taken as free.
+    submits that may or may not have been accepted, and failed tasks whose cost the service has not told.
+    Tasks without a known price are counted, never taken as free.
 
     \b
     Examples:

@@ -27,11 +27,10 @@ from runner.redact import json_text
 @output_format("json", "jsonl", "github")
 @common_options
 def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str) -> ExitCode:
-    """Check job files. Every problem is told with its line, its column and what to do.
+    """Check job files, and show every problem with its line, its column and what to do.
 
     No service is asked, and neither a key nor a project is needed: in a fresh checkout the working
-    directory stands in for the root. Exit code 65 where a file is wrong, 66 where only its
-    inputs are missing.
+    directory is the root. Exit code 65 where a file is wrong, 66 where only its inputs are missing.
 
     \b
     Examples:
@@ -68,7 +67,7 @@ def _check(file: Path, options: JobOptions) -> Plan | JobError:
 
 
 def _project(file: Path) -> Project:
-    """The file's project. `.callsheet/` is never in git: CI may see none, and nothing is written here."""
+    """The file's project; a checkout has none, because `.callsheet/` is never in git, and needs none here."""
     try:
         return find_project(file, root=common().root)
     except NoProjectError:
