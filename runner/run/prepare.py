@@ -7,7 +7,6 @@ import random
 import time
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from runner.errors import JobError, Problem, UsageError
 from runner.job.cost import Total
@@ -155,23 +154,6 @@ def prepare_run(
         asked_again=seen.asked_again,
         clock_date=clock if job.uses_date and not reader.has_intents(run.id) else None,
     )
-
-
-def find_run(reader: LedgerReader, name: str) -> RunRow:
-    """The run `name`: an id, a path to a run's folder, or `latest`. Raises UsageError."""
-    run = reader.latest_run() if name == "latest" else reader.run(name.rstrip("/").rpartition("/")[2])
-    if run is None:
-        newest = reader.latest_run()
-        hint = run_hint(name, newest.id) if newest else "`callsheet run JOB` makes one"
-        raise UsageError(f"no run `{name}` in this project", hint=hint)
-    return run
-
-
-def run_hint(name: str, newest: str) -> str:
-    """What may be meant by `name`, which is no run; `newest` is the newest one's id."""
-    if Path(name).suffix in (".yaml", ".yml"):
-        return f"this verb takes a run, not a job file: `latest`, or an id such as {newest}"
-    return f"the newest is {newest}; `latest` means it"
 
 
 def _choose(

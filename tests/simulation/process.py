@@ -23,7 +23,7 @@ from runner.providers.mesh.client import MeshClient
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
 from runner.run.lock import project_lock
-from runner.run.prepare import find_run, prepare_run
+from runner.run.prepare import prepare_run
 from runner.run.run import collect_all, run_prepared
 from runner.run.tools import Tools
 from runner.run.webhook import Hints
@@ -226,7 +226,7 @@ async def _do(
         reader=ledger.read,
         origin=ORIGIN,
         date=None,
-        run=find_run(ledger.read, "latest") if spec.verb in (Verb.RESUME, Verb.RETRY) else None,
+        run=ledger.read.latest_run() if spec.verb in (Verb.RESUME, Verb.RETRY) else None,
         now=tools.machine.wall(),
         source=tools.machine.random,
         resubmit=resubmit,

@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from runner.cli import console
+from runner.cli.common_options import common_options
 from runner.cli.completion import complete_run
-from runner.cli.folders import find_folder
-from runner.cli.listing import write_lines
-from runner.cli.options import ServiceOptions, common_options, output_format, service_options
-from runner.cli.words import count
+from runner.cli.humanize import count
+from runner.cli.options import ServiceOptions, output_format, service_options
+from runner.cli.runs import find_folder
 from runner.errors import CallsheetError, UsageError
 from runner.job.cost import usd_as_today
 from runner.json_value import JsonValue
@@ -27,7 +27,7 @@ from runner.redact import Redactor
 _MOST_RUNS = 5
 _MOST_NAMES = 3
 _LEAST_SHARED = 3
-"""So many tasks that changed alike are told of in one line."""
+"""From so many tasks on, the same change is one line."""
 
 _FOUND_COLOURS = {"added": "green", "removed": "red", "changed": "yellow"}
 
@@ -38,11 +38,11 @@ _FOUND_COLOURS = {"added": "green", "removed": "red", "changed": "yellow"}
 @output_format("json", "jsonl")
 @common_options
 def diff(runs: tuple[str, ...], service: ServiceOptions, output_format: str) -> None:
-    """Show what the second RUN has other than the first: tasks, requests, outcomes, seeds, cost, files.
+    """Show how the second RUN differs from the first: tasks, requests, outcomes, seeds, cost, files.
 
     Tasks are matched by name. RUN is an id or its beginning, a path to a run, or `latest`. One RUN
-    is compared with the run of the same job before it, and none means `latest`. The exit
-    code is 0 whether they differ or not; programs read the counts.
+    is compared with the run of the same job before it; none means `latest`. The exit code is 0 even if
+    they differ; programs read the counts.
 
     \b
     Examples:
@@ -223,7 +223,7 @@ def _print(found: list[_Found], new: _Read, old: _Read, same: int, *, is_lines: 
         for one in found
     ]
     if is_lines:
-        write_lines(rows)
+        console.json_lines(rows)
         return
     document: dict[str, JsonValue] = {
         "from": old.id,

@@ -14,13 +14,14 @@ from typing import Any
 import click
 
 from runner.cli import console
-from runner.cli.advice import command
+from runner.cli.common_options import common_options
 from runner.cli.completion import complete_task
-from runner.cli.folders import here
-from runner.cli.found import nothing_yet, reading
-from runner.cli.listing import write_lines
-from runner.cli.options import ServiceOptions, common_options, output_format, service_options
-from runner.cli.words import painted, shown_path
+from runner.cli.humanize import shown_path
+from runner.cli.next_commands import command
+from runner.cli.options import ServiceOptions, output_format, service_options
+from runner.cli.place import here
+from runner.cli.runs import nothing_yet, reading
+from runner.cli.task_list import listed_word, painted
 from runner.errors import UsageError
 from runner.ledger.database import open_for_reading
 from runner.ledger.search import FoundTask, LedgerSearch
@@ -31,7 +32,7 @@ from runner.redact import escape
 
 _LABEL = 11
 _ENDED = frozenset(state for state in TaskState if state.is_terminal)
-"""What a new take can be made of; the others have one on its way."""
+"""States from which a new take can be made; in the others one is still on its way."""
 
 
 @click.command()
@@ -62,7 +63,7 @@ def show(what: str, service: ServiceOptions, output_format: str) -> None:
     finally:
         ledger.close()
     if output_format == "jsonl":
-        write_lines(documents)
+        console.json_lines(documents)
         return
     if output_format == "json":
         console.document(documents)
@@ -108,8 +109,8 @@ def _below(path: Path, base: Path) -> str:
 
 
 def _card(document: dict[str, Any], by: str) -> Iterator[str]:
-    state = str(document["state"])
-    yield f"{click.style(document['name'], bold=True)}  {painted(state)}  (found by {escape(by)})"
+    state = painted(listed_word(TaskState(document["state"])))
+    yield f"{click.style(document['name'], bold=True)}  {state}  (found by {escape(by)})"
     seed = document["seed"]
     echoed = "" if seed["echoed"] is None else f", {seed['echoed']} echoed by the service"
     yield from _row("prompt", document["prompt"])

@@ -11,17 +11,11 @@ from typing import Any, BinaryIO
 import click
 
 from runner.cli import console
-from runner.cli.advice import command
-from runner.cli.folders import find_folder
-from runner.cli.options import (
-    ServiceOptions,
-    common,
-    common_options,
-    output_format,
-    run_argument,
-    service_options,
-)
-from runner.cli.words import count, shown_path
+from runner.cli.common_options import common, common_options
+from runner.cli.humanize import count, shown_path
+from runner.cli.next_commands import command
+from runner.cli.options import ServiceOptions, output_format, run_argument, service_options
+from runner.cli.runs import find_folder
 from runner.errors import ExitCode
 from runner.json_value import JsonValue
 from runner.media.boxes import NotMediaError

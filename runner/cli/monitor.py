@@ -1,9 +1,9 @@
 """Tells a monitor that a scheduled run has begun, and how it ended.
 
-The common protocol of such monitors (healthchecks.io's, which others speak too): a POST to the URL
-with `/start` at the beginning, to the URL itself after exit code 0, and with `/<exit code>` after
-any other. The URL is a secret, and never shown. It comes from the environment, and from `.env` only
-where `--allow-env` names it: what a run sends must not go where a checkout wants it.
+The protocol is that of healthchecks.io, which other monitors speak too: a POST to the URL with `/start`
+at the beginning, to the URL itself after exit code 0, and with `/<exit code>` after any other. The URL
+is a secret, and never shown. It comes from the environment, and from `.env` only where `--allow-env`
+names it, so that no checkout decides where a run sends anything.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 VARIABLE = "CALLSHEET_PING_URL"
 
 TIMEOUT = 10.0
-"""Seconds for one ping: a monitor that hangs holds up no run."""
+"""Seconds for one ping: a monitor that hangs must not hold up a run."""
 
 TRIES = 3
 
@@ -35,7 +35,7 @@ _LOCAL = frozenset({"127.0.0.1", "::1", "localhost"})
 
 @dataclass(slots=True)
 class Ending:
-    """What the monitor is told at the end; `lines` are the body."""
+    """What the monitor is told at the end; `lines` are the body of the POST."""
 
     code: ExitCode = ExitCode.BUG
     lines: list[str] = field(default_factory=list)
@@ -43,11 +43,11 @@ class Ending:
 
 @contextlib.contextmanager
 def pinged(root: Path, allow_env: frozenset[str]) -> Iterator[Ending]:
-    """Pings around what stands in here, whose exit code it takes from `Ending` or the error raised.
+    """Tells the monitor of the start and of the end of the block: its `Ending`, or the error raised.
 
-    A monitor that does not answer is told about on stderr and changes nothing. Raises UsageError
-    where the variable is not set in the environment, nor in `root`'s .env with `allow_env`, or is no fit
-    address.
+    A monitor that does not answer changes nothing: a line on stderr says so. Raises UsageError where the
+    variable is set neither in the environment nor, with `allow_env`, in `root`'s .env, or is not an
+    https address.
     """
     url = _parse(read_env(root, os.environ, allow=allow_env & {VARIABLE}).get(VARIABLE, ""))
     _send(url, "/start", "")
@@ -65,7 +65,7 @@ def pinged(root: Path, allow_env: frozenset[str]) -> Iterator[Ending]:
         _send(url, suffix, "\n".join(ending.lines))
 
 
-# httpx is imported below: it takes 0.1 s, and few runs have a monitor
+# httpx is imported in the functions below: it takes 0.1 s, and few runs have a monitor
 
 
 def _parse(text: str) -> httpx.URL:
@@ -77,9 +77,9 @@ def _parse(text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:
-        raise UsageError(f"--ping: {VARIABLE} holds no URL", hint=hint) from None
+        raise UsageError(f"--ping: {VARIABLE} is not a URL", hint=hint) from None
     if url.scheme != "https" and not (url.scheme == "http" and url.host in _LOCAL):
-        raise UsageError(f"--ping: {VARIABLE} is no https address", hint=hint)
+        raise UsageError(f"--ping: {VARIABLE} is not an https address", hint=hint)
     return url
 
 
@@ -91,15 +91,15 @@ def _send(url: httpx.URL, suffix: str, body: str) -> None:
     for again in range(TRIES):
         time.sleep(again)
         try:
-            # the body of the answer is not read: a monitor that drips keeps no process alive
+            # the body is not read: a monitor that drips it must not keep the process alive
             with httpx.stream(
                 "POST", target, content=body.encode(), timeout=TIMEOUT, trust_env=False
             ) as answer:
                 pass
-        except Exception as error:  # a monitor keeps no run from its work
+        except Exception as error:  # whatever is wrong with a monitor, the run goes on
             said = type(error).__name__
             continue
         if answer.is_success:
             return
         said = f"status {answer.status_code}"
-    console.error(f"the monitor at {url.host} was not told: {said}; the run is not affected by that")
+    console.error(f"the monitor at {url.host} was not told: {said}; the run is not affected")

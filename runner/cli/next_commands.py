@@ -1,4 +1,4 @@
-"""What to type next: each verb ends with it where there is something to do."""
+"""The commands to type next, which a verb prints at its end where something is left to do."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import shlex
 from collections.abc import Mapping
 
 from runner.cli import console
-from runner.cli.options import ServiceOptions, common
+from runner.cli.common_options import common
+from runner.cli.options import ServiceOptions
 from runner.errors import ExitCode
 from runner.ledger.states import TaskState
 
 
 def command(verb: str, *arguments: str, service: ServiceOptions | None = None) -> str:
-    """`callsheet VERB ARGUMENTS`, with the options that lead to the same project and service again."""
+    """`callsheet VERB ARGUMENTS`, with the options that lead to the same project and service."""
     words = ["callsheet", verb, *arguments]
     if service is not None and service.sandbox:
         words.append("--sandbox")
@@ -34,11 +35,10 @@ def tell_next(
     are_reasons_shown: bool = False,
     is_pick_awaited: bool = False,
 ) -> None:
-    """The commands that fit how a job stands, with what each does. `job_file` as a person types it here.
+    """Prints the commands that fit the state of a job. `job_file` is as a person types it here.
 
-    `run_id` where the run is not, or soon no longer, the latest one.
-    `are_reasons_shown`: why tasks failed is on the screen already. `is_pick_awaited`: a person has to
-    say which takes the steps below go on with.
+    `run_id` is empty for the latest run. `are_reasons_shown`: the screen shows already why tasks failed.
+    `is_pick_awaited`: a person has to choose the takes that later steps go on with.
     """
     run = command("run", job_file, service=service)
     own = [run_id] if run_id else []
@@ -53,20 +53,21 @@ def tell_next(
         if not are_reasons_shown:
             console.next_step(command("status", *own, service=service), "says why each failed")
         retry = command("retry", *own, service=service)
-        console.next_step(retry, "submits the failed once more; what is accepted is paid for again")
+        console.next_step(retry, "submits the failed tasks once more; what is accepted is paid for again")
     if is_pick_awaited:
         tell_pick(job_file, service)
     elif exit_code is ExitCode.DONE and service.sandbox and counts.get(TaskState.DONE):
-        console.next_step(command("plan", job_file), "this was a rehearsal: what the real run would buy")
+        console.next_step(command("plan", job_file), "shows what the real run would buy")
 
 
 def tell_pick(job_file: str, service: ServiceOptions) -> None:
-    """How to choose takes: the report copies their lines."""
+    """Prints how to choose takes."""
     console.next_step(
-        command("report", service=service), "the page to choose on: mark takes, copy their pick lines"
+        command("report", service=service), "writes the page to choose on: mark takes, copy their pick lines"
     )
     console.next_step(
-        command("run", job_file, service=service), "when they stand in the job file: goes on with those takes"
+        command("run", job_file, service=service),
+        "when the lines are in the job file: goes on with those takes",
     )
 
 

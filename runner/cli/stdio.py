@@ -1,7 +1,7 @@
-"""The process's standard streams, made fit for any end: closed, full, or of another encoding.
+"""Standard streams that work whatever they are connected to: closed, full, or in another encoding.
 
-What a process is started with must not cost a run: notes that nobody hears are dropped, and
-a result that cannot be written raises `ResultLostError`, which no code of a task or of a service raises.
+A bad stream must not cost a run: a note that cannot be written is dropped, and a result that cannot be
+written raises `ResultLostError`, which nothing else raises.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _CANNOT_WRITE, _READER_GONE = 74, 141
 
 
 class ResultLostError(Exception):
-    """Stdout does not take what was written; nothing more is written there.
+    """Stdout cannot be written; nothing more is written to it.
 
-    `is_reader_gone`: whoever read it has left. Otherwise `reason` says what is wrong with it.
+    `is_reader_gone`: its reader has left. Otherwise `reason` says what is wrong.
     """
 
     def __init__(self, error: OSError) -> None:
@@ -40,7 +40,7 @@ class ResultLostError(Exception):
 
 
 class Results(io.TextIOWrapper):
-    """Stdout: whatever keeps it from being written is `ResultLostError`."""
+    """Stdout: raises `ResultLostError` where it cannot be written."""
 
     def write(self, text: str, /) -> int:
         try:
@@ -77,9 +77,9 @@ class Notes(io.TextIOWrapper):
 
 
 def start_again_with_utf8() -> None:
-    """Replaces this process by one whose file names are UTF-8, where the locale's encoding is another.
+    """Replaces this process by one with UTF-8 file names, where the locale has another encoding.
 
-    A paid video could not get its name otherwise. The streams keep their encoding.
+    Otherwise a paid video might not get its name. The streams keep their encoding.
     """
     is_fit = sys.getfilesystemencoding() == "utf-8" or sys.flags.ignore_environment
     if is_fit or os.environ.get("PYTHONUTF8") == "1":
@@ -89,10 +89,10 @@ def start_again_with_utf8() -> None:
 
 
 def prepare_streams() -> None:
-    """Puts `Results` and `Notes` in place of the process's own streams; a replaced stream stays.
+    """Replaces the process's own streams by `Results` and `Notes`; a stream replaced by a test stays.
 
-    A descriptor that is closed is taken first: the next file that is opened would get its number,
-    and what a library prints would go into that file.
+    A closed descriptor is taken first. Otherwise the next file that is opened would get its number, and
+    what a library prints would go into that file.
     """
     for descriptor in (_STDIN, _STDOUT, _STDERR):
         _take_if_closed(descriptor)
@@ -136,7 +136,7 @@ def _encoding(stream: TextIO | None) -> str:
 
 
 def _as_json_escape(error: UnicodeError) -> tuple[str, int]:
-    """What an encoding lacks, as `\\u96e8`: readable, and the same text inside of JSON."""
+    """A character that an encoding lacks as `\\u96e8`, which is the same text in JSON."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")

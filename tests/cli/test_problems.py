@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.cli.excerpt import excerpt
-from runner.cli.width import cut_left, cut_right, width
+from runner.cli.console import width
+from runner.cli.problems import excerpt
 
 COLUMNS = 60
 
@@ -66,11 +66,3 @@ def test_a_key_is_not_shown_wherever_the_caret_is(column: int) -> None:
 def test_every_line_fits_whatever_is_in_it(text: str, column: int, columns: int) -> None:
     for line in excerpt(text, 1, column, columns):
         assert width(line) <= max(columns, 28)
-
-
-@given(st.text(), st.integers(0, 50))
-def test_a_cut_is_as_long_as_fits(text: str, columns: int) -> None:
-    assert width(cut_right(text, columns)) <= columns
-    assert width(cut_left(text, columns)) <= columns
-    assert text.startswith(cut_right(text, columns))
-    assert text.endswith(cut_left(text, columns))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.cli.fetching import places
-from runner.cli.keys import group_by_key
+from runner.cli.attempt_keys import group_by_key
 from runner.cli.options import ServiceOptions
+from runner.cli.verbs.collect import places
 from runner.errors import ExitCode
 from runner.http.access import ApiKey
 from runner.json_value import JsonValue
@@ -90,8 +90,8 @@ def test_a_variable_that_is_not_set_is_named_with_what_waits_for_it(shop: Shop) 
     groups = group_by_key(shop.place(), shop.ledger, shop.open())
     assert [group.key for group in groups] == [None, None]
     assert sorted(group.missing.partition("; hint")[0] for group in groups) == [
-        "1 task cannot be looked at: no API key for mesh: ACME_KEY not set",
-        "1 task cannot be looked at: no API key for mesh: MESHAPI_API_KEY and MESHAPI_TOKEN not set",
+        "1 task cannot be looked up: no API key for mesh: ACME_KEY not set",
+        "1 task cannot be looked up: no API key for mesh: MESHAPI_API_KEY and MESHAPI_TOKEN not set",
     ]
 
 

@@ -11,8 +11,7 @@ from typing import Protocol
 
 import pytest
 
-from runner.cli import pings
-from runner.cli.pings import VARIABLE, pinged
+from runner.cli.monitor import VARIABLE, pinged
 from runner.errors import ExitCode, RefusedError, UsageError
 
 NONE: frozenset[str] = frozenset()
@@ -92,7 +91,7 @@ def test_an_error_is_told_and_goes_on(
 def test_a_monitor_that_refuses_changes_nothing_and_its_url_stays_secret(
     rooted: Rooted, monitor: Monitor, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pings, "TRIES", 1)
+    monkeypatch.setattr("runner.cli.monitor.TRIES", 1)
     monitor.status = 503
     with pinged(rooted(monitor.url), NONE) as ending:
         ending.code = ExitCode.DONE
@@ -105,7 +104,7 @@ def test_a_monitor_that_refuses_changes_nothing_and_its_url_stays_secret(
 def test_a_monitor_that_is_not_there_changes_nothing(
     rooted: Rooted, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pings, "TRIES", 1)
+    monkeypatch.setattr("runner.cli.monitor.TRIES", 1)
     with pinged(rooted("http://127.0.0.1:9/x"), NONE) as ending:
         ending.code = ExitCode.DONE
     assert "was not told: ConnectError" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Which key is for what is in flight: by the variable that its run named, and by the key's fingerprint."""
+"""The key for each attempt in flight, found by the key's fingerprint or by the variable of its run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from runner.cli.words import count
+from runner.cli.humanize import count
 from runner.errors import ExitCode, KeyRefusedError
 from runner.http.access import ApiKey
 from runner.job.environment import read_env
@@ -20,7 +20,7 @@ from runner.record.facts import KEY_VARIABLE
 
 @dataclass(frozen=True, slots=True)
 class KeyGroup:
-    """Attempts that one key is for; `key` is None where it is not there, and `missing` then says why."""
+    """The attempts of one key. Where it cannot be found, `key` is None and `missing` says why."""
 
     key: ApiKey | None
     attempts: frozenset[str]
@@ -31,11 +31,10 @@ class KeyGroup:
 def group_by_key(
     place: Place, ledger: Ledger, attempts: Iterable[AttemptRow], *, is_named_here: bool = True
 ) -> list[KeyGroup]:
-    """The attempts by the key that each was submitted with, where it is here; else by the variable that
-    their run took it from, which may hold a newer key.
+    """Groups attempts by the key that each was submitted with.
 
-    Not `is_named_here`: nothing but the ledger names this place, so only a key that was sent there before
-    is for it.
+    Where that key is gone, the variable of the run counts, which may hold a newer key. Where only the
+    ledger names this place (not `is_named_here`), no key is sent to it that was not sent there before.
     """
     attempts = list(attempts)
     names = {attempt.run_id: _variables(ledger, attempt.run_id) for attempt in attempts}
@@ -60,7 +59,7 @@ def group_by_key(
             strange.append(attempt)
     groups = [_group(keys.get(name), rows, missing.get(name, "")) for name, rows in found.items()]
     if strange:
-        why = f"the key that was sent to {place.origin} is not here; hint: set its variable again"
+        why = f"the key that was used at {place.origin} is not set; hint: set its variable again"
         groups.append(_group(None, strange, why))
     return groups
 
@@ -81,12 +80,12 @@ def _group(key: ApiKey | None, rows: list[AttemptRow], why: str) -> KeyGroup:
         return KeyGroup(None, ids, code=ExitCode.DONE)
     waiting = sum(row.state in OPEN for row in rows)
     if not waiting:
-        # no key settles what is held: a person does
+        # held: a person settles it, no key does
         return KeyGroup(None, ids, code=ExitCode.PERSON_NEEDED)
-    return KeyGroup(None, ids, f"{count(waiting, 'task')} cannot be looked at: {why}")
+    return KeyGroup(None, ids, f"{count(waiting, 'task')} cannot be looked up: {why}")
 
 
 def _variables(ledger: Ledger, run_id: str) -> list[str | None]:
-    """The variables of a run's keys, the newest session's first; None is one of the provider's own."""
+    """The key variables of a run's sessions, the newest first; None means the provider's own."""
     found = ledger.read.session_facts(run_id, KEY_VARIABLE)
     return [name if isinstance(name, str) else None for name in found] or [None]
