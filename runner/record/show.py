@@ -16,13 +16,12 @@ from runner.project import Project
 from runner.providers.base import INPUT_SCHEME, generation_seconds, wanted_kinds
 from runner.record.facts import JOB_DIGEST
 from runner.record.folder import RunFolder
-from runner.redact import Redactor
+from runner.redact import printable_value
 from runner.times import iso_time, iso_time_or_none
 
 
 def describe(reader: LedgerReader, task: TaskRow, project: Project) -> dict[str, JsonValue]:
     """The task as a JSON object without secrets, safe to print; `attempts` oldest first."""
-    clean = Redactor()
     attempts = reader.attempts(task.identity)
     latest = attempts[-1] if attempts else None
     generation = (latest.generation if latest else None) or {}
@@ -49,7 +48,7 @@ def describe(reader: LedgerReader, task: TaskRow, project: Project) -> dict[str,
         "files": [_file(row, project.base) for row in outputs],
         "missing": _missing(task, latest, outputs),
     }
-    shown = clean.foreign_value(document)
+    shown = printable_value(document)
     assert isinstance(shown, dict)
     return shown
 

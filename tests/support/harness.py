@@ -24,7 +24,6 @@ from runner.providers.place import Place
 from runner.record.events import Observer
 from runner.record.folder import RunFolder
 from runner.record.manifest import read_manifest
-from runner.redact import Redactor
 from runner.run.ends import RunResult
 from runner.run.lock import locked_ledger
 from runner.run.prepare import Resubmit, prepare_run
@@ -133,9 +132,7 @@ class Bench:
                     resubmit=resubmit,
                 )
                 RunFolder(self.project, prepared.run.id).make(job.text)
-                return await run_prepared(
-                    prepared, tools, facts={}, redactor=Redactor([self.key]), deadline=deadline
-                )
+                return await run_prepared(prepared, tools, facts={}, deadline=deadline)
 
     async def collect(
         self, *, deadline: float | None = None, until: Callable[[], bool] | None = None

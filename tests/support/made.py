@@ -155,7 +155,7 @@ class Story:
                 "reader": self.ledger.read,
                 "view": ledger_view,
                 "root": target.parent,
-                "redactor": Redactor(),
+                "redactor": Redactor(()),
             }
             | changes,
         )

@@ -7,6 +7,7 @@ import datetime
 import os
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,7 @@ from runner.providers import REGISTRY
 from runner.providers.place import Place
 from runner.record.facts import JOB_DIGEST, session_facts
 from runner.record.folder import RunFolder
-from runner.redact import Redactor, json_text
+from runner.redact import Redactor, json_text, printable
 from runner.run.ends import RunResult
 from runner.run.finish import conclude
 from runner.run.lateness import Late, late
@@ -145,7 +146,8 @@ def _give_up(
             give_up_attempt(ledger, attempt, time.time())
         run = ledger.read.run(attempt.run_id)
         assert run is not None
-        refresh_manifest(ledger, place, run, Redactor(), is_told=True)
+        groups = group_by_key(place, ledger, [attempt])
+        refresh_manifest(ledger, place, run, redactor_of(groups), is_told=True)
     console.summary(f"{task.name}: given up")
     again = command("retry", run.id, "--only", task.name, service=service)
     console.next_step(again, "fetches it where the service still has it, and buys it again where not")
@@ -236,7 +238,7 @@ def _collect_from(
         groups = group_by_key(place, ledger, attempts, is_named_here=is_named_here)
         if not groups:
             return []
-        redactor = Redactor([group.key.value for group in groups if group.key is not None])
+        redactor = redactor_of(groups)
         results = [_collect_with(group, place, ledger, ends) for group in groups]
         for run in ledger.read.unfinished_runs():
             if (run.origin, run.provider) == (place.origin, place.spec.name):
@@ -286,7 +288,7 @@ def refresh_manifest(ledger: Ledger, place: Place, run: RunRow, redactor: Redact
 def tell_reasons(result: RunResult) -> None:
     """Says on stderr why a run ended as it did."""
     for reason in result.reasons:
-        console.error(Redactor().foreign_text(reason))
+        console.error(printable(reason))
 
 
 def tell_late(overdue: Late | None) -> None:
@@ -297,3 +299,8 @@ def tell_late(overdue: Late | None) -> None:
             f"{count(overdue.count, 'paid result')} may be out of reach from {at:%Y-%m-%d %H:%M} on;"
             " hint: callsheet collect"
         )
+
+
+def redactor_of(groups: Iterable[KeyGroup]) -> Redactor:
+    """Removes the keys that are here for these tasks."""
+    return Redactor([group.key.value for group in groups if group.key is not None])

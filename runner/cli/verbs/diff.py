@@ -22,7 +22,7 @@ from runner.json_value import JsonValue
 from runner.record.diff import Change, Side, changes
 from runner.record.folder import LATEST, RunFolder
 from runner.record.lines import scan_manifest
-from runner.redact import Redactor
+from runner.redact import printable, printable_value
 
 _MOST_RUNS = 5
 _MOST_NAMES = 3
@@ -168,19 +168,18 @@ def _commit(read: _Read) -> str:
 
 
 def _tell(found: list[_Found], new: _Read, old: _Read, same: int) -> None:
-    clean = Redactor()
     console.result(f"from {old.id} to {new.id}")
     for what, now, was in _heading(new, old):
         shown = [text[:16] if what.endswith("sha256") else text for text in (now, was)]
-        console.result(clean.foreign_text(f"  {what} is {shown[0]}, was {shown[1]}"))
+        console.result(printable(f"  {what} is {shown[0]}, was {shown[1]}"))
     shared = _shared(found)
     for words, names in shared.items():
         more = ", ..." if len(names) > _MOST_NAMES else ""
         told = f"in {len(names)} tasks ({', '.join(names[:_MOST_NAMES])}{more})  {words}"
-        console.result(f"{click.style('changed ', fg=_FOUND_COLOURS['changed'])} {clean.foreign_text(told)}")
+        console.result(f"{click.style('changed ', fg=_FOUND_COLOURS['changed'])} {printable(told)}")
     for one in _without(found, shared):
         word = click.style(f"{one.what:8}", fg=_FOUND_COLOURS[one.what])
-        console.result(f"{word} {clean.foreign_text(one.task)}  {clean.foreign_text(one.words)}".rstrip())
+        console.result(f"{word} {printable(one.task)}  {printable(one.words)}".rstrip())
     told = ", ".join(f"{number} {what}" for what, number in _counts(found, same).items())
     console.result(f"{count(len(new.tasks | old.tasks), 'task')}: {told}")
 
@@ -211,9 +210,8 @@ def _counts(found: list[_Found], same: int) -> dict[str, JsonValue]:
 
 
 def _print(found: list[_Found], new: _Read, old: _Read, same: int, *, is_lines: bool) -> None:
-    clean = Redactor()
     rows = [
-        clean.foreign_value(
+        printable_value(
             {
                 "task": one.task,
                 "what": one.what,
@@ -232,4 +230,4 @@ def _print(found: list[_Found], new: _Read, old: _Read, same: int, *, is_lines: 
         "counts": _counts(found, same),
         "tasks": rows,
     }
-    console.document(clean.foreign_value(document))
+    console.document(printable_value(document))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import contextlib
+import functools
 import random
 import sys
 import time
@@ -37,7 +37,7 @@ from runner.ledger.states import TaskState
 from runner.project import Project, find_project
 from runner.record.events import fan_out
 from runner.record.facts import KEY_VARIABLE, session_facts
-from runner.redact import Redactor, json_text
+from runner.redact import Redactor, json_text, printable
 from runner.run.ends import RunResult
 from runner.run.idle import conclude_idle, is_idle
 from runner.run.lateness import Late, late
@@ -381,7 +381,7 @@ def _advise(outcome: Outcome, run: Finished, options: RunOptions, *, run_id: str
 def _tell_notes(result: RunResult, service: ServiceOptions) -> None:
     """What became of other jobs' tasks that were looked at along the way; the first few of many."""
     for note in result.notes[:_MOST_NOTES]:
-        console.note(f"of another job: {Redactor().foreign_text(note)}")
+        console.note(f"of another job: {printable(note)}")
     if len(result.notes) > _MOST_NOTES:
         console.note(f"and {len(result.notes) - _MOST_NOTES} more of other jobs")
     if result.notes:

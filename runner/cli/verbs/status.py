@@ -36,7 +36,7 @@ from runner.ledger.states import TaskState
 from runner.plan.plan import Plan, make_plan
 from runner.record.folder import LATEST, RunFolder
 from runner.record.lines import scan_manifest
-from runner.redact import Redactor, escape
+from runner.redact import escape, printable
 from runner.run.finish import waits_for_a_person
 from runner.run.lock import is_holder_gone
 from runner.run.only import Only
@@ -140,12 +140,12 @@ def _row(identity: str, name: str, state: str, output: str, about: str, remote_i
 def _about(row: Progress) -> str:
     attempt = row.attempt
     if attempt is None or row.conflict or row.why:
-        return Redactor().foreign_text(row.conflict or row.why)
+        return printable(row.conflict or row.why)
     since = ""
     if row.state.is_in_flight and attempt.accepted_at is not None:
         since = f"for {_ago(time.time() - attempt.accepted_at)}"
     words = [attempt.remote_id or "", since, attempt.error_code, attempt.error_message]
-    return Redactor().foreign_text(" ".join(word for word in words if word))
+    return printable(" ".join(word for word in words if word))
 
 
 def _title(run: RunRow, folder: RunFolder) -> str:
@@ -232,5 +232,5 @@ def _row_of(entry: Mapping[str, Any]) -> Row:
     output = next((output["path"] for output in entry["outputs"]), "")
     departed = "" if entry.get("in_plan", True) else "no longer in the plan"
     words = [remote_id or "", departed, error.get("code") or "", error.get("message") or ""]
-    about = Redactor().foreign_text(" ".join(word for word in words if word))
+    about = printable(" ".join(word for word in words if word))
     return _row(entry["identity"], entry["name"], entry["state"], output, about, remote_id)

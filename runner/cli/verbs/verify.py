@@ -24,7 +24,7 @@ from runner.media.readers import Readers
 from runner.media.video import has_pyav, probe, probe_image
 from runner.record.lines import scan_manifest
 from runner.record.verify import CheckedFile, Finding, check_jobs, check_task
-from runner.redact import Redactor, json_text
+from runner.redact import json_text, printable
 
 _MOST_WAITING = 200
 """Tasks that are read from the manifest ahead of what is told."""
@@ -116,18 +116,16 @@ def _probe(readers: Readers | None, kind: str, file: BinaryIO) -> str:
 
 
 def _line(checked: CheckedFile) -> str:
-    clean = Redactor()
     finding = click.style(f"{checked.finding:8}", fg=_COLOURS.get(checked.finding))
-    why = f"  {clean.foreign_text(checked.why)}" if checked.why else ""
-    task = f"  ({clean.foreign_text(checked.task)})" if checked.task else ""
-    return f"{finding} {clean.foreign_text(checked.path)}{task}{why}"
+    why = f"  {printable(checked.why)}" if checked.why else ""
+    task = f"  ({printable(checked.task)})" if checked.task else ""
+    return f"{finding} {printable(checked.path)}{task}{why}"
 
 
 def _fields(checked: CheckedFile) -> dict[str, JsonValue]:
-    clean = Redactor()
     return {
-        "task": clean.foreign_text(checked.task),
-        "path": clean.foreign_text(checked.path),
+        "task": printable(checked.task),
+        "path": printable(checked.path),
         "finding": checked.finding,
-        "why": clean.foreign_text(checked.why),
+        "why": printable(checked.why),
     }
