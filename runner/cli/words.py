@@ -14,20 +14,12 @@ import click
 from runner.job.cost import Total, usd_text
 from runner.json_value import JsonValue
 from runner.lane.standing import Standing
-from runner.ledger.states import TaskState
+from runner.ledger.states import STATE_WORDS, TaskState
 from runner.redact import escape
 from runner.run.lateness import Late
 
 CONFLICT = "conflict"
 """A new task that cannot run, because its output path is not free."""
-
-_WORDS: Mapping[TaskState, str] = {
-    TaskState.PLANNED: "new",
-    TaskState.INTENDED: "ambiguous",
-    TaskState.SUBMITTED: "in flight",
-    TaskState.COLLECTING: "in flight",
-}
-
 
 _COLOURS: Mapping[str, str] = {
     "done": "green",
@@ -50,7 +42,7 @@ def painted(word: str) -> str:
 
 def state_word(row: Standing) -> str:
     """How a planned task stands: new, conflict, in flight, ambiguous, held, done, absent, failed ..."""
-    return CONFLICT if row.conflict else _WORDS.get(row.state, str(row.state))
+    return CONFLICT if row.conflict else STATE_WORDS[row.state].listed
 
 
 def cell_words(cell: Mapping[str, JsonValue]) -> str:
@@ -84,7 +76,7 @@ def counts_words(counts: Mapping[TaskState, int]) -> str:
     """`5 done, 1 failed`; states that are the same to a person are one."""
     words: Counter[str] = Counter()
     for state, number in counts.items():
-        words[_WORDS.get(state, str(state))] += number
+        words[STATE_WORDS[state].listed] += number
     return ", ".join(f"{number} {word}" for word, number in words.items() if number)
 
 

@@ -12,7 +12,6 @@ import anyio
 
 from runner.errors import CallsheetError, ExitCode
 from runner.job.model import RunPolicy
-from runner.json_value import JsonValue
 from runner.lane.cases import SCANS, Case, Sight
 from runner.lane.control import Control
 from runner.lane.evidence import Finding, Unclear, judge, witness
@@ -21,8 +20,8 @@ from runner.lane.scan import DAY, NoScanError, Scanner, View
 from runner.lane.world import ServerClock, World
 from runner.ledger.ledger import RemoteIdTakenError
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import AttemptRow
-from runner.ledger.states import Resolution, TaskState
+from runner.ledger.rows import AttemptRow, Grounds
+from runner.ledger.states import Basis, Resolution, TaskState
 from runner.providers.base import ProviderError, Trouble
 from runner.times import iso_time
 
@@ -179,15 +178,15 @@ class Reconciler:
             await self._hold(one, why)
         elif case.is_absent(sight, life):
             is_late = case.late >= SCANS
-            evidence: dict[str, JsonValue] = {
-                "basis": "list",
-                "scans": SCANS,
-                "candidates": len(view.candidates),
-                "witness": "late" if is_late else "early",
-                "settle_seconds": self.policy.settle if is_late else self.policy.settle_alone,
-                "reason": finding.reason,
-            }
-            await self._resolve(one, Resolution.ABSENT, evidence)
+            grounds = Grounds.of(
+                Basis.LIST,
+                scans=SCANS,
+                candidates=len(view.candidates),
+                witness="late" if is_late else "early",
+                settle_seconds=self.policy.settle if is_late else self.policy.settle_alone,
+                reason=finding.reason,
+            )
+            await self._resolve(one, Resolution.ABSENT, grounds)
         else:
             case.wait = case.missing(sight, self.policy, life)
             case.quiet = case.quiet + 1 if case.wait.is_for_others and self.is_quiet() else 0
@@ -220,7 +219,7 @@ class Reconciler:
         row = finding.adopted
         assert row is not None
         try:
-            await self._resolve(one, Resolution.ADOPTED, finding.evidence(), remote_id=row.id)
+            await self._resolve(one, Resolution.ADOPTED, finding.grounds(), remote_id=row.id)
         except RemoteIdTakenError:
             # claimed between the scan and now: the next scan leaves it out
             return
@@ -228,7 +227,7 @@ class Reconciler:
     async def _hold(self, one: Unclear, reason: str) -> None:
         said = f"an unclear submit is held for a person: {reason}; hint: `callsheet reconcile` lists it"
         self.control.condition(ExitCode.PERSON_NEEDED, said, identity=one.attempt.identity)
-        await self._resolve(one, Resolution.HELD, {"basis": "none", "reason": reason})
+        await self._resolve(one, Resolution.HELD, Grounds.of(Basis.NONE, reason=reason))
 
     def _leave(self, one: Unclear, case: Case) -> None:
         assert case.wait is not None
@@ -254,17 +253,17 @@ class Reconciler:
         self,
         one: Unclear,
         resolution: Resolution,
-        evidence: Mapping[str, JsonValue],
+        grounds: Grounds,
         *,
         remote_id: str | None = None,
     ) -> None:
         attempt, at = one.attempt, self.world.seams.wall()
         await self.world.commits.write(
-            lambda ledger: ledger.resolve(attempt.id, resolution, evidence, at, remote_id=remote_id)
+            lambda ledger: ledger.resolve(attempt.id, resolution, grounds, at, remote_id=remote_id)
         )
         self.world.observe(
             _EVENTS[resolution],
-            {"task": one.name, "identity": attempt.identity, "remote_id": remote_id, **evidence},
+            {"task": one.name, "identity": attempt.identity, "remote_id": remote_id, **grounds.facts},
         )
         self._close(attempt.id, resolution)
 

@@ -18,6 +18,7 @@ from runner.lane.world import Doubt, Paid, ServerClock, World
 from runner.ledger.following import goes_on
 from runner.ledger.ledger import CapReachedError, Ledger, RemoteIdTakenError
 from runner.ledger.rows import AttemptRow, Caps, Intent, Kind
+from runner.ledger.states import Reason
 from runner.providers.base import Evidence, Reaction, SubmitOutcome, Verdict
 from runner.store.inputs import InputStore
 
@@ -79,7 +80,7 @@ class Submitter:
     _tags: set[int] = field(default_factory=set)
     _doubts: int = 0
 
-    async def submit(self, task: Task, latest: AttemptRow | None, reason: str) -> Paid | Doubt | None:
+    async def submit(self, task: Task, latest: AttemptRow | None, reason: Reason) -> Paid | Doubt | None:
         """One accepted POST for `task`, or one in doubt; None where it was refused or not sent.
 
         Only what is proved not accepted goes again, under the same intent. Raises CallsheetError
@@ -125,7 +126,7 @@ class Submitter:
         else:
             self.control.stop_submitting(ExitCode.TRY_AGAIN, f"the service keeps refusing: {evidence.reason}")
 
-    async def _take_turn(self, task: Task, latest: AttemptRow | None, reason: str) -> Posted | None:
+    async def _take_turn(self, task: Task, latest: AttemptRow | None, reason: Reason) -> Posted | None:
         """Waits for the breaker, a slot and the request budget, then posts; None where submitting stopped."""
         while True:
             await self.breaker.closed()
@@ -140,7 +141,7 @@ class Submitter:
                     posted = await self._post(task, latest, reason)
                 return posted
 
-    async def _post(self, task: Task, latest: AttemptRow | None, reason: str) -> Posted | None:
+    async def _post(self, task: Task, latest: AttemptRow | None, reason: Reason) -> Posted | None:
         """Durable intent, POST, durable outcome; None where a cap refuses the intent."""
         world = self.world
         reused = latest if goes_on(latest, self.run_id) else None

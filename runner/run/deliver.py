@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import anyio
 
 from runner.errors import ExitCode
 from runner.job.model import RunPolicy
-from runner.json_value import JsonValue
 from runner.lane.control import USED_UP, Control
 from runner.lane.pace import PrioritySlots, RequestBudget, StillLimitedError, backoff
 from runner.lane.world import Paid, ServerClock, World
@@ -196,7 +195,7 @@ class Collector:
         paid: Paid,
         generation: Generation,
         wanted: frozenset[RemoteFileKind],
-        here: dict[tuple[str, int], OutputRow],
+        here: dict[tuple[RemoteFileKind, int], OutputRow],
     ) -> None:
         """Fetches each file that is shown and not here, and records it; nearest deadline first."""
         deadline = min((file.expires_at or math.inf for file in generation.files), default=math.inf)
@@ -372,7 +371,6 @@ class Collector:
                     generation = await self.refresh(paid)
                 await anyio.sleep(backoff(failures, self.world.seams.random, most=30.0))
                 continue
-            media: dict[str, JsonValue] = asdict(record.media)
             return OutputRow(
                 path=path,
                 identity=paid.identity,
@@ -381,7 +379,7 @@ class Collector:
                 ordinal=ordinal,
                 bytes=record.bytes,
                 sha256=record.sha256,
-                media=media,
+                media=record.media,
                 created_at=self.world.seams.wall(),
             )
 
@@ -407,7 +405,7 @@ class Collector:
                 url=file.url,
                 target=base / path,
                 part=part_path(base / output_path(paid.output, file.kind, ordinal), paid.attempt_id),
-                kind="video" if file.kind is RemoteFileKind.VIDEO else "last_frame",
+                kind=file.kind,
                 allow_loopback=self.world.is_loopback,
                 limits=self.world.limits,
             )

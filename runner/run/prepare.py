@@ -18,7 +18,7 @@ from runner.lane.budget import caps_of, over_all_runs
 from runner.lane.standing import Standing, standings
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Caps, RunRow
-from runner.ledger.states import TaskState
+from runner.ledger.states import Reason, TaskState
 from runner.plan.plan import Plan, make_plan
 from runner.project import Project
 from runner.run.dating import ClockDate
@@ -37,14 +37,14 @@ class Resubmit:
     empty means every task that `reason` allows.
     """
 
-    reason: str
+    reason: Reason
     patterns: tuple[str, ...] = ()
 
     def names(self, task: Task) -> bool:
         return not self.patterns or any(matches(pattern, task) for pattern in self.patterns)
 
     def allows(self, state: TaskState) -> bool:
-        if self.reason == "retry":
+        if self.reason is Reason.RETRY:
             return state in (TaskState.FAILED, TaskState.EXPIRED, TaskState.WRITTEN_OFF)
         return state.is_terminal
 
@@ -54,12 +54,12 @@ class Resubmit:
         A `retry` pays for nothing that has not failed, except what needs a task that it has `retried`
         (identities) and an earlier retry that could not be sent.
         """
-        if self.reason != "retry":
+        if self.reason is not Reason.RETRY:
             return True
         upstream = standing.task.upstream
         if upstream is not None and upstream.identity in retried:
             return True
-        return standing.attempt is not None and standing.attempt.reason == "retry"
+        return standing.attempt is not None and standing.attempt.reason is Reason.RETRY
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,8 @@ from runner.lane.pace import Breaker, Gauge, PrioritySlots, RequestBudget
 from runner.lane.reconcile import Reconciler
 from runner.lane.scan import Scanner
 from runner.lane.submit import Submitter
-from runner.lane.under_way import OPEN
 from runner.lane.world import ServerClock, World
-from runner.ledger.states import TaskState
+from runner.ledger.states import AWAITED, TaskState
 from runner.plan.plan import Plan
 from runner.providers.base import ProviderError, Trouble
 from runner.redact import Redactor
@@ -110,7 +109,7 @@ async def collect_all(
     if attempts is not None:
         spoken_of = Counter(await world.commits.read(lambda reader: reader.states_of(attempts)))
     conditions = set(control.conditions)
-    if any(spoken_of[state] for state in OPEN):
+    if any(spoken_of[state] for state in AWAITED):
         conditions.add(ExitCode.TRY_AGAIN)
     if spoken_of[TaskState.HELD]:
         conditions.add(ExitCode.PERSON_NEEDED)

@@ -20,7 +20,7 @@ from runner.lane.standing import BATCH, Standing, above, aside, standings
 from runner.lane.world import Paid, ServerClock, World, paid_of
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, OutputRow
-from runner.ledger.states import Resolution, TaskState
+from runner.ledger.states import Reason, Resolution, TaskState
 from runner.plan.plan import Plan
 from runner.providers.base import ProviderError, RemoteFileKind, Trouble
 from runner.run.dating import ClockDate
@@ -189,10 +189,10 @@ class Scheduler:
             return
         task = self._leave_off(attempt)
         if resolution is Resolution.ABSENT and plan is not None and task is not None:
-            await self._start_new(work, plan, task, await self._latest(task), "reconcile")
+            await self._start_new(work, plan, task, await self._latest(task), Reason.RECONCILE)
 
     async def _buy(
-        self, work: TaskGroup, plan: Plan, task: Task, latest: AttemptRow | None, reason: str
+        self, work: TaskGroup, plan: Plan, task: Task, latest: AttemptRow | None, reason: Reason
     ) -> None:
         await self.lifecycle.buy(task, latest, reason)
         await self._descend(work, plan, task)
@@ -254,7 +254,7 @@ class Scheduler:
             case state if asked is not None and asked.allows(state) and task.identity in self.asked_again:
                 self._resubmitted.add(task.identity)
                 latest = await self._latest(task)
-                if asked.reason == "retry" and latest is not None and latest.is_given_up:
+                if asked.reason is Reason.RETRY and latest is not None and latest.is_given_up:
                     self._begin(work, task.name, self._look_again, work, plan, task, latest, asked.reason)
                 else:
                     await self._start_new(work, plan, task, latest, asked.reason)
@@ -267,7 +267,7 @@ class Scheduler:
             case TaskState.PLANNED:
                 if asked is not None:
                     self._resubmitted.add(task.identity)
-                await self._start_new(work, plan, task, standing.attempt, "run", standing.gives_way)
+                await self._start_new(work, plan, task, standing.attempt, Reason.RUN, standing.gives_way)
             case TaskState.ABSENT:
                 await self._in_turn()
                 self.in_flight.enter()
@@ -288,7 +288,7 @@ class Scheduler:
         """For a task that was in flight or in doubt when its batch was read, and is not any more."""
         latest = await self._latest(task)
         if latest is not None and latest.state is TaskState.PLANNED:
-            await self._start_new(work, plan, task, latest, "reconcile")
+            await self._start_new(work, plan, task, latest, Reason.RECONCILE)
         else:
             await self._descend(work, plan, task)
 
@@ -301,7 +301,7 @@ class Scheduler:
         plan: Plan,
         task: Task,
         attempt: AttemptRow | None,
-        reason: str,
+        reason: Reason,
         gives_way: Sequence[OutputRow] = (),
     ) -> None:
         if not self._may_start(task):
@@ -357,7 +357,7 @@ class Scheduler:
         return True
 
     async def _look_again(
-        self, work: TaskGroup, plan: Plan, task: Task, attempt: AttemptRow, reason: str
+        self, work: TaskGroup, plan: Plan, task: Task, attempt: AttemptRow, reason: Reason
     ) -> None:
         """A paid task that was given up: fetched where the service still has it, bought again where not."""
         is_there = await self.lifecycle.is_there(await self._paid(attempt.id))

@@ -15,7 +15,7 @@ from runner.lane.submit import Submitter
 from runner.lane.world import Doubt, Paid, World, paid_of
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import GONE, AttemptRow, OutputRow
-from runner.ledger.states import Resolution
+from runner.ledger.states import Reason, Resolution
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
 from runner.run.deliver import Collector, GoneError, LeftForLater
 from runner.store.inputs import NothingSentError
@@ -33,7 +33,7 @@ class Lifecycle:
     in_flight: Gauge
     concurrency: int
 
-    async def buy(self, task: Task, latest: AttemptRow | None, reason: str) -> None:
+    async def buy(self, task: Task, latest: AttemptRow | None, reason: Reason) -> None:
         """Submits a task and brings in what it makes. The caller has entered `in_flight`.
 
         A submit in doubt gives its place in flight to others until it is clarified.
@@ -58,12 +58,12 @@ class Lifecycle:
                 return
             await self.in_flight.below(self.concurrency)
             self.in_flight.enter()
-            reason = "reconcile"
+            reason = Reason.RECONCILE
 
     async def _adopted(self, attempt: AttemptRow) -> Paid:
         return await self.world.commits.read(lambda reader: paid_of(reader, attempt, self.world.seams))
 
-    async def _submit(self, task: Task, latest: AttemptRow | None, reason: str) -> Paid | Doubt | None:
+    async def _submit(self, task: Task, latest: AttemptRow | None, reason: Reason) -> Paid | Doubt | None:
         assert self.submitter is not None
         submitter = self.submitter
         submitted: Paid | Doubt | None = None
@@ -204,7 +204,7 @@ class Lifecycle:
         return self.world.files.stat(self.world.project.base / output) is not None
 
     def _observe_done(self, paid: Paid, rows: tuple[OutputRow, ...]) -> None:
-        video = next((row.path for row in rows if row.kind == RemoteFileKind.VIDEO), paid.output)
+        video = next((row.path for row in rows if row.kind is RemoteFileKind.VIDEO), paid.output)
         if video != paid.output:
             self.world.observe(
                 "task.renamed",

@@ -24,6 +24,7 @@ from runner.cli.options import (
 )
 from runner.cli.service import Loaded, load
 from runner.errors import ExitCode, JobError, UsageError
+from runner.ledger.states import Reason
 from runner.project import find_project
 from runner.run.prepare import Resubmit
 
@@ -65,7 +66,7 @@ def run(
     for option, given in (("--again", again), ("--only", run_options.only)):
         if given and len(jobs) > 1:
             raise UsageError(f"{option} is about one job", hint="give one JOB with it")
-    resubmit = Resubmit("again", again) if again else None
+    resubmit = Resubmit(Reason.AGAIN, again) if again else None
     works = [Work(_load(job, service, job_options, run_options), service, resubmit=resubmit) for job in jobs]
     return bring_all_to_done(works, job_options, run_options)
 
@@ -112,7 +113,7 @@ def retry(
       callsheet retry
       callsheet retry --only 'pour-*'
     """
-    return _go_on(run_name, service, job_options, run_options, Resubmit("retry"))
+    return _go_on(run_name, service, job_options, run_options, Resubmit(Reason.RETRY))
 
 
 def _go_on(
