@@ -14,9 +14,8 @@ import anyio
 from runner.errors import CallsheetError, ExitCode
 from runner.job.model import RunPolicy
 from runner.json_value import JsonValue
-from runner.lane.under_way import OPEN
 from runner.ledger.rows import AttemptRow
-from runner.ledger.states import TaskState
+from runner.ledger.states import AWAITED, TaskState
 from runner.run.ends import RunResult, begin, tell_beginning, tell_end
 from runner.run.finish import Lost, conclude
 from runner.run.followed import following, left_at_the_service
@@ -103,7 +102,7 @@ async def collect_all(
     if attempts is not None:
         spoken_of = Counter(await tools.commits.read(lambda reader: reader.states_of(attempts)))
     conditions = set(control.conditions)
-    if any(spoken_of[state] for state in OPEN):
+    if any(spoken_of[state] for state in AWAITED):
         conditions.add(ExitCode.TRY_AGAIN)
     if spoken_of[TaskState.HELD]:
         conditions.add(ExitCode.PERSON_NEEDED)

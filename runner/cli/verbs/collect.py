@@ -40,9 +40,10 @@ from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
 from runner.lane.by_hand import find_in_flight
 from runner.lane.by_hand import give_up as give_up_attempt
-from runner.lane.under_way import OPEN, open_attempts, open_services
+from runner.lane.under_way import open_attempts, open_services
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow
+from runner.ledger.states import AWAITED
 from runner.plan.plan import make_plan
 from runner.project import Project, find_project
 from runner.providers import REGISTRY
@@ -197,7 +198,7 @@ def fetch_first(
         return code
     try:
         with reading(choose_place(next(iter(REGISTRY)), project, options.service).project) as reader:
-            if reader is None or next(reader.in_state(*OPEN), None) is None:
+            if reader is None or next(reader.in_state(*AWAITED), None) is None:
                 return code
         console.note("nothing is submitted; what is in flight is fetched first")
         collected = collect_everything(

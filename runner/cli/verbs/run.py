@@ -33,7 +33,7 @@ from runner.json_value import JsonValue
 from runner.lane.budget import question
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow, Spend
-from runner.ledger.states import TaskState
+from runner.ledger.states import Reason, TaskState
 from runner.project import Project, find_project
 from runner.record.events import fan_out
 from runner.record.facts import KEY_VARIABLE, session_facts
@@ -78,7 +78,7 @@ def run(jobs: tuple[Path, ...], options: RunOptions, again: tuple[str, ...]) -> 
     for option, given in (("--again", again), ("--only", options.only)):
         if given and len(jobs) > 1:
             raise UsageError(f"{option} is about one job", hint="give one JOB with it")
-    resubmit = Resubmit("again", again) if again else None
+    resubmit = Resubmit(Reason.AGAIN, again) if again else None
     return _run_all([Work(_load(job, options), resubmit=resubmit) for job in jobs], options)
 
 
@@ -113,7 +113,7 @@ def retry(run_name: str, options: RunOptions) -> ExitCode:
       callsheet retry
       callsheet retry --only 'pour-*'
     """
-    return _go_on(run_name, options, Resubmit("retry"))
+    return _go_on(run_name, options, Resubmit(Reason.RETRY))
 
 
 @dataclass(frozen=True, slots=True)
