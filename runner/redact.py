@@ -20,10 +20,11 @@ from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import quote, unquote_to_bytes
 
 from runner.json_value import JsonValue
+from runner.typed_json import members
 
 REMOVED = "[secret]"
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=members)
 
 _DATA_URI = re.compile(r"(?is)\s*data:([^,;]*)((?:;[^,;]*)*),(.*)")
 # inside other text a type or a parameter is asked for, so that prose is left alone; what can be
@@ -58,12 +59,12 @@ def escape(text: str) -> str:
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:
-    """`value` as JSON, safe to print: what `escape` escapes is written as JSON's own \\u escape.
-
-    Nothing is lost by that: a reader gets the same text.
+    """`value`, plain or dataclasses, as JSON that is safe to print: what `escape` escapes is written as
+    JSON's own \\u escape. Nothing is lost by that: a reader gets the same text.
     """
-    encoder = _ENCODER if indent is None else json.JSONEncoder(ensure_ascii=False, indent=indent)
-    return json_safe(encoder.encode(value))
+    if indent is None:
+        return json_safe(_ENCODER.encode(value))
+    return json_safe(json.dumps(value, ensure_ascii=False, indent=indent, default=members))
 
 
 def json_safe(document: str) -> str:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from runner.durable import replace_file, sync, sync_directory
-from runner.job.task import InputFile
 from runner.ledger.database import open_for_writing
 from runner.project import init_project
+from runner.providers.base import InputFile
 from runner.record.folder import RunFolder
 from runner.store.inputs import InputStore
 

@@ -13,12 +13,12 @@ RANKS = {
     name: rank
     for rank, names in enumerate(
         (
-            "errors json_value near resources slug times",
+            "errors json_value near resources slug times typed_json",
             "durable redact",
             "project http",
+            "providers",
             "job",
             "plan",
-            "providers",
             "media",
             "store",
             "ledger",

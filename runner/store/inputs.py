@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runner.durable import make_directory, replace_file
 from runner.errors import ExitCode, NothingSentError, StateError
-from runner.job.task import InputFile
+from runner.providers.base import InputFile
 
 
 class InputNotKeptError(NothingSentError):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import ExitCode
-from runner.job.task import InputFile
-from runner.store.inputs import InputStore, NothingSentError
+from runner.errors import ExitCode, NothingSentError
+from runner.providers.base import InputFile
+from runner.store.inputs import InputStore
 
 
 def input_file(path: Path, content: bytes) -> InputFile:
