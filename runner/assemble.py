@@ -23,7 +23,7 @@ from runner.lane.seams import Seams
 from runner.lane.webhook import receiver
 from runner.lane.world import World
 from runner.ledger.ledger import Ledger
-from runner.providers import open_provider
+from runner.providers import connect
 from runner.providers.http import tls_context
 from runner.providers.place import Place
 from runner.record.events import EventLog, Observer, fan_out
@@ -94,13 +94,14 @@ async def open_world(
     seams, limits = seams or Seams(), limits or Limits()
     files = LocalFiles(place.project.base)
     async with (
-        open_provider(place.spec, access, submit_limits=limits.submits, free_limits=limits.free) as provider,
+        connect(place.provider, access, submit_limits=limits.submits, free_limits=limits.free) as client,
         receiver(webhook, ledger.salt) as hints,
     ):
         yield World(
             project=place.project,
             origin=place.origin,
-            provider=provider,
+            provider=place.provider,
+            client=client,
             commits=Commits(ledger, seams.threads),
             fetch=Downloader(files, tls_context()),
             files=files,

@@ -8,8 +8,8 @@ from runner.cli.options import ServiceOptions, common
 from runner.cli.service import choose_place
 from runner.cli.words import shown_path
 from runner.errors import UsageError
-from runner.job.load import DEFAULT_PROVIDER
 from runner.project import Project, find_project
+from runner.providers import DEFAULT
 from runner.record.folder import LATEST, RunFolder
 from runner.run.prepare import run_hint
 
@@ -37,7 +37,7 @@ def find_folder(name: str, service: ServiceOptions) -> RunFolder:
 
 def here(service: ServiceOptions) -> Project:
     """The project of the working directory or of --root; its rehearsal where the service is one."""
-    return choose_place(DEFAULT_PROVIDER, find_project(Path(), root=common().root), service).project
+    return choose_place(DEFAULT, find_project(Path(), root=common().root), service).project
 
 
 def _hint(project: Project, name: str) -> str:

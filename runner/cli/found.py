@@ -11,12 +11,11 @@ from pathlib import Path
 from runner.cli.options import ServiceOptions, common
 from runner.cli.service import choose_place
 from runner.errors import StateError, UsageError
-from runner.job.load import DEFAULT_PROVIDER
 from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
 from runner.project import Project, find_project
-from runner.providers import REGISTRY
+from runner.providers import DEFAULT, find
 from runner.providers.place import SANDBOX_ORIGIN, Place
 from runner.record.folder import LATEST, RunFolder
 from runner.run.prepare import find_run
@@ -52,13 +51,13 @@ def find_run_here(name: str, service: ServiceOptions) -> FoundRun:
     """
     path = Path(name)
     project = find_project(path if path.exists() else Path(), root=common().root)
-    place = choose_place(DEFAULT_PROVIDER, project, service)
+    place = choose_place(DEFAULT, project, service)
     with reading(place.project) as ledger:
         if ledger is None:
             raise nothing_yet(place.project)
         run = find_run(ledger, _meant(name, place.project))
-    if run.provider in REGISTRY:
-        place = choose_place(run.provider, project, service)
+    if (provider := find(run.provider)) is not None:
+        place = choose_place(provider, project, service)
     if run.origin != place.origin:
         raise UsageError(
             f"run {run.id} was made at {run.origin}, not at {place.origin}",

@@ -21,8 +21,8 @@ from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
 from runner.plan.plan import Plan, make_plan
 from runner.project import Project, find_project
-from runner.providers import REGISTRY
 from runner.providers.place import SANDBOX_ORIGIN, Place
+from runner.providers.provider import Provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def load(
     options: JobOptions,
     *,
     text: bytes | None = None,
-    provider: str | None = None,
+    provider: Provider | None = None,
     project: Project | None = None,
 ) -> Loaded:
     """Reads a job file (or `text`, the copy that a run kept) and decides where it runs.
@@ -96,16 +96,15 @@ def given_date(options: JobOptions) -> RunDate | None:
 
 
 def choose_place(
-    provider: str, project: Project, service: ServiceOptions, *, job_base_url: str | None = None
+    provider: Provider, project: Project, service: ServiceOptions, *, job_base_url: str | None = None
 ) -> Place:
     """A base URL comes from the command line, then the environment, then a trusted job file."""
-    spec = REGISTRY[provider]
     if service.sandbox:
         return Place.at(provider, project, SANDBOX_ORIGIN)
-    if service.base_url is None and job_base_url and not os.environ.get(spec.url_variable):
+    if service.base_url is None and job_base_url and not os.environ.get(provider.url_variable):
         origin = parse_origin(job_base_url, source="the job file's base_url")
     else:
-        origin = spec.find_origin(os.environ, base_url=service.base_url)
+        origin = provider.find_origin(os.environ, base_url=service.base_url)
     place = Place.at(provider, project, origin)
     return replace(place, origin=_as_known(place)) if is_loopback(origin) else place
 
@@ -129,5 +128,5 @@ def read_keys(place: Place) -> Mapping[str, str]:
     return read_env(place.project.root, os.environ)
 
 
-def _load_options(options: JobOptions, provider: str | None = None) -> LoadOptions:
+def _load_options(options: JobOptions, provider: Provider | None = None) -> LoadOptions:
     return LoadOptions(os.environ, options.allow_env, options.trust_job, provider)

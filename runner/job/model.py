@@ -13,6 +13,7 @@ from runner.job.paths import OutputTemplate
 from runner.job.rules import Level
 from runner.job.seeds import Seeds
 from runner.job.values import Place, Value
+from runner.providers.provider import Provider
 
 
 class OnAmbiguous(enum.StrEnum):
@@ -178,7 +179,7 @@ class Job:
     text: bytes = field(repr=False)
     root: Path
     directory: Path
-    provider: str
+    provider: Provider
     run: RunPolicy
     budget: Budget
     api_key_env: str | None

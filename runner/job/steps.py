@@ -31,22 +31,16 @@ from runner.job.values import Constant, Path, Place, Problems, Value, compile_va
 from runner.job.wire import check_axes, check_content, check_fields
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Node, Scalar, Sequence
-from runner.resources import load_schema
+from runner.providers.provider import Provider
 
 _REFERENCE = re.compile(r"\$\{\{\s*needs\.(?P<step>\w+)\.(?P<output>\w+)\s*\}\}")
 _REFERENCE_IN = {"image_url": LAST_FRAME, "video_url": OUTPUT, "draft_task": TASK_ID}
 
 
-def request_fields(provider: str) -> frozenset[str]:
-    """The fields of the provider's request that `request:` and matrix axes may set."""
-    properties: dict[str, object] = load_schema(f"{provider}-request")["properties"]
-    return frozenset(properties) - {"model", "content", "prompt", "images"}
-
-
 def read_step(
     keys: StepKeys,
     *,
-    provider: str,
+    provider: Provider,
     known: KnownNames,
     above: Mapping[str, KnownNames],
     problems: Problems,
@@ -77,11 +71,11 @@ def read_step(
     content = _content(keys, cell_names, above, problems)
     output = _output(keys, cell_names, problems)
     price = read_price(keys.get("price"), keys.place_of("price"), problems)
-    fields = request_fields(provider)
-    request = check_fields(provider, fields, request, problems)
+    fields = provider.fields
+    request = check_fields(provider.name, fields, request, problems)
     places = axis_places(axes, include)
-    check_axes(provider, fields, places, request, content, problems)
-    check_content(provider, content, seeds, keys.place_of("seeds"), keys.place_of("content"), problems)
+    check_axes(provider.name, fields, places, request, content, problems)
+    check_content(provider.name, content, seeds, keys.place_of("seeds"), keys.place_of("content"), problems)
     check_entry_names(exclude, include, axes, keys, seeds=seeds, samples=samples, problems=problems)
     check_pick_names(keys, own_names, above, problems)
     check_use(places, request, content, output, fields, problems)

@@ -14,6 +14,7 @@ from runner.job.values import Problems
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Scalar
 from runner.near import did_you_mean
+from runner.providers.provider import Provider
 
 
 def step_keys(document: MappingNode) -> Mapping[str, StepKeys]:
@@ -29,7 +30,7 @@ def step_keys(document: MappingNode) -> Mapping[str, StepKeys]:
 
 
 def read_steps(
-    document: MappingNode, *, provider: str, known: KnownNames, problems: Problems
+    document: MappingNode, *, provider: Provider, known: KnownNames, problems: Problems
 ) -> Mapping[str, Step]:
     """All steps by name; to be used only where no problems were found.
 

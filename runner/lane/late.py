@@ -53,7 +53,7 @@ class Lookback:
         return []
 
     async def _find_all(self) -> list[AttemptRow]:
-        if not self.world.provider.can_list:
+        if self.world.provider.listing is None:
             return []
         looked_for = await self.world.commits.read(self._looked_for)
         if not looked_for:

@@ -142,7 +142,7 @@ class Reconciler:
         if attempt.state is not TaskState.AMBIGUOUS:
             self._close(attempt.id, None)
             return False
-        if not self.world.provider.can_list:
+        if self.world.provider.listing is None:
             await self._hold(one, "the service has no list in which it could be found")
             return False
         if attempt.key_hash != self.world.key_hash:

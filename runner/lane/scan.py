@@ -147,7 +147,9 @@ class Scanner:
             task = reader.task(attempt.identity)
             assert task is not None
             belief = Beliefs.of(attempt.model, echoes[attempt.key_hash])
-            found.append(Unclear(attempt, task.name, task.request, belief, self.offset()))
+            found.append(
+                Unclear(attempt, task.name, task.request, belief, self.world.provider, self.offset())
+            )
         return found
 
     def unresolved(self, reader: LedgerReader) -> list[Unclear]:
@@ -199,7 +201,7 @@ class Scanner:
         while True:
             await self.budget.acquire()
             offset = len(rows) + unreadable
-            page = await self.world.provider.list_page(created_after=since, limit=PAGE, offset=offset)
+            page = await self.world.client.list_page(created_after=since, limit=PAGE, offset=offset)
             pages += 1
             self.budget.answered()
             self.clock.hear(page.server_time)
@@ -243,7 +245,7 @@ class Scanner:
     async def _read_again(self, row: Generation) -> Generation:
         await self.budget.acquire()
         try:
-            fresh = await self.world.provider.get(row.id)
+            fresh = await self.world.client.get(row.id)
         except ProviderError as error:
             is_key = error.trouble is Trouble.KEY_REFUSED and error.status != _FORBIDDEN
             if is_key or error.trouble in _ALL_ROWS:

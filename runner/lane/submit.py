@@ -21,12 +21,6 @@ from runner.ledger.rows import AttemptRow, Caps, Intent, Kind
 from runner.providers.base import Evidence, Reaction, SubmitOutcome, Verdict
 from runner.store.inputs import InputStore
 
-TAGS = 65_536
-"""Tags are 1 to TAGS - 1: 0 would send the field's default, whose echo proves nothing."""
-
-MOST_TAGS = 60_000
-"""Of open attempts: with more the search for a free one takes long, and nobody has that many in doubt."""
-
 MOST_AFTER_429 = 5.0
 """Seconds of our own before the same intent goes again; how long all wait, the request budget knows."""
 
@@ -171,7 +165,7 @@ class Submitter:
         world.observe("task.intended", {"task": task.name, "identity": task.identity, "attempt": attempt_id})
         try:
             try:
-                outcome = await world.provider.submit(body)
+                outcome = await world.client.submit(body)
             except anyio.get_cancelled_exc_class():
                 await self._leave_unclear(task, attempt_id, CUT_BY_US)
                 raise
@@ -212,7 +206,7 @@ class Submitter:
     def _encode(self, task: Task, tag: int | None, attempt_id: str) -> bytes:
         hints = self.world.hints
         callback_url = hints.callback_url(attempt_id) if hints else None
-        encode = self.world.provider.encode
+        encode = self.world.client.encode
         return encode(task.request, task.inputs, self.inputs.read, tag=tag, callback_url=callback_url)
 
     async def _pick_tag(self, task: Task, reused: AttemptRow | None) -> int | None:
@@ -221,15 +215,16 @@ class Submitter:
         None where the job sets the field itself: it may have begun to since the intent was made. None too
         where nearly all are taken.
         """
-        if not self.world.provider.can_list or "execution_expires_after" in task.request:
+        field = self.world.provider.tag
+        if field is None or field.field in task.request:
             return None
         if reused is not None and reused.tag is not None:
             return reused.tag
         taken = self._tags | await self.world.commits.read(lambda reader: reader.open_tags(task.origin))
-        if len(taken) > MOST_TAGS:
+        if len(taken) > field.most_open:
             return None
         while True:
-            tag = self.world.seams.random.randrange(1, TAGS)
+            tag = self.world.seams.random.randrange(1, field.count)
             if tag not in taken:
                 self._tags.add(tag)
                 return tag

@@ -13,7 +13,8 @@ from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, Kind
 from runner.ledger.states import TaskState
 from runner.project import Project
-from runner.providers.base import Provider
+from runner.providers.base import Client
+from runner.providers.provider import Provider
 from runner.record.events import Observer
 from runner.store.download import DownloadLimits, Fetch
 from runner.store.files import FileStore
@@ -30,6 +31,7 @@ class World:
     project: Project
     origin: str
     provider: Provider
+    client: Client
     commits: Commits
     fetch: Fetch
     files: FileStore

@@ -12,7 +12,8 @@ from runner.job.task import LAST_FRAME, STEP_SCHEME, Task
 from runner.json_value import JsonValue
 from runner.ledger.rows import AttemptRow, HistoryRow, OutputRow, RunRow, TaskRow
 from runner.ledger.states import TaskState
-from runner.providers.base import INPUT_SCHEME, InputFile, wanted_kinds
+from runner.providers import wanted_kinds
+from runner.providers.base import INPUT_SCHEME, InputFile
 from runner.redact import Redactor
 from runner.times import iso_time, iso_time_or_none
 
@@ -191,7 +192,7 @@ def _missing(task: Task, found: Found, state: TaskState) -> list[str]:
     if found.latest is None or state not in (TaskState.DONE, TaskState.ABSENT):
         return []
     came = {row.kind for row in found.outputs if row.attempt_id == found.latest.id}
-    return sorted(wanted_kinds(found.request or task.request) - came)
+    return sorted(wanted_kinds(task.provider, found.request or task.request) - came)
 
 
 def _own(task: Task, rows: tuple[OutputRow, ...]) -> list[OutputRow]:

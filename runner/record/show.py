@@ -13,7 +13,8 @@ from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, HistoryRow, OutputRow, RunRow, SessionRow, TaskRow
 from runner.ledger.states import TaskState
 from runner.project import Project
-from runner.providers.base import INPUT_SCHEME, generation_seconds, wanted_kinds
+from runner.providers import wanted_kinds
+from runner.providers.base import INPUT_SCHEME, generation_seconds
 from runner.record.facts import JOB_DIGEST
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
@@ -191,7 +192,10 @@ def _missing(task: TaskRow, latest: AttemptRow | None, outputs: list[OutputRow])
     """The kinds of files that were asked for and never came, of a task that is done."""
     if latest is None or latest.state is not TaskState.DONE:
         return []
-    return sorted(wanted_kinds(task.request) - {row.kind for row in outputs if row.attempt_id == latest.id})
+    return sorted(
+        wanted_kinds(task.provider, task.request)
+        - {row.kind for row in outputs if row.attempt_id == latest.id}
+    )
 
 
 def _stands(path: Path, row: OutputRow) -> str:

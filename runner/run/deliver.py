@@ -16,7 +16,6 @@ from runner.lane.pace import PrioritySlots, RequestBudget, StillLimitedError, ba
 from runner.lane.world import Paid, ServerClock, World
 from runner.ledger.rows import Kind, OutputRow
 from runner.providers.base import (
-    URL_LIFE,
     Generation,
     GenerationStatus,
     ProviderError,
@@ -237,7 +236,7 @@ class Collector:
     def _is_past_life(self, paid: Paid) -> bool:
         """Whether a result's URL has lived its time since the acceptance, by the slower of two clocks."""
         by_ours = anyio.current_time() - paid.since
-        return min(by_ours, self.clock.earliest() - paid.server_time) > URL_LIFE
+        return min(by_ours, self.clock.earliest() - paid.server_time) > self.world.provider.url_life
 
     async def refresh(self, paid: Paid) -> Generation:
         """A succeeded generation with fresh URLs. Raises LeftForLater, GoneError."""
@@ -254,7 +253,7 @@ class Collector:
         while True:
             try:
                 await self.budget.acquire()
-                generation = await self.world.provider.get(paid.remote_id)
+                generation = await self.world.client.get(paid.remote_id)
             except StillLimitedError as error:
                 raise LeftForLater(error.message) from None
             except ProviderError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from runner.errors import StateError
 from runner.lane.world import Paid, World
 from runner.ledger.rows import OutputRow
-from runner.providers.base import Generation, RemoteFile, RemoteFileKind, wanted_kinds
+from runner.providers.base import Generation, RemoteFile, RemoteFileKind
 from runner.store.files import FileStore, digest
 
 
@@ -25,7 +25,7 @@ class Home:
 async def asked_for(world: World, paid: Paid) -> frozenset[RemoteFileKind]:
     """The kinds of files that the request of an attempt asks for."""
     requests = await world.commits.read(lambda reader: reader.requests([paid.identity]))
-    return wanted_kinds(requests.get(paid.identity, {}))
+    return world.provider.wanted(requests.get(paid.identity, {}))
 
 
 async def standing_here(world: World, paid: Paid) -> list[OutputRow]:

@@ -135,7 +135,7 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
     async def ping() -> None:
         await budget.acquire()
         try:
-            clock.hear(await world.provider.ping())
+            clock.hear(await world.client.ping())
         except ProviderError as error:
             if error.trouble is Trouble.RATE_LIMITED:
                 budget.refused(error)

@@ -108,7 +108,7 @@ async def test_what_was_accepted_while_the_process_died_is_adopted_by_the_next(
     task = make_plan(job, origin=bench.url, run_date=today).tasks[0]
     with bench.ledger() as ledger:
         async with bench.world(ledger) as world:
-            body = world.provider.encode(task.request, (), lambda _: b"", tag=99, callback_url=None)
+            body = world.client.encode(task.request, (), lambda _: b"", tag=99, callback_url=None)
             at = world.seams.wall()
             run = RunRow("r0", job.file, job.name, job.digest, "", today.format(), "mesh", bench.url, at)
             with ledger.transaction():
@@ -116,7 +116,7 @@ async def test_what_was_accepted_while_the_process_died_is_adopted_by_the_next(
                 ledger.intend(
                     task, job.file, "r0", Intent("f" * 32, "run", world.key_hash, 99, "", at), Caps(), at
                 )
-            await world.provider.submit(body)
+            await world.client.submit(body)
     assert server.accepted == 1
     assert is_done(await bench.run(file), 3)
     assert server.accepted == 3

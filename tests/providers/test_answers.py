@@ -25,8 +25,8 @@ from runner.providers.answers import (
     usable_id,
 )
 from runner.providers.base import ProviderError
-from runner.providers.getimg import read_generation as read_getimg
-from runner.providers.mesh import read_generation as read_mesh
+from runner.providers.getimg.client import read_generation as read_getimg
+from runner.providers.mesh.client import read_generation as read_mesh
 from runner.times import iso_time
 
 MEMBERS = (

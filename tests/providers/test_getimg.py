@@ -1,4 +1,4 @@
-"""GetimgProvider against real servers on loopback, and its reading of golden answers."""
+"""GetimgClient against real servers on loopback, and its reading of golden answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from runner.providers.base import (
     Trouble,
     Verdict,
 )
-from runner.providers.getimg import GetimgProvider, read_generation
+from runner.providers.getimg import GETIMG
+from runner.providers.getimg.client import GetimgClient, read_generation
 from runner.providers.http import FreeRequests
 from runner.providers.submit import PaidRequests
 from runner.providers.transport import Transport, open_client
@@ -46,11 +47,11 @@ def golden(name: str) -> dict[str, object]:
 
 
 @contextlib.asynccontextmanager
-async def getimg_at(origin: str) -> AsyncIterator[GetimgProvider]:
+async def getimg_at(origin: str) -> AsyncIterator[GetimgClient]:
     access = Access(origin, KEY)
     async with open_client(Transport(tls=trusts_nothing())) as client:
         free = FreeRequests(access, client, PATIENT_FREE, wall=lambda: NOW)
-        yield GetimgProvider(PaidRequests(access, client, PATIENT), free, wall=lambda: NOW)
+        yield GetimgClient(PaidRequests(access, client, PATIENT), free, wall=lambda: NOW)
 
 
 @pytest.mark.anyio
@@ -127,7 +128,7 @@ async def test_ping_raises_where_the_key_is_refused() -> None:
 @pytest.mark.anyio
 async def test_there_is_no_list() -> None:
     async with getimg_at("http://127.0.0.1:9") as getimg:
-        assert not getimg.can_list
+        assert GETIMG.listing is None
         with pytest.raises(ProviderError, match="no list"):
             await getimg.list_page(created_after=None, limit=1, offset=0)
 

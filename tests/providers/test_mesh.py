@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from runner.http.access import Access
 from runner.providers.base import GenerationStatus, InputFile, ProviderError, RemoteFileKind, Trouble
 from runner.providers.http import FreeRequests
-from runner.providers.mesh import ECHOED, TAG_FIELD, TAGS, MeshProvider, read_generation
+from runner.providers.mesh import MESH, TAG
+from runner.providers.mesh.client import MeshClient, read_generation
 from runner.providers.submit import PaidRequests
 from runner.providers.transport import Transport, open_client
 from tests.support.client import GOLDEN, KEY, NOW, mesh_at, trusts_nothing
@@ -31,28 +32,28 @@ def golden(name: str) -> Any:
 
 
 @pytest.fixture
-def mesh() -> MeshProvider:
+def mesh() -> MeshClient:
     return unused_mesh()
 
 
-def unused_mesh() -> MeshProvider:
+def unused_mesh() -> MeshClient:
     """One that sends nothing."""
     access, client = Access("https://api.meshapi.ai", KEY), open_client(Transport(tls=trusts_nothing()))
-    return MeshProvider(PaidRequests(access, client), FreeRequests(access, client), wall=lambda: NOW)
+    return MeshClient(PaidRequests(access, client), FreeRequests(access, client), wall=lambda: NOW)
 
 
-def encode(mesh: MeshProvider, request: dict[str, Any], *inputs: InputFile, **options: Any) -> Any:
+def encode(mesh: MeshClient, request: dict[str, Any], *inputs: InputFile, **options: Any) -> Any:
     options = {"tag": None, "callback_url": None, **options}
     return json.loads(mesh.encode(request, inputs, lambda _: b"\x89PNG", **options))
 
 
-def test_the_body_is_compact_utf8_in_the_order_of_the_job(mesh: MeshProvider) -> None:
+def test_the_body_is_compact_utf8_in_the_order_of_the_job(mesh: MeshClient) -> None:
     request = {"model": "m", "content": [{"type": "text", "text": "thé ☕"}], "ratio": "16:9"}
     body = mesh.encode(request, (), lambda _: b"", tag=None, callback_url=None)
     assert body == '{"model":"m","content":[{"type":"text","text":"thé ☕"}],"ratio":"16:9"}'.encode()
 
 
-def test_null_fields_are_left_out_wherever_they_stand(mesh: MeshProvider) -> None:
+def test_null_fields_are_left_out_wherever_they_stand(mesh: MeshClient) -> None:
     item = {"type": "text", "text": "a", "role": None}
     assert encode(mesh, {"model": "m", "content": (item,), "seed": None, "draft": False, "priority": 0}) == {
         "model": "m",
@@ -63,7 +64,7 @@ def test_null_fields_are_left_out_wherever_they_stand(mesh: MeshProvider) -> Non
 
 
 @pytest.mark.parametrize("form", ["string", "object"])
-def test_a_local_file_becomes_a_data_uri_in_an_object(mesh: MeshProvider, form: str) -> None:
+def test_a_local_file_becomes_a_data_uri_in_an_object(mesh: MeshClient, form: str) -> None:
     reference = PICTURE.reference
     media = reference if form == "string" else {"url": reference}
     item = {"type": "image_url", "image_url": media, "role": "first_frame"}
@@ -73,76 +74,76 @@ def test_a_local_file_becomes_a_data_uri_in_an_object(mesh: MeshProvider, form: 
 
 
 @pytest.mark.parametrize("name", ["image_url", "video_url", "audio_url"])
-def test_a_bare_url_is_sent_as_an_object(mesh: MeshProvider, name: str) -> None:
+def test_a_bare_url_is_sent_as_an_object(mesh: MeshClient, name: str) -> None:
     item = {"type": name, name: "https://example.net/a"}
     assert encode(mesh, {"model": "m", "content": [item]})["content"] == [
         {"type": name, name: {"url": "https://example.net/a"}}
     ]
 
 
-def test_an_item_of_an_unknown_shape_is_sent_as_it_is(mesh: MeshProvider) -> None:
+def test_an_item_of_an_unknown_shape_is_sent_as_it_is(mesh: MeshClient) -> None:
     content = ["text", {"type": "draft_task", "draft_task": {"id": "t-0"}}]
     assert encode(mesh, {"model": "m", "content": content})["content"] == content
 
 
-def test_a_prompt_that_looks_like_a_reference_stays_text(mesh: MeshProvider) -> None:
+def test_a_prompt_that_looks_like_a_reference_stays_text(mesh: MeshClient) -> None:
     item = {"type": "text", "text": PICTURE.reference}
     assert encode(mesh, {"model": "m", "content": [item]}, PICTURE)["content"] == [item]
 
 
-def test_a_reference_to_a_file_that_the_task_does_not_have_is_refused(mesh: MeshProvider) -> None:
+def test_a_reference_to_a_file_that_the_task_does_not_have_is_refused(mesh: MeshClient) -> None:
     item = {"type": "image_url", "image_url": PICTURE.reference}
     with pytest.raises(ValueError, match="not among the task's inputs"):
         encode(mesh, {"model": "m", "content": [item]})
 
 
-@given(tag=st.integers(0, TAGS - 1))
+@given(tag=st.integers(0, TAG.count - 1))
 def test_a_tag_is_sent_as_the_expiry_within_the_services_bounds(tag: int) -> None:
-    sent = encode(unused_mesh(), {"model": "m", "content": []}, tag=tag)[TAG_FIELD]
+    sent = encode(unused_mesh(), {"model": "m", "content": []}, tag=tag)[TAG.field]
     assert sent == 172_800 - tag
     assert 3600 <= sent <= 259_200
 
 
-@pytest.mark.parametrize("tag", [-1, TAGS])
-def test_a_tag_out_of_range_is_refused(mesh: MeshProvider, tag: int) -> None:
+@pytest.mark.parametrize("tag", [-1, TAG.count])
+def test_a_tag_out_of_range_is_refused(mesh: MeshClient, tag: int) -> None:
     with pytest.raises(ValueError, match="tag"):
         encode(mesh, {"model": "m"}, tag=tag)
 
 
-def test_what_the_job_sets_stands_above_tag_and_callback(mesh: MeshProvider) -> None:
-    request = {"model": "m", TAG_FIELD: 7200, "callback_url": "https://mine.example/"}
+def test_what_the_job_sets_stands_above_tag_and_callback(mesh: MeshClient) -> None:
+    request = {"model": "m", TAG.field: 7200, "callback_url": "https://mine.example/"}
     assert encode(mesh, request, tag=5, callback_url="https://ours.example/") == request
 
 
-def test_a_null_in_the_job_leaves_room_for_tag_and_callback(mesh: MeshProvider) -> None:
-    request = {"model": "m", TAG_FIELD: None, "callback_url": None}
+def test_a_null_in_the_job_leaves_room_for_tag_and_callback(mesh: MeshClient) -> None:
+    request = {"model": "m", TAG.field: None, "callback_url": None}
     assert encode(mesh, request, tag=5, callback_url="https://ours.example/") == {
         "model": "m",
-        TAG_FIELD: 172_795,
+        TAG.field: 172_795,
         "callback_url": "https://ours.example/",
     }
 
 
-@given(tag=st.integers(0, TAGS - 1))
+@given(tag=st.integers(0, TAG.count - 1))
 def test_a_tag_that_was_sent_is_read_back(tag: int) -> None:
-    assert read_generation({"id": "t-1", TAG_FIELD: 172_800 - tag}).tag == tag
+    assert read_generation({"id": "t-1", TAG.field: 172_800 - tag}).tag == tag
 
 
 def test_an_expiry_that_we_never_send_is_still_told_apart() -> None:
     """A row with another client's own value is not ours, so it must not be read as a null."""
-    assert read_generation({"id": "t-1", TAG_FIELD: 172_800 - TAGS}).tag == TAGS
+    assert read_generation({"id": "t-1", TAG.field: 172_800 - TAG.count}).tag == TAG.count
 
 
 @pytest.mark.parametrize("seconds", [None, "172800", True, 1.5])
 def test_what_is_no_number_of_seconds_is_no_tag(seconds: object) -> None:
-    assert read_generation({"id": "t-1", TAG_FIELD: seconds}).tag is None  # type: ignore[dict-item]
+    assert read_generation({"id": "t-1", TAG.field: seconds}).tag is None  # type: ignore[dict-item]
 
 
 def test_the_echoed_fields_are_those_that_request_and_task_share() -> None:
     schemas = yaml.safe_load(OPENAPI.read_text())["components"]["schemas"]
     request = schemas["VideoGenerationRequest"]["properties"]
     task = schemas["VideoTask"]["properties"]
-    assert set(ECHOED) == set(request) & set(task) - {"model", "content"}
+    assert set(MESH.echoes) == set(request) & set(task) - {"model", "content"}
 
 
 def test_the_statuses_are_read_word_for_word() -> None:

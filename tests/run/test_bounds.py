@@ -17,7 +17,7 @@ from runner.lane.control import Control
 from runner.lane.pace import RequestBudget, StillLimitedError
 from runner.ledger.states import TaskState
 from runner.providers.base import ProviderError, Trouble
-from runner.providers.mesh import MeshProvider
+from runner.providers.mesh.client import MeshClient
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.harness import Bench, job_text
 
@@ -111,15 +111,15 @@ async def test_a_quota_that_is_gone_stops_as_missing_money_does(
 async def test_a_service_that_sends_no_date_is_greeted_once(bench: Bench, server: SandboxServer) -> None:
     """Its answer is one, though it tells no time: not one GET more for each task."""
     greeted = 0
-    ping = MeshProvider.ping
+    ping = MeshClient.ping
 
-    async def timeless(provider: MeshProvider) -> None:
+    async def timeless(provider: MeshClient) -> None:
         nonlocal greeted
         greeted += 1
         await ping(provider)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(MeshProvider, "ping", timeless)
+        patched.setattr(MeshClient, "ping", timeless)
         patched.setattr("runner.lane.world.ServerClock.hear", lambda clock, at: None)
         result = await bench.run(bench.write_job(job_text(seeds=4)))
     assert (result.exit_code, server.accepted, greeted) == (ExitCode.DONE, 4, 1)

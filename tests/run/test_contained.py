@@ -17,7 +17,7 @@ from runner.lane.control import MOST_DEFECTS, Control
 from runner.lane.pace import Breaker
 from runner.lane.submit import Submitter
 from runner.ledger.states import TaskState
-from runner.providers.mesh import MeshProvider
+from runner.providers.mesh.client import MeshClient
 from runner.run.deliver import Collector
 from runner.run.scheduler import Scheduler
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
@@ -66,7 +66,7 @@ def breaking(original: Callable[..., object], error: Exception, *, after: int) -
     [
         *((Collector, "wait", error) for error in ERRORS),
         (Collector, "bring_home", ERRORS[0]),
-        (MeshProvider, "get", ERRORS[0]),
+        (MeshClient, "get", ERRORS[0]),
         (Submitter, "_pick_tag", ERRORS[0]),
     ],
 )
@@ -237,10 +237,10 @@ async def test_a_look_at_the_service_that_breaks_stops_submitting_and_says_it_on
 ) -> None:
     bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
 
-    async def broken(self: MeshProvider) -> float:
+    async def broken(self: MeshClient) -> float:
         raise LookupError("a bug")
 
-    monkeypatch.setattr(MeshProvider, "ping", broken)
+    monkeypatch.setattr(MeshClient, "ping", broken)
     result = await bench.run(bench.write_job(job_text(seeds=5)))
     assert (result.exit_code, result.counts, server.accepted) == (ExitCode.BUG, {TaskState.PLANNED: 5}, 0)
     assert len([reason for reason in result.reasons if "defect" in reason]) == 1

@@ -13,8 +13,9 @@ import pytest
 from runner.errors import ExitCode
 from runner.lane.world import ServerClock, paid_of
 from runner.ledger.states import TaskState
-from runner.providers.base import URL_LIFE, Generation, RemoteFileKind
-from runner.providers.mesh import MeshProvider
+from runner.providers.base import Generation
+from runner.providers.mesh import MESH
+from runner.providers.mesh.client import MeshClient
 from runner.record.show import describe
 from runner.run.deliver import Collector
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
@@ -108,7 +109,7 @@ async def test_a_frame_that_never_comes_leaves_the_video_done_and_is_told(
     bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = await leave_past_its_life(bench, server, FRAMED)
-    monkeypatch.setattr("runner.run.deliver.URL_LIFE", 0.0)
+    monkeypatch.setitem(vars(MESH), "url_life", 0.0)
     result = await bench.run(file)
     assert (result.exit_code, result.counts) == (ExitCode.TASK_FAILED, {TaskState.DONE: 1})
     assert any("last_frame" in reason for reason in result.reasons)
@@ -134,11 +135,11 @@ async def test_its_life_is_over_by_the_slower_of_two_clocks(
         async with bench.world(ledger) as world:
             paid = paid_of(ledger.read, attempt, world.seams)
             clock = ServerClock(world.seams)
-            clock.hear(time.time() + theirs * URL_LIFE)
+            clock.hear(time.time() + theirs * MESH.url_life)
             paid = dataclasses.replace(
                 paid,
-                since=anyio.current_time() - ours * URL_LIFE,
-                server_time=clock.earliest() - theirs * URL_LIFE,
+                since=anyio.current_time() - ours * MESH.url_life,
+                server_time=clock.earliest() - theirs * MESH.url_life,
             )
             collector = Collector(world, None, None, clock, None, None)  # type: ignore[arg-type]
             assert collector._is_past_life(paid) is is_past
@@ -155,7 +156,7 @@ async def test_a_step_that_needs_the_frame_is_told_and_does_not_die_at_every_sta
     first = await bench.run(file)
     assert first.counts == {TaskState.COLLECTING: 1, TaskState.WAITING: 2}
     with monkeypatch.context() as later:
-        later.setattr("runner.run.deliver.URL_LIFE", 0.0)
+        later.setitem(vars(MESH), "url_life", 0.0)
         for _ in range(2):
             result = await bench.run(file)
             assert (result.exit_code, result.counts) == (
@@ -179,7 +180,7 @@ async def test_an_old_ledger_s_done_task_without_a_frame_is_asked_for_it_once_mo
     """Earlier versions called it done when the video was there."""
     file = bench.write_job(story("pick: []").replace("seeds: 1..4", "seeds: 1..2"))
     with monkeypatch.context() as earlier:
-        earlier.setattr("runner.run.results.wanted_kinds", lambda request: frozenset({RemoteFileKind.VIDEO}))
+        earlier.setitem(vars(MESH), "makes", {})
         faults = late(times=None)
         server.faults.add(faults)
         assert (await bench.run(file)).counts == {TaskState.DONE: 2}
@@ -206,13 +207,13 @@ async def test_thousands_of_files_are_not_fetched(
     bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runner.run.deliver.MOST_FILES", 3)
-    get = MeshProvider.get
+    get = MeshClient.get
 
-    async def many(self: MeshProvider, remote_id: str) -> Generation:
+    async def many(self: MeshClient, remote_id: str) -> Generation:
         generation = await get(self, remote_id)
         return dataclasses.replace(generation, files=generation.files * 500)
 
-    monkeypatch.setattr(MeshProvider, "get", many)
+    monkeypatch.setattr(MeshClient, "get", many)
     result = await bench.run(bench.write_job(job_text(seeds=1)))
     assert result.counts == {TaskState.DONE: 1}
     assert paths(bench) == ["out/s1.mp4", "out/s1-2.mp4", "out/s1-3.mp4"]

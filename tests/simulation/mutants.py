@@ -27,7 +27,8 @@ from runner.ledger.rows import Caps, Echoes
 from runner.ledger.states import Resolution
 from runner.providers.answers import Answer
 from runner.providers.base import Generation, GenerationStatus, Reaction, SubmitOutcome, Verdict
-from runner.providers.mesh import MeshProvider
+from runner.providers.mesh import MESH
+from runner.providers.mesh.client import MeshClient
 from runner.providers.submit import Failure, PaidRequests
 from runner.run.deliver import Collector
 from runner.store import download
@@ -105,15 +106,15 @@ def _unsynced(step: str) -> Iterator[None]:
 @contextmanager
 def _resubmitting(is_safe: Callable[[SubmitOutcome], bool]) -> Iterator[None]:
     """Takes some ambiguous outcomes for refusals, after which the same intent goes again."""
-    submit = MeshProvider.submit
+    submit = MeshClient.submit
 
-    async def hopeful(provider: MeshProvider, body: bytes) -> SubmitOutcome:
+    async def hopeful(provider: MeshClient, body: bytes) -> SubmitOutcome:
         outcome = await submit(provider, body)
         if outcome.verdict is Verdict.AMBIGUOUS and is_safe(outcome):
             return replace(outcome, verdict=Verdict.REJECTED, reaction=Reaction.BACK_OFF)
         return outcome
 
-    with patch.object(MeshProvider, "submit", hopeful):
+    with patch.object(MeshClient, "submit", hopeful):
         yield
 
 
@@ -193,7 +194,7 @@ def _list_without_bounds() -> AbstractContextManager[object]:
         offset = 0
         while True:
             await scanner.budget.acquire()
-            page = await scanner.world.provider.list_page(created_after=since, limit=200, offset=offset)
+            page = await scanner.world.client.list_page(created_after=since, limit=200, offset=offset)
             rows.update((row.id, row) for row in page.rows)
             offset += len(page.rows)
             if not page.has_more:
@@ -320,7 +321,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "absence taken twice": _absence_taken_twice,
     "absence that no cap counts": _uncounted_absence,
     "a late row that nobody looks for": _nobody_looks_back,
-    "404s that end a paid task": lambda: patch.object(MeshProvider, "record_life", 60.0),
+    "404s that end a paid task": lambda: patch.dict(vars(MESH), {"record_life": 60.0}),
     "submitting that doubts do not stop": lambda: patch.object(submit, "MOST_DOUBTS", 1000),
     "a list without bounds": _list_without_bounds,
     "no cap on tasks": _forgetful_of("max_tasks"),

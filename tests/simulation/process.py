@@ -19,7 +19,8 @@ from runner.lane.world import World
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
 from runner.providers.http import FreeRequests
-from runner.providers.mesh import MeshProvider
+from runner.providers.mesh import MESH
+from runner.providers.mesh.client import MeshClient
 from runner.providers.submit import PaidRequests
 from runner.providers.transport import Transport, open_client
 from runner.record.folder import RunFolder
@@ -188,7 +189,8 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
         world = World(
             project=bench.project,
             origin=ORIGIN,
-            provider=MeshProvider(
+            provider=MESH,
+            client=MeshClient(
                 PaidRequests(access, client), FreeRequests(access, client, wall=wall), wall=wall
             ),
             commits=Commits(ledger, threads),

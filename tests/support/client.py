@@ -13,7 +13,7 @@ import trustme
 from runner.http.access import Access, ApiKey
 from runner.providers.base import Reaction, SubmitOutcome, Verdict
 from runner.providers.http import FreeLimits, FreeRequests
-from runner.providers.mesh import MeshProvider
+from runner.providers.mesh.client import MeshClient
 from runner.providers.submit import PaidRequests, SubmitLimits
 from runner.providers.transport import Transport, open_client
 
@@ -48,12 +48,12 @@ async def mesh_at(
     limits: SubmitLimits = PATIENT,
     free_limits: FreeLimits = PATIENT_FREE,
     keepalive: float = 1.0,
-) -> AsyncIterator[MeshProvider]:
-    """A MeshProvider on real connections to `origin`, its wall clock standing at NOW."""
+) -> AsyncIterator[MeshClient]:
+    """A MeshClient on real connections to `origin`, its wall clock standing at NOW."""
     access = Access(origin, KEY)
     async with open_client(Transport(tls=trusts_nothing(), keepalive=keepalive)) as client:
         free = FreeRequests(access, client, free_limits, wall=lambda: NOW)
-        yield MeshProvider(PaidRequests(access, client, limits), free, wall=lambda: NOW)
+        yield MeshClient(PaidRequests(access, client, limits), free, wall=lambda: NOW)
 
 
 @contextlib.asynccontextmanager

@@ -18,7 +18,7 @@ from runner.lane.seams import Seams
 from runner.lane.world import World
 from runner.ledger.ledger import Ledger
 from runner.project import Project, init_project
-from runner.providers import REGISTRY
+from runner.providers import BUILT_IN
 from runner.providers.http import FreeLimits
 from runner.providers.place import Place
 from runner.providers.submit import SubmitLimits
@@ -87,10 +87,9 @@ class Bench:
     async def world(
         self, ledger: Ledger, *, key: str | None = None, webhook: WebhookPolicy | None = None
     ) -> AsyncIterator[World]:
-        spec = REGISTRY[self.provider]
         limits = Limits(self.submit_limits, self.free_limits, self.limits)
         async with open_world(
-            Place(spec, self.project, self.url, self.url),
+            Place(BUILT_IN[self.provider], self.project, self.url, self.url),
             Access(self.url, ApiKey.load(key or self.key, source="test")),
             ledger,
             self._observe,

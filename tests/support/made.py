@@ -18,6 +18,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow, Caps, Intent, OutputRow, RunRow
 from runner.ledger.states import TaskState
 from runner.providers.base import Evidence, Generation, GenerationStatus, InputFile, Verdict
+from runner.providers.mesh import MESH
 from runner.record.manifest import Counts, write_manifest
 from runner.redact import Redactor
 from runner.resources import load_schema
@@ -34,7 +35,7 @@ def sha(text: str) -> str:
 def make_task(index: int, *, inputs: tuple[InputFile, ...] = (), **request: JsonValue) -> Task:
     body: dict[str, JsonValue] = {"model": MODEL, "seed": index, "ratio": "16:9", **request}
     return Task(
-        identity=task_identity(provider="mesh", origin=ORIGIN, request=body, sample=None, edition=""),
+        identity=task_identity(provider=MESH, origin=ORIGIN, request=body, sample=None, edition=""),
         index=index,
         step="",
         name=f"s{index}",

@@ -30,7 +30,7 @@ from runner.errors import ExitCode, StateError
 from runner.lane.by_hand import find_in_flight
 from runner.lane.by_hand import give_up as give_up_attempt
 from runner.project import Project, find_project
-from runner.providers import REGISTRY
+from runner.providers import DEFAULT
 from runner.redact import Redactor, json_text
 from runner.run.lock import locked_ledger
 from runner.run.remembered import check_is_remembered
@@ -112,7 +112,7 @@ def _check_ledger(project: Project) -> ExitCode:
 def _give_up(
     name: str, project: Project, service: ServiceOptions, *, wait: float, is_agreed: bool
 ) -> ExitCode:
-    place = choose_place(next(iter(REGISTRY)), project, service)
+    place = choose_place(DEFAULT, project, service)
     with locked_ledger(place.project, wait=wait) as ledger:
         task, attempt = find_in_flight(ledger.read, name)
         said = (

@@ -31,7 +31,7 @@ from runner.lane.by_hand import (
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
 from runner.project import Project, find_project
-from runner.providers import REGISTRY, open_provider
+from runner.providers import DEFAULT, connect, find
 from runner.providers.base import Generation, ProviderError
 from runner.providers.place import Place
 from runner.redact import Redactor
@@ -93,9 +93,9 @@ def reconcile(
                 "which task?",
                 hint="callsheet reconcile TASK --adopt ID | --write-off | --again | --not-billed",
             )
-        place = choose_place(next(iter(REGISTRY)), project, service)
+        place = choose_place(DEFAULT, project, service)
         return _list(place.project, output_format, service)
-    place = choose_place(next(iter(REGISTRY)), project, service)
+    place = choose_place(DEFAULT, project, service)
     if len(answers) != 1:
         with reading(place.project) as reader:
             if reader is not None:
@@ -203,7 +203,10 @@ def _adopt(
     *,
     is_sure: bool,
 ) -> None:
-    place = choose_place(one.task.provider, project, service)
+    provider = find(one.task.provider)
+    if provider is None:
+        raise UsageError(f"{one.task.name}: the provider `{one.task.provider}` is not installed")
+    place = choose_place(provider, project, service)
     if one.attempt.origin != place.origin:
         raise UsageError(
             f"{one.task.name} was submitted to {one.attempt.origin}, not to {place.origin}",
@@ -212,7 +215,7 @@ def _adopt(
     key = key_for(place, ledger, one.attempt)
     with served(place, key) as access:
         generation = anyio.run(_look, place, access, remote_id)
-    conflict = check_adoptable(ledger.read, one, generation)
+    conflict = check_adoptable(ledger.read, one, provider, generation)
     if conflict and not is_sure:
         raise PersonNeededError(
             f"{remote_id} hardly is {one.task.name}: {Redactor().foreign_text(conflict)}",
@@ -222,9 +225,9 @@ def _adopt(
 
 
 async def _look(place: Place, access: Access, remote_id: str) -> Generation:
-    async with open_provider(place.spec, access) as provider:
+    async with connect(place.provider, access) as client:
         try:
-            return await provider.get(remote_id)
+            return await client.get(remote_id)
         except ProviderError as error:
             raise ServiceUnreachableError(
                 f"{remote_id}: cannot be looked up: {Redactor().foreign_text(error.message)}",

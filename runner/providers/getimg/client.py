@@ -42,8 +42,6 @@ from runner.providers.submit import PaidRequests
 
 PATH: Final = "/v2/videos/generations"
 MODELS_PATH: Final = "/v2/models"
-RECORD_LIFE: Final = 7 * 86_400.0
-"""Seconds. The service names none; looking for longer than needed costs nothing."""
 MOST_USD: Final = Decimal(1_000_000)
 """A price at or above this is no price: it would only spoil the sums."""
 
@@ -55,12 +53,8 @@ _STATUSES = {
 _FACTS = ("width", "height", "duration", "fps", "has_sound")
 
 
-class GetimgProvider:
-    """The Provider of getimg.ai."""
-
-    name = "getimg"
-    can_list = False
-    record_life = RECORD_LIFE
+class GetimgClient:
+    """A Client of getimg.ai."""
 
     def __init__(
         self, paid: PaidRequests, free: FreeRequests, *, wall: Callable[[], float] = time.time
