@@ -117,7 +117,7 @@ def test_the_wheel_holds_the_package_and_nothing_beside_it(dist: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.split("/", 1)[0] for name in archive.namelist()}
         held = set(archive.namelist())
-        assert {"runner/py.typed", "runner/ledger/schema.sql", "runner/job/models.yaml"} <= held
+        assert {"runner/py.typed", "runner/ledger/schema.sql", "runner/providers/seedance.yaml"} <= held
         page = (CHECKOUT / "runner" / "desk" / "page").iterdir()
         assert {file.relative_to(CHECKOUT).as_posix() for file in page} <= held
     assert tops == {"runner", wheel.name.rsplit("-", 3)[0] + ".dist-info"}

@@ -10,11 +10,11 @@ import enum
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from runner.job.models import family_name, find_family
 from runner.json_value import JsonValue
 from runner.ledger.rows import Accepted, AttemptRow, Echoes
 from runner.ledger.states import TaskState
 from runner.providers.base import Generation
+from runner.providers.models import family_name
 from runner.providers.provider import Provider
 
 SKEW = 60.0
@@ -114,7 +114,7 @@ class Unclear:
     @property
     def seed(self) -> int | None:
         """The seed as evidence: only on a model that is known to honour it."""
-        family = find_family(self.attempt.model)
+        family = self.provider.catalogue.find(self.attempt.model)
         return self.attempt.seed if family is not None and family.honours_seed else None
 
     @property

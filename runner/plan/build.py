@@ -15,7 +15,6 @@ from runner.job.expressions import NEEDS, Scope
 from runner.job.inputs import InputReader
 from runner.job.matrix import MODEL, SAMPLE, SEED, Cell
 from runner.job.model import ContentItem, Job, Reference, Step
-from runner.job.models import find_family
 from runner.job.schema import check_field, check_request
 from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
 from runner.job.task import STEP_SCHEME, Task, Upstream, task_identity
@@ -148,11 +147,11 @@ class TaskBuilder:
     ) -> Task:
         sample = cell.get(SAMPLE)
         assert sample is None or isinstance(sample, int)
-        family = find_family(model)
+        family = self._job.provider.catalogue.find(model)
         honours_seed = family is not None and family.honours_seed
         if sample is not None and honours_seed and SEED in self._fields:
             request[SEED] = derived_seed(self._job.provider, request, sample)
-        cost = estimate(self._job.provider.name, request, self._step.price)
+        cost = estimate(self._job.provider, request, self._step.price)
         identity = task_identity(
             provider=self._job.provider,
             origin=self._origin,

@@ -14,6 +14,7 @@ from runner.errors import KeyRefusedError
 from runner.http.access import ApiKey, parse_origin
 from runner.json_value import JsonValue
 from runner.providers.base import Client, RemoteFileKind
+from runner.providers.models import Catalogue, load_catalogue
 
 if TYPE_CHECKING:
     from runner.providers.http import FreeRequests
@@ -125,6 +126,11 @@ class Provider:
         """The JSON Schema of the request; shared, so read-only."""
         loaded: dict[str, Any] = json.loads(self.schema_file.read_text(encoding="utf-8"))
         return loaded
+
+    @functools.cached_property
+    def catalogue(self) -> Catalogue:
+        """What is known of its models."""
+        return load_catalogue(self.folder / "models.yaml")
 
     @functools.cached_property
     def fields(self) -> frozenset[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from runner.ledger.read import LedgerReader
 from runner.ledger.states import TaskState
-from runner.providers import every
+from runner.providers import find
 
 NOTICE = 6 * 3600.0
 """Seconds before that in which a person is told."""
@@ -27,9 +27,10 @@ def late(reader: LedgerReader, now: float) -> Late | None:
     """
     ends = [
         attempt.accepted_at + provider.url_life
-        for provider in every().values()
-        for attempt in reader.in_state(TaskState.SUBMITTED, TaskState.COLLECTING, provider=provider.name)
+        for attempt in reader.in_state(TaskState.SUBMITTED, TaskState.COLLECTING)
         if attempt.accepted_at is not None
+        if (task := reader.task(attempt.identity)) is not None
+        if (provider := find(task.provider)) is not None
     ]
     near = [end for end in ends if end - NOTICE <= now]
     return Late(len(near), min(near)) if near else None

@@ -138,7 +138,8 @@ class Lifecycle:
         expired = generation.status is GenerationStatus.EXPIRED
         code = generation.error_code or generation.raw_status
         message = generation.error_message or f"the service says {generation.raw_status}"
-        await self.world.commits.write(lambda ledger: settle(ledger, paid.attempt_id, generation))
+        provider = self.world.provider
+        await self.world.commits.write(lambda ledger: settle(ledger, provider, paid.attempt_id, generation))
         await self._fail(paid, code, message, expired=expired)
         self.control.provider_failed(paid.identity)
 
@@ -163,7 +164,7 @@ class Lifecycle:
         at = self.world.seams.wall()
 
         def step(ledger: Ledger) -> None:
-            settle(ledger, paid.attempt_id, generation)
+            settle(ledger, self.world.provider, paid.attempt_id, generation)
             ledger.collect(paid.attempt_id, at)
 
         return step

@@ -16,6 +16,7 @@ from runner.lane.costs import has_drifted, settle
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Drift, Intent
 from runner.providers.base import Generation, GenerationStatus
+from runner.providers.mesh import MESH
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
 from tests.ledger.test_ledger import RUN, SENT, task
 from tests.support.harness import Bench, job_text
@@ -114,7 +115,7 @@ def test_what_an_ended_generation_cost(
     with ledger.transaction():
         attempt = ledger.intend(task(1), RUN.job_file, RUN.id, intent, Caps(), 1.0)
         ledger.accept(attempt, "t-1", SENT, 2.0)
-        settle(ledger, attempt, generation)
+        settle(ledger, MESH, attempt, generation)
     found = ledger.read.attempt(attempt)
     assert found is not None
     assert found.cost_micros == micros
