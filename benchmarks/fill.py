@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from benchmarks.throughput import JOB
+from runner.http.verdicts import Evidence
 from runner.job.load import LoadOptions, load_job
 from runner.job.rundate import RunDate
 from runner.job.task import Task
@@ -16,7 +17,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent, OutputRow, RunRow
 from runner.plan.plan import make_plan
 from runner.project import init_project
-from runner.providers.base import Evidence, Generation, GenerationStatus
+from runner.providers.base import Generation, GenerationStatus
 
 _AT_A_TIME = 1000
 _SENT = Evidence(row=0, headers_begun=True, reason="accepted", status=200)

@@ -16,6 +16,7 @@ import anyio
 
 from runner.errors import UsageError
 from runner.http.access import Access, ApiKey, is_loopback
+from runner.http.transport import tls_context
 from runner.job.model import RunPolicy, WebhookPolicy
 from runner.json_value import JsonValue
 from runner.lane.commits import Commits
@@ -24,7 +25,6 @@ from runner.lane.webhook import receiver
 from runner.lane.world import World
 from runner.ledger.ledger import Ledger
 from runner.providers import connect
-from runner.providers.http import tls_context
 from runner.providers.place import Place
 from runner.record.events import EventLog, Observer, fan_out
 from runner.record.folder import RunFolder
@@ -37,8 +37,8 @@ from runner.store.download import Downloader, DownloadLimits
 from runner.store.files import LocalFiles
 
 if TYPE_CHECKING:
-    from runner.providers.http import FreeLimits
-    from runner.providers.submit import SubmitLimits
+    from runner.http.free import FreeLimits
+    from runner.http.paid import SubmitLimits
 
 
 SANDBOX_SETTLE = 1.0
@@ -63,7 +63,9 @@ def served(place: Place, key: ApiKey) -> Iterator[Access]:
     with contextlib.ExitStack() as stack:
         try:
             server = stack.enter_context(
-                SandboxServer(SandboxConfig(latency=AT_ONCE, store=store / "tasks.db"))
+                SandboxServer(
+                    SandboxConfig(provider=place.provider.name, latency=AT_ONCE, store=store / "tasks.db")
+                )
             )
         except SandboxUnavailable as error:
             raise UsageError(str(error)) from error

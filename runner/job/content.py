@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from runner.job.expressions import has_expression
 from runner.job.inputs import MOST_BYTES, InputReader, check_remote, is_remote
 from runner.job.merge import StepKeys
-from runner.job.values import Path, Place, ProblemError, Problems
+from runner.job.problems import Checked, Path, Place, ProblemError
 from runner.job.wire import check_file, check_url
 from runner.job.yaml.nodes import Mapping, Node, Scalar, Sequence
 from runner.providers.base import InputFile
@@ -45,10 +45,8 @@ def resolve_url(
     return file
 
 
-def check_inputs(
-    steps: Iterable[StepKeys], *, provider: str, reader: InputReader, problems: Problems
-) -> None:
-    """Adds what is wrong with each file and URL that stands there without an expression."""
+def check_inputs(steps: Iterable[StepKeys], *, provider: str, reader: InputReader) -> Checked[None]:
+    """What is wrong with each file and URL that is written without an expression."""
     for keys in steps:
         content = keys.get("content")
         for number, item in enumerate(content.items if isinstance(content, Sequence) else ()):
@@ -62,4 +60,4 @@ def check_inputs(
             try:
                 resolve_url(text, kind, Place(payload.mark, path), provider=provider, reader=reader)
             except ProblemError as error:
-                problems.add(error.problem)
+                yield from error.problems

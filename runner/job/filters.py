@@ -14,16 +14,12 @@ from runner.slug import slug
 
 
 class ExpressionError(Exception):
-    """An expression cannot be read, is not allowed, or has no value; `hint` says what to do.
-
-    `also` is what else is wrong in the same scalar.
-    """
+    """An expression cannot be read, is not allowed, or has no value; `hint` says what to do."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
-        self.also: tuple[ExpressionError, ...] = ()
 
 
 def as_text(value: JsonValue, source: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from runner.job.values import Place, ProblemError
+from runner.job.problems import Place, ProblemError
 from runner.providers.base import InputFile
 
 _Read = Callable[[int], bytes]

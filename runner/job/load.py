@@ -17,10 +17,11 @@ from runner.job.inputs import InputReader
 from runner.job.merge import STEPS, as_meant
 from runner.job.model import Job
 from runner.job.policy import read_budget, read_lint, read_run
+from runner.job.problems import Checked, Place, Problems
+from runner.job.problems import Path as NodePath
 from runner.job.schema import check_job
 from runner.job.trust import check_addresses
-from runner.job.values import Path as NodePath
-from runner.job.values import Place, Problems, Value, compile_value, scalars
+from runner.job.values import Value, compile_value, scalars
 from runner.job.wire import check_run
 from runner.job.workflow import read_steps, step_keys
 from runner.job.yaml.nodes import Mapping as MappingNode
@@ -74,34 +75,37 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
     document = reading.root
     if document is None:
         raise JobError(shown, reading.problems)
-    told = check_job(document, file=shown)
-    problems = Problems(reading.problems, told)
-    if told:
+    wrong = check_job(document, file=shown)
+    problems = Problems(shown, text=reading.problems, schema=wrong)
+    if wrong:
         document = as_meant(document)
     if not reading.is_whole:
-        problems.raise_errors(shown)
-    provider = options.provider or find(_text(document, "provider") or "") or DEFAULT
-    api_key_env = _api_key_env(document, provider, options, problems)
-    if not options.trust_job:
-        check_addresses(document, problems)
-    env = _env(document, root, options, api_key_env, problems)
-    _refuse_expressions(document, problems)
+        problems.raise_errors()
+    with problems:
+        # a name that is not known has been reported by the schema
+        provider = options.provider or find(_text(document, "provider") or "") or DEFAULT
+        api_key_env = problems.gather(_api_key_env(document, provider, options))
+        if not options.trust_job:
+            problems.gather(check_addresses(document))
+        env = problems.gather(_env(document, root, options, api_key_env))
+        problems.gather(_refuse_expressions(document))
 
-    name = _text(document, "name") or file.name.removesuffix(file.suffix)
-    known: KnownNames = {"job": frozenset({"name"}), "env": _listed(document), "run": frozenset({"date"})}
-    variables = _variables(document, known, problems)
-    known = {**known, "vars": frozenset(variables)}
-    edition_node = document.get("edition")
-    edition = compile_value(edition_node, ("edition",), known, problems) if edition_node else None
-    run = read_run(document.get("run"), problems)
-    check_run(provider.name, document.get("run"), problems)
-    budget = read_budget(document.get("budget"), problems)
-    lint = read_lint(document.get("lint"), problems)
-    steps = read_steps(document, provider=provider, known=known, problems=problems)
-    if problems.errors:  # alone, they wait for the plan, which tells of the cells as well
-        reader = InputReader(root, file.parent)
-        check_inputs(step_keys(document).values(), provider=provider.name, reader=reader, problems=problems)
-    problems.raise_errors(shown)
+        name = _text(document, "name") or file.name.removesuffix(file.suffix)
+        known: KnownNames = {"job": frozenset({"name"}), "env": _listed(document), "run": frozenset({"date"})}
+        variables = problems.gather(_variables(document, known))
+        known = {**known, "vars": frozenset(variables)}
+        edition_node = document.get("edition")
+        edition = None
+        if edition_node is not None:
+            edition = problems.gather(compile_value(edition_node, ("edition",), known))
+        run = problems.gather(read_run(document.get("run")))
+        problems.gather(check_run(provider.name, document.get("run")))
+        budget = problems.gather(read_budget(document.get("budget")))
+        lint = problems.gather(read_lint(document.get("lint")))
+        steps = problems.gather(read_steps(document, provider=provider, known=known, found=problems.errors))
+        if problems.errors:  # alone, wrong inputs wait for the plan, which knows those of cells as well
+            reader = InputReader(root, file.parent)
+            problems.gather(check_inputs(step_keys(document).values(), provider=provider.name, reader=reader))
     return Job(
         name=name,
         file=shown,
@@ -163,20 +167,16 @@ def _place(document: MappingNode, key: str) -> Place:
     return Place(node.mark if node else document.mark, (key,))
 
 
-def _api_key_env(
-    document: MappingNode, provider: Provider, options: LoadOptions, problems: Problems
-) -> str | None:
+def _api_key_env(document: MappingNode, provider: Provider, options: LoadOptions) -> Checked[str | None]:
     """The variable that holds the key. Another's secret must not reach the service as a key either."""
     name = _text(document, "api_key_env")
     keys = provider.key_variables
     if name is None or name in keys or options.trust_job or name in options.allow_env:
         return name
     names = " or ".join(keys)
-    problems.add(
-        _place(document, "api_key_env").error(
-            f"`{name}` is not {names}, and its value would be sent to the service",
-            f"if it holds your API key: --allow-env {name}, or --trust-job",
-        )
+    yield _place(document, "api_key_env").error(
+        f"`{name}` is not {names}, and its value would be sent to the service",
+        f"if it holds your API key: --allow-env {name}, or --trust-job",
     )
     return None
 
@@ -188,8 +188,8 @@ def _listed(document: MappingNode) -> frozenset[str]:
 
 
 def _env(
-    document: MappingNode, root: Path, options: LoadOptions, api_key_env: str | None, problems: Problems
-) -> Mapping[str, str]:
+    document: MappingNode, root: Path, options: LoadOptions, api_key_env: str | None
+) -> Checked[Mapping[str, str]]:
     """The listed variables that are set, none of them holding an API key."""
     listed = _listed(document)
     if not listed:
@@ -209,28 +209,27 @@ def _env(
         )
         value = environ.get(name)
         if why:
-            problems.add(place.error(why, what_to_do))
+            yield place.error(why, what_to_do)
         elif value is None:
-            problems.add(place.error(f"`{name}` is not set", "set it, or put it into .env in the root"))
+            yield place.error(f"`{name}` is not set", "set it, or put it into .env in the root")
         elif any(key in value for key in keys):
-            problems.add(place.error(f"`{name}` holds the API key, which is never an expression's value"))
+            yield place.error(f"`{name}` holds the API key, which is never an expression's value")
         else:
             found[name] = value
     return found
 
 
-def _variables(document: MappingNode, known: KnownNames, problems: Problems) -> Mapping[str, Value]:
+def _variables(document: MappingNode, known: KnownNames) -> Checked[Mapping[str, Value]]:
     node = document.get("vars")
-    if not isinstance(node, MappingNode):
-        return {}
-    return {
-        str(key.value): compile_value(child, ("vars", str(key.value)), known, problems)
-        for key, child in node
-        if not str(key.value).startswith("x-")
-    }
+    variables: dict[str, Value] = {}
+    for key, child in node if isinstance(node, MappingNode) else ():
+        name = str(key.value)
+        if not name.startswith("x-"):
+            variables[name] = yield from compile_value(child, ("vars", name), known)
+    return variables
 
 
-def _refuse_expressions(document: MappingNode, problems: Problems) -> None:
+def _refuse_expressions(document: MappingNode) -> Checked[None]:
     """Where an expression is not evaluated it would reach the service as it stands."""
     levels: list[tuple[MappingNode, NodePath]] = [(document, ())]
     steps = document.get(STEPS)
@@ -238,18 +237,16 @@ def _refuse_expressions(document: MappingNode, problems: Problems) -> None:
         if isinstance(body, MappingNode):
             levels.append((body, (STEPS, str(name.value))))
     for level, above in levels:
-        _refuse_expressions_in(level, above, problems)
+        yield from _refuse_expressions_in(level, above)
 
 
-def _refuse_expressions_in(level: MappingNode, above: NodePath, problems: Problems) -> None:
+def _refuse_expressions_in(level: MappingNode, above: NodePath) -> Checked[None]:
     for key in _NO_EXPRESSIONS:
         node = level.get(key)
         if node is None:
             continue
         for scalar, path in scalars(node, (*above, key)):
             if isinstance(scalar.value, str) and has_expression(scalar.value):
-                problems.add(
-                    Place(scalar.mark, path).error(
-                        "expressions are not evaluated here", "write the value, or use a matrix axis"
-                    )
+                yield Place(scalar.mark, path).error(
+                    "expressions are not evaluated here", "write the value, or use a matrix axis"
                 )

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from runner.job.patterns import Patterns
+from runner.job.problems import Place
 from runner.job.seeds import Seeds
-from runner.job.values import Place
 from runner.json_value import JsonValue
 
 Cell: TypeAlias = dict[str, JsonValue]

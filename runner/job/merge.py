@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from runner.job.values import Path, Place
+from runner.job.problems import Path, Place
 from runner.job.yaml.nodes import Mapping, Node, Scalar
 from runner.near import nearest
 from runner.resources import load_schema

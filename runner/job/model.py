@@ -10,9 +10,10 @@ from pathlib import Path
 from runner.errors import Problem
 from runner.job.cost import Price
 from runner.job.paths import OutputTemplate
+from runner.job.problems import Place
 from runner.job.rules import Level
 from runner.job.seeds import Seeds
-from runner.job.values import Place, Value
+from runner.job.values import Value
 from runner.providers.provider import Provider
 
 

@@ -15,8 +15,8 @@ from runner.job.expressions import (
     compile_template,
 )
 from runner.job.filters import ExpressionError, as_text
-from runner.job.values import Path as NodePath
-from runner.job.values import Place, ProblemError, Problems
+from runner.job.problems import Checked, Place, ProblemError
+from runner.job.problems import Path as NodePath
 from runner.job.yaml.nodes import Scalar
 from runner.project import STATE_DIR
 from runner.slug import is_device_name, slug
@@ -62,22 +62,19 @@ class OutputTemplate:
         return normal
 
 
-def compile_output(
-    node: Scalar, path: NodePath, known: KnownNames, problems: Problems
-) -> OutputTemplate | None:
-    """The template at `node`, or None where a problem was found."""
+def compile_output(node: Scalar, path: NodePath, known: KnownNames) -> Checked[OutputTemplate | None]:
+    """The template at `node`, or None where something is wrong with it."""
     place = Place(node.mark, path)
-    text, template = str(node.value), None
-    try:
-        template = compile_template(text, known)
+    text = str(node.value)
+    template = yield from compile_template(text, known, place)
+    if template is not None:
         fixed = "".join(part if isinstance(part, str) else "x" for part in template.parts)
-    except ExpressionError as error:
-        place.tell(error, problems)
+    else:
         fixed = _CLOSED_EXPRESSION.sub("x", text[:MOST_PATH])  # cut: the pattern's time is quadratic
         if OPEN in fixed or len(text) > MOST_PATH:
             return None
     if wrong := what_is_wrong(unicodedata.normalize("NFC", fixed)):
-        problems.add(place.error(wrong, "for example out/${{ seed }}.mp4, relative to the project root"))
+        yield place.error(wrong, "for example out/${{ seed }}.mp4, relative to the project root")
         return None
     return OutputTemplate(place, template) if template is not None else None
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from runner.job.values import Path, Place, Problems, scalars
+from runner.job.problems import Checked, Path, Place
+from runner.job.values import scalars
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Node, Scalar, Sequence, find
 
@@ -23,31 +24,25 @@ _LOCAL_PORT = re.compile(rf"{_HERE}:[0-9]+")
 _LISTEN = ("run", "webhook", "listen")
 
 
-def check_addresses(document: MappingNode, problems: Problems) -> None:
-    """Adds a problem for each address that only a trusted job may name."""
+def check_addresses(document: MappingNode) -> Checked[None]:
+    """Each address that only a trusted job may name."""
     base_url = document.get("base_url")
     if base_url is not None:
-        problems.add(
-            Place(base_url.mark, ("base_url",)).error(
-                "a job file must not decide where the API key is sent",
-                "give --base-url URL on the command line, or --trust-job",
-            )
+        yield Place(base_url.mark, ("base_url",)).error(
+            "a job file must not decide where the API key is sent",
+            "give --base-url URL on the command line, or --trust-job",
         )
     webhook = find(document, _LISTEN[:-1])
     listen = webhook.get("listen") if isinstance(webhook, MappingNode) else None
     if isinstance(listen, Scalar) and not _LOCAL_PORT.fullmatch(listen.text):
-        problems.add(
-            Place(listen.mark, _LISTEN).error(
-                "this would open a port to the network, which a job file must not decide",
-                "listen on 127.0.0.1, or give --trust-job",
-            )
+        yield Place(listen.mark, _LISTEN).error(
+            "this would open a port to the network, which a job file must not decide",
+            "listen on 127.0.0.1, or give --trust-job",
         )
     for scalar, path in _callbacks(document):
-        problems.add(
-            Place(scalar.mark, path).error(
-                "the service would tell this address of your results, which a job file must not decide",
-                "if the address is yours: --trust-job",
-            )
+        yield Place(scalar.mark, path).error(
+            "the service would tell this address of your results, which a job file must not decide",
+            "if the address is yours: --trust-job",
         )
 
 

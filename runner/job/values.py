@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
-from runner.errors import JobError, Problem
 from runner.job.expressions import (
     KnownNames,
     Scope,
@@ -15,86 +13,10 @@ from runner.job.expressions import (
     has_expression,
 )
 from runner.job.filters import ExpressionError
+from runner.job.problems import Checked, Path, Place, ProblemError
 from runner.job.yaml.nodes import Mapping as MappingNode
-from runner.job.yaml.nodes import Mark, Node, Scalar, Sequence, show_path
+from runner.job.yaml.nodes import Node, Scalar, Sequence
 from runner.json_value import JsonValue
-
-Path: TypeAlias = tuple[str | int, ...]
-
-
-class ProblemError(Exception):
-    """Carries one problem up to where problems are collected."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in the job file something stands."""
-
-    mark: Mark
-    path: Path
-
-    def error(self, message: str, hint: str = "", *, is_missing_input: bool = False) -> Problem:
-        return Problem(
-            self.mark.line,
-            self.mark.column,
-            show_path(self.path),
-            message,
-            hint,
-            is_missing_input=is_missing_input,
-        )
-
-    def tell(self, error: ExpressionError, problems: Problems) -> None:
-        """Adds all that is wrong with the scalar here."""
-        for each in (error, *error.also):
-            problems.add(self.error(each.message, each.hint))
-
-    def warning(self, message: str, hint: str = "") -> Problem:
-        return Problem(self.mark.line, self.mark.column, show_path(self.path), message, hint, "warning")
-
-
-class Problems:
-    """What was found so far, each thing once.
-
-    A place that the text's own problems tell of is not told of again by those of the schema, nor
-    one that either tells of by what comes later: it would be the same mistake in other words.
-    """
-
-    def __init__(self, text: Iterable[Problem] = (), schema: Iterable[Problem] = ()) -> None:
-        self._found: dict[Problem, None] = dict.fromkeys(text)
-        places = {(problem.line, problem.column) for problem in self._found}
-        paths = {problem.path for problem in self._found if problem.path}
-        self._told = set(paths)
-        for problem in schema:
-            self._told.add(problem.path)
-            if problem.path not in paths and (problem.line, problem.column) not in places:
-                self._found[problem] = None
-
-    def add(self, problem: Problem) -> None:
-        """Keeps `problem`, unless its place has been told of already."""
-        if problem.path not in self._told:
-            self._found[problem] = None
-
-    @property
-    def errors(self) -> tuple[Problem, ...]:
-        return tuple(problem for problem in self._found if problem.severity == "error")
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether nothing is wrong but that inputs are missing."""
-        return all(problem.is_missing_input for problem in self.errors)
-
-    @property
-    def warnings(self) -> tuple[Problem, ...]:
-        return tuple(problem for problem in self._found if problem.severity == "warning")
-
-    def raise_errors(self, file: str) -> None:
-        """Raises JobError where there is at least one error."""
-        if self.errors:
-            raise JobError(file, self.errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,30 +63,34 @@ class Constant:
     value: JsonValue
 
 
-def compile_value(node: Node, path: Path, known: KnownNames, problems: Problems) -> Value:
-    """The value at `node`; what is wrong with its expressions goes to `problems`."""
+def compile_value(node: Node, path: Path, known: KnownNames) -> Checked[Value]:
+    """The value at `node`; null in place of each expression with which something is wrong."""
     place = Place(node.mark, path)
     match node:
         case Scalar(value=str() as text) if has_expression(text):
-            try:
-                template = compile_template(text, known)
-            except ExpressionError as error:
-                place.tell(error, problems)
+            template = yield from compile_template(text, known, place)
+            if template is None:
                 return Value(place, Constant(None), frozenset())
             return Value(place, template, template.names)
         case Scalar(value=value):
             return Value(place, Constant(value), frozenset())
         case Sequence(items=nodes):
-            items = tuple(
-                compile_value(item, (*path, number), known, problems) for number, item in enumerate(nodes)
-            )
+            items = yield from compile_items(nodes, path, known)
             return _container(place, items, items)
         case MappingNode(entries=pairs):
-            entries = {
-                str(key.value): compile_value(child, (*path, str(key.value)), known, problems)
-                for key, child in pairs
-            }
+            entries: dict[str, Value] = {}
+            for key, child in pairs:
+                name = str(key.value)
+                entries[name] = yield from compile_value(child, (*path, name), known)
             return _container(place, entries, tuple(entries.values()))
+
+
+def compile_items(nodes: Iterable[Node], path: Path, known: KnownNames) -> Checked[tuple[Value, ...]]:
+    """The values of the list at `path`."""
+    values: list[Value] = []
+    for number, node in enumerate(nodes):
+        values.append((yield from compile_value(node, (*path, number), known)))
+    return tuple(values)
 
 
 def _container(

@@ -23,8 +23,6 @@ POST_GRACE = 10.0
 """Seconds that a POST under way gets to end once the run is told to stop."""
 
 
-USED_UP = "a quota at the service is used up, and waiting here does not help"
-
 WORTH_TELLING = 10.0
 """Seconds: a shorter wait is not told."""
 
@@ -110,6 +108,10 @@ class Control:
                 callback()
             self.observe("run.submitting_stopped", {"reason": reason, "exit_code": int(code)})
 
+    def refuse(self, error: CallsheetError) -> None:
+        """No new POST, for the reason and with the exit code of `error`."""
+        self.stop_submitting(error.exit_code, str(error))
+
     def waiting(self, what: str, seconds: float, tasks: int) -> None:
         """Tells what `tasks` of the run wait for, for at most `seconds`: once, until that time has passed."""
         now = anyio.current_time()
@@ -164,7 +166,7 @@ class Control:
         try:
             yield
         except CallsheetError as error:
-            self.stop_submitting(error.exit_code, str(error))
+            self.refuse(error)
             self.observe("task.left", {"task": name, "reason": str(error)})
         except Exception as error:  # the one place where a defect of ours becomes a sentence
             self.defect(name, error)

@@ -10,16 +10,17 @@ from dataclasses import dataclass
 import anyio
 
 from runner.errors import CallsheetError
+from runner.http.verdicts import ProviderError
 from runner.lane.control import Control
 from runner.lane.evidence import Basis, Belief, Finding, Unclear, Witness, contradicts, excludes, witness
-from runner.lane.pace import backoff
+from runner.lane.retry import Retry
 from runner.lane.scan import DAY, SCAN_SECONDS, NoScanError, Scanner, View
 from runner.lane.world import ServerClock, World
 from runner.ledger.ledger import RemoteIdTakenError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, Doubt
 from runner.ledger.states import Resolution
-from runner.providers.base import Generation, ProviderError
+from runner.providers.base import Generation
 
 LOOKING = "the service's list, for submits that were taken for never accepted"
 
@@ -79,15 +80,15 @@ class Lookback:
         return [(one, doubt) for one, doubt in pairs if doubt is not None]
 
     async def _look(self, looked_for: list[Unclear]) -> View | None:
-        for failures in range(1, TRIES + 1):
+        retry = Retry(self.world.seams.random, TRIES)
+        while True:
             try:
                 return await self.scanner.look(looked_for)
             except (ProviderError, NoScanError) as error:
-                if failures == TRIES:
+                if retry.failed():
                     self.world.observe("run.not_looked_back", {"reason": str(error)})
-                else:
-                    await anyio.sleep(backoff(failures, self.world.seams.random))
-        return None
+                    return None
+            await anyio.sleep(retry.pause())
 
     def _row_of(self, one: Unclear, doubt: Doubt, view: View) -> Generation | None:
         """The one row that carries the attempt's tag, where tags are believed and nothing contradicts."""

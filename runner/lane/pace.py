@@ -1,4 +1,4 @@
-"""How fast we may ask: one request budget per API key, a circuit breaker, backoff, slots."""
+"""How fast we may ask: one request budget per API key, a circuit breaker, slots."""
 
 from __future__ import annotations
 
@@ -12,21 +12,12 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from runner.providers.base import ProviderError, Trouble
+from runner.http.verdicts import ProviderError, Trouble
+from runner.lane.retry import Retry
 
 
 class StillLimitedError(ProviderError):
     """The service has answered free requests with nothing but 429 for as long as we wait for that."""
-
-
-def backoff(failures: int, source: random.Random, *, base: float = 0.5, most: float = 60.0) -> float:
-    """Seconds to wait after the n-th failure in a row (from 1): exponential with equal jitter.
-
-    Half of the wait is fixed, so that a retry never comes at once; the other half spreads clients
-    that failed together.
-    """
-    ceiling = min(most, base * 2.0 ** min(failures - 1, 30))
-    return ceiling / 2 + source.uniform(0, ceiling / 2)
 
 
 class RequestBudget:
@@ -200,8 +191,6 @@ class Breaker:
     So an outage makes at most as many submits unclear as there are submit slots.
     """
 
-    MOST_WAIT = 60.0
-
     def __init__(
         self,
         ping: Callable[[], Awaitable[None]],
@@ -238,14 +227,14 @@ class Breaker:
     async def heal(self) -> None:
         """Runs beside the work for ever: tries at once when tripped, then with backoff."""
         while True:
-            failures, opened = 0, anyio.current_time()
+            retry = Retry(self._random, base=1.0)
             while self._is_open and not self._is_released:
                 try:
                     await self._ping()
                 except Exception as error:  # nobody else would open the way again
-                    failures += 1
-                    self._failed(error, anyio.current_time() - opened)
-                    await anyio.sleep(backoff(failures, self._random, base=1.0, most=self.MOST_WAIT))
+                    retry.failed()
+                    self._failed(error, retry.seconds)
+                    await anyio.sleep(retry.pause())
                 else:
                     self._is_open = False
                     self._change()

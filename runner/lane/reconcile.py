@@ -11,19 +11,20 @@ from dataclasses import dataclass, field
 import anyio
 
 from runner.errors import CallsheetError, ExitCode
+from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import RunPolicy
 from runner.json_value import JsonValue
 from runner.lane.cases import SCANS, Case, Sight
 from runner.lane.control import Control
 from runner.lane.evidence import Finding, Unclear, judge, witness
-from runner.lane.pace import RequestBudget, StillLimitedError, backoff
+from runner.lane.pace import RequestBudget, StillLimitedError
+from runner.lane.retry import Retry
 from runner.lane.scan import DAY, NoScanError, Scanner, View
 from runner.lane.world import ServerClock, World
 from runner.ledger.ledger import RemoteIdTakenError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import Resolution, TaskState
-from runner.providers.base import ProviderError, Trouble
 from runner.times import iso_time
 
 CLOCKS_APART = 6 * 3600.0
@@ -80,7 +81,7 @@ class Reconciler:
 
     async def run(self) -> None:
         """Runs beside the work for ever: scans while there are cases."""
-        failures = 0
+        retry = self._tries()
         while True:
             await self._has_cases.wait()
             await anyio.sleep(GATHER)
@@ -88,23 +89,25 @@ class Reconciler:
                 await self._round()
             except CallsheetError as error:
                 # the ledger did not take what was found: the cases stay as they are
-                self.control.stop_submitting(error.exit_code, str(error))
+                self.control.refuse(error)
                 self._leave_all()
             except (ProviderError, NoScanError) as error:
-                failures += 1
-                if self._is_over(error, failures):
+                if self._is_over(error, is_last=retry.failed()):
                     await self._give_up(error)
-                    failures = 0
+                    retry = self._tries()
                 else:
-                    await anyio.sleep(backoff(failures, self.world.seams.random, base=1.0))
+                    await anyio.sleep(retry.pause())
             except Exception as error:
                 self.control.defect("the reconciliation of unclear submits", error)
                 self._leave_all()
             else:
-                failures = 0
+                retry = self._tries()
                 if self._cases:
                     # a list of many pages leaves the request budget to others
                     await anyio.sleep(self._pause() * max(1, self._pages))
+
+    def _tries(self) -> Retry:
+        return Retry(self.world.seams.random, SCAN_TRIES, base=1.0)
 
     def _pause(self) -> float:
         """Grows with the age of the newest case: a short `run.settle` must not mean a list a second."""
@@ -294,9 +297,9 @@ class Reconciler:
         """Seconds for which this process waits to judge one."""
         return max(self.policy.timeout, self.policy.settle_alone + SCANS * MOST_PAUSE)
 
-    def _is_over(self, error: ProviderError | NoScanError, failures: int) -> bool:
+    def _is_over(self, error: ProviderError | NoScanError, *, is_last: bool) -> bool:
         """Whether the list cannot be had in this process."""
-        if failures >= SCAN_TRIES or isinstance(error, StillLimitedError):
+        if is_last or isinstance(error, StillLimitedError):
             return True
         if isinstance(error, NoScanError):
             return False

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
+from runner.http.verdicts import ProviderError, Trouble
 from runner.lane.evidence import SKEW, Beliefs, Unclear, created_after
 from runner.lane.pace import RequestBudget
 from runner.lane.world import ServerClock, World
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Accepted, AttemptRow
 from runner.ledger.states import TaskState
-from runner.providers.base import Generation, ProviderError, Trouble
+from runner.providers.base import Generation
 
 PAGE = 200
 

@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from runner.errors import CallsheetError, ExitCode, StateError
+from runner.errors import CallsheetError, ExitCode, OutOfMoneyError, StateError
+from runner.http.verdicts import Evidence, Reaction, SubmitOutcome, Verdict
 from runner.job.task import Task
-from runner.lane.control import USED_UP, Control
-from runner.lane.pace import Breaker, Gauge, RequestBudget, backoff
+from runner.lane.control import Control
+from runner.lane.pace import Breaker, Gauge, RequestBudget
+from runner.lane.retry import Retry
 from runner.lane.upstream import Resolved, resolve
 from runner.lane.world import Doubt, Paid, ServerClock, World
 from runner.ledger.following import goes_on
-from runner.ledger.ledger import CapReachedError, Ledger, RemoteIdTakenError
-from runner.ledger.rows import AttemptRow, Caps, Intent, Kind
-from runner.providers.base import Evidence, Reaction, SubmitOutcome, Verdict
+from runner.ledger.ledger import Ledger, RemoteIdTakenError
+from runner.ledger.rows import AttemptRow, CapReachedError, Caps, Intent, Kind
 from runner.store.inputs import InputStore
 
 MOST_AFTER_429 = 5.0
@@ -79,8 +80,8 @@ class Submitter:
         Only what is proved not accepted goes again, under the same intent. Raises CallsheetError
         where an input changed or the disk does not take the intent: nothing was sent then.
         """
-        started = anyio.current_time()
-        not_sent = refusals = 0
+        retry = Retry(self.world.seams.random)
+        not_sent = 0
         while True:
             posted = await self._take_turn(task, latest, reason)
             if posted is None:
@@ -93,17 +94,17 @@ class Submitter:
             if outcome.reaction is not Reaction.BACK_OFF:
                 return None
             latest = await self._attempt(posted.attempt_id)
-            refusals += 1
+            retry.failed()
             not_sent = not_sent + 1 if outcome.verdict is Verdict.NOT_SENT else 0
             if not_sent >= NOT_SENT_TRIES:
                 problem = f"the API cannot be reached: {outcome.evidence.error or outcome.evidence.reason}"
                 self.control.stop_submitting(ExitCode.UNREACHABLE, problem)
                 return None
-            if anyio.current_time() - started > self.patience:
+            if retry.seconds > self.patience:
                 self._lose_patience(task, outcome)
                 return None
             # a service that says "at once" each time is asked less and less all the same
-            least = backoff(refusals, self.world.seams.random)
+            least = retry.pause()
             if outcome.evidence.status == 429 and outcome.retry_after is not None:
                 await anyio.sleep(min(least, MOST_AFTER_429))
             else:
@@ -158,7 +159,7 @@ class Submitter:
             )
             attempt_id = await world.commits.write(functools.partial(self._intend, task=task, intent=intent))
         except CapReachedError as cap:
-            self.control.stop_submitting(ExitCode.REFUSED, f"{cap}; hint: {cap.refusal.hint}")
+            self.control.refuse(cap)
             return None
         finally:
             self._tags.discard(-1 if tag is None else tag)
@@ -267,8 +268,10 @@ class Submitter:
             case Reaction.STOP_KEY:
                 self.control.stop_submitting(ExitCode.KEY_REFUSED, f"the service refused the API key: {said}")
             case Reaction.STOP_MONEY:
-                why = USED_UP if evidence.status == 429 else "the service wants money first"
-                self.control.stop_submitting(ExitCode.OUT_OF_MONEY, f"{why}: {said}")
+                is_quota = evidence.status == 429
+                self.control.refuse(
+                    OutOfMoneyError.used_up(said) if is_quota else OutOfMoneyError.no_credit(said)
+                )
             case Reaction.STOP_CONFIGURATION:
                 self.control.stop(ExitCode.UNREACHABLE, f"cannot trust the API's certificate: {said}")
             case Reaction.BACK_OFF if evidence.status == 429:
@@ -280,7 +283,8 @@ class Submitter:
 
     async def _accept(self, task: Task, attempt_id: str, outcome: SubmitOutcome) -> SubmitOutcome:
         """The remote id is on the disk before anything else happens to it (invariant 3)."""
-        for failures in range(1, ID_TRIES + 1):
+        retry = Retry(self.world.seams.random, ID_TRIES, base=0.2, most=2.0)
+        while True:
             try:
                 await self._write(
                     lambda ledger, at: ledger.accept(attempt_id, outcome.remote_id, outcome.evidence, at)
@@ -296,14 +300,14 @@ class Submitter:
                 await self._leave_unclear(task, attempt_id, evidence, hold=True)
                 return SubmitOutcome(Verdict.AMBIGUOUS, Reaction.NONE, evidence)
             except StateError as error:
-                if failures == ID_TRIES:
+                if retry.failed():
                     self.control.stop(
                         ExitCode.CANNOT_WRITE,
                         f"{task.name}: was accepted as {outcome.remote_id}, and that could not be saved:"
                         f" {error}; the next run finds it again",
                     )
                     raise
-                await anyio.sleep(backoff(failures, self.world.seams.random, base=0.2, most=2.0))
+                await anyio.sleep(retry.pause())
             else:
                 break
         self.world.observe(

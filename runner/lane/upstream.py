@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from runner.errors import NothingSentError
 from runner.job.task import LAST_FRAME, OUTPUT, STEP_SCHEME, TASK_ID, Task, Upstream
 from runner.json_value import JsonValue
 from runner.lane.standing import is_whole
@@ -13,14 +14,9 @@ from runner.ledger.read import LedgerReader
 from runner.ledger.rows import OutputRow
 from runner.ledger.states import TaskState
 from runner.providers.base import InputFile, RemoteFileKind
-from runner.store.inputs import NothingSentError
 
 _KINDS = {LAST_FRAME: RemoteFileKind.LAST_FRAME, OUTPUT: RemoteFileKind.VIDEO}
 _MEDIA_TYPES = {LAST_FRAME: "image/png", OUTPUT: "video/mp4"}
-
-
-class UpstreamGoneError(NothingSentError):
-    """What a task needs of the one before it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +30,14 @@ class Resolved:
 def resolve(task: Task, reader: LedgerReader, base: Path) -> Resolved:
     """Replaces the references to the upstream task by files and ids.
 
-    The identity stays: it was made with the references. Raises UpstreamGoneError.
+    The identity stays: it was made with the references. Raises NothingSentError.
     """
     upstream = task.upstream
     if upstream is None or not upstream.uses:
         return Resolved(task)
     attempt = reader.standing_attempts([upstream.identity]).get(upstream.identity)
     if attempt is None or attempt.state is not TaskState.DONE or attempt.remote_id is None:
-        raise UpstreamGoneError(f"{task.name}: the task of step {upstream.step} that it needs is not done")
+        raise NothingSentError(f"{task.name}: the task of step {upstream.step} that it needs is not done")
     taken: dict[str, JsonValue] = {"attempt": attempt.id, "remote_id": attempt.remote_id}
     values: dict[str, str] = {}
     files: list[InputFile] = []
@@ -64,7 +60,7 @@ def _file(task: Task, upstream: Upstream, name: str, rows: list[OutputRow], base
         if is_whole(row, base):
             return InputFile(row.sha256, _MEDIA_TYPES[name], row.bytes, base / row.path)
     wanted = fitting[0].path if fitting else f"the {name} of step {upstream.step}"
-    raise UpstreamGoneError(
+    raise NothingSentError(
         f"{task.name}: {wanted} is not there, or not as it was, and this task begins with it",
         hint="put the file back as it was, or `callsheet run` again: it fetches the file once more while the"
         " service has it",

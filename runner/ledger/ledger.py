@@ -16,22 +16,15 @@ from operator import attrgetter
 from pathlib import Path
 
 from runner.errors import StateError
+from runner.http.verdicts import Evidence, Verdict
 from runner.job.task import Task
 from runner.json_value import JsonValue
 from runner.ledger.database import open_for_writing, translate_errors
 from runner.ledger.following import goes_on, may_follow, reason_after
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import AttemptRow, CapReached, Caps, Intent, OutputRow, RunRow
+from runner.ledger.rows import AttemptRow, Caps, Intent, OutputRow, RunRow
 from runner.ledger.states import TRANSITIONS, Resolution, TaskState
-from runner.providers.base import Evidence, Generation, Verdict
-
-
-class CapReachedError(Exception):
-    """The next intent would take the job past its cap; nothing was written."""
-
-    def __init__(self, refusal: CapReached) -> None:
-        super().__init__(str(refusal))
-        self.refusal = refusal
+from runner.providers.base import Generation
 
 
 class RemoteIdTakenError(Exception):
@@ -362,9 +355,7 @@ class Ledger:
     def _check_caps(self, run_id: str, estimate: int | None, caps: Caps) -> None:
         if caps.is_none:
             return
-        refusal = caps.refusal(self.read.spend(run_id, *caps.runs), estimate)
-        if refusal is not None:
-            raise CapReachedError(refusal)
+        caps.check(self.read.spend(run_id, *caps.runs), estimate)
 
     def _claim(self, attempt_id: str, remote_id: str) -> None:
         try:

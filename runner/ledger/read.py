@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from runner.http.verdicts import Verdict
 from runner.job.cost import Price, PriceUnit
 from runner.json_value import JsonValue
 from runner.ledger.rows import (
@@ -25,7 +26,7 @@ from runner.ledger.rows import (
 )
 from runner.ledger.spending import SpendReader
 from runner.ledger.states import Resolution, TaskState
-from runner.providers.base import Verdict, generation_seconds
+from runner.providers.base import generation_seconds
 
 T = TypeVar("T")
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import unicodedata
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from runner.errors import Problem
 from runner.job.content import FILES, resolve_url
@@ -15,10 +13,11 @@ from runner.job.expressions import NEEDS, Scope
 from runner.job.inputs import InputReader
 from runner.job.matrix import MODEL, SAMPLE, SEED, Cell
 from runner.job.model import ContentItem, Job, Reference, Step
+from runner.job.problems import Place, ProblemError
 from runner.job.schema import check_field, check_request
 from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
 from runner.job.task import STEP_SCHEME, Task, Upstream, task_identity
-from runner.job.values import Constant, Place, ProblemError, Value
+from runner.job.values import Constant, Value
 from runner.job.wire import WIRE, WireError
 from runner.json_value import JsonValue
 from runner.plan.names import cell_label, task_name
@@ -28,16 +27,6 @@ from runner.providers.base import InputFile
 from runner.slug import slug
 
 _STAND_IN: Mapping[str, JsonValue] = {"text": "text", "draft_task": {"id": ""}}
-
-T = TypeVar("T")
-
-
-class CellError(Exception):
-    """All that is wrong with one cell."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__(f"{len(problems)} problems")
-        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,56 +64,79 @@ class TaskBuilder:
         self._defaults = job.provider.defaults
         self._reader = InputReader(job.root, job.directory)
         self._shapes: set[tuple[frozenset[str], tuple[JsonValue, ...]]] = set()
-        found: list[Problem] = []
-        folded = {
-            name: _attempt(functools.partial(value.fold, self._scope), found)
-            for name, value in step.request.items()
-        }
-        items = [
-            _attempt(functools.partial(self._fold_item, spec), found) or self._stand_in(spec)
-            for spec in step.content
-        ]
         self._constant: dict[str, JsonValue] = {}
         self._computed: dict[str, Value] = {}
-        for name, value in folded.items():
-            if value is not None and isinstance(value.content, Constant):
-                self._set(self._constant, name, value.content.value, value.place, found)
-            elif value is not None:
-                self._computed[name] = value
-        self._content = tuple(items)
-        self.problems = tuple(found)
+        self._content: list[_Item] = []
+        self.problems = tuple(self._fold())
+
+    def _fold(self) -> Iterator[Problem]:
+        for name, value in self._step.request.items():
+            try:
+                folded = value.fold(self._scope)
+            except ProblemError as error:
+                yield from error.problems
+                continue
+            if isinstance(folded.content, Constant):
+                yield from self._set(self._constant, name, folded.content.value, folded.place)
+            else:
+                self._computed[name] = folded
+        for spec in self._step.content:
+            try:
+                item = self._fold_item(spec)
+            except ProblemError as error:
+                yield from error.problems
+                item = self._stand_in(spec)
+            self._content.append(item)
 
     def build(self, index: int, cell: Cell, upstream: Upstream | None = None) -> Task:
-        """The task of `cell` that needs that of `upstream`, the same each time. Raises CellError."""
-        found: list[Problem] = []
+        """The task of `cell` that needs that of `upstream`, the same each time. Raises ProblemError."""
         scope = {**self._scope, **cell, "index": index}
         if upstream is not None:
             scope[NEEDS] = upstream.cells
         model = str(cell[MODEL])
         request: dict[str, JsonValue] = {MODEL: model, **self._constant}
-        inputs: list[InputFile] = []
-        for name, spec in self._computed.items():
-            if name not in cell:
-                value = _attempt(functools.partial(spec.evaluate, scope), found)
-                self._set(request, name, value, spec.place, found)
-        for name, value in cell.items():
-            if name in self._fields:
-                self._set(request, name, value, self._places.get(name, self._step.takes_place), found)
         content: list[dict[str, JsonValue]] = []
-        for item in self._content:
-            try:
-                content.append(self._item(item, scope, inputs, upstream))
-            except ProblemError as error:
-                found.append(error.problem)
+        inputs: list[InputFile] = []
+        found = [
+            *self._set_fields(request, cell, scope),
+            *self._add_content(content, inputs, scope, upstream),
+        ]
         if found:
-            raise CellError(found)
+            raise ProblemError(*found)
         try:
             request = WIRE[self._job.provider.name](request, content)
         except WireError as error:
             place = request_place(self._step, ("content", error.item, "role"))
-            raise CellError([place.error(error.message, error.hint)]) from None
+            raise ProblemError(place.error(error.message, error.hint)) from None
         self._check_shape(request, tuple(item.get("role") for item in content))
         return self._task(index, cell, model, request, tuple(dict.fromkeys(inputs)), scope, upstream)
+
+    def _set_fields(self, request: dict[str, JsonValue], cell: Cell, scope: Scope) -> Iterator[Problem]:
+        """Sets the fields that expressions and axes give."""
+        for name, spec in self._computed.items():
+            if name not in cell:
+                try:
+                    value = spec.evaluate(scope)
+                except ProblemError as error:
+                    yield from error.problems
+                else:
+                    yield from self._set(request, name, value, spec.place)
+        for name, value in cell.items():
+            if name in self._fields:
+                yield from self._set(request, name, value, self._places.get(name, self._step.takes_place))
+
+    def _add_content(
+        self,
+        content: list[dict[str, JsonValue]],
+        inputs: list[InputFile],
+        scope: Scope,
+        upstream: Upstream | None,
+    ) -> Iterator[Problem]:
+        for item in self._content:
+            try:
+                content.append(self._item(item, scope, inputs, upstream))
+            except ProblemError as error:
+                yield from error.problems
 
     def name(self, cell: Cell, above: Chain) -> str:
         """The readable name of the task of `cell` below those of `above`; several may have it."""
@@ -204,19 +216,11 @@ class TaskBuilder:
 
     def _output(self, scope: Scope) -> str:
         assert self._step.output is not None
-        try:
-            return self._step.output.render(scope)
-        except ProblemError as error:
-            raise CellError([error.problem]) from None
+        return self._step.output.render(scope)
 
     def _set(
-        self,
-        request: dict[str, JsonValue],
-        name: str,
-        value: JsonValue,
-        place: Place,
-        found: list[Problem],
-    ) -> None:
+        self, request: dict[str, JsonValue], name: str, value: JsonValue, place: Place
+    ) -> Iterator[Problem]:
         """Puts one field into `request` in its one form; null and the API's own default are left out."""
         plain = int(value) if isinstance(value, float) and value.is_integer() else value
         if plain is None or (name in self._defaults and plain == self._defaults[name]):
@@ -224,7 +228,7 @@ class TaskBuilder:
             return
         problem = self._field_problem(name, plain, place)
         if problem is not None:
-            found.append(problem)
+            yield problem
         request[name] = plain
 
     def _field_problem(self, name: str, value: JsonValue, place: Place) -> Problem | None:
@@ -316,19 +320,11 @@ class TaskBuilder:
         ]
         if found:
             self._shapes.discard(shape)
-            raise CellError(found)
+            raise ProblemError(*found)
 
 
 def _marked(name: str, identity: str, names: Set[str]) -> str:
     return f"{name}-{identity[:8]}" if name in names else name
-
-
-def _attempt(function: Callable[[], T], found: list[Problem]) -> T | None:
-    try:
-        return function()
-    except ProblemError as error:
-        found.append(error.problem)
-        return None
 
 
 def _kind(value: JsonValue) -> str:

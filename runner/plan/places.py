@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from runner.job.matrix import MODEL
 from runner.job.model import ContentItem, Step
-from runner.job.values import Constant, Path, Place
+from runner.job.problems import Path, Place
+from runner.job.values import Constant
 from runner.json_value import JsonValue
 
 

@@ -17,8 +17,8 @@ from runner.providers.mesh import MESH
 from runner.providers.provider import Provider
 
 if TYPE_CHECKING:
-    from runner.providers.http import FreeLimits
-    from runner.providers.submit import SubmitLimits
+    from runner.http.free import FreeLimits
+    from runner.http.paid import SubmitLimits
 
 ENTRY_POINTS: Final = "callsheet.providers"
 BUILT_IN: Final[Mapping[str, Provider]] = {each.name: each for each in (MESH, GETIMG)}
@@ -71,9 +71,9 @@ async def connect(
     # imported here, as the services' clients are: it takes 7 ms
     import ssl
 
-    from runner.providers.http import FreeRequests, environment_proxy, tls_context
-    from runner.providers.submit import PaidRequests
-    from runner.providers.transport import Transport, open_client
+    from runner.http.free import FreeRequests
+    from runner.http.paid import PaidRequests
+    from runner.http.transport import Transport, environment_proxy, open_client, tls_context
 
     # loading the trusted certificates takes 10 ms or more; plain http gets a context that trusts none
     is_tls = access.origin.startswith("https:")

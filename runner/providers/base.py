@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
 from runner.json_value import JsonValue
 
 INPUT_SCHEME = "sha256:"
@@ -67,63 +68,6 @@ class GenerationStatus(enum.StrEnum):
 _ONGOING = frozenset({GenerationStatus.PENDING, GenerationStatus.QUEUED, GenerationStatus.RUNNING})
 
 
-class Verdict(enum.StrEnum):
-    """What is known of one POST: these four, and nothing between them."""
-
-    NOT_SENT = "not_sent"
-    REJECTED = "rejected"
-    ACCEPTED = "accepted"
-    AMBIGUOUS = "ambiguous"
-
-
-class Reaction(enum.StrEnum):
-    """What the engine does after a POST that was not accepted."""
-
-    NONE = "none"
-    BACK_OFF = "back_off"
-    """The same intent again, after `retry_after` or a backoff; not a used attempt."""
-    FAIL_TASK = "fail_task"
-    STOP_KEY = "stop_key"
-    """Stop submitting, keep collecting, exit 77."""
-    STOP_MONEY = "stop_money"
-    """Stop submitting, keep collecting, exit 4."""
-    STOP_CONFIGURATION = "stop_configuration"
-    """Stop, exit 69: a bad certificate will not heal by itself."""
-    RECONCILE = "reconcile"
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Why a POST got its verdict; recorded with the attempt.
-
-    `row` is the number in docs/reference/faults.md (0: an ordinary acceptance).
-    `headers_begun` is None where no transport testified. `error` is the exception in words,
-    without URLs or keys. `status` and what follows are from the HTTP answer, if one came.
-    """
-
-    row: int
-    headers_begun: bool | None
-    reason: str
-    error: str = ""
-    status: int | None = None
-    code: str = ""
-    message: str = ""
-    provider_code: str = ""
-    request_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SubmitOutcome:
-    """`server_time` is the answer's Date header in Unix seconds; `retry_after` is seconds, clamped."""
-
-    verdict: Verdict
-    reaction: Reaction
-    evidence: Evidence
-    remote_id: str = ""
-    retry_after: float | None = None
-    server_time: float | None = None
-
-
 class RemoteFileKind(enum.StrEnum):
     VIDEO = "video"
     LAST_FRAME = "last_frame"
@@ -164,6 +108,12 @@ class Generation:
     request_id: str = ""
     server_time: float | None = None
 
+    def checked(self, remote_id: str) -> Generation:
+        """Itself. Raises ProviderError where another generation was asked for."""
+        if self.id != remote_id:
+            raise ProviderError(Trouble.UNAVAILABLE, f"asked for {remote_id}, told about another generation")
+        return self
+
     @property
     def final_tag(self) -> int | None:
         """The tag as evidence: None before `running`, where a service has not decided what it echoes."""
@@ -194,44 +144,6 @@ class ListPage:
     total: int
     server_time: float | None = None
     unreadable: int = 0
-
-
-class Trouble(enum.StrEnum):
-    """Why a free request gave no answer that can be used."""
-
-    UNREACHABLE = "unreachable"
-    """No connection, or it broke: try again."""
-    UNAVAILABLE = "unavailable"
-    """5xx, garbage, or a body past the limit: try again."""
-    RATE_LIMITED = "rate_limited"
-    USED_UP = "used_up"
-    """429 that says that a quota is gone: waiting for it does not help."""
-    NOT_FOUND = "not_found"
-    KEY_REFUSED = "key_refused"
-    WRONG_REQUEST = "wrong_request"
-    CERTIFICATE = "certificate"
-
-
-class ProviderError(Exception):
-    """A free request (get, list) failed; the text holds neither key nor signed URL."""
-
-    def __init__(
-        self,
-        trouble: Trouble,
-        message: str,
-        *,
-        status: int | None = None,
-        code: str = "",
-        request_id: str = "",
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.trouble = trouble
-        self.message = message
-        self.status = status
-        self.code = code
-        self.request_id = request_id
-        self.retry_after = retry_after
 
 
 ReadInput = Callable[[InputFile], bytes]

@@ -17,8 +17,8 @@ from runner.providers.base import Client, RemoteFileKind
 from runner.providers.models import Catalogue, load_catalogue
 
 if TYPE_CHECKING:
-    from runner.providers.http import FreeRequests
-    from runner.providers.submit import PaidRequests
+    from runner.http.free import FreeRequests
+    from runner.http.paid import PaidRequests
 
 
 class Echo(enum.Enum):

@@ -8,20 +8,20 @@ from dataclasses import asdict, dataclass, field
 
 import anyio
 
-from runner.errors import ExitCode
+from runner.errors import ExitCode, OutOfMoneyError
+from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import RunPolicy
 from runner.json_value import JsonValue
-from runner.lane.control import USED_UP, Control
-from runner.lane.pace import PrioritySlots, RequestBudget, StillLimitedError, backoff
+from runner.lane.control import Control
+from runner.lane.pace import PrioritySlots, RequestBudget, StillLimitedError
+from runner.lane.retry import Retry
 from runner.lane.world import Paid, ServerClock, World
 from runner.ledger.rows import Kind, OutputRow
 from runner.providers.base import (
     Generation,
     GenerationStatus,
-    ProviderError,
     RemoteFile,
     RemoteFileKind,
-    Trouble,
     generation_seconds,
 )
 from runner.run.results import (
@@ -249,7 +249,8 @@ class Collector:
 
     async def look(self, paid: Paid) -> Generation:
         """One answer of the service, through whatever passes. Raises LeftForLater, GoneError."""
-        failures = missing = limited = 0
+        retry = Retry(self.world.seams.random, LOOK_FAILURES, base=1.0)
+        missing = limited = 0
         while True:
             try:
                 await self.budget.acquire()
@@ -262,12 +263,11 @@ class Collector:
                     self.budget.refused(error)
                     continue
                 self.budget.answered()
-                failures += 1
+                is_last = retry.failed()
                 missing = missing + 1 if error.trouble is Trouble.NOT_FOUND else 0
                 is_gone = missing >= MISSING_LOOKS and self._may_be_forgotten(paid)
-                self._judge(paid, error, failures, is_gone=is_gone)
-                pause = error.retry_after or backoff(failures, self.world.seams.random, base=1.0)
-                await anyio.sleep(min(pause, self.policy.poll.maximum))
+                self._judge(paid, error, is_last=is_last, is_gone=is_gone)
+                await anyio.sleep(min(error.retry_after or retry.pause(), self.policy.poll.maximum))
                 continue
             self.budget.answered()
             self.clock.hear(generation.server_time)
@@ -299,7 +299,7 @@ class Collector:
         passed = self.clock.passed(paid.server_time, paid.accepted_at)
         return paid.is_done or passed.least >= self.world.provider.record_life
 
-    def _judge(self, paid: Paid, error: ProviderError, failures: int, *, is_gone: bool) -> None:
+    def _judge(self, paid: Paid, error: ProviderError, *, is_last: bool, is_gone: bool) -> None:
         """Returns where another look is due; raises or stops the run where none is."""
         match error.trouble:
             case Trouble.KEY_REFUSED:
@@ -317,20 +317,20 @@ class Collector:
             case Trouble.NOT_FOUND if is_gone:
                 raise GoneError(f"the service no longer knows {paid.remote_id}")
             case Trouble.USED_UP:
-                said = f"{USED_UP}: {error.message}"
-                self.control.stop_submitting(ExitCode.OUT_OF_MONEY, said)
-                raise LeftForLater(said, ExitCode.OUT_OF_MONEY)
+                refusal = OutOfMoneyError.used_up(error.message)
+                self.control.refuse(refusal)
+                raise LeftForLater(str(refusal), refusal.exit_code)
             case Trouble.RATE_LIMITED:
                 raise LeftForLater(
                     f"{paid.name}: {LIMITED_LOOKS} looks were refused in a row: {error.message}"
                 )
             case Trouble.WRONG_REQUEST:
                 raise LeftForLater(f"{paid.name}: {error.message}")
-        if failures >= LOOK_FAILURES:
+        if is_last:
             ends = iso_time(paid.accepted_at + self.world.provider.record_life)
             kept = f"; looked for until {ends}" if error.trouble is Trouble.NOT_FOUND else ""
             raise LeftForLater(
-                f"{paid.name}: {failures} looks failed in a row, last: {error.message}{kept}",
+                f"{paid.name}: {LOOK_FAILURES} looks failed in a row, last: {error.message}{kept}",
                 ExitCode.UNREACHABLE if error.trouble is Trouble.UNREACHABLE else ExitCode.TRY_AGAIN,
             )
 
@@ -352,7 +352,7 @@ class Collector:
     async def _fetch_one(
         self, paid: Paid, generation: Generation, kind: RemoteFileKind, ordinal: int
     ) -> OutputRow:
-        failures = 0
+        retry = Retry(self.world.seams.random, FETCH_TRIES, most=30.0)
         taken = 0
         while True:
             file = file_at(generation, kind, ordinal)
@@ -365,11 +365,10 @@ class Collector:
                 if error.trouble is DownloadTrouble.TARGET_EXISTS and taken < MOST_TAKEN:
                     taken += 1
                     continue
-                failures += 1
-                self._judge_download(paid, error, failures)
+                self._judge_download(paid, error, is_last=retry.failed())
                 if error.trouble is not DownloadTrouble.RETRY:
                     generation = await self.refresh(paid)
-                await anyio.sleep(backoff(failures, self.world.seams.random, most=30.0))
+                await anyio.sleep(retry.pause())
                 continue
             media: dict[str, JsonValue] = asdict(record.media)
             return OutputRow(
@@ -384,7 +383,7 @@ class Collector:
                 created_at=self.world.seams.wall(),
             )
 
-    def _judge_download(self, paid: Paid, error: DownloadError, failures: int) -> None:
+    def _judge_download(self, paid: Paid, error: DownloadError, *, is_last: bool) -> None:
         if error.trouble in (
             DownloadTrouble.DISK_FULL,
             DownloadTrouble.CANNOT_WRITE,
@@ -395,7 +394,7 @@ class Collector:
             if error.trouble is not DownloadTrouble.PATH_TAKEN:
                 self.control.stop(ExitCode.CANNOT_WRITE, reason)
             raise LeftForLater(reason, ExitCode.CANNOT_WRITE)
-        if failures >= FETCH_TRIES or error.trouble is DownloadTrouble.TARGET_EXISTS:
+        if is_last or error.trouble is DownloadTrouble.TARGET_EXISTS:
             raise LeftForLater(f"{paid.name}: cannot be fetched: {error}")
 
     async def _download(self, paid: Paid, file: RemoteFile, path: str, ordinal: int) -> FileRecord:

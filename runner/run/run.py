@@ -12,10 +12,11 @@ from dataclasses import replace
 
 import anyio
 
-from runner.errors import CallsheetError, ExitCode
+from runner.errors import CallsheetError, ExitCode, OutOfMoneyError
+from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import RunPolicy
 from runner.json_value import JsonValue
-from runner.lane.control import USED_UP, Control
+from runner.lane.control import Control
 from runner.lane.late import Lookback
 from runner.lane.pace import Breaker, Gauge, PrioritySlots, RequestBudget
 from runner.lane.reconcile import Reconciler
@@ -25,7 +26,6 @@ from runner.lane.under_way import OPEN
 from runner.lane.world import ServerClock, World
 from runner.ledger.states import TaskState
 from runner.plan.plan import Plan
-from runner.providers.base import ProviderError, Trouble
 from runner.redact import Redactor
 from runner.run.deliver import Collector
 from runner.run.ends import RunResult, begin, tell_beginning, tell_end
@@ -150,7 +150,7 @@ def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepa
         elif error.trouble is Trouble.KEY_REFUSED:
             control.stop_submitting(ExitCode.KEY_REFUSED, f"the service refused the API key: {error}")
         elif error.trouble is Trouble.USED_UP:
-            control.stop_submitting(ExitCode.OUT_OF_MONEY, f"{USED_UP}: {error}")
+            control.refuse(OutOfMoneyError.used_up(error.message))
         if seconds > policy.timeout:
             control.stop_submitting(
                 ExitCode.TRY_AGAIN, f"the service has not answered for {seconds:.0f} s: {error}; run again"

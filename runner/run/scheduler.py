@@ -10,19 +10,21 @@ from typing import TypeVarTuple
 import anyio
 from anyio.abc import TaskGroup
 
-from runner.errors import ExitCode, StateError
+from runner.errors import ExitCode, OutOfMoneyError, StateError
+from runner.http.verdicts import ProviderError, Trouble
 from runner.job.task import LAST_FRAME, Task
-from runner.lane.control import USED_UP, Control
+from runner.lane.control import Control
 from runner.lane.late import Lookback
-from runner.lane.pace import Breaker, Gauge, PrioritySlots, backoff
+from runner.lane.pace import Breaker, Gauge, PrioritySlots
 from runner.lane.reconcile import Reconciler
+from runner.lane.retry import Retry
 from runner.lane.standing import BATCH, Standing, above, aside, standings
 from runner.lane.world import Paid, ServerClock, World, paid_of
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, OutputRow
 from runner.ledger.states import Resolution, TaskState
 from runner.plan.plan import Plan
-from runner.providers.base import ProviderError, RemoteFileKind, Trouble
+from runner.providers.base import RemoteFileKind
 from runner.run.dating import ClockDate
 from runner.run.only import Only
 from runner.run.prepare import Resubmit
@@ -324,13 +326,15 @@ class Scheduler:
         """One free GET before the first POST: the key, the service's time, and whether it answers at all."""
         if self._has_answered:
             return True
-        for failures in range(1, LIMITED_TRIES + 1):
+        retry = Retry(self.world.seams.random)
+        while True:
             try:
                 await self.ping()
             except ProviderError as error:
-                if self._stops_at_hello(error, failures) or not self.control.may_submit:
+                retry.failed()
+                if self._stops_at_hello(error, retry.failures) or not self.control.may_submit:
                     return False
-                pause = backoff(failures, self.world.seams.random)
+                pause = retry.pause()
                 self.control.waiting(f"the service, before the first submit ({error.message})", pause, 0)
                 await anyio.sleep(pause)
             except Exception as error:  # once, and not again for each task that would be started
@@ -340,7 +344,6 @@ class Scheduler:
             else:
                 self._has_answered = True
                 return True
-        raise AssertionError("unreachable")
 
     def _may_use_its_date(self) -> bool:
         """Whether the service's clock does not speak against the run's date, or no answer had a Date."""
@@ -383,7 +386,8 @@ class Scheduler:
             case Trouble.KEY_REFUSED:
                 code, said = ExitCode.KEY_REFUSED, f"the service refused the API key: {error.message}"
             case Trouble.USED_UP:
-                code, said = ExitCode.OUT_OF_MONEY, f"{USED_UP}: {error.message}"
+                self.control.refuse(OutOfMoneyError.used_up(f"{error.message}; nothing was sent"))
+                return True
             case Trouble.RATE_LIMITED:
                 if failures < LIMITED_TRIES:
                     return False

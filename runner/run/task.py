@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from runner.errors import ExitCode
+from runner.errors import ExitCode, NothingSentError
 from runner.job.task import Task
 from runner.lane.control import Control
 from runner.lane.costs import settle
@@ -18,7 +18,6 @@ from runner.ledger.rows import GONE, AttemptRow, OutputRow
 from runner.ledger.states import Resolution
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
 from runner.run.deliver import Collector, GoneError, LeftForLater
-from runner.store.inputs import NothingSentError
 
 
 @dataclass(slots=True)

@@ -8,18 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.durable import replacing
-from runner.errors import CallsheetError, ExitCode
+from runner.errors import ExitCode, NothingSentError
 from runner.providers.base import InputFile
-
-
-class NothingSentError(CallsheetError):
-    """A task lacks what its request begins with: its own trouble, and no other's. Nothing was sent."""
-
-    exit_code = ExitCode.INPUT_MISSING
-
-
-class InputChangedError(NothingSentError):
-    """A local input is not what was planned with."""
 
 
 class InputNotKeptError(NothingSentError):
@@ -37,7 +27,7 @@ class InputStore:
     def read(self, file: InputFile) -> bytes:
         """The bytes behind the digest: the kept copy, else the file itself, which is then kept.
 
-        Raises InputChangedError where neither has this digest, InputNotKeptError where it cannot be kept.
+        Raises NothingSentError where neither has this digest, InputNotKeptError where it cannot be kept.
         """
         kept = self.directory / file.sha256
         for path in (kept, file.path):
@@ -49,7 +39,7 @@ class InputStore:
                 if path is not kept:
                     self._keep(kept, content, file)
                 return content
-        raise InputChangedError(
+        raise NothingSentError(
             f"{file.path}: changed or gone since the job was planned, so what needs it was not sent",
             hint="`callsheet run` again: it plans with the file as it is then",
         )

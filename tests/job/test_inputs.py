@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from runner.errors import ExitCode, JobError
 from runner.job import inputs
 from runner.job.inputs import InputReader, sniff
-from runner.job.values import Place, ProblemError
+from runner.job.problems import Place, ProblemError
 from runner.job.yaml.nodes import Mark
 from runner.providers.mesh import MESH
 from runner.providers.provider import Limits

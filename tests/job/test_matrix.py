@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.job.matrix import Axis, Entry, Matrix, matches
+from runner.job.problems import Place
 from runner.job.seeds import Seeds
-from runner.job.values import Place
 from runner.job.yaml.nodes import Mark
 from runner.json_value import JsonValue
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from runner.errors import ExitCode
+from runner.http.verdicts import ProviderError, Trouble
 from runner.lane.world import World
 from runner.ledger.states import TaskState
-from runner.providers.base import Generation, GenerationStatus, ListPage, ProviderError, Trouble
+from runner.providers.base import Generation, GenerationStatus, ListPage
 from runner.sandbox import SandboxServer
 from tests.support.harness import Bench, job_text
 from tests.support.reconciling import cut, run_changed

@@ -8,22 +8,13 @@ import anyio
 import pytest
 import trio
 import trio.testing
-from hypothesis import given
-from hypothesis import strategies as st
 
-from runner.lane.pace import Breaker, Gauge, PrioritySlots, RequestBudget, backoff
-from runner.providers.base import ProviderError, Trouble
+from runner.http.verdicts import ProviderError, Trouble
+from runner.lane.pace import Breaker, Gauge, PrioritySlots, RequestBudget
 
 
 def simulate(scenario: object, *args: object) -> object:
     return trio.run(scenario, *args, clock=trio.testing.MockClock(autojump_threshold=0))  # type: ignore[arg-type]
-
-
-@given(st.integers(1, 10_000), st.integers())
-def test_backoff_grows_to_its_ceiling_and_never_retries_at_once(failures: int, seed: int) -> None:
-    wait = backoff(failures, random.Random(seed), base=0.5, most=60.0)
-    ceiling = min(60.0, 0.5 * 2.0 ** min(failures - 1, 30))
-    assert ceiling / 2 <= wait <= ceiling
 
 
 def test_a_rate_spaces_requests_after_a_short_burst() -> None:

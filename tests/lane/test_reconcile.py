@@ -5,7 +5,6 @@ The real engine against a real sandbox, whose own count is the oracle for money.
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import runner.lane.scan
 from runner.errors import ExitCode
 from runner.job.load import LoadOptions, load_job
 from runner.job.rundate import RunDate
+from runner.lane.retry import Retry
 from runner.ledger.rows import Caps, Intent, RunRow
 from runner.ledger.states import TaskState
 from runner.plan.plan import make_plan
@@ -174,9 +174,7 @@ async def test_pages_that_shift_are_no_full_scan(
     bench: Bench, server: SandboxServer, kind: Kind, accept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner.lane.scan, "PAGE", 2)
-    monkeypatch.setattr(
-        runner.lane.reconcile, "backoff", functools.partial(runner.lane.reconcile.backoff, most=0.02)
-    )
+    monkeypatch.setattr(Retry, "pause", lambda _: 0.02)
     server.faults.add(cut(accept=accept, after=3), Fault(where=Where.LIST, kind=kind, after=2, times=6))
     assert is_done(await bench.run(bench.write_job(sweep(seeds=5))), 5)
     assert server.accepted == 5

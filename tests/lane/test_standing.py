@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.http.verdicts import Evidence, Verdict
 from runner.job.task import Task, task_identity
 from runner.json_value import JsonValue
 from runner.lane.standing import Standing, standings
@@ -16,7 +17,6 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent, OutputRow, RunRow
 from runner.ledger.states import TaskState
 from runner.project import Project, init_project
-from runner.providers.base import Evidence, Verdict
 from runner.providers.mesh import MESH
 
 EVIDENCE = Evidence(row=0, headers_begun=True, reason="test")

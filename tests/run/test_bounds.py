@@ -12,11 +12,11 @@ import trio
 import trio.testing
 
 from runner.errors import ExitCode
+from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import RunPolicy
 from runner.lane.control import Control
 from runner.lane.pace import RequestBudget, StillLimitedError
 from runner.ledger.states import TaskState
-from runner.providers.base import ProviderError, Trouble
 from runner.providers.mesh.client import MeshClient
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.harness import Bench, job_text

@@ -15,6 +15,7 @@ from PIL import Image
 from runner.errors import ExitCode, StateError
 from runner.lane.control import MOST_DEFECTS, Control
 from runner.lane.pace import Breaker
+from runner.lane.retry import Retry
 from runner.lane.submit import Submitter
 from runner.ledger.states import TaskState
 from runner.providers.mesh.client import MeshClient
@@ -124,7 +125,7 @@ async def test_what_was_in_flight_is_brought_home_beside_one_that_breaks(
 async def test_a_result_s_url_that_is_none_leaves_its_task_and_no_other(
     tmp_path: Path, server: SandboxServer, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
-    monkeypatch.setattr("runner.run.deliver.backoff", lambda *_, **__: 0.0)
+    monkeypatch.setattr(Retry, "pause", lambda _: 0.0)
     bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     await bench.run(bench.write_job(job_text(seeds=1)), until=lambda: server.accepted == 1)
     job = bench.write_job(job_text(seeds=3, run="concurrency: 1"))
@@ -165,7 +166,7 @@ async def test_what_stands_in_one_file_s_place_leaves_its_task_and_no_other(
 async def test_a_file_whose_index_claims_more_than_it_holds_leaves_its_task_and_no_other(
     tmp_path: Path, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.run.deliver.backoff", lambda *_, **__: 0.0)
+    monkeypatch.setattr(Retry, "pause", lambda _: 0.0)
     clip = make_clip()
     at = clip.index(b"stts") + 8
     broken = clip[:at] + b"\xff\xff\xff\xff" + clip[at + 4 :]

@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from runner.errors import ExitCode
+from runner.lane.retry import Retry
 from runner.lane.world import ServerClock, paid_of
 from runner.ledger.states import TaskState
 from runner.providers.base import Generation
@@ -195,7 +196,7 @@ async def test_an_old_ledger_s_done_task_without_a_frame_is_asked_for_it_once_mo
 async def test_a_frame_that_nobody_asked_for_holds_nothing_up(
     bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
-    monkeypatch.setattr("runner.run.deliver.backoff", lambda *_, **__: 0.0)
+    monkeypatch.setattr(Retry, "pause", lambda _: 0.0)
     server.faults.add(Fault(where=Where.GET, kind=Kind.EARLY_FRAME, times=None, text=url))
     result = await bench.run(bench.write_job(job_text(seeds=1)))
     assert (result.exit_code, result.counts) == (ExitCode.DONE, {TaskState.DONE: 1})

@@ -9,11 +9,11 @@ import hashlib
 import math
 from dataclasses import replace
 
+from runner.http.verdicts import Evidence
 from runner.job.task import Task
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent, OutputRow, RunRow
 from runner.plan.plan import Plan
-from runner.providers.base import Evidence
 from runner.providers.mesh import TAG
 from runner.providers.mesh.client import read_generation
 from tests.simulation.bench import EARLIER, KEY, ORIGIN, Bench

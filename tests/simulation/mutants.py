@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from runner.http.answers import Answer
+from runner.http.paid import Failure, PaidRequests
+from runner.http.verdicts import Reaction, SubmitOutcome, Verdict
 from runner.job.model import RunPolicy
 from runner.lane import evidence, reconcile, scan, submit
 from runner.lane.cases import Case
@@ -25,11 +28,9 @@ from runner.lane.world import Paid
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Echoes
 from runner.ledger.states import Resolution
-from runner.providers.answers import Answer
-from runner.providers.base import Generation, GenerationStatus, Reaction, SubmitOutcome, Verdict
+from runner.providers.base import Generation, GenerationStatus
 from runner.providers.mesh import MESH
 from runner.providers.mesh.client import MeshClient
-from runner.providers.submit import Failure, PaidRequests
 from runner.run.deliver import Collector
 from runner.store import download
 from runner.store.files import FileStore

@@ -11,6 +11,9 @@ import anyio
 
 from runner.errors import BusyError, ExitCode, StateError, UsageError
 from runner.http.access import Access
+from runner.http.free import FreeRequests
+from runner.http.paid import PaidRequests
+from runner.http.transport import Transport, open_client
 from runner.job.model import RunPolicy
 from runner.lane.commits import Commits
 from runner.lane.seams import Seams
@@ -18,11 +21,8 @@ from runner.lane.webhook import Hints
 from runner.lane.world import World
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
-from runner.providers.http import FreeRequests
 from runner.providers.mesh import MESH
 from runner.providers.mesh.client import MeshClient
-from runner.providers.submit import PaidRequests
-from runner.providers.transport import Transport, open_client
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
 from runner.run.lock import project_lock

@@ -11,11 +11,11 @@ import httpcore
 import trustme
 
 from runner.http.access import Access, ApiKey
-from runner.providers.base import Reaction, SubmitOutcome, Verdict
-from runner.providers.http import FreeLimits, FreeRequests
+from runner.http.free import FreeLimits, FreeRequests
+from runner.http.paid import PaidRequests, SubmitLimits
+from runner.http.transport import Transport, open_client
+from runner.http.verdicts import Reaction, SubmitOutcome, Verdict
 from runner.providers.mesh.client import MeshClient
-from runner.providers.submit import PaidRequests, SubmitLimits
-from runner.providers.transport import Transport, open_client
 
 KEY = ApiKey("rsk_canary_0123456789")
 NOW = 1_790_000_000.0

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from runner.assemble import Limits, open_world
 from runner.http.access import Access, ApiKey
+from runner.http.free import FreeLimits
+from runner.http.paid import SubmitLimits
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import RunPolicy, WebhookPolicy
 from runner.job.rundate import RunDate
@@ -19,9 +21,7 @@ from runner.lane.world import World
 from runner.ledger.ledger import Ledger
 from runner.project import Project, init_project
 from runner.providers import BUILT_IN
-from runner.providers.http import FreeLimits
 from runner.providers.place import Place
-from runner.providers.submit import SubmitLimits
 from runner.record.events import Observer
 from runner.record.folder import RunFolder
 from runner.record.manifest import read_manifest

@@ -11,13 +11,14 @@ from typing import Any
 
 from jsonschema import Draft7Validator
 
+from runner.http.verdicts import Evidence, Verdict
 from runner.job.task import Task, task_identity
 from runner.json_value import JsonValue
 from runner.ledger.database import open_for_writing
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow, Caps, Intent, OutputRow, RunRow
 from runner.ledger.states import TaskState
-from runner.providers.base import Evidence, Generation, GenerationStatus, InputFile, Verdict
+from runner.providers.base import Generation, GenerationStatus, InputFile
 from runner.providers.mesh import MESH
 from runner.record.manifest import Counts, write_manifest
 from runner.redact import Redactor

@@ -23,6 +23,7 @@ from runner.cli.progress import size
 from runner.cli.service import choose_place, read_keys
 from runner.errors import CallsheetError, ExitCode, UsageError
 from runner.http.access import Access, ApiKey
+from runner.http.verdicts import ProviderError, Trouble
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
 from runner.ledger.database import open_for_reading
@@ -30,7 +31,6 @@ from runner.ledger.read import LedgerReader
 from runner.ledger.states import TaskState
 from runner.project import Project, find_project
 from runner.providers import DEFAULT, connect, every
-from runner.providers.base import ProviderError, Trouble
 from runner.providers.place import Place
 from runner.record.folder import check_runs
 from runner.redact import Redactor, json_text

@@ -19,6 +19,7 @@ from runner.cli.service import choose_place
 from runner.cli.words import count, shown_path
 from runner.errors import ExitCode, PersonNeededError, ServiceUnreachableError, UsageError
 from runner.http.access import Access
+from runner.http.verdicts import ProviderError
 from runner.lane.by_hand import (
     Answer,
     UnclearTask,
@@ -32,7 +33,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
 from runner.project import Project, find_project
 from runner.providers import DEFAULT, connect, find
-from runner.providers.base import Generation, ProviderError
+from runner.providers.base import Generation
 from runner.providers.place import Place
 from runner.redact import Redactor
 from runner.run.lock import locked_ledger

@@ -14,8 +14,8 @@ from runner.providers.base import Client
 from runner.providers.provider import Limits, Provider
 
 if TYPE_CHECKING:
-    from runner.providers.http import FreeRequests
-    from runner.providers.submit import PaidRequests
+    from runner.http.free import FreeRequests
+    from runner.http.paid import PaidRequests
 
 
 def _client(paid: PaidRequests, free: FreeRequests, wall: Callable[[], float]) -> Client:

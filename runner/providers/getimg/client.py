@@ -9,41 +9,38 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from typing import Final
 from urllib.parse import quote
 
-from runner.json_value import JsonValue
-from runner.providers.answers import (
+from runner.http.answers import (
     clean,
     is_moment,
     read_failure,
     read_json,
     read_scalars,
     read_url,
+    read_usd,
     usable_id,
 )
+from runner.http.free import FreeRequests
+from runner.http.outcomes import judge
+from runner.http.paid import PaidRequests
+from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
+from runner.json_value import JsonValue
 from runner.providers.base import (
     Generation,
     GenerationStatus,
     InputFile,
     ListPage,
-    ProviderError,
     ReadInput,
     RemoteFile,
     RemoteFileKind,
-    SubmitOutcome,
-    Trouble,
 )
-from runner.providers.http import FreeRequests
+from runner.providers.getimg.outcomes import SUBMITS
 from runner.providers.media import wire_url
-from runner.providers.outcomes import GETIMG_RULES, judge
-from runner.providers.submit import PaidRequests
 
 PATH: Final = "/v2/videos/generations"
 MODELS_PATH: Final = "/v2/models"
-MOST_USD: Final = Decimal(1_000_000)
-"""A price at or above this is no price: it would only spoil the sums."""
 
 _STATUSES = {
     "pending": GenerationStatus.PENDING,
@@ -91,15 +88,12 @@ class GetimgClient:
 
     async def submit(self, body: bytes) -> SubmitOutcome:
         """One POST, judged by rows 1 to 21 of docs/reference/faults.md; every 5xx is ambiguous."""
-        return judge(GETIMG_RULES, await self._paid.post(PATH, body), wall=self._wall())
+        return judge(SUBMITS, await self._paid.post(PATH, body), wall=self._wall())
 
     async def get(self, remote_id: str) -> Generation:
         """The generation as it is now. Raises ProviderError, also for an answer about another one."""
         answer = await self._free.get(f"{PATH}/{quote(remote_id, safe='')}")
-        generation = read_generation(read_json(answer), server_time=answer.server_time)
-        if generation.id != remote_id:
-            raise ProviderError(Trouble.UNAVAILABLE, f"asked for {remote_id}, told about another generation")
-        return generation
+        return read_generation(read_json(answer), server_time=answer.server_time).checked(remote_id)
 
     async def ping(self) -> float | None:
         """The server time, by the list of video models. Raises ProviderError."""
@@ -139,23 +133,9 @@ def read_generation(document: JsonValue, *, server_time: float | None = None) ->
         error_message=message,
         echo=read_scalars({name: items[0].get(name) for name in _FACTS}) if items else {},
         usage=read_scalars(usage),
-        cost_usd=_price(usage.get("total_cost")) if isinstance(usage, dict) else "",
+        cost_usd=read_usd(usage.get("total_cost")) if isinstance(usage, dict) else "",
         server_time=server_time,
     )
-
-
-def _price(value: JsonValue) -> str:
-    """US dollars as plain decimal text, empty for what is no price.
-
-    A float's shortest form is the text that was sent, up to 15 digits.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)) or len(str(value)) > 40:
-        return ""
-    try:
-        price = Decimal(str(value))
-    except InvalidOperation:
-        return ""
-    return format(price, "f") if price.is_finite() and 0 <= price < MOST_USD else ""
 
 
 def _moment(value: JsonValue) -> float | None:

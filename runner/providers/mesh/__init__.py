@@ -15,8 +15,8 @@ from runner.providers.base import Client
 from runner.providers.provider import Echo, Limits, Listing, Provider, TagField
 
 if TYPE_CHECKING:
-    from runner.providers.http import FreeRequests
-    from runner.providers.submit import PaidRequests
+    from runner.http.free import FreeRequests
+    from runner.http.paid import PaidRequests
 
 TAG: Final = TagField("execution_expires_after", default=172_800, count=65_536, most_open=60_000)
 """Seconds until a task expires that nobody rendered. With more open tags than that the search for a free one

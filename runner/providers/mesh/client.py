@@ -11,36 +11,34 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
 
-from runner.json_value import JsonValue
-from runner.providers.answers import (
+from runner.http.answers import (
     LAST_SECOND,
-    Answer,
     clean,
     is_moment,
     is_usual,
     read_failure,
-    read_json,
+    read_object,
     read_scalars,
     read_url,
     usable_id,
 )
+from runner.http.free import FreeRequests
+from runner.http.outcomes import judge
+from runner.http.paid import PaidRequests
+from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
+from runner.json_value import JsonValue
 from runner.providers.base import (
     Generation,
     GenerationStatus,
     InputFile,
     ListPage,
-    ProviderError,
     ReadInput,
     RemoteFile,
     RemoteFileKind,
-    SubmitOutcome,
-    Trouble,
 )
-from runner.providers.http import FreeRequests
 from runner.providers.media import wire_url
 from runner.providers.mesh import MESH, TAG
-from runner.providers.outcomes import MESH_RULES, judge
-from runner.providers.submit import PaidRequests
+from runner.providers.mesh.outcomes import READS, SUBMITS
 
 PATH: Final = "/v1/video/generations"
 
@@ -89,15 +87,12 @@ class MeshClient:
 
     async def submit(self, body: bytes) -> SubmitOutcome:
         """One POST, judged by rows 1 to 21 of docs/reference/faults.md."""
-        return judge(MESH_RULES, await self._paid.post(PATH, body), wall=self._wall())
+        return judge(SUBMITS, await self._paid.post(PATH, body), wall=self._wall())
 
     async def get(self, remote_id: str) -> Generation:
         """The task as it is now. Raises ProviderError, also for an answer about another task."""
-        answer = await self._free.get(f"{PATH}/{quote(remote_id, safe='')}")
-        generation = read_generation(_document(answer), server_time=answer.server_time)
-        if generation.id != remote_id:
-            raise ProviderError(Trouble.UNAVAILABLE, f"asked for {remote_id}, told about another task")
-        return generation
+        answer = await self._free.get(f"{PATH}/{quote(remote_id, safe='')}", troubles=READS)
+        return read_generation(read_object(answer), server_time=answer.server_time).checked(remote_id)
 
     async def ping(self) -> float | None:
         """The server time, by a list of one: free, and refused without a good key. Raises ProviderError."""
@@ -112,8 +107,8 @@ class MeshClient:
         if created_after is not None:
             moment = datetime.fromtimestamp(math.floor(max(0.0, min(created_after, LAST_SECOND))), UTC)
             query.append(("created_after", moment.strftime("%Y-%m-%dT%H:%M:%SZ")))
-        answer = await self._free.get(PATH, query)
-        page = _document(answer)
+        answer = await self._free.get(PATH, query, troubles=READS)
+        page = read_object(answer)
         rows, has_more, total = page.get("data"), page.get("has_more"), page.get("total")
         if not isinstance(rows, list) or not isinstance(has_more, bool) or not isinstance(total, int):
             raise ProviderError(Trouble.UNAVAILABLE, "the list lacks data, has_more or total")
@@ -175,13 +170,6 @@ def _wire_item(item: JsonValue, files: Mapping[str, InputFile], read_input: Read
         if isinstance(target, dict):
             wired[name] = {**target, "url": wire_url(target.get("url"), files, read_input)}
     return wired
-
-
-def _document(answer: Answer) -> dict[str, JsonValue]:
-    document = read_json(answer)
-    if not isinstance(document, dict):
-        raise ProviderError(Trouble.UNAVAILABLE, "the answer is no JSON object", status=answer.status)
-    return document
 
 
 def _read_status(raw: JsonValue) -> GenerationStatus | None:

@@ -7,8 +7,10 @@ httpcore's trace says whether a request was begun, which no exception does, so i
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import ssl
+import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,8 +19,8 @@ import anyio
 import httpcore
 import httpx
 
-from runner.http.access import Access, ApiKey
-from runner.providers.answers import MOST_BODY, Answer
+from runner.http.access import Access, ApiKey, is_loopback
+from runner.http.answers import MOST_BODY, Answer
 
 # at INFO these print every URL, signed ones included
 for _name in ("httpx", "httpcore"):
@@ -239,6 +241,21 @@ def _as_httpx() -> Iterator[None]:
         yield
     except _ERRORS as error:
         raise getattr(httpx, type(error).__name__)(str(error)) from error
+
+
+@functools.cache
+def tls_context(*, trust_env: bool = False) -> ssl.SSLContext:
+    """A verifying context that all clients share; `trust_env` honours SSL_CERT_FILE and SSL_CERT_DIR."""
+    return httpx.create_ssl_context(trust_env=trust_env)
+
+
+def environment_proxy(origin: str) -> str | None:
+    """The proxy that the environment names for `origin`; never one for loopback."""
+    host = httpx.URL(origin).host
+    if is_loopback(origin) or urllib.request.proxy_bypass(host):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(httpx.URL(origin).scheme) or proxies.get("all")
 
 
 def open_client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:

@@ -18,8 +18,8 @@ import h11
 import httpx
 
 from runner.http.access import Access
-from runner.providers.answers import Answer, clean
-from runner.providers.transport import Testimony, causes, common_headers, read_answer
+from runner.http.answers import Answer, clean
+from runner.http.transport import Testimony, causes, common_headers, read_answer
 
 _CHUNK = 65_536
 _SLOWEST_UPLOAD = 32_768.0

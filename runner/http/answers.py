@@ -7,11 +7,12 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from typing import NoReturn
 
+from runner.http.verdicts import ProviderError, Trouble
 from runner.json_value import JsonValue
-from runner.providers.base import ProviderError, Trouble
 
 MOST_BODY = 1_048_576
 """Bytes of an API answer that are read; more is refused."""
@@ -73,6 +74,8 @@ class ErrorBody:
     retry_after: float | None = None
 
 
+MOST_USD = Decimal(1_000_000)
+"""A price at or above this is no price: it would only spoil the sums."""
 MOST_NUMBER = 2**53
 LAST_SECOND = 253_402_300_799.0
 """Of the year 9999, in Unix seconds: no later moment can be printed."""
@@ -115,6 +118,14 @@ def read_json(answer: Answer) -> JsonValue:
         raise ProviderError(Trouble.UNAVAILABLE, "the answer is not JSON", status=answer.status) from None
 
 
+def read_object(answer: Answer) -> dict[str, JsonValue]:
+    """The same, for an answer that has to be a JSON object."""
+    document = read_json(answer)
+    if not isinstance(document, dict):
+        raise ProviderError(Trouble.UNAVAILABLE, "the answer is not a JSON object", status=answer.status)
+    return document
+
+
 def read_url(value: JsonValue) -> str:
     """`value` where it can be asked for as an URL, else an empty string."""
     return value if isinstance(value, str) and value.isprintable() and " " not in value else ""
@@ -129,6 +140,20 @@ def read_scalars(value: JsonValue) -> dict[str, JsonValue]:
         for name, part in value.items()
         if isinstance(part, str) or (isinstance(part, (bool, int, float)) and is_usual(part))
     }
+
+
+def read_usd(value: JsonValue) -> str:
+    """US dollars as plain decimal text, empty for what is no price.
+
+    A float's shortest form is the text that was sent, up to 15 digits.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)) or len(str(value)) > 40:
+        return ""
+    try:
+        price = Decimal(str(value))
+    except InvalidOperation:
+        return ""
+    return format(price, "f") if price.is_finite() and 0 <= price < MOST_USD else ""
 
 
 def is_usual(number: float) -> bool:

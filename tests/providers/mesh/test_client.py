@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.http.access import Access
-from runner.providers.base import GenerationStatus, InputFile, ProviderError, RemoteFileKind, Trouble
-from runner.providers.http import FreeRequests
+from runner.http.free import FreeRequests
+from runner.http.paid import PaidRequests
+from runner.http.transport import Transport, open_client
+from runner.http.verdicts import ProviderError, Trouble
+from runner.providers.base import GenerationStatus, InputFile, RemoteFileKind
 from runner.providers.mesh import MESH, TAG
 from runner.providers.mesh.client import MeshClient, read_generation
-from runner.providers.submit import PaidRequests
-from runner.providers.transport import Transport, open_client
 from tests.support.client import GOLDEN, KEY, NOW, mesh_at, trusts_nothing
 from tests.support.wire import answer, answering
 

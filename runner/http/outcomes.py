@@ -1,23 +1,26 @@
-"""What a POST's end means for the money: rows 1 to 21 and 72 of docs/reference/faults.md, as data.
+"""What the end of a request means, as rows of data; the first rule that matches decides.
 
-Read it beside that table: each rule names its row, and the first rule that matches decides. What
+Read those for submits beside docs/reference/faults.md: each rule names its row there (1 to 21 and 72). What
 no rule names is ambiguous. Row 12, an id that another task holds, is for the ledger to find.
+
+A provider has rules of its own for what only its answers say. Those of a submit come after ACCEPTANCE and
+before COMMON, so no provider can miss an acceptance or forget a status.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from runner.providers.answers import Answer, ErrorBody, is_used_up, read_error, retry_after, usable_id
-from runner.providers.base import Evidence, Reaction, SubmitOutcome, Verdict
-from runner.providers.submit import Failure, FailureKind
+from runner.http.answers import Answer, ErrorBody, is_used_up, read_error, retry_after, usable_id
+from runner.http.paid import Failure, FailureKind
+from runner.http.verdicts import Evidence, ProviderError, Reaction, SubmitOutcome, Trouble, Verdict
 
 _ANY_FAILURE = frozenset(FailureKind)
 _SUCCESS = range(200, 300)
 _REDIRECT = range(300, 400)
-_SERVER_ERROR = range(500, 600)
-_ANY_STATUS = range(1000)
+SERVER_ERROR = range(500, 600)
+ANY_STATUS = range(1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class FailureRule:
 
 @dataclass(frozen=True, slots=True)
 class AnswerRule:
-    """For an HTTP answer. Whatever is left at its default does not matter.
+    """For the HTTP answer to a submit. Whatever is left at its default does not matter.
 
     `with_id`: the body holds a usable id. `enveloped`: the body is the service's error envelope.
     `message` is contained in the error's message, in any case. `used_up`: it says that a quota is gone.
@@ -68,6 +71,28 @@ class AnswerRule:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class TroubleRule:
+    """For the HTTP answer to a free request that cannot be used. Defaults as in AnswerRule.
+
+    `code` is the error's own or the one it hands on from upstream.
+    """
+
+    trouble: Trouble
+    statuses: Collection[int]
+    enveloped: bool = False
+    code: str = ""
+    used_up: bool = False
+
+    def matches(self, status: int, error: ErrorBody, *, used_up: bool) -> bool:
+        return (
+            status in self.statuses
+            and (not self.enveloped or error.is_envelope)
+            and self.code in ("", error.code, error.provider_code)
+            and (not self.used_up or used_up)
+        )
+
+
 _BEGUN_AND_LOST = (Verdict.AMBIGUOUS, Reaction.RECONCILE)
 _NEVER_BEGUN = (Verdict.NOT_SENT, Reaction.BACK_OFF)
 _STOP = (Verdict.NOT_SENT, Reaction.STOP_CONFIGURATION)
@@ -91,51 +116,42 @@ FAILURE_RULES: tuple[FailureRule, ...] = (
 """For every provider. A cut inside the answer's head is told as row 8: the outcome is the same."""
 
 _ACCEPTED = (Verdict.ACCEPTED, Reaction.NONE)
-_UNCLEAR = (Verdict.AMBIGUOUS, Reaction.RECONCILE)
-_AGAIN = (Verdict.REJECTED, Reaction.BACK_OFF)
-_TASK_FAILS = (Verdict.REJECTED, Reaction.FAIL_TASK)
+UNCLEAR = (Verdict.AMBIGUOUS, Reaction.RECONCILE)
+AGAIN = (Verdict.REJECTED, Reaction.BACK_OFF)
+TASK_FAILS = (Verdict.REJECTED, Reaction.FAIL_TASK)
 _KEY_STOPS = (Verdict.REJECTED, Reaction.STOP_KEY)
 _MONEY_STOPS = (Verdict.REJECTED, Reaction.STOP_MONEY)
 
-_ACCEPTANCE = (
+ACCEPTANCE = (
     AnswerRule(0, "accepted", _SUCCESS, *_ACCEPTED, with_id=True),
-    AnswerRule(11, "a success without a usable id", _SUCCESS, *_UNCLEAR),
+    AnswerRule(11, "a success without a usable id", _SUCCESS, *UNCLEAR),
 )
-_COMMON = (
-    AnswerRule(13, "500: the outcome could not be confirmed", (500,), *_UNCLEAR),
+COMMON = (
+    AnswerRule(13, "500: the outcome could not be confirmed", (500,), *UNCLEAR),
     AnswerRule(72, "429: a quota is used up", (429,), *_MONEY_STOPS, used_up=True),
-    AnswerRule(16, "429: too many requests", (429,), *_AGAIN),
+    AnswerRule(16, "429: too many requests", (429,), *AGAIN),
     AnswerRule(17, "the key was refused", (401, 403), *_KEY_STOPS),
     AnswerRule(18, "402: out of money, or at the spend limit", (402,), *_MONEY_STOPS),
-    AnswerRule(20, "the request was refused", (400, 404, 413, 422), *_TASK_FAILS),
-    AnswerRule(21, "a redirect, which is never followed", _REDIRECT, *_UNCLEAR),
-    AnswerRule(15, "an answer that does not say what became of the request", _ANY_STATUS, *_UNCLEAR),
+    AnswerRule(20, "the request was refused", (400, 404, 413, 422), *TASK_FAILS),
+    AnswerRule(21, "a redirect, which is never followed", _REDIRECT, *UNCLEAR),
+    AnswerRule(15, "an answer that does not say what became of the request", ANY_STATUS, *UNCLEAR),
 )
 
-MESH_RULES: tuple[AnswerRule, ...] = (
-    *_ACCEPTANCE,
-    # two codes that the service documents as "may have started", under whatever 5xx they come
-    AnswerRule(13, "the service could not confirm", _SERVER_ERROR, *_UNCLEAR, code="provider_job_failed"),
-    AnswerRule(15, "upstream timed out", _SERVER_ERROR, *_UNCLEAR, provider_code="provider_timeout"),
-    AnswerRule(14, "upstream trouble, documented as safe to repeat", (502, 503), *_AGAIN, enveloped=True),
-    AnswerRule(
-        14,
-        "the generation never started, documented as safe to repeat",
-        (504,),
-        *_AGAIN,
-        enveloped=True,
-        provider_code="asset_registration_timeout",
-    ),
-    AnswerRule(17, "the model is not open to this key", (403,), *_TASK_FAILS, code="model_excluded"),
-    AnswerRule(19, "a reference is still being prepared", (422,), *_AGAIN, message="still being prepared"),
-    *_COMMON,
+TROUBLES = (
+    TroubleRule(Trouble.KEY_REFUSED, (401, 403)),
+    TroubleRule(Trouble.NOT_FOUND, (404,), enveloped=True),
+    # 404 of an edge's page says nothing of the task
+    TroubleRule(Trouble.UNAVAILABLE, (404, 408, 425)),
+    TroubleRule(Trouble.USED_UP, (429,), used_up=True),
+    TroubleRule(Trouble.RATE_LIMITED, (429,)),
+    TroubleRule(Trouble.WRONG_REQUEST, range(400, 500)),
+    TroubleRule(Trouble.UNAVAILABLE, ANY_STATUS),
 )
+"""For every provider: rows 32 and 33 of docs/reference/faults.md."""
 
-GETIMG_RULES: tuple[AnswerRule, ...] = (*_ACCEPTANCE, *_COMMON)
 
-
-def judge(rules: tuple[AnswerRule, ...], end: Answer | Failure, *, wall: float) -> SubmitOutcome:
-    """The outcome of one POST by a provider's rules; `wall` is now, in Unix seconds. Pure."""
+def judge(own: Sequence[AnswerRule], end: Answer | Failure, *, wall: float) -> SubmitOutcome:
+    """The outcome of one POST by a provider's own rules; `wall` is now, in Unix seconds. Pure."""
     if isinstance(end, Failure):
         return _judge_failure(end)
     try:
@@ -145,6 +161,7 @@ def judge(rules: tuple[AnswerRule, ...], end: Answer | Failure, *, wall: float) 
     remote_id = usable_id(document.get("id")) if isinstance(document, dict) else ""
     error = read_error(end)
     used_up = is_used_up(end, error, wall=wall)
+    rules = (*ACCEPTANCE, *own, *COMMON)
     rule = next(rule for rule in rules if rule.matches(end.status, remote_id, error, used_up=used_up))
     is_accepted = rule.verdict is Verdict.ACCEPTED
     evidence = Evidence(
@@ -173,3 +190,19 @@ def _judge_failure(failure: Failure) -> SubmitOutcome:
         rule.row, failure.headers_begun, rule.says, error=failure.error, status=failure.status
     )
     return SubmitOutcome(rule.verdict, rule.reaction, evidence)
+
+
+def judge_refusal(own: Sequence[TroubleRule], answer: Answer, *, wall: float) -> ProviderError:
+    """The trouble with a free request's answer that cannot be used, by a provider's own rules first. Pure."""
+    error = read_error(answer)
+    used_up = is_used_up(answer, error, wall=wall)
+    rule = next(rule for rule in (*own, *TROUBLES) if rule.matches(answer.status, error, used_up=used_up))
+    said = ": ".join(part for part in (error.code, error.message) if part)
+    return ProviderError(
+        rule.trouble,
+        f"HTTP {answer.status}: {said}" if said else f"HTTP {answer.status}",
+        status=answer.status,
+        code=error.code,
+        request_id=error.request_id,
+        retry_after=retry_after(answer, error, wall=wall),
+    )

@@ -12,25 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.http.access import Access
+from runner.http.free import FreeRequests
+from runner.http.paid import PaidRequests
+from runner.http.transport import Transport, open_client
+from runner.http.verdicts import ProviderError, Reaction, Trouble, Verdict
 from runner.json_value import JsonValue
-from runner.providers.base import (
-    GenerationStatus,
-    InputFile,
-    ProviderError,
-    Reaction,
-    RemoteFileKind,
-    Trouble,
-    Verdict,
-)
+from runner.providers.base import GenerationStatus, InputFile, RemoteFileKind
 from runner.providers.getimg import GETIMG
 from runner.providers.getimg.client import GetimgClient, read_generation
-from runner.providers.http import FreeRequests
-from runner.providers.submit import PaidRequests
-from runner.providers.transport import Transport, open_client
 from tests.support.client import KEY, NOW, PATIENT, PATIENT_FREE, trusts_nothing
 from tests.support.wire import answer, answering
 
-GOLDEN = Path(__file__).parent.parent / "wire" / "getimg"
+GOLDEN = Path(__file__).parent.parent.parent / "wire" / "getimg"
 BODY = b'{"model":"seedance-v1-pro","prompt":"a teapot"}'
 DATE = {"Date": "Fri, 02 Jan 2026 12:00:00 GMT"}
 

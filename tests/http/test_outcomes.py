@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from runner.providers.answers import Answer
-from runner.providers.base import Reaction, Verdict
-from runner.providers.outcomes import FAILURE_RULES, GETIMG_RULES, MESH_RULES, AnswerRule, judge
-from runner.providers.submit import Failure, FailureKind
+from runner.http.answers import Answer
+from runner.http.outcomes import ACCEPTANCE, COMMON, FAILURE_RULES, AnswerRule, judge
+from runner.http.paid import Failure, FailureKind
+from runner.http.verdicts import Reaction, Verdict
+from runner.providers.getimg.outcomes import SUBMITS as GETIMG_SUBMITS
+from runner.providers.mesh.outcomes import SUBMITS as MESH_SUBMITS
 
 ROOT = Path(__file__).parent.parent.parent
-BOTH = pytest.mark.parametrize("rules", [MESH_RULES, GETIMG_RULES], ids=["mesh", "getimg"])
+BOTH = pytest.mark.parametrize("rules", [MESH_SUBMITS, GETIMG_SUBMITS], ids=["mesh", "getimg"])
 
 
 @pytest.mark.parametrize("kind", FailureKind)
@@ -23,14 +25,14 @@ BOTH = pytest.mark.parametrize("rules", [MESH_RULES, GETIMG_RULES], ids=["mesh",
 def test_no_kind_of_failure_proves_anything_once_headers_may_have_begun(
     kind: FailureKind, begun: bool | None
 ) -> None:
-    outcome = judge(MESH_RULES, Failure(kind, begun, "ConnectTimeout"), wall=0)
+    outcome = judge(MESH_SUBMITS, Failure(kind, begun, "ConnectTimeout"), wall=0)
     assert (outcome.verdict, outcome.reaction) == (Verdict.AMBIGUOUS, Reaction.RECONCILE)
     assert outcome.evidence.headers_begun is begun
 
 
 @pytest.mark.parametrize("kind", FailureKind)
 def test_without_begun_headers_every_failure_is_not_sent(kind: FailureKind) -> None:
-    outcome = judge(MESH_RULES, Failure(kind, False, "ReadTimeout"), wall=0)
+    outcome = judge(MESH_SUBMITS, Failure(kind, False, "ReadTimeout"), wall=0)
     assert outcome.verdict is Verdict.NOT_SENT
     assert (outcome.reaction is Reaction.STOP_CONFIGURATION) == (kind is FailureKind.CERTIFICATE)
 
@@ -69,13 +71,13 @@ def test_every_rule_can_be_the_first_that_matches(rules: tuple[AnswerRule, ...])
             named = f'"id": "{code if status < 250 else ""}", "request_id": "req_1"'
             body = f'{{{named}, "error": {error}}}'.encode()
             told.add(judge(rules, Answer(status, {}, body), wall=0).evidence.reason)
-    assert told == {rule.says for rule in rules}
+    assert told == {rule.says for rule in (*ACCEPTANCE, *rules, *COMMON)}
 
 
 def test_every_submit_row_of_the_fault_table_has_a_rule_and_a_test_with_its_number() -> None:
     table = (ROOT / "docs" / "reference" / "faults.md").read_text()
     rows = {int(row) for row in re.findall(r"^\| (\d+) \|[^|]*\| submit \|", table, re.MULTILINE)}
-    ruled = {rule.row for rule in (*FAILURE_RULES, *MESH_RULES)}
+    ruled = {rule.row for rule in (*FAILURE_RULES, *ACCEPTANCE, *MESH_SUBMITS, *COMMON)}
     assert rows == set(range(1, 22))
     assert rows - ruled == {12}, "row 12 is the ledger's"
     assert rows - numbers_in_marks() == set()

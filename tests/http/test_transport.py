@@ -14,10 +14,10 @@ import httpx
 import pytest
 import trustme
 
+from runner.http import transport
 from runner.http.access import Access
-from runner.providers import transport
-from runner.providers.submit import Failure, PaidRequests
-from runner.providers.transport import CONNECTIONS, Transport, open_client
+from runner.http.paid import Failure, PaidRequests
+from runner.http.transport import CONNECTIONS, Transport, open_client
 from tests.support.client import KEY, PATIENT, server_context, trusting, trusts_nothing
 from tests.support.wire import Peer, WireServer, answer, answering, serve
 

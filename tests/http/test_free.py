@@ -10,8 +10,9 @@ import anyio
 import pytest
 import trustme
 
-from runner.providers.base import GenerationStatus, ProviderError, Trouble
-from runner.providers.http import FreeLimits
+from runner.http.free import FreeLimits
+from runner.http.verdicts import ProviderError, Trouble
+from runner.providers.base import GenerationStatus
 from tests.support.client import GOLDEN, KEY, mesh_at, server_context
 from tests.support.wire import Peer, WireServer, answer, answering, serve
 

@@ -10,9 +10,9 @@ import pytest
 import trustme
 
 from runner.http.access import ApiKey
-from runner.providers.answers import Answer
-from runner.providers.base import SubmitOutcome, Verdict
-from runner.providers.submit import Failure, FailureKind
+from runner.http.answers import Answer
+from runner.http.paid import Failure, FailureKind
+from runner.http.verdicts import SubmitOutcome, Verdict
 from tests.support.client import KEY, mesh_at, posts_to, server_context, trusting
 from tests.support.wire import Peer, answer, answering, serve
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.providers.answers import (
+from runner.http.answers import (
     LONGEST_WAIT,
     Answer,
     ErrorBody,
@@ -24,7 +24,7 @@ from runner.providers.answers import (
     retry_after,
     usable_id,
 )
-from runner.providers.base import ProviderError
+from runner.http.verdicts import ProviderError
 from runner.providers.getimg.client import read_generation as read_getimg
 from runner.providers.mesh.client import read_generation as read_mesh
 from runner.times import iso_time

@@ -1,0 +1,112 @@
+"""What is wrong in a job file, and where: found by generators, gathered in one place.
+
+A function that can find something wrong yields each problem and goes on with what is left; it is
+called through `Problems.gather`, or by `yield from` in another such function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TypeAlias, TypeVar
+
+from runner.errors import JobError, Problem
+from runner.job.yaml.nodes import Mark, show_path
+
+T = TypeVar("T")
+
+Path: TypeAlias = tuple[str | int, ...]
+
+Checked: TypeAlias = Generator[Problem, None, T]
+"""Yields what is wrong, and returns a value all the same, so that one look finds every problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the job file something stands."""
+
+    mark: Mark
+    path: Path
+
+    def error(self, message: str, hint: str = "", *, is_missing_input: bool = False) -> Problem:
+        return Problem(
+            self.mark.line,
+            self.mark.column,
+            show_path(self.path),
+            message,
+            hint,
+            is_missing_input=is_missing_input,
+        )
+
+    def warning(self, message: str, hint: str = "") -> Problem:
+        return Problem(self.mark.line, self.mark.column, show_path(self.path), message, hint, "warning")
+
+
+class ProblemError(Exception):
+    """What is wrong leaves no value to go on with."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("; ".join(problem.message for problem in problems))
+        self.problems = problems
+
+
+class Problems:
+    """The problems of one file, each once. Leaving a `with` block raises JobError if any is an error.
+
+    `text` are those of the parser, `schema` those of the schema. Later checks add nothing at a path
+    that either reported: it would be the same mistake in other words. Nor does the schema at a place
+    that the parser reported.
+    """
+
+    def __init__(
+        self, file: str = "", *, text: Iterable[Problem] = (), schema: Iterable[Problem] = ()
+    ) -> None:
+        self._file = file
+        self._found: dict[Problem, None] = dict.fromkeys(text)
+        places = {(problem.line, problem.column) for problem in self._found}
+        paths = {problem.path for problem in self._found if problem.path}
+        self._reported = set(paths)
+        for problem in schema:
+            self._reported.add(problem.path)
+            if problem.path not in paths and (problem.line, problem.column) not in places:
+                self._found[problem] = None
+
+    def __enter__(self) -> Problems:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.raise_errors()
+
+    def gather(self, checked: Checked[T]) -> T:
+        """Keeps the problems that `checked` yields; gives what it returns."""
+        while True:
+            try:
+                self.add(next(checked))
+            except StopIteration as end:
+                value: T = end.value
+                return value
+
+    def add(self, problem: Problem) -> None:
+        if problem.path not in self._reported:
+            self._found[problem] = None
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self._found if problem.severity == "error")
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong except missing inputs."""
+        return all(problem.is_missing_input for problem in self.errors)
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self._found if problem.severity == "warning")
+
+    def raise_errors(self) -> None:
+        if self.errors:
+            raise JobError(self._file, self.errors)
