@@ -8,6 +8,7 @@ from runner.job.cost import PriceUnit, micros, seconds_of
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow, Drift, TaskRow
 from runner.providers.base import Generation, GenerationStatus
+from runner.providers.provider import Provider
 
 MOST_DRIFT = Decimal("0.1")
 """Of the estimate. Beyond it prices, or the formula for tokens, are no longer those of models.yaml."""
@@ -19,7 +20,7 @@ BILLED = "completion_tokens"
 """The member of Mesh's usage that is billed; input tokens are 0 (wire/seedance.md)."""
 
 
-def note_cost(ledger: Ledger, attempt_id: str, generation: Generation) -> None:
+def note_cost(ledger: Ledger, provider: Provider, attempt_id: str, generation: Generation) -> None:
     """Notes what an ended generation cost, in the caller's transaction; nothing where it is not known.
 
     The service's own figure comes first, then its usage at the price that the attempt was bought at.
@@ -28,7 +29,7 @@ def note_cost(ledger: Ledger, attempt_id: str, generation: Generation) -> None:
     assert attempt is not None
     task = ledger.read.task(attempt.identity)
     assert task is not None
-    usd = _cost(attempt, task, generation)
+    usd = _cost(provider, attempt, task, generation)
     if usd is not None and usd < MOST_USD:
         ledger.settle_cost(attempt_id, micros(usd))
 
@@ -38,7 +39,7 @@ def has_drifted(drift: Drift) -> bool:
     return abs(drift.cost_micros - drift.estimate_micros) > MOST_DRIFT * drift.estimate_micros
 
 
-def _cost(attempt: AttemptRow, task: TaskRow, generation: Generation) -> Decimal | None:
+def _cost(provider: Provider, attempt: AttemptRow, task: TaskRow, generation: Generation) -> Decimal | None:
     if generation.cost_usd:
         return Decimal(generation.cost_usd)
     if attempt.price is None:
@@ -48,7 +49,7 @@ def _cost(attempt: AttemptRow, task: TaskRow, generation: Generation) -> Decimal
     tokens = generation.usage.get(BILLED)
     return attempt.price.cost(
         tokens=_tokens(tokens, generation),
-        seconds=seconds_of(generation.echo) or seconds_of(task.request),
+        seconds=seconds_of(provider, generation.echo) or seconds_of(provider, task.request),
     )
 
 

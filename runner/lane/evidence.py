@@ -10,22 +10,16 @@ import enum
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from runner.job.models import family_name, find_family
 from runner.json_value import JsonValue
 from runner.ledger.rows import Accepted, AttemptRow, Echoes, Grounds
 from runner.ledger.states import Basis, TaskState
 from runner.providers.base import Generation
+from runner.providers.models import family_name
+from runner.providers.provider import Provider
 
 SKEW = 60.0
 """Seconds: the service counts whole ones, and its clocks differ. What was created earlier than this
 before an intent is not that intent's."""
-
-_COMPARED = ("resolution", "ratio", "duration", "frames", "generate_audio", "draft", "service_tier")
-"""Fields whose echo contradicts a request that sent another value."""
-
-_RESOLVED = frozenset({"adaptive", -1})
-"""Values that the service replaces by one of its own choice: what comes back then proves nothing."""
-
 
 DEFAULT_TAG = 0
 """What the tag's field shows where nobody has set it."""
@@ -102,6 +96,7 @@ class Unclear:
     name: str
     request: Mapping[str, JsonValue]
     belief: Beliefs
+    provider: Provider
     offset: float = 0.0
 
     @property
@@ -112,7 +107,7 @@ class Unclear:
     @property
     def seed(self) -> int | None:
         """The seed as evidence: only on a model that is known to honour it."""
-        family = find_family(self.attempt.model)
+        family = self.provider.catalogue.find(self.attempt.model)
         return self.attempt.seed if family is not None and family.honours_seed else None
 
     @property
@@ -219,9 +214,9 @@ def contradicts(one: Unclear, row: Generation) -> str:
         return "the tag or the seed differs"
     if one.seed is not None and row.final_seed is not None and row.final_seed != one.seed:
         return f"seed is {row.final_seed}"
-    for name in _COMPARED:
+    for name in one.provider.compared:
         sent, echoed = one.request.get(name), row.echo.get(name)
-        if sent is None or echoed is None or sent in _RESOLVED:
+        if sent is None or echoed is None or sent in one.provider.chosen_by_service:
             continue
         if sent != echoed:
             return f"{name} is {echoed}"

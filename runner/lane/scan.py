@@ -145,7 +145,7 @@ class Scanner:
             task = reader.task(attempt.identity)
             assert task is not None
             belief = Beliefs.of(attempt.model, echoes[attempt.key_hash])
-            found.append(Unclear(attempt, task.name, task.request, belief, self.offset()))
+            found.append(Unclear(attempt, task.name, task.request, belief, self.lane.provider, self.offset()))
         return found
 
     def unresolved(self, reader: LedgerReader) -> list[Unclear]:
@@ -197,7 +197,7 @@ class Scanner:
         while True:
             await self.lane.budget.acquire()
             offset = len(rows) + unreadable
-            page = await self.lane.provider.list_page(created_after=since, limit=PAGE, offset=offset)
+            page = await self.lane.client.list_page(created_after=since, limit=PAGE, offset=offset)
             pages += 1
             self.lane.budget.answered()
             self.lane.clock.hear(page.server_time)
@@ -241,7 +241,7 @@ class Scanner:
     async def _read_again(self, row: Generation) -> Generation:
         await self.lane.budget.acquire()
         try:
-            fresh = await self.lane.provider.get(row.id)
+            fresh = await self.lane.client.get(row.id)
         except ProviderError as error:
             is_key = error.trouble is Trouble.KEY_REFUSED and error.status != _FORBIDDEN
             if is_key or error.trouble in _ALL_ROWS:

@@ -29,10 +29,6 @@ class InputFile:
         return INPUT_SCHEME + self.sha256
 
 
-URL_LIFE = 24 * 3600.0
-"""Seconds that a result's URL lives (wire/mesh-api.md); a GET renews it."""
-
-
 CLOCKS_DIFFER = 10.0
 """Seconds by which a generation may have taken longer by the service's times than we have known of it:
 whole seconds, and a clock that is set meanwhile."""
@@ -75,13 +71,6 @@ _ONGOING = frozenset({GenerationStatus.PENDING, GenerationStatus.QUEUED, Generat
 class RemoteFileKind(enum.StrEnum):
     VIDEO = "video"
     LAST_FRAME = "last_frame"
-
-
-def wanted_kinds(request: Mapping[str, JsonValue]) -> frozenset[RemoteFileKind]:
-    """The kinds of files that a request asks for."""
-    if request.get("return_last_frame") is True:
-        return frozenset({RemoteFileKind.VIDEO, RemoteFileKind.LAST_FRAME})
-    return frozenset({RemoteFileKind.VIDEO})
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +149,10 @@ class ListPage:
 ReadInput = Callable[[InputFile], bytes]
 
 
-class Provider(Protocol):
-    """A service. One file and one line in `providers.REGISTRY` each."""
+class Client(Protocol):
+    """A connection to a service, with a key."""
 
-    name: str
     origin: str
-    can_list: bool
-    """Whether `list_page` works, and so whether an ambiguous submit can be reconciled."""
-    record_life: float
-    """Seconds for which the service keeps a task's record: no 404 ends an accepted task before."""
 
     def encode(
         self,

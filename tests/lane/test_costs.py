@@ -17,6 +17,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Drift, Intent
 from runner.ledger.states import Reason
 from runner.providers.base import Generation, GenerationStatus
+from runner.providers.mesh import MESH
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
 from tests.ledger.test_ledger import RUN, SENT, task
 from tests.support.harness import Bench, job_text
@@ -115,7 +116,7 @@ def test_what_an_ended_generation_cost(
     with ledger.transaction():
         attempt = ledger.intend(task(1), RUN.job_file, RUN.id, intent, Caps(), 1.0)
         ledger.accept(attempt, "t-1", SENT, 2.0)
-        note_cost(ledger, attempt, generation)
+        note_cost(ledger, MESH, attempt, generation)
     found = ledger.read.attempt(attempt)
     assert found is not None
     assert found.cost_micros == micros

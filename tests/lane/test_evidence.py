@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.lane.evidence import (
-    Basis,
     Belief,
     Beliefs,
     Finding,
@@ -25,8 +24,9 @@ from runner.lane.evidence import (
     witness,
 )
 from runner.ledger.rows import Accepted, Echoes
-from runner.ledger.states import TaskState
+from runner.ledger.states import Basis, TaskState
 from runner.providers.base import Generation, GenerationStatus
+from runner.providers.mesh import MESH
 from tests.support.attempts import BELIEVED, DEAF_MODEL, MODEL, NOW, row, unclear
 
 
@@ -238,8 +238,8 @@ def test_what_is_known_now_of_the_service_s_clock_corrects_the_time_of_an_intent
     """An hour ahead at the intent, two hours behind our own clock by all later answers."""
     attempt = dataclasses.replace(unclear().attempt, server_time=NOW + 3600.0, intended_at=NOW + 7200.0)
     rows = (row("t-1", tag=7, at=NOW + 1),)
-    assert _one(Unclear(attempt, "a", {}, BELIEVED), *rows).adopted is None
-    assert _one(Unclear(attempt, "a", {}, BELIEVED, offset=-7200.0), *rows).adopted == rows[0]
+    assert _one(Unclear(attempt, "a", {}, BELIEVED, MESH), *rows).adopted is None
+    assert _one(Unclear(attempt, "a", {}, BELIEVED, MESH, offset=-7200.0), *rows).adopted == rows[0]
 
 
 def test_a_seed_proves_nothing_on_a_model_that_ignores_seeds() -> None:
