@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from runner.job.matrix import SEED
+from runner.job.model import SEED
 from runner.job.models import find_family
 from runner.job.rules import MODEL_RULES, Finding, Level, asked, check_model, is_large_seed
 from runner.job.task import Task

@@ -15,6 +15,12 @@ from runner.job.seeds import Seeds
 from runner.job.values import Value
 from runner.job.yaml.nodes import Location
 
+MODEL = "model"
+SEED = "seed"
+SAMPLE = "sample"
+BUILT_IN = frozenset({MODEL, SEED, SAMPLE})
+"""The axes that no matrix names."""
+
 
 class OnAmbiguous(enum.StrEnum):
     """What follows when an ambiguous submit is shown to be absent at the service."""

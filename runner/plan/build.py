@@ -11,8 +11,7 @@ from runner.job.content import FILES, resolve_url
 from runner.job.cost import estimate
 from runner.job.expressions import NEEDS, Scope
 from runner.job.inputs import InputReader
-from runner.job.matrix import MODEL, SAMPLE, SEED, Cell
-from runner.job.model import ContentItem, Job, Reference, Step
+from runner.job.model import MODEL, SAMPLE, SEED, ContentItem, Job, Reference, Step
 from runner.job.models import find_family
 from runner.job.problems import Checked, ProblemError, require
 from runner.job.schema import check_field, check_request
@@ -24,8 +23,9 @@ from runner.job.wire import WIRE, WireError
 from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
 from runner.plan.locations import request_location
+from runner.plan.matrix import Cell
 from runner.plan.names import cell_label, task_name
-from runner.plan.stages import Chain
+from runner.plan.picks import Lineage
 from runner.providers.base import InputFile
 from runner.resources import load_schema
 from runner.slug import slug
@@ -145,7 +145,7 @@ class TaskBuilder:
                 yield from error.problems
         return request, items
 
-    def name(self, cell: Cell, above: Chain) -> str:
+    def name(self, cell: Cell, above: Lineage) -> str:
         """The readable name of the task of `cell` below those of `above`; several may have it."""
         cells = {self._step.name: cell, **above}
         labels = (
