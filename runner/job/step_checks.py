@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from runner.job.expressions import NEEDS, STEP_OUTPUTS, KnownNames
 from runner.job.filters import as_text
-from runner.job.matrix import BUILT_IN, MODEL, SAMPLE, SEED
 from runner.job.merge import StepKeys
-from runner.job.model import Step
+from runner.job.model import BUILT_IN, MODEL, SAMPLE, SEED, Step
 from runner.job.problems import Checked
 from runner.job.values import Constant, Value
 from runner.job.yaml.nodes import Location, Node, Sequence, cut

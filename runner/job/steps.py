@@ -8,9 +8,8 @@ from collections.abc import Mapping
 
 from runner.job.content import find_payload
 from runner.job.expressions import NEEDS, KnownNames, has_expression
-from runner.job.matrix import BUILT_IN, MODEL, SAMPLE, SEED
 from runner.job.merge import StepKeys
-from runner.job.model import AxisSpec, ContentItem, Reference, Step
+from runner.job.model import BUILT_IN, MODEL, SAMPLE, SEED, AxisSpec, ContentItem, Reference, Step
 from runner.job.paths import OutputTemplate, compile_output
 from runner.job.policy import read_price
 from runner.job.problems import Checked

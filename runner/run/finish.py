@@ -14,8 +14,8 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import TaskState
+from runner.plan.picks import how_to_pick
 from runner.plan.plan import Plan
-from runner.plan.stages import waits_for
 from runner.project import Project
 from runner.record.folder import RunFolder
 from runner.record.write import View, write_manifest
@@ -144,14 +144,14 @@ def _count(plan: Plan, reader: LedgerReader, lost: Lost) -> Counter[TaskState]:
 
 
 def waits_for_a_person(plan: Plan, reader: LedgerReader) -> tuple[str, ...]:
-    """The first few sentences of `waits_for`, for tasks that are done and could be picked."""
+    """The first few sentences of `how_to_pick`, for tasks that are done and could be picked."""
     if all(step.pick is None for step in plan.job.steps.values()):
         return ()
     found: dict[str, None] = {}
     for tasks in batches(plan.tasks):
         states = reader.states([task.identity for task in tasks])
         done = (task for task in tasks if states.get(task.identity) is TaskState.DONE)
-        found |= dict.fromkeys(filter(None, (waits_for(plan.job, task) for task in done)))
+        found |= dict.fromkeys(filter(None, (how_to_pick(plan.job, task) for task in done)))
         if len(found) > MOST_WAITS:
             return (*[*found][:MOST_WAITS], "more takes than these: the report shows them all")
     return tuple(found)
