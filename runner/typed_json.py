@@ -1,4 +1,7 @@
-"""Our own documents: frozen dataclasses to plain JSON, and back."""
+"""Our own documents: frozen dataclasses to plain JSON, and back.
+
+Not msgspec's work, which reads no recursive type such as JsonValue, nor cattrs', which takes 0.2 s to import.
+"""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Grid:
 
     _axes: dict[str, _Axis] = field(default_factory=dict)
 
-    def places(self, step: str, cell: Cell, above: Mapping[str, Cell]) -> list[int]:
+    def places(self, cell: Cell, above: Mapping[str, Cell]) -> list[int]:
         """Where a task stands on each axis known so far, -1 where it has none.
 
         `above` are the cells of the tasks above by the names of their steps: each is one value of

@@ -74,7 +74,7 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
     document = reading.root
     if document is None:
         raise JobError(shown, reading.problems)
-    wrong = check_job(document, file=shown)
+    wrong = check_job(document)
     problems = Problems(shown, text=reading.problems, schema=wrong)
     if wrong:
         document = as_meant(document)

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable
 from types import TracebackType
 from typing import TypeAlias, TypeVar
 
-from runner.errors import JobError, Problem
+from runner.errors import JobError, Problem, Severity
 from runner.job.yaml.nodes import Location
 
 T = TypeVar("T")
@@ -38,19 +38,6 @@ class ProblemError(Exception):
     def __init__(self, *problems: Problem) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
         self.problems = problems
-
-
-def require(checked: Checked[T]) -> T:
-    """What `checked` returns. Raises ProblemError with every problem that it yields."""
-    problems: list[Problem] = []
-    while True:
-        try:
-            problems.append(next(checked))
-        except StopIteration as end:
-            if problems:
-                raise ProblemError(*problems) from None
-            value: T = end.value
-            return value
 
 
 class Problems:
@@ -98,7 +85,7 @@ class Problems:
 
     @property
     def errors(self) -> tuple[Problem, ...]:
-        return tuple(problem for problem in self._found if problem.severity == "error")
+        return tuple(problem for problem in self._found if problem.severity is Severity.ERROR)
 
     @property
     def is_sound(self) -> bool:
@@ -107,7 +94,7 @@ class Problems:
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        return tuple(problem for problem in self._found if problem.severity == "warning")
+        return tuple(problem for problem in self._found if problem.severity is Severity.WARNING)
 
     def raise_errors(self) -> None:
         if self.errors:
