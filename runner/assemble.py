@@ -107,6 +107,7 @@ async def open_tools(
             files=files,
             machine=machine,
             observe=observe,
+            redactor=Redactor([access.key.value]),
             key_hash=access.key.fingerprint(ledger.salt),
             is_loopback=is_loopback(access.origin),
             limits=limits.downloads,
@@ -160,9 +161,7 @@ async def carry_out(
     with served(place, key) as access, contextlib.closing(events):
         told = fan_out(events, observe)
         async with open_tools(place, access, ledger, told, _webhook(job.run.webhook, place)) as tools:
-            return await run_prepared(
-                prepared, tools, facts=facts, redactor=redactor, deadline=min(limits, default=None)
-            )
+            return await run_prepared(prepared, tools, facts=facts, deadline=min(limits, default=None))
 
 
 def _rehearsed(prepared: Prepared) -> Prepared:

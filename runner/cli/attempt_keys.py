@@ -10,10 +10,9 @@ from runner.cli.humanize import count
 from runner.errors import ExitCode, KeyRefusedError
 from runner.http.access import ApiKey
 from runner.job.environment import read_env
-from runner.lane.under_way import OPEN
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow
-from runner.ledger.states import TaskState
+from runner.ledger.states import AWAITED, TaskState
 from runner.providers.place import Place
 from runner.record.facts import KEY_VARIABLE
 
@@ -76,9 +75,9 @@ def _group(key: ApiKey | None, rows: list[AttemptRow], why: str) -> KeyGroup:
     ids = frozenset(row.id for row in rows)
     if key is not None:
         return KeyGroup(key, ids)
-    if not any(row.state is TaskState.HELD or row.state in OPEN for row in rows):
+    if not any(row.state is TaskState.HELD or row.state in AWAITED for row in rows):
         return KeyGroup(None, ids, code=ExitCode.DONE)
-    waiting = sum(row.state in OPEN for row in rows)
+    waiting = sum(row.state in AWAITED for row in rows)
     if not waiting:
         # held: a person settles it, no key does
         return KeyGroup(None, ids, code=ExitCode.PERSON_NEEDED)

@@ -23,7 +23,7 @@ from runner import __version__
 from runner.cli.common_options import common
 from runner.cli.stdio import ResultLostError
 from runner.errors import RefusedError
-from runner.redact import Redactor, escape, json_text
+from runner.redact import escape, json_text, printable
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _WIDTHS_FROM = 200
@@ -189,7 +189,7 @@ def bug_report(problem: BaseException) -> list[str]:
     frames = traceback.extract_tb(problem.__traceback__)
     lines = [
         f"callsheet {__version__} has a bug (Python {sys.version.split()[0]}, {sys.platform}): "
-        f"{type(problem).__name__}: {Redactor().foreign_text(str(problem))}"
+        f"{type(problem).__name__}: {printable(str(problem))}"
     ]
     lines += [f"  at {_short(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames[-8:]]
     lines.append("nothing is lost: state is kept; hint: send us these lines, and the job file if you may")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from runner.cli import console
 from runner.errors import CallsheetError, ExitCode, UsageError
+from runner.http.access import is_loopback
 from runner.job.environment import read_env
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ TIMEOUT = 10.0
 """Seconds for one ping: a monitor that hangs must not hold up a run."""
 
 TRIES = 3
-
-_LOCAL = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(slots=True)
@@ -76,9 +75,10 @@ def _parse(text: str) -> httpx.URL:
         raise UsageError(f"--ping: {VARIABLE} is not set", hint=hint)
     try:
         url = httpx.URL(text)
-    except httpx.InvalidURL:
+        is_fit = url.scheme == "https" or (url.scheme == "http" and is_loopback(text))
+    except (httpx.InvalidURL, ValueError):
         raise UsageError(f"--ping: {VARIABLE} is not a URL", hint=hint) from None
-    if url.scheme != "https" and not (url.scheme == "http" and url.host in _LOCAL):
+    if not is_fit:
         raise UsageError(f"--ping: {VARIABLE} is not an https address", hint=hint)
     return url
 

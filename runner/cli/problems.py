@@ -9,7 +9,7 @@ import click
 
 from runner.cli import console
 from runner.errors import CallsheetError, JobError, Problem
-from runner.redact import Redactor
+from runner.redact import printable
 
 _TAB = "    "
 _GAP = "..."
@@ -41,12 +41,12 @@ def show_warnings(warnings: Sequence[Problem], file: str) -> None:
     if len(warnings) > len(told):
         told.append(f"{file}: {len(warnings) - len(told)} more warnings not shown")
     for sentence in told:
-        console.note(click.style(Redactor().foreign_text(sentence), fg="yellow"))
+        console.note(click.style(printable(sentence), fg="yellow"))
 
 
 def _lines(problem: Problem, file: str, text: str) -> Iterator[str]:
     """The sentence, and the excerpt of `text` where there is one."""
-    told = Redactor().foreign_text(problem.render(file))
+    told = printable(problem.render(file))
     place = f"{file}:{problem.line}:{problem.column}:"
     yield click.style(place, bold=True) + told.removeprefix(place) if told.startswith(place) else told
     if lines := excerpt(text, problem.line, problem.column, console.columns()):
@@ -74,7 +74,7 @@ def excerpt(text: str, line: int, column: int, columns: int) -> tuple[str, ...]:
 
 
 def _shown(text: str) -> str:
-    return Redactor().foreign_text(text.replace("\t", _TAB))
+    return printable(text.replace("\t", _TAB))
 
 
 def _fit(before: str, after: str, room: int) -> tuple[str, str]:

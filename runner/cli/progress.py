@@ -16,7 +16,7 @@ from runner.cli.common_options import common
 from runner.cli.humanize import count, size
 from runner.errors import INTERRUPTS
 from runner.record.events import Observer
-from runner.redact import Redactor
+from runner.redact import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -136,26 +136,23 @@ def line(name: str, fields: Mapping[str, object], *, is_full: bool = False) -> s
     """
     if name in _SILENT and not is_full:
         return None
-    clean = Redactor()
     if name == "run.stopping" and not is_full:
         at_once = " (Ctrl-C again: at once)" if fields.get("exit_code") in INTERRUPTS else ""
         return f"stopping: what is in flight is left for later{at_once}"
     if name in _SENTENCES and not is_full:
-        return _SENTENCES[name].format_map(
-            {key: clean.foreign_text(str(value)) for key, value in fields.items()}
-        )
+        return _SENTENCES[name].format_map({key: printable(str(value)) for key, value in fields.items()})
     if name == "run.waiting" and not is_full:
         return waiting_words(fields) or None
     if name == "task.renamed" and not is_full:
-        taken, path = (clean.foreign_text(str(fields[key])) for key in ("taken", "path"))
+        taken, path = (printable(str(fields[key])) for key in ("taken", "path"))
         return f"another file stands at {taken}: it is left as it is, and the video is {path}"
     hidden = {"task"} if is_full else {"task", "identity", "attempt"}
     details = [
-        f"{key}={clean.foreign_text(str(value))}"
+        f"{key}={printable(str(value))}"
         for key, value in fields.items()
         if key not in hidden and value not in (None, "")
     ]
-    subject = [clean.foreign_text(str(fields["task"]))] if "task" in fields else []
+    subject = [printable(str(fields["task"]))] if "task" in fields else []
     if not subject and "identity" in fields and not is_full:
         subject = [str(fields["identity"])[:12]]
     event = "unclear" if name == "task.ambiguous" and not is_full else name.removeprefix("task.")
@@ -169,7 +166,7 @@ def waiting_words(fields: Mapping[str, object]) -> str:
     if until is None or until <= time.time():
         return ""
     of = f" ({count(tasks, 'task')})" if tasks else ""
-    what = Redactor().foreign_text(str(fields.get("for")))
+    what = printable(str(fields.get("for")))
     return f"waiting until {datetime.datetime.fromtimestamp(until):%H:%M:%S} at the latest for {what}{of}"
 
 

@@ -11,14 +11,14 @@ import anyio
 
 from runner.errors import CallsheetError
 from runner.http.verdicts import ProviderError
-from runner.lane.evidence import Basis, Belief, Finding, Unclear, Witness, contradicts, excludes, witness
+from runner.lane.evidence import Belief, Finding, Unclear, Witness, contradicts, excludes, witness
 from runner.lane.lane import Lane
 from runner.lane.retry import Retry
 from runner.lane.scan import DAY, SCAN_SECONDS, NoScanError, Scanner, View
 from runner.ledger.ledger import RemoteIdTakenError
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import AttemptRow, Doubt
-from runner.ledger.states import Resolution
+from runner.ledger.rows import AttemptRow, Doubt, Grounds
+from runner.ledger.states import Basis, Resolution
 from runner.providers.base import Generation
 
 LOOKING = "the service's list, for submits that were taken for never accepted"
@@ -103,14 +103,14 @@ class Lookback:
     async def _find(self, one: Unclear, row: Generation) -> list[AttemptRow]:
         attempt, at = one.attempt, self.lane.machine.wall()
         was = attempt.resolution or attempt.state
-        evidence = Finding(attempt.id, row, Basis.TAG).evidence() | {"was": str(was)}
+        grounds = Finding(attempt.id, row, Basis.TAG).grounds().also(was=was)
         try:
-            await self.lane.commits.write(lambda ledger: ledger.find(attempt.id, row.id, evidence, at))
+            await self.lane.commits.write(lambda ledger: ledger.find(attempt.id, row.id, grounds, at))
         except RemoteIdTakenError:
             return []
         self.lane.observe(
             "task.found",
-            {"task": one.name, "identity": attempt.identity, "remote_id": row.id, **evidence},
+            {"task": one.name, "identity": attempt.identity, "remote_id": row.id, **grounds.facts},
         )
         said = "written off" if was == Resolution.WRITTEN_OFF else "taken for never accepted"
         self.lane.run.note(
@@ -134,8 +134,8 @@ class Lookback:
         )
 
     async def _confirm(self, one: Unclear) -> None:
-        attempt_id = one.attempt.id
-        evidence = {**(one.attempt.resolution_evidence or {}), "confirmed_at": self.lane.machine.wall()}
+        attempt_id, before = one.attempt.id, one.attempt.grounds or Grounds({})
+        grounds = before.also(confirmed_at=self.lane.machine.wall())
         await self.lane.commits.write(
-            lambda ledger: ledger.settle_absent(attempt_id, Resolution.CONFIRMED, evidence)
+            lambda ledger: ledger.settle_absent(attempt_id, Resolution.CONFIRMED, grounds)
         )

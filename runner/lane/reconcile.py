@@ -13,7 +13,6 @@ import anyio
 from runner.errors import CallsheetError, ExitCode
 from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import RunPolicy
-from runner.json_value import JsonValue
 from runner.lane.cases import SCANS, Case, Sight
 from runner.lane.evidence import Finding, Unclear, judge, witness
 from runner.lane.lane import Lane
@@ -22,8 +21,8 @@ from runner.lane.retry import Retry
 from runner.lane.scan import DAY, NoScanError, Scanner, View
 from runner.ledger.ledger import RemoteIdTakenError
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import AttemptRow
-from runner.ledger.states import Resolution, TaskState
+from runner.ledger.rows import AttemptRow, Grounds
+from runner.ledger.states import Basis, Resolution, TaskState
 from runner.times import iso_time
 
 CLOCKS_APART = 6 * 3600.0
@@ -178,15 +177,15 @@ class Reconciler:
             await self._hold(one, why)
         elif case.is_absent(sight, life):
             is_late = case.late >= SCANS
-            evidence: dict[str, JsonValue] = {
-                "basis": "list",
-                "scans": SCANS,
-                "candidates": len(view.candidates),
-                "witness": "late" if is_late else "early",
-                "settle_seconds": self.policy.settle if is_late else self.policy.settle_alone,
-                "reason": finding.reason,
-            }
-            await self._resolve(one, Resolution.ABSENT, evidence)
+            grounds = Grounds.of(
+                Basis.LIST,
+                scans=SCANS,
+                candidates=len(view.candidates),
+                witness="late" if is_late else "early",
+                settle_seconds=self.policy.settle if is_late else self.policy.settle_alone,
+                reason=finding.reason,
+            )
+            await self._resolve(one, Resolution.ABSENT, grounds)
         else:
             case.wait = case.missing(sight, self.policy, life)
             case.quiet = case.quiet + 1 if case.wait.is_for_others and self.is_quiet() else 0
@@ -223,7 +222,7 @@ class Reconciler:
         row = finding.adopted
         assert row is not None
         try:
-            await self._resolve(one, Resolution.ADOPTED, finding.evidence(), remote_id=row.id)
+            await self._resolve(one, Resolution.ADOPTED, finding.grounds(), remote_id=row.id)
         except RemoteIdTakenError:
             # claimed between the scan and now: the next scan leaves it out
             return
@@ -231,7 +230,7 @@ class Reconciler:
     async def _hold(self, one: Unclear, reason: str) -> None:
         said = f"an unclear submit is held for a person: {reason}; hint: `callsheet reconcile` lists it"
         self.lane.run.condition(ExitCode.PERSON_NEEDED, said, identity=one.attempt.identity)
-        await self._resolve(one, Resolution.HELD, {"basis": "none", "reason": reason})
+        await self._resolve(one, Resolution.HELD, Grounds.of(Basis.NONE, reason=reason))
 
     def _leave(self, one: Unclear, case: Case) -> None:
         assert case.wait is not None
@@ -257,17 +256,17 @@ class Reconciler:
         self,
         one: Unclear,
         resolution: Resolution,
-        evidence: Mapping[str, JsonValue],
+        grounds: Grounds,
         *,
         remote_id: str | None = None,
     ) -> None:
         attempt, at = one.attempt, self.lane.machine.wall()
         await self.lane.commits.write(
-            lambda ledger: ledger.resolve(attempt.id, resolution, evidence, at, remote_id=remote_id)
+            lambda ledger: ledger.resolve(attempt.id, resolution, grounds, at, remote_id=remote_id)
         )
         self.lane.observe(
             _EVENTS[resolution],
-            {"task": one.name, "identity": attempt.identity, "remote_id": remote_id, **evidence},
+            {"task": one.name, "identity": attempt.identity, "remote_id": remote_id, **grounds.facts},
         )
         self._close(attempt.id, resolution)
 

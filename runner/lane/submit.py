@@ -19,6 +19,7 @@ from runner.lane.retry import Retry
 from runner.ledger.following import goes_on
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
 from runner.ledger.rows import AttemptRow, CapReachedError, Caps, Intent, Kind
+from runner.ledger.states import Reason
 
 TAGS = 65_536
 """Tags are 1 to TAGS - 1: 0 would send the field's default, whose echo proves nothing."""
@@ -87,7 +88,7 @@ class Submission:
     task: Task
     encode: Encode
     latest: AttemptRow | None
-    reason: str
+    reason: Reason
     attempt_id: str = ""
     tag: int | None = None
 

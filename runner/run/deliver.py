@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import anyio
 
 from runner.errors import ExitCode
-from runner.json_value import JsonValue
 from runner.lane.paid import Paid
 from runner.lane.retry import Retry
 from runner.ledger.rows import OutputRow
@@ -103,7 +102,7 @@ class Delivery:
         self,
         generation: Generation,
         wanted: frozenset[RemoteFileKind],
-        here: dict[tuple[str, int], OutputRow],
+        here: dict[tuple[RemoteFileKind, int], OutputRow],
     ) -> None:
         """Fetches each file that is shown and not here, and records it; nearest deadline first."""
         tools, paid = self.session.tools, self.paid
@@ -164,7 +163,6 @@ class Delivery:
                     generation = await self.watch.refresh()
                 await anyio.sleep(retry.pause())
                 continue
-            media: dict[str, JsonValue] = asdict(record.media)
             return OutputRow(
                 path=path,
                 identity=paid.identity,
@@ -173,7 +171,7 @@ class Delivery:
                 ordinal=ordinal,
                 bytes=record.bytes,
                 sha256=record.sha256,
-                media=media,
+                media=record.media,
                 created_at=machine.wall(),
             )
 
@@ -202,7 +200,7 @@ class Delivery:
                 url=file.url,
                 target=base / path,
                 part=part_path(base / output_path(paid.output, file.kind, ordinal), paid.attempt_id),
-                kind="video" if file.kind is RemoteFileKind.VIDEO else "last_frame",
+                kind=file.kind,
                 allow_loopback=tools.is_loopback,
                 limits=tools.limits,
             )

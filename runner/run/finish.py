@@ -18,7 +18,7 @@ from runner.plan.plan import Plan
 from runner.plan.stages import waits_for
 from runner.project import Project
 from runner.record.folder import RunFolder
-from runner.record.manifest import View, write_manifest
+from runner.record.write import View, write_manifest
 from runner.redact import Redactor
 from runner.run.progress import Chain, Needs, needs_of
 

@@ -16,7 +16,7 @@ from runner.job.task import Task
 from runner.lane.budget import caps_of, over_all_runs
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Caps, RunRow
-from runner.ledger.states import TaskState
+from runner.ledger.states import Reason, TaskState
 from runner.plan.plan import Plan, make_plan
 from runner.project import Project
 from runner.run.dating import ClockDate
@@ -36,14 +36,14 @@ class Resubmit:
     empty means every task that `reason` allows.
     """
 
-    reason: str
+    reason: Reason
     patterns: tuple[str, ...] = ()
 
     def names(self, task: Task) -> bool:
         return not self.patterns or any(matches(pattern, task) for pattern in self.patterns)
 
     def allows(self, state: TaskState) -> bool:
-        if self.reason == "retry":
+        if self.reason is Reason.RETRY:
             return state in (TaskState.FAILED, TaskState.EXPIRED, TaskState.WRITTEN_OFF)
         return state.is_terminal
 
@@ -53,12 +53,12 @@ class Resubmit:
         A `retry` pays for nothing that has not failed, except what needs a task that it has `retried`
         (identities) and an earlier retry that could not be sent.
         """
-        if self.reason != "retry":
+        if self.reason is not Reason.RETRY:
             return True
         upstream = progress.task.upstream
         if upstream is not None and upstream.identity in retried:
             return True
-        return progress.attempt is not None and progress.attempt.reason == "retry"
+        return progress.attempt is not None and progress.attempt.reason is Reason.RETRY
 
 
 @dataclass(frozen=True, slots=True)

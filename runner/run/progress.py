@@ -15,7 +15,7 @@ from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, OutputRow, TaskRow
 from runner.ledger.states import TaskState
 from runner.providers.base import RemoteFileKind
-from runner.record.difference import differences
+from runner.record.request import differences
 from runner.run.wholeness import is_untouched, is_whole
 from runner.store.files import LocalFiles, UnsafePathError
 
@@ -59,7 +59,7 @@ def needs_of(tasks: Iterable[Task], reader: LedgerReader) -> Needs:
     attempts = reader.standing_attempts([upstream.identity for upstream in needed])
     framed = [upstream.identity for upstream in needed if LAST_FRAME in upstream.uses]
     rows = reader.outputs(framed) if framed else {}
-    frames = {row.attempt_id for own in rows.values() for row in own if row.kind == RemoteFileKind.LAST_FRAME}
+    frames = {row.attempt_id for own in rows.values() for row in own if row.kind is RemoteFileKind.LAST_FRAME}
     frameless = (
         identity
         for identity in framed
@@ -183,7 +183,7 @@ def _in_place(tasks: Sequence[Task], reader: LedgerReader, base: Path) -> dict[s
     return {
         identity: rows[0].path
         for identity, rows in reader.published([*outputs]).items()
-        if rows[0].kind == "video"
+        if rows[0].kind is RemoteFileKind.VIDEO
         and any(row.path == outputs[identity] for row in rows)
         and all(is_untouched(row, base) for row in rows)
     }
@@ -253,7 +253,7 @@ def _done(task: Task, attempt: AttemptRow, outputs: list[OutputRow], base: Path)
     at_path = any(row.path == task.output for row in here)
     if wanted and wanted == found:
         elsewhere = () if at_path or _was_published(task, outputs) else tuple(here)
-        own = (row for row in here if row.attempt_id == attempt.id and row.kind == "video")
+        own = (row for row in here if row.attempt_id == attempt.id and row.kind is RemoteFileKind.VIDEO)
         first = min(own, key=lambda row: row.ordinal, default=None)
         return Progress(
             task, TaskState.DONE, attempt, elsewhere=elsewhere, video=first.path if first is not None else ""

@@ -14,10 +14,8 @@ import anyio
 from runner.errors import CallsheetError, ExitCode
 from runner.job.model import RunPolicy
 from runner.json_value import JsonValue
-from runner.lane.under_way import OPEN
 from runner.ledger.rows import AttemptRow
-from runner.ledger.states import TaskState
-from runner.redact import Redactor
+from runner.ledger.states import AWAITED, TaskState
 from runner.run.ends import RunResult, begin, tell_beginning, tell_end
 from runner.run.finish import Lost, conclude
 from runner.run.followed import following, left_at_the_service
@@ -33,7 +31,6 @@ async def run_prepared(
     tools: Tools,
     *,
     facts: Mapping[str, JsonValue],
-    redactor: Redactor,
     deadline: float | None = None,
 ) -> RunResult:
     """Brings a prepared run to done, or as far as it gets; `deadline` is seconds from now.
@@ -43,7 +40,7 @@ async def run_prepared(
     """
     run, plan, lost, wall = prepared.run, prepared.plan, Lost(), tools.machine.wall
     number = await tools.commits.write(lambda ledger: begin(ledger, prepared, wall(), facts))
-    control = Control(tools.observe, plan.job.run.max_failures, wall)
+    control = Control(tools.observe, tools.redactor, plan.job.run.max_failures, wall)
     session = Session(tools, control, plan.job.run, may_submit=True)
     tell_beginning(tools.observe, prepared)
     async with _signals_heard(control):
@@ -62,7 +59,7 @@ async def run_prepared(
                 run_id=run.id,
                 session=number,
                 at=wall(),
-                redactor=redactor,
+                redactor=tools.redactor,
                 conditions=frozenset(control.conditions),
                 passing=frozenset(control.passing),
                 lost=lost,
@@ -90,7 +87,7 @@ async def collect_all(
     them.
     """
     await tools.commits.write(lambda ledger: ledger.recover(tools.machine.wall()))
-    control = Control(tools.observe, wall=tools.machine.wall)
+    control = Control(tools.observe, tools.redactor, wall=tools.machine.wall)
     session = Session(tools, control, policy, may_submit=False)
     tools.observe("collect.started", {})
     async with _signals_heard(control):
@@ -105,7 +102,7 @@ async def collect_all(
     if attempts is not None:
         spoken_of = Counter(await tools.commits.read(lambda reader: reader.states_of(attempts)))
     conditions = set(control.conditions)
-    if any(spoken_of[state] for state in OPEN):
+    if any(spoken_of[state] for state in AWAITED):
         conditions.add(ExitCode.TRY_AGAIN)
     if spoken_of[TaskState.HELD]:
         conditions.add(ExitCode.PERSON_NEEDED)

@@ -16,7 +16,7 @@ from runner.lane.submit import Submitter
 from runner.ledger.batches import BATCH
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, OutputRow
-from runner.ledger.states import TaskState
+from runner.ledger.states import Reason, TaskState
 from runner.providers.base import RemoteFileKind
 from runner.run.dating import DateCheck
 from runner.run.finish import Lost
@@ -80,7 +80,7 @@ class Scheduler:
             ):
                 self._resubmitted.add(task.identity)
                 latest = await self._latest(task)
-                if asked.reason == "retry" and latest is not None and latest.is_given_up:
+                if asked.reason is Reason.RETRY and latest is not None and latest.is_given_up:
                     self._beside(task.name, self._fetch_given_up, task, latest)
                 else:
                     await self._buy(task, latest, asked.reason)
@@ -93,7 +93,7 @@ class Scheduler:
             case TaskState.PLANNED:
                 if asked is not None:
                     self._resubmitted.add(task.identity)
-                await self._buy(task, progress.attempt, "run", progress.gives_way)
+                await self._buy(task, progress.attempt, Reason.RUN, progress.gives_way)
             case TaskState.ABSENT:
                 life = TaskLife(self.session, task.name)
                 await self._live(life, task, partial(self._fetch_again, life, progress))
@@ -110,7 +110,7 @@ class Scheduler:
                 await self._catch_up(task)
 
     async def _buy(
-        self, task: Task, latest: AttemptRow | None, reason: str, in_the_way: Sequence[OutputRow] = ()
+        self, task: Task, latest: AttemptRow | None, reason: Reason, in_the_way: Sequence[OutputRow] = ()
     ) -> None:
         """Returns when the task has its place at the service."""
         only, control = self.prepared.only, self.session.control
@@ -188,7 +188,7 @@ class Scheduler:
             case True:
                 await self._descend(task)
             case False:
-                await self._buy(task, attempt, "retry")
+                await self._buy(task, attempt, Reason.RETRY)
             case None:
                 self.session.control.condition(
                     ExitCode.TRY_AGAIN,
@@ -201,7 +201,7 @@ class Scheduler:
         await self.followed.ended(task.identity)
         latest = await self._latest(task)
         if latest is not None and latest.state is TaskState.PLANNED:
-            await self._buy(task, latest, "reconcile")
+            await self._buy(task, latest, Reason.RECONCILE)
             return
         if latest is not None and latest.state is TaskState.DONE:
             # the job may have another path for it by now

@@ -39,6 +39,7 @@ class Control:
     """Collects why the run ends as it does; `conditions` become the exit code."""
 
     observe: Observer
+    redactor: Redactor
     max_failures: int | None = None
     wall: Callable[[], float] = time.time
     conditions: set[ExitCode] = field(default_factory=set)
@@ -147,7 +148,7 @@ class Control:
             f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
             for frame in traceback.extract_tb(error.__traceback__)[-_FRAMES:]
         ]
-        what = f"{type(error).__name__}: {Redactor().foreign_text(str(error))[:_LONGEST_TEXT]}"
+        what = f"{type(error).__name__}: {self.redactor.foreign_text(str(error))[:_LONGEST_TEXT]}"
         where = f" (at {frames[-1]})" if frames else ""
         self._defects += 1
         if self._defects <= MOST_DEFECTS:

@@ -16,7 +16,7 @@ from runner.lane.paid import Doubt, Paid, paid_of
 from runner.lane.submit import Submission, Submitter
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import GONE, AttemptRow, OutputRow
-from runner.ledger.states import Resolution, TaskState
+from runner.ledger.states import Reason, Resolution, TaskState
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
 from runner.run.body import encode
 from runner.run.deliver import Delivery
@@ -55,7 +55,7 @@ class TaskLife:
         submitter: Submitter,
         task: Task,
         latest: AttemptRow | None,
-        reason: str,
+        reason: Reason,
         in_the_way: Sequence[OutputRow] = (),
     ) -> None:
         """Submits a task and fetches what it makes; `in_the_way` are files that are moved aside first.
@@ -72,7 +72,7 @@ class TaskLife:
                         end = await self._at_the_service(await self._read(end.attempt_id))
                     case Resolution.ABSENT if self.session.control.may_submit:
                         absent = await self._attempt(end.attempt_id)
-                        submission = replace(submission, latest=absent, reason="reconcile")
+                        submission = replace(submission, latest=absent, reason=Reason.RECONCILE)
                         end = await self._at_the_service(submission.submit)
                     case _:
                         end = None
@@ -226,7 +226,7 @@ class TaskLife:
 
     def _tell_done(self, paid: Paid, rows: tuple[OutputRow, ...]) -> None:
         observe = self.session.tools.observe
-        video = next((row.path for row in rows if row.kind == RemoteFileKind.VIDEO), paid.output)
+        video = next((row.path for row in rows if row.kind is RemoteFileKind.VIDEO), paid.output)
         if video != paid.output:
             observe(
                 "task.renamed",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from runner.lane.lane import LaneTools
 from runner.project import Project
+from runner.redact import Redactor
 from runner.run.webhook import Hints
 from runner.store.download import DownloadLimits, Fetch
 from runner.store.files import FileStore
@@ -18,6 +19,7 @@ class Tools(LaneTools):
     project: Project
     fetch: Fetch
     files: FileStore
+    redactor: Redactor
     is_loopback: bool
     limits: DownloadLimits = field(default_factory=DownloadLimits)
     hints: Hints | None = None

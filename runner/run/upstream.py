@@ -55,7 +55,7 @@ def resolve(task: Task, reader: LedgerReader, base: Path) -> Resolved:
 
 
 def _file(task: Task, upstream: Upstream, name: str, rows: list[OutputRow], base: Path) -> InputFile:
-    fitting = [row for row in rows if row.kind == _KINDS[name]]
+    fitting = [row for row in rows if row.kind is _KINDS[name]]
     for row in fitting:
         if is_whole(row, base):
             return InputFile(row.sha256, _MEDIA_TYPES[name], row.bytes, base / row.path)

@@ -62,7 +62,7 @@ def numbered(generation: Generation) -> list[tuple[RemoteFileKind, int]]:
 
 
 def missing_of(wanted: frozenset[RemoteFileKind], rows: Iterable[OutputRow]) -> frozenset[RemoteFileKind]:
-    return wanted - {RemoteFileKind(row.kind) for row in rows}
+    return wanted - {row.kind for row in rows}
 
 
 def words_of(kinds: frozenset[RemoteFileKind]) -> str:

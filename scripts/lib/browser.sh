@@ -29,7 +29,7 @@ install_browser() {
 ensure_browser() {
     if ! CHROMIUM="$(find_browser)"; then
         if ! install_browser || ! CHROMIUM="$(find_browser)"; then
-            echo "these tests need Chromium: install it (Debian: apt-get install chromium; macOS: brew install --cask google-chrome), or set CHROMIUM=/path/to/chromium" >&2
+            echo "tests/browser needs Chromium: install it (Debian: apt-get install chromium; macOS: brew install --cask google-chrome), or set CHROMIUM=/path/to/chromium" >&2
             return 1
         fi
     fi

@@ -17,7 +17,7 @@ from runner.json_value import JsonValue
 from runner.ledger.database import open_for_writing
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow, Caps, Intent, RunRow
-from runner.ledger.states import TaskState
+from runner.ledger.states import Reason, TaskState
 from runner.project import Project, init_project
 from runner.providers.place import Place
 from tests.ledger.test_durations import SENT, a_task
@@ -40,7 +40,7 @@ class Shop:
         )
         task = a_task(number, {"model": "m"}, origin)
         print_ = ApiKey(key).fingerprint(self.ledger.salt)
-        intent = Intent(f"{number:032x}", "run", print_, None, "b" * 64, 999.0)
+        intent = Intent(f"{number:032x}", Reason.RUN, print_, None, "b" * 64, 999.0)
         with self.ledger.transaction():
             self.ledger.begin_run(run)
             for at, fact in enumerate(facts):

@@ -105,7 +105,7 @@ def test_an_interrupt_while_pictures_are_made_leaves_exit_code_and_manifest(
     monkeypatch.setattr("runner.desk.report.posters", interrupted)
     assert main(["run", "boat.yaml", "harbour.yaml"]) == code
     assert capsys.readouterr().err.count("no contact sheet: interrupted") == 1
-    assert read_manifest(project / "rehearsal/runs/latest/manifest.json")["run"]["id"]
+    assert read_manifest(project / "rehearsal/runs/latest/manifest.json").run.id
 
 
 def test_all_jobs_are_valid_before_the_first_one_runs(project: Path, server: SandboxServer) -> None:

@@ -16,7 +16,7 @@ from runner.job.load import LoadOptions, load_job
 from runner.job.rundate import RunDate
 from runner.lane.retry import Retry
 from runner.ledger.rows import Caps, Intent, RunRow
-from runner.ledger.states import TaskState
+from runner.ledger.states import Reason, TaskState
 from runner.plan.plan import make_plan
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.harness import Bench
@@ -113,9 +113,8 @@ async def test_what_was_accepted_while_the_process_died_is_adopted_by_the_next(
             run = RunRow("r0", job.file, job.name, job.digest, "", today.format(), "mesh", bench.url, at)
             with ledger.transaction():
                 ledger.begin_run(run)
-                ledger.intend(
-                    task, job.file, "r0", Intent("f" * 32, "run", tools.key_hash, 99, "", at), Caps(), at
-                )
+                intent = Intent("f" * 32, Reason.RUN, tools.key_hash, 99, "b" * 64, at)
+                ledger.intend(task, job.file, "r0", intent, Caps(), at)
             await tools.provider.submit(body)
     assert server.accepted == 1
     assert is_done(await bench.run(file), 3)

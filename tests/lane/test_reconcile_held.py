@@ -11,8 +11,7 @@ import anyio
 import pytest
 
 from runner.errors import ExitCode
-from runner.lane.under_way import OPEN
-from runner.ledger.states import TaskState
+from runner.ledger.states import AWAITED, TaskState
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxServer, Where
 from tests.support.harness import Bench
 from tests.support.reconciling import (
@@ -108,7 +107,7 @@ async def test_collect_adopts(bench: Bench, server: SandboxServer) -> None:
     await leave_unclear_once(bench, server)
     result = await bench.collect(until=lambda: bench.has_seen("task.adopted"))
     # a look may come in between: on loopback the first one does not wait
-    assert (result.exit_code, sum(result.counts[state] for state in OPEN)) == (ExitCode.TRY_AGAIN, 1)
+    assert (result.exit_code, sum(result.counts[state] for state in AWAITED)) == (ExitCode.TRY_AGAIN, 1)
     assert server.accepted == 1
 
 

@@ -17,6 +17,7 @@ from runner.job.model import RunPolicy
 from runner.lane.pace import RequestBudget, StillLimitedError
 from runner.ledger.states import TaskState
 from runner.providers.mesh.client import MeshClient
+from runner.redact import Redactor
 from runner.run.stop import Control
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.harness import Bench, job_text
@@ -190,7 +191,9 @@ def test_an_answer_forgives_the_refusals_before_it() -> None:
 def test_a_wait_is_told_once_with_its_end_and_its_tasks() -> None:
     async def scenario() -> list[dict[str, object]]:
         told: list[dict[str, object]] = []
-        control = Control(lambda name, fields: told.append({"event": name, **fields}), wall=lambda: 0.0)
+        control = Control(
+            lambda name, fields: told.append({"event": name, **fields}), Redactor(()), wall=lambda: 0.0
+        )
         control.waiting("a limit", 9.9, 1)
         for _ in range(3):
             control.waiting("a limit", 60.0, 2)

@@ -18,6 +18,7 @@ from runner.lane.retry import Retry
 from runner.lane.submit import Submission
 from runner.ledger.states import TaskState
 from runner.providers.mesh.client import MeshClient
+from runner.redact import Redactor
 from runner.run.deliver import Delivery
 from runner.run.stop import MOST_DEFECTS, Control
 from runner.run.task import TaskLife
@@ -271,7 +272,7 @@ async def test_the_breaker_outlives_a_look_that_breaks() -> None:
 
 async def test_a_defect_that_strikes_every_task_is_told_a_few_times() -> None:
     seen: list[str] = []
-    control = Control(lambda name, fields: seen.append(name))
+    control = Control(lambda name, fields: seen.append(name), Redactor(()))
     for number in range(3 * MOST_DEFECTS):
         with control.contained(f"task {number}"):
             raise ValueError(f"bad \x1b {number} https://host/a?signature=canary")
@@ -282,7 +283,7 @@ async def test_a_defect_that_strikes_every_task_is_told_a_few_times() -> None:
 
 
 async def test_a_cancellation_passes_and_an_error_of_ours_stops_submitting() -> None:
-    control = Control(lambda name, fields: None)
+    control = Control(lambda name, fields: None, Redactor(()))
     with anyio.CancelScope() as scope:
         with control.contained("task"):
             scope.cancel()

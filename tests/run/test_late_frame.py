@@ -122,7 +122,7 @@ async def test_a_frame_that_never_comes_leaves_the_video_done_and_is_told(
         [done] = ledger.read.in_state(TaskState.DONE)
         task = ledger.read.task(done.identity)
         assert task is not None
-        assert describe(ledger.read, task, bench.project)["missing"] == ["last_frame"]
+        assert describe(ledger.read, task, bench.project).missing == ("last_frame",)
     again = await bench.run(file)
     assert (again.exit_code, server.accepted) == (ExitCode.DONE, 1)
 

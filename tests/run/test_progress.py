@@ -14,8 +14,10 @@ from runner.job.task import Task, task_identity
 from runner.json_value import JsonValue
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent, OutputRow, RunRow
-from runner.ledger.states import TaskState
+from runner.ledger.states import Reason, TaskState
+from runner.media.video import MediaFacts
 from runner.project import Project, init_project
+from runner.providers.base import RemoteFileKind
 from runner.run.progress import Progress, progress_of
 
 EVIDENCE = Evidence(row=0, headers_begun=True, reason="test")
@@ -60,14 +62,24 @@ def ledger(project: Project) -> Iterator[Ledger]:
 
 
 def _intend(ledger: Ledger, task: Task) -> None:
-    intent = Intent(ATTEMPT, "new", "k", None, "b" * 64, 1.0)
+    intent = Intent(ATTEMPT, Reason.RUN, "k", None, "b" * 64, 1.0)
     ledger.intend(task, "a.yaml", "r1", intent, Caps(), 1.0)
 
 
 def _finish(ledger: Ledger, task: Task) -> None:
     ledger.accept(ATTEMPT, "t-1", EVIDENCE, 2.0)
     ledger.collect(ATTEMPT, 3.0)
-    file = OutputRow(task.output, task.identity, ATTEMPT, "video", 1, 4, "c" * 64, {}, time.time() + 60)
+    file = OutputRow(
+        task.output,
+        task.identity,
+        ATTEMPT,
+        RemoteFileKind.VIDEO,
+        1,
+        4,
+        "c" * 64,
+        MediaFacts("mp4"),
+        time.time() + 60,
+    )
     ledger.finish(ATTEMPT, [file], 4.0)
 
 

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from runner.errors import ExitCode
+from runner.redact import Redactor
 from runner.run.stop import Control
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +25,7 @@ class Heard:
 
 
 async def test_what_only_kept_tasks_from_being_submitted_means_nothing_once_all_are_done() -> None:
-    control = Control(Heard())
+    control = Control(Heard(), Redactor(()))
     control.stop_submitting(ExitCode.TRY_AGAIN, "no answer for an hour")
     control.stop_submitting(ExitCode.OUT_OF_MONEY, "no money")
     assert set(control.passing) == {ExitCode.TRY_AGAIN}
@@ -35,7 +36,7 @@ async def test_what_only_kept_tasks_from_being_submitted_means_nothing_once_all_
 @pytest.mark.parametrize("left_first", [True, False])
 async def test_a_task_that_was_left_is_not_forgiven(left_first: bool) -> None:
     """A file that could not be fetched again is missing, though its task is done."""
-    control = Control(Heard())
+    control = Control(Heard(), Redactor(()))
     if left_first:
         control.condition(ExitCode.TRY_AGAIN, "a file is missing")
     control.stop_submitting(ExitCode.TRY_AGAIN, "no answer for an hour")
@@ -47,7 +48,7 @@ async def test_a_task_that_was_left_is_not_forgiven(left_first: bool) -> None:
 
 
 async def test_a_deadline_that_cut_the_work_is_not_forgiven() -> None:
-    control = Control(Heard())
+    control = Control(Heard(), Redactor(()))
     control.stop(ExitCode.TRY_AGAIN, "the deadline has passed")
     control.forgive()
     assert control.conditions == {ExitCode.TRY_AGAIN}
@@ -60,7 +61,7 @@ async def test_the_first_reason_stops_submitting_once_and_all_reasons_are_kept()
         nonlocal released
         released += 1
 
-    control = Control(heard)
+    control = Control(heard, Redactor(()))
     control.when_stopped.append(release)
     assert control.may_submit
     control.stop_submitting(ExitCode.OUT_OF_MONEY, "no money")
@@ -73,7 +74,7 @@ async def test_the_first_reason_stops_submitting_once_and_all_reasons_are_kept()
 
 
 async def test_stopping_to_submit_leaves_the_work_alone() -> None:
-    control = Control(Heard())
+    control = Control(Heard(), Redactor(()))
     with control.working():
         control.stop_submitting(ExitCode.KEY_REFUSED, "401")
         await anyio.sleep(0)
@@ -82,7 +83,7 @@ async def test_stopping_to_submit_leaves_the_work_alone() -> None:
 
 
 async def test_a_stop_leaves_the_work_but_not_a_post_under_way() -> None:
-    control, steps = Control(Heard()), []
+    control, steps = Control(Heard(), Redactor(())), []
     with control.working():
         control.stop(ExitCode.INTERRUPTED, "SIGINT")
         with control.shielded_post():
@@ -95,7 +96,7 @@ async def test_a_stop_leaves_the_work_but_not_a_post_under_way() -> None:
 
 async def test_a_stop_bounds_a_post_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runner.run.stop.POST_GRACE", 0.02)
-    control = Control(Heard())
+    control = Control(Heard(), Redactor(()))
     with anyio.fail_after(2):
         async with anyio.create_task_group() as group:
 
@@ -110,8 +111,14 @@ async def test_a_stop_bounds_a_post_that_never_ends(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(("most", "verdicts", "goes_on"), [(2, 1, True), (2, 2, False), (None, 50, True)])
 async def test_so_many_verdicts_end_the_submitting(most: int | None, verdicts: int, goes_on: bool) -> None:
-    control = Control(Heard(), max_failures=most)
+    control = Control(Heard(), Redactor(()), max_failures=most)
     for _ in range(verdicts):
         control.provider_failed()
     assert control.may_submit is goes_on
     assert (ExitCode.TASK_FAILED in control.conditions) is not goes_on
+
+
+async def test_the_key_stands_in_no_sentence_about_a_defect() -> None:
+    control = Control(Heard(), Redactor(["swordfish"]))
+    control.defect("a", ValueError("the header was Bearer swordfish"))
+    assert "swordfish" not in str(control.reasons)

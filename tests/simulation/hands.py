@@ -12,7 +12,7 @@ from runner.job.task import Task
 from runner.lane.by_hand import Answer, record_answer, unclear_tasks
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import TaskRow
-from runner.ledger.states import TaskState
+from runner.ledger.states import Reason, TaskState
 from runner.providers.mesh.client import TAG_BASE
 from runner.run.prepare import Resubmit
 from tests.simulation.bench import EARLIER, Bench
@@ -26,9 +26,9 @@ def asked(bench: Bench, verb: Verb, ledger: Ledger) -> Resubmit | None:
         return None
     latest = [one for one in ledger.read.in_state(*TaskState) if one.run_id != EARLIER]
     if verb is Verb.AGAIN:
-        resubmit = Resubmit("again", (latest[0].identity[:12],)) if latest else None
+        resubmit = Resubmit(Reason.AGAIN, (latest[0].identity[:12],)) if latest else None
     else:
-        resubmit = Resubmit("retry")
+        resubmit = Resubmit(Reason.RETRY)
     for attempt in latest:
         if resubmit is not None and resubmit.allows(attempt.state):
             task = ledger.read.task(attempt.identity)

@@ -20,12 +20,12 @@ from runner.http.verdicts import Reaction, SubmitOutcome, Verdict
 from runner.job.model import RunPolicy
 from runner.lane import evidence, reconcile, scan, submit
 from runner.lane.cases import Case
-from runner.lane.evidence import Basis, Belief, Finding, Unclear, Witness, witness
+from runner.lane.evidence import Belief, Finding, Unclear, Witness, witness
 from runner.lane.late import Lookback
 from runner.lane.scan import Scanner
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Echoes
-from runner.ledger.states import Resolution
+from runner.ledger.states import Basis, Reason, Resolution
 from runner.providers.base import Generation, GenerationStatus
 from runner.providers.mesh.client import MeshClient
 from runner.run.watch import Watch
@@ -140,7 +140,7 @@ def _absence_taken_twice() -> AbstractContextManager[object]:
     def forgetful(argument: Any) -> Any:
         if not isinstance(argument, Unclear):
             return argument
-        return replace(argument, attempt=replace(argument.attempt, reason="run"))
+        return replace(argument, attempt=replace(argument.attempt, reason=Reason.RUN))
 
     return _patched_case("hold_reason", forgetful)
 

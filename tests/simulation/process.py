@@ -196,6 +196,7 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
             files=disk,
             machine=machine,
             observe=observe,
+            redactor=Redactor([KEY.value]),
             key_hash=KEY.fingerprint(ledger.salt),
             is_loopback=False,
             hints=hints,
@@ -232,9 +233,7 @@ async def _do(
         resubmit=resubmit,
     )
     RunFolder(tools.project, prepared.run.id).make(job.text)
-    result = await run_prepared(
-        prepared, tools, facts={}, redactor=Redactor([KEY.value]), deadline=spec.deadline
-    )
+    result = await run_prepared(prepared, tools, facts={}, deadline=spec.deadline)
     return result.exit_code, result.reasons
 
 

@@ -23,14 +23,13 @@ from runner.providers import REGISTRY
 from runner.providers.place import Place
 from runner.record.events import Observer
 from runner.record.folder import RunFolder
-from runner.record.manifest import read_manifest
-from runner.redact import Redactor
 from runner.run.ends import RunResult
 from runner.run.lock import locked_ledger
 from runner.run.prepare import Resubmit, prepare_run
 from runner.run.run import collect_all, run_prepared
 from runner.run.tools import Tools
 from runner.store.download import DownloadLimits
+from tests.support.made import checked
 from tests.support.moment import deadline_once
 
 JOB = """\
@@ -133,9 +132,7 @@ class Bench:
                     resubmit=resubmit,
                 )
                 RunFolder(self.project, prepared.run.id).make(job.text)
-                return await run_prepared(
-                    prepared, tools, facts={}, redactor=Redactor([self.key]), deadline=deadline
-                )
+                return await run_prepared(prepared, tools, facts={}, deadline=deadline)
 
     async def collect(
         self, *, deadline: float | None = None, until: Callable[[], bool] | None = None
@@ -157,4 +154,4 @@ class Bench:
         self.tell(name, fields)
 
     def manifest(self, run_id: str = "latest") -> dict[str, object]:
-        return read_manifest(self.project.runs_dir / run_id / "manifest.json")
+        return checked(self.project.runs_dir / run_id / "manifest.json")

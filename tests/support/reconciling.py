@@ -11,7 +11,6 @@ from runner.errors import ExitCode
 from runner.job.load import LoadOptions, load_job
 from runner.ledger.states import TaskState
 from runner.record.folder import RunFolder
-from runner.redact import Redactor
 from runner.run.ends import RunResult
 from runner.run.prepare import prepare_run
 from runner.run.run import run_prepared
@@ -131,4 +130,4 @@ async def run_changed(bench: Bench, text: str, change: Callable[[Tools], Tools])
                 source=tools.machine.random,
             )
             RunFolder(bench.project, prepared.run.id).make(job.text)
-            return await run_prepared(prepared, tools, facts={}, redactor=Redactor())
+            return await run_prepared(prepared, tools, facts={})

@@ -7,6 +7,7 @@ import datetime
 import os
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,16 +40,17 @@ from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
 from runner.lane.by_hand import find_in_flight
 from runner.lane.by_hand import give_up as give_up_attempt
-from runner.lane.under_way import OPEN, open_attempts, open_services
+from runner.lane.under_way import open_attempts, open_services
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow
+from runner.ledger.states import AWAITED
 from runner.plan.plan import make_plan
 from runner.project import Project, find_project
 from runner.providers import REGISTRY
 from runner.providers.place import Place
 from runner.record.facts import JOB_DIGEST, session_facts
 from runner.record.folder import RunFolder
-from runner.redact import Redactor, json_text
+from runner.redact import Redactor, json_text, printable
 from runner.run.ends import RunResult
 from runner.run.finish import conclude
 from runner.run.lateness import Late, late
@@ -145,7 +147,8 @@ def _give_up(
             give_up_attempt(ledger, attempt, time.time())
         run = ledger.read.run(attempt.run_id)
         assert run is not None
-        refresh_manifest(ledger, place, run, Redactor(), is_told=True)
+        groups = group_by_key(place, ledger, [attempt])
+        refresh_manifest(ledger, place, run, redactor_of(groups), is_told=True)
     console.summary(f"{task.name}: given up")
     again = command("retry", run.id, "--only", task.name, service=service)
     console.next_step(again, "fetches it where the service still has it, and buys it again where not")
@@ -195,7 +198,7 @@ def fetch_first(
         return code
     try:
         with reading(choose_place(next(iter(REGISTRY)), project, options.service).project) as reader:
-            if reader is None or next(reader.in_state(*OPEN), None) is None:
+            if reader is None or next(reader.in_state(*AWAITED), None) is None:
                 return code
         console.note("nothing is submitted; what is in flight is fetched first")
         collected = collect_everything(
@@ -236,7 +239,7 @@ def _collect_from(
         groups = group_by_key(place, ledger, attempts, is_named_here=is_named_here)
         if not groups:
             return []
-        redactor = Redactor([group.key.value for group in groups if group.key is not None])
+        redactor = redactor_of(groups)
         results = [_collect_with(group, place, ledger, ends) for group in groups]
         for run in ledger.read.unfinished_runs():
             if (run.origin, run.provider) == (place.origin, place.spec.name):
@@ -286,7 +289,7 @@ def refresh_manifest(ledger: Ledger, place: Place, run: RunRow, redactor: Redact
 def tell_reasons(result: RunResult) -> None:
     """Says on stderr why a run ended as it did."""
     for reason in result.reasons:
-        console.error(Redactor().foreign_text(reason))
+        console.error(printable(reason))
 
 
 def tell_late(overdue: Late | None) -> None:
@@ -297,3 +300,8 @@ def tell_late(overdue: Late | None) -> None:
             f"{count(overdue.count, 'paid result')} may be out of reach from {at:%Y-%m-%d %H:%M} on;"
             " hint: callsheet collect"
         )
+
+
+def redactor_of(groups: Iterable[KeyGroup]) -> Redactor:
+    """Removes the keys that are here for these tasks."""
+    return Redactor([group.key.value for group in groups if group.key is not None])

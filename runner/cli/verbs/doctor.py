@@ -35,7 +35,7 @@ from runner.project import Project, find_project
 from runner.providers import REGISTRY, open_provider
 from runner.providers.place import Place
 from runner.record.folder import check_runs
-from runner.redact import Redactor, json_text
+from runner.redact import json_text, printable
 from runner.run.dating import ClockDate
 from runner.run.remembered import check_is_remembered
 from runner.sandbox import SandboxConfig, SandboxServer, SandboxUnavailable
@@ -109,9 +109,8 @@ def doctor(service: ServiceOptions, output_format: str) -> ExitCode:
 
 def _cleaner() -> Callable[[str], str]:
     """Takes keys and the home directory out of what is printed."""
-    redactor = Redactor()
     home = str(Path.home())
-    return lambda text: redactor.foreign_text(text.replace(home, "~") if len(home) > 1 else text)
+    return lambda text: printable(text.replace(home, "~") if len(home) > 1 else text)
 
 
 def _tell(check: Check, clean: Callable[[str], str]) -> None:

@@ -36,7 +36,7 @@ from runner.project import Project, find_project
 from runner.providers import REGISTRY, open_provider
 from runner.providers.base import Generation
 from runner.providers.place import Place
-from runner.redact import Redactor
+from runner.redact import printable
 from runner.run.lock import locked_ledger
 from runner.times import iso_time
 
@@ -135,7 +135,6 @@ def _list(project: Project, output_format: str, service: ServiceOptions) -> Exit
 
 
 def _show(found: list[UnclearTask], root: Path, service: ServiceOptions) -> None:
-    clean = Redactor()
     for one in found:
         attempt = one.attempt
         console.result(
@@ -143,7 +142,7 @@ def _show(found: list[UnclearTask], root: Path, service: ServiceOptions) -> None
         )
         take = "" if attempt.seed is None else f", seed {attempt.seed}"
         console.result(f"    submitted {iso_time(attempt.intended_at)} ({one.task.model}{take})")
-        console.result(f"    {clean.foreign_text(one.evidence)}")
+        console.result(f"    {printable(one.evidence)}")
     absent = [one for one in found if one.attempt.state is TaskState.PLANNED]
     console.summary(f"{count(len(found) - len(absent), 'unclear task')}")
     if any(one.attempt.state in (TaskState.INTENDED, TaskState.AMBIGUOUS) for one in found):
@@ -176,7 +175,7 @@ def _as_json(one: UnclearTask) -> dict[str, object]:
         "tag": one.attempt.tag,
         "output": one.task.output,
         "evidence": one.attempt.evidence,
-        "held_because": one.attempt.resolution_evidence,
+        "held_because": one.attempt.grounds and one.attempt.grounds.facts,
     }
 
 
@@ -211,7 +210,7 @@ def _adopt(ledger: Ledger, one: UnclearTask, remote_id: str, place: Place, *, is
     conflict = check_adoptable(ledger.read, one, generation)
     if conflict and not is_sure:
         raise PersonNeededError(
-            f"{remote_id} is probably not {one.task.name}: {Redactor().foreign_text(conflict)}",
+            f"{remote_id} is probably not {one.task.name}: {printable(conflict)}",
             hint="if you are sure that it is, add --yes",
         )
     _settle(ledger, one, Answer.ADOPT, remote_id)
@@ -223,6 +222,6 @@ async def _look(place: Place, access: Access, remote_id: str) -> Generation:
             return await provider.get(remote_id)
         except ProviderError as error:
             raise ServiceUnreachableError(
-                f"{remote_id}: cannot be looked up: {Redactor().foreign_text(error.message)}",
+                f"{remote_id}: cannot be looked up: {printable(error.message)}",
                 hint="check the id, and that the key is the one it was submitted with",
             ) from error

@@ -16,7 +16,7 @@ from runner.desk.report import Report, make_report
 from runner.errors import INTERRUPTS, CallsheetError, ExitCode
 from runner.media.video import has_pyav
 from runner.project import Project
-from runner.redact import Redactor
+from runner.redact import printable
 
 POSTER_SECONDS = 600.0
 """Seconds for pictures when a person asks for the page; a thousand take about ten."""
@@ -80,9 +80,8 @@ def _tell_progress(made: int, of: int) -> None:
 
 def tell_missing(made: Report) -> None:
     """Says what is missing from the page, and what to do."""
-    clean = Redactor()
     for path, why in islice(made.unreadable.items(), _MOST_TOLD):
-        console.error(f"{clean.foreign_text(path)}: {clean.foreign_text(why)}")
+        console.error(f"{printable(path)}: {printable(why)}")
     if made.unreadable:
         videos = count(len(made.unreadable), "video")
         console.error(f"{videos} cannot be read; hint: `callsheet verify` says whether it has changed")

@@ -33,11 +33,11 @@ from runner.json_value import JsonValue
 from runner.lane.budget import question
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow, Spend
-from runner.ledger.states import TaskState
+from runner.ledger.states import Reason, TaskState
 from runner.project import Project, find_project
 from runner.record.events import fan_out
 from runner.record.facts import KEY_VARIABLE, session_facts
-from runner.redact import Redactor, json_text
+from runner.redact import Redactor, json_text, printable
 from runner.run.ends import RunResult
 from runner.run.idle import conclude_idle, is_idle
 from runner.run.lateness import Late, late
@@ -78,7 +78,7 @@ def run(jobs: tuple[Path, ...], options: RunOptions, again: tuple[str, ...]) -> 
     for option, given in (("--again", again), ("--only", options.only)):
         if given and len(jobs) > 1:
             raise UsageError(f"{option} is about one job", hint="give one JOB with it")
-    resubmit = Resubmit("again", again) if again else None
+    resubmit = Resubmit(Reason.AGAIN, again) if again else None
     return _run_all([Work(_load(job, options), resubmit=resubmit) for job in jobs], options)
 
 
@@ -113,7 +113,7 @@ def retry(run_name: str, options: RunOptions) -> ExitCode:
       callsheet retry
       callsheet retry --only 'pour-*'
     """
-    return _go_on(run_name, options, Resubmit("retry"))
+    return _go_on(run_name, options, Resubmit(Reason.RETRY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,7 +381,7 @@ def _advise(outcome: Outcome, run: Finished, options: RunOptions, *, run_id: str
 def _tell_notes(result: RunResult, service: ServiceOptions) -> None:
     """What became of other jobs' tasks that were looked at along the way; the first few of many."""
     for note in result.notes[:_MOST_NOTES]:
-        console.note(f"of another job: {Redactor().foreign_text(note)}")
+        console.note(f"of another job: {printable(note)}")
     if len(result.notes) > _MOST_NOTES:
         console.note(f"and {len(result.notes) - _MOST_NOTES} more of other jobs")
     if result.notes:

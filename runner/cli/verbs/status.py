@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import click
 
@@ -35,8 +33,8 @@ from runner.ledger.rows import RunRow
 from runner.ledger.states import TaskState
 from runner.plan.plan import Plan, make_plan
 from runner.record.folder import LATEST, RunFolder
-from runner.record.lines import scan_manifest
-from runner.redact import Redactor, escape
+from runner.record.manifest import ManifestRun, ManifestTask, read_manifest, read_tasks
+from runner.redact import escape, printable
 from runner.run.finish import waits_for_a_person
 from runner.run.lock import is_holder_gone
 from runner.run.only import Only
@@ -140,12 +138,12 @@ def _row(identity: str, name: str, state: str, output: str, about: str, remote_i
 def _about(row: Progress) -> str:
     attempt = row.attempt
     if attempt is None or row.conflict or row.why:
-        return Redactor().foreign_text(row.conflict or row.why)
+        return printable(row.conflict or row.why)
     since = ""
     if row.state.is_in_flight and attempt.accepted_at is not None:
         since = f"for {_ago(time.time() - attempt.accepted_at)}"
     words = [attempt.remote_id or "", since, attempt.error_code, attempt.error_message]
-    return Redactor().foreign_text(" ".join(word for word in words if word))
+    return printable(" ".join(word for word in words if word))
 
 
 def _title(run: RunRow, folder: RunFolder) -> str:
@@ -185,7 +183,7 @@ def _ago(seconds: float) -> str:
     return f"{seconds / 86_400:.0f} d"
 
 
-def _head(run: RunRow) -> dict[str, JsonValue]:
+def _head(run: RunRow | ManifestRun) -> dict[str, JsonValue]:
     return {
         "run": run.id,
         "file": run.job_file,
@@ -205,32 +203,28 @@ def _show_what_is_left(
 ) -> None:
     """The run by its manifest, as of when that was written. Raises `why` where there is none."""
     chosen = Only(only) if only else None
-    rows: list[Row] = []
-
-    def keep(entry: Mapping[str, Any]) -> None:
-        if chosen is None or chosen.fits(entry["name"], entry["identity"]):
-            rows.append(_row_of(entry))
-
     try:
         folder = find_folder(run_name, service)
-        run = scan_manifest(folder.manifest, keep, most=sys.maxsize)["run"]
+        run = read_manifest(folder.manifest).run
+        rows = [
+            _row_of(task)
+            for task in read_tasks(folder.manifest)
+            if chosen is None or chosen.fits(task.name, task.identity)
+        ]
     except CallsheetError:
         raise why from None
     console.error(str(why))
     console.error(f"what follows is from {shown_path(folder.manifest)}, as of its writing")
-    is_finished = run["finished_at"] is not None
     if output_format == "text":
-        how = "finished" if is_finished else "unfinished"
-        console.result(f"run {run['id']} of {run['job_file']} at {run['origin']}: {how}")
-    head = {"run": run["id"], "file": run["job_file"], "origin": run["origin"], "edition": run["edition"]}
-    write_rows(rows, output_format, {**head, "date": run["run_date"], "is_finished": is_finished})
+        how = "unfinished" if run.finished_at is None else "finished"
+        console.result(f"run {run.id} of {run.job_file} at {run.origin}: {how}")
+    write_rows(rows, output_format, _head(run))
 
 
-def _row_of(entry: Mapping[str, Any]) -> Row:
-    remote_id = entry["attempts"][-1]["remote_id"] if entry["attempts"] else None
-    error = entry["error"] or {}
-    output = next((output["path"] for output in entry["outputs"]), "")
-    departed = "" if entry.get("in_plan", True) else "no longer in the plan"
-    words = [remote_id or "", departed, error.get("code") or "", error.get("message") or ""]
-    about = Redactor().foreign_text(" ".join(word for word in words if word))
-    return _row(entry["identity"], entry["name"], entry["state"], output, about, remote_id)
+def _row_of(task: ManifestTask) -> Row:
+    remote_id = None if task.latest is None else task.latest.remote_id
+    output = next((file.path for file in task.outputs), "")
+    departed = "" if task.in_plan else "no longer in the plan"
+    words = [remote_id, departed, *((task.error.code, task.error.message) if task.error else ())]
+    about = printable(" ".join(word for word in words if word))
+    return _row(task.identity, task.name, task.state, output, about, remote_id)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.json_value import JsonValue
-from runner.record.difference import differences
+from runner.record.request import differences
 
 LONG = (
     "A teapot made of porcelain stands by a {} at dawn, steam rises slowly from its spout, 35mm, soft light"

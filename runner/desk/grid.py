@@ -1,15 +1,18 @@
-"""The axes of a run's tasks, and the words for their values."""
+"""The grid of the contact sheet: its axes, and where each task stands on them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeAlias
 
 from runner.job.matrix import MODEL, SAMPLE, SEED
 from runner.json_value import JsonValue, canonical_json
 from runner.plan.names import telling_part
+
+Cell: TypeAlias = Mapping[str, JsonValue]
+"""Each axis of a task with its value."""
 
 TAKE = "take"
 """Seeds and samples are one axis of the page: a step has the one or the other."""
@@ -40,12 +43,12 @@ class _Axis:
 
 
 @dataclass(slots=True)
-class Axes:
+class Grid:
     """Every axis that a task was seen to have, with its values in the order of the plan."""
 
     _axes: dict[str, _Axis] = field(default_factory=dict)
 
-    def places(self, step: str, cell: Mapping[str, Any], above: Mapping[str, Mapping[str, Any]]) -> list[int]:
+    def places(self, step: str, cell: Cell, above: Mapping[str, Cell]) -> list[int]:
         """Where a task stands on each axis known so far, -1 where it has none.
 
         `above` are the cells of the tasks above by the names of their steps: each is one value of
@@ -65,14 +68,14 @@ class Axes:
                 found[axis] = self._axis(axis).place(value, label(value))
         return [found.get(name, -1) for name in self._axes]
 
-    def listed(self) -> list[dict[str, object]]:
+    def axes(self) -> list[dict[str, object]]:
         return [{"name": name.strip(), "values": axis.labels} for name, axis in self._axes.items()]
 
     def _axis(self, name: str) -> _Axis:
         return self._axes.setdefault(name, _Axis())
 
 
-def cell_words(cell: Mapping[str, Any]) -> str:
+def cell_words(cell: Cell) -> str:
     """`seed 2, pour`: a cell in a few words."""
     return ", ".join(
         f"{name} {value}" if name in (SEED, SAMPLE) else label(value) for name, value in cell.items()

@@ -1,11 +1,11 @@
-"""Amounts and moments in the words of the contact sheet."""
+"""Amounts and times in words."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from runner.job.cost import usd_as_today
+from runner.record.manifest import ManifestCost
 
 
 def milliseconds(text: str) -> int:
@@ -28,14 +28,14 @@ def duration_words(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def spend_words(cost: dict[str, Any], *, is_rehearsal: bool) -> str:
-    """What a run cost, by `usage.cost` of its manifest; what is not known is said, never zero."""
-    if not cost["tasks"]:
+def spend_words(cost: ManifestCost, *, is_rehearsal: bool) -> str:
+    """What a run cost; what is not known is said, never zero."""
+    if not cost.tasks:
         return "nothing was submitted"
-    if cost["usd"] is None:
+    if cost.usd is None:
         return "price not known"
-    known = f"USD {usd_as_today(cost['usd'])}"
-    known += f", {cost['unpriced_tasks']} without a price" if cost["unpriced_tasks"] else ""
+    known = f"USD {usd_as_today(cost.usd)}"
+    known += f", {cost.unpriced_tasks} without a price" if cost.unpriced_tasks else ""
     return f"{known} (rehearsed)" if is_rehearsal else known
 
 

@@ -3,28 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from runner.ledger.states import TaskState
-
-WORDS: Mapping[TaskState, str] = {
-    TaskState.DONE: "done",
-    TaskState.FAILED: "failed",
-    TaskState.EXPIRED: "expired",
-    TaskState.WRITTEN_OFF: "written off",
-    TaskState.SKIPPED: "skipped",
-    TaskState.ABSENT: "absent",
-    TaskState.HELD: "held",
-    TaskState.AMBIGUOUS: "unclear",
-    TaskState.INTENDED: "unclear",
-    TaskState.COLLECTING: "in flight",
-    TaskState.SUBMITTED: "in flight",
-    TaskState.WAITING: "waiting",
-    TaskState.PLANNED: "not sent",
-}
-"""States as a person filters them, in the order in which they are offered."""
+from runner.record.manifest import ManifestTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,71 +32,73 @@ class Commands:
 
 
 @dataclass(frozen=True, slots=True)
-class Advice:
+class NextStep:
     text: str
     command: str = ""
 
 
-def advice(task: Mapping[str, Any], commands: Commands) -> Advice | None:
-    """What to do about one task of a manifest; None where nothing is left to do."""
-    name = str(task["name"])
-    if not task.get("in_plan", True):
-        return _departed(TaskState(task["state"]), name, commands)
+def next_step(task: ManifestTask, commands: Commands) -> NextStep | None:
+    """What to do about one task; None where nothing is left to do."""
+    name = task.name
+    if not task.in_plan:
+        return _departed(task.state, name, commands)
     again = commands.line("retry", commands.run_id, "--only", name)
-    match TaskState(task["state"]):
+    match task.state:
         case TaskState.DONE:
             return None
-        case TaskState.FAILED if "policy" in str((task["error"] or {}).get("code", "")):
-            return Advice(
+        case TaskState.FAILED if task.error is not None and "policy" in task.error.code:
+            return NextStep(
                 "The service refused the content. Change the prompt or the picture in"
                 f" {commands.job_file}; a changed task is a new one, so run the job.",
                 commands.run(),
             )
         case TaskState.FAILED:
-            return Advice("Submit it once more. A new submit is paid for.", again)
+            return NextStep("Submit it once more. A new submit is paid for.", again)
         case TaskState.EXPIRED:
-            return Advice("It was made, but its file can no longer be fetched. A new one is paid for.", again)
+            return NextStep(
+                "It was made, but its file can no longer be fetched. A new one is paid for.", again
+            )
         case TaskState.WRITTEN_OFF:
-            return Advice("Its submit was given up by hand. A new one is paid for.", again)
+            return NextStep("Its submit was given up by hand. A new one is paid for.", again)
         case TaskState.SKIPPED:
-            return Advice(
+            return NextStep(
                 "The task that it needs failed: submit that one once more.",
                 commands.line("retry", commands.run_id),
             )
         case TaskState.ABSENT:
-            return Advice(
+            return NextStep(
                 "Paid for, but the file is gone from here and from the service. Bring it back from an"
                 " archive, or pay for a new take.",
                 commands.line("run", commands.job_file, "--again", name),
             )
         case TaskState.HELD:
-            return Advice(
+            return NextStep(
                 "Nobody knows whether the service took it, so nothing is sent. See what you can say of it.",
                 commands.line("reconcile", name),
             )
         case TaskState.AMBIGUOUS | TaskState.INTENDED:
-            return Advice(
+            return NextStep(
                 "Its submit got no clear answer. It is looked for, and never sent again on a guess.",
                 commands.resume(),
             )
         case TaskState.SUBMITTED | TaskState.COLLECTING:
-            return Advice("The service has it. Fetching it costs nothing more.", commands.resume())
+            return NextStep("The service has it. Fetching it costs nothing more.", commands.resume())
         case TaskState.PLANNED:
-            return Advice("It has not been sent.", commands.resume())
+            return NextStep("It has not been sent.", commands.resume())
         case TaskState.WAITING:
-            return Advice("It waits for the step above it.", commands.resume())
+            return NextStep("It waits for the step above it.", commands.resume())
 
 
-def _departed(state: TaskState, name: str, commands: Commands) -> Advice | None:
+def _departed(state: TaskState, name: str, commands: Commands) -> NextStep | None:
     """Of a task that is no longer in the plan: no run of the job goes on with it."""
     match state:
         case TaskState.HELD:
-            return Advice(
+            return NextStep(
                 "Nobody knows whether the service took it. See what you can say of it.",
                 commands.line("reconcile", name),
             )
         case TaskState.AMBIGUOUS | TaskState.INTENDED | TaskState.SUBMITTED | TaskState.COLLECTING:
-            return Advice(
+            return NextStep(
                 "It is no longer in the plan, and what may be paid for is still looked for.",
                 commands.line("collect"),
             )
