@@ -13,7 +13,7 @@ from runner.cli.common_options import common_options
 from runner.cli.completion import complete_run
 from runner.cli.humanize import count
 from runner.cli.options import ServiceOptions, output_format, service_options
-from runner.cli.runs import find_folder
+from runner.cli.runs import find_folder, run_ids
 from runner.errors import CallsheetError, UsageError
 from runner.job.cost import usd_as_today
 from runner.json_value import JsonValue
@@ -87,11 +87,7 @@ class _Read:
 
 def _before(new: _Read, folder: RunFolder) -> _Read:
     """The run of the same job before `new`. Raises UsageError where there is none."""
-    runs = folder.project.runs_dir
-    earlier = sorted(
-        (path.name for path in runs.iterdir() if path.name < new.run.id and not path.is_symlink()),
-        reverse=True,
-    )
+    earlier = sorted((run for run in run_ids(folder.project) if run < new.run.id), reverse=True)
     for name in earlier:
         with contextlib.suppress(CallsheetError):  # a run that was killed may have no manifest
             read = _Read.of(RunFolder(folder.project, name))
