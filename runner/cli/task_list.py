@@ -21,8 +21,8 @@ from runner.run.only import Only, check_patterns
 CONFLICT = "conflict"
 """A new task that cannot run, because its output path is not free."""
 
-_SHOWN: Mapping[str, str] = {words.listed: words.shown for words in STATE_WORDS.values()} | {"new": "new"}
-"""A listed word as people read it. `new` is `not sent` only on the contact sheet, where the run has ended."""
+_SHOWN = {words.listed: words.shown for words in STATE_WORDS.values()}
+"""The listed words that people read in another form."""
 
 _COLOURS: Mapping[str, str] = {
     "done": "green",
@@ -50,7 +50,7 @@ def chosen_tasks(plan: Plan, only: tuple[str, ...]) -> Iterable[Task]:
 
 
 def listed_word(state: TaskState) -> str:
-    """A state as programs read it in a list."""
+    """A state as programs read it in a list: new, in flight, ambiguous, held, done, absent, failed ..."""
     return STATE_WORDS[state].listed
 
 
@@ -69,7 +69,7 @@ def counts_words(counts: Mapping[TaskState, int]) -> str:
     """`5 done, 1 unclear`: states that are the same to a person are counted together."""
     words: Counter[str] = Counter()
     for state, number in counts.items():
-        words[shown_word(listed_word(state))] += number
+        words[STATE_WORDS[state].shown] += number
     return ", ".join(f"{number} {word}" for word, number in words.items() if number)
 
 
