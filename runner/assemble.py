@@ -21,7 +21,7 @@ from runner.json_value import JsonValue
 from runner.lane.commits import Commits
 from runner.lane.machine import Machine
 from runner.ledger.ledger import Ledger
-from runner.providers import open_provider
+from runner.providers import connect
 from runner.providers.place import Place
 from runner.record.events import EventLog, Observer, fan_out
 from runner.record.folder import RunFolder
@@ -63,7 +63,7 @@ def served(place: Place, key: ApiKey) -> Iterator[Access]:
         try:
             server = stack.enter_context(
                 SandboxServer(
-                    SandboxConfig(provider=place.spec.name, latency=AT_ONCE, store=store / "tasks.db")
+                    SandboxConfig(provider=place.provider.name, latency=AT_ONCE, store=store / "tasks.db")
                 )
             )
         except SandboxUnavailable as error:
@@ -95,13 +95,14 @@ async def open_tools(
     machine, limits = machine or Machine(), limits or Limits()
     files = LocalFiles(place.project.base)
     async with (
-        open_provider(place.spec, access, submit_limits=limits.submits, free_limits=limits.free) as provider,
+        connect(place.provider, access, submit_limits=limits.submits, free_limits=limits.free) as client,
         receiver(webhook, ledger.salt) as hints,
     ):
         yield Tools(
             project=place.project,
             origin=place.origin,
-            provider=provider,
+            provider=place.provider,
+            client=client,
             commits=Commits(ledger, machine.threads),
             fetch=Downloader(files, tls_context()),
             files=files,

@@ -21,6 +21,7 @@ from runner.job.yaml.source import MAX_BYTES
 from runner.plan.plan import Plan, make_plan
 from runner.project import Project, find_project
 from runner.providers.place import Place
+from runner.providers.provider import Provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def load(
     options: JobOptions,
     *,
     text: bytes | None = None,
-    provider: str | None = None,
+    provider: Provider | None = None,
     project: Project | None = None,
 ) -> Loaded:
     """Reads a job file (or `text`, the copy that a run kept), and finds where it runs.

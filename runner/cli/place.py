@@ -13,30 +13,29 @@ from runner.cli.options import ServiceOptions
 from runner.errors import StateError
 from runner.http.access import is_loopback, is_same_loopback, parse_origin
 from runner.job.environment import read_env
-from runner.job.load import DEFAULT_PROVIDER
 from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
 from runner.project import Project, find_project
-from runner.providers import REGISTRY
+from runner.providers import DEFAULT
 from runner.providers.place import SANDBOX_ORIGIN, Place
+from runner.providers.provider import Provider
 
 
 def here(service: ServiceOptions) -> Project:
     """The project here or at --root; its rehearsal where the service is the sandbox or on loopback."""
-    return choose_place(DEFAULT_PROVIDER, find_project(Path(), root=common().root), service).project
+    return choose_place(DEFAULT, find_project(Path(), root=common().root), service).project
 
 
 def choose_place(
-    provider: str, project: Project, service: ServiceOptions, *, job_base_url: str | None = None
+    provider: Provider, project: Project, service: ServiceOptions, *, job_base_url: str | None = None
 ) -> Place:
     """A base URL comes from the command line, then the environment, then a trusted job file."""
-    spec = REGISTRY[provider]
     if service.sandbox:
         return Place.at(provider, project, SANDBOX_ORIGIN)
-    if service.base_url is None and job_base_url and not os.environ.get(spec.url_variable):
+    if service.base_url is None and job_base_url and not os.environ.get(provider.url_variable):
         origin = parse_origin(job_base_url, source="the job file's base_url")
     else:
-        origin = spec.find_origin(os.environ, base_url=service.base_url)
+        origin = provider.find_origin(os.environ, base_url=service.base_url)
     place = Place.at(provider, project, origin)
     return replace(place, origin=_as_known(place)) if is_loopback(origin) else place
 

@@ -13,12 +13,11 @@ from runner.cli.humanize import shown_path
 from runner.cli.options import ServiceOptions
 from runner.cli.place import choose_place, here
 from runner.errors import StateError, UsageError
-from runner.job.load import DEFAULT_PROVIDER
 from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
 from runner.project import Project, find_project
-from runner.providers import REGISTRY
+from runner.providers import DEFAULT, find
 from runner.providers.place import SANDBOX_ORIGIN, Place
 from runner.record.folder import LATEST, RunFolder
 from runner.run.remembered import check_is_remembered
@@ -88,7 +87,7 @@ def find_run(name: str, service: ServiceOptions) -> FoundRun:
         if run is None:
             check_is_remembered(folder.project, ledger)
             raise UsageError(f"the ledger knows no run {folder.run_id}", hint="callsheet run JOB")
-    provider = run.provider if run.provider in REGISTRY else DEFAULT_PROVIDER
+    provider = find(run.provider) or DEFAULT
     root = folder.project.root
     place = choose_place(provider, Project(root, root), service)
     if run.origin != place.origin:

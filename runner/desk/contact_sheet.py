@@ -18,7 +18,7 @@ from runner.http.access import is_loopback
 from runner.job.cost import usd_as_today
 from runner.json_value import JsonValue
 from runner.ledger.states import STATE_WORDS, TaskState
-from runner.providers import REGISTRY
+from runner.providers import find
 from runner.providers.base import RemoteFileKind
 from runner.record.manifest import (
     Manifest,
@@ -243,10 +243,10 @@ def _words(by_state: Mapping[TaskState, int]) -> dict[str, int]:
 
 
 def _option(run: ManifestRun) -> tuple[str, ...]:
-    spec = REGISTRY.get(run.provider)
+    provider = find(run.provider)
     if run.origin == EMBEDDED:
         return ("--sandbox",)
-    return () if spec is not None and spec.default_origin == run.origin else ("--base-url", run.origin)
+    return () if provider is not None and provider.origin == run.origin else ("--base-url", run.origin)
 
 
 def _is_rehearsal(run: ManifestRun) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runner.errors import JobError, Problem
 from runner.job.content import check_inputs
-from runner.job.environment import KEY_NAMES, PROVIDER_VARIABLES, read_env, why_refused
+from runner.job.environment import key_names, read_env, why_refused
 from runner.job.expressions import KnownNames, has_expression
 from runner.job.inputs import InputReader
 from runner.job.merge import STEPS, as_meant
@@ -27,8 +27,9 @@ from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Scalar, Sequence
 from runner.job.yaml.source import MAX_BYTES, read
 from runner.near import nearest
+from runner.providers import DEFAULT, find
+from runner.providers.provider import Provider
 
-DEFAULT_PROVIDER = "mesh"
 _SUFFIXES = (".yaml", ".yml")
 
 _NO_EXPRESSIONS = (
@@ -56,7 +57,7 @@ class LoadOptions:
     environ: Mapping[str, str] = field(repr=False)
     allow_env: frozenset[str] = frozenset()
     trust_job: bool = False
-    provider: str | None = None
+    provider: Provider | None = None
     """In place of the job's own, to see what it would lose at another one."""
 
 
@@ -80,9 +81,8 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
     if not reading.is_whole:
         problems.raise_errors()
     with problems:
-        provider = options.provider or _text(document, "provider") or DEFAULT_PROVIDER
-        if provider not in PROVIDER_VARIABLES:  # the schema has reported it
-            provider = DEFAULT_PROVIDER
+        # a name that is not known has been reported by the schema
+        provider = options.provider or find(_text(document, "provider") or "") or DEFAULT
         api_key_env = problems.gather(_api_key_env(document, provider, options))
         if not options.trust_job:
             problems.gather(check_addresses(document))
@@ -98,13 +98,13 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
         if edition_node is not None:
             edition = problems.gather(compile_value(edition_node, known))
         run = problems.gather(read_run(document.get("run")))
-        problems.gather(check_run(provider, document.get("run")))
+        problems.gather(check_run(provider.name, document.get("run")))
         budget = problems.gather(read_budget(document.get("budget")))
         lint = problems.gather(read_lint(document.get("lint")))
         steps = problems.gather(read_steps(document, provider=provider, known=known, found=problems.errors))
         if problems.errors:  # alone, wrong inputs wait for the plan, which knows those of cells as well
             reader = InputReader(root, file.parent)
-            problems.gather(check_inputs(step_keys(document).values(), provider=provider, reader=reader))
+            problems.gather(check_inputs(step_keys(document).values(), provider=provider.name, reader=reader))
     return Job(
         name=name,
         file=shown,
@@ -161,11 +161,11 @@ def _text(document: MappingNode, key: str) -> str | None:
     return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
 
 
-def _api_key_env(document: MappingNode, provider: str, options: LoadOptions) -> Checked[str | None]:
+def _api_key_env(document: MappingNode, provider: Provider, options: LoadOptions) -> Checked[str | None]:
     """The variable that holds the key. Another's secret must not reach the service as a key either."""
     node = document.get("api_key_env")
     name = _text(document, "api_key_env")
-    keys = PROVIDER_VARIABLES[provider].keys if provider in PROVIDER_VARIABLES else ()
+    keys = provider.key_variables
     if node is None or name is None or name in keys or options.trust_job or name in options.allow_env:
         return name
     names = " or ".join(keys)
@@ -187,10 +187,12 @@ def _env(
 ) -> Checked[Mapping[str, str]]:
     """The listed variables that are set, none of them holding an API key."""
     listed = _listed(document)
+    if not listed:
+        return {}
     allow = options.allow_env | (listed if options.trust_job else frozenset())
     own_key = {api_key_env} if api_key_env else set()
     environ = read_env(root, options.environ, allow=allow | own_key)
-    keys = {environ[name].strip() for name in KEY_NAMES | own_key if environ.get(name, "").strip()}
+    keys = {environ[name].strip() for name in key_names() | own_key if environ.get(name, "").strip()}
     found: dict[str, str] = {}
     node = document.get("env")
     for item in node.items if isinstance(node, Sequence) else ():

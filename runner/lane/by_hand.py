@@ -13,6 +13,7 @@ from runner.ledger.read import LedgerReader
 from runner.ledger.rows import GIVEN_UP, AttemptRow, Grounds, TaskRow
 from runner.ledger.states import Basis, Resolution, TaskState
 from runner.providers.base import Generation
+from runner.providers.provider import Provider
 
 
 class Answer(enum.StrEnum):
@@ -119,7 +120,9 @@ def give_up(ledger: Ledger, attempt: AttemptRow, at: float) -> None:
     ledger.fail(attempt.id, GIVEN_UP, said, at, expired=True)
 
 
-def check_adoptable(reader: LedgerReader, one: UnclearTask, generation: Generation) -> str:
+def check_adoptable(
+    reader: LedgerReader, one: UnclearTask, provider: Provider, generation: Generation
+) -> str:
     """Why `generation` is hardly this task's, in words; empty where nothing speaks against it.
 
     Raises UsageError where another task holds it.
@@ -128,7 +131,7 @@ def check_adoptable(reader: LedgerReader, one: UnclearTask, generation: Generati
     if holder is not None:
         raise UsageError(f"{generation.id} belongs to another task already ({holder.identity[:12]})")
     belief = Beliefs.of(one.attempt.model, reader.echoes(one.attempt.origin, one.attempt.key_hash, 0.0))
-    return contradicts(Unclear(one.attempt, one.task.name, one.task.request, belief), generation)
+    return contradicts(Unclear(one.attempt, one.task.name, one.task.request, belief, provider), generation)
 
 
 def record_answer(

@@ -18,7 +18,8 @@ from runner.lane.commits import Commits
 from runner.lane.machine import Machine
 from runner.lane.pace import Breaker, InFlight, RequestBudget
 from runner.lane.retry import Retry
-from runner.providers.base import Provider
+from runner.providers.base import Client
+from runner.providers.provider import Provider
 from runner.record.events import Observer
 
 AN_ANSWER = "the service to answer a free request, before anything more is submitted"
@@ -77,6 +78,7 @@ class LaneTools:
     origin: str
     key_hash: str
     provider: Provider
+    client: Client
     commits: Commits
     machine: Machine
     observe: Observer
@@ -89,7 +91,8 @@ class Lane:
         self, tools: LaneTools, run: RunControl, policy: RunPolicy, stand_back: Callable[[], Awaitable[None]]
     ) -> None:
         """`stand_back` waits until downloads keep up, before new work takes a place."""
-        self.origin, self.key_hash, self.provider = tools.origin, tools.key_hash, tools.provider
+        self.origin, self.key_hash = tools.origin, tools.key_hash
+        self.provider, self.client = tools.provider, tools.client
         self.commits, self.machine, self.observe = tools.commits, tools.machine, tools.observe
         self.run = run
         self.patience = policy.timeout
@@ -108,7 +111,7 @@ class Lane:
         """One free GET, which tells the clock the service's time. Raises ProviderError."""
         await self.budget.acquire()
         try:
-            self.clock.hear(await self.provider.ping())
+            self.clock.hear(await self.client.ping())
         except ProviderError as error:
             if error.trouble is Trouble.RATE_LIMITED:
                 self.budget.refused(error)

@@ -51,7 +51,7 @@ class Lookback:
         return []
 
     async def _find_all(self) -> list[AttemptRow]:
-        if not self.lane.provider.can_list:
+        if self.lane.provider.listing is None:
             return []
         looked_for = await self.lane.commits.read(self._looked_for)
         if not looked_for:

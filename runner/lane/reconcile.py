@@ -140,7 +140,7 @@ class Reconciler:
         if attempt.state is not TaskState.AMBIGUOUS:
             self._close(attempt.id, None)
             return False
-        if not self.lane.provider.can_list:
+        if self.lane.provider.listing is None:
             await self._hold(one, "the service has no list in which it could be found")
             return False
         if attempt.key_hash != self.lane.key_hash:

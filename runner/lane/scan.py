@@ -14,6 +14,7 @@ from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Accepted, AttemptRow
 from runner.ledger.states import TaskState
 from runner.providers.base import Generation
+from runner.providers.provider import Listing
 
 PAGE = 200
 
@@ -78,6 +79,13 @@ class Scanner:
     _asked: dict[str, float] = field(default_factory=dict)
     """When (monotonic) each was asked for last."""
 
+    @property
+    def _list(self) -> tuple[str, str, Listing]:
+        """Whose list it is, and which parts it has."""
+        listing = self.lane.provider.listing
+        assert listing is not None, "nothing is looked for at a service without a list"
+        return self.lane.origin, self.lane.key_hash, listing
+
     async def look(self, unclear: Sequence[Unclear]) -> View:
         """One full scan over the time of these attempts, and of a witness for each where there is one.
 
@@ -87,8 +95,8 @@ class Scanner:
         oldest = self.lane.clock.earliest() - self.lane.provider.record_life + DAY
 
         def window(reader: LedgerReader) -> float:
-            kinds = {(one.attempt.model, one.tier) for one in unclear}
-            found = (reader.newest_accepted(self.lane.origin, self.lane.key_hash, *kind) for kind in kinds)
+            kinds = {(one.attempt.model, one.scope) for one in unclear}
+            found = (reader.newest_accepted(*self._list, *kind) for kind in kinds)
             return min([begins, *(max(oldest, self._created_after(each)) for each in found if each)])
 
         since = await self.lane.commits.read(window)
@@ -145,7 +153,7 @@ class Scanner:
             task = reader.task(attempt.identity)
             assert task is not None
             belief = Beliefs.of(attempt.model, echoes[attempt.key_hash])
-            found.append(Unclear(attempt, task.name, task.request, belief, self.offset()))
+            found.append(Unclear(attempt, task.name, task.request, belief, self.lane.provider, self.offset()))
         return found
 
     def unresolved(self, reader: LedgerReader) -> list[Unclear]:
@@ -164,7 +172,7 @@ class Scanner:
 
     def _accepted_within(self, reader: LedgerReader, since: float) -> list[Accepted]:
         """What of ours a full list of what was created since then has to show."""
-        found = reader.accepted_since(self.lane.origin, self.lane.key_hash, since)
+        found = reader.accepted_since(*self._list, since)
         return [one for one in found if self._created_after(one) >= since]
 
     def _created_after(self, one: Accepted) -> float:
@@ -197,7 +205,7 @@ class Scanner:
         while True:
             await self.lane.budget.acquire()
             offset = len(rows) + unreadable
-            page = await self.lane.provider.list_page(created_after=since, limit=PAGE, offset=offset)
+            page = await self.lane.client.list_page(created_after=since, limit=PAGE, offset=offset)
             pages += 1
             self.lane.budget.answered()
             self.lane.clock.hear(page.server_time)
@@ -241,7 +249,7 @@ class Scanner:
     async def _read_again(self, row: Generation) -> Generation:
         await self.lane.budget.acquire()
         try:
-            fresh = await self.lane.provider.get(row.id)
+            fresh = await self.lane.client.get(row.id)
         except ProviderError as error:
             is_key = error.trouble is Trouble.KEY_REFUSED and error.status != _FORBIDDEN
             if is_key or error.trouble in _ALL_ROWS:

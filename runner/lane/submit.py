@@ -21,12 +21,6 @@ from runner.ledger.ledger import Ledger, RemoteIdTakenError
 from runner.ledger.rows import AttemptRow, CapReachedError, Caps, Intent, Kind
 from runner.ledger.states import Reason
 
-TAGS = 65_536
-"""Tags are 1 to TAGS - 1: 0 would send the field's default, whose echo proves nothing."""
-
-MOST_TAGS = 60_000
-"""Of open attempts: with more the search for a free one takes long, and nobody has that many in doubt."""
-
 MOST_AFTER_429 = 5.0
 """Seconds of our own before the same intent goes again; how long all wait, the request budget knows."""
 
@@ -175,7 +169,7 @@ class Submission:
         self._tell("task.intended", attempt=self.attempt_id)
         try:
             try:
-                outcome = await lane.provider.submit(body.content)
+                outcome = await lane.client.submit(body.content)
             except anyio.get_cancelled_exc_class():
                 await self._leave_unclear(CUT_BY_US)
                 raise
@@ -229,16 +223,17 @@ class Submission:
         None where the job sets the field itself: it may have begun to since the intent was made. None too
         where nearly all are taken.
         """
-        if not self.lane.provider.can_list or "execution_expires_after" in self.task.request:
+        field = self.lane.provider.tag
+        if field is None or field.field in self.task.request:
             return None
         if reused is not None and reused.tag is not None:
             return reused.tag
         picked = self.submitter.tags
         taken = picked | await self.lane.commits.read(lambda reader: reader.open_tags(self.task.origin))
-        if len(taken) > MOST_TAGS:
+        if len(taken) > field.most_open:
             return None
         while True:
-            tag = self.lane.machine.random.randrange(1, TAGS)
+            tag = self.lane.machine.random.randrange(1, field.count)
             if tag not in taken:
                 picked.add(tag)
                 return tag

@@ -54,7 +54,8 @@ class _Walk:
         self._builders = builders
         self._problems = problems
         self._linters = {
-            stage.step.name: Linter(job.lint, takes=len(stage.step.seeds or ()) or 2) for stage in stages
+            stage.step.name: Linter(job.provider, job.lint, takes=len(stage.step.seeds or ()) or 2)
+            for stage in stages
         }
         self._unpicked = {stage.step.name: set(range(len(stage.picks or ()))) for stage in stages}
         self._first: dict[str, Task] = {}

@@ -197,7 +197,7 @@ def describe(reader: LedgerReader, task: TaskRow, project: Project) -> ShownTask
         runs=_runs(reader, attempts, project),
         attempts=tuple(_attempt(attempt, reader.history(attempt.id)) for attempt in attempts),
         files=tuple(_file(row, project.base) for row in outputs),
-        missing=missing_kinds(task.request, latest, outputs) if is_done else (),
+        missing=missing_kinds(task.provider, task.request, latest, outputs) if is_done else (),
     )
     return with_texts(shown, printable)
 

@@ -27,7 +27,8 @@ from runner.ledger.rows import (
     TaskRow,
 )
 from runner.ledger.states import TaskState
-from runner.providers.base import INPUT_SCHEME, InputFile, RemoteFileKind, wanted_kinds
+from runner.providers import wanted_kinds
+from runner.providers.base import INPUT_SCHEME, InputFile, RemoteFileKind
 from runner.record.manifest import (
     MANIFEST_VERSION,
     ManifestAttempt,
@@ -153,11 +154,14 @@ def write_manifest(
 
 
 def missing_kinds(
-    request: Mapping[str, JsonValue], latest: AttemptRow | None, outputs: Iterable[OutputRow]
+    provider: str,
+    request: Mapping[str, JsonValue],
+    latest: AttemptRow | None,
+    outputs: Iterable[OutputRow],
 ) -> tuple[RemoteFileKind, ...]:
     """The kinds of files that a request asked for and that never came from its newest attempt."""
     came = {row.kind for row in outputs if latest is not None and row.attempt_id == latest.id}
-    return tuple(sorted(wanted_kinds(request) - came))
+    return tuple(sorted(wanted_kinds(provider, request) - came))
 
 
 def _departed(
@@ -245,7 +249,7 @@ class _Recorder:
             echo=self._foreign(_sorted(observed.echo if observed is not None else {})),
             usage=self._foreign(_sorted(observed.usage if observed is not None else {})),
             outputs=tuple(map(self._file, _files_of(task, rows.outputs))),
-            missing=missing_kinds(request, latest, rows.outputs) if is_over else (),
+            missing=missing_kinds(task.provider, request, latest, rows.outputs) if is_over else (),
             error=self._error(task, latest, state),
             estimate=ManifestEstimate(tokens=task.estimate_tokens, usd=usd_or_null(task.estimate_micros)),
         )

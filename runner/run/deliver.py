@@ -11,7 +11,7 @@ from runner.errors import ExitCode
 from runner.lane.paid import Paid
 from runner.lane.retry import Retry
 from runner.ledger.rows import OutputRow
-from runner.providers.base import URL_LIFE, Generation, RemoteFile, RemoteFileKind, wanted_kinds
+from runner.providers.base import Generation, RemoteFile, RemoteFileKind
 from runner.run.session import Session
 from runner.run.wait import look_after_call
 from runner.run.watch import GoneError, LeftForLater, Watch
@@ -87,7 +87,7 @@ class Delivery:
     async def _asked_for(self) -> frozenset[RemoteFileKind]:
         identity = self.paid.identity
         requests = await self.session.tools.commits.read(lambda reader: reader.requests([identity]))
-        return wanted_kinds(requests.get(identity, {}))
+        return self.session.lane.provider.wanted(requests.get(identity, {}))
 
     async def _whole(self) -> list[OutputRow]:
         """The files of the attempt that stand as they were published."""
@@ -142,7 +142,7 @@ class Delivery:
     def _is_past_life(self) -> bool:
         """Whether a result's URL has lived its time since the acceptance, by the slower of two clocks."""
         by_theirs = self.session.lane.clock.earliest() - self.paid.server_time
-        return min(self.watch.age, by_theirs) > URL_LIFE
+        return min(self.watch.age, by_theirs) > self.session.lane.provider.url_life
 
     async def _fetch_one(self, generation: Generation, kind: RemoteFileKind, ordinal: int) -> OutputRow:
         paid, machine = self.paid, self.session.tools.machine

@@ -199,7 +199,7 @@ def _new_run(job: Job, plan: Plan, origin: str, now: float, source: random.Rando
         job_digest=job.digest,
         edition=plan.edition,
         run_date=plan.run_date.format(),
-        provider=job.provider,
+        provider=job.provider.name,
         origin=origin,
         started_at=now,
     )

@@ -135,7 +135,7 @@ class Watch:
         while True:
             try:
                 await lane.budget.acquire()
-                generation = await lane.provider.get(self.paid.remote_id)
+                generation = await lane.client.get(self.paid.remote_id)
             except StillLimitedError as error:
                 raise LeftForLater(error.message) from None
             except ProviderError as error:

@@ -19,6 +19,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow, Caps, Intent, RunRow
 from runner.ledger.states import Reason, TaskState
 from runner.project import Project, init_project
+from runner.providers.mesh import MESH
 from runner.providers.place import Place
 from tests.ledger.test_durations import SENT, a_task
 
@@ -53,7 +54,7 @@ class Shop:
         return list(self.ledger.read.in_state(TaskState.SUBMITTED, TaskState.HELD))
 
     def place(self, origin: str = ELSEWHERE) -> Place:
-        return Place.at("mesh", self.project, origin)
+        return Place.at(MESH, self.project, origin)
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from runner.http.access import ApiKey
 from runner.job.model import PollPolicy
 from runner.lane.machine import Machine
 from runner.project import init_project
-from runner.providers import REGISTRY
 from runner.providers.place import Place
 from runner.run.ends import RunResult
 from runner.run.lock import locked_ledger
@@ -31,7 +30,7 @@ async def run_job(root: Path, file: str, url: str) -> RunResult:
     fast = PollPolicy(first=0.1, minimum=0.05, maximum=0.2)
     job = replace(plan.job, run=replace(plan.job.run, poll=fast))
     project = init_project(root)
-    place = Place(REGISTRY[plan.job.provider], project, plan.origin, url)
+    place = Place(plan.job.provider, project, plan.origin, url)
     with locked_ledger(project, wait=0) as ledger:
         prepared = prepare_run(
             job,

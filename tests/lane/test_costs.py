@@ -17,6 +17,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Drift, Intent
 from runner.ledger.states import Reason
 from runner.providers.base import Generation, GenerationStatus
+from runner.providers.mesh import MESH
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
 from tests.ledger.test_ledger import RUN, SENT, task
 from tests.support.harness import Bench, job_text
@@ -92,20 +93,19 @@ MTOK, SECOND, TASK = (
 @pytest.mark.parametrize(
     ("price", "generation", "micros"),
     [
-        (MTOK, ended(usage={"completion_tokens": 108_900}), 762_300),
-        (MTOK, ended(usage={"completion_tokens": "many"}), None),
+        (MTOK, ended(billed_tokens=108_900), 762_300),
         (MTOK, ended(), None),
-        (MTOK, ended(usage={"completion_tokens": 0}), None),
+        (MTOK, ended(billed_tokens=0), None),
         (SECOND, ended(echo={"frames": -240}), None),
-        (MTOK, ended(usage={"completion_tokens": 108_900}, cost_usd="0.25"), 250_000),
-        (None, ended(usage={"completion_tokens": 108_900}), None),
+        (MTOK, ended(billed_tokens=108_900, cost_usd="0.25"), 250_000),
+        (None, ended(billed_tokens=108_900), None),
         (None, ended(cost_usd="0.2500001"), 250_001),
         (SECOND, ended(echo={"duration": 6}), 300_000),
         (SECOND, ended(), None),
         (TASK, ended(), 400_000),
         (TASK, ended(FAILED), None),
         (MTOK, ended(FAILED), None),
-        (MTOK, ended(FAILED, usage={"completion_tokens": 0}), 0),
+        (MTOK, ended(FAILED, billed_tokens=0), 0),
     ],
 )
 def test_what_an_ended_generation_cost(
@@ -115,7 +115,7 @@ def test_what_an_ended_generation_cost(
     with ledger.transaction():
         attempt = ledger.intend(task(1), RUN.job_file, RUN.id, intent, Caps(), 1.0)
         ledger.accept(attempt, "t-1", SENT, 2.0)
-        note_cost(ledger, attempt, generation)
+        note_cost(ledger, MESH, attempt, generation)
     found = ledger.read.attempt(attempt)
     assert found is not None
     assert found.cost_micros == micros

@@ -18,6 +18,7 @@ from runner.ledger.states import Reason, TaskState
 from runner.media.video import MediaFacts
 from runner.project import Project, init_project
 from runner.providers.base import RemoteFileKind
+from runner.providers.mesh import MESH
 from runner.run.progress import Progress, progress_of
 
 EVIDENCE = Evidence(row=0, headers_begun=True, reason="test")
@@ -28,7 +29,7 @@ def make_task(output: str = "out/a.mp4", **request: JsonValue) -> Task:
     """A task whose identity follows from its request, as in a plan."""
     wire: dict[str, JsonValue] = {"model": "m", "content": [{"type": "text", "text": "A boat"}], **request}
     origin = "https://api.example"
-    identity = task_identity(provider="mesh", origin=origin, request=wire, sample=None, edition="")
+    identity = task_identity(provider=MESH, origin=origin, request=wire, sample=None, edition="")
     return Task(
         identity=identity,
         index=0,

@@ -7,7 +7,7 @@ import anyio
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import Reason
-from runner.providers.mesh.client import TAG_BASE
+from runner.providers.mesh import TAG
 from tests.simulation.bench import Absence, Bench
 from tests.simulation.schedule import SETTLE_ALONE
 from tests.simulation.service import RECORD_LIFE, Row
@@ -53,5 +53,5 @@ def may_turn_up(bench: Bench, ledger: Ledger) -> bool:
 
 
 def _rows_of(bench: Bench, attempt: AttemptRow) -> list[Row]:
-    tag_field = None if attempt.tag is None else TAG_BASE - attempt.tag
+    tag_field = None if attempt.tag is None else TAG.default - attempt.tag
     return [row for row in bench.service.accepted() if row.tag_field == tag_field]

@@ -13,7 +13,7 @@ from runner.lane.by_hand import Answer, record_answer, unclear_tasks
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import TaskRow
 from runner.ledger.states import Reason, TaskState
-from runner.providers.mesh.client import TAG_BASE
+from runner.providers.mesh import TAG
 from runner.run.prepare import Resubmit
 from tests.simulation.bench import EARLIER, Bench
 from tests.simulation.schedule import Hand, Verb
@@ -54,7 +54,7 @@ def settle_held(bench: Bench, hand: Hand) -> None:
         if one.attempt.state is not TaskState.HELD:
             continue
         tag = one.attempt.tag
-        row = by_tag.get(TAG_BASE - tag) if tag is not None else None
+        row = by_tag.get(TAG.default - tag) if tag is not None else None
         answer, remote_id = Answer.AGAIN, None
         if hand is Hand.HONEST and row is not None:
             answer, remote_id = Answer.ADOPT, row.id

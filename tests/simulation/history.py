@@ -17,7 +17,8 @@ from runner.ledger.states import Reason
 from runner.media.video import MediaFacts
 from runner.plan.plan import Plan
 from runner.providers.base import RemoteFileKind
-from runner.providers.mesh.client import TAG_BASE, read_generation
+from runner.providers.mesh import TAG
+from runner.providers.mesh.client import read_generation
 from tests.simulation.bench import EARLIER, KEY, ORIGIN, Bench
 from tests.simulation.clips import video
 from tests.simulation.service import START, TAG_FIELD, Row
@@ -101,7 +102,7 @@ def _row(bench: Bench, task: Task) -> Row:
     return Row(
         id="t-00000earlier",
         owner="ours",
-        request={**task.request, TAG_FIELD: TAG_BASE - _TAG},
+        request={**task.request, TAG_FIELD: TAG.default - _TAG},
         at=-AGO,
         created_at=int(bench.service.clock(-AGO)),
         visible_at=-AGO,

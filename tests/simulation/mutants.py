@@ -27,6 +27,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Echoes
 from runner.ledger.states import Basis, Reason, Resolution
 from runner.providers.base import Generation, GenerationStatus
+from runner.providers.mesh import MESH
 from runner.providers.mesh.client import MeshClient
 from runner.run.watch import Watch
 from runner.run.webhook import Hints
@@ -193,7 +194,7 @@ def _list_without_bounds() -> AbstractContextManager[object]:
         offset = 0
         while True:
             await scanner.lane.budget.acquire()
-            page = await scanner.lane.provider.list_page(created_after=since, limit=200, offset=offset)
+            page = await scanner.lane.client.list_page(created_after=since, limit=200, offset=offset)
             rows.update((row.id, row) for row in page.rows)
             offset += len(page.rows)
             if not page.has_more:
@@ -321,7 +322,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "absence taken twice": _absence_taken_twice,
     "absence that no cap counts": _uncounted_absence,
     "a late row that nobody looks for": _nobody_looks_back,
-    "404s that end a paid task": lambda: patch.object(MeshClient, "record_life", 60.0),
+    "404s that end a paid task": lambda: patch.dict(vars(MESH), {"record_life": 60.0}),
     "submitting that doubts do not stop": lambda: patch.object(submit, "MOST_DOUBTS", 1000),
     "a list without bounds": _list_without_bounds,
     "no cap on tasks": _forgetful_of("max_tasks"),

@@ -19,6 +19,7 @@ from runner.lane.commits import Commits
 from runner.lane.machine import Machine
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
+from runner.providers.mesh import MESH
 from runner.providers.mesh.client import MeshClient
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
@@ -188,7 +189,8 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
         tools = Tools(
             project=bench.project,
             origin=ORIGIN,
-            provider=MeshClient(
+            provider=MESH,
+            client=MeshClient(
                 PaidRequests(access, client), FreeRequests(access, client, wall=wall), wall=wall
             ),
             commits=Commits(ledger, threads),

@@ -8,6 +8,7 @@ from runner.lane.evidence import Belief, Beliefs, Unclear
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import Reason, TaskState
 from runner.providers.base import Generation, GenerationStatus
+from runner.providers.mesh import MESH
 
 MODEL = "byteplus/seedance-1-0-pro"
 """A model that honours seeds."""
@@ -61,7 +62,7 @@ def unclear(
         cost_micros=None,
     )
     belief = BELIEVED if believed else Beliefs()
-    return Unclear(attempt, name, request or {"model": model}, belief)
+    return Unclear(attempt, name, request or {"model": model}, belief, MESH)
 
 
 def row(

@@ -19,7 +19,7 @@ from runner.job.rundate import RunDate
 from runner.lane.machine import Machine
 from runner.ledger.ledger import Ledger
 from runner.project import Project, init_project
-from runner.providers import REGISTRY
+from runner.providers import BUILT_IN
 from runner.providers.place import Place
 from runner.record.events import Observer
 from runner.record.folder import RunFolder
@@ -86,10 +86,9 @@ class Bench:
     async def tools(
         self, ledger: Ledger, *, key: str | None = None, webhook: WebhookPolicy | None = None
     ) -> AsyncIterator[Tools]:
-        spec = REGISTRY[self.provider]
         limits = Limits(self.submit_limits, self.free_limits, self.limits)
         async with open_tools(
-            Place(spec, self.project, self.url, self.url),
+            Place(BUILT_IN[self.provider], self.project, self.url, self.url),
             Access(self.url, ApiKey.load(key or self.key, source="test")),
             ledger,
             self._observe,

@@ -20,6 +20,7 @@ from runner.ledger.rows import AttemptRow, Caps, Intent, OutputRow, RunRow
 from runner.ledger.states import Reason, TaskState
 from runner.media.video import MediaFacts
 from runner.providers.base import Generation, GenerationStatus, InputFile, RemoteFileKind
+from runner.providers.mesh import MESH
 from runner.record.manifest import ManifestCounts
 from runner.record.write import write_manifest
 from runner.redact import Redactor
@@ -37,7 +38,7 @@ def sha(text: str) -> str:
 def make_task(index: int, *, inputs: tuple[InputFile, ...] = (), **request: JsonValue) -> Task:
     body: dict[str, JsonValue] = {"model": MODEL, "seed": index, "ratio": "16:9", **request}
     return Task(
-        identity=task_identity(provider="mesh", origin=ORIGIN, request=body, sample=None, edition=""),
+        identity=task_identity(provider=MESH, origin=ORIGIN, request=body, sample=None, edition=""),
         index=index,
         step="",
         name=f"s{index}",

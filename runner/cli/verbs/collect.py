@@ -46,7 +46,7 @@ from runner.ledger.rows import RunRow
 from runner.ledger.states import AWAITED
 from runner.plan.plan import make_plan
 from runner.project import Project, find_project
-from runner.providers import REGISTRY
+from runner.providers import DEFAULT, every
 from runner.providers.place import Place
 from runner.record.facts import JOB_DIGEST, session_facts
 from runner.record.folder import RunFolder
@@ -134,7 +134,7 @@ def _check_ledger(project: Project) -> ExitCode:
 def _give_up(
     name: str, project: Project, service: ServiceOptions, *, wait: float, is_agreed: bool
 ) -> ExitCode:
-    place = choose_place(next(iter(REGISTRY)), project, service)
+    place = choose_place(DEFAULT, project, service)
     with locked_ledger(place.project, wait=wait) as ledger:
         task, attempt = find_in_flight(ledger.read, name)
         said = (
@@ -197,7 +197,7 @@ def fetch_first(
     if not isinstance(refusal, JobError | RefusedError):
         return code
     try:
-        with reading(choose_place(next(iter(REGISTRY)), project, options.service).project) as reader:
+        with reading(choose_place(DEFAULT, project, options.service).project) as reader:
             if reader is None or next(reader.in_state(*AWAITED), None) is None:
                 return code
         console.note("nothing is submitted; what is in flight is fetched first")
@@ -214,17 +214,17 @@ def places(project: Project, service: ServiceOptions) -> list[tuple[Place, bool]
     """Where tasks may be in flight: at the services as they are named here (True), and at those that only
     the ledger names (False), for jobs with a base URL of their own.
     """
-    places = [choose_place(name, project, service) for name in REGISTRY]
-    known = {(place.spec.name, place.origin) for place in places}
+    places = [choose_place(each, project, service) for each in every().values()]
+    known = {(place.provider.name, place.origin) for place in places}
     found = [(place, True) for place in places]
     if service.base_url is not None or any(place.project != project for place in places):
         return found
     with reading(project) as reader:
         others = {} if reader is None else dict.fromkeys(open_services(reader, time.time()))
     return found + [
-        (Place.at(name, project, origin), False)
+        (Place.at(provider, project, origin), False)
         for name, origin in others
-        if name in REGISTRY and (name, origin) not in known
+        if (provider := every().get(name)) is not None and (name, origin) not in known
     ]
 
 
@@ -235,14 +235,14 @@ def _collect_from(
     with locked_ledger(place.project, wait=wait) as ledger:
         with ledger.transaction():
             ledger.recover(time.time())
-        attempts = list(open_attempts(ledger.read, (place.spec.name, place.origin), time.time()))
+        attempts = list(open_attempts(ledger.read, (place.provider.name, place.origin), time.time()))
         groups = group_by_key(place, ledger, attempts, is_named_here=is_named_here)
         if not groups:
             return []
         redactor = redactor_of(groups)
         results = [_collect_with(group, place, ledger, ends) for group in groups]
         for run in ledger.read.unfinished_runs():
-            if (run.origin, run.provider) == (place.origin, place.spec.name):
+            if (run.origin, run.provider) == (place.origin, place.provider.name):
                 refresh_manifest(ledger, place, run, redactor, is_told=is_told)
         overdue = late(ledger.read, time.time())
     if is_told:
@@ -255,7 +255,7 @@ def _collect_from(
 
 def _collect_with(group: KeyGroup, place: Place, ledger: Ledger, ends: float | None) -> RunResult:
     if group.key is None:
-        counts = ledger.read.count_states(place.origin, place.spec.name)
+        counts = ledger.read.count_states(place.origin, place.provider.name)
         return RunResult(group.code, (group.missing,) if group.missing else (), counts)
     left = None if ends is None else max(0.0, ends - time.monotonic())
     # imported here: the engine takes 0.3 s, and most often nothing is in flight

@@ -25,14 +25,13 @@ from runner.cli.place import choose_place, read_keys
 from runner.errors import CallsheetError, ExitCode, UsageError
 from runner.http.access import Access, ApiKey
 from runner.http.verdicts import ProviderError, Trouble
-from runner.job.load import DEFAULT_PROVIDER
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
 from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
 from runner.ledger.states import TaskState
 from runner.project import Project, find_project
-from runner.providers import REGISTRY, open_provider
+from runner.providers import DEFAULT, connect, every
 from runner.providers.place import Place
 from runner.record.folder import check_runs
 from runner.redact import json_text, printable
@@ -136,7 +135,7 @@ def _checks(service: ServiceOptions) -> Iterator[Check]:
     yield from _extras()
     try:
         project = find_project(Path(), root=common().root)
-        place = choose_place(DEFAULT_PROVIDER, project, service)
+        place = choose_place(DEFAULT, project, service)
     except CallsheetError as error:
         yield _wrong("project", error)
         return
@@ -227,21 +226,21 @@ def _ledger(project: Project) -> Iterator[Check]:
 
 def _services(project: Project, service: ServiceOptions) -> Iterator[Check]:
     """Each service whose key is set; the default one where none is."""
-    environment = read_keys(choose_place(DEFAULT_PROVIDER, project, service))
-    named = [name for name, spec in REGISTRY.items() if any(map(environment.get, spec.key_variables))]
-    for name in [DEFAULT_PROVIDER] if service.sandbox else named or [DEFAULT_PROVIDER]:
+    environment = read_keys(choose_place(DEFAULT, project, service))
+    named = [each for each in every().values() if any(map(environment.get, each.key_variables))]
+    for provider in [DEFAULT] if service.sandbox else named or [DEFAULT]:
         try:
-            place = choose_place(name, project, service)
+            place = choose_place(provider, project, service)
             key = place.find_key(environment)
         except CallsheetError as error:
-            yield _wrong(name, error)
+            yield _wrong(provider.name, error)
             continue
-        variable = next((key for key in place.spec.key_variables if environment.get(key)), "the sandbox")
+        variable = next((key for key in place.provider.key_variables if environment.get(key)), "the sandbox")
         try:
             with _access(place, key) as access:
                 yield from _ask(place, access, variable)
         except CallsheetError as error:
-            yield _wrong(name, error)
+            yield _wrong(provider.name, error)
 
 
 @contextlib.contextmanager
@@ -258,7 +257,7 @@ def _access(place: Place, key: ApiKey) -> Iterator[Access]:
 
 
 def _ask(place: Place, access: Access, variable: str) -> Iterator[Check]:
-    name = place.spec.name
+    name = place.provider.name
     began = time.time()
     try:
         server_time = anyio.run(_ping, place, access)
@@ -289,5 +288,5 @@ def _ask(place: Place, access: Access, variable: str) -> Iterator[Check]:
 
 
 async def _ping(place: Place, access: Access) -> float | None:
-    async with open_provider(place.spec, access) as provider:
-        return await provider.ping()
+    async with connect(place.provider, access) as client:
+        return await client.ping()

@@ -14,6 +14,7 @@ from runner.cli.humanize import shown_path
 from runner.durable import replace_file
 from runner.errors import NoProjectError, UsageError
 from runner.project import Project, find_project, init_project
+from runner.providers import every, find
 from runner.resources import schema_path
 
 _JOB_SUFFIXES = {".yaml", ".yml"}
@@ -109,7 +110,7 @@ def _write_first_job(project: Project) -> Path | None:
 )
 @common_options
 def schema(name: str, target: Path | None) -> None:
-    """Print the JSON Schema NAME: job (the default), mesh-request, getimg-request or manifest.
+    """Print the JSON Schema NAME: job (the default), manifest, or PROVIDER-request.
 
     With --write it goes into a file, which may be committed. Printed is then the line to put on top of
     job files, so that editors complete and check them.
@@ -119,14 +120,8 @@ def schema(name: str, target: Path | None) -> None:
       callsheet schema manifest
       callsheet schema --write
     """
-    try:
-        path = schema_path(name)
-    except FileNotFoundError as error:
-        raise UsageError(
-            f"no schema `{name}`", hint="the schemas are job, mesh-request, getimg-request and manifest"
-        ) from error
     if target is None:
-        console.block(path.read_text(encoding="utf-8").rstrip())
+        console.block(_shipped(name).read_text(encoding="utf-8").rstrip())
         return
     written = _schema_file(name, target)
     _write_schema(name, written)
@@ -134,6 +129,17 @@ def schema(name: str, target: Path | None) -> None:
     if name == _JOB_SCHEMA:
         console.result(_EDITOR_LINE.format(written.name))
         console.note("next: put this line on top of each job file beside it")
+
+
+def _shipped(name: str) -> Path:
+    """The file of the schema `name`. Raises UsageError."""
+    provider, request, _ = name.partition("-request")
+    known = find(provider) if request else None
+    try:
+        return schema_path(name) if known is None else known.schema_file
+    except FileNotFoundError as error:
+        requests = " and ".join(f"{each}-request" for each in every())
+        raise UsageError(f"no schema `{name}`", hint=f"the schemas are job, manifest, {requests}") from error
 
 
 def _schema_file(name: str, target: Path) -> Path:
@@ -145,7 +151,7 @@ def _schema_file(name: str, target: Path) -> Path:
 
 
 def _write_schema(name: str, target: Path) -> None:
-    """Replaces an older one. Raises StateError."""
+    """Replaces an older one. Raises StateError, UsageError."""
     with replace_file(target) as file:
-        file.write(schema_path(name).read_bytes())
+        file.write(_shipped(name).read_bytes())
     target.chmod(0o644)

@@ -33,12 +33,21 @@ from runner.json_value import JsonValue
 from runner.lane.budget import outlook
 from runner.ledger.states import TaskState
 from runner.plan.plan import Plan
-from runner.providers import REGISTRY
+from runner.providers import every, find
+from runner.providers.provider import Provider
 from runner.redact import escape
 from runner.run.finish import waits_for_a_person
 from runner.run.prepare import CONFLICT_HINT
 from runner.run.progress import Progress, progress_of
 from runner.run.remembered import check_is_remembered
+
+
+def _installed(_context: click.Context, _option: click.Parameter, name: str | None) -> Provider | None:
+    """The provider of this name. Raises BadParameter where it is not installed."""
+    provider = None if name is None else find(name)
+    if name is not None and provider is None:
+        raise click.BadParameter(f"{name!r} is not one of {', '.join(sorted(every()))}")
+    return provider
 
 
 @click.command()
@@ -47,7 +56,7 @@ from runner.run.remembered import check_is_remembered
 @job_options
 @output_format("json", "jsonl")
 @click.option(
-    "--provider", type=click.Choice(sorted(REGISTRY)), help="Show what the job would lose at this provider."
+    "--provider", metavar="NAME", callback=_installed, help="Show what the job would lose at this provider."
 )
 @only_option
 @common_options
@@ -56,7 +65,7 @@ def plan(
     service: ServiceOptions,
     job_options: JobOptions,
     output_format: str,
-    provider: str | None,
+    provider: Provider | None,
     only: tuple[str, ...],
 ) -> ExitCode:
     """Show each task of JOB: its state, its name, where its video goes, and why it is new.

@@ -33,7 +33,7 @@ from runner.lane.by_hand import (
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
 from runner.project import Project, find_project
-from runner.providers import REGISTRY, open_provider
+from runner.providers import DEFAULT, connect, find
 from runner.providers.base import Generation
 from runner.providers.place import Place
 from runner.redact import printable
@@ -91,7 +91,7 @@ def reconcile(
         )
         if is_given
     ]
-    place = choose_place(next(iter(REGISTRY)), project, service)
+    place = choose_place(DEFAULT, project, service)
     if task is None:
         if answers:
             raise UsageError(
@@ -112,7 +112,13 @@ def reconcile(
             ledger.recover(time.time())
         one = find_unclear(ledger.read, task, answers[0])
         if adopt is not None:
-            place = choose_place(one.task.provider, project, service)
+            provider = find(one.task.provider)
+            if provider is None:
+                raise UsageError(
+                    f"{one.task.name}: the provider `{one.task.provider}` is not installed",
+                    hint="install the plug-in that brings it",
+                )
+            place = choose_place(provider, project, service)
             _adopt(ledger, one, adopt, place, is_sure=yes)
         else:
             _settle(ledger, one, answers[0])
@@ -207,7 +213,7 @@ def _adopt(ledger: Ledger, one: UnclearTask, remote_id: str, place: Place, *, is
     key = key_for(place, ledger, one.attempt)
     with served(place, key) as access:
         generation = anyio.run(_look, place, access, remote_id)
-    conflict = check_adoptable(ledger.read, one, generation)
+    conflict = check_adoptable(ledger.read, one, place.provider, generation)
     if conflict and not is_sure:
         raise PersonNeededError(
             f"{remote_id} is probably not {one.task.name}: {printable(conflict)}",
@@ -217,9 +223,9 @@ def _adopt(ledger: Ledger, one: UnclearTask, remote_id: str, place: Place, *, is
 
 
 async def _look(place: Place, access: Access, remote_id: str) -> Generation:
-    async with open_provider(place.spec, access) as provider:
+    async with connect(place.provider, access) as client:
         try:
-            return await provider.get(remote_id)
+            return await client.get(remote_id)
         except ProviderError as error:
             raise ServiceUnreachableError(
                 f"{remote_id}: cannot be looked up: {printable(error.message)}",

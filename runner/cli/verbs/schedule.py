@@ -36,7 +36,6 @@ from runner.job.load import LoadOptions, load_job
 from runner.job.model import Job
 from runner.job.policy import parse_duration
 from runner.project import Project, find_project
-from runner.providers import REGISTRY
 from runner.redact import escape
 from runner.slug import slug
 
@@ -354,9 +353,9 @@ def _advise(job: Job, project: Project, *, yes: bool) -> None:
         # as a unit finds it: nothing of this shell's environment
         own = frozenset({job.api_key_env} if job.api_key_env else ())
         found = read_env(project.root, {}, allow=own)
-        REGISTRY[job.provider].find_key(found, variable=job.api_key_env)
+        job.provider.find_key(found, variable=job.api_key_env)
     except CallsheetError:
-        name = job.api_key_env or REGISTRY[job.provider].key_variables[0]
+        name = job.api_key_env or job.provider.key_variables[0]
         console.note(
             f"{job.file}: a unit does not see your shell's variables; hint: {name}=... in .env of the root"
         )

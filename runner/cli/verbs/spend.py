@@ -14,10 +14,10 @@ from runner.cli.humanize import count
 from runner.cli.options import ServiceOptions, output_format, service_options
 from runner.cli.place import choose_place
 from runner.cli.runs import nothing_yet, reading
-from runner.job.load import DEFAULT_PROVIDER
 from runner.json_value import JsonValue
 from runner.ledger.rows import Spend, SpendBy, SpendRow
 from runner.project import find_project
+from runner.providers import DEFAULT
 from runner.redact import escape
 
 _NOTHING = SpendRow("", Spend(0, 0, 0), Spend(0, 0, 0), Spend(0, 0, 0))
@@ -56,7 +56,7 @@ def spend(since: float | None, by: str | None, service: ServiceOptions, output_f
     """
     project = find_project(Path(), root=common().root)
     group = SpendBy(by) if by else None
-    place = choose_place(DEFAULT_PROVIDER, project, service)
+    place = choose_place(DEFAULT, project, service)
     with reading(place.project) as ledger:
         rows = ledger.spending(group, since) if ledger is not None and group is not None else []
         (total,) = ledger.spending(None, since) if ledger is not None else [_NOTHING]

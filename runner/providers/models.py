@@ -1,4 +1,8 @@
-"""What is known of each model family (models.yaml). An unknown model has no known limits."""
+"""What is known of the models that a service sells. A model that is not known has no known limits.
+
+A provider's models.yaml says what is the service's own, and names the file of its families: `seedance`
+for seedance.yaml here, which several services sell, or a list of its own in the same form.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import enum
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -43,35 +47,30 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Retired:
-    """`since` is a date such as 2026-11-11; `successors` are the ids offered instead, by provider."""
-
-    since: str
-    successors: Mapping[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True, slots=True)
 class ModelFamily:
-    """What a family accepts and costs; source and date are those of `facts()`.
+    """What a family accepts and costs; source and date are those of its catalogue.
 
-    `retired` is None while it is sold. `sizes` are by resolution and ratio. `durations` are seconds,
-    first and last; `auto_duration`: whether -1 lets the model choose, which is the `default_duration`
-    of some. `frames` are the least and the most, in steps of 4 from 25, None where the field is not
-    taken. `honours_seed`: whether the same seed gives a similar video again. `audio_default` is None
-    where it is not known; `audio_alone`: whether sound may be the only input. `final_resolutions`
-    are those of a final that is made of a draft. `frames_fix_ratio`: with a first frame the ratio is
-    `adaptive`. `needs_image`: there is no video from text alone. `heic`: whether such images are
-    taken, and heif. `reference_*` are the most of each kind, 0 for none, and `most_references` of
-    all together; `reference_resolutions` the sizes that they allow; `reference_seconds` how long a
-    video or sound is at least, and all of a kind together at most. `least_billed`: with video among
-    the inputs, a length in seconds and the seconds that are billed for it at least. `prices` by
-    resolution, empty where there is no public figure.
+    `retired` is the date, such as 2026-11-11, and None while it is sold; `successors` are the ids that
+    are offered in its place, with their families. `most_seed` is the largest seed that is taken.
+    `sizes` are by resolution and ratio. `durations` are seconds, first and last; `auto_duration`:
+    whether -1 lets the model choose, which is the `default_duration` of some. `frames` are the least
+    and the most, in steps of 4 from 25, None where the field is not taken. `honours_seed`: whether the
+    same seed gives a similar video again. `audio_default` is None where it is not known; `audio_alone`:
+    whether sound may be the only input. `final_resolutions` are those of a final that is made of a
+    draft. `frames_fix_ratio`: with a first frame the ratio is `adaptive`. `needs_image`: there is no
+    video from text alone. `heic`: whether such images are taken, and heif. `reference_*` are the most
+    of each kind, 0 for none, and `most_references` of all together; `reference_resolutions` the sizes
+    that they allow; `reference_seconds` how long a video or sound is at least, and all of a kind
+    together at most. `least_billed`: with video among the inputs, a length in seconds and the seconds
+    that are billed for it at least. `prices` by resolution, empty where there is no public figure.
     """
 
     name: str
     title: str
     ids: tuple[str, ...]
-    retired: Retired | None
+    retired: str | None
+    successors: Mapping[str, ModelFamily]
+    most_seed: int
     resolutions: tuple[str, ...]
     ratios: tuple[str, ...]
     sizes: Mapping[tuple[str, str], Size]
@@ -107,19 +106,35 @@ class ModelFamily:
         return bool(self.reference_images or self.reference_videos or self.reference_audios)
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """All of models.yaml. `as_of` is a month such as 2026-06; `prices_as_of` the days of the price list."""
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """The models of one service. `as_of` is a month such as 2026-06, `prices_as_of` the days of the prices.
+
+    `is_priced_in_tokens`: the list prices are the service's own, and it bills by tokens.
+    """
 
     as_of: str
     source: str
     prices_as_of: str
     fps: int
-    most_seed: int
     families: Mapping[str, ModelFamily]
-    by_id: Mapping[str, ModelFamily]
+    is_priced_in_tokens: bool
+
+    @functools.cached_property
+    def _by_id(self) -> Mapping[str, ModelFamily]:
+        return _by_id(self.families)
+
+    def find(self, model: str) -> ModelFamily | None:
+        """What is known of `model`, or None."""
+        name = family_name(model)
+        return self.families.get(name) or self._by_id.get(name)
 
 
+def _by_id(families: Mapping[str, ModelFamily]) -> dict[str, ModelFamily]:
+    return {family_name(each): family for family in families.values() for each in family.ids}
+
+
+@functools.lru_cache(maxsize=1024)
 def family_name(model: str) -> str:
     """The family in a model id: `byteplus/dreamina-seedance-2-0-fast-260128` is `seedance-2-0-fast`."""
     name = model.rsplit("/", 1)[-1].casefold().removeprefix("dreamina-")
@@ -127,29 +142,30 @@ def family_name(model: str) -> str:
     return _VERSION.sub(lambda found: f"{found[1]}-{found[2]}-{found[3] or '0'}", name)
 
 
-@functools.lru_cache(maxsize=1024)
-def find_family(model: str) -> ModelFamily | None:
-    """What is known of `model`, or None."""
-    name = family_name(model)
-    return facts().families.get(name) or facts().by_id.get(name)
-
-
-@functools.cache
-def facts() -> ModelFacts:
-    """Everything that is known of models, with its date and source."""
-    text = Path(__file__).with_name("models.yaml").read_text(encoding="utf-8")
-    # libyaml, where there is one, reads it in 5 ms instead of 60: a tenth of what `validate` takes
-    data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-    families = {name: _family(name, row, data) for name, row in data["families"].items()}
-    return ModelFacts(
+def load_catalogue(file: Path) -> Catalogue:
+    """What a provider's models.yaml says, with the families that it names."""
+    own = _read(file)
+    shared = isinstance(own["families"], str)
+    data = _read(Path(__file__).with_name(f"{own['families']}.yaml")) if shared else own
+    sold = {name: _family(name, row, data) for name, row in data["families"].items()}
+    known = _by_id(sold)
+    for name, ids in own.get("successors", {}).items():
+        sold[name] = replace(sold[name], successors={model: known[family_name(model)] for model in ids})
+    return Catalogue(
         as_of=str(data["as_of"]),
         source=data["source"],
         prices_as_of=data["prices_as_of"],
         fps=data["fps"],
-        most_seed=data["most_seed"],
-        families=families,
-        by_id={family_name(each): family for family in families.values() for each in family.ids},
+        families=sold,
+        is_priced_in_tokens=own["priced_in_tokens"],
     )
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    # libyaml, where there is one, reads seedance.yaml in 5 ms instead of 60: a tenth of what `validate` takes
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    data: Mapping[str, Any] = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506
+    return data
 
 
 def _sizes(rows: Mapping[str, Mapping[str, str]]) -> dict[tuple[str, str], Size]:
@@ -167,7 +183,9 @@ def _family(name: str, row: Mapping[str, Any], data: Mapping[str, Any]) -> Model
         name=name,
         title=row["title"],
         ids=tuple(row["ids"]),
-        retired=_retired(row["retired"]) if row.get("retired") else None,
+        retired=str(row["retired"]) if row.get("retired") else None,
+        successors={},
+        most_seed=data["most_seed"],
         resolutions=resolutions,
         ratios=tuple(data["ratios"]),
         sizes=_sizes(data["sizes"]) | _sizes(row.get("sizes", {})),
@@ -203,11 +221,6 @@ def _family(name: str, row: Mapping[str, Any], data: Mapping[str, Any]) -> Model
 def _pair(values: Sequence[int]) -> tuple[int, int]:
     first, second = values
     return first, second
-
-
-def _retired(row: Mapping[str, Any]) -> Retired:
-    successors = {provider: tuple(ids) for provider, ids in row.items() if provider != "since"}
-    return Retired(str(row["since"]), successors)
 
 
 def _price(row: Mapping[str, str]) -> ListPrice:
