@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from runner.errors import Problem
+from runner.job.axes import check_values
 from runner.job.cost import Total
 from runner.job.expressions import Scope
 from runner.job.filters import ExpressionError, as_text
 from runner.job.model import Job, Step
 from runner.job.problems import Checked, ProblemError, Problems
 from runner.job.rundate import RunDate
-from runner.job.step_checks import check_values
 from runner.job.task import Task
 from runner.job.values import Value
 from runner.json_value import JsonValue
