@@ -22,8 +22,11 @@ those of docs/reference/exit-codes.md; where several conditions hold, `ExitCode.
 What one module tells another; each is caught before it reaches a person:
 
     Exception
-    ├── ExpressionError                 job        a `${{ ... }}` that cannot be read or worked out
-    ├── ProblemError                    job        the problem of one value, at its place
+    ├── InvalidValueError               job        a value that cannot be used, without its place
+    │   ├── ExpressionError             job        a `${{ ... }}` that cannot be read or worked out
+    │   ├── InputError                  job        a file or URL that the service cannot be given
+    │   └── SeedError                   job        what is written is not a seed
+    ├── ProblemError                    job        all that is wrong with one value, or with one cell
     ├── WireError                       job        content that the service has no words for
     ├── ForbiddenAddressError           http       a URL that is not fetched
     ├── BrokenOffError                  http       no whole answer came
@@ -36,7 +39,6 @@ What one module tells another; each is caught before it reaches a person:
     ├── GoneError                       run        a paid task that the service has no more
     ├── ResultLostError                 cli        standard output does not take what is written
     └── ValueError
-        ├── SeedError                   job        what is written is not a seed
         └── NotMediaError               media      bytes that are not a whole video or picture
 """
 

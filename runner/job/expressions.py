@@ -19,9 +19,10 @@ from jinja2.environment import TemplateExpression
 from jinja2.parser import Parser
 
 from runner.job.filters import ENVIRONMENT, FILTERS, ExpressionError, as_text
-from runner.job.problems import Checked, Place
+from runner.job.problems import Checked
 from runner.job.rundate import RunDate
 from runner.job.task import LAST_FRAME, OUTPUT, TASK_ID
+from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
 from runner.near import did_you_mean
 
@@ -118,7 +119,7 @@ def has_expression(text: str) -> bool:
     return OPEN in text
 
 
-def compile_template(text: str, known: KnownNames, place: Place) -> Checked[Template | None]:
+def compile_template(text: str, known: KnownNames, location: Location) -> Checked[Template | None]:
     """The template of the `text` at `place`, every name in it checked against `known`.
 
     None where something is wrong with it.
@@ -127,13 +128,13 @@ def compile_template(text: str, known: KnownNames, place: Place) -> Checked[Temp
     is_whole = True
     try:
         for is_source, piece in _split(text):
-            part = (yield from _compile(piece.strip(), known, place)) if is_source else piece
+            part = (yield from _compile(piece.strip(), known, location)) if is_source else piece
             if part is None:
                 is_whole = False
             else:
                 parts.append(part)
     except ExpressionError as error:  # the text cannot be split any further
-        yield place.error(error.message, error.hint)
+        yield error.at(location)
         return None
     names = frozenset[str]().union(*(part.names for part in parts if isinstance(part, Expression)))
     return Template(tuple(parts), names) if is_whole else None
@@ -191,17 +192,17 @@ def _parse(source: str) -> tuple[nodes.Expr, TemplateExpression]:
         raise ExpressionError(f"`{source[:40]}...` is nested too deeply") from None
 
 
-def _compile(source: str, known: KnownNames, place: Place) -> Checked[Expression | None]:
+def _compile(source: str, known: KnownNames, location: Location) -> Checked[Expression | None]:
     try:
         tree, compiled = _parse(source)
     except ExpressionError as error:
-        yield place.error(error.message, error.hint)
+        yield error.at(location)
         return None
     names = frozenset(node.name for node in _walk(tree) if isinstance(node, nodes.Name))
     is_known = True
     for message, hint in (*_unknown_names(names, known), *_missing_parts(tree, known)):
         is_known = False
-        yield place.error(message, hint)
+        yield location.error(message, hint)
     return Expression(source, names, _keys(tree), compiled) if is_known else None
 
 

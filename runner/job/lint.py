@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 
 from runner.job.matrix import SEED
-from runner.job.problems import Path
 from runner.job.rules import MODEL_RULES, Finding, Level, asked, check_model
 from runner.job.task import Task
+from runner.job.yaml.nodes import Path
 from runner.job.yaml.source import MAX_BYTES
 from runner.json_value import JsonValue, canonical_json
 from runner.providers.models import ModelFamily

@@ -17,8 +17,7 @@ from runner.job.inputs import InputReader
 from runner.job.merge import STEPS, as_meant
 from runner.job.model import Job
 from runner.job.policy import read_budget, read_lint, read_run
-from runner.job.problems import Checked, Place, Problems
-from runner.job.problems import Path as NodePath
+from runner.job.problems import Checked, Problems
 from runner.job.schema import check_job
 from runner.job.trust import check_addresses
 from runner.job.values import Value, compile_value, scalars
@@ -97,7 +96,7 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
         edition_node = document.get("edition")
         edition = None
         if edition_node is not None:
-            edition = problems.gather(compile_value(edition_node, ("edition",), known))
+            edition = problems.gather(compile_value(edition_node, known))
         run = problems.gather(read_run(document.get("run")))
         problems.gather(check_run(provider.name, document.get("run")))
         budget = problems.gather(read_budget(document.get("budget")))
@@ -162,19 +161,15 @@ def _text(document: MappingNode, key: str) -> str | None:
     return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
 
 
-def _place(document: MappingNode, key: str) -> Place:
-    node = document.get(key)
-    return Place(node.mark if node else document.mark, (key,))
-
-
 def _api_key_env(document: MappingNode, provider: Provider, options: LoadOptions) -> Checked[str | None]:
     """The variable that holds the key. Another's secret must not reach the service as a key either."""
+    node = document.get("api_key_env")
     name = _text(document, "api_key_env")
     keys = provider.key_variables
-    if name is None or name in keys or options.trust_job or name in options.allow_env:
+    if node is None or name is None or name in keys or options.trust_job or name in options.allow_env:
         return name
     names = " or ".join(keys)
-    yield _place(document, "api_key_env").error(
+    yield node.location.error(
         f"`{name}` is not {names}, and its value would be sent to the service",
         f"if it holds your API key: --allow-env {name}, or --trust-job",
     )
@@ -200,20 +195,20 @@ def _env(
     keys = {environ[name].strip() for name in key_names() | own_key if environ.get(name, "").strip()}
     found: dict[str, str] = {}
     node = document.get("env")
-    for number, item in enumerate(node.items if isinstance(node, Sequence) else ()):
+    for item in node.items if isinstance(node, Sequence) else ():
         if not isinstance(item, Scalar) or not isinstance(item.value, str):
             continue
-        name, place = item.value, Place(item.mark, ("env", number))
+        name, location = item.value, item.location
         why, what_to_do = why_refused(
             name, allow=options.allow_env, trust_job=options.trust_job, key_name=api_key_env
         )
         value = environ.get(name)
         if why:
-            yield place.error(why, what_to_do)
+            yield location.error(why, what_to_do)
         elif value is None:
-            yield place.error(f"`{name}` is not set", "set it, or put it into .env in the root")
+            yield location.error(f"`{name}` is not set", "set it, or put it into .env in the root")
         elif any(key in value for key in keys):
-            yield place.error(f"`{name}` holds the API key, which is never an expression's value")
+            yield location.error(f"`{name}` holds the API key, which is never an expression's value")
         else:
             found[name] = value
     return found
@@ -225,28 +220,18 @@ def _variables(document: MappingNode, known: KnownNames) -> Checked[Mapping[str,
     for key, child in node if isinstance(node, MappingNode) else ():
         name = str(key.value)
         if not name.startswith("x-"):
-            variables[name] = yield from compile_value(child, ("vars", name), known)
+            variables[name] = yield from compile_value(child, known)
     return variables
 
 
 def _refuse_expressions(document: MappingNode) -> Checked[None]:
     """Where an expression is not evaluated it would reach the service as it stands."""
-    levels: list[tuple[MappingNode, NodePath]] = [(document, ())]
     steps = document.get(STEPS)
-    for name, body in steps if isinstance(steps, MappingNode) else ():
-        if isinstance(body, MappingNode):
-            levels.append((body, (STEPS, str(name.value))))
-    for level, above in levels:
-        yield from _refuse_expressions_in(level, above)
-
-
-def _refuse_expressions_in(level: MappingNode, above: NodePath) -> Checked[None]:
-    for key in _NO_EXPRESSIONS:
-        node = level.get(key)
-        if node is None:
-            continue
-        for scalar, path in scalars(node, (*above, key)):
-            if isinstance(scalar.value, str) and has_expression(scalar.value):
-                yield Place(scalar.mark, path).error(
-                    "expressions are not evaluated here", "write the value, or use a matrix axis"
-                )
+    bodies = (body for _, body in (steps if isinstance(steps, MappingNode) else ()))
+    for level in (document, *(body for body in bodies if isinstance(body, MappingNode))):
+        for key in _NO_EXPRESSIONS:
+            node = level.get(key)
+            for scalar in scalars(node) if node is not None else ():
+                if isinstance(scalar.value, str) and has_expression(scalar.value):
+                    message = "expressions are not evaluated here"
+                    yield scalar.location.error(message, "write the value, or use a matrix axis")

@@ -11,10 +11,10 @@ from runner.errors import Problem
 from runner.job.cost import Price, PriceUnit, limit_micros
 from runner.job.lint import DEFAULT_LEVELS
 from runner.job.model import Budget, OnAmbiguous, PollPolicy, RunPolicy, WebhookPolicy
-from runner.job.problems import Checked, Path, Place
+from runner.job.problems import Checked
 from runner.job.rules import Level
+from runner.job.yaml.nodes import Location, Node, Scalar
 from runner.job.yaml.nodes import Mapping as MappingNode
-from runner.job.yaml.nodes import Node, Scalar
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -57,13 +57,12 @@ class _Section:
     `problems` are those of its values and of the sections in it.
     """
 
-    def __init__(self, node: Node | None, path: Path, problems: list[Problem] | None = None) -> None:
+    def __init__(self, node: Node | None, problems: list[Problem] | None = None) -> None:
         self._node = node if isinstance(node, MappingNode) else None
-        self._path = path
         self.problems: list[Problem] = [] if problems is None else problems
 
     def section(self, name: str) -> _Section:
-        return _Section(self._node.get(name) if self._node else None, (*self._path, name), self.problems)
+        return _Section(self._node.get(name) if self._node else None, self.problems)
 
     def read(self, name: str, convert: Callable[[Scalar], T], default: D) -> T | D:
         """The value of `name`; `default` where it is absent, null, or a problem."""
@@ -73,19 +72,14 @@ class _Section:
         try:
             return convert(node)
         except ValueError as error:
-            self.problems.append(Place(node.mark, (*self._path, name)).error(str(error)))
+            self.problems.append(node.location.error(str(error)))
         except (TypeError, ArithmeticError):
             pass  # the schema reports a wrong type
         return default
 
-    def place_of(self, name: str) -> Place:
-        """Of the value of `name`; of the section where it has none."""
-        assert self._node is not None
-        return Place((self._node.get(name) or self._node).mark, (*self._path, name))
-
 
 def read_run(node: Node | None) -> Checked[RunPolicy]:
-    section = _Section(node, ("run",))
+    section = _Section(node)
     standard = RunPolicy()
     poll = section.section("poll")
     minimum = poll.read("min", _duration, None)
@@ -112,10 +106,10 @@ def read_run(node: Node | None) -> Checked[RunPolicy]:
     )
     yield from section.problems
     if policy.minimum > policy.maximum and isinstance(node, MappingNode):
-        yield section.place_of("poll").error("min is above max")
+        yield (node.get("poll") or node).location.error("min is above max")
     if run.settle_alone < settle and isinstance(node, MappingNode):
         hint = "leave it out, or make it longer"
-        yield section.place_of("settle_alone").error("is shorter than run.settle", hint)
+        yield (node.get("settle_alone") or node).location.error("is shorter than run.settle", hint)
     return run
 
 
@@ -128,7 +122,7 @@ def _read_webhook(section: _Section) -> WebhookPolicy | None:
 
 
 def read_budget(node: Node | None) -> Checked[Budget]:
-    section = _Section(node, ("budget",))
+    section = _Section(node)
     budget = Budget(
         max_micros=section.read("max_usd", _limit, None),
         max_tasks=section.read("max_tasks", _count, None),
@@ -138,21 +132,21 @@ def read_budget(node: Node | None) -> Checked[Budget]:
     return budget
 
 
-def read_price(node: Node | None, place: Place) -> Checked[Price | None]:
+def read_price(node: Node | None, location: Location) -> Checked[Price | None]:
     """The price that stands at `place`; None where there is none, or a problem."""
-    section = _Section(node, place.path)
+    section = _Section(node)
     amounts = {unit: section.read(unit, _usd, None) for unit in PriceUnit}
     yield from section.problems
     prices = [Price(unit, usd) for unit, usd in amounts.items() if usd is not None]
     if len(prices) > 1:
         names = " and ".join(f"`{price.unit}`" for price in prices)
-        yield place.error(f"{names} are two ways to say what a task costs", "keep one of them")
+        yield location.error(f"{names} are two ways to say what a task costs", "keep one of them")
     return prices[0] if prices else None
 
 
 def read_lint(node: Node | None) -> Checked[Mapping[str, Level]]:
     """The levels that a job changes, by rule."""
-    section = _Section(node, ("lint",))
+    section = _Section(node)
     levels = {rule: section.read(rule, _level, None) for rule in DEFAULT_LEVELS}
     yield from section.problems
     return {rule: level for rule, level in levels.items() if level is not None}

@@ -7,48 +7,50 @@ called through `Problems.gather`, or by `yield from` in another such function.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeAlias, TypeVar
 
 from runner.errors import JobError, Problem
-from runner.job.yaml.nodes import Mark, show_path
+from runner.job.yaml.nodes import Location
 
 T = TypeVar("T")
-
-Path: TypeAlias = tuple[str | int, ...]
 
 Checked: TypeAlias = Generator[Problem, None, T]
 """Yields what is wrong, and returns a value all the same, so that one look finds every problem."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in the job file something stands."""
+class InvalidValueError(Exception):
+    """A value that cannot be used; the caller knows where it stands. `hint` says what to do."""
 
-    mark: Mark
-    path: Path
+    def __init__(self, message: str, hint: str = "", *, is_missing_input: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.is_missing_input = is_missing_input
 
-    def error(self, message: str, hint: str = "", *, is_missing_input: bool = False) -> Problem:
-        return Problem(
-            self.mark.line,
-            self.mark.column,
-            show_path(self.path),
-            message,
-            hint,
-            is_missing_input=is_missing_input,
-        )
-
-    def warning(self, message: str, hint: str = "") -> Problem:
-        return Problem(self.mark.line, self.mark.column, show_path(self.path), message, hint, "warning")
+    def at(self, location: Location) -> Problem:
+        return location.error(self.message, self.hint, is_missing_input=self.is_missing_input)
 
 
 class ProblemError(Exception):
-    """What is wrong leaves no value to go on with."""
+    """Problems that leave no value to go on with."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
         self.problems = problems
+
+
+def require(checked: Checked[T]) -> T:
+    """What `checked` returns. Raises ProblemError with every problem that it yields."""
+    problems: list[Problem] = []
+    while True:
+        try:
+            problems.append(next(checked))
+        except StopIteration as end:
+            if problems:
+                raise ProblemError(*problems) from None
+            value: T = end.value
+            return value
 
 
 class Problems:
@@ -64,12 +66,12 @@ class Problems:
     ) -> None:
         self._file = file
         self._found: dict[Problem, None] = dict.fromkeys(text)
-        places = {(problem.line, problem.column) for problem in self._found}
+        locations = {(problem.line, problem.column) for problem in self._found}
         paths = {problem.path for problem in self._found if problem.path}
         self._reported = set(paths)
         for problem in schema:
             self._reported.add(problem.path)
-            if problem.path not in paths and (problem.line, problem.column) not in places:
+            if problem.path not in paths and (problem.line, problem.column) not in locations:
                 self._found[problem] = None
 
     def __enter__(self) -> Problems:

@@ -11,7 +11,7 @@ import enum
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from runner.job.problems import Path
+from runner.job.yaml.nodes import Path
 from runner.json_value import JsonValue
 from runner.providers.models import FixedCamera, ModelFamily
 

@@ -10,10 +10,10 @@ from runner.job.filters import as_text
 from runner.job.matrix import BUILT_IN, MODEL, SAMPLE, SEED
 from runner.job.merge import StepKeys
 from runner.job.model import Step
-from runner.job.problems import Checked, Path, Place
+from runner.job.problems import Checked
 from runner.job.values import Constant, Value
+from runner.job.yaml.nodes import Location, Node, Sequence, cut
 from runner.job.yaml.nodes import Mapping as MappingNode
-from runner.job.yaml.nodes import Node, Sequence, cut
 from runner.json_value import JsonValue, canonical_json
 from runner.near import did_you_mean
 
@@ -52,32 +52,29 @@ def entry_keys(entry: Value) -> tuple[str, ...]:
 
 def check_pick_names(keys: StepKeys, own: KnownNames, above: Mapping[str, KnownNames]) -> Checked[None]:
     """Each entry of `pick` names axes of the step and, under `needs`, steps above and their axes."""
-    for number, entry in enumerate(items_of(keys.get("pick"))):
-        path: Path = (*keys.path("pick"), number)
-        yield from _check_axis_names(entry, path, own, {NEEDS} if above else set())
+    for entry in items_of(keys.get("pick")):
+        yield from _check_axis_names(entry, own, {NEEDS} if above else set())
         needs = entry.get(NEEDS) if above and isinstance(entry, MappingNode) else None
         if needs is None:
             continue
         if not isinstance(needs, MappingNode):
-            place = Place(needs.mark, (*path, NEEDS))
-            yield place.error("must be keys and values", f"needs: {{{next(iter(above))}: {{...}}}}")
+            yield needs.location.error("must be keys and values", f"needs: {{{next(iter(above))}: {{...}}}}")
             continue
         for key, axes in needs:
             step = str(key.value)
-            place = Place(key.mark, (*path, NEEDS, step))
             if step not in above:
                 hint = did_you_mean(step, frozenset(above)) or f"steps above: {', '.join(above)}"
-                yield place.error(f"`{step}` is no step above this one", hint)
+                yield key.location.error(f"`{step}` is no step above this one", hint)
             else:
-                yield from _check_axis_names(axes, place.path, above[step], set())
+                yield from _check_axis_names(axes, above[step], set())
 
 
-def _check_axis_names(entry: Node, path: Path, axes: KnownNames, more: set[str]) -> Checked[None]:
+def _check_axis_names(entry: Node, axes: KnownNames, more: set[str]) -> Checked[None]:
     for key, _ in entry if isinstance(entry, MappingNode) else ():
         name = str(key.value)
         if name not in axes.keys() | more:
             hint = did_you_mean(name, frozenset(axes)) or f"axes: {', '.join(sorted(axes))}"
-            yield Place(key.mark, (*path, name)).error(f"`{name}` is no axis", hint)
+            yield key.location.error(f"`{name}` is no axis", hint)
 
 
 def check_entry_names(step: Step, keys: StepKeys) -> Checked[None]:
@@ -89,39 +86,39 @@ def check_entry_names(step: Step, keys: StepKeys) -> Checked[None]:
         for name in entry_keys(entry):
             if name not in names:
                 hint = did_you_mean(name, frozenset(names)) or f"axes: {', '.join(sorted(names))}"
-                yield entry.place.error(f"`{name}` is no axis", hint)
+                yield entry.location.error(f"`{name}` is no axis", hint)
     for entry in step.include:
         for name in entry_keys(entry):
             if name == SAMPLE and step.samples is None:
-                yield entry.place.error("`sample` is no axis", "add `samples: N`")
+                yield entry.location.error("`sample` is no axis", "add `samples: N`")
             elif name == SEED and step.samples is not None:
-                yield entry.place.error("`seed` beside `samples`", "samples derive their own seeds")
+                yield entry.location.error("`seed` beside `samples`", "samples derive their own seeds")
             elif name not in BUILT_IN and (name in OWN_PLACE or is_reserved(name, keys)):
-                yield entry.place.error(f"`{name}` cannot name an axis", "use a plain word")
+                yield entry.location.error(f"`{name}` cannot name an axis", "use a plain word")
 
 
-def check_values(values: Iterable[tuple[Place, JsonValue]]) -> Checked[None]:
+def check_values(values: Iterable[tuple[Location, JsonValue]]) -> Checked[None]:
     """An axis has each value once: two equal ones would ask for one video twice."""
     seen: set[bytes] = set()
-    for place, value in values:
+    for location, value in values:
         plain = int(value) if isinstance(value, float) and value.is_integer() else value
         key = canonical_json(plain)
         if key in seen:
             what = "the same list" if isinstance(plain, list | tuple) else "the same object"
             if not isinstance(plain, list | tuple | dict):
                 what = cut(as_text(plain, ""))
-            yield place.error(f"{what} is here twice", "keep one; for several takes use `samples: N`")
+            yield location.error(f"{what} is here twice", "keep one; for several takes use `samples: N`")
         seen.add(key)
 
 
-def axis_places(step: Step) -> dict[str, Place]:
+def axis_locations(step: Step) -> dict[str, Location]:
     """Where each axis that is not built in stands: in `matrix`, else in the first entry that adds it."""
-    places = {axis.name: axis.place for axis in step.axes}
+    locations = {axis.name: axis.location for axis in step.axes}
     for entry in step.include:
         for name in entry_keys(entry):
             if name not in BUILT_IN:
-                places.setdefault(name, entry.place)
-    return places
+                locations.setdefault(name, entry.location)
+    return locations
 
 
 def check_use(step: Step, fields: frozenset[str]) -> Checked[None]:
@@ -131,19 +128,19 @@ def check_use(step: Step, fields: frozenset[str]) -> Checked[None]:
     used |= {name for payload in payloads if isinstance(payload, Value) for name in payload.names}
     used |= {name for item in step.content if item.role for name in item.role.names}
     used |= step.output.names if step.output else set()
-    for name, place in axis_places(step).items():
+    for name, location in axis_locations(step).items():
         if name not in used | fields:
             takes = "use it in an expression, or ask for takes with `samples: N`"
             hint = did_you_mean(name, fields) or takes
-            yield place.error(f"axis `{name}` changes nothing: no field and no expression uses it", hint)
+            yield location.error(f"axis `{name}` changes nothing: no field and no expression uses it", hint)
 
 
 def check_conflicts(step: Step) -> Checked[None]:
     """What sets a field that `request` sets too."""
     for axis in step.axes:
         if axis.name in step.request:
-            place = step.request[axis.name].place
-            yield place.error(f"the axis `{axis.name}` sets this field too", "keep one of the two")
+            location = step.request[axis.name].location
+            yield location.error(f"the axis `{axis.name}` sets this field too", "keep one of the two")
     if "seed" in step.request and (step.seeds is not None or step.samples is not None):
         key = "seeds" if step.seeds is not None else "samples"
-        yield step.request["seed"].place.error(f"`{key}` sets this field too", "keep one of the two")
+        yield step.request["seed"].location.error(f"`{key}` sets this field too", "keep one of the two")

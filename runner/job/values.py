@@ -13,9 +13,9 @@ from runner.job.expressions import (
     has_expression,
 )
 from runner.job.filters import ExpressionError
-from runner.job.problems import Checked, Path, Place, ProblemError
+from runner.job.problems import Checked, ProblemError
+from runner.job.yaml.nodes import Location, Node, Scalar, Sequence
 from runner.job.yaml.nodes import Mapping as MappingNode
-from runner.job.yaml.nodes import Node, Scalar, Sequence
 from runner.json_value import JsonValue
 
 
@@ -26,7 +26,7 @@ class Value:
     `names` are the names in scope that it depends on; a constant depends on none.
     """
 
-    place: Place
+    location: Location
     content: Constant | Template | tuple[Value, ...] | Mapping[str, Value]
     names: frozenset[str]
 
@@ -39,7 +39,7 @@ class Value:
                 try:
                     return template.evaluate(scope)
                 except ExpressionError as error:
-                    raise ProblemError(self.place.error(error.message, error.hint)) from None
+                    raise ProblemError(error.at(self.location)) from None
             case tuple() as items:
                 return [item.evaluate(scope) for item in items]
             case _ as entries:
@@ -63,53 +63,51 @@ class Constant:
     value: JsonValue
 
 
-def compile_value(node: Node, path: Path, known: KnownNames) -> Checked[Value]:
+def compile_value(node: Node, known: KnownNames) -> Checked[Value]:
     """The value at `node`; null in place of each expression with which something is wrong."""
-    place = Place(node.mark, path)
+    location = node.location
     match node:
         case Scalar(value=str() as text) if has_expression(text):
-            template = yield from compile_template(text, known, place)
+            template = yield from compile_template(text, known, location)
             if template is None:
-                return Value(place, Constant(None), frozenset())
-            return Value(place, template, template.names)
+                return Value(location, Constant(None), frozenset())
+            return Value(location, template, template.names)
         case Scalar(value=value):
-            return Value(place, Constant(value), frozenset())
+            return Value(location, Constant(value), frozenset())
         case Sequence(items=nodes):
-            items = yield from compile_items(nodes, path, known)
-            return _container(place, items, items)
+            items = yield from compile_values(nodes, known)
+            return _container(location, items, items)
         case MappingNode(entries=pairs):
             entries: dict[str, Value] = {}
             for key, child in pairs:
-                name = str(key.value)
-                entries[name] = yield from compile_value(child, (*path, name), known)
-            return _container(place, entries, tuple(entries.values()))
+                entries[str(key.value)] = yield from compile_value(child, known)
+            return _container(location, entries, tuple(entries.values()))
 
 
-def compile_items(nodes: Iterable[Node], path: Path, known: KnownNames) -> Checked[tuple[Value, ...]]:
-    """The values of the list at `path`."""
+def compile_values(nodes: Iterable[Node], known: KnownNames) -> Checked[tuple[Value, ...]]:
     values: list[Value] = []
-    for number, node in enumerate(nodes):
-        values.append((yield from compile_value(node, (*path, number), known)))
+    for node in nodes:
+        values.append((yield from compile_value(node, known)))
     return tuple(values)
 
 
 def _container(
-    place: Place, content: tuple[Value, ...] | Mapping[str, Value], children: tuple[Value, ...]
+    location: Location, content: tuple[Value, ...] | Mapping[str, Value], children: tuple[Value, ...]
 ) -> Value:
     if all(isinstance(child.content, Constant) for child in children):
-        whole = Value(place, content, frozenset()).evaluate({})
-        return Value(place, Constant(whole), frozenset())
-    return Value(place, content, frozenset[str]().union(*(child.names for child in children)))
+        whole = Value(location, content, frozenset()).evaluate({})
+        return Value(location, Constant(whole), frozenset())
+    return Value(location, content, frozenset[str]().union(*(child.names for child in children)))
 
 
-def scalars(node: Node, path: Path) -> Iterator[tuple[Scalar, Path]]:
-    """Each scalar value at and below `node`, with its path."""
+def scalars(node: Node) -> Iterator[Scalar]:
+    """Each scalar value at and below `node`."""
     match node:
         case Scalar():
-            yield node, path
+            yield node
         case Sequence(items=items):
-            for number, item in enumerate(items):
-                yield from scalars(item, (*path, number))
+            for item in items:
+                yield from scalars(item)
         case MappingNode(entries=entries):
-            for key, child in entries:
-                yield from scalars(child, (*path, str(key.value)))
+            for _, child in entries:
+                yield from scalars(child)

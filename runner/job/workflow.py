@@ -83,18 +83,18 @@ def _in_order(bodies: Mapping[str, StepKeys]) -> Checked[dict[str, tuple[str, ..
         path = [name]
         while (wanted := needs[path[-1]]) and wanted not in above and wanted in bodies and wanted not in path:
             path.append(wanted)
-        place = bodies[path[-1]].place_of("needs")
+        location = bodies[path[-1]].location_of("needs")
         if wanted and wanted not in bodies:
             others = frozenset(bodies) - {path[-1]}
             hint = did_you_mean(wanted, others) or f"steps: {', '.join(sorted(others)) or 'no other'}"
-            yield place.error(f"no step `{wanted}`", hint)
+            yield location.error(f"no step `{wanted}`", hint)
             continue
         if wanted in path:
             if wanted == name and circled.isdisjoint(path):
                 circled.update(path)
-                place = bodies[name].place_of("needs")
+                location = bodies[name].location_of("needs")
                 circle = " > ".join([*path, name])
-                yield place.error(f"a circle: {circle}", "one of them must need no other step")
+                yield location.error(f"a circle: {circle}", "one of them must need no other step")
             continue
         for step in reversed(path):
             up = needs[step]
@@ -114,4 +114,4 @@ def _check_required(keys: StepKeys) -> Checked[None]:
     ):
         if keys.get(key) is None:
             where = "to the step, or at the top level for all steps"
-            yield keys.place.error(f"`{key}` is missing", f"add `{example}` {where}")
+            yield keys.own.location.error(f"`{key}` is missing", f"add `{example}` {where}")

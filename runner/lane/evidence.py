@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.json_value import JsonValue
-from runner.ledger.rows import Accepted, AttemptRow, Echoes
-from runner.ledger.states import TaskState
+from runner.ledger.rows import Accepted, AttemptRow, Echoes, Grounds
+from runner.ledger.states import Basis, TaskState
 from runner.providers.base import Generation
 from runner.providers.models import family_name
 from runner.providers.provider import Provider
@@ -26,13 +26,6 @@ DEFAULT_TAG = 0
 
 SHOWN_TAGS = 2
 """So many tags of unclear submits, each in one row alone, show that tags come back: one may be chance."""
-
-
-class Basis(enum.StrEnum):
-    """By which evidence a generation is taken for an attempt's own."""
-
-    TAG = "tag"
-    SEED = "seed"
 
 
 class Belief(enum.Enum):
@@ -140,15 +133,16 @@ class Finding:
     reason: str = ""
     hope: Hope = Hope.NONE
 
-    def evidence(self) -> dict[str, JsonValue]:
+    def grounds(self) -> Grounds:
         """What the generation was recognised by, for the ledger."""
         assert self.adopted is not None
-        return {
-            "basis": str(self.basis),
-            "tag": self.adopted.final_tag,
-            "seed": self.adopted.final_seed,
-            "created_at": self.adopted.created_at,
-        }
+        assert self.basis is not None
+        return Grounds.of(
+            self.basis,
+            tag=self.adopted.final_tag,
+            seed=self.adopted.final_seed,
+            created_at=self.adopted.created_at,
+        )
 
 
 def created_after(server_time: float, intended_at: float, offset: float) -> float:

@@ -13,15 +13,16 @@ from runner.job.expressions import NEEDS, Scope
 from runner.job.inputs import InputReader
 from runner.job.matrix import MODEL, SAMPLE, SEED, Cell
 from runner.job.model import ContentItem, Job, Reference, Step
-from runner.job.problems import Place, ProblemError
+from runner.job.problems import ProblemError
 from runner.job.schema import check_field, check_request
 from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
 from runner.job.task import STEP_SCHEME, Task, Upstream, task_identity
 from runner.job.values import Constant, Value
 from runner.job.wire import WIRE, WireError
+from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
+from runner.plan.locations import request_location
 from runner.plan.names import cell_label, task_name
-from runner.plan.places import request_place
 from runner.plan.stages import Chain
 from runner.providers.base import InputFile
 from runner.slug import slug
@@ -59,7 +60,7 @@ class TaskBuilder:
         self._edition = edition
         self._scope = {**scope, "step": {"name": step.name}}
         self._slug = slug(step.name)
-        self._places = {axis.name: axis.place for axis in step.axes}
+        self._locations = {axis.name: axis.location for axis in step.axes}
         self._fields = job.provider.fields
         self._defaults = job.provider.defaults
         self._reader = InputReader(job.root, job.directory)
@@ -77,7 +78,7 @@ class TaskBuilder:
                 yield from error.problems
                 continue
             if isinstance(folded.content, Constant):
-                yield from self._set(self._constant, name, folded.content.value, folded.place)
+                yield from self._set(self._constant, name, folded.content.value, folded.location)
             else:
                 self._computed[name] = folded
         for spec in self._step.content:
@@ -106,8 +107,8 @@ class TaskBuilder:
         try:
             request = WIRE[self._job.provider.name](request, content)
         except WireError as error:
-            place = request_place(self._step, ("content", error.item, "role"))
-            raise ProblemError(place.error(error.message, error.hint)) from None
+            location = request_location(self._step, ("content", error.item, "role"))
+            raise ProblemError(location.error(error.message, error.hint)) from None
         self._check_shape(request, tuple(item.get("role") for item in content))
         return self._task(index, cell, model, request, tuple(dict.fromkeys(inputs)), scope, upstream)
 
@@ -120,10 +121,12 @@ class TaskBuilder:
                 except ProblemError as error:
                     yield from error.problems
                 else:
-                    yield from self._set(request, name, value, spec.place)
+                    yield from self._set(request, name, value, spec.location)
         for name, value in cell.items():
             if name in self._fields:
-                yield from self._set(request, name, value, self._places.get(name, self._step.takes_place))
+                yield from self._set(
+                    request, name, value, self._locations.get(name, self._step.takes_location)
+                )
 
     def _add_content(
         self,
@@ -219,30 +222,30 @@ class TaskBuilder:
         return self._step.output.render(scope)
 
     def _set(
-        self, request: dict[str, JsonValue], name: str, value: JsonValue, place: Place
+        self, request: dict[str, JsonValue], name: str, value: JsonValue, location: Location
     ) -> Iterator[Problem]:
         """Puts one field into `request` in its one form; null and the API's own default are left out."""
         plain = int(value) if isinstance(value, float) and value.is_integer() else value
         if plain is None or (name in self._defaults and plain == self._defaults[name]):
             request.pop(name, None)
             return
-        problem = self._field_problem(name, plain, place)
+        problem = self._field_problem(name, plain, location)
         if problem is not None:
             yield problem
         request[name] = plain
 
-    def _field_problem(self, name: str, value: JsonValue, place: Place) -> Problem | None:
+    def _field_problem(self, name: str, value: JsonValue, location: Location) -> Problem | None:
         if name == SEED and type(value) is int:
             # without the schema: seeds differ from task to task, so remembering would not help
             try:
                 check_seed(value)
             except SeedError as error:
-                return place.error(str(error), error.hint)
+                return location.error(str(error), error.hint)
             return None
         if isinstance(value, list | tuple | dict):
-            return place.error(f"{name} needs one value, and this is {_kind(value)}")
+            return location.error(f"{name} needs one value, and this is {_kind(value)}")
         told = check_field(self._job.provider, name, value)
-        return place.error(told[0].message, told[0].hint) if told else None
+        return location.error(told[0].message, told[0].hint) if told else None
 
     def _fold_item(self, spec: ContentItem) -> _Item:
         """Raises ProblemError."""
@@ -287,25 +290,25 @@ class TaskBuilder:
         role = spec.role.evaluate(scope) if spec.role else None
         if spec.role is not None and role is not None:
             if not isinstance(role, str):
-                raise ProblemError(spec.role.place.error(f"role needs a word, and this is {_kind(role)}"))
+                raise ProblemError(spec.role.location.error(f"role needs a word, and this is {_kind(role)}"))
             data["role"] = role
         return data, file
 
     def _resolve_payload(self, kind: str, spec: Value, scope: Scope) -> tuple[JsonValue, InputFile | None]:
-        place = spec.place
+        location = spec.location
         value = spec.evaluate(scope)
         if not isinstance(value, str):
-            raise ProblemError(place.error(f"{kind} needs text, and this is {_kind(value)}"))
+            raise ProblemError(location.error(f"{kind} needs text, and this is {_kind(value)}"))
         if not value.strip():
-            raise ProblemError(place.error(f"{kind} is empty"))
+            raise ProblemError(location.error(f"{kind} is empty"))
         if kind == "text":
             # NFC: the same letters typed on another system are the same prompt, and are not paid twice
             return unicodedata.normalize("NFC", value), None
         if kind not in FILES:
             if value.startswith(STEP_SCHEME):
-                raise ProblemError(place.error("not the id of a task", "${{ needs.<step>.task_id }}"))
+                raise ProblemError(location.error("not the id of a task", "${{ needs.<step>.task_id }}"))
             return {"id": value}, None
-        file = resolve_url(value, kind, place, provider=self._job.provider.name, reader=self._reader)
+        file = resolve_url(value, kind, location, provider=self._job.provider.name, reader=self._reader)
         return {"url": file.reference if file is not None else value}, file
 
     def _check_shape(self, request: Mapping[str, JsonValue], roles: tuple[JsonValue, ...]) -> None:
@@ -315,7 +318,7 @@ class TaskBuilder:
             return
         self._shapes.add(shape)
         found = [
-            request_place(self._step, problem.path).error(problem.message, problem.hint)
+            request_location(self._step, problem.path).error(problem.message, problem.hint)
             for problem in check_request(self._job.provider, dict(request))
         ]
         if found:

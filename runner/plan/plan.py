@@ -118,7 +118,7 @@ def _edition(job: Job, scope: Scope) -> Checked[str]:
         try:
             return "" if edition is None else as_text(edition, "edition")
         except ExpressionError as error:
-            yield value.place.error(error.message, error.hint)
+            yield error.at(value.location)
     return ""
 
 
@@ -126,7 +126,7 @@ def _matrix(step: Step, scope: Scope) -> Checked[Matrix]:
     axes: list[Axis] = []
     for axis in step.axes:
         computed = yield from _computed(axis.values, scope)
-        yield from check_values((value.place, result) for value, result in computed)
+        yield from check_values((value.location, result) for value, result in computed)
         axes.append(Axis(axis.name, tuple(result for _, result in computed)))
     return Matrix(
         models=step.model_names,
@@ -144,7 +144,7 @@ def _picks(step: Step, scope: Scope) -> Checked[tuple[Entry, ...] | None]:
 
 def _entries(values: Iterable[Value], scope: Scope) -> Checked[tuple[Entry, ...]]:
     computed = yield from _computed(values, scope)
-    return tuple(Entry(value.place, pairs) for value, pairs in computed if isinstance(pairs, dict))
+    return tuple(Entry(value.location, pairs) for value, pairs in computed if isinstance(pairs, dict))
 
 
 def _computed(values: Iterable[Value], scope: Scope) -> Checked[list[tuple[Value, JsonValue]]]:
@@ -171,7 +171,7 @@ def _check_size(
             yield too_many(step, cells)
         elif matrix.lookups + kinds * cells > MOST_LOOKUPS:
             message = f"too many kinds of entries in `exclude`, `include` or `pick` for {cells:,} cells"
-            yield step.takes_place.error(message, "name the same axes in them, or split the job file")
+            yield step.takes_location.error(message, "name the same axes in them, or split the job file")
 
 
 def _check_matrices(job: Job, stages: Stages) -> Checked[None]:
@@ -179,8 +179,8 @@ def _check_matrices(job: Job, stages: Stages) -> Checked[None]:
     for name, step in job.steps.items():
         stage = stages.by_step[name]
         for entry in stage.matrix.idle_excludes():
-            yield entry.place.warning("matches no cell, so it excludes nothing")
+            yield entry.location.warning("matches no cell, so it excludes nothing")
         if not stage.count:
-            yield step.takes_place.error("no cell is left to generate", "look at `exclude`")
+            yield step.takes_location.error("no cell is left to generate", "look at `exclude`")
         if step.pick is not None and name not in needed:
-            yield step.pick_place.warning(f"no step needs `{name}`, so there is nothing to pick for")
+            yield step.pick_location.warning(f"no step needs `{name}`, so there is nothing to pick for")

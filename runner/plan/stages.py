@@ -123,7 +123,9 @@ def make_stages(
 
 
 def too_many(step: Step, cells: int) -> Problem:
-    return step.takes_place.error(f"{cells:,} cells; a plan has at most {MOST_TASKS:,}", "split the job file")
+    return step.takes_location.error(
+        f"{cells:,} cells; a plan has at most {MOST_TASKS:,}", "split the job file"
+    )
 
 
 def waits_for(job: Job, task: Task) -> str:
@@ -142,8 +144,8 @@ def waits_for(job: Job, task: Task) -> str:
         pattern = {name: value for name, value in pattern.items() if value != {}}
     if not pattern:
         pattern = {MODEL: task.model}
-    place = show_path(step.pick_place.path)
-    return f"{place}: write `pick: [{flow_yaml(pattern)}]` to go on with {task.name}"
+    where = show_path(step.pick_location.path)
+    return f"{where}: write `pick: [{flow_yaml(pattern)}]` to go on with {task.name}"
 
 
 def _pattern(step: Step, cell: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

@@ -12,12 +12,13 @@ from runner.job.expressions import NEEDS
 from runner.job.lint import OF_MODEL, Linter
 from runner.job.model import Job, Reference, Step
 from runner.job.paths import OutputTemplate, collision_key, confine
-from runner.job.problems import Checked, Place, ProblemError, Problems
+from runner.job.problems import Checked, ProblemError, Problems
 from runner.job.rules import Finding, Level
 from runner.job.task import LAST_FRAME, TASK_ID, Task, Upstream
+from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
 from runner.plan.build import TaskBuilder
-from runner.plan.places import request_place
+from runner.plan.locations import request_location
 from runner.plan.stages import Chain, Stage, Stages
 
 _ENOUGH = JobError.MOST_SHOWN
@@ -61,7 +62,7 @@ class _Walk:
         self._is_over = False
         self._is_one = len(job.steps) == 1 and all(stage.matrix.upper_bound == 1 for stage in stages)
         self._told: set[Problem] = set()
-        self._found: set[tuple[Place, str]] = set()
+        self._found: set[tuple[Location, str]] = set()
         self._directories: set[str] = set()
 
     @property
@@ -100,7 +101,7 @@ class _Walk:
             for number in sorted(self._unpicked[stage.step.name]):
                 entry = (stage.picks or ())[number]
                 hint = "`callsheet plan` lists them; an entry matches the cells that have all of its values"
-                self._problems.add(entry.place.error(f"matches no task of step `{stage.step.name}`", hint))
+                self._problems.add(entry.location.error(f"matches no task of step `{stage.step.name}`", hint))
 
     def _built(self, stage: Stage, above: Task | None) -> Iterator[Task]:
         """The tasks of `stage` that need `above`, except those of cells with which something is wrong."""
@@ -144,12 +145,12 @@ class _Walk:
 
     def _tell(self, finding: Finding, level: Level, stage: Stage, task: Task) -> None:
         """A finding at its place, with the first cell that has it unless it is one of the whole model."""
-        place = request_place(stage.step, finding.path, task.cell)
-        told = place.error if level is Level.ERROR else place.warning
+        location = request_location(stage.step, finding.path, task.cell)
+        told = location.error if level is Level.ERROR else location.warning
         words = finding.message
-        if (place, words) in self._found:
+        if (location, words) in self._found:
             return  # of what several steps inherit, the first cell tells
-        self._found.add((place, words))
+        self._found.add((location, words))
         if not (self._is_one or finding.rule in OF_MODEL):
             words = f"{words} (in cell {task.name})"
         self._problems.add(told(words, finding.hint))
@@ -163,8 +164,8 @@ class _Walk:
         try:
             confine(self._job.root, task.output)
         except ValueError as error:
-            place = stage.step.output_place
-            self._problems.add(place.error(str(error), "outputs stay below the project root"))
+            location = stage.step.output_location
+            self._problems.add(location.error(str(error), "outputs stay below the project root"))
 
 
 def _chain(task: Task) -> Chain:
@@ -184,7 +185,7 @@ def _check_outputs(step: Step, above: Task) -> Checked[None]:
             continue
         what = "is no draft" if name == "draft" else "returns no last frame"
         hint = f"steps.{above.step}.request: {{{name}: true}}"
-        yield payload.place.error(f"step `{above.step}` {what}", hint)
+        yield payload.location.error(f"step `{above.step}` {what}", hint)
 
 
 def _twice(values: Iterable[str]) -> set[str]:
@@ -237,14 +238,14 @@ def _same_identity(job: Job, first: Task, second: Task) -> Problem:
     step = job.steps[second.step]
     if names and all(name.startswith(f"{NEEDS}.") for name in names):
         message = f"its requests are the same for each task of `{step.needs}`, such as {second.name}"
-        return step.place.error(message, f"use an output or an axis of `{NEEDS}.{step.needs}`, or pick")
-    places = {axis.name: axis.place for axis in step.axes}
-    place = places.get(names[0], step.takes_place) if names else step.takes_place
+        return step.location.error(message, f"use an output or an axis of `{NEEDS}.{step.needs}`, or pick")
+    locations = {axis.name: axis.location for axis in step.axes}
+    location = locations.get(names[0], step.takes_location) if names else step.takes_location
     if first.step != second.step:
-        place = step.place
+        location = step.location
     elif len(names) == 1:
-        return place.error(f"axis `{names[0]}` changes nothing", "for several takes use `samples: N`")
-    return place.error(
+        return location.error(f"axis `{names[0]}` changes nothing", "for several takes use `samples: N`")
+    return location.error(
         f"cells {first.index} ({first.name}) and {second.index} ({second.name}) ask for the same video",
         "keep one of them; for several takes use `samples: N`",
     )
@@ -256,7 +257,7 @@ def _same_output(job: Job, pairs: Sequence[tuple[Task, Task]]) -> Problem:
     names = dict.fromkeys(name for pair in pairs for name in _differing(*pair))
     step = job.steps[second.step]
     more = f"; more cells that share a file: {len(pairs) - 1}" if len(pairs) > 1 else ""
-    return step.output_place.error(
+    return step.output_location.error(
         f"cells {first.index} ({first.name}) and {second.index} ({second.name}) write one file,"
         f" {first.output}{more}",
         f"tell them apart: {_other_template(step.output, [_telling(name, first) for name in names])}",

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import anyio
 import anyio.to_thread
@@ -28,6 +28,7 @@ from runner.http.addresses import ForbiddenAddressError, Resolve, check_url, res
 from runner.http.fetch import Answer, BrokenOffError, Patience, Source, Stop, Wire
 from runner.media.boxes import NotMediaError
 from runner.media.video import MediaFacts, probe, probe_image
+from runner.providers.base import RemoteFileKind
 from runner.store.files import FileStore, UnsafePathError, digest, publish
 from runner.store.part import Part
 
@@ -88,7 +89,7 @@ class DownloadRequest:
     url: str = field(repr=False)
     target: Path
     part: Path
-    kind: Literal["video", "last_frame"] = "video"
+    kind: RemoteFileKind = RemoteFileKind.VIDEO
     allow_loopback: bool = False
     limits: DownloadLimits = field(default_factory=DownloadLimits)
 
@@ -341,7 +342,7 @@ def _leave(part: Part, error: BaseException) -> None:
 def _verify_and_publish(request: DownloadRequest, part: Part, files: FileStore) -> FileRecord:
     try:
         with files.open(part.path) as file:
-            if request.kind == "video":
+            if request.kind is RemoteFileKind.VIDEO:
                 # a chunked body ends in order too where a proxy has lost the rest: only a length is a promise
                 facts = probe(file, has_kept_length=part.size == part.length)
             else:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from runner.job.expressions import MOST_RESULT, KnownNames, Template, compile_template
 from runner.job.filters import FILTERS, ExpressionError
-from runner.job.problems import Place, Problems
+from runner.job.problems import Problems
 from runner.job.rundate import RunDate
-from runner.job.yaml.nodes import Mark
+from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
 
 SCOPE = {
@@ -30,7 +30,7 @@ KNOWN = dict.fromkeys(SCOPE)
 def compiled(text: str, known: KnownNames = KNOWN) -> Template:
     """Raises ExpressionError for the first problem."""
     problems = Problems()
-    template = problems.gather(compile_template(text, known, Place(Mark(1, 1), ())))
+    template = problems.gather(compile_template(text, known, Location(1, 1)))
     for problem in problems.errors:
         raise ExpressionError(problem.message, problem.hint)
     assert template is not None

@@ -12,9 +12,10 @@ import pytest
 from runner.errors import ExitCode, RefusedError
 from runner.job import cost
 from runner.job.cost import Price, PriceUnit
-from runner.lane.costs import has_drifted, settle
+from runner.lane.costs import has_drifted, note_cost
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Drift, Intent
+from runner.ledger.states import Reason
 from runner.providers.base import Generation, GenerationStatus
 from runner.providers.mesh import MESH
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
@@ -111,11 +112,11 @@ MTOK, SECOND, TASK = (
 def test_what_an_ended_generation_cost(
     ledger: Ledger, price: Price | None, generation: Generation, micros: int | None
 ) -> None:
-    intent = Intent("attempt-1", "run", "key", 1, "b" * 64, 999.0, 1, price)
+    intent = Intent("attempt-1", Reason.RUN, "key", 1, "b" * 64, 999.0, 1, price)
     with ledger.transaction():
         attempt = ledger.intend(task(1), RUN.job_file, RUN.id, intent, Caps(), 1.0)
         ledger.accept(attempt, "t-1", SENT, 2.0)
-        settle(ledger, MESH, attempt, generation)
+        note_cost(ledger, MESH, attempt, generation)
     found = ledger.read.attempt(attempt)
     assert found is not None
     assert found.cost_micros == micros

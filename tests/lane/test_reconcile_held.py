@@ -11,8 +11,7 @@ import anyio
 import pytest
 
 from runner.errors import ExitCode
-from runner.lane.under_way import OPEN
-from runner.ledger.states import TaskState
+from runner.ledger.states import AWAITED, TaskState
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxServer, Where
 from tests.support.harness import Bench
 from tests.support.reconciling import (
@@ -108,7 +107,7 @@ async def test_collect_adopts(bench: Bench, server: SandboxServer) -> None:
     await leave_unclear_once(bench, server)
     result = await bench.collect(until=lambda: bench.has_seen("task.adopted"))
     # a look may come in between: on loopback the first one does not wait
-    assert (result.exit_code, sum(result.counts[state] for state in OPEN)) == (ExitCode.TRY_AGAIN, 1)
+    assert (result.exit_code, sum(result.counts[state] for state in AWAITED)) == (ExitCode.TRY_AGAIN, 1)
     assert server.accepted == 1
 
 
@@ -220,8 +219,8 @@ async def test_without_a_list_it_is_held_at_once(bench: Bench, server: SandboxSe
     result = await run_changed(
         bench,
         sweep(settle="60s"),
-        lambda world: replace(
-            world, client=Listless(world.client), provider=replace(world.provider, listing=None, tag=None)
+        lambda tools: replace(
+            tools, client=Listless(tools.client), provider=replace(tools.provider, listing=None, tag=None)
         ),
     )  # type: ignore[arg-type]
     assert anyio.current_time() - started < 30

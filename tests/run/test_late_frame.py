@@ -11,14 +11,18 @@ import anyio
 import pytest
 
 from runner.errors import ExitCode
+from runner.job.model import RunPolicy
+from runner.lane.paid import paid_of
 from runner.lane.retry import Retry
-from runner.lane.world import ServerClock, paid_of
 from runner.ledger.states import TaskState
 from runner.providers.base import Generation
 from runner.providers.mesh import MESH
 from runner.providers.mesh.client import MeshClient
 from runner.record.show import describe
-from runner.run.deliver import Collector
+from runner.run.deliver import Delivery
+from runner.run.session import Session
+from runner.run.stop import Control
+from runner.run.watch import Watch
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.run.test_steps import story
 from tests.support.harness import Bench, job_text
@@ -119,7 +123,7 @@ async def test_a_frame_that_never_comes_leaves_the_video_done_and_is_told(
         [done] = ledger.read.in_state(TaskState.DONE)
         task = ledger.read.task(done.identity)
         assert task is not None
-        assert describe(ledger.read, task, bench.project)["missing"] == ["last_frame"]
+        assert describe(ledger.read, task, bench.project).missing == ("last_frame",)
     again = await bench.run(file)
     assert (again.exit_code, server.accepted) == (ExitCode.DONE, 1)
 
@@ -133,17 +137,16 @@ async def test_its_life_is_over_by_the_slower_of_two_clocks(
     assert file.is_file()
     with bench.ledger() as ledger:
         [attempt] = ledger.read.in_state(TaskState.COLLECTING)
-        async with bench.world(ledger) as world:
-            paid = paid_of(ledger.read, attempt, world.seams)
-            clock = ServerClock(world.seams)
+        async with bench.tools(ledger) as tools:
+            session = Session(tools, Control(tools.observe), RunPolicy(), may_submit=False)
+            paid, clock = paid_of(ledger.read, attempt.id, tools.machine), session.lane.clock
             clock.hear(time.time() + theirs * MESH.url_life)
             paid = dataclasses.replace(
                 paid,
                 since=anyio.current_time() - ours * MESH.url_life,
                 server_time=clock.earliest() - theirs * MESH.url_life,
             )
-            collector = Collector(world, None, None, clock, None, None)  # type: ignore[arg-type]
-            assert collector._is_past_life(paid) is is_past
+            assert Delivery(Watch(session, paid))._is_past_life() is is_past
 
 
 async def test_a_step_that_needs_the_frame_is_told_and_does_not_die_at_every_start(

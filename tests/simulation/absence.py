@@ -6,6 +6,7 @@ import anyio
 
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow
+from runner.ledger.states import Reason
 from runner.providers.mesh import TAG
 from tests.simulation.bench import Absence, Bench
 from tests.simulation.schedule import SETTLE_ALONE
@@ -21,7 +22,7 @@ def check_absence(bench: Bench, ledger: Ledger, attempt: AttemptRow) -> None:
     mine = [row for row in _rows_of(bench, attempt) if row.at <= now]
     was_listed = any(service.is_listed(row, now - SEEN) for row in mine if row.at <= now - SEEN)
     bench.absences[attempt.id] = Absence(now, was_listed)
-    if attempt.reason == "reconcile":
+    if attempt.reason is Reason.RECONCILE:
         bench.violate("absence", f"{attempt.id[:8]} is the second that was taken for absent for one task")
     witnesses = [
         row

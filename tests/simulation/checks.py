@@ -242,6 +242,6 @@ def _check_files(bench: Bench, ledger: Ledger, attempt: AttemptRow) -> None:
 
 
 def _why(attempt: AttemptRow) -> str:
-    evidence = attempt.resolution_evidence or attempt.evidence or {}
-    words = str(evidence.get("reason", "")).split()
+    said = attempt.grounds or attempt.evidence
+    words = said.reason.split() if said is not None else []
     return " ".join("#" if any(letter.isdigit() for letter in word) else word for word in words)

@@ -6,7 +6,7 @@ from runner.http.verdicts import Verdict
 from runner.json_value import JsonValue
 from runner.lane.evidence import Belief, Beliefs, Unclear
 from runner.ledger.rows import AttemptRow
-from runner.ledger.states import TaskState
+from runner.ledger.states import Reason, TaskState
 from runner.providers.base import Generation, GenerationStatus
 from runner.providers.mesh import MESH
 
@@ -38,7 +38,7 @@ def unclear(
         id=name,
         identity=name * 8,
         run_id="r1",
-        reason="run",
+        reason=Reason.RUN,
         origin="https://api.example",
         key_hash="k",
         model=model,
@@ -49,9 +49,9 @@ def unclear(
         intended_at=at,
         state=state,
         verdict=Verdict.AMBIGUOUS,
-        evidence={},
+        evidence=None,
         resolution=None,
-        resolution_evidence=None,
+        grounds=None,
         remote_id=None,
         accepted_at=None,
         echoed_tag=None,

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import click
 
 from runner.cli import console
+from runner.cli.common_options import common_options
 from runner.cli.completion import complete_run
-from runner.cli.folders import find_folder
-from runner.cli.listing import write_lines
-from runner.cli.options import ServiceOptions, common_options, output_format, service_options
-from runner.cli.words import count
+from runner.cli.humanize import count
+from runner.cli.options import ServiceOptions, output_format, service_options
+from runner.cli.runs import find_folder
 from runner.errors import CallsheetError, UsageError
 from runner.job.cost import usd_as_today
 from runner.json_value import JsonValue
 from runner.record.diff import Change, Side, changes
 from runner.record.folder import LATEST, RunFolder
-from runner.record.lines import scan_manifest
-from runner.redact import Redactor
+from runner.record.manifest import Manifest, ManifestRun, read_manifest, read_tasks
+from runner.redact import printable, printable_value
 
 _MOST_RUNS = 5
 _MOST_NAMES = 3
 _LEAST_SHARED = 3
-"""So many tasks that changed alike are told of in one line."""
+"""From so many tasks on, the same change is one line."""
 
 _FOUND_COLOURS = {"added": "green", "removed": "red", "changed": "yellow"}
 
@@ -38,11 +36,11 @@ _FOUND_COLOURS = {"added": "green", "removed": "red", "changed": "yellow"}
 @output_format("json", "jsonl")
 @common_options
 def diff(runs: tuple[str, ...], service: ServiceOptions, output_format: str) -> None:
-    """Show what the second RUN has other than the first: tasks, requests, outcomes, seeds, cost, files.
+    """Show how the second RUN differs from the first: tasks, requests, outcomes, seeds, cost, files.
 
     Tasks are matched by name. RUN is an id or its beginning, a path to a run, or `latest`. One RUN
-    is compared with the run of the same job before it, and none means `latest`. The exit
-    code is 0 whether they differ or not; programs read the counts.
+    is compared with the run of the same job before it; none means `latest`. The exit code is 0 even if
+    they differ; programs read the counts.
 
     \b
     Examples:
@@ -63,49 +61,46 @@ def diff(runs: tuple[str, ...], service: ServiceOptions, output_format: str) -> 
         _print(found, new, old, same, is_lines=output_format == "jsonl")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Read:
     """A manifest, with what is compared of each task by its name."""
 
-    members: dict[str, Any] = field(default_factory=dict)
-    tasks: dict[str, Side] = field(default_factory=dict)
+    manifest: Manifest
+    tasks: Mapping[str, Side]
 
     @classmethod
     def of(cls, folder: RunFolder) -> _Read:
-        read = cls()
-
-        def keep(entry: dict[str, Any]) -> None:
+        manifest = read_manifest(folder.manifest)
+        tasks: dict[str, Side] = {}
+        for task in read_tasks(folder.manifest):
             # those that have left the plan come last, and may have the name of one that is in it
-            name = entry["name"]
-            while name in read.tasks:
-                name = f"{name} ({entry['identity'][:8]})"
-            read.tasks[name] = Side.of(entry)
-
-        read.members = scan_manifest(folder.manifest, keep, most=sys.maxsize)
-        return read
+            name = task.name
+            while name in tasks:
+                name = f"{name} ({task.identity[:8]})"
+            tasks[name] = Side.of(task)
+        return cls(manifest, tasks)
 
     @property
-    def id(self) -> str:
-        return str(self.members["run"]["id"])
-
-    @property
-    def job_file(self) -> str:
-        return str(self.members["run"]["job_file"])
+    def run(self) -> ManifestRun:
+        return self.manifest.run
 
 
 def _before(new: _Read, folder: RunFolder) -> _Read:
     """The run of the same job before `new`. Raises UsageError where there is none."""
     runs = folder.project.runs_dir
     earlier = sorted(
-        (path.name for path in runs.iterdir() if path.name < new.id and not path.is_symlink()), reverse=True
+        (path.name for path in runs.iterdir() if path.name < new.run.id and not path.is_symlink()),
+        reverse=True,
     )
     for name in earlier:
         with contextlib.suppress(CallsheetError):  # a run that was killed may have no manifest
             read = _Read.of(RunFolder(folder.project, name))
-            if read.job_file == new.job_file:
+            if read.run.job_file == new.run.job_file:
                 return read
     others = f"the runs here: {', '.join(earlier[:_MOST_RUNS])}" if earlier else "it is the first run here"
-    raise UsageError(f"run {new.id} of {new.job_file} has none before it to compare with", hint=others)
+    raise UsageError(
+        f"run {new.run.id} of {new.run.job_file} has none before it to compare with", hint=others
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,55 +129,44 @@ def _compare(new: _Read, old: _Read) -> Iterator[_Found]:
 
 def _heading(new: _Read, old: _Read) -> Iterator[tuple[str, str, str]]:
     """(what, now, before) of the runs as wholes; what is the same is left out."""
-    rows = (
-        ("job file", ("run", "job_file")),
-        ("job file sha256", ("job", "sha256")),
-        ("date", ("run", "run_date")),
-        ("edition", ("run", "edition")),
-        ("service", ("run", "origin")),
-        ("cost USD", ("usage", "cost", "usd")),
-    )
-    for what, path in rows:
-        pair = [_at(each.members, path) for each in (new, old)]
-        if pair[0] != pair[1]:
-            yield what, pair[0], pair[1]
-    commits = [_commit(each) for each in (new, old)]
-    if commits[0] != commits[1]:
-        yield "commit", commits[0], commits[1]
+    for (what, now), (_, was) in zip(_facts(new.manifest), _facts(old.manifest), strict=True):
+        if now != was:
+            yield what, now or "none", was or "none"
 
 
-def _at(members: dict[str, Any], path: tuple[str, ...]) -> str:
-    value: Any = members
-    for name in path:
-        value = value[name]
-    if path[-1] == "usd" and value is not None:
-        return usd_as_today(value)
-    return "unknown" if value is None else str(value) or "none"
+def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    run, usd = manifest.run, manifest.usage.cost.usd
+    yield "job file", run.job_file
+    yield "job file sha256", manifest.job.sha256
+    yield "date", run.run_date
+    yield "edition", run.edition
+    yield "service", run.origin
+    yield "cost USD", "unknown" if usd is None else usd_as_today(usd)
+    yield "commit", _commit(run)
 
 
-def _commit(read: _Read) -> str:
-    sessions = read.members["run"]["sessions"]
-    git = (sessions[-1].get("git") if sessions else None) or {}
-    dirty = " with changes" if git.get("job_file_dirty") else ""
-    return f"{str(git['commit'])[:12]}{dirty}" if git.get("commit") else "none"
+def _commit(run: ManifestRun) -> str:
+    git = run.last_session.git if run.last_session is not None else None
+    if git is None or not git.commit:
+        return ""
+    return f"{git.commit[:12]}{' with changes' if git.job_file_dirty else ''}"
 
 
 def _tell(found: list[_Found], new: _Read, old: _Read, same: int) -> None:
-    clean = Redactor()
-    console.result(f"from {old.id} to {new.id}")
+    console.result(f"from {old.run.id} to {new.run.id}")
     for what, now, was in _heading(new, old):
         shown = [text[:16] if what.endswith("sha256") else text for text in (now, was)]
-        console.result(clean.foreign_text(f"  {what} is {shown[0]}, was {shown[1]}"))
+        console.result(printable(f"  {what} is {shown[0]}, was {shown[1]}"))
     shared = _shared(found)
     for words, names in shared.items():
         more = ", ..." if len(names) > _MOST_NAMES else ""
         told = f"in {len(names)} tasks ({', '.join(names[:_MOST_NAMES])}{more})  {words}"
-        console.result(f"{click.style('changed ', fg=_FOUND_COLOURS['changed'])} {clean.foreign_text(told)}")
+        console.result(f"{click.style('changed ', fg=_FOUND_COLOURS['changed'])} {printable(told)}")
     for one in _without(found, shared):
         word = click.style(f"{one.what:8}", fg=_FOUND_COLOURS[one.what])
-        console.result(f"{word} {clean.foreign_text(one.task)}  {clean.foreign_text(one.words)}".rstrip())
+        console.result(f"{word} {printable(one.task)}  {printable(one.words)}".rstrip())
     told = ", ".join(f"{number} {what}" for what, number in _counts(found, same).items())
-    console.result(f"{count(len(new.tasks | old.tasks), 'task')}: {told}")
+    console.result(f"{count(len(new.tasks.keys() | old.tasks.keys()), 'task')}: {told}")
 
 
 def _shared(found: list[_Found]) -> dict[str, list[str]]:
@@ -211,9 +195,8 @@ def _counts(found: list[_Found], same: int) -> dict[str, JsonValue]:
 
 
 def _print(found: list[_Found], new: _Read, old: _Read, same: int, *, is_lines: bool) -> None:
-    clean = Redactor()
     rows = [
-        clean.foreign_value(
+        printable_value(
             {
                 "task": one.task,
                 "what": one.what,
@@ -223,13 +206,13 @@ def _print(found: list[_Found], new: _Read, old: _Read, same: int, *, is_lines: 
         for one in found
     ]
     if is_lines:
-        write_lines(rows)
+        console.json_lines(rows)
         return
     document: dict[str, JsonValue] = {
-        "from": old.id,
-        "to": new.id,
+        "from": old.run.id,
+        "to": new.run.id,
         "runs": [{"what": what, "is": now, "was": was} for what, now, was in _heading(new, old)],
         "counts": _counts(found, same),
         "tasks": rows,
     }
-    console.document(clean.foreign_value(document))
+    console.document(printable_value(document))

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections import Counter, deque
 from concurrent.futures import Future
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import click
 
 from runner.cli import console
-from runner.cli.advice import command
-from runner.cli.folders import find_folder
-from runner.cli.options import (
-    ServiceOptions,
-    common,
-    common_options,
-    output_format,
-    run_argument,
-    service_options,
-)
-from runner.cli.words import count, shown_path
+from runner.cli.common_options import common, common_options
+from runner.cli.humanize import count, shown_path
+from runner.cli.next_commands import command
+from runner.cli.options import ServiceOptions, output_format, run_argument, service_options
+from runner.cli.runs import find_folder
 from runner.errors import ExitCode
 from runner.json_value import JsonValue
 from runner.media.boxes import NotMediaError
 from runner.media.pictures import Wanted
 from runner.media.readers import Readers
 from runner.media.video import has_pyav, probe, probe_image
-from runner.record.lines import scan_manifest
+from runner.providers.base import RemoteFileKind
+from runner.record.manifest import ManifestTask, read_manifest, read_tasks
 from runner.record.verify import CheckedFile, Finding, check_jobs, check_task
-from runner.redact import Redactor, json_text
+from runner.redact import json_text, printable
 
 _MOST_WAITING = 200
 """Tasks that are read from the manifest ahead of what is told."""
@@ -78,15 +72,17 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
             for checked in waiting.popleft().result():
                 tell(checked)
 
-        def check(entry: dict[str, Any]) -> None:
-            waiting.append(readers.submit(lambda: list(check_task(entry, folder.project.base, find_wrong))))
+        def check(task: ManifestTask) -> list[CheckedFile]:
+            return list(check_task(task, folder.project.base, find_wrong))
+
+        manifest = read_manifest(folder.manifest)
+        for task in read_tasks(folder.manifest):
+            waiting.append(readers.submit(functools.partial(check, task)))
             if len(waiting) > _MOST_WAITING:
                 tell_first()
-
-        members = scan_manifest(folder.manifest, check, most=sys.maxsize)
         while waiting:
             tell_first()
-    for checked in check_jobs(folder, members):
+    for checked in check_jobs(folder, manifest):
         tell(checked)
     if not has_pyav():
         console.error(
@@ -102,7 +98,7 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
     elif output_format == "text":
         console.summary(f"run {folder.run_id}: {count(counts.total(), 'file')}: {told}")
         if files.total() != files[Finding.SAME]:
-            job_file = shown_path(folder.project.root / members["run"]["job_file"])
+            job_file = shown_path(folder.project.root / manifest.run.job_file)
             why = "fetches what is missing again, free of charge, while the service has it"
             if counts[Finding.CHANGED] or counts[Finding.BROKEN]:
                 why = f"after moving the changed files away: {why}"
@@ -110,30 +106,28 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
     return ExitCode.DONE if is_whole else ExitCode.TASK_FAILED
 
 
-def _probe(readers: Readers | None, kind: str, file: BinaryIO) -> str:
+def _probe(readers: Readers | None, kind: RemoteFileKind, file: BinaryIO) -> str:
     """What is wrong with a file; without `readers` its own structure says it, without FFmpeg."""
-    if kind == "video" and readers is not None:
+    if kind is RemoteFileKind.VIDEO and readers is not None:
         return readers.read(file, Wanted.CHECK).why
     try:
-        (probe if kind == "video" else probe_image)(file)
+        (probe if kind is RemoteFileKind.VIDEO else probe_image)(file)
     except NotMediaError as error:
         return str(error)
     return ""
 
 
 def _line(checked: CheckedFile) -> str:
-    clean = Redactor()
     finding = click.style(f"{checked.finding:8}", fg=_COLOURS.get(checked.finding))
-    why = f"  {clean.foreign_text(checked.why)}" if checked.why else ""
-    task = f"  ({clean.foreign_text(checked.task)})" if checked.task else ""
-    return f"{finding} {clean.foreign_text(checked.path)}{task}{why}"
+    why = f"  {printable(checked.why)}" if checked.why else ""
+    task = f"  ({printable(checked.task)})" if checked.task else ""
+    return f"{finding} {printable(checked.path)}{task}{why}"
 
 
 def _fields(checked: CheckedFile) -> dict[str, JsonValue]:
-    clean = Redactor()
     return {
-        "task": clean.foreign_text(checked.task),
-        "path": clean.foreign_text(checked.path),
+        "task": printable(checked.task),
+        "path": printable(checked.path),
         "finding": checked.finding,
-        "why": clean.foreign_text(checked.why),
+        "why": printable(checked.why),
     }
