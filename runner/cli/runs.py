@@ -87,9 +87,8 @@ def find_run(name: str, service: ServiceOptions) -> FoundRun:
         if run is None:
             check_is_remembered(folder.project, ledger)
             raise UsageError(f"the ledger knows no run {folder.run_id}", hint="callsheet run JOB")
-    provider = find(run.provider) or DEFAULT
     root = folder.project.root
-    place = choose_place(provider, Project(root, root), service)
+    place = choose_place(find(run.provider) or DEFAULT, Project(root, root), service)
     if run.origin != place.origin:
         raise UsageError(
             f"run {run.id} was made at {run.origin}, not at {place.origin}",

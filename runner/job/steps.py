@@ -81,9 +81,8 @@ def read_step(
         price=price,
     )
     yield from check_axes(provider.name, fields, axis_locations(step), step.request, content)
-    yield from check_content(
-        provider.name, content, seeds, keys.location_of("seeds"), keys.location_of("content")
-    )
+    seeds_location, content_location = keys.location_of("seeds"), keys.location_of("content")
+    yield from check_content(provider.name, content, seeds, seeds_location, content_location)
     yield from check_entry_names(step, keys)
     yield from check_pick_names(keys, own_names, above)
     yield from check_conflicts(step)

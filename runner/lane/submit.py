@@ -223,17 +223,17 @@ class Submission:
         None where the job sets the field itself: it may have begun to since the intent was made. None too
         where nearly all are taken.
         """
-        field = self.lane.provider.tag
-        if field is None or field.field in self.task.request:
+        tags = self.lane.provider.tag
+        if tags is None or tags.field in self.task.request:
             return None
         if reused is not None and reused.tag is not None:
             return reused.tag
         picked = self.submitter.tags
         taken = picked | await self.lane.commits.read(lambda reader: reader.open_tags(self.task.origin))
-        if len(taken) > field.most_open:
+        if len(taken) > tags.most_open:
             return None
         while True:
-            tag = self.lane.machine.random.randrange(1, field.count)
+            tag = self.lane.machine.random.randrange(1, tags.count)
             if tag not in taken:
                 picked.add(tag)
                 return tag

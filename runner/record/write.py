@@ -154,10 +154,7 @@ def write_manifest(
 
 
 def missing_kinds(
-    provider: str,
-    request: Mapping[str, JsonValue],
-    latest: AttemptRow | None,
-    outputs: Iterable[OutputRow],
+    provider: str, request: Mapping[str, JsonValue], latest: AttemptRow | None, outputs: Iterable[OutputRow]
 ) -> tuple[RemoteFileKind, ...]:
     """The kinds of files that a request asked for and that never came from its newest attempt."""
     came = {row.kind for row in outputs if latest is not None and row.attempt_id == latest.id}
