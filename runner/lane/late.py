@@ -32,7 +32,7 @@ project's may carry the same tag some day: there are 65,535."""
 
 @dataclass(slots=True)
 class Lookback:
-    """Makes paid attempts of what is found; the caller brings them in."""
+    """Makes paid attempts of what is found; the caller fetches their files."""
 
     lane: Lane
     scanner: Scanner

@@ -19,7 +19,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 
 from runner.job.model import PollPolicy
@@ -105,7 +105,7 @@ def expect(durations: Sequence[float], usual: tuple[float, float, float] | None)
     `usual` are the least, the median and the most seconds of a published run of the service, if there is one.
     """
     if not durations:
-        return UNKNOWN if usual is None else _doubting(fit(*usual), 0.1)
+        return UNKNOWN if usual is None else replace(fit(*usual), doubt=0.1)
     least, median, most = usual or SPREAD
     ordered = sorted(durations)
     middle = _quantile(ordered, 0.5)
@@ -115,7 +115,7 @@ def expect(durations: Sequence[float], usual: tuple[float, float, float] | None)
         own * _quantile(ordered, share) + (1.0 - own) * published * middle / median
         for share, published in ((tail, least), (1.0 - tail, most))
     )
-    return _doubting(fit(low, middle, high), _DOUBT + 0.2 / len(ordered))
+    return replace(fit(low, middle, high), doubt=_DOUBT + 0.2 / len(ordered))
 
 
 def next_look(
@@ -167,10 +167,6 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
     below = math.floor(place)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (place - below) * (ordered[above] - ordered[below])
-
-
-def _doubting(expected: Expectation, doubt: float) -> Expectation:
-    return Expectation(expected.shortest, expected.scale, expected.spread, doubt)
 
 
 REMEMBERED = 200
