@@ -42,9 +42,8 @@ class UnclearTask:
     @property
     def evidence(self) -> str:
         """Why it is unclear, and why nothing settled it, in words."""
-        cause = self.attempt.evidence.reason if self.attempt.evidence is not None else ""
-        since = self.attempt.grounds.reason if self.attempt.grounds is not None else ""
-        return f"{cause}; {since}" if since else cause
+        told = (self.attempt.evidence, self.attempt.resolution_evidence)
+        return "; ".join(one.reason for one in told if one is not None and one.reason)
 
 
 def unclear_tasks(reader: LedgerReader) -> Iterator[UnclearTask]:

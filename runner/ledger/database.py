@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,21 +18,8 @@ def _script(name: str) -> str:
     return files("runner.ledger").joinpath(name).read_text(encoding="utf-8")
 
 
-_UPGRADES: dict[str, Callable[[], str]] = {
-    "1": lambda: "ALTER TABLE attempts ADD COLUMN price TEXT",
-    "2": lambda: "ALTER TABLE attempts ADD COLUMN taken TEXT",
-    "3": lambda: (
-        "CREATE INDEX IF NOT EXISTS attempts_tags ON attempts (origin, tag) WHERE tag IS NOT NULL"
-        " AND (state IN ('intended', 'ambiguous', 'held', 'written_off') OR resolution = 'again')"
-    ),
-    "4": lambda: _script("spends.sql"),
-    "5": lambda: (
-        "CREATE INDEX IF NOT EXISTS attempts_unsent ON attempts (origin, tag)"
-        " WHERE state = 'planned' AND resolution IS NULL AND tag IS NOT NULL"
-    ),
-    "6": lambda: _script("upgrade_7.sql") + _script("spends.sql"),
-}
-"""From each older version to the next one."""
+_UPGRADES: dict[str, tuple[str, ...]] = {"6": ("upgrade_7.sql", "spends.sql")}
+"""The scripts from each older version that is in use to the next one."""
 
 MEMORY = ":memory:"
 
@@ -77,8 +64,9 @@ def prepare(connection: sqlite3.Connection, path: Path | None) -> None:
         )
     found = _version(connection)
     while found in _UPGRADES:
+        scripts = "\n".join(map(_script, _UPGRADES[found]))
         connection.executescript(
-            f"BEGIN IMMEDIATE;\n{_UPGRADES[found]()};\n"
+            f"BEGIN IMMEDIATE;\n{scripts}\n"
             f"UPDATE meta SET value = '{int(found) + 1}' WHERE key = 'schema';\nCOMMIT;"
         )
         found = _version(connection)

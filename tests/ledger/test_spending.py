@@ -121,10 +121,8 @@ def test_an_older_ledger_is_brought_up_to_date_by_its_writer(tmp_path: Path) -> 
     path = tmp_path / "ledger.db"
     opened = Ledger.open(path)
     with opened.transaction():
-        opened._db.execute("ALTER TABLE attempts DROP COLUMN taken")
         opened._db.execute("ALTER TABLE attempts DROP COLUMN echoed_seed")
-        opened._db.execute("ALTER TABLE attempts DROP COLUMN price")
-        opened._db.execute("UPDATE meta SET value = '1' WHERE key = 'schema'")
+        opened._db.execute("UPDATE meta SET value = '6' WHERE key = 'schema'")
     opened.close()
     with pytest.raises(StateError, match="callsheet collect"):
         open_for_reading(path)
