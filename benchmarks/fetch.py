@@ -8,7 +8,7 @@ from pathlib import Path
 
 import anyio
 
-from runner.providers.http import tls_context
+from runner.http.transport import tls_context
 from runner.store.download import Downloader, DownloadRequest
 from runner.store.files import LocalFiles
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from benchmarks.throughput import JOB
+from runner.http.verdicts import Evidence
 from runner.job.load import LoadOptions, load_job
 from runner.job.rundate import RunDate
 from runner.job.task import Task
@@ -18,7 +19,7 @@ from runner.ledger.states import Reason
 from runner.media.video import MediaFacts
 from runner.plan.plan import make_plan
 from runner.project import init_project
-from runner.providers.base import Evidence, Generation, GenerationStatus, RemoteFileKind
+from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
 
 _AT_A_TIME = 1000
 _SENT = Evidence(row=0, headers_begun=True, reason="accepted", status=200)

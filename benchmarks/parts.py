@@ -14,6 +14,7 @@ from benchmarks.fill import finish, write_job
 from benchmarks.measure import Figure, serving
 from runner.http.access import Access, ApiKey
 from runner.http.fetch import Patience, Stop, Wire
+from runner.http.transport import tls_context
 from runner.job.load import LoadOptions, load_job
 from runner.job.rundate import RunDate
 from runner.ledger.ledger import Ledger
@@ -21,7 +22,6 @@ from runner.ledger.rows import RunRow
 from runner.plan.plan import Plan, make_plan
 from runner.project import init_project
 from runner.providers import REGISTRY, open_provider
-from runner.providers.http import tls_context
 from runner.record.events import EventLog
 from runner.redact import Redactor
 from runner.store.download import DownloadRequest, download

@@ -3,17 +3,43 @@
     CallsheetError                      exit code
     ├── UsageError                      2    an option or an argument is wrong
     ├── RefusedError                    3    budget, price or confirmation; nothing was sent
-    ├── OutOfMoneyError                 4    the service answered 402
+    │   └── CapReachedError             3    the next task would pass a cap of its job
+    ├── OutOfMoneyError                 4    the account is out of credit, or a quota is used up
     ├── PersonNeededError               5    held tasks, or tasks under another key
     ├── JobError                        65   the job file is invalid (66: only inputs are missing)
+    ├── NothingSentError                66   a task's input is gone or changed: it was not sent
+    │   └── InputNotKeptError           74   its input cannot be copied to where it stays for good
     ├── ServiceUnreachableError         69   the API cannot be reached, or its certificate is bad
     ├── NoProjectError                  73   no project root, or one that cannot be written
     ├── StateError                      74   ledger or disk: cannot write, corrupt, full
+    │   └── UnsafePathError             74   a path that leaves the root, or a link in its place
     ├── BusyError                       75   another process holds the project's lock
     └── KeyRefusedError                 77   the API key is missing, malformed or refused
 
 An error's text says where, what and what to do; `hint` is the last part. The exit codes are
 those of docs/reference/exit-codes.md; where several conditions hold, `ExitCode.first` decides.
+
+What one module tells another; each is caught before it reaches a person:
+
+    Exception
+    ├── InvalidValueError               job        a value that cannot be used, without its place
+    │   ├── ExpressionError             job        a `${{ ... }}` that cannot be read or worked out
+    │   ├── InputError                  job        a file or URL that the service cannot be given
+    │   └── SeedError                   job        what is written is not a seed
+    ├── ProblemError                    job        all that is wrong with one value, or with one cell
+    ├── WireError                       job        content that the service has no words for
+    ├── ForbiddenAddressError           http       a URL that is not fetched
+    ├── BrokenOffError                  http       no whole answer came
+    ├── ProviderError                   providers  a free request that failed
+    │   └── StillLimitedError           lane       nothing but 429 for as long as we wait
+    ├── DownloadError                   store      a result that could not be fetched, or stored
+    ├── RemoteIdTakenError              ledger     an id that another attempt holds
+    ├── NoScanError                     lane       a list that proves nothing
+    ├── LeftForLater                    run        a paid task that the next run goes on with
+    ├── GoneError                       run        a paid task that the service has no more
+    ├── ResultLostError                 cli        standard output does not take what is written
+    └── ValueError
+        └── NotMediaError               media      bytes that are not a whole video or picture
 """
 
 from __future__ import annotations
@@ -98,11 +124,28 @@ class RefusedError(CallsheetError):
 
 
 class OutOfMoneyError(CallsheetError):
+    """The service takes no paid request for now; `said` is its own sentence."""
+
     exit_code = ExitCode.OUT_OF_MONEY
+
+    @classmethod
+    def no_credit(cls, said: str) -> OutOfMoneyError:
+        return cls(f"the account is out of credit: {said}", hint="top it up, then run again")
+
+    @classmethod
+    def used_up(cls, said: str) -> OutOfMoneyError:
+        what = "a quota at the service is used up, and waiting here does not help"
+        return cls(f"{what}: {said}", hint="raise the quota or wait for a new one, then run again")
 
 
 class PersonNeededError(CallsheetError):
     exit_code = ExitCode.PERSON_NEEDED
+
+
+class NothingSentError(CallsheetError):
+    """A task lacks what its request begins with: its own trouble, and no other's."""
+
+    exit_code = ExitCode.INPUT_MISSING
 
 
 class ServiceUnreachableError(CallsheetError):

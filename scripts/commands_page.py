@@ -28,6 +28,19 @@ TAIL = """\
 `github` (of `validate`) annotates the lines of a pull request. Neither holds colours, secrets or
 characters that a terminal would act on. Advice such as `next: callsheet retry` stands on stderr.
 
+## Environment variables
+
+| variable | what it holds |
+|---|---|
+| `MESHAPI_API_KEY`, or else `MESHAPI_TOKEN` | the key for Mesh API |
+| `GETIMG_API_KEY` | the key for getimg |
+| `MESHAPI_BASE_URL`, `GETIMG_AI_BASE_URL` | where to send requests instead: https, or a loopback address |
+| `CALLSHEET_PING_URL` | the monitor that `--ping` tells |
+
+The file `.env` in the project root may hold keys too; a variable that is set comes first. It cannot
+hold a base URL, and a monitor only with `--allow-env CALLSHEET_PING_URL`. A key is never written
+to a ledger, a manifest or a log.
+
 ## Colour
 
 `NO_COLOR` takes all colour away. Else `FORCE_COLOR` and `CLICOLOR_FORCE` put it everywhere. Else there
@@ -57,12 +70,16 @@ names no task is an error. It limits what is submitted now, and nothing else:
   has no `--only` for that reason, and `validate` none because a job file is right or wrong as a whole.
 """
 
+_NOT_IN_ANCHORS = re.compile(r"[^\w\- ]")
+"""What GitHub leaves out of a heading's anchor."""
+
 
 def render() -> str:
     """The whole page."""
     with click.Context(callsheet, info_name="callsheet") as context:
         shared = [option for option in callsheet.params if _name(option) not in ("--version",)]
-        parts = [HEAD, "## Everywhere\n", "Before the verb or after it.\n", *_options(shared, context)]
+        parts = [HEAD, *_overview(context)]
+        parts += ["\n## Everywhere\n", "Before the verb or after it.\n", *_options(shared, context)]
         for title, names in SECTIONS.items():
             parts.append(f"\n## {title}\n")
             for name in names:
@@ -70,12 +87,31 @@ def render() -> str:
     return "\n".join(parts) + "\n" + TAIL
 
 
-def _verb(name: str, above: click.Context, shared: set[str]) -> Iterator[str]:
+def _overview(above: click.Context) -> Iterator[str]:
+    """A table of all verbs, each a link to its section."""
+    yield "| verb | what it does |"
+    yield "|---|---|"
+    for name in (name for names in SECTIONS.values() for name in names):
+        anchor = _NOT_IN_ANCHORS.sub("", _usage(_context(name, above))).lower().replace(" ", "-")
+        yield f"| [`{name}`](#{anchor}) | {_cell(VERBS[name].summary)} |"
+
+
+def _context(name: str, above: click.Context) -> click.Context:
     command = callsheet.get_command(above, name)
     assert command is not None
-    context = click.Context(command, info_name=name, parent=above)
-    pieces = " ".join(piece for piece in command.collect_usage_pieces(context) if piece != "[OPTIONS]")
-    yield f"### `callsheet {name} {pieces}".rstrip() + "`\n"
+    return click.Context(command, info_name=name, parent=above)
+
+
+def _usage(context: click.Context) -> str:
+    """`callsheet plan JOB`: the verb and its arguments."""
+    pieces = context.command.collect_usage_pieces(context)
+    return " ".join(["callsheet", str(context.info_name), *(one for one in pieces if one != "[OPTIONS]")])
+
+
+def _verb(name: str, above: click.Context, shared: set[str]) -> Iterator[str]:
+    context = _context(name, above)
+    command = context.command
+    yield f"### `{_usage(context)}`\n"
     text, _, examples = inspect.cleandoc(command.help or VERBS[name].summary).partition("\b\nExamples:\n")
     for paragraph in text.replace("\b\n", "").strip().split("\n\n"):
         yield " ".join(paragraph.split()) + "\n"

@@ -19,6 +19,49 @@ HEAD = """\
 Written by `python scripts/write_reference.py` from schemas/job.schema.json, which editors read too;
 a test holds this page to it. Durations are seconds, or texts such as `100ms`, `15s`, `2m`, `1h`, `7d`.
 Keys that begin with `x-` are free everywhere.
+
+The file is YAML 1.2: `16:9` and `NO` stay text, and an ambiguous value is an error with its line and column.
+
+## An example, line by line
+
+```yaml jobs/first.yaml
+version: 1                            # of the language
+models: [byteplus/seedance-1-0-pro]   # an axis: each model gets every task
+seeds: 1..2                           # an axis: two takes, each repeatable by its seed
+matrix:                               # further axes, multiplied with the others
+  ratio: [16:9, 9:16]                 # named like a field of the request, so it sets that field
+  shot:                               # an axis of your own
+    - id: harbour
+      prompt: Fishing boats leave a small harbour at dawn
+    - id: market
+      prompt: A market stall under striped cloth
+exclude:                              # cells to leave out, as in GitHub Actions
+  - {ratio: 9:16, shot: {id: market}}
+request:                              # the API's own fields, same names, same types
+  resolution: 480p
+  duration: 4
+content:                              # the API's content items
+  - type: text
+    text: ${{ shot.prompt }}, 35mm film
+  - type: image_url
+    image_url: assets/lake-day.png    # a file beside the job file; its bytes are sent and recorded
+    role: first_frame
+output: out/${{ shot.id }}-${{ ratio }}-s${{ seed }}.mp4    # below the project root
+run: {concurrency: 8, rate: 60/min, deadline: 6h, max_failures: 5}
+budget: {max_tasks: 20}               # a cap over all runs of this job
+```
+
+```sh
+callsheet validate jobs/first.yaml
+```
+
+```text
+jobs/first.yaml: valid, 6 tasks
+```
+
+Three cells with two takes each are six tasks. `callsheet plan` lists them before anything is paid.
+`samples: 4` asks for four takes without choosing seeds. `edition: ${{ run.date }}` makes new videos each
+night.
 """
 
 

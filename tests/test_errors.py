@@ -2,32 +2,91 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import runner.ledger.rows
+import runner.sandbox
+import runner.store.files
+import runner.store.inputs
 from runner import errors
-from runner.errors import CallsheetError, ExitCode, JobError, Problem, RefusedError
+from runner.errors import CallsheetError, ExitCode, JobError, OutOfMoneyError, Problem, RefusedError
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "exit-codes.md"
 
 
-def _tree(of: type[CallsheetError] = CallsheetError) -> Iterator[type[CallsheetError]]:
+RUNNER = Path(errors.__file__).parent
+SANDBOX = RUNNER / "sandbox"
+
+
+def _drawn(text: str) -> dict[str, str]:
+    """Each exception below a root of the trees in `text`, with the one that it refines."""
+    above: list[str] = []
+    found = {}
+    for mark, name in re.findall(r"^    ((?:│   |    )*[├└]── |)(\w+)(?: .*)?$", text, re.MULTILINE):
+        del above[len(mark) // 4 :]
+        if above:
+            found[name] = above[-1]
+        above.append(name)
+    return found
+
+
+def _written(files: Iterable[Path]) -> dict[str, str]:
+    """Each exception class in the code of `files`, with its base."""
+    bases = {
+        node.name: ast.unparse(node.bases[0])
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and node.bases
+    }
+
+    def is_exception(name: str) -> bool:
+        return name in bases and (is_exception(bases[name]) or _is_builtin(bases[name]))
+
+    return {name: base for name, base in bases.items() if is_exception(name)}
+
+
+def _is_builtin(name: str) -> bool:
+    found = getattr(builtins, name, None)
+    return isinstance(found, type) and issubclass(found, BaseException)
+
+
+def test_every_exception_in_the_code_stands_in_the_drawn_trees() -> None:
+    ours = (file for file in RUNNER.rglob("*.py") if not file.is_relative_to(SANDBOX))
+    drawn = _drawn(errors.__doc__ or "")
+    assert drawn.pop("ValueError") == "Exception"
+    assert drawn | {"CallsheetError": "Exception"} == _written(ours)
+
+
+def test_the_sandbox_draws_its_own() -> None:
+    drawn = _drawn(runner.sandbox.__doc__ or "")
+    assert drawn.pop("RuntimeError") == "Exception"
+    assert drawn == _written(SANDBOX.rglob("*.py"))
+
+
+@pytest.mark.parametrize(("name", "code"), re.findall(r"[├└]── (\w+) +(\d+)", errors.__doc__ or ""))
+def test_the_drawing_shows_the_exit_code_of_each_error(name: str, code: str) -> None:
+    found = {error.__name__: error.exit_code for error in _tree(CallsheetError)}
+    assert found[name] == int(code)
+
+
+def _tree(of: type[CallsheetError]) -> Iterator[type[CallsheetError]]:
     for error in of.__subclasses__():
         yield error
         yield from _tree(error)
 
 
-def test_the_drawing_shows_every_error_with_its_code() -> None:
-    """The tree in the docstring is the tree of the module; refinements elsewhere keep a code of it."""
-    drawn = dict(re.findall(r"[├└]── (\w+) +(\d+)", errors.__doc__ or ""))
-    assert drawn == {
-        error.__name__: str(int(error.exit_code)) for error in _tree() if error.__module__ == errors.__name__
-    }
+def test_money_that_is_gone_is_told_with_what_to_do() -> None:
+    for error in (OutOfMoneyError.no_credit("402"), OutOfMoneyError.used_up("429")):
+        assert error.exit_code is ExitCode.OUT_OF_MONEY
+        assert "run again" in error.hint
 
 
 def test_the_reference_lists_every_exit_code_and_the_precedence() -> None:

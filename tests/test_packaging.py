@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import tomllib
-import venv
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from runner import __version__
+from tests.support.wheels import build, environment, install
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 _BROUGHT_BY = {
@@ -34,11 +32,7 @@ SCHEMAS = sorted(file.name for file in (CHECKOUT / "schemas").glob("*.schema.jso
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Wheel and sdist, built without the network by the backend that is installed here."""
     out = tmp_path_factory.mktemp("dist")
-    subprocess.run(
-        [sys.executable, "-m", "build", "--no-isolation", "--sdist", "--wheel", "--outdir", out, CHECKOUT],
-        check=True,
-        capture_output=True,
-    )
+    build(CHECKOUT, out, "sdist", "wheel")
     return out
 
 
@@ -50,11 +44,7 @@ def wheel_of_sdist(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     with tarfile.open(sdist) as archive:
         archive.extractall(place, filter="data")
     (source,) = place.iterdir()
-    subprocess.run(
-        [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", place, source],
-        check=True,
-        capture_output=True,
-    )
+    build(source, place, "wheel")
     (wheel,) = place.glob("*.whl")
     return wheel
 
@@ -63,32 +53,11 @@ def wheel_of_sdist(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def elsewhere(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh environment with the wheel in it; gives its `bin`."""
     (wheel,) = dist.glob("*.whl")
-    return _install(wheel, tmp_path_factory.mktemp("else where"))
-
-
-def _install(wheel: Path, home: Path) -> Path:
-    """Makes an environment at `home` with this wheel alone; dependencies are borrowed from here.
-
-    pip would fetch them from the network for a minute; that they are declared is the test's of the imports.
-    """
-    venv.create(home, with_pip=False, symlinks=True)
-    library = next(home.glob("lib/python*/site-packages"))
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "pip", "--python", home / "bin" / "python"),
-            *("install", "-qq", "--no-deps", "--no-index", "--disable-pip-version-check", wheel),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    # a path entry, not a .pth inside of it: the editable installation of this checkout stays unseen
-    (library / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return home / "bin"
+    return install(wheel, tmp_path_factory.mktemp("else where"))
 
 
 def _run(command: list[str | Path], *, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=60)
 
 
 def test_the_wheel_and_the_sdist_hold_every_schema(dist: Path) -> None:
@@ -148,7 +117,7 @@ def test_what_is_installed_runs_the_quickstart(
     """The rehearsal with real MP4s, far from the checkout."""
     commands = elsewhere
     if source == "sdist":
-        commands = _install(request.getfixturevalue("wheel_of_sdist"), tmp_path / "from sdist")
+        commands = install(request.getfixturevalue("wheel_of_sdist"), tmp_path / "from sdist")
     project = tmp_path / "my film"
     _run([commands / "callsheet", "-q", "init", project], cwd=tmp_path)
     shutil.copy(CHECKOUT / "jobs" / "quickstart.yaml", project / "jobs")

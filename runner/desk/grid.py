@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from runner.job.matrix import MODEL, SAMPLE, SEED
-from runner.job.task import canonical_json
-from runner.json_value import JsonValue
+from runner.json_value import JsonValue, canonical_json
 from runner.plan.names import telling_part
 
 Cell: TypeAlias = Mapping[str, JsonValue]

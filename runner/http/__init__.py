@@ -1,1 +1,1 @@
-"""What goes over the wire: where a request may go, and how a file is fetched."""
+"""What goes over the wire: where a request may go, the paid POST, free requests, and a download."""

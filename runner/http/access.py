@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from runner.errors import KeyRefusedError, UsageError
 
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _SHORTEST_MASKED = 8
@@ -95,10 +97,10 @@ def parse_origin(url: str, *, source: str) -> str:
         raise _refused(source, "must not hold a user name or password")
     if parts.query or parts.fragment or parts.path not in ("", "/"):
         raise _refused(source, "must end after the host: paths such as /v1 are added by callsheet")
-    address = _address(host)
+    address = read_address(host)
     if address is None and not _HOST_NAME.fullmatch(host):
         raise _refused(source, "has no usable host name")
-    if parts.scheme == "http" and not _is_loopback_host(host):
+    if parts.scheme == "http" and not is_loopback_host(host):
         raise _refused(source, "must be https; http is for loopback only")
     shown = f"[{address}]" if address is not None and address.version == 6 else host
     suffix = "" if port is None or port == _DEFAULT_PORTS[parts.scheme] else f":{port}"
@@ -107,7 +109,7 @@ def parse_origin(url: str, *, source: str) -> str:
 
 def is_loopback(origin: str) -> bool:
     """Whether an origin is on this machine, which makes a run against it a rehearsal."""
-    return _is_loopback_host(urlsplit(origin).hostname or "")
+    return is_loopback_host(urlsplit(origin).hostname or "")
 
 
 _SAME_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -127,17 +129,19 @@ def _printable(text: str) -> str:
     return text
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def read_address(host: str) -> IPAddress | None:
+    """The address that a URL's host is; None for a name."""
     try:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
 
 
-def _is_loopback_host(host: str) -> bool:
-    address = _address(host)
+def is_loopback_host(host: str) -> bool:
+    """Whether a URL's host is this machine."""
+    address = read_address(host)
     return host == "localhost" if address is None else address.is_loopback
 
 
 def _refused(source: str, reason: str) -> UsageError:
-    return UsageError(f"{source}: the base URL {reason}", hint="for example https://api.meshapi.ai")
+    return UsageError(f"{source}: the base URL {reason}", hint="for example https://api.example.com")

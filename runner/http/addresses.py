@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import httpx
 
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+from runner.http.access import IPAddress, is_loopback_host, read_address
+
 Resolve = Callable[[str, int], list[str]]
 """(host, port) to addresses, best first; blocking; raises OSError."""
 
@@ -38,12 +39,12 @@ def check_url(url: str, *, allow_loopback: bool) -> httpx.URL:
         raise ForbiddenAddressError(f"{where}: a URL with a user or a password is not fetched")
     if parsed.scheme not in ("https", "http"):
         raise ForbiddenAddressError(f"{where}: only https is fetched")
-    address = _literal(parsed.host)
+    address = read_address(parsed.host)
     if address is None and not _NAME.fullmatch(parsed.raw_host):
         raise ForbiddenAddressError("the result's URL has a host that is no name")
     if parsed.port is not None and not 0 < parsed.port < 65_536:
         raise ForbiddenAddressError(f"{where}: the result's URL has no port that exists")
-    is_loopback = parsed.host == "localhost" or (address is not None and address.is_loopback)
+    is_loopback = is_loopback_host(parsed.host)
     if parsed.scheme == "http" and not is_loopback:
         raise ForbiddenAddressError(f"{where}: only https is fetched")
     if is_loopback and not allow_loopback:
@@ -78,7 +79,7 @@ def usable_addresses(url: httpx.URL, *, allow_loopback: bool, resolve: Resolve =
     """
     host = url.host
     try:
-        found = [host] if _literal(host) is not None else resolve(host, port_of(url))
+        found = [host] if read_address(host) is not None else resolve(host, port_of(url))
     except UnicodeError as error:
         raise OSError(f"{host}: cannot be resolved") from error
     usable = [address for address in found if _may_use(host, ipaddress.ip_address(address), allow_loopback)]
@@ -97,10 +98,3 @@ def _may_use(host: str, address: IPAddress, allow_loopback: bool) -> bool:
         return allow_loopback
     # http is allowed to `localhost`, so that name may mean nothing else
     return host != "localhost" and is_public(address)
-
-
-def _literal(host: str) -> IPAddress | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None

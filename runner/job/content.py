@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from runner.job.expressions import has_expression
-from runner.job.inputs import MOST_BYTES, InputReader, check_remote, is_remote
+from runner.job.inputs import MOST_BYTES, InputError, InputReader, check_remote, is_remote
 from runner.job.merge import StepKeys
-from runner.job.task import InputFile
-from runner.job.values import Path, Place, ProblemError, Problems
+from runner.job.problems import Checked, ProblemError
 from runner.job.wire import check_file, check_url
-from runner.job.yaml.nodes import Mapping, Node, Scalar, Sequence
+from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, Sequence
+from runner.providers.base import InputFile
 
 FILES = frozenset(MOST_BYTES)
 """The types of items whose payload is a file or a URL."""
@@ -18,48 +18,47 @@ FILES = frozenset(MOST_BYTES)
 _PAYLOAD_KEY = {"draft_task": "id"}
 
 
-def find_payload(item: Node, path: Path) -> tuple[str, Node, Path] | None:
-    """(type, payload, its path) of the content item at `path`; None where the schema has refused it."""
+def find_payload(item: Node) -> tuple[str, Node] | None:
+    """(type, payload) of a content item; None where the schema has refused it."""
     kind_node = item.get("type") if isinstance(item, Mapping) else None
     if not isinstance(item, Mapping) or not isinstance(kind_node, Scalar):
         return None
     kind = str(kind_node.value)
     payload = item.get(kind)
-    path = (*path, kind)
     if isinstance(payload, Mapping):
-        inner = _PAYLOAD_KEY.get(kind, "url")
-        payload, path = payload.get(inner), (*path, inner)
-    return (kind, payload, path) if payload is not None else None
+        payload = payload.get(_PAYLOAD_KEY.get(kind, "url"))
+    return (kind, payload) if payload is not None else None
 
 
 def resolve_url(
-    text: str, kind: str, place: Place, *, provider: str, reader: InputReader
+    text: str, kind: str, location: Location, *, provider: str, reader: InputReader
 ) -> InputFile | None:
     """The local file that an item of type `kind` names; None for a URL. Raises ProblemError."""
-    check_url(provider, text, place)
-    if is_remote(text):
-        check_remote(text, place)
-        return None
-    file = reader.read(text, kind, place)
-    check_file(provider, file, place)
+    check_url(provider, text, location)
+    try:
+        if is_remote(text):
+            check_remote(text)
+            return None
+        file = reader.read(text, kind)
+    except InputError as error:
+        raise ProblemError(error.at(location)) from None
+    check_file(provider, file, location)
     return file
 
 
-def check_inputs(
-    steps: Iterable[StepKeys], *, provider: str, reader: InputReader, problems: Problems
-) -> None:
-    """Adds what is wrong with each file and URL that stands there without an expression."""
+def check_inputs(steps: Iterable[StepKeys], *, provider: str, reader: InputReader) -> Checked[None]:
+    """What is wrong with each file and URL that is written without an expression."""
     for keys in steps:
         content = keys.get("content")
-        for number, item in enumerate(content.items if isinstance(content, Sequence) else ()):
-            found = find_payload(item, (*keys.path("content"), number))
+        for item in content.items if isinstance(content, Sequence) else ():
+            found = find_payload(item)
             if found is None:
                 continue
-            kind, payload, path = found
+            kind, payload = found
             text = payload.value if isinstance(payload, Scalar) else None
             if kind not in FILES or not isinstance(text, str) or has_expression(text):
                 continue
             try:
-                resolve_url(text, kind, Place(payload.mark, path), provider=provider, reader=reader)
+                resolve_url(text, kind, payload.location, provider=provider, reader=reader)
             except ProblemError as error:
-                problems.add(error.problem)
+                yield from error.problems

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -19,8 +19,10 @@ from jinja2.environment import TemplateExpression
 from jinja2.parser import Parser
 
 from runner.job.filters import ENVIRONMENT, FILTERS, ExpressionError, as_text
+from runner.job.problems import Checked
 from runner.job.rundate import RunDate
 from runner.job.task import LAST_FRAME, OUTPUT, TASK_ID
+from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
 from runner.near import did_you_mean
 
@@ -117,39 +119,25 @@ def has_expression(text: str) -> bool:
     return OPEN in text
 
 
-def compile_template(text: str, known: KnownNames) -> Template:
-    """The template of `text`, every name in it checked against `known`.
+def compile_template(text: str, known: KnownNames, location: Location) -> Checked[Template | None]:
+    """The template of the `text` at `place`, every name in it checked against `known`.
 
-    Raises ExpressionError with all that is wrong.
+    None where something is wrong with it.
     """
     parts: list[str | Expression] = []
-    wrong: list[ExpressionError] = []
-    pieces = _split(text)
+    is_whole = True
     try:
-        for is_source, piece in pieces:
-            if is_source:
-                parts += _attempt(piece.strip(), known, wrong)
+        for is_source, piece in _split(text):
+            part = (yield from _compile(piece.strip(), known, location)) if is_source else piece
+            if part is None:
+                is_whole = False
             else:
-                parts.append(piece)
+                parts.append(part)
     except ExpressionError as error:  # the text cannot be split any further
-        wrong.append(error)
-    _raise_all(wrong)
+        yield error.at(location)
+        return None
     names = frozenset[str]().union(*(part.names for part in parts if isinstance(part, Expression)))
-    return Template(tuple(parts), names)
-
-
-def _attempt(source: str, known: KnownNames, wrong: list[ExpressionError]) -> Iterator[Expression]:
-    """The expression, unless something is wrong with it."""
-    try:
-        yield _compile(source, known)
-    except ExpressionError as error:
-        wrong += (error, *error.also)
-
-
-def _raise_all(wrong: list[ExpressionError]) -> None:
-    if wrong:
-        wrong[0].also = tuple(wrong[1:])
-        raise wrong[0]
+    return Template(tuple(parts), names) if is_whole else None
 
 
 def _split(text: str) -> Iterator[tuple[bool, str]]:
@@ -204,20 +192,18 @@ def _parse(source: str) -> tuple[nodes.Expr, TemplateExpression]:
         raise ExpressionError(f"`{source[:40]}...` is nested too deeply") from None
 
 
-def _compile(source: str, known: KnownNames) -> Expression:
-    tree, compiled = _parse(source)
+def _compile(source: str, known: KnownNames, location: Location) -> Checked[Expression | None]:
+    try:
+        tree, compiled = _parse(source)
+    except ExpressionError as error:
+        yield error.at(location)
+        return None
     names = frozenset(node.name for node in _walk(tree) if isinstance(node, nodes.Name))
-    wrong = [
-        ExpressionError(f"unknown name `{name}`", _unknown_name_hint(name, known))
-        for name in sorted(names - known.keys())
-    ]
-    for node in _walk(tree):
-        owner, part = _attribute(node)
-        attributes = known.get(owner) if owner else None
-        if attributes is not None and part not in attributes:
-            wrong.append(_missing_part(owner, part, attributes))
-    _raise_all(wrong)
-    return Expression(source, names, _keys(tree), compiled)
+    is_known = True
+    for message, hint in (*_unknown_names(names, known), *_missing_parts(tree, known)):
+        is_known = False
+        yield location.error(message, hint)
+    return Expression(source, names, _keys(tree), compiled) if is_known else None
 
 
 def _keys(tree: nodes.Node) -> tuple[str, ...]:
@@ -229,19 +215,27 @@ def _keys(tree: nodes.Node) -> tuple[str, ...]:
     return (tree.name, *reversed(keys)) if isinstance(tree, nodes.Name) else ()
 
 
-def _unknown_name_hint(name: str, known: KnownNames) -> str:
-    if name == NEEDS:
-        return "only a step that says `needs: <step>` knows the one above it"
+def _unknown_names(names: Set[str], known: KnownNames) -> Iterator[tuple[str, str]]:
+    """(message, hint) for each name that is not in scope."""
     plain = frozenset(choice for choice in known if "." not in choice)
-    return did_you_mean(name, plain) or f"names here: {', '.join(sorted(plain))}"
+    for name in sorted(names - known.keys()):
+        hint = did_you_mean(name, plain) or f"names here: {', '.join(sorted(plain))}"
+        if name == NEEDS:
+            hint = "only a step that says `needs: <step>` knows the one above it"
+        yield f"unknown name `{name}`", hint
 
 
-def _missing_part(owner: str, part: str, attributes: frozenset[str]) -> ExpressionError:
-    if owner.startswith(f"{NEEDS}.") and part in STEP_OUTPUTS:
-        return ExpressionError(
-            f"`{owner}.{part}` cannot stand here", f"it stands alone, as {STEP_OUTPUTS[part]}"
-        )
-    return ExpressionError(f"`{owner}` has no `{part}`", _missing_part_hint(owner, part, attributes))
+def _missing_parts(tree: nodes.Node, known: KnownNames) -> Iterator[tuple[str, str]]:
+    """(message, hint) for each attribute that its owner is known not to have."""
+    for node in _walk(tree):
+        owner, part = _attribute(node)
+        attributes = known.get(owner) if owner else None
+        if attributes is None or part in attributes:
+            continue
+        if owner.startswith(f"{NEEDS}.") and part in STEP_OUTPUTS:
+            yield f"`{owner}.{part}` cannot stand here", f"it stands alone, as {STEP_OUTPUTS[part]}"
+        else:
+            yield f"`{owner}` has no `{part}`", _missing_part_hint(owner, part, attributes)
 
 
 def _missing_part_hint(owner: str, part: str, attributes: frozenset[str]) -> str:

@@ -8,22 +8,14 @@ from typing import Any
 from jinja2 import StrictUndefined, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from runner.job.problems import InvalidValueError
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
 from runner.slug import slug
 
 
-class ExpressionError(Exception):
-    """An expression cannot be read, is not allowed, or has no value; `hint` says what to do.
-
-    `also` is what else is wrong in the same scalar.
-    """
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.also: tuple[ExpressionError, ...] = ()
+class ExpressionError(InvalidValueError):
+    """An expression that cannot be read, is not allowed, or has no value."""
 
 
 def as_text(value: JsonValue, source: str) -> str:

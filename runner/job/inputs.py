@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable
-from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from runner.job.task import InputFile
-from runner.job.values import Place, ProblemError
+from runner.job.problems import InvalidValueError
+from runner.providers.base import InputFile
 
-_Read = Callable[[int], bytes]
 _CHUNK = 1 << 20
 _HEAD = 64
 _MB = 1_000_000
@@ -22,6 +20,11 @@ MOST_BYTES = {"image_url": 30 * _MB, "video_url": 50 * _MB, "audio_url": 15 * _M
 """Of one file, for each kind of content item, as the models' documentation has them."""
 
 _KINDS = {"image_url": "image", "video_url": "video", "audio_url": "audio"}
+_RELATIVE = "input paths are relative to the job file"
+
+
+class InputError(InvalidValueError):
+    """A file or URL that the service cannot be given."""
 
 
 def is_remote(text: str) -> bool:
@@ -29,11 +32,11 @@ def is_remote(text: str) -> bool:
     return text[:8].casefold() == "https://" or text[:5].casefold() == "data:"
 
 
-def check_remote(text: str, place: Place) -> None:
-    """Raises ProblemError where an https URL has no host or holds a password."""
+def check_remote(text: str) -> None:
+    """Raises InputError for a data URI without data, and an https URL without host or with a password."""
     if text[:5].casefold() == "data:":
         if "," not in text:
-            raise ProblemError(place.error("a data URI without data", "data:image/png;base64,..."))
+            raise InputError("a data URI without data", "data:image/png;base64,...")
         return
     try:
         parts = urlsplit(text)
@@ -41,99 +44,76 @@ def check_remote(text: str, place: Place) -> None:
     except ValueError:
         host, user = None, None
     if not host or any(character.isspace() or not character.isprintable() for character in text):
-        raise ProblemError(place.error("not a URL that a service could fetch", "https://host/path"))
+        raise InputError("not a URL that a service could fetch", "https://host/path")
     if user is not None:
-        raise ProblemError(place.error("a URL with a user name or password", "the service fetches it openly"))
-
-
-@dataclass(frozen=True, slots=True)
-class _Key:
-    text: str
-    kind: str
+        raise InputError("a URL with a user name or password", "the service fetches it openly")
 
 
 class InputReader:
-    """Reads each input of one job once. `directory` is the job file's; `root` confines."""
+    """Reads each input of one job once. `directory` is the job file's; nothing outside `root` is read."""
 
     def __init__(self, root: Path, directory: Path) -> None:
         self._root = root.resolve()
         self._directory = directory.resolve()
-        self._read: dict[_Key, InputFile] = {}
+        self._files: dict[tuple[str, str], InputFile] = {}
 
-    def read(self, text: str, kind: str, place: Place) -> InputFile:
-        """The file that an item of type `kind` names. Raises ProblemError at `place`."""
-        key = _Key(text, kind)
-        if key not in self._read:
-            self._read[key] = self._read_file(text, kind, place)
-        return self._read[key]
+    def read(self, text: str, kind: str) -> InputFile:
+        """The file that an item of type `kind` names. Raises InputError."""
+        key = (text, kind)
+        if key not in self._files:
+            self._files[key] = self._read(text, kind)
+        return self._files[key]
 
-    def _read_file(self, text: str, kind: str, place: Place) -> InputFile:
-        path = self._find(text, place)
+    def _read(self, text: str, kind: str) -> InputFile:
+        path = self._find(text)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise ProblemError(
-                place.error(
-                    f"{_shown(text)}: no such file (looked for {_shown(str(path))})",
-                    "input paths are relative to the job file",
-                    is_missing_input=True,
-                )
-            ) from None
+            message = f"{_shown(text)}: no such file (looked for {_shown(str(path))})"
+            raise InputError(message, _RELATIVE, is_missing_input=True) from None
         except OSError as error:
-            raise ProblemError(
-                place.error(f"{_shown(text)}: cannot read it: {error.strerror}", is_missing_input=True)
-            ) from None
+            message = f"{_shown(text)}: cannot read it: {error.strerror}"
+            raise InputError(message, is_missing_input=True) from None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise ProblemError(place.error(f"{_shown(text)}: not a file"))
+            raise InputError(f"{_shown(text)}: not a file")
         with os.fdopen(descriptor, "rb", buffering=0) as file:
-            return self._digest(file.read, path, text, kind, place)
-
-    def _digest(self, read: _Read, path: Path, text: str, kind: str, place: Place) -> InputFile:
-        most = MOST_BYTES[kind]
-        digest, size, head = hashlib.sha256(), 0, b""
-        while chunk := read(_CHUNK):
-            head = head or chunk[:_HEAD]
-            digest.update(chunk)
-            size += len(chunk)
-            if size > most:
-                raise ProblemError(
-                    place.error(
-                        f"{_shown(text)}: larger than the {most // _MB} MB that the service takes",
-                        "make it smaller, or give an https URL",
-                    )
-                )
+            sha256, size, head = _digest(file, text, MOST_BYTES[kind])
         media_type = sniff(head)
         if not media_type.startswith(f"{_KINDS[kind]}/"):
             found = media_type or "no image, video or audio that the service knows"
-            raise ProblemError(
-                place.error(f"{_shown(text)}: {kind} needs {_KINDS[kind]}; its content is {found}")
-            )
-        return InputFile(sha256=digest.hexdigest(), media_type=media_type, size=size, path=path)
+            raise InputError(f"{_shown(text)}: {kind} needs {_KINDS[kind]}; its content is {found}")
+        return InputFile(sha256=sha256, media_type=media_type, size=size, path=path)
 
-    def _find(self, text: str, place: Place) -> Path:
-        scheme = text.split(":", 1)[0]
+    def _find(self, text: str) -> Path:
         if "://" in text:
-            raise ProblemError(
-                place.error(f"{_shown(scheme)}: URLs are refused", "use https, data, or a local file")
-            )
+            scheme = text.split(":", 1)[0]
+            raise InputError(f"{_shown(scheme)}: URLs are refused", "use https, data, or a local file")
         if not text.strip() or "\0" in text:
-            raise ProblemError(place.error("empty, where a file or URL is needed"))
+            raise InputError("empty, where a file or URL is needed")
         if Path(text).is_absolute():
-            raise ProblemError(
-                place.error(f"{_shown(text)}: an absolute path", "input paths are relative to the job file")
-            )
+            raise InputError(f"{_shown(text)}: an absolute path", _RELATIVE)
         try:
             path = (self._directory / text).resolve()
         except (OSError, RuntimeError):
-            raise ProblemError(place.error(f"{_shown(text)}: cannot be resolved")) from None
+            raise InputError(f"{_shown(text)}: cannot be resolved") from None
         if not path.is_relative_to(self._root):
-            raise ProblemError(
-                place.error(
-                    f"{_shown(text)}: outside the project root", "copy it below the root; links count as well"
-                )
-            )
+            message = f"{_shown(text)}: outside the project root"
+            raise InputError(message, "copy it below the root; links count as well")
         return path
+
+
+def _digest(file: FileIO, text: str, most: int) -> tuple[str, int, bytes]:
+    """(sha256, size, first bytes). Raises InputError for more than `most` bytes."""
+    digest, size, head = hashlib.sha256(), 0, b""
+    while chunk := file.read(_CHUNK):
+        head = head or chunk[:_HEAD]
+        digest.update(chunk)
+        size += len(chunk)
+        if size > most:
+            message = f"{_shown(text)}: larger than the {most // _MB} MB that the service takes"
+            raise InputError(message, "make it smaller, or give an https URL")
+    return digest.hexdigest(), size, head
 
 
 def sniff(head: bytes) -> str:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from runner.job.matrix import SEED
 from runner.job.models import find_family
 from runner.job.rules import MODEL_RULES, Finding, Level, asked, check_model, is_large_seed
-from runner.job.task import Task, canonical_json
-from runner.job.values import Path
+from runner.job.task import Task
+from runner.job.yaml.nodes import Path
 from runner.job.yaml.source import MAX_BYTES
-from runner.json_value import JsonValue
+from runner.json_value import JsonValue, canonical_json
 
 
 @dataclass(frozen=True, slots=True)

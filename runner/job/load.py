@@ -17,10 +17,10 @@ from runner.job.inputs import InputReader
 from runner.job.merge import STEPS, as_meant
 from runner.job.model import Job
 from runner.job.policy import read_budget, read_lint, read_run
+from runner.job.problems import Checked, Problems
 from runner.job.schema import check_job
 from runner.job.trust import check_addresses
-from runner.job.values import Path as NodePath
-from runner.job.values import Place, Problems, Value, compile_value, scalars
+from runner.job.values import Value, compile_value, scalars
 from runner.job.wire import check_run
 from runner.job.workflow import read_steps, step_keys
 from runner.job.yaml.nodes import Mapping as MappingNode
@@ -73,36 +73,38 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
     document = reading.root
     if document is None:
         raise JobError(shown, reading.problems)
-    told = check_job(document, file=shown)
-    problems = Problems(reading.problems, told)
-    if told:
+    wrong = check_job(document, file=shown)
+    problems = Problems(shown, text=reading.problems, schema=wrong)
+    if wrong:
         document = as_meant(document)
     if not reading.is_whole:
-        problems.raise_errors(shown)
-    provider = options.provider or _text(document, "provider") or DEFAULT_PROVIDER
-    if provider not in PROVIDER_VARIABLES:  # the schema has told of it
-        provider = DEFAULT_PROVIDER
-    api_key_env = _api_key_env(document, provider, options, problems)
-    if not options.trust_job:
-        check_addresses(document, problems)
-    env = _env(document, root, options, api_key_env, problems)
-    _refuse_expressions(document, problems)
+        problems.raise_errors()
+    with problems:
+        provider = options.provider or _text(document, "provider") or DEFAULT_PROVIDER
+        if provider not in PROVIDER_VARIABLES:  # the schema has reported it
+            provider = DEFAULT_PROVIDER
+        api_key_env = problems.gather(_api_key_env(document, provider, options))
+        if not options.trust_job:
+            problems.gather(check_addresses(document))
+        env = problems.gather(_env(document, root, options, api_key_env))
+        problems.gather(_refuse_expressions(document))
 
-    name = _text(document, "name") or file.name.removesuffix(file.suffix)
-    known: KnownNames = {"job": frozenset({"name"}), "env": _listed(document), "run": frozenset({"date"})}
-    variables = _variables(document, known, problems)
-    known = {**known, "vars": frozenset(variables)}
-    edition_node = document.get("edition")
-    edition = compile_value(edition_node, ("edition",), known, problems) if edition_node else None
-    run = read_run(document.get("run"), problems)
-    check_run(provider, document.get("run"), problems)
-    budget = read_budget(document.get("budget"), problems)
-    lint = read_lint(document.get("lint"), problems)
-    steps = read_steps(document, provider=provider, known=known, problems=problems)
-    if problems.errors:  # alone, they wait for the plan, which tells of the cells as well
-        reader = InputReader(root, file.parent)
-        check_inputs(step_keys(document).values(), provider=provider, reader=reader, problems=problems)
-    problems.raise_errors(shown)
+        name = _text(document, "name") or file.name.removesuffix(file.suffix)
+        known: KnownNames = {"job": frozenset({"name"}), "env": _listed(document), "run": frozenset({"date"})}
+        variables = problems.gather(_variables(document, known))
+        known = {**known, "vars": frozenset(variables)}
+        edition_node = document.get("edition")
+        edition = None
+        if edition_node is not None:
+            edition = problems.gather(compile_value(edition_node, known))
+        run = problems.gather(read_run(document.get("run")))
+        problems.gather(check_run(provider, document.get("run")))
+        budget = problems.gather(read_budget(document.get("budget")))
+        lint = problems.gather(read_lint(document.get("lint")))
+        steps = problems.gather(read_steps(document, provider=provider, known=known, found=problems.errors))
+        if problems.errors:  # alone, wrong inputs wait for the plan, which knows those of cells as well
+            reader = InputReader(root, file.parent)
+            problems.gather(check_inputs(step_keys(document).values(), provider=provider, reader=reader))
     return Job(
         name=name,
         file=shown,
@@ -159,25 +161,17 @@ def _text(document: MappingNode, key: str) -> str | None:
     return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
 
 
-def _place(document: MappingNode, key: str) -> Place:
-    node = document.get(key)
-    return Place(node.mark if node else document.mark, (key,))
-
-
-def _api_key_env(
-    document: MappingNode, provider: str, options: LoadOptions, problems: Problems
-) -> str | None:
+def _api_key_env(document: MappingNode, provider: str, options: LoadOptions) -> Checked[str | None]:
     """The variable that holds the key. Another's secret must not reach the service as a key either."""
+    node = document.get("api_key_env")
     name = _text(document, "api_key_env")
     keys = PROVIDER_VARIABLES[provider].keys if provider in PROVIDER_VARIABLES else ()
-    if name is None or name in keys or options.trust_job or name in options.allow_env:
+    if node is None or name is None or name in keys or options.trust_job or name in options.allow_env:
         return name
     names = " or ".join(keys)
-    problems.add(
-        _place(document, "api_key_env").error(
-            f"`{name}` is not {names}, and its value would be sent to the service",
-            f"if it holds your API key: --allow-env {name}, or --trust-job",
-        )
+    yield node.location.error(
+        f"`{name}` is not {names}, and its value would be sent to the service",
+        f"if it holds your API key: --allow-env {name}, or --trust-job",
     )
     return None
 
@@ -189,8 +183,8 @@ def _listed(document: MappingNode) -> frozenset[str]:
 
 
 def _env(
-    document: MappingNode, root: Path, options: LoadOptions, api_key_env: str | None, problems: Problems
-) -> Mapping[str, str]:
+    document: MappingNode, root: Path, options: LoadOptions, api_key_env: str | None
+) -> Checked[Mapping[str, str]]:
     """The listed variables that are set, none of them holding an API key."""
     listed = _listed(document)
     allow = options.allow_env | (listed if options.trust_job else frozenset())
@@ -199,56 +193,43 @@ def _env(
     keys = {environ[name].strip() for name in KEY_NAMES | own_key if environ.get(name, "").strip()}
     found: dict[str, str] = {}
     node = document.get("env")
-    for number, item in enumerate(node.items if isinstance(node, Sequence) else ()):
+    for item in node.items if isinstance(node, Sequence) else ():
         if not isinstance(item, Scalar) or not isinstance(item.value, str):
             continue
-        name, place = item.value, Place(item.mark, ("env", number))
+        name, location = item.value, item.location
         why, what_to_do = why_refused(
             name, allow=options.allow_env, trust_job=options.trust_job, key_name=api_key_env
         )
         value = environ.get(name)
         if why:
-            problems.add(place.error(why, what_to_do))
+            yield location.error(why, what_to_do)
         elif value is None:
-            problems.add(place.error(f"`{name}` is not set", "set it, or put it into .env in the root"))
+            yield location.error(f"`{name}` is not set", "set it, or put it into .env in the root")
         elif any(key in value for key in keys):
-            problems.add(place.error(f"`{name}` holds the API key, which is never an expression's value"))
+            yield location.error(f"`{name}` holds the API key, which is never an expression's value")
         else:
             found[name] = value
     return found
 
 
-def _variables(document: MappingNode, known: KnownNames, problems: Problems) -> Mapping[str, Value]:
+def _variables(document: MappingNode, known: KnownNames) -> Checked[Mapping[str, Value]]:
     node = document.get("vars")
-    if not isinstance(node, MappingNode):
-        return {}
-    return {
-        str(key.value): compile_value(child, ("vars", str(key.value)), known, problems)
-        for key, child in node
-        if not str(key.value).startswith("x-")
-    }
+    variables: dict[str, Value] = {}
+    for key, child in node if isinstance(node, MappingNode) else ():
+        name = str(key.value)
+        if not name.startswith("x-"):
+            variables[name] = yield from compile_value(child, known)
+    return variables
 
 
-def _refuse_expressions(document: MappingNode, problems: Problems) -> None:
+def _refuse_expressions(document: MappingNode) -> Checked[None]:
     """Where an expression is not evaluated it would reach the service as it stands."""
-    levels: list[tuple[MappingNode, NodePath]] = [(document, ())]
     steps = document.get(STEPS)
-    for name, body in steps if isinstance(steps, MappingNode) else ():
-        if isinstance(body, MappingNode):
-            levels.append((body, (STEPS, str(name.value))))
-    for level, above in levels:
-        _refuse_expressions_in(level, above, problems)
-
-
-def _refuse_expressions_in(level: MappingNode, above: NodePath, problems: Problems) -> None:
-    for key in _NO_EXPRESSIONS:
-        node = level.get(key)
-        if node is None:
-            continue
-        for scalar, path in scalars(node, (*above, key)):
-            if isinstance(scalar.value, str) and has_expression(scalar.value):
-                problems.add(
-                    Place(scalar.mark, path).error(
-                        "expressions are not evaluated here", "write the value, or use a matrix axis"
-                    )
-                )
+    bodies = (body for _, body in (steps if isinstance(steps, MappingNode) else ()))
+    for level in (document, *(body for body in bodies if isinstance(body, MappingNode))):
+        for key in _NO_EXPRESSIONS:
+            node = level.get(key)
+            for scalar in scalars(node) if node is not None else ():
+                if isinstance(scalar.value, str) and has_expression(scalar.value):
+                    message = "expressions are not evaluated here"
+                    yield scalar.location.error(message, "write the value, or use a matrix axis")

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from runner.job.patterns import Patterns
 from runner.job.seeds import Seeds
-from runner.job.values import Place
+from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
 
 Cell: TypeAlias = dict[str, JsonValue]
@@ -39,7 +39,7 @@ class Axis:
 class Entry:
     """One entry of `exclude` or `include` with its values computed."""
 
-    place: Place
+    location: Location
     pairs: Mapping[str, JsonValue]
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from runner.job.values import Path, Place
-from runner.job.yaml.nodes import Mapping, Node, Scalar
+from runner.job.yaml.nodes import Location, Mapping, Node, Scalar
 from runner.near import nearest
 from runner.resources import load_schema
 
@@ -43,32 +42,23 @@ class StepKeys:
     own: Mapping
     shared: Mapping | None = None
 
-    @property
-    def place(self) -> Place:
-        """Of the step as a whole."""
-        return Place(self.own.mark, (STEPS, self.name) if self.shared is not None else ())
-
     def get(self, key: str) -> Node | None:
         return self._owner(key).get(key)
 
-    def path(self, key: str) -> Path:
-        """Of the value of `key`, where it stands or would stand."""
-        return self._path(key, self._owner(key))
-
-    def place_of(self, key: str) -> Place:
+    def location_of(self, key: str) -> Location:
         """Of the value of `key`; of the step where it has none."""
         node = self.get(key)
-        return Place(node.mark if node is not None else self.own.mark, self.path(key))
+        return node.location if node is not None else self.own.location.below(key)
 
-    def merged(self, key: str) -> Iterator[tuple[Scalar, Node, Path]]:
-        """(key, value, path of the value) of each entry of the mapping at `key`, without `x-` keys."""
-        found: dict[str, tuple[Scalar, Node, Path]] = {}
+    def merged(self, key: str) -> Iterator[tuple[Scalar, Node]]:
+        """(key, value) of each entry of the mapping at `key`, without `x-` keys."""
+        found: dict[str, tuple[Scalar, Node]] = {}
         for owner in (self.own,) if self.shared is None else (self.shared, self.own):
             node = owner.get(key)
             for name, value in node if isinstance(node, Mapping) else ():
                 text = str(name.value)
                 if not text.startswith("x-"):
-                    found[text] = (name, value, (*self._path(key, owner), text))
+                    found[text] = (name, value)
         return iter(found.values())
 
     def _owner(self, key: str) -> Mapping:
@@ -77,9 +67,6 @@ class StepKeys:
         if key in _TAKES and any(self.own.get(other) is not None for other in ("needs", *_TAKES)):
             return self.own
         return self.shared if self.shared.get(key) is not None else self.own
-
-    def _path(self, key: str, owner: Mapping) -> Path:
-        return (key,) if self.shared is None or owner is self.shared else (STEPS, self.name, key)
 
 
 def as_meant(document: Mapping) -> Mapping:

@@ -12,7 +12,8 @@ from runner.job.cost import Price
 from runner.job.paths import OutputTemplate
 from runner.job.rules import Level
 from runner.job.seeds import Seeds
-from runner.job.values import Place, Value
+from runner.job.values import Value
+from runner.job.yaml.nodes import Location
 
 
 class OnAmbiguous(enum.StrEnum):
@@ -85,7 +86,7 @@ class AxisSpec:
     """A matrix axis as written: its values may hold expressions over `vars`, `env` and `run`."""
 
     name: str
-    place: Place
+    location: Location
     values: tuple[Value, ...]
 
 
@@ -93,7 +94,7 @@ class AxisSpec:
 class Reference:
     """`${{ needs.<step>.<output> }}` as a whole payload: one of STEP_OUTPUTS of the upstream task."""
 
-    place: Place
+    location: Location
     output: str
 
 
@@ -102,7 +103,7 @@ class ContentItem:
     """One content item. `kind` is its type; `payload` its text, URL, file path or task id."""
 
     kind: str
-    place: Place
+    location: Location
     payload: Value | Reference
     role: Value | None
 
@@ -116,14 +117,14 @@ class Step:
     """
 
     name: str
-    place: Place
+    location: Location
     needs: str
     pick: tuple[Value, ...] | None
-    pick_place: Place
-    models: tuple[tuple[str, Place], ...]
+    pick_location: Location
+    models: tuple[tuple[str, Location], ...]
     seeds: Seeds | None
     samples: int | None
-    takes_place: Place
+    takes_location: Location
     """Where `seeds` or `samples` stands; the models where neither does."""
     axes: tuple[AxisSpec, ...]
     exclude: tuple[Value, ...]
@@ -157,9 +158,9 @@ class Step:
             yield self.output
 
     @property
-    def output_place(self) -> Place:
+    def output_location(self) -> Location:
         """Where `output` stands; where the takes do if it is not written."""
-        return self.output.place if self.output is not None else self.takes_place
+        return self.output.location if self.output is not None else self.takes_location
 
 
 @dataclass(frozen=True, slots=True)

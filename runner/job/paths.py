@@ -15,9 +15,8 @@ from runner.job.expressions import (
     compile_template,
 )
 from runner.job.filters import ExpressionError, as_text
-from runner.job.values import Path as NodePath
-from runner.job.values import Place, ProblemError, Problems
-from runner.job.yaml.nodes import Scalar
+from runner.job.problems import Checked, ProblemError
+from runner.job.yaml.nodes import Location, Scalar
 from runner.project import STATE_DIR
 from runner.slug import is_device_name, slug
 
@@ -33,7 +32,7 @@ MOST_PATH = 1_000
 class OutputTemplate:
     """`output:` of a job file, its fixed parts checked."""
 
-    place: Place
+    location: Location
     template: Template
 
     @property
@@ -55,31 +54,27 @@ class OutputTemplate:
                 for part in self.template.parts
             )
         except ExpressionError as error:
-            raise ProblemError(self.place.error(error.message, error.hint)) from None
+            raise ProblemError(error.at(self.location)) from None
         normal = unicodedata.normalize("NFC", path)
         if wrong := what_is_wrong(normal):
-            raise ProblemError(self.place.error(f"{normal!r}: {wrong}"))
+            raise ProblemError(self.location.error(f"{normal!r}: {wrong}"))
         return normal
 
 
-def compile_output(
-    node: Scalar, path: NodePath, known: KnownNames, problems: Problems
-) -> OutputTemplate | None:
-    """The template at `node`, or None where a problem was found."""
-    place = Place(node.mark, path)
-    text, template = str(node.value), None
-    try:
-        template = compile_template(text, known)
+def compile_output(node: Scalar, known: KnownNames) -> Checked[OutputTemplate | None]:
+    """The template at `node`, or None where something is wrong with it."""
+    text = str(node.value)
+    template = yield from compile_template(text, known, node.location)
+    if template is not None:
         fixed = "".join(part if isinstance(part, str) else "x" for part in template.parts)
-    except ExpressionError as error:
-        place.tell(error, problems)
+    else:
         fixed = _CLOSED_EXPRESSION.sub("x", text[:MOST_PATH])  # cut: the pattern's time is quadratic
         if OPEN in fixed or len(text) > MOST_PATH:
             return None
     if wrong := what_is_wrong(unicodedata.normalize("NFC", fixed)):
-        problems.add(place.error(wrong, "for example out/${{ seed }}.mp4, relative to the project root"))
+        yield node.location.error(wrong, "for example out/${{ seed }}.mp4, relative to the project root")
         return None
-    return OutputTemplate(place, template) if template is not None else None
+    return OutputTemplate(node.location, template) if template is not None else None
 
 
 def what_is_wrong(path: str) -> str:

@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import TypeVar
 
+from runner.errors import Problem
 from runner.job.cost import Price, PriceUnit, limit_micros
 from runner.job.lint import DEFAULT_LEVELS
 from runner.job.model import Budget, OnAmbiguous, PollPolicy, RunPolicy, WebhookPolicy
+from runner.job.problems import Checked
 from runner.job.rules import Level
-from runner.job.values import Place, Problems
+from runner.job.yaml.nodes import Location, Node, Scalar
 from runner.job.yaml.nodes import Mapping as MappingNode
-from runner.job.yaml.nodes import Node, Scalar
 
 T = TypeVar("T")
+D = TypeVar("D")
 
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -50,17 +52,19 @@ def parse_rate(text: str) -> float:
 
 
 class _Section:
-    """Reads typed values out of one mapping; what the schema has refused already is skipped."""
+    """Reads typed values out of one mapping; what the schema has refused already is skipped.
 
-    def __init__(self, node: Node | None, path: tuple[str, ...], problems: Problems) -> None:
+    `problems` are those of its values and of the sections in it.
+    """
+
+    def __init__(self, node: Node | None, problems: list[Problem] | None = None) -> None:
         self._node = node if isinstance(node, MappingNode) else None
-        self._path = path
-        self._problems = problems
+        self.problems: list[Problem] = [] if problems is None else problems
 
     def section(self, name: str) -> _Section:
-        return _Section(self._node.get(name) if self._node else None, (*self._path, name), self._problems)
+        return _Section(self._node.get(name) if self._node else None, self.problems)
 
-    def read(self, name: str, convert: Callable[[Scalar], T], default: T) -> T:
+    def read(self, name: str, convert: Callable[[Scalar], T], default: D) -> T | D:
         """The value of `name`; `default` where it is absent, null, or a problem."""
         node = self._node.get(name) if self._node else None
         if not isinstance(node, Scalar) or node.value is None:
@@ -68,45 +72,45 @@ class _Section:
         try:
             return convert(node)
         except ValueError as error:
-            self._problems.add(Place(node.mark, (*self._path, name)).error(str(error)))
+            self.problems.append(node.location.error(str(error)))
         except (TypeError, ArithmeticError):
-            pass  # the schema tells of a wrong type
+            pass  # the schema reports a wrong type
         return default
 
 
-def read_run(node: Node | None, problems: Problems) -> RunPolicy:
-    section = _Section(node, ("run",), problems)
-    poll = section.section("poll")
+def read_run(node: Node | None) -> Checked[RunPolicy]:
+    section = _Section(node)
     standard = RunPolicy()
-    minimum = poll.read("min", _optional_duration, None)
+    poll = section.section("poll")
+    minimum = poll.read("min", _duration, None)
     policy = PollPolicy(
-        first=poll.read("first", _optional_duration, None),
+        first=poll.read("first", _duration, None),
         minimum=standard.poll.minimum if minimum is None else minimum,
         maximum=poll.read("max", _duration, standard.poll.maximum),
         is_minimum_given=minimum is not None,
     )
-    if policy.minimum > policy.maximum and isinstance(node, MappingNode):
-        mark = (node.get("poll") or node).mark
-        problems.add(Place(mark, ("run", "poll")).error("min is above max"))
     settle = section.read("settle", _duration, standard.settle)
-    settle_alone = section.read("settle_alone", _duration, ALONE * settle)
-    if settle_alone < settle and isinstance(node, MappingNode):
-        place = Place((node.get("settle_alone") or node).mark, ("run", "settle_alone"))
-        problems.add(place.error("is shorter than run.settle", "leave it out, or make it longer"))
-    return RunPolicy(
+    run = RunPolicy(
         concurrency=section.read("concurrency", _count, standard.concurrency),
         submit_slots=section.read("submit_slots", _count, standard.submit_slots),
         downloads=section.read("downloads", _count, standard.downloads),
         rate=section.read("rate", _rate, None),
         timeout=section.read("timeout", _duration, standard.timeout),
-        deadline=section.read("deadline", _optional_duration, None),
-        max_failures=section.read("max_failures", _optional_count, None),
+        deadline=section.read("deadline", _duration, None),
+        max_failures=section.read("max_failures", _count, None),
         settle=settle,
-        settle_alone=settle_alone,
+        settle_alone=section.read("settle_alone", _duration, ALONE * settle),
         on_ambiguous=section.read("on_ambiguous", _on_ambiguous, standard.on_ambiguous),
         poll=policy,
         webhook=_read_webhook(section.section("webhook")),
     )
+    yield from section.problems
+    if policy.minimum > policy.maximum and isinstance(node, MappingNode):
+        yield (node.get("poll") or node).location.error("min is above max")
+    if run.settle_alone < settle and isinstance(node, MappingNode):
+        hint = "leave it out, or make it longer"
+        yield (node.get("settle_alone") or node).location.error("is shorter than run.settle", hint)
+    return run
 
 
 def _read_webhook(section: _Section) -> WebhookPolicy | None:
@@ -117,30 +121,34 @@ def _read_webhook(section: _Section) -> WebhookPolicy | None:
     return WebhookPolicy(public_url, listen) if listen is not None else WebhookPolicy(public_url)
 
 
-def read_budget(node: Node | None, problems: Problems) -> Budget:
-    section = _Section(node, ("budget",), problems)
-    return Budget(
+def read_budget(node: Node | None) -> Checked[Budget]:
+    section = _Section(node)
+    budget = Budget(
         max_micros=section.read("max_usd", _limit, None),
-        max_tasks=section.read("max_tasks", _optional_count, None),
+        max_tasks=section.read("max_tasks", _count, None),
         confirm_micros=section.read("confirm_usd", _limit, None),
     )
+    yield from section.problems
+    return budget
 
 
-def read_price(node: Node | None, place: Place, problems: Problems) -> Price | None:
+def read_price(node: Node | None, location: Location) -> Checked[Price | None]:
     """The price that stands at `place`; None where there is none, or a problem."""
-    section = _Section(node, tuple(map(str, place.path)), problems)
+    section = _Section(node)
     amounts = {unit: section.read(unit, _usd, None) for unit in PriceUnit}
+    yield from section.problems
     prices = [Price(unit, usd) for unit, usd in amounts.items() if usd is not None]
     if len(prices) > 1:
         names = " and ".join(f"`{price.unit}`" for price in prices)
-        problems.add(place.error(f"{names} are two ways to say what a task costs", "keep one of them"))
+        yield location.error(f"{names} are two ways to say what a task costs", "keep one of them")
     return prices[0] if prices else None
 
 
-def read_lint(node: Node | None, problems: Problems) -> Mapping[str, Level]:
+def read_lint(node: Node | None) -> Checked[Mapping[str, Level]]:
     """The levels that a job changes, by rule."""
-    section = _Section(node, ("lint",), problems)
+    section = _Section(node)
     levels = {rule: section.read(rule, _level, None) for rule in DEFAULT_LEVELS}
+    yield from section.problems
     return {rule: level for rule, level in levels.items() if level is not None}
 
 
@@ -150,11 +158,7 @@ def _duration(node: Scalar) -> float:
     return parse_duration(node.value)
 
 
-def _optional_duration(node: Scalar) -> float | None:
-    return _duration(node)
-
-
-def _rate(node: Scalar) -> float | None:
+def _rate(node: Scalar) -> float:
     if not isinstance(node.value, str):
         raise TypeError
     return parse_rate(node.value)
@@ -166,11 +170,7 @@ def _count(node: Scalar) -> int:
     return node.value
 
 
-def _optional_count(node: Scalar) -> int | None:
-    return _count(node)
-
-
-def _text(node: Scalar) -> str | None:
+def _text(node: Scalar) -> str:
     if not isinstance(node.value, str):
         raise TypeError
     return node.value
@@ -182,18 +182,17 @@ def _on_ambiguous(node: Scalar) -> OnAmbiguous:
     return OnAmbiguous(str(node.value))
 
 
-def _level(node: Scalar) -> Level | None:
+def _level(node: Scalar) -> Level:
     if node.value not in set(Level):
         raise TypeError
     return Level(str(node.value))
 
 
-def _limit(node: Scalar) -> int | None:
-    usd = _usd(node)
-    return None if usd is None else limit_micros(usd)
+def _limit(node: Scalar) -> int:
+    return limit_micros(_usd(node))
 
 
-def _usd(node: Scalar) -> Decimal | None:
+def _usd(node: Scalar) -> Decimal:
     """By the text as written: 0.1 is exactly a tenth."""
     if isinstance(node.value, bool) or not isinstance(node.value, int | float):
         raise TypeError

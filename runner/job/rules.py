@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from runner.job.models import FixedCamera, ModelFamily, facts, find_family
-from runner.job.values import Path
+from runner.job.yaml.nodes import Path
 from runner.json_value import JsonValue
 
 

@@ -19,7 +19,7 @@ from jsonschema.validators import extend
 
 from runner.errors import Problem
 from runner.job.merge import OF_A_STEP
-from runner.job.yaml.nodes import Mapping, Mark, Node, Scalar, cut, find, show_path, to_data
+from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, cut, find, show_path, to_data
 from runner.json_value import JsonValue
 from runner.near import did_you_mean
 from runner.resources import load_schema
@@ -65,9 +65,9 @@ def check_job(document: Mapping, *, file: str) -> list[Problem]:
     for error in islice(errors, MOST_PROBLEMS):
         on_key = error.validator == "additionalProperties" or "propertyNames" in error.absolute_schema_path
         for path, message, hint in _told(error):
-            mark = _mark(document, path, on_key=on_key)
+            location = _location(document, path, on_key=on_key)
             hint = _hint_for_text(document, path, error) or hint
-            found[Problem(mark.line, mark.column, show_path(path), message, hint)] = None
+            found[Problem(location.line, location.column, show_path(path), message, hint)] = None
     return sorted(found, key=lambda problem: (problem.line, problem.column))
 
 
@@ -274,14 +274,14 @@ def _show(value: object) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-def _mark(document: Mapping, path: Path, *, on_key: bool) -> Mark:
+def _location(document: Mapping, path: Path, *, on_key: bool) -> Location:
     """Of the value at `path`, or of its key where the key is what is wrong, or the value is empty."""
     node: Node = find(document, path)
     is_empty = isinstance(node, Scalar) and node.is_plain and not node.text
     parent = find(document, path[:-1])
     if path and (on_key or is_empty) and isinstance(parent, Mapping):
-        return next((key.mark for key, _ in parent if key.value == path[-1]), node.mark)
-    return node.mark
+        return next((key.location for key, _ in parent if key.value == path[-1]), node.location)
+    return node.location
 
 
 def _hint_for_text(document: Mapping, path: Path, error: ValidationError) -> str:

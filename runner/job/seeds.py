@@ -7,19 +7,16 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from runner.job.task import NOT_IN_IDENTITY, canonical_json
-from runner.json_value import JsonValue
+from runner.job.problems import InvalidValueError
+from runner.job.task import NOT_IN_IDENTITY
+from runner.json_value import JsonValue, canonical_json
 
 MOST_SEED = 4_294_967_295
 """The largest that a job file takes: what the service once took. -1 there means that it picks one."""
 
 
-class SeedError(ValueError):
-    """What is written is not a seed; `hint` says what to write."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+class SeedError(InvalidValueError):
+    """What is written is not a seed."""
 
 
 _RANGE = re.compile(r"\s*(\d{1,10})\s*\.\.\s*(\d{1,10})\s*")

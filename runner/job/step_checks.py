@@ -9,14 +9,12 @@ from runner.job.expressions import NEEDS, STEP_OUTPUTS, KnownNames
 from runner.job.filters import as_text
 from runner.job.matrix import BUILT_IN, MODEL, SAMPLE, SEED
 from runner.job.merge import StepKeys
-from runner.job.model import AxisSpec, ContentItem
-from runner.job.paths import OutputTemplate
-from runner.job.seeds import Seeds
-from runner.job.task import canonical_json
-from runner.job.values import Constant, Path, Place, Problems, Value
+from runner.job.model import Step
+from runner.job.problems import Checked
+from runner.job.values import Constant, Value
+from runner.job.yaml.nodes import Location, Node, Sequence, cut
 from runner.job.yaml.nodes import Mapping as MappingNode
-from runner.job.yaml.nodes import Node, Sequence, cut
-from runner.json_value import JsonValue
+from runner.json_value import JsonValue, canonical_json
 from runner.near import did_you_mean
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -52,131 +50,97 @@ def entry_keys(entry: Value) -> tuple[str, ...]:
     return tuple(content) if isinstance(content, dict) else ()
 
 
-def check_pick_names(
-    keys: StepKeys, own: KnownNames, above: Mapping[str, KnownNames], problems: Problems
-) -> None:
+def check_pick_names(keys: StepKeys, own: KnownNames, above: Mapping[str, KnownNames]) -> Checked[None]:
     """Each entry of `pick` names axes of the step and, under `needs`, steps above and their axes."""
-    for number, entry in enumerate(items_of(keys.get("pick"))):
-        path: Path = (*keys.path("pick"), number)
-        _check_axis_names(entry, path, own, {NEEDS} if above else set(), problems)
+    for entry in items_of(keys.get("pick")):
+        yield from _check_axis_names(entry, own, {NEEDS} if above else set())
         needs = entry.get(NEEDS) if above and isinstance(entry, MappingNode) else None
         if needs is None:
             continue
         if not isinstance(needs, MappingNode):
-            place = Place(needs.mark, (*path, NEEDS))
-            problems.add(place.error("must be keys and values", f"needs: {{{next(iter(above))}: {{...}}}}"))
+            yield needs.location.error("must be keys and values", f"needs: {{{next(iter(above))}: {{...}}}}")
             continue
         for key, axes in needs:
             step = str(key.value)
-            place = Place(key.mark, (*path, NEEDS, step))
             if step not in above:
                 hint = did_you_mean(step, frozenset(above)) or f"steps above: {', '.join(above)}"
-                problems.add(place.error(f"`{step}` is no step above this one", hint))
+                yield key.location.error(f"`{step}` is no step above this one", hint)
             else:
-                _check_axis_names(axes, place.path, above[step], set(), problems)
+                yield from _check_axis_names(axes, above[step], set())
 
 
-def _check_axis_names(entry: Node, path: Path, axes: KnownNames, more: set[str], problems: Problems) -> None:
+def _check_axis_names(entry: Node, axes: KnownNames, more: set[str]) -> Checked[None]:
     for key, _ in entry if isinstance(entry, MappingNode) else ():
         name = str(key.value)
         if name not in axes.keys() | more:
             hint = did_you_mean(name, frozenset(axes)) or f"axes: {', '.join(sorted(axes))}"
-            problems.add(Place(key.mark, (*path, name)).error(f"`{name}` is no axis", hint))
+            yield key.location.error(f"`{name}` is no axis", hint)
 
 
-def check_entry_names(
-    exclude: tuple[Value, ...],
-    include: tuple[Value, ...],
-    axes: tuple[AxisSpec, ...],
-    keys: StepKeys,
-    *,
-    seeds: Seeds | None,
-    samples: int | None,
-    problems: Problems,
-) -> None:
-    names = {MODEL, *(axis.name for axis in axes)}
-    names |= {SEED} if seeds is not None else set()
-    names |= {SAMPLE} if samples is not None else set()
-    for entry in exclude:
+def check_entry_names(step: Step, keys: StepKeys) -> Checked[None]:
+    """Each entry of `exclude` names axes of the step; each of `include` names that an axis may have."""
+    names = {MODEL, *(axis.name for axis in step.axes)}
+    names |= {SEED} if step.seeds is not None else set()
+    names |= {SAMPLE} if step.samples is not None else set()
+    for entry in step.exclude:
         for name in entry_keys(entry):
             if name not in names:
                 hint = did_you_mean(name, frozenset(names)) or f"axes: {', '.join(sorted(names))}"
-                problems.add(entry.place.error(f"`{name}` is no axis", hint))
-    for entry in include:
+                yield entry.location.error(f"`{name}` is no axis", hint)
+    for entry in step.include:
         for name in entry_keys(entry):
-            if name == SAMPLE and samples is None:
-                problems.add(entry.place.error("`sample` is no axis", "add `samples: N`"))
-            elif name == SEED and samples is not None:
-                problems.add(entry.place.error("`seed` beside `samples`", "samples derive their own seeds"))
+            if name == SAMPLE and step.samples is None:
+                yield entry.location.error("`sample` is no axis", "add `samples: N`")
+            elif name == SEED and step.samples is not None:
+                yield entry.location.error("`seed` beside `samples`", "samples derive their own seeds")
             elif name not in BUILT_IN and (name in OWN_PLACE or is_reserved(name, keys)):
-                problems.add(entry.place.error(f"`{name}` cannot name an axis", "use a plain word"))
+                yield entry.location.error(f"`{name}` cannot name an axis", "use a plain word")
 
 
-def check_values(values: Iterable[tuple[Place, JsonValue]], problems: Problems) -> None:
+def check_values(values: Iterable[tuple[Location, JsonValue]]) -> Checked[None]:
     """An axis has each value once: two equal ones would ask for one video twice."""
     seen: set[bytes] = set()
-    for place, value in values:
+    for location, value in values:
         plain = int(value) if isinstance(value, float) and value.is_integer() else value
         key = canonical_json(plain)
         if key in seen:
             what = "the same list" if isinstance(plain, list | tuple) else "the same object"
             if not isinstance(plain, list | tuple | dict):
                 what = cut(as_text(plain, ""))
-            hint = "keep one; for several takes use `samples: N`"
-            problems.add(place.error(f"{what} is here twice", hint))
+            yield location.error(f"{what} is here twice", "keep one; for several takes use `samples: N`")
         seen.add(key)
 
 
-def axis_places(axes: tuple[AxisSpec, ...], include: tuple[Value, ...]) -> dict[str, Place]:
+def axis_locations(step: Step) -> dict[str, Location]:
     """Where each axis that is not built in stands: in `matrix`, else in the first entry that adds it."""
-    places = {axis.name: axis.place for axis in axes}
-    for entry in include:
+    locations = {axis.name: axis.location for axis in step.axes}
+    for entry in step.include:
         for name in entry_keys(entry):
             if name not in BUILT_IN:
-                places.setdefault(name, entry.place)
-    return places
+                locations.setdefault(name, entry.location)
+    return locations
 
 
-def check_use(
-    axes: Mapping[str, Place],
-    request: dict[str, Value],
-    content: tuple[ContentItem, ...],
-    output: OutputTemplate | None,
-    fields: frozenset[str],
-    problems: Problems,
-) -> None:
+def check_use(step: Step, fields: frozenset[str]) -> Checked[None]:
     """An axis that nothing uses would pay for the same picture several times, or is misspelt."""
-    if problems.errors:
-        return  # an expression that did not compile may be the one that uses it
-    used = {name for value in request.values() for name in value.names}
-    payloads = [item.payload for item in content]
+    used = {name for value in step.request.values() for name in value.names}
+    payloads = [item.payload for item in step.content]
     used |= {name for payload in payloads if isinstance(payload, Value) for name in payload.names}
-    used |= {name for item in content if item.role for name in item.role.names}
-    used |= output.names if output else set()
-    for name, place in axes.items():
+    used |= {name for item in step.content if item.role for name in item.role.names}
+    used |= step.output.names if step.output else set()
+    for name, location in axis_locations(step).items():
         if name not in used | fields:
             takes = "use it in an expression, or ask for takes with `samples: N`"
             hint = did_you_mean(name, fields) or takes
-            problems.add(
-                place.error(f"axis `{name}` changes nothing: no field and no expression uses it", hint)
-            )
+            yield location.error(f"axis `{name}` changes nothing: no field and no expression uses it", hint)
 
 
-def check_conflicts(
-    axes: tuple[AxisSpec, ...],
-    request: dict[str, Value],
-    *,
-    seeds: Seeds | None,
-    samples: int | None,
-    problems: Problems,
-) -> None:
-    for axis in axes:
-        if axis.name in request:
-            problems.add(
-                request[axis.name].place.error(
-                    f"the axis `{axis.name}` sets this field too", "keep one of the two"
-                )
-            )
-    if "seed" in request and (seeds is not None or samples is not None):
-        key = "seeds" if seeds is not None else "samples"
-        problems.add(request["seed"].place.error(f"`{key}` sets this field too", "keep one of the two"))
+def check_conflicts(step: Step) -> Checked[None]:
+    """What sets a field that `request` sets too."""
+    for axis in step.axes:
+        if axis.name in step.request:
+            location = step.request[axis.name].location
+            yield location.error(f"the axis `{axis.name}` sets this field too", "keep one of the two")
+    if "seed" in step.request and (step.seeds is not None or step.samples is not None):
+        key = "seeds" if step.seeds is not None else "samples"
+        yield step.request["seed"].location.error(f"`{key}` sets this field too", "keep one of the two")

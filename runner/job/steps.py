@@ -13,24 +13,24 @@ from runner.job.merge import StepKeys
 from runner.job.model import AxisSpec, ContentItem, Reference, Step
 from runner.job.paths import OutputTemplate, compile_output
 from runner.job.policy import read_price
+from runner.job.problems import Checked
 from runner.job.seeds import SeedError, Seeds, parse_seeds
 from runner.job.step_checks import (
     OWN_PLACE,
-    axis_places,
+    axis_locations,
     check_conflicts,
     check_entry_names,
     check_pick_names,
-    check_use,
     check_values,
     entry_keys,
     is_reserved,
     items_of,
 )
 from runner.job.task import LAST_FRAME, OUTPUT, TASK_ID
-from runner.job.values import Constant, Path, Place, Problems, Value, compile_value
+from runner.job.values import Constant, Value, compile_value, compile_values
 from runner.job.wire import check_axes, check_content, check_fields
+from runner.job.yaml.nodes import Location, Node, Scalar, Sequence
 from runner.job.yaml.nodes import Mapping as MappingNode
-from runner.job.yaml.nodes import Node, Scalar, Sequence
 from runner.resources import load_schema
 
 _REFERENCE = re.compile(r"\$\{\{\s*needs\.(?P<step>\w+)\.(?P<output>\w+)\s*\}\}")
@@ -44,99 +44,80 @@ def request_fields(provider: str) -> frozenset[str]:
 
 
 def read_step(
-    keys: StepKeys,
-    *,
-    provider: str,
-    known: KnownNames,
-    above: Mapping[str, KnownNames],
-    problems: Problems,
-) -> tuple[Step | None, KnownNames]:
-    """(the step, None only where problems were found; the names of its axes).
+    keys: StepKeys, *, provider: str, known: KnownNames, above: Mapping[str, KnownNames]
+) -> Checked[tuple[Step, KnownNames]]:
+    """(the step, the names of its axes). The step is fit for use only where no problem is found.
 
     `known` are the names that hold for the whole job; `above` are the names of the axes of the
     steps above, the nearest first.
     """
-    models = _models(keys)
-    seeds = _seeds(keys, problems)
+    seeds = yield from _seeds(keys)
     samples = _samples(keys)
     takes_key = next((key for key in ("seeds", "samples", "models") if keys.get(key)), "models")
     if seeds is not None and samples is not None:
-        problems.add(
-            keys.place_of("samples").error(
-                "seeds and samples are two ways to ask for several takes",
-                "keep `seeds` to choose the seeds, or `samples` to have them derived",
-            )
+        yield keys.location_of("samples").error(
+            "seeds and samples are two ways to ask for several takes",
+            "keep `seeds` to choose the seeds, or `samples` to have them derived",
         )
-    axes = _axes(keys, known, problems)
-    include = _entries(keys, "include", known, problems)
-    exclude = _entries(keys, "exclude", known, problems)
-    pick = _entries(keys, "pick", known, problems) if keys.get("pick") is not None else None
+    axes = yield from _axes(keys, known)
+    include = yield from _entries(keys, "include", known)
+    exclude = yield from _entries(keys, "exclude", known)
+    pick = (yield from _entries(keys, "pick", known)) if keys.get("pick") is not None else None
     own_names = _axis_names(keys, axes, include, seeds=seeds, samples=samples)
     cell_names = _cell_names(known, own_names, above)
-    request = _request(keys, cell_names, problems)
-    content = _content(keys, cell_names, above, problems)
-    output = _output(keys, cell_names, problems)
-    price = read_price(keys.get("price"), keys.place_of("price"), problems)
+    request = yield from _request(keys, cell_names)
+    content = yield from _content(keys, cell_names, above)
+    output = yield from _output(keys, cell_names)
+    price = yield from read_price(keys.get("price"), keys.location_of("price"))
     fields = request_fields(provider)
-    request = check_fields(provider, fields, request, problems)
-    places = axis_places(axes, include)
-    check_axes(provider, fields, places, request, content, problems)
-    check_content(provider, content, seeds, keys.place_of("seeds"), keys.place_of("content"), problems)
-    check_entry_names(exclude, include, axes, keys, seeds=seeds, samples=samples, problems=problems)
-    check_pick_names(keys, own_names, above, problems)
-    check_use(places, request, content, output, fields, problems)
-    check_conflicts(axes, request, seeds=seeds, samples=samples, problems=problems)
-    if problems.errors:
-        return None, own_names
+    yield from check_fields(provider, fields, request)
     step = Step(
         name=keys.name,
-        place=keys.place,
+        location=keys.own.location,
         needs=next(iter(above), ""),
         pick=pick,
-        pick_place=keys.place_of("pick"),
-        models=models,
+        pick_location=keys.location_of("pick"),
+        models=_models(keys),
         seeds=seeds,
         samples=samples,
-        takes_place=keys.place_of(takes_key),
+        takes_location=keys.location_of(takes_key),
         axes=axes,
         exclude=exclude,
         include=include,
-        request=request,
+        request={name: value for name, value in request.items() if name in fields},
         content=content,
         output=output,
         price=price,
     )
+    yield from check_axes(provider, fields, axis_locations(step), step.request, content)
+    yield from check_content(provider, content, seeds, keys.location_of("seeds"), keys.location_of("content"))
+    yield from check_entry_names(step, keys)
+    yield from check_pick_names(keys, own_names, above)
+    yield from check_conflicts(step)
     return step, own_names
 
 
-def _models(keys: StepKeys) -> tuple[tuple[str, Place], ...]:
-    path = keys.path("models")
-    return tuple(
-        (str(item.value), Place(item.mark, (*path, number)))
-        for number, item in enumerate(items_of(keys.get("models")))
-        if isinstance(item, Scalar)
-    )
+def _models(keys: StepKeys) -> tuple[tuple[str, Location], ...]:
+    items = items_of(keys.get("models"))
+    return tuple((str(item.value), item.location) for item in items if isinstance(item, Scalar))
 
 
-def _seeds(keys: StepKeys, problems: Problems) -> Seeds | None:
-    node, above = keys.get("seeds"), keys.path("seeds")
+def _seeds(keys: StepKeys) -> Checked[Seeds | None]:
+    node = keys.get("seeds")
     if node is None:
         return None
-    single = (node, above)
-    listed = tuple((item, (*above, number)) for number, item in enumerate(items_of(node)))
     ranges: list[range] = []
     in_order: list[range] = []
-    for item, path in listed if isinstance(node, Sequence) else (single,):
+    for item in node.items if isinstance(node, Sequence) else (node,):
         value = item.value if isinstance(item, Scalar) else None
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # JSON, and so the schema, takes 1.0 for a whole number
         if isinstance(value, bool) or not isinstance(value, int | str):
             continue
-        place = Place(item.mark, path)
         try:
             part = parse_seeds(value)
         except SeedError as error:
-            problems.add(place.error(str(error), error.hint))
+            yield error.at(item.location)
             continue
         position = bisect.bisect(in_order, part[0], key=lambda other: other[0])
         beside = in_order[max(0, position - 1) : position + 1]
@@ -144,7 +125,7 @@ def _seeds(keys: StepKeys, problems: Problems) -> Seeds | None:
         if twice is None:
             in_order.insert(position, part)
         else:
-            problems.add(place.error(f"seed {twice} is given twice", "each seed once"))
+            yield item.location.error(f"seed {twice} is given twice", "each seed once")
         ranges.append(part)
     return Seeds(tuple(ranges))
 
@@ -159,36 +140,30 @@ def _samples(keys: StepKeys) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _axes(keys: StepKeys, known: KnownNames, problems: Problems) -> tuple[AxisSpec, ...]:
+def _axes(keys: StepKeys, known: KnownNames) -> Checked[tuple[AxisSpec, ...]]:
     axes: list[AxisSpec] = []
-    for key, values, path in keys.merged("matrix"):
-        name = str(key.value)
-        place = Place(key.mark, path)
+    for key, values in keys.merged("matrix"):
+        name, location = str(key.value), key.location
         if name in OWN_PLACE:
-            problems.add(place.error(f"`{name}` has a place of its own", f"use `{OWN_PLACE[name]}:`"))
+            yield location.error(f"`{name}` has a place of its own", f"use `{OWN_PLACE[name]}:`")
             continue
         if is_reserved(name, keys):
-            problems.add(
-                place.error(f"`{name}` cannot name an axis", "use a plain word of letters, digits and `_`")
+            yield location.error(
+                f"`{name}` cannot name an axis", "use a plain word of letters, digits and `_`"
             )
             continue
-        items = tuple(
-            compile_value(item, (*path, number), known, problems)
-            for number, item in enumerate(items_of(values))
+        items = yield from compile_values(items_of(values), known)
+        yield from check_values(
+            (item.location, item.content.value) for item in items if isinstance(item.content, Constant)
         )
-        constants = ((item.place, item.content.value) for item in items if isinstance(item.content, Constant))
-        check_values(constants, problems)
-        axes.append(AxisSpec(name, place, items))
+        axes.append(AxisSpec(name, location, items))
     return tuple(axes)
 
 
-def _entries(keys: StepKeys, key: str, known: KnownNames, problems: Problems) -> tuple[Value, ...]:
-    path = keys.path(key)
-    return tuple(
-        compile_value(item, (*path, number), known, problems)
-        for number, item in enumerate(items_of(keys.get(key)))
-        if isinstance(item, MappingNode) and item.entries
-    )
+def _entries(keys: StepKeys, key: str, known: KnownNames) -> Checked[tuple[Value, ...]]:
+    items = items_of(keys.get(key))
+    entries = (item for item in items if isinstance(item, MappingNode) and item.entries)
+    return (yield from compile_values(entries, known))
 
 
 def _include_names(include: tuple[Value, ...]) -> frozenset[str]:
@@ -234,9 +209,7 @@ def _cell_names(known: KnownNames, own: KnownNames, above: Mapping[str, KnownNam
 
 def _parts(name: str, keys: StepKeys) -> frozenset[str] | None:
     """The keys that the objects of an axis have; None where an expression may add some."""
-    nodes = [
-        item for key, values, _ in keys.merged("matrix") if key.value == name for item in items_of(values)
-    ]
+    nodes = [item for key, values in keys.merged("matrix") if key.value == name for item in items_of(values)]
     for entry in items_of(keys.get("include")):
         value = entry.get(name) if isinstance(entry, MappingNode) else None
         if value is not None:
@@ -250,58 +223,48 @@ def _parts(name: str, keys: StepKeys) -> frozenset[str] | None:
     return frozenset(parts)
 
 
-def _request(keys: StepKeys, names: KnownNames, problems: Problems) -> dict[str, Value]:
-    return {
-        str(key.value): compile_value(value, path, names, problems)
-        for key, value, path in keys.merged("request")
-    }
+def _request(keys: StepKeys, names: KnownNames) -> Checked[dict[str, Value]]:
+    request: dict[str, Value] = {}
+    for key, value in keys.merged("request"):
+        request[str(key.value)] = yield from compile_value(value, names)
+    return request
 
 
 def _content(
-    keys: StepKeys, names: KnownNames, above: Mapping[str, KnownNames], problems: Problems
-) -> tuple[ContentItem, ...]:
+    keys: StepKeys, names: KnownNames, above: Mapping[str, KnownNames]
+) -> Checked[tuple[ContentItem, ...]]:
     items: list[ContentItem] = []
-    for number, node in enumerate(items_of(keys.get("content"))):
-        above_item: Path = (*keys.path("content"), number)
-        found = find_payload(node, above_item)
+    for node in items_of(keys.get("content")):
+        found = find_payload(node)
         if found is None:
             continue
-        kind, payload, path = found
-        role = node.get("role") if isinstance(node, MappingNode) else None
-        reference = _reference(payload, path, kind, above, problems)
-        items.append(
-            ContentItem(
-                kind=kind,
-                place=Place(node.mark, above_item),
-                payload=reference or compile_value(payload, path, names, problems),
-                role=compile_value(role, (*above_item, "role"), names, problems) if role else None,
-            )
-        )
+        kind, payload_node = found
+        payload: Value | Reference | None = yield from _reference(payload_node, kind, above)
+        if payload is None:
+            payload = yield from compile_value(payload_node, names)
+        role_node = node.get("role") if isinstance(node, MappingNode) else None
+        role = (yield from compile_value(role_node, names)) if role_node else None
+        items.append(ContentItem(kind, node.location, payload, role))
     return tuple(items)
 
 
-def _reference(
-    payload: Node, path: Path, kind: str, above: Mapping[str, KnownNames], problems: Problems
-) -> Reference | None:
+def _reference(payload: Node, kind: str, above: Mapping[str, KnownNames]) -> Checked[Reference | None]:
     """The payload as a reference to the upstream task; None where it is none that may stand here."""
     text = payload.value if isinstance(payload, Scalar) else None
     found = _REFERENCE.fullmatch(text) if isinstance(text, str) else None
     if found is None or found["step"] not in above or _REFERENCE_IN.get(kind) != found["output"]:
         return None
-    place = Place(payload.mark, path)
     nearest = next(iter(above))
     if found["step"] != nearest:
-        problems.add(
-            place.error(
-                f"`{found['step']}` is not the step that this one needs: only its axes are known here",
-                f"needs.{nearest}.{found['output']}",
-            )
+        yield payload.location.error(
+            f"`{found['step']}` is not the step that this one needs: only its axes are known here",
+            f"needs.{nearest}.{found['output']}",
         )
-    return Reference(place, found["output"])
+    return Reference(payload.location, found["output"])
 
 
-def _output(keys: StepKeys, names: KnownNames, problems: Problems) -> OutputTemplate | None:
+def _output(keys: StepKeys, names: KnownNames) -> Checked[OutputTemplate | None]:
     node = keys.get("output")
     if not isinstance(node, Scalar) or not isinstance(node.value, str):
         return None
-    return compile_output(node, keys.path("output"), names, problems)
+    return (yield from compile_output(node, names))

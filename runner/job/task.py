@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from runner.job.cost import Price
-from runner.json_value import JsonValue
-
-INPUT_SCHEME = "sha256:"
-"""A local file stands in a task's request as the URL `sha256:<64 hex>`; bytes travel separately."""
+from runner.json_value import JsonValue, canonical_json
+from runner.providers.base import InputFile
 
 STEP_SCHEME = "step:"
 """What an upstream task makes stands in a request as `step:<identity>/<one of STEP_OUTPUTS>`."""
@@ -24,20 +20,6 @@ NOT_IN_IDENTITY = frozenset(
     {"callback_url", "priority", "safety_identifier", "service_tier", "execution_expires_after"}
 )
 """Request fields that do not change the picture."""
-
-
-@dataclass(frozen=True, slots=True)
-class InputFile:
-    """A local file that a request carries: `size` in bytes, `path` absolute at planning time."""
-
-    sha256: str
-    media_type: str
-    size: int
-    path: Path
-
-    @property
-    def reference(self) -> str:
-        return INPUT_SCHEME + self.sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +74,6 @@ class Task:
     estimate_micros: int | None = None
     price: Price | None = None
     ignored_seed: int | None = None
-
-
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def canonical_json(value: object) -> bytes:
-    """The one byte string of a JSON value: sorted keys, no spaces, UTF-8, no NaN."""
-    return _ENCODER.encode(value).encode()
 
 
 def task_identity(

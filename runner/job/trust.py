@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from runner.job.values import Path, Place, Problems, scalars
+from runner.job.problems import Checked
+from runner.job.values import scalars
 from runner.job.yaml.nodes import Mapping as MappingNode
-from runner.job.yaml.nodes import Node, Scalar, Sequence, find
+from runner.job.yaml.nodes import Node, Path, Scalar, Sequence, find
 
 _FREE_NAMES = frozenset({"vars", "env"})
 """Top-level keys whose entries are named by the author: no part of a request stands below them."""
@@ -23,43 +24,37 @@ _LOCAL_PORT = re.compile(rf"{_HERE}:[0-9]+")
 _LISTEN = ("run", "webhook", "listen")
 
 
-def check_addresses(document: MappingNode, problems: Problems) -> None:
-    """Adds a problem for each address that only a trusted job may name."""
+def check_addresses(document: MappingNode) -> Checked[None]:
+    """Each address that only a trusted job may name."""
     base_url = document.get("base_url")
     if base_url is not None:
-        problems.add(
-            Place(base_url.mark, ("base_url",)).error(
-                "a job file must not decide where the API key is sent",
-                "give --base-url URL on the command line, or --trust-job",
-            )
+        yield base_url.location.error(
+            "a job file must not decide where the API key is sent",
+            "give --base-url URL on the command line, or --trust-job",
         )
     webhook = find(document, _LISTEN[:-1])
     listen = webhook.get("listen") if isinstance(webhook, MappingNode) else None
     if isinstance(listen, Scalar) and not _LOCAL_PORT.fullmatch(listen.text):
-        problems.add(
-            Place(listen.mark, _LISTEN).error(
-                "this would open a port to the network, which a job file must not decide",
-                "listen on 127.0.0.1, or give --trust-job",
-            )
+        yield listen.location.error(
+            "this would open a port to the network, which a job file must not decide",
+            "listen on 127.0.0.1, or give --trust-job",
         )
-    for scalar, path in _callbacks(document):
-        problems.add(
-            Place(scalar.mark, path).error(
-                "the service would tell this address of your results, which a job file must not decide",
-                "if the address is yours: --trust-job",
-            )
+    for scalar in _callbacks(document):
+        yield scalar.location.error(
+            "the service would tell this address of your results, which a job file must not decide",
+            "if the address is yours: --trust-job",
         )
 
 
-def _callbacks(document: MappingNode) -> Iterator[tuple[Scalar, Path]]:
+def _callbacks(document: MappingNode) -> Iterator[Scalar]:
     for key, node in document:
         if key.value in _FREE_NAMES or str(key.value).startswith("x-"):
             continue
-        for found, path in _called(node, (str(key.value),)):
-            yield from (each for each in scalars(found, path) if not _stays_here(each[0]))
+        for found in _called(node, (str(key.value),)):
+            yield from (scalar for scalar in scalars(found) if not _stays_here(scalar))
 
 
-def _called(node: Node, path: Path) -> Iterator[tuple[Node, Path]]:
+def _called(node: Node, path: Path) -> Iterator[Node]:
     """What stands at a `callback_url`, wherever a request, an axis or a step gives one, or a `public_url`."""
     match node:
         case Sequence(items=items):
@@ -69,7 +64,7 @@ def _called(node: Node, path: Path) -> Iterator[tuple[Node, Path]]:
             for key, child in entries:
                 below = (*path, str(key.value))
                 if key.value == "callback_url" or below == ("run", "webhook", "public_url"):
-                    yield child, below
+                    yield child
                 else:
                     yield from _called(child, below)
 

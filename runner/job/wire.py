@@ -9,12 +9,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from runner.job.model import ContentItem, OnAmbiguous, Reference
+from runner.job.problems import Checked, ProblemError
 from runner.job.seeds import Seeds
-from runner.job.task import NOT_IN_IDENTITY, InputFile
-from runner.job.values import Constant, Place, ProblemError, Problems, Value
+from runner.job.task import NOT_IN_IDENTITY
+from runner.job.values import Constant, Value
+from runner.job.yaml.nodes import Location, Node, Scalar
 from runner.job.yaml.nodes import Mapping as MappingNode
-from runner.job.yaml.nodes import Node, Scalar
 from runner.json_value import JsonValue
+from runner.providers.base import InputFile
 
 GETIMG = "getimg"
 
@@ -95,59 +97,48 @@ WIRE: Mapping[str, Callable[[Request, Content], Request]] = {
 """For each provider: model and request fields, and content items resolved, to the request."""
 
 
-def check_fields(
-    provider: str, fields: frozenset[str], request: Mapping[str, Value], problems: Problems
-) -> dict[str, Value]:
-    """The part of `request` that the provider has; adds a problem for each field that is another's.
-
-    One that changes nothing in the picture is a loss to know of, and no error.
-    """
+def check_fields(provider: str, fields: frozenset[str], request: Mapping[str, Value]) -> Checked[None]:
+    """Each field of `request` that the provider does not have: an error, if the picture depends on it."""
     for name, value in request.items():
         if name not in fields:
             own = own_name(name, fields)
             hint = f"at {provider} it is `{own}`" if own else _instead(name)
-            told = value.place.warning if name in _NOT_SEEN else value.place.error
-            problems.add(told(f"{provider} has no `{name}`", hint))
-    return {name: value for name, value in request.items() if name in fields}
+            report = value.location.warning if name in _NOT_SEEN else value.location.error
+            yield report(f"{provider} has no `{name}`", hint)
 
 
 def check_axes(
     provider: str,
     fields: frozenset[str],
-    axes: Mapping[str, Place],
+    axes: Mapping[str, Location],
     request: Mapping[str, Value],
     content: Sequence[ContentItem],
-    problems: Problems,
-) -> None:
-    """Adds a problem for each axis named like a field that is called otherwise here, and sets nothing.
+) -> Checked[None]:
+    """Each axis named like a field that is called otherwise here, and sets nothing.
 
     `axes` are the places of the axes, by name. At getimg no use of such an axis excuses it: in a job
     that was written for Mesh API it set the field.
     """
     values = [*request.values(), *(item.payload for item in content), *(item.role for item in content)]
     used = {name for value in values if isinstance(value, Value) for name in value.names}
-    for name, place in axes.items():
+    for name, location in axes.items():
         own = own_name(name, fields)
         if own and (provider == GETIMG or name not in used):
             message = f"{provider} has no `{name}`, so this axis sets no field"
-            problems.add(place.error(message, f"name it `{own}`"))
+            yield location.error(message, f"name it `{own}`")
 
 
-def check_run(provider: str, run: Node | None, problems: Problems) -> None:
-    """Adds a warning for each key under `run` that the provider has nothing for."""
+def check_run(provider: str, run: Node | None) -> Checked[None]:
+    """A warning for each key under `run` that the provider has nothing for."""
     if provider != GETIMG or not isinstance(run, MappingNode):
         return
     webhook, on_ambiguous = run.get("webhook"), run.get("on_ambiguous")
     if isinstance(webhook, MappingNode):
-        place = Place(webhook.mark, ("run", "webhook"))
-        problems.add(place.warning("getimg has no webhooks, so results are polled for", "remove it"))
+        yield webhook.location.warning("getimg has no webhooks, so results are polled for", "remove it")
     if isinstance(on_ambiguous, Scalar) and on_ambiguous.value == OnAmbiguous.AUTO:
-        place = Place(on_ambiguous.mark, ("run", "on_ambiguous"))
-        problems.add(
-            place.warning(
-                "getimg has no list to reconcile with, so a submit whose outcome is unclear is held",
-                "on_ambiguous: hold",
-            )
+        yield on_ambiguous.location.warning(
+            "getimg has no list to reconcile with, so a submit whose outcome is unclear is held",
+            "on_ambiguous: hold",
         )
 
 
@@ -155,62 +146,60 @@ def check_content(
     provider: str,
     content: Sequence[ContentItem],
     seeds: Seeds | None,
-    seeds_place: Place,
-    content_place: Place,
-    problems: Problems,
-) -> None:
-    """Adds a problem for each seed and each item of content that the provider has no place for."""
+    seeds_location: Location,
+    content_location: Location,
+) -> Checked[None]:
+    """The seeds and the items of content that the provider does not take."""
     if provider != GETIMG:
         return
     if seeds is not None:
-        problems.add(seeds_place.error("getimg has no `seed`", f"samples: {len(seeds)}"))
+        yield seeds_location.error("getimg has no `seed`", f"samples: {len(seeds)}")
     texts = [item for item in content if item.kind == "text"]
     if not texts:
-        problems.add(content_place.error("getimg needs a prompt", "add {type: text, text: A teapot spins}"))
+        yield content_location.error("getimg needs a prompt", "add {type: text, text: A teapot spins}")
     for item in texts[1:]:
-        problems.add(item.place.error("getimg takes one text, as its prompt", "join the texts"))
-    _check_roles(content, problems)
+        yield item.location.error("getimg takes one text, as its prompt", "join the texts")
+    yield from _check_roles(content)
     for item in content:
         if item.kind not in ("text", "image_url"):
-            problems.add(item.place.error(f"getimg takes no {item.kind}", "remove it, or use provider: mesh"))
+            yield item.location.error(f"getimg takes no {item.kind}", "remove it, or use provider: mesh")
         elif isinstance(item.payload, Reference):
-            problems.add(
-                item.payload.place.error(
-                    "getimg makes no last frame that a step could begin with", "use provider: mesh"
-                )
-            )
+            message = "getimg makes no last frame that a step could begin with"
+            yield item.payload.location.error(message, "use provider: mesh")
 
 
-def _check_roles(content: Sequence[ContentItem], problems: Problems) -> None:
+def _check_roles(content: Sequence[ContentItem]) -> Checked[None]:
     """What `getimg_request` would refuse in each cell, where no cell decides over a role."""
     images = [item for item in content if item.kind == "image_url"]
     roles = [_constant(item.role) if item.role is not None else _FIRST for item in images]
     for item, role in zip(images, roles, strict=True):
         if None not in roles and (refusal := _refuse_role(role, roles)):
-            place = item.role.place if item.role is not None else item.place
-            problems.add(place.error(*refusal))
+            location = item.role.location if item.role is not None else item.location
+            yield location.error(*refusal)
 
 
 def _constant(value: Value) -> JsonValue:
     return value.content.value if isinstance(value.content, Constant) else None
 
 
-def check_url(provider: str, text: str, place: Place) -> None:
+def check_url(provider: str, text: str, location: Location) -> None:
     """Raises ProblemError for a data URI that getimg does not take."""
     if provider == GETIMG and text[:5].casefold() == "data:" and not _GETIMG_DATA.match(text):
-        raise ProblemError(place.error("getimg takes png, jpeg and webp images", "data:image/png;base64,..."))
+        raise ProblemError(
+            location.error("getimg takes png, jpeg and webp images", "data:image/png;base64,...")
+        )
 
 
-def check_file(provider: str, file: InputFile, place: Place) -> None:
+def check_file(provider: str, file: InputFile, location: Location) -> None:
     """Raises ProblemError for a local file that getimg does not take."""
     if provider != GETIMG:
         return
     if file.media_type not in GETIMG_IMAGES:
         told = f"getimg takes png, jpeg and webp images; this is {file.media_type}"
-        raise ProblemError(place.error(told, "save it as PNG or JPEG"))
+        raise ProblemError(location.error(told, "save it as PNG or JPEG"))
     if file.size > GETIMG_IMAGE_BYTES:
         told = f"larger than the {GETIMG_IMAGE_BYTES // 2**20} MiB that getimg takes"
-        raise ProblemError(place.error(told, "make it smaller, or give an https URL"))
+        raise ProblemError(location.error(told, "make it smaller, or give an https URL"))
 
 
 def _instead(name: str) -> str:

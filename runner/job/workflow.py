@@ -9,8 +9,9 @@ from runner.errors import Problem
 from runner.job.expressions import KnownNames
 from runner.job.merge import STEPS, StepKeys
 from runner.job.model import Step
-from runner.job.steps import read_step
-from runner.job.values import Problems
+from runner.job.problems import Checked, Problems
+from runner.job.step_checks import check_use
+from runner.job.steps import read_step, request_fields
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Scalar
 from runner.near import did_you_mean
@@ -29,35 +30,34 @@ def step_keys(document: MappingNode) -> Mapping[str, StepKeys]:
 
 
 def read_steps(
-    document: MappingNode, *, provider: str, known: KnownNames, problems: Problems
-) -> Mapping[str, Step]:
-    """All steps by name; to be used only where no problems were found.
+    document: MappingNode, *, provider: str, known: KnownNames, found: tuple[Problem, ...]
+) -> Checked[Mapping[str, Step]]:
+    """All steps by name, fit for use only where no problem is found.
 
-    `known` are the names that hold for the whole job.
+    `known` are the names that hold for the whole job; `found` are the errors found before.
     """
     bodies = step_keys(document)
-    if document.get(STEPS) is None:
-        step, _ = read_step(bodies[""], provider=provider, known=known, above={}, problems=problems)
-        return {"": step} if step is not None else {}
-    told = problems.errors
+    order = {"": ()} if document.get(STEPS) is None else (yield from _in_order(bodies))
     steps: dict[str, Step] = {}
     axes: dict[str, KnownNames] = {}
     inherited: dict[Problem, dict[str, Problem]] = {}
-    for name, above in _in_order(bodies, problems).items():
+    for name, above in order.items():
         keys = bodies[name]
-        _check_required(keys, problems)
-        own = Problems(told)
+        yield from _check_required(keys)
+        own = Problems(text=found)
         names_above = {step: axes[step] for step in above}
-        step, axes[name] = read_step(keys, provider=provider, known=known, above=names_above, problems=own)
+        steps[name], axes[name] = own.gather(
+            read_step(keys, provider=provider, known=known, above=names_above)
+        )
+        if not own.errors:  # an expression that did not compile may be the one that uses an axis
+            own.gather(check_use(steps[name], request_fields(provider)))
         for problem in (*own.errors, *own.warnings):
             if problem.path.startswith(f"{STEPS}."):
-                problems.add(problem)
-            elif problem not in told:
+                yield problem
+            elif problem not in found:
                 inherited.setdefault(replace(problem, hint=""), {})[name] = problem
-        if step is not None:
-            steps[name] = step
     for by_step in inherited.values():
-        problems.add(_in_steps(by_step, is_everywhere=len(by_step) == len(axes)))
+        yield _in_steps(by_step, is_everywhere=len(by_step) == len(axes))
     return steps
 
 
@@ -70,7 +70,7 @@ def _in_steps(by_step: Mapping[str, Problem], *, is_everywhere: bool) -> Problem
     return replace(problem, message=f"{problem.message} (in {word} {', '.join(by_step)})")
 
 
-def _in_order(bodies: Mapping[str, StepKeys], problems: Problems) -> Mapping[str, tuple[str, ...]]:
+def _in_order(bodies: Mapping[str, StepKeys]) -> Checked[dict[str, tuple[str, ...]]]:
     """The steps above each step, the nearest first; a step comes after those above it.
 
     Without the steps that hang on a cycle or on one that does not exist: those are problems.
@@ -82,18 +82,18 @@ def _in_order(bodies: Mapping[str, StepKeys], problems: Problems) -> Mapping[str
         path = [name]
         while (wanted := needs[path[-1]]) and wanted not in above and wanted in bodies and wanted not in path:
             path.append(wanted)
-        place = bodies[path[-1]].place_of("needs")
+        location = bodies[path[-1]].location_of("needs")
         if wanted and wanted not in bodies:
             others = frozenset(bodies) - {path[-1]}
             hint = did_you_mean(wanted, others) or f"steps: {', '.join(sorted(others)) or 'no other'}"
-            problems.add(place.error(f"no step `{wanted}`", hint))
+            yield location.error(f"no step `{wanted}`", hint)
             continue
         if wanted in path:
             if wanted == name and circled.isdisjoint(path):
                 circled.update(path)
-                place = bodies[name].place_of("needs")
+                location = bodies[name].location_of("needs")
                 circle = " > ".join([*path, name])
-                problems.add(place.error(f"a circle: {circle}", "one of them must need no other step"))
+                yield location.error(f"a circle: {circle}", "one of them must need no other step")
             continue
         for step in reversed(path):
             up = needs[step]
@@ -106,11 +106,11 @@ def _needs(keys: StepKeys) -> str:
     return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else ""
 
 
-def _check_required(keys: StepKeys, problems: Problems) -> None:
+def _check_required(keys: StepKeys) -> Checked[None]:
     for key, example in (
         ("models", "models: [byteplus/seedance-1-0-pro]"),
         ("content", "content: [{type: text, text: A teapot spins}]"),
     ):
         if keys.get(key) is None:
             where = "to the step, or at the top level for all steps"
-            problems.add(keys.place.error(f"`{key}` is missing", f"add `{example}` {where}"))
+            yield keys.own.location.error(f"`{key}` is missing", f"add `{example}` {where}")

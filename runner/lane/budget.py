@@ -8,7 +8,7 @@ from runner.errors import RefusedError
 from runner.job.cost import Total, estimate, usd_text
 from runner.job.model import Job
 from runner.job.task import Task
-from runner.lane.standing import batches
+from runner.ledger.batches import batches
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Cap, Caps, Spend
 from runner.plan.plan import Plan

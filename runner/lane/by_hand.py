@@ -32,7 +32,7 @@ class UnclearTask:
     attempt: AttemptRow
 
     @property
-    def standing(self) -> str:
+    def state_word(self) -> str:
         """Our word for how it stands: `ambiguous`, `held`, or `absent` and `again` for what still counts
         against budgets although another submit may have followed.
         """
@@ -130,11 +130,11 @@ def check_adoptable(reader: LedgerReader, one: UnclearTask, generation: Generati
     return contradicts(Unclear(one.attempt, one.task.name, one.task.request, belief), generation)
 
 
-def settle_by_hand(
+def record_answer(
     ledger: Ledger, one: UnclearTask, answer: Answer, at: float, *, remote_id: str | None = None
 ) -> None:
     """Makes a person's answer durable, in the caller's transaction. Raises UsageError for a taken id."""
-    grounds = Grounds.of(Basis.PERSON, was=one.standing)
+    grounds = Grounds.of(Basis.PERSON, was=one.state_word)
     if answer is Answer.NOT_BILLED:
         ledger.settle_absent(one.attempt.id, Resolution.NOT_BILLED, grounds)
         return

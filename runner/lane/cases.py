@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import anyio
 
 from runner.job.model import OnAmbiguous, RunPolicy
+from runner.lane.clock import Passed
 from runner.lane.evidence import Finding, Hope, Unclear, Witness
 from runner.lane.scan import DAY
-from runner.lane.world import Passed
 from runner.ledger.rows import Doubt
 from runner.ledger.states import Reason, Resolution
 

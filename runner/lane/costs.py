@@ -19,7 +19,7 @@ BILLED = "completion_tokens"
 """The member of Mesh's usage that is billed; input tokens are 0 (wire/seedance.md)."""
 
 
-def settle(ledger: Ledger, attempt_id: str, generation: Generation) -> None:
+def note_cost(ledger: Ledger, attempt_id: str, generation: Generation) -> None:
     """Notes what an ended generation cost, in the caller's transaction; nothing where it is not known.
 
     The service's own figure comes first, then its usage at the price that the attempt was bought at.

@@ -1,4 +1,4 @@
-"""How fast we may ask: one request budget per API key, a circuit breaker, backoff, slots."""
+"""How fast we may ask: one request budget per API key, a circuit breaker, slots."""
 
 from __future__ import annotations
 
@@ -12,21 +12,12 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from runner.providers.base import ProviderError, Trouble
+from runner.http.verdicts import ProviderError, Trouble
+from runner.lane.retry import Retry
 
 
 class StillLimitedError(ProviderError):
     """The service has answered free requests with nothing but 429 for as long as we wait for that."""
-
-
-def backoff(failures: int, source: random.Random, *, base: float = 0.5, most: float = 60.0) -> float:
-    """Seconds to wait after the n-th failure in a row (from 1): exponential with equal jitter.
-
-    Half of the wait is fixed, so that a retry never comes at once; the other half spreads clients
-    that failed together.
-    """
-    ceiling = min(most, base * 2.0 ** min(failures - 1, 30))
-    return ceiling / 2 + source.uniform(0, ceiling / 2)
 
 
 class RequestBudget:
@@ -200,8 +191,6 @@ class Breaker:
     So an outage makes at most as many submits unclear as there are submit slots.
     """
 
-    MOST_WAIT = 60.0
-
     def __init__(
         self,
         ping: Callable[[], Awaitable[None]],
@@ -238,14 +227,14 @@ class Breaker:
     async def heal(self) -> None:
         """Runs beside the work for ever: tries at once when tripped, then with backoff."""
         while True:
-            failures, opened = 0, anyio.current_time()
+            retry = Retry(self._random, base=1.0)
             while self._is_open and not self._is_released:
                 try:
                     await self._ping()
                 except Exception as error:  # nobody else would open the way again
-                    failures += 1
-                    self._failed(error, anyio.current_time() - opened)
-                    await anyio.sleep(backoff(failures, self._random, base=1.0, most=self.MOST_WAIT))
+                    retry.failed()
+                    self._failed(error, retry.seconds)
+                    await anyio.sleep(retry.pause())
                 else:
                     self._is_open = False
                     self._change()
@@ -312,29 +301,37 @@ class PrioritySlots:
             self._room.set()
 
 
-class Gauge:
-    """Counts what is in flight; only new work waits for it, what is paid for never does.
+class InFlight:
+    """The limit on tasks at the service. Only new work waits for a place; what is paid for never does.
 
-    `room` is what the service has taught of how much it takes; None where that is nothing.
+    `taught` is what the service has shown of how many it takes, None where that is nothing; `stand_back`
+    waits until downloads, which come before new work, keep up.
     """
 
-    def __init__(self, room: Callable[[], int | None] = lambda: None) -> None:
-        self._room = room
+    def __init__(
+        self, limit: int, taught: Callable[[], int | None], stand_back: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._limit = limit
+        self._taught = taught
+        self._stand_back = stand_back
         self._count = 0
         self._left = anyio.Event()
-
-    def enter(self) -> None:
-        self._count += 1
-
-    def leave(self) -> None:
-        self._count -= 1
-        left, self._left = self._left, anyio.Event()
-        left.set()
 
     @property
     def count(self) -> int:
         return self._count
 
-    async def below(self, limit: int) -> None:
-        while self._count >= min(limit, self._room() or limit):
-            await self._left.wait()
+    @asynccontextmanager
+    async def place(self, *, is_paid: bool) -> AsyncIterator[None]:
+        """Holds one place; new work waits for it."""
+        if not is_paid:
+            while self._count >= min(self._limit, self._taught() or self._limit):
+                await self._left.wait()
+            await self._stand_back()
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+            left, self._left = self._left, anyio.Event()
+            left.set()

@@ -18,9 +18,6 @@ def _script(name: str) -> str:
     return files("runner.ledger").joinpath(name).read_text(encoding="utf-8")
 
 
-_UPGRADES: dict[str, tuple[str, ...]] = {"6": ("upgrade_7.sql", "spends.sql")}
-"""The scripts from each older version that is in use to the next one."""
-
 MEMORY = ":memory:"
 
 _RECOVER = (
@@ -62,14 +59,12 @@ def prepare(connection: sqlite3.Connection, path: Path | None) -> None:
         connection.executescript(
             f"BEGIN IMMEDIATE;\n{schema}\nINSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}');\nCOMMIT;"
         )
-    found = _version(connection)
-    while found in _UPGRADES:
-        scripts = "\n".join(map(_script, _UPGRADES[found]))
+    if _version(connection) == "6":
+        upgrade = _script("upgrade_7.sql") + _script("spends.sql")
         connection.executescript(
-            f"BEGIN IMMEDIATE;\n{scripts}\n"
-            f"UPDATE meta SET value = '{int(found) + 1}' WHERE key = 'schema';\nCOMMIT;"
+            f"BEGIN IMMEDIATE;\n{upgrade}\nUPDATE meta SET value = '7' WHERE key = 'schema';\nCOMMIT;"
         )
-        found = _version(connection)
+    found = _version(connection)
     if found != SCHEMA_VERSION:
         raise StateError(
             f"{path}: the ledger has version {found or 'none'}, this callsheet knows {SCHEMA_VERSION}",

@@ -16,6 +16,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from runner.errors import StateError
+from runner.http.verdicts import Evidence, Verdict
 from runner.job.task import Task
 from runner.json_value import JsonValue
 from runner.ledger.database import open_for_writing, translate_errors
@@ -23,7 +24,6 @@ from runner.ledger.following import goes_on, may_follow, reason_after
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
     AttemptRow,
-    CapReached,
     Caps,
     Grounds,
     Intent,
@@ -32,16 +32,8 @@ from runner.ledger.rows import (
     RunRow,
 )
 from runner.ledger.states import COUNTED_ABSENCES, TRANSITIONS, Resolution, TaskState, sql_list
-from runner.providers.base import Evidence, Generation, Verdict
+from runner.providers.base import Generation
 from runner.typed_json import members
-
-
-class CapReachedError(Exception):
-    """The next intent would take the job past its cap; nothing was written."""
-
-    def __init__(self, refusal: CapReached) -> None:
-        super().__init__(str(refusal))
-        self.refusal = refusal
 
 
 class RemoteIdTakenError(Exception):
@@ -370,9 +362,7 @@ class Ledger:
     def _check_caps(self, run_id: str, estimate: int | None, caps: Caps) -> None:
         if caps.is_none:
             return
-        refusal = caps.refusal(self.read.spend(run_id, *caps.runs), estimate)
-        if refusal is not None:
-            raise CapReachedError(refusal)
+        caps.check(self.read.spend(run_id, *caps.runs), estimate)
 
     def _claim(self, attempt_id: str, remote_id: str) -> None:
         try:

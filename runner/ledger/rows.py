@@ -7,11 +7,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from runner.errors import RefusedError
+from runner.http.verdicts import Evidence, Verdict
 from runner.job.cost import Price, usd_text
 from runner.json_value import JsonValue
 from runner.ledger.states import Basis, Reason, Resolution, TaskState
 from runner.media.video import MediaFacts
-from runner.providers.base import Evidence, RemoteFileKind, Verdict
+from runner.providers.base import RemoteFileKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,16 +310,27 @@ class Caps:
     def is_none(self) -> bool:
         return self.max_tasks is None and self.max_micros is None
 
-    def refusal(self, spent: Spend, next_micros: int | None) -> CapReached | None:
-        """Why a task that is expected to cost so much may not follow; None where it may."""
+    def check(self, spent: Spend, next_micros: int | None) -> None:
+        """Raises CapReachedError where a task that is expected to cost so much, in micros, may not follow."""
         if self.max_tasks is not None and spent.tasks + 1 > self.max_tasks:
-            return CapReached(Cap.TASKS, self.max_tasks, spent, next_micros)
+            raise CapReachedError(
+                f"{Cap.TASKS} is {self.max_tasks}: {spent.tasks} submitted already", hint=_RAISE
+            )
         if self.max_micros is None:
-            return None
+            return
+        limit = f"{Cap.USD} is {usd_text(self.max_micros)}"
         # an unknown price is above every limit
-        if next_micros is not None and not spent.unknown and spent.micros + next_micros <= self.max_micros:
-            return None
-        return CapReached(Cap.USD, self.max_micros, spent, next_micros)
+        if next_micros is None:
+            raise CapReachedError(f"{limit}: the price of the next task is not known", hint=_COUNT)
+        if spent.unknown:
+            unknown = f"the price of {spent.unknown} of {spent.tasks} submits is not known"
+            raise CapReachedError(f"{limit}: {unknown}", hint=_COUNT)
+        if spent.micros + next_micros > self.max_micros:
+            raise CapReachedError(
+                f"{limit}: {usd_text(spent.micros)} spent or in flight,"
+                f" the next task is about {usd_text(next_micros)}",
+                hint=_RAISE,
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,37 +357,12 @@ class Cap(enum.StrEnum):
     USD = "budget.max_usd"
 
 
-@dataclass(frozen=True, slots=True)
-class CapReached:
-    """Why a cap lets no further task through; as text it is a sentence.
+_RAISE = "raise the budget, then run again"
+_COUNT = f"cap the number of tasks with {Cap.TASKS} instead, then run again"
 
-    `limit` is in tasks, or in micros. `next` is what the next task is expected to cost, in micros.
-    """
 
-    cap: Cap
-    limit: int
-    spent: Spend
-    next: int | None
-
-    def __str__(self) -> str:
-        if self.cap is Cap.TASKS:
-            return f"{self.cap} is {self.limit}: {self.spent.tasks} submitted already"
-        limit = f"{self.cap} is {usd_text(self.limit)}"
-        if self.next is None:
-            return f"{limit}: the price of the next task is not known"
-        if self.spent.unknown:
-            return f"{limit}: the price of {self.spent.unknown} of {self.spent.tasks} submits is not known"
-        return (
-            f"{limit}: {usd_text(self.spent.micros)} spent or in flight,"
-            f" the next task is about {usd_text(self.next)}"
-        )
-
-    @property
-    def hint(self) -> str:
-        """How to go on."""
-        if self.cap is Cap.USD and (self.next is None or self.spent.unknown):
-            return f"cap the number of tasks with {Cap.TASKS} instead, then run again"
-        return "raise the budget, then run again"
+class CapReachedError(RefusedError):
+    """The next task would pass a cap of the job; nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)

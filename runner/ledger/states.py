@@ -67,7 +67,7 @@ STATE_WORDS: Mapping[TaskState, Words] = {
     TaskState.COLLECTING: Words("in flight", "in flight"),
     TaskState.SUBMITTED: Words("in flight", "in flight"),
     TaskState.WAITING: Words("waiting", "waiting"),
-    TaskState.PLANNED: Words("new", "not sent"),
+    TaskState.PLANNED: Words("new", "new"),
 }
 """In the order in which the contact sheet offers them. States that are one to a person share a word."""
 

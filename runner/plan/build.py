@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from runner.errors import Problem
 from runner.job.content import FILES, resolve_url
@@ -16,37 +15,23 @@ from runner.job.inputs import InputReader
 from runner.job.matrix import MODEL, SAMPLE, SEED, Cell
 from runner.job.model import ContentItem, Job, Reference, Step
 from runner.job.models import find_family
+from runner.job.problems import ProblemError
 from runner.job.schema import check_field, check_request
 from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
 from runner.job.steps import request_fields
-from runner.job.task import (
-    NOT_IN_IDENTITY,
-    STEP_SCHEME,
-    InputFile,
-    Task,
-    Upstream,
-    task_identity,
-)
-from runner.job.values import Constant, Place, ProblemError, Value
+from runner.job.task import NOT_IN_IDENTITY, STEP_SCHEME, Task, Upstream, task_identity
+from runner.job.values import Constant, Value
 from runner.job.wire import WIRE, WireError
+from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
+from runner.plan.locations import request_location
 from runner.plan.names import cell_label, task_name
-from runner.plan.places import request_place
 from runner.plan.stages import Chain
+from runner.providers.base import InputFile
 from runner.resources import load_schema
 from runner.slug import slug
 
 _STAND_IN: Mapping[str, JsonValue] = {"text": "text", "draft_task": {"id": ""}}
-
-T = TypeVar("T")
-
-
-class CellError(Exception):
-    """All that is wrong with one cell."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__(f"{len(problems)} problems")
-        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,61 +64,86 @@ class TaskBuilder:
         self._edition = edition
         self._scope = {**scope, "step": {"name": step.name}}
         self._slug = slug(step.name)
-        self._places = {axis.name: axis.place for axis in step.axes}
+        self._locations = {axis.name: axis.location for axis in step.axes}
         self._fields = request_fields(job.provider)
         self._defaults = _defaults(job.provider)
         self._reader = InputReader(job.root, job.directory)
         self._shapes: set[tuple[frozenset[str], tuple[JsonValue, ...]]] = set()
-        found: list[Problem] = []
-        folded = {
-            name: _attempt(functools.partial(value.fold, self._scope), found)
-            for name, value in step.request.items()
-        }
-        items = [
-            _attempt(functools.partial(self._fold_item, spec), found) or self._stand_in(spec)
-            for spec in step.content
-        ]
         self._constant: dict[str, JsonValue] = {}
         self._computed: dict[str, Value] = {}
-        for name, value in folded.items():
-            if value is not None and isinstance(value.content, Constant):
-                self._set(self._constant, name, value.content.value, value.place, found)
-            elif value is not None:
-                self._computed[name] = value
-        self._content = tuple(items)
-        self.problems = tuple(found)
+        self._content: list[_Item] = []
+        self.problems = tuple(self._fold())
+
+    def _fold(self) -> Iterator[Problem]:
+        for name, value in self._step.request.items():
+            try:
+                folded = value.fold(self._scope)
+            except ProblemError as error:
+                yield from error.problems
+                continue
+            if isinstance(folded.content, Constant):
+                yield from self._set(self._constant, name, folded.content.value, folded.location)
+            else:
+                self._computed[name] = folded
+        for spec in self._step.content:
+            try:
+                item = self._fold_item(spec)
+            except ProblemError as error:
+                yield from error.problems
+                item = self._stand_in(spec)
+            self._content.append(item)
 
     def build(self, index: int, cell: Cell, upstream: Upstream | None = None) -> Task:
-        """The task of `cell` that needs that of `upstream`, the same each time. Raises CellError."""
-        found: list[Problem] = []
+        """The task of `cell` that needs that of `upstream`, the same each time. Raises ProblemError."""
         scope = {**self._scope, **cell, "index": index}
         if upstream is not None:
             scope[NEEDS] = upstream.cells
         model = str(cell[MODEL])
         request: dict[str, JsonValue] = {MODEL: model, **self._constant}
+        content: list[dict[str, JsonValue]] = []
         inputs: list[InputFile] = []
+        found = [
+            *self._set_fields(request, cell, scope),
+            *self._add_content(content, inputs, scope, upstream),
+        ]
+        if found:
+            raise ProblemError(*found)
+        try:
+            request = WIRE[self._job.provider](request, content)
+        except WireError as error:
+            location = request_location(self._step, ("content", error.item, "role"))
+            raise ProblemError(location.error(error.message, error.hint)) from None
+        self._check_shape(request, tuple(item.get("role") for item in content))
+        return self._task(index, cell, model, request, tuple(dict.fromkeys(inputs)), scope, upstream)
+
+    def _set_fields(self, request: dict[str, JsonValue], cell: Cell, scope: Scope) -> Iterator[Problem]:
+        """Sets the fields that expressions and axes give."""
         for name, spec in self._computed.items():
             if name not in cell:
-                value = _attempt(functools.partial(spec.evaluate, scope), found)
-                self._set(request, name, value, spec.place, found)
+                try:
+                    value = spec.evaluate(scope)
+                except ProblemError as error:
+                    yield from error.problems
+                else:
+                    yield from self._set(request, name, value, spec.location)
         for name, value in cell.items():
             if name in self._fields:
-                self._set(request, name, value, self._places.get(name, self._step.takes_place), found)
-        content: list[dict[str, JsonValue]] = []
+                yield from self._set(
+                    request, name, value, self._locations.get(name, self._step.takes_location)
+                )
+
+    def _add_content(
+        self,
+        content: list[dict[str, JsonValue]],
+        inputs: list[InputFile],
+        scope: Scope,
+        upstream: Upstream | None,
+    ) -> Iterator[Problem]:
         for item in self._content:
             try:
                 content.append(self._item(item, scope, inputs, upstream))
             except ProblemError as error:
-                found.append(error.problem)
-        if found:
-            raise CellError(found)
-        try:
-            request = WIRE[self._job.provider](request, content)
-        except WireError as error:
-            place = request_place(self._step, ("content", error.item, "role"))
-            raise CellError([place.error(error.message, error.hint)]) from None
-        self._check_shape(request, tuple(item.get("role") for item in content))
-        return self._task(index, cell, model, request, tuple(dict.fromkeys(inputs)), scope, upstream)
+                yield from error.problems
 
     def name(self, cell: Cell, above: Chain) -> str:
         """The readable name of the task of `cell` below those of `above`; several may have it."""
@@ -213,41 +223,33 @@ class TaskBuilder:
 
     def _output(self, scope: Scope) -> str:
         assert self._step.output is not None
-        try:
-            return self._step.output.render(scope)
-        except ProblemError as error:
-            raise CellError([error.problem]) from None
+        return self._step.output.render(scope)
 
     def _set(
-        self,
-        request: dict[str, JsonValue],
-        name: str,
-        value: JsonValue,
-        place: Place,
-        found: list[Problem],
-    ) -> None:
+        self, request: dict[str, JsonValue], name: str, value: JsonValue, location: Location
+    ) -> Iterator[Problem]:
         """Puts one field into `request` in its one form; null and the API's own default are left out."""
         plain = int(value) if isinstance(value, float) and value.is_integer() else value
         if plain is None or (name in self._defaults and plain == self._defaults[name]):
             request.pop(name, None)
             return
-        problem = self._field_problem(name, plain, place)
+        problem = self._field_problem(name, plain, location)
         if problem is not None:
-            found.append(problem)
+            yield problem
         request[name] = plain
 
-    def _field_problem(self, name: str, value: JsonValue, place: Place) -> Problem | None:
+    def _field_problem(self, name: str, value: JsonValue, location: Location) -> Problem | None:
         if name == SEED and type(value) is int:
             # without the schema: seeds differ from task to task, so remembering would not help
             try:
                 check_seed(value)
             except SeedError as error:
-                return place.error(str(error), error.hint)
+                return location.error(str(error), error.hint)
             return None
         if isinstance(value, list | tuple | dict):
-            return place.error(f"{name} needs one value, and this is {_kind(value)}")
+            return location.error(f"{name} needs one value, and this is {_kind(value)}")
         told = check_field(self._job.provider, name, value)
-        return place.error(told[0].message, told[0].hint) if told else None
+        return location.error(told[0].message, told[0].hint) if told else None
 
     def _fold_item(self, spec: ContentItem) -> _Item:
         """Raises ProblemError."""
@@ -292,25 +294,25 @@ class TaskBuilder:
         role = spec.role.evaluate(scope) if spec.role else None
         if spec.role is not None and role is not None:
             if not isinstance(role, str):
-                raise ProblemError(spec.role.place.error(f"role needs a word, and this is {_kind(role)}"))
+                raise ProblemError(spec.role.location.error(f"role needs a word, and this is {_kind(role)}"))
             data["role"] = role
         return data, file
 
     def _resolve_payload(self, kind: str, spec: Value, scope: Scope) -> tuple[JsonValue, InputFile | None]:
-        place = spec.place
+        location = spec.location
         value = spec.evaluate(scope)
         if not isinstance(value, str):
-            raise ProblemError(place.error(f"{kind} needs text, and this is {_kind(value)}"))
+            raise ProblemError(location.error(f"{kind} needs text, and this is {_kind(value)}"))
         if not value.strip():
-            raise ProblemError(place.error(f"{kind} is empty"))
+            raise ProblemError(location.error(f"{kind} is empty"))
         if kind == "text":
             # NFC: the same letters typed on another system are the same prompt, and are not paid twice
             return unicodedata.normalize("NFC", value), None
         if kind not in FILES:
             if value.startswith(STEP_SCHEME):
-                raise ProblemError(place.error("not the id of a task", "${{ needs.<step>.task_id }}"))
+                raise ProblemError(location.error("not the id of a task", "${{ needs.<step>.task_id }}"))
             return {"id": value}, None
-        file = resolve_url(value, kind, place, provider=self._job.provider, reader=self._reader)
+        file = resolve_url(value, kind, location, provider=self._job.provider, reader=self._reader)
         return {"url": file.reference if file is not None else value}, file
 
     def _check_shape(self, request: Mapping[str, JsonValue], roles: tuple[JsonValue, ...]) -> None:
@@ -320,24 +322,16 @@ class TaskBuilder:
             return
         self._shapes.add(shape)
         found = [
-            request_place(self._step, problem.path).error(problem.message, problem.hint)
+            request_location(self._step, problem.path).error(problem.message, problem.hint)
             for problem in check_request(self._job.provider, dict(request))
         ]
         if found:
             self._shapes.discard(shape)
-            raise CellError(found)
+            raise ProblemError(*found)
 
 
 def _marked(name: str, identity: str, names: Set[str]) -> str:
     return f"{name}-{identity[:8]}" if name in names else name
-
-
-def _attempt(function: Callable[[], T], found: list[Problem]) -> T | None:
-    try:
-        return function()
-    except ProblemError as error:
-        found.append(error.problem)
-        return None
 
 
 def _kind(value: JsonValue) -> str:

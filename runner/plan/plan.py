@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from runner.errors import Problem
@@ -13,10 +13,11 @@ from runner.job.filters import ExpressionError, as_text
 from runner.job.matrix import Axis, Entry, Matrix
 from runner.job.model import Job, Step
 from runner.job.patterns import Patterns
+from runner.job.problems import Checked, ProblemError, Problems
 from runner.job.rundate import RunDate
 from runner.job.step_checks import check_values
 from runner.job.task import Task
-from runner.job.values import ProblemError, Problems, Value
+from runner.job.values import Value
 from runner.json_value import JsonValue
 from runner.plan.build import TaskBuilder
 from runner.plan.stages import MOST_CELLS, Stages, make_stages, too_many
@@ -76,38 +77,90 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan
     if run_date is None:
         clock = (time.time(), time.monotonic())
         run_date = RunDate.today(clock[0])
-    problems = Problems()
+    problems = Problems(job.file)
     for warning in job.warnings:
         problems.add(warning)
-    scope = _scope(job, run_date, problems)
-    problems.raise_errors(job.file)
-    edition = _edition(job, scope, problems)
-    matrices = {name: _matrix(step, scope, problems) for name, step in job.steps.items()}
-    picks = {name: _picks(step, scope, problems) for name, step in job.steps.items()}
-    problems.raise_errors(job.file)
-    _check_size(job, matrices, picks, problems)
-    problems.raise_errors(job.file)
-    stages = make_stages(job, matrices, picks, problems)
-    problems.raise_errors(job.file)
-    _check_matrices(job, stages, problems)
-    builders = {
-        name: TaskBuilder(job, step, origin=origin, edition=edition, scope=scope)
-        for name, step in job.steps.items()
-    }
-    tasks = build_tasks(job, stages, builders, problems)
-    problems.raise_errors(job.file)
+    with problems:
+        scope = problems.gather(_scope(job, run_date))
+    with problems:
+        edition = problems.gather(_edition(job, scope))
+        matrices = {name: problems.gather(_matrix(step, scope)) for name, step in job.steps.items()}
+        picks = {name: problems.gather(_picks(step, scope)) for name, step in job.steps.items()}
+    with problems:
+        problems.gather(_check_size(job, matrices, picks))
+    with problems:
+        stages = problems.gather(make_stages(job, matrices, picks))
+    with problems:
+        problems.gather(_check_matrices(job, stages))
+        builders = {
+            name: TaskBuilder(job, step, origin=origin, edition=edition, scope=scope)
+            for name, step in job.steps.items()
+        }
+        tasks = build_tasks(job, stages, builders, problems)
     cost = Total()
     for task in tasks:
         cost.add(task.estimate_tokens, task.estimate_micros)
     return Plan(job, origin, run_date, edition, tasks, problems.warnings, cost, clock)
 
 
+def _scope(job: Job, run_date: RunDate) -> Checked[Scope]:
+    """The names that hold for all cells."""
+    scope: Scope = {"job": {"name": job.name}, "env": dict(job.env), "run": {"date": run_date}}
+    variables: dict[str, JsonValue] = {}
+    for name, value in job.variables.items():
+        for _, result in (yield from _computed([value], scope)):
+            variables[name] = result
+    return {**scope, "vars": variables}
+
+
+def _edition(job: Job, scope: Scope) -> Checked[str]:
+    for value, edition in (yield from _computed([job.edition] if job.edition else (), scope)):
+        try:
+            return "" if edition is None else as_text(edition, "edition")
+        except ExpressionError as error:
+            yield error.at(value.location)
+    return ""
+
+
+def _matrix(step: Step, scope: Scope) -> Checked[Matrix]:
+    axes: list[Axis] = []
+    for axis in step.axes:
+        computed = yield from _computed(axis.values, scope)
+        yield from check_values((value.location, result) for value, result in computed)
+        axes.append(Axis(axis.name, tuple(result for _, result in computed)))
+    return Matrix(
+        models=step.model_names,
+        seeds=step.seeds,
+        samples=step.samples,
+        axes=tuple(axes),
+        exclude=(yield from _entries(step.exclude, scope)),
+        include=(yield from _entries(step.include, scope)),
+    )
+
+
+def _picks(step: Step, scope: Scope) -> Checked[tuple[Entry, ...] | None]:
+    return None if step.pick is None else (yield from _entries(step.pick, scope))
+
+
+def _entries(values: Iterable[Value], scope: Scope) -> Checked[tuple[Entry, ...]]:
+    computed = yield from _computed(values, scope)
+    return tuple(Entry(value.location, pairs) for value, pairs in computed if isinstance(pairs, dict))
+
+
+def _computed(values: Iterable[Value], scope: Scope) -> Checked[list[tuple[Value, JsonValue]]]:
+    """Each value with what it comes to, without those that have none."""
+    computed: list[tuple[Value, JsonValue]] = []
+    for value in values:
+        try:
+            computed.append((value, value.evaluate(scope)))
+        except ProblemError as error:
+            yield from error.problems
+    return computed
+
+
 def _check_size(
-    job: Job,
-    matrices: Mapping[str, Matrix],
-    picks: Mapping[str, tuple[Entry, ...] | None],
-    problems: Problems,
-) -> None:
+    job: Job, matrices: Mapping[str, Matrix], picks: Mapping[str, tuple[Entry, ...] | None]
+) -> Checked[None]:
     """Before any cell is gone through, if only to count it."""
     for name, step in job.steps.items():
         matrix = matrices[name]
@@ -115,79 +168,19 @@ def _check_size(
         # entries that each name other axes are looked up one by one
         kinds = Patterns(entry.pairs for entry in picks[name] or ()).kinds
         if cells > MOST_CELLS:
-            problems.add(too_many(step, cells))
+            yield too_many(step, cells)
         elif matrix.lookups + kinds * cells > MOST_LOOKUPS:
             message = f"too many kinds of entries in `exclude`, `include` or `pick` for {cells:,} cells"
-            problems.add(step.takes_place.error(message, "name the same axes in them, or split the job file"))
+            yield step.takes_location.error(message, "name the same axes in them, or split the job file")
 
 
-def _check_matrices(job: Job, stages: Stages, problems: Problems) -> None:
+def _check_matrices(job: Job, stages: Stages) -> Checked[None]:
     needed = {step.needs for step in job.steps.values()}
     for name, step in job.steps.items():
         stage = stages.by_step[name]
         for entry in stage.matrix.idle_excludes():
-            problems.add(entry.place.warning("matches no cell, so it excludes nothing"))
+            yield entry.location.warning("matches no cell, so it excludes nothing")
         if not stage.count:
-            problems.add(step.takes_place.error("no cell is left to generate", "look at `exclude`"))
+            yield step.takes_location.error("no cell is left to generate", "look at `exclude`")
         if step.pick is not None and name not in needed:
-            problems.add(step.pick_place.warning(f"no step needs `{name}`, so there is nothing to pick for"))
-
-
-def _scope(job: Job, run_date: RunDate, problems: Problems) -> Scope:
-    """The names that hold for all cells."""
-    scope: Scope = {
-        "job": {"name": job.name},
-        "env": dict(job.env),
-        "run": {"date": run_date},
-    }
-    variables: dict[str, JsonValue] = {}
-    for name, value in job.variables.items():
-        variables[name] = _evaluate(value, scope, problems)
-    return {**scope, "vars": variables}
-
-
-def _evaluate(value: Value, scope: Scope, problems: Problems) -> JsonValue:
-    try:
-        return value.evaluate(scope)
-    except ProblemError as found:
-        problems.add(found.problem)
-        return None
-
-
-def _edition(job: Job, scope: Scope, problems: Problems) -> str:
-    if job.edition is None:
-        return ""
-    value = _evaluate(job.edition, scope, problems)
-    try:
-        return "" if value is None else as_text(value, "edition")
-    except ExpressionError as error:
-        problems.add(job.edition.place.error(error.message, error.hint))
-        return ""
-
-
-def _picks(step: Step, scope: Scope, problems: Problems) -> tuple[Entry, ...] | None:
-    return None if step.pick is None else _entries(step.pick, scope, problems)
-
-
-def _matrix(step: Step, scope: Scope, problems: Problems) -> Matrix:
-    axes: list[Axis] = []
-    for axis in step.axes:
-        values = tuple(_evaluate(value, scope, problems) for value in axis.values)
-        axes.append(Axis(axis.name, values))
-        if not problems.errors:  # what cannot be computed is null here
-            check_values(
-                ((value.place, found) for value, found in zip(axis.values, values, strict=True)), problems
-            )
-    return Matrix(
-        models=step.model_names,
-        seeds=step.seeds,
-        samples=step.samples,
-        axes=tuple(axes),
-        exclude=_entries(step.exclude, scope, problems),
-        include=_entries(step.include, scope, problems),
-    )
-
-
-def _entries(values: Sequence[Value], scope: Scope, problems: Problems) -> tuple[Entry, ...]:
-    evaluated = ((value, _evaluate(value, scope, problems)) for value in values)
-    return tuple(Entry(value.place, pairs) for value, pairs in evaluated if isinstance(pairs, dict))
+            yield step.pick_location.warning(f"no step needs `{name}`, so there is nothing to pick for")

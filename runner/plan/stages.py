@@ -12,10 +12,10 @@ from runner.job.expressions import NEEDS
 from runner.job.matrix import MODEL, Cell, Entry, Matrix, matches
 from runner.job.model import Job, Step
 from runner.job.patterns import Patterns
-from runner.job.task import Task, canonical_json
-from runner.job.values import Problems
+from runner.job.problems import Checked
+from runner.job.task import Task
 from runner.job.yaml.nodes import show_path
-from runner.json_value import JsonValue
+from runner.json_value import JsonValue, canonical_json
 from runner.plan.names import telling_part
 
 MOST_TASKS = 100_000
@@ -95,14 +95,11 @@ class Stages:
 
 
 def make_stages(
-    job: Job,
-    matrices: Mapping[str, Matrix],
-    picks: Mapping[str, tuple[Entry, ...] | None],
-    problems: Problems,
-) -> Stages:
+    job: Job, matrices: Mapping[str, Matrix], picks: Mapping[str, tuple[Entry, ...] | None]
+) -> Checked[Stages]:
     """Each step with the index of its first task: all of a step's, then all of the next one's.
 
-    Adds a problem where the plan would be too large, found without building a task.
+    A plan that would be too large is found without building a task.
     """
     by_step: dict[str, Stage] = {}
     stages = Stages(by_step)
@@ -117,7 +114,7 @@ def make_stages(
             above = max(1, sum(1 for _ in stages.chains_that_go_on(by_step[needs])))
         tasks[name] = count * above
         if (total := sum(tasks.values())) > MOST_TASKS:
-            problems.add(too_many(step, total))
+            yield too_many(step, total)
             break
         base, above_base = sum(unpicked.values()), by_step[needs].base if needs else 0
         unpicked[name] = count * unpicked.get(needs, 1)
@@ -126,7 +123,9 @@ def make_stages(
 
 
 def too_many(step: Step, cells: int) -> Problem:
-    return step.takes_place.error(f"{cells:,} cells; a plan has at most {MOST_TASKS:,}", "split the job file")
+    return step.takes_location.error(
+        f"{cells:,} cells; a plan has at most {MOST_TASKS:,}", "split the job file"
+    )
 
 
 def waits_for(job: Job, task: Task) -> str:
@@ -145,8 +144,8 @@ def waits_for(job: Job, task: Task) -> str:
         pattern = {name: value for name, value in pattern.items() if value != {}}
     if not pattern:
         pattern = {MODEL: task.model}
-    place = show_path(step.pick_place.path)
-    return f"{place}: write `pick: [{flow_yaml(pattern)}]` to go on with {task.name}"
+    where = show_path(step.pick_location.path)
+    return f"{where}: write `pick: [{flow_yaml(pattern)}]` to go on with {task.name}"
 
 
 def _pattern(step: Step, cell: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

@@ -12,12 +12,13 @@ from runner.job.expressions import NEEDS
 from runner.job.lint import OF_MODEL, Linter
 from runner.job.model import Job, Reference, Step
 from runner.job.paths import OutputTemplate, collision_key, confine
+from runner.job.problems import Checked, ProblemError, Problems
 from runner.job.rules import Finding, Level
 from runner.job.task import LAST_FRAME, TASK_ID, Task, Upstream
-from runner.job.values import Place, Problems
+from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
-from runner.plan.build import CellError, TaskBuilder
-from runner.plan.places import request_place
+from runner.plan.build import TaskBuilder
+from runner.plan.locations import request_location
 from runner.plan.stages import Chain, Stage, Stages
 
 _ENOUGH = JobError.MOST_SHOWN
@@ -37,7 +38,7 @@ def build_tasks(
     if walk.is_whole and problems.is_sound:
         if names := _twice(task.name for task in tasks):
             tasks = [builders[task.step].told_apart(task, names) for task in tasks]
-        _check_collisions(job, tasks, problems)
+        problems.gather(_check_collisions(job, tasks))
     return tuple(tasks)
 
 
@@ -60,7 +61,7 @@ class _Walk:
         self._is_over = False
         self._is_one = len(job.steps) == 1 and all(stage.matrix.upper_bound == 1 for stage in stages)
         self._told: set[Problem] = set()
-        self._found: set[tuple[Place, str]] = set()
+        self._found: set[tuple[Location, str]] = set()
         self._directories: set[str] = set()
 
     @property
@@ -99,7 +100,7 @@ class _Walk:
             for number in sorted(self._unpicked[stage.step.name]):
                 entry = (stage.picks or ())[number]
                 hint = "`callsheet plan` lists them; an entry matches the cells that have all of its values"
-                self._problems.add(entry.place.error(f"matches no task of step `{stage.step.name}`", hint))
+                self._problems.add(entry.location.error(f"matches no task of step `{stage.step.name}`", hint))
 
     def _built(self, stage: Stage, above: Task | None) -> Iterator[Task]:
         """The tasks of `stage` that need `above`, except those of cells with which something is wrong."""
@@ -112,7 +113,7 @@ class _Walk:
                 return
             try:
                 task = builder.build(index, cell, upstream)
-            except CellError as found:
+            except ProblemError as found:
                 self._tell_all(found.problems, builder.name(cell, upstream.cells if upstream else {}))
             else:
                 yield task
@@ -143,12 +144,12 @@ class _Walk:
 
     def _tell(self, finding: Finding, level: Level, stage: Stage, task: Task) -> None:
         """A finding at its place, with the first cell that has it unless it is one of the whole model."""
-        place = request_place(stage.step, finding.path, task.cell)
-        told = place.error if level is Level.ERROR else place.warning
+        location = request_location(stage.step, finding.path, task.cell)
+        told = location.error if level is Level.ERROR else location.warning
         words = finding.message
-        if (place, words) in self._found:
+        if (location, words) in self._found:
             return  # of what several steps inherit, the first cell tells
-        self._found.add((place, words))
+        self._found.add((location, words))
         if not (self._is_one or finding.rule in OF_MODEL):
             words = f"{words} (in cell {task.name})"
         self._problems.add(told(words, finding.hint))
@@ -156,14 +157,14 @@ class _Walk:
 
     def _check_children(self, stage: Stage, task: Task) -> None:
         for child in self._below[stage.step.name]:
-            _check_outputs(child.step, task, self._problems)
+            self._problems.gather(_check_outputs(child.step, task))
 
     def _check_directory(self, stage: Stage, task: Task) -> None:
         try:
             confine(self._job.root, task.output)
         except ValueError as error:
-            place = stage.step.output_place
-            self._problems.add(place.error(str(error), "outputs stay below the project root"))
+            location = stage.step.output_location
+            self._problems.add(location.error(str(error), "outputs stay below the project root"))
 
 
 def _chain(task: Task) -> Chain:
@@ -174,7 +175,7 @@ _MADE_BY = {LAST_FRAME: "return_last_frame", TASK_ID: "draft"}
 """The request field without which a task has the output."""
 
 
-def _check_outputs(step: Step, above: Task, problems: Problems) -> None:
+def _check_outputs(step: Step, above: Task) -> Checked[None]:
     """Whether the task `above` makes what `step` takes of it."""
     for item in step.content:
         payload = item.payload
@@ -183,14 +184,14 @@ def _check_outputs(step: Step, above: Task, problems: Problems) -> None:
             continue
         what = "is no draft" if name == "draft" else "returns no last frame"
         hint = f"steps.{above.step}.request: {{{name}: true}}"
-        problems.add(payload.place.error(f"step `{above.step}` {what}", hint))
+        yield payload.location.error(f"step `{above.step}` {what}", hint)
 
 
 def _twice(values: Iterable[str]) -> set[str]:
     return {value for value, number in Counter(values).items() if number > 1}
 
 
-def _check_collisions(job: Job, tasks: Sequence[Task], problems: Problems) -> None:
+def _check_collisions(job: Job, tasks: Sequence[Task]) -> Checked[None]:
     """No two tasks ask for the same video, and no two write one file."""
     same_identities = _twice(task.identity for task in tasks)
     same_outputs = _twice(collision_key(task.output) for task in tasks)
@@ -199,20 +200,21 @@ def _check_collisions(job: Job, tasks: Sequence[Task], problems: Problems) -> No
     by_identity: dict[str, Task] = {}
     by_output: dict[str, Task] = {}
     shared: dict[str, list[tuple[Task, Task]]] = {}
+    twins: dict[Problem, None] = {}
     for task in tasks:
         key = collision_key(task.output)
         if task.identity in same_identities:
             first = by_identity.setdefault(task.identity, task)
             if first is not task:
-                _add_same_identity(job, first, task, problems)
+                twins[_same_identity(job, first, task)] = None
         elif key in same_outputs:
             first = by_output.setdefault(key, task)
             if first is not task:
                 shared.setdefault(task.step, []).append((first, task))
-        if len(problems.errors) >= _ENOUGH:
+        if len(twins) >= _ENOUGH:
             break
-    for pairs in shared.values():
-        _add_same_output(job, pairs, problems)
+    yield from twins
+    yield from (_same_output(job, pairs) for pairs in shared.values())
 
 
 def _values(task: Task) -> dict[str, JsonValue]:
@@ -230,42 +232,34 @@ def _differing(one: Task, other: Task) -> list[str]:
     return [name for name in dict.fromkeys((*first, *second)) if first.get(name) != second.get(name)]
 
 
-def _add_same_identity(job: Job, first: Task, second: Task, problems: Problems) -> None:
+def _same_identity(job: Job, first: Task, second: Task) -> Problem:
     names = _differing(first, second)
     step = job.steps[second.step]
     if names and all(name.startswith(f"{NEEDS}.") for name in names):
         message = f"its requests are the same for each task of `{step.needs}`, such as {second.name}"
-        problems.add(
-            step.place.error(message, f"use an output or an axis of `{NEEDS}.{step.needs}`, or pick")
-        )
-        return
-    places = {axis.name: axis.place for axis in step.axes}
-    place = places.get(names[0], step.takes_place) if names else step.takes_place
+        return step.location.error(message, f"use an output or an axis of `{NEEDS}.{step.needs}`, or pick")
+    locations = {axis.name: axis.location for axis in step.axes}
+    location = locations.get(names[0], step.takes_location) if names else step.takes_location
     if first.step != second.step:
-        place = step.place
+        location = step.location
     elif len(names) == 1:
-        problems.add(place.error(f"axis `{names[0]}` changes nothing", "for several takes use `samples: N`"))
-        return
-    problems.add(
-        place.error(
-            f"cells {first.index} ({first.name}) and {second.index} ({second.name}) ask for the same video",
-            "keep one of them; for several takes use `samples: N`",
-        )
+        return location.error(f"axis `{names[0]}` changes nothing", "for several takes use `samples: N`")
+    return location.error(
+        f"cells {first.index} ({first.name}) and {second.index} ({second.name}) ask for the same video",
+        "keep one of them; for several takes use `samples: N`",
     )
 
 
-def _add_same_output(job: Job, pairs: Sequence[tuple[Task, Task]], problems: Problems) -> None:
+def _same_output(job: Job, pairs: Sequence[tuple[Task, Task]]) -> Problem:
     """One problem for all pairs of a step that were looked at: one template mends them."""
     first, second = pairs[0]
     names = dict.fromkeys(name for pair in pairs for name in _differing(*pair))
     step = job.steps[second.step]
     more = f"; more cells that share a file: {len(pairs) - 1}" if len(pairs) > 1 else ""
-    problems.add(
-        step.output_place.error(
-            f"cells {first.index} ({first.name}) and {second.index} ({second.name}) write one file,"
-            f" {first.output}{more}",
-            f"tell them apart: {_other_template(step.output, [_telling(name, first) for name in names])}",
-        )
+    return step.output_location.error(
+        f"cells {first.index} ({first.name}) and {second.index} ({second.name}) write one file,"
+        f" {first.output}{more}",
+        f"tell them apart: {_other_template(step.output, [_telling(name, first) for name in names])}",
     )
 
 

@@ -13,8 +13,8 @@ from runner.http.access import Access, ApiKey, parse_origin
 from runner.providers.base import Provider
 
 if TYPE_CHECKING:
-    from runner.providers.http import FreeLimits, FreeRequests
-    from runner.providers.submit import PaidRequests, SubmitLimits
+    from runner.http.free import FreeLimits, FreeRequests
+    from runner.http.paid import PaidRequests, SubmitLimits
 
 Build = Callable[["PaidRequests", "FreeRequests", Callable[[], float]], Provider]
 
@@ -56,15 +56,15 @@ class ProviderSpec:
 
 
 def _mesh(submits: PaidRequests, free: FreeRequests, wall: Callable[[], float]) -> Provider:
-    from runner.providers.mesh import MeshProvider
+    from runner.providers.mesh.client import MeshClient
 
-    return MeshProvider(submits, free, wall=wall)
+    return MeshClient(submits, free, wall=wall)
 
 
 def _getimg(submits: PaidRequests, free: FreeRequests, wall: Callable[[], float]) -> Provider:
-    from runner.providers.getimg import GetimgProvider
+    from runner.providers.getimg.client import GetimgClient
 
-    return GetimgProvider(submits, free, wall=wall)
+    return GetimgClient(submits, free, wall=wall)
 
 
 REGISTRY: dict[str, ProviderSpec] = {
@@ -99,9 +99,9 @@ async def open_provider(
     # imported here, as the services' modules are: it takes 7 ms
     import ssl
 
-    from runner.providers.http import FreeRequests, environment_proxy, tls_context
-    from runner.providers.submit import PaidRequests
-    from runner.providers.transport import Transport, open_client
+    from runner.http.free import FreeRequests
+    from runner.http.paid import PaidRequests
+    from runner.http.transport import Transport, environment_proxy, open_client, tls_context
 
     # loading the trusted certificates takes 10 ms or more; plain http gets a context that trusts none
     is_tls = access.origin.startswith("https:")

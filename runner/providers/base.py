@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
-from runner.job.task import InputFile, Task
+from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
 from runner.json_value import JsonValue
+
+INPUT_SCHEME = "sha256:"
+"""A local file stands in a task's request as the URL `sha256:<64 hex>`; bytes travel separately."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A local file that a request carries: `size` in bytes, `path` absolute at planning time."""
+
+    sha256: str
+    media_type: str
+    size: int
+    path: Path
+
+    @property
+    def reference(self) -> str:
+        return INPUT_SCHEME + self.sha256
+
 
 URL_LIFE = 24 * 3600.0
 """Seconds that a result's URL lives (wire/mesh-api.md); a GET renews it."""
@@ -51,63 +70,6 @@ class GenerationStatus(enum.StrEnum):
 
 
 _ONGOING = frozenset({GenerationStatus.PENDING, GenerationStatus.QUEUED, GenerationStatus.RUNNING})
-
-
-class Verdict(enum.StrEnum):
-    """What is known of one POST: these four, and nothing between them."""
-
-    NOT_SENT = "not_sent"
-    REJECTED = "rejected"
-    ACCEPTED = "accepted"
-    AMBIGUOUS = "ambiguous"
-
-
-class Reaction(enum.StrEnum):
-    """What the engine does after a POST that was not accepted."""
-
-    NONE = "none"
-    BACK_OFF = "back_off"
-    """The same intent again, after `retry_after` or a backoff; not a used attempt."""
-    FAIL_TASK = "fail_task"
-    STOP_KEY = "stop_key"
-    """Stop submitting, keep collecting, exit 77."""
-    STOP_MONEY = "stop_money"
-    """Stop submitting, keep collecting, exit 4."""
-    STOP_CONFIGURATION = "stop_configuration"
-    """Stop, exit 69: a bad certificate will not heal by itself."""
-    RECONCILE = "reconcile"
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Why a POST got its verdict; recorded with the attempt.
-
-    `row` is the number in docs/reference/faults.md (0: an ordinary acceptance).
-    `headers_begun` is None where no transport testified. `error` is the exception in words,
-    without URLs or keys. `status` and what follows are from the HTTP answer, if one came.
-    """
-
-    row: int
-    headers_begun: bool | None
-    reason: str
-    error: str = ""
-    status: int | None = None
-    code: str = ""
-    message: str = ""
-    provider_code: str = ""
-    request_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SubmitOutcome:
-    """`server_time` is the answer's Date header in Unix seconds; `retry_after` is seconds, clamped."""
-
-    verdict: Verdict
-    reaction: Reaction
-    evidence: Evidence
-    remote_id: str = ""
-    retry_after: float | None = None
-    server_time: float | None = None
 
 
 class RemoteFileKind(enum.StrEnum):
@@ -157,6 +119,12 @@ class Generation:
     request_id: str = ""
     server_time: float | None = None
 
+    def checked(self, remote_id: str) -> Generation:
+        """Itself. Raises ProviderError where another generation was asked for."""
+        if self.id != remote_id:
+            raise ProviderError(Trouble.UNAVAILABLE, f"asked for {remote_id}, told about another generation")
+        return self
+
     @property
     def final_tag(self) -> int | None:
         """The tag as evidence: None before `running`, where a service has not decided what it echoes."""
@@ -189,44 +157,6 @@ class ListPage:
     unreadable: int = 0
 
 
-class Trouble(enum.StrEnum):
-    """Why a free request gave no answer that can be used."""
-
-    UNREACHABLE = "unreachable"
-    """No connection, or it broke: try again."""
-    UNAVAILABLE = "unavailable"
-    """5xx, garbage, or a body past the limit: try again."""
-    RATE_LIMITED = "rate_limited"
-    USED_UP = "used_up"
-    """429 that says that a quota is gone: waiting for it does not help."""
-    NOT_FOUND = "not_found"
-    KEY_REFUSED = "key_refused"
-    WRONG_REQUEST = "wrong_request"
-    CERTIFICATE = "certificate"
-
-
-class ProviderError(Exception):
-    """A free request (get, list) failed; the text holds neither key nor signed URL."""
-
-    def __init__(
-        self,
-        trouble: Trouble,
-        message: str,
-        *,
-        status: int | None = None,
-        code: str = "",
-        request_id: str = "",
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.trouble = trouble
-        self.message = message
-        self.status = status
-        self.code = code
-        self.request_id = request_id
-        self.retry_after = retry_after
-
-
 ReadInput = Callable[[InputFile], bytes]
 
 
@@ -241,9 +171,15 @@ class Provider(Protocol):
     """Seconds for which the service keeps a task's record: no 404 ends an accepted task before."""
 
     def encode(
-        self, task: Task, read_input: ReadInput, *, tag: int | None, callback_url: str | None
+        self,
+        request: Mapping[str, JsonValue],
+        inputs: Sequence[InputFile],
+        read_input: ReadInput,
+        *,
+        tag: int | None,
+        callback_url: str | None,
     ) -> bytes:
-        """The exact body of the POST. `read_input` gives a local file's bytes, for a data URI.
+        """The exact body of the POST. `read_input` gives the bytes of one of `inputs`, for a data URI.
 
         `tag` is sent as the field that the service echoes and that changes nothing, unless the
         job sets that field itself.

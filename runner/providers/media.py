@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 
-from runner.job.task import INPUT_SCHEME, InputFile
 from runner.json_value import JsonValue
-from runner.providers.base import ReadInput
+from runner.providers.base import INPUT_SCHEME, InputFile, ReadInput
 
 
 def wire_url(url: JsonValue, files: Mapping[str, InputFile], read_input: ReadInput) -> JsonValue:

@@ -29,21 +29,20 @@ _GIT_VARIABLES = ("PATH", "HOME", "XDG_CONFIG_HOME", "TMPDIR")
 
 
 def session_facts(
-    argv: Sequence[str], job_file: Path, root: Path, redactor: Redactor | None = None
+    argv: Sequence[str], job_file: Path, root: Path, redactor: Redactor
 ) -> dict[str, JsonValue]:
     """The facts that `Ledger.begin_session` keeps: `command`, `versions` and `git`.
 
     `argv` is without the program's own name. The machine's and the user's name are not among them.
     """
-    clean = redactor or Redactor()
     git = _git_facts(job_file, root)
     return {
-        "command": ["callsheet", *(clean.foreign_text(argument) for argument in argv)],
+        "command": ["callsheet", *(redactor.foreign_text(argument) for argument in argv)],
         "versions": _versions(),
         "git": {
             "commit": git.commit,
             "job_file_dirty": git.job_file_dirty,
-            "note": clean.foreign_text(git.note),
+            "note": redactor.foreign_text(git.note),
         },
     }
 

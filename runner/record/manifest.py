@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import StateError
+from runner.http.verdicts import Evidence, Verdict
 from runner.json_value import JsonValue
 from runner.ledger.rows import GitFacts
 from runner.ledger.states import Reason, Resolution, TaskState
 from runner.media.video import MediaFacts
-from runner.providers.base import Evidence, RemoteFileKind, Verdict
+from runner.providers.base import RemoteFileKind
 from runner.typed_json import members, read
 
 MANIFEST_VERSION = 1

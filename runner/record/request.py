@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping
 
 from runner.job.yaml.nodes import show_path
 from runner.json_value import JsonValue
-from runner.redact import Redactor
+from runner.redact import printable, printable_value
 
 _MOST_SHOWN = 60
 _BEFORE, _AFTER = 16, 36
 """Characters of a text that are shown on the two sides of the first that differs."""
 _ABSENT = object()
-_REDACTOR = Redactor()
 
 _Path = tuple[str | int, ...]
 
@@ -59,7 +58,7 @@ def _place(path: _Path) -> str:
 def _words(now: object, was: object) -> str:
     if not (isinstance(now, str) and isinstance(was, str)):
         return f"is {_short(now)}, was {_short(was)}"
-    shown, shown_before = _REDACTOR.text(now), _REDACTOR.text(was)
+    shown, shown_before = printable(now), printable(was)
     if shown == shown_before:
         return f"differs in the part of {_quoted(shown, 0)} that is not shown"
     if len(shown) <= _MOST_SHOWN >= len(shown_before) and " " not in shown + shown_before:
@@ -81,6 +80,6 @@ def _quoted(text: str, at: int) -> str:
 def _short(value: object) -> str:
     if value is None or value is _ABSENT:
         return "not set"
-    clean = _REDACTOR.value(value)
+    clean = printable_value(value)
     text = clean if isinstance(clean, str) else json.dumps(clean, ensure_ascii=False)
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."

@@ -8,13 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.http.verdicts import Verdict
 from runner.job.cost import usd_or_null
-from runner.job.task import INPUT_SCHEME, STEP_SCHEME
+from runner.job.task import STEP_SCHEME
 from runner.json_value import JsonValue
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
     AttemptRow,
     GitFacts,
+    Grounds,
     HistoryRow,
     OutputRow,
     RunRow,
@@ -22,13 +24,14 @@ from runner.ledger.rows import (
     SessionRow,
     TaskRow,
 )
-from runner.ledger.states import TaskState
+from runner.ledger.states import Reason, Resolution, TaskState
+from runner.media.video import MediaFacts
 from runner.project import Project
-from runner.providers.base import RemoteFileKind, generation_seconds
+from runner.providers.base import INPUT_SCHEME, RemoteFileKind, generation_seconds
 from runner.record.folder import RunFolder
 from runner.record.request import prompt_texts
 from runner.record.write import missing_kinds
-from runner.redact import Redactor
+from runner.redact import printable
 from runner.times import iso_time, iso_time_or_none
 from runner.typed_json import with_texts
 
@@ -48,6 +51,12 @@ class Stands(enum.StrEnum):
     SAME = "same"
     CHANGED = "changed"
     MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    sent: int | None
+    echoed: JsonValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,165 +82,124 @@ class InputOfStep:
 class ShownRun:
     """A run with one job file that attempts were made from; `job_kept` is the path of our copy."""
 
-    row: RunRow
+    id: str
+    job_file: str
     job_sha256: str | None
     job_file_since: Since
     job_kept: str
-    git: GitFacts | None
-
-    def as_json(self) -> dict[str, object]:
-        return {
-            "id": self.row.id,
-            "job_file": self.row.job_file,
-            "job_sha256": self.job_sha256,
-            "job_file_since": self.job_file_since,
-            "job_kept": self.job_kept,
-            "date": self.row.run_date,
-            "edition": self.row.edition,
-            "commit": self.git and self.git.commit,
-            "job_file_dirty": self.git and self.git.job_file_dirty,
-            "git_note": self.git and self.git.note,
-        }
+    date: str
+    edition: str
+    commit: str | None
+    job_file_dirty: bool | None
+    git_note: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class ShownAttempt:
-    """`ended_at` is in Unix seconds; `service_seconds` is how long it took by the service's own times."""
+    """`evidence` is why its outcome is what it is, in words; `seconds` is how long it took."""
 
-    row: AttemptRow
-    ended_at: float | None
+    id: str
+    run: str
+    reason: Reason
+    state: TaskState
+    intended_at: str
+    accepted_at: str | None
+    ended_at: str | None
+    seconds: float | None
     service_seconds: float | None
-
-    @property
-    def seconds(self) -> float | None:
-        return None if self.ended_at is None else round(self.ended_at - self.row.intended_at, 3)
-
-    @property
-    def usage(self) -> Mapping[str, JsonValue]:
-        return {} if self.row.generation is None else self.row.generation.usage
+    remote_id: str | None
+    request_id: str | None
+    tag: int | None
+    verdict: Verdict | None
+    evidence: str | None
+    resolution: Resolution | None
+    resolution_evidence: Mapping[str, JsonValue] | None
+    usage: Mapping[str, JsonValue]
+    estimate_usd: str | None
+    cost_usd: str | None
+    taken: Mapping[str, JsonValue] | None
+    error_code: str | None
+    error_message: str | None
 
     @property
     def total_tokens(self) -> JsonValue:
         return self.usage.get("total_tokens")
 
-    def as_json(self) -> dict[str, object]:
-        row = self.row
-        return {
-            "id": row.id,
-            "run": row.run_id,
-            "reason": row.reason,
-            "state": row.state,
-            "intended_at": iso_time(row.intended_at),
-            "accepted_at": iso_time_or_none(row.accepted_at),
-            "ended_at": iso_time_or_none(self.ended_at),
-            "seconds": self.seconds,
-            "service_seconds": self.service_seconds,
-            "remote_id": row.remote_id,
-            "request_id": row.request_id or None,
-            "tag": row.tag,
-            "verdict": row.verdict,
-            "evidence": None if row.evidence is None else row.evidence.reason,
-            "resolution": row.resolution,
-            "resolution_evidence": None if row.resolution_evidence is None else row.resolution_evidence.facts,
-            "usage": self.usage,
-            "estimate_usd": usd_or_null(row.estimate_micros),
-            "cost_usd": usd_or_null(row.cost_micros),
-            "taken": row.taken,
-            "error_code": row.error_code or None,
-            "error_message": row.error_message or None,
-        }
+    @property
+    def resolved_by(self) -> str:
+        """The basis of its resolution, else the reason for it; empty where neither is known."""
+        grounds = Grounds(self.resolution_evidence or {})
+        return grounds.basis or grounds.reason
 
 
 @dataclass(frozen=True, slots=True)
 class ShownFile:
-    row: OutputRow
+    kind: RemoteFileKind
+    path: str
+    bytes: int
+    sha256: str
+    media: MediaFacts
+    attempt: str
     stands: Stands
-
-    def as_json(self) -> dict[str, object]:
-        return {
-            "kind": self.row.kind,
-            "path": self.row.path,
-            "bytes": self.row.bytes,
-            "sha256": self.row.sha256,
-            "media": self.row.media,
-            "attempt": self.row.attempt_id,
-            "stands": self.stands,
-        }
 
 
 @dataclass(frozen=True, slots=True)
 class ShownTask:
     """`attempts` are oldest first; `runs` are theirs."""
 
-    row: TaskRow
+    identity: str
+    name: str
+    step: str
+    state: TaskState
     prompt: str
+    provider: str
+    origin: str
+    model: str
+    edition: str
+    cell: Mapping[str, JsonValue]
+    seed: Seed
+    request: Mapping[str, JsonValue]
     inputs: tuple[InputOfOurs | InputOfStep, ...]
+    echo: Mapping[str, JsonValue]
+    usage: Mapping[str, JsonValue]
+    job_file: str
     runs: tuple[ShownRun, ...]
     attempts: tuple[ShownAttempt, ...]
     files: tuple[ShownFile, ...]
-
-    @property
-    def latest(self) -> AttemptRow | None:
-        return self.attempts[-1].row if self.attempts else None
-
-    @property
-    def state(self) -> TaskState:
-        return TaskState.PLANNED if self.latest is None else self.latest.state
-
-    @property
-    def echo(self) -> Mapping[str, JsonValue]:
-        """The request's fields as the service gave them back last."""
-        return self.latest.generation.echo if self.latest is not None and self.latest.generation else {}
-
-    @property
-    def echoed_seed(self) -> JsonValue:
-        return self.echo.get("seed")
-
-    @property
-    def missing(self) -> tuple[RemoteFileKind, ...]:
-        if self.state is not TaskState.DONE:
-            return ()
-        return missing_kinds(self.row.request, self.latest, (file.row for file in self.files))
-
-    def as_json(self) -> dict[str, object]:
-        row = self.row
-        return {
-            "identity": row.identity,
-            "name": row.name,
-            "step": row.step,
-            "state": self.state,
-            "prompt": self.prompt,
-            "provider": row.provider,
-            "origin": row.origin,
-            "model": row.model,
-            "edition": row.edition,
-            "cell": row.cell,
-            "seed": {"sent": row.seed, "echoed": self.echoed_seed},
-            "request": row.request,
-            "inputs": self.inputs,
-            "echo": self.echo,
-            "usage": self.attempts[-1].usage if self.attempts else {},
-            "job_file": row.job_file,
-            "runs": [run.as_json() for run in self.runs],
-            "attempts": [attempt.as_json() for attempt in self.attempts],
-            "files": [file.as_json() for file in self.files],
-            "missing": self.missing,
-        }
+    missing: tuple[RemoteFileKind, ...]
 
 
 def describe(reader: LedgerReader, task: TaskRow, project: Project) -> ShownTask:
-    """The task without secrets, safe to print."""
+    """The task without secrets, safe to print; as JSON it is what `show` prints."""
     attempts = reader.attempts(task.identity)
+    latest = attempts[-1] if attempts else None
+    observed = latest.generation if latest is not None else None
+    echo = observed.echo if observed is not None else {}
     outputs = reader.outputs([task.identity]).get(task.identity, [])
+    is_done = latest is not None and latest.state is TaskState.DONE
     shown = ShownTask(
-        row=task,
+        identity=task.identity,
+        name=task.name,
+        step=task.step,
+        state=latest.state if latest is not None else TaskState.PLANNED,
         prompt=" ".join(prompt_texts(task.request)),
+        provider=task.provider,
+        origin=task.origin,
+        model=task.model,
+        edition=task.edition,
+        cell=task.cell,
+        seed=Seed(task.seed, echo.get("seed")),
+        request=task.request,
         inputs=tuple(_inputs(task.request, project, reader)),
+        echo=echo,
+        usage=observed.usage if observed is not None else {},
+        job_file=task.job_file,
         runs=_runs(reader, attempts, project),
         attempts=tuple(_attempt(attempt, reader.history(attempt.id)) for attempt in attempts),
-        files=tuple(ShownFile(row, _stands(project.base / row.path, row)) for row in outputs),
+        files=tuple(_file(row, project.base) for row in outputs),
+        missing=missing_kinds(task.request, latest, outputs) if is_done else (),
     )
-    return with_texts(shown, Redactor().foreign_text)
+    return with_texts(shown, printable)
 
 
 def _inputs(
@@ -272,11 +240,16 @@ def _run(run: RunRow, digest: str | None, git: GitFacts | None, project: Project
     folder = RunFolder(project, run.id)
     kept = folder.job if digest is None else folder.job_of(digest)
     return ShownRun(
-        row=run,
+        id=run.id,
+        job_file=run.job_file,
         job_sha256=digest,
         job_file_since=_since(project.root / run.job_file, digest),
         job_kept=str((kept if kept.is_file() else folder.job).relative_to(project.root)),
-        git=git,
+        date=run.run_date,
+        edition=run.edition,
+        commit=None if git is None else git.commit,
+        job_file_dirty=None if git is None else git.job_file_dirty,
+        git_note=None if git is None else git.note,
     )
 
 
@@ -296,12 +269,52 @@ def _since(file: Path, sha256: str | None) -> Since:
 
 
 def _attempt(attempt: AttemptRow, history: list[HistoryRow]) -> ShownAttempt:
+    observed = attempt.generation
     ended = [row.at for row in history if row.state is attempt.state and attempt.state.is_terminal]
     known = history[-1].at - attempt.intended_at if history else 0.0
-    seconds = None
-    if (said := attempt.generation) is not None:
-        seconds = generation_seconds(said.created_at, said.updated_at, known=known)
-    return ShownAttempt(attempt, ended[-1] if ended else None, seconds and round(seconds, 3))
+    service_seconds = (
+        None
+        if observed is None
+        else generation_seconds(observed.created_at, observed.updated_at, known=known)
+    )
+    return ShownAttempt(
+        id=attempt.id,
+        run=attempt.run_id,
+        reason=attempt.reason,
+        state=attempt.state,
+        intended_at=iso_time(attempt.intended_at),
+        accepted_at=iso_time_or_none(attempt.accepted_at),
+        ended_at=iso_time(ended[-1]) if ended else None,
+        seconds=round(ended[-1] - attempt.intended_at, 3) if ended else None,
+        service_seconds=None if service_seconds is None else round(service_seconds, 3),
+        remote_id=attempt.remote_id,
+        request_id=attempt.request_id or None,
+        tag=attempt.tag,
+        verdict=attempt.verdict,
+        evidence=None if attempt.evidence is None else attempt.evidence.reason,
+        resolution=attempt.resolution,
+        resolution_evidence=None
+        if attempt.resolution_evidence is None
+        else attempt.resolution_evidence.facts,
+        usage={} if observed is None else observed.usage,
+        estimate_usd=usd_or_null(attempt.estimate_micros),
+        cost_usd=usd_or_null(attempt.cost_micros),
+        taken=attempt.taken,
+        error_code=attempt.error_code or None,
+        error_message=attempt.error_message or None,
+    )
+
+
+def _file(row: OutputRow, base: Path) -> ShownFile:
+    return ShownFile(
+        kind=row.kind,
+        path=row.path,
+        bytes=row.bytes,
+        sha256=row.sha256,
+        media=row.media,
+        attempt=row.attempt_id,
+        stands=_stands(base / row.path, row),
+    )
 
 
 def _stands(path: Path, row: OutputRow) -> Stands:

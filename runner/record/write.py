@@ -13,7 +13,7 @@ from typing import BinaryIO, TypeVar, cast
 
 from runner.durable import replace_file
 from runner.job.cost import usd_or_null, usd_text
-from runner.job.task import INPUT_SCHEME, LAST_FRAME, STEP_SCHEME, InputFile, Task
+from runner.job.task import LAST_FRAME, STEP_SCHEME, Task
 from runner.json_value import JsonValue
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
@@ -27,7 +27,7 @@ from runner.ledger.rows import (
     TaskRow,
 )
 from runner.ledger.states import TaskState
-from runner.providers.base import RemoteFileKind, wanted_kinds
+from runner.providers.base import INPUT_SCHEME, InputFile, RemoteFileKind, wanted_kinds
 from runner.record.manifest import (
     MANIFEST_VERSION,
     ManifestAttempt,

@@ -17,11 +17,15 @@ from __future__ import annotations
 import functools
 import math
 import random
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
 
 from runner.job.model import PollPolicy
+from runner.lane.commits import Commits
+from runner.ledger.rows import Kind
+from runner.providers.base import Generation, GenerationStatus, generation_seconds
 
 LOOK_PRICE = 0.3
 """Seconds of delay that one look is worth. With it the mean delay over the published durations is that
@@ -165,3 +169,31 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
 
 def _doubting(expected: Expectation, doubt: float) -> Expectation:
     return Expectation(expected.shortest, expected.scale, expected.spread, doubt)
+
+
+REMEMBERED = 200
+"""Durations of a kind that looks go by, the newest."""
+
+
+@dataclass(slots=True)
+class Durations:
+    """Seconds that the newest generations of a kind took: the ledger's, and those seen since."""
+
+    commits: Commits
+    is_published: bool
+    _known: dict[Kind, deque[float]] = field(default_factory=dict)
+
+    async def expected(self, kind: Kind) -> Expectation:
+        if kind not in self._known:
+            found = await self.commits.read(lambda reader: reader.durations(kind, REMEMBERED))
+            self._known[kind] = deque(reversed(found), maxlen=REMEMBERED)
+        return expect(self._known[kind], is_published=self.is_published)
+
+    def learn(self, kind: Kind, generation: Generation, *, known: float) -> None:
+        """Takes the service's own times: ours would hold the delay of the look. `known` is the task's age."""
+        durations = self._known.get(kind)
+        if durations is None or generation.status is not GenerationStatus.SUCCEEDED:
+            return
+        seconds = generation_seconds(generation.created_at, generation.updated_at, known=known)
+        if seconds is not None:
+            durations.append(seconds)

@@ -5,6 +5,14 @@
 
 Imports nothing else of runner: shared wire code would prove `providers` only against itself.
 Mesh's side is in `mesh`, getimg's in `getimg`, over one store and renderer and one set of faults.
+
+    Exception
+    ├── BadItem                one item of a request's content is wrong
+    ├── RangeNotSatisfiable    a range that the file does not have
+    ├── Refusal                the answer to a request that is not taken
+    │   └── _TooMany           the 429 for too many requests in a minute
+    └── RuntimeError
+        └── SandboxUnavailable    the sandbox cannot be started
 """
 
 from runner.sandbox.config import SANDBOX_KEY, SandboxConfig, SandboxUnavailable

@@ -1,8 +1,8 @@
-"""The ASGI application: both services' routes, results, and the sandbox's own two."""
+"""The ASGI application: the services' routes, results, and the sandbox's own two."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
@@ -12,17 +12,24 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from runner.sandbox.answers import answer, error, plain_error
+from runner.sandbox.config import SandboxUnavailable
 from runner.sandbox.downloads import download_routes
 from runner.sandbox.faults import Fault
 from runner.sandbox.getimg import getimg_routes
 from runner.sandbox.mesh import mesh_routes
 from runner.sandbox.state import State
 
+ENTRY_POINTS = "callsheet.sandboxes"
+BUILT_IN: dict[str, Callable[[State], list[Route]]] = {"mesh": mesh_routes, "getimg": getimg_routes}
+
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
 def make_app(state: State) -> Starlette:
-    """The sandbox as an ASGI application; its lifespan ends what it has begun."""
+    """The sandbox as an ASGI application; its lifespan ends what it has begun.
+
+    Raises SandboxUnavailable where it cannot speak as the provider that it is for.
+    """
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -33,12 +40,26 @@ def make_app(state: State) -> Starlette:
             await state.webhooks.close()
 
     app = Starlette(
-        routes=[*mesh_routes(state), *getimg_routes(state), *download_routes(state), *_own_routes(state)],
+        routes=[*_service_routes(state), *download_routes(state), *_own_routes(state)],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False  # a 307 is in neither service's documents
     return app
+
+
+def _service_routes(state: State) -> list[Route]:
+    """Those of the built-in services, and of installed ones where they may be asked for."""
+    makers = dict(BUILT_IN)
+    wanted = state.service.config.provider
+    if wanted not in makers:
+        # imported here: it takes 10 ms, and most rehearse a built-in service
+        from importlib.metadata import entry_points
+
+        makers = {each.name: each.load() for each in entry_points(group=ENTRY_POINTS)} | makers
+    if wanted is not None and wanted not in makers:
+        raise SandboxUnavailable(f"{wanted} cannot be rehearsed: no package installs a sandbox for it")
+    return [route for make in makers.values() for route in make(state)]
 
 
 async def _http_error(request: Request, problem: Exception) -> Response:

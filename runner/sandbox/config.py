@@ -12,12 +12,14 @@ KEY_PREFIX = "rsk_"
 
 
 class SandboxUnavailable(RuntimeError):  # noqa: N818 - the name is part of the public interface
-    """A package that the sandbox needs is not installed; the text names the install command."""
+    """A package that the sandbox needs is not installed; the text says which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxConfig:
     """`port` 0 takes any free port. All times are seconds.
+
+    `provider` names the service that will be asked for; None: any that is installed.
 
     `latency` is the shortest and the longest life of a task, from acceptance to its terminal
     state; `seed` decides each task's share and what the service picks by itself. `scale` shrinks
@@ -28,6 +30,7 @@ class SandboxConfig:
     hard 32 MiB at the edge). `cache_bytes` bounds the rendered files that are kept.
     """
 
+    provider: str | None = None
     host: str = "127.0.0.1"
     port: int = 0
     latency: tuple[float, float] = (1.0, 3.0)

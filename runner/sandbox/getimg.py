@@ -72,17 +72,17 @@ class _Getimg(MeshRoutes):
     id_prefix = "req-"
     owner_prefix = "getimg:"
 
-    def _takes_key(self, key: str) -> bool:
+    def takes_key(self, key: str) -> bool:
         """Any key: the wire document gives its keys no form."""
         return bool(key)
 
-    def _error(self, status: int, code: str, message: str, **more: Any) -> Response:
+    def error(self, status: int, code: str, message: str, **more: Any) -> Response:
         return plain_error(status, code, message, **more)
 
-    def _too_large(self) -> Response:
-        return self._error(400, "invalid_parameter", "the body is too large")
+    def too_large(self) -> Response:
+        return self.error(400, "invalid_parameter", "the body is too large")
 
-    def _read(self, body: bytes, owner: str) -> tuple[VideoRequest, bytes]:
+    def read(self, body: bytes, owner: str) -> tuple[VideoRequest, bytes]:
         if len(body) > MOST_BODY:
             raise _invalid("body", f"is larger than {MOST_BODY // 2**20} MiB")
         try:
@@ -93,13 +93,13 @@ class _Getimg(MeshRoutes):
                 raise
             raise Refusal(400, "invalid_parameter", refusal.message) from refusal
 
-    def _created(self, document: dict[str, Any]) -> dict[str, Any]:
+    def created(self, document: dict[str, Any]) -> dict[str, Any]:
         return {**document, "status": "pending"}
 
-    def _shown(self, task: AcceptedTask, struck: Struck) -> dict[str, Any]:
+    def shown(self, task: AcceptedTask, struck: Struck) -> dict[str, Any]:
         several = struck.of(Kind.SEVERAL)
         near = struck.of(Kind.DEADLINE)
-        lifetime = near.seconds if near is not None else self._service.config.url_ttl
+        lifetime = near.seconds if near is not None else self.service.config.url_ttl
         document = self._view(task, several.count if several is not None else 1, lifetime)
         for fault in struck.faults:
             match fault.kind:
@@ -124,7 +124,7 @@ class _Getimg(MeshRoutes):
         width, height = request.size
         seconds = request.frame_count // FPS
         now = time.time()
-        service = self._state.service
+        service = self.state.service
         deadline = datetime.fromtimestamp(now + lifetime, UTC)
         return {
             "id": task.id,
@@ -163,7 +163,7 @@ class _Getimg(MeshRoutes):
                 return []
             return [_model(name) for name in MODELS]
 
-        self._state.stats.lists += 1
+        self.state.stats.lists += 1
         return await self._read_only(request, Where.LIST, "", make)
 
     async def model(self, request: Request) -> Response:
@@ -175,7 +175,7 @@ class _Getimg(MeshRoutes):
                 raise Refusal(404, "not_found", f"no model {name}")
             return _model(name)
 
-        self._state.stats.lists += 1
+        self.state.stats.lists += 1
         return await self._read_only(request, Where.LIST, "", make)
 
 

@@ -40,7 +40,7 @@ def mesh_routes(state: State) -> list[Route]:
 
 
 class MeshRoutes:
-    """Also what the other service's routes are made of: they override what differs.
+    """Also what other services' routes are made of: they override what differs, as `getimg` does.
 
     `id_prefix` begins the ids of its tasks; `owner_prefix` keeps one key's tasks at each apart.
     """
@@ -50,16 +50,16 @@ class MeshRoutes:
     owner_prefix = ""
 
     def __init__(self, state: State) -> None:
-        self._state = state
-        self._service = state.service
+        self.state = state
+        self.service = state.service
 
     def _admit(self, request: Request) -> str:
         """The owner of the request's key. Raises Refused."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not self._takes_key(key.strip()):
+        if scheme.lower() != "bearer" or not self.takes_key(key.strip()):
             raise Refusal(401, "unauthorized", "missing or invalid API key")
         owner = owner_of(self.owner_prefix + key.strip())
-        wait = self._service.wait_for_rate(owner)
+        wait = self.service.wait_for_rate(owner)
         if wait:
             raise _TooMany(wait)
         return owner
@@ -68,19 +68,19 @@ class MeshRoutes:
         return await (self.create(request) if request.method == "POST" else self.list(request))
 
     async def create(self, request: Request) -> Response:
-        self._state.stats.posts += 1
-        connection = Connection(request, self._state.stopping)
+        self.state.stats.posts += 1
+        connection = Connection(request, self.state.stopping)
         try:
             owner = self._admit(request)
-            struck = self._state.faults.take(Where.SUBMIT)
+            struck = self.state.faults.take(Where.SUBMIT)
             fault = struck.general
             if fault is not None and fault.stage is Stage.REQUEST and await connection.strike(fault, b""):
                 return GONE
-            body = await _read_body(request, self._service.config.max_body)
+            body = await _read_body(request, self.service.config.max_body)
             if body is None:
-                return self._too_large()
-            wanted, body = self._read(body, owner)
-            if self._service.refuse_spending():
+                return self.too_large()
+            wanted, body = self.read(body, owner)
+            if self.service.refuse_spending():
                 raise Refusal(402, "spend_limit_exceeded", "the spend limit of this key is reached")  # noqa: TRY301
         except Refusal as refusal:
             return self._refusal(refusal)
@@ -88,66 +88,68 @@ class MeshRoutes:
             return GONE
         if fault is not None and not fault.accept and fault.kind is not Kind.DELAY:
             return await self._instead(fault, connection, b'{"id":"t-never-accepted"}')
-        before = self._service.store.newest() if struck.of(Kind.FOREIGN_ID) else None
-        task = self._service.accept(wanted, body, owner, struck.of(Kind.OUTCOME), self.id_prefix)
-        self._state.webhooks.follow(task, wanted.callback_url)
-        document = self._created(_created(task, before, struck))
+        before = self.service.store.newest() if struck.of(Kind.FOREIGN_ID) else None
+        task = self.service.accept(wanted, body, owner, struck.of(Kind.OUTCOME), self.id_prefix)
+        self.state.webhooks.follow(task, wanted.callback_url)
+        document = self.created(_created(task, before, struck))
         if fault is not None and (fault.kind is not Kind.DELAY or await connection.strike(fault, b"")):
             return await self._instead(fault, connection, encode(document))
         if not wanted.note:
             return answer(document, self.accepted_status)
-        self._state.stats.notes[wanted.model] = wanted.note
+        self.state.stats.notes[wanted.model] = wanted.note
         return answer(document, self.accepted_status, {NOTE: wanted.note})
 
     async def _instead(self, fault: Fault, connection: Connection, body: bytes) -> Response:
         """The end of a request whose connection or answer a fault has taken over."""
         if fault.kind is Kind.ANSWER:
-            return injected(fault, self._error)
+            return injected(fault, self.error)
         await connection.strike(fault, body)
         return GONE
 
-    def _error(self, status: int, code: str, message: str, **more: Any) -> Response:
+    def error(self, status: int, code: str, message: str, **more: Any) -> Response:
         """An error in the service's words."""
         return error(status, code, message, **more)
 
     def _refusal(self, refusal: Refusal) -> Response:
         wait = refusal.wait if isinstance(refusal, _TooMany) else None
-        return self._error(
+        return self.error(
             refusal.status, refusal.code, refusal.message, details=refusal.details, retry_after=wait
         )
 
-    def _too_large(self) -> Response:
+    def too_large(self) -> Response:
         return too_large()
 
-    def _takes_key(self, key: str) -> bool:
+    def takes_key(self, key: str) -> bool:
+        """Whether the service knows this key."""
         return key.startswith(KEY_PREFIX)
 
-    def _read(self, body: bytes, owner: str) -> tuple[VideoRequest, bytes]:
+    def read(self, body: bytes, owner: str) -> tuple[VideoRequest, bytes]:
         """The request, and the body to keep of it. Raises Refusal."""
-        return self._service.read(body, owner), body
+        return self.service.read(body, owner), body
 
-    def _created(self, document: dict[str, Any]) -> dict[str, Any]:
+    def created(self, document: dict[str, Any]) -> dict[str, Any]:
+        """What is answered to an accepted POST; `document` holds the id."""
         return document
 
     async def get(self, request: Request) -> Response:
-        self._state.stats.gets += 1
+        self.state.stats.gets += 1
         task_id = request.path_params["task_id"]
-        self._state.stats.of(task_id).gets += 1
+        self.state.stats.of(task_id).gets += 1
 
         def make(owner: str, struck: Struck) -> dict[str, Any]:
-            task = self._service.find(task_id, owner)
+            task = self.service.find(task_id, owner)
             if task is None:
                 raise Refusal(404, "not_found", f"no video generation {task_id}")
-            return self._shown(self._service.refresh(task), struck)
+            return self.shown(self.service.refresh(task), struck)
 
         return await self._read_only(request, Where.GET, task_id, make)
 
     async def list(self, request: Request) -> Response:
-        self._state.stats.lists += 1
+        self.state.stats.lists += 1
 
         def make(owner: str, struck: Struck) -> dict[str, Any]:
             selection, limit, offset = _read_query(request)
-            if not self._service.config.shared_list:
+            if not self.service.config.shared_list:
                 selection = replace(selection, owner=owner)
             return self._page(selection, limit, offset, struck)
 
@@ -156,13 +158,13 @@ class MeshRoutes:
     async def _read_only(
         self, request: Request, where: Where, task_id: str, make: Callable[[str, Struck], object]
     ) -> Response:
-        connection = Connection(request, self._state.stopping)
+        connection = Connection(request, self.state.stopping)
         try:
             owner = self._admit(request)
-            struck = self._state.faults.take(where, task_id)
+            struck = self.state.faults.take(where, task_id)
             fault = struck.general
             if fault is not None and fault.kind is Kind.ANSWER:
-                return injected(fault, self._error)
+                return injected(fault, self.error)
             document = make(owner, struck)
         except Refusal as refusal:
             return self._refusal(refusal)
@@ -170,24 +172,24 @@ class MeshRoutes:
             return GONE
         return answer(document)
 
-    def _shown(self, task: AcceptedTask, struck: Struck) -> dict[str, Any]:
-        """The Task object, with the faults that change it."""
-        document = self._service.view(task)
+    def shown(self, task: AcceptedTask, struck: Struck) -> dict[str, Any]:
+        """What is told of a task, with the faults that change it."""
+        document = self.service.view(task)
         for fault in struck.faults:
-            _change(document, fault, self._state.now() - task.created_at)
+            _change(document, fault, self.state.now() - task.created_at)
         return document
 
     def _page(self, selection: Selection, limit: int, offset: int, struck: Struck) -> dict[str, Any]:
         lag, overlap = struck.of(Kind.LAG), struck.of(Kind.OVERLAP)
         if lag is not None:
-            newest = self._state.now() - lag.seconds
+            newest = self.state.now() - lag.seconds
             selection = replace(selection, created_before=newest)
         start = max(0, offset - overlap.count) if overlap is not None else offset
         hidden, endless, more = (struck.of(kind) for kind in (Kind.HIDDEN, Kind.ENDLESS, Kind.TOTAL))
         if endless is not None:
             start = 0
-        tasks, total = self._service.page(selection, limit, start)
-        rows = [self._shown(task, struck) for task in tasks]
+        tasks, total = self.service.page(selection, limit, start)
+        rows = [self.shown(task, struck) for task in tasks]
         if hidden is not None:
             shown = [row for row in rows if not hidden.fields.items() <= row.items()]
             total -= len(rows) - len(shown)

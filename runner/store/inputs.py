@@ -7,19 +7,9 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.durable import replacing
-from runner.errors import CallsheetError, ExitCode
-from runner.job.task import InputFile
-
-
-class NothingSentError(CallsheetError):
-    """A task lacks what its request begins with: its own trouble, and no other's. Nothing was sent."""
-
-    exit_code = ExitCode.INPUT_MISSING
-
-
-class InputChangedError(NothingSentError):
-    """A local input is not what was planned with."""
+from runner.durable import make_directory, replace_file
+from runner.errors import ExitCode, NothingSentError, StateError
+from runner.providers.base import InputFile
 
 
 class InputNotKeptError(NothingSentError):
@@ -37,7 +27,7 @@ class InputStore:
     def read(self, file: InputFile) -> bytes:
         """The bytes behind the digest: the kept copy, else the file itself, which is then kept.
 
-        Raises InputChangedError where neither has this digest, InputNotKeptError where it cannot be kept.
+        Raises NothingSentError where neither has this digest, InputNotKeptError where it cannot be kept.
         """
         kept = self.directory / file.sha256
         for path in (kept, file.path):
@@ -49,23 +39,20 @@ class InputStore:
                 if path is not kept:
                     self._keep(kept, content, file)
                 return content
-        raise InputChangedError(
+        raise NothingSentError(
             f"{file.path}: changed or gone since the job was planned, so what needs it was not sent",
             hint="`callsheet run` again: it plans with the file as it is then",
         )
 
     def _keep(self, target: Path, content: bytes, file: InputFile) -> None:
-        try:
-            self._write(target, content)
-        except OSError as error:
-            raise InputNotKeptError(
-                f"{file.path}: cannot be kept in {self.directory}: {error.strerror or type(error).__name__}",
-                hint="make room or fix the permissions, then run again",
-            ) from error
-
-    def _write(self, target: Path, content: bytes) -> None:
-        self.directory.mkdir(mode=0o700, exist_ok=True)
         # two tasks that share an input may come here at once
         staged = target.with_suffix(f".{secrets.token_hex(8)}.tmp")
-        with replacing(target, staged) as stream:
-            stream.write(content)
+        try:
+            make_directory(self.directory, 0o700)
+            with replace_file(target, staged=staged) as stream:
+                stream.write(content)
+        except (OSError, StateError) as error:
+            why = error.message if isinstance(error, StateError) else f"{self.directory}: {error.strerror}"
+            raise InputNotKeptError(
+                f"{file.path}: cannot be kept: {why}", hint="make room or fix the permissions, then run again"
+            ) from error

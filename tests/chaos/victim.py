@@ -27,8 +27,8 @@ import runner.store.download
 from runner.__main__ import main
 from runner.lane.commits import Commits
 from runner.ledger.ledger import Ledger
-from runner.providers.mesh import MeshProvider
-from runner.run.deliver import Collector
+from runner.providers.mesh.client import MeshClient
+from runner.run.watch import Watch
 from runner.store.files import LocalFiles, _LocalPart
 
 Patch = Callable[["Fuse"], None]
@@ -111,11 +111,11 @@ POINTS: dict[str, Patch] = {
     "none": lambda fuse: None,
     "before-intent": _before(Ledger, "intend"),
     "intent-uncommitted": _after(Ledger, "intend"),
-    "intent-durable": _before(MeshProvider, "submit"),
+    "intent-durable": _before(MeshClient, "submit"),
     "post-written": _after_post_body,
-    "post-answered": _after_await(MeshProvider, "submit"),
+    "post-answered": _after_await(MeshClient, "submit"),
     "id-uncommitted": _after(Ledger, "accept"),
-    "id-durable": _before(Collector, "wait"),
+    "id-durable": _before(Watch, "until_ended"),
     "collecting": _before(Ledger, "collect"),
     "downloading": _after(_LocalPart, "write"),
     "downloaded": _before(runner.store.download, "publish"),

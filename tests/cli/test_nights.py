@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from runner.__main__ import main
-from runner.cli.pings import VARIABLE
+from runner.cli.monitor import VARIABLE
 from runner.cli.verbs import report
 from runner.desk.report import Report
 from runner.errors import ExitCode
 from runner.record.manifest import read_manifest
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.cli.test_pings import Monitor, monitor
+from tests.cli.test_monitor import Monitor, monitor
 from tests.support.moment import deadline_once
 
 __all__ = ["monitor"]

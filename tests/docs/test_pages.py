@@ -8,13 +8,19 @@ from pathlib import Path
 import pytest
 
 from tests.docs.fragment import put_into
-from tests.docs.pages import Block, Page, all_pages, played_pages
+from tests.docs.pages import ROOT, Block, Page, all_pages, played_pages, read_page
 from tests.docs.player import KINDS, REASONS, PageError, Player, make_project
 
 
 @pytest.mark.parametrize("page", played_pages(), ids=lambda page: page.name)
 def test_a_page_does_what_it_says(page: Page, shell: Mapping[str, str], tmp_path: Path) -> None:
     Player(page, make_project(tmp_path), shell).play()
+
+
+def test_readme_shows_the_job_file_that_init_writes(tmp_path: Path) -> None:
+    shown = next(block.body for block in read_page(ROOT / "README.md").blocks if block.kind == "yaml")
+    written = make_project(tmp_path) / "jobs" / "hello.yaml"
+    assert written.read_text(encoding="utf-8").endswith("\n" + shown)
 
 
 def test_every_block_has_a_kind_that_is_known() -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from runner.assemble import carry_out
 from runner.http.access import ApiKey
 from runner.job.model import PollPolicy
-from runner.lane.seams import Seams
+from runner.lane.machine import Machine
 from runner.project import init_project
 from runner.providers import REGISTRY
 from runner.providers.place import Place
@@ -27,7 +27,7 @@ async def run_job(root: Path, file: str, url: str) -> RunResult:
 
     So the ledger in `root` has the identities of what is paid for, not those of a rehearsal.
     """
-    plan, seams = plan_of(file, root=root), Seams()
+    plan, machine = plan_of(file, root=root), Machine()
     fast = PollPolicy(first=0.1, minimum=0.05, maximum=0.2)
     job = replace(plan.job, run=replace(plan.job.run, poll=fast))
     project = init_project(root)
@@ -40,8 +40,8 @@ async def run_job(root: Path, file: str, url: str) -> RunResult:
             origin=plan.origin,
             date=DATE,
             run=None,
-            now=seams.wall(),
-            source=seams.random,
+            now=machine.wall(),
+            source=machine.random,
         )
         return await carry_out(
             prepared,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runner.http.access import read_address
 from runner.http.addresses import ForbiddenAddressError, check_url, is_public, resolve_host
-from runner.http.addresses import _literal as literal
 
 
 @pytest.mark.security(9)
@@ -83,7 +83,7 @@ def test_a_loopback_api_opens_no_private_network() -> None:
 @given(st.ip_addresses(network="10.0.0.0/8"))
 def test_no_notation_makes_a_private_address_public(address: object) -> None:
     for text in (f"{address}", f"::ffff:{address}", f"64:ff9b::{address}"):
-        found = literal(text)
+        found = read_address(text)
         assert found is not None
         assert not is_public(found)
 

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.job.expressions import MOST_RESULT, compile_template
+from runner.job.expressions import MOST_RESULT, KnownNames, Template, compile_template
 from runner.job.filters import FILTERS, ExpressionError
+from runner.job.problems import Problems
 from runner.job.rundate import RunDate
+from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
 
 SCOPE = {
@@ -25,8 +27,18 @@ SCOPE = {
 KNOWN = dict.fromkeys(SCOPE)
 
 
+def compiled(text: str, known: KnownNames = KNOWN) -> Template:
+    """Raises ExpressionError for the first problem."""
+    problems = Problems()
+    template = problems.gather(compile_template(text, known, Location(1, 1)))
+    for problem in problems.errors:
+        raise ExpressionError(problem.message, problem.hint)
+    assert template is not None
+    return template
+
+
 def value(text: str) -> JsonValue:
-    return compile_template(text, KNOWN).evaluate(SCOPE)
+    return compiled(text).evaluate(SCOPE)
 
 
 @pytest.mark.parametrize(
@@ -160,12 +172,12 @@ def test_deep_nesting_is_an_error_and_no_crash(opener: str) -> None:
 def test_a_long_expression_and_a_long_result_are_refused() -> None:
     with pytest.raises(ExpressionError, match="longer than"):
         value("${{ seed" + " " * 1_000 + "}}")
-    template = compile_template("${{ a }}", {"a": None})
+    template = compiled("${{ a }}", {"a": None})
     assert template.evaluate({"a": "x" * MOST_RESULT}) == "x" * MOST_RESULT
     with pytest.raises(ExpressionError, match="more than"):
         template.evaluate({"a": "x" * (MOST_RESULT + 1)})
     with pytest.raises(ExpressionError, match="more than"):
-        compile_template("${{ a }}${{ a }}", {"a": None}).evaluate({"a": "x" * MOST_RESULT})
+        compiled("${{ a }}${{ a }}", {"a": None}).evaluate({"a": "x" * MOST_RESULT})
 
 
 def test_an_open_expression_is_told() -> None:
@@ -175,16 +187,16 @@ def test_an_open_expression_is_told() -> None:
 
 def test_an_unknown_name_is_found_before_anything_runs() -> None:
     with pytest.raises(ExpressionError, match="unknown name `ratoi`") as caught:
-        compile_template("${{ 'x' if seed else ratoi }}", KNOWN)
+        compiled("${{ 'x' if seed else ratoi }}")
     assert caught.value.hint == "did you mean `ratio`?"
 
 
 def test_an_unknown_part_is_found_before_anything_runs() -> None:
     with pytest.raises(ExpressionError, match="`shot` has no `promt`") as caught:
-        compile_template("${{ shot.promt }}", {"shot": frozenset({"id", "prompt"})})
+        compiled("${{ shot.promt }}", {"shot": frozenset({"id", "prompt"})})
     assert caught.value.hint == "did you mean `prompt`?"
     with pytest.raises(ExpressionError, match="`env` has no `HOME`") as caught:
-        compile_template("${{ env['HOME'] }}", {"env": frozenset()})
+        compiled("${{ env['HOME'] }}", {"env": frozenset()})
     assert caught.value.hint == "list `HOME` under `env:`"
 
 
@@ -196,14 +208,14 @@ def test_an_object_inside_text_names_a_way_out() -> None:
 
 def test_a_value_never_becomes_an_expression_again() -> None:
     """Security line 2."""
-    template = compile_template("${{ a }} and ${{ a }}", {"a": None})
+    template = compiled("${{ a }} and ${{ a }}", {"a": None})
     assert template.evaluate({"a": "${{ seed }}"}) == "${{ seed }} and ${{ seed }}"
 
 
 @given(st.text(max_size=200))
 def test_any_text_is_a_template_or_an_expression_error(text: str) -> None:
     try:
-        found = compile_template("${{" + text, KNOWN).evaluate(SCOPE)
+        found = compiled("${{" + text).evaluate(SCOPE)
     except ExpressionError:
         return
     assert found is None or isinstance(found, bool | int | float | str | list | dict)
@@ -211,4 +223,4 @@ def test_any_text_is_a_template_or_an_expression_error(text: str) -> None:
 
 @given(st.text().filter(lambda text: "${{" not in text))
 def test_text_without_an_expression_stays_as_it_is(text: str) -> None:
-    assert compile_template(text, {}).evaluate({}) == text
+    assert compiled(text, {}).evaluate({}) == text

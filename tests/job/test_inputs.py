@@ -12,12 +12,8 @@ from hypothesis import strategies as st
 
 from runner.errors import ExitCode, JobError
 from runner.job import inputs, lint
-from runner.job.inputs import InputReader, sniff
-from runner.job.values import Place, ProblemError
-from runner.job.yaml.nodes import Mark
+from runner.job.inputs import InputError, InputReader, sniff
 from tests.support.planning import HEAD, PNG, Desk
-
-PLACE = Place(Mark(3, 5), ("content", 0, "image_url"))
 
 
 def image(source: str) -> str:
@@ -151,8 +147,8 @@ def test_the_same_file_twice_travels_once(desk: Desk) -> None:
 def test_a_file_above_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(inputs.MOST_BYTES, "image_url", len(PNG) - 1)
     (tmp_path / "a.png").write_bytes(PNG)
-    with pytest.raises(ProblemError, match="larger than"):
-        InputReader(tmp_path, tmp_path).read("a.png", "image_url", PLACE)
+    with pytest.raises(InputError, match="larger than"):
+        InputReader(tmp_path, tmp_path).read("a.png", "image_url")
 
 
 def test_the_body_is_warned_of_and_then_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,8 +206,8 @@ def test_no_path_reads_outside_the_root(tmp_path_factory: pytest.TempPathFactory
     root.mkdir(exist_ok=True)
     (base / "a.png").write_bytes(PNG)
     for path in (text, f"../{text}", "../a.png", f"{text}/../../a.png"):
-        with pytest.raises(ProblemError):
-            InputReader(root, root).read(path, "image_url", PLACE)
+        with pytest.raises(InputError):
+            InputReader(root, root).read(path, "image_url")
 
 
 def test_a_missing_first_frame_does_not_make_the_last_one_wrong(desk: Desk) -> None:

@@ -8,8 +8,9 @@ import pytest
 from runner.job import lint
 from runner.job.lint import DEFAULT_LEVELS, Linter
 from runner.job.rules import Finding, Level
-from runner.job.task import InputFile, Task
+from runner.job.task import Task
 from runner.json_value import JsonValue
+from runner.providers.base import InputFile
 from runner.resources import load_schema
 
 TWO = "byteplus/dreamina-seedance-2-0-260128"

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from runner.job.matrix import Axis, Entry, Matrix, matches
 from runner.job.seeds import Seeds
-from runner.job.values import Place
-from runner.job.yaml.nodes import Mark
+from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
 
-PLACE = Place(Mark(1, 1), ())
+PLACE = Location(1, 1)
 
 
 def matrix(

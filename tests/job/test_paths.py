@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.job.paths import collision_key, compile_output, confine, what_is_wrong
-from runner.job.values import ProblemError, Problems
-from runner.job.yaml.nodes import Mark, Scalar
+from runner.job.problems import ProblemError, Problems
+from runner.job.yaml.nodes import Location, Scalar
 from runner.slug import MOST_BYTES, is_device_name, slug
 from tests.support.planning import HEAD, TEXT, Desk
 
@@ -67,9 +67,8 @@ def test_no_output_ever_escapes(tmp_path_factory: pytest.TempPathFactory, one: s
     base.mkdir(exist_ok=True)
     text = "out/${{ a }}/.${{ b }}..${{ a }}.mp4"
     problems = Problems()
-    template = compile_output(
-        Scalar(text, text, True, Mark(1, 1)), ("output",), {"a": None, "b": None}, problems
-    )
+    node = Scalar(text, text, True, Location(1, 1))
+    template = problems.gather(compile_output(node, {"a": None, "b": None}))
     assert template is not None
     assert not problems.errors
     try:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.job.models import facts
-from runner.job.seeds import MOST_SEED, Seeds, derived_seed, parse_seeds
+from runner.job.seeds import MOST_SEED, SeedError, Seeds, derived_seed, parse_seeds
 from runner.job.task import task_identity
 from tests.support.planning import HEAD, ORIGIN, TEXT, Desk
 
@@ -32,7 +32,7 @@ def test_any_range_holds_its_ends_and_costs_no_memory(first: int, more: int) -> 
     "value", [-1, MOST_SEED + 1, "4..1", "0..4294967296", "1..", "a", "1...4", "-1", "1.5"]
 )
 def test_what_is_no_seed_is_refused(value: int | str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(SeedError):
         parse_seeds(value)
 
 

@@ -12,7 +12,7 @@ import pytest
 from runner.errors import ExitCode, RefusedError
 from runner.job import cost
 from runner.job.cost import Price, PriceUnit
-from runner.lane.costs import has_drifted, settle
+from runner.lane.costs import has_drifted, note_cost
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Drift, Intent
 from runner.ledger.states import Reason
@@ -115,7 +115,7 @@ def test_what_an_ended_generation_cost(
     with ledger.transaction():
         attempt = ledger.intend(task(1), RUN.job_file, RUN.id, intent, Caps(), 1.0)
         ledger.accept(attempt, "t-1", SENT, 2.0)
-        settle(ledger, attempt, generation)
+        note_cost(ledger, attempt, generation)
     found = ledger.read.attempt(attempt)
     assert found is not None
     assert found.cost_micros == micros

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from runner.errors import ExitCode
-from runner.lane.world import World
+from runner.http.verdicts import ProviderError, Trouble
 from runner.ledger.states import TaskState
-from runner.providers.base import Generation, GenerationStatus, ListPage, ProviderError, Trouble
+from runner.providers.base import Generation, GenerationStatus, ListPage
+from runner.run.tools import Tools
 from runner.sandbox import SandboxServer
 from tests.support.harness import Bench, job_text
 from tests.support.reconciling import cut, run_changed
@@ -44,8 +45,8 @@ class Altered:
         return found
 
 
-def altered(change: Callable[[ListPage], ListPage]) -> Callable[[World], World]:
-    return lambda world: replace(world, provider=Altered(world.provider, change))  # type: ignore[arg-type]
+def altered(change: Callable[[ListPage], ListPage]) -> Callable[[Tools], Tools]:
+    return lambda tools: replace(tools, provider=Altered(tools.provider, change))  # type: ignore[arg-type]
 
 
 def each_row(change: Callable[[Generation], Generation]) -> Callable[[ListPage], ListPage]:
@@ -96,7 +97,7 @@ async def test_a_row_under_an_id_that_another_task_holds_is_no_proof_of_absence(
 
         @property
         def in_doubt(self) -> object:
-            return server.tasks()[1].request["seed"]
+            return next((task.request["seed"] for task in server.tasks()[1:]), None)
 
         async def list_page(self, **query: Any) -> ListPage:
             page: ListPage = await self.provider.list_page(**query)
@@ -117,7 +118,7 @@ async def test_a_row_under_an_id_that_another_task_holds_is_no_proof_of_absence(
     result = await run_changed(
         bench,
         JOB,
-        lambda world: replace(world, provider=Restarted(world.provider, lambda page: page)),  # type: ignore[arg-type]
+        lambda tools: replace(tools, provider=Restarted(tools.provider, lambda page: page)),  # type: ignore[arg-type]
     )
     assert server.accepted == 3
     assert result.exit_code in (ExitCode.PERSON_NEEDED, ExitCode.TRY_AGAIN)
@@ -144,7 +145,7 @@ async def test_an_id_that_was_given_away_twice_brings_no_wrong_video(
         job_text(seeds=3, run="submit_slots: 3, poll: {min: 20ms, max: 20ms, first: 300ms}").replace(
             "poll: {first: 20ms, min: 20ms, max: 50ms}, ", ""
         ),
-        lambda world: replace(world, provider=Renumbered(world.provider, lambda page: page)),  # type: ignore[arg-type]
+        lambda tools: replace(tools, provider=Renumbered(tools.provider, lambda page: page)),  # type: ignore[arg-type]
     )
     states = [(state, count) for state, count in result.counts.items() if count]
     if result.exit_code is ExitCode.PERSON_NEEDED:

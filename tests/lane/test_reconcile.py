@@ -5,7 +5,6 @@ The real engine against a real sandbox, whose own count is the oracle for money.
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import runner.lane.scan
 from runner.errors import ExitCode
 from runner.job.load import LoadOptions, load_job
 from runner.job.rundate import RunDate
+from runner.lane.retry import Retry
 from runner.ledger.rows import Caps, Intent, RunRow
 from runner.ledger.states import Reason, TaskState
 from runner.plan.plan import make_plan
@@ -107,15 +107,15 @@ async def test_what_was_accepted_while_the_process_died_is_adopted_by_the_next(
     today = RunDate.today(0.0)
     task = make_plan(job, origin=bench.url, run_date=today).tasks[0]
     with bench.ledger() as ledger:
-        async with bench.world(ledger) as world:
-            body = world.provider.encode(task, lambda _: b"", tag=99, callback_url=None)
-            at = world.seams.wall()
+        async with bench.tools(ledger) as tools:
+            body = tools.provider.encode(task.request, (), lambda _: b"", tag=99, callback_url=None)
+            at = tools.machine.wall()
             run = RunRow("r0", job.file, job.name, job.digest, "", today.format(), "mesh", bench.url, at)
             with ledger.transaction():
                 ledger.begin_run(run)
-                intent = Intent("f" * 32, Reason.RUN, world.key_hash, 99, "b" * 64, at)
+                intent = Intent("f" * 32, Reason.RUN, tools.key_hash, 99, "b" * 64, at)
                 ledger.intend(task, job.file, "r0", intent, Caps(), at)
-            await world.provider.submit(body)
+            await tools.provider.submit(body)
     assert server.accepted == 1
     assert is_done(await bench.run(file), 3)
     assert server.accepted == 3
@@ -173,9 +173,7 @@ async def test_pages_that_shift_are_no_full_scan(
     bench: Bench, server: SandboxServer, kind: Kind, accept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner.lane.scan, "PAGE", 2)
-    monkeypatch.setattr(
-        runner.lane.reconcile, "backoff", functools.partial(runner.lane.reconcile.backoff, most=0.02)
-    )
+    monkeypatch.setattr(Retry, "pause", lambda _: 0.02)
     server.faults.add(cut(accept=accept, after=3), Fault(where=Where.LIST, kind=kind, after=2, times=6))
     assert is_done(await bench.run(bench.write_job(sweep(seeds=5))), 5)
     assert server.accepted == 5

@@ -219,7 +219,7 @@ async def test_without_a_list_it_is_held_at_once(bench: Bench, server: SandboxSe
     server.faults.add(cut(accept=True))
     started = anyio.current_time()
     result = await run_changed(
-        bench, sweep(settle="60s"), lambda world: replace(world, provider=Listless(world.provider))
+        bench, sweep(settle="60s"), lambda tools: replace(tools, provider=Listless(tools.provider))
     )  # type: ignore[arg-type]
     assert anyio.current_time() - started < 30
     assert (result.exit_code, result.counts[TaskState.HELD]) == (ExitCode.PERSON_NEEDED, 1)

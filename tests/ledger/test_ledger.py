@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ExitCode, StateError
+from runner.http.verdicts import Evidence, Verdict
 from runner.job.task import Task
 from runner.ledger.database import open_for_reading, open_for_writing
-from runner.ledger.ledger import CapReachedError, Ledger, RemoteIdTakenError
+from runner.ledger.ledger import Ledger, RemoteIdTakenError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
     GIVEN_UP,
-    Cap,
-    CapReached,
+    CapReachedError,
     Caps,
     Echoes,
     Grounds,
@@ -30,7 +30,7 @@ from runner.ledger.rows import (
 )
 from runner.ledger.states import TRANSITIONS, Basis, Reason, Resolution, TaskState
 from runner.media.video import MediaFacts
-from runner.providers.base import Evidence, Generation, GenerationStatus, RemoteFileKind, Verdict
+from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
 
 RUN = RunRow(
     "run-1", "jobs/a.yaml", "a", "d" * 64, "", "2026-11-21+00:00", "mesh", "https://api.test", 1000.0
@@ -286,9 +286,8 @@ def test_a_dollar_cap_counts_estimates_until_the_cost_is_known(ledger: Ledger) -
 
     first = buy(1)
     buy(2)
-    with pytest.raises(CapReachedError) as reached:
+    with pytest.raises(CapReachedError, match=r"is 1\.00: 0\.80 spent or in flight"):
         buy(3)
-    assert reached.value.refusal == CapReached(Cap.USD, 1_000_000, Spend(2, 800_000, 0), 400_000)
     with ledger.transaction():
         ledger.accept(first, "t-1", SENT, 2.0)
         ledger.settle_cost(first, 100_000)
@@ -297,26 +296,36 @@ def test_a_dollar_cap_counts_estimates_until_the_cost_is_known(ledger: Ledger) -
 
 
 @pytest.mark.parametrize(
-    ("refusal", "said"),
+    ("caps", "spent", "following", "said"),
     [
-        (CapReached(Cap.TASKS, 2, Spend(2, 0, 2), None), "budget.max_tasks is 2: 2 submitted already"),
+        (Caps(max_tasks=2), Spend(2, 0, 2), None, "budget.max_tasks is 2: 2 submitted already"),
         (
-            CapReached(Cap.USD, 10_000, Spend(1, 8_000, 0), 4_000),
+            Caps(max_micros=10_000),
+            Spend(1, 8_000, 0),
+            4_000,
             "budget.max_usd is 0.01: 0.008 spent or in flight, the next task is about 0.004",
         ),
         (
-            CapReached(Cap.USD, 10_000, Spend(1, 8_000, 0), None),
+            Caps(max_micros=10_000),
+            Spend(1, 8_000, 0),
+            None,
             "budget.max_usd is 0.01: the price of the next task is not known",
         ),
         (
-            CapReached(Cap.USD, 10_000, Spend(3, 8_000, 2), 1),
+            Caps(max_micros=10_000),
+            Spend(3, 8_000, 2),
+            1,
             "budget.max_usd is 0.01: the price of 2 of 3 submits is not known",
         ),
     ],
 )
-def test_a_refusal_says_what_the_cap_is_and_what_was_spent(refusal: CapReached, said: str) -> None:
-    assert str(refusal) == str(CapReachedError(refusal)) == said
-    assert ("max_tasks" in refusal.hint) is ("not known" in said)
+def test_a_refusal_says_what_the_cap_is_and_what_was_spent(
+    caps: Caps, spent: Spend, following: int | None, said: str
+) -> None:
+    with pytest.raises(CapReachedError) as refused:
+        caps.check(spent, following)
+    assert (refused.value.message, refused.value.exit_code) == (said, ExitCode.REFUSED)
+    assert ("max_tasks" in refused.value.hint) is ("not known" in said)
 
 
 def test_an_unknown_price_never_fits_under_a_dollar_cap(ledger: Ledger) -> None:
@@ -505,6 +514,7 @@ def test_a_ledger_of_version_6_is_brought_up_to_date_with_what_was_spent(tmp_pat
     accept(older, 1)
     intend(older, 2)
     before = older.read.spend(RUN.id)
+    older._db.execute("DELETE FROM spends")
     older._db.execute("ALTER TABLE attempts DROP COLUMN echoed_seed")
     older._db.execute("UPDATE meta SET value = '6' WHERE key = 'schema'")
     older.close()

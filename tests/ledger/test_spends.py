@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,4 +85,21 @@ def test_a_step_that_is_undone_spends_nothing() -> None:
     except ValueError:
         pass
     assert ledger.read.spend(RUN.id) == before
+    ledger.close()
+
+
+def test_a_ledger_of_before_is_added_up_once(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = Ledger.open(path)
+    with ledger.transaction():
+        ledger.begin_run(RUN)
+        for number in range(3):
+            intent = Intent(f"a{number}", Reason.RUN, "key", number + 1, "b" * 64, 1.0, 500)
+            ledger.intend(task(number), RUN.job_file, RUN.id, intent, Caps(), 1.0)
+        ledger._db.execute("DELETE FROM spends")
+        ledger._db.execute("ALTER TABLE attempts DROP COLUMN echoed_seed")
+        ledger._db.execute("UPDATE meta SET value = '6' WHERE key = 'schema'")
+    ledger.close()
+    ledger = Ledger.open(path)
+    assert ledger.read.spend(RUN.id) == Spend(3, 1500, 0)
     ledger.close()

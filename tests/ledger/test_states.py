@@ -9,9 +9,10 @@ from importlib.resources import files
 
 import pytest
 
+from runner.http.verdicts import Verdict
 from runner.ledger import states
 from runner.ledger.states import OPEN, STATE_WORDS, TRANSITIONS, Reason, Resolution, TaskState, sql_list
-from runner.providers.base import RemoteFileKind, Verdict
+from runner.providers.base import RemoteFileKind
 from runner.resources import load_schema
 
 SCHEMA = files("runner.ledger").joinpath("schema.sql").read_text(encoding="utf-8")

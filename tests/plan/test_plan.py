@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.job.task import canonical_json, task_identity
-from runner.json_value import JsonValue
+from runner.job.task import task_identity
+from runner.json_value import JsonValue, canonical_json
 from runner.plan.plan import RunDate, make_plan
 from tests.support.planning import HEAD, ORIGIN, PNG, TEXT, Desk
 

@@ -9,10 +9,11 @@ import pytest
 
 from runner.errors import KeyRefusedError, UsageError
 from runner.http.access import Access, parse_origin
+from runner.http.outcomes import judge
+from runner.http.transport import environment_proxy, tls_context
+from runner.http.verdicts import Verdict
 from runner.providers import REGISTRY, open_provider
-from runner.providers.base import Verdict
-from runner.providers.http import environment_proxy, tls_context
-from runner.providers.outcomes import MESH_RULES, judge
+from runner.providers.mesh.outcomes import SUBMITS as MESH_SUBMITS
 from tests.support.client import KEY, posts_to
 from tests.support.wire import answer, answering
 
@@ -89,7 +90,7 @@ async def test_a_proxy_that_refuses_the_tunnel_leaves_the_post_unsent() -> None:
     with answering(answer(403, b"no")) as proxy:
         url = proxy.origin.replace("://", "://us:pw@")
         async with posts_to("https://api.meshapi.ai", proxy=url) as paid:
-            outcome = judge(MESH_RULES, await paid.post("/v1/video/generations", b"{}"), wall=0)
+            outcome = judge(MESH_SUBMITS, await paid.post("/v1/video/generations", b"{}"), wall=0)
     assert outcome.verdict is Verdict.NOT_SENT
     assert proxy.requests[0].startswith(b"CONNECT api.meshapi.ai:443 ")
     assert b"Proxy-Authorization: Basic dXM6cHc=\r\n" in proxy.requests[0]

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from runner.errors import StateError
-from runner.job.task import InputFile, Task
+from runner.http.verdicts import Evidence
+from runner.job.task import Task
 from runner.ledger.rows import Caps, Grounds, Intent
 from runner.ledger.states import Basis, Reason, Resolution, TaskState
-from runner.providers.base import Evidence
+from runner.providers.base import InputFile
 from runner.record.manifest import as_json, read_manifest, read_tasks
 from runner.redact import Redactor
 from tests.support.made import START, Story, checked, make_run, make_task, output_row, sha

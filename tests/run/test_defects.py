@@ -13,8 +13,8 @@ import trio
 import trio.testing
 
 from runner.errors import ExitCode, StateError
-from runner.lane.seams import Seams
-from runner.lane.world import ServerClock
+from runner.lane.clock import ServerClock
+from runner.lane.machine import Machine
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Grounds
 from runner.ledger.states import Basis, Resolution, TaskState
@@ -47,7 +47,7 @@ def heard(wall: float, *answers: float) -> tuple[float, float]:
     """What a clock says at the last of some answers, a second apart; (earliest, latest)."""
 
     async def scenario() -> tuple[float, float]:
-        clock = ServerClock(Seams(wall=lambda: wall + anyio.current_time()))
+        clock = ServerClock(Machine(wall=lambda: wall + anyio.current_time()))
         for answer in answers:
             await anyio.sleep(1)
             clock.hear(answer)

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from runner.errors import ExitCode
+from runner.http.verdicts import Evidence
 from runner.job.load import LoadOptions, load_job
 from runner.lane.under_way import LONGEST_RECORD_LIFE
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent
 from runner.ledger.states import Reason, Resolution
-from runner.providers.base import Evidence
 from runner.redact import Redactor
 from runner.run.idle import conclude_idle, is_idle
 from runner.run.prepare import Prepared, Resubmit, prepare_run

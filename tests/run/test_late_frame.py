@@ -11,12 +11,17 @@ import anyio
 import pytest
 
 from runner.errors import ExitCode
-from runner.lane.world import ServerClock, paid_of
+from runner.job.model import RunPolicy
+from runner.lane.paid import paid_of
+from runner.lane.retry import Retry
 from runner.ledger.states import TaskState
 from runner.providers.base import URL_LIFE, Generation, RemoteFileKind
-from runner.providers.mesh import MeshProvider
+from runner.providers.mesh.client import MeshClient
 from runner.record.show import describe
-from runner.run.deliver import Collector
+from runner.run.deliver import Delivery
+from runner.run.session import Session
+from runner.run.stop import Control
+from runner.run.watch import Watch
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.run.test_steps import story
 from tests.support.harness import Bench, job_text
@@ -131,17 +136,16 @@ async def test_its_life_is_over_by_the_slower_of_two_clocks(
     assert file.is_file()
     with bench.ledger() as ledger:
         [attempt] = ledger.read.in_state(TaskState.COLLECTING)
-        async with bench.world(ledger) as world:
-            paid = paid_of(ledger.read, attempt, world.seams)
-            clock = ServerClock(world.seams)
+        async with bench.tools(ledger) as tools:
+            session = Session(tools, Control(tools.observe), RunPolicy(), may_submit=False)
+            paid, clock = paid_of(ledger.read, attempt.id, tools.machine), session.lane.clock
             clock.hear(time.time() + theirs * URL_LIFE)
             paid = dataclasses.replace(
                 paid,
                 since=anyio.current_time() - ours * URL_LIFE,
                 server_time=clock.earliest() - theirs * URL_LIFE,
             )
-            collector = Collector(world, None, None, clock, None, None)  # type: ignore[arg-type]
-            assert collector._is_past_life(paid) is is_past
+            assert Delivery(Watch(session, paid))._is_past_life() is is_past
 
 
 async def test_a_step_that_needs_the_frame_is_told_and_does_not_die_at_every_start(
@@ -179,7 +183,7 @@ async def test_an_old_ledger_s_done_task_without_a_frame_is_asked_for_it_once_mo
     """Earlier versions called it done when the video was there."""
     file = bench.write_job(story("pick: []").replace("seeds: 1..4", "seeds: 1..2"))
     with monkeypatch.context() as earlier:
-        earlier.setattr("runner.run.results.wanted_kinds", lambda request: frozenset({RemoteFileKind.VIDEO}))
+        earlier.setattr("runner.run.deliver.wanted_kinds", lambda request: frozenset({RemoteFileKind.VIDEO}))
         faults = late(times=None)
         server.faults.add(faults)
         assert (await bench.run(file)).counts == {TaskState.DONE: 2}
@@ -194,7 +198,7 @@ async def test_an_old_ledger_s_done_task_without_a_frame_is_asked_for_it_once_mo
 async def test_a_frame_that_nobody_asked_for_holds_nothing_up(
     bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
-    monkeypatch.setattr("runner.run.deliver.backoff", lambda *_, **__: 0.0)
+    monkeypatch.setattr(Retry, "pause", lambda _: 0.0)
     server.faults.add(Fault(where=Where.GET, kind=Kind.EARLY_FRAME, times=None, text=url))
     result = await bench.run(bench.write_job(job_text(seeds=1)))
     assert (result.exit_code, result.counts) == (ExitCode.DONE, {TaskState.DONE: 1})
@@ -206,13 +210,13 @@ async def test_thousands_of_files_are_not_fetched(
     bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runner.run.deliver.MOST_FILES", 3)
-    get = MeshProvider.get
+    get = MeshClient.get
 
-    async def many(self: MeshProvider, remote_id: str) -> Generation:
+    async def many(self: MeshClient, remote_id: str) -> Generation:
         generation = await get(self, remote_id)
         return dataclasses.replace(generation, files=generation.files * 500)
 
-    monkeypatch.setattr(MeshProvider, "get", many)
+    monkeypatch.setattr(MeshClient, "get", many)
     result = await bench.run(bench.write_job(job_text(seeds=1)))
     assert result.counts == {TaskState.DONE: 1}
     assert paths(bench) == ["out/s1.mp4", "out/s1-2.mp4", "out/s1-3.mp4"]

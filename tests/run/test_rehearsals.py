@@ -11,11 +11,11 @@ import pytest
 
 from runner.errors import ExitCode, JobError
 from runner.job.load import LoadOptions, load_job
-from runner.lane.standing import standings
 from runner.ledger.states import TaskState
 from runner.plan.plan import make_plan
 from runner.record.manifest import read_tasks
 from runner.record.verify import Finding, check_task
+from runner.run.progress import progress_of
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.harness import Bench, job_text
 
@@ -77,7 +77,7 @@ async def test_what_gives_way_is_kept_and_stays_what_it_was(
             load_job(file, root=tmp_path.resolve(), options=LoadOptions(environ={})), origin=one.url
         )
         with one.ledger() as ledger:
-            [first, _] = standings(plan.tasks, ledger.read, one.project.base)
+            [first, _] = progress_of(plan.tasks, ledger.read, one.project.base)
         assert first.video == f"out/{name}"
     assert (server.accepted, other.accepted) == (2, 2)
     assert _files(bench) == after

@@ -97,6 +97,14 @@ def test_a_missing_extra_names_the_install_command(package: str, monkeypatch: py
         pass
 
 
+def test_a_service_that_nobody_rehearses_is_told_by_name() -> None:
+    with (
+        pytest.raises(SandboxUnavailable, match="no-such-service cannot be rehearsed"),
+        SandboxServer(SandboxConfig(provider="no-such-service")),
+    ):
+        raise AssertionError
+
+
 def test_importing_the_package_loads_no_extra_and_nothing_of_runner() -> None:
     code = (
         "import sys, runner.sandbox\n"

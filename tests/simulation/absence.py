@@ -7,7 +7,7 @@ import anyio
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import Reason
-from runner.providers.mesh import TAG_BASE
+from runner.providers.mesh.client import TAG_BASE
 from tests.simulation.bench import Absence, Bench
 from tests.simulation.schedule import SETTLE_ALONE
 from tests.simulation.service import RECORD_LIFE, Row

@@ -14,7 +14,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import TaskState
 from runner.plan.plan import Plan
-from runner.providers.mesh import TAG_BASE
+from runner.providers.mesh.client import TAG_BASE
 from tests.simulation.absence import check_absence
 from tests.simulation.bench import Bench
 from tests.simulation.clips import read_label

@@ -9,11 +9,11 @@ import anyio
 
 from runner.errors import UsageError
 from runner.job.task import Task
-from runner.lane.by_hand import Answer, settle_by_hand, unclear_tasks
+from runner.lane.by_hand import Answer, record_answer, unclear_tasks
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import TaskRow
 from runner.ledger.states import Reason, TaskState
-from runner.providers.mesh import TAG_BASE
+from runner.providers.mesh.client import TAG_BASE
 from runner.run.prepare import Resubmit
 from tests.simulation.bench import EARLIER, Bench
 from tests.simulation.schedule import Hand, Verb
@@ -61,7 +61,7 @@ def settle_held(bench: Bench, hand: Hand) -> None:
         elif hand is Hand.HONEST and bench.random.random() < 0.5:
             answer = Answer.WRITE_OFF
         with contextlib.suppress(UsageError), ledger.transaction():
-            settle_by_hand(ledger, one, answer, START + anyio.current_time(), remote_id=remote_id)
+            record_answer(ledger, one, answer, START + anyio.current_time(), remote_id=remote_id)
             if answer is not Answer.ADOPT:
                 bench.given_up.add(one.attempt.id)
                 bench.consents[said_of(one.task)] += answer is Answer.AGAIN

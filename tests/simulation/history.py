@@ -9,14 +9,15 @@ import hashlib
 import math
 from dataclasses import replace
 
+from runner.http.verdicts import Evidence
 from runner.job.task import Task
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent, OutputRow, RunRow
 from runner.ledger.states import Reason
 from runner.media.video import MediaFacts
 from runner.plan.plan import Plan
-from runner.providers.base import Evidence, RemoteFileKind
-from runner.providers.mesh import TAG_BASE, read_generation
+from runner.providers.base import RemoteFileKind
+from runner.providers.mesh.client import TAG_BASE, read_generation
 from tests.simulation.bench import EARLIER, KEY, ORIGIN, Bench
 from tests.simulation.clips import video
 from tests.simulation.service import START, TAG_FIELD, Row

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import ExitCode
-from runner.job.task import InputFile
-from runner.store.inputs import InputChangedError, InputStore
+from runner.errors import ExitCode, NothingSentError
+from runner.providers.base import InputFile
+from runner.store.inputs import InputStore
 
 
 def input_file(path: Path, content: bytes) -> InputFile:
@@ -29,7 +29,7 @@ def test_the_first_read_keeps_a_copy_that_outlives_the_file(tmp_path: Path) -> N
 def test_a_file_that_changed_since_the_plan_is_not_sent(tmp_path: Path) -> None:
     store, file = InputStore(tmp_path / "inputs"), input_file(tmp_path / "a.png", b"pixels")
     file.path.write_bytes(b"other pixels")
-    with pytest.raises(InputChangedError) as caught:
+    with pytest.raises(NothingSentError) as caught:
         store.read(file)
     assert caught.value.exit_code is ExitCode.INPUT_MISSING
 

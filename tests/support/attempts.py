@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from runner.http.verdicts import Verdict
 from runner.json_value import JsonValue
 from runner.lane.evidence import Belief, Beliefs, Unclear
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import Reason, TaskState
-from runner.providers.base import Generation, GenerationStatus, Verdict
+from runner.providers.base import Generation, GenerationStatus
 
 MODEL = "byteplus/seedance-1-0-pro"
 """A model that honours seeds."""

@@ -11,12 +11,11 @@ import httpcore
 import trustme
 
 from runner.http.access import Access, ApiKey
-from runner.job.task import InputFile, Task
-from runner.providers.base import Reaction, SubmitOutcome, Verdict
-from runner.providers.http import FreeLimits, FreeRequests
-from runner.providers.mesh import MeshProvider
-from runner.providers.submit import PaidRequests, SubmitLimits
-from runner.providers.transport import Transport, open_client
+from runner.http.free import FreeLimits, FreeRequests
+from runner.http.paid import PaidRequests, SubmitLimits
+from runner.http.transport import Transport, open_client
+from runner.http.verdicts import Reaction, SubmitOutcome, Verdict
+from runner.providers.mesh.client import MeshClient
 
 KEY = ApiKey("rsk_canary_0123456789")
 NOW = 1_790_000_000.0
@@ -49,12 +48,12 @@ async def mesh_at(
     limits: SubmitLimits = PATIENT,
     free_limits: FreeLimits = PATIENT_FREE,
     keepalive: float = 1.0,
-) -> AsyncIterator[MeshProvider]:
-    """A MeshProvider on real connections to `origin`, its wall clock standing at NOW."""
+) -> AsyncIterator[MeshClient]:
+    """A MeshClient on real connections to `origin`, its wall clock standing at NOW."""
     access = Access(origin, KEY)
     async with open_client(Transport(tls=trusts_nothing(), keepalive=keepalive)) as client:
         free = FreeRequests(access, client, free_limits, wall=lambda: NOW)
-        yield MeshProvider(PaidRequests(access, client, limits), free, wall=lambda: NOW)
+        yield MeshClient(PaidRequests(access, client, limits), free, wall=lambda: NOW)
 
 
 @contextlib.asynccontextmanager
@@ -71,25 +70,6 @@ async def posts_to(
     transport = Transport(tls=tls or trusts_nothing(), proxy=proxy, network_backend=network_backend)
     async with open_client(transport) as client:
         yield PaidRequests(Access(origin, key), client, limits)
-
-
-def make_task(request: dict[str, object], *inputs: InputFile) -> Task:
-    return Task(
-        identity="ab" * 32,
-        index=0,
-        step="",
-        name="one",
-        cell={},
-        provider="mesh",
-        origin="https://api.meshapi.ai",
-        edition="",
-        model=str(request.get("model", "")),
-        seed=None,
-        sample=None,
-        request=request,  # type: ignore[arg-type]
-        inputs=inputs,
-        output="out/one.mp4",
-    )
 
 
 async def submit(origin: str, body: bytes = BODY, limits: SubmitLimits = PATIENT) -> SubmitOutcome:

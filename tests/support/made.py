@@ -11,14 +11,15 @@ from typing import Any
 
 from jsonschema import Draft7Validator
 
-from runner.job.task import InputFile, Task, task_identity
+from runner.http.verdicts import Evidence, Verdict
+from runner.job.task import Task, task_identity
 from runner.json_value import JsonValue
 from runner.ledger.database import open_for_writing
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow, Caps, Intent, OutputRow, RunRow
 from runner.ledger.states import Reason, TaskState
 from runner.media.video import MediaFacts
-from runner.providers.base import Evidence, Generation, GenerationStatus, RemoteFileKind, Verdict
+from runner.providers.base import Generation, GenerationStatus, InputFile, RemoteFileKind
 from runner.record.manifest import ManifestCounts
 from runner.record.write import write_manifest
 from runner.redact import Redactor
@@ -156,7 +157,7 @@ class Story:
                 "reader": self.ledger.read,
                 "view": ledger_view,
                 "root": target.parent,
-                "redactor": Redactor(),
+                "redactor": Redactor(()),
             }
             | changes,
         )

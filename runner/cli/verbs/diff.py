@@ -9,23 +9,23 @@ from dataclasses import dataclass, replace
 import click
 
 from runner.cli import console
+from runner.cli.common_options import common_options
 from runner.cli.completion import complete_run
-from runner.cli.folders import find_folder
-from runner.cli.listing import write_lines
-from runner.cli.options import ServiceOptions, common_options, output_format, service_options
-from runner.cli.words import count
+from runner.cli.humanize import count
+from runner.cli.options import ServiceOptions, output_format, service_options
+from runner.cli.runs import find_folder
 from runner.errors import CallsheetError, UsageError
 from runner.job.cost import usd_as_today
 from runner.json_value import JsonValue
 from runner.record.diff import Change, Side, changes
 from runner.record.folder import LATEST, RunFolder
 from runner.record.manifest import Manifest, ManifestRun, read_manifest, read_tasks
-from runner.redact import Redactor
+from runner.redact import printable, printable_value
 
 _MOST_RUNS = 5
 _MOST_NAMES = 3
 _LEAST_SHARED = 3
-"""So many tasks that changed alike are told of in one line."""
+"""From so many tasks on, the same change is one line."""
 
 _FOUND_COLOURS = {"added": "green", "removed": "red", "changed": "yellow"}
 
@@ -36,11 +36,11 @@ _FOUND_COLOURS = {"added": "green", "removed": "red", "changed": "yellow"}
 @output_format("json", "jsonl")
 @common_options
 def diff(runs: tuple[str, ...], service: ServiceOptions, output_format: str) -> None:
-    """Show what the second RUN has other than the first: tasks, requests, outcomes, seeds, cost, files.
+    """Show how the second RUN differs from the first: tasks, requests, outcomes, seeds, cost, files.
 
     Tasks are matched by name. RUN is an id or its beginning, a path to a run, or `latest`. One RUN
-    is compared with the run of the same job before it, and none means `latest`. The exit
-    code is 0 whether they differ or not; programs read the counts.
+    is compared with the run of the same job before it; none means `latest`. The exit code is 0 even if
+    they differ; programs read the counts.
 
     \b
     Examples:
@@ -153,19 +153,18 @@ def _commit(run: ManifestRun) -> str:
 
 
 def _tell(found: list[_Found], new: _Read, old: _Read, same: int) -> None:
-    clean = Redactor()
     console.result(f"from {old.run.id} to {new.run.id}")
     for what, now, was in _heading(new, old):
         shown = [text[:16] if what.endswith("sha256") else text for text in (now, was)]
-        console.result(clean.foreign_text(f"  {what} is {shown[0]}, was {shown[1]}"))
+        console.result(printable(f"  {what} is {shown[0]}, was {shown[1]}"))
     shared = _shared(found)
     for words, names in shared.items():
         more = ", ..." if len(names) > _MOST_NAMES else ""
         told = f"in {len(names)} tasks ({', '.join(names[:_MOST_NAMES])}{more})  {words}"
-        console.result(f"{click.style('changed ', fg=_FOUND_COLOURS['changed'])} {clean.foreign_text(told)}")
+        console.result(f"{click.style('changed ', fg=_FOUND_COLOURS['changed'])} {printable(told)}")
     for one in _without(found, shared):
         word = click.style(f"{one.what:8}", fg=_FOUND_COLOURS[one.what])
-        console.result(f"{word} {clean.foreign_text(one.task)}  {clean.foreign_text(one.words)}".rstrip())
+        console.result(f"{word} {printable(one.task)}  {printable(one.words)}".rstrip())
     told = ", ".join(f"{number} {what}" for what, number in _counts(found, same).items())
     console.result(f"{count(len(new.tasks.keys() | old.tasks.keys()), 'task')}: {told}")
 
@@ -196,9 +195,8 @@ def _counts(found: list[_Found], same: int) -> dict[str, JsonValue]:
 
 
 def _print(found: list[_Found], new: _Read, old: _Read, same: int, *, is_lines: bool) -> None:
-    clean = Redactor()
     rows = [
-        clean.foreign_value(
+        printable_value(
             {
                 "task": one.task,
                 "what": one.what,
@@ -208,7 +206,7 @@ def _print(found: list[_Found], new: _Read, old: _Read, same: int, *, is_lines: 
         for one in found
     ]
     if is_lines:
-        write_lines(rows)
+        console.json_lines(rows)
         return
     document: dict[str, JsonValue] = {
         "from": old.run.id,
@@ -217,4 +215,4 @@ def _print(found: list[_Found], new: _Read, old: _Read, same: int, *, is_lines: 
         "counts": _counts(found, same),
         "tasks": rows,
     }
-    console.document(clean.foreign_value(document))
+    console.document(printable_value(document))

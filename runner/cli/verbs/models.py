@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import click
 
 from runner.cli import console
-from runner.cli.listing import write_lines
-from runner.cli.options import common_options, output_format
+from runner.cli.common_options import common_options
+from runner.cli.options import output_format
 from runner.errors import UsageError
 from runner.job.models import FixedCamera, ListPrice, ModelFamily, facts, family_name, find_family
 from runner.json_value import JsonValue
@@ -36,7 +36,7 @@ def models(model: str | None, output_format: str) -> None:
     document = {"as_of": facts().as_of, "source": facts().source, "prices_as_of": facts().prices_as_of}
     rows = [_fields(family) for family in families]
     if output_format == "jsonl":
-        write_lines({**row, **document} for row in rows)
+        console.json_lines({**row, **document} for row in rows)
         return
     if output_format == "json":
         console.document(document | {"models": rows})

@@ -13,22 +13,21 @@ from pathlib import Path
 import click
 
 from runner.cli import console
-from runner.cli.advice import command
+from runner.cli.common_options import common_options
 from runner.cli.completion import complete_task
-from runner.cli.folders import here
-from runner.cli.found import nothing_yet, reading
-from runner.cli.listing import write_lines
-from runner.cli.options import ServiceOptions, common_options, output_format, service_options
-from runner.cli.words import painted, shown_path
+from runner.cli.humanize import shown_path
+from runner.cli.next_commands import command
+from runner.cli.options import ServiceOptions, output_format, service_options
+from runner.cli.place import here
+from runner.cli.runs import nothing_yet, reading
+from runner.cli.task_list import listed_word, painted
 from runner.errors import UsageError
-from runner.job.cost import usd_text
+from runner.http.verdicts import Verdict
 from runner.ledger.database import open_for_reading
-from runner.ledger.rows import AttemptRow
 from runner.ledger.search import FoundTask, LedgerSearch
 from runner.ledger.states import TaskState
 from runner.media.video import MediaFacts
 from runner.project import Project
-from runner.providers.base import Verdict
 from runner.record.show import (
     InputOfOurs,
     InputOfStep,
@@ -40,7 +39,6 @@ from runner.record.show import (
     describe,
 )
 from runner.redact import escape
-from runner.times import iso_time
 
 _LABEL = 11
 
@@ -69,19 +67,19 @@ def show(what: str, service: ServiceOptions, output_format: str) -> None:
     ledger = LedgerSearch(open_for_reading(project.ledger_path))
     try:
         found = _find(ledger, what, project)
-        shown = [describe(ledger, one.task, project) for one in found]
+        documents = [describe(ledger, one.task, project) for one in found]
     finally:
         ledger.close()
     if output_format == "jsonl":
-        write_lines(task.as_json() for task in shown)
+        console.json_lines(documents)
         return
     if output_format == "json":
-        console.document([task.as_json() for task in shown])
+        console.document(documents)
         return
-    for one, task in zip(found, shown, strict=True):
-        for line in _card(task, one.by):
+    for one, document in zip(found, documents, strict=True):
+        for line in _card(document, one.by):
             console.block(line)
-    for line, why in _again(shown[0], project, service):
+    for line, why in _again(documents[0], project, service):
         console.next_step(line, why)
 
 
@@ -119,30 +117,30 @@ def _below(path: Path, base: Path) -> str:
 
 
 def _card(task: ShownTask, by: str) -> Iterator[str]:
-    yield f"{click.style(task.row.name, bold=True)}  {painted(task.state)}  (found by {escape(by)})"
-    echoed = "" if task.echoed_seed is None else f", {task.echoed_seed} echoed by the service"
-    sent = "none sent" if task.row.seed is None else f"{task.row.seed} sent"
+    yield f"{click.style(task.name, bold=True)}  {painted(listed_word(task.state))}  (found by {escape(by)})"
+    echoed = "" if task.seed.echoed is None else f", {task.seed.echoed} echoed by the service"
+    sent = "none sent" if task.seed.sent is None else f"{task.seed.sent} sent"
     yield from _row("prompt", task.prompt)
-    yield from _row("model", f"{task.row.model} at {task.row.origin}")
+    yield from _row("model", f"{task.model} at {task.origin}")
     yield from _row("seed", sent + echoed)
-    fields = {name: value for name, value in task.row.request.items() if name not in _TOLD_ELSEWHERE}
+    fields = {name: value for name, value in task.request.items() if name not in _TOLD_ELSEWHERE}
     yield from _row("request", " ".join(f"{name}={_short(value)}" for name, value in fields.items()))
     for taken in task.inputs:
         yield from _row("input", _input_words(taken))
     for run in task.runs:
-        yield from _row("run", f"{run.row.id}, date {run.row.run_date}")
+        yield from _row("run", f"{run.id}, date {run.date}")
         yield from _row("job file", _job_words(run))
         yield from _row("", f"as it was run: {run.job_kept}")
     for number, attempt in enumerate(task.attempts, 1):
         yield from _row("attempt" if number == 1 else "", _attempt_words(attempt, number))
         yield from _row("", _outcome_words(attempt))
     for file in task.files:
-        yield from _row("file", f"{file.row.path}  {_STANDS[file.stands]}")
-        yield from _row("", f"{file.row.bytes:,} bytes{_media_words(file.row.media)}")
-        yield from _row("sha256", file.row.sha256)
+        yield from _row("file", f"{file.path}  {_STANDS[file.stands]}")
+        yield from _row("", f"{file.bytes:,} bytes{_media_words(file.media)}")
+        yield from _row("sha256", file.sha256)
     for kind in task.missing:
         yield from _row("missing", f"{kind}: asked for, and never came from the service")
-    yield from _row("identity", task.row.identity)
+    yield from _row("identity", task.identity)
 
 
 _TOLD_ELSEWHERE = frozenset({"model", "seed", "content", "prompt"})
@@ -178,42 +176,40 @@ def _short(value: object) -> str:
 
 
 def _job_words(run: ShownRun) -> str:
-    if run.git is not None and run.git.commit:
-        dirty = ", with changes that were not committed" if run.git.job_file_dirty else ""
-        commit = f"at commit {run.git.commit[:12]}{dirty}"
+    if run.commit:
+        dirty = ", with changes that were not committed" if run.job_file_dirty else ""
+        commit = f"at commit {run.commit[:12]}{dirty}"
     else:
-        commit = (run.git and run.git.note) or "commit unknown"
-    return f"{run.row.job_file} ({commit}); {_SINCE[run.job_file_since]}"
+        commit = run.git_note or "commit unknown"
+    return f"{run.job_file} ({commit}); {_SINCE[run.job_file_since]}"
 
 
 def _attempt_words(attempt: ShownAttempt, number: int) -> str:
-    row = attempt.row
-    accepted = f"accepted as {row.remote_id}" if row.remote_id else row.state
-    request = f" (request {row.request_id})" if row.request_id else ""
-    return f"{number}. by {row.reason}, {iso_time(row.intended_at)}, {accepted}{request}"
+    accepted = f"accepted as {attempt.remote_id}" if attempt.remote_id else attempt.state
+    request = f" (request {attempt.request_id})" if attempt.request_id else ""
+    return f"{number}. by {attempt.reason}, {attempt.intended_at}, {accepted}{request}"
 
 
 def _outcome_words(attempt: ShownAttempt) -> str:
-    row, tokens = attempt.row, attempt.total_tokens
-    why = row.evidence.reason if row.evidence is not None and row.verdict is Verdict.AMBIGUOUS else ""
-    by = row.resolution_evidence.words if row.resolution_evidence is not None else ""
+    tokens = attempt.total_tokens
+    by = f" (by {attempt.resolved_by})" if attempt.resolved_by else ""
     parts = [
-        f"unclear at first: {why}" if why else "",
-        f"settled as {row.resolution}" + (f" (by {by})" if by else "") if row.resolution else "",
-        row.state + (f" after {attempt.seconds:g} s" if attempt.seconds else ""),
+        f"unclear at first: {attempt.evidence}" if attempt.verdict is Verdict.AMBIGUOUS else "",
+        f"settled as {attempt.resolution}{by}" if attempt.resolution else "",
+        attempt.state + (f" after {attempt.seconds:g} s" if attempt.seconds else ""),
         f"{attempt.service_seconds:g} s at the service" if attempt.service_seconds else "",
-        " ".join(filter(None, (row.error_code, row.error_message))),
+        " ".join(filter(None, (attempt.error_code, attempt.error_message))),
         f"{tokens:,} tokens" if isinstance(tokens, int) else "",
-        _cost_words(row),
+        _cost_words(attempt),
     ]
     return ", ".join(filter(None, parts))
 
 
-def _cost_words(attempt: AttemptRow) -> str:
-    if attempt.cost_micros is not None:
-        return f"USD {usd_text(attempt.cost_micros)}"
-    if attempt.estimate_micros is not None:
-        return f"about USD {usd_text(attempt.estimate_micros)} (estimated)"
+def _cost_words(attempt: ShownAttempt) -> str:
+    if attempt.cost_usd is not None:
+        return f"USD {attempt.cost_usd}"
+    if attempt.estimate_usd is not None:
+        return f"about USD {attempt.estimate_usd} (estimated)"
     return "cost unknown"
 
 
@@ -229,8 +225,8 @@ def _again(task: ShownTask, project: Project, service: ServiceOptions) -> Iterat
     if not task.runs:
         return
     run = task.runs[-1]
-    job = project.root / run.row.job_file
-    dated = ["--date", run.row.run_date] if run.row.edition else []
+    job = project.root / run.job_file
+    dated = ["--date", run.date] if run.edition else []
     if run.job_file_since is not Since.SAME:
         kept = project.root / run.job_kept
         copy = job.with_name(f"{job.stem}-as-run{job.suffix}")
@@ -239,10 +235,9 @@ def _again(task: ShownTask, project: Project, service: ServiceOptions) -> Iterat
             "the job file as it was run, beside its inputs",
         )
         job = copy
-    name = task.row.name
-    unchanged = {file.row.sha256 for file in task.files if file.stands is Stands.SAME}
-    if any(file.row.sha256 not in unchanged for file in task.files):
-        line = command("run", shown_path(job), "--only", name, *dated, service=service)
+    unchanged = {file.sha256 for file in task.files if file.stands is Stands.SAME}
+    if any(file.sha256 not in unchanged for file in task.files):
+        line = command("run", shown_path(job), "--only", task.name, *dated, service=service)
         yield line, "fetches the file again, free of charge, while the service has it"
     if task.state is TaskState.HELD:
         yield command("reconcile", service=service), "lists what is held, and what to type for each"
@@ -251,7 +246,7 @@ def _again(task: ShownTask, project: Project, service: ServiceOptions) -> Iterat
         line = command("run", shown_path(job), *dated, service=service)
         yield line, "goes on with it; nothing is paid twice"
         return
-    line = command("run", shown_path(job), "--again", name, "--only", name, *dated, service=service)
-    what = "the same request" if task.row.seed is None else "the same request and seed"
+    line = command("run", shown_path(job), "--again", task.name, "--only", task.name, *dated, service=service)
+    what = "the same request" if task.seed.sent is None else "the same request and seed"
     is_paid = "" if project.is_rehearsal else ", which is paid for"
     yield line, f"makes it again: a new take of {what}{is_paid}"

@@ -10,17 +10,11 @@ from typing import BinaryIO
 import click
 
 from runner.cli import console
-from runner.cli.advice import command
-from runner.cli.folders import find_folder
-from runner.cli.options import (
-    ServiceOptions,
-    common,
-    common_options,
-    output_format,
-    run_argument,
-    service_options,
-)
-from runner.cli.words import count, shown_path
+from runner.cli.common_options import common, common_options
+from runner.cli.humanize import count, shown_path
+from runner.cli.next_commands import command
+from runner.cli.options import ServiceOptions, output_format, run_argument, service_options
+from runner.cli.runs import find_folder
 from runner.errors import ExitCode
 from runner.json_value import JsonValue
 from runner.media.boxes import NotMediaError
@@ -30,7 +24,7 @@ from runner.media.video import has_pyav, probe, probe_image
 from runner.providers.base import RemoteFileKind
 from runner.record.manifest import ManifestTask, read_manifest, read_tasks
 from runner.record.verify import CheckedFile, Finding, check_jobs, check_task
-from runner.redact import Redactor, json_text
+from runner.redact import json_text, printable
 
 _MOST_WAITING = 200
 """Tasks that are read from the manifest ahead of what is told."""
@@ -124,18 +118,16 @@ def _probe(readers: Readers | None, kind: RemoteFileKind, file: BinaryIO) -> str
 
 
 def _line(checked: CheckedFile) -> str:
-    clean = Redactor()
     finding = click.style(f"{checked.finding:8}", fg=_COLOURS.get(checked.finding))
-    why = f"  {clean.foreign_text(checked.why)}" if checked.why else ""
-    task = f"  ({clean.foreign_text(checked.task)})" if checked.task else ""
-    return f"{finding} {clean.foreign_text(checked.path)}{task}{why}"
+    why = f"  {printable(checked.why)}" if checked.why else ""
+    task = f"  ({printable(checked.task)})" if checked.task else ""
+    return f"{finding} {printable(checked.path)}{task}{why}"
 
 
 def _fields(checked: CheckedFile) -> dict[str, JsonValue]:
-    clean = Redactor()
     return {
-        "task": clean.foreign_text(checked.task),
-        "path": clean.foreign_text(checked.path),
+        "task": printable(checked.task),
+        "path": printable(checked.path),
         "finding": checked.finding,
-        "why": clean.foreign_text(checked.why),
+        "why": printable(checked.why),
     }

@@ -1,4 +1,4 @@
-"""The job file as read: values with the place where each stands.
+"""The job file as read: values, each with its location.
 
 `source.parse` builds these; nothing below `runner.job` sees them.
 """
@@ -6,18 +6,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from runner.errors import Problem
 from runner.json_value import JsonValue
+
+Path: TypeAlias = tuple[str | int, ...]
+"""The keys and the list positions that lead to a value."""
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A place in the text: line and column count from 1, in characters."""
+class Location:
+    """Where something stands: `line` and `column` count from 1, in characters."""
 
     line: int
     column: int
+    path: Path = ()
+
+    def below(self, part: str) -> Location:
+        """Of a key that is missing here."""
+        return replace(self, path=(*self.path, part))
+
+    def error(self, message: str, hint: str = "", *, is_missing_input: bool = False) -> Problem:
+        path = show_path(self.path)
+        return Problem(self.line, self.column, path, message, hint, is_missing_input=is_missing_input)
+
+    def warning(self, message: str, hint: str = "") -> Problem:
+        return Problem(self.line, self.column, show_path(self.path), message, hint, "warning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +43,13 @@ class Scalar:
     value: bool | int | float | str | None
     text: str
     is_plain: bool
-    mark: Mark
+    location: Location
 
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
     items: tuple[Node, ...]
-    mark: Mark
+    location: Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +57,7 @@ class Mapping:
     """Entries in the order of the file; keys are unique strings (duplicates are refused)."""
 
     entries: tuple[tuple[Scalar, Node], ...]
-    mark: Mark
+    location: Location
 
     def get(self, key: str) -> Node | None:
         return next((value for name, value in self.entries if name.value == key), None)
@@ -64,7 +80,7 @@ def to_data(node: Node) -> JsonValue:
             return {str(key.value): to_data(value) for key, value in entries}
 
 
-def find(node: Node, path: tuple[str | int, ...]) -> Node:
+def find(node: Node, path: Path) -> Node:
     """The node at `path`, or the deepest one on the way that exists."""
     for part in path:
         child: Node | None = None
@@ -87,7 +103,7 @@ def cut(text: str) -> str:
     return text if len(text) <= 40 else text[:40] + "..."
 
 
-def show_path(path: tuple[str | int, ...]) -> str:
+def show_path(path: Path) -> str:
     """`("content", 0, "text")` as a person writes it: `content[0].text`; the middle of a long one is cut."""
     if len(path) > _MOST_PARTS:
         return f"{show_path(path[:_FIRST_PARTS])}...{show_path(path[-_LAST_PARTS:])}"

@@ -11,7 +11,7 @@ import codecs
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from yaml.reader import Reader
 from yaml.scanner import Scanner
 
 from runner.errors import JobError, Problem
-from runner.job.yaml.nodes import Mapping, Mark, Node, Scalar, Sequence, cut, show_path
+from runner.job.yaml.nodes import Location, Mapping, Node, Path, Scalar, Sequence, cut
 from runner.job.yaml.syntax import explain
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -46,7 +46,7 @@ except AttributeError:  # PyYAML built without libyaml
     event_parser = PythonParser
 
 
-class _Place(Protocol):
+class _YamlMark(Protocol):
     """A mark of either parser: `index` counts characters from 0, as `line` and `column` do."""
 
     @property
@@ -146,37 +146,37 @@ def _decode(text: bytes, problems: list[Problem]) -> str:
     """The text without a byte order mark; what cannot be read as text goes to `problems`."""
     if len(text) > MAX_BYTES:
         size = f"{len(text):,} bytes; a job file has at most {MAX_BYTES:,}"
-        problems.append(Problem(1, 1, "", size, "write the sweep as axes, and large inputs as files"))
+        problems.append(Location(1, 1).error(size, "write the sweep as axes, and large inputs as files"))
         return ""
     text = text.removeprefix(codecs.BOM_UTF8)
     try:
         decoded = text.decode("utf-8")
     except UnicodeDecodeError as error:
-        mark = mark_at(text[: error.start].decode("utf-8"), error.start)
-        problems.append(Problem(mark.line, mark.column, "", "not UTF-8 text", "save the file as UTF-8"))
+        location = location_at(text[: error.start].decode("utf-8"), error.start)
+        problems.append(location.error("not UTF-8 text", "save the file as UTF-8"))
         return ""
     for match in islice(_API_KEY.finditer(decoded), 20):
-        mark = mark_at(decoded, match.start())
+        location = location_at(decoded, match.start())
         message = "this looks like an API key; a job file is shared, kept in git and copied into every run"
         hint = "put the key into the environment or .env, and revoke this one if the file was ever shared"
-        problems.append(Problem(mark.line, mark.column, "", message, hint))
+        problems.append(location.error(message, hint))
     if problems:
         return ""
     for match in islice(_UNPRINTABLE.finditer(decoded), 20):
-        mark = mark_at(decoded, match.start())
+        location = location_at(decoded, match.start())
         name = f"U+{ord(match[0]):04X}"
         hint = f'delete it, or write "\\u{ord(match[0]):04x}" in double quotes'
-        problems.append(Problem(mark.line, mark.column, "", f"invisible character {name}", hint))
+        problems.append(location.error(f"invisible character {name}", hint))
     if directive := _DIRECTIVE.search(decoded):
-        line = mark_at(decoded, directive.end()).line
-        problems.append(Problem(line, 1, "", "directives (`%...`) are not supported", "delete this line"))
+        location = replace(location_at(decoded, directive.end()), column=1)
+        problems.append(location.error("directives (`%...`) are not supported", "delete this line"))
     return decoded
 
 
-def mark_at(text: str, index: int) -> Mark:
-    """The place of the character at `index`."""
+def location_at(text: str, index: int, path: Path = ()) -> Location:
+    """Of the character at `index`."""
     before = _LINE_BREAK.split(text[:index])
-    return Mark(len(before), len(before[-1]) + 1)
+    return Location(len(before), len(before[-1]) + 1, path)
 
 
 @dataclass(slots=True)
@@ -186,25 +186,26 @@ class _Frame:
     `is_second` where the mapping has the key already; the first value counts.
     """
 
-    mark: Mark
+    location: Location
     is_mapping: bool
     items: list[Node] = field(default_factory=list)
     entries: list[tuple[Scalar, Node]] = field(default_factory=list)
-    seen: dict[str, Mark] = field(default_factory=dict)
+    seen: dict[str, Location] = field(default_factory=dict)
     key: Scalar | None = None
     key_end: int = 0
     is_second: bool = False
 
     @property
-    def part(self) -> str | int | None:
+    def path(self) -> Path:
+        """Of the value that comes next; of the mapping where a key comes next."""
         if not self.is_mapping:
-            return len(self.items)
-        return str(self.key.value) if self.key else None
+            return (*self.location.path, len(self.items))
+        return self.location.path if self.key is None else (*self.location.path, str(self.key.value))
 
     def close(self) -> Node:
         if self.is_mapping:
-            return Mapping(tuple(self.entries), self.mark)
-        return Sequence(tuple(self.items), self.mark)
+            return Mapping(tuple(self.entries), self.location)
+        return Sequence(tuple(self.items), self.location)
 
 
 class _Builder:
@@ -226,16 +227,19 @@ class _Builder:
                 if not self._take(event):
                     return None
         except yaml.MarkedYAMLError as error:
-            mark = self._mark(error.problem_mark or error.context_mark)
-            opened = self._mark(error.context_mark) if error.context_mark else None
-            self.problems.append(explain(error, self.text, mark, opened, self._open_path()))
+            path = self._open_path()
+            location = replace(self._location(error.problem_mark or error.context_mark), path=path)
+            opened = replace(self._location(error.context_mark), path=path) if error.context_mark else None
+            self.problems.append(explain(error, self.text, location, opened))
             return None
         if self.root is None or (isinstance(self.root, Scalar) and not self.root.text):
-            self._say(Mark(1, 1), "the file is empty", "start with `version: 1`, `models:` and `content:`")
+            self._report(
+                Location(1, 1), "the file is empty", "start with `version: 1`, `models:` and `content:`"
+            )
         elif not isinstance(self.root, Mapping):
             what = "a list" if isinstance(self.root, Sequence) else "a single value"
-            self._say(
-                self.root.mark, f"a job file holds keys and values, not {what}", "start with `version: 1`"
+            self._report(
+                self.root.location, f"a job file holds keys and values, not {what}", "start with `version: 1`"
             )
         else:
             return self.root
@@ -251,12 +255,16 @@ class _Builder:
             case yaml.DocumentStartEvent():
                 self.documents += 1
                 if self.documents > 1:
-                    self._say(self._mark(event.start_mark), "a second document", "one file holds one job")
+                    self._report(
+                        self._location(event.start_mark), "a second document", "one file holds one job"
+                    )
                     return False
             case yaml.ScalarEvent() | yaml.AliasEvent() | yaml.CollectionStartEvent():
                 self.nodes += 1
                 if self.nodes > MAX_NODES:
-                    self._say(self._mark(event.start_mark), f"more than {MAX_NODES:,} values", "use axes")
+                    self._report(
+                        self._location(event.start_mark), f"more than {MAX_NODES:,} values", "use axes"
+                    )
                     return False
                 return self._take_node(event)
             case yaml.CollectionEndEvent():
@@ -265,53 +273,59 @@ class _Builder:
         return True
 
     def _take_node(self, event: yaml.ScalarEvent | yaml.AliasEvent | yaml.CollectionStartEvent) -> bool:
-        mark = self._mark(event.start_mark)
+        location = self._location(event.start_mark)
         if isinstance(event, yaml.AliasEvent):
-            self._say(
-                mark, f"aliases (`*{event.anchor}`) are not supported", "write the value out, or quote it"
+            self._report(
+                location, f"aliases (`*{event.anchor}`) are not supported", "write the value out, or quote it"
             )
             self.is_hollow = True
-            self._add(Scalar("", "", False, mark), self._index(event.end_mark))
+            self._add(Scalar("", "", False, location), self._index(event.end_mark))
             return True
         if event.anchor is not None:
-            self._say(mark, f"anchors (`&{event.anchor}`) are not supported", "delete it, or quote the value")
+            self._report(
+                location, f"anchors (`&{event.anchor}`) are not supported", "delete it, or quote the value"
+            )
         if isinstance(event, yaml.ScalarEvent):
-            self._take_scalar(event, mark)
+            self._take_scalar(event, location)
             return True
         if event.tag is not None:
-            self._refuse_tag(event.tag, mark)
+            self._refuse_tag(event.tag, location)
         if len(self.stack) == MAX_DEPTH:
-            self._say(mark, f"nested more than {MAX_DEPTH} levels deep", "flatten the file")
+            self._report(location, f"nested more than {MAX_DEPTH} levels deep", "flatten the file")
             return False
         if self.text.startswith("{{", self._index(event.start_mark)):
-            self._say(mark, "an expression begins with a dollar sign", 'write "${{ ... }}", in quotes')
+            self._report(location, "an expression begins with a dollar sign", 'write "${{ ... }}", in quotes')
             return False
-        self.stack.append(_Frame(mark, isinstance(event, yaml.MappingStartEvent)))
+        self.stack.append(_Frame(location, isinstance(event, yaml.MappingStartEvent)))
         return True
 
-    def _take_scalar(self, event: yaml.ScalarEvent, mark: Mark) -> None:
+    def _take_scalar(self, event: yaml.ScalarEvent, location: Location) -> None:
         is_plain = not event.style
         value: bool | int | float | str | None = event.value
         if event.tag is not None:
-            self._refuse_tag(event.tag, mark)
+            self._refuse_tag(event.tag, location)
         elif is_plain:
             try:
                 value = resolve(event.value)
             except ValueError as error:
-                self._say(mark, str(error), "quote it if it is text")
+                self._report(location, str(error), "quote it if it is text")
         if bad := _CONTROL.search(event.value):
-            self._say(mark, f"the value holds the control character U+{ord(bad[0]):04X}", "remove the escape")
+            self._report(
+                location, f"the value holds the control character U+{ord(bad[0]):04X}", "remove the escape"
+            )
         end = self._index(event.end_mark)
         if is_plain:
-            self._refuse_silent_cut(event.value, mark, self._index(event.start_mark), end)
-        self._add(Scalar(value, event.value, is_plain, mark), end)
+            self._refuse_silent_cut(event.value, location, self._index(event.start_mark), end)
+        self._add(Scalar(value, event.value, is_plain, location), end)
 
-    def _refuse_tag(self, tag: str, mark: Mark) -> None:
-        self._say(
-            mark, f"tags (`{tag[:40]}`) are not supported", "delete it, or quote a value that begins with `!`"
+    def _refuse_tag(self, tag: str, location: Location) -> None:
+        self._report(
+            location,
+            f"tags (`{tag[:40]}`) are not supported",
+            "delete it, or quote a value that begins with `!`",
         )
 
-    def _refuse_silent_cut(self, value: str, mark: Mark, start: int, end: int) -> None:
+    def _refuse_silent_cut(self, value: str, location: Location, start: int, end: int) -> None:
         """Two ways in which YAML drops half of what a person wrote and says nothing."""
         frame = self.stack[-1] if self.stack else None
         key = frame.key if frame else None
@@ -319,11 +333,11 @@ class _Builder:
             hint = f"quote the value that it belongs to, or write `{cut(key.text)}: ...`"
             if ":" in key.text:
                 hint = "put a space after the `:`"
-            self._say(key.mark, "a key without a value", hint)
+            self._report(key.location, "a key without a value", hint)
             return
         if self._is_prose() and _COMMENT_AFTER_VALUE.match(self.text, end):
             message = "` #` starts a comment, so the rest of the line is lost"
-            self._say(mark, message, 'quote it: "... # ..."')
+            self._report(location, message, 'quote it: "... # ..."')
 
     def _is_prose(self) -> bool:
         """Whether the scalar at hand is the value of a `text` or `prompt` key, or in a list there."""
@@ -345,7 +359,7 @@ class _Builder:
         else:
             if not frame.is_second:
                 frame.entries.append((frame.key, node))
-            elif not isinstance(node, Scalar) and any(open_.part in _NAMING_KEYS for open_ in self.stack):
+            elif not isinstance(node, Scalar) and not _NAMING_KEYS.isdisjoint(frame.path):
                 self.is_whole = False
             frame.key = None
 
@@ -354,45 +368,48 @@ class _Builder:
         if not isinstance(node, Scalar):
             what = "list" if isinstance(node, Sequence) else "mapping"
             hint = 'quote a value that begins with `{` or `[`; an expression is "${{ ... }}"'
-            self._say(node.mark, f"a {what} cannot be a key", hint)
-            return Scalar("?", "?", False, node.mark)
+            self._report(node.location, f"a {what} cannot be a key", hint)
+            return Scalar("?", "?", False, node.location.below("?"))
         if not isinstance(node.value, str):
             kinds = {bool: "true or false", type(None): "null"}
             kind = kinds.get(type(node.value), "a number")
             hint = f'quote it: "{cut(node.text)}"' if node.text else "write the key before the `:`"
-            self._say(node.mark, f"the key `{cut(node.text)}` is {kind}, not text", hint)
-            node = Scalar(node.text, node.text, node.is_plain, node.mark)
+            self._report(node.location, f"the key `{cut(node.text)}` is {kind}, not text", hint)
+            node = Scalar(node.text, node.text, node.is_plain, node.location)
         frame.is_second = False
         if node.value == "<<" and node.is_plain:
             self.is_hollow = True
-            self._say(node.mark, "merge keys (`<<`) are not supported", "write the keys out, or use `vars`")
+            self._report(
+                node.location, "merge keys (`<<`) are not supported", "write the keys out, or use `vars`"
+            )
         elif (first := frame.seen.get(node.text)) is not None:
             frame.is_second = True
             hint = f"the first one is at line {first.line}; keep one"
-            self._say(node.mark, f"the key `{cut(node.text)}` is here twice", hint)
-        frame.seen.setdefault(node.text, node.mark)
-        return node
+            self._report(node.location, f"the key `{cut(node.text)}` is here twice", hint)
+        frame.seen.setdefault(node.text, node.location)
+        return replace(node, location=node.location.below(node.text))
 
-    def _say(self, mark: Mark, message: str, hint: str) -> None:
-        self.problems.append(Problem(mark.line, mark.column, self._path(), message, hint))
+    def _report(self, location: Location, message: str, hint: str) -> None:
+        self.problems.append(location.error(message, hint))
 
-    def _path(self) -> str:
-        return show_path(tuple(part for frame in self.stack if (part := frame.part) is not None))
+    @property
+    def _path(self) -> Path:
+        return self.stack[-1].path if self.stack else ()
 
-    def _open_path(self) -> str:
+    def _open_path(self) -> Path:
         """Of what is being read, without the number of a list item: at a parse error it may be one off."""
-        parts = [part for frame in self.stack if (part := frame.part) is not None]
-        while parts and isinstance(parts[-1], int):
-            parts.pop()
-        return show_path(tuple(parts))
+        path = self._path
+        while path and isinstance(path[-1], int):
+            path = path[:-1]
+        return path
 
-    def _index(self, mark: _Place | None) -> int:
+    def _index(self, mark: _YamlMark | None) -> int:
         return min(mark.index, len(self.text)) if mark else 0
 
-    def _mark(self, mark: _Place | None) -> Mark:
+    def _location(self, mark: _YamlMark | None) -> Location:
         if mark is None:
-            return Mark(1, 1)
+            return Location(1, 1, self._path)
         # libyaml ends an unfinished last line, so its marks there lie one line below the text.
         if mark.index >= len(self.text):
-            return mark_at(self.text, len(self.text))
-        return Mark(mark.line + 1, mark.column + 1)
+            return location_at(self.text, len(self.text), self._path)
+        return Location(mark.line + 1, mark.column + 1, self._path)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import yaml
 
 from runner.errors import Problem
-from runner.job.yaml.nodes import Mark
+from runner.job.yaml.nodes import Location
 
 _COMMENT = re.compile(r"[ \t]#")
 _LINE_BREAK = re.compile(r"\r\n?|\n")
@@ -88,8 +89,8 @@ _EXPLANATIONS: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def explain(error: yaml.MarkedYAMLError, text: str, mark: Mark, opened: Mark | None, path: str) -> Problem:
-    """The Problem for a parse error at `mark`.
+def explain(error: yaml.MarkedYAMLError, text: str, location: Location, opened: Location | None) -> Problem:
+    """The Problem for a parse error at `location`.
 
     `opened` is where the construct that is being read began, where the parser knows it: an
     unclosed quote is reported there, since the end of the file helps nobody.
@@ -97,36 +98,27 @@ def explain(error: yaml.MarkedYAMLError, text: str, mark: Mark, opened: Mark | N
     index = error.problem_mark.index if error.problem_mark else 0
     complaint = error.problem or ""
     if text[index - 1 : index + 2] == "${{":
-        return Problem(
-            mark.line,
-            max(1, mark.column - 1),
-            path,
-            "an expression inside [ ] or { } must be quoted",
-            'quote it: "${{ ... }}"',
-        )
+        dollar = replace(location, column=max(1, location.column - 1))
+        return dollar.error("an expression inside [ ] or { } must be quoted", 'quote it: "${{ ... }}"')
     if "cannot start any token" in complaint:
-        return _wrong_start(text[index : index + 1], mark, path)
+        return _wrong_start(text[index : index + 1], location)
     if opened and "end of stream" in complaint:
-        return Problem(
-            opened.line, opened.column, path, "this quote is never closed", "add the closing quote"
-        )
+        return opened.error("this quote is never closed", "add the closing quote")
     for pattern, message, hint in _EXPLANATIONS:
         if re.search(pattern, complaint):
             if closed := _CLOSED_ABOVE.search(text, 0, index):
                 hint = f"`{closed[1]}` on the line above ends its value: delete it there"
             if opened and (line := _line_of_comment(error, text, opened)):
                 hint = f"` #` in line {line} began a comment: quote what holds it; else {hint}"
-            return Problem(mark.line, mark.column, path, message, hint)
-    return Problem(
-        mark.line, mark.column, path, f"not valid YAML: {complaint}", "check this line and the one above"
-    )
+            return location.error(message, hint)
+    return location.error(f"not valid YAML: {complaint}", "check this line and the one above")
 
 
 _CLOSED_ABOVE = re.compile(r"(\[\]|\{\})[ \t]*(?:#[^\r\n]*)?(?:\r\n?|\n)[ \t]*$")
 """An empty list or mapping at the end of the line above, as `pick: []` with items below it."""
 
 
-def _line_of_comment(error: yaml.MarkedYAMLError, text: str, opened: Mark) -> int:
+def _line_of_comment(error: yaml.MarkedYAMLError, text: str, opened: Location) -> int:
     """The line of the first ` #` in the list or mapping that is being read; 0 where there is none."""
     if error.context_mark is None or error.problem_mark is None:
         return 0
@@ -137,10 +129,8 @@ def _line_of_comment(error: yaml.MarkedYAMLError, text: str, opened: Mark) -> in
     return opened.line + len(_LINE_BREAK.findall(text, start, comment.start())) if comment else 0
 
 
-def _wrong_start(character: str, mark: Mark, path: str) -> Problem:
+def _wrong_start(character: str, location: Location) -> Problem:
     if character == "\t":
-        return Problem(
-            mark.line, mark.column, path, "a tab where spaces are expected", "indent with spaces, not tabs"
-        )
+        return location.error("a tab where spaces are expected", "indent with spaces, not tabs")
     name = "a backtick" if character == "`" else f"`{character}`"
-    return Problem(mark.line, mark.column, path, f"an unquoted value cannot begin with {name}", _QUOTE)
+    return location.error(f"an unquoted value cannot begin with {name}", _QUOTE)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from runner.errors import JobError, Problem
 from runner.job.yaml import source
-from runner.job.yaml.nodes import Mapping, Mark, Node, Scalar, Sequence, find, to_data
+from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, Sequence, find, to_data
 from runner.job.yaml.source import MAX_BYTES, MAX_DEPTH, MAX_DIGITS, MAX_NODES, parse, resolve
 from tests.support.texts import looks_like_no_key
 
@@ -97,29 +97,36 @@ def test_an_unquoted_ratio_stays_text_in_flow_and_block(read: Parse) -> None:
     assert data == {"a": ["16:9", "9:16"], "b": {"ratio": "21:9"}, "c": ["4:3"]}
 
 
-def test_marks_count_characters_from_one(read: Parse) -> None:
+def test_locations_count_characters_from_one_and_know_their_path(read: Parse) -> None:
     """Characters, not bytes: one for é, one for a character beyond the first plane."""
     root = read("größe: [é, 😀, x]\nb:\n  c: 1\n".encode())
     sizes = root.get("größe")
     assert isinstance(sizes, Sequence)
-    assert sizes.mark == Mark(1, 8)
-    assert [item.mark for item in sizes.items] == [Mark(1, 9), Mark(1, 12), Mark(1, 15)]
-    assert find(root, ("b", "c")).mark == Mark(3, 6)
+    assert sizes.location == Location(1, 8, ("größe",))
+    assert [item.location for item in sizes.items] == [
+        Location(1, 9, ("größe", 0)),
+        Location(1, 12, ("größe", 1)),
+        Location(1, 15, ("größe", 2)),
+    ]
+    below = root.get("b")
+    assert isinstance(below, Mapping)
+    ((key, value),) = below
+    assert (key.location, value.location) == (Location(3, 3, ("b", "c")), Location(3, 6, ("b", "c")))
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text(read: Parse) -> None:
     root = read(b"\xef\xbb\xbfa: 1\n")
     assert to_data(root) == {"a": 1}
-    assert root.mark == Mark(1, 1)
+    assert root.location == Location(1, 1)
 
 
 def test_windows_line_ends_count_as_one(read: Parse) -> None:
-    assert find(read(b'a: "b\r\n  c"\r\nd: e\r\n'), ("d",)).mark == Mark(3, 4)
+    assert find(read(b'a: "b\r\n  c"\r\nd: e\r\n'), ("d",)).location == Location(3, 4, ("d",))
 
 
 def test_a_scalar_keeps_its_text_and_its_style(read: Parse) -> None:
-    assert find(read(b"a: 0720\n"), ("a",)) == Scalar(720, "0720", True, Mark(1, 4))
-    assert find(read(b"a: '0720'\n"), ("a",)) == Scalar("0720", "0720", False, Mark(1, 4))
+    assert find(read(b"a: 0720\n"), ("a",)) == Scalar(720, "0720", True, Location(1, 4, ("a",)))
+    assert find(read(b"a: '0720'\n"), ("a",)) == Scalar("0720", "0720", False, Location(1, 4, ("a",)))
 
 
 def test_a_comment_is_fine_where_nothing_is_lost(read: Parse) -> None:
@@ -137,7 +144,7 @@ def test_an_empty_value_after_a_colon_is_null(read: Parse) -> None:
     }
 
 
-def test_a_mark_at_the_end_of_an_unfinished_line_lies_in_the_text(read: Parse) -> None:
+def test_a_location_at_the_end_of_an_unfinished_line_lies_in_the_text(read: Parse) -> None:
     """libyaml places it one line below."""
     with pytest.raises(JobError) as caught:
         read(b"a: 1\n? b")
@@ -349,17 +356,31 @@ _Quoting.add_representer(
 _Quoting.add_representer(float, lambda dumper, number: dumper.represent_scalar(FLOAT, with_point(number)))
 
 
-def marks(node: Node) -> list[Mark]:
+def locations(node: Node) -> list[Location]:
     inner: list[Node] = []
     if isinstance(node, Sequence):
         inner = list(node.items)
     elif isinstance(node, Mapping):
         inner = [part for entry in node for part in entry]
-    return [node.mark, *(mark for child in inner for mark in marks(child))]
+    return [node.location, *(each for child in inner for each in locations(child))]
 
 
 @given(DOCUMENTS.filter(bool))
-def test_marks_follow_the_order_of_the_text(document: dict[str, Any]) -> None:
+def test_locations_follow_the_order_of_the_text(document: dict[str, Any]) -> None:
     text = yaml.dump(document, Dumper=_Quoting, default_flow_style=False, width=10_000)
-    found = [(mark.line, mark.column) for mark in marks(parse(text.encode(), file="job.yaml"))]
+    root = parse(text.encode(), file="job.yaml")
+    found = [(location.line, location.column) for location in locations(root)]
     assert found == sorted(found)
+
+
+@given(DOCUMENTS.filter(bool))
+def test_every_value_is_found_at_the_path_of_its_location(document: dict[str, Any]) -> None:
+    root = parse(yaml.dump(document, Dumper=_Quoting).encode(), file="job.yaml")
+    waiting: list[Node] = [root]
+    while waiting:
+        node = waiting.pop()
+        assert find(root, node.location.path) is node
+        if isinstance(node, Sequence):
+            waiting += node.items
+        elif isinstance(node, Mapping):
+            waiting += (value for _, value in node)

@@ -1,0 +1,298 @@
+"""The one HTTP stack under submits and free requests: httpx's client over httpcore's connections.
+
+httpcore's trace says whether a request was begun, which no exception does, so it is what a paid POST rides
+(docs/decisions/one-http-stack.md).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import ssl
+import urllib.request
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import httpcore
+import httpx
+
+from runner.http.access import Access, ApiKey, is_loopback
+from runner.http.answers import MOST_BODY, Answer
+
+# at INFO these print every URL, signed ones included
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+CONNECTIONS = 16
+"""For POSTs, and as many for all else, however many tasks are in flight."""
+_FREE_IDLE = 5.0
+"""Seconds. A stale connection costs a free request one more try."""
+
+_ERRORS = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+)
+_ACTED_UPON = frozenset({b"location", b"set-cookie"})
+"""Headers of an answer from which httpx's client would build a next request, or fill its cookie jar."""
+
+
+@dataclass(slots=True)
+class Testimony:
+    """What httpcore's trace of one request has shown; the request's `trace` extension."""
+
+    is_given: bool = False
+    """Whether a Transport had the request: without one nothing was shown, and that proves nothing."""
+    seen: set[str] = field(default_factory=set)
+    stream: httpcore.AsyncNetworkStream | None = None
+    status: int | None = None
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        request = info.get("request")
+        if isinstance(request, httpcore.Request) and request.method == b"CONNECT":
+            return  # a proxy's tunnel, not yet our request
+        name = event.partition(".")[2]
+        self.seen.add(name)
+        if name == "receive_response_headers.complete":
+            self.status = int(info["return_value"][1])
+        if name == "connect_tcp.complete":
+            self.stream = info["return_value"]
+
+    @property
+    def headers_begun(self) -> bool | None:
+        """None where nobody testified."""
+        return "send_request_headers.started" in self.seen if self.is_given else None
+
+    @property
+    def write_failed(self) -> bool:
+        return not self.seen.isdisjoint({"send_request_headers.failed", "send_request_body.failed"})
+
+    @property
+    def head_received(self) -> bool:
+        return "receive_response_headers.complete" in self.seen
+
+    async def close_unused(self) -> None:
+        """httpcore 1.0.9 leaves the socket open where a TLS handshake is cancelled."""
+        if self.stream is not None and not self.headers_begun:
+            with anyio.CancelScope(shield=True):
+                await self.stream.aclose()
+
+
+class Transport(httpx.AsyncBaseTransport):
+    """POSTs over connections of their own, all else over others, and nothing sent twice.
+
+    A POST's connection that was idle for `keepalive` seconds is not used again, for a stale one looks
+    begun. A request's `trace` extension is a Testimony, if it has one. `network_backend` is the
+    simulation's seam; `tls` is for https origins (default: certifi).
+    """
+
+    def __init__(
+        self,
+        *,
+        tls: ssl.SSLContext | None = None,
+        proxy: str | None = None,
+        keepalive: float = 1.0,
+        network_backend: httpcore.AsyncNetworkBackend | None = None,
+    ) -> None:
+        def connections(keepalive: float) -> _Connections:
+            return _Connections(
+                httpcore.AsyncConnectionPool(
+                    ssl_context=tls,
+                    proxy=_proxy(proxy) if proxy else None,
+                    keepalive_expiry=keepalive,
+                    network_backend=network_backend,
+                )
+            )
+
+        self._paid = connections(keepalive)
+        self._free = connections(_FREE_IDLE)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        testimony: Testimony = request.extensions.setdefault("trace", Testimony())
+        testimony.is_given = True
+        connections = self._paid if request.method == "POST" else self._free
+        try:
+            with _as_httpx():
+                return await connections.send(request)
+        except BaseException:
+            await testimony.close_unused()
+            raise
+
+    async def aclose(self) -> None:
+        await self._paid.aclose()
+        await self._free.aclose()
+
+
+class _Connections:
+    """At most CONNECTIONS at once, the one used last before the others; requests wait their turn outside.
+
+    httpcore's own pool goes through all its connections and requests at the begin and end of each request,
+    which with 16 and 256 waiting took more than twice the time of the request itself.
+    """
+
+    def __init__(self, factory: httpcore.AsyncConnectionPool) -> None:
+        self._factory = factory
+        self._turns = anyio.Semaphore(CONNECTIONS, fast_acquire=True)
+        self._idle: list[httpcore.AsyncConnectionInterface] = []
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+        await self._turns.acquire()
+        try:
+            connection = await self._take(target.origin)
+            try:
+                response = await connection.handle_async_request(
+                    httpcore.Request(
+                        request.method,
+                        target,
+                        headers=request.headers.raw,
+                        content=request.stream,
+                        extensions=request.extensions,
+                    )
+                )
+            except BaseException:
+                # cancelled while it was closing, httpcore leaves the socket open
+                with anyio.CancelScope(shield=True):
+                    await connection.aclose()
+                raise
+        except BaseException:
+            self._turns.release()
+            raise
+        return httpx.Response(
+            response.status,
+            headers=[header for header in response.headers if header[0].lower() not in _ACTED_UPON],
+            stream=_Body(response, connection, self),
+        )
+
+    async def _take(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
+        if self._idle and self._idle[-1].has_expired():
+            # the others were idle for longer
+            await self.aclose()
+        return self._idle.pop() if self._idle else self._factory.create_connection(origin)
+
+    async def give_back(self, connection: httpcore.AsyncConnectionInterface) -> None:
+        try:
+            if _has_more(connection):
+                with anyio.CancelScope(shield=True):
+                    await connection.aclose()
+            elif connection.is_available():
+                self._idle.append(connection)
+        finally:
+            self._turns.release()
+
+    async def aclose(self) -> None:
+        closing, self._idle = self._idle, []
+        with anyio.CancelScope(shield=True):
+            for connection in closing:
+                await connection.aclose()
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(
+        self,
+        response: httpcore.Response,
+        connection: httpcore.AsyncConnectionInterface,
+        connections: _Connections,
+    ) -> None:
+        self._response = response
+        self._connection = connection
+        self._connections = connections
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _as_httpx():
+            async for part in self._response.aiter_stream():
+                yield part
+
+    async def aclose(self) -> None:
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._response.aclose()
+        finally:
+            await self._connections.give_back(self._connection)
+
+
+def _has_more(connection: object) -> bool:
+    """Whether bytes came behind an answer: they would be read as the answer to the next request.
+
+    httpcore shows them nowhere, so this looks into it; a proxy's connection holds another one.
+    """
+    while (inner := getattr(connection, "_connection", None)) is not None:
+        connection = inner
+    state = getattr(connection, "_h11_state", None)
+    return state is not None and bool(state.trailing_data[0])
+
+
+def _proxy(url: str) -> httpcore.Proxy:
+    # httpcore's own reading of the URL drops user name and password
+    parts = httpx.Proxy(url)
+    return httpcore.Proxy(str(parts.url), auth=parts.raw_auth)
+
+
+@contextlib.contextmanager
+def _as_httpx() -> Iterator[None]:
+    """httpcore's errors as httpx's of the same name; those of ssl and the system stay what they are."""
+    try:
+        yield
+    except _ERRORS as error:
+        raise getattr(httpx, type(error).__name__)(str(error)) from error
+
+
+@functools.cache
+def tls_context(*, trust_env: bool = False) -> ssl.SSLContext:
+    """A verifying context that all clients share; `trust_env` honours SSL_CERT_FILE and SSL_CERT_DIR."""
+    return httpx.create_ssl_context(trust_env=trust_env)
+
+
+def environment_proxy(origin: str) -> str | None:
+    """The proxy that the environment names for `origin`; never one for loopback."""
+    host = httpx.URL(origin).host
+    if is_loopback(origin) or urllib.request.proxy_bypass(host):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(httpx.URL(origin).scheme) or proxies.get("all")
+
+
+def open_client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
+    """httpx's client, to send whole requests with: it adds no header, proxy or login of its own.
+
+    Neither cookies nor redirects reach it from a Transport.
+    """
+    return httpx.AsyncClient(transport=transport, trust_env=False, follow_redirects=False)
+
+
+def common_headers(access: Access) -> list[tuple[bytes, bytes]]:
+    """The headers of every request, made once: httpx adds none to a request that has a stream."""
+    host = httpx.URL(access.origin).netloc
+    return [(b"Host", host), *((name.encode(), value.encode()) for name, value in access.headers().items())]
+
+
+async def read_answer(response: httpx.Response, key: ApiKey) -> Answer:
+    """The answer with its body as it was sent, at most 1 MiB and without the key. Raises httpx.HTTPError."""
+    status, headers = response.status_code, key.hide_in_headers(response.headers)
+    # refused unread: a body of 1 MiB may unpack to a gigabyte
+    if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        return Answer(status, headers, b"", "the answer's body is compressed, which was not asked for")
+    body = bytearray()
+    async for part in response.aiter_raw():
+        body += part
+        if len(body) > MOST_BODY:
+            return Answer(status, headers, b"", "the answer's body is larger than 1 MiB")
+    return Answer(status, headers, key.hide_in(bytes(body)))
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """An error with all that led to it; libraries break either chain with `from None`."""
+    found: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and one not in found:
+            found.append(one)
+            waiting += (one.__cause__, one.__context__)
+    return found

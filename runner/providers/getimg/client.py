@@ -1,0 +1,159 @@
+"""getimg.ai, /v2/videos/generations; golden answers are in tests/wire/getimg.
+
+It has no list and no idempotency key, so an ambiguous submit cannot be reconciled.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import quote
+
+from runner.http.answers import (
+    clean,
+    is_moment,
+    read_failure,
+    read_json,
+    read_scalars,
+    read_url,
+    read_usd,
+    usable_id,
+)
+from runner.http.free import FreeRequests
+from runner.http.outcomes import judge
+from runner.http.paid import PaidRequests
+from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
+from runner.json_value import JsonValue
+from runner.providers.base import (
+    Generation,
+    GenerationStatus,
+    InputFile,
+    ListPage,
+    ReadInput,
+    RemoteFile,
+    RemoteFileKind,
+)
+from runner.providers.getimg.outcomes import SUBMITS
+from runner.providers.media import wire_url
+
+PATH: Final = "/v2/videos/generations"
+MODELS_PATH: Final = "/v2/models"
+RECORD_LIFE: Final = 7 * 86_400.0
+"""Seconds. The service names none; looking for longer than needed costs nothing."""
+
+_STATUSES = {
+    "pending": GenerationStatus.PENDING,
+    "completed": GenerationStatus.SUCCEEDED,
+    "failed": GenerationStatus.FAILED,
+}
+_FACTS = ("width", "height", "duration", "fps", "has_sound")
+
+
+class GetimgClient:
+    """The calls of getimg.ai."""
+
+    name = "getimg"
+    can_list = False
+    record_life = RECORD_LIFE
+
+    def __init__(
+        self, paid: PaidRequests, free: FreeRequests, *, wall: Callable[[], float] = time.time
+    ) -> None:
+        self.origin = paid.access.origin
+        self._paid = paid
+        self._free = free
+        self._wall = wall
+
+    def encode(
+        self,
+        request: Mapping[str, JsonValue],
+        inputs: Sequence[InputFile],
+        read_input: ReadInput,
+        *,
+        tag: int | None,
+        callback_url: str | None,
+    ) -> bytes:
+        """The body of the POST: compact JSON, absent instead of null, local files as data URIs.
+
+        The service echoes no field of ours and calls nobody: `tag` and `callback_url` are not used.
+        Raises ValueError for a reference to a file that is not among the task's inputs.
+        """
+        files = {file.reference: file for file in inputs}
+        sent = {name: value for name, value in request.items() if value is not None}
+        images = sent.get("images")
+        if isinstance(images, list):
+            sent["images"] = [
+                {**image, "url": wire_url(image.get("url"), files, read_input)}
+                for image in images
+                if isinstance(image, dict)
+            ]
+        return json.dumps(sent, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+    async def submit(self, body: bytes) -> SubmitOutcome:
+        """One POST, judged by rows 1 to 21 of docs/reference/faults.md; every 5xx is ambiguous."""
+        return judge(SUBMITS, await self._paid.post(PATH, body), wall=self._wall())
+
+    async def get(self, remote_id: str) -> Generation:
+        """The generation as it is now. Raises ProviderError, also for an answer about another one."""
+        answer = await self._free.get(f"{PATH}/{quote(remote_id, safe='')}")
+        return read_generation(read_json(answer), server_time=answer.server_time).checked(remote_id)
+
+    async def ping(self) -> float | None:
+        """The server time, by the list of video models. Raises ProviderError."""
+        answer = await self._free.get(MODELS_PATH, [("type", "video")])
+        read_json(answer)
+        return answer.server_time
+
+    async def list_page(self, *, created_after: float | None, limit: int, offset: int) -> ListPage:
+        """Raises ProviderError always: the service has no list."""
+        raise ProviderError(Trouble.WRONG_REQUEST, "getimg has no list of generations")
+
+
+def read_generation(document: JsonValue, *, server_time: float | None = None) -> Generation:
+    """The answer to a GET. Raises ProviderError where it names no generation.
+
+    Each item of `data` with a usable URL is a video, in the service's order; `echo` holds the
+    first one's facts.
+    """
+    if not isinstance(document, dict) or not (remote_id := usable_id(document.get("id"))):
+        raise ProviderError(Trouble.UNAVAILABLE, "the answer holds no generation with a usable id")
+    raw_status = document.get("status")
+    data = document.get("data")
+    items = [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
+    code, message = read_failure(document.get("error"))
+    usage = document.get("usage")
+    return Generation(
+        id=remote_id,
+        status=_STATUSES.get(raw_status) if isinstance(raw_status, str) else None,
+        raw_status=clean(raw_status, 100),
+        model=clean(document.get("model"), 200),
+        files=tuple(
+            RemoteFile(RemoteFileKind.VIDEO, url, _moment(item.get("deletes_at")))
+            for item in items
+            if (url := read_url(item.get("url")))
+        ),
+        error_code=code,
+        error_message=message,
+        echo=read_scalars({name: items[0].get(name) for name in _FACTS}) if items else {},
+        usage=read_scalars(usage),
+        cost_usd=read_usd(usage.get("total_cost")) if isinstance(usage, dict) else "",
+        server_time=server_time,
+    )
+
+
+def _moment(value: JsonValue) -> float | None:
+    """Unix seconds of an ISO 8601 time, taken as UTC where it names no zone."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    if moment is None:
+        return None
+    try:
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (OverflowError, ValueError):
+        return None
+    return seconds if is_moment(seconds) else None

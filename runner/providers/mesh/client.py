@@ -1,0 +1,227 @@
+"""Mesh API, /v1/video/generations; its shapes are in tests/wire/mesh-video-openapi.yaml."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import quote
+
+from runner.http.answers import (
+    LAST_SECOND,
+    clean,
+    is_moment,
+    is_usual,
+    read_failure,
+    read_object,
+    read_scalars,
+    read_url,
+    usable_id,
+)
+from runner.http.free import FreeRequests
+from runner.http.outcomes import judge
+from runner.http.paid import PaidRequests
+from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
+from runner.json_value import JsonValue
+from runner.providers.base import (
+    URL_LIFE,
+    Generation,
+    GenerationStatus,
+    InputFile,
+    ListPage,
+    ReadInput,
+    RemoteFile,
+    RemoteFileKind,
+)
+from runner.providers.media import wire_url
+from runner.providers.mesh.outcomes import READS, SUBMITS
+
+PATH: Final = "/v1/video/generations"
+TAG_FIELD: Final = "execution_expires_after"
+TAG_BASE: Final = 172_800
+"""Seconds, the service's default; a tag n below TAGS is sent as TAG_BASE - n."""
+TAGS: Final = 65_536
+RECORD_LIFE: Final = 7 * 86_400.0
+"""Seconds, by the service's guide ("about 7 days", wire/mesh-api.md)."""
+ECHOED: Final = (
+    "seed",
+    "resolution",
+    "ratio",
+    "duration",
+    "frames",
+    "generate_audio",
+    "safety_identifier",
+    "priority",
+    "draft",
+    "service_tier",
+    TAG_FIELD,
+)
+"""The request's fields that a task object repeats."""
+
+_MEDIA_FIELDS = ("image_url", "video_url", "audio_url")
+_FILE_KINDS = {"video_url": RemoteFileKind.VIDEO, "last_frame_url": RemoteFileKind.LAST_FRAME}
+
+
+class MeshClient:
+    """The calls of Mesh API."""
+
+    name = "mesh"
+    can_list = True
+    record_life = RECORD_LIFE
+
+    def __init__(
+        self, paid: PaidRequests, free: FreeRequests, *, wall: Callable[[], float] = time.time
+    ) -> None:
+        self.origin = paid.access.origin
+        self._paid = paid
+        self._free = free
+        self._wall = wall
+
+    def encode(
+        self,
+        request: Mapping[str, JsonValue],
+        inputs: Sequence[InputFile],
+        read_input: ReadInput,
+        *,
+        tag: int | None,
+        callback_url: str | None,
+    ) -> bytes:
+        """The body of the POST: compact JSON, absent instead of null, local files as data URIs.
+
+        What the job sets itself is sent as set, above `tag` (0 to TAGS - 1) and `callback_url`.
+        Raises ValueError for a tag out of range and for a reference to a file that is not among
+        the task's inputs.
+        """
+        if tag is not None and not 0 <= tag < TAGS:
+            raise ValueError(f"tag {tag} is not in 0..{TAGS - 1}")
+        files = {file.reference: file for file in inputs}
+        sent = {name: _plain(value) for name, value in request.items() if value is not None}
+        items = sent.get("content")
+        if isinstance(items, list):
+            sent["content"] = [_wire_item(item, files, read_input) for item in items]
+        if tag is not None:
+            sent.setdefault(TAG_FIELD, TAG_BASE - tag)
+        if callback_url is not None:
+            sent.setdefault("callback_url", callback_url)
+        return json.dumps(sent, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+    async def submit(self, body: bytes) -> SubmitOutcome:
+        """One POST, judged by rows 1 to 21 of docs/reference/faults.md."""
+        return judge(SUBMITS, await self._paid.post(PATH, body), wall=self._wall())
+
+    async def get(self, remote_id: str) -> Generation:
+        """The task as it is now. Raises ProviderError, also for an answer about another task."""
+        answer = await self._free.get(f"{PATH}/{quote(remote_id, safe='')}", troubles=READS)
+        return read_generation(read_object(answer), server_time=answer.server_time).checked(remote_id)
+
+    async def ping(self) -> float | None:
+        """The server time, by a list of one: free, and refused without a good key. Raises ProviderError."""
+        return (await self.list_page(created_after=None, limit=1, offset=0)).server_time
+
+    async def list_page(self, *, created_after: float | None, limit: int, offset: int) -> ListPage:
+        """One page, newest first. Raises ProviderError.
+
+        A row that cannot be read is counted, for it may be a paid task that would look absent without it.
+        """
+        query = [("limit", str(limit)), ("offset", str(offset))]
+        if created_after is not None:
+            moment = datetime.fromtimestamp(math.floor(max(0.0, min(created_after, LAST_SECOND))), UTC)
+            query.append(("created_after", moment.strftime("%Y-%m-%dT%H:%M:%SZ")))
+        answer = await self._free.get(PATH, query, troubles=READS)
+        page = read_object(answer)
+        rows, has_more, total = page.get("data"), page.get("has_more"), page.get("total")
+        if not isinstance(rows, list) or not isinstance(has_more, bool) or not isinstance(total, int):
+            raise ProviderError(Trouble.UNAVAILABLE, "the list lacks data, has_more or total")
+        read: list[Generation] = []
+        for row in rows:
+            with contextlib.suppress(ProviderError):
+                read.append(read_generation(row, server_time=answer.server_time))
+        return ListPage(tuple(read), has_more, total, answer.server_time, len(rows) - len(read))
+
+
+def read_generation(document: JsonValue, *, server_time: float | None = None) -> Generation:
+    """A task object of a GET, a list row or a webhook. Raises ProviderError where it names no task."""
+    if not isinstance(document, dict) or not (remote_id := usable_id(document.get("id"))):
+        raise ProviderError(Trouble.UNAVAILABLE, "the answer holds no task with a usable id")
+    raw_status = document.get("status")
+    updated_at = _seconds(document.get("updated_at"))
+    code, message = read_failure(document.get("error"))
+    return Generation(
+        id=remote_id,
+        status=_read_status(raw_status),
+        raw_status=clean(raw_status, 100),
+        model=clean(document.get("model"), 200),
+        created_at=_seconds(document.get("created_at")),
+        updated_at=updated_at,
+        files=_read_files(document.get("content"), updated_at),
+        error_code=code,
+        error_message=message,
+        echo=read_scalars({name: document.get(name) for name in ECHOED}),
+        tag=_read_tag(document.get(TAG_FIELD)),
+        usage=read_scalars(document.get("usage")),
+        request_id=clean(document.get("request_id"), 200),
+        server_time=server_time,
+    )
+
+
+def _read_tag(seconds: JsonValue) -> int | None:
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or not is_usual(seconds) or seconds < 0:
+        return None  # -1 says that nothing is decided yet
+    return TAG_BASE - seconds
+
+
+def _plain(value: JsonValue) -> JsonValue:
+    """Plain dicts and lists, null fields left out."""
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items() if part is not None}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return value
+
+
+def _wire_item(item: JsonValue, files: Mapping[str, InputFile], read_input: ReadInput) -> JsonValue:
+    if not isinstance(item, dict):
+        return item
+    wired = dict(item)
+    for name in _MEDIA_FIELDS:
+        media = wired.get(name)
+        # the OpenAPI document wants the object; some of the service's pages show the bare string
+        target = {"url": media} if isinstance(media, str) else media
+        if isinstance(target, dict):
+            wired[name] = {**target, "url": wire_url(target.get("url"), files, read_input)}
+    return wired
+
+
+def _read_status(raw: JsonValue) -> GenerationStatus | None:
+    try:
+        return GenerationStatus(raw) if isinstance(raw, str) else None
+    except ValueError:
+        return None
+
+
+def _read_files(content: JsonValue, updated_at: float | None) -> tuple[RemoteFile, ...]:
+    """Both documented shapes: one object of URLs, or a list of `{"type", "url"}` items."""
+    named: list[tuple[str, JsonValue]] = []
+    if isinstance(content, dict):
+        named = list(content.items())
+    elif isinstance(content, list):
+        for item in content:
+            if isinstance(item, dict) and isinstance(kind := item.get("type"), str):
+                named.append((kind, item.get("url", item.get(kind))))
+    expires_at = None if updated_at is None else updated_at + URL_LIFE
+    return tuple(
+        RemoteFile(_FILE_KINDS[name], url, expires_at)
+        for name, value in named
+        if name in _FILE_KINDS
+        if (url := read_url(value.get("url") if isinstance(value, dict) else value))
+    )
+
+
+def _seconds(value: JsonValue) -> float | None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    return float(value) if is_moment(value) else None
