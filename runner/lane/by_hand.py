@@ -11,7 +11,7 @@ from runner.lane.evidence import Beliefs, Unclear, contradicts
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import GIVEN_UP, AttemptRow, Grounds, TaskRow
-from runner.ledger.states import Basis, Resolution, TaskState
+from runner.ledger.states import IN_FLIGHT, UNCLEAR, Basis, Resolution, TaskState
 from runner.providers.base import Generation
 
 
@@ -48,7 +48,7 @@ class UnclearTask:
 
 def unclear_tasks(reader: LedgerReader) -> Iterator[UnclearTask]:
     """All that is unclear, oldest first: ambiguous (the next run looks again) and held."""
-    return _tasks(reader, reader.in_state(TaskState.INTENDED, TaskState.AMBIGUOUS, TaskState.HELD))
+    return _tasks(reader, reader.in_state(*UNCLEAR))
 
 
 def absent_tasks(reader: LedgerReader) -> Iterator[UnclearTask]:
@@ -91,7 +91,7 @@ def find_in_flight(reader: LedgerReader, name: str) -> tuple[TaskRow, AttemptRow
     Raises UsageError.
     """
     found: list[tuple[TaskRow, AttemptRow]] = []
-    for attempt in reader.in_state(TaskState.SUBMITTED, TaskState.COLLECTING):
+    for attempt in reader.in_state(*IN_FLIGHT):
         task = reader.task(attempt.identity)
         assert task is not None
         is_begun = len(name) >= 6 and (attempt.identity.startswith(name) or attempt.id.startswith(name))

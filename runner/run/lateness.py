@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runner.ledger.read import LedgerReader
-from runner.ledger.states import TaskState
+from runner.ledger.states import IN_FLIGHT
 from runner.providers.base import URL_LIFE
 
 NOTICE = 6 * 3600.0
@@ -27,7 +27,7 @@ def late(reader: LedgerReader, now: float) -> Late | None:
     """
     accepted = [
         attempt.accepted_at
-        for attempt in reader.in_state(TaskState.SUBMITTED, TaskState.COLLECTING)
+        for attempt in reader.in_state(*IN_FLIGHT)
         if attempt.accepted_at is not None and attempt.accepted_at + URL_LIFE - NOTICE <= now
     ]
     return Late(len(accepted), min(accepted) + URL_LIFE) if accepted else None
