@@ -134,7 +134,7 @@ class Lookback:
         )
 
     async def _confirm(self, one: Unclear) -> None:
-        attempt_id, before = one.attempt.id, one.attempt.grounds or Grounds({})
+        attempt_id, before = one.attempt.id, one.attempt.resolution_evidence or Grounds({})
         grounds = before.also(confirmed_at=self.lane.machine.wall())
         await self.lane.commits.write(
             lambda ledger: ledger.settle_absent(attempt_id, Resolution.CONFIRMED, grounds)

@@ -12,7 +12,7 @@ from runner.lane.evidence import SKEW, Beliefs, Unclear, created_after
 from runner.lane.lane import Lane
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Accepted, AttemptRow
-from runner.ledger.states import TaskState
+from runner.ledger.states import MAYBE_LISTED, TaskState
 from runner.providers.base import Generation
 from runner.providers.provider import Listing
 
@@ -158,9 +158,8 @@ class Scanner:
 
     def unresolved(self, reader: LedgerReader) -> list[Unclear]:
         """Every attempt that a row may belong to, also those that nobody waits for here."""
-        states = (TaskState.INTENDED, TaskState.AMBIGUOUS, TaskState.HELD, TaskState.WRITTEN_OFF)
         place = {"origin": self.lane.origin, "provider": self.lane.provider.name}
-        found = [*reader.in_state(*states, **place)]
+        found = [*reader.in_state(*MAYBE_LISTED, **place)]
         # neither absence nor a person's word proves that the first POST was not accepted
         planned = reader.in_state(TaskState.PLANNED, **place)
         found += [one for one in planned if one.resolution is not None and one.resolution.is_taken_for_absent]

@@ -119,6 +119,11 @@ class Grounds:
         reason = self.facts.get("reason")
         return reason if isinstance(reason, str) else ""
 
+    @property
+    def words(self) -> str:
+        """The basis, else the reason; empty where neither is known."""
+        return self.basis or self.reason
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
@@ -141,7 +146,7 @@ class AttemptRow:
     verdict: Verdict | None
     evidence: Evidence | None
     resolution: Resolution | None
-    grounds: Grounds | None
+    resolution_evidence: Grounds | None
     remote_id: str | None
     accepted_at: float | None
     echoed_tag: int | None
