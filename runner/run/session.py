@@ -25,7 +25,7 @@ class Session:
         self.policy = replace(policy, poll=policy.poll.on_loopback()) if tools.is_loopback else policy
         # tasks that end together leave the service at once: new ones may come before their files are here
         self.downloads = PrioritySlots(policy.downloads, line=policy.concurrency)
-        self.durations = Durations(tools.commits, is_published=not tools.is_loopback)
+        self.durations = Durations(tools.commits, None if tools.is_loopback else tools.provider.usual_seconds)
         self.lane = Lane(tools, control, policy, self.downloads.room)
         control.when_stopped.append(self.lane.breaker.release)
         scanner = Scanner(self.lane)
