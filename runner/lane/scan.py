@@ -14,6 +14,7 @@ from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Accepted, AttemptRow
 from runner.ledger.states import TaskState
 from runner.providers.base import Generation
+from runner.providers.provider import Listing
 
 PAGE = 200
 
@@ -78,6 +79,13 @@ class Scanner:
     _asked: dict[str, float] = field(default_factory=dict)
     """When (monotonic) each was asked for last."""
 
+    @property
+    def _list(self) -> tuple[str, str, Listing]:
+        """Whose list it is, and which parts it has."""
+        listing = self.lane.provider.listing
+        assert listing is not None, "nothing is looked for at a service without a list"
+        return self.lane.origin, self.lane.key_hash, listing
+
     async def look(self, unclear: Sequence[Unclear]) -> View:
         """One full scan over the time of these attempts, and of a witness for each where there is one.
 
@@ -87,8 +95,8 @@ class Scanner:
         oldest = self.lane.clock.earliest() - self.lane.provider.record_life + DAY
 
         def window(reader: LedgerReader) -> float:
-            kinds = {(one.attempt.model, one.tier) for one in unclear}
-            found = (reader.newest_accepted(self.lane.origin, self.lane.key_hash, *kind) for kind in kinds)
+            kinds = {(one.attempt.model, one.scope) for one in unclear}
+            found = (reader.newest_accepted(*self._list, *kind) for kind in kinds)
             return min([begins, *(max(oldest, self._created_after(each)) for each in found if each)])
 
         since = await self.lane.commits.read(window)
@@ -164,7 +172,7 @@ class Scanner:
 
     def _accepted_within(self, reader: LedgerReader, since: float) -> list[Accepted]:
         """What of ours a full list of what was created since then has to show."""
-        found = reader.accepted_since(self.lane.origin, self.lane.key_hash, since)
+        found = reader.accepted_since(*self._list, since)
         return [one for one in found if self._created_after(one) >= since]
 
     def _created_after(self, one: Accepted) -> float:

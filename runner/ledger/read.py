@@ -40,6 +40,7 @@ from runner.ledger.states import (
 )
 from runner.media.video import MediaFacts
 from runner.providers.base import RemoteFileKind, generation_seconds
+from runner.providers.provider import Listing
 from runner.typed_json import read
 
 T = TypeVar("T")
@@ -344,30 +345,35 @@ class LedgerReader(SpendReader):
         )
         return {remote_id: (attempt_id, tag, seed) for remote_id, attempt_id, tag, seed in rows}
 
-    def accepted_since(self, origin: str, key_hash: str, server_time: float) -> list[Accepted]:
+    def accepted_since(
+        self, origin: str, key_hash: str, listing: Listing, server_time: float
+    ) -> list[Accepted]:
         """What a key's list has to show: what the service accepted after an intent at `server_time` or later,
         and has neither refused nor forgotten since.
         """
-        return self._accepted("attempts.server_time >= ?3", (origin, key_hash, server_time))
+        return self._accepted(listing, "attempts.server_time >= ?5", origin, key_hash, server_time)
 
-    def newest_accepted(self, origin: str, key_hash: str, model: str, tier: str) -> Accepted | None:
-        """The newest attempt of a model and tier that a key's list has to show."""
-        found = self._accepted(
-            "attempts.model = ?3 AND tier = ?4 ORDER BY attempts.seq DESC LIMIT 1",
-            (origin, key_hash, model, tier),
-        )
+    def newest_accepted(
+        self, origin: str, key_hash: str, listing: Listing, model: str, scope: str
+    ) -> Accepted | None:
+        """The newest attempt of a model that one part of a key's list has to show."""
+        newest = "attempts.model = ?5 AND scope = ?6 ORDER BY attempts.seq DESC LIMIT 1"
+        found = self._accepted(listing, newest, origin, key_hash, model, scope)
         return found[0] if found else None
 
-    def _accepted(self, where: str, values: tuple[str | float, ...]) -> list[Accepted]:
+    def _accepted(
+        self, listing: Listing, where: str, origin: str, key_hash: str, *more: str | float
+    ) -> list[Accepted]:
         rows = self._db.execute(
             "SELECT id, remote_id, attempts.model,"
-            " coalesce(json_extract(request, '$.service_tier'), 'default') AS tier, server_time, intended_at,"
+            " coalesce(CAST(json_extract(request, '$.' || json_quote(?3)) AS TEXT), ?4) AS scope,"
+            " server_time, intended_at,"
             " (SELECT max(rowid) FROM history WHERE attempt_id = attempts.id AND state = 'intended')"
             " FROM attempts JOIN tasks USING (identity)"
             " WHERE attempts.origin = ?1 AND key_hash = ?2 AND remote_id IS NOT NULL"
             " AND state IN ('submitted', 'collecting', 'done')"
             f" AND {where}",
-            values,
+            (origin, key_hash, listing.scope_field, listing.scope_default, *more),
         )
         return [Accepted(*row) for row in rows]
 

@@ -180,13 +180,13 @@ class Accepted:
     """What a list has to show of an attempt that the service is known to have accepted.
 
     `intent` orders intents and doubts as they were written to the ledger, whatever the clocks said.
-    `tier` is the request's `service_tier`.
+    `scope` is the part of the list that shows it.
     """
 
     attempt_id: str
     remote_id: str
     model: str
-    tier: str
+    scope: str
     server_time: float
     intended_at: float
     intent: int
