@@ -69,7 +69,7 @@ def counts_words(counts: Mapping[TaskState, int]) -> str:
     """`5 done, 1 unclear`: states that are the same to a person are counted together."""
     words: Counter[str] = Counter()
     for state, number in counts.items():
-        words[shown_word(listed_word(state))] += number
+        words[STATE_WORDS[state].shown] += number
     return ", ".join(f"{number} {word}" for word, number in words.items() if number)
 
 

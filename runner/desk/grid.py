@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from runner.job.matrix import MODEL, SAMPLE, SEED
+from runner.job.model import MODEL, SAMPLE, SEED
 from runner.json_value import JsonValue, canonical_json
 from runner.plan.names import telling_part
 

@@ -9,7 +9,7 @@ from runner.job.inputs import MOST_BYTES, InputError, InputReader, check_remote,
 from runner.job.merge import StepKeys
 from runner.job.problems import Checked, ProblemError
 from runner.job.wire import check_file, check_url
-from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, Sequence
+from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, items_of, text_of
 from runner.providers.base import InputFile
 
 FILES = frozenset(MOST_BYTES)
@@ -49,14 +49,13 @@ def resolve_url(
 def check_inputs(steps: Iterable[StepKeys], *, provider: str, reader: InputReader) -> Checked[None]:
     """What is wrong with each file and URL that is written without an expression."""
     for keys in steps:
-        content = keys.get("content")
-        for item in content.items if isinstance(content, Sequence) else ():
+        for item in items_of(keys.get("content")):
             found = find_payload(item)
             if found is None:
                 continue
             kind, payload = found
-            text = payload.value if isinstance(payload, Scalar) else None
-            if kind not in FILES or not isinstance(text, str) or has_expression(text):
+            text = text_of(payload)
+            if kind not in FILES or text is None or has_expression(text):
                 continue
             try:
                 resolve_url(text, kind, payload.location, provider=provider, reader=reader)

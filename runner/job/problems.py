@@ -40,6 +40,19 @@ class ProblemError(Exception):
         self.problems = problems
 
 
+def require(checked: Checked[T]) -> T:
+    """What `checked` returns. Raises ProblemError with every problem that it yields."""
+    problems: list[Problem] = []
+    while True:
+        try:
+            problems.append(next(checked))
+        except StopIteration as end:
+            if problems:
+                raise ProblemError(*problems) from None
+            value: T = end.value
+            return value
+
+
 class Problems:
     """The problems of one file, each once. Leaving a `with` block raises JobError if any is an error.
 

@@ -154,10 +154,7 @@ def write_manifest(
 
 
 def missing_kinds(
-    provider: str,
-    request: Mapping[str, JsonValue],
-    latest: AttemptRow | None,
-    outputs: Iterable[OutputRow],
+    provider: str, request: Mapping[str, JsonValue], latest: AttemptRow | None, outputs: Iterable[OutputRow]
 ) -> tuple[RemoteFileKind, ...]:
     """The kinds of files that a request asked for and that never came from its newest attempt."""
     came = {row.kind for row in outputs if latest is not None and row.attempt_id == latest.id}
@@ -298,7 +295,7 @@ class _Recorder:
         )
 
     def _attempt(self, attempt: AttemptRow) -> ManifestAttempt:
-        evidence, grounds = attempt.evidence, attempt.grounds
+        evidence, grounds = attempt.evidence, attempt.resolution_evidence
         return ManifestAttempt(
             id=attempt.id,
             run_id=attempt.run_id,

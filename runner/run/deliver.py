@@ -87,7 +87,7 @@ class Delivery:
     async def _asked_for(self) -> frozenset[RemoteFileKind]:
         identity = self.paid.identity
         requests = await self.session.tools.commits.read(lambda reader: reader.requests([identity]))
-        return self.session.lane.provider.wanted(requests.get(identity, {}))
+        return self.session.tools.provider.wanted(requests.get(identity, {}))
 
     async def _whole(self) -> list[OutputRow]:
         """The files of the attempt that stand as they were published."""
@@ -142,7 +142,7 @@ class Delivery:
     def _is_past_life(self) -> bool:
         """Whether a result's URL has lived its time since the acceptance, by the slower of two clocks."""
         by_theirs = self.session.lane.clock.earliest() - self.paid.server_time
-        return min(self.watch.age, by_theirs) > self.session.lane.provider.url_life
+        return min(self.watch.age, by_theirs) > self.session.tools.provider.url_life
 
     async def _fetch_one(self, generation: Generation, kind: RemoteFileKind, ordinal: int) -> OutputRow:
         paid, machine = self.paid, self.session.tools.machine

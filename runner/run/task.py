@@ -143,8 +143,8 @@ class TaskLife:
             expired = generation.status is GenerationStatus.EXPIRED
             code = generation.error_code or generation.raw_status
             message = generation.error_message or f"the service says {generation.raw_status}"
-            await self.session.tools.commits.write(
-                lambda ledger: note_cost(ledger, self.session.lane.provider, paid.attempt_id, generation)
+            await self._write(
+                lambda ledger: note_cost(ledger, self.session.tools.provider, paid.attempt_id, generation)
             )
             await self._fail(paid, code, message, expired=expired)
             self.session.control.provider_failed(paid.identity)
@@ -153,7 +153,7 @@ class TaskLife:
         paid, generation, at = end.watch.paid, end.generation, self.session.tools.machine.wall()
 
         def collect(ledger: Ledger) -> None:
-            note_cost(ledger, self.session.lane.provider, paid.attempt_id, generation)
+            note_cost(ledger, self.session.tools.provider, paid.attempt_id, generation)
             ledger.collect(paid.attempt_id, at)
 
         if not paid.is_collecting:

@@ -181,7 +181,7 @@ def _as_json(one: UnclearTask) -> dict[str, object]:
         "tag": one.attempt.tag,
         "output": one.task.output,
         "evidence": one.attempt.evidence,
-        "held_because": one.attempt.grounds and one.attempt.grounds.facts,
+        "held_because": one.attempt.resolution_evidence and one.attempt.resolution_evidence.facts,
     }
 
 

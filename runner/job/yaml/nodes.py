@@ -69,6 +69,20 @@ class Mapping:
 Node: TypeAlias = Scalar | Sequence | Mapping
 
 
+def items_of(node: Node | None) -> tuple[Node, ...]:
+    """The items of a list; none of anything else."""
+    return node.items if isinstance(node, Sequence) else ()
+
+
+def entries_of(node: Node | None) -> tuple[tuple[Scalar, Node], ...]:
+    """The keys and values of a mapping; none of anything else."""
+    return node.entries if isinstance(node, Mapping) else ()
+
+
+def text_of(node: Node | None) -> str | None:
+    return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
+
+
 def to_data(node: Node) -> JsonValue:
     """The plain JSON value of a node, marks dropped."""
     match node:
