@@ -109,7 +109,7 @@ def callsheet() -> None:
     FORCE_COLOR and CLICOLOR decide about colour.
 
     \b
-    Completion with Tab, for ~/.bashrc (for other shells: zsh_source, fish_source):
+    Completion with Tab, in ~/.bashrc (other shells: zsh_source, fish_source):
       eval "$(_CALLSHEET_COMPLETE=bash_source callsheet)"
     """
 
