@@ -10,7 +10,7 @@ import click
 
 from runner import __version__
 from runner.cli.options import common_options
-from runner.near import did_you_mean
+from runner.spelling import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from runner.job.rundate import RunDate
 from runner.job.task import LAST_FRAME, OUTPUT, TASK_ID
 from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
-from runner.near import did_you_mean
+from runner.spelling import did_you_mean
 
 OPEN = "${{"
 CLOSE = "}}"
@@ -221,7 +221,7 @@ def _unknown_names(names: Set[str], known: KnownNames) -> Iterator[tuple[str, st
     for name in sorted(names - known.keys()):
         hint = did_you_mean(name, plain) or f"names here: {', '.join(sorted(plain))}"
         if name == NEEDS:
-            hint = "only a step that says `needs: <step>` knows the one above it"
+            hint = "only a step with a `needs:` key has it"
         yield f"unknown name `{name}`", hint
 
 
@@ -233,7 +233,7 @@ def _missing_parts(tree: nodes.Node, known: KnownNames) -> Iterator[tuple[str, s
         if attributes is None or part in attributes:
             continue
         if owner.startswith(f"{NEEDS}.") and part in STEP_OUTPUTS:
-            yield f"`{owner}.{part}` cannot stand here", f"it stands alone, as {STEP_OUTPUTS[part]}"
+            yield f"`{owner}.{part}` cannot be used here", f"use it alone, as {STEP_OUTPUTS[part]}"
         else:
             yield f"`{owner}` has no `{part}`", _missing_part_hint(owner, part, attributes)
 
@@ -242,7 +242,7 @@ def _missing_part_hint(owner: str, part: str, attributes: frozenset[str]) -> str
     if owner == "env":
         return f"list `{part}` under `env:`"
     if not attributes:
-        return f"`{owner}` is one value, without parts"
+        return f"`{owner}` is one value and has no parts"
     return did_you_mean(part, attributes) or f"it has: {', '.join(sorted(attributes))}"
 
 

@@ -46,7 +46,7 @@ def check_remote(text: str) -> None:
     if not host or any(character.isspace() or not character.isprintable() for character in text):
         raise InputError("not a URL that a service could fetch", "https://host/path")
     if user is not None:
-        raise InputError("a URL with a user name or password", "the service fetches it openly")
+        raise InputError("a URL with a user name or password", "give a URL that anybody can fetch")
 
 
 class InputReader:
@@ -81,16 +81,18 @@ class InputReader:
             sha256, size, head = _digest(file, text, MOST_BYTES[kind])
         media_type = sniff(head)
         if not media_type.startswith(f"{_KINDS[kind]}/"):
-            found = media_type or "no image, video or audio that the service knows"
+            found = media_type or "not an image, video or audio that the service knows"
             raise InputError(f"{_shown(text)}: {kind} needs {_KINDS[kind]}; its content is {found}")
         return InputFile(sha256=sha256, media_type=media_type, size=size, path=path)
 
     def _find(self, text: str) -> Path:
         if "://" in text:
             scheme = text.split(":", 1)[0]
-            raise InputError(f"{_shown(scheme)}: URLs are refused", "use https, data, or a local file")
+            raise InputError(
+                f"{_shown(scheme)}:// URLs are not supported", "use https, data, or a local file"
+            )
         if not text.strip() or "\0" in text:
-            raise InputError("empty, where a file or URL is needed")
+            raise InputError("empty; a file or URL is needed")
         if Path(text).is_absolute():
             raise InputError(f"{_shown(text)}: an absolute path", _RELATIVE)
         try:
@@ -99,7 +101,7 @@ class InputReader:
             raise InputError(f"{_shown(text)}: cannot be resolved") from None
         if not path.is_relative_to(self._root):
             message = f"{_shown(text)}: outside the project root"
-            raise InputError(message, "copy it below the root; links count as well")
+            raise InputError(message, "copy it below the root; a link is not enough")
         return path
 
 

@@ -26,7 +26,7 @@ from runner.job.workflow import read_steps, step_keys
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Scalar, entries_of, items_of, text_of
 from runner.job.yaml.source import MAX_BYTES, read
-from runner.near import nearest
+from runner.spelling import nearest
 
 DEFAULT_PROVIDER = "mesh"
 _SUFFIXES = (".yaml", ".yml")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, entries_of
-from runner.near import nearest
 from runner.resources import load_schema
+from runner.spelling import nearest
 
 STEPS = "steps"
 SHARED = (

@@ -36,7 +36,7 @@ def parse_duration(value: float | str) -> float:
             raise ValueError(f"`{value[:40]}` is not a duration such as 100ms, 15s, 2m, 1h, 7d")
         return float(match[1]) * _UNITS[match[2]]
     if value < 0:
-        raise ValueError("a duration is not negative")
+        raise ValueError("a duration cannot be negative")
     return float(value)
 
 
@@ -47,7 +47,7 @@ def parse_rate(text: str) -> float:
         raise ValueError(f"`{text[:40]}` is not a rate such as 60/min, 2/s, 1000/h")
     rate = float(match[1]) / _PERIODS[match[2]]
     if rate <= 0:
-        raise ValueError("a rate is above zero")
+        raise ValueError("a rate must be above zero")
     return rate
 
 

@@ -21,8 +21,8 @@ from runner.errors import Problem
 from runner.job.merge import OF_A_STEP
 from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, cut, find, show_path, to_data
 from runner.json_value import JsonValue
-from runner.near import did_you_mean
 from runner.resources import load_schema
+from runner.spelling import did_you_mean
 
 MOST_PROBLEMS = 100
 
@@ -174,7 +174,7 @@ def _told(error: ValidationError, above: Path = ()) -> Iterator[tuple[Path, str,
         case "maxLength":
             yield path, f"must have at most {expected} characters, not {len(value)}", ""
         case "uniqueItems":
-            yield path, "the same value stands here twice", "keep one"
+            yield path, "the same value appears twice", "keep one"
         case "pattern":
             yield path, f"{_reason(schema)}, not {_show(value)}", _unit_hint(path, value)
         case _:
@@ -192,7 +192,7 @@ def _reason(schema: dict[str, Any]) -> str:
 def _out_of_range(keyword: str, bound: float, value: float, path: Path) -> tuple[str, str]:
     if value == -1 and path and (path[0] == "seeds" or path[-1] == "seed"):
         return (
-            "-1 lets the server pick a seed, and that video could never be asked for again",
+            "-1 lets the service pick a seed, so the take could never be made again",
             "use `samples`",
         )
     words = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most"}[keyword]
@@ -250,7 +250,7 @@ def _unit_hint(path: Path, value: object) -> str:
 def _choice_hint(path: Path, value: object, choices: list[Any]) -> str:
     near = _nearest(value, choices)
     if path == ("version",) and not near:
-        return f"write `version: {choices[0]}`: this callsheet reads no other"
+        return f"write `version: {choices[0]}`: this callsheet reads no other version"
     return near
 
 

@@ -14,7 +14,7 @@ from runner.job.problems import Checked, Problems
 from runner.job.steps import read_step, request_fields
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import entries_of, text_of
-from runner.near import did_you_mean
+from runner.spelling import did_you_mean
 
 
 def step_keys(document: MappingNode) -> Mapping[str, StepKeys]:
@@ -93,7 +93,7 @@ def _in_order(bodies: Mapping[str, StepKeys]) -> Checked[dict[str, tuple[str, ..
                 circled.update(path)
                 location = bodies[name].location_of("needs")
                 circle = " > ".join([*path, name])
-                yield location.error(f"a circle: {circle}", "one of them must need no other step")
+                yield location.error(f"steps in a circle: {circle}", "one of them must need no other step")
             continue
         for step in reversed(path):
             up = needs[step]

@@ -20,7 +20,7 @@ def repeated(values: Iterable[str]) -> set[str]:
 
 
 def check_collisions(job: Job, tasks: Sequence[Task]) -> Checked[None]:
-    """No two tasks ask for the same video, and no two write one file."""
+    """No two tasks ask for the same video, and no two write the same file."""
     same_identities = repeated(task.identity for task in tasks)
     same_outputs = repeated(collision_key(task.output) for task in tasks)
     if not same_identities and not same_outputs:
@@ -85,7 +85,7 @@ def _same_output(job: Job, pairs: Sequence[tuple[Task, Task]]) -> Problem:
     step = job.steps[second.step]
     more = f"; more cells that share a file: {len(pairs) - 1}" if len(pairs) > 1 else ""
     return step.output_location.error(
-        f"cells {first.index} ({first.name}) and {second.index} ({second.name}) write one file,"
+        f"cells {first.index} ({first.name}) and {second.index} ({second.name}) write the same file,"
         f" {first.output}{more}",
         f"tell them apart: {_other_template(step.output, [_telling(name, first) for name in names])}",
     )

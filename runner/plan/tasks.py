@@ -176,6 +176,6 @@ def _check_outputs(step: Step, above: Task) -> Checked[None]:
         name = _MADE_BY.get(payload.output) if isinstance(payload, Reference) else None
         if name is None or above.request.get(name) is True:
             continue
-        what = "is no draft" if name == "draft" else "returns no last frame"
+        what = "is not a draft" if name == "draft" else "returns no last frame"
         hint = f"steps.{above.step}.request: {{{name}: true}}"
         yield payload.location.error(f"step `{above.step}` {what}", hint)

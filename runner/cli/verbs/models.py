@@ -12,7 +12,7 @@ from runner.cli.options import common_options, output_format
 from runner.errors import UsageError
 from runner.job.models import FixedCamera, ListPrice, ModelFamily, facts, family_name, find_family
 from runner.json_value import JsonValue
-from runner.near import did_you_mean
+from runner.spelling import did_you_mean
 
 _HEAD = ("model", "resolution", "seconds", "frames", "seed", "sound", "frames given", "references")
 

@@ -133,11 +133,11 @@ def resolve(plain: str) -> bool | int | float | str | None:
             raise ValueError(f"a whole number of more than {MAX_DIGITS} digits")
         return int(plain, {"0o": 8, "0x": 16}.get(plain[:2], 10))
     if _NOT_JSON.fullmatch(plain):
-        raise ValueError("infinity and not-a-number have no place in a request")
+        raise ValueError("a request cannot hold infinity or not-a-number")
     if _FLOAT.fullmatch(plain):
         number = float(plain)
         if math.isinf(number):
-            raise ValueError("a number too large to carry")
+            raise ValueError("a number too large for a request")
         return number
     return plain
 
@@ -385,7 +385,7 @@ class _Builder:
         elif (first := frame.seen.get(node.text)) is not None:
             frame.is_second = True
             hint = f"the first one is at line {first.line}; keep one"
-            self._report(node.location, f"the key `{cut(node.text)}` is here twice", hint)
+            self._report(node.location, f"the key `{cut(node.text)}` appears twice", hint)
         frame.seen.setdefault(node.text, node.location)
         return replace(node, location=node.location.below(node.text))
 
