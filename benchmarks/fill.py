@@ -15,9 +15,11 @@ from runner.job.rundate import RunDate
 from runner.job.task import Task
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent, OutputRow, RunRow
+from runner.ledger.states import Reason
+from runner.media.video import MediaFacts
 from runner.plan.plan import make_plan
 from runner.project import init_project
-from runner.providers.base import Generation, GenerationStatus
+from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
 
 _AT_A_TIME = 1000
 _SENT = Evidence(row=0, headers_begun=True, reason="accepted", status=200)
@@ -55,7 +57,7 @@ def write_job(root: Path, tasks: int) -> Path:
 
 def finish(ledger: Ledger, run: RunRow, task: Task) -> None:
     """A task's steps in the ledger, from intent to done, in the caller's transaction."""
-    intent = Intent(f"a-{task.index}", "run", "key", task.index % 65_535 + 1, "b" * 64, 1000.0)
+    intent = Intent(f"a-{task.index}", Reason.RUN, "key", task.index % 65_535 + 1, "b" * 64, 1000.0)
     attempt = ledger.intend(task, run.job_file, run.id, intent, Caps(), 1000.0)
     remote_id = f"t-{task.index}"
     ledger.accept(attempt, remote_id, _SENT, 1001.0)
@@ -75,11 +77,11 @@ def finish(ledger: Ledger, run: RunRow, task: Task) -> None:
         task.output,
         task.identity,
         attempt,
-        "video",
+        RemoteFileKind.VIDEO,
         1,
         len(_CONTENT),
         _SHA256,
-        {"codec": "h264"},
+        MediaFacts("mp4", "h264"),
         time.time(),
     )
     ledger.finish(attempt, [row], 1106.0)

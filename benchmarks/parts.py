@@ -21,7 +21,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow
 from runner.plan.plan import Plan, make_plan
 from runner.project import init_project
-from runner.providers import REGISTRY, open_provider
+from runner.providers import DEFAULT, connect
 from runner.record.events import EventLog
 from runner.redact import Redactor
 from runner.store.download import DownloadRequest, download
@@ -62,12 +62,12 @@ def _cpu(tasks: int) -> Iterator[_Spent]:
 def _requests(url: str, tasks: int) -> float:
     async def run() -> float:
         access = Access(url, ApiKey("rsk_benchmark"))
-        async with open_provider(REGISTRY["mesh"], access) as provider:
+        async with connect(DEFAULT, access) as client:
             with _cpu(tasks) as spent:
                 for _ in range(tasks):
-                    outcome = await provider.submit(BODY)
+                    outcome = await client.submit(BODY)
                     assert outcome.remote_id
-                    await provider.get(outcome.remote_id)
+                    await client.get(outcome.remote_id)
             return spent.milliseconds
 
     return anyio.run(run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from runner import __version__
-from runner.cli.streams import ResultLostError, prepare_streams, start_again_with_utf8
+from runner.cli.stdio import ResultLostError, prepare_streams, start_again_with_utf8
 
 # mypy reads this name as `typing.TYPE_CHECKING`, whose import `--version` can do without
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return 0
         # imported here: click and what it needs cost four times a bare start of the interpreter
-        from runner.cli.entry import run_command
+        from runner.cli.main import run_command
 
         return run_command(arguments)
     except ResultLostError as lost:

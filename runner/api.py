@@ -14,7 +14,7 @@ from runner.errors import CallsheetError, RefusedError
 from runner.http.access import ApiKey
 from runner.job.environment import read_env
 from runner.lane.budget import question
-from runner.lane.seams import Seams
+from runner.lane.machine import Machine
 from runner.plan.plan import Plan
 from runner.project import find_project
 from runner.providers.place import Place
@@ -57,7 +57,7 @@ async def run_plan(
     confirmation), JobError (an output path would overwrite something) and StateError; nothing was
     sent then, but for a StateError in the middle, after which the next run goes on.
     """
-    job, seams = plan.job, Seams()
+    job, machine = plan.job, Machine()
     project = find_project(job.root, root=job.root)
     place = Place.at(job.provider, project, plan.origin)
     if api_key is None:
@@ -72,8 +72,8 @@ async def run_plan(
             origin=place.origin,
             date=None,
             run=None,
-            now=seams.wall(),
-            source=seams.random,
+            now=machine.wall(),
+            source=machine.random,
             plan=plan,
         )
         if not is_agreed and (asked := question(job, prepared.new)):

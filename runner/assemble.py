@@ -6,7 +6,6 @@ Above the engine, because the sandbox comes in here, which no layer below knows.
 from __future__ import annotations
 
 import contextlib
-import functools
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,11 +19,9 @@ from runner.http.transport import tls_context
 from runner.job.model import RunPolicy, WebhookPolicy
 from runner.json_value import JsonValue
 from runner.lane.commits import Commits
-from runner.lane.seams import Seams
-from runner.lane.webhook import receiver
-from runner.lane.world import World
+from runner.lane.machine import Machine
 from runner.ledger.ledger import Ledger
-from runner.providers import open_provider
+from runner.providers import connect
 from runner.providers.place import Place
 from runner.record.events import EventLog, Observer, fan_out
 from runner.record.folder import RunFolder
@@ -32,6 +29,8 @@ from runner.redact import Redactor
 from runner.run.ends import RunResult
 from runner.run.prepare import Prepared
 from runner.run.run import collect_all, run_prepared
+from runner.run.tools import Tools
+from runner.run.webhook import receiver
 from runner.sandbox import SandboxConfig, SandboxServer, SandboxUnavailable
 from runner.store.download import Downloader, DownloadLimits
 from runner.store.files import LocalFiles
@@ -64,7 +63,7 @@ def served(place: Place, key: ApiKey) -> Iterator[Access]:
         try:
             server = stack.enter_context(
                 SandboxServer(
-                    SandboxConfig(provider=place.spec.name, latency=AT_ONCE, store=store / "tasks.db")
+                    SandboxConfig(provider=place.provider.name, latency=AT_ONCE, store=store / "tasks.db")
                 )
             )
         except SandboxUnavailable as error:
@@ -82,64 +81,39 @@ class Limits:
 
 
 @contextlib.asynccontextmanager
-async def open_world(
+async def open_tools(
     place: Place,
     access: Access,
     ledger: Ledger,
     observe: Observer,
     webhook: WebhookPolicy | None = None,
     *,
-    seams: Seams | None = None,
+    machine: Machine | None = None,
     limits: Limits | None = None,
-) -> AsyncIterator[World]:
+) -> AsyncIterator[Tools]:
     """All that the engine works with, over real clocks, disks and connections where no others are given."""
-    seams, limits = seams or Seams(), limits or Limits()
+    machine, limits = machine or Machine(), limits or Limits()
     files = LocalFiles(place.project.base)
     async with (
-        open_provider(place.spec, access, submit_limits=limits.submits, free_limits=limits.free) as provider,
+        connect(place.provider, access, submit_limits=limits.submits, free_limits=limits.free) as client,
         receiver(webhook, ledger.salt) as hints,
     ):
-        yield World(
+        yield Tools(
             project=place.project,
             origin=place.origin,
-            provider=provider,
-            commits=Commits(ledger, seams.threads),
+            provider=place.provider,
+            client=client,
+            commits=Commits(ledger, machine.threads),
             fetch=Downloader(files, tls_context()),
             files=files,
-            seams=seams,
+            machine=machine,
             observe=observe,
+            redactor=Redactor([access.key.value]),
             key_hash=access.key.fingerprint(ledger.salt),
             is_loopback=is_loopback(access.origin),
             limits=limits.downloads,
             hints=hints,
         )
-
-
-def bring_to_done(
-    prepared: Prepared,
-    place: Place,
-    key: ApiKey,
-    ledger: Ledger,
-    *,
-    facts: Mapping[str, JsonValue],
-    observe: Observer,
-    warn: Callable[[str], None],
-    deadline: float | None,
-) -> RunResult:
-    """`carry_out` in an event loop of its own."""
-    return anyio.run(
-        functools.partial(
-            carry_out,
-            prepared,
-            place,
-            key,
-            ledger,
-            facts=facts,
-            observe=observe,
-            warn=warn,
-            deadline=deadline,
-        )
-    )
 
 
 def collect_from(
@@ -154,8 +128,8 @@ def collect_from(
     """`collect_all` of the attempts that `key` is for, in an event loop of its own."""
 
     async def go() -> RunResult:
-        async with open_world(place, access, ledger, observe) as world:
-            return await collect_all(world, RunPolicy(), deadline=deadline, attempts=attempts)
+        async with open_tools(place, access, ledger, observe) as tools:
+            return await collect_all(tools, RunPolicy(), deadline=deadline, attempts=attempts)
 
     with served(place, key) as access:
         return anyio.run(go)
@@ -172,7 +146,8 @@ async def carry_out(
     warn: Callable[[str], None],
     deadline: float | None,
 ) -> RunResult:
-    """Brings a prepared run to done in a folder of its own, events and manifest included.
+    """Brings a prepared run to done in a folder of its own, events and manifest included: for the command
+    line and for `run_plan`.
 
     `warn` is told where events cannot be written. `deadline` is seconds from now, and the job's own
     counts too. Enter it under the lock.
@@ -186,10 +161,8 @@ async def carry_out(
     limits = [each for each in (deadline, job.run.deadline) if each is not None]
     with served(place, key) as access, contextlib.closing(events):
         told = fan_out(events, observe)
-        async with open_world(place, access, ledger, told, _webhook(job.run.webhook, place)) as world:
-            return await run_prepared(
-                prepared, world, facts=facts, redactor=redactor, deadline=min(limits, default=None)
-            )
+        async with open_tools(place, access, ledger, told, _webhook(job.run.webhook, place)) as tools:
+            return await run_prepared(prepared, tools, facts=facts, deadline=min(limits, default=None))
 
 
 def _rehearsed(prepared: Prepared) -> Prepared:

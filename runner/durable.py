@@ -1,4 +1,7 @@
-"""The one place that syncs: what it says is written, a power cut does not take back."""
+"""The one place that syncs: what it says is written, a power cut does not take back.
+
+No library does this: atomicwrites, which did, is no longer kept up.
+"""
 
 from __future__ import annotations
 
@@ -40,39 +43,42 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-@contextlib.contextmanager
-def replacing(target: Path, staged: Path) -> Iterator[BinaryIO]:
-    """Gives the new file `staged` (0600), which becomes `target` when the block ends well.
+def make_directory(directory: Path, mode: int = 0o777) -> None:
+    """Makes `directory` in one that stands, and its name is on the disk; does nothing where it is there.
 
-    Both are in one directory. File and name are on the disk by then; after an exception the old file
-    stands. Raises OSError.
+    Raises OSError.
     """
-    # a link that somebody planted here is removed, not followed
-    staged.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with os.fdopen(os.open(staged, flags, 0o600), "wb") as file:
-            yield file
-            file.flush()
-            sync(file.fileno())
-        staged.replace(target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            staged.unlink()
-        raise
-    sync_directory(target.parent)
+        directory.mkdir(mode=mode)
+    except FileExistsError:
+        return
+    sync_directory(directory.parent)
 
 
 @contextlib.contextmanager
-def replace_file(target: Path) -> Iterator[BinaryIO]:
+def replace_file(target: Path, *, staged: Path | None = None) -> Iterator[BinaryIO]:
     """Gives a new file (0600) that takes the place of `target` when the block ends well.
 
-    It and its directory are on the disk by then. After an exception the old file stands. Raises
+    It and its name are on the disk by then. After an exception the old file stands. `staged` is where it
+    is written meanwhile, in the same directory; give one where two may write `target` at once. Raises
     StateError where the disk does not take it.
     """
+    staged = staged or target.with_name(f".{target.name}.partial")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with replacing(target, target.with_name(f".{target.name}.partial")) as file:
-            yield file
+        # a link that somebody planted here is removed, not followed
+        staged.unlink(missing_ok=True)
+        try:
+            with os.fdopen(os.open(staged, flags, 0o600), "wb") as file:
+                yield file
+                file.flush()
+                sync(file.fileno())
+            staged.replace(target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                staged.unlink()
+            raise
+        sync_directory(target.parent)
     except OSError as error:
         raise StateError(
             f"{target}: cannot write: {error.strerror or error}",

@@ -14,7 +14,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.durable import sync_directory
+from runner.durable import make_directory
 from runner.errors import NoProjectError
 
 STATE_DIR = ".callsheet"
@@ -126,8 +126,5 @@ def _is_root(directory: Path) -> bool:
 
 def _make_private(directory: Path) -> None:
     directory.parent.mkdir(parents=True, exist_ok=True)
-    if not directory.exists():
-        directory.mkdir(mode=0o700, exist_ok=True)
-        # or a power cut takes the directory, and with it the ledger
-        sync_directory(directory.parent)
+    make_directory(directory, 0o700)
     os.chmod(directory, 0o700)  # noqa: PTH101  mkdir's mode is cut by the umask

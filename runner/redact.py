@@ -2,7 +2,10 @@
 
 A URL loses its user info, query and fragment: signed URLs carry their signature there. A data URI
 becomes `data:<type>;sha256=<hex>;bytes=<n>`, over the decoded bytes. Bearer keys, keys of the
-services' known forms, and the secrets that the caller registers become `[secret]`.
+services' known forms, and the keys that a `Redactor` is made with become `[secret]`.
+
+Not a scanner's patterns, such as detect-secrets': those find any service's keys, and a prompt that looks
+like one has to stay as it is.
 """
 
 from __future__ import annotations
@@ -17,10 +20,11 @@ from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import quote, unquote_to_bytes
 
 from runner.json_value import JsonValue
+from runner.typed_json import members
 
 REMOVED = "[secret]"
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=members)
 
 _DATA_URI = re.compile(r"(?is)\s*data:([^,;]*)((?:;[^,;]*)*),(.*)")
 # inside other text a type or a parameter is asked for, so that prose is left alone; what can be
@@ -55,12 +59,12 @@ def escape(text: str) -> str:
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:
-    """`value` as JSON, safe to print: what `escape` escapes is written as JSON's own \\u escape.
-
-    Nothing is lost by that: a reader gets the same text.
+    """`value`, plain or dataclasses, as JSON that is safe to print: what `escape` escapes is written as
+    JSON's own \\u escape. Nothing is lost by that: a reader gets the same text.
     """
-    encoder = _ENCODER if indent is None else json.JSONEncoder(ensure_ascii=False, indent=indent)
-    return json_safe(encoder.encode(value))
+    if indent is None:
+        return json_safe(_ENCODER.encode(value))
+    return json_safe(json.dumps(value, ensure_ascii=False, indent=indent, default=members))
 
 
 def json_safe(document: str) -> str:
@@ -71,11 +75,22 @@ def json_safe(document: str) -> str:
     return _UNSEEN.sub(lambda match: match[0] if match[0] == "\n" else json.dumps(match[0])[1:-1], document)
 
 
-class Redactor:
-    """Takes secrets out of text and values; `secrets` are replaced wherever they stand."""
+def printable(text: str) -> str:
+    """Text from a file or the ledger, for the screen: without what looks like a secret, and safe to print."""
+    # escaped first: a control character must not end a URL before its query
+    return _without_secrets(escape(text))
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        known = {secret for secret in secrets if secret}
+
+def printable_value(value: object) -> JsonValue:
+    """The same of a JSON value, keys included; what is not JSON is told as text."""
+    return _walk(value, printable)
+
+
+class Redactor:
+    """Takes secrets out of what a process with a key writes; its `keys` are replaced wherever they stand."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        known = {key for key in keys if key}
         # longest first: one secret may begin with another
         self._known = sorted(known | {quote(secret, safe="") for secret in known}, key=len, reverse=True)
 
@@ -84,22 +99,10 @@ class Redactor:
         for secret in self._known:
             if secret in text:
                 text = text.replace(secret, REMOVED)
-        # a manifest of 100,000 tasks asks five million times, mostly of words, numbers and digests
-        if text.isalnum() or not _MAY_HOLD_A_SECRET.search(text):
-            return text
-        if whole := _DATA_URI.fullmatch(text):
-            return _digest_of_data_uri(whole)
-        text = _DATA_URI_WITHIN.sub(_digest_of_data_uri, text)
-        text = _BASE64.sub(rf"\1{REMOVED}", text)
-        text = _URL.sub(_bare_url, text)
-        text = _QUERY.sub("", text)
-        text = _BEARER.sub(rf"\1{REMOVED}", text)
-        text = _NAMED.sub(rf"\1{REMOVED}", text)
-        return _KEY.sub(REMOVED, text)
+        return _without_secrets(text)
 
     def foreign_text(self, text: str) -> str:
         """Text that a service, a person or an exception gave: without secrets, and safe to print."""
-        # escaped first: a control character must not end a URL before its query
         return self.text(escape(text))
 
     def value(self, value: object) -> JsonValue:
@@ -109,6 +112,21 @@ class Redactor:
     def foreign_value(self, value: object) -> JsonValue:
         """As `value`, for what came from elsewhere: safe to print too, keys included."""
         return _walk(value, self.foreign_text)
+
+
+def _without_secrets(text: str) -> str:
+    # a manifest of 100,000 tasks asks five million times, mostly of words, numbers and digests
+    if text.isalnum() or not _MAY_HOLD_A_SECRET.search(text):
+        return text
+    if whole := _DATA_URI.fullmatch(text):
+        return _digest_of_data_uri(whole)
+    text = _DATA_URI_WITHIN.sub(_digest_of_data_uri, text)
+    text = _BASE64.sub(rf"\1{REMOVED}", text)
+    text = _URL.sub(_bare_url, text)
+    text = _QUERY.sub("", text)
+    text = _BEARER.sub(rf"\1{REMOVED}", text)
+    text = _NAMED.sub(rf"\1{REMOVED}", text)
+    return _KEY.sub(REMOVED, text)
 
 
 def _walk(value: object, clean: Callable[[str], str]) -> JsonValue:

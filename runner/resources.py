@@ -11,7 +11,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def schema_path(name: str) -> Path:
-    """The file of the schema `name` (`job`, `mesh-request`, `manifest`, ...).
+    """The file of the schema `name` (`job` or `manifest`).
 
     A wheel carries the schemas as `runner/schemas`; a checkout and an editable install keep them
     beside the package. Raises FileNotFoundError where there is no such schema.

@@ -50,7 +50,7 @@ run: {settle: 0s, concurrency: 1, poll: {first: 20ms, min: 20ms, max: 50ms}}
 FILE = "jobs/teapot.yaml"
 
 _PROGRESS = re.compile(
-    r"(submitted|status|download|done|failed|refused|ambiguous|held|left|retry|waiting|run\.\S+|"
+    r"(submitted|status|download|done|failed|refused|unclear|held|left|retry|waiting|run\.\S+|"
     r"never_accepted|nothing more is submitted:|unclear submits of earlier|submits taken for absent) "
 )
 _SAME: tuple[tuple[str, str], ...] = (

@@ -20,11 +20,11 @@ from runner.errors import BusyError, ExitCode, NoProjectError, RefusedError
 from runner.job.rundate import RunDate
 from runner.ledger.states import TaskState
 from runner.project import init_project
-from runner.record.manifest import read_manifest
 from runner.run.lock import project_lock
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.command import CHECKOUT, callsheet, environment
 from tests.support.harness import job_text
+from tests.support.made import checked
 
 PAGE = CHECKOUT / "docs" / "how-to" / "python.md"
 
@@ -174,7 +174,7 @@ async def test_the_plan_that_was_inspected_runs_although_a_run_of_another_day_is
     result = await run_plan(plan, api_key=SANDBOX_KEY)
     assert (result.exit_code, server.accepted) == (ExitCode.DONE, 1)
     assert result.manifest is not None
-    manifest = read_manifest(result.manifest)
+    manifest = checked(result.manifest)
     assert [task["identity"] for task in manifest["tasks"]] == [task.identity for task in plan.tasks]
     assert (result.run_id == stopped.run_id) is (text != DATED)
     if text == DATED:

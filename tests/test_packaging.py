@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from runner import __version__
+from runner.providers import every
 from tests.support.wheels import build, environment, install
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -25,7 +26,16 @@ _BROUGHT_BY = {
     "yaml": "pyyaml",
 }
 """Modules that are not named as the requirement that brings them."""
-SCHEMAS = sorted(file.name for file in (CHECKOUT / "schemas").glob("*.schema.json"))
+SCHEMAS = {
+    **{f"runner/schemas/{file.name}": file for file in (CHECKOUT / "schemas").glob("*.schema.json")},
+    **{file.relative_to(CHECKOUT).as_posix(): file for file in (CHECKOUT / "runner").rglob("*.schema.json")},
+}
+"""By their path in the wheel."""
+NAMES = {
+    "job": CHECKOUT / "schemas" / "job.schema.json",
+    "manifest": CHECKOUT / "schemas" / "manifest.schema.json",
+    **{f"{provider.name}-request": provider.schema_file for provider in every().values()},
+}
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +77,8 @@ def test_the_wheel_and_the_sdist_hold_every_schema(dist: Path) -> None:
         in_wheel = {name for name in archive.namelist() if name.endswith(".schema.json")}
     with tarfile.open(sdist) as archive:
         in_sdist = {name.split("/", 1)[1] for name in archive.getnames() if name.endswith(".schema.json")}
-    assert SCHEMAS
-    assert in_wheel == {f"runner/schemas/{name}" for name in SCHEMAS}
-    assert in_sdist == {f"schemas/{name}" for name in SCHEMAS}
+    assert in_wheel == SCHEMAS.keys()
+    assert in_sdist == {file.relative_to(CHECKOUT).as_posix() for file in SCHEMAS.values()}
 
 
 def test_the_wheel_holds_the_package_and_nothing_beside_it(dist: Path) -> None:
@@ -77,7 +86,7 @@ def test_the_wheel_holds_the_package_and_nothing_beside_it(dist: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.split("/", 1)[0] for name in archive.namelist()}
         held = set(archive.namelist())
-        assert {"runner/py.typed", "runner/ledger/schema.sql", "runner/job/models.yaml"} <= held
+        assert {"runner/py.typed", "runner/ledger/schema.sql", "runner/providers/seedance.yaml"} <= held
         page = (CHECKOUT / "runner" / "desk" / "page").iterdir()
         assert {file.relative_to(CHECKOUT).as_posix() for file in page} <= held
     assert tops == {"runner", wheel.name.rsplit("-", 3)[0] + ".dist-info"}
@@ -94,11 +103,11 @@ def test_the_installed_command_tells_its_version(elsewhere: Path, tmp_path: Path
     assert (told.returncode, told.stdout) == (0, f"callsheet {__version__}\n")
 
 
-@pytest.mark.parametrize("name", [name.removesuffix(".schema.json") for name in SCHEMAS])
+@pytest.mark.parametrize("name", NAMES)
 def test_the_installed_command_prints_every_schema(name: str, elsewhere: Path, tmp_path: Path) -> None:
     printed = _run([elsewhere / "callsheet", "schema", name], cwd=tmp_path)
     assert (printed.returncode, printed.stderr) == (0, "")
-    assert printed.stdout.rstrip() == (CHECKOUT / "schemas" / f"{name}.schema.json").read_text().rstrip()
+    assert printed.stdout.rstrip() == NAMES[name].read_text().rstrip()
 
 
 def test_the_installed_command_validates_the_first_job(elsewhere: Path, tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.redact import REMOVED, Redactor, escape
+from runner.redact import REMOVED, Redactor, escape, printable, printable_value
 
 CANARY = "rsk_canary0123456789"
-PLAIN = Redactor()
+PLAIN = Redactor(())
 
 
 @pytest.mark.parametrize(
@@ -219,3 +219,14 @@ def test_a_hostile_text_costs_no_more_than_its_length(hostile: str) -> None:
     PLAIN.foreign_text(text)
 
     assert time.process_time() - began < 5
+
+
+def test_a_redactor_is_made_with_the_keys() -> None:
+    with pytest.raises(TypeError):
+        Redactor()  # type: ignore[call-arg]
+
+
+def test_what_is_shown_of_a_file_holds_nothing_that_looks_like_a_secret() -> None:
+    said = "\x1b[2Jhttps://h.test/v.mp4?X-Amz-Signature=abc"
+    assert printable(said) == r"\x1b[2Jhttps://h.test/v.mp4"
+    assert printable_value({said: [said, 1]}) == {printable(said): [printable(said), 1]}

@@ -1,1 +1,1 @@
-"""The command line: one file per group of verbs; `console` is the only place that prints."""
+"""The command line: one file per verb in `verbs/`; only `console` prints."""

@@ -1,7 +1,7 @@
-"""What a shell's Tab offers: job files, run ids and task names, as cheap as a listing of a directory.
+"""What Tab offers in a shell: job files, run ids and task names.
 
-No job is planned for it: a plan of 100,000 tasks takes seconds, and the name of a task that was
-asked for once stands in the ledger. Whatever is wrong, nothing is offered and nobody is told.
+It has to be as fast as listing a directory, so no job is planned: a plan of 100,000 tasks takes seconds,
+and the ledger has the names of tasks that were submitted before. On any error nothing is offered.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
+from runner.cli.common_options import common
 from runner.errors import CallsheetError
 from runner.project import Project, find_project
 
 MOST_OFFERED = 200
 _TYPABLE = re.compile(r"[\w@%+=:,./~-]+")
-"""What no shell reads as anything but text: bash puts on the command line what it is offered, unquoted."""
+"""Text that no shell reads as more than text: bash puts what it is offered on the command line unquoted."""
 
 _SUFFIXES = {".yaml", ".yml"}
 _JOBS = "jobs"
 
 
 def complete_job(context: click.Context, _option: click.Parameter, typed: str) -> list[CompletionItem]:
-    """Job files below what is typed; with nothing typed those here and in jobs/."""
+    """Job files that begin as typed; with nothing typed those here and in jobs/."""
     found = [CompletionItem(path) for path in _job_files(typed)]
-    # where none is found the shell goes on with its own files
+    # where none is found, the shell offers its own files
     return found or [CompletionItem(typed, type="file")]
 
 
@@ -43,7 +44,7 @@ def complete_run(context: click.Context, _option: click.Parameter, typed: str) -
 
 
 def complete_task(context: click.Context, _option: click.Parameter, typed: str) -> list[CompletionItem]:
-    """The names of tasks that were asked for before, by the ledger."""
+    """The names of the tasks in the ledger."""
     with contextlib.suppress(CallsheetError, OSError, sqlite3.Error):
         return [
             CompletionItem(n) for n in _task_names(_project(context).ledger_path, typed) if _is_offered(n)
@@ -70,8 +71,7 @@ def _is_offered(name: str) -> bool:
 
 def _project(context: click.Context) -> Project:
     """The project here or at --root; its rehearsal where --sandbox was typed."""
-    root = context.params.get("root")
-    project = find_project(Path(), root=root if isinstance(root, Path) else None)
+    project = find_project(Path(), root=common(context).root)
     return project.rehearsal() if context.params.get("sandbox") else project
 
 

@@ -1,7 +1,7 @@
 """The only place that prints. Results go to stdout, everything else to stderr.
 
-What is printed as a line is one: a line break, a control or a bidirectional character in it is
-escaped, whoever brought it in. Only our own colours pass.
+A line that is printed stays one line: line breaks, control and bidirectional characters in it are
+escaped. Only our own colours pass.
 """
 
 from __future__ import annotations
@@ -20,64 +20,69 @@ from typing import TextIO
 import click
 
 from runner import __version__
-from runner.cli.options import common
-from runner.cli.streams import ResultLostError
-from runner.cli.width import width
-from runner.redact import Redactor, escape, json_text
+from runner.cli.common_options import common
+from runner.cli.stdio import ResultLostError
+from runner.errors import RefusedError
+from runner.redact import escape, json_text, printable
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _WIDTHS_FROM = 200
-"""Rows that are looked at to align a table; those that follow stream."""
-
+"""The rows that decide how wide the columns of a table are; later rows stream."""
 
 _WIPE = "\r\x1b[K"
-"""Back to the begin of the line, and the rest of it erased."""
+"""Goes back to the start of the line, and erases it."""
 _is_status_shown = False
 
 _COLOURS = re.compile("(\x1b\\[(?:0|1|31|32|33|36)m)")
-"""What `click.style` writes for the colours that are used here."""
+"""The codes that `click.style` writes for the colours used here."""
 
 
 def result(line: str) -> None:
-    """A line of what was asked for. Raises ResultLostError."""
+    """Prints a line of a result. Raises ResultLostError."""
     _put(sys.stdout, _one_line(line) + "\n")
 
 
 def block(text: str) -> None:
-    """Several lines of what was asked for; their breaks are ours. Raises ResultLostError."""
+    """Prints a result of several lines. Raises ResultLostError."""
     _put(sys.stdout, "".join(f"{_one_line(line)}\n" for line in text.split("\n")))
 
 
 def document(value: object) -> None:
-    """A result for programs, as indented JSON. Raises ResultLostError."""
+    """Prints a result for programs, as indented JSON. Raises ResultLostError."""
     write(json_text(value, indent=1) + "\n")
 
 
+def json_lines(values: Iterable[object]) -> None:
+    """Prints results for programs, one line of JSON each. Raises ResultLostError."""
+    for value in values:
+        result(json_text(value))
+
+
 def outcome(text: str) -> None:
-    """How work ended: it is done, and its exit code is its own, whether or not this is read."""
+    """Prints how work ended. The work is done: if nobody can read this, its exit code stays what it is."""
     try:
         block(text)
     except ResultLostError as lost:
         if not lost.is_reader_gone:
-            error(f"stdout: cannot write: {lost.reason}; the work itself is not affected by that")
+            error(f"stdout: cannot write: {lost.reason}; the work itself is not affected")
 
 
 def summary(line: str) -> None:
-    """A line of an outcome that `-q` leaves out, because the exit code says it too."""
+    """Prints a line of an outcome; `-q` leaves it out, because the exit code says it too."""
     if not common().quiet:
         outcome(_one_line(line))
 
 
 def note(line: str) -> None:
-    """A line of progress or advice, left out by `-q`."""
+    """Prints a line of progress or advice on stderr; `-q` leaves it out."""
     if not common().quiet:
         error(line)
 
 
 def next_step(command: str, why: str = "") -> None:
-    """What to type next, and what that does; on stderr, left out by `-q`."""
+    """Prints what to type next, and what that does, on stderr; `-q` leaves it out."""
     line = f"next: {command}    {why}" if why else f"next: {command}"
-    # a command that a terminal breaks in two is hard to copy
+    # a command broken in two by the terminal is hard to copy
     if not sys.stderr.isatty() or width(line) <= columns():
         note(line)
     else:
@@ -86,7 +91,7 @@ def next_step(command: str, why: str = "") -> None:
 
 
 def status(line: str) -> None:
-    """How far something is, on a terminal; what is printed next takes its place."""
+    """Shows on a terminal how far something is; whatever is printed next replaces it."""
     global _is_status_shown
     if is_terminal() and not common().quiet:
         sys.stderr.write(_WIPE + _one_line(line)[: columns() - 1])
@@ -94,31 +99,39 @@ def status(line: str) -> None:
         _is_status_shown = True
 
 
+def agree(question: str, refusal: str) -> None:
+    """Asks a person on the terminal. Raises RefusedError where nobody is there, or the answer is no."""
+    if not (sys.stdin.isatty() and is_terminal()):
+        raise RefusedError(refusal, hint="give --yes, or run it in a terminal")
+    if not click.confirm(question, err=True):
+        raise RefusedError(f"not agreed to: {refusal}")
+
+
 def error(line: str) -> None:
-    """What went wrong; `-q` does not silence it."""
+    """Prints what went wrong on stderr, even with `-q`."""
     _put(sys.stderr, _one_line(line) + "\n")
 
 
 def write(text: str) -> None:
-    """A piece of a result as it is, of JSON or of a file; adds no newline. Raises ResultLostError."""
+    """Prints a piece of a result as it is, without a newline. Raises ResultLostError."""
     _put(sys.stdout, text)
 
 
 def flush() -> None:
-    """Pushes stdout out while a failure can still be told. Raises ResultLostError."""
+    """Flushes stdout while a failure can still be reported. Raises ResultLostError."""
     sys.stdout.flush()
 
 
 def is_terminal() -> bool:
-    """Whether a person watches a terminal that can move its cursor: progress is drawn on stderr."""
+    """Whether stderr is a terminal that can move its cursor, so that progress can be drawn on it."""
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def has_colour(stream: TextIO) -> bool:
-    """Whether to colour what goes to `stream`.
+    """Whether text for `stream` is coloured.
 
     NO_COLOR (no-color.org) comes before FORCE_COLOR and CLICOLOR_FORCE, these before CLICOLOR=0
-    (bixense.com/clicolors), TERM=dumb and what the stream is.
+    (bixense.com/clicolors) and TERM=dumb; else a terminal has colour.
     """
     environment = os.environ
     if environment.get("NO_COLOR"):
@@ -135,11 +148,18 @@ def columns() -> int:
     return shutil.get_terminal_size((100, 24)).columns if sys.stderr.isatty() else 100
 
 
-def wrapped(text: str, indent: int) -> str:
-    """`text` in lines that fit into the terminal of stdout, all but the first indented.
+def width(text: str) -> int:
+    """Columns that `text` takes in a terminal: two for a wide character, none for a combining one."""
+    if text.isascii():
+        return len(text)
+    # imported here: most text is ASCII, and rich takes 5 ms
+    from rich.cells import cell_len
 
-    Elsewhere one line. What is not visible in it is escaped.
-    """
+    return cell_len(text)
+
+
+def wrapped(text: str, indent: int) -> str:
+    """`text` in lines that fit the terminal of stdout, all but the first indented; elsewhere one line."""
     text = _one_line(text)
     if not sys.stdout.isatty():
         return text
@@ -165,11 +185,11 @@ def _room(cell: str) -> int:
 
 
 def bug_report(problem: BaseException) -> list[str]:
-    """Lines that a person sends us: versions, the exception, where it came from; no values of variables."""
+    """Lines that a person can send us: versions, the exception and where it came from, but no values."""
     frames = traceback.extract_tb(problem.__traceback__)
     lines = [
         f"callsheet {__version__} has a bug (Python {sys.version.split()[0]}, {sys.platform}): "
-        f"{type(problem).__name__}: {Redactor().foreign_text(str(problem))}"
+        f"{type(problem).__name__}: {printable(str(problem))}"
     ]
     lines += [f"  at {_short(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames[-8:]]
     lines.append("nothing is lost: state is kept; hint: send us these lines, and the job file if you may")

@@ -1,63 +1,71 @@
-"""The command `callsheet`: its verbs by name, each module loaded when its verb is used."""
+"""The command `callsheet`: its verbs by name, and the one place where an exception becomes an exit code."""
 
 from __future__ import annotations
 
+import errno
 import importlib
-from collections.abc import Mapping
+import io
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import click
 
 from runner import __version__
-from runner.cli.options import common_options
+from runner.cli import console
+from runner.cli.common_options import common_options
+from runner.cli.problems import show
+from runner.cli.stdio import ResultLostError
+from runner.errors import CallsheetError, ExitCode
 from runner.spelling import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """Where a verb's command lives (module and attribute), and its line in `callsheet --help`."""
+    """The module in `verbs/` that holds a verb's command, and the verb's line in `callsheet --help`."""
 
     module: str
-    attribute: str
     summary: str
 
 
-VERBS: Mapping[str, Verb] = {
-    "init": Verb("init", "init", "Make a project: .callsheet/ and a first job file."),
-    "validate": Verb("validate", "validate", "Check job files; every problem with its place."),
-    "plan": Verb("plan", "plan", "Show what a job would run, and why."),
-    "run": Verb("run", "run", "Bring a job to done: submit, wait, download."),
-    "resume": Verb("run", "resume", "Go on with a run that was interrupted."),
-    "retry": Verb("run", "retry", "Submit a run's failed tasks once more."),
-    "collect": Verb("collect", "collect", "Fetch all that is in flight; never submits."),
-    "reconcile": Verb("reconcile", "reconcile", "Show unclear submits, and settle them by hand."),
-    "status": Verb("status", "status", "Show what became of a run's tasks."),
-    "report": Verb("report", "report", "Write a run's contact sheet, a page for a browser."),
-    "show": Verb("show", "show", "Show how one clip was made, and how to make it again."),
-    "verify": Verb("verify", "verify", "Hash and probe a run's files against its manifest."),
-    "diff": Verb("diff", "diff", "Show what changed from one run to another."),
-    "doctor": Verb("doctor", "doctor", "Check key, service, clock, disk, ledger and versions."),
-    "spend": Verb("spend", "spend", "Show what was spent, and what may have been."),
-    "models": Verb("models", "models", "Show what each model accepts and costs."),
-    "schedule": Verb("schedule", "schedule", "Print a cron, systemd or GitHub unit for jobs."),
-    "schema": Verb("init", "schema", "Print a JSON Schema, or write it for editors."),
-    "sandbox": Verb("sandbox", "sandbox", "Serve the local sandbox for other clients."),
+SECTIONS: Mapping[str, Mapping[str, Verb]] = {
+    "Write a job file": {
+        "init": Verb("init", "Make a project: .callsheet/ and a first job file."),
+        "validate": Verb("validate", "Check job files; every problem with its place."),
+        "plan": Verb("plan", "Show what a job would run, and why."),
+        "models": Verb("models", "Show what each model accepts and costs."),
+        "schema": Verb("init", "Print a JSON Schema, or write it for editors."),
+    },
+    "Make videos": {
+        "run": Verb("run", "Bring a job to done: submit, wait, download."),
+        "resume": Verb("run", "Go on with a run that was interrupted."),
+        "retry": Verb("run", "Submit a run's failed tasks once more."),
+        "collect": Verb("collect", "Fetch all that is in flight; never submits."),
+        "reconcile": Verb("reconcile", "Show unclear submits, and settle them by hand."),
+        "schedule": Verb("schedule", "Print a cron, systemd or GitHub unit for jobs."),
+    },
+    "Look at what came": {
+        "status": Verb("status", "Show what became of a run's tasks."),
+        "report": Verb("report", "Write a run's contact sheet, a page for a browser."),
+        "show": Verb("show", "Show how one clip was made, and how to make it again."),
+        "verify": Verb("verify", "Hash and probe a run's files against its manifest."),
+        "diff": Verb("diff", "Show what changed from one run to another."),
+        "spend": Verb("spend", "Show what was spent, and what may have been."),
+    },
+    "When something is wrong": {
+        "doctor": Verb("doctor", "Check key, service, clock, disk, ledger and versions."),
+        "sandbox": Verb("sandbox", "Serve the local sandbox for other clients."),
+    },
 }
+"""The verbs by what a person wants to do, in the order of `--help`."""
 
-
-SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "Write a job file": ("init", "validate", "plan", "models", "schema"),
-    "Make videos": ("run", "resume", "retry", "collect", "reconcile", "schedule"),
-    "Look at what came": ("status", "report", "show", "verify", "diff", "spend"),
-    "When something is wrong": ("doctor", "sandbox"),
-}
-"""The verbs by what a person wants, in the order of `--help`."""
+VERBS: Mapping[str, Verb] = {name: verb for verbs in SECTIONS.values() for name, verb in verbs.items()}
 
 
 class LazyGroup(click.Group):
     """A group that imports a verb's module on use.
 
-    Measured on 2 cores: `--help` takes 0.08 s; what the verbs import (httpx, jinja2, jsonschema,
+    Measured on 2 cores: `--help` takes 0.08 s. The imports of the verbs (httpx, jinja2, jsonschema,
     anyio, yaml) would add 0.3 s.
     """
 
@@ -65,10 +73,10 @@ class LazyGroup(click.Group):
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        verb = VERBS.get(cmd_name)
-        if verb is None:
+        if cmd_name not in VERBS:
             return None
-        command = getattr(importlib.import_module(f"runner.cli.verbs.{verb.module}"), verb.attribute)
+        module = importlib.import_module(f"runner.cli.verbs.{VERBS[cmd_name].module}")
+        command = getattr(module, cmd_name)
         assert isinstance(command, click.Command)
         return command
 
@@ -81,9 +89,9 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for title, names in SECTIONS.items():
+        for title, verbs in SECTIONS.items():
             with formatter.section(title):
-                formatter.write_dl([(name, VERBS[name].summary) for name in names], col_spacing=3)
+                formatter.write_dl([(name, verb.summary) for name, verb in verbs.items()], col_spacing=3)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -97,10 +105,59 @@ def callsheet() -> None:
       callsheet init
       callsheet run jobs/hello.yaml --sandbox    free and offline
 
-    `callsheet VERB --help` has examples. Results go to stdout, everything else to stderr; NO_COLOR,
-    FORCE_COLOR and CLICOLOR are heeded.
+    `callsheet VERB --help` has examples. Results go to stdout, everything else to stderr. NO_COLOR,
+    FORCE_COLOR and CLICOLOR decide about colour.
 
     \b
-    Completion with Tab, for ~/.bashrc (zsh_source and fish_source: alike):
+    Completion with Tab, for ~/.bashrc (for other shells: zsh_source, fish_source):
       eval "$(_CALLSHEET_COMPLETE=bash_source callsheet)"
     """
+
+
+_DISK_ERRORS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG}
+)
+
+
+def run_command(arguments: Sequence[str] | None) -> int:
+    """Runs the command line `arguments` (None: the process's own) and gives the exit code."""
+    if sys.platform == "win32":
+        console.error("callsheet: Windows is not supported; hint: use it in WSL, on Linux or on macOS")
+        return ExitCode.USAGE
+    try:
+        code = callsheet.main(arguments, prog_name="callsheet", standalone_mode=False)
+        console.flush()
+    except (Exception, KeyboardInterrupt) as error:
+        return _report(error)
+    return int(code or ExitCode.DONE)
+
+
+def _report(error: BaseException) -> ExitCode:
+    """Says what went wrong, and gives the exit code for it."""
+    match error:
+        case BaseExceptionGroup():
+            return ExitCode.first([_report(one) for one in error.exceptions])
+        case CallsheetError():
+            show(error)
+            return error.exit_code
+        case click.ClickException():
+            shown = io.StringIO()
+            error.show(shown)
+            for line in shown.getvalue().rstrip("\n").split("\n"):
+                console.error(line)
+            return ExitCode.USAGE
+        case click.Abort() | KeyboardInterrupt():
+            return ExitCode.INTERRUPTED
+        case ResultLostError():
+            if not error.is_reader_gone:
+                console.error(f"stdout: cannot write: {error.reason}; hint: make room, then run again")
+            return ExitCode(error.exit_code)
+        case OSError() if error.errno in _DISK_ERRORS:
+            where = f"{error.filename}: " if error.filename else ""
+            hint = "make room or fix the permissions, then run again"
+            console.error(f"{where}cannot write: {error.strerror}; hint: {hint}")
+            return ExitCode.CANNOT_WRITE
+        case _:
+            for line in console.bug_report(error):
+                console.error(line)
+            return ExitCode.BUG

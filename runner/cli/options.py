@@ -1,110 +1,50 @@
-"""Options that several verbs share, and the frozen objects they arrive as."""
+"""Options that several verbs share, and the frozen objects in which a verb receives them."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from runner.cli.common_options import Command
 from runner.cli.completion import complete_job, complete_run, complete_task
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-_COMMON = "callsheet.common"
-
-
-@dataclass(frozen=True, slots=True)
-class Common:
-    """What holds for every verb, given before it or after it."""
-
-    root: Path | None = None
-    quiet: bool = False
-    verbosity: int = 0
+from runner.errors import UsageError
+from runner.job.rundate import RunDate
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
-    """Where requests go: the in-process sandbox, another base URL, or neither for the real service."""
+    """Where requests go: to the embedded sandbox, to another base URL, or else to the real service."""
 
-    sandbox: bool
-    base_url: str | None
+    sandbox: bool = False
+    base_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JobOptions:
-    """How a job file is read. `date` is the text of `run.date`, None for today."""
+    """How a job file is read. `date` is that of `run.date`, None for today."""
 
-    date: str | None
+    date: RunDate | None
     allow_env: frozenset[str]
     trust_job: bool
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How the verbs that submit go about it. `wait` and `deadline` are seconds; `format` is text or json."""
+    """How the verbs that submit do it. `wait` and `deadline` are seconds; `format` is text, json or jsonl."""
 
+    service: ServiceOptions
+    job: JobOptions
+    only: tuple[str, ...]
     wait: float
     deadline: float | None
     yes: bool
     ping: bool
     format: str
-    only: tuple[str, ...] = ()
-
-
-def common() -> Common:
-    """The common options of the verb that runs; the defaults outside of one."""
-    context = click.get_current_context(silent=True)
-    given = context.meta.get(_COMMON) if context else None
-    return given if isinstance(given, Common) else Common()
-
-
-def _set_root(context: click.Context, _option: click.Parameter, value: Path | None) -> None:
-    if value is not None:
-        context.meta[_COMMON] = replace(context.meta.get(_COMMON, Common()), root=value)
-
-
-def _set_quiet(context: click.Context, _option: click.Parameter, value: bool) -> None:
-    if value:
-        context.meta[_COMMON] = replace(context.meta.get(_COMMON, Common()), quiet=True)
-
-
-def _set_verbosity(context: click.Context, _option: click.Parameter, value: int) -> None:
-    if value:
-        before = context.meta.get(_COMMON, Common())
-        context.meta[_COMMON] = replace(before, verbosity=before.verbosity + value)
-
-
-def common_options(command: Command) -> Command:
-    """--root, -q and -v; their values are read with `common()`."""
-    root = click.option(
-        "--root",
-        type=click.Path(path_type=Path),
-        metavar="DIR",
-        expose_value=False,
-        callback=_set_root,
-        help="The project root; default: the nearest parent of the job file that holds .callsheet/.",
-    )
-    quiet = click.option(
-        "-q",
-        "--quiet",
-        is_flag=True,
-        expose_value=False,
-        callback=_set_quiet,
-        help="Say nothing on success.",
-    )
-    verbose = click.option(
-        "-v",
-        "--verbose",
-        count=True,
-        expose_value=False,
-        callback=_set_verbosity,
-        help="Tell each step of each task, one line each; -vv with ids, sizes and every look.",
-    )
-    return root(quiet(verbose(command)))
 
 
 def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -139,16 +79,30 @@ def trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return allow_env(trust_job(command))
 
 
+def _read_date(_context: click.Context, _option: click.Parameter, text: str | None) -> RunDate | None:
+    if text is None:
+        return None
+    try:
+        return RunDate.parse(text)
+    except ValueError as error:
+        raise UsageError(
+            f"--date {text}: not a date", hint="write it as 2026-05-31 or 2026-05-31+02:00"
+        ) from error
+
+
 def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--date, --allow-env and --trust-job, as the argument `job_options`."""
 
     @click.option(
-        "--date", metavar="DATE", help="The value of run.date, such as 2026-05-31 or 2026-05-31+02:00."
+        "--date",
+        metavar="DATE",
+        callback=_read_date,
+        help="The value of run.date, such as 2026-05-31 or 2026-05-31+02:00.",
     )
     @trust_options
     @functools.wraps(command)
     def wrapped(
-        *args: Any, date: str | None, allow_env: tuple[str, ...], trust_job: bool, **kwargs: Any
+        *args: Any, date: RunDate | None, allow_env: tuple[str, ...], trust_job: bool, **kwargs: Any
     ) -> Any:
         options = JobOptions(date, frozenset(allow_env), trust_job)
         return command(*args, job_options=options, **kwargs)
@@ -173,7 +127,7 @@ wait_option = click.option(
     metavar="DURATION",
     default="0s",
     callback=_read_duration,
-    help="Wait this long for another callsheet that works in this project, for example 10m or 6h.",
+    help="Wait this long for another callsheet at work in this project, for example 10m or 6h.",
 )
 
 
@@ -185,12 +139,12 @@ def deadline_option(default: str | None) -> Callable[[Command], Command]:
         default=default,
         show_default=default is not None,
         callback=_read_duration,
-        help="Stop after this long, for example 50m, with exit code 75; the next start goes on.",
+        help="Stop after this long, for example 50m, with exit code 75; the next run goes on.",
     )
 
 
 ping_option = click.option(
-    "--ping", is_flag=True, help="Tell the monitor at CALLSHEET_PING_URL of the start and of the exit code."
+    "--ping", is_flag=True, help="Report the start and the exit code to the monitor at CALLSHEET_PING_URL."
 )
 
 only_option = click.option(
@@ -203,29 +157,33 @@ only_option = click.option(
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--only, --wait, --deadline, --yes, --ping and --output-format, as the argument `run_options`."""
+    """The options of the verbs that submit, as the argument `options`."""
 
+    @service_options
+    @job_options
     @only_option
     @wait_option
     @deadline_option(None)
     @click.option(
-        "--yes", is_flag=True, help="Agree to what the new tasks cost, above budget.confirm_usd too."
+        "--yes", is_flag=True, help="Agree to the cost of the new tasks, even above budget.confirm_usd."
     )
     @ping_option
     @output_format("json", "jsonl")
     @functools.wraps(command)
     def wrapped(
         *args: Any,
+        service: ServiceOptions,
+        job_options: JobOptions,
+        only: tuple[str, ...],
         wait: float,
         deadline: float | None,
         yes: bool,
         ping: bool,
         output_format: str,
-        only: tuple[str, ...],
         **kwargs: Any,
     ) -> Any:
-        options = RunOptions(wait, deadline, yes, ping, output_format, only)
-        return command(*args, run_options=options, **kwargs)
+        options = RunOptions(service, job_options, only, wait, deadline, yes, ping, output_format)
+        return command(*args, options=options, **kwargs)
 
     return wrapped
 

@@ -1,94 +1,95 @@
-"""What is wrong with a job file, as a person or a program wants it."""
+"""What is wrong with a job file, told on stderr: each problem with its line of the file and a caret."""
 
 from __future__ import annotations
 
-import os
-import sys
+import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import click
 
 from runner.cli import console
-from runner.cli.excerpt import excerpt
-from runner.errors import CallsheetError, JobError, Problem, RefusedError
-from runner.json_value import JsonValue
-from runner.redact import Redactor
+from runner.errors import CallsheetError, JobError, Problem
+from runner.redact import printable
+
+_TAB = "    "
+_GAP = "..."
+_LINE_BREAK = re.compile(r"\r\n?|\n")
+"""Where the job file's reader ends a line; `splitlines` would end one at a form feed too."""
 
 
 def show(error: CallsheetError) -> None:
-    """What went wrong, on stderr."""
+    """Says what went wrong."""
     if isinstance(error, JobError):
-        tell_problems(error)
+        show_problems(error)
     else:
         console.error(str(error))
 
 
-def agree(question: str, refusal: str) -> None:
-    """Asks a person on the terminal. Raises RefusedError where nobody is there, or the answer is no."""
-    if not (sys.stdin.isatty() and console.is_terminal()):
-        raise RefusedError(refusal, hint="give --yes, or run it in a terminal")
-    if not click.confirm(question, err=True):
-        raise RefusedError(f"not agreed to: {refusal}")
-
-
-def tell_problems(error: JobError) -> None:
-    """The problems on stderr, each with its line of the file and a caret; the first 50 of many."""
+def show_problems(error: JobError) -> None:
+    """The problems of a job; the first 50 of many."""
     text = error.text.decode("utf-8", errors="replace")
     for problem in error.problems[: error.MOST_SHOWN]:
-        for line in lines(problem, error.file, text):
+        for line in _lines(problem, error.file, text):
             console.error(line)
     if len(error.problems) > error.MOST_SHOWN:
         console.error(f"{error.file}: {len(error.problems) - error.MOST_SHOWN} more problems not shown")
 
 
-def tell_warnings(warnings: Sequence[Problem], file: str) -> None:
-    """What a job may do but a person should know, on stderr; the first 50 of many."""
+def show_warnings(warnings: Sequence[Problem], file: str) -> None:
+    """What a job may do, but a person should know; the first 50 of many."""
     told = [problem.render(file) for problem in warnings[: JobError.MOST_SHOWN]]
     if len(warnings) > len(told):
         told.append(f"{file}: {len(warnings) - len(told)} more warnings not shown")
     for sentence in told:
-        console.note(click.style(Redactor().foreign_text(sentence), fg="yellow"))
+        console.note(click.style(printable(sentence), fg="yellow"))
 
 
-def lines(problem: Problem, file: str, text: str) -> Iterator[str]:
+def _lines(problem: Problem, file: str, text: str) -> Iterator[str]:
     """The sentence, and the excerpt of `text` where there is one."""
-    told = Redactor().foreign_text(problem.render(file))
+    told = printable(problem.render(file))
     place = f"{file}:{problem.line}:{problem.column}:"
     yield click.style(place, bold=True) + told.removeprefix(place) if told.startswith(place) else told
-    if found := excerpt(text, problem.line, problem.column, console.columns()):
-        yield found[0]
-        yield click.style(found[1], fg="red")
+    if lines := excerpt(text, problem.line, problem.column, console.columns()):
+        yield lines[0]
+        yield click.style(lines[1], fg="red")
 
 
-def as_fields(problem: Problem, file: Path) -> dict[str, JsonValue]:
-    """A problem as JSON; `file` as it was given on the command line."""
-    return {
-        "file": str(file),
-        "line": problem.line,
-        "column": problem.column,
-        "path": problem.path,
-        "severity": problem.severity,
-        "message": problem.message,
-        "hint": problem.hint,
-    }
+def excerpt(text: str, line: int, column: int, columns: int) -> tuple[str, ...]:
+    """Two lines of at most `columns` columns: the line with its number, and the caret.
 
-
-def annotation(problem: Problem, file: Path) -> str:
-    """A workflow command of GitHub Actions, which the service shows at the line of a pull request.
-
-    https://docs.github.com/actions/reference/workflow-commands-for-github-actions
+    `line` and `column` count from 1, in characters. Empty where the text has no such line. Secrets and
+    control characters are not shown; a long line is cut around the place.
     """
-    path = os.path.relpath(file)
-    place = f"file={_property(path)},line={problem.line},col={problem.column},title={_property('callsheet')}"
-    hint = f"; hint: {problem.hint}" if problem.hint else ""
-    said = f"{problem.path}: {problem.message}{hint}" if problem.path else f"{problem.message}{hint}"
-    return f"::{problem.severity} {place}::{_data(said)}"
+    lines = _LINE_BREAK.split(text)
+    if not 1 <= line <= len(lines) or not lines[line - 1].strip():
+        return ()
+    written = lines[line - 1].removeprefix("\ufeff") if line == 1 else lines[line - 1]
+    at = min(column - 1, len(written))
+    before, after = _shown(written[:at]), _shown(written[at:])
+    if before + after != _shown(written):
+        return ()  # the place is inside a secret, which is taken out as a whole
+    number = f"{line:>5} | "
+    left, right = _fit(before, after, max(20, columns - len(number)))
+    return f"{number}{left}{right}", f"{'|':>{len(number) - 1}} {' ' * console.width(left)}^"
 
 
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+def _shown(text: str) -> str:
+    return printable(text.replace("\t", _TAB))
 
 
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+def _fit(before: str, after: str, room: int) -> tuple[str, str]:
+    """Both sides of the place, cut to `room` columns; the place itself stays in sight."""
+    if console.width(before + (after or "^")) <= room:
+        return before, after
+    if console.width(before) > room * 2 // 3:
+        most = room // 2 - len(_GAP)
+        before = before[-most:]
+        while console.width(before) > most:
+            before = before[1:]
+        before = _GAP + before
+    if console.width(before + after) > room:
+        after = after[:room]
+        while console.width(before + after) > room - len(_GAP):
+            after = after[:-1]
+        after += _GAP
+    return before, after

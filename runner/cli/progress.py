@@ -9,13 +9,17 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from runner.cli import console
-from runner.cli.options import common
-from runner.cli.words import count
+from runner.cli.common_options import common
+from runner.cli.humanize import count, size
 from runner.errors import INTERRUPTS
 from runner.record.events import Observer
-from runner.redact import Redactor
+from runner.redact import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 _STAGES: Mapping[str, str] = {
     "task.intended": "submitting",
@@ -31,7 +35,7 @@ _STAGES: Mapping[str, str] = {
     "task.absent": "absent",
     "task.left": "left for later",
 }
-"""The events that move a task, and where it stands then."""
+"""The stage of a task after an event."""
 
 _ENDS = frozenset({"done", "failed", "absent", "left for later"})
 _SILENT = frozenset(
@@ -46,7 +50,7 @@ _SILENT = frozenset(
         "collect.finished",
     }
 )
-"""Events that are no transition a person waits for."""
+"""Events that no person waits for."""
 
 _SENTENCES: Mapping[str, str] = {
     "run.submitting_stopped": "nothing more is submitted: {reason}",
@@ -59,12 +63,12 @@ _SENTENCES: Mapping[str, str] = {
         "submits taken for absent were not looked for: {reason}; the next run looks again"
     ),
 }
-"""Events about the whole run, as a person reads them."""
+"""Events about the whole run, as people read them."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """Tasks by stage, and bytes received. Only tasks under way are remembered, so it stays small."""
+    """Counts tasks by stage, and bytes received. It remembers only tasks under way, so it stays small."""
 
     total: int = 0
     received: int = 0
@@ -95,7 +99,7 @@ class Tally:
         return self.ended.total()
 
     def words(self) -> str:
-        """`3 done, 1 failed, 2 in flight`, in the order of a task's life from its end."""
+        """`3 done, 1 failed, 2 in flight`: the last stage of a task's life first."""
         stages = self.ended + Counter(self._under_way.values())
         order = (
             "done",
@@ -112,49 +116,47 @@ class Tally:
 
 @contextlib.contextmanager
 def progress() -> Iterator[Observer]:
-    """An observer that shows a run; it never raises, so a closed terminal costs no paid task."""
+    """An observer that shows a run. It never raises, so a closed terminal costs no paid task."""
     if console.is_terminal() and not common().quiet and not common().verbosity:
-        with _live() as observer:
-            yield _unbreakable(observer)
+        with _bar() as observer:
+            yield _Unbreakable(observer).observe
     else:
         yield lines()
 
 
 def lines() -> Observer:
-    """The same without a live line, for what takes no time."""
-    return _ignore if common().quiet else _unbreakable(Lines(is_full=common().verbosity > 1).observe)
+    """An observer that prints plain lines, for work that takes no time."""
+    return _ignore if common().quiet else _Unbreakable(Lines(is_full=common().verbosity > 1).observe).observe
 
 
 def line(name: str, fields: Mapping[str, object], *, is_full: bool = False) -> str | None:
-    """One transition as a line, `submitted harbour-s1 remote_id=t-1`; None for what is none.
+    """An event as a line, `submitted harbour-s1 remote_id=t-1`; None where nobody waits for it.
 
-    `is_full`: every event, with the ids of task and attempt.
+    `is_full`: every event by its own name, with the ids of task and attempt.
     """
     if name in _SILENT and not is_full:
         return None
-    clean = Redactor()
     if name == "run.stopping" and not is_full:
         at_once = " (Ctrl-C again: at once)" if fields.get("exit_code") in INTERRUPTS else ""
         return f"stopping: what is in flight is left for later{at_once}"
     if name in _SENTENCES and not is_full:
-        return _SENTENCES[name].format_map(
-            {key: clean.foreign_text(str(value)) for key, value in fields.items()}
-        )
+        return _SENTENCES[name].format_map({key: printable(str(value)) for key, value in fields.items()})
     if name == "run.waiting" and not is_full:
         return waiting_words(fields) or None
     if name == "task.renamed" and not is_full:
-        taken, path = (clean.foreign_text(str(fields[key])) for key in ("taken", "path"))
+        taken, path = (printable(str(fields[key])) for key in ("taken", "path"))
         return f"another file stands at {taken}: it is left as it is, and the video is {path}"
     hidden = {"task"} if is_full else {"task", "identity", "attempt"}
     details = [
-        f"{key}={clean.foreign_text(str(value))}"
+        f"{key}={printable(str(value))}"
         for key, value in fields.items()
         if key not in hidden and value not in (None, "")
     ]
-    subject = [clean.foreign_text(str(fields["task"]))] if "task" in fields else []
+    subject = [printable(str(fields["task"]))] if "task" in fields else []
     if not subject and "identity" in fields and not is_full:
         subject = [str(fields["identity"])[:12]]
-    return " ".join([name.removeprefix("task."), *subject, *details])
+    event = "unclear" if name == "task.ambiguous" and not is_full else name.removeprefix("task.")
+    return " ".join([event, *subject, *details])
 
 
 def waiting_words(fields: Mapping[str, object]) -> str:
@@ -164,7 +166,7 @@ def waiting_words(fields: Mapping[str, object]) -> str:
     if until is None or until <= time.time():
         return ""
     of = f" ({count(tasks, 'task')})" if tasks else ""
-    what = Redactor().foreign_text(str(fields.get("for")))
+    what = printable(str(fields.get("for")))
     return f"waiting until {datetime.datetime.fromtimestamp(until):%H:%M:%S} at the latest for {what}{of}"
 
 
@@ -178,13 +180,13 @@ def _moment(until: object) -> float | None:
 
 @dataclass(slots=True)
 class Known:
-    """What a person knows already of the end of submitting: from the stop before it, or by the verb."""
+    """Remembers what a person already knows of the end of submitting, from a stop or from the verb."""
 
     _never_submits: bool = False
     _stops: set[str] = field(default_factory=set)
 
     def covers(self, name: str, fields: Mapping[str, object]) -> bool:
-        """Takes in an event; whether it tells nothing new."""
+        """Notes an event, and says whether it tells nothing new."""
         if name == "collect.started":
             self._never_submits = True
         if name == "run.stopping":
@@ -195,9 +197,9 @@ class Known:
 
 @dataclass(slots=True)
 class Lines:
-    """Tells each transition as a plain line on stderr; a status that stays the same is none.
+    """Prints each change of a task as a plain line on stderr.
 
-    `is_full` tells every event, each look at the service included.
+    `is_full`: every event, an unchanged status too.
     """
 
     is_full: bool = False
@@ -220,12 +222,11 @@ class Lines:
 
 
 @contextlib.contextmanager
-def _live() -> Iterator[Observer]:
-    # rich takes 0.1 s to import: only a terminal pays for it
+def _bar() -> Iterator[Observer]:
+    # imported here: rich takes 0.1 s, and only a terminal needs it
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    tally = Tally()
     columns = (
         BarColumn(bar_width=24),
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
@@ -238,62 +239,58 @@ def _live() -> Iterator[Observer]:
     )
     drawn = Console(stderr=True, no_color=not console.has_colour(sys.stderr))
     with Progress(*columns, console=drawn, transient=True) as shown:
-        bar = shown.add_task("", total=0, received="", waiting="")
-        known = Known()
-        awaited: Mapping[str, object] = {}
-
-        def observe(name: str, fields: Mapping[str, object]) -> None:
-            nonlocal awaited
-            tally.observe(name, fields)
-            if name == "run.waiting":
-                awaited = fields
-            if name == "run.left_at_once":
-                shown.stop()  # gives the cursor back
-            is_told = known.covers(name, fields)
-            # the bar itself says what is awaited
-            is_news = (name.startswith("run.") and name != "run.waiting") or name == "task.renamed"
-            if is_news and name not in _SILENT and not is_told:
-                # rich moves it above the bar, where it stays
-                console.note(line(name, fields) or "")
-            shown.update(
-                bar,
-                total=max(tally.total, tally.finished),
-                completed=tally.finished,
-                description=tally.words(),
-                received=size(tally.received),
-                waiting=waiting_words(awaited),
-            )
-
-        yield observe
+        yield Bar(shown, shown.add_task("", total=0, received="", waiting="")).observe
 
 
-def size(count: int) -> str:
-    """A number of bytes for people: `812 B`, `3.4 MB`."""
-    number = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"
+@dataclass(slots=True)
+class Bar:
+    """One line at the bottom of a terminal that changes; what a person must read scrolls above it."""
+
+    shown: Progress
+    id: TaskID
+    _tally: Tally = field(default_factory=Tally)
+    _known: Known = field(default_factory=Known)
+    _awaited: Mapping[str, object] = field(default_factory=dict)
+
+    def observe(self, name: str, fields: Mapping[str, object]) -> None:
+        self._tally.observe(name, fields)
+        if name == "run.waiting":
+            self._awaited = fields
+        if name == "run.left_at_once":
+            self.shown.stop()  # gives the cursor back
+        is_told = self._known.covers(name, fields)
+        # the bar itself says what is awaited
+        is_news = (name.startswith("run.") and name != "run.waiting") or name == "task.renamed"
+        if is_news and name not in _SILENT and not is_told:
+            # rich moves it above the bar
+            console.note(line(name, fields) or "")
+        self.shown.update(
+            self.id,
+            total=max(self._tally.total, self._tally.finished),
+            completed=self._tally.finished,
+            description=self._tally.words(),
+            received=size(self._tally.received),
+            waiting=waiting_words(self._awaited),
+        )
 
 
 def _ignore(_name: str, _fields: Mapping[str, object]) -> None:
     pass
 
 
-def _unbreakable(observer: Observer) -> Observer:
-    is_open = True
+@dataclass(slots=True)
+class _Unbreakable:
+    """Passes events on until the stream is closed."""
 
-    def observe(name: str, fields: Mapping[str, object]) -> None:
-        nonlocal is_open
-        if not is_open:
-            return
-        try:
-            observer(name, fields)
-        except OSError:
-            is_open = False
+    observer: Observer
+    _is_open: bool = True
 
-    return observe
+    def observe(self, name: str, fields: Mapping[str, object]) -> None:
+        if self._is_open:
+            try:
+                self.observer(name, fields)
+            except OSError:
+                self._is_open = False
 
 
 def _number(value: object) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from runner.desk.grid import Cell
 from runner.errors import CallsheetError
 from runner.job.expressions import NEEDS
 from runner.job.model import MODEL
@@ -36,16 +36,12 @@ def _list_or_none(value: JsonValue) -> list[JsonValue] | None:
     return value if isinstance(value, list) else None
 
 
-def is_picked(
-    picks: Sequence[JsonValue], cell: Mapping[str, Any], above: Mapping[str, Mapping[str, Any]]
-) -> bool:
+def is_picked(picks: Sequence[JsonValue], cell: Cell, above: Mapping[str, Cell]) -> bool:
     """Whether an entry as written means the task with this cell; one with an expression means none."""
     return any(isinstance(entry, dict) and means(entry, cell, above) for entry in picks)
 
 
-def pick_entry(
-    cell: Mapping[str, Any], above: Mapping[str, Mapping[str, Any]], *, several_models: Mapping[str, bool]
-) -> str:
+def pick_entry(cell: Cell, above: Mapping[str, Cell], *, several_models: Mapping[str, bool]) -> str:
     """A line of `pick:` that means the task with this cell: `- {seed: 2}`.
 
     `above` are the cells of the tasks above it, the nearest first; `several_models` says of
@@ -63,5 +59,5 @@ def pick_entry(
     return f"- {flow_yaml(pattern or {MODEL: cell[MODEL]})}"
 
 
-def _pattern(cell: Mapping[str, Any], *, with_model: bool) -> dict[str, JsonValue]:
+def _pattern(cell: Cell, *, with_model: bool) -> dict[str, JsonValue]:
     return {name: telling_part(value) for name, value in cell.items() if name != MODEL or with_model}

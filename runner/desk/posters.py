@@ -6,10 +6,10 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from runner.desk.html import Poster
-from runner.desk.sheet import Video
+from runner.desk.contact_sheet import Video
 from runner.errors import StateError
 from runner.media.pictures import Wanted
 from runner.media.readers import Readers
@@ -21,10 +21,22 @@ Tell = Callable[[int, int], None]
 """Hears how many of all posters are there."""
 
 
+@dataclass(frozen=True, slots=True)
+class Poster:
+    """A video's picture (`image`, WebP; None where there is none yet), and whether its file is there.
+
+    `why` says why no picture could be made.
+    """
+
+    is_there: bool
+    image: bytes | None = None
+    why: str = ""
+
+
 def posters(
     project: Project, videos: Sequence[Video], *, patience: float, tell: Tell
 ) -> Mapping[str, Poster]:
-    """The poster of each video, by path. Those that `patience` seconds do not suffice for have none.
+    """The poster of each video, by path; after `patience` seconds no more are made.
 
     Kept in the state directory: a poster outlives the move of its video, and a resume makes none
     again. Without PyAV there are only those that were kept. Raises nothing for what a file is.

@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from runner.job.models import ModelFamily, facts, find_family
 from runner.json_value import JsonValue
+from runner.providers.models import ModelFamily
+from runner.providers.provider import Provider
 
 MICROS = 1_000_000
 """Of one US dollar."""
@@ -26,7 +27,6 @@ _AMOUNT = re.compile(r"[0-9]{1,15}\.[0-9]{1,6}")
 
 _PIXELS_PER_TOKEN = 1024
 _TOKENS_PER_PRICE = Decimal(1_000_000)
-_PRICED_IN_TOKENS = "mesh"
 _DRAFT_RESOLUTION = "480p"
 
 
@@ -96,10 +96,10 @@ class Total:
         return self.tasks > 0 and self.without_price == self.tasks
 
 
-def estimate(provider: str, request: Mapping[str, JsonValue], own: Price | None) -> Estimate:
+def estimate(provider: Provider, request: Mapping[str, JsonValue], own: Price | None) -> Estimate:
     """What a resolved request is expected to cost; `own` is the job's price, before that of models.yaml.
 
-    Tokens are those of Mesh: another service bills in units of its own.
+    Tokens are known where the service bills by them.
     """
     content = request.get("content")
     items = content if isinstance(content, list) else ()
@@ -119,9 +119,9 @@ def estimate(provider: str, request: Mapping[str, JsonValue], own: Price | None)
     )
 
 
-def seconds_of(fields: Mapping[str, JsonValue]) -> Decimal | None:
+def seconds_of(provider: Provider, fields: Mapping[str, JsonValue]) -> Decimal | None:
     """The length that a request, or its echo, gives; None where it leaves it open."""
-    return _seconds(_number(fields.get("duration")), _number(fields.get("frames")))
+    return _seconds(provider.catalogue.fps, _number(fields.get("duration")), _number(fields.get("frames")))
 
 
 def micros(usd: Decimal) -> int:
@@ -157,7 +157,7 @@ def token_count(frames: int, width: int, height: int) -> int:
 
 @functools.lru_cache(maxsize=4096)
 def _estimate(
-    provider: str,
+    provider: Provider,
     model: str,
     resolution: str | None,
     ratio: str | None,
@@ -171,7 +171,8 @@ def _estimate(
 ) -> Estimate:
     if resolution is None and is_draft:
         resolution = _DRAFT_RESOLUTION
-    family = find_family(model) if provider == _PRICED_IN_TOKENS else None
+    catalogue = provider.catalogue
+    family = catalogue.find(model) if catalogue.is_priced_in_tokens else None
     tokens, notes = None, []
     if family is not None and frames is None and not has_draft:
         duration = family.default_duration if duration is None else duration
@@ -179,18 +180,19 @@ def _estimate(
             duration = family.durations[1]
             notes.append(f"the model chooses `duration`: {duration} s at most")
     if family is not None:
-        tokens, note = _tokens(family, resolution, ratio, duration, frames, has_video, has_draft)
+        made = catalogue.fps * duration + 1 if frames is None and duration is not None else frames
+        tokens, note = _tokens(family, resolution, ratio, made, has_video, has_draft)
         notes.append(note)
-    elif provider == _PRICED_IN_TOKENS:
+    elif catalogue.is_priced_in_tokens:
         notes.append(f"nothing is known of {model}")
     price = own or _list_price(family, resolution, has_video, is_silent)
-    usd = price.cost(tokens=tokens, seconds=_seconds(duration, frames)) if price else None
+    usd = price.cost(tokens=tokens, seconds=_seconds(catalogue.fps, duration, frames)) if price else None
     if price is None:
         notes.append(f"no price of {model} is known" + (f" at {resolution}" if resolution else ""))
     elif usd is None and price.unit is not PriceUnit.MTOK:
         notes.append("its duration is not known")
-    elif usd is None and provider != _PRICED_IN_TOKENS:
-        notes.append(f"{provider} does not bill by tokens")
+    elif usd is None and not catalogue.is_priced_in_tokens:
+        notes.append(f"{provider.name} does not bill by tokens")
     amount = None if usd is None else micros(usd)
     return Estimate(tokens, amount, "; ".join(filter(None, notes)), price)
 
@@ -199,7 +201,6 @@ def _tokens(
     family: ModelFamily,
     resolution: str | None,
     ratio: str | None,
-    duration: int | None,
     frames: int | None,
     has_video: bool,
     has_draft: bool,
@@ -217,9 +218,7 @@ def _tokens(
     size = family.sizes.get((resolution, ratio))
     if size is None:
         return None, f"the size of {resolution} at {ratio} is not known"
-    if frames is None:
-        assert duration is not None
-        frames = facts().fps * duration + 1
+    assert frames is not None
     return token_count(frames, size.width, size.height), ""
 
 
@@ -233,9 +232,9 @@ def _list_price(
     return Price(PriceUnit.MTOK, usd)
 
 
-def _seconds(duration: int | None, frames: int | None) -> Decimal | None:
+def _seconds(fps: int, duration: int | None, frames: int | None) -> Decimal | None:
     if frames is not None:
-        return Decimal(frames) / facts().fps if frames > 0 else None
+        return Decimal(frames) / fps if frames > 0 else None
     return Decimal(duration) if duration is not None and duration > 0 else None
 
 

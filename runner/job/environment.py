@@ -9,31 +9,25 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from runner.providers import every
 
 _MOST_BYTES = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderVariables:
-    """`keys` hold the API key, in order of preference; `base_url` holds no secret."""
-
-    keys: tuple[str, ...]
-    base_url: str
-
-
-PROVIDER_VARIABLES: Mapping[str, ProviderVariables] = {
-    "mesh": ProviderVariables(keys=("MESHAPI_API_KEY", "MESHAPI_TOKEN"), base_url="MESHAPI_BASE_URL"),
-    "getimg": ProviderVariables(keys=("GETIMG_API_KEY",), base_url="GETIMG_AI_BASE_URL"),
-}
-KEY_NAMES = frozenset(name for provider in PROVIDER_VARIABLES.values() for name in provider.keys)
-_BASE_URLS = frozenset(provider.base_url for provider in PROVIDER_VARIABLES.values())
 _OWN_PREFIX = "CALLSHEET_"
 """Of variables that say where callsheet itself sends or keeps something; their values hold secrets."""
 
-_OPEN_NAMES = _BASE_URLS
-"""What a job may list without leave: the providers' own variables that are no secret."""
+
+def key_names() -> frozenset[str]:
+    """The variables that hold the API keys of the providers that are installed."""
+    return frozenset(name for provider in every().values() for name in provider.key_variables)
+
+
+def _base_urls() -> frozenset[str]:
+    """The variables of providers that hold no secret: a job may list them without leave."""
+    return frozenset(provider.url_variable for provider in every().values())
 
 
 def read_env(
@@ -45,20 +39,22 @@ def read_env(
     even where `allow` has it, for that is where a key is sent; and nothing is expanded. `os.environ`
     stays as it is.
     """
-    wanted = (KEY_NAMES | allow) - _BASE_URLS
-    found = {name: value for name, value in _read_file(root / ".env").items() if name in wanted}
-    return {**found, **environ}
+    said = _read_file(root / ".env")
+    if not said:
+        return environ
+    wanted = (key_names() | allow) - _base_urls()
+    return {**{name: value for name, value in said.items() if name in wanted}, **environ}
 
 
 def why_refused(
     name: str, *, allow: frozenset[str], trust_job: bool, key_name: str | None
 ) -> tuple[str, str]:
     """(why, what to do) where a job may not read the variable `name`; two empty strings where it may."""
-    if name in KEY_NAMES or name == key_name:
+    if name in key_names() or name == key_name:
         return f"`{name}` holds an API key, which is never an expression's value", "remove it from `env:`"
     if name.startswith(_OWN_PREFIX):
         return f"`{name}` is callsheet's own, which is never an expression's value", "remove it from `env:`"
-    if trust_job or name in allow or name in _OPEN_NAMES:
+    if trust_job or name in allow or name in _base_urls():
         return "", ""
     return (
         f"`{name}` is not one of the provider's own variables",

@@ -8,37 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from runner.job.model import SEED
-from runner.job.models import find_family
-from runner.job.rules import MODEL_RULES, Finding, Level, asked, check_model, is_large_seed
+from runner.job.rules import MODEL_RULES, Finding, Level, asked, check_model
 from runner.job.task import Task
 from runner.job.yaml.nodes import Path
 from runner.job.yaml.source import MAX_BYTES
 from runner.json_value import JsonValue, canonical_json
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a service takes whatever the model: bytes of a body, characters of a prompt, images.
-
-    `large_body` are the bytes that it may refuse. None where no limit is known.
-    """
-
-    body: int
-    large_body: int
-    prompt: int | None = None
-    images: int | None = None
-
-
-LIMITS: Mapping[str, Limits] = {
-    # the guide says 64 MB, and at a later date 32 MiB
-    "mesh": Limits(body=64_000_000, large_body=33_554_432),
-    "getimg": Limits(body=26_214_400, large_body=26_214_400, prompt=4096, images=8),
-}
-
-_LIMITED = frozenset(name for name, limits in LIMITS.items() if limits.prompt or limits.images)
+from runner.providers.models import ModelFamily
+from runner.providers.provider import Limits, Provider
 
 SEED_SWEEP = "seed-sweep"
 SEED_UNKNOWN = "seed-unknown"
@@ -89,7 +67,8 @@ class Linter:
     `levels` are the job's own. `takes` is how many seeds the step sweeps over, for the hint.
     """
 
-    def __init__(self, levels: Mapping[str, Level], *, takes: int) -> None:
+    def __init__(self, provider: Provider, levels: Mapping[str, Level], *, takes: int) -> None:
+        self._provider = provider
         self._levels = {**DEFAULT_LEVELS, **levels}
         self._takes = takes
         self._shapes: set[tuple[object, ...]] = set()
@@ -108,26 +87,28 @@ class Linter:
 
     def _findings(self, task: Task) -> Iterator[Finding]:
         request = _written(task)
-        shape = _shape(request)
+        family = self._provider.catalogue.find(task.model)
+        shape = _shape(request, family)
         if shape not in self._shapes:
             self._shapes.add(shape)
-            if find_family(task.model) is None:
+            if family is None:
                 told = f"{task.model}: nothing is known of this model, so nothing is checked against it"
                 yield Finding(UNKNOWN_MODEL, ("model",), told)
-            yield from check_model(asked(task.provider, request))
-        yield from self._sweep(task, request)
+            else:
+                yield from check_model(asked(task.provider, request), family)
+        yield from self._sweep(task, request, family)
         yield from check_prompts(request)
-        if task.provider in _LIMITED:
-            yield from _check_limits(task)
+        yield from _check_limits(task, self._provider.limits)
         if task.inputs:
-            yield from _check_formats(task)
-            yield from _check_size(task)
+            yield from _check_formats(task, family)
+            yield from _check_size(task, self._provider.limits)
 
-    def _sweep(self, task: Task, request: Mapping[str, JsonValue]) -> Iterator[Finding]:
+    def _sweep(
+        self, task: Task, request: Mapping[str, JsonValue], family: ModelFamily | None
+    ) -> Iterator[Finding]:
         """Two seeds on a model that ignores them buy unrelated videos."""
         if SEED not in request:
             return
-        family = find_family(task.model)
         if family is None:
             rule, ignores = SEED_UNKNOWN, "may ignore `seed`: it is not known whether"
         elif not family.honours_seed:
@@ -151,7 +132,7 @@ def _written(task: Task) -> Mapping[str, JsonValue]:
     return task.request if task.ignored_seed is None else {**task.request, SEED: task.ignored_seed}
 
 
-def _shape(request: Mapping[str, JsonValue]) -> tuple[object, ...]:
+def _shape(request: Mapping[str, JsonValue], family: ModelFamily | None) -> tuple[object, ...]:
     """All that the rules of models read, as a key."""
     items = request.get("content") or request.get("images") or ()
     kinds = tuple(
@@ -159,7 +140,9 @@ def _shape(request: Mapping[str, JsonValue]) -> tuple[object, ...]:
         for item in (items if isinstance(items, list) else ())
         if isinstance(item, dict)
     )
-    return (SEED in request, is_large_seed(request.get(SEED)), kinds, *map(request.get, _MODEL_FIELDS))
+    seed = request.get(SEED)
+    is_large = family is not None and isinstance(seed, int) and seed > family.most_seed
+    return (SEED in request, is_large, kinds, *map(request.get, _MODEL_FIELDS))
 
 
 _FLAG = re.compile(
@@ -195,9 +178,8 @@ def _flags(text: str, path: Path) -> Iterator[Finding]:
         yield Finding(PROMPT_FLAGS, path, f"`--{name}` in a prompt is not a setting that is seen here", where)
 
 
-def _check_limits(task: Task) -> Iterator[Finding]:
-    limits, get = LIMITS[task.provider], task.request.get
-    prompt, images = get("prompt"), get("images")
+def _check_limits(task: Task, limits: Limits) -> Iterator[Finding]:
+    prompt, images = task.request.get("prompt"), task.request.get("images")
     if limits.prompt is not None and isinstance(prompt, str) and len(prompt) > limits.prompt:
         told = f"the prompt has {len(prompt):,} characters; {task.provider} takes {limits.prompt:,}"
         yield Finding(SERVICE_LIMITS, ("prompt",), told, "make it shorter")
@@ -206,17 +188,15 @@ def _check_limits(task: Task) -> Iterator[Finding]:
         yield Finding(SERVICE_LIMITS, ("images", limits.images, "url"), told, "remove some")
 
 
-def _check_formats(task: Task) -> Iterator[Finding]:
-    family = find_family(task.model)
+def _check_formats(task: Task, family: ModelFamily | None) -> Iterator[Finding]:
     for media_type in dict.fromkeys(file.media_type for file in task.inputs):
         if media_type in ("image/heic", "image/heif") and family is not None and not family.heic:
             told = f"{family.title} takes no {media_type.removeprefix('image/')} images"
             yield Finding(IMAGE_FORMAT, _media_field(task), told, "save the image as PNG or JPEG")
 
 
-def _check_size(task: Task) -> Iterator[Finding]:
+def _check_size(task: Task, limits: Limits) -> Iterator[Finding]:
     """The body with its files as data URIs; base64 makes four bytes of three."""
-    limits = LIMITS[task.provider]
     size = sum(4 * -(-file.size // 3) + _DATA_URI_OVERHEAD for file in task.inputs)
     if size <= limits.large_body - 2 * MAX_BYTES:
         return  # what is not in a file stands in the job file, and that is smaller than this

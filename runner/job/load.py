@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runner.errors import JobError, Problem
 from runner.job.content import check_inputs
-from runner.job.environment import KEY_NAMES, PROVIDER_VARIABLES, read_env, why_refused
+from runner.job.environment import key_names, read_env, why_refused
 from runner.job.expressions import KnownNames, has_expression
 from runner.job.inputs import InputReader
 from runner.job.merge import STEPS, as_meant
@@ -26,9 +26,10 @@ from runner.job.workflow import read_steps, step_keys
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Scalar, entries_of, items_of, text_of
 from runner.job.yaml.source import MAX_BYTES, read
+from runner.providers import DEFAULT, find
+from runner.providers.provider import Provider
 from runner.spelling import nearest
 
-DEFAULT_PROVIDER = "mesh"
 _SUFFIXES = (".yaml", ".yml")
 
 _NO_EXPRESSIONS = (
@@ -56,7 +57,7 @@ class LoadOptions:
     environ: Mapping[str, str] = field(repr=False)
     allow_env: frozenset[str] = frozenset()
     trust_job: bool = False
-    provider: str | None = None
+    provider: Provider | None = None
     """In place of the job's own, to see what it would lose at another one."""
 
 
@@ -73,16 +74,15 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
     document = reading.root
     if document is None:
         raise JobError(shown, reading.problems)
-    wrong = check_job(document, file=shown)
+    wrong = check_job(document)
     problems = Problems(shown, text=reading.problems, schema=wrong)
     if wrong:
         document = as_meant(document)
     if not reading.is_whole:
         problems.raise_errors()
     with problems:
-        provider = options.provider or text_of(document.get("provider")) or DEFAULT_PROVIDER
-        if provider not in PROVIDER_VARIABLES:  # the schema has reported it
-            provider = DEFAULT_PROVIDER
+        # a name that is not known has been reported by the schema
+        provider = options.provider or find(text_of(document.get("provider")) or "") or DEFAULT
         api_key_env = problems.gather(_api_key_env(document, provider, options))
         if not options.trust_job:
             problems.gather(check_addresses(document))
@@ -98,13 +98,13 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
         if edition_node is not None:
             edition = problems.gather(compile_value(edition_node, known))
         run = problems.gather(read_run(document.get("run")))
-        problems.gather(check_run(provider, document.get("run")))
+        problems.gather(check_run(provider.name, document.get("run")))
         budget = problems.gather(read_budget(document.get("budget")))
         lint = problems.gather(read_lint(document.get("lint")))
         steps = problems.gather(read_steps(document, provider=provider, known=known, found=problems.errors))
         if problems.errors:  # alone, wrong inputs wait for the plan, which knows those of cells as well
             reader = InputReader(root, file.parent)
-            problems.gather(check_inputs(step_keys(document).values(), provider=provider, reader=reader))
+            problems.gather(check_inputs(step_keys(document).values(), provider=provider.name, reader=reader))
     return Job(
         name=name,
         file=shown,
@@ -156,11 +156,11 @@ def _nearest(file: Path) -> str:
     return f"did you mean `{found[near]}`?" if near else ""
 
 
-def _api_key_env(document: MappingNode, provider: str, options: LoadOptions) -> Checked[str | None]:
+def _api_key_env(document: MappingNode, provider: Provider, options: LoadOptions) -> Checked[str | None]:
     """The variable that holds the key. Another's secret must not reach the service as a key either."""
     node = document.get("api_key_env")
     name = text_of(node)
-    keys = PROVIDER_VARIABLES[provider].keys if provider in PROVIDER_VARIABLES else ()
+    keys = provider.key_variables
     if node is None or name is None or name in keys or options.trust_job or name in options.allow_env:
         return name
     names = " or ".join(keys)
@@ -180,10 +180,12 @@ def _env(
 ) -> Checked[Mapping[str, str]]:
     """The listed variables that are set, none of them holding an API key."""
     listed = _listed(document)
+    if not listed:
+        return {}
     allow = options.allow_env | (listed if options.trust_job else frozenset())
     own_key = {api_key_env} if api_key_env else set()
     environ = read_env(root, options.environ, allow=allow | own_key)
-    keys = {environ[name].strip() for name in KEY_NAMES | own_key if environ.get(name, "").strip()}
+    keys = {environ[name].strip() for name in key_names() | own_key if environ.get(name, "").strip()}
     found: dict[str, str] = {}
     for item in items_of(document.get("env")):
         name, location = text_of(item), item.location

@@ -14,6 +14,7 @@ from runner.job.rules import Level
 from runner.job.seeds import Seeds
 from runner.job.values import Value
 from runner.job.yaml.nodes import Location
+from runner.providers.provider import Provider
 
 MODEL = "model"
 SEED = "seed"
@@ -185,7 +186,7 @@ class Job:
     text: bytes = field(repr=False)
     root: Path
     directory: Path
-    provider: str
+    provider: Provider
     run: RunPolicy
     budget: Budget
     api_key_env: str | None

@@ -1,6 +1,6 @@
 """What a model refuses, ignores or cannot do: one rule a function, over one resolved request.
 
-The facts are those of models.yaml; a model that is not known has no limits. That `duration` and
+The facts are those of the provider's models; a model that is not known has no limits. That `duration` and
 `frames` exclude each other holds for every model and stands in the request's schema, where no level
 can switch it off.
 """
@@ -11,9 +11,9 @@ import enum
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from runner.job.models import FixedCamera, ModelFamily, facts, find_family
 from runner.job.yaml.nodes import Path
 from runner.json_value import JsonValue
+from runner.providers.models import FixedCamera, ModelFamily
 
 
 class Level(enum.StrEnum):
@@ -54,7 +54,7 @@ class Asked:
     duration: JsonValue
     frames: JsonValue
     has_seed: bool
-    is_seed_large: bool
+    seed: JsonValue
     camera_fixed: JsonValue
     generate_audio: JsonValue
     draft: JsonValue
@@ -102,7 +102,7 @@ def asked(provider: str, request: Mapping[str, JsonValue]) -> Asked:
             duration=get("duration"),
             frames=None,
             has_seed=False,
-            is_seed_large=False,
+            seed=None,
             camera_fixed=None,
             generate_audio=get("sound"),
             draft=None,
@@ -120,7 +120,7 @@ def asked(provider: str, request: Mapping[str, JsonValue]) -> Asked:
         duration=get("duration"),
         frames=get("frames"),
         has_seed="seed" in request,
-        is_seed_large=is_large_seed(get("seed")),
+        seed=get("seed"),
         camera_fixed=get("camera_fixed"),
         generate_audio=get("generate_audio"),
         draft=get("draft"),
@@ -129,11 +129,6 @@ def asked(provider: str, request: Mapping[str, JsonValue]) -> Asked:
         return_last_frame=get("return_last_frame"),
         items=_items(get("content"), "content"),
     )
-
-
-def is_large_seed(seed: JsonValue) -> bool:
-    """Whether it is above what the service takes."""
-    return isinstance(seed, int) and seed > facts().most_seed
 
 
 def _items(content: JsonValue, field: str) -> tuple[Item, ...]:
@@ -148,12 +143,12 @@ def _items(content: JsonValue, field: str) -> tuple[Item, ...]:
 
 
 def _retired(request: Asked, family: ModelFamily) -> Told:
-    if family.retired is None:
+    if family.retired is None or not family.successors:
         return
-    successors = family.retired.successors[request.provider]
-    best = min(successors, key=lambda model: len(check_model(replace(request, model=model))))
+    sold = family.successors
+    best = min(sold, key=lambda model: len(check_model(replace(request, model=model), sold[model])))
     vendor, slash, _ = request.model.rpartition("/")
-    told = f"{request.model} was retired on {family.retired.since}"
+    told = f"{request.model} was retired on {family.retired}"
     yield ("model",), told, f"use {vendor}{slash}{best}"
 
 
@@ -211,9 +206,9 @@ def _nearest_frames(value: int, least: int, most: int) -> int:
     return min(max(stepped, least), most)
 
 
-def _seed_range(request: Asked, _family: ModelFamily) -> Told:
-    if request.is_seed_large:
-        yield ("seed",), f"the service takes seeds up to {facts().most_seed}", "use a smaller one"
+def _seed_range(request: Asked, family: ModelFamily) -> Told:
+    if isinstance(request.seed, int) and request.seed > family.most_seed:
+        yield ("seed",), f"the service takes seeds up to {family.most_seed}", "use a smaller one"
 
 
 def _seed(request: Asked, family: ModelFamily) -> Told:
@@ -328,11 +323,8 @@ MODEL_RULES: Mapping[str, tuple[Level, Check]] = {
 }
 
 
-def check_model(request: Asked) -> tuple[Finding, ...]:
-    """What the request's model would refuse or ignore; nothing for a model that is not known."""
-    family = find_family(request.model)
-    if family is None:
-        return ()
+def check_model(request: Asked, family: ModelFamily) -> tuple[Finding, ...]:
+    """What a model of this family would refuse of the request, or ignore."""
     return tuple(
         Finding(rule, path, message, hint)
         for rule, (_, check) in MODEL_RULES.items()

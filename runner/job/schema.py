@@ -21,6 +21,7 @@ from runner.errors import Problem
 from runner.job.merge import OF_A_STEP
 from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, cut, find, show_path, to_data
 from runner.json_value import JsonValue
+from runner.providers.provider import Provider
 from runner.resources import load_schema
 from runner.spelling import did_you_mean
 
@@ -55,11 +56,8 @@ class RequestProblem:
     hint: str = ""
 
 
-def check_job(document: Mapping, *, file: str) -> list[Problem]:
-    """Every way in which the document breaks the job schema, in the order of the file, each once.
-
-    `file` is not read; problems are placed by the marks of `document`.
-    """
+def check_job(document: Mapping) -> list[Problem]:
+    """Every way in which the document breaks the job schema, in the order of the file, each once."""
     found: dict[Problem, None] = {}
     errors = _validator("job").iter_errors(to_data(document))
     for error in islice(errors, MOST_PROBLEMS):
@@ -71,7 +69,7 @@ def check_job(document: Mapping, *, file: str) -> list[Problem]:
     return sorted(found, key=lambda problem: (problem.line, problem.column))
 
 
-def check_request(provider: str, request: dict[str, JsonValue]) -> list[RequestProblem]:
+def check_request(provider: Provider, request: dict[str, JsonValue]) -> list[RequestProblem]:
     """What the provider's request schema says against a resolved request, local files as references."""
     empty = tuple(name for name, value in request.items() if value is None)
     problems = list(_check_shape(provider, tuple(request), empty))
@@ -80,7 +78,7 @@ def check_request(provider: str, request: dict[str, JsonValue]) -> list[RequestP
     return problems
 
 
-def check_field(provider: str, name: str, value: JsonValue) -> tuple[RequestProblem, ...]:
+def check_field(provider: Provider, name: str, value: JsonValue) -> tuple[RequestProblem, ...]:
     """What the schema says against one top-level field; nothing for a field that it does not know."""
     if isinstance(value, list | tuple | dict):
         return _problems(_field_validator(provider, name), value, (name,))
@@ -88,15 +86,17 @@ def check_field(provider: str, name: str, value: JsonValue) -> tuple[RequestProb
 
 
 @functools.lru_cache(maxsize=4096)
-def _check_scalar(provider: str, name: str, kind: str, value: JsonValue) -> tuple[RequestProblem, ...]:
+def _check_scalar(provider: Provider, name: str, kind: str, value: JsonValue) -> tuple[RequestProblem, ...]:
     """`kind` keeps 1, 1.0 and true apart in the cache."""
     return _problems(_field_validator(provider, name), value, (name,))
 
 
 @functools.lru_cache(maxsize=1024)
-def _check_shape(provider: str, names: tuple[str, ...], empty: tuple[str, ...]) -> tuple[RequestProblem, ...]:
+def _check_shape(
+    provider: Provider, names: tuple[str, ...], empty: tuple[str, ...]
+) -> tuple[RequestProblem, ...]:
     """The rules between fields: which are missing, unknown, or exclude each other."""
-    schema = load_schema(f"{provider}-request")
+    schema = provider.schema
     properties: dict[str, Any] = dict.fromkeys(schema["properties"], True)
     validator = Draft7Validator({**schema, "properties": properties})
     return _problems(validator, {name: None if name in empty else True for name in names}, ())
@@ -129,8 +129,8 @@ def _validator(name: str) -> Draft7Validator:
 
 
 @functools.cache
-def _field_validator(provider: str, name: str) -> Draft7Validator:
-    schema = load_schema(f"{provider}-request")
+def _field_validator(provider: Provider, name: str) -> Draft7Validator:
+    schema = provider.schema
     return Draft7Validator({"definitions": schema["definitions"], **schema["properties"].get(name, {})})
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from runner.job.problems import InvalidValueError
-from runner.job.task import NOT_IN_IDENTITY
 from runner.json_value import JsonValue, canonical_json
+from runner.providers.provider import Provider
 
 MOST_SEED = 4_294_967_295
 """The largest that a job file takes: what the service once took. -1 there means that it picks one."""
@@ -73,13 +73,12 @@ def sent_seed(seed: int) -> int:
     return seed & 0x7FFF_FFFF
 
 
-def derived_seed(request: Mapping[str, JsonValue], sample: int) -> int:
+def derived_seed(provider: Provider, request: Mapping[str, JsonValue], sample: int) -> int:
     """The seed of take `sample` of `request`, 0..4294967295: the same on every machine.
 
     It is part of the identity as it stands; `sent_seed` is what goes out.
 
     sha256 over the fields that make the picture and the sample's index, its first 4 bytes.
     """
-    picture = {name: value for name, value in request.items() if name not in NOT_IN_IDENTITY}
-    digest = hashlib.sha256(canonical_json({"request": picture, "sample": sample})).digest()
+    digest = hashlib.sha256(canonical_json({"request": provider.picture(request), "sample": sample})).digest()
     return int.from_bytes(digest[:4], "big")

@@ -28,20 +28,14 @@ from runner.job.values import Value, compile_value
 from runner.job.wire import check_axes, check_content, check_fields
 from runner.job.yaml.nodes import Location, Node, Scalar, Sequence, items_of, text_of
 from runner.job.yaml.nodes import Mapping as MappingNode
-from runner.resources import load_schema
+from runner.providers.provider import Provider
 
 _REFERENCE = re.compile(r"\$\{\{\s*needs\.(?P<step>\w+)\.(?P<output>\w+)\s*\}\}")
 _REFERENCE_IN = {"image_url": LAST_FRAME, "video_url": OUTPUT, "draft_task": TASK_ID}
 
 
-def request_fields(provider: str) -> frozenset[str]:
-    """The fields of the provider's request that `request:` and matrix axes may set."""
-    properties: dict[str, object] = load_schema(f"{provider}-request")["properties"]
-    return frozenset(properties) - {"model", "content", "prompt", "images"}
-
-
 def read_step(
-    keys: StepKeys, *, provider: str, known: KnownNames, above: Mapping[str, KnownNames]
+    keys: StepKeys, *, provider: Provider, known: KnownNames, above: Mapping[str, KnownNames]
 ) -> Checked[tuple[Step, KnownNames]]:
     """(the step, the names of its axes). The step is fit for use only where no problem is found.
 
@@ -66,8 +60,8 @@ def read_step(
     content = yield from _content(keys, cell_names, above)
     output = yield from _output(keys, cell_names)
     price = yield from read_price(keys.get("price"), keys.location_of("price"))
-    fields = request_fields(provider)
-    yield from check_fields(provider, fields, request)
+    fields = provider.fields
+    yield from check_fields(provider.name, fields, request)
     step = Step(
         name=keys.name,
         location=keys.own.location,
@@ -86,8 +80,10 @@ def read_step(
         output=output,
         price=price,
     )
-    yield from check_axes(provider, fields, axis_locations(step), step.request, content)
-    yield from check_content(provider, content, seeds, keys.location_of("seeds"), keys.location_of("content"))
+    yield from check_axes(provider.name, fields, axis_locations(step), step.request, content)
+    yield from check_content(
+        provider.name, content, seeds, keys.location_of("seeds"), keys.location_of("content")
+    )
     yield from check_entry_names(step, keys)
     yield from check_pick_names(keys, own_names, above)
     yield from check_conflicts(step)

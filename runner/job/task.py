@@ -9,17 +9,13 @@ from dataclasses import dataclass
 from runner.job.cost import Price
 from runner.json_value import JsonValue, canonical_json
 from runner.providers.base import InputFile
+from runner.providers.provider import Provider
 
 STEP_SCHEME = "step:"
 """What an upstream task makes stands in a request as `step:<identity>/<one of STEP_OUTPUTS>`."""
 
 LAST_FRAME, OUTPUT, TASK_ID = "last_frame", "output", "task_id"
 STEP_OUTPUTS = (LAST_FRAME, OUTPUT, TASK_ID)
-
-NOT_IN_IDENTITY = frozenset(
-    {"callback_url", "priority", "safety_identifier", "service_tier", "execution_expires_after"}
-)
-"""Request fields that do not change the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +73,14 @@ class Task:
 
 
 def task_identity(
-    *, provider: str, origin: str, request: Mapping[str, JsonValue], sample: int | None, edition: str
+    *, provider: Provider, origin: str, request: Mapping[str, JsonValue], sample: int | None, edition: str
 ) -> str:
     """sha256 over what makes the picture (docs/reference/identity.md), as 64 hex digits."""
-    picture = {name: value for name, value in request.items() if name not in NOT_IN_IDENTITY}
-    parts = {"edition": edition, "origin": origin, "provider": provider, "request": picture, "sample": sample}
+    parts = {
+        "edition": edition,
+        "origin": origin,
+        "provider": provider.name,
+        "request": provider.picture(request),
+        "sample": sample,
+    }
     return hashlib.sha256(canonical_json(parts)).hexdigest()

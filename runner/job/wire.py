@@ -11,19 +11,19 @@ from collections.abc import Callable, Mapping, Sequence
 from runner.job.model import ContentItem, OnAmbiguous, Reference
 from runner.job.problems import Checked, ProblemError
 from runner.job.seeds import Seeds
-from runner.job.task import NOT_IN_IDENTITY
 from runner.job.values import Constant, Value
 from runner.job.yaml.nodes import Location, Node, Scalar
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.json_value import JsonValue
 from runner.providers.base import InputFile
+from runner.providers.mesh import MESH
 
 GETIMG = "getimg"
 
 _SAME = {"ratio": "aspect_ratio", "generate_audio": "sound"}
 """Fields of Mesh API by the name that they have at getimg."""
 _OTHER = {**_SAME, **{theirs: ours for ours, theirs in _SAME.items()}}
-_NOT_SEEN = NOT_IN_IDENTITY | {"return_last_frame"}
+_NOT_SEEN = MESH.not_in_identity | {"return_last_frame"}
 """Fields without which the video is the same."""
 GETIMG_IMAGES = frozenset({"image/png", "image/jpeg", "image/webp"})
 GETIMG_IMAGE_BYTES = 10 * 2**20

@@ -11,9 +11,10 @@ from runner.job.expressions import KnownNames
 from runner.job.merge import STEPS, StepKeys
 from runner.job.model import Step
 from runner.job.problems import Checked, Problems
-from runner.job.steps import read_step, request_fields
+from runner.job.steps import read_step
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import entries_of, text_of
+from runner.providers.provider import Provider
 from runner.spelling import did_you_mean
 
 
@@ -30,7 +31,7 @@ def step_keys(document: MappingNode) -> Mapping[str, StepKeys]:
 
 
 def read_steps(
-    document: MappingNode, *, provider: str, known: KnownNames, found: tuple[Problem, ...]
+    document: MappingNode, *, provider: Provider, known: KnownNames, found: tuple[Problem, ...]
 ) -> Checked[Mapping[str, Step]]:
     """All steps by name, fit for use only where no problem is found.
 
@@ -50,7 +51,7 @@ def read_steps(
             read_step(keys, provider=provider, known=known, above=names_above)
         )
         if not own.errors:  # an expression that did not compile may be the one that uses an axis
-            own.gather(check_use(steps[name], request_fields(provider)))
+            own.gather(check_use(steps[name], provider.fields))
         for problem in (*own.errors, *own.warnings):
             if problem.path.startswith(f"{STEPS}."):
                 yield problem

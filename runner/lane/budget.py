@@ -8,7 +8,7 @@ from runner.errors import RefusedError
 from runner.job.cost import Total, estimate, usd_text
 from runner.job.model import Job
 from runner.job.task import Task
-from runner.lane.standing import batches
+from runner.ledger.batches import batches
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Cap, Caps, Spend
 from runner.plan.plan import Plan
@@ -23,7 +23,7 @@ def caps_of(job: Job, new: Total, unpriced: Task | None) -> Caps:
     """
     budget = job.budget
     if budget.max_micros is not None and unpriced is not None:
-        why = estimate(unpriced.provider, unpriced.request, unpriced.price).note
+        why = estimate(job.provider, unpriced.request, unpriced.price).note
         raise RefusedError(
             f"{job.file}: {Cap.USD}: {_unpriced(new)}, so the cap cannot be held ({unpriced.name}: {why})",
             hint=f"add {PRICE_FORMS}, or cap the number of tasks with {Cap.TASKS}",

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from runner.errors import UsageError
-from runner.json_value import JsonValue
 from runner.lane.evidence import Beliefs, Unclear, contradicts
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import GIVEN_UP, AttemptRow, TaskRow
-from runner.ledger.states import Resolution, TaskState
+from runner.ledger.rows import GIVEN_UP, AttemptRow, Grounds, TaskRow
+from runner.ledger.states import Basis, Resolution, TaskState
 from runner.providers.base import Generation
+from runner.providers.provider import Provider
 
 
 class Answer(enum.StrEnum):
@@ -33,7 +33,7 @@ class UnclearTask:
     attempt: AttemptRow
 
     @property
-    def standing(self) -> str:
+    def state_word(self) -> str:
         """Our word for how it stands: `ambiguous`, `held`, or `absent` and `again` for what still counts
         against budgets although another submit may have followed.
         """
@@ -43,8 +43,8 @@ class UnclearTask:
     @property
     def evidence(self) -> str:
         """Why it is unclear, and why nothing settled it, in words."""
-        cause = str((self.attempt.evidence or {}).get("reason", ""))
-        since = (self.attempt.resolution_evidence or {}).get("reason")
+        cause = self.attempt.evidence.reason if self.attempt.evidence is not None else ""
+        since = self.attempt.grounds.reason if self.attempt.grounds is not None else ""
         return f"{cause}; {since}" if since else cause
 
 
@@ -120,7 +120,9 @@ def give_up(ledger: Ledger, attempt: AttemptRow, at: float) -> None:
     ledger.fail(attempt.id, GIVEN_UP, said, at, expired=True)
 
 
-def check_adoptable(reader: LedgerReader, one: UnclearTask, generation: Generation) -> str:
+def check_adoptable(
+    reader: LedgerReader, one: UnclearTask, provider: Provider, generation: Generation
+) -> str:
     """Why `generation` is hardly this task's, in words; empty where nothing speaks against it.
 
     Raises UsageError where another task holds it.
@@ -129,18 +131,18 @@ def check_adoptable(reader: LedgerReader, one: UnclearTask, generation: Generati
     if holder is not None:
         raise UsageError(f"{generation.id} belongs to another task already ({holder.identity[:12]})")
     belief = Beliefs.of(one.attempt.model, reader.echoes(one.attempt.origin, one.attempt.key_hash, 0.0))
-    return contradicts(Unclear(one.attempt, one.task.name, one.task.request, belief), generation)
+    return contradicts(Unclear(one.attempt, one.task.name, one.task.request, belief, provider), generation)
 
 
-def settle_by_hand(
+def record_answer(
     ledger: Ledger, one: UnclearTask, answer: Answer, at: float, *, remote_id: str | None = None
 ) -> None:
     """Makes a person's answer durable, in the caller's transaction. Raises UsageError for a taken id."""
-    evidence: Mapping[str, JsonValue] = {"basis": "person", "was": one.standing}
+    grounds = Grounds.of(Basis.PERSON, was=one.state_word)
     if answer is Answer.NOT_BILLED:
-        ledger.settle_absent(one.attempt.id, Resolution.NOT_BILLED, evidence)
+        ledger.settle_absent(one.attempt.id, Resolution.NOT_BILLED, grounds)
         return
     try:
-        ledger.resolve(one.attempt.id, Resolution(answer), evidence, at, remote_id=remote_id)
+        ledger.resolve(one.attempt.id, Resolution(answer), grounds, at, remote_id=remote_id)
     except RemoteIdTakenError as error:
         raise UsageError(f"{remote_id} belongs to another task already") from error

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import anyio
 
 from runner.job.model import OnAmbiguous, RunPolicy
+from runner.lane.clock import Passed
 from runner.lane.evidence import Finding, Hope, Unclear, Witness
 from runner.lane.scan import DAY
-from runner.lane.world import Passed
 from runner.ledger.rows import Doubt
-from runner.ledger.states import Resolution
+from runner.ledger.states import Reason, Resolution
 
 SCANS = 3
 """Full scans in a row that have to say the same."""
@@ -81,13 +81,13 @@ class Case:
         if not sight.finding.is_excluded:
             is_certain = self.settled >= SCANS and sight.finding.hope is Hope.NONE
             return sight.finding.reason if is_certain else None
-        is_answered = (one.attempt.evidence or {}).get("status") is not None
+        is_answered = one.attempt.evidence is not None and one.attempt.evidence.status is not None
         if is_answered and self.settled >= SCANS:
             # the row may come later than any scan: no witness would make it absent
             return "not in the list, but the service itself did not know what became of it"
         if max(self.late, self.early) < SCANS:
             return None
-        if one.attempt.reason == "reconcile":
+        if one.attempt.reason is Reason.RECONCILE:
             return "not in the list, as the submit before it; absence is taken once for each decision to pay"
         if policy.on_ambiguous is OnAmbiguous.HOLD:
             return "shown to be absent; run.on_ambiguous is hold"

@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 import anyio
 
 from runner.errors import StateError
-from runner.lane.seams import Threads
+from runner.lane.machine import Threads
 from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
 

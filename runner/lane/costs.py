@@ -8,6 +8,7 @@ from runner.job.cost import PriceUnit, micros, seconds_of
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow, Drift, TaskRow
 from runner.providers.base import Generation, GenerationStatus
+from runner.providers.provider import Provider
 
 MOST_DRIFT = Decimal("0.1")
 """Of the estimate. Beyond it prices, or the formula for tokens, are no longer those of models.yaml."""
@@ -15,11 +16,8 @@ MOST_DRIFT = Decimal("0.1")
 MOST_USD = Decimal(1_000_000)
 """A cost at or above this is none: it would only spoil the sums, which hold 64 bits."""
 
-BILLED = "completion_tokens"
-"""The member of Mesh's usage that is billed; input tokens are 0 (wire/seedance.md)."""
 
-
-def settle(ledger: Ledger, attempt_id: str, generation: Generation) -> None:
+def note_cost(ledger: Ledger, provider: Provider, attempt_id: str, generation: Generation) -> None:
     """Notes what an ended generation cost, in the caller's transaction; nothing where it is not known.
 
     The service's own figure comes first, then its usage at the price that the attempt was bought at.
@@ -28,7 +26,7 @@ def settle(ledger: Ledger, attempt_id: str, generation: Generation) -> None:
     assert attempt is not None
     task = ledger.read.task(attempt.identity)
     assert task is not None
-    usd = _cost(attempt, task, generation)
+    usd = _cost(provider, attempt, task, generation)
     if usd is not None and usd < MOST_USD:
         ledger.settle_cost(attempt_id, micros(usd))
 
@@ -38,21 +36,20 @@ def has_drifted(drift: Drift) -> bool:
     return abs(drift.cost_micros - drift.estimate_micros) > MOST_DRIFT * drift.estimate_micros
 
 
-def _cost(attempt: AttemptRow, task: TaskRow, generation: Generation) -> Decimal | None:
+def _cost(provider: Provider, attempt: AttemptRow, task: TaskRow, generation: Generation) -> Decimal | None:
     if generation.cost_usd:
         return Decimal(generation.cost_usd)
     if attempt.price is None:
         return None
     if generation.status is not GenerationStatus.SUCCEEDED and attempt.price.unit is not PriceUnit.MTOK:
         return None  # only its tokens say whether a failed one is billed
-    tokens = generation.usage.get(BILLED)
     return attempt.price.cost(
-        tokens=_tokens(tokens, generation),
-        seconds=seconds_of(generation.echo) or seconds_of(task.request),
+        tokens=_tokens(generation),
+        seconds=seconds_of(provider, generation.echo) or seconds_of(provider, task.request),
     )
 
 
-def _tokens(said: object, generation: Generation) -> int | None:
+def _tokens(generation: Generation) -> int | None:
     """What the service says, where it can be: a video without tokens would cost nothing against a cap."""
-    least = 1 if generation.status is GenerationStatus.SUCCEEDED else 0
-    return said if isinstance(said, int) and not isinstance(said, bool) and said >= least else None
+    is_free = generation.status is GenerationStatus.SUCCEEDED and not generation.billed_tokens
+    return None if is_free else generation.billed_tokens

@@ -10,35 +10,22 @@ import enum
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from runner.job.models import family_name, find_family
 from runner.json_value import JsonValue
-from runner.ledger.rows import Accepted, AttemptRow, Echoes
-from runner.ledger.states import TaskState
+from runner.ledger.rows import Accepted, AttemptRow, Echoes, Grounds
+from runner.ledger.states import Basis, TaskState
 from runner.providers.base import Generation
+from runner.providers.models import family_name
+from runner.providers.provider import Provider
 
 SKEW = 60.0
 """Seconds: the service counts whole ones, and its clocks differ. What was created earlier than this
 before an intent is not that intent's."""
-
-_COMPARED = ("resolution", "ratio", "duration", "frames", "generate_audio", "draft", "service_tier")
-"""Fields whose echo contradicts a request that sent another value."""
-
-_RESOLVED = frozenset({"adaptive", -1})
-"""Values that the service replaces by one of its own choice: what comes back then proves nothing."""
-
 
 DEFAULT_TAG = 0
 """What the tag's field shows where nobody has set it."""
 
 SHOWN_TAGS = 2
 """So many tags of unclear submits, each in one row alone, show that tags come back: one may be chance."""
-
-
-class Basis(enum.StrEnum):
-    """By which evidence a generation is taken for an attempt's own."""
-
-    TAG = "tag"
-    SEED = "seed"
 
 
 class Belief(enum.Enum):
@@ -89,7 +76,7 @@ class Hope(enum.Enum):
 
 
 class Witness(enum.IntEnum):
-    """What a scan shows of itself: a row of ours, of the same model and tier as the submit in doubt."""
+    """A row of ours that a scan shows, of the same model and in the same part of the list as the doubt."""
 
     NONE = 0
     EARLY = 1
@@ -109,6 +96,7 @@ class Unclear:
     name: str
     request: Mapping[str, JsonValue]
     belief: Beliefs
+    provider: Provider
     offset: float = 0.0
 
     @property
@@ -119,7 +107,7 @@ class Unclear:
     @property
     def seed(self) -> int | None:
         """The seed as evidence: only on a model that is known to honour it."""
-        family = find_family(self.attempt.model)
+        family = self.provider.catalogue.find(self.attempt.model)
         return self.attempt.seed if family is not None and family.honours_seed else None
 
     @property
@@ -129,9 +117,10 @@ class Unclear:
         return is_tag_open or (self.seed is not None and self.belief.seed is Belief.UNKNOWN)
 
     @property
-    def tier(self) -> str:
-        tier = self.request.get("service_tier")
-        return "default" if tier is None else str(tier)
+    def scope(self) -> str:
+        """Which part of the service's list shows its generation."""
+        listing = self.provider.listing
+        return "" if listing is None else listing.scope(self.request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +134,16 @@ class Finding:
     reason: str = ""
     hope: Hope = Hope.NONE
 
-    def evidence(self) -> dict[str, JsonValue]:
+    def grounds(self) -> Grounds:
         """What the generation was recognised by, for the ledger."""
         assert self.adopted is not None
-        return {
-            "basis": str(self.basis),
-            "tag": self.adopted.final_tag,
-            "seed": self.adopted.final_seed,
-            "created_at": self.adopted.created_at,
-        }
+        assert self.basis is not None
+        return Grounds.of(
+            self.basis,
+            tag=self.adopted.final_tag,
+            seed=self.adopted.final_seed,
+            created_at=self.adopted.created_at,
+        )
 
 
 def created_after(server_time: float, intended_at: float, offset: float) -> float:
@@ -225,9 +215,9 @@ def contradicts(one: Unclear, row: Generation) -> str:
         return "the tag or the seed differs"
     if one.seed is not None and row.final_seed is not None and row.final_seed != one.seed:
         return f"seed is {row.final_seed}"
-    for name in _COMPARED:
+    for name in one.provider.compared:
         sent, echoed = one.request.get(name), row.echo.get(name)
-        if sent is None or echoed is None or sent in _RESOLVED:
+        if sent is None or echoed is None or sent in one.provider.chosen_by_service:
             continue
         if sent != echoed:
             return f"{name} is {echoed}"
@@ -240,9 +230,9 @@ def witness(
     """What a scan's rows (their ids) show of the list's own state; None where they leave out an `accepted`
     attempt, so that the scan proves no absence. `doubt` is the order of the doubt in the ledger.
 
-    Only attempts of the same model and tier count: a list may show no others.
+    Only attempts of the same model and part of the list count: it may show no others.
     """
-    alike = [each for each in accepted if (each.model, each.tier) == (one.attempt.model, one.tier)]
+    alike = [each for each in accepted if (each.model, each.scope) == (one.attempt.model, one.scope)]
     if any(each.remote_id not in rows for each in alike):
         return None
     if not alike:

@@ -11,15 +11,14 @@ import anyio
 
 from runner.errors import CallsheetError
 from runner.http.verdicts import ProviderError
-from runner.lane.control import Control
-from runner.lane.evidence import Basis, Belief, Finding, Unclear, Witness, contradicts, excludes, witness
+from runner.lane.evidence import Belief, Finding, Unclear, Witness, contradicts, excludes, witness
+from runner.lane.lane import Lane
 from runner.lane.retry import Retry
 from runner.lane.scan import DAY, SCAN_SECONDS, NoScanError, Scanner, View
-from runner.lane.world import ServerClock, World
 from runner.ledger.ledger import RemoteIdTakenError
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import AttemptRow, Doubt
-from runner.ledger.states import Resolution
+from runner.ledger.rows import AttemptRow, Doubt, Grounds
+from runner.ledger.states import Basis, Resolution
 from runner.providers.base import Generation
 
 LOOKING = "the service's list, for submits that were taken for never accepted"
@@ -35,10 +34,8 @@ project's may carry the same tag some day: there are 65,535."""
 class Lookback:
     """Makes paid attempts of what is found; the caller brings them in."""
 
-    world: World
-    control: Control
+    lane: Lane
     scanner: Scanner
-    clock: ServerClock
 
     async def find(self) -> list[AttemptRow]:
         """The attempts that the service turns out to have accepted. The ledger has them as submitted then.
@@ -48,20 +45,20 @@ class Lookback:
         try:
             return await self._find_all()
         except CallsheetError as error:
-            self.control.stop_submitting(error.exit_code, str(error))
+            self.lane.run.refuse(error)
         except Exception as error:
-            self.control.defect("looking for submits that were taken for absent", error)
+            self.lane.run.defect("looking for submits that were taken for absent", error)
         return []
 
     async def _find_all(self) -> list[AttemptRow]:
-        if not self.world.provider.can_list:
+        if self.lane.provider.listing is None:
             return []
-        looked_for = await self.world.commits.read(self._looked_for)
+        looked_for = await self.lane.commits.read(self._looked_for)
         if not looked_for:
             return []
-        self.control.waiting(LOOKING, SCAN_SECONDS * TRIES, len(looked_for))
+        self.lane.run.waiting(LOOKING, SCAN_SECONDS * TRIES, len(looked_for))
         view = await self._look([one for one, _ in looked_for])
-        self.control.waited(LOOKING)
+        self.lane.run.waited(LOOKING)
         if view is None:
             return []
         found: list[AttemptRow] = []
@@ -74,19 +71,19 @@ class Lookback:
         return found
 
     def _looked_for(self, reader: LedgerReader) -> list[tuple[Unclear, Doubt]]:
-        since = self.world.seams.wall() - self.world.provider.record_life
-        attempts = reader.looked_for(self.world.origin, self.world.key_hash, since)
+        since = self.lane.machine.wall() - self.lane.provider.record_life
+        attempts = reader.looked_for(self.lane.origin, self.lane.key_hash, since)
         pairs = ((one, reader.doubt(one.attempt.id)) for one in self.scanner.unclear(reader, attempts))
         return [(one, doubt) for one, doubt in pairs if doubt is not None]
 
     async def _look(self, looked_for: list[Unclear]) -> View | None:
-        retry = Retry(self.world.seams.random, TRIES)
+        retry = Retry(self.lane.machine.random, TRIES)
         while True:
             try:
                 return await self.scanner.look(looked_for)
             except (ProviderError, NoScanError) as error:
                 if retry.failed():
-                    self.world.observe("run.not_looked_back", {"reason": str(error)})
+                    self.lane.observe("run.not_looked_back", {"reason": str(error)})
                     return None
             await anyio.sleep(retry.pause())
 
@@ -104,23 +101,23 @@ class Lookback:
         return rows[0] if rows[0].created_at <= closed_at + CREATED_WITHIN else None
 
     async def _find(self, one: Unclear, row: Generation) -> list[AttemptRow]:
-        attempt, at = one.attempt, self.world.seams.wall()
+        attempt, at = one.attempt, self.lane.machine.wall()
         was = attempt.resolution or attempt.state
-        evidence = Finding(attempt.id, row, Basis.TAG).evidence() | {"was": str(was)}
+        grounds = Finding(attempt.id, row, Basis.TAG).grounds().also(was=was)
         try:
-            await self.world.commits.write(lambda ledger: ledger.find(attempt.id, row.id, evidence, at))
+            await self.lane.commits.write(lambda ledger: ledger.find(attempt.id, row.id, grounds, at))
         except RemoteIdTakenError:
             return []
-        self.world.observe(
+        self.lane.observe(
             "task.found",
-            {"task": one.name, "identity": attempt.identity, "remote_id": row.id, **evidence},
+            {"task": one.name, "identity": attempt.identity, "remote_id": row.id, **grounds.facts},
         )
         said = "written off" if was == Resolution.WRITTEN_OFF else "taken for never accepted"
-        self.control.note(
+        self.lane.run.note(
             f"{one.name}: a submit that was {said} is in the service's list after all, as {row.id}:"
             " it is paid for, and its video is fetched and kept"
         )
-        found = await self.world.commits.read(lambda reader: reader.attempt(attempt.id))
+        found = await self.lane.commits.read(lambda reader: reader.attempt(attempt.id))
         assert found is not None
         return [found]
 
@@ -129,16 +126,16 @@ class Lookback:
         closed_at = one.attempt.server_time + doubt.at - one.attempt.intended_at
         shown = witness(one, doubt.order, view.accepted, view.rows)
         return (
-            self.clock.is_known
+            self.lane.clock.is_known
             and view.is_readable
-            and self.clock.passed(closed_at, doubt.at).least >= DAY
+            and self.lane.clock.passed(closed_at, doubt.at).least >= DAY
             and shown in (Witness.EARLY, Witness.LATE)
             and all(excludes(one, row) for row in view.candidates)
         )
 
     async def _confirm(self, one: Unclear) -> None:
-        attempt_id = one.attempt.id
-        evidence = {**(one.attempt.resolution_evidence or {}), "confirmed_at": self.world.seams.wall()}
-        await self.world.commits.write(
-            lambda ledger: ledger.settle_absent(attempt_id, Resolution.CONFIRMED, evidence)
+        attempt_id, before = one.attempt.id, one.attempt.grounds or Grounds({})
+        grounds = before.also(confirmed_at=self.lane.machine.wall())
+        await self.lane.commits.write(
+            lambda ledger: ledger.settle_absent(attempt_id, Resolution.CONFIRMED, grounds)
         )

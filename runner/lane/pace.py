@@ -1,4 +1,8 @@
-"""How fast we may ask: one request budget per API key, a circuit breaker, slots."""
+"""How fast we may ask: one request budget per API key, a circuit breaker, slots.
+
+Rate limiters such as aiolimiter need a rate that is known, and asyncio; a service here teaches its own by its
+429s. No slots of anyio's or trio's serve the nearest deadline first.
+"""
 
 from __future__ import annotations
 
@@ -301,29 +305,37 @@ class PrioritySlots:
             self._room.set()
 
 
-class Gauge:
-    """Counts what is in flight; only new work waits for it, what is paid for never does.
+class InFlight:
+    """The limit on tasks at the service. Only new work waits for a place; what is paid for never does.
 
-    `room` is what the service has taught of how much it takes; None where that is nothing.
+    `taught` is what the service has shown of how many it takes, None where that is nothing; `stand_back`
+    waits until downloads, which come before new work, keep up.
     """
 
-    def __init__(self, room: Callable[[], int | None] = lambda: None) -> None:
-        self._room = room
+    def __init__(
+        self, limit: int, taught: Callable[[], int | None], stand_back: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._limit = limit
+        self._taught = taught
+        self._stand_back = stand_back
         self._count = 0
         self._left = anyio.Event()
-
-    def enter(self) -> None:
-        self._count += 1
-
-    def leave(self) -> None:
-        self._count -= 1
-        left, self._left = self._left, anyio.Event()
-        left.set()
 
     @property
     def count(self) -> int:
         return self._count
 
-    async def below(self, limit: int) -> None:
-        while self._count >= min(limit, self._room() or limit):
-            await self._left.wait()
+    @asynccontextmanager
+    async def place(self, *, is_paid: bool) -> AsyncIterator[None]:
+        """Holds one place; new work waits for it."""
+        if not is_paid:
+            while self._count >= min(self._limit, self._taught() or self._limit):
+                await self._left.wait()
+            await self._stand_back()
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+            left, self._left = self._left, anyio.Event()
+            left.set()

@@ -13,18 +13,16 @@ import anyio
 from runner.errors import CallsheetError, ExitCode
 from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import RunPolicy
-from runner.json_value import JsonValue
 from runner.lane.cases import SCANS, Case, Sight
-from runner.lane.control import Control
 from runner.lane.evidence import Finding, Unclear, judge, witness
-from runner.lane.pace import RequestBudget, StillLimitedError
+from runner.lane.lane import Lane
+from runner.lane.pace import StillLimitedError
 from runner.lane.retry import Retry
 from runner.lane.scan import DAY, NoScanError, Scanner, View
-from runner.lane.world import ServerClock, World
 from runner.ledger.ledger import RemoteIdTakenError
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import AttemptRow
-from runner.ledger.states import Resolution, TaskState
+from runner.ledger.rows import AttemptRow, Grounds
+from runner.ledger.states import Basis, Resolution, TaskState
 from runner.times import iso_time
 
 CLOCKS_APART = 6 * 3600.0
@@ -50,10 +48,7 @@ _EVENTS = {
 class Reconciler:
     """Settles unclear attempts; `clarify` is how a task's life waits for that."""
 
-    world: World
-    control: Control
-    budget: RequestBudget
-    clock: ServerClock
+    lane: Lane
     scanner: Scanner
     policy: RunPolicy
     may_submit: bool
@@ -75,7 +70,7 @@ class Reconciler:
         return case.resolution
 
     async def _open(self, attempt_id: str) -> Case:
-        doubt = await self.world.commits.read(lambda reader: reader.doubt(attempt_id))
+        doubt = await self.lane.commits.read(lambda reader: reader.doubt(attempt_id))
         assert doubt is not None
         return Case(doubt, anyio.current_time())
 
@@ -89,7 +84,7 @@ class Reconciler:
                 await self._round()
             except CallsheetError as error:
                 # the ledger did not take what was found: the cases stay as they are
-                self.control.refuse(error)
+                self.lane.run.refuse(error)
                 self._leave_all()
             except (ProviderError, NoScanError) as error:
                 if self._is_over(error, is_last=retry.failed()):
@@ -98,7 +93,7 @@ class Reconciler:
                 else:
                     await anyio.sleep(retry.pause())
             except Exception as error:
-                self.control.defect("the reconciliation of unclear submits", error)
+                self.lane.run.defect("the reconciliation of unclear submits", error)
                 self._leave_all()
             else:
                 retry = self._tries()
@@ -107,7 +102,7 @@ class Reconciler:
                     await anyio.sleep(self._pause() * max(1, self._pages))
 
     def _tries(self) -> Retry:
-        return Retry(self.world.seams.random, SCAN_TRIES, base=1.0)
+        return Retry(self.lane.machine.random, SCAN_TRIES, base=1.0)
 
     def _pause(self) -> float:
         """Grows with the age of the newest case: a short `run.settle` must not mean a list a second."""
@@ -118,15 +113,15 @@ class Reconciler:
         """One scan over all cases. Raises ProviderError and NoScanError."""
         cases = dict(self._cases)
         # what polls have just learned of tags and seeds counts
-        await self.world.commits.flush()
-        unclear = await self.world.commits.read(lambda reader: self._load(reader, cases))
-        mine = [one for one in unclear if await self._is_open_to_evidence(one, cases[one.attempt.id])]
+        await self.lane.commits.flush()
+        unclear = await self.lane.commits.read(lambda reader: self._load(reader, cases))
+        mine = [one for one in unclear if await self._is_open_to_evidence(one)]
         if not mine:
             return
         started = anyio.current_time()
         view = await self.scanner.look(mine)
         self._pages = view.pages
-        unresolved = await self.world.commits.read(self.scanner.unresolved)
+        unresolved = await self.lane.commits.read(self.scanner.unresolved)
         for finding, one in zip(judge(mine, view.candidates, unresolved), mine, strict=True):
             await self._act(one, cases[one.attempt.id], finding, view, started)
         self._tell_waits()
@@ -139,17 +134,17 @@ class Reconciler:
             attempts.append(attempt)
         return self.scanner.unclear(reader, attempts)
 
-    async def _is_open_to_evidence(self, one: Unclear, case: Case) -> bool:
+    async def _is_open_to_evidence(self, one: Unclear) -> bool:
         """Closes the cases that no scan can help, and says so."""
         attempt = one.attempt
         if attempt.state is not TaskState.AMBIGUOUS:
             self._close(attempt.id, None)
             return False
-        if not self.world.provider.can_list:
+        if self.lane.provider.listing is None:
             await self._hold(one, "the service has no list in which it could be found")
             return False
-        if attempt.key_hash != self.world.key_hash:
-            self.control.condition(
+        if attempt.key_hash != self.lane.key_hash:
+            self.lane.run.condition(
                 ExitCode.PERSON_NEEDED,
                 "an unclear submit was made under another API key, whose list this one does not show;"
                 " hint: run again with the key used then",
@@ -167,44 +162,48 @@ class Reconciler:
         if finding.adopted is not None:
             await self._adopt(one, finding)
             return
-        attempt, life = one.attempt, self.world.provider.record_life
+        attempt, life = one.attempt, self.lane.provider.record_life
         if case.since is None:
             case.since = case.began - self._elapsed(attempt, case)
         sight = Sight(
             finding,
             witness(one, case.doubt.order, view.accepted, view.rows) if view.is_readable else None,
             started,
-            self.clock.passed(attempt.server_time, attempt.intended_at),
-            self.clock.is_known and abs(self.clock.latest() - self.world.seams.wall()) < CLOCKS_APART,
+            self.lane.clock.passed(attempt.server_time, attempt.intended_at),
+            self._is_clock_sure(),
         )
         case.count(sight, self.policy)
         if (why := case.hold_reason(one, sight, self.policy, life)) is not None:
             await self._hold(one, why)
         elif case.is_absent(sight, life):
             is_late = case.late >= SCANS
-            evidence: dict[str, JsonValue] = {
-                "basis": "list",
-                "scans": SCANS,
-                "candidates": len(view.candidates),
-                "witness": "late" if is_late else "early",
-                "settle_seconds": self.policy.settle if is_late else self.policy.settle_alone,
-                "reason": finding.reason,
-            }
-            await self._resolve(one, Resolution.ABSENT, evidence)
+            grounds = Grounds.of(
+                Basis.LIST,
+                scans=SCANS,
+                candidates=len(view.candidates),
+                witness="late" if is_late else "early",
+                settle_seconds=self.policy.settle if is_late else self.policy.settle_alone,
+                reason=finding.reason,
+            )
+            await self._resolve(one, Resolution.ABSENT, grounds)
         else:
             case.wait = case.missing(sight, self.policy, life)
             case.quiet = case.quiet + 1 if case.wait.is_for_others and self.is_quiet() else 0
             if self._is_hopeless(case):
                 self._leave(one, case)
 
+    def _is_clock_sure(self) -> bool:
+        clock = self.lane.clock
+        return clock.is_known and abs(clock.latest() - self.lane.machine.wall()) < CLOCKS_APART
+
     def _elapsed(self, attempt: AttemptRow, case: Case) -> float:
         """Seconds since the connection was closed until this process took the case up, by the slower of the
         service's clock and ours; 0 where the service does not tell its time.
         """
-        if not self.clock.is_known:
+        if not self.lane.clock.is_known:
             return 0.0
         closed_at = attempt.server_time + case.doubt.at - attempt.intended_at
-        passed = self.clock.passed(closed_at, case.doubt.at)
+        passed = self.lane.clock.passed(closed_at, case.doubt.at)
         return max(0.0, passed.least - (anyio.current_time() - case.began))
 
     def _is_hopeless(self, case: Case) -> bool:
@@ -217,33 +216,33 @@ class Reconciler:
         if not self.may_submit:
             return not is_counting
         # nothing would be submitted again: what is worth waiting for is a row of its own
-        return not self.control.may_submit and case.settled >= SCANS and not is_counting
+        return not self.lane.run.may_submit and case.settled >= SCANS and not is_counting
 
     async def _adopt(self, one: Unclear, finding: Finding) -> None:
         row = finding.adopted
         assert row is not None
         try:
-            await self._resolve(one, Resolution.ADOPTED, finding.evidence(), remote_id=row.id)
+            await self._resolve(one, Resolution.ADOPTED, finding.grounds(), remote_id=row.id)
         except RemoteIdTakenError:
             # claimed between the scan and now: the next scan leaves it out
             return
 
     async def _hold(self, one: Unclear, reason: str) -> None:
         said = f"an unclear submit is held for a person: {reason}; hint: `callsheet reconcile` lists it"
-        self.control.condition(ExitCode.PERSON_NEEDED, said, identity=one.attempt.identity)
-        await self._resolve(one, Resolution.HELD, {"basis": "none", "reason": reason})
+        self.lane.run.condition(ExitCode.PERSON_NEEDED, said, identity=one.attempt.identity)
+        await self._resolve(one, Resolution.HELD, Grounds.of(Basis.NONE, reason=reason))
 
     def _leave(self, one: Unclear, case: Case) -> None:
         assert case.wait is not None
         attempt = one.attempt
-        ends = attempt.intended_at + self.world.provider.record_life - DAY
-        self.control.condition(
+        ends = attempt.intended_at + self.lane.provider.record_life - DAY
+        self.lane.run.condition(
             ExitCode.TRY_AGAIN,
             f"what became of a submit is still unclear: {case.wait.reason}; nothing is submitted in its"
             " place, and each later `run` or `collect` looks again",
             identity=attempt.identity,
         )
-        self.world.observe(
+        self.lane.observe(
             "task.left",
             {
                 "task": one.name,
@@ -257,17 +256,17 @@ class Reconciler:
         self,
         one: Unclear,
         resolution: Resolution,
-        evidence: Mapping[str, JsonValue],
+        grounds: Grounds,
         *,
         remote_id: str | None = None,
     ) -> None:
-        attempt, at = one.attempt, self.world.seams.wall()
-        await self.world.commits.write(
-            lambda ledger: ledger.resolve(attempt.id, resolution, evidence, at, remote_id=remote_id)
+        attempt, at = one.attempt, self.lane.machine.wall()
+        await self.lane.commits.write(
+            lambda ledger: ledger.resolve(attempt.id, resolution, grounds, at, remote_id=remote_id)
         )
-        self.world.observe(
+        self.lane.observe(
             _EVENTS[resolution],
-            {"task": one.name, "identity": attempt.identity, "remote_id": remote_id, **evidence},
+            {"task": one.name, "identity": attempt.identity, "remote_id": remote_id, **grounds.facts},
         )
         self._close(attempt.id, resolution)
 
@@ -287,9 +286,9 @@ class Reconciler:
             wait, case = max(waits, key=lambda each: each[0].until or 0.0)
             ends = wait.until if wait.until is not None else case.began + self._longest
             said = f"what becomes of unclear submits: {wait.reason}"
-            self.control.waiting(said, ends - now, len(waits))
+            self.lane.run.waiting(said, ends - now, len(waits))
         if said != self._told:
-            self.control.waited(self._told)
+            self.lane.run.waited(self._told)
             self._told = said
 
     @property
@@ -304,22 +303,22 @@ class Reconciler:
         if isinstance(error, NoScanError):
             return False
         if error.trouble is Trouble.KEY_REFUSED:
-            self.control.stop(ExitCode.KEY_REFUSED, f"the service refused the API key: {error.message}")
+            self.lane.run.stop(ExitCode.KEY_REFUSED, f"the service refused the API key: {error.message}")
         if error.trouble is Trouble.RATE_LIMITED:
-            self.budget.refused(error)
+            self.lane.budget.refused(error)
         return error.trouble is Trouble.USED_UP
 
     async def _give_up(self, error: ProviderError | NoScanError) -> None:
         """The cases stay unclear; those whose records end soon are held."""
-        unclear = await self.world.commits.read(lambda reader: self._load(reader, self._cases))
+        unclear = await self.lane.commits.read(lambda reader: self._load(reader, self._cases))
         for one in unclear:
             attempt = one.attempt
-            age = self.clock.passed(attempt.server_time, attempt.intended_at)
-            if attempt.state is TaskState.AMBIGUOUS and age.least >= self.world.provider.record_life - DAY:
+            age = self.lane.clock.passed(attempt.server_time, attempt.intended_at)
+            if attempt.state is TaskState.AMBIGUOUS and age.least >= self.lane.provider.record_life - DAY:
                 await self._hold(
                     one, f"so old that the service may drop its record, and not looked up: {error}"
                 )
-        self.control.condition(
+        self.lane.run.condition(
             ExitCode.TRY_AGAIN, f"unclear submits wait for the service's list: {error}; run again later"
         )
         self._leave_all()

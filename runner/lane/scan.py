@@ -9,12 +9,12 @@ import anyio
 
 from runner.http.verdicts import ProviderError, Trouble
 from runner.lane.evidence import SKEW, Beliefs, Unclear, created_after
-from runner.lane.pace import RequestBudget
-from runner.lane.world import ServerClock, World
+from runner.lane.lane import Lane
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Accepted, AttemptRow
 from runner.ledger.states import TaskState
 from runner.providers.base import Generation
+from runner.providers.provider import Listing
 
 PAGE = 200
 
@@ -73,13 +73,18 @@ class _Listed:
 class Scanner:
     """Looks at the list of one origin and key."""
 
-    world: World
-    budget: RequestBudget
-    clock: ServerClock
+    lane: Lane
     _filled: dict[str, Generation] = field(default_factory=dict)
     """Rows as a GET has filled their nulls: what a service has decided once it does not take back."""
     _asked: dict[str, float] = field(default_factory=dict)
     """When (monotonic) each was asked for last."""
+
+    @property
+    def _list(self) -> tuple[str, str, Listing]:
+        """Whose list it is, and which parts it has."""
+        listing = self.lane.provider.listing
+        assert listing is not None, "nothing is looked for at a service without a list"
+        return self.lane.origin, self.lane.key_hash, listing
 
     async def look(self, unclear: Sequence[Unclear]) -> View:
         """One full scan over the time of these attempts, and of a witness for each where there is one.
@@ -87,22 +92,22 @@ class Scanner:
         Raises ProviderError and NoScanError.
         """
         begins = min(one.since for one in unclear)
-        oldest = self.clock.earliest() - self.world.provider.record_life + DAY
+        oldest = self.lane.clock.earliest() - self.lane.provider.record_life + DAY
 
         def window(reader: LedgerReader) -> float:
-            kinds = {(one.attempt.model, one.tier) for one in unclear}
-            found = (reader.newest_accepted(self.world.origin, self.world.key_hash, *kind) for kind in kinds)
+            kinds = {(one.attempt.model, one.scope) for one in unclear}
+            found = (reader.newest_accepted(*self._list, *kind) for kind in kinds)
             return min([begins, *(max(oldest, self._created_after(each)) for each in found if each)])
 
-        since = await self.world.commits.read(window)
+        since = await self.lane.commits.read(window)
         # half of the margin is for what has to be shown, so that the service's edge of the window hides none
-        accepted = await self.world.commits.read(
+        accepted = await self.lane.commits.read(
             lambda reader: self._accepted_within(reader, since - MARGIN / 2)
         )
         listed = await self._read_list(since - MARGIN)
         rows = listed.rows
         ids = list(rows)
-        claimed = await self.world.commits.read(lambda reader: reader.claimed(self.world.origin, ids))
+        claimed = await self.lane.commits.read(lambda reader: reader.claimed(self.lane.origin, ids))
         tags = {one.attempt.tag for one in unclear} - {None}
         behind = self._behind(accepted, rows)
         candidates: list[Generation] = []
@@ -123,7 +128,7 @@ class Scanner:
 
     def _timed(self, row: Generation) -> Generation:
         """The row without a time of creation that cannot be: a service's times count within bounds."""
-        is_possible = row.created_at is None or EPOCH <= row.created_at <= self.clock.latest() + DAY
+        is_possible = row.created_at is None or EPOCH <= row.created_at <= self.lane.clock.latest() + DAY
         return row if is_possible else replace(row, created_at=None)
 
     def _behind(self, accepted: Sequence[Accepted], rows: Mapping[str, Generation]) -> float:
@@ -139,22 +144,22 @@ class Scanner:
 
     def unclear(self, reader: LedgerReader, attempts: Sequence[AttemptRow]) -> list[Unclear]:
         """The attempts with what is believed of their tags and seeds now."""
-        since = self.world.seams.wall() - self.world.provider.record_life
+        since = self.lane.machine.wall() - self.lane.provider.record_life
         echoes = {
-            key: reader.echoes(self.world.origin, key, since) for key in {one.key_hash for one in attempts}
+            key: reader.echoes(self.lane.origin, key, since) for key in {one.key_hash for one in attempts}
         }
         found: list[Unclear] = []
         for attempt in attempts:
             task = reader.task(attempt.identity)
             assert task is not None
             belief = Beliefs.of(attempt.model, echoes[attempt.key_hash])
-            found.append(Unclear(attempt, task.name, task.request, belief, self.offset()))
+            found.append(Unclear(attempt, task.name, task.request, belief, self.lane.provider, self.offset()))
         return found
 
     def unresolved(self, reader: LedgerReader) -> list[Unclear]:
         """Every attempt that a row may belong to, also those that nobody waits for here."""
         states = (TaskState.INTENDED, TaskState.AMBIGUOUS, TaskState.HELD, TaskState.WRITTEN_OFF)
-        place = {"origin": self.world.origin, "provider": self.world.provider.name}
+        place = {"origin": self.lane.origin, "provider": self.lane.provider.name}
         found = [*reader.in_state(*states, **place)]
         # neither absence nor a person's word proves that the first POST was not accepted
         planned = reader.in_state(TaskState.PLANNED, **place)
@@ -163,11 +168,11 @@ class Scanner:
 
     def offset(self) -> float:
         """Seconds that the service's clock is ahead of ours, at least."""
-        return self.clock.earliest() - self.world.seams.wall()
+        return self.lane.clock.earliest() - self.lane.machine.wall()
 
     def _accepted_within(self, reader: LedgerReader, since: float) -> list[Accepted]:
         """What of ours a full list of what was created since then has to show."""
-        found = reader.accepted_since(self.world.origin, self.world.key_hash, since)
+        found = reader.accepted_since(*self._list, since)
         return [one for one in found if self._created_after(one) >= since]
 
     def _created_after(self, one: Accepted) -> float:
@@ -179,7 +184,7 @@ class Scanner:
         is_other_seed = None not in (seed, row.final_seed) and seed != row.final_seed
         if is_other_tag or is_other_seed:
             shown = (row.final_tag if is_other_tag else None, row.final_seed if is_other_seed else None)
-            self.world.commits.note(lambda ledger: ledger.notice_echo(attempt_id, *shown))
+            self.lane.commits.note(lambda ledger: ledger.notice_echo(attempt_id, *shown))
 
     async def _read_list(self, since: float) -> _Listed:
         """Every row created since then (Unix seconds, the service's clock).
@@ -198,12 +203,12 @@ class Scanner:
         total: int | None = None
         unreadable = pages = 0
         while True:
-            await self.budget.acquire()
+            await self.lane.budget.acquire()
             offset = len(rows) + unreadable
-            page = await self.world.provider.list_page(created_after=since, limit=PAGE, offset=offset)
+            page = await self.lane.client.list_page(created_after=since, limit=PAGE, offset=offset)
             pages += 1
-            self.budget.answered()
-            self.clock.hear(page.server_time)
+            self.lane.budget.answered()
+            self.lane.clock.hear(page.server_time)
             if total is not None and page.total != total:
                 raise NoScanError("the list changed while it was read")
             total = page.total
@@ -242,9 +247,9 @@ class Scanner:
         return row is not None and (_is_whole(row) or (row.status is not None and row.status.is_terminal))
 
     async def _read_again(self, row: Generation) -> Generation:
-        await self.budget.acquire()
+        await self.lane.budget.acquire()
         try:
-            fresh = await self.world.provider.get(row.id)
+            fresh = await self.lane.client.get(row.id)
         except ProviderError as error:
             is_key = error.trouble is Trouble.KEY_REFUSED and error.status != _FORBIDDEN
             if is_key or error.trouble in _ALL_ROWS:

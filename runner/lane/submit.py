@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import anyio
@@ -12,21 +12,14 @@ import anyio
 from runner.errors import CallsheetError, ExitCode, OutOfMoneyError, StateError
 from runner.http.verdicts import Evidence, Reaction, SubmitOutcome, Verdict
 from runner.job.task import Task
-from runner.lane.control import Control
-from runner.lane.pace import Breaker, Gauge, RequestBudget
+from runner.json_value import JsonValue
+from runner.lane.lane import Lane
+from runner.lane.paid import Doubt, Paid
 from runner.lane.retry import Retry
-from runner.lane.upstream import Resolved, resolve
-from runner.lane.world import Doubt, Paid, ServerClock, World
 from runner.ledger.following import goes_on
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
 from runner.ledger.rows import AttemptRow, CapReachedError, Caps, Intent, Kind
-from runner.store.inputs import InputStore
-
-TAGS = 65_536
-"""Tags are 1 to TAGS - 1: 0 would send the field's default, whose echo proves nothing."""
-
-MOST_TAGS = 60_000
-"""Of open attempts: with more the search for a free one takes long, and nobody has that many in doubt."""
+from runner.ledger.states import Reason
 
 MOST_AFTER_429 = 5.0
 """Seconds of our own before the same intent goes again; how long all wait, the request budget knows."""
@@ -52,62 +45,78 @@ CUT_BY_US = Evidence(row=7, headers_begun=None, reason="we stopped waiting for t
 
 
 @dataclass(frozen=True, slots=True)
-class Posted:
-    """One POST that was made, and what is known of it."""
+class Body:
+    """A POST's body; `taken` says what of the task before it went in, None where nothing did."""
 
-    attempt_id: str
-    outcome: SubmitOutcome
-    tag: int | None
+    content: bytes
+    taken: Mapping[str, JsonValue] | None = None
+
+
+Encode = Callable[[int | None, str], Awaitable[Body]]
+"""Makes the body from a tag and the attempt's id. Raises CallsheetError where an input is not as it was."""
 
 
 @dataclass(slots=True)
 class Submitter:
-    """Brings tasks to an accepted POST; at most `slots` are between intent and outcome."""
+    """What all submits of a run in one lane share; at most `slots` are between intent and outcome."""
 
-    world: World
-    control: Control
-    budget: RequestBudget
-    breaker: Breaker
-    clock: ServerClock
-    inputs: InputStore
+    lane: Lane
     slots: anyio.Semaphore
-    in_flight: Gauge
     run_id: str
     job_file: str
     caps: Caps
-    patience: float
-    """Seconds of refusals that pass (429, 503) after which submitting stops; the run can be resumed."""
-    _tags: set[int] = field(default_factory=set)
-    _doubts: int = 0
+    tags: set[int] = field(default_factory=set)
+    """Picked for intents that are not durable yet."""
+    doubts: int = 0
+    """Submits in a row whose outcome is unknown."""
 
-    async def submit(self, task: Task, latest: AttemptRow | None, reason: str) -> Paid | Doubt | None:
-        """One accepted POST for `task`, or one in doubt; None where it was refused or not sent.
+
+@dataclass(slots=True)
+class Submission:
+    """One decision to pay for a task, until its POST is accepted, in doubt or given up.
+
+    `latest` is the task's newest attempt: an intent that was proved unsent goes again.
+    """
+
+    submitter: Submitter
+    task: Task
+    encode: Encode
+    latest: AttemptRow | None
+    reason: Reason
+    attempt_id: str = ""
+    tag: int | None = None
+
+    @property
+    def lane(self) -> Lane:
+        return self.submitter.lane
+
+    async def submit(self) -> Paid | Doubt | None:
+        """One accepted POST, or one in doubt; None where it was refused or not sent.
 
         Only what is proved not accepted goes again, under the same intent. Raises CallsheetError
         where an input changed or the disk does not take the intent: nothing was sent then.
         """
-        retry = Retry(self.world.seams.random)
+        retry = Retry(self.lane.machine.random)
         not_sent = 0
         while True:
-            posted = await self._take_turn(task, latest, reason)
-            if posted is None:
+            outcome = await self._take_turn()
+            if outcome is None:
                 return None
-            outcome = posted.outcome
             if outcome.verdict is Verdict.ACCEPTED:
-                return self._paid(task, posted)
+                return self._paid(outcome)
             if outcome.reaction is Reaction.RECONCILE:
-                return Doubt(posted.attempt_id)
+                return Doubt(self.attempt_id)
             if outcome.reaction is not Reaction.BACK_OFF:
                 return None
-            latest = await self._attempt(posted.attempt_id)
+            self.latest = await self.lane.commits.read(lambda reader: reader.attempt(self.attempt_id))
             retry.failed()
             not_sent = not_sent + 1 if outcome.verdict is Verdict.NOT_SENT else 0
             if not_sent >= NOT_SENT_TRIES:
                 problem = f"the API cannot be reached: {outcome.evidence.error or outcome.evidence.reason}"
-                self.control.stop_submitting(ExitCode.UNREACHABLE, problem)
+                self.lane.run.stop_submitting(ExitCode.UNREACHABLE, problem)
                 return None
-            if retry.seconds > self.patience:
-                self._lose_patience(task, outcome)
+            if retry.seconds > self.lane.patience:
+                self._lose_patience(outcome.evidence)
                 return None
             # a service that says "at once" each time is asked less and less all the same
             least = retry.pause()
@@ -116,131 +125,123 @@ class Submitter:
             else:
                 await anyio.sleep(max(least, outcome.retry_after or 0.0))
 
-    def _lose_patience(self, task: Task, outcome: SubmitOutcome) -> None:
-        evidence = outcome.evidence
+    def _lose_patience(self, evidence: Evidence) -> None:
         if evidence.row == STILL_PREPARING:
             # of this task's inputs alone: the others go on
-            problem = f"{task.name}: {evidence.reason}; run again later"
-            self.control.condition(ExitCode.TRY_AGAIN, problem)
-            self.world.observe("task.left", {"task": task.name, "reason": problem})
+            problem = f"{self.task.name}: {evidence.reason}; run again later"
+            self.lane.run.condition(ExitCode.TRY_AGAIN, problem)
+            self.lane.observe("task.left", {"task": self.task.name, "reason": problem})
         else:
-            self.control.stop_submitting(ExitCode.TRY_AGAIN, f"the service keeps refusing: {evidence.reason}")
-
-    async def _take_turn(self, task: Task, latest: AttemptRow | None, reason: str) -> Posted | None:
-        """Waits for the breaker, a slot and the request budget, then posts; None where submitting stopped."""
-        while True:
-            await self.breaker.closed()
-            async with self.slots:
-                await self.budget.acquire(is_submit=True)
-                if not self.control.may_submit:
-                    return None
-                if self.breaker.is_open:
-                    continue
-                posted: Posted | None = None
-                with self.control.shielded_post():
-                    posted = await self._post(task, latest, reason)
-                return posted
-
-    async def _post(self, task: Task, latest: AttemptRow | None, reason: str) -> Posted | None:
-        """Durable intent, POST, durable outcome; None where a cap refuses the intent."""
-        world = self.world
-        reused = latest if goes_on(latest, self.run_id) else None
-        tag = await self._pick_tag(task, reused)
-        attempt_id = reused.id if reused else f"{world.seams.random.getrandbits(128):032x}"
-        try:
-            resolved = Resolved(task)
-            if task.upstream is not None:
-                resolved = await world.commits.read(lambda reader: resolve(task, reader, world.project.base))
-            body = await self._body(resolved.task, tag, attempt_id)
-            intent = Intent(
-                attempt_id=attempt_id,
-                reason=reason,
-                key_hash=world.key_hash,
-                tag=tag,
-                body_sha256=hashlib.sha256(body).hexdigest(),
-                server_time=self.clock.earliest(),
-                estimate_micros=task.estimate_micros,
-                price=task.price,
-                taken=resolved.taken,
+            self.lane.run.stop_submitting(
+                ExitCode.TRY_AGAIN, f"the service keeps refusing: {evidence.reason}"
             )
-            attempt_id = await world.commits.write(functools.partial(self._intend, task=task, intent=intent))
+
+    async def _take_turn(self) -> SubmitOutcome | None:
+        """Waits for the breaker, a slot and the request budget, then posts; None where submitting stopped."""
+        breaker = self.lane.breaker
+        while True:
+            await breaker.closed()
+            async with self.submitter.slots:
+                await self.lane.budget.acquire(is_submit=True)
+                if not self.lane.run.may_submit:
+                    return None
+                if breaker.is_open:
+                    continue
+                outcome: SubmitOutcome | None = None
+                with self.lane.run.shielded_post():
+                    outcome = await self._post()
+                return outcome
+
+    async def _post(self) -> SubmitOutcome | None:
+        """Durable intent, POST, durable outcome; None where a cap refuses the intent."""
+        lane = self.lane
+        reused = self.latest if goes_on(self.latest, self.submitter.run_id) else None
+        self.tag = await self._pick_tag(reused)
+        self.attempt_id = reused.id if reused else f"{lane.machine.random.getrandbits(128):032x}"
+        try:
+            body = await self.encode(self.tag, self.attempt_id)
+            self.attempt_id = await lane.commits.write(functools.partial(self._intend, self._intent(body)))
         except CapReachedError as cap:
-            self.control.refuse(cap)
+            lane.run.refuse(cap)
             return None
         finally:
-            self._tags.discard(-1 if tag is None else tag)
-        world.observe("task.intended", {"task": task.name, "identity": task.identity, "attempt": attempt_id})
+            self.submitter.tags.discard(-1 if self.tag is None else self.tag)
+        self._tell("task.intended", attempt=self.attempt_id)
         try:
             try:
-                outcome = await world.provider.submit(body)
+                outcome = await lane.client.submit(body.content)
             except anyio.get_cancelled_exc_class():
-                await self._leave_unclear(task, attempt_id, CUT_BY_US)
+                await self._leave_unclear(CUT_BY_US)
                 raise
-            self.clock.hear(outcome.server_time)
-            outcome = await self._settle(task, attempt_id, outcome)
+            lane.clock.hear(outcome.server_time)
+            outcome = await self._record(outcome)
         except CallsheetError:
             raise
         except Exception as error:
             # what went wrong with one answer may go wrong with each: nothing more is paid for
-            self.control.defect(f"{task.name}: reading the answer to its submit", error)
-            self.control.stop_submitting(ExitCode.BUG, "nothing more is submitted after such a defect")
-            await self._leave_unclear(task, attempt_id, OUR_DEFECT)
+            lane.run.defect(f"{self.task.name}: reading the answer to its submit", error)
+            lane.run.stop_submitting(ExitCode.BUG, "nothing more is submitted after such a defect")
+            await self._leave_unclear(OUR_DEFECT)
             outcome = SubmitOutcome(Verdict.AMBIGUOUS, Reaction.RECONCILE, OUR_DEFECT)
         self._count_doubts(outcome)
-        return Posted(attempt_id, outcome, tag)
+        return outcome
 
     def _count_doubts(self, outcome: SubmitOutcome) -> None:
         """An acceptance or a final refusal ends the row; what was put off or not sent says nothing."""
+        shared = self.submitter
         if outcome.verdict is Verdict.AMBIGUOUS:
-            self._doubts += 1
+            shared.doubts += 1
         elif outcome.verdict is Verdict.ACCEPTED or outcome.reaction is Reaction.FAIL_TASK:
-            self._doubts = 0
-        if self._doubts == MOST_DOUBTS and outcome.verdict is Verdict.AMBIGUOUS:
-            self.control.stop_submitting(
+            shared.doubts = 0
+        if shared.doubts == MOST_DOUBTS and outcome.verdict is Verdict.AMBIGUOUS:
+            self.lane.run.stop_submitting(
                 ExitCode.TRY_AGAIN,
-                f"the outcome of {self._doubts} submits in a row is unknown ({outcome.evidence.reason});"
+                f"the outcome of {shared.doubts} submits in a row is unknown ({outcome.evidence.reason});"
                 " what became of them is looked up, now and by each later run",
             )
 
-    def _intend(self, ledger: Ledger, *, task: Task, intent: Intent) -> str:
-        return ledger.intend(task, self.job_file, self.run_id, intent, self.caps, self.world.seams.wall())
+    def _intent(self, body: Body) -> Intent:
+        return Intent(
+            attempt_id=self.attempt_id,
+            reason=self.reason,
+            key_hash=self.lane.key_hash,
+            tag=self.tag,
+            body_sha256=hashlib.sha256(body.content).hexdigest(),
+            server_time=self.lane.clock.earliest(),
+            estimate_micros=self.task.estimate_micros,
+            price=self.task.price,
+            taken=body.taken,
+        )
 
-    async def _body(self, task: Task, tag: int | None, attempt_id: str) -> bytes:
-        if not task.inputs:
-            return self._encode(task, tag, attempt_id)
-        return await self.world.seams.threads.run(self._encode, task, tag, attempt_id)
+    def _intend(self, intent: Intent, ledger: Ledger) -> str:
+        shared, at = self.submitter, self.lane.machine.wall()
+        return ledger.intend(self.task, shared.job_file, shared.run_id, intent, shared.caps, at)
 
-    def _encode(self, task: Task, tag: int | None, attempt_id: str) -> bytes:
-        hints = self.world.hints
-        callback_url = hints.callback_url(attempt_id) if hints else None
-        encode = self.world.provider.encode
-        return encode(task.request, task.inputs, self.inputs.read, tag=tag, callback_url=callback_url)
-
-    async def _pick_tag(self, task: Task, reused: AttemptRow | None) -> int | None:
+    async def _pick_tag(self, reused: AttemptRow | None) -> int | None:
         """The tag of the intent that is used again, else a random one that no unresolved attempt carries.
 
         None where the job sets the field itself: it may have begun to since the intent was made. None too
         where nearly all are taken.
         """
-        if not self.world.provider.can_list or "execution_expires_after" in task.request:
+        field = self.lane.provider.tag
+        if field is None or field.field in self.task.request:
             return None
         if reused is not None and reused.tag is not None:
             return reused.tag
-        taken = self._tags | await self.world.commits.read(lambda reader: reader.open_tags(task.origin))
-        if len(taken) > MOST_TAGS:
+        picked = self.submitter.tags
+        taken = picked | await self.lane.commits.read(lambda reader: reader.open_tags(self.task.origin))
+        if len(taken) > field.most_open:
             return None
         while True:
-            tag = self.world.seams.random.randrange(1, TAGS)
+            tag = self.lane.machine.random.randrange(1, field.count)
             if tag not in taken:
-                self._tags.add(tag)
+                picked.add(tag)
                 return tag
 
-    async def _settle(self, task: Task, attempt_id: str, outcome: SubmitOutcome) -> SubmitOutcome:
+    async def _record(self, outcome: SubmitOutcome) -> SubmitOutcome:
         """Makes the outcome durable; gives it back, or what it turned into."""
-        evidence = outcome.evidence
+        evidence, attempt_id = outcome.evidence, self.attempt_id
         fields: dict[str, object] = {
-            "task": task.name,
-            "identity": task.identity,
             "verdict": outcome.verdict,
             "status": evidence.status,
             "reason": evidence.reason,
@@ -248,51 +249,45 @@ class Submitter:
         }
         match outcome.verdict:
             case Verdict.ACCEPTED:
-                return await self._accept(task, attempt_id, outcome)
+                return await self._accept(outcome)
             case Verdict.AMBIGUOUS:
-                self.breaker.trip()
-                await self._leave_unclear(task, attempt_id, evidence)
+                self.lane.breaker.trip()
+                await self._leave_unclear(evidence)
             case _ if outcome.reaction is Reaction.FAIL_TASK:
                 await self._write(lambda ledger, at: ledger.reject(attempt_id, evidence, at))
-                if self.world.hints is not None:
-                    self.world.hints.forget(attempt_id)
-                self.world.observe("task.failed", fields | {"error": evidence.message or evidence.reason})
-                self.control.provider_failed()
-            case _:
-                await self._write(
-                    lambda ledger, at: ledger.withdraw(attempt_id, outcome.verdict, evidence, at)
-                )
-                self.world.observe("task.refused", fields)
+                self._tell("task.failed", **fields, error=evidence.message or evidence.reason)
+                self.lane.run.provider_failed()
+            case verdict:
+                await self._write(lambda ledger, at: ledger.withdraw(attempt_id, verdict, evidence, at))
+                self._tell("task.refused", **fields)
                 self._react(outcome)
         return outcome
 
     def _react(self, outcome: SubmitOutcome) -> None:
-        evidence = outcome.evidence
+        evidence, run = outcome.evidence, self.lane.run
         said = evidence.message or evidence.reason
         match outcome.reaction:
             case Reaction.STOP_KEY:
-                self.control.stop_submitting(ExitCode.KEY_REFUSED, f"the service refused the API key: {said}")
+                run.stop_submitting(ExitCode.KEY_REFUSED, f"the service refused the API key: {said}")
             case Reaction.STOP_MONEY:
                 is_quota = evidence.status == 429
-                self.control.refuse(
-                    OutOfMoneyError.used_up(said) if is_quota else OutOfMoneyError.no_credit(said)
-                )
+                run.refuse(OutOfMoneyError.used_up(said) if is_quota else OutOfMoneyError.no_credit(said))
             case Reaction.STOP_CONFIGURATION:
-                self.control.stop(ExitCode.UNREACHABLE, f"cannot trust the API's certificate: {said}")
+                run.stop(ExitCode.UNREACHABLE, f"cannot trust the API's certificate: {said}")
             case Reaction.BACK_OFF if evidence.status == 429:
-                self.budget.throttled(outcome.retry_after, in_flight=self.in_flight.count - 1)
+                self.lane.budget.throttled(outcome.retry_after, in_flight=self.lane.in_flight.count - 1)
             case Reaction.BACK_OFF if evidence.status is not None and evidence.status >= 500:
-                self.breaker.trip()
+                self.lane.breaker.trip()
             case _:
                 pass
 
-    async def _accept(self, task: Task, attempt_id: str, outcome: SubmitOutcome) -> SubmitOutcome:
+    async def _accept(self, outcome: SubmitOutcome) -> SubmitOutcome:
         """The remote id is on the disk before anything else happens to it (invariant 3)."""
-        retry = Retry(self.world.seams.random, ID_TRIES, base=0.2, most=2.0)
+        retry = Retry(self.lane.machine.random, ID_TRIES, base=0.2, most=2.0)
         while True:
             try:
                 await self._write(
-                    lambda ledger, at: ledger.accept(attempt_id, outcome.remote_id, outcome.evidence, at)
+                    lambda ledger, at: ledger.accept(self.attempt_id, outcome.remote_id, outcome.evidence, at)
                 )
             except RemoteIdTakenError:
                 evidence = Evidence(
@@ -302,53 +297,46 @@ class Submitter:
                     status=outcome.evidence.status,
                     request_id=outcome.evidence.request_id,
                 )
-                await self._leave_unclear(task, attempt_id, evidence, hold=True)
+                await self._leave_unclear(evidence, hold=True)
                 return SubmitOutcome(Verdict.AMBIGUOUS, Reaction.NONE, evidence)
             except StateError as error:
                 if retry.failed():
-                    self.control.stop(
+                    self.lane.run.stop(
                         ExitCode.CANNOT_WRITE,
-                        f"{task.name}: was accepted as {outcome.remote_id}, and that could not be saved:"
+                        f"{self.task.name}: was accepted as {outcome.remote_id}, and that could not be saved:"
                         f" {error}; the next run finds it again",
                     )
                     raise
                 await anyio.sleep(retry.pause())
             else:
                 break
-        self.world.observe(
-            "task.submitted",
-            {"task": task.name, "identity": task.identity, "remote_id": outcome.remote_id},
-        )
+        self._tell("task.submitted", remote_id=outcome.remote_id)
         return outcome
 
-    async def _leave_unclear(
-        self, task: Task, attempt_id: str, evidence: Evidence, *, hold: bool = False
-    ) -> None:
-        await self._write(lambda ledger, at: ledger.leave_unclear(attempt_id, evidence, at, hold=hold))
-        self.world.observe(
-            "task.held" if hold else "task.ambiguous",
-            {"task": task.name, "identity": task.identity, "reason": evidence.reason, "row": evidence.row},
-        )
-
-    async def _attempt(self, attempt_id: str) -> AttemptRow | None:
-        return await self.world.commits.read(lambda reader: reader.attempt(attempt_id))
+    async def _leave_unclear(self, evidence: Evidence, *, hold: bool = False) -> None:
+        await self._write(lambda ledger, at: ledger.leave_unclear(self.attempt_id, evidence, at, hold=hold))
+        self._tell("task.held" if hold else "task.ambiguous", reason=evidence.reason, row=evidence.row)
 
     async def _write(self, step: LedgerStep) -> None:
-        at = self.world.seams.wall()
-        await self.world.commits.write(lambda ledger: step(ledger, at))
+        at = self.lane.machine.wall()
+        await self.lane.commits.write(lambda ledger: step(ledger, at))
 
-    def _paid(self, task: Task, posted: Posted) -> Paid:
+    def _tell(self, event: str, **fields: object) -> None:
+        self.lane.observe(event, {"task": self.task.name, "identity": self.task.identity, **fields})
+
+    def _paid(self, outcome: SubmitOutcome) -> Paid:
+        task = self.task
         return Paid(
-            attempt_id=posted.attempt_id,
+            attempt_id=self.attempt_id,
             identity=task.identity,
             name=task.name,
             output=task.output,
-            remote_id=posted.outcome.remote_id,
-            key_hash=self.world.key_hash,
+            remote_id=outcome.remote_id,
+            key_hash=self.lane.key_hash,
             since=anyio.current_time(),
-            server_time=self.clock.earliest(),
-            accepted_at=self.world.seams.wall(),
+            server_time=self.lane.clock.earliest(),
+            accepted_at=self.lane.machine.wall(),
             model=task.model,
             kind=Kind.of(task.origin, task.request),
-            tag=posted.tag,
+            tag=self.tag,
         )

@@ -6,10 +6,7 @@ from collections.abc import Iterator
 
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow
-from runner.ledger.states import TaskState
-
-OPEN = (TaskState.SUBMITTED, TaskState.COLLECTING, TaskState.AMBIGUOUS)
-"""States that another look at the service may move on."""
+from runner.ledger.states import AWAITED, TaskState
 
 LONGEST_RECORD_LIFE = 7 * 86_400.0
 """Seconds: no provider keeps a record for longer."""
@@ -18,7 +15,7 @@ LONGEST_RECORD_LIFE = 7 * 86_400.0
 def is_quiet(reader: LedgerReader, place: tuple[str, str], now: float) -> bool:
     """Whether a run has nothing to ask of the service at a (provider, origin) but what is new in its plan."""
     provider, origin = place
-    left = reader.in_state(TaskState.INTENDED, *OPEN, origin=origin, provider=provider)
+    left = reader.in_state(TaskState.INTENDED, *AWAITED, origin=origin, provider=provider)
     return next(left, None) is None and not reader.looked_for(origin, None, now - LONGEST_RECORD_LIFE)
 
 
@@ -27,7 +24,7 @@ def open_attempts(reader: LedgerReader, place: tuple[str, str], now: float) -> I
     taken for absent, for as long as a service may keep its record.
     """
     provider, origin = place
-    yield from reader.in_state(*OPEN, TaskState.HELD, origin=origin, provider=provider)
+    yield from reader.in_state(*AWAITED, TaskState.HELD, origin=origin, provider=provider)
     for attempt in reader.looked_for(origin, None, now - LONGEST_RECORD_LIFE):
         task = reader.task(attempt.identity)
         if task is not None and task.provider == provider:
@@ -37,7 +34,7 @@ def open_attempts(reader: LedgerReader, place: tuple[str, str], now: float) -> I
 def open_services(reader: LedgerReader, now: float) -> Iterator[tuple[str, str]]:
     """(provider, origin) of each attempt that `collect` works on or speaks of, wherever it was sent."""
     late = reader.looked_for(None, None, now - LONGEST_RECORD_LIFE)
-    for attempt in (*reader.in_state(*OPEN, TaskState.HELD), *late):
+    for attempt in (*reader.in_state(*AWAITED, TaskState.HELD), *late):
         task = reader.task(attempt.identity)
         assert task is not None
         yield task.provider, attempt.origin

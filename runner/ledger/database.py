@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,24 +17,6 @@ SCHEMA_VERSION = "7"
 def _script(name: str) -> str:
     return files("runner.ledger").joinpath(name).read_text(encoding="utf-8")
 
-
-_UPGRADES: dict[str, Callable[[], str]] = {
-    "1": lambda: "ALTER TABLE attempts ADD COLUMN price TEXT",
-    "2": lambda: "ALTER TABLE attempts ADD COLUMN taken TEXT",
-    "3": lambda: (
-        "CREATE INDEX IF NOT EXISTS attempts_tags ON attempts (origin, tag) WHERE tag IS NOT NULL"
-        " AND (state IN ('intended', 'ambiguous', 'held', 'written_off') OR resolution = 'again')"
-    ),
-    "4": lambda: _script("spends.sql"),
-    "5": lambda: (
-        "CREATE INDEX IF NOT EXISTS attempts_unsent ON attempts (origin, tag)"
-        " WHERE state = 'planned' AND resolution IS NULL AND tag IS NOT NULL"
-    ),
-    "6": lambda: _script("upgrade_7.sql") + _script("spends.sql"),
-}
-"""From each older version to the next one."""
-
-MEMORY = ":memory:"
 
 _RECOVER = (
     "move ledger.db and its -wal and -shm files aside together and restore them from a backup; do not"
@@ -49,7 +31,7 @@ def open_for_writing(path: Path | None) -> sqlite3.Connection:
     past the drive's cache (https://sqlite.org/pragma.html#pragma_fullfsync); it does nothing elsewhere.
     The file is made 0600 first, so that its companions inherit that.
     """
-    name = MEMORY
+    name = ":memory:"
     if path is not None:
         _make_private_file(path)
         name = str(path)
@@ -75,13 +57,12 @@ def prepare(connection: sqlite3.Connection, path: Path | None) -> None:
         connection.executescript(
             f"BEGIN IMMEDIATE;\n{schema}\nINSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}');\nCOMMIT;"
         )
-    found = _version(connection)
-    while found in _UPGRADES:
+    if _version(connection) == "6":
+        upgrade = _script("upgrade_7.sql") + _script("spends.sql")
         connection.executescript(
-            f"BEGIN IMMEDIATE;\n{_UPGRADES[found]()};\n"
-            f"UPDATE meta SET value = '{int(found) + 1}' WHERE key = 'schema';\nCOMMIT;"
+            f"BEGIN IMMEDIATE;\n{upgrade}\nUPDATE meta SET value = '7' WHERE key = 'schema';\nCOMMIT;"
         )
-        found = _version(connection)
+    found = _version(connection)
     if found != SCHEMA_VERSION:
         raise StateError(
             f"{path}: the ledger has version {found or 'none'}, this callsheet knows {SCHEMA_VERSION}",

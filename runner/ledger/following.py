@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.ledger.rows import AttemptRow
-from runner.ledger.states import Resolution, TaskState
+from runner.ledger.states import Reason, Resolution, TaskState
 
 
 def is_reusable(attempt: AttemptRow) -> bool:
@@ -16,24 +16,24 @@ def goes_on(attempt: AttemptRow | None, run_id: str) -> bool:
     return attempt is not None and is_reusable(attempt) and attempt.run_id == run_id
 
 
-def reason_after(latest: AttemptRow | None, reason: str) -> str:
+def reason_after(latest: AttemptRow | None, reason: Reason) -> Reason:
     """Why a new attempt is made. Where nobody decided anew, it belongs to the decision before: an absence
     has spent that, and an intent that was never sent was of it.
     """
-    if latest is None or latest.state is not TaskState.PLANNED or reason not in ("run", "reconcile"):
+    if reason in (Reason.RETRY, Reason.AGAIN) or latest is None or latest.state is not TaskState.PLANNED:
         return reason
     if latest.resolution is None:
         return latest.reason
-    return "reconcile" if latest.resolution in _ABSENT else reason
+    return Reason.RECONCILE if latest.resolution in _ABSENT else reason
 
 
 _ABSENT = (Resolution.ABSENT, Resolution.CONFIRMED, Resolution.NOT_BILLED)
 
 
-def may_follow(latest: AttemptRow, reason: str) -> bool:
+def may_follow(latest: AttemptRow, reason: Reason) -> bool:
     """Whether a new POST may follow this attempt (invariant 1)."""
     if latest.state is TaskState.PLANNED:
         return True
-    if reason == "retry":
+    if reason is Reason.RETRY:
         return latest.state in (TaskState.FAILED, TaskState.EXPIRED, TaskState.WRITTEN_OFF)
-    return reason == "again" and latest.state.is_terminal
+    return reason is Reason.AGAIN and latest.state.is_terminal

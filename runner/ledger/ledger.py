@@ -22,9 +22,18 @@ from runner.json_value import JsonValue
 from runner.ledger.database import open_for_writing, translate_errors
 from runner.ledger.following import goes_on, may_follow, reason_after
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import AttemptRow, Caps, Intent, OutputRow, RunRow
-from runner.ledger.states import TRANSITIONS, Resolution, TaskState
+from runner.ledger.rows import (
+    AttemptRow,
+    Caps,
+    Grounds,
+    Intent,
+    Observed,
+    OutputRow,
+    RunRow,
+)
+from runner.ledger.states import COUNTED_ABSENCES, TRANSITIONS, Resolution, TaskState, sql_list
 from runner.providers.base import Generation
+from runner.typed_json import members
 
 
 class RemoteIdTakenError(Exception):
@@ -136,7 +145,7 @@ class Ledger:
         )
         for attempt in stranded:
             self._move(
-                attempt.id, TaskState.AMBIGUOUS, at, verdict=Verdict.AMBIGUOUS, evidence=_facts(evidence)
+                attempt.id, TaskState.AMBIGUOUS, at, verdict=Verdict.AMBIGUOUS, evidence=_dumps(evidence)
             )
         return stranded
 
@@ -218,13 +227,13 @@ class Ledger:
             TaskState.SUBMITTED,
             at,
             verdict=Verdict.ACCEPTED,
-            evidence=_facts(evidence),
+            evidence=_dumps(evidence),
             accepted_at=at,
         )
 
     def withdraw(self, attempt_id: str, verdict: Verdict, evidence: Evidence, at: float) -> None:
         """The POST is proved not accepted; the same intent may go again."""
-        self._move(attempt_id, TaskState.PLANNED, at, verdict=verdict, evidence=_facts(evidence))
+        self._move(attempt_id, TaskState.PLANNED, at, verdict=verdict, evidence=_dumps(evidence))
 
     def reject(self, attempt_id: str, evidence: Evidence, at: float) -> None:
         """The service refused this request for good; nothing was charged."""
@@ -233,7 +242,7 @@ class Ledger:
             TaskState.FAILED,
             at,
             verdict=Verdict.REJECTED,
-            evidence=_facts(evidence),
+            evidence=_dumps(evidence),
             error_code=evidence.code or str(evidence.status or ""),
             error_message=evidence.message or evidence.reason,
         )
@@ -241,13 +250,13 @@ class Ledger:
     def leave_unclear(self, attempt_id: str, evidence: Evidence, at: float, *, hold: bool = False) -> None:
         """The POST may or may not have been accepted; with `hold` only a person can say."""
         state = TaskState.HELD if hold else TaskState.AMBIGUOUS
-        self._move(attempt_id, state, at, verdict=Verdict.AMBIGUOUS, evidence=_facts(evidence))
+        self._move(attempt_id, state, at, verdict=Verdict.AMBIGUOUS, evidence=_dumps(evidence))
 
     def resolve(
         self,
         attempt_id: str,
         resolution: Resolution,
-        evidence: Mapping[str, JsonValue],
+        grounds: Grounds,
         at: float,
         *,
         remote_id: str | None = None,
@@ -263,16 +272,16 @@ class Ledger:
             state,
             at,
             resolution=resolution,
-            resolution_evidence=_dumps(evidence),
+            resolution_evidence=_dumps(grounds.facts),
             **({"accepted_at": accepted_at} if accepted_at is not None else {}),
         )
 
-    def find(self, attempt_id: str, remote_id: str, evidence: Mapping[str, JsonValue], at: float) -> None:
+    def find(self, attempt_id: str, remote_id: str, grounds: Grounds, at: float) -> None:
         """The service has what was given up or taken for absent: it is a paid attempt from now on.
 
         Raises RemoteIdTakenError where another attempt has `remote_id`.
         """
-        self.resolve(attempt_id, Resolution.FOUND, evidence, at, remote_id=remote_id)
+        self.resolve(attempt_id, Resolution.FOUND, grounds, at, remote_id=remote_id)
         # it is its task's newest, unless a later one was sent
         self._db.execute(
             "UPDATE attempts SET seq = (SELECT max(seq) + 1 FROM attempts) WHERE id = ?1 AND NOT EXISTS"
@@ -281,14 +290,12 @@ class Ledger:
             (attempt_id,),
         )
 
-    def settle_absent(
-        self, attempt_id: str, resolution: Resolution, evidence: Mapping[str, JsonValue]
-    ) -> None:
+    def settle_absent(self, attempt_id: str, resolution: Resolution, grounds: Grounds) -> None:
         """That an attempt taken for absent was not billed: it no longer counts against a cap."""
         self._db.execute(
             "UPDATE attempts SET resolution = ?, resolution_evidence = ? WHERE id = ?"
-            " AND resolution IN ('absent', 'again')",
-            (resolution, _dumps(evidence), attempt_id),
+            f" AND resolution IN {sql_list(COUNTED_ABSENCES)}",
+            (resolution, _dumps(grounds.facts), attempt_id),
         )
 
     def reopen(self, attempt_id: str, at: float) -> None:
@@ -307,16 +314,16 @@ class Ledger:
 
     def observe(self, attempt_id: str, generation: Generation, at: float) -> None:
         """What the service last said; its signed URLs are not kept."""
-        facts: dict[str, JsonValue] = {
-            "status": generation.raw_status,
-            "model": generation.model,
-            "created_at": generation.created_at,
-            "updated_at": generation.updated_at,
-            "echo": dict(generation.echo),
-            "usage": dict(generation.usage),
-            "request_id": generation.request_id,
-        }
-        self._db.execute("UPDATE attempts SET generation = ? WHERE id = ?", (_dumps(facts), attempt_id))
+        observed = Observed(
+            status=generation.raw_status,
+            model=generation.model,
+            created_at=generation.created_at,
+            updated_at=generation.updated_at,
+            echo=generation.echo,
+            usage=generation.usage,
+            request_id=generation.request_id,
+        )
+        self._db.execute("UPDATE attempts SET generation = ? WHERE id = ?", (_dumps(observed), attempt_id))
         self.notice_echo(attempt_id, generation.final_tag, generation.final_seed)
         last = self._db.execute(
             "SELECT status FROM history WHERE attempt_id = ? AND status IS NOT NULL"
@@ -388,23 +395,10 @@ _RESOLVED_AS = {
     Resolution.HELD: TaskState.HELD,
     Resolution.WRITTEN_OFF: TaskState.WRITTEN_OFF,
 }
-
-
-def _facts(evidence: Evidence) -> str:
-    return _dumps({name: getattr(evidence, name) for name in _EVIDENCE})
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"not JSON: {type(value).__name__}")
-
-
 # made once: json.dumps makes a new one for each call that is not its default
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=members)
 _RUN = tuple(field.name for field in fields(RunRow))
 _OUTPUT = attrgetter("path", "identity", "attempt_id", "kind", "ordinal", "bytes", "sha256")
-_EVIDENCE = tuple(field.name for field in fields(Evidence))
 
 
 def _dumps(value: object) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from runner.http.verdicts import Verdict
+from runner.http.verdicts import Evidence, Verdict
 from runner.job.cost import Price, PriceUnit
 from runner.json_value import JsonValue
 from runner.ledger.rows import (
@@ -16,17 +16,32 @@ from runner.ledger.rows import (
     AttemptRow,
     Doubt,
     Echoes,
+    Grounds,
     HistoryRow,
     Kind,
+    Observed,
     OutputRow,
     Published,
     RunRow,
+    SessionFacts,
     SessionRow,
     TaskRow,
 )
 from runner.ledger.spending import SpendReader
-from runner.ledger.states import Resolution, TaskState
-from runner.providers.base import generation_seconds
+from runner.ledger.states import (
+    COUNTED_ABSENCES,
+    MAYBE_LISTED,
+    OPEN,
+    TAKEN_FOR_ABSENT,
+    Reason,
+    Resolution,
+    TaskState,
+    sql_list,
+)
+from runner.media.video import MediaFacts
+from runner.providers.base import RemoteFileKind, generation_seconds
+from runner.providers.provider import Listing
+from runner.typed_json import read
 
 T = TypeVar("T")
 
@@ -41,6 +56,11 @@ _ATTEMPT = (
     " taken, echoed_seed"
 )
 _OUTPUT = "path, identity, attempt_id, kind, ordinal, bytes, sha256, media, created_at"
+
+_MAY_TURN_UP = (
+    f"tag IS NOT NULL AND (state IN {sql_list(MAYBE_LISTED)} OR resolution IN {sql_list(TAKEN_FOR_ABSENT)})"
+)
+"""The words of the index `attempts_tags`, so that it is used."""
 
 _PAGE = 200
 
@@ -91,7 +111,7 @@ class LedgerReader(SpendReader):
             (run_id,),
         )
         return [
-            SessionRow(started_at, ended_at, json.loads(facts), exit_code)
+            SessionRow(started_at, ended_at, read(SessionFacts, json.loads(facts)), exit_code)
             for started_at, ended_at, facts, exit_code in rows
         ]
 
@@ -118,8 +138,8 @@ class LedgerReader(SpendReader):
     def open_states(self, run_id: str) -> Counter[TaskState]:
         """How many attempts of a run are on their way or unclear, by state."""
         rows = self._db.execute(
-            "SELECT state, count(*) FROM attempts WHERE run_id = ? AND state IN"
-            " ('intended', 'submitted', 'ambiguous', 'held', 'collecting') GROUP BY state",
+            f"SELECT state, count(*) FROM attempts WHERE run_id = ? AND state IN {sql_list(OPEN)}"
+            " GROUP BY state",
             (run_id,),
         )
         return Counter({TaskState(state): count for state, count in rows})
@@ -196,11 +216,10 @@ class LedgerReader(SpendReader):
 
         One origin may serve several providers: the sandbox does.
         """
-        marks = ",".join(f"'{state}'" for state in states)
         last = 0
         while True:
             rows = self._db.execute(
-                f"SELECT {_ATTEMPT} FROM attempts WHERE state IN ({marks}) AND seq > ?"
+                f"SELECT {_ATTEMPT} FROM attempts WHERE state IN {sql_list(states)} AND seq > ?"
                 " AND (? IS NULL OR origin = ?) AND (? IS NULL OR EXISTS (SELECT 1 FROM tasks"
                 " WHERE tasks.identity = attempts.identity AND tasks.provider = ?))"
                 f" ORDER BY seq LIMIT {_PAGE}",
@@ -231,7 +250,7 @@ class LedgerReader(SpendReader):
         rows = self._db.execute(
             "SELECT at, state, status FROM history WHERE attempt_id = ? ORDER BY rowid", (attempt_id,)
         )
-        return [HistoryRow(*row) for row in rows]
+        return [_change(*row) for row in rows]
 
     def attempts_of(self, identities: Sequence[str]) -> dict[str, list[AttemptRow]]:
         """All attempts of each of these tasks, oldest first; a task without one has no entry."""
@@ -249,7 +268,7 @@ class LedgerReader(SpendReader):
             f" WHERE identity IN ({_marks(identities)}) ORDER BY history.rowid",
             tuple(identities),
         )
-        return _by_key((attempt_id, HistoryRow(*row)) for attempt_id, *row in rows)
+        return _by_key((attempt_id, _change(*row)) for attempt_id, *row in rows)
 
     def outputs(self, identities: Sequence[str]) -> dict[str, list[OutputRow]]:
         """The published files of each task, under every path that is still its own."""
@@ -286,16 +305,16 @@ class LedgerReader(SpendReader):
             " ORDER BY kind DESC, ordinal, path",
             tuple(identities),
         )
-        return _by_key((row[0], Published(*row)) for row in rows)
+        return _by_key(
+            (identity, Published(identity, RemoteFileKind(kind), *rest)) for identity, kind, *rest in rows
+        )
 
     def open_tags(self, origin: str) -> set[int]:
         """The tags of attempts whose row may still turn up, and of those that are posted again: a new intent
         takes another.
         """
         rows = self._db.execute(
-            "SELECT tag FROM attempts WHERE origin = ?1 AND tag IS NOT NULL"
-            " AND (state IN ('intended', 'ambiguous', 'held', 'written_off')"
-            " OR resolution IN ('again', 'absent', 'confirmed', 'not_billed'))"
+            f"SELECT tag FROM attempts WHERE origin = ?1 AND {_MAY_TURN_UP}"
             " UNION ALL SELECT tag FROM attempts"
             " WHERE origin = ?1 AND state = 'planned' AND resolution IS NULL AND tag IS NOT NULL",
             (origin,),
@@ -326,30 +345,35 @@ class LedgerReader(SpendReader):
         )
         return {remote_id: (attempt_id, tag, seed) for remote_id, attempt_id, tag, seed in rows}
 
-    def accepted_since(self, origin: str, key_hash: str, server_time: float) -> list[Accepted]:
+    def accepted_since(
+        self, origin: str, key_hash: str, listing: Listing, server_time: float
+    ) -> list[Accepted]:
         """What a key's list has to show: what the service accepted after an intent at `server_time` or later,
         and has neither refused nor forgotten since.
         """
-        return self._accepted("attempts.server_time >= ?3", (origin, key_hash, server_time))
+        return self._accepted(listing, "attempts.server_time >= ?5", origin, key_hash, server_time)
 
-    def newest_accepted(self, origin: str, key_hash: str, model: str, tier: str) -> Accepted | None:
-        """The newest attempt of a model and tier that a key's list has to show."""
-        found = self._accepted(
-            "attempts.model = ?3 AND tier = ?4 ORDER BY attempts.seq DESC LIMIT 1",
-            (origin, key_hash, model, tier),
-        )
+    def newest_accepted(
+        self, origin: str, key_hash: str, listing: Listing, model: str, scope: str
+    ) -> Accepted | None:
+        """The newest attempt of a model that one part of a key's list has to show."""
+        newest = "attempts.model = ?5 AND scope = ?6 ORDER BY attempts.seq DESC LIMIT 1"
+        found = self._accepted(listing, newest, origin, key_hash, model, scope)
         return found[0] if found else None
 
-    def _accepted(self, where: str, values: tuple[str | float, ...]) -> list[Accepted]:
+    def _accepted(
+        self, listing: Listing, where: str, origin: str, key_hash: str, *more: str | float
+    ) -> list[Accepted]:
         rows = self._db.execute(
             "SELECT id, remote_id, attempts.model,"
-            " coalesce(json_extract(request, '$.service_tier'), 'default') AS tier, server_time, intended_at,"
+            " coalesce(CAST(json_extract(request, '$.' || json_quote(?3)) AS TEXT), ?4) AS scope,"
+            " server_time, intended_at,"
             " (SELECT max(rowid) FROM history WHERE attempt_id = attempts.id AND state = 'intended')"
             " FROM attempts JOIN tasks USING (identity)"
             " WHERE attempts.origin = ?1 AND key_hash = ?2 AND remote_id IS NOT NULL"
             " AND state IN ('submitted', 'collecting', 'done')"
             f" AND {where}",
-            values,
+            (origin, key_hash, listing.scope_field, listing.scope_default, *more),
         )
         return [Accepted(*row) for row in rows]
 
@@ -373,8 +397,8 @@ class LedgerReader(SpendReader):
     def counted_absences(self) -> list[AttemptRow]:
         """Attempts taken for never accepted that still count as possibly billed, oldest first."""
         rows = self._db.execute(
-            f"SELECT {_ATTEMPT} FROM attempts WHERE state = 'planned' AND resolution IN ('again', 'absent')"
-            " ORDER BY seq"
+            f"SELECT {_ATTEMPT} FROM attempts WHERE state = 'planned'"
+            f" AND resolution IN {sql_list(COUNTED_ABSENCES)} ORDER BY seq"
         )
         return [_attempt(row) for row in rows]
 
@@ -387,10 +411,7 @@ class LedgerReader(SpendReader):
             f"SELECT {_ATTEMPT} FROM attempts WHERE (?1 IS NULL OR origin = ?1)"
             # by either clock: one of them may have been wrong by years
             " AND (?2 IS NULL OR key_hash = ?2) AND (intended_at >= ?3 OR server_time >= ?3)"
-            # the next two lines are the index's own words
-            " AND tag IS NOT NULL AND (state IN ('intended', 'ambiguous', 'held', 'written_off')"
-            " OR resolution IN ('again', 'absent', 'confirmed', 'not_billed'))"
-            " AND state IN ('planned', 'written_off') AND remote_id IS NULL ORDER BY seq",
+            f" AND {_MAY_TURN_UP} AND state IN ('planned', 'written_off') AND remote_id IS NULL ORDER BY seq",
             (origin, key_hash, since),
         )
         return [_attempt(row) for row in rows]
@@ -452,11 +473,13 @@ def _task(row: tuple[Any, ...]) -> TaskRow:
 
 def _attempt(row: tuple[Any, ...]) -> AttemptRow:
     values = [*row]
+    values[4] = Reason(row[4])
     values[13] = TaskState(row[13])
     values[14] = Verdict(row[14]) if row[14] else None
-    for column in (15, 17, 21):
-        values[column] = json.loads(row[column]) if row[column] else None
+    values[15] = read(Evidence, json.loads(row[15])) if row[15] else None
     values[16] = Resolution(row[16]) if row[16] else None
+    values[17] = Grounds(json.loads(row[17])) if row[17] else None
+    values[21] = read(Observed, json.loads(row[21])) if row[21] else None
     values[26] = _price(row[26])
     values[27] = json.loads(row[27]) if row[27] else None
     return AttemptRow(*values)
@@ -471,5 +494,10 @@ def _price(text: str | None) -> Price | None:
 
 def _output(row: tuple[Any, ...]) -> OutputRow:
     values = [*row]
-    values[7] = json.loads(row[7])
+    values[3] = RemoteFileKind(row[3])
+    values[7] = read(MediaFacts, json.loads(row[7]))
     return OutputRow(*values)
+
+
+def _change(at: float, state: str | None, status: str | None) -> HistoryRow:
+    return HistoryRow(at, TaskState(state) if state else None, status)

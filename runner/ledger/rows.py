@@ -5,13 +5,15 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runner.errors import RefusedError
-from runner.http.verdicts import Verdict
+from runner.http.verdicts import Evidence, Verdict
 from runner.job.cost import Price, usd_text
 from runner.json_value import JsonValue
-from runner.ledger.states import Resolution, TaskState
+from runner.ledger.states import Basis, Reason, Resolution, TaskState
+from runner.media.video import MediaFacts
+from runner.providers.base import RemoteFileKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +33,33 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True)
+class GitFacts:
+    """`note` says why the others are None. A job file that git does not track is dirty."""
+
+    commit: str | None = None
+    job_file_dirty: bool | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFacts:
+    """What is true of one process that works on a run; `job_digest` is the sha256 of the job file as it ran
+    it. None, or empty: an older callsheet did not note it.
+    """
+
+    command: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    git: GitFacts | None = None
+    job_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SessionRow:
-    """One process that worked on a run; `facts` is JSON made by the caller."""
+    """One process that worked on a run."""
 
     started_at: float
     ended_at: float | None
-    facts: Mapping[str, JsonValue]
+    facts: SessionFacts
     exit_code: int | None
 
 
@@ -60,6 +83,44 @@ class TaskRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Observed:
+    """What the service last said of a generation. Times are Unix seconds by its clock."""
+
+    status: str
+    model: str
+    created_at: float | None
+    updated_at: float | None
+    echo: Mapping[str, JsonValue]
+    usage: Mapping[str, JsonValue]
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """By what an attempt was resolved: `basis`, mostly a `reason`, and what else a person may want to see."""
+
+    facts: Mapping[str, JsonValue]
+
+    @classmethod
+    def of(cls, basis: Basis, **facts: JsonValue) -> Grounds:
+        return cls({"basis": basis, **facts})
+
+    def also(self, **facts: JsonValue) -> Grounds:
+        return Grounds({**self.facts, **facts})
+
+    @property
+    def basis(self) -> Basis | None:
+        """None where a callsheet before this set of words has written it."""
+        word = self.facts.get("basis")
+        return Basis(word) if isinstance(word, str) else None
+
+    @property
+    def reason(self) -> str:
+        reason = self.facts.get("reason")
+        return reason if isinstance(reason, str) else ""
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptRow:
     """One intent and what became of it. Costs are millionths of a US dollar, None unknown."""
 
@@ -67,7 +128,7 @@ class AttemptRow:
     id: str
     identity: str
     run_id: str
-    reason: str
+    reason: Reason
     origin: str
     key_hash: str
     model: str
@@ -78,13 +139,13 @@ class AttemptRow:
     intended_at: float
     state: TaskState
     verdict: Verdict | None
-    evidence: Mapping[str, JsonValue] | None
+    evidence: Evidence | None
     resolution: Resolution | None
-    resolution_evidence: Mapping[str, JsonValue] | None
+    grounds: Grounds | None
     remote_id: str | None
     accepted_at: float | None
     echoed_tag: int | None
-    generation: Mapping[str, JsonValue] | None
+    generation: Observed | None
     error_code: str
     error_message: str
     estimate_micros: int | None
@@ -93,6 +154,12 @@ class AttemptRow:
     taken: Mapping[str, JsonValue] | None = None
     """What of its upstream task went into the request."""
     echoed_seed: int | None = None
+
+    @property
+    def request_id(self) -> str:
+        """The service's own id of the POST, or of what it last said; empty where it gave none."""
+        said = self.evidence.request_id if self.evidence is not None else ""
+        return said or (self.generation.request_id if self.generation is not None else "")
 
     @property
     def is_given_up(self) -> bool:
@@ -113,13 +180,13 @@ class Accepted:
     """What a list has to show of an attempt that the service is known to have accepted.
 
     `intent` orders intents and doubts as they were written to the ledger, whatever the clocks said.
-    `tier` is the request's `service_tier`.
+    `scope` is the part of the list that shows it.
     """
 
     attempt_id: str
     remote_id: str
     model: str
-    tier: str
+    scope: str
     server_time: float
     intended_at: float
     intent: int
@@ -153,7 +220,7 @@ class Published:
     """Of a published file what tells whether it is still there as it was."""
 
     identity: str
-    kind: str
+    kind: RemoteFileKind
     path: str
     bytes: int
     created_at: float
@@ -183,7 +250,7 @@ class HistoryRow:
     """Either our state or the service's own word for its status, and when we saw it."""
 
     at: float
-    state: str | None
+    state: TaskState | None
     status: str | None
 
 
@@ -194,11 +261,11 @@ class OutputRow:
     path: str
     identity: str
     attempt_id: str
-    kind: str
+    kind: RemoteFileKind
     ordinal: int
     bytes: int
     sha256: str
-    media: Mapping[str, JsonValue]
+    media: MediaFacts
     created_at: float
 
 
@@ -207,7 +274,7 @@ class Intent:
     """What is made durable before the first byte of a POST. See invariant 1 of the design."""
 
     attempt_id: str
-    reason: str
+    reason: Reason
     key_hash: str
     tag: int | None
     body_sha256: str

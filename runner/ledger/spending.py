@@ -7,11 +7,12 @@ import sqlite3
 from collections.abc import Sequence
 
 from runner.ledger.rows import Drift, Spend, SpendBy, SpendRow
+from runner.ledger.states import COUNTED_ABSENCES, IN_FLIGHT, sql_list
 
 # a rejected POST costs nothing; everything else may have been billed, also what a person had submitted
 # again without proof, and what was taken for absent until a day later still shows nothing of it
 _POSSIBLY_BILLED = (
-    "((attempts.state <> 'planned' OR resolution IN ('again', 'absent'))"
+    f"((attempts.state <> 'planned' OR resolution IN {sql_list(COUNTED_ABSENCES)})"
     " AND NOT (attempts.state = 'failed' AND verdict = 'rejected'))"
 )
 
@@ -60,7 +61,7 @@ class SpendReader:
         settled = (
             "(attempts.state = 'done' OR attempts.state IN ('failed', 'expired') AND cost_micros IS NOT NULL)"
         )
-        in_flight = "attempts.state IN ('submitted', 'collecting')"
+        in_flight = f"attempts.state IN {sql_list(IN_FLIGHT)}"
         possibly = f"NOT ({settled} OR {in_flight})"
         columns = ", ".join(
             f"count(*) FILTER (WHERE {kind}),"

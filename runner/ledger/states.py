@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 
 class TaskState(enum.StrEnum):
@@ -38,11 +40,48 @@ class TaskState(enum.StrEnum):
     @property
     def is_in_flight(self) -> bool:
         """Accepted, and its result is not here yet: polled and downloaded, whatever run it is from."""
-        return self in (TaskState.SUBMITTED, TaskState.COLLECTING)
+        return self in IN_FLIGHT
 
     @property
     def is_unclear(self) -> bool:
         return self in (TaskState.AMBIGUOUS, TaskState.HELD)
+
+
+class Words(NamedTuple):
+    """A state as people meet it: in a list of tasks, as JSON too, and on the contact sheet."""
+
+    listed: str
+    shown: str
+
+
+STATE_WORDS: Mapping[TaskState, Words] = {
+    TaskState.DONE: Words("done", "done"),
+    TaskState.FAILED: Words("failed", "failed"),
+    TaskState.EXPIRED: Words("expired", "expired"),
+    TaskState.WRITTEN_OFF: Words("written_off", "written off"),
+    TaskState.SKIPPED: Words("skipped", "skipped"),
+    TaskState.ABSENT: Words("absent", "absent"),
+    TaskState.HELD: Words("held", "held"),
+    TaskState.AMBIGUOUS: Words("ambiguous", "unclear"),
+    TaskState.INTENDED: Words("ambiguous", "unclear"),
+    TaskState.COLLECTING: Words("in flight", "in flight"),
+    TaskState.SUBMITTED: Words("in flight", "in flight"),
+    TaskState.WAITING: Words("waiting", "waiting"),
+    TaskState.PLANNED: Words("new", "new"),
+}
+"""In the order in which the contact sheet offers them. States that are one to a person share a word."""
+
+
+class Reason(enum.StrEnum):
+    """Why an attempt was made."""
+
+    RUN = "run"
+    RETRY = "retry"
+    """A person had what failed submitted once more."""
+    AGAIN = "again"
+    """A person asked for a new take."""
+    RECONCILE = "reconcile"
+    """The attempt before it was never accepted."""
 
 
 class Resolution(enum.StrEnum):
@@ -66,8 +105,49 @@ class Resolution(enum.StrEnum):
     @property
     def is_taken_for_absent(self) -> bool:
         """Whether another POST may have followed, so that this one's row is still looked for."""
-        return self in (Resolution.ABSENT, Resolution.CONFIRMED, Resolution.AGAIN, Resolution.NOT_BILLED)
+        return self in TAKEN_FOR_ABSENT
 
+
+class Basis(enum.StrEnum):
+    """By which evidence an attempt was resolved."""
+
+    TAG = "tag"
+    """A generation in the service's list carries the attempt's tag."""
+    SEED = "seed"
+    """A generation in the list carries its seed, and no other attempt can be its owner."""
+    LIST = "list"
+    """The list excludes it."""
+    PERSON = "person"
+    NONE = "none"
+    """Nothing tells: it is held."""
+
+
+IN_FLIGHT = (TaskState.SUBMITTED, TaskState.COLLECTING)
+
+OPEN = (
+    TaskState.INTENDED,
+    TaskState.SUBMITTED,
+    TaskState.AMBIGUOUS,
+    TaskState.HELD,
+    TaskState.COLLECTING,
+)
+"""States of an attempt that has not ended."""
+
+AWAITED = (TaskState.SUBMITTED, TaskState.COLLECTING, TaskState.AMBIGUOUS)
+"""Open states that another look at the service may change."""
+
+MAYBE_LISTED = (TaskState.INTENDED, TaskState.AMBIGUOUS, TaskState.HELD, TaskState.WRITTEN_OFF)
+"""States of an attempt without a remote id whose row may still turn up in the service's list."""
+
+TAKEN_FOR_ABSENT = (
+    Resolution.AGAIN,
+    Resolution.ABSENT,
+    Resolution.CONFIRMED,
+    Resolution.NOT_BILLED,
+)
+
+COUNTED_ABSENCES = (Resolution.AGAIN, Resolution.ABSENT)
+"""Those that still count against caps."""
 
 _TERMINAL = frozenset(
     {
@@ -96,3 +176,8 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
 }
 """What may follow what, for an attempt. Nothing follows `done` and `failed`; what was taken for absent
 (planned), written off or given up (expired) becomes submitted where the service has it after all."""
+
+
+def sql_list(words: Iterable[enum.StrEnum]) -> str:
+    """`('held', 'done')`: for IN in a query, and for an index only in the order that the index has."""
+    return "(" + ", ".join(f"'{word}'" for word in words) + ")"

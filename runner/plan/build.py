@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import unicodedata
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
@@ -12,12 +11,10 @@ from runner.job.cost import estimate
 from runner.job.expressions import NEEDS, Scope
 from runner.job.inputs import InputReader
 from runner.job.model import MODEL, SAMPLE, SEED, ContentItem, Job, Reference, Step
-from runner.job.models import find_family
 from runner.job.problems import Checked, ProblemError, require
 from runner.job.schema import check_field, check_request
 from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
-from runner.job.steps import request_fields
-from runner.job.task import NOT_IN_IDENTITY, STEP_SCHEME, Task, Upstream, task_identity
+from runner.job.task import STEP_SCHEME, Task, Upstream, task_identity
 from runner.job.values import Constant, Value
 from runner.job.wire import WIRE, WireError
 from runner.job.yaml.nodes import Location
@@ -27,7 +24,6 @@ from runner.plan.matrix import Cell
 from runner.plan.names import cell_label, task_name
 from runner.plan.picks import Lineage
 from runner.providers.base import InputFile
-from runner.resources import load_schema
 from runner.slug import slug
 
 _STAND_IN: Mapping[str, JsonValue] = {"text": "text", "draft_task": {"id": ""}}
@@ -55,8 +51,8 @@ class TaskBuilder:
         self._scope = {**scope, "step": {"name": step.name}}
         self._slug = slug(step.name)
         self._locations = {axis.name: axis.location for axis in step.axes}
-        self._fields = request_fields(job.provider)
-        self._defaults = _defaults(job.provider)
+        self._fields = job.provider.fields
+        self._defaults = job.provider.defaults
         self._reader = InputReader(job.root, job.directory)
         self._shapes: set[tuple[frozenset[str], tuple[JsonValue, ...]]] = set()
         self._constant: dict[str, JsonValue] = {}
@@ -71,7 +67,7 @@ class TaskBuilder:
             scope[NEEDS] = upstream.cells
         fields, items = require(self._resolve(cell, scope, upstream))
         try:
-            request = WIRE[self._job.provider](fields, [item.data for item in items])
+            request = WIRE[self._job.provider.name](fields, [item.data for item in items])
         except WireError as error:
             location = request_location(self._step, ("content", error.item, "role"))
             raise ProblemError(location.error(error.message, error.hint)) from None
@@ -79,10 +75,10 @@ class TaskBuilder:
 
         model, sample = str(cell[MODEL]), cell.get(SAMPLE)
         assert sample is None or isinstance(sample, int)
-        family = find_family(model)
+        family = self._job.provider.catalogue.find(model)
         honours_seed = family is not None and family.honours_seed
         if sample is not None and honours_seed and SEED in self._fields:
-            request[SEED] = derived_seed(request, sample)
+            request[SEED] = derived_seed(self._job.provider, request, sample)
         cost = estimate(self._job.provider, request, self._step.price)
         identity = task_identity(
             provider=self._job.provider,
@@ -104,7 +100,7 @@ class TaskBuilder:
             step=self._step.name,
             name=name,
             cell=cell,
-            provider=self._job.provider,
+            provider=self._job.provider.name,
             origin=self._origin,
             edition=self._edition,
             model=model,
@@ -252,7 +248,7 @@ class TaskBuilder:
             if value.startswith(STEP_SCHEME):
                 raise ProblemError(location.error("not the id of a task", "${{ needs.<step>.task_id }}"))
             return {"id": value}, None
-        file = resolve_url(value, kind, location, provider=self._job.provider, reader=self._reader)
+        file = resolve_url(value, kind, location, provider=self._job.provider.name, reader=self._reader)
         return {"url": file.reference if file is not None else value}, file
 
     def _check_shape(self, request: Mapping[str, JsonValue], roles: tuple[JsonValue, ...]) -> None:
@@ -289,14 +285,3 @@ def _kind(value: JsonValue) -> str:
         case bool() | int() | float():
             return f"`{value}`"
     return "an object" if isinstance(value, dict) else "a list"
-
-
-@functools.cache
-def _defaults(provider: str) -> Mapping[str, JsonValue]:
-    """The fields of the picture that the API documents a default for, none of them null."""
-    properties: Mapping[str, Mapping[str, JsonValue]] = load_schema(f"{provider}-request")["properties"]
-    return {
-        name: field["default"]
-        for name, field in properties.items()
-        if field.get("default") is not None and name not in NOT_IN_IDENTITY
-    }

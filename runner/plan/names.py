@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from runner.job.model import MODEL, SAMPLE, SEED
-from runner.job.models import family_name
 from runner.json_value import JsonValue
+from runner.providers.models import family_name
 from runner.slug import cut, slug
 
 MOST_NAME = 100

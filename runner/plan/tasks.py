@@ -54,7 +54,9 @@ class _Walk:
         self._below = {step.name: steps.below(step) for step in steps}
         self._builders = builders
         self._problems = problems
-        self._linters = {step.name: Linter(job.lint, takes=len(step.spec.seeds or ()) or 2) for step in steps}
+        self._linters = {
+            step.name: Linter(job.provider, job.lint, takes=len(step.spec.seeds or ()) or 2) for step in steps
+        }
         self._unpicked = {step.name: set(range(len(step.picks or ()))) for step in steps}
         self._first: dict[str, Task] = {}
         self._is_over = False

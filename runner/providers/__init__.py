@@ -1,102 +1,74 @@
-"""One file per service behind one Protocol; the registry is here."""
+"""The services, by name: the built-in ones, and what a distribution adds as `callsheet.providers`."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from runner.errors import KeyRefusedError
-from runner.http.access import Access, ApiKey, parse_origin
-from runner.providers.base import Provider
+from runner.errors import UsageError
+from runner.http.access import Access
+from runner.json_value import JsonValue
+from runner.providers.base import Client, RemoteFileKind
+from runner.providers.getimg import GETIMG
+from runner.providers.mesh import MESH
+from runner.providers.provider import Provider
 
 if TYPE_CHECKING:
-    from runner.http.free import FreeLimits, FreeRequests
-    from runner.http.paid import PaidRequests, SubmitLimits
+    from runner.http.free import FreeLimits
+    from runner.http.paid import SubmitLimits
 
-Build = Callable[["PaidRequests", "FreeRequests", Callable[[], float]], Provider]
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderSpec:
-    """How to reach a service: `key_variables` are asked in order; `url_variable` replaces the default."""
-
-    name: str
-    default_origin: str
-    key_variables: tuple[str, ...]
-    url_variable: str
-    build: Build
-
-    def find_origin(self, environment: Mapping[str, str], *, base_url: str | None = None) -> str:
-        """The origin by the option, else the environment, else the default. Raises UsageError.
-
-        Never from `.env` or a job file: pass the process's own environment.
-        """
-        if base_url is not None:
-            return parse_origin(base_url, source="--base-url")
-        named = environment.get(self.url_variable, "").strip()
-        return parse_origin(named, source=self.url_variable) if named else self.default_origin
-
-    def find_key(self, environment: Mapping[str, str], *, variable: str | None = None) -> ApiKey:
-        """The key in the first variable that is set, or in `variable` alone. Raises KeyRefusedError."""
-        names = (variable,) if variable else self.key_variables
-        for name in names:
-            if environment.get(name, "").strip():
-                return ApiKey.load(environment[name], source=name)
-        raise KeyRefusedError(
-            f"no API key for {self.name}: {' and '.join(names)} not set",
-            hint=f"export {names[0]}=<your key>, or rehearse with --sandbox",
-        )
+ENTRY_POINTS: Final = "callsheet.providers"
+BUILT_IN: Final[Mapping[str, Provider]] = {each.name: each for each in (MESH, GETIMG)}
+DEFAULT: Final = MESH
+"""Of a job that names none."""
 
 
-# The modules of the services are imported when a connection is opened: httpx costs 80 ms, and verbs
-# that send nothing ask the registry for names alone.
+def find(name: str) -> Provider | None:
+    """The provider of this name; None where it is not installed. Raises UsageError for a broken plug-in."""
+    return BUILT_IN.get(name) or every().get(name)
 
 
-def _mesh(submits: PaidRequests, free: FreeRequests, wall: Callable[[], float]) -> Provider:
-    from runner.providers.mesh.client import MeshClient
+@functools.cache
+def every() -> Mapping[str, Provider]:
+    """All that are installed, the built-in ones first: no plug-in takes their place, or their keys.
 
-    return MeshClient(submits, free, wall=wall)
+    Raises UsageError for a plug-in that declares another name than its entry point.
+    """
+    # imported here: it takes 10 ms, and most jobs name a built-in provider
+    from importlib.metadata import entry_points
+
+    found = dict(BUILT_IN)
+    for point in entry_points(group=ENTRY_POINTS):
+        if point.name in found:
+            continue
+        provider = point.load()
+        if not isinstance(provider, Provider) or provider.name != point.name:
+            raise UsageError(f"the plug-in {point.value} declares no provider `{point.name}`")
+        found[point.name] = provider
+    return found
 
 
-def _getimg(submits: PaidRequests, free: FreeRequests, wall: Callable[[], float]) -> Provider:
-    from runner.providers.getimg.client import GetimgClient
-
-    return GetimgClient(submits, free, wall=wall)
-
-
-REGISTRY: dict[str, ProviderSpec] = {
-    "mesh": ProviderSpec(
-        name="mesh",
-        default_origin="https://api.meshapi.ai",
-        key_variables=("MESHAPI_API_KEY", "MESHAPI_TOKEN"),
-        url_variable="MESHAPI_BASE_URL",
-        build=_mesh,
-    ),
-    "getimg": ProviderSpec(
-        name="getimg",
-        default_origin="https://api.getimg.ai",
-        key_variables=("GETIMG_API_KEY",),
-        url_variable="GETIMG_AI_BASE_URL",
-        build=_getimg,
-    ),
-}
+def wanted_kinds(name: str, request: Mapping[str, JsonValue]) -> frozenset[RemoteFileKind]:
+    """The kinds of files that a request asks for; a video where its provider is not installed."""
+    provider = find(name)
+    return frozenset({RemoteFileKind.VIDEO}) if provider is None else provider.wanted(request)
 
 
 @contextlib.asynccontextmanager
-async def open_provider(
-    spec: ProviderSpec,
+async def connect(
+    provider: Provider,
     access: Access,
     *,
     submit_limits: SubmitLimits | None = None,
     free_limits: FreeLimits | None = None,
     trust_env: bool = False,
     wall: Callable[[], float] = time.time,
-) -> AsyncIterator[Provider]:
-    """A provider with its connections, which are closed at the end."""
-    # imported here, as the services' modules are: it takes 7 ms
+) -> AsyncIterator[Client]:
+    """A client with its connections, which are closed at the end."""
+    # imported here, as the services' clients are: it takes 7 ms
     import ssl
 
     from runner.http.free import FreeRequests
@@ -109,4 +81,4 @@ async def open_provider(
     proxy = environment_proxy(access.origin) if trust_env else None
     async with open_client(Transport(tls=tls, proxy=proxy)) as client:
         paid = PaidRequests(access, client, submit_limits)
-        yield spec.build(paid, FreeRequests(access, client, free_limits, wall=wall), wall)
+        yield provider.make_client(paid, FreeRequests(access, client, free_limits, wall=wall), wall)

@@ -29,10 +29,6 @@ class InputFile:
         return INPUT_SCHEME + self.sha256
 
 
-URL_LIFE = 24 * 3600.0
-"""Seconds that a result's URL lives (wire/mesh-api.md); a GET renews it."""
-
-
 CLOCKS_DIFFER = 10.0
 """Seconds by which a generation may have taken longer by the service's times than we have known of it:
 whole seconds, and a clock that is set meanwhile."""
@@ -77,13 +73,6 @@ class RemoteFileKind(enum.StrEnum):
     LAST_FRAME = "last_frame"
 
 
-def wanted_kinds(request: Mapping[str, JsonValue]) -> frozenset[RemoteFileKind]:
-    """The kinds of files that a request asks for."""
-    if request.get("return_last_frame") is True:
-        return frozenset({RemoteFileKind.VIDEO, RemoteFileKind.LAST_FRAME})
-    return frozenset({RemoteFileKind.VIDEO})
-
-
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
     """A result at the service. `url` is signed, thus secret; `expires_at` is Unix seconds by server time."""
@@ -99,8 +88,8 @@ class Generation:
 
     `status` is None for a word that this version does not know (`raw_status` keeps it). `echo`
     holds the request's fields that came back, null ones left out; `tag` is what the tag's
-    field says, None where that is null. `usage` is the service's own
-    object. `cost_usd` only where the service names a price. Times are Unix seconds.
+    field says, None where that is null. `usage` is the service's own object, `billed_tokens` the
+    number in it that is billed. `cost_usd` only where the service names a price. Times are Unix seconds.
     """
 
     id: str
@@ -115,6 +104,7 @@ class Generation:
     echo: Mapping[str, JsonValue] = field(default_factory=dict)
     tag: int | None = None
     usage: Mapping[str, JsonValue] = field(default_factory=dict)
+    billed_tokens: int | None = None
     cost_usd: str = ""
     request_id: str = ""
     server_time: float | None = None
@@ -160,15 +150,10 @@ class ListPage:
 ReadInput = Callable[[InputFile], bytes]
 
 
-class Provider(Protocol):
-    """A service. One file and one line in `providers.REGISTRY` each."""
+class Client(Protocol):
+    """A connection to a service, with a key."""
 
-    name: str
     origin: str
-    can_list: bool
-    """Whether `list_page` works, and so whether an ambiguous submit can be reconciled."""
-    record_life: float
-    """Seconds for which the service keeps a task's record: no 404 ends an accepted task before."""
 
     def encode(
         self,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from runner.http.access import ApiKey, is_loopback
 from runner.project import Project
-from runner.providers import REGISTRY, ProviderSpec
+from runner.providers.provider import Provider
 
 SANDBOX_ORIGIN = "sandbox"
 """The embedded sandbox in a task's identity: its port is another one at each start."""
@@ -23,21 +23,21 @@ class Place:
     What goes to the sandbox, or to a loopback address, is a rehearsal.
     """
 
-    spec: ProviderSpec
+    provider: Provider
     project: Project
     origin: str
     url: str | None
 
     @classmethod
-    def at(cls, provider: str, project: Project, origin: str) -> Place:
+    def at(cls, provider: Provider, project: Project, origin: str) -> Place:
         """Of an origin as plans name it: SANDBOX_ORIGIN, or scheme, host and port."""
         if origin == SANDBOX_ORIGIN:
-            return cls(REGISTRY[provider], project.rehearsal(), origin, None)
+            return cls(provider, project.rehearsal(), origin, None)
         at = project.rehearsal() if is_loopback(origin) else project
-        return cls(REGISTRY[provider], at, origin, origin)
+        return cls(provider, at, origin, origin)
 
     def find_key(self, environment: Mapping[str, str], *, variable: str | None = None) -> ApiKey:
         """The key for the service, from `variable` where that is given. Raises KeyRefusedError."""
         if self.url is None:
             return ApiKey.load(REHEARSAL_KEY, source="the sandbox")
-        return self.spec.find_key(environment, variable=variable)
+        return self.provider.find_key(environment, variable=variable)

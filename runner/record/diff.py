@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from runner.job.cost import usd_as_today
 from runner.json_value import JsonValue
 from runner.ledger.states import TaskState
-from runner.record.difference import differences
+from runner.providers.base import RemoteFileKind
+from runner.record.manifest import ManifestTask
+from runner.record.request import differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,27 +18,26 @@ class Side:
     """What is compared of one task of one run. `files` are (kind, sha256), the video first."""
 
     identity: str
-    state: str
+    state: TaskState
     request: Mapping[str, JsonValue]
     seed: int | None
     echoed_seed: JsonValue
     cost_usd: str | None
-    files: tuple[tuple[str, str], ...]
+    files: tuple[tuple[RemoteFileKind, str], ...]
     in_plan: bool = True
 
     @classmethod
-    def of(cls, entry: Mapping[str, Any]) -> Side:
-        """Of a manifest's task."""
-        costs = [attempt["cost_usd"] for attempt in entry["attempts"] if attempt["cost_usd"] is not None]
+    def of(cls, task: ManifestTask) -> Side:
+        costs = [attempt.cost_usd for attempt in task.attempts if attempt.cost_usd is not None]
         return cls(
-            identity=entry["identity"],
-            state=entry["state"],
-            request=entry["request"],
-            seed=entry["seed"],
-            echoed_seed=entry["echo"].get("seed"),
+            identity=task.identity,
+            state=task.state,
+            request=task.request,
+            seed=task.seed,
+            echoed_seed=task.echoed_seed,
             cost_usd=usd_as_today(costs[-1]) if costs else None,
-            files=tuple((output["kind"], output["sha256"]) for output in entry["outputs"]),
-            in_plan=entry.get("in_plan", True),
+            files=tuple((file.kind, file.sha256) for file in task.outputs),
+            in_plan=task.in_plan,
         )
 
 
@@ -59,7 +59,7 @@ def changes(now: Side, was: Side) -> Iterator[Change]:
         yield Change("identity", "another task: edition, sample or service differs")
     if now.seed != was.seed:
         yield Change("seed", f"seed {_or_none(now.seed)}, was {_or_none(was.seed)}")
-    if now.state == TaskState.PLANNED and was.state != now.state:
+    if now.state is TaskState.PLANNED and was.state != now.state:
         # what it has not yet of a seed, a cost and files is no news
         yield Change("state", "not made yet")
         return

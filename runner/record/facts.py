@@ -9,12 +9,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from runner import __version__
 from runner.json_value import JsonValue
+from runner.ledger.rows import GitFacts
 from runner.redact import Redactor
 
 JOB_DIGEST = "job_digest"
@@ -29,21 +29,20 @@ _GIT_VARIABLES = ("PATH", "HOME", "XDG_CONFIG_HOME", "TMPDIR")
 
 
 def session_facts(
-    argv: Sequence[str], job_file: Path, root: Path, redactor: Redactor | None = None
+    argv: Sequence[str], job_file: Path, root: Path, redactor: Redactor
 ) -> dict[str, JsonValue]:
     """The facts that `Ledger.begin_session` keeps: `command`, `versions` and `git`.
 
     `argv` is without the program's own name. The machine's and the user's name are not among them.
     """
-    clean = redactor or Redactor()
     git = _git_facts(job_file, root)
     return {
-        "command": ["callsheet", *(clean.foreign_text(argument) for argument in argv)],
+        "command": ["callsheet", *(redactor.foreign_text(argument) for argument in argv)],
         "versions": _versions(),
         "git": {
             "commit": git.commit,
             "job_file_dirty": git.job_file_dirty,
-            "note": clean.foreign_text(git.note),
+            "note": redactor.foreign_text(git.note),
         },
     }
 
@@ -62,19 +61,10 @@ def _versions() -> dict[str, JsonValue]:
     return versions
 
 
-@dataclass(frozen=True, slots=True)
-class _GitFacts:
-    """`note` says why the others are None. A job file that git does not track is dirty."""
-
-    commit: str | None = None
-    job_file_dirty: bool | None = None
-    note: str = ""
-
-
-def _git_facts(job_file: Path, root: Path) -> _GitFacts:
+def _git_facts(job_file: Path, root: Path) -> GitFacts:
     git = shutil.which("git")
     if git is None:
-        return _GitFacts(note="git is not installed")
+        return GitFacts(note="git is not installed")
     directory = job_file.parent if job_file.parent.is_dir() else root
     # `status` would run the content filters that the repository itself names; this reads objects only
     query = ("-c", "core.fsmonitor=false", "--no-optional-locks", "cat-file", "--batch-check")
@@ -92,31 +82,31 @@ def _git_facts(job_file: Path, root: Path) -> _GitFacts:
             errors="replace",
         )
     except subprocess.TimeoutExpired:
-        return _GitFacts(note=f"git did not answer within {_GIT_SECONDS:g} s")
+        return GitFacts(note=f"git did not answer within {_GIT_SECONDS:g} s")
     except subprocess.CalledProcessError as error:
         said: str = error.stderr
         if "not a git repository" in said:
-            return _GitFacts(note="not in a git repository")
-        return _GitFacts(
+            return GitFacts(note="not in a git repository")
+        return GitFacts(
             note=f"git could not say: {said.strip().splitlines()[0] if said.strip() else 'no reason'}"
         )
     except OSError as error:
-        return _GitFacts(note=f"git could not be started: {error.strerror}")
+        return GitFacts(note=f"git could not be started: {error.strerror}")
     return _read_objects(answer.stdout, job_file)
 
 
-def _read_objects(answer: str, job_file: Path) -> _GitFacts:
+def _read_objects(answer: str, job_file: Path) -> GitFacts:
     """`answer` has a line for the commit and one for the job file in it: `<id> <type> <size>`."""
     known = [line.split(" ")[0] for line in answer.splitlines() if line.endswith(tuple("0123456789"))]
     if not known:
-        return _GitFacts(job_file_dirty=True, note="the repository has no commit yet")
+        return GitFacts(job_file_dirty=True, note="the repository has no commit yet")
     commit = known[0]
     try:
         content = job_file.read_bytes()
     except OSError:
-        return _GitFacts(commit=commit, job_file_dirty=True)
+        return GitFacts(commit=commit, job_file_dirty=True)
     is_clean = any(_blob_id(text, commit) in known[1:] for text in (content, content.replace(b"\r\n", b"\n")))
-    return _GitFacts(commit=commit, job_file_dirty=not is_clean)
+    return GitFacts(commit=commit, job_file_dirty=not is_clean)
 
 
 def _blob_id(content: bytes, like: str) -> str:

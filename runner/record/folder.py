@@ -10,7 +10,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.durable import replace_file, sync_directory
+from runner.durable import make_directory, replace_file, sync_directory
 from runner.errors import StateError, UsageError
 from runner.project import Project
 
@@ -109,8 +109,7 @@ def _make_directory(directory: Path, mode: int) -> None:
     try:
         kind = _kind(directory)
         if kind is None:
-            directory.mkdir(mode=mode)
-            sync_directory(directory.parent)
+            make_directory(directory, mode)
         elif kind != stat.S_IFDIR:
             raise _not_a_directory(directory)
         if mode == 0o700:

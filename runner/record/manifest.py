@@ -1,219 +1,315 @@
-"""`manifest.json`: what a run asked for, what was paid for, and what came of it.
+"""The manifest of a run, `manifest.json`: its one model, written by `record.write` and read here.
 
-The format is schemas/manifest.schema.json, told in docs/reference/manifest.md.
+A field is a member of the same name, in this order; schemas/manifest.schema.json has the format, and
+docs/reference/manifest.md tells it. Times are ISO 8601 in UTC, amounts are US dollars as decimal text, and
+what is not known is None. A field with a default is not in the manifests of every version.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
 
-from runner.durable import replace_file
 from runner.errors import StateError
-from runner.job.cost import usd_text
-from runner.job.task import Task
-from runner.ledger.read import LedgerReader
-from runner.ledger.rows import AttemptRow, Drift, RunRow, SessionRow, Spend, TaskRow
-from runner.ledger.states import TaskState
-from runner.record.entry import Found, attempts_of_run, departed_entry, is_cached, task_entry
-from runner.record.facts import JOB_DIGEST
-from runner.redact import Redactor, json_safe
-from runner.times import iso_time, iso_time_or_none
+from runner.http.verdicts import Evidence, Verdict
+from runner.json_value import JsonValue
+from runner.ledger.rows import GitFacts
+from runner.ledger.states import Reason, Resolution, TaskState
+from runner.media.video import MediaFacts
+from runner.providers.base import RemoteFileKind
+from runner.typed_json import members, read
 
 MANIFEST_VERSION = 1
-_TASKS_AT_A_TIME = 200
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
-
-_Known = TypeVar("_Known", Task, TaskRow)
-
-View = Callable[[Task, AttemptRow | None], TaskState]
-"""Where a task stands, by its newest attempt and by what is on the disk."""
+_WRITTEN_AGAIN = "`callsheet resume RUN` writes it again"
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Of the tasks of the plan. `cached`: nothing was submitted for them in this run.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestSession:
+    """One process that worked on the run. `job_digest` is the sha256 of the job file as it ran it."""
 
-    `departed` are those that this run has an attempt at, and that are no longer in the plan.
+    started_at: str
+    ended_at: str | None
+    exit_code: int | None
+    command: tuple[str, ...]
+    versions: Mapping[str, str]
+    git: GitFacts | None
+    job_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestRun:
+    """`origin` is the API's base URL, or `sandbox`; `finished_at` is None while `run` would go on."""
+
+    id: str
+    job_file: str
+    name: str
+    provider: str
+    origin: str
+    edition: str
+    run_date: str
+    started_at: str
+    finished_at: str | None
+    sessions: tuple[ManifestSession, ...]
+
+    @property
+    def last_session(self) -> ManifestSession | None:
+        return self.sessions[-1] if self.sessions else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestJob:
+    """The job file as the newest session ran it."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestCounts:
+    """Of the tasks of the plan. `cached`: this run submitted nothing for them. `not_in_plan` are those that
+    it has an attempt at, and that are no longer in the plan.
     """
 
-    by_state: Mapping[TaskState, int]
-    cached: int
     total: int
-    departed: int = 0
+    cached: int
+    not_in_plan: int = 0
+    by_state: Mapping[TaskState, int]
 
 
-def write_manifest(
-    target: Path,
-    *,
-    run: RunRow,
-    sessions: Sequence[SessionRow],
-    spend: Spend,
-    tasks: Iterable[Task],
-    reader: LedgerReader,
-    view: View,
-    root: Path,
-    redactor: Redactor,
-) -> Counts:
-    """Writes the manifest of `run` over `tasks`, atomically and in flat memory; gives its counts.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestCost:
+    """What may have been billed to the run; `usd` is of the tasks with a known price."""
 
-    Behind them stand the tasks that the run has an attempt at and that are no longer in the plan.
-    `root` is the project root, to which the paths of inputs are relative. Raises StateError; the
-    manifest that was there before stands then.
+    tasks: int
+    usd: str | None
+    unpriced_tasks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestCompared:
+    """Estimate and actual cost of the tasks of which both are known."""
+
+    tasks: int
+    estimate_usd: str | None
+    cost_usd: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestUsage:
+    """`reported` are the whole numbers that the service reports, such as `total_tokens`, summed."""
+
+    reported: Mapping[str, int]
+    cost: ManifestCost
+    compared: ManifestCompared
+
+    @property
+    def total_tokens(self) -> int:
+        return self.reported.get("total_tokens", 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestInput:
+    """A local file that a request takes; all but its digest is None where the task has left the plan."""
+
+    path: str | None
+    sha256: str
+    media_type: str | None
+    bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestAttempt:
+    """One intent to POST. `key` is the start of the key's salted hash; `taken` says what of its upstream
+    task went into the request.
     """
-    states: Counter[TaskState] = Counter()
-    reported: Counter[str] = Counter()
-    cached = 0
-    departed = {bytes.fromhex(identity) for identity in reader.identities_of_run(run.id)}
-    with replace_file(target) as file:
-        file.write(f'{{\n"manifest_version": {MANIFEST_VERSION},\n'.encode())
-        _write_member(file, "run", _run_entry(run, sessions, redactor))
-        _write_member(file, "job", {"file": run.job_file, "sha256": run.job_digest})
-        file.write(b'"tasks": [')
-        separator = b"\n"
-        for task, found in _with_rows(tasks, reader):
-            state = view(task, found.latest)
-            states[state] += 1
-            cached += is_cached(run, found)
-            departed.discard(bytes.fromhex(task.identity))
-            for attempt in attempts_of_run(run, found):
-                reported.update(_figures(attempt))
-            entry = task_entry(task, found, state, run=run, root=root, redactor=redactor)
-            file.write(separator + _encode(entry))
-            separator = b",\n"
-        for row, found in _departed(departed, run, reader):
-            for attempt in attempts_of_run(run, found):
-                reported.update(_figures(attempt))
-            file.write(separator + _encode(departed_entry(row, found, run=run, root=root, redactor=redactor)))
-            separator = b",\n"
-        file.write(b"\n],\n")
-        counts = Counts(dict(states), cached, states.total(), len(departed))
-        _write_member(file, "counts", _counts_entry(counts))
-        usage = {
-            "reported": dict(sorted(reported.items())),
-            "cost": _cost_entry(spend),
-            "compared": _compared_entry(reader.drift(run.id)),
-        }
-        file.write(b'"usage": ' + _encode(redactor.foreign_value(usage)) + b"\n}\n")
-    return counts
+
+    id: str
+    run_id: str
+    reason: Reason
+    state: TaskState
+    intended_at: str
+    tag: int | None
+    key: str
+    body_sha256: str
+    server_time: str
+    verdict: Verdict | None
+    evidence: Evidence | None
+    resolution: Resolution | None
+    resolution_evidence: Mapping[str, JsonValue] | None
+    remote_id: str | None
+    request_id: str | None
+    accepted_at: str | None
+    taken: Mapping[str, JsonValue] | None
+    price: Mapping[str, str] | None
+    estimate_usd: str | None
+    cost_usd: str | None
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest at `path` as plain JSON. Raises StateError where it is none that we know."""
-    try:
-        loaded = json.loads(path.read_bytes())
-    except OSError as error:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestChange:
+    """When an attempt's state changed, or the service's word for its status; the other is None, and not
+    written.
+    """
+
+    at: str
+    attempt: str
+    state: TaskState | None = None
+    status: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestFile:
+    """A published file; `path` is relative to the directory that holds runs/."""
+
+    kind: RemoteFileKind
+    path: str
+    bytes: int
+    sha256: str
+    media: MediaFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestError:
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestEstimate:
+    """What one submit is expected to cost by the plan."""
+
+    tokens: int | None
+    usd: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestTask:
+    """`echo` and `usage` are what the service gave back for the newest attempt; `missing` are the kinds of
+    files that were asked for and never came. `index` is None where the task has left the plan.
+    """
+
+    identity: str
+    name: str
+    step: str
+    needs: str | None = None
+    index: int | None
+    in_plan: bool = True
+    cell: Mapping[str, JsonValue]
+    model: str
+    seed: int | None
+    sample: int | None
+    edition: str
+    state: TaskState
+    cached: bool
+    request: Mapping[str, JsonValue]
+    inputs: tuple[ManifestInput, ...]
+    attempts: tuple[ManifestAttempt, ...]
+    history: tuple[ManifestChange, ...]
+    echo: Mapping[str, JsonValue]
+    usage: Mapping[str, JsonValue]
+    outputs: tuple[ManifestFile, ...]
+    missing: tuple[RemoteFileKind, ...] = ()
+    error: ManifestError | None
+    estimate: ManifestEstimate
+
+    @property
+    def latest(self) -> ManifestAttempt | None:
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def echoed_seed(self) -> JsonValue:
+        """The seed as the service gave it back; None where it did not."""
+        return self.echo.get("seed")
+
+    @property
+    def total_tokens(self) -> JsonValue:
+        """As the service reported them for the newest attempt; None where it did not."""
+        return self.usage.get("total_tokens")
+
+    @property
+    def videos(self) -> tuple[ManifestFile, ...]:
+        return tuple(file for file in self.outputs if file.kind is RemoteFileKind.VIDEO)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """All but the tasks: it has one a line, so a hundred thousand of them never stand in memory."""
+
+    manifest_version: int
+    run: ManifestRun
+    job: ManifestJob
+    counts: ManifestCounts
+    usage: ManifestUsage
+
+
+def as_json(value: object) -> dict[str, JsonValue]:
+    """A part of a manifest as it is written: `default` of the encoder."""
+    found = members(value)
+    if isinstance(value, ManifestChange):
+        del found["status" if value.status is None else "state"]
+    return found
+
+
+def read_manifest(path: Path) -> Manifest:
+    """What the manifest at `path` says of its run. Raises StateError where it is not a whole manifest of a
+    version that we know.
+    """
+    found: dict[str, JsonValue] = {}
+    with _errors_of(path):
+        for is_task, line in _lines(path):
+            if not is_task:
+                found |= json.loads("{" + line + "}")
+        return read(Manifest, found)
+
+
+def read_tasks(path: Path) -> Iterator[ManifestTask]:
+    """Its tasks in order. Raises StateError, also after some of them."""
+    with _errors_of(path):
+        for is_task, line in _lines(path):
+            if is_task:
+                yield read(ManifestTask, json.loads(line))
+
+
+def _lines(path: Path) -> Iterator[tuple[bool, str]]:
+    """Each task, and each other member, as a line of JSON; the flag says which of the two it is."""
+    in_tasks = False
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            text = line.rstrip().removesuffix(",")
+            if text in ("{", "}", "]"):
+                in_tasks = False
+            elif text == '"tasks": [':
+                in_tasks = True
+            else:
+                if text.startswith('"manifest_version": '):
+                    _check_version(text.removeprefix('"manifest_version": '), path)
+                yield in_tasks, text
+
+
+def _check_version(version: str, path: Path) -> None:
+    if version != str(MANIFEST_VERSION):
         raise StateError(
-            f"{path}: cannot read: {error.strerror}", hint="`callsheet status` lists runs"
-        ) from error
-    except ValueError as error:
-        raise StateError(f"{path}: not a manifest: {error}") from error
-    found = loaded.get("manifest_version") if isinstance(loaded, dict) else None
-    if found != MANIFEST_VERSION:
-        raise StateError(
-            f"{path}: a manifest of version {found}, this callsheet knows {MANIFEST_VERSION}",
+            f"{path}: a manifest of version {version}, this callsheet knows {MANIFEST_VERSION}",
             hint="use the callsheet that wrote it, or a newer one",
         )
-    manifest: dict[str, Any] = loaded
-    return manifest
 
 
-def _departed(identities: Set[bytes], run: RunRow, reader: LedgerReader) -> Iterable[tuple[TaskRow, Found]]:
-    """In the order of their first attempts in this run."""
-    if not identities:
-        return ()
-    known = (identity for identity in reader.identities_of_run(run.id))
-    rows = (reader.task(identity) for identity in known if bytes.fromhex(identity) in identities)
-    return _with_rows(filter(None, rows), reader)
-
-
-def _with_rows(tasks: Iterable[_Known], reader: LedgerReader) -> Iterable[tuple[_Known, Found]]:
-    remaining = iter(tasks)
-    while batch := list(islice(remaining, _TASKS_AT_A_TIME)):
-        identities = [task.identity for task in batch]
-        attempts = reader.attempts_of(identities)
-        histories = reader.histories_of(identities)
-        outputs = reader.outputs(identities)
-        requests = reader.requests(identities)
-        for task in batch:
-            own = tuple(attempts.get(task.identity, ()))
-            yield (
-                task,
-                Found(
-                    attempts=own,
-                    histories=tuple(tuple(histories.get(attempt.id, ())) for attempt in own),
-                    outputs=tuple(outputs.get(task.identity, ())),
-                    request=requests.get(task.identity),
-                ),
-            )
-
-
-def _run_entry(run: RunRow, sessions: Sequence[SessionRow], redactor: Redactor) -> dict[str, object]:
-    return {
-        "id": run.id,
-        "job_file": run.job_file,
-        "name": run.job_name,
-        "provider": run.provider,
-        "origin": redactor.text(run.origin),
-        "edition": run.edition,
-        "run_date": run.run_date,
-        "started_at": iso_time(run.started_at),
-        "finished_at": iso_time_or_none(run.finished_at),
-        "sessions": [_session_entry(session, redactor) for session in sessions],
-    }
-
-
-def _session_entry(session: SessionRow, redactor: Redactor) -> dict[str, object]:
-    facts = session.facts
-    return {
-        "started_at": iso_time(session.started_at),
-        "ended_at": iso_time_or_none(session.ended_at),
-        "exit_code": session.exit_code,
-        "command": redactor.foreign_value(facts.get("command", [])),
-        "versions": redactor.foreign_value(facts.get("versions", {})),
-        "git": redactor.foreign_value(facts.get("git")),
-        "job_digest": facts.get(JOB_DIGEST),
-    }
-
-
-def _counts_entry(counts: Counts) -> dict[str, object]:
-    # every state, in the order of the enum: whoever reads it need not know which may be missing
-    return {
-        "total": counts.total,
-        "cached": counts.cached,
-        "not_in_plan": counts.departed,
-        "by_state": {state: counts.by_state.get(state, 0) for state in TaskState},
-    }
-
-
-def _cost_entry(spend: Spend) -> dict[str, object]:
-    return {"tasks": spend.tasks, "usd": spend.usd, "unpriced_tasks": spend.unknown}
-
-
-def _compared_entry(drift: Drift) -> dict[str, object]:
-    return {
-        "tasks": drift.attempts,
-        "estimate_usd": usd_text(drift.estimate_micros) if drift.attempts else None,
-        "cost_usd": usd_text(drift.cost_micros) if drift.attempts else None,
-    }
-
-
-def _figures(attempt: AttemptRow) -> dict[str, int]:
-    usage = (attempt.generation or {}).get("usage")
-    if not isinstance(usage, Mapping):
-        return {}
-    return {name: count for name, count in usage.items() if type(count) is int}
-
-
-def _write_member(file: BinaryIO, name: str, value: object) -> None:
-    file.write(f'"{name}": '.encode() + _encode(value) + b",\n")
-
-
-def _encode(value: object) -> bytes:
-    return json_safe(_ENCODER.encode(value)).encode()
+@contextlib.contextmanager
+def _errors_of(path: Path) -> Iterator[None]:
+    """What reading a manifest raises, as a sentence for a person."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StateError(
+            f"{path}: there is no manifest", hint="it is written when a run ends, also when it ends early"
+        ) from error
+    except OSError as error:
+        raise StateError(f"{path}: cannot read: {error.strerror}") from error
+    except ValueError as error:
+        raise StateError(
+            f"{path}: not a manifest as callsheet writes it: {error}", hint=_WRITTEN_AGAIN
+        ) from error

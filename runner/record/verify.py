@@ -6,18 +6,20 @@ import enum
 import glob
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from runner.ledger.states import TaskState
+from runner.providers.base import RemoteFileKind
 from runner.record.folder import RunFolder
+from runner.record.manifest import Manifest, ManifestFile, ManifestTask
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
-Probe = Callable[[str, BinaryIO], str]
-"""What is wrong with a file of this kind (`video`, `last_frame`), opened for reading; empty: nothing."""
+Probe = Callable[[RemoteFileKind, BinaryIO], str]
+"""What is wrong with a file of this kind, opened for reading; empty: nothing."""
 
 
 class Finding(enum.StrEnum):
@@ -40,32 +42,26 @@ class CheckedFile:
     why: str = ""
 
 
-def check_task(entry: Mapping[str, Any], base: Path, probe: Probe) -> Iterator[CheckedFile]:
+def check_task(task: ManifestTask, base: Path, probe: Probe) -> Iterator[CheckedFile]:
     """Every file of a manifest's task, hashed and probed; `base` is the directory that holds runs/."""
-    name = str(entry["name"])
-    outputs = entry["outputs"]
-    if not outputs and entry["state"] in (TaskState.DONE, TaskState.ABSENT):
-        yield CheckedFile(name, "", Finding.MISSING, "done, and the manifest names no file")
-    # a manifest of an earlier version says nothing of it
-    for kind in entry.get("missing", ()) if outputs else ():
-        yield CheckedFile(name, "", Finding.MISSING, f"the {kind} was asked for and never came")
-    for output in outputs:
-        found = _check_file(base, output, probe)
+    if not task.outputs and task.state in (TaskState.DONE, TaskState.ABSENT):
+        yield CheckedFile(task.name, "", Finding.MISSING, "done, and the manifest names no file")
+    for kind in task.missing if task.outputs else ():
+        yield CheckedFile(task.name, "", Finding.MISSING, f"the {kind} was asked for and never came")
+    for file in task.outputs:
+        found = _check_file(base, file, probe)
         if found[0] in (Finding.MISSING, Finding.CHANGED):
-            aside = ({**output, "path": path} for path in _moved_aside(base, str(output["path"])))
+            aside = (replace(file, path=path) for path in _moved_aside(base, file.path))
             found = next(filter(_is_same, (_check_file(base, one, probe) for one in aside)), found)
-        yield CheckedFile(name, str(output["path"]), *found)
+        yield CheckedFile(task.name, file.path, *found)
 
 
-def check_jobs(folder: RunFolder, members: Mapping[str, Any]) -> Iterator[CheckedFile]:
-    """The copies of the job file that the run keeps: the newest, and that of each session.
-
-    `members` are the manifest's; an older one names the newest alone.
-    """
-    yield _check_job(folder, folder.job, members["job"]["sha256"])
-    told = [session.get("job_digest") for session in members["run"]["sessions"]]
+def check_jobs(folder: RunFolder, manifest: Manifest) -> Iterator[CheckedFile]:
+    """The copies of the job file that the run keeps: the newest, and that of each session."""
+    yield _check_job(folder, folder.job, manifest.job.sha256)
+    told = [session.job_digest for session in manifest.run.sessions]
     for digest in dict.fromkeys(filter(None, told)):
-        if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+        if not _SHA256.fullmatch(digest):
             yield CheckedFile("", "jobs", Finding.CHANGED, "the manifest names a job file by no sha256")
         else:
             yield _check_job(folder, folder.job_of(digest), digest)
@@ -97,19 +93,19 @@ def _is_same(found: tuple[Finding, str]) -> bool:
     return found[0] is Finding.SAME
 
 
-def _check_file(base: Path, output: Mapping[str, Any], probe: Probe) -> tuple[Finding, str]:
-    path = base / str(output["path"])
+def _check_file(base: Path, recorded: ManifestFile, probe: Probe) -> tuple[Finding, str]:
+    path = base / recorded.path
     # a manifest that somebody wrote must not make us read other files
     if not path.resolve().is_relative_to(base.resolve()):
         return Finding.CHANGED, "its path leads out of the project"
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
-            if size != output["bytes"]:
-                return Finding.CHANGED, f"{size:,} bytes, was {output['bytes']:,}"
-            if hashlib.file_digest(file, "sha256").hexdigest() != output["sha256"]:
+            if size != recorded.bytes:
+                return Finding.CHANGED, f"{size:,} bytes, was {recorded.bytes:,}"
+            if hashlib.file_digest(file, "sha256").hexdigest() != recorded.sha256:
                 return Finding.CHANGED, "other bytes of the same length"
-            wrong = probe(str(output["kind"]), file)
+            wrong = probe(recorded.kind, file)
     except FileNotFoundError:
         return Finding.MISSING, ""
     except OSError as error:

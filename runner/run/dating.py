@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runner.job.rundate import RunDate
@@ -47,6 +48,29 @@ class ClockDate:
             f"this machine's clock says {_moment(self.read_at)}, and {said}, so `run.date` is in doubt;"
             f" nothing was submitted; hint: set the clock, or give the date yourself: --date {today}"
         )
+
+
+@dataclass(slots=True)
+class DateCheck:
+    """Holds a run's date against the service's clock until an answer confirms it.
+
+    `date` is None where it needs no confirming; `began` is when the session did, by the monotonic clock.
+    """
+
+    date: ClockDate | None
+    began: float
+
+    def doubt(self, readings: Sequence[float], now: float) -> str:
+        """Why nothing may be submitted under the date. `readings` are what answers have said of the time
+        `now`, in Unix seconds; without any there is no doubt.
+        """
+        if self.date is None or not readings:
+            return ""
+        # one of the readings may be that of an edge with a clock of its own
+        doubt = min((self.date.doubt(reading - (now - self.began)) for reading in readings), key=len)
+        if not doubt:
+            self.date = None
+        return doubt
 
 
 def _moment(at: float) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import ExitCode, StateError
 from runner.job.task import Task
-from runner.lane.standing import Above, Chain, above, batches
+from runner.ledger.batches import batches
 from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow
@@ -18,8 +18,9 @@ from runner.plan.picks import how_to_pick
 from runner.plan.plan import Plan
 from runner.project import Project
 from runner.record.folder import RunFolder
-from runner.record.manifest import View, write_manifest
+from runner.record.write import View, write_manifest
 from runner.redact import Redactor
+from runner.run.progress import Chain, Needs, needs_of
 
 UNFINISHED = frozenset(
     {
@@ -36,6 +37,16 @@ UNFINISHED = frozenset(
 
 
 MOST_WAITS = 5
+
+
+@dataclass(slots=True)
+class Lost:
+    """Identities of done tasks, as a run has found them."""
+
+    absent: set[str] = field(default_factory=set)
+    """Their files are gone for good."""
+    frameless: set[str] = field(default_factory=set)
+    """Their last frame never came, and the service has it no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +73,22 @@ def conclude(
     redactor: Redactor,
     conditions: frozenset[ExitCode] = frozenset(),
     passing: frozenset[ExitCode] = frozenset(),
-    absent: frozenset[str] = frozenset(),
-    frameless: frozenset[str] = frozenset(),
+    lost: Lost | None = None,
 ) -> Conclusion:
     """Ends a session of a run, and the run itself where nothing is left to do; writes the manifest.
 
     `conditions` are what stopped the work, `passing` those of them that mean nothing once everything
-    is done; `absent` are identities whose files are gone for good, `frameless` those whose last frame
-    never came.
+    is done.
     Raises StateError where the ledger or the manifest cannot be written.
     """
-    reader = ledger.read
-    counts = _count(plan, reader, absent, frameless)
+    reader, lost = ledger.read, lost or Lost()
+    counts = _count(plan, reader, lost)
     waits = waits_for_a_person(plan, reader)
     # a task that has left the plan is still this run's, as long as something is to come of it
-    standing = counts + reader.open_states(run_id)
-    is_finished = not any(standing[state] for state in UNFINISHED)
+    states = counts + reader.open_states(run_id)
+    is_finished = not any(states[state] for state in UNFINISHED)
     kept = conditions - passing if is_finished else conditions
-    exit_code = ExitCode.first(kept | _conditions(standing))
+    exit_code = ExitCode.first(kept | _conditions(states))
     with ledger.transaction():
         ledger.end_session(session, at, exit_code)
         if not waits and is_finished:
@@ -95,7 +104,7 @@ def conclude(
             spend=reader.spend(run_id),
             tasks=plan.tasks,
             reader=reader,
-            view=_view(reader, absent, frameless),
+            view=_view(reader, lost),
             root=project.root,
             redactor=redactor,
         )
@@ -108,33 +117,29 @@ def conclude(
     return Conclusion(counts, exit_code, manifest, waits, is_finished)
 
 
-def _view(reader: LedgerReader, absent: frozenset[str], frameless: frozenset[str]) -> View:
-    chain = Chain(frameless)
+def _view(reader: LedgerReader, lost: Lost) -> View:
+    chain = Chain(lost.frameless)
 
     def view(task: Task, attempt: AttemptRow | None) -> TaskState:
-        needed = above([task], reader) if task.upstream is not None else Above()
-        return _state(task, attempt.state if attempt is not None else None, needed, chain, absent)
+        needed = needs_of([task], reader) if task.upstream is not None else Needs()
+        return _state(task, attempt.state if attempt is not None else None, needed, chain, lost)
 
     return view
 
 
-def _state(
-    task: Task, own: TaskState | None, needed: Above, chain: Chain, absent: frozenset[str]
-) -> TaskState:
-    if task.identity in absent:
+def _state(task: Task, own: TaskState | None, needed: Needs, chain: Chain, lost: Lost) -> TaskState:
+    if task.identity in lost.absent:
         return TaskState.ABSENT
     return chain.state(task, own, needed) or own or TaskState.PLANNED
 
 
-def _count(
-    plan: Plan, reader: LedgerReader, absent: frozenset[str], frameless: frozenset[str]
-) -> Counter[TaskState]:
+def _count(plan: Plan, reader: LedgerReader, lost: Lost) -> Counter[TaskState]:
     counts: Counter[TaskState] = Counter()
-    chain = Chain(frameless)
+    chain = Chain(lost.frameless)
     for tasks in batches(plan.tasks):
         states = reader.states([task.identity for task in tasks])
-        needed = above(tasks, reader)
-        counts.update(_state(task, states.get(task.identity), needed, chain, absent) for task in tasks)
+        needed = needs_of(tasks, reader)
+        counts.update(_state(task, states.get(task.identity), needed, chain, lost) for task in tasks)
     return counts
 
 

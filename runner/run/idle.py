@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from runner.json_value import JsonValue
-from runner.lane.standing import above, batches
 from runner.lane.under_way import is_quiet
+from runner.ledger.batches import batches
 from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
 from runner.project import Project
@@ -21,6 +21,7 @@ from runner.redact import Redactor
 from runner.run.ends import RunResult, begin, tell_beginning, tell_end
 from runner.run.finish import conclude
 from runner.run.prepare import Prepared
+from runner.run.progress import needs_of
 
 
 def is_idle(prepared: Prepared, reader: LedgerReader, now: float) -> bool:
@@ -34,7 +35,7 @@ def is_idle(prepared: Prepared, reader: LedgerReader, now: float) -> bool:
     if not is_quiet(reader, (prepared.run.provider, prepared.run.origin), now):
         return False
     needing = (task for task in prepared.plan.tasks if task.upstream is not None)
-    return not any(above(batch, reader).frameless for batch in batches(needing))
+    return not any(needs_of(batch, reader).frameless for batch in batches(needing))
 
 
 def conclude_idle(

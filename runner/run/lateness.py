@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from runner.ledger.read import LedgerReader
 from runner.ledger.states import TaskState
-from runner.providers.base import URL_LIFE
+from runner.providers import find
 
 NOTICE = 6 * 3600.0
 """Seconds before that in which a person is told."""
@@ -25,9 +25,12 @@ def late(reader: LedgerReader, now: float) -> Late | None:
 
     Reckoned from the acceptance, so a result is never older than this says.
     """
-    accepted = [
-        attempt.accepted_at
+    ends = [
+        attempt.accepted_at + provider.url_life
         for attempt in reader.in_state(TaskState.SUBMITTED, TaskState.COLLECTING)
-        if attempt.accepted_at is not None and attempt.accepted_at + URL_LIFE - NOTICE <= now
+        if attempt.accepted_at is not None
+        if (task := reader.task(attempt.identity)) is not None
+        if (provider := find(task.provider)) is not None
     ]
-    return Late(len(accepted), min(accepted) + URL_LIFE) if accepted else None
+    near = [end for end in ends if end - NOTICE <= now]
+    return Late(len(near), min(near)) if near else None

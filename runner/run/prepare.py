@@ -7,7 +7,6 @@ import random
 import time
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from runner.errors import JobError, Problem, UsageError
 from runner.job.cost import Total
@@ -15,14 +14,14 @@ from runner.job.model import Job
 from runner.job.rundate import RunDate
 from runner.job.task import Task
 from runner.lane.budget import caps_of, over_all_runs
-from runner.lane.standing import Standing, standings
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Caps, RunRow
-from runner.ledger.states import TaskState
+from runner.ledger.states import Reason, TaskState
 from runner.plan.plan import Plan, make_plan
 from runner.project import Project
 from runner.run.dating import ClockDate
 from runner.run.only import Only, check_patterns, matches
+from runner.run.progress import Progress, progress_of
 from runner.run.remembered import check_is_remembered
 
 _NAMES_SHOWN = 3
@@ -37,29 +36,29 @@ class Resubmit:
     empty means every task that `reason` allows.
     """
 
-    reason: str
+    reason: Reason
     patterns: tuple[str, ...] = ()
 
     def names(self, task: Task) -> bool:
         return not self.patterns or any(matches(pattern, task) for pattern in self.patterns)
 
     def allows(self, state: TaskState) -> bool:
-        if self.reason == "retry":
+        if self.reason is Reason.RETRY:
             return state in (TaskState.FAILED, TaskState.EXPIRED, TaskState.WRITTEN_OFF)
         return state.is_terminal
 
-    def takes_along(self, standing: Standing, retried: Container[str]) -> bool:
+    def takes_along(self, progress: Progress, retried: Container[str]) -> bool:
         """Whether a task that was never accepted is submitted beside these, too.
 
         A `retry` pays for nothing that has not failed, except what needs a task that it has `retried`
         (identities) and an earlier retry that could not be sent.
         """
-        if self.reason != "retry":
+        if self.reason is not Reason.RETRY:
             return True
-        upstream = standing.task.upstream
+        upstream = progress.task.upstream
         if upstream is not None and upstream.identity in retried:
             return True
-        return standing.attempt is not None and standing.attempt.reason == "retry"
+        return progress.attempt is not None and progress.attempt.reason is Reason.RETRY
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +139,7 @@ def prepare_run(
         check_patterns(resubmit.patterns, plan)
     selected = check_patterns(only.patterns, plan) if only is not None else plan.count
     tasks = plan.tasks if only is None else filter(only.names, plan.tasks)
-    seen = _look_over(job, standings(tasks, reader, project.base), resubmit)
+    seen = _look_over(job, progress_of(tasks, reader, project.base), resubmit)
     caps = over_all_runs(caps_of(job, seen.new, seen.unpriced), plan, reader)
     return Prepared(
         run=run,
@@ -155,23 +154,6 @@ def prepare_run(
         asked_again=seen.asked_again,
         clock_date=clock if job.uses_date and not reader.has_intents(run.id) else None,
     )
-
-
-def find_run(reader: LedgerReader, name: str) -> RunRow:
-    """The run `name`: an id, a path to a run's folder, or `latest`. Raises UsageError."""
-    run = reader.latest_run() if name == "latest" else reader.run(name.rstrip("/").rpartition("/")[2])
-    if run is None:
-        newest = reader.latest_run()
-        hint = run_hint(name, newest.id) if newest else "`callsheet run JOB` makes one"
-        raise UsageError(f"no run `{name}` in this project", hint=hint)
-    return run
-
-
-def run_hint(name: str, newest: str) -> str:
-    """What may be meant by `name`, which is no run; `newest` is the newest one's id."""
-    if Path(name).suffix in (".yaml", ".yml"):
-        return f"this verb takes a run, not a job file: `latest`, or an id such as {newest}"
-    return f"the newest is {newest}; `latest` means it"
 
 
 def _choose(
@@ -217,7 +199,7 @@ def _new_run(job: Job, plan: Plan, origin: str, now: float, source: random.Rando
         job_digest=job.digest,
         edition=plan.edition,
         run_date=plan.run_date.format(),
-        provider=job.provider,
+        provider=job.provider.name,
         origin=origin,
         started_at=now,
     )
@@ -240,24 +222,24 @@ class _Overview:
     asked_again: frozenset[str]
 
 
-def _look_over(job: Job, found: Iterable[Standing], resubmit: Resubmit | None) -> _Overview:
+def _look_over(job: Job, found: Iterable[Progress], resubmit: Resubmit | None) -> _Overview:
     """Raises JobError for an output path that would overwrite something."""
     new, unpriced = Total(), None
     conflicts: dict[tuple[str, str], list[Task]] = {}
     submitted: set[str] = set()
     unsettled: list[Task] = []
-    for standing in found:
-        task = standing.task
-        if standing.state is not TaskState.DONE or standing.elsewhere:
+    for progress in found:
+        task = progress.task
+        if progress.state is not TaskState.DONE or progress.elsewhere:
             unsettled.append(task)
-        if _would_submit(standing, resubmit, submitted):
+        if _would_submit(progress, resubmit, submitted):
             if resubmit is not None:
                 submitted.add(task.identity)
             new.add(task.estimate_tokens, task.estimate_micros)
             if unpriced is None and task.estimate_micros is None:
                 unpriced = task
-        if standing.state is TaskState.PLANNED and standing.conflict:
-            conflicts.setdefault((task.step, standing.conflict), []).append(task)
+        if progress.state is TaskState.PLANNED and progress.conflict:
+            conflicts.setdefault((task.step, progress.conflict), []).append(task)
             if len(conflicts) >= JobError.MOST_SHOWN:
                 break
     if conflicts:
@@ -282,7 +264,7 @@ def _conflict(job: Job, step: str, why: str, tasks: Sequence[Task]) -> Problem:
     return job.steps[step].output_location.error(said, CONFLICT_HINT)
 
 
-def _would_submit(standing: Standing, resubmit: Resubmit | None, submitted: Container[str]) -> bool:
-    if standing.state in (TaskState.PLANNED, TaskState.WAITING):
-        return resubmit is None or resubmit.takes_along(standing, submitted)
-    return resubmit is not None and resubmit.allows(standing.state) and resubmit.names(standing.task)
+def _would_submit(progress: Progress, resubmit: Resubmit | None, submitted: Container[str]) -> bool:
+    if progress.state in (TaskState.PLANNED, TaskState.WAITING):
+        return resubmit is None or resubmit.takes_along(progress, submitted)
+    return resubmit is not None and resubmit.allows(progress.state) and resubmit.names(progress.task)

@@ -12,19 +12,19 @@ import mmap
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from runner.errors import StateError
+from runner.http.verdicts import Verdict
 from runner.ledger.following import is_reusable
 from runner.ledger.read import LedgerReader
 from runner.ledger.states import TaskState
 from runner.project import Project
 from runner.record.folder import RunFolder, is_run_id
-from runner.record.lines import scan_manifest
+from runner.record.manifest import read_tasks
 
 _WRITTEN_WITHIN = 60.0
 """Seconds between an intent in the ledger and its event: more than a slow disk takes."""
@@ -84,7 +84,7 @@ def _is_forgotten(folder: RunFolder, reader: LedgerReader | None) -> bool:
     if attempt is None:
         return bool(logged.attempt)
     # the ledger has it as proved unsent: is that from before the intent was used again?
-    used = [row.at for row in reader.history(attempt.id) if row.state == TaskState.INTENDED]
+    used = [row.at for row in reader.history(attempt.id) if row.state is TaskState.INTENDED]
     is_known = any(abs(logged.at - at) <= _WRITTEN_WITHIN for at in used)
     return is_reusable(attempt) and (logged.was_posted or not is_known)
 
@@ -129,17 +129,13 @@ def _last_in_log(log: mmap.mmap) -> _Logged | None:
 
 def _last_in_manifest(folder: RunFolder) -> _Logged | None:
     newest: _Logged | None = None
-
-    def look(task: Mapping[str, Any]) -> None:
-        nonlocal newest
-        for attempt in task["attempts"]:
-            if attempt["run_id"] == folder.run_id:
-                at = datetime.fromisoformat(attempt["intended_at"]).timestamp()
-                if newest is None or at > newest.at:
-                    newest = _Logged(attempt["id"], at, attempt["verdict"] in ("accepted", "ambiguous"))
-
     with contextlib.suppress(StateError):  # none was written, or a kill came before its end
-        scan_manifest(folder.manifest, look, most=2**63)
+        for task in read_tasks(folder.manifest):
+            for attempt in task.attempts:
+                at = datetime.fromisoformat(attempt.intended_at).timestamp()
+                if attempt.run_id == folder.run_id and (newest is None or at > newest.at):
+                    was_posted = attempt.verdict in (Verdict.ACCEPTED, Verdict.AMBIGUOUS)
+                    newest = _Logged(attempt.id, at, was_posted)
     return newest
 
 

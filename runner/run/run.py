@@ -6,44 +6,31 @@ import functools
 import signal
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 
 import anyio
 
-from runner.errors import CallsheetError, ExitCode, OutOfMoneyError
-from runner.http.verdicts import ProviderError, Trouble
+from runner.errors import CallsheetError, ExitCode
 from runner.job.model import RunPolicy
 from runner.json_value import JsonValue
-from runner.lane.control import Control
-from runner.lane.late import Lookback
-from runner.lane.pace import Breaker, Gauge, PrioritySlots, RequestBudget
-from runner.lane.reconcile import Reconciler
-from runner.lane.scan import Scanner
-from runner.lane.submit import Submitter
-from runner.lane.under_way import OPEN
-from runner.lane.world import ServerClock, World
-from runner.ledger.states import TaskState
-from runner.plan.plan import Plan
-from runner.redact import Redactor
-from runner.run.deliver import Collector
+from runner.ledger.rows import AttemptRow
+from runner.ledger.states import AWAITED, TaskState
 from runner.run.ends import RunResult, begin, tell_beginning, tell_end
-from runner.run.finish import conclude
+from runner.run.finish import Lost, conclude
+from runner.run.followed import following, left_at_the_service
 from runner.run.prepare import Prepared
 from runner.run.scheduler import Scheduler
-from runner.run.task import Lifecycle
-from runner.store.inputs import InputStore
-
-AN_ANSWER = "the service to answer a free request, before anything more is submitted"
+from runner.run.session import Session
+from runner.run.stop import Control
+from runner.run.tools import Tools
 
 
 async def run_prepared(
     prepared: Prepared,
-    world: World,
+    tools: Tools,
     *,
     facts: Mapping[str, JsonValue],
-    redactor: Redactor,
     deadline: float | None = None,
 ) -> RunResult:
     """Brings a prepared run to done, or as far as it gets; `deadline` is seconds from now.
@@ -51,41 +38,44 @@ async def run_prepared(
     What the network, the service and a task do is in the result, never raised. Raises StateError
     where the ledger or the manifest cannot be written.
     """
-    job, run, plan = prepared.plan.job, prepared.run, prepared.plan
-    session = await world.commits.write(lambda ledger: begin(ledger, prepared, world.seams.wall(), facts))
-    control = Control(world.observe, job.run.max_failures, world.seams.wall)
-    scheduler = _assemble(world, control, job.run, prepared)
-    tell_beginning(world.observe, prepared)
+    run, plan, lost, wall = prepared.run, prepared.plan, Lost(), tools.machine.wall
+    number = await tools.commits.write(lambda ledger: begin(ledger, prepared, wall(), facts))
+    control = Control(tools.observe, tools.redactor, plan.job.run.max_failures, wall)
+    session = Session(tools, control, plan.job.run, may_submit=True)
+    tell_beginning(tools.observe, prepared)
     async with _signals_heard(control):
-        await _work(scheduler, control, plan, deadline if deadline is not None else job.run.deadline)
-        await world.commits.flush()
-        ended = await world.seams.threads.run(
+        async with _working(session, deadline if deadline is not None else plan.job.run.deadline):
+            left = await left_at_the_service(session)
+            control.strangers = _strangers(left, prepared)
+            async with following(session, left) as followed:
+                await Scheduler(session, prepared, followed, lost).start()
+        await tools.commits.flush()
+        ended = await tools.machine.threads.run(
             functools.partial(
                 conclude,
-                world.commits.ledger,
-                world.project,
+                tools.commits.ledger,
+                tools.project,
                 plan,
                 run_id=run.id,
-                session=session,
-                at=world.seams.wall(),
-                redactor=redactor,
+                session=number,
+                at=wall(),
+                redactor=tools.redactor,
                 conditions=frozenset(control.conditions),
                 passing=frozenset(control.passing),
-                absent=frozenset(scheduler.absent),
-                frameless=frozenset(scheduler.frameless),
+                lost=lost,
             )
         )
     if ended.is_finished:
         control.forgive()
-    drift = await world.commits.read(lambda reader: reader.drift(run.id))
-    tell_end(world.observe, run.id, drift, ended.exit_code, control.reasons)
+    drift = await tools.commits.read(lambda reader: reader.drift(run.id))
+    tell_end(tools.observe, run.id, drift, ended.exit_code, control.reasons)
     return RunResult(
         ended.exit_code, control.reasons, ended.counts, run.id, ended.manifest, ended.waits, control.notes
     )
 
 
 async def collect_all(
-    world: World,
+    tools: Tools,
     policy: RunPolicy,
     *,
     deadline: float | None = None,
@@ -93,130 +83,52 @@ async def collect_all(
 ) -> RunResult:
     """Polls and downloads all that is in flight, whatever run it is from; never submits.
 
-    `attempts` are the ids of those that this world's key is for, and that the exit code speaks of; None
-    is all of them.
+    `attempts` are the ids of those that this key is for, and that the exit code speaks of; None is all of
+    them.
     """
-    await world.commits.write(lambda ledger: ledger.recover(world.seams.wall()))
-    control = Control(world.observe, wall=world.seams.wall)
-    scheduler = _assemble(world, control, policy, None)
-    scheduler.attempts = attempts
-    world.observe("collect.started", {})
+    await tools.commits.write(lambda ledger: ledger.recover(tools.machine.wall()))
+    control = Control(tools.observe, tools.redactor, wall=tools.machine.wall)
+    session = Session(tools, control, policy, may_submit=False)
+    tools.observe("collect.started", {})
     async with _signals_heard(control):
-        await _work(scheduler, control, None, deadline)
-        await world.commits.flush()
-    place = (world.origin, world.provider.name)
-    counts = Counter(await world.commits.read(lambda reader: reader.count_states(*place)))
+        async with _working(session, deadline):
+            left = await left_at_the_service(session, attempts)
+            async with following(session, left):
+                pass
+        await tools.commits.flush()
+    place = (tools.origin, tools.provider.name)
+    counts = Counter(await tools.commits.read(lambda reader: reader.count_states(*place)))
     spoken_of = counts
     if attempts is not None:
-        spoken_of = Counter(await world.commits.read(lambda reader: reader.states_of(attempts)))
+        spoken_of = Counter(await tools.commits.read(lambda reader: reader.states_of(attempts)))
     conditions = set(control.conditions)
-    if any(spoken_of[state] for state in OPEN):
+    if any(spoken_of[state] for state in AWAITED):
         conditions.add(ExitCode.TRY_AGAIN)
     if spoken_of[TaskState.HELD]:
         conditions.add(ExitCode.PERSON_NEEDED)
     exit_code = ExitCode.first(conditions)
-    world.observe("collect.finished", {"exit_code": int(exit_code), "reasons": control.reasons})
+    tools.observe("collect.finished", {"exit_code": int(exit_code), "reasons": control.reasons})
     return RunResult(exit_code, control.reasons, counts)
 
 
-def _assemble(world: World, control: Control, policy: RunPolicy, prepared: Prepared | None) -> Scheduler:
-    """The parts of a run, put together; without `prepared` there is nothing that could submit."""
-    if world.is_loopback:
-        policy = replace(policy, poll=policy.poll.on_loopback())
-    budget = RequestBudget(
-        policy.rate,
-        patience=policy.timeout,
-        give_up=functools.partial(control.stop_submitting, ExitCode.TRY_AGAIN),
-        waiting=lambda what, seconds: control.waiting(what, seconds, in_flight.count),
-    )
-    in_flight = Gauge(lambda: budget.most_in_flight)
-    clock = ServerClock(world.seams)
-
-    async def ping() -> None:
-        await budget.acquire()
-        try:
-            clock.hear(await world.provider.ping())
-        except ProviderError as error:
-            if error.trouble is Trouble.RATE_LIMITED:
-                budget.refused(error)
-            raise
-        budget.answered()
-        control.waited(AN_ANSWER)
-
-    def still_down(error: Exception, seconds: float) -> None:
-        control.waiting(AN_ANSWER, policy.timeout - seconds, in_flight.count)
-        if not isinstance(error, ProviderError):
-            control.defect("the look whether the service answers", error)
-        elif error.trouble is Trouble.KEY_REFUSED:
-            control.stop_submitting(ExitCode.KEY_REFUSED, f"the service refused the API key: {error}")
-        elif error.trouble is Trouble.USED_UP:
-            control.refuse(OutOfMoneyError.used_up(error.message))
-        if seconds > policy.timeout:
-            control.stop_submitting(
-                ExitCode.TRY_AGAIN, f"the service has not answered for {seconds:.0f} s: {error}; run again"
-            )
-
-    breaker = Breaker(ping, world.seams.random, still_down)
-    control.when_stopped.append(breaker.release)
-    # tasks that end together leave the service at once: their places are filled before their files are here
-    downloads = PrioritySlots(policy.downloads, line=policy.concurrency)
-    submitter: Submitter | None = None
-    if prepared is not None:
-        submitter = Submitter(
-            world=world,
-            control=control,
-            budget=budget,
-            breaker=breaker,
-            clock=clock,
-            inputs=InputStore(world.project.inputs_dir),
-            slots=anyio.Semaphore(policy.submit_slots, fast_acquire=True),
-            in_flight=in_flight,
-            run_id=prepared.run.id,
-            job_file=prepared.run.job_file,
-            caps=prepared.caps,
-            patience=policy.timeout,
-        )
-    collector = Collector(world, control, budget, clock, policy, downloads)
-    scanner = Scanner(world, budget, clock)
-    reconciler = Reconciler(
-        world=world,
-        control=control,
-        budget=budget,
-        clock=clock,
-        scanner=scanner,
-        policy=policy,
-        may_submit=prepared is not None,
-        is_quiet=lambda: in_flight.count == 0 and downloads.is_idle,
-    )
-    lifecycle = Lifecycle(world, control, submitter, collector, reconciler, in_flight, policy.concurrency)
-    return Scheduler(
-        world=world,
-        control=control,
-        lifecycle=lifecycle,
-        ping=ping,
-        breaker=breaker,
-        clock=clock,
-        downloads=downloads,
-        in_flight=in_flight,
-        reconciler=reconciler,
-        lookback=Lookback(world, control, scanner, clock),
-        concurrency=policy.concurrency,
-        run_id=prepared.run.id if prepared else None,
-        resubmit=prepared.resubmit if prepared else None,
-        asked_again=prepared.asked_again if prepared else frozenset(),
-        roots=prepared.roots if prepared else (),
-        only=prepared.only if prepared else None,
-        clock_date=prepared.clock_date if prepared else None,
-    )
+def _strangers(left: Sequence[AttemptRow], prepared: Prepared) -> frozenset[str]:
+    """The identities among these attempts that neither this run nor its plan knows."""
+    others = frozenset(attempt.identity for attempt in left if attempt.run_id != prepared.run.id)
+    return others.difference(task.identity for task in prepared.plan.tasks) if others else others
 
 
-async def _work(scheduler: Scheduler, control: Control, plan: Plan | None, deadline: float | None) -> None:
-    """All that takes time; returns when everything is done or the run was told to stop."""
+@asynccontextmanager
+async def _working(session: Session, deadline: float | None) -> AsyncIterator[None]:
+    """All that takes time stands in here: a stop, or the deadline, leaves it."""
     async with anyio.create_task_group() as watchers:
         if deadline is not None:
-            watchers.start_soon(_watch_deadline, control, deadline)
-        with control.working():
-            await scheduler.run(plan)
+            watchers.start_soon(_watch_deadline, session.control, deadline)
+        with session.control.working():
+            async with anyio.create_task_group() as background:
+                background.start_soon(session.lane.breaker.heal)
+                background.start_soon(session.reconciler.run)
+                yield
+                background.cancel_scope.cancel()
         watchers.cancel_scope.cancel()
 
 

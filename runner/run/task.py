@@ -2,211 +2,253 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import anyio
 
 from runner.errors import ExitCode, NothingSentError
 from runner.job.task import Task
-from runner.lane.control import Control
-from runner.lane.costs import settle
-from runner.lane.pace import Gauge
-from runner.lane.reconcile import Reconciler
-from runner.lane.submit import Submitter
-from runner.lane.world import Doubt, Paid, World, paid_of
+from runner.lane.costs import note_cost
+from runner.lane.paid import Doubt, Paid, paid_of
+from runner.lane.submit import Submission, Submitter
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import GONE, AttemptRow, OutputRow
-from runner.ledger.states import Resolution
+from runner.ledger.states import Reason, Resolution, TaskState
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
-from runner.run.deliver import Collector, GoneError, LeftForLater
+from runner.run.body import encode
+from runner.run.deliver import Delivery
+from runner.run.relocate import move_aside
+from runner.run.session import Session
+from runner.run.watch import GoneError, LeftForLater, Watch
+
+Submit = Callable[[], Awaitable[Paid | Doubt | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A task that has ended at the service, whose files are still to be fetched."""
+
+    watch: Watch
+    generation: Generation
 
 
 @dataclass(slots=True)
-class Lifecycle:
-    """Runs tasks one by one; what happens to them stands in the ledger, not in return values."""
+class TaskLife:
+    """One task on its way; what becomes of it stands in the ledger.
 
-    world: World
-    control: Control
-    submitter: Submitter | None
-    collector: Collector
-    reconciler: Reconciler
-    in_flight: Gauge
-    concurrency: int
+    A life is one of `buy`, `follow`, `fetch_again` and `fetch_given_up`. `name` is what a person is told
+    until the task's own name is read.
+    """
 
-    async def buy(self, task: Task, latest: AttemptRow | None, reason: str) -> None:
-        """Submits a task and brings in what it makes. The caller has entered `in_flight`.
+    session: Session
+    name: str
+    has_begun: anyio.Event = field(default_factory=anyio.Event)
+    """Set once it has its place at the service, or does not need one yet."""
+    _paid: Paid | None = None
+    _gone: frozenset[RemoteFileKind] = frozenset()
+
+    async def buy(
+        self,
+        submitter: Submitter,
+        task: Task,
+        latest: AttemptRow | None,
+        reason: Reason,
+        in_the_way: Sequence[OutputRow] = (),
+    ) -> None:
+        """Submits a task and fetches what it makes; `in_the_way` are files that are moved aside first.
 
         A submit in doubt gives its place in flight to others until it is clarified.
         """
-        while True:
-            submitted = await self._submit(task, latest, reason)
-            if isinstance(submitted, Paid):
-                await self.bring_in(submitted)
-                return
-            self.in_flight.leave()
-            if submitted is None:
-                return
-            resolution = await self.reconciler.clarify(submitted.attempt_id)
-            attempt = await self.world.commits.read(lambda reader: reader.latest([task.identity]))
-            latest = attempt[task.identity]
-            if resolution is Resolution.ADOPTED:
-                adopted = await self._adopted(latest)
-                self.in_flight.enter()
-                await self.bring_in(adopted)
-                return
-            if resolution is not Resolution.ABSENT or not self.control.may_submit:
-                return
-            await self.in_flight.below(self.concurrency)
-            self.in_flight.enter()
-            reason = "reconcile"
-
-    async def _adopted(self, attempt: AttemptRow) -> Paid:
-        return await self.world.commits.read(lambda reader: paid_of(reader, attempt, self.world.seams))
-
-    async def _submit(self, task: Task, latest: AttemptRow | None, reason: str) -> Paid | Doubt | None:
-        assert self.submitter is not None
-        submitter = self.submitter
-        submitted: Paid | Doubt | None = None
-
-        async def submit() -> None:
-            nonlocal submitted
-            submitted = await submitter.submit(task, latest, reason)
-
-        await self._guard(task.name, submit)
-        return submitted
-
-    async def bring_in(self, paid: Paid) -> None:
-        """Waits for an accepted task and fetches its files. The caller has entered `in_flight`."""
-        generation: Generation | None = None
-
-        async def wait() -> None:
-            nonlocal generation
-            generation = await self.collector.wait(paid)
-
+        body = partial(encode, self.session.tools, task)
+        submission = Submission(submitter, task, body, latest, reason)
         try:
-            await self._guard(paid.name, wait, paid)
+            end = await self._at_the_service(partial(self._submit, submission, in_the_way))
+            while isinstance(end, Doubt):
+                match await self.session.reconciler.clarify(end.attempt_id):
+                    case Resolution.ADOPTED:
+                        end = await self._at_the_service(await self._read(end.attempt_id))
+                    case Resolution.ABSENT if self.session.control.may_submit:
+                        absent = await self._attempt(end.attempt_id)
+                        submission = replace(submission, latest=absent, reason=Reason.RECONCILE)
+                        end = await self._at_the_service(submission.submit)
+                    case _:
+                        end = None
+            await self._fetch(end)
         finally:
-            self.in_flight.leave()
-            if self.world.hints is not None:
-                self.world.hints.forget(paid.attempt_id)
-        if generation is not None:
-            ended = generation
-            await self._guard(paid.name, lambda: self._end(paid, ended), paid)
+            self._forget(submission.attempt_id)
 
-    async def fetch_again(self, paid: Paid) -> frozenset[RemoteFileKind]:
+    async def follow(self, attempt: AttemptRow) -> None:
+        """Goes on with what an earlier session has left in flight or in doubt."""
+        try:
+            if attempt.state is TaskState.AMBIGUOUS:
+                self.has_begun.set()
+                if await self.session.reconciler.clarify(attempt.id) is not Resolution.ADOPTED:
+                    return
+            await self._fetch(await self._at_the_service(await self._read(attempt.id)))
+        finally:
+            self._forget(attempt.id)
+
+    async def fetch_again(self, attempt_id: str) -> frozenset[RemoteFileKind]:
         """Fetches the missing files of a done task; gives the kinds that the service has no more."""
-        missing: frozenset[RemoteFileKind] = frozenset()
+        await self._fetch(await self._at_the_service(await self._read(attempt_id)))
+        return self._gone
 
-        async def fetch() -> None:
-            nonlocal missing
-            try:
-                home = await self.collector.bring_home(paid, await self.collector.refresh(paid))
-            except GoneError:
-                missing = await self.collector.missing(paid)
-                return
-            missing = home.missing
-            self._observe_done(paid, home.rows)
-
-        await self._guard(paid.name, fetch, paid)
-        return missing
-
-    async def is_there(self, paid: Paid) -> bool | None:
-        """Whether the service still has a task that was given up; None where nobody can say.
-
-        A 404 says so only once its record's life is over.
+    async def fetch_given_up(self, attempt: AttemptRow) -> bool | None:
+        """Fetches a paid task that was given up. False where the service no longer has it, which a 404 says
+        only once its record's life is over; None where nobody can say.
         """
-        found: bool | None = None
+        is_there = await self._is_there(await self._read(attempt.id))
+        if is_there:
+            tools, at = self.session.tools, self.session.tools.machine.wall()
+            await tools.commits.write(lambda ledger: ledger.reopen(attempt.id, at))
+            tools.observe("task.reopened", {"task": self.name, "identity": attempt.identity})
+            await self.follow(await self._attempt(attempt.id))
+        return is_there
 
-        async def look() -> None:
-            nonlocal found
-            try:
-                await self.collector.look(paid)
-                found = True
-            except GoneError:
-                found = False
+    async def _submit(self, submission: Submission, in_the_way: Sequence[OutputRow]) -> Paid | Doubt | None:
+        if not self.session.control.may_submit:
+            return None
+        if not await move_aside(self.session, submission.task, in_the_way):
+            return None
+        return await submission.submit()
 
-        await self._guard(paid.name, look, paid)
-        return found
+    async def _at_the_service(self, begin: Paid | Submit) -> Ended | Doubt | None:
+        """Holds a place in flight from the first submit, or the first look, until the task has ended."""
+        is_paid = isinstance(begin, Paid) and not begin.is_done
+        async with self.session.lane.in_flight.place(is_paid=is_paid), self._contained():
+            self.has_begun.set()
+            begun = begin if isinstance(begin, Paid) else await begin()
+            if not isinstance(begun, Paid):
+                return begun
+            self._paid = begun
+            watch = Watch(self.session, begun)
+            return Ended(watch, await watch.until_ended())
+        return None
 
-    async def _end(self, paid: Paid, generation: Generation) -> None:
-        if generation.status is GenerationStatus.SUCCEEDED:
-            await self._collect(paid, generation)
+    async def _fetch(self, end: Ended | Doubt | None) -> None:
+        """Makes the end of a task durable, and brings its files."""
+        if not isinstance(end, Ended):
             return
-        if paid.is_collecting:
-            # the service took back a success: the paid result stays wanted (row 35)
-            raise LeftForLater(f"{paid.name}: succeeded before, and now says {generation.raw_status}")
-        expired = generation.status is GenerationStatus.EXPIRED
-        code = generation.error_code or generation.raw_status
-        message = generation.error_message or f"the service says {generation.raw_status}"
-        await self.world.commits.write(lambda ledger: settle(ledger, paid.attempt_id, generation))
-        await self._fail(paid, code, message, expired=expired)
-        self.control.provider_failed(paid.identity)
-
-    async def _collect(self, paid: Paid, generation: Generation) -> None:
-        if not paid.is_collecting:
-            await self.world.commits.write(self._collecting(paid, generation))
-        if not any(file.kind is RemoteFileKind.VIDEO for file in generation.files):
-            generation = await self.collector.refresh(paid)
-        home = await self.collector.bring_home(paid, generation)
-        if home.missing:
-            # the video is what was paid for, and it is here
-            names = " and ".join(sorted(home.missing))
-            reason = (
-                f"{paid.name}: the video is here, but the service has no {names} for it, which was asked for"
+        paid, generation = end.watch.paid, end.generation
+        async with self._contained():
+            if generation.status is GenerationStatus.SUCCEEDED:
+                await self._deliver(end)
+                return
+            if paid.is_collecting:
+                # the service took back a success: the paid result stays wanted (row 35)
+                raise LeftForLater(f"{paid.name}: succeeded before, and now says {generation.raw_status}")
+            expired = generation.status is GenerationStatus.EXPIRED
+            code = generation.error_code or generation.raw_status
+            message = generation.error_message or f"the service says {generation.raw_status}"
+            await self.session.tools.commits.write(
+                lambda ledger: note_cost(ledger, self.session.lane.provider, paid.attempt_id, generation)
             )
-            self.control.condition(ExitCode.TASK_FAILED, reason, identity=paid.identity)
-        at = self.world.seams.wall()
-        await self.world.commits.write(lambda ledger: ledger.finish(paid.attempt_id, (), at))
-        self._observe_done(paid, home.rows)
+            await self._fail(paid, code, message, expired=expired)
+            self.session.control.provider_failed(paid.identity)
 
-    def _collecting(self, paid: Paid, generation: Generation) -> Callable[[Ledger], None]:
-        at = self.world.seams.wall()
+    async def _deliver(self, end: Ended) -> None:
+        paid, generation, at = end.watch.paid, end.generation, self.session.tools.machine.wall()
 
-        def step(ledger: Ledger) -> None:
-            settle(ledger, paid.attempt_id, generation)
+        def collect(ledger: Ledger) -> None:
+            note_cost(ledger, self.session.lane.provider, paid.attempt_id, generation)
             ledger.collect(paid.attempt_id, at)
 
-        return step
+        if not paid.is_collecting:
+            await self._write(collect)
+        if not any(file.kind is RemoteFileKind.VIDEO for file in generation.files):
+            generation = await end.watch.refresh()
+        delivered = await Delivery(end.watch).deliver(generation)
+        if paid.is_done:
+            self._gone = delivered.missing
+        else:
+            if delivered.missing:
+                # the video is what was paid for, and it is here
+                names = " and ".join(sorted(delivered.missing))
+                self.session.control.condition(
+                    ExitCode.TASK_FAILED,
+                    f"{paid.name}: the video is here, but the service has no {names} for it, which was asked"
+                    " for",
+                    identity=paid.identity,
+                )
+            at = self.session.tools.machine.wall()
+            await self._write(lambda ledger: ledger.finish(paid.attempt_id, (), at))
+        self._tell_done(paid, delivered.rows)
+
+    async def _is_there(self, paid: Paid) -> bool | None:
+        async with self._contained():
+            try:
+                await Watch(self.session, paid).look()
+            except GoneError:
+                return False
+            return True
+        return None
+
+    @asynccontextmanager
+    async def _contained(self) -> AsyncIterator[None]:
+        """Whatever is raised in here becomes a condition of the run."""
+        control, tools = self.session.control, self.session.tools
+        with control.contained(self.name):
+            try:
+                yield
+            except LeftForLater as left:
+                identity = self._paid.identity if self._paid else ""
+                control.condition(left.code, left.reason, identity=identity)
+                tools.observe("task.left", {"task": self.name, "reason": left.reason})
+            except GoneError as gone:
+                await self._lose(gone)
+            except NothingSentError as error:
+                control.condition(error.exit_code, str(error))
+                tools.observe("task.left", {"task": self.name, "reason": str(error)})
+
+    async def _lose(self, gone: GoneError) -> None:
+        """The service no longer has what was paid for; of a done task only some files are missing then."""
+        paid, tools = self._paid, self.session.tools
+        assert paid is not None
+        if paid.is_done:
+            self._gone = await Delivery(Watch(self.session, paid)).missing()
+            return
+        said = f"{gone}: its result can no longer be fetched"
+        # published, and killed before the ledger knew: nothing proves now whose file it is
+        if await tools.machine.threads.run(tools.files.stat, tools.project.base / paid.output) is not None:
+            said += f"; a file stands at {paid.output}, which may be its video"
+        await self._fail(paid, GONE, said, expired=True)
 
     async def _fail(self, paid: Paid, code: str, message: str, *, expired: bool) -> None:
-        at = self.world.seams.wall()
-        await self.world.commits.write(
-            lambda ledger: ledger.fail(paid.attempt_id, code, message, at, expired=expired)
-        )
-        self.world.observe(
+        at = self.session.tools.machine.wall()
+        await self._write(lambda ledger: ledger.fail(paid.attempt_id, code, message, at, expired=expired))
+        self.session.tools.observe(
             "task.expired" if expired else "task.failed",
             {"task": paid.name, "identity": paid.identity, "code": code, "error": message},
         )
 
-    async def _guard(self, name: str, step: Callable[[], Awaitable[None]], paid: Paid | None = None) -> None:
-        """Runs one step of a task's life; whatever it raises becomes a condition of the run."""
-        with self.control.contained(name):
-            await self._judged(name, step, paid)
-
-    async def _judged(self, name: str, step: Callable[[], Awaitable[None]], paid: Paid | None) -> None:
-        try:
-            await step()
-        except LeftForLater as left:
-            self.control.condition(left.code, left.reason, identity=paid.identity if paid else "")
-            self.world.observe("task.left", {"task": name, "reason": left.reason})
-        except GoneError as gone:
-            assert paid is not None
-            said = f"{gone}: its result can no longer be fetched"
-            # published, and killed before the ledger knew: nothing proves now whose file it is
-            if await self.world.seams.threads.run(self._stands_at, paid.output):
-                said += f"; a file stands at {paid.output}, which may be its video"
-            await self._fail(paid, GONE, said, expired=True)
-        except NothingSentError as error:
-            self.control.condition(error.exit_code, str(error))
-            self.world.observe("task.left", {"task": name, "reason": str(error)})
-
-    def _stands_at(self, output: str) -> bool:
-        return self.world.files.stat(self.world.project.base / output) is not None
-
-    def _observe_done(self, paid: Paid, rows: tuple[OutputRow, ...]) -> None:
-        video = next((row.path for row in rows if row.kind == RemoteFileKind.VIDEO), paid.output)
+    def _tell_done(self, paid: Paid, rows: tuple[OutputRow, ...]) -> None:
+        observe = self.session.tools.observe
+        video = next((row.path for row in rows if row.kind is RemoteFileKind.VIDEO), paid.output)
         if video != paid.output:
-            self.world.observe(
+            observe(
                 "task.renamed",
                 {"task": paid.name, "identity": paid.identity, "path": video, "taken": paid.output},
             )
-        self.world.observe("task.done", {"task": paid.name, "identity": paid.identity})
+        observe("task.done", {"task": paid.name, "identity": paid.identity})
+
+    async def _read(self, attempt_id: str) -> Paid:
+        """An attempt that the service has accepted, as the ledger has it now."""
+        tools = self.session.tools
+        paid = await tools.commits.read(lambda reader: paid_of(reader, attempt_id, tools.machine))
+        self.name, self._paid = paid.name, paid
+        return paid
+
+    async def _attempt(self, attempt_id: str) -> AttemptRow:
+        attempt = await self.session.tools.commits.read(lambda reader: reader.attempt(attempt_id))
+        assert attempt is not None
+        return attempt
+
+    async def _write(self, step: Callable[[Ledger], None]) -> None:
+        await self.session.tools.commits.write(step)
+
+    def _forget(self, attempt_id: str) -> None:
+        if self.session.tools.hints is not None:
+            self.session.tools.hints.forget(attempt_id)

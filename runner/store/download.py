@@ -18,16 +18,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import anyio
 import anyio.to_thread
 import httpx
 
-from runner.http.addresses import ForbiddenAddressError, Resolve, check_url, resolve_host
+from runner.http.addresses import ForbiddenAddressError, check_url
 from runner.http.fetch import Answer, BrokenOffError, Patience, Source, Stop, Wire
 from runner.media.boxes import NotMediaError
 from runner.media.video import MediaFacts, probe, probe_image
+from runner.providers.base import RemoteFileKind
 from runner.store.files import FileStore, UnsafePathError, digest, publish
 from runner.store.part import Part
 
@@ -88,7 +89,7 @@ class DownloadRequest:
     url: str = field(repr=False)
     target: Path
     part: Path
-    kind: Literal["video", "last_frame"] = "video"
+    kind: RemoteFileKind = RemoteFileKind.VIDEO
     allow_loopback: bool = False
     limits: DownloadLimits = field(default_factory=DownloadLimits)
 
@@ -117,10 +118,9 @@ class Downloader:
     `tls` verifies the servers of https URLs.
     """
 
-    def __init__(self, files: FileStore, tls: ssl.SSLContext, resolve: Resolve = resolve_host) -> None:
+    def __init__(self, files: FileStore, tls: ssl.SSLContext) -> None:
         self._files = files
         self._tls = tls
-        self._resolve = resolve
         # a download holds its thread for minutes, and must take none from a commit: who asks has bounds
         self._limiter = anyio.CapacityLimiter(math.inf)
         self._buffers: list[bytearray] = []
@@ -153,7 +153,6 @@ class Downloader:
             stop,
             tls=self._tls,
             allow_loopback=request.allow_loopback,
-            resolve=self._resolve,
         )
         try:
             buffer = self._buffers.pop()  # a new one costs the kernel as much as what is read into it
@@ -341,7 +340,7 @@ def _leave(part: Part, error: BaseException) -> None:
 def _verify_and_publish(request: DownloadRequest, part: Part, files: FileStore) -> FileRecord:
     try:
         with files.open(part.path) as file:
-            if request.kind == "video":
+            if request.kind is RemoteFileKind.VIDEO:
                 # a chunked body ends in order too where a proxy has lost the rest: only a length is a promise
                 facts = probe(file, has_kept_length=part.size == part.length)
             else:

@@ -7,8 +7,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.durable import replacing
-from runner.errors import ExitCode, NothingSentError
+from runner.durable import make_directory, replace_file
+from runner.errors import ExitCode, NothingSentError, StateError
 from runner.providers.base import InputFile
 
 
@@ -45,17 +45,14 @@ class InputStore:
         )
 
     def _keep(self, target: Path, content: bytes, file: InputFile) -> None:
-        try:
-            self._write(target, content)
-        except OSError as error:
-            raise InputNotKeptError(
-                f"{file.path}: cannot be kept in {self.directory}: {error.strerror or type(error).__name__}",
-                hint="make room or fix the permissions, then run again",
-            ) from error
-
-    def _write(self, target: Path, content: bytes) -> None:
-        self.directory.mkdir(mode=0o700, exist_ok=True)
         # two tasks that share an input may come here at once
         staged = target.with_suffix(f".{secrets.token_hex(8)}.tmp")
-        with replacing(target, staged) as stream:
-            stream.write(content)
+        try:
+            make_directory(self.directory, 0o700)
+            with replace_file(target, staged=staged) as stream:
+                stream.write(content)
+        except (OSError, StateError) as error:
+            why = error.message if isinstance(error, StateError) else f"{self.directory}: {error.strerror}"
+            raise InputNotKeptError(
+                f"{file.path}: cannot be kept: {why}", hint="make room or fix the permissions, then run again"
+            ) from error

@@ -1,4 +1,4 @@
-# Sourced by scripts/test: `ensure_browser` leaves the path of a Chromium in the environment's CHROMIUM,
+# Sourced by the scripts: `ensure_browser` leaves the path of a Chromium in the environment's CHROMIUM,
 # and installs Debian's where there is none and this user may.
 
 find_browser() {
@@ -20,13 +20,16 @@ install_browser() {
         as_root=(sudo -n)
     fi
     echo "installing Debian's chromium (once)" >&2
-    "${as_root[@]}" apt-get update -qq >&2 && "${as_root[@]}" apt-get install -y -qq chromium >&2
+    # without what it recommends (printers, power, another 200 MB), and the fonts that come with that
+    "${as_root[@]}" apt-get update -qq >&2 &&
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >&2
 }
 
 ensure_browser() {
     if ! CHROMIUM="$(find_browser)"; then
         if ! install_browser || ! CHROMIUM="$(find_browser)"; then
-            echo "these tests need Chromium: install it (Debian: apt-get install chromium; macOS: brew install --cask google-chrome), or set CHROMIUM=/path/to/chromium" >&2
+            echo "tests/browser needs Chromium: install it (Debian: apt-get install chromium; macOS: brew install --cask google-chrome), or set CHROMIUM=/path/to/chromium" >&2
             return 1
         fi
     fi

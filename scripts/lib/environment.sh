@@ -40,8 +40,8 @@ has_installed() {
 
 ensure_environment() {
     local extra="$1" installed
-    # each of these holds all of those before it
-    for installed in browser dev all; do
+    # `dev` holds all that `all` does
+    for installed in dev all; do
         if has_installed "$installed"; then
             return
         fi

@@ -56,10 +56,11 @@ class Look:
 Open = Callable[..., Look]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """Closed behind the last test in here: while it is open, no other test can run an event loop."""
     found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    assert found, "no Chromium: use scripts/test --browser, or set CHROMIUM=/path/to/chromium"
+    assert found, "no Chromium: use `scripts/test tests/browser`, or set CHROMIUM=/path/to/chromium"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found)
         yield browser

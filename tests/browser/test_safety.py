@@ -56,10 +56,10 @@ def poison(told: dict[str, Any]) -> None:
         task["error"] = {"code": bad, "message": bad}
         task["usage"] = {"total_tokens": bad}
         for attempt in task["attempts"]:
-            attempt |= {"remote_id": bad, "cost_usd": bad, "reason": bad}
+            attempt |= {"remote_id": bad, "cost_usd": bad}
         for output in task["outputs"]:
             output |= {"path": bad if number % 2 else output["path"], "kind": output["kind"]}
-            output["media"] = {"codec": bad, "width": 16, "height": 9, "duration": 4.0}
+            output["media"] = {"container": bad, "codec": bad, "width": 16, "height": 9, "duration": 4.0}
 
 
 def test_hostile_texts_are_inert_and_are_shown_as_written(copied: Path, look: Open) -> None:

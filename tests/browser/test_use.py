@@ -159,7 +159,7 @@ def test_the_details_tell_seed_cost_and_times(teapot: Path, look: Open) -> None:
     for part in (
         "The teapot spins on a lacquered table, 35mm",
         "echoed by the service",
-        "USD 0.2841",
+        "USD 0.274995",
         "queued",
     ):
         assert part in told

@@ -28,7 +28,7 @@ from runner.__main__ import main
 from runner.lane.commits import Commits
 from runner.ledger.ledger import Ledger
 from runner.providers.mesh.client import MeshClient
-from runner.run.deliver import Collector
+from runner.run.watch import Watch
 from runner.store.files import LocalFiles, _LocalPart
 
 Patch = Callable[["Fuse"], None]
@@ -115,7 +115,7 @@ POINTS: dict[str, Patch] = {
     "post-written": _after_post_body,
     "post-answered": _after_await(MeshClient, "submit"),
     "id-uncommitted": _after(Ledger, "accept"),
-    "id-durable": _before(Collector, "wait"),
+    "id-durable": _before(Watch, "until_ended"),
     "collecting": _before(Ledger, "collect"),
     "downloading": _after(_LocalPart, "write"),
     "downloaded": _before(runner.store.download, "publish"),

@@ -93,3 +93,14 @@ def test_the_command_prints_each_shell_s_script(shell: str, tmp_path: Path) -> N
     assert told.returncode == 0, told.stderr
     assert "_CALLSHEET_COMPLETE" in told.stdout
     assert isinstance(callsheet, click.Group)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_runs_are_those_of_the_root_that_was_typed(
+    before: bool, project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "runs" / "20260101T000000Z-a").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    root = ("--root", str(project))
+    words = (*root, "status") if before else ("status", *root)
+    assert offered(*words, "2026") == ["20260101T000000Z-a"]

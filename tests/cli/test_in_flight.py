@@ -230,7 +230,7 @@ def test_a_missing_key_is_told_after_all_the_others_were_fetched(
     leave_in_flight(desk, "acme.yaml", "--allow-env", "ACME_KEY")
     monkeypatch.delenv("ACME_KEY")
     assert desk.call("collect") == ExitCode.KEY_REFUSED
-    assert "2 tasks cannot be looked at: no API key for mesh: ACME_KEY not set" in desk.err
+    assert "2 tasks cannot be looked up: no API key for mesh: ACME_KEY not set" in desk.err
     assert len(list((desk.root / "rehearsal/out").glob("*.mp4"))) == 2
     # the unit of cron finds it in the root's .env
     (desk.root / ".env").write_text(f"ACME_KEY={SANDBOX_KEY}_acme\n")

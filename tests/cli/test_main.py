@@ -168,10 +168,10 @@ def test_a_ctrl_c_while_modules_are_loaded_is_no_traceback(monkeypatch: pytest.M
 
     class Interrupting(importlib.abc.MetaPathFinder):
         def find_spec(self, name: str, *_: object) -> None:
-            if name == "runner.cli.entry":
+            if name == "runner.cli.main":
                 raise KeyboardInterrupt
 
-    monkeypatch.delitem(sys.modules, "runner.cli.entry", raising=False)
+    monkeypatch.delitem(sys.modules, "runner.cli.main", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
     assert entry.main(["plan"]) == ExitCode.INTERRUPTED
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from runner.__main__ import main
-from runner.cli.pings import VARIABLE
+from runner.cli.monitor import VARIABLE
 from runner.cli.verbs import report
 from runner.desk.report import Report
 from runner.errors import ExitCode
 from runner.record.manifest import read_manifest
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.cli.test_pings import Monitor, monitor
+from tests.cli.test_monitor import Monitor, monitor
 from tests.support.moment import deadline_once
 
 __all__ = ["monitor"]
@@ -105,7 +105,7 @@ def test_an_interrupt_while_pictures_are_made_leaves_exit_code_and_manifest(
     monkeypatch.setattr("runner.desk.report.posters", interrupted)
     assert main(["run", "boat.yaml", "harbour.yaml"]) == code
     assert capsys.readouterr().err.count("no contact sheet: interrupted") == 1
-    assert read_manifest(project / "rehearsal/runs/latest/manifest.json")["run"]["id"]
+    assert read_manifest(project / "rehearsal/runs/latest/manifest.json").run.id
 
 
 def test_all_jobs_are_valid_before_the_first_one_runs(project: Path, server: SandboxServer) -> None:

@@ -9,12 +9,14 @@ import pytest
 from click.testing import CliRunner
 
 from runner.cli import options
+from runner.cli.common_options import Common, common, common_options
 from runner.cli.main import VERBS, callsheet
 from runner.cli.verbs.sandbox import read_latency
+from runner.errors import UsageError
 
 
 @click.group()
-@options.common_options
+@common_options
 def group() -> None:
     pass
 
@@ -22,9 +24,10 @@ def group() -> None:
 @group.command()
 @options.service_options
 @options.job_options
-@options.common_options
+@common_options
 def show(service: options.ServiceOptions, job_options: options.JobOptions) -> None:
-    click.echo(f"{options.common()}\n{service}\n{job_options}")
+    job = job_options
+    click.echo(f"{common()}\n{service}\n{job.date} {sorted(job.allow_env)} {job.trust_job}")
 
 
 @pytest.mark.parametrize(
@@ -33,12 +36,12 @@ def show(service: options.ServiceOptions, job_options: options.JobOptions) -> No
 )
 def test_common_options_stand_before_or_after_the_verb(arguments: list[str]) -> None:
     told = CliRunner().invoke(group, arguments).output.splitlines()[0]
-    assert told == str(options.Common(Path("here"), quiet=True))
+    assert told == str(Common(Path("here"), quiet=True))
 
 
 def test_the_nearer_common_option_wins() -> None:
     told = CliRunner().invoke(group, ["--root", "far", "show", "--root", "near"]).output.splitlines()[0]
-    assert told == str(options.Common(Path("near")))
+    assert told == str(Common(Path("near")))
 
 
 def test_options_arrive_as_one_object_each() -> None:
@@ -55,8 +58,13 @@ def test_options_arrive_as_one_object_each() -> None:
     ]
     _, service, job = CliRunner().invoke(group, arguments).output.splitlines()
     assert service == str(options.ServiceOptions(sandbox=True, base_url=None))
-    assert job.startswith("JobOptions(date='2026-05-31'")
-    assert options.JobOptions("2026-05-31", frozenset({"A", "B"}), trust_job=True).allow_env == {"A", "B"}
+    assert job == "2026-05-31 ['A', 'B'] True"
+
+
+def test_a_date_that_is_none_is_refused_with_an_example() -> None:
+    refused = CliRunner().invoke(group, ["show", "--date", "31.5.2026"])
+    assert isinstance(refused.exception, UsageError)
+    assert "write it as 2026-05-31" in refused.exception.hint
 
 
 def test_a_rehearsal_has_no_base_url() -> None:
@@ -66,7 +74,7 @@ def test_a_rehearsal_has_no_base_url() -> None:
 
 
 def test_outside_of_a_command_the_common_options_have_their_defaults() -> None:
-    assert options.common() == options.Common()
+    assert common() == Common()
 
 
 @pytest.mark.parametrize(

@@ -95,5 +95,5 @@ def test_status_says_what_waits_and_how_to_pick(
     status = capsys.readouterr()
     for told in (run, status):
         assert "write `pick: [{seed: 7}]` to go on with dawn-s7" in told.out
-        assert "next: callsheet report --sandbox    the page to choose on" in told.err
+        assert "next: callsheet report --sandbox    writes the page to choose on" in told.err
         assert "what the real run would buy" not in told.err

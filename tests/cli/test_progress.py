@@ -8,7 +8,8 @@ import time
 import pytest
 
 from runner.cli import console, progress
-from runner.cli.progress import Tally, line, size
+from runner.cli.humanize import size
+from runner.cli.progress import Tally, line
 from runner.times import iso_time
 
 

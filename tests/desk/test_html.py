@@ -16,14 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.desk import html as module
-from runner.desk import sheet as build
-from runner.desk.html import Poster, render
-from runner.desk.sheet import Sheet, build_sheet, href
+from runner.desk import contact_sheet, report
+from runner.desk.contact_sheet import ContactSheet, href, read_contact_sheet
+from runner.desk.posters import Poster
+from runner.desk.report import render
 from runner.errors import StateError
 from runner.job.task import Upstream
 from runner.ledger.states import TaskState
-from runner.record.lines import scan_manifest
 from tests.support.made import Story, make_run, make_task, output_row
 
 STEPS = b"""\
@@ -42,9 +41,9 @@ def story() -> Iterator[Story]:
     made.ledger.close()
 
 
-def sheet_of(story: Story, tasks: list[Any], target: Path, job: bytes = b"", **changes: Any) -> Sheet:
+def sheet_of(story: Story, tasks: list[Any], target: Path, job: bytes = b"", **changes: Any) -> ContactSheet:
     story.write(target / "manifest.json", tasks, **changes)
-    return build_sheet(target / "manifest.json", job)
+    return read_contact_sheet(target / "manifest.json", job)
 
 
 def data_in(page: str) -> dict[str, Any]:
@@ -152,7 +151,7 @@ def test_a_rehearsal_says_so_and_a_real_run_does_not(story: Story, tmp_path: Pat
 def test_an_unfinished_run_says_what_to_type(story: Story, tmp_path: Path) -> None:
     story.submit(make_task(1))
     page = render(sheet_of(story, [make_task(1), make_task(2)], tmp_path), {})
-    assert "not finished: 1 in flight, 1 not sent" in page
+    assert "not finished: 1 in flight, 1 new" in page
     assert "callsheet resume r1 --sandbox" in page
     ended = replace(story.run, finished_at=story.now)
     assert "not finished" not in render(sheet_of(story, [make_task(1)], tmp_path, run=ended), {})
@@ -161,12 +160,12 @@ def test_an_unfinished_run_says_what_to_type(story: Story, tmp_path: Path) -> No
 def test_each_open_state_has_an_advice_with_a_command(story: Story, tmp_path: Path) -> None:
     for state in TaskState:
         sheet = sheet_of(story, [make_task(1)], tmp_path, view=lambda _task, _latest, state=state: state)
-        told = sheet.tasks[0]["advice"]
+        told: Any = sheet.tasks[0]["advice"]
         if state is TaskState.DONE:
             assert told is None
         else:
-            assert told["text"].endswith(".")
-            assert told["command"].startswith("callsheet ")
+            assert told.text.endswith(".")
+            assert told.command.startswith("callsheet ")
 
 
 def test_commands_are_quoted_for_a_shell(story: Story, tmp_path: Path) -> None:
@@ -266,7 +265,7 @@ def test_posters_end_where_the_page_would_grow_too_large(
     tasks = [make_task(number) for number in (1, 2, 3)]
     for task in tasks:
         story.finish(task)
-    monkeypatch.setattr(module, "MOST_POSTER_BYTES", 250)
+    monkeypatch.setattr(report, "MOST_POSTER_BYTES", 250)
     posters = {task.output: Poster(is_there=task.seed != 3, image=b"x" * 100) for task in tasks}
     data = data_in(render(sheet_of(story, tasks, tmp_path), posters))
     assert list(data["posters"]) == ["out/s1.mp4", "out/s2.mp4"]
@@ -276,20 +275,11 @@ def test_posters_end_where_the_page_would_grow_too_large(
 def test_more_tasks_than_a_page_shows_are_said(
     story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "MOST_TASKS", 2)
-    monkeypatch.setattr(module, "MOST_TASKS", 2)
+    monkeypatch.setattr(contact_sheet, "MOST_TASKS", 2)
+    monkeypatch.setattr(report, "MOST_TASKS", 2)
     page = render(sheet_of(story, [make_task(number) for number in range(5)], tmp_path), {})
     assert len(data_in(page)["tasks"]) == 2
     assert "5 tasks are more than a page can show: the last 3 are in" in page
-
-
-def test_a_manifest_is_read_task_by_task(story: Story, tmp_path: Path) -> None:
-    tasks = [make_task(number) for number in range(4)]
-    story.write(tmp_path / "manifest.json", tasks)
-    seen: list[str] = []
-    members = scan_manifest(tmp_path / "manifest.json", lambda task: seen.append(task["name"]), most=3)
-    assert seen == ["s0", "s1", "s2"]
-    assert {"run", "job", "counts", "usage"} <= members.keys()
 
 
 @pytest.mark.parametrize(
@@ -297,7 +287,7 @@ def test_a_manifest_is_read_task_by_task(story: Story, tmp_path: Path) -> None:
     [
         ('{\n"manifest_version": 9,\n', "version 9"),
         ("<html>", "not a manifest as callsheet writes it"),
-        ('{\n"manifest_version": 1,\n"tasks": [\n', "not a whole manifest: no `run`"),
+        ('{\n"manifest_version": 1,\n"tasks": [\n', "not a manifest as callsheet writes it: no `run`"),
         (None, "there is no manifest"),
     ],
 )
@@ -306,4 +296,4 @@ def test_what_is_no_manifest_is_told(text: str | None, told: str, tmp_path: Path
     if text is not None:
         manifest.write_text(text, encoding="utf-8")
     with pytest.raises(StateError, match=re.escape(told)):
-        build_sheet(manifest, STEPS)
+        read_contact_sheet(manifest, STEPS)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.desk.html import Poster
-from runner.desk.posters import posters
-from runner.desk.sheet import Video
+from runner.desk.contact_sheet import Video
+from runner.desk.posters import Poster, posters
 from runner.project import Project, init_project
 from tests.support.clips import make_clip, with_noise_for_pictures
 

@@ -52,7 +52,7 @@ def test_what_lacks_a_picture_is_counted_and_told(
 ) -> None:
     made = make_report(project, "r1", patience=-1)
     assert made.without_poster == 1
-    cli.tell_lacking(made)
+    cli.tell_missing(made)
     assert "lacks 1 picture; hint: `callsheet report` makes more" in capsys.readouterr().err
 
 

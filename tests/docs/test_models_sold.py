@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from runner.job.models import find_family
+from runner.providers.mesh import MESH
 
 ROOT = Path(__file__).parents[2]
 _ID = re.compile(r"(?:[\w.-]+/)*(?:dreamina-|doubao-)?seedance-[\w.-]*\w", re.IGNORECASE)
@@ -14,7 +14,7 @@ _SUFFIXES = frozenset({".md", ".py", ".yaml", ".yml", ".json", ".txt", ".toml"})
 ABOUT_RETIRED_MODELS = frozenset(
     {
         "docs/how-to/models.md",
-        "runner/job/models.yaml",
+        "runner/providers/seedance.yaml",
         "tests/plan/test_cost.py",
         "tests/job/test_lint.py",
         "tests/job/test_models.py",
@@ -34,7 +34,7 @@ def test_no_file_names_a_retired_model_but_those_about_them() -> None:
             if path.suffix not in _SUFFIXES or name.startswith("tests/golden/") or not path.is_file():
                 continue
             for model in _ID.findall(path.read_text(encoding="utf-8")):
-                family = find_family(model)
+                family = MESH.catalogue.find(model)
                 if family is not None and family.retired is not None:
                     found.add(name)
     assert found == ABOUT_RETIRED_MODELS

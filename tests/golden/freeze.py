@@ -1,12 +1,14 @@
-"""Writes the golden files: `python -m tests.golden.freeze identities`, or `... ledger`.
+"""Writes the golden files: `python -m tests.golden.freeze identities`, `... ledger` or `... answers`.
 
 `identities` adds what new files in `project/` plan, and refuses to change what an old one does.
 `ledger` is for a new format of the ledger: it runs every job against the sandbox, under the services'
 own addresses, and keeps the ledger and the runs' logs of a project in which all jobs are done.
+`answers` asks the command line about the rehearsed project: test_rehearsed.py says when.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sqlite3
@@ -20,6 +22,7 @@ import anyio
 from runner.errors import ExitCode
 from runner.sandbox import SandboxConfig, SandboxServer, render
 from tests.golden.frozen import IDENTITIES, LEDGER, PROJECT, RUNS, UNSERVED, identities, job_files
+from tests.golden.rehearsed import ANSWERS, ASKED, Rehearsed
 from tests.golden.served import run_job, still
 from tests.support.clips import make_clip
 
@@ -51,6 +54,18 @@ def freeze_ledger() -> None:
         _keep(root, still_video, still_frame)
 
 
+def freeze_answers() -> None:
+    """Asks in a new copy for each file, because `run` changes what the others would be told."""
+    ANSWERS.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as directory:
+        for name in ASKED:
+            project = Rehearsed.unpack(Path(directory) / name)
+            with contextlib.chdir(project.root):
+                answers = [project.ask(command) for command in project.commands(name)]
+            text = json.dumps(answers, ensure_ascii=False, indent=1)
+            (ANSWERS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
 def _keep(root: Path, video: bytes, frame: bytes) -> None:
     shutil.rmtree(LEDGER.parent, ignore_errors=True)
     LEDGER.parent.mkdir()
@@ -66,4 +81,4 @@ def _keep(root: Path, video: bytes, frame: bytes) -> None:
 
 
 if __name__ == "__main__":
-    {"identities": freeze_identities, "ledger": freeze_ledger}[sys.argv[1]]()
+    {"identities": freeze_identities, "ledger": freeze_ledger, "answers": freeze_answers}[sys.argv[1]]()

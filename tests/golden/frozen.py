@@ -12,7 +12,6 @@ from pathlib import Path
 from runner.job.load import LoadOptions, load_job
 from runner.job.rundate import RunDate
 from runner.plan.plan import Plan, make_plan
-from runner.providers import REGISTRY
 
 GOLDEN = Path(__file__).parent
 PROJECT = GOLDEN / "project"
@@ -35,7 +34,7 @@ def job_files(root: Path = PROJECT) -> list[str]:
 def plan_of(file: str, *, root: Path = PROJECT, origin: str | None = None) -> Plan:
     """What `file` asks for on DATE; of the service's own address where no `origin` is given."""
     job = load_job(root / file, root=root, options=_OPTIONS)
-    return make_plan(job, origin=origin or REGISTRY[job.provider].default_origin, run_date=DATE)
+    return make_plan(job, origin=origin or job.provider.origin, run_date=DATE)
 
 
 def identities(files: Iterable[str]) -> str:

@@ -11,9 +11,8 @@ from PIL import Image
 from runner.assemble import carry_out
 from runner.http.access import ApiKey
 from runner.job.model import PollPolicy
-from runner.lane.seams import Seams
+from runner.lane.machine import Machine
 from runner.project import init_project
-from runner.providers import REGISTRY
 from runner.providers.place import Place
 from runner.run.ends import RunResult
 from runner.run.lock import locked_ledger
@@ -27,11 +26,11 @@ async def run_job(root: Path, file: str, url: str) -> RunResult:
 
     So the ledger in `root` has the identities of what is paid for, not those of a rehearsal.
     """
-    plan, seams = plan_of(file, root=root), Seams()
+    plan, machine = plan_of(file, root=root), Machine()
     fast = PollPolicy(first=0.1, minimum=0.05, maximum=0.2)
     job = replace(plan.job, run=replace(plan.job.run, poll=fast))
     project = init_project(root)
-    place = Place(REGISTRY[plan.job.provider], project, plan.origin, url)
+    place = Place(plan.job.provider, project, plan.origin, url)
     with locked_ledger(project, wait=0) as ledger:
         prepared = prepare_run(
             job,
@@ -40,8 +39,8 @@ async def run_job(root: Path, file: str, url: str) -> RunResult:
             origin=plan.origin,
             date=DATE,
             run=None,
-            now=seams.wall(),
-            source=seams.random,
+            now=machine.wall(),
+            source=machine.random,
         )
         return await carry_out(
             prepared,

@@ -7,6 +7,7 @@ import pytest
 from runner.job.load import LoadOptions, load_job
 from runner.job.rundate import RunDate
 from runner.plan.plan import make_plan
+from runner.providers.getimg import GETIMG
 from tests.support.planning import PNG, TEXT, Desk
 
 HEAD = "version: 1\nprovider: getimg\nmodels: [seedance-v1-pro]\n"
@@ -123,7 +124,7 @@ def test_a_mesh_job_read_for_getimg_tells_each_loss(desk: Desk) -> None:
     file = desk.jobs / "mesh.yaml"
     file.write_text(job + TEXT, encoding="utf-8")
     with pytest.raises(Exception, match="aspect_ratio") as caught:
-        load_job(file, root=desk.root, options=LoadOptions({}, provider="getimg"))
+        load_job(file, root=desk.root, options=LoadOptions({}, provider=GETIMG))
     assert all(name in str(caught.value) for name in ("`seed`", "`ratio`", "`camera_fixed`"))
 
 
@@ -139,7 +140,7 @@ def test_what_does_not_change_the_picture_is_lost_with_a_warning(desk: Desk) -> 
     job = "version: 1\nmodels: [seedance-v1-pro]\nrequest: {service_tier: flex, return_last_frame: true}\n"
     file = desk.jobs / "mesh.yaml"
     file.write_text(job + TEXT, encoding="utf-8")
-    loaded = load_job(file, root=desk.root, options=LoadOptions({}, provider="getimg"))
+    loaded = load_job(file, root=desk.root, options=LoadOptions({}, provider=GETIMG))
     assert [problem.path for problem in loaded.warnings] == [
         "request.service_tier",
         "request.return_last_frame",

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import ExitCode, JobError
-from runner.job import inputs, lint
+from runner.job import inputs
 from runner.job.inputs import InputError, InputReader, sniff
+from runner.providers.mesh import MESH
+from runner.providers.provider import Limits
 from tests.support.planning import HEAD, PNG, Desk
 
 
@@ -157,7 +159,7 @@ def test_the_body_is_warned_of_and_then_refused(desk: Desk, monkeypatch: pytest.
     size = 4 * ((len(PNG) + 3_002) // 3)
 
     def limit(body: int, large_body: int) -> None:
-        monkeypatch.setitem(lint.LIMITS, "mesh", lint.Limits(body, large_body))  # type: ignore[arg-type]
+        monkeypatch.setitem(vars(MESH), "limits", Limits(body, large_body))
 
     limit(2 * size, size)
     assert [warning.message for warning in desk.plan(image("a.png")).warnings] == [

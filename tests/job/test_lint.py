@@ -10,7 +10,9 @@ from runner.job.lint import DEFAULT_LEVELS, Linter
 from runner.job.rules import Finding, Level
 from runner.job.task import Task
 from runner.json_value import JsonValue
+from runner.providers import BUILT_IN
 from runner.providers.base import InputFile
+from runner.providers.mesh import MESH
 from runner.resources import load_schema
 
 TWO = "byteplus/dreamina-seedance-2-0-260128"
@@ -73,7 +75,7 @@ def make_task(
 def look(task: Task, **levels: Level) -> list[tuple[Finding, Level]]:
     """Retired models have limits, too: that they are retired is told where it is asked for."""
     given = {"retired": Level.OFF} | {name.replace("_", "-"): level for name, level in levels.items()}
-    return list(Linter(given, takes=2).look_at(task))
+    return list(Linter(BUILT_IN[task.provider], given, takes=2).look_at(task))
 
 
 def told(task: Task) -> list[tuple[str, str]]:
@@ -266,7 +268,7 @@ def test_a_hint_says_what_to_write() -> None:
 
 
 def test_a_finding_is_told_once() -> None:
-    linter = Linter({}, takes=2)
+    linter = Linter(MESH, {}, takes=2)
     found = [
         list(linter.look_at(make_task(TWO, duration=3, ratio=ratio))) for ratio in ("16:9", "9:16", "1:1")
     ]
@@ -283,7 +285,7 @@ def test_a_rule_that_is_off_says_nothing() -> None:
 
 
 def test_a_second_seed_on_a_model_that_ignores_them_is_a_sweep() -> None:
-    linter = Linter({"seed-ignored": Level.OFF}, takes=8)
+    linter = Linter(MESH, {"seed-ignored": Level.OFF}, takes=8)
     found = [
         finding
         for seed in (1, 2, 3)
@@ -296,7 +298,7 @@ def test_a_second_seed_on_a_model_that_ignores_them_is_a_sweep() -> None:
 
 def sweeps(*tasks: Task) -> list[str]:
     """The hints of all sweeps that are found in the tasks."""
-    linter = Linter({}, takes=2)
+    linter = Linter(MESH, {}, takes=2)
     found = [finding for task in tasks for finding, _ in linter.look_at(task)]
     return [finding.hint for finding in found if finding.rule == lint.SEED_SWEEP]
 
@@ -318,7 +320,7 @@ def test_requests_that_differ_in_more_than_their_seed_are_no_sweep() -> None:
 
 
 def test_seeds_on_a_model_that_honours_them_are_no_sweep() -> None:
-    linter = Linter({}, takes=2)
+    linter = Linter(MESH, {}, takes=2)
     assert [
         found for seed in (1, 2) for found in linter.look_at(make_task(ONE, cell={"seed": seed}, seed=seed))
     ] == []
@@ -348,7 +350,7 @@ def test_files_count_with_a_third_on_top(size: int, rule: list[str]) -> None:
 
 def test_many_tasks_cost_a_lookup_each() -> None:
     """100,000 tasks must not take long: ten thousand in a fifth of a second leaves room on a slow machine."""
-    linter = Linter({}, takes=2)
+    linter = Linter(MESH, {}, takes=2)
     tasks = [make_task(ONE, TEXT, FIRST, seed=seed, resolution="720p") for seed in range(10_000)]
     started = time.perf_counter()
     assert sum(len(list(linter.look_at(task))) for task in tasks) == 0

@@ -22,7 +22,7 @@ KEY = "rsk_canary_0123456789"
 
 def test_a_minimal_job_has_the_documented_defaults(desk: Desk) -> None:
     job = desk.load(HEAD + TEXT)
-    assert (job.name, job.file, job.provider) == ("hero", "jobs/hero.yaml", "mesh")
+    assert (job.name, job.file, job.provider.name) == ("hero", "jobs/hero.yaml", "mesh")
     assert job.run == RunPolicy(
         8, 4, 4, None, 3600.0, None, None, 300.0, OnAmbiguous.AUTO, PollPolicy(None, 2, 30)
     )

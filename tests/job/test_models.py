@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import itertools
-
 import pytest
 
-from runner.job.models import FixedCamera, facts, family_name, find_family
+from runner.providers.mesh import MESH
+from runner.providers.models import FixedCamera, family_name
 from runner.sandbox.models import RATIOS, SIZES
 from runner.sandbox.models import find_family as sandbox_family
 from tests.support.planning import TEXT, Desk
@@ -28,7 +27,7 @@ from tests.support.planning import TEXT, Desk
     ],
 )
 def test_a_model_is_known_by_its_family(model: str, family: str, honours: bool) -> None:
-    found = find_family(model)
+    found = MESH.catalogue.find(model)
     assert found is not None
     assert (found.name, found.honours_seed) == (family, honours)
 
@@ -37,7 +36,7 @@ def test_a_model_is_known_by_its_family(model: str, family: str, honours: bool) 
     "model", ["kling-3", "seedance-9-9-ultra", "byteplus/seedance", "seedance-1-5-professional"]
 )
 def test_another_model_is_unknown(model: str) -> None:
-    assert find_family(model) is None
+    assert MESH.catalogue.find(model) is None
     assert family_name(model)
 
 
@@ -52,8 +51,8 @@ def test_an_unknown_model_passes_with_a_note(desk: Desk) -> None:
 
 def test_the_facts_are_those_of_the_sandbox_which_has_a_table_of_its_own() -> None:
     """Two people have read the same documents: what they typed must agree."""
-    assert set(RATIOS) | {"adaptive"} == set(facts().families["seedance-2-0"].ratios)
-    for family in facts().families.values():
+    assert set(RATIOS) | {"adaptive"} == set(MESH.catalogue.families["seedance-2-0"].ratios)
+    for family in MESH.catalogue.families.values():
         other = sandbox_family(family.ids[0])
         if other is None:
             assert family.name == "seedance-1-0-lite"  # no service has an id without t2v or i2v
@@ -81,12 +80,12 @@ def test_the_facts_are_those_of_the_sandbox_which_has_a_table_of_its_own() -> No
 
 
 def test_every_id_is_of_its_own_family() -> None:
-    for family in facts().families.values():
-        assert all(find_family(model) is family for model in family.ids)
+    for family in MESH.catalogue.families.values():
+        assert all(MESH.catalogue.find(model) is family for model in family.ids)
 
 
 def test_a_size_is_the_family_s_own_where_it_has_one() -> None:
-    families = facts().families
+    families = MESH.catalogue.families
     sizes = [
         families[name].sizes[resolution, ratio]
         for name, resolution, ratio in (
@@ -100,16 +99,16 @@ def test_a_size_is_the_family_s_own_where_it_has_one() -> None:
 
 
 def test_a_successor_is_known_and_sold() -> None:
-    for family in facts().families.values():
-        for model in itertools.chain(*family.retired.successors.values()) if family.retired else ():
-            found = find_family(model)
+    for family in MESH.catalogue.families.values():
+        for model in family.successors:
+            found = MESH.catalogue.find(model)
             assert found is not None
             assert found.retired is None
 
 
 def test_another_vendor_s_prefix_is_known_where_seeds_are_not_derived() -> None:
     """Seeds derived for `samples` are in the identity: a model that becomes known must buy nothing anew."""
-    found = find_family("doubao-seedance-2-5-260628")
-    assert found is facts().families["seedance-2-5"]
-    assert find_family("doubao-seedance-1-0-pro-250528") is None
+    found = MESH.catalogue.find("doubao-seedance-2-5-260628")
+    assert found is MESH.catalogue.families["seedance-2-5"]
+    assert MESH.catalogue.find("doubao-seedance-1-0-pro-250528") is None
     assert family_name("doubao-seedance-2-5-260628") == "doubao-seedance-2-5"

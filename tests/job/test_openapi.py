@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from runner.providers.getimg import GETIMG
+from runner.providers.mesh import MESH
 from runner.resources import load_schema
 
 OPENAPI = Path(__file__).parents[1] / "wire" / "mesh-video-openapi.yaml"
@@ -23,7 +25,7 @@ def documented(name: str) -> dict[str, Any]:
 
 
 def ours(name: str) -> dict[str, Any]:
-    schema = load_schema("mesh-request")
+    schema = MESH.schema
     found: dict[str, Any] = schema if name == "VideoGenerationRequest" else schema["definitions"][name]
     return found
 
@@ -64,7 +66,7 @@ def test_the_job_schema_takes_every_field_of_the_request() -> None:
     """All but `model` and `content`, which have their own place, with the same types."""
     request = load_schema("job")["properties"]["request"]["properties"]
     fields = documented("VideoGenerationRequest")["properties"]
-    getimg = set(load_schema("getimg-request")["properties"]) - {"prompt", "images"}
+    getimg = set(GETIMG.schema["properties"]) - {"prompt", "images"}
     assert set(request) == (set(fields) | getimg) - {"model", "content"}
     for name, schema in request.items():
         if name in getimg - set(fields):
@@ -77,7 +79,7 @@ def test_the_job_schema_takes_every_field_of_the_request() -> None:
             assert kinds(value) == kinds(fields[name])
         limits = OURS - {"enum"}
         mine = {key: value[key] for key in limits & value.keys()}
-        wire = load_schema("mesh-request")["properties"][name]
+        wire = MESH.schema["properties"][name]
         assert mine == {key: wire[key] for key in limits & wire.keys()}
 
 

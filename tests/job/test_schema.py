@@ -18,6 +18,8 @@ from runner.job.policy import parse_duration
 from runner.job.schema import MOST_PROBLEMS, check_field, check_job, check_request
 from runner.job.yaml.source import parse
 from runner.json_value import JsonValue
+from runner.providers import every
+from runner.providers.mesh import MESH
 from runner.resources import load_schema
 
 MINIMAL = "version: 1\nmodels: [byteplus/seedance-1-0-pro]\ncontent: [{type: text, text: A teapot}]\n"
@@ -90,7 +92,7 @@ budget: {max_usd: 25, max_tasks: 100, confirm_usd: 0.5}
 
 
 def check(text: str) -> list[Problem]:
-    return check_job(parse(text.encode(), file="job.yaml"), file="job.yaml")
+    return check_job(parse(text.encode(), file="job.yaml"))
 
 
 @pytest.mark.parametrize("text", [MINIMAL, FULL], ids=["minimal", "full"])
@@ -182,9 +184,8 @@ def subschemas(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any
             yield from subschemas(inner, f"{path}[{number}]")
 
 
-@pytest.mark.parametrize("name", ["job", "mesh-request"])
-def test_a_schema_is_draft_7_without_misleading_keywords(name: str) -> None:
-    schema = load_schema(name)
+@pytest.mark.parametrize("schema", [load_schema("job"), *(each.schema for each in every().values())])
+def test_a_schema_is_draft_7_without_misleading_keywords(schema: dict[str, Any]) -> None:
     assert schema["$schema"] == "http://json-schema.org/draft-07/schema#"
     Draft7Validator.check_schema(schema)
     assert not re.search(r'"(anyOf|oneOf|\$defs|unevaluatedProperties)"', repr(schema).replace("'", '"'))
@@ -216,7 +217,7 @@ def request(**fields: JsonValue) -> dict[str, JsonValue]:
 
 
 def test_a_good_request_has_no_problem() -> None:
-    assert check_request("mesh", request(seed=0, duration=5, frames=None, return_last_frame=False)) == []
+    assert check_request(MESH, request(seed=0, duration=5, frames=None, return_last_frame=False)) == []
 
 
 @pytest.mark.parametrize(
@@ -258,25 +259,25 @@ def test_a_good_request_has_no_problem() -> None:
 def test_a_wrong_request_is_told_by_its_field(
     fields: dict[str, JsonValue], path: tuple[str | int, ...], words: str
 ) -> None:
-    problems = check_request("mesh", request(**fields))
+    problems = check_request(MESH, request(**fields))
     assert [each.path for each in problems] == [path]
     assert words in problems[0].message
 
 
 def test_a_request_without_its_required_fields_is_told_so() -> None:
-    problems = check_request("mesh", {"ratio": "16:9"})
+    problems = check_request(MESH, {"ratio": "16:9"})
     assert {each.message for each in problems} == {"`model` is missing", "`content` is missing"}
 
 
 def test_values_that_compare_equal_are_told_apart() -> None:
     """1, 1.0 and true are one key to a dict, and three things to the service."""
-    assert check_field("mesh", "duration", 1) == ()
-    assert check_field("mesh", "duration", True) != ()
-    assert check_field("mesh", "draft", True) == ()
-    assert check_field("mesh", "draft", 1) != ()
+    assert check_field(MESH, "duration", 1) == ()
+    assert check_field(MESH, "duration", True) != ()
+    assert check_field(MESH, "draft", True) == ()
+    assert check_field(MESH, "draft", 1) != ()
 
 
-FIELDS = sorted(load_schema("mesh-request")["properties"])
+FIELDS = sorted(MESH.schema["properties"])
 VALUES = (
     st.none()
     | st.booleans()
@@ -291,5 +292,5 @@ VALUES = (
 @given(st.dictionaries(st.sampled_from([*FIELDS, "other"]), VALUES, max_size=6))
 def test_the_quick_check_refuses_what_the_schema_refuses(fields: dict[str, JsonValue]) -> None:
     """Field by field and remembered, or the whole request by jsonschema: one answer."""
-    whole = Draft7Validator(load_schema("mesh-request")).is_valid(fields)
-    assert (check_request("mesh", fields) == []) == whole
+    whole = Draft7Validator(MESH.schema).is_valid(fields)
+    assert (check_request(MESH, fields) == []) == whole

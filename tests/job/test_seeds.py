@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.job.models import facts
 from runner.job.seeds import MOST_SEED, SeedError, Seeds, derived_seed, parse_seeds
 from runner.job.task import task_identity
+from runner.providers.mesh import MESH
 from tests.support.planning import HEAD, ORIGIN, TEXT, Desk
 
 DEAF = "byteplus/dreamina-seedance-2-0"
@@ -46,20 +46,22 @@ def test_seeds_keep_the_order_of_the_file() -> None:
 
 @given(st.dictionaries(st.sampled_from(["ratio", "duration"]), st.integers()), st.integers(1, 1000))
 def test_a_derived_seed_is_a_seed_and_the_same_for_any_order(request: dict[str, int], sample: int) -> None:
-    seed = derived_seed(request, sample)
+    seed = derived_seed(MESH, request, sample)
     assert 0 <= seed <= MOST_SEED
-    assert seed == derived_seed(dict(reversed(request.items())), sample)
+    assert seed == derived_seed(MESH, dict(reversed(request.items())), sample)
 
 
 def test_a_derived_seed_is_the_same_everywhere() -> None:
     """sha256 of `{"request":{"content":[{"text":"A teapot","type":"text"}],"model":"m"},"sample":1}`."""
     request = {"model": "m", "content": [{"type": "text", "text": "A teapot"}]}
-    assert derived_seed(request, 1) == 1783195277
-    assert derived_seed(request, 2) != derived_seed(request, 1)
+    assert derived_seed(MESH, request, 1) == 1783195277
+    assert derived_seed(MESH, request, 2) != derived_seed(MESH, request, 1)
 
 
 def test_what_does_not_change_the_picture_does_not_change_the_seed() -> None:
-    assert derived_seed({"ratio": "1:1", "callback_url": "https://a"}, 1) == derived_seed({"ratio": "1:1"}, 1)
+    assert derived_seed(MESH, {"ratio": "1:1", "callback_url": "https://a"}, 1) == derived_seed(
+        MESH, {"ratio": "1:1"}, 1
+    )
 
 
 def test_samples_send_derived_seeds_where_the_model_honours_them(desk: Desk) -> None:
@@ -102,7 +104,7 @@ def test_an_ignored_seed_is_in_the_identity_and_is_not_sent(desk: Desk) -> None:
     (task,) = desk.tasks(f"version: 1\nmodels: [{DEAF}]\nseeds: 5\n{TEXT}")
     assert (task.seed, task.ignored_seed, "seed" in task.request) == (None, 5, False)
     assert task.identity == task_identity(
-        provider="mesh", origin=ORIGIN, request={**task.request, "seed": 5}, sample=None, edition=""
+        provider=MESH, origin=ORIGIN, request={**task.request, "seed": 5}, sample=None, edition=""
     )
 
 
@@ -112,11 +114,11 @@ def test_a_derived_seed_is_sent_in_31_bits_and_stays_whole_in_the_identity(desk:
     for task in desk.tasks(HEAD + "samples: 8\n" + TEXT):
         assert task.sample is not None
         plain = {name: value for name, value in task.request.items() if name != "seed"}
-        derived = derived_seed(plain, task.sample)
+        derived = derived_seed(MESH, plain, task.sample)
         is_folded |= derived != task.seed
-        assert task.seed == derived & 0x7FFF_FFFF <= facts().most_seed
+        assert task.seed == derived & 0x7FFF_FFFF <= 2**31 - 1
         assert task.identity == task_identity(
-            provider="mesh",
+            provider=MESH,
             origin=ORIGIN,
             request={**plain, "seed": derived},
             sample=task.sample,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ExitCode
+from runner.ledger.states import Reason
 from runner.run.prepare import Resubmit
 from runner.sandbox import Fault, Kind, SandboxServer, Where
 from tests.support.harness import Bench, job_text
@@ -82,7 +83,7 @@ async def test_a_retry_has_no_cap_of_its_own(bench: Bench, server: SandboxServer
     assert (await bench.run(file)).exit_code is ExitCode.TASK_FAILED
     renamed = file.rename(file.with_name("renamed.yaml"))
     assert (await bench.run(renamed)).exit_code is ExitCode.TASK_FAILED
-    assert (await bench.run(renamed, resubmit=Resubmit("retry"))).exit_code is ExitCode.REFUSED
+    assert (await bench.run(renamed, resubmit=Resubmit(Reason.RETRY))).exit_code is ExitCode.REFUSED
     assert server.accepted == 2
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from runner.errors import StateError
 from runner.lane.commits import Commits
-from runner.lane.seams import T, Ts, WorkerThreads
+from runner.lane.machine import T, Ts, WorkerThreads
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow
 

@@ -12,10 +12,12 @@ import pytest
 from runner.errors import ExitCode, RefusedError
 from runner.job import cost
 from runner.job.cost import Price, PriceUnit
-from runner.lane.costs import has_drifted, settle
+from runner.lane.costs import has_drifted, note_cost
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Drift, Intent
+from runner.ledger.states import Reason
 from runner.providers.base import Generation, GenerationStatus
+from runner.providers.mesh import MESH
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
 from tests.ledger.test_ledger import RUN, SENT, task
 from tests.support.harness import Bench, job_text
@@ -91,30 +93,29 @@ MTOK, SECOND, TASK = (
 @pytest.mark.parametrize(
     ("price", "generation", "micros"),
     [
-        (MTOK, ended(usage={"completion_tokens": 108_900}), 762_300),
-        (MTOK, ended(usage={"completion_tokens": "many"}), None),
+        (MTOK, ended(billed_tokens=108_900), 762_300),
         (MTOK, ended(), None),
-        (MTOK, ended(usage={"completion_tokens": 0}), None),
+        (MTOK, ended(billed_tokens=0), None),
         (SECOND, ended(echo={"frames": -240}), None),
-        (MTOK, ended(usage={"completion_tokens": 108_900}, cost_usd="0.25"), 250_000),
-        (None, ended(usage={"completion_tokens": 108_900}), None),
+        (MTOK, ended(billed_tokens=108_900, cost_usd="0.25"), 250_000),
+        (None, ended(billed_tokens=108_900), None),
         (None, ended(cost_usd="0.2500001"), 250_001),
         (SECOND, ended(echo={"duration": 6}), 300_000),
         (SECOND, ended(), None),
         (TASK, ended(), 400_000),
         (TASK, ended(FAILED), None),
         (MTOK, ended(FAILED), None),
-        (MTOK, ended(FAILED, usage={"completion_tokens": 0}), 0),
+        (MTOK, ended(FAILED, billed_tokens=0), 0),
     ],
 )
 def test_what_an_ended_generation_cost(
     ledger: Ledger, price: Price | None, generation: Generation, micros: int | None
 ) -> None:
-    intent = Intent("attempt-1", "run", "key", 1, "b" * 64, 999.0, 1, price)
+    intent = Intent("attempt-1", Reason.RUN, "key", 1, "b" * 64, 999.0, 1, price)
     with ledger.transaction():
         attempt = ledger.intend(task(1), RUN.job_file, RUN.id, intent, Caps(), 1.0)
         ledger.accept(attempt, "t-1", SENT, 2.0)
-        settle(ledger, attempt, generation)
+        note_cost(ledger, MESH, attempt, generation)
     found = ledger.read.attempt(attempt)
     assert found is not None
     assert found.cost_micros == micros

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.lane.evidence import (
-    Basis,
     Belief,
     Beliefs,
     Finding,
@@ -25,8 +24,9 @@ from runner.lane.evidence import (
     witness,
 )
 from runner.ledger.rows import Accepted, Echoes
-from runner.ledger.states import TaskState
+from runner.ledger.states import Basis, TaskState
 from runner.providers.base import Generation, GenerationStatus
+from runner.providers.mesh import MESH
 from tests.support.attempts import BELIEVED, DEAF_MODEL, MODEL, NOW, row, unclear
 
 
@@ -97,8 +97,8 @@ def test_belief_is_earned_for_a_family_and_ended_by_one_other_value(echoes: Echo
     assert Beliefs.of(MODEL, found) == Beliefs(belief, Belief.UNKNOWN)
 
 
-def _accepted(remote_id: str, *, intent: int, model: str = MODEL, tier: str = "default") -> Accepted:
-    return Accepted("x", remote_id, model, tier, NOW, NOW, intent)
+def _accepted(remote_id: str, *, intent: int, model: str = MODEL, scope: str = "default") -> Accepted:
+    return Accepted("x", remote_id, model, scope, NOW, NOW, intent)
 
 
 @pytest.mark.fault(57)
@@ -112,11 +112,11 @@ def _accepted(remote_id: str, *, intent: int, model: str = MODEL, tier: str = "d
         ([_accepted("t-1", intent=4), _accepted("t-2", intent=6)], {"t-1"}, None),
         ([_accepted("t-1", intent=6)], set(), None),
         ([_accepted("t-1", intent=6, model=DEAF_MODEL)], {"t-1"}, Witness.NONE),
-        ([_accepted("t-1", intent=6, tier="flex")], {"t-1"}, Witness.NONE),
-        ([_accepted("t-1", intent=4), _accepted("t-2", intent=6, tier="flex")], {"t-1"}, Witness.EARLY),
+        ([_accepted("t-1", intent=6, scope="flex")], {"t-1"}, Witness.NONE),
+        ([_accepted("t-1", intent=4), _accepted("t-2", intent=6, scope="flex")], {"t-1"}, Witness.EARLY),
     ],
 )
-def test_a_scan_s_witness_is_a_row_of_ours_of_the_same_model_and_tier(
+def test_a_scan_s_witness_is_a_row_of_ours_of_the_same_model_and_part_of_the_list(
     accepted: list[Accepted], rows: set[str], shown: Witness | None
 ) -> None:
     """The doubt stands at 5 in the ledger: what was intended later is a late witness."""
@@ -238,8 +238,8 @@ def test_what_is_known_now_of_the_service_s_clock_corrects_the_time_of_an_intent
     """An hour ahead at the intent, two hours behind our own clock by all later answers."""
     attempt = dataclasses.replace(unclear().attempt, server_time=NOW + 3600.0, intended_at=NOW + 7200.0)
     rows = (row("t-1", tag=7, at=NOW + 1),)
-    assert _one(Unclear(attempt, "a", {}, BELIEVED), *rows).adopted is None
-    assert _one(Unclear(attempt, "a", {}, BELIEVED, offset=-7200.0), *rows).adopted == rows[0]
+    assert _one(Unclear(attempt, "a", {}, BELIEVED, MESH), *rows).adopted is None
+    assert _one(Unclear(attempt, "a", {}, BELIEVED, MESH, offset=-7200.0), *rows).adopted == rows[0]
 
 
 def test_a_seed_proves_nothing_on_a_model_that_ignores_seeds() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from runner.errors import ExitCode
-from runner.ledger.rows import GIVEN_UP
-from runner.ledger.states import Resolution, TaskState
+from runner.ledger.rows import GIVEN_UP, Grounds
+from runner.ledger.states import Basis, Reason, Resolution, TaskState
 from runner.run.prepare import Resubmit
 from runner.sandbox import Fault, Kind, SandboxServer, Where
 from tests.support.harness import Bench
@@ -87,7 +87,7 @@ async def test_a_cap_counts_what_was_taken_for_absent(bench: Bench, server: Sand
     with bench.ledger() as ledger:
         [absent] = ledger.read.counted_absences()
         with ledger.transaction():
-            ledger.settle_absent(absent.id, Resolution.NOT_BILLED, {"basis": "person"})
+            ledger.settle_absent(absent.id, Resolution.NOT_BILLED, Grounds.of(Basis.PERSON))
     result = await bench.run(bench.write_job(text))
     assert (result.exit_code, server.accepted) == (ExitCode.DONE, 3)
 
@@ -154,7 +154,7 @@ async def test_retry_looks_before_it_buys_what_was_given_up(
                 ledger._db.execute(old, (8 * DAY,))
     if not is_there:
         server.faults.add(Fault(where=Where.GET, kind=Kind.ANSWER, status=404, code="not_found", times=3))
-    result = await bench.run(file, resubmit=Resubmit("retry"))
+    result = await bench.run(file, resubmit=Resubmit(Reason.RETRY))
     assert (result.exit_code, result.counts) == (ExitCode.DONE, {TaskState.DONE: 1})
     assert server.accepted == (1 if is_there else 2)
 
@@ -173,9 +173,9 @@ async def test_retry_buys_nothing_while_nobody_can_say_that_it_is_gone(
             ledger.fail(attempt.id, GIVEN_UP, "by a person", time.time(), expired=True)
     server.faults.clear()
     server.faults.add(Fault(where=Where.GET, kind=Kind.ANSWER, status=status, code="not_found", times=ALL))
-    result = await bench.run(file, resubmit=Resubmit("retry"))
+    result = await bench.run(file, resubmit=Resubmit(Reason.RETRY))
     assert (result.exit_code, server.accepted) == (ExitCode.TRY_AGAIN, 1)
     assert any("--again" in reason for reason in result.reasons)
     server.faults.clear()
-    result = await bench.run(file, resubmit=Resubmit("again"))
+    result = await bench.run(file, resubmit=Resubmit(Reason.AGAIN))
     assert (result.exit_code, server.accepted) == (ExitCode.DONE, 2)

@@ -10,9 +10,9 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.http.verdicts import ProviderError, Trouble
-from runner.lane.world import World
 from runner.ledger.states import TaskState
 from runner.providers.base import Generation, GenerationStatus, ListPage
+from runner.run.tools import Tools
 from runner.sandbox import SandboxServer
 from tests.support.harness import Bench, job_text
 from tests.support.reconciling import cut, run_changed
@@ -29,24 +29,24 @@ FOREIGN = Generation("t-foreign", GenerationStatus.SUCCEEDED, "succeeded", model
 class Altered:
     """A service whose lists are changed on the way; another account's task answers 403 to a GET."""
 
-    provider: Any
+    client: Any
     alter: Callable[[ListPage], ListPage]
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.provider, name)
+        return getattr(self.client, name)
 
     async def list_page(self, **query: Any) -> ListPage:
-        return self.alter(await self.provider.list_page(**query))
+        return self.alter(await self.client.list_page(**query))
 
     async def get(self, remote_id: str) -> Generation:
         if remote_id == FOREIGN.id:
             raise ProviderError(Trouble.KEY_REFUSED, "not yours", status=403)
-        found: Generation = await self.provider.get(remote_id)
+        found: Generation = await self.client.get(remote_id)
         return found
 
 
-def altered(change: Callable[[ListPage], ListPage]) -> Callable[[World], World]:
-    return lambda world: replace(world, provider=Altered(world.provider, change))  # type: ignore[arg-type]
+def altered(change: Callable[[ListPage], ListPage]) -> Callable[[Tools], Tools]:
+    return lambda tools: replace(tools, client=Altered(tools.client, change))  # type: ignore[arg-type]
 
 
 def each_row(change: Callable[[Generation], Generation]) -> Callable[[ListPage], ListPage]:
@@ -97,10 +97,10 @@ async def test_a_row_under_an_id_that_another_task_holds_is_no_proof_of_absence(
 
         @property
         def in_doubt(self) -> object:
-            return server.tasks()[1].request["seed"]
+            return next((task.request["seed"] for task in server.tasks()[1:]), None)
 
         async def list_page(self, **query: Any) -> ListPage:
-            page: ListPage = await self.provider.list_page(**query)
+            page: ListPage = await self.client.list_page(**query)
             self.ids.update((row.echo.get("seed"), row.id) for row in page.rows)
             rows = tuple(
                 replace(row, id=self.ids[self.first]) if row.echo.get("seed") == self.in_doubt else row
@@ -111,14 +111,14 @@ async def test_a_row_under_an_id_that_another_task_holds_is_no_proof_of_absence(
 
         async def get(self, remote_id: str) -> Generation:
             is_taken = self.in_doubt in self.ids and remote_id == self.ids[self.first]
-            found: Generation = await self.provider.get(self.ids[self.in_doubt] if is_taken else remote_id)
+            found: Generation = await self.client.get(self.ids[self.in_doubt] if is_taken else remote_id)
             return replace(found, id=remote_id)
 
     server.faults.add(cut(accept=True, after=1))
     result = await run_changed(
         bench,
         JOB,
-        lambda world: replace(world, provider=Restarted(world.provider, lambda page: page)),  # type: ignore[arg-type]
+        lambda tools: replace(tools, client=Restarted(tools.client, lambda page: page)),  # type: ignore[arg-type]
     )
     assert server.accepted == 3
     assert result.exit_code in (ExitCode.PERSON_NEEDED, ExitCode.TRY_AGAIN)
@@ -134,7 +134,7 @@ async def test_an_id_that_was_given_away_twice_brings_no_wrong_video(
     @dataclass
     class Renumbered(Altered):
         async def get(self, remote_id: str) -> Generation:
-            found: Generation = await self.provider.get(remote_id)
+            found: Generation = await self.client.get(remote_id)
             seed, tag = found.echo.get("seed"), found.tag
             if isinstance(seed, int) and tag is not None:
                 tags[seed] = tag
@@ -145,7 +145,7 @@ async def test_an_id_that_was_given_away_twice_brings_no_wrong_video(
         job_text(seeds=3, run="submit_slots: 3, poll: {min: 20ms, max: 20ms, first: 300ms}").replace(
             "poll: {first: 20ms, min: 20ms, max: 50ms}, ", ""
         ),
-        lambda world: replace(world, provider=Renumbered(world.provider, lambda page: page)),  # type: ignore[arg-type]
+        lambda tools: replace(tools, client=Renumbered(tools.client, lambda page: page)),  # type: ignore[arg-type]
     )
     states = [(state, count) for state, count in result.counts.items() if count]
     if result.exit_code is ExitCode.PERSON_NEEDED:

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from runner.http.verdicts import ProviderError, Trouble
-from runner.lane.pace import Breaker, Gauge, PrioritySlots, RequestBudget
+from runner.lane.pace import Breaker, InFlight, PrioritySlots, RequestBudget
 
 
 def simulate(scenario: object, *args: object) -> object:
@@ -229,30 +229,36 @@ def test_tasks_that_end_together_all_give_their_places_away_before_their_files_a
     assert simulate(scenario) == pytest.approx(0.1)
 
 
-def test_new_work_waits_for_downloads_and_for_room() -> None:
+def test_new_work_waits_for_downloads_and_for_a_place_and_paid_work_for_neither() -> None:
     async def scenario() -> list[float]:
-        slots, gauge = PrioritySlots(1, line=1), Gauge()
+        slots = PrioritySlots(1, line=1)
+        in_flight = InFlight(3, lambda: 2, slots.room)
         at: list[float] = []
 
-        async def work(seconds: float) -> None:
+        async def download(seconds: float) -> None:
             async with slots.slot(0.0):
                 await anyio.sleep(seconds)
 
-        async def leave() -> None:
-            await anyio.sleep(5)
-            gauge.leave()
+        async def work(seconds: float) -> None:
+            async with in_flight.place(is_paid=True):
+                await anyio.sleep(seconds)
 
         async with anyio.create_task_group() as group:
             for _ in range(3):
-                group.start_soon(work, 10.0)
+                group.start_soon(download, 10.0)
             await anyio.sleep(0.1)
-            await slots.room()
-            at.append(anyio.current_time())
-            gauge.enter()
-            gauge.enter()
-            group.start_soon(leave)
-            await gauge.below(2)
-            at.append(anyio.current_time())
+            async with in_flight.place(is_paid=True):
+                at.append(anyio.current_time())
+            async with in_flight.place(is_paid=False):
+                at.append(anyio.current_time())
+            for seconds in (5.0, 6.0, 7.0):
+                group.start_soon(work, seconds)
+            await anyio.sleep(0.1)
+            assert in_flight.count == 3
+            # the service takes two at once, so a place is free when two of three have left
+            async with in_flight.place(is_paid=False):
+                at.append(anyio.current_time())
+        assert in_flight.count == 0
         return at
 
-    assert simulate(scenario) == [pytest.approx(20.0), pytest.approx(25.0)]
+    assert simulate(scenario) == [pytest.approx(0.1), pytest.approx(20.0), pytest.approx(26.0)]

@@ -16,7 +16,7 @@ from runner.job.load import LoadOptions, load_job
 from runner.job.rundate import RunDate
 from runner.lane.retry import Retry
 from runner.ledger.rows import Caps, Intent, RunRow
-from runner.ledger.states import TaskState
+from runner.ledger.states import Reason, TaskState
 from runner.plan.plan import make_plan
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.harness import Bench
@@ -107,16 +107,15 @@ async def test_what_was_accepted_while_the_process_died_is_adopted_by_the_next(
     today = RunDate.today(0.0)
     task = make_plan(job, origin=bench.url, run_date=today).tasks[0]
     with bench.ledger() as ledger:
-        async with bench.world(ledger) as world:
-            body = world.provider.encode(task.request, (), lambda _: b"", tag=99, callback_url=None)
-            at = world.seams.wall()
+        async with bench.tools(ledger) as tools:
+            body = tools.client.encode(task.request, (), lambda _: b"", tag=99, callback_url=None)
+            at = tools.machine.wall()
             run = RunRow("r0", job.file, job.name, job.digest, "", today.format(), "mesh", bench.url, at)
             with ledger.transaction():
                 ledger.begin_run(run)
-                ledger.intend(
-                    task, job.file, "r0", Intent("f" * 32, "run", world.key_hash, 99, "", at), Caps(), at
-                )
-            await world.provider.submit(body)
+                intent = Intent("f" * 32, Reason.RUN, tools.key_hash, 99, "b" * 64, at)
+                ledger.intend(task, job.file, "r0", intent, Caps(), at)
+            await tools.client.submit(body)
     assert server.accepted == 1
     assert is_done(await bench.run(file), 3)
     assert server.accepted == 3

@@ -11,8 +11,7 @@ import anyio
 import pytest
 
 from runner.errors import ExitCode
-from runner.lane.under_way import OPEN
-from runner.ledger.states import TaskState
+from runner.ledger.states import AWAITED, TaskState
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxServer, Where
 from tests.support.harness import Bench
 from tests.support.reconciling import (
@@ -108,7 +107,7 @@ async def test_collect_adopts(bench: Bench, server: SandboxServer) -> None:
     await leave_unclear_once(bench, server)
     result = await bench.collect(until=lambda: bench.has_seen("task.adopted"))
     # a look may come in between: on loopback the first one does not wait
-    assert (result.exit_code, sum(result.counts[state] for state in OPEN)) == (ExitCode.TRY_AGAIN, 1)
+    assert (result.exit_code, sum(result.counts[state] for state in AWAITED)) == (ExitCode.TRY_AGAIN, 1)
     assert server.accepted == 1
 
 
@@ -205,22 +204,24 @@ async def test_under_another_key_it_is_left_for_the_right_one(bench: Bench, serv
 class Listless:
     """A service without a list, over one that has one."""
 
-    can_list = False
-
-    def __init__(self, provider: object) -> None:
-        self._provider = provider
+    def __init__(self, client: object) -> None:
+        self._client = client
 
     def __getattr__(self, name: str) -> object:
         if name == "list_page":
             raise AssertionError("a service without a list was asked for it")
-        return getattr(self._provider, name)
+        return getattr(self._client, name)
 
 
 async def test_without_a_list_it_is_held_at_once(bench: Bench, server: SandboxServer) -> None:
     server.faults.add(cut(accept=True))
     started = anyio.current_time()
     result = await run_changed(
-        bench, sweep(settle="60s"), lambda world: replace(world, provider=Listless(world.provider))
+        bench,
+        sweep(settle="60s"),
+        lambda tools: replace(
+            tools, client=Listless(tools.client), provider=replace(tools.provider, listing=None, tag=None)
+        ),
     )  # type: ignore[arg-type]
     assert anyio.current_time() - started < 30
     assert (result.exit_code, result.counts[TaskState.HELD]) == (ExitCode.PERSON_NEEDED, 1)

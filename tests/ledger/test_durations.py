@@ -14,6 +14,7 @@ from runner.job.task import Task
 from runner.ledger.database import open_for_writing
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent, Kind, RunRow
+from runner.ledger.states import Reason
 from runner.providers.base import CLOCKS_DIFFER, Generation, GenerationStatus, generation_seconds
 
 RUN = RunRow("run", "a.yaml", "a", "d" * 64, "", "2026-11-21+00:00", "mesh", "https://api.test", 1000.0)
@@ -57,7 +58,12 @@ def made(ledger: Ledger, number: int, request: dict[str, object], took: float | 
     task = a_task(number, request)
     with ledger.transaction():
         attempt = ledger.intend(
-            task, RUN.job_file, RUN.id, Intent(f"a{number}", "run", "key", None, "b" * 64, 999.0), Caps(), 1.0
+            task,
+            RUN.job_file,
+            RUN.id,
+            Intent(f"a{number}", Reason.RUN, "key", None, "b" * 64, 999.0),
+            Caps(),
+            1.0,
         )
         ledger.accept(attempt, f"t-{number}", SENT, 2.0)
         seen = Generation(f"t-{number}", GenerationStatus.RUNNING, "running", created_at=5000.0)

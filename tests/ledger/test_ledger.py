@@ -16,9 +16,21 @@ from runner.job.task import Task
 from runner.ledger.database import open_for_reading, open_for_writing
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import GIVEN_UP, CapReachedError, Caps, Echoes, Intent, OutputRow, RunRow, Spend
-from runner.ledger.states import TRANSITIONS, Resolution, TaskState
-from runner.providers.base import Generation, GenerationStatus
+from runner.ledger.rows import (
+    GIVEN_UP,
+    CapReachedError,
+    Caps,
+    Echoes,
+    Grounds,
+    Intent,
+    OutputRow,
+    RunRow,
+    SessionFacts,
+    Spend,
+)
+from runner.ledger.states import TRANSITIONS, Basis, Reason, Resolution, TaskState
+from runner.media.video import MediaFacts
+from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
 
 RUN = RunRow(
     "run-1", "jobs/a.yaml", "a", "d" * 64, "", "2026-11-21+00:00", "mesh", "https://api.test", 1000.0
@@ -46,7 +58,9 @@ def task(number: int = 1) -> Task:
     )
 
 
-def intent(number: int = 1, *, estimate: int | None = None, reason: str = "run", name: str = "") -> Intent:
+def intent(
+    number: int = 1, *, estimate: int | None = None, reason: Reason = Reason.RUN, name: str = ""
+) -> Intent:
     return Intent(name or f"attempt-{number}", reason, "key", number, "b" * 64, 999.0, estimate)
 
 
@@ -64,7 +78,7 @@ def intend(
     number: int = 1,
     *,
     caps: Caps = Caps(),  # noqa: B008
-    reason: str = "run",
+    reason: Reason = Reason.RUN,
     name: str = "",
 ) -> str:
     made = intent(number, reason=reason, name=name)
@@ -87,7 +101,7 @@ def state(ledger: Ledger, attempt: str) -> TaskState:
 
 def output(number: int = 1, path: str = "out/s1.mp4", attempt: str = "attempt-1") -> OutputRow:
     return OutputRow(
-        path, task(number).identity, attempt, "video", 1, 10, "e" * 64, {"codec": "h264"}, 1020.0
+        path, task(number).identity, attempt, RemoteFileKind.VIDEO, 1, 10, "e" * 64, MediaFacts("mp4"), 1020.0
     )
 
 
@@ -182,9 +196,9 @@ def test_a_submit_shown_to_be_absent_gets_a_new_attempt(ledger: Ledger) -> None:
     attempt = intend(ledger)
     with ledger.transaction():
         ledger.leave_unclear(attempt, CUT, 1.0)
-        ledger.resolve(attempt, "absent", {"scans": 3}, 2.0)
+        ledger.resolve(attempt, Resolution.ABSENT, Grounds({"scans": 3}), 2.0)
     with ledger.transaction():
-        again = ledger.intend(task(), RUN.job_file, RUN.id, intent(2, reason="reconcile"), Caps(), 3.0)
+        again = ledger.intend(task(), RUN.job_file, RUN.id, intent(2, reason=Reason.RECONCILE), Caps(), 3.0)
     assert again != attempt
     assert [row.state for row in ledger.read.attempts(task().identity)] == [
         TaskState.PLANNED,
@@ -197,7 +211,7 @@ def test_a_failed_task_goes_again_only_when_somebody_asks(ledger: Ledger) -> Non
     with ledger.transaction():
         ledger.fail(attempt, "content_policy_violation", "no", 2.0)
     with ledger.transaction():
-        again = ledger.intend(task(), RUN.job_file, RUN.id, intent(2, reason="retry"), Caps(), 3.0)
+        again = ledger.intend(task(), RUN.job_file, RUN.id, intent(2, reason=Reason.RETRY), Caps(), 3.0)
     found = ledger.read.attempt(again)
     assert found is not None
     assert (found.reason, state(ledger, attempt)) == ("retry", TaskState.FAILED)
@@ -209,9 +223,9 @@ def test_a_done_task_gets_a_new_take_only_by_again(ledger: Ledger) -> None:
         ledger.collect(attempt, 2.0)
         ledger.finish(attempt, [output()], 3.0)
     with pytest.raises(StateError), ledger.transaction():
-        ledger.intend(task(), RUN.job_file, RUN.id, intent(2, reason="retry"), Caps(), 4.0)
+        ledger.intend(task(), RUN.job_file, RUN.id, intent(2, reason=Reason.RETRY), Caps(), 4.0)
     with ledger.transaction():
-        ledger.intend(task(), RUN.job_file, RUN.id, intent(2, reason="again"), Caps(), 4.0)
+        ledger.intend(task(), RUN.job_file, RUN.id, intent(2, reason=Reason.AGAIN), Caps(), 4.0)
     assert [row.reason for row in ledger.read.attempts(task().identity)] == ["run", "again"]
 
 
@@ -347,7 +361,7 @@ def _absent(ledger: Ledger, number: int = 1) -> str:
     attempt = intend(ledger, number)
     with ledger.transaction():
         ledger.leave_unclear(attempt, CUT, 1.0)
-        ledger.resolve(attempt, Resolution.ABSENT, {}, 2.0)
+        ledger.resolve(attempt, Resolution.ABSENT, Grounds({}), 2.0)
     return attempt
 
 
@@ -359,7 +373,7 @@ def test_what_was_taken_for_absent_counts_until_it_is_settled(ledger: Ledger, se
     assert ledger.read.spend(RUN.id).tasks == 1
     assert [one.id for one in ledger.read.counted_absences()] == [attempt]
     with ledger.transaction():
-        ledger.settle_absent(attempt, settled, {"basis": "person"})
+        ledger.settle_absent(attempt, settled, Grounds.of(Basis.PERSON))
     assert ledger.read.spend(RUN.id).tasks == 0
     assert ledger.read.counted_absences() == []
     assert ledger.read.open_tags(RUN.origin) == {tag}
@@ -367,8 +381,8 @@ def test_what_was_taken_for_absent_counts_until_it_is_settled(ledger: Ledger, se
     assert ledger.read.looked_for(RUN.origin, "key", 1e12) == []
 
 
-@pytest.mark.parametrize("asked", ["run", "reconcile"])
-def test_the_attempt_after_an_absence_belongs_to_the_same_decision(ledger: Ledger, asked: str) -> None:
+@pytest.mark.parametrize("asked", [Reason.RUN, Reason.RECONCILE])
+def test_the_attempt_after_an_absence_belongs_to_the_same_decision(ledger: Ledger, asked: Reason) -> None:
     """Also where another process makes it: absence is taken once for each decision."""
     _absent(ledger)
     second = intend(ledger, 1, reason=asked, name="later")
@@ -388,7 +402,7 @@ def test_what_is_found_is_its_task_s_newest_attempt_unless_a_later_one_was_sent(
             else:
                 ledger.accept(second, "t-2", SENT, 3.0)
     with ledger.transaction():
-        ledger.find(first, "t-1", {"basis": "tag"}, 4.0)
+        ledger.find(first, "t-1", Grounds.of(Basis.TAG), 4.0)
     newest = ledger.read.latest([task(1).identity])[task(1).identity]
     assert (newest.id == first) is (later != "accepted")
     assert ledger.read.attempt(first).state is TaskState.SUBMITTED  # type: ignore[union-attr]
@@ -487,11 +501,11 @@ def test_sessions_tell_who_worked_on_a_run(ledger: Ledger) -> None:
         ledger.begin_session(RUN.id, 5.0, {})
         ledger.end_session(session, 2.0, 130)
     first, second = ledger.read.sessions(RUN.id)
-    assert (first.ended_at, first.exit_code, first.facts) == (2.0, 130, {"command": ["callsheet", "run"]})
-    assert second.ended_at is None
+    assert (first.ended_at, first.exit_code, first.facts) == (2.0, 130, SessionFacts(("callsheet", "run")))
+    assert (second.ended_at, second.facts) == (None, SessionFacts())
 
 
-def test_a_ledger_of_version_3_is_brought_up_to_date_with_what_was_spent(tmp_path: Path) -> None:
+def test_a_ledger_of_version_6_is_brought_up_to_date_with_what_was_spent(tmp_path: Path) -> None:
     """What was possibly billed before the upgrade counts against the cap after it."""
     path = tmp_path / "ledger.db"
     older = Ledger.open(path)
@@ -500,13 +514,9 @@ def test_a_ledger_of_version_3_is_brought_up_to_date_with_what_was_spent(tmp_pat
     accept(older, 1)
     intend(older, 2)
     before = older.read.spend(RUN.id)
-    for name in ("spend_begins", "spend_is_taken_back", "spend_is_added"):
-        older._db.execute(f"DROP TRIGGER {name}")
-    older._db.execute("DROP TABLE spends")
-    older._db.execute("DROP INDEX attempts_tags")
-    older._db.execute("DROP INDEX attempts_unsent")
+    older._db.execute("DELETE FROM spends")
     older._db.execute("ALTER TABLE attempts DROP COLUMN echoed_seed")
-    older._db.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
+    older._db.execute("UPDATE meta SET value = '6' WHERE key = 'schema'")
     older.close()
     ledger = Ledger.open(path)
     assert before.tasks == 2

@@ -32,8 +32,8 @@ def search() -> Iterator[LedgerSearch]:
         )
         connection.execute(
             "INSERT INTO outputs (path, identity, attempt_id, kind, ordinal, bytes, sha256, media,"
-            " created_at) VALUES ('out/a.mp4', ?, ?, 'video', 1, 1, ?, '{}', 0)",
-            (identity, f"{number}" * 32, f"{number + 2}" * 64),
+            " created_at) VALUES ('out/a.mp4', ?, ?, 'video', 1, 1, ?, ?, 0)",
+            (identity, f"{number}" * 32, f"{number + 2}" * 64, '{"container": "mp4"}'),
         )
     found = LedgerSearch(connection)
     yield found

@@ -14,6 +14,7 @@ from runner.job.cost import Price, PriceUnit
 from runner.ledger.database import SCHEMA_VERSION, open_for_reading
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Drift, Intent, Spend, SpendBy, SpendRow
+from runner.ledger.states import Reason
 from tests.ledger.test_ledger import CUT, RUN, SENT, task
 
 DAY = 86_400.0
@@ -34,7 +35,7 @@ def submit(
 ) -> str:
     price = Price(PriceUnit.TASK, Decimal(usd)) if usd else None
     estimate = int(Decimal(usd) * 1_000_000) if usd else None
-    intent = Intent(f"attempt-{number}", "run", "key", number, "b" * 64, 999.0, estimate, price)
+    intent = Intent(f"attempt-{number}", Reason.RUN, "key", number, "b" * 64, 999.0, estimate, price)
     with ledger.transaction():
         attempt = ledger.intend(task(number), RUN.job_file, RUN.id, intent, Caps(), at)
         ledger.accept(attempt, f"t-{number}", SENT, at)
@@ -56,9 +57,9 @@ def test_an_attempt_keeps_the_price_it_was_bought_at(ledger: Ledger) -> None:
 
 
 def test_an_intent_that_goes_again_takes_the_price_of_today(ledger: Ledger) -> None:
-    first = Intent("attempt-1", "run", "key", 1, "b" * 64, 999.0)
+    first = Intent("attempt-1", Reason.RUN, "key", 1, "b" * 64, 999.0)
     second = Intent(
-        "attempt-2", "run", "key", 1, "b" * 64, 999.0, 250_000, Price(PriceUnit.TASK, Decimal("0.25"))
+        "attempt-2", Reason.RUN, "key", 1, "b" * 64, 999.0, 250_000, Price(PriceUnit.TASK, Decimal("0.25"))
     )
     with ledger.transaction():
         attempt = ledger.intend(task(1), RUN.job_file, RUN.id, first, Caps(), 1.0)
@@ -72,7 +73,7 @@ def test_settled_in_flight_and_possibly_billed_are_told_apart(ledger: Ledger) ->
     end(ledger, submit(ledger, 2, usd=None))
     submit(ledger, 3)
     for number in (4, 5):
-        intent = Intent(f"attempt-{number}", "run", "key", number, "b" * 64, 999.0, 500_000)
+        intent = Intent(f"attempt-{number}", Reason.RUN, "key", number, "b" * 64, 999.0, 500_000)
         with ledger.transaction():
             attempt = ledger.intend(task(number), RUN.job_file, RUN.id, intent, Caps(), 0.0)
             if number == 4:
@@ -120,10 +121,8 @@ def test_an_older_ledger_is_brought_up_to_date_by_its_writer(tmp_path: Path) -> 
     path = tmp_path / "ledger.db"
     opened = Ledger.open(path)
     with opened.transaction():
-        opened._db.execute("ALTER TABLE attempts DROP COLUMN taken")
         opened._db.execute("ALTER TABLE attempts DROP COLUMN echoed_seed")
-        opened._db.execute("ALTER TABLE attempts DROP COLUMN price")
-        opened._db.execute("UPDATE meta SET value = '1' WHERE key = 'schema'")
+        opened._db.execute("UPDATE meta SET value = '6' WHERE key = 'schema'")
     opened.close()
     with pytest.raises(StateError, match="callsheet collect"):
         open_for_reading(path)

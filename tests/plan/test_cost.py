@@ -20,6 +20,9 @@ from runner.job.cost import (
     usd_text,
 )
 from runner.json_value import JsonValue
+from runner.providers.getimg import GETIMG
+from runner.providers.mesh import MESH
+from runner.providers.provider import Provider
 
 SECOND = "byteplus/dreamina-seedance-2-0-260128"
 PRO = "byteplus/seedance-1-0-pro"
@@ -29,7 +32,7 @@ VIDEO: JsonValue = {"type": "video_url", "video_url": {"url": "https://example.c
 
 
 def reckon(
-    *content: JsonValue, own: Price | None = None, provider: str = "mesh", **fields: JsonValue
+    *content: JsonValue, own: Price | None = None, provider: Provider = MESH, **fields: JsonValue
 ) -> Estimate:
     """The estimate of 5 s at 720p 16:9 on Seedance 2.0, but for `fields`."""
     request: dict[str, JsonValue] = {
@@ -186,11 +189,11 @@ def test_a_price_per_task_needs_to_know_nothing_else() -> None:
 
 
 def test_another_service_has_no_tokens_and_no_list_price() -> None:
-    found = reckon(provider="getimg", model="seedance-v1-pro")
+    found = reckon(provider=GETIMG, model="seedance-v1-pro")
     assert (found.tokens, found.micros, found.price) == (None, None, None)
     per_second = price("usd_per_second", "0.05")
-    assert reckon(provider="getimg", model="seedance-v1-pro", own=per_second).micros == 250_000
-    per_token = reckon(provider="getimg", model="seedance-v1-pro", own=price("usd_per_mtok", "2"))
+    assert reckon(provider=GETIMG, model="seedance-v1-pro", own=per_second).micros == 250_000
+    per_token = reckon(provider=GETIMG, model="seedance-v1-pro", own=price("usd_per_mtok", "2"))
     assert (per_token.micros, per_token.note) == (None, "getimg does not bill by tokens")
 
 

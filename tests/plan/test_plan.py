@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.job.rundate import RunDate
 from runner.job.task import task_identity
 from runner.json_value import JsonValue, canonical_json
-from runner.plan.plan import RunDate, make_plan
+from runner.plan.plan import make_plan
+from runner.providers.mesh import MESH
 from tests.support.planning import HEAD, ORIGIN, PNG, TEXT, Desk
 
 TEAPOT = """
@@ -100,7 +102,7 @@ def test_two_plans_of_a_job_have_the_same_tasks_in_the_same_order(desk: Desk) ->
 def test_an_identity_is_the_documented_hash(desk: Desk) -> None:
     [task] = desk.tasks(HEAD + "edition: spring\n" + TEXT)
     assert task.identity == task_identity(
-        provider="mesh", origin=ORIGIN, request=task.request, sample=None, edition="spring"
+        provider=MESH, origin=ORIGIN, request=task.request, sample=None, edition="spring"
     )
 
 

@@ -11,6 +11,7 @@ from runner.job.yaml.nodes import Mapping, to_data
 from runner.job.yaml.source import parse
 from runner.json_value import JsonValue
 from runner.plan.picks import flow_yaml, how_to_pick
+from runner.providers.mesh import MESH
 from tests.support.planning import HEAD, ORIGIN, TEXT, Desk
 from tests.support.texts import looks_like_no_key
 
@@ -80,7 +81,7 @@ def test_a_reference_is_the_upstream_identity_and_the_name_of_the_output(desk: D
     assert (second.upstream.identity, second.upstream.name) == (first.identity, "shot1-s2")
     assert (second.upstream.step, second.upstream.uses) == ("shot1", frozenset({"last_frame"}))
     assert second.identity == task_identity(
-        provider="mesh", origin=ORIGIN, request=second.request, sample=1, edition=""
+        provider=MESH, origin=ORIGIN, request=second.request, sample=1, edition=""
     )
     assert first.upstream is None
     assert (first.step, second.step) == ("shot1", "shot2")

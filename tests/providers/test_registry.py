@@ -12,18 +12,18 @@ from runner.http.access import Access, parse_origin
 from runner.http.outcomes import judge
 from runner.http.transport import environment_proxy, tls_context
 from runner.http.verdicts import Verdict
-from runner.providers import REGISTRY, open_provider
+from runner.providers import connect, every, find
+from runner.providers.mesh import MESH
 from runner.providers.mesh.outcomes import SUBMITS as MESH_SUBMITS
 from tests.support.client import KEY, posts_to
 from tests.support.wire import answer, answering
 
-MESH = REGISTRY["mesh"]
-
 
 def test_names_and_default_origins_are_in_order() -> None:
-    for name, spec in REGISTRY.items():
-        assert spec.name == name
-        assert parse_origin(spec.default_origin, source=name) == spec.default_origin
+    for name, provider in every().items():
+        assert provider.name == name
+        assert find(name) is provider
+        assert parse_origin(provider.origin, source=name) == provider.origin
 
 
 def test_the_key_is_taken_from_the_first_variable_that_is_set() -> None:
@@ -50,13 +50,13 @@ def test_the_option_stands_above_the_environment_and_that_above_the_default() ->
 
 
 @pytest.mark.anyio
-async def test_an_opened_provider_submits_and_polls() -> None:
+async def test_a_client_submits_and_polls() -> None:
     task = answer(200, {"id": "t-1", "status": "running"})
     with answering(task) as server:
-        async with open_provider(MESH, Access(server.origin, KEY)) as provider:
-            accepted = await provider.submit(b"{}")
-            generation = await provider.get(accepted.remote_id)
-    assert (provider.name, provider.origin, provider.can_list) == ("mesh", server.origin, True)
+        async with connect(MESH, Access(server.origin, KEY)) as client:
+            accepted = await client.submit(b"{}")
+            generation = await client.get(accepted.remote_id)
+    assert client.origin == server.origin
     assert (accepted.verdict, generation.raw_status) == (Verdict.ACCEPTED, "running")
 
 

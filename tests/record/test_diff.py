@@ -6,16 +6,18 @@ from dataclasses import replace
 
 import pytest
 
+from runner.ledger.states import TaskState
+from runner.providers.base import RemoteFileKind
 from runner.record.diff import Change, Side, changes
 
 WAS = Side(
     identity="a",
-    state="done",
+    state=TaskState.DONE,
     request={"duration": 4},
     seed=1,
     echoed_seed=1,
     cost_usd="0.50",
-    files=(("video", "0" * 64), ("last_frame", "1" * 64)),
+    files=((RemoteFileKind.VIDEO, "0" * 64), (RemoteFileKind.LAST_FRAME, "1" * 64)),
 )
 
 
@@ -30,11 +32,11 @@ def test_the_same_task_has_not_changed() -> None:
         (replace(WAS, identity="b"), Change("identity", "another task: edition, sample or service differs")),
         (replace(WAS, seed=None), Change("seed", "seed none, was 1")),
         (replace(WAS, echoed_seed=2), Change("echoed_seed", "echoed seed 2, was 1")),
-        (replace(WAS, state="failed"), Change("state", "failed, was done")),
+        (replace(WAS, state=TaskState.FAILED), Change("state", "failed, was done")),
         (replace(WAS, cost_usd=None), Change("cost", "USD unknown, was 0.50")),
         (replace(WAS, files=WAS.files[:1]), Change("files", "last_frame is gone (was 111111111111)")),
         (
-            replace(WAS, files=(("video", "2" * 64), WAS.files[1])),
+            replace(WAS, files=((RemoteFileKind.VIDEO, "2" * 64), WAS.files[1])),
             Change("files", "video is 222222222222, was 000000000000"),
         ),
     ],

@@ -65,7 +65,7 @@ def test_an_event_is_one_line_of_json_on_the_disk_at_once(log: EventLog, path: P
 
 def test_the_file_is_private_and_appended_to(log: EventLog, path: Path) -> None:
     log("run.started", {})
-    again = EventLog(path, wall=lambda: 0.0, redactor=Redactor())
+    again = EventLog(path, wall=lambda: 0.0, redactor=Redactor(()))
     again("run.resumed", {})
     again.close()
 
@@ -131,7 +131,7 @@ def test_a_full_disk_is_told_once_stops_nothing_and_tears_no_later_line(
 
 def test_a_line_cut_by_a_kill_is_ended_before_the_next(path: Path) -> None:
     path.write_text('{"at":"2026-11-18T11:06:40.500Z","ev')
-    log = EventLog(path, wall=lambda: 0.0, redactor=Redactor())
+    log = EventLog(path, wall=lambda: 0.0, redactor=Redactor(()))
     log("run.resumed", {})
     log.close()
 
@@ -145,7 +145,7 @@ def test_a_link_in_its_place_is_not_followed(path: Path, tmp_path: Path) -> None
     path.symlink_to(tmp_path / "elsewhere")
 
     with pytest.raises(StateError, match="cannot write the log"):
-        EventLog(path, wall=lambda: 0.0, redactor=Redactor())
+        EventLog(path, wall=lambda: 0.0, redactor=Redactor(()))
 
     assert not (tmp_path / "elsewhere").exists()
 

@@ -41,7 +41,7 @@ def root(job: Path) -> Path:
 
 
 def git_facts(job: Path, root: Path) -> dict[str, Any]:
-    facts = session_facts([], job, root)["git"]
+    facts = session_facts([], job, root, Redactor(()))["git"]
     assert isinstance(facts, dict)
     return facts
 
@@ -189,7 +189,7 @@ def test_the_command_line_is_kept_without_secrets(job: Path, root: Path) -> None
 
 
 def test_versions_are_named_and_the_machine_is_not(job: Path, root: Path) -> None:
-    facts = session_facts(["run"], job, root)
+    facts = session_facts(["run"], job, root, Redactor(()))
 
     versions = facts["versions"]
     assert isinstance(versions, dict)

@@ -16,10 +16,10 @@ import pytest
 from runner.errors import StateError
 from runner.http.verdicts import Evidence
 from runner.job.task import Task
-from runner.ledger.rows import Caps, Intent
-from runner.ledger.states import TaskState
+from runner.ledger.rows import Caps, Grounds, Intent
+from runner.ledger.states import Basis, Reason, Resolution, TaskState
 from runner.providers.base import InputFile
-from runner.record.manifest import read_manifest
+from runner.record.manifest import as_json, read_manifest, read_tasks
 from runner.redact import Redactor
 from tests.support.made import START, Story, checked, make_run, make_task, output_row, sha
 
@@ -162,7 +162,7 @@ def test_the_view_of_the_caller_decides_the_state(story: Story, tmp_path: Path) 
 def test_both_attempts_of_a_retry_are_told_oldest_first(story: Story, tmp_path: Path) -> None:
     task = make_task(1)
     story.fail(task, "internal", "broke")
-    again = story.submit(task, reason="retry")
+    again = story.submit(task, reason=Reason.RETRY)
     story.finish(task, attempt=again)
 
     [entry] = story.manifest(tmp_path / "manifest.json", [task])["tasks"]
@@ -176,13 +176,15 @@ def test_a_settled_attempt_carries_its_resolution(story: Story, tmp_path: Path) 
     task = make_task(1)
     attempt = story.lose(task)
     with story.ledger.transaction():
-        story.ledger.resolve(attempt, "adopted", {"by": "tag"}, story.tick(), remote_id="t-9")
+        story.ledger.resolve(
+            attempt, Resolution.ADOPTED, Grounds.of(Basis.TAG), story.tick(), remote_id="t-9"
+        )
 
     [entry] = story.manifest(tmp_path / "manifest.json", [task])["tasks"]
 
     [told] = entry["attempts"]
     assert (told["verdict"], told["resolution"]) == ("ambiguous", "adopted")
-    assert (told["resolution_evidence"], told["remote_id"]) == ({"by": "tag"}, "t-9")
+    assert (told["resolution_evidence"], told["remote_id"]) == ({"basis": "tag"}, "t-9")
 
 
 def test_outputs_are_those_of_the_plans_path_the_video_first(story: Story, tmp_path: Path) -> None:
@@ -305,7 +307,7 @@ def test_no_secret_reaches_the_manifest_by_any_way(story: Story, tmp_path: Path)
     story.fail(tasks[1], CANARY, f"see {url} with Bearer {CANARY}")
     lost = story.lose(tasks[2], f"{CANARY} {url} {image}")
     with story.ledger.transaction():
-        story.ledger.resolve(lost, "held", {"list": [url, CANARY]}, story.tick())
+        story.ledger.resolve(lost, Resolution.HELD, Grounds({"list": [url, CANARY]}), story.tick())
         story.ledger.begin_session(
             "r1", START, {"command": ["callsheet", CANARY, url], "versions": {"x": url}}
         )
@@ -398,7 +400,7 @@ def test_20000_tasks_take_flat_memory(story: Story, tmp_path: Path) -> None:
 
     with story.ledger.transaction():
         for task in islice(tasks(), 0, traced_from, 100):
-            intent = Intent(f"a{task.index}", "run", sha("key"), task.index, sha("body"), START)
+            intent = Intent(f"a{task.index}", Reason.RUN, sha("key"), task.index, sha("body"), START)
             story.ledger.intend(task, "jobs/teapot.yaml", "r1", intent, Caps(), story.tick())
     target = tmp_path / "manifest.json"
     try:
@@ -415,23 +417,70 @@ def test_20000_tasks_take_flat_memory(story: Story, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("{", "not a manifest"), ('{"manifest_version": 99}', "version 99"), ("[]", "version None")],
+    [
+        ("{", "not a manifest"),
+        ("<html>", "not a manifest"),
+        ('{\n"manifest_version": 99,\n<html>', "version 99"),
+        ('{\n"manifest_version": 1,\n"tasks": [\n', "no `run`"),
+        ('{\n"manifest_version": 1,\n"tasks": [\n{"name": "a"', "not a manifest"),
+    ],
 )
-def test_a_file_that_is_no_manifest_of_ours_is_refused(tmp_path: Path, content: str, said: str) -> None:
+def test_what_is_not_a_whole_manifest_of_ours_is_refused(tmp_path: Path, content: str, said: str) -> None:
     target = tmp_path / "manifest.json"
     target.write_text(content)
-
     with pytest.raises(StateError, match=said):
         read_manifest(target)
 
 
-def test_a_manifest_is_read_back(story: Story, tmp_path: Path) -> None:
+def test_what_was_written_is_read_back_whole(story: Story, tmp_path: Path) -> None:
+    """The model that writes a manifest reads it: nothing is lost and nothing is added on the way."""
+    tasks = [make_task(number) for number in range(5)]
+    story.finish(tasks[0])
+    story.fail(tasks[1], "x", "no")
+    story.lose(tasks[2])
+    story.withdraw(tasks[3])
+    with story.ledger.transaction():
+        story.ledger.begin_session("r1", START, {"command": ["callsheet"], "versions": {"callsheet": "1"}})
+    target = tmp_path / "manifest.json"
+    story.write(target, tasks)
+
+    written = checked(target)
+    encoder = json.JSONEncoder(default=as_json)
+    read = [json.loads(encoder.encode(task)) for task in read_tasks(target)]
+    assert read == written.pop("tasks")
+    assert json.loads(encoder.encode(read_manifest(target))) == written
+
+
+def test_what_a_later_callsheet_adds_is_passed_over_and_what_an_older_one_lacked_has_its_default(
+    story: Story, tmp_path: Path
+) -> None:
+    task = make_task(1)
+    story.finish(task)
+    target = tmp_path / "manifest.json"
+    story.write(target, [task])
+    lines = target.read_text().splitlines()
+    for number, line in enumerate(lines):
+        if line.startswith('{"identity"'):
+            entry = json.loads(line)
+            del entry["needs"], entry["in_plan"], entry["missing"]
+            lines[number] = json.dumps({**entry, "later": [1]})
+        elif line.startswith('"counts"'):
+            lines[number] = line.replace('"not_in_plan": 0, ', "")
+    target.write_text("\n".join(lines).replace('"job": {', '"more": 1,\n"job": {"more": 2, '))
+
+    [read] = read_tasks(target)
+    assert (read.needs, read.in_plan, read.missing) == (None, True, ())
+    assert read_manifest(target).counts.not_in_plan == 0
+
+
+def test_a_word_that_is_in_no_closed_set_is_told(story: Story, tmp_path: Path) -> None:
     target = tmp_path / "manifest.json"
     story.write(target, [make_task(1)])
-
-    assert read_manifest(target) == checked(target)
+    target.write_text(target.read_text().replace('"state": "planned"', '"state": "elsewhere"'))
+    with pytest.raises(StateError, match="`state`: 'elsewhere'"):
+        list(read_tasks(target))
 
 
 def test_a_missing_manifest_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(StateError, match="cannot read"):
+    with pytest.raises(StateError, match="there is no manifest"):
         read_manifest(tmp_path / "manifest.json")

@@ -14,10 +14,11 @@ import trio.testing
 from runner.errors import ExitCode
 from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import RunPolicy
-from runner.lane.control import Control
 from runner.lane.pace import RequestBudget, StillLimitedError
 from runner.ledger.states import TaskState
 from runner.providers.mesh.client import MeshClient
+from runner.redact import Redactor
+from runner.run.stop import Control
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.harness import Bench, job_text
 
@@ -76,8 +77,8 @@ async def test_refusals_without_a_pause_end_by_their_number(
     bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`Retry-After: 0`, and patience for a week."""
-    monkeypatch.setattr("runner.run.scheduler.LIMITED_TRIES", 4)
-    monkeypatch.setattr("runner.run.deliver.LIMITED_LOOKS", 3)
+    monkeypatch.setattr("runner.lane.lane.LIMITED_TRIES", 4)
+    monkeypatch.setattr("runner.run.watch.LIMITED_LOOKS", 3)
     server.faults.add(limited(Where.LIST, retry_after=0.0, code="rate_limit_exceeded", message="slow down"))
     file = bench.write_job(job_text(seeds=1, run="timeout: 7d"))
     result = await bench.run(file)
@@ -120,7 +121,7 @@ async def test_a_service_that_sends_no_date_is_greeted_once(bench: Bench, server
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(MeshClient, "ping", timeless)
-        patched.setattr("runner.lane.world.ServerClock.hear", lambda clock, at: None)
+        patched.setattr("runner.lane.clock.ServerClock.hear", lambda clock, at: None)
         result = await bench.run(bench.write_job(job_text(seeds=4)))
     assert (result.exit_code, server.accepted, greeted) == (ExitCode.DONE, 4, 1)
 
@@ -190,7 +191,9 @@ def test_an_answer_forgives_the_refusals_before_it() -> None:
 def test_a_wait_is_told_once_with_its_end_and_its_tasks() -> None:
     async def scenario() -> list[dict[str, object]]:
         told: list[dict[str, object]] = []
-        control = Control(lambda name, fields: told.append({"event": name, **fields}), wall=lambda: 0.0)
+        control = Control(
+            lambda name, fields: told.append({"event": name, **fields}), Redactor(()), wall=lambda: 0.0
+        )
         control.waiting("a limit", 9.9, 1)
         for _ in range(3):
             control.waiting("a limit", 60.0, 2)

@@ -13,14 +13,16 @@ import pytest
 from PIL import Image
 
 from runner.errors import ExitCode, StateError
-from runner.lane.control import MOST_DEFECTS, Control
 from runner.lane.pace import Breaker
 from runner.lane.retry import Retry
-from runner.lane.submit import Submitter
+from runner.lane.submit import Submission
 from runner.ledger.states import TaskState
 from runner.providers.mesh.client import MeshClient
-from runner.run.deliver import Collector
-from runner.run.scheduler import Scheduler
+from runner.redact import Redactor
+from runner.run.deliver import Delivery
+from runner.run.stop import MOST_DEFECTS, Control
+from runner.run.task import TaskLife
+from runner.run.watch import Watch
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from runner.store.inputs import InputStore
 from tests.support.clips import make_clip
@@ -65,10 +67,10 @@ def breaking(original: Callable[..., object], error: Exception, *, after: int) -
 @pytest.mark.parametrize(
     ("owner", "name", "error"),
     [
-        *((Collector, "wait", error) for error in ERRORS),
-        (Collector, "bring_home", ERRORS[0]),
+        *((Watch, "until_ended", error) for error in ERRORS),
+        (Delivery, "deliver", ERRORS[0]),
         (MeshClient, "get", ERRORS[0]),
-        (Submitter, "_pick_tag", ERRORS[0]),
+        (Submission, "_pick_tag", ERRORS[0]),
     ],
 )
 async def test_one_task_that_breaks_takes_no_other_with_it(
@@ -105,13 +107,13 @@ async def test_what_was_in_flight_is_brought_home_beside_one_that_breaks(
         bench = Bench(root=tmp_path, url=slow.url, key=SANDBOX_KEY)
         job = bench.write_job(job_text(seeds=3))
         await bench.run(job, until=lambda: slow.accepted == 3)
-        paid = Scheduler._paid
+        read = TaskLife._read
         with monkeypatch.context() as broken:
-            broken.setattr(Scheduler, "_paid", breaking(paid, KeyError("row"), after=0))
+            broken.setattr(TaskLife, "_read", breaking(read, KeyError("row"), after=0))
             first = await bench.collect()
         assert (first.exit_code, first.counts[TaskState.DONE]) == (ExitCode.BUG, 2)
         with monkeypatch.context() as broken:
-            broken.setattr(Scheduler, "_paid", breaking(paid, KeyError("row"), after=0))
+            broken.setattr(TaskLife, "_read", breaking(read, KeyError("row"), after=0))
             again = await bench.run(job)
         assert (again.exit_code, again.counts[TaskState.DONE]) == (ExitCode.BUG, 2)
         last = await bench.run(job)
@@ -270,7 +272,7 @@ async def test_the_breaker_outlives_a_look_that_breaks() -> None:
 
 async def test_a_defect_that_strikes_every_task_is_told_a_few_times() -> None:
     seen: list[str] = []
-    control = Control(lambda name, fields: seen.append(name))
+    control = Control(lambda name, fields: seen.append(name), Redactor(()))
     for number in range(3 * MOST_DEFECTS):
         with control.contained(f"task {number}"):
             raise ValueError(f"bad \x1b {number} https://host/a?signature=canary")
@@ -281,7 +283,7 @@ async def test_a_defect_that_strikes_every_task_is_told_a_few_times() -> None:
 
 
 async def test_a_cancellation_passes_and_an_error_of_ours_stops_submitting() -> None:
-    control = Control(lambda name, fields: None)
+    control = Control(lambda name, fields: None, Redactor(()))
     with anyio.CancelScope() as scope:
         with control.contained("task"):
             scope.cancel()

@@ -13,10 +13,11 @@ import trio
 import trio.testing
 
 from runner.errors import ExitCode, StateError
-from runner.lane.seams import Seams
-from runner.lane.world import ServerClock
+from runner.lane.clock import ServerClock
+from runner.lane.machine import Machine
 from runner.ledger.ledger import Ledger
-from runner.ledger.states import Resolution, TaskState
+from runner.ledger.rows import Grounds
+from runner.ledger.states import Basis, Resolution, TaskState
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Stage, Where
 from tests.support.harness import Bench, job_text
 from tests.support.reconciling import (
@@ -46,7 +47,7 @@ def heard(wall: float, *answers: float) -> tuple[float, float]:
     """What a clock says at the last of some answers, a second apart; (earliest, latest)."""
 
     async def scenario() -> tuple[float, float]:
-        clock = ServerClock(Seams(wall=lambda: wall + anyio.current_time()))
+        clock = ServerClock(Machine(wall=lambda: wall + anyio.current_time()))
         for answer in answers:
             await anyio.sleep(1)
             clock.hear(answer)
@@ -157,7 +158,7 @@ async def test_what_a_person_sends_again_still_counts_against_the_cap(
         held = list(ledger.read.in_state(TaskState.HELD, TaskState.AMBIGUOUS))
         assert len(held) == 1
         with ledger.transaction():
-            ledger.resolve(held[0].id, Resolution.AGAIN, {"basis": "person"}, 1.0)
+            ledger.resolve(held[0].id, Resolution.AGAIN, Grounds.of(Basis.PERSON), 1.0)
         assert ledger.read.spend(held[0].run_id).tasks == 2
     result = await bench.run(file)
     assert result.exit_code is ExitCode.REFUSED
@@ -186,7 +187,7 @@ async def test_what_is_written_off_is_not_done(tmp_path: Path, server: SandboxSe
     with bench.ledger() as ledger:
         [held] = ledger.read.in_state(TaskState.HELD)
         with ledger.transaction():
-            ledger.resolve(held.id, Resolution.WRITTEN_OFF, {"basis": "person"}, 1.0)
+            ledger.resolve(held.id, Resolution.WRITTEN_OFF, Grounds.of(Basis.PERSON), 1.0)
     result = await bench.run(file)
     assert (result.exit_code, result.counts) == (ExitCode.TASK_FAILED, {TaskState.WRITTEN_OFF: 1})
 
@@ -204,7 +205,7 @@ async def test_what_a_person_sent_again_still_lays_claim_to_its_first_row(
     with bench.ledger() as ledger:
         [held] = ledger.read.in_state(TaskState.HELD)
         with ledger.transaction():
-            ledger.resolve(held.id, Resolution.AGAIN, {"basis": "person"}, 1.0)
+            ledger.resolve(held.id, Resolution.AGAIN, Grounds.of(Basis.PERSON), 1.0)
     server.faults.clear()
     server.faults.add(cut(accept=False), *tag_comes_back_as(None))
     result = await bench.run(bench.write_job(shots("two"), "jobs/two.yaml"))

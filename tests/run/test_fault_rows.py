@@ -15,7 +15,7 @@ from runner.errors import ExitCode, StateError
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
 from runner.providers.base import Generation, GenerationStatus
-from runner.run.deliver import LOOK_FAILURES
+from runner.run.watch import LOOK_FAILURES
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.harness import Bench, job_text
 

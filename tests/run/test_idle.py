@@ -16,7 +16,7 @@ from runner.job.load import LoadOptions, load_job
 from runner.lane.under_way import LONGEST_RECORD_LIFE
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent
-from runner.ledger.states import Resolution
+from runner.ledger.states import Reason, Resolution
 from runner.redact import Redactor
 from runner.run.idle import conclude_idle, is_idle
 from runner.run.prepare import Prepared, Resubmit, prepare_run
@@ -27,7 +27,7 @@ from tests.support.reconciling import cut
 pytestmark = pytest.mark.anyio
 
 NOW = time.time()
-INTENT = Intent("f" * 32, "run", "k", 99, "b" * 64, NOW)
+INTENT = Intent("f" * 32, Reason.RUN, "k", 99, "b" * 64, NOW)
 EVIDENCE = Evidence(row=0, headers_begun=True, reason="test")
 
 STEPS = """\
@@ -146,8 +146,8 @@ async def test_a_new_task_a_missing_file_and_another_path_are_work(bench: Bench)
 async def test_whoever_asks_for_more_gets_a_run_that_works(bench: Bench) -> None:
     file = bench.write_job(job_text())
     await bench.run(file)
-    assert not is_idle_now(bench, file, Resubmit("again"))
-    assert not is_idle_now(bench, file, Resubmit("retry"))
+    assert not is_idle_now(bench, file, Resubmit(Reason.AGAIN))
+    assert not is_idle_now(bench, file, Resubmit(Reason.RETRY))
 
 
 async def test_a_last_frame_that_never_came_is_asked_for_again(bench: Bench) -> None:

@@ -12,11 +12,11 @@ from benchmarks.fill import fill
 from benchmarks.throughput import JOB
 from runner.job.load import LoadOptions, load_job
 from runner.job.rundate import RunDate
-from runner.lane import standing as module
-from runner.lane.standing import Standing, standings
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
 from runner.plan.plan import Plan, make_plan
+from runner.run import progress as module
+from runner.run.progress import Progress, progress_of
 
 ORIGIN = "http://127.0.0.1:1"
 TASKS = 6
@@ -38,24 +38,24 @@ def plan_of(root: Path, tasks: int = TASKS, output: str = "out/s") -> Plan:
     return make_plan(job, origin=ORIGIN, run_date=RunDate.parse("2026-11-21+00:00"))
 
 
-def standings_of(plan: Plan, base: Path, monkeypatch: pytest.MonkeyPatch) -> list[Standing]:
+def all_progress(plan: Plan, base: Path, monkeypatch: pytest.MonkeyPatch) -> list[Progress]:
     """How the tasks stand; the short way and the long one say the same."""
     ledger = Ledger.open(base / ".callsheet/ledger.db")
-    short = list(standings(plan.tasks, ledger.read, base))
+    short = list(progress_of(plan.tasks, ledger.read, base))
     with monkeypatch.context() as patch:
         patch.setattr(module, "_in_place", lambda *_: {})
-        long = list(standings(plan.tasks, ledger.read, base))
+        long = list(progress_of(plan.tasks, ledger.read, base))
     ledger.close()
     assert [replace(each, attempt=None) for each in short] == [replace(each, attempt=None) for each in long]
     return short
 
 
 def states_of(plan: Plan, base: Path, monkeypatch: pytest.MonkeyPatch) -> list[TaskState]:
-    return [each.state for each in standings_of(plan, base, monkeypatch)]
+    return [each.state for each in all_progress(plan, base, monkeypatch)]
 
 
 def test_what_is_done_and_in_place_is_done(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = standings_of(plan_of(base.parent), base, monkeypatch)
+    found = all_progress(plan_of(base.parent), base, monkeypatch)
     assert [(each.state, each.video) for each in found] == [(DONE, f"out/s{n}.mp4") for n in range(1, 7)]
     assert all(each.attempt is None for each in found)
 
@@ -85,7 +85,7 @@ def test_a_file_that_is_not_as_it_was_is_looked_at(
 
 
 def test_a_file_that_stands_elsewhere_is_told(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = standings_of(plan_of(base.parent, output="out/take-"), base, monkeypatch)
+    found = all_progress(plan_of(base.parent, output="out/take-"), base, monkeypatch)
     assert [[row.path for row in each.elsewhere] for each in found] == [
         [f"out/s{n}.mp4"] for n in range(1, 7)
     ]

@@ -11,13 +11,18 @@ import anyio
 import pytest
 
 from runner.errors import ExitCode
+from runner.job.model import RunPolicy
+from runner.lane.paid import paid_of
 from runner.lane.retry import Retry
-from runner.lane.world import ServerClock, paid_of
 from runner.ledger.states import TaskState
-from runner.providers.base import URL_LIFE, Generation, RemoteFileKind
+from runner.providers.base import Generation
+from runner.providers.mesh import MESH
 from runner.providers.mesh.client import MeshClient
 from runner.record.show import describe
-from runner.run.deliver import Collector
+from runner.run.deliver import Delivery
+from runner.run.session import Session
+from runner.run.stop import Control
+from runner.run.watch import Watch
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.run.test_steps import story
 from tests.support.harness import Bench, job_text
@@ -109,7 +114,7 @@ async def test_a_frame_that_never_comes_leaves_the_video_done_and_is_told(
     bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = await leave_past_its_life(bench, server, FRAMED)
-    monkeypatch.setattr("runner.run.deliver.URL_LIFE", 0.0)
+    monkeypatch.setitem(vars(MESH), "url_life", 0.0)
     result = await bench.run(file)
     assert (result.exit_code, result.counts) == (ExitCode.TASK_FAILED, {TaskState.DONE: 1})
     assert any("last_frame" in reason for reason in result.reasons)
@@ -118,7 +123,7 @@ async def test_a_frame_that_never_comes_leaves_the_video_done_and_is_told(
         [done] = ledger.read.in_state(TaskState.DONE)
         task = ledger.read.task(done.identity)
         assert task is not None
-        assert describe(ledger.read, task, bench.project)["missing"] == ["last_frame"]
+        assert describe(ledger.read, task, bench.project).missing == ("last_frame",)
     again = await bench.run(file)
     assert (again.exit_code, server.accepted) == (ExitCode.DONE, 1)
 
@@ -132,17 +137,16 @@ async def test_its_life_is_over_by_the_slower_of_two_clocks(
     assert file.is_file()
     with bench.ledger() as ledger:
         [attempt] = ledger.read.in_state(TaskState.COLLECTING)
-        async with bench.world(ledger) as world:
-            paid = paid_of(ledger.read, attempt, world.seams)
-            clock = ServerClock(world.seams)
-            clock.hear(time.time() + theirs * URL_LIFE)
+        async with bench.tools(ledger) as tools:
+            session = Session(tools, Control(tools.observe, tools.redactor), RunPolicy(), may_submit=False)
+            paid, clock = paid_of(ledger.read, attempt.id, tools.machine), session.lane.clock
+            clock.hear(time.time() + theirs * MESH.url_life)
             paid = dataclasses.replace(
                 paid,
-                since=anyio.current_time() - ours * URL_LIFE,
-                server_time=clock.earliest() - theirs * URL_LIFE,
+                since=anyio.current_time() - ours * MESH.url_life,
+                server_time=clock.earliest() - theirs * MESH.url_life,
             )
-            collector = Collector(world, None, None, clock, None, None)  # type: ignore[arg-type]
-            assert collector._is_past_life(paid) is is_past
+            assert Delivery(Watch(session, paid))._is_past_life() is is_past
 
 
 async def test_a_step_that_needs_the_frame_is_told_and_does_not_die_at_every_start(
@@ -156,7 +160,7 @@ async def test_a_step_that_needs_the_frame_is_told_and_does_not_die_at_every_sta
     first = await bench.run(file)
     assert first.counts == {TaskState.COLLECTING: 1, TaskState.WAITING: 2}
     with monkeypatch.context() as later:
-        later.setattr("runner.run.deliver.URL_LIFE", 0.0)
+        later.setitem(vars(MESH), "url_life", 0.0)
         for _ in range(2):
             result = await bench.run(file)
             assert (result.exit_code, result.counts) == (
@@ -180,7 +184,7 @@ async def test_an_old_ledger_s_done_task_without_a_frame_is_asked_for_it_once_mo
     """Earlier versions called it done when the video was there."""
     file = bench.write_job(story("pick: []").replace("seeds: 1..4", "seeds: 1..2"))
     with monkeypatch.context() as earlier:
-        earlier.setattr("runner.run.results.wanted_kinds", lambda request: frozenset({RemoteFileKind.VIDEO}))
+        earlier.setitem(vars(MESH), "makes", {})
         faults = late(times=None)
         server.faults.add(faults)
         assert (await bench.run(file)).counts == {TaskState.DONE: 2}

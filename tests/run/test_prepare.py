@@ -8,21 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.ledger.states import TaskState
+from runner.ledger.states import Reason, TaskState
 from runner.run.prepare import Resubmit, new_run_id
 
 
 @pytest.mark.parametrize("state", TaskState)
 def test_retry_is_for_what_failed_expired_or_was_given_up(state: TaskState) -> None:
     allowed = {TaskState.FAILED, TaskState.EXPIRED, TaskState.WRITTEN_OFF}
-    assert Resubmit("retry").allows(state) is (state in allowed)
+    assert Resubmit(Reason.RETRY).allows(state) is (state in allowed)
 
 
 @pytest.mark.parametrize("state", TaskState)
 def test_again_is_for_what_has_ended_and_never_for_what_may_be_on_its_way(state: TaskState) -> None:
-    assert Resubmit("again").allows(state) is state.is_terminal
+    assert Resubmit(Reason.AGAIN).allows(state) is state.is_terminal
     if state.is_in_flight or state.is_unclear or state is TaskState.INTENDED:
-        assert not Resubmit("again").allows(state)
+        assert not Resubmit(Reason.AGAIN).allows(state)
 
 
 @given(

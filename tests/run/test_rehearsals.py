@@ -6,16 +6,16 @@ import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from runner.errors import ExitCode, JobError
 from runner.job.load import LoadOptions, load_job
-from runner.lane.standing import standings
 from runner.ledger.states import TaskState
 from runner.plan.plan import make_plan
+from runner.record.manifest import read_tasks
 from runner.record.verify import Finding, check_task
+from runner.run.progress import progress_of
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.harness import Bench, job_text
 
@@ -77,7 +77,7 @@ async def test_what_gives_way_is_kept_and_stays_what_it_was(
             load_job(file, root=tmp_path.resolve(), options=LoadOptions(environ={})), origin=one.url
         )
         with one.ledger() as ledger:
-            [first, _] = standings(plan.tasks, ledger.read, one.project.base)
+            [first, _] = progress_of(plan.tasks, ledger.read, one.project.base)
         assert first.video == f"out/{name}"
     assert (server.accepted, other.accepted) == (2, 2)
     assert _files(bench) == after
@@ -92,7 +92,7 @@ async def test_a_run_whose_files_have_given_way_is_verified_by_them(
     await Bench(root=tmp_path, url=other.url, key=SANDBOX_KEY).run(file)
 
     def findings(run_id: str) -> set[Finding]:
-        tasks: Any = bench.manifest(run_id)["tasks"]
+        tasks = read_tasks(bench.project.runs_dir / run_id / "manifest.json")
         base = bench.project.base
         return {one.finding for task in tasks for one in check_task(task, base, lambda _kind, _file: "")}
 

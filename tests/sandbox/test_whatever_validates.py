@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from runner.errors import JobError
-from runner.job.models import facts, find_family
+from runner.providers.mesh import MESH
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
 from runner.sandbox.getimg import mesh_body
 from runner.sandbox.models import find_family as sandbox_family
@@ -18,8 +18,8 @@ from runner.sandbox.validation import read_request
 from tests.support.command import callsheet
 from tests.support.planning import Desk
 
-FAMILIES = tuple(facts().families)
-IDS = tuple(each for family in facts().families.values() for each in family.ids)
+FAMILIES = tuple(MESH.catalogue.families)
+IDS = tuple(each for family in MESH.catalogue.families.values() for each in family.ids)
 MODELS = st.one_of(
     st.sampled_from(IDS),
     st.builds(
@@ -119,7 +119,7 @@ def test_what_validates_for_getimg_is_taken(
 @given(MODELS)
 def test_a_model_with_limits_here_has_them_in_the_plan_too(model: str) -> None:
     if sandbox_family(model) is not None:
-        assert find_family(model) is not None
+        assert MESH.catalogue.find(model) is not None
 
 
 @pytest.mark.parametrize("model", ["kling/kling-2.6", "a", "seedance-1-5-pro"])

@@ -6,7 +6,8 @@ import anyio
 
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow
-from runner.providers.mesh.client import TAG_BASE
+from runner.ledger.states import Reason
+from runner.providers.mesh import TAG
 from tests.simulation.bench import Absence, Bench
 from tests.simulation.schedule import SETTLE_ALONE
 from tests.simulation.service import RECORD_LIFE, Row
@@ -21,7 +22,7 @@ def check_absence(bench: Bench, ledger: Ledger, attempt: AttemptRow) -> None:
     mine = [row for row in _rows_of(bench, attempt) if row.at <= now]
     was_listed = any(service.is_listed(row, now - SEEN) for row in mine if row.at <= now - SEEN)
     bench.absences[attempt.id] = Absence(now, was_listed)
-    if attempt.reason == "reconcile":
+    if attempt.reason is Reason.RECONCILE:
         bench.violate("absence", f"{attempt.id[:8]} is the second that was taken for absent for one task")
     witnesses = [
         row
@@ -52,5 +53,5 @@ def may_turn_up(bench: Bench, ledger: Ledger) -> bool:
 
 
 def _rows_of(bench: Bench, attempt: AttemptRow) -> list[Row]:
-    tag_field = None if attempt.tag is None else TAG_BASE - attempt.tag
+    tag_field = None if attempt.tag is None else TAG.default - attempt.tag
     return [row for row in bench.service.accepted() if row.tag_field == tag_field]

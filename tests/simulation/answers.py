@@ -14,7 +14,7 @@ import anyio
 import httpx
 
 from runner.http.fetch import BrokenOffError
-from runner.lane.seams import Threads
+from runner.lane.machine import Threads
 from runner.store.download import DownloadRequest, FileRecord, download
 from runner.store.files import FileStore
 from tests.simulation.life import Life

@@ -14,7 +14,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import TaskState
 from runner.plan.plan import Plan
-from runner.providers.mesh.client import TAG_BASE
+from runner.providers.mesh import TAG
 from tests.simulation.absence import check_absence
 from tests.simulation.bench import Bench
 from tests.simulation.clips import read_label
@@ -144,7 +144,7 @@ def _check_billing(bench: Bench, plan: Plan, senders: Mapping[str, AttemptRow | 
 def _sender(row: Row, attempts: Sequence[AttemptRow]) -> AttemptRow | None:
     """The attempt that sent what became `row`, by its tag; tags of settled attempts are used again."""
     assert row.tag_field is not None
-    found = [attempt for attempt in attempts if attempt.tag == TAG_BASE - row.tag_field]
+    found = [attempt for attempt in attempts if attempt.tag == TAG.default - row.tag_field]
     return next((attempt for attempt in found if attempt.remote_id == row.id), found[0] if found else None)
 
 
@@ -242,6 +242,6 @@ def _check_files(bench: Bench, ledger: Ledger, attempt: AttemptRow) -> None:
 
 
 def _why(attempt: AttemptRow) -> str:
-    evidence = attempt.resolution_evidence or attempt.evidence or {}
-    words = str(evidence.get("reason", "")).split()
+    said = attempt.grounds or attempt.evidence
+    words = said.reason.split() if said is not None else []
     return " ".join("#" if any(letter.isdigit() for letter in word) else word for word in words)

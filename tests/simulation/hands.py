@@ -9,11 +9,11 @@ import anyio
 
 from runner.errors import UsageError
 from runner.job.task import Task
-from runner.lane.by_hand import Answer, settle_by_hand, unclear_tasks
+from runner.lane.by_hand import Answer, record_answer, unclear_tasks
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import TaskRow
-from runner.ledger.states import TaskState
-from runner.providers.mesh.client import TAG_BASE
+from runner.ledger.states import Reason, TaskState
+from runner.providers.mesh import TAG
 from runner.run.prepare import Resubmit
 from tests.simulation.bench import EARLIER, Bench
 from tests.simulation.schedule import Hand, Verb
@@ -26,9 +26,9 @@ def asked(bench: Bench, verb: Verb, ledger: Ledger) -> Resubmit | None:
         return None
     latest = [one for one in ledger.read.in_state(*TaskState) if one.run_id != EARLIER]
     if verb is Verb.AGAIN:
-        resubmit = Resubmit("again", (latest[0].identity[:12],)) if latest else None
+        resubmit = Resubmit(Reason.AGAIN, (latest[0].identity[:12],)) if latest else None
     else:
-        resubmit = Resubmit("retry")
+        resubmit = Resubmit(Reason.RETRY)
     for attempt in latest:
         if resubmit is not None and resubmit.allows(attempt.state):
             task = ledger.read.task(attempt.identity)
@@ -54,14 +54,14 @@ def settle_held(bench: Bench, hand: Hand) -> None:
         if one.attempt.state is not TaskState.HELD:
             continue
         tag = one.attempt.tag
-        row = by_tag.get(TAG_BASE - tag) if tag is not None else None
+        row = by_tag.get(TAG.default - tag) if tag is not None else None
         answer, remote_id = Answer.AGAIN, None
         if hand is Hand.HONEST and row is not None:
             answer, remote_id = Answer.ADOPT, row.id
         elif hand is Hand.HONEST and bench.random.random() < 0.5:
             answer = Answer.WRITE_OFF
         with contextlib.suppress(UsageError), ledger.transaction():
-            settle_by_hand(ledger, one, answer, START + anyio.current_time(), remote_id=remote_id)
+            record_answer(ledger, one, answer, START + anyio.current_time(), remote_id=remote_id)
             if answer is not Answer.ADOPT:
                 bench.given_up.add(one.attempt.id)
                 bench.consents[said_of(one.task)] += answer is Answer.AGAIN

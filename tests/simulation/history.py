@@ -13,8 +13,12 @@ from runner.http.verdicts import Evidence
 from runner.job.task import Task
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent, OutputRow, RunRow
+from runner.ledger.states import Reason
+from runner.media.video import MediaFacts
 from runner.plan.plan import Plan
-from runner.providers.mesh.client import TAG_BASE, read_generation
+from runner.providers.base import RemoteFileKind
+from runner.providers.mesh import TAG
+from runner.providers.mesh.client import read_generation
 from tests.simulation.bench import EARLIER, KEY, ORIGIN, Bench
 from tests.simulation.clips import video
 from tests.simulation.service import START, TAG_FIELD, Row
@@ -38,7 +42,7 @@ def give_history(bench: Bench, plan: Plan) -> None:
     told = read_generation(bench.service.task_object(row, 0.0, in_list=False))
     intent = Intent(
         attempt_id=_ID,
-        reason="run",
+        reason=Reason.RUN,
         key_hash=KEY.fingerprint(ledger.salt),
         tag=_TAG,
         body_sha256="0" * 64,
@@ -50,11 +54,11 @@ def give_history(bench: Bench, plan: Plan) -> None:
         path=task.output,
         identity=task.identity,
         attempt_id=_ID,
-        kind="video",
+        kind=RemoteFileKind.VIDEO,
         ordinal=1,
         bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
-        media={},
+        media=MediaFacts("mp4"),
         created_at=at,
     )
     with ledger.transaction():
@@ -98,7 +102,7 @@ def _row(bench: Bench, task: Task) -> Row:
     return Row(
         id="t-00000earlier",
         owner="ours",
-        request={**task.request, TAG_FIELD: TAG_BASE - _TAG},
+        request={**task.request, TAG_FIELD: TAG.default - _TAG},
         at=-AGO,
         created_at=int(bench.service.clock(-AGO)),
         visible_at=-AGO,

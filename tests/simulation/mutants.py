@@ -20,17 +20,17 @@ from runner.http.verdicts import Reaction, SubmitOutcome, Verdict
 from runner.job.model import RunPolicy
 from runner.lane import evidence, reconcile, scan, submit
 from runner.lane.cases import Case
-from runner.lane.evidence import Basis, Belief, Finding, Unclear, Witness, witness
+from runner.lane.evidence import Belief, Finding, Unclear, Witness, witness
 from runner.lane.late import Lookback
 from runner.lane.scan import Scanner
-from runner.lane.webhook import Hints
-from runner.lane.world import Paid
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Echoes
-from runner.ledger.states import Resolution
+from runner.ledger.states import Basis, Reason, Resolution
 from runner.providers.base import Generation, GenerationStatus
+from runner.providers.mesh import MESH
 from runner.providers.mesh.client import MeshClient
-from runner.run.deliver import Collector
+from runner.run.watch import Watch
+from runner.run.webhook import Hints
 from runner.store import download
 from runner.store.files import FileStore
 from tests.simulation import process
@@ -141,7 +141,7 @@ def _absence_taken_twice() -> AbstractContextManager[object]:
     def forgetful(argument: Any) -> Any:
         if not isinstance(argument, Unclear):
             return argument
-        return replace(argument, attempt=replace(argument.attempt, reason="run"))
+        return replace(argument, attempt=replace(argument.attempt, reason=Reason.RUN))
 
     return _patched_case("hold_reason", forgetful)
 
@@ -193,8 +193,8 @@ def _list_without_bounds() -> AbstractContextManager[object]:
         rows: dict[str, Generation] = {}
         offset = 0
         while True:
-            await scanner.budget.acquire()
-            page = await scanner.world.provider.list_page(created_after=since, limit=200, offset=offset)
+            await scanner.lane.budget.acquire()
+            page = await scanner.lane.client.list_page(created_after=since, limit=200, offset=offset)
             rows.update((row.id, row) for row in page.rows)
             offset += len(page.rows)
             if not page.has_more:
@@ -271,7 +271,7 @@ def _redirects_followed() -> AbstractContextManager[object]:
 @contextmanager
 def _webhook_taken_as_truth() -> Iterator[None]:
     """A call is believed, whoever made it: the one that says `failed` ends a paid task."""
-    wait, look = Hints.wait, Collector.look
+    wait, look = Hints.wait, Watch.look
     believed: set[str] = set()
 
     async def hearing(hints: Hints, attempt_id: str, seconds: float) -> bool:
@@ -280,12 +280,13 @@ def _webhook_taken_as_truth() -> Iterator[None]:
             believed.add(attempt_id)
         return is_hinted
 
-    async def believing(collector: Collector, paid: Paid) -> Generation:
+    async def believing(watch: Watch) -> Generation:
+        paid = watch.paid
         if paid.attempt_id in believed:
             return Generation(paid.remote_id, GenerationStatus.FAILED, "failed", error_code="said_by_a_call")
-        return await look(collector, paid)
+        return await look(watch)
 
-    with patch.object(Hints, "wait", hearing), patch.object(Collector, "look", believing):
+    with patch.object(Hints, "wait", hearing), patch.object(Watch, "look", believing):
         yield
 
 
@@ -321,7 +322,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "absence taken twice": _absence_taken_twice,
     "absence that no cap counts": _uncounted_absence,
     "a late row that nobody looks for": _nobody_looks_back,
-    "404s that end a paid task": lambda: patch.object(MeshClient, "record_life", 60.0),
+    "404s that end a paid task": lambda: patch.dict(vars(MESH), {"record_life": 60.0}),
     "submitting that doubts do not stop": lambda: patch.object(submit, "MOST_DOUBTS", 1000),
     "a list without bounds": _list_without_bounds,
     "no cap on tasks": _forgetful_of("max_tasks"),

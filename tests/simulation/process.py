@@ -16,17 +16,18 @@ from runner.http.paid import PaidRequests
 from runner.http.transport import Transport, open_client
 from runner.job.model import RunPolicy
 from runner.lane.commits import Commits
-from runner.lane.seams import Seams
-from runner.lane.webhook import Hints
-from runner.lane.world import World
+from runner.lane.machine import Machine
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
+from runner.providers.mesh import MESH
 from runner.providers.mesh.client import MeshClient
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
 from runner.run.lock import project_lock
-from runner.run.prepare import find_run, prepare_run
+from runner.run.prepare import prepare_run
 from runner.run.run import collect_all, run_prepared
+from runner.run.tools import Tools
+from runner.run.webhook import Hints
 from tests.simulation.absence import check_absence
 from tests.simulation.answers import ApiTransport, Files, FreeTransport
 from tests.simulation.bench import KEY, ORIGIN, UNBOUNDED, Bench, job_of
@@ -172,7 +173,7 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
 
     hints = Hints("https://hooks.sim.test", b"simulated") if bench.schedule.job.webhook else None
     threads = InlineThreads(life)
-    seams = Seams(wall=wall, random=random_of(bench), threads=threads)
+    machine = Machine(wall=wall, random=random_of(bench), threads=threads)
     parts = (life, bench.service, weather, bench.random, bench.trace)
     access = Access(ORIGIN, KEY)
     disk = SimulatedDisk(
@@ -185,17 +186,19 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
         open_client(ApiTransport(paid, FreeTransport(*parts))) as client,
         anyio.create_task_group() as nursery,
     ):
-        world = World(
+        tools = Tools(
             project=bench.project,
             origin=ORIGIN,
-            provider=MeshClient(
+            provider=MESH,
+            client=MeshClient(
                 PaidRequests(access, client), FreeRequests(access, client, wall=wall), wall=wall
             ),
             commits=Commits(ledger, threads),
             fetch=Files(*parts, disk=disk, threads=threads),
             files=disk,
-            seams=seams,
+            machine=machine,
             observe=observe,
+            redactor=Redactor([KEY.value]),
             key_hash=KEY.fingerprint(ledger.salt),
             is_loopback=False,
             hints=hints,
@@ -207,34 +210,32 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
         if spec.rival_after is not None:
             nursery.start_soon(_rival, bench, spec.rival_after)
         try:
-            return await _do(bench, spec, world, ledger)
+            return await _do(bench, spec, tools, ledger)
         finally:
             nursery.cancel_scope.cancel()
 
 
 async def _do(
-    bench: Bench, spec: ProcessSpec, world: World, ledger: Ledger
+    bench: Bench, spec: ProcessSpec, tools: Tools, ledger: Ledger
 ) -> tuple[ExitCode, tuple[str, ...]]:
     if spec.verb is Verb.COLLECT:
-        result = await collect_all(world, RunPolicy(), deadline=spec.deadline)
+        result = await collect_all(tools, RunPolicy(), deadline=spec.deadline)
         return result.exit_code, result.reasons
     job = job_of(bench.schedule.job)
     resubmit = asked(bench, spec.verb, ledger)
     prepared = prepare_run(
         job,
-        project=world.project,
+        project=tools.project,
         reader=ledger.read,
         origin=ORIGIN,
         date=None,
-        run=find_run(ledger.read, "latest") if spec.verb in (Verb.RESUME, Verb.RETRY) else None,
-        now=world.seams.wall(),
-        source=world.seams.random,
+        run=ledger.read.latest_run() if spec.verb in (Verb.RESUME, Verb.RETRY) else None,
+        now=tools.machine.wall(),
+        source=tools.machine.random,
         resubmit=resubmit,
     )
-    RunFolder(world.project, prepared.run.id).make(job.text)
-    result = await run_prepared(
-        prepared, world, facts={}, redactor=Redactor([KEY.value]), deadline=spec.deadline
-    )
+    RunFolder(tools.project, prepared.run.id).make(job.text)
+    result = await run_prepared(prepared, tools, facts={}, deadline=spec.deadline)
     return result.exit_code, result.reasons
 
 

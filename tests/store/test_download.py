@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.http.fetch import Patience
+from runner.providers.base import RemoteFileKind
 from runner.store.download import DownloadLimits, DownloadTrouble
 from runner.store.files import LocalFiles
 from tests.support.downloads import LIMITS, fetch, left_over, make_request, trouble_of
@@ -39,13 +40,13 @@ async def test_a_whole_file_arrives_under_its_final_name(clip: bytes, files: Loc
 
 async def test_a_last_frame_is_a_picture(files: LocalFiles) -> None:
     with FilesServer(file(PNG)) as server:
-        record = await fetch(replace(make_request(server.url()), kind="last_frame"), files)
+        record = await fetch(replace(make_request(server.url()), kind=RemoteFileKind.LAST_FRAME), files)
     assert (record.media.container, record.media.width) == ("png", 1)
 
 
 async def test_a_video_is_no_last_frame(clip: bytes, files: LocalFiles) -> None:
     with FilesServer(file(clip)) as server:
-        error = await trouble_of(replace(make_request(server.url()), kind="last_frame"), files)
+        error = await trouble_of(replace(make_request(server.url()), kind=RemoteFileKind.LAST_FRAME), files)
     assert error.trouble is DownloadTrouble.REFUSED
 
 
@@ -136,7 +137,9 @@ async def test_what_proves_nothing_of_its_end_needs_a_promise(
     }[kind]
     with FilesServer(without_length(content, chunked=True)) as server:
         request = make_request(server.url())
-        error = await trouble_of(replace(request, kind="last_frame") if kind == "frame" else request, files)
+        error = await trouble_of(
+            replace(request, kind=RemoteFileKind.LAST_FRAME) if kind == "frame" else request, files
+        )
     assert error.trouble is DownloadTrouble.REFUSED
     assert "clip.mp4.part" in str(error)
 

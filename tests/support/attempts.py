@@ -6,8 +6,9 @@ from runner.http.verdicts import Verdict
 from runner.json_value import JsonValue
 from runner.lane.evidence import Belief, Beliefs, Unclear
 from runner.ledger.rows import AttemptRow
-from runner.ledger.states import TaskState
+from runner.ledger.states import Reason, TaskState
 from runner.providers.base import Generation, GenerationStatus
+from runner.providers.mesh import MESH
 
 MODEL = "byteplus/seedance-1-0-pro"
 """A model that honours seeds."""
@@ -37,7 +38,7 @@ def unclear(
         id=name,
         identity=name * 8,
         run_id="r1",
-        reason="run",
+        reason=Reason.RUN,
         origin="https://api.example",
         key_hash="k",
         model=model,
@@ -48,9 +49,9 @@ def unclear(
         intended_at=at,
         state=state,
         verdict=Verdict.AMBIGUOUS,
-        evidence={},
+        evidence=None,
         resolution=None,
-        resolution_evidence=None,
+        grounds=None,
         remote_id=None,
         accepted_at=None,
         echoed_tag=None,
@@ -61,7 +62,7 @@ def unclear(
         cost_micros=None,
     )
     belief = BELIEVED if believed else Beliefs()
-    return Unclear(attempt, name, request or {"model": model}, belief)
+    return Unclear(attempt, name, request or {"model": model}, belief, MESH)
 
 
 def row(

@@ -9,28 +9,27 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.assemble import Limits, open_world
+from runner.assemble import Limits, open_tools
 from runner.http.access import Access, ApiKey
 from runner.http.free import FreeLimits
 from runner.http.paid import SubmitLimits
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import RunPolicy, WebhookPolicy
 from runner.job.rundate import RunDate
-from runner.lane.seams import Seams
-from runner.lane.world import World
+from runner.lane.machine import Machine
 from runner.ledger.ledger import Ledger
 from runner.project import Project, init_project
-from runner.providers import REGISTRY
+from runner.providers import BUILT_IN
 from runner.providers.place import Place
 from runner.record.events import Observer
 from runner.record.folder import RunFolder
-from runner.record.manifest import read_manifest
-from runner.redact import Redactor
 from runner.run.ends import RunResult
 from runner.run.lock import locked_ledger
 from runner.run.prepare import Resubmit, prepare_run
 from runner.run.run import collect_all, run_prepared
+from runner.run.tools import Tools
 from runner.store.download import DownloadLimits
+from tests.support.made import checked
 from tests.support.moment import deadline_once
 
 JOB = """\
@@ -84,21 +83,20 @@ class Bench:
             yield ledger
 
     @contextlib.asynccontextmanager
-    async def world(
+    async def tools(
         self, ledger: Ledger, *, key: str | None = None, webhook: WebhookPolicy | None = None
-    ) -> AsyncIterator[World]:
-        spec = REGISTRY[self.provider]
+    ) -> AsyncIterator[Tools]:
         limits = Limits(self.submit_limits, self.free_limits, self.limits)
-        async with open_world(
-            Place(spec, self.project, self.url, self.url),
+        async with open_tools(
+            Place(BUILT_IN[self.provider], self.project, self.url, self.url),
             Access(self.url, ApiKey.load(key or self.key, source="test")),
             ledger,
             self._observe,
             webhook,
-            seams=Seams(wall=self.wall, random=random.Random()),
+            machine=Machine(wall=self.wall, random=random.Random()),
             limits=limits,
-        ) as world:
-            yield world
+        ) as tools:
+            yield tools
 
     async def run(
         self,
@@ -120,7 +118,7 @@ class Bench:
                 return await self.run(file, deadline=30, date=date, resume=resume, key=key, resubmit=resubmit)
         job = load_job(file, root=self.root.resolve(), options=LoadOptions(environ={}))
         with self.ledger() as ledger:
-            async with self.world(ledger, key=key, webhook=job.run.webhook) as world:
+            async with self.tools(ledger, key=key, webhook=job.run.webhook) as tools:
                 prepared = prepare_run(
                     job,
                     project=self.project,
@@ -128,14 +126,12 @@ class Bench:
                     origin=self.url,
                     date=RunDate.parse(date) if date else None,
                     run=ledger.read.run(resume) if resume else None,
-                    now=world.seams.wall(),
-                    source=world.seams.random,
+                    now=tools.machine.wall(),
+                    source=tools.machine.random,
                     resubmit=resubmit,
                 )
                 RunFolder(self.project, prepared.run.id).make(job.text)
-                return await run_prepared(
-                    prepared, world, facts={}, redactor=Redactor([self.key]), deadline=deadline
-                )
+                return await run_prepared(prepared, tools, facts={}, deadline=deadline)
 
     async def collect(
         self, *, deadline: float | None = None, until: Callable[[], bool] | None = None
@@ -145,8 +141,8 @@ class Bench:
             with deadline_once(until):
                 return await self.collect(deadline=30)
         with self.ledger() as ledger:
-            async with self.world(ledger) as world:
-                return await collect_all(world, RunPolicy(), deadline=deadline)
+            async with self.tools(ledger) as tools:
+                return await collect_all(tools, RunPolicy(), deadline=deadline)
 
     def has_seen(self, event: str, times: int = 1) -> bool:
         """Whether so many events of that name were told, in all runs of this bench together."""
@@ -157,4 +153,4 @@ class Bench:
         self.tell(name, fields)
 
     def manifest(self, run_id: str = "latest") -> dict[str, object]:
-        return read_manifest(self.project.runs_dir / run_id / "manifest.json")
+        return checked(self.project.runs_dir / run_id / "manifest.json")

@@ -17,9 +17,12 @@ from runner.json_value import JsonValue
 from runner.ledger.database import open_for_writing
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow, Caps, Intent, OutputRow, RunRow
-from runner.ledger.states import TaskState
-from runner.providers.base import Generation, GenerationStatus, InputFile
-from runner.record.manifest import Counts, write_manifest
+from runner.ledger.states import Reason, TaskState
+from runner.media.video import MediaFacts
+from runner.providers.base import Generation, GenerationStatus, InputFile, RemoteFileKind
+from runner.providers.mesh import MESH
+from runner.record.manifest import ManifestCounts
+from runner.record.write import write_manifest
 from runner.redact import Redactor
 from runner.resources import load_schema
 
@@ -35,7 +38,7 @@ def sha(text: str) -> str:
 def make_task(index: int, *, inputs: tuple[InputFile, ...] = (), **request: JsonValue) -> Task:
     body: dict[str, JsonValue] = {"model": MODEL, "seed": index, "ratio": "16:9", **request}
     return Task(
-        identity=task_identity(provider="mesh", origin=ORIGIN, request=body, sample=None, edition=""),
+        identity=task_identity(provider=MESH, origin=ORIGIN, request=body, sample=None, edition=""),
         index=index,
         step="",
         name=f"s{index}",
@@ -87,7 +90,7 @@ class Story:
         self.now += 0.1
         return self.now
 
-    def intend(self, task: Task, *, reason: str = "run", run_id: str | None = None) -> str:
+    def intend(self, task: Task, *, reason: Reason = Reason.RUN, run_id: str | None = None) -> str:
         intent = Intent(
             attempt_id=f"a{self.now:.1f}-{task.index}",
             reason=reason,
@@ -102,7 +105,7 @@ class Story:
                 task, self.run.job_file, run_id or self.run.id, intent, Caps(), self.tick()
             )
 
-    def submit(self, task: Task, *, run_id: str | None = None, reason: str = "run") -> str:
+    def submit(self, task: Task, *, run_id: str | None = None, reason: Reason = Reason.RUN) -> str:
         attempt = self.intend(task, run_id=run_id, reason=reason)
         evidence = Evidence(row=0, headers_begun=True, reason="accepted", status=200, request_id="req-1")
         with self.ledger.transaction():
@@ -144,7 +147,7 @@ class Story:
             self.ledger.withdraw(attempt, Verdict.NOT_SENT, evidence, self.tick())
         return attempt
 
-    def write(self, target: Path, tasks: Iterable[Task], **changes: Any) -> Counts:
+    def write(self, target: Path, tasks: Iterable[Task], **changes: Any) -> ManifestCounts:
         return write_manifest(
             target,
             **{
@@ -155,7 +158,7 @@ class Story:
                 "reader": self.ledger.read,
                 "view": ledger_view,
                 "root": target.parent,
-                "redactor": Redactor(),
+                "redactor": Redactor(()),
             }
             | changes,
         )
@@ -165,7 +168,9 @@ class Story:
         return checked(target)
 
 
-def output_row(task: Task, attempt: str, at: float, path: str = "", kind: str = "video") -> OutputRow:
+def output_row(
+    task: Task, attempt: str, at: float, path: str = "", kind: RemoteFileKind = RemoteFileKind.VIDEO
+) -> OutputRow:
     return OutputRow(
         path=path or task.output,
         identity=task.identity,
@@ -174,14 +179,7 @@ def output_row(task: Task, attempt: str, at: float, path: str = "", kind: str = 
         ordinal=1,
         bytes=1000,
         sha256=sha("film"),
-        media={
-            "codec": "h264",
-            "width": 320,
-            "height": 180,
-            "duration": 5.04,
-            "fps": 24.0,
-            "has_sound": True,
-        },
+        media=MediaFacts("mp4", "h264", 320, 180, duration=5.04, fps=24.0, has_sound=True),
         created_at=at,
     )
 

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import anyio
 
 from runner.errors import ExitCode
-from runner.lane.control import Control
+from runner.run.stop import Control
 
 
 @contextmanager

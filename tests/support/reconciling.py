@@ -9,13 +9,12 @@ from typing import Any
 
 from runner.errors import ExitCode
 from runner.job.load import LoadOptions, load_job
-from runner.lane.world import World
 from runner.ledger.states import TaskState
 from runner.record.folder import RunFolder
-from runner.redact import Redactor
 from runner.run.ends import RunResult
 from runner.run.prepare import prepare_run
 from runner.run.run import run_prepared
+from runner.run.tools import Tools
 from runner.sandbox import Fault, Kind, SandboxServer, Where
 from tests.support.harness import Bench, job_text
 
@@ -114,12 +113,12 @@ async def leave_unclear_once(bench: Bench, server: SandboxServer, *, accept: boo
     return await leave_unclear(bench, server, sweep(seeds=1))
 
 
-async def run_changed(bench: Bench, text: str, change: Callable[[World], World]) -> RunResult:
-    """`run` in a world that a test has changed."""
+async def run_changed(bench: Bench, text: str, change: Callable[[Tools], Tools]) -> RunResult:
+    """`run` with tools that a test has changed."""
     job = load_job(bench.write_job(text), root=bench.root.resolve(), options=LoadOptions(environ={}))
     with bench.ledger() as ledger:
-        async with bench.world(ledger) as real:
-            world = change(real)
+        async with bench.tools(ledger) as real:
+            tools = change(real)
             prepared = prepare_run(
                 job,
                 project=bench.project,
@@ -127,8 +126,8 @@ async def run_changed(bench: Bench, text: str, change: Callable[[World], World])
                 origin=bench.url,
                 date=None,
                 run=None,
-                now=world.seams.wall(),
-                source=world.seams.random,
+                now=tools.machine.wall(),
+                source=tools.machine.random,
             )
             RunFolder(bench.project, prepared.run.id).make(job.text)
-            return await run_prepared(prepared, world, facts={}, redactor=Redactor())
+            return await run_prepared(prepared, tools, facts={})

@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+import enum
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import click
 
 from runner.cli import console
+from runner.cli.common_options import common_options
 from runner.cli.completion import complete_run
-from runner.cli.folders import find_folder
-from runner.cli.listing import write_lines
-from runner.cli.options import ServiceOptions, common_options, output_format, service_options
-from runner.cli.words import count
+from runner.cli.humanize import count
+from runner.cli.options import ServiceOptions, output_format, service_options
+from runner.cli.runs import find_folder, run_ids
 from runner.errors import CallsheetError, UsageError
 from runner.job.cost import usd_as_today
 from runner.json_value import JsonValue
 from runner.record.diff import Change, Side, changes
 from runner.record.folder import LATEST, RunFolder
-from runner.record.lines import scan_manifest
-from runner.redact import Redactor
+from runner.record.manifest import Manifest, ManifestRun, read_manifest, read_tasks
+from runner.redact import printable, printable_value
 
+
+class What(enum.StrEnum):
+    """What became of a task from one run to the other."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+
+
+_COLOURS = {What.ADDED: "green", What.REMOVED: "red", What.CHANGED: "yellow"}
 _MOST_RUNS = 5
 _MOST_NAMES = 3
 _LEAST_SHARED = 3
-"""So many tasks that changed alike are told of in one line."""
-
-_FOUND_COLOURS = {"added": "green", "removed": "red", "changed": "yellow"}
+"""From so many tasks on, the same change is one line."""
 
 
 @click.command()
@@ -38,11 +45,11 @@ _FOUND_COLOURS = {"added": "green", "removed": "red", "changed": "yellow"}
 @output_format("json", "jsonl")
 @common_options
 def diff(runs: tuple[str, ...], service: ServiceOptions, output_format: str) -> None:
-    """Show what the second RUN has other than the first: tasks, requests, outcomes, seeds, cost, files.
+    """Show how the second RUN differs from the first: tasks, requests, outcomes, seeds, cost, files.
 
     Tasks are matched by name. RUN is an id or its beginning, a path to a run, or `latest`. One RUN
-    is compared with the run of the same job before it, and none means `latest`. The exit
-    code is 0 whether they differ or not; programs read the counts.
+    is compared with the run of the same job before it; none means `latest`. The exit code is 0 even if
+    they differ; programs read the counts.
 
     \b
     Examples:
@@ -55,181 +62,166 @@ def diff(runs: tuple[str, ...], service: ServiceOptions, output_format: str) -> 
     after = find_folder(runs[-1] if runs else LATEST, service)
     new = _Read.of(after)
     old = _Read.of(find_folder(runs[0], service)) if len(runs) == 2 else _before(new, after)
-    found = list(_compare(new, old))
-    same = len(new.tasks.keys() & old.tasks.keys()) - sum(one.what == "changed" for one in found)
-    if output_format == "text":
-        _tell(found, new, old, same)
+    difference = _Difference(old, new, tuple(_compare(new, old)))
+    if output_format == "jsonl":
+        console.json_lines(map(_fields, difference.tasks))
+    elif output_format == "json":
+        console.document(_document(difference))
     else:
-        _print(found, new, old, same, is_lines=output_format == "jsonl")
+        _tell(difference)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Read:
     """A manifest, with what is compared of each task by its name."""
 
-    members: dict[str, Any] = field(default_factory=dict)
-    tasks: dict[str, Side] = field(default_factory=dict)
+    manifest: Manifest
+    tasks: Mapping[str, Side]
 
     @classmethod
     def of(cls, folder: RunFolder) -> _Read:
-        read = cls()
-
-        def keep(entry: dict[str, Any]) -> None:
+        manifest = read_manifest(folder.manifest)
+        tasks: dict[str, Side] = {}
+        for task in read_tasks(folder.manifest):
             # those that have left the plan come last, and may have the name of one that is in it
-            name = entry["name"]
-            while name in read.tasks:
-                name = f"{name} ({entry['identity'][:8]})"
-            read.tasks[name] = Side.of(entry)
-
-        read.members = scan_manifest(folder.manifest, keep, most=sys.maxsize)
-        return read
+            name = task.name
+            while name in tasks:
+                name = f"{name} ({task.identity[:8]})"
+            tasks[name] = Side.of(task)
+        return cls(manifest, tasks)
 
     @property
-    def id(self) -> str:
-        return str(self.members["run"]["id"])
-
-    @property
-    def job_file(self) -> str:
-        return str(self.members["run"]["job_file"])
+    def run(self) -> ManifestRun:
+        return self.manifest.run
 
 
 def _before(new: _Read, folder: RunFolder) -> _Read:
     """The run of the same job before `new`. Raises UsageError where there is none."""
-    runs = folder.project.runs_dir
-    earlier = sorted(
-        (path.name for path in runs.iterdir() if path.name < new.id and not path.is_symlink()), reverse=True
-    )
+    earlier = sorted((run for run in run_ids(folder.project) if run < new.run.id), reverse=True)
     for name in earlier:
         with contextlib.suppress(CallsheetError):  # a run that was killed may have no manifest
             read = _Read.of(RunFolder(folder.project, name))
-            if read.job_file == new.job_file:
+            if read.run.job_file == new.run.job_file:
                 return read
     others = f"the runs here: {', '.join(earlier[:_MOST_RUNS])}" if earlier else "it is the first run here"
-    raise UsageError(f"run {new.id} of {new.job_file} has none before it to compare with", hint=others)
+    raise UsageError(
+        f"run {new.run.id} of {new.run.job_file} has none before it to compare with", hint=others
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A task that is `added`, `removed` or `changed`."""
-
-    what: str
-    task: str
-    changes: tuple[Change, ...] = ()
+class _ChangedTask:
+    what: What
+    name: str
+    changes: tuple[Change, ...]
 
     @property
     def words(self) -> str:
         return "; ".join(change.words for change in self.changes)
 
 
-def _compare(new: _Read, old: _Read) -> Iterator[_Found]:
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """Two runs, and the tasks in which they differ."""
+
+    old: _Read
+    new: _Read
+    tasks: tuple[_ChangedTask, ...]
+
+    @property
+    def facts(self) -> Iterator[tuple[str, str, str]]:
+        """(what, now, before) of the runs as wholes, where they differ."""
+        for (what, now), (_, was) in zip(_facts(self.new.manifest), _facts(self.old.manifest), strict=True):
+            if now != was:
+                yield what, now or "none", was or "none"
+
+    @property
+    def counts(self) -> dict[str, int]:
+        counts = {str(what): sum(task.what is what for task in self.tasks) for what in What}
+        in_both = len(self.new.tasks.keys() & self.old.tasks.keys())
+        return {**counts, "same": in_both - counts[What.CHANGED]}
+
+
+def _compare(new: _Read, old: _Read) -> Iterator[_ChangedTask]:
     for name, side in new.tasks.items():
         if name not in old.tasks:
-            yield _Found("added", name, (Change("state", side.state),))
+            yield _ChangedTask(What.ADDED, name, (Change("state", side.state),))
         elif changed := tuple(changes(side, old.tasks[name])):
-            yield _Found("changed", name, changed)
+            yield _ChangedTask(What.CHANGED, name, changed)
     for name, side in old.tasks.items():
         if name not in new.tasks:
-            yield _Found("removed", name, (Change("state", f"was {side.state}"),))
+            yield _ChangedTask(What.REMOVED, name, (Change("state", f"was {side.state}"),))
 
 
-def _heading(new: _Read, old: _Read) -> Iterator[tuple[str, str, str]]:
-    """(what, now, before) of the runs as wholes; what is the same is left out."""
-    rows = (
-        ("job file", ("run", "job_file")),
-        ("job file sha256", ("job", "sha256")),
-        ("date", ("run", "run_date")),
-        ("edition", ("run", "edition")),
-        ("service", ("run", "origin")),
-        ("cost USD", ("usage", "cost", "usd")),
-    )
-    for what, path in rows:
-        pair = [_at(each.members, path) for each in (new, old)]
-        if pair[0] != pair[1]:
-            yield what, pair[0], pair[1]
-    commits = [_commit(each) for each in (new, old)]
-    if commits[0] != commits[1]:
-        yield "commit", commits[0], commits[1]
+def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    run, usd = manifest.run, manifest.usage.cost.usd
+    yield "job file", run.job_file
+    yield "job file sha256", manifest.job.sha256
+    yield "date", run.run_date
+    yield "edition", run.edition
+    yield "service", run.origin
+    yield "cost USD", "unknown" if usd is None else usd_as_today(usd)
+    yield "commit", _commit(run)
 
 
-def _at(members: dict[str, Any], path: tuple[str, ...]) -> str:
-    value: Any = members
-    for name in path:
-        value = value[name]
-    if path[-1] == "usd" and value is not None:
-        return usd_as_today(value)
-    return "unknown" if value is None else str(value) or "none"
+def _commit(run: ManifestRun) -> str:
+    git = run.last_session.git if run.last_session is not None else None
+    if git is None or not git.commit:
+        return ""
+    return f"{git.commit[:12]}{' with changes' if git.job_file_dirty else ''}"
 
 
-def _commit(read: _Read) -> str:
-    sessions = read.members["run"]["sessions"]
-    git = (sessions[-1].get("git") if sessions else None) or {}
-    dirty = " with changes" if git.get("job_file_dirty") else ""
-    return f"{str(git['commit'])[:12]}{dirty}" if git.get("commit") else "none"
-
-
-def _tell(found: list[_Found], new: _Read, old: _Read, same: int) -> None:
-    clean = Redactor()
-    console.result(f"from {old.id} to {new.id}")
-    for what, now, was in _heading(new, old):
+def _tell(difference: _Difference) -> None:
+    console.result(f"from {difference.old.run.id} to {difference.new.run.id}")
+    for what, now, was in difference.facts:
         shown = [text[:16] if what.endswith("sha256") else text for text in (now, was)]
-        console.result(clean.foreign_text(f"  {what} is {shown[0]}, was {shown[1]}"))
-    shared = _shared(found)
+        console.result(printable(f"  {what} is {shown[0]}, was {shown[1]}"))
+    shared = _shared(difference.tasks)
     for words, names in shared.items():
         more = ", ..." if len(names) > _MOST_NAMES else ""
-        told = f"in {len(names)} tasks ({', '.join(names[:_MOST_NAMES])}{more})  {words}"
-        console.result(f"{click.style('changed ', fg=_FOUND_COLOURS['changed'])} {clean.foreign_text(told)}")
-    for one in _without(found, shared):
-        word = click.style(f"{one.what:8}", fg=_FOUND_COLOURS[one.what])
-        console.result(f"{word} {clean.foreign_text(one.task)}  {clean.foreign_text(one.words)}".rstrip())
-    told = ", ".join(f"{number} {what}" for what, number in _counts(found, same).items())
-    console.result(f"{count(len(new.tasks | old.tasks), 'task')}: {told}")
+        _tell_task(What.CHANGED, f"in {len(names)} tasks ({', '.join(names[:_MOST_NAMES])}{more})", words)
+    for task in _without(difference.tasks, shared):
+        _tell_task(task.what, task.name, task.words)
+    counts = difference.counts
+    told = ", ".join(f"{number} {what}" for what, number in counts.items())
+    console.result(f"{count(sum(counts.values()), 'task')}: {told}")
 
 
-def _shared(found: list[_Found]) -> dict[str, list[str]]:
-    """What changed alike in the requests of several tasks, with their names."""
+def _tell_task(what: What, name: str, words: str) -> None:
+    word = click.style(f"{what:8}", fg=_COLOURS[what])
+    console.result(f"{word} {printable(name)}  {printable(words)}".rstrip())
+
+
+def _shared(tasks: Sequence[_ChangedTask]) -> dict[str, list[str]]:
+    """The changes that the requests of several tasks share, with the names of the tasks."""
     names: dict[str, list[str]] = {}
-    for one in found:
-        for change in one.changes:
+    for task in tasks:
+        for change in task.changes:
             if change.what == "request":
-                names.setdefault(change.words, []).append(one.task)
+                names.setdefault(change.words, []).append(task.name)
     return {words: tasks for words, tasks in names.items() if len(tasks) >= _LEAST_SHARED}
 
 
-def _without(found: list[_Found], shared: Mapping[str, object]) -> Iterator[_Found]:
-    """Each task with what is left of its changes; none where nothing is."""
-    for one in found:
-        rest = tuple(change for change in one.changes if change.words not in shared)
+def _without(tasks: Iterable[_ChangedTask], shared: Container[str]) -> Iterator[_ChangedTask]:
+    """Each task with its other changes, if it has any."""
+    for task in tasks:
+        rest = tuple(change for change in task.changes if change.words not in shared)
         if rest:
-            yield replace(one, changes=rest)
+            yield replace(task, changes=rest)
 
 
-def _counts(found: list[_Found], same: int) -> dict[str, JsonValue]:
-    counts: dict[str, JsonValue] = {
-        what: sum(one.what == what for one in found) for what in ("added", "removed", "changed")
-    }
-    return {**counts, "same": same}
+def _fields(task: _ChangedTask) -> JsonValue:
+    changes: list[JsonValue] = [{"what": change.what, "words": change.words} for change in task.changes]
+    return printable_value({"task": task.name, "what": task.what, "changes": changes})
 
 
-def _print(found: list[_Found], new: _Read, old: _Read, same: int, *, is_lines: bool) -> None:
-    clean = Redactor()
-    rows = [
-        clean.foreign_value(
-            {
-                "task": one.task,
-                "what": one.what,
-                "changes": [{"what": change.what, "words": change.words} for change in one.changes],
-            }
-        )
-        for one in found
-    ]
-    if is_lines:
-        write_lines(rows)
-        return
-    document: dict[str, JsonValue] = {
-        "from": old.id,
-        "to": new.id,
-        "runs": [{"what": what, "is": now, "was": was} for what, now, was in _heading(new, old)],
-        "counts": _counts(found, same),
-        "tasks": rows,
-    }
-    console.document(clean.foreign_value(document))
+def _document(difference: _Difference) -> JsonValue:
+    return printable_value(
+        {
+            "from": difference.old.run.id,
+            "to": difference.new.run.id,
+            "runs": [{"what": what, "is": now, "was": was} for what, now, was in difference.facts],
+            "counts": dict(difference.counts),
+            "tasks": [_fields(task) for task in difference.tasks],
+        }
+    )

@@ -1,4 +1,4 @@
-"""`doctor`: what a run needs, looked at one thing after the other."""
+"""`doctor`: checks what a run needs, one thing after the other."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ import click
 
 from runner import __version__
 from runner.cli import console
-from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
-from runner.cli.progress import size
-from runner.cli.service import choose_place, read_keys
+from runner.cli.common_options import common, common_options
+from runner.cli.humanize import size
+from runner.cli.options import ServiceOptions, output_format, service_options
+from runner.cli.place import choose_place, read_keys
 from runner.errors import CallsheetError, ExitCode, UsageError
 from runner.http.access import Access, ApiKey
 from runner.http.verdicts import ProviderError, Trouble
-from runner.job.load import DEFAULT_PROVIDER
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
 from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
 from runner.ledger.states import TaskState
 from runner.project import Project, find_project
-from runner.providers import REGISTRY, open_provider
+from runner.providers import DEFAULT, connect, every
 from runner.providers.place import Place
 from runner.record.folder import check_runs
-from runner.redact import Redactor, json_text
+from runner.redact import json_text, printable
 from runner.run.dating import ClockDate
 from runner.run.remembered import check_is_remembered
 from runner.sandbox import SandboxConfig, SandboxServer, SandboxUnavailable
 
 MOST_CLOCK_OFFSET = 60.0
-"""Seconds; the Date header has whole ones, and `run.date` and schedules go by our own clock."""
+"""Seconds. The Date header has whole ones; `run.date` and schedules go by our own clock."""
 
 LEAST_FREE = 1 << 30
-"""Bytes; some hundred clips."""
+"""Bytes: about a hundred clips."""
 
 _LIBRARIES = ("anyio", "click", "httpcore", "httpx", "jinja2", "jsonschema", "pyyaml", "filelock")
 _EXTRAS = {"media": ("av", "pillow"), "server": ("starlette", "uvicorn")}
@@ -51,8 +51,8 @@ _COLOURS = {"ok": "green", "warning": "yellow", "wrong": "red"}
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """`level` is ok, warning or wrong; `code` is what a run would exit with, DONE unless wrong."""
+class Check:
+    """One thing checked. `level` is ok, warning or wrong; `code` is what a run would exit with."""
 
     level: str
     what: str
@@ -61,18 +61,18 @@ class Finding:
     code: ExitCode = ExitCode.DONE
 
 
-def _ok(what: str, words: str) -> Finding:
-    return Finding("ok", what, words)
+def _ok(what: str, words: str) -> Check:
+    return Check("ok", what, words)
 
 
-def _warning(what: str, words: str, hint: str) -> Finding:
-    return Finding("warning", what, words, hint)
+def _warning(what: str, words: str, hint: str) -> Check:
+    return Check("warning", what, words, hint)
 
 
-def _wrong(what: str, error: CallsheetError) -> Finding:
-    # `doctor` never submits, so what a run would add goes without saying
+def _wrong(what: str, error: CallsheetError) -> Check:
+    # `doctor` never submits, so this need not be said
     words = error.message.removesuffix("; nothing was sent")
-    return Finding("wrong", what, words, error.hint, error.exit_code)
+    return Check("wrong", what, words, error.hint, error.exit_code)
 
 
 @click.command()
@@ -84,59 +84,58 @@ def doctor(service: ServiceOptions, output_format: str) -> ExitCode:
 
     The service is asked one free question for each key that is set. Nothing is changed. The output
     holds neither keys nor your home directory, so that it can be pasted into a report. The exit code
-    is that of the worst finding, as `run` would give it; warnings are no findings.
+    is the worst that `run` would have; warnings do not count.
 
     \b
     Examples:
       callsheet doctor
       callsheet doctor --sandbox     without a key and without a network
     """
-    findings: list[Finding] = []
+    checks: list[Check] = []
     clean = _cleaner()
-    for finding in _look(service):
-        findings.append(finding)
+    for check in _checks(service):
+        checks.append(check)
         if output_format == "text":
-            _tell(finding, clean)
+            _tell(check, clean)
         elif output_format == "jsonl":
-            console.result(json_text(_fields(finding, clean)))
-    code = ExitCode.first(finding.code for finding in findings)
+            console.result(json_text(_fields(check, clean)))
+    code = ExitCode.first(check.code for check in checks)
     if output_format == "json":
-        rows = [_fields(finding, clean) for finding in findings]
+        rows = [_fields(check, clean) for check in checks]
         console.document({"exit_code": int(code), "findings": rows})
     return code
 
 
 def _cleaner() -> Callable[[str], str]:
     """Takes keys and the home directory out of what is printed."""
-    redactor = Redactor()
     home = str(Path.home())
-    return lambda text: redactor.foreign_text(text.replace(home, "~") if len(home) > 1 else text)
+    return lambda text: printable(text.replace(home, "~") if len(home) > 1 else text)
 
 
-def _tell(finding: Finding, clean: Callable[[str], str]) -> None:
-    word = click.style(f"{finding.level:8}", fg=_COLOURS[finding.level])
-    hint = f"; hint: {finding.hint}" if finding.hint else ""
-    console.block(f"{word} {finding.what:10} {console.wrapped(clean(finding.words + hint), 20)}")
+def _tell(check: Check, clean: Callable[[str], str]) -> None:
+    word = click.style(f"{check.level:8}", fg=_COLOURS[check.level])
+    hint = f"; hint: {check.hint}" if check.hint else ""
+    console.block(f"{word} {check.what:10} {console.wrapped(clean(check.words + hint), 20)}")
 
 
-def _fields(finding: Finding, clean: Callable[[str], str]) -> dict[str, JsonValue]:
+def _fields(check: Check, clean: Callable[[str], str]) -> dict[str, JsonValue]:
     return {
-        "level": finding.level,
-        "what": finding.what,
-        "words": clean(finding.words),
-        "hint": clean(finding.hint),
-        "exit_code": int(finding.code),
+        "level": check.level,
+        "what": check.what,
+        "words": clean(check.words),
+        "hint": clean(check.hint),
+        "exit_code": int(check.code),
     }
 
 
-def _look(service: ServiceOptions) -> Iterator[Finding]:
+def _checks(service: ServiceOptions) -> Iterator[Check]:
     yield _ok("callsheet", f"{__version__} on Python {platform.python_version()}, {platform.platform()}")
     yield _ok("sqlite", sqlite3.sqlite_version)
     yield _ok("libraries", ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES))
     yield from _extras()
     try:
         project = find_project(Path(), root=common().root)
-        place = choose_place(DEFAULT_PROVIDER, project, service)
+        place = choose_place(DEFAULT, project, service)
     except CallsheetError as error:
         yield _wrong("project", error)
         return
@@ -154,7 +153,7 @@ def _version(name: str) -> str:
         return ""
 
 
-def _extras() -> Iterator[Finding]:
+def _extras() -> Iterator[Check]:
     lacking = {
         "media": "no thumbnails, and videos are checked by their containers alone",
         "server": "no --sandbox and no webhooks",
@@ -169,7 +168,7 @@ def _extras() -> Iterator[Finding]:
             )
 
 
-def _disk(project: Project) -> Iterator[Finding]:
+def _disk(project: Project) -> Iterator[Check]:
     try:
         project.check_links()
         check_runs(project)
@@ -186,14 +185,14 @@ def _disk(project: Project) -> Iterator[Finding]:
         (project.runs_dir, ExitCode.CANNOT_WRITE),
     ):
         if path.exists() and not os.access(path, os.W_OK | os.X_OK if path.is_dir() else os.W_OK):
-            yield Finding("wrong", "disk", f"{path}: cannot be written", hint, code)
+            yield Check("wrong", "disk", f"{path}: cannot be written", hint, code)
             return
     free = shutil.disk_usage(below).free
     words = f"writable, {size(free)} free"
     yield _ok("disk", words) if free >= LEAST_FREE else _warning("disk", words, "make room for the videos")
 
 
-def _ledger(project: Project) -> Iterator[Finding]:
+def _ledger(project: Project) -> Iterator[Check]:
     try:
         if not project.ledger_path.exists():
             check_is_remembered(project, None)
@@ -213,40 +212,40 @@ def _ledger(project: Project) -> Iterator[Finding]:
         verdict = str(error)
     if verdict != "ok":
         hint = "move it aside with its -wal and -shm files, and restore a backup; do not delete it"
-        yield Finding("wrong", "ledger", f"it is corrupt: {verdict}", hint, ExitCode.CANNOT_WRITE)
+        yield Check("wrong", "ledger", f"it is corrupt: {verdict}", hint, ExitCode.CANNOT_WRITE)
         return
     in_flight = sum(number for state, number in counts.items() if state.is_in_flight)
     unclear = sum(number for state, number in counts.items() if state.is_unclear)
     told = f"whole, {sum(counts.values())} attempts, {in_flight} in flight, {unclear} unclear"
     if counts.get(TaskState.HELD):
         hint = "`callsheet reconcile` lists what waits for you"
-        yield Finding("wrong", "ledger", told, hint, ExitCode.PERSON_NEEDED)
+        yield Check("wrong", "ledger", told, hint, ExitCode.PERSON_NEEDED)
     else:
         yield _ok("ledger", told)
 
 
-def _services(project: Project, service: ServiceOptions) -> Iterator[Finding]:
+def _services(project: Project, service: ServiceOptions) -> Iterator[Check]:
     """Each service whose key is set; the default one where none is."""
-    environment = read_keys(choose_place(DEFAULT_PROVIDER, project, service))
-    named = [name for name, spec in REGISTRY.items() if any(map(environment.get, spec.key_variables))]
-    for name in [DEFAULT_PROVIDER] if service.sandbox else named or [DEFAULT_PROVIDER]:
+    environment = read_keys(choose_place(DEFAULT, project, service))
+    named = [each for each in every().values() if any(map(environment.get, each.key_variables))]
+    for provider in [DEFAULT] if service.sandbox else named or [DEFAULT]:
         try:
-            place = choose_place(name, project, service)
+            place = choose_place(provider, project, service)
             key = place.find_key(environment)
         except CallsheetError as error:
-            yield _wrong(name, error)
+            yield _wrong(provider.name, error)
             continue
-        variable = next((key for key in place.spec.key_variables if environment.get(key)), "the sandbox")
+        variable = next((key for key in place.provider.key_variables if environment.get(key)), "the sandbox")
         try:
             with _access(place, key) as access:
                 yield from _ask(place, access, variable)
         except CallsheetError as error:
-            yield _wrong(name, error)
+            yield _wrong(provider.name, error)
 
 
 @contextlib.contextmanager
 def _access(place: Place, key: ApiKey) -> Iterator[Access]:
-    """A sandbox of its own for this question: a rehearsal that is under way keeps its tasks to itself."""
+    """How to reach the service; for a rehearsal a sandbox of its own, so that none under way is disturbed."""
     if place.url is not None:
         yield Access(place.url, key)
         return
@@ -257,19 +256,19 @@ def _access(place: Place, key: ApiKey) -> Iterator[Access]:
         raise UsageError(str(error)) from error
 
 
-def _ask(place: Place, access: Access, variable: str) -> Iterator[Finding]:
-    name = place.spec.name
+def _ask(place: Place, access: Access, variable: str) -> Iterator[Check]:
+    name = place.provider.name
     began = time.time()
     try:
         server_time = anyio.run(_ping, place, access)
     except ProviderError as error:
         if error.trouble is Trouble.KEY_REFUSED:
             words = f"{place.origin} refuses the key of {variable} ({error.message})"
-            yield Finding("wrong", name, words, "check the key at the service", ExitCode.KEY_REFUSED)
+            yield Check("wrong", name, words, "check the key at the service", ExitCode.KEY_REFUSED)
         else:
             words = f"{place.origin} cannot be used: {error.message}"
             hint = "check the network, the base URL and the service's status page"
-            yield Finding("wrong", name, words, hint, ExitCode.UNREACHABLE)
+            yield Check("wrong", name, words, hint, ExitCode.UNREACHABLE)
         return
     ended = time.time()
     yield _ok(name, f"{place.origin} takes the key of {variable}, in {1000 * (ended - began):.0f} ms")
@@ -289,5 +288,5 @@ def _ask(place: Place, access: Access, variable: str) -> Iterator[Finding]:
 
 
 async def _ping(place: Place, access: Access) -> float | None:
-    async with open_provider(place.spec, access) as provider:
-        return await provider.ping()
+    async with connect(place.provider, access) as client:
+        return await client.ping()

@@ -1,4 +1,4 @@
-"""`init`, the one verb that makes a project, and `schema`: what editors check job files by."""
+"""`init` makes a project; `schema` prints what editors check job files with."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from pathlib import Path
 import click
 
 from runner.cli import console
-from runner.cli.options import common, common_options
-from runner.cli.words import shown_path
+from runner.cli.common_options import common, common_options
+from runner.cli.humanize import shown_path
 from runner.durable import replace_file
 from runner.errors import NoProjectError, UsageError
 from runner.project import Project, find_project, init_project
+from runner.providers import every, find
 from runner.resources import schema_path
 
 _JOB_SUFFIXES = {".yaml", ".yml"}
 _JOB_SCHEMA = "job"
 _SUFFIX = ".schema.json"
 _EDITOR_LINE = "# yaml-language-server: $schema={}"
-"""On top of a job file, for editors with the YAML language server; the path is relative to the job file."""
+"""The first line of a job file, for editors; the path is relative to the job file.
+
+https://github.com/redhat-developer/yaml-language-server#using-inlined-schema
+"""
 
 _FIRST_JOB = f"""\
 {_EDITOR_LINE.format(f"../.callsheet/{_JOB_SCHEMA}{_SUFFIX}")}
@@ -48,7 +52,7 @@ output: out/boat-${{{{ ratio }}}}-s${{{{ seed }}}}.mp4
 def init(directory: Path | None) -> None:
     """Make DIRECTORY (default: this one) a project root, with a first job file to try.
 
-    Ledger, runs and outputs hang on the root. A directory that has job files keeps them as they are.
+    The root holds the ledger, the runs and the outputs. Job files that are there stay as they are.
 
     \b
     Examples:
@@ -76,13 +80,13 @@ def init(directory: Path | None) -> None:
 
 
 def _write_ignore(project: Project) -> None:
-    """Keeps keys, videos and what runs leave behind out of git; a .gitignore that is there stays as it is."""
+    """Keeps keys, videos and runs out of git; a .gitignore that is there stays as it is."""
     with contextlib.suppress(FileExistsError), (project.root / ".gitignore").open("x") as file:
         file.write("/.env\n/out/\n/rehearsal/\n/runs/\n")
 
 
 def _write_first_job(project: Project) -> Path | None:
-    """Writes jobs/hello.yaml where jobs/ holds no job file yet; gives it as seen from here."""
+    """Writes jobs/hello.yaml where jobs/ holds no job file yet; its path is as seen from here."""
     jobs = project.root / "jobs"
     jobs.mkdir(exist_ok=True)
     if any(file.suffix in _JOB_SUFFIXES for file in jobs.iterdir()):
@@ -102,28 +106,22 @@ def _write_first_job(project: Project) -> Path | None:
     is_flag=False,
     flag_value="",
     metavar="[PATH]",
-    help="Write it there instead; without PATH into jobs/ of the project, beside the job files.",
+    help="Write it to PATH instead; without PATH into jobs/ of the project, beside the job files.",
 )
 @common_options
 def schema(name: str, target: Path | None) -> None:
-    """Print the JSON Schema NAME: job (the default), mesh-request, getimg-request or manifest.
+    """Print the JSON Schema NAME: job (the default), manifest, or PROVIDER-request.
 
-    With --write it becomes a file that may be committed, and what is printed is the first line for
-    job files, by which editors complete and check them.
+    With --write it goes into a file, which may be committed. Printed is then the line to put on top of
+    job files, so that editors complete and check them.
 
     \b
     Examples:
       callsheet schema manifest
       callsheet schema --write
     """
-    try:
-        path = schema_path(name)
-    except FileNotFoundError as error:
-        raise UsageError(
-            f"no schema `{name}`", hint="the schemas are job, mesh-request, getimg-request and manifest"
-        ) from error
     if target is None:
-        console.block(path.read_text(encoding="utf-8").rstrip())
+        console.block(_shipped(name).read_text(encoding="utf-8").rstrip())
         return
     written = _schema_file(name, target)
     _write_schema(name, written)
@@ -133,8 +131,19 @@ def schema(name: str, target: Path | None) -> None:
         console.note("next: put this line on top of each job file beside it")
 
 
+def _shipped(name: str) -> Path:
+    """The file of the schema `name`. Raises UsageError."""
+    provider, request, _ = name.partition("-request")
+    known = find(provider) if request else None
+    try:
+        return schema_path(name) if known is None else known.schema_file
+    except FileNotFoundError as error:
+        requests = " and ".join(f"{each}-request" for each in every())
+        raise UsageError(f"no schema `{name}`", hint=f"the schemas are job, manifest, {requests}") from error
+
+
 def _schema_file(name: str, target: Path) -> Path:
-    """Where --write puts it: the path given, or a file of its usual name in that directory."""
+    """The file for --write: the path given, or one with the usual name in that directory."""
     if target == Path():
         target = find_project(Path(), root=common().root).root / "jobs"
         target.mkdir(exist_ok=True)
@@ -142,7 +151,7 @@ def _schema_file(name: str, target: Path) -> Path:
 
 
 def _write_schema(name: str, target: Path) -> None:
-    """Takes the place of an older one. Raises StateError."""
+    """Replaces an older one. Raises StateError, UsageError."""
     with replace_file(target) as file:
-        file.write(schema_path(name).read_bytes())
+        file.write(_shipped(name).read_bytes())
     target.chmod(0o644)

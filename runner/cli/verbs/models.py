@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import click
 
 from runner.cli import console
-from runner.cli.listing import write_lines
-from runner.cli.options import common_options, output_format
+from runner.cli.common_options import common_options
+from runner.cli.options import output_format
 from runner.errors import UsageError
-from runner.job.models import FixedCamera, ListPrice, ModelFamily, facts, family_name, find_family
 from runner.json_value import JsonValue
+from runner.providers import DEFAULT
+from runner.providers.models import FixedCamera, ListPrice, ModelFamily, family_name
 from runner.spelling import did_you_mean
 
 _HEAD = ("model", "resolution", "seconds", "frames", "seed", "sound", "frames given", "references")
@@ -32,11 +33,12 @@ def models(model: str | None, output_format: str) -> None:
       callsheet models
       callsheet models seedance-1-0-pro
     """
-    families = [_find(model)] if model else list(facts().families.values())
-    document = {"as_of": facts().as_of, "source": facts().source, "prices_as_of": facts().prices_as_of}
+    known = DEFAULT.catalogue
+    families = [_find(model)] if model else list(known.families.values())
+    document = {"as_of": known.as_of, "source": known.source, "prices_as_of": known.prices_as_of}
     rows = [_fields(family) for family in families]
     if output_format == "jsonl":
-        write_lines({**row, **document} for row in rows)
+        console.json_lines({**row, **document} for row in rows)
         return
     if output_format == "json":
         console.document(document | {"models": rows})
@@ -44,15 +46,14 @@ def models(model: str | None, output_format: str) -> None:
     lines = _details(families[0]) if model else console.table([_HEAD, *map(_columns, families)])
     for line in lines:
         console.result(line)
-    known = facts()
     console.result(f"as of {known.as_of} (prices: {known.prices_as_of}), from the {known.source}")
 
 
 def _find(model: str) -> ModelFamily:
-    family = find_family(model)
+    family = DEFAULT.catalogue.find(model)
     if family is None:
         known = "`callsheet models` lists those that are known"
-        hint = did_you_mean(family_name(model), facts().families) or known
+        hint = did_you_mean(family_name(model), DEFAULT.catalogue.families) or known
         raise UsageError(f"nothing is known of the model `{model}`", hint=hint)
     return family
 
@@ -81,14 +82,14 @@ def _details(family: ModelFamily) -> Iterator[str]:
     rows = [
         ("model", f"{family.title} ({family.name})"),
         ("ids", " ".join(family.ids)),
-        ("sold", f"no: retired on {family.retired.since}" if family.retired else "yes"),
+        ("sold", f"no: retired on {family.retired}" if family.retired else "yes"),
         ("resolution", " ".join(family.resolutions)),
         ("ratio", " ".join(family.ratios)),
         ("duration", f"{_durations(family)} s, {family.default_duration} where none is given"),
         ("frames", _frames(family)),
         (
             "seed",
-            f"yes, 0 to {facts().most_seed}"
+            f"yes, 0 to {family.most_seed}"
             if family.honours_seed
             else "no: ignored; for several takes use `samples: N`",
         ),
@@ -120,7 +121,7 @@ def _fields(family: ModelFamily) -> dict[str, JsonValue]:
         "family": family.name,
         "title": family.title,
         "ids": list(family.ids),
-        "retired": {"since": family.retired.since} if family.retired else None,
+        "retired": {"since": family.retired} if family.retired else None,
         "resolutions": list(family.resolutions),
         "ratios": list(family.ratios),
         "durations": list(family.durations),

@@ -1,44 +1,53 @@
-"""`plan`: what can be said of a job without sending anything."""
+"""`plan`: what a job would run, without sending anything."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 import click
 
 from runner.cli import console
-from runner.cli.advice import command, tell_pick
-from runner.cli.found import reading
-from runner.cli.listing import Row, write_rows
+from runner.cli.common_options import common_options
+from runner.cli.humanize import count
+from runner.cli.jobs import load, plan_of
+from runner.cli.next_commands import command, tell_pick
 from runner.cli.options import (
     JobOptions,
     ServiceOptions,
-    common_options,
     job_argument,
     job_options,
     only_option,
     output_format,
     service_options,
 )
-from runner.cli.problems import tell_warnings
-from runner.cli.service import load, plan_of
-from runner.cli.words import CONFLICT, cell_words, count, estimate_words, state_word
+from runner.cli.problems import show_warnings
+from runner.cli.runs import reading
+from runner.cli.task_list import CONFLICT, Row, chosen_tasks, listed_word, write_rows
 from runner.errors import ExitCode
 from runner.job.cost import Total, usd_or_null, usd_text
 from runner.job.task import Task
 from runner.json_value import JsonValue
 from runner.lane.budget import outlook
-from runner.lane.standing import Standing, standings
 from runner.ledger.states import TaskState
 from runner.plan.plan import Plan
-from runner.providers import REGISTRY
+from runner.providers import every, find
+from runner.providers.provider import Provider
 from runner.redact import escape
 from runner.run.finish import waits_for_a_person
-from runner.run.only import Only, check_patterns
 from runner.run.prepare import CONFLICT_HINT
+from runner.run.progress import Progress, progress_of
 from runner.run.remembered import check_is_remembered
+
+
+def _installed(_context: click.Context, _option: click.Parameter, name: str | None) -> Provider | None:
+    """The provider of this name. Raises BadParameter where it is not installed."""
+    provider = None if name is None else find(name)
+    if name is not None and provider is None:
+        raise click.BadParameter(f"{name!r} is not one of {', '.join(sorted(every()))}")
+    return provider
 
 
 @click.command()
@@ -47,7 +56,7 @@ from runner.run.remembered import check_is_remembered
 @job_options
 @output_format("json", "jsonl")
 @click.option(
-    "--provider", type=click.Choice(sorted(REGISTRY)), help="Show what the job would lose at this provider."
+    "--provider", metavar="NAME", callback=_installed, help="Show what the job would lose at this provider."
 )
 @only_option
 @common_options
@@ -56,10 +65,10 @@ def plan(
     service: ServiceOptions,
     job_options: JobOptions,
     output_format: str,
-    provider: str | None,
+    provider: Provider | None,
     only: tuple[str, ...],
 ) -> ExitCode:
-    """Show each task of JOB: its name, where its video goes, how it stands, and why it is new.
+    """Show each task of JOB: its state, its name, where its video goes, and why it is new.
 
     Nothing is sent. Only tasks that are `new` would be submitted by `run`.
 
@@ -71,62 +80,90 @@ def plan(
     """
     loaded = load(job, service, job_options, provider=provider)
     planned = plan_of(loaded, job_options)
-    tell_warnings(planned.warnings, planned.job.file)
-    chosen = Only(only) if only else None
-    tasks = planned.tasks if chosen is None else filter(chosen.names, planned.tasks)
-    if chosen is not None:
-        found = check_patterns(chosen.patterns, planned)
-        console.note(f"--only: {found} of {count(planned.count, 'task')}")
+    show_warnings(planned.warnings, planned.job.file)
+    tasks = chosen_tasks(planned, only)
     has_models = len({model for step in planned.job.steps.values() for model in step.model_names}) > 1
     with reading(loaded.place.project) as ledger:
         if ledger is not None:
             check_is_remembered(loaded.place.project, ledger)
         new = Total()
         waits = waits_for_a_person(planned, ledger) if ledger is not None else ()
-        rows = _adding_up(standings(tasks, ledger, loaded.place.project.base), new)
+        rows = _adding_up(progress_of(tasks, ledger, loaded.place.project.base), new)
         listed = (_row(row, has_models=has_models) for row in rows)
         counts = write_rows(listed, output_format, {**_head(planned), "waits": [*waits]})
-        if output_format == "text":
-            for line in estimate_words(new):
-                console.result(line)
-            for sentence in outlook(planned, new, ledger):
-                console.result(sentence)
-            for sentence in waits:
-                console.result(f"waiting for you: {escape(sentence)}")
-            if waits:
-                tell_pick(str(job), service)
-    if counts[CONFLICT] and output_format == "text":
-        console.note(
-            f"{count(counts[CONFLICT], 'task')} in conflict: nothing would run; hint: {CONFLICT_HINT}"
-        )
-    elif new.tasks and output_format == "text" and provider is None:
+        code = ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE
+        if output_format != "text":
+            return code
+        for sentence in (*_estimate_words(new), *outlook(planned, new, ledger)):
+            console.result(sentence)
+    for sentence in waits:
+        console.result(f"waiting for you: {escape(sentence)}")
+    if waits:
+        tell_pick(str(job), service)
+    if counts[CONFLICT]:
+        in_conflict = count(counts[CONFLICT], "task")
+        console.note(f"{in_conflict} in conflict: nothing would run; hint: {CONFLICT_HINT}")
+    elif new.tasks and provider is None:
         patterns = [word for pattern in only for word in ("--only", pattern)]
         console.next_step(command("run", str(job), *patterns, service=service), "submits what is new")
-    return ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE
+    return code
 
 
-def _adding_up(rows: Iterable[Standing], new: Total) -> Iterator[Standing]:
-    """The same rows; what `run` would submit is added to `new` on the way."""
+def _estimate_words(new: Total) -> Iterator[str]:
+    """The estimate of new tasks, if there are any. What is not known is counted."""
+    if not new.tasks:
+        return
+    known = [
+        f"{new.tokens:,} tokens" if new.without_tokens < new.tasks else "",
+        f"about USD {usd_text(new.micros)}" if new.without_price < new.tasks else "",
+    ]
+    unknown = [
+        f"tokens of {count(new.without_tokens, 'task')} not known" if new.without_tokens else "",
+        f"price of {count(new.without_price, 'task')} not known" if new.without_price else "",
+    ]
+    told = "; ".join(filter(None, (", ".join(filter(None, known)), *unknown)))
+    yield f"estimate of what is new: {told}"
+
+
+def _adding_up(rows: Iterable[Progress], new: Total) -> Iterator[Progress]:
+    """Passes the rows on, and adds what `run` would submit to `new`."""
     for row in rows:
         if row.state in (TaskState.PLANNED, TaskState.WAITING) and not row.conflict:
             new.add(row.task.estimate_tokens, row.task.estimate_micros)
         yield row
 
 
-def _row(row: Standing, *, has_models: bool) -> Row:
-    """Name, cell, path and reason; a model that is every task's is left out, to fit into a terminal."""
+def _row(row: Progress, *, has_models: bool) -> Row:
+    """A line of the list; a model that all tasks share is left out, so that the line fits a terminal."""
     task = row.task
 
     def columns() -> tuple[str, ...]:
         cell = {axis: value for axis, value in task.cell.items() if axis != "model" or has_models}
-        cells = cell_words({**_place(task), **cell})
+        cells = _cell_words({**_step_words(task), **cell})
         return task.name, cells, task.output, escape(row.conflict or row.why)
 
-    return Row(task.identity, task.name, state_word(row), columns, partial(_fields, row))
+    return Row(
+        task.identity,
+        task.name,
+        CONFLICT if row.conflict else listed_word(row.state),
+        columns,
+        partial(_fields, row),
+    )
 
 
-def _place(task: Task) -> dict[str, JsonValue]:
-    """The step and the task that it needs, where there are steps."""
+def _cell_words(cell: Mapping[str, JsonValue]) -> str:
+    """`seed=1 ratio=16:9 shot=pour`; an object is shown by its `id` where it has one."""
+    return escape(" ".join(f"{axis}={_value_words(value)}" for axis, value in cell.items()))
+
+
+def _value_words(value: JsonValue) -> str:
+    if isinstance(value, dict) and "id" in value:
+        return str(value["id"])
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _step_words(task: Task) -> dict[str, JsonValue]:
+    """The step, and the task of the step above that it needs."""
     place: dict[str, JsonValue] = {"step": task.step} if task.step else {}
     if task.upstream is not None:
         place["needs"] = task.upstream.name
@@ -149,7 +186,7 @@ def _head(planned: Plan) -> dict[str, JsonValue]:
     }
 
 
-def _fields(row: Standing) -> dict[str, JsonValue]:
+def _fields(row: Progress) -> dict[str, JsonValue]:
     task = row.task
     return {
         "reason": row.conflict or row.why,

@@ -1,4 +1,4 @@
-"""`reconcile`: unclear submits with their evidence, and a person's answer to one of them."""
+"""`reconcile`: lists unclear submits with their evidence, and takes a person's answer to one."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import click
 
 from runner.assemble import served
 from runner.cli import console
-from runner.cli.advice import command
-from runner.cli.found import reading
-from runner.cli.keys import key_for
-from runner.cli.listing import write_lines
-from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
-from runner.cli.service import choose_place
-from runner.cli.words import count, shown_path
+from runner.cli.attempt_keys import key_for
+from runner.cli.common_options import common, common_options
+from runner.cli.humanize import count, shown_path
+from runner.cli.next_commands import command
+from runner.cli.options import ServiceOptions, output_format, service_options
+from runner.cli.place import choose_place
+from runner.cli.runs import reading
+from runner.cli.task_list import shown_word
 from runner.errors import ExitCode, PersonNeededError, ServiceUnreachableError, UsageError
 from runner.http.access import Access
 from runner.http.verdicts import ProviderError
@@ -26,16 +27,16 @@ from runner.lane.by_hand import (
     absent_tasks,
     check_adoptable,
     find_unclear,
-    settle_by_hand,
+    record_answer,
     unclear_tasks,
 )
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
 from runner.project import Project, find_project
-from runner.providers import REGISTRY, open_provider
+from runner.providers import DEFAULT, connect, find
 from runner.providers.base import Generation
 from runner.providers.place import Place
-from runner.redact import Redactor
+from runner.redact import printable
 from runner.run.lock import locked_ledger
 from runner.times import iso_time
 
@@ -44,7 +45,9 @@ from runner.times import iso_time
 @click.argument("task", required=False)
 @click.option("--adopt", metavar="ID", help="It is this generation at the service: fetch that.")
 @click.option(
-    "--write-off", is_flag=True, help="Give it up: it may have been paid for, and is not looked for."
+    "--write-off",
+    is_flag=True,
+    help="Give it up: it may have been paid for, but nothing looks for it.",
 )
 @click.option("--again", is_flag=True, help="It was never accepted: the next `run` submits it again.")
 @click.option(
@@ -52,7 +55,7 @@ from runner.times import iso_time
     is_flag=True,
     help="It was submitted again, and the service did not bill this one: it counts against no budget.",
 )
-@click.option("--yes", is_flag=True, help="Adopt even where the service's answer speaks against it.")
+@click.option("--yes", is_flag=True, help="Adopt even if the service's answer contradicts it.")
 @service_options
 @output_format("json", "jsonl")
 @common_options
@@ -66,10 +69,10 @@ def reconcile(
     service: ServiceOptions,
     output_format: str,
 ) -> ExitCode:
-    """List the submits of which nobody knows whether they were accepted; settle TASK by hand.
+    """List submits that may or may not have been accepted; settle TASK by hand.
 
-    Without TASK nothing changes. A run looks for unclear tasks by itself; what it cannot prove
-    stays `held`, for a person who sees the service's own list or bill.
+    Without TASK nothing changes. A run looks for unclear tasks by itself. What it cannot prove stays
+    `held`, for a person who can see the service's own list or bill.
 
     \b
     Examples:
@@ -88,15 +91,14 @@ def reconcile(
         )
         if is_given
     ]
+    place = choose_place(DEFAULT, project, service)
     if task is None:
         if answers:
             raise UsageError(
                 "which task?",
                 hint="callsheet reconcile TASK --adopt ID | --write-off | --again | --not-billed",
             )
-        place = choose_place(next(iter(REGISTRY)), project, service)
         return _list(place.project, output_format, service)
-    place = choose_place(next(iter(REGISTRY)), project, service)
     if len(answers) != 1:
         with reading(place.project) as reader:
             if reader is not None:
@@ -110,7 +112,14 @@ def reconcile(
             ledger.recover(time.time())
         one = find_unclear(ledger.read, task, answers[0])
         if adopt is not None:
-            _adopt(ledger, one, adopt, place, project, service, is_sure=yes)
+            provider = find(one.task.provider)
+            if provider is None:
+                raise UsageError(
+                    f"{one.task.name}: the provider `{one.task.provider}` is not installed",
+                    hint="install the plug-in that brings it",
+                )
+            place = choose_place(provider, project, service)
+            _adopt(ledger, one, adopt, place, is_sure=yes)
         else:
             _settle(ledger, one, answers[0])
     _tell_next(one, answers[0], project, service)
@@ -121,7 +130,7 @@ def _list(project: Project, output_format: str, service: ServiceOptions) -> Exit
     with reading(project) as reader:
         found = [*unclear_tasks(reader), *absent_tasks(reader)] if reader is not None else []
         if output_format == "jsonl":
-            write_lines(map(_as_json, found))
+            console.json_lines(map(_as_json, found))
         elif output_format == "json":
             console.document([_as_json(one) for one in found])
         else:
@@ -132,18 +141,19 @@ def _list(project: Project, output_format: str, service: ServiceOptions) -> Exit
 
 
 def _show(found: list[UnclearTask], root: Path, service: ServiceOptions) -> None:
-    clean = Redactor()
     for one in found:
         attempt = one.attempt
-        console.result(f"{one.standing}  {one.task.name}  {one.task.identity[:12]}  {one.task.output}")
+        console.result(
+            f"{shown_word(one.state_word)}  {one.task.name}  {one.task.identity[:12]}  {one.task.output}"
+        )
         take = "" if attempt.seed is None else f", seed {attempt.seed}"
         console.result(f"    submitted {iso_time(attempt.intended_at)} ({one.task.model}{take})")
-        console.result(f"    {clean.foreign_text(one.evidence)}")
+        console.result(f"    {printable(one.evidence)}")
     absent = [one for one in found if one.attempt.state is TaskState.PLANNED]
     console.summary(f"{count(len(found) - len(absent), 'unclear task')}")
     if any(one.attempt.state in (TaskState.INTENDED, TaskState.AMBIGUOUS) for one in found):
         job_file = shown_path(root / found[0].task.job_file)
-        console.next_step(command("run", job_file, service=service), "looks for the ambiguous ones again")
+        console.next_step(command("run", job_file, service=service), "looks for the unclear ones again")
     held = next((one for one in found if one.attempt.state is TaskState.HELD), None)
     if held is not None:
         settle = command("reconcile", held.task.name, service=service)
@@ -164,20 +174,20 @@ def _as_json(one: UnclearTask) -> dict[str, object]:
         "task": one.task.name,
         "identity": one.task.identity,
         "attempt": one.attempt.id,
-        "state": one.standing,
+        "state": one.state_word,
         "submitted_at": iso_time(one.attempt.intended_at),
         "model": one.task.model,
         "seed": one.attempt.seed,
         "tag": one.attempt.tag,
         "output": one.task.output,
         "evidence": one.attempt.evidence,
-        "held_because": one.attempt.resolution_evidence,
+        "held_because": one.attempt.grounds and one.attempt.grounds.facts,
     }
 
 
 def _settle(ledger: Ledger, one: UnclearTask, answer: Answer, remote_id: str | None = None) -> None:
     with ledger.transaction():
-        settle_by_hand(ledger, one, answer, time.time(), remote_id=remote_id)
+        record_answer(ledger, one, answer, time.time(), remote_id=remote_id)
     console.summary(f"{one.task.name}: {answer.replace('_', ' ')}")
 
 
@@ -194,17 +204,7 @@ def _tell_next(one: UnclearTask, answer: Answer, project: Project, service: Serv
             console.note("it no longer counts against a budget")
 
 
-def _adopt(
-    ledger: Ledger,
-    one: UnclearTask,
-    remote_id: str,
-    place: Place,
-    project: Project,
-    service: ServiceOptions,
-    *,
-    is_sure: bool,
-) -> None:
-    place = choose_place(one.task.provider, project, service)
+def _adopt(ledger: Ledger, one: UnclearTask, remote_id: str, place: Place, *, is_sure: bool) -> None:
     if one.attempt.origin != place.origin:
         raise UsageError(
             f"{one.task.name} was submitted to {one.attempt.origin}, not to {place.origin}",
@@ -213,21 +213,21 @@ def _adopt(
     key = key_for(place, ledger, one.attempt)
     with served(place, key) as access:
         generation = anyio.run(_look, place, access, remote_id)
-    conflict = check_adoptable(ledger.read, one, generation)
+    conflict = check_adoptable(ledger.read, one, place.provider, generation)
     if conflict and not is_sure:
         raise PersonNeededError(
-            f"{remote_id} hardly is {one.task.name}: {Redactor().foreign_text(conflict)}",
-            hint="if it is all the same, add --yes",
+            f"{remote_id} is probably not {one.task.name}: {printable(conflict)}",
+            hint="if you are sure that it is, add --yes",
         )
     _settle(ledger, one, Answer.ADOPT, remote_id)
 
 
 async def _look(place: Place, access: Access, remote_id: str) -> Generation:
-    async with open_provider(place.spec, access) as provider:
+    async with connect(place.provider, access) as client:
         try:
-            return await provider.get(remote_id)
+            return await client.get(remote_id)
         except ProviderError as error:
             raise ServiceUnreachableError(
-                f"{remote_id}: cannot be looked up: {Redactor().foreign_text(error.message)}",
+                f"{remote_id}: cannot be looked up: {printable(error.message)}",
                 hint="check the id, and that the key is the one it was submitted with",
             ) from error

@@ -1,4 +1,4 @@
-"""`report`: the contact sheet of a run, written again."""
+"""`report`: writes the contact sheet of a run again."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from itertools import islice
 import click
 
 from runner.cli import console
-from runner.cli.folders import find_folder
-from runner.cli.options import ServiceOptions, common_options, run_argument, service_options
-from runner.cli.words import count, shown_path
+from runner.cli.common_options import common_options
+from runner.cli.humanize import count, shown_path
+from runner.cli.options import ServiceOptions, run_argument, service_options
+from runner.cli.runs import find_folder
 from runner.desk.report import Report, make_report
 from runner.errors import INTERRUPTS, CallsheetError, ExitCode
 from runner.media.video import has_pyav
 from runner.project import Project
-from runner.redact import Redactor
+from runner.redact import printable
 
 POSTER_SECONDS = 600.0
-"""For somebody who asks for the page; its first thousand pictures take some ten seconds."""
+"""Seconds for pictures when a person asks for the page; a thousand take about ten."""
 AFTER_RUN_SECONDS = 30.0
 AFTER_STOP_SECONDS = 2.0
 """After a signal a person or a supervisor waits for the process to end."""
@@ -33,8 +34,8 @@ def report(run_name: str, service: ServiceOptions) -> None:
     """Write the contact sheet of RUN again, and print where it is.
 
     One page for a browser: the takes side by side, to play, compare, mark and pick. RUN is an id or
-    its beginning, a path to a run, or `latest`. Each run writes its page at its end; write it again
-    after files have moved, or to have the pictures that were still missing.
+    its beginning, a path to a run, or `latest`. Each run writes its page at its end. Write it again
+    when files have moved, or to add pictures that are still missing.
 
     \b
     Examples:
@@ -43,12 +44,12 @@ def report(run_name: str, service: ServiceOptions) -> None:
     """
     folder = find_folder(run_name, service)
     made = make_report(folder.project, folder.run_id, patience=POSTER_SECONDS, tell=_tell_progress)
-    tell_lacking(made)
+    tell_missing(made)
     console.result(shown_path(made.path))
 
 
 def report_after_runs(runs: Sequence[tuple[Project, str]], code: ExitCode, *, is_told: bool) -> None:
-    """Writes the page of each run that has ended, and tells where it is; a failure of it fails no run."""
+    """Writes the page of each run that has ended, and says where it is. It never fails a run."""
     patience = AFTER_STOP_SECONDS if code in INTERRUPTS else AFTER_RUN_SECONDS
     try:
         for project, run_id in runs:
@@ -63,12 +64,12 @@ def _report_after_run(project: Project, run_id: str, patience: float, *, is_told
     except CallsheetError as error:
         console.error(f"no contact sheet: {error}")
         return
-    except Exception as error:  # what was made and paid for is on the disk; its exit code stands
+    except Exception as error:  # the videos are on the disk; the exit code of the run stands
         first, *rest = console.bug_report(error)
         for line in (f"no contact sheet: {first}", *rest):
             console.error(line)
         return
-    tell_lacking(made)
+    tell_missing(made)
     if is_told:
         console.summary(f"report:   {shown_path(made.path)}")
 
@@ -77,14 +78,13 @@ def _tell_progress(made: int, of: int) -> None:
     console.status(f"report: {made} of {count(of, 'poster')}")
 
 
-def tell_lacking(made: Report) -> None:
-    """What is missing from the page, and what to do."""
-    clean = Redactor()
+def tell_missing(made: Report) -> None:
+    """Says what is missing from the page, and what to do."""
     for path, why in islice(made.unreadable.items(), _MOST_TOLD):
-        console.error(f"{clean.foreign_text(path)}: {clean.foreign_text(why)}")
+        console.error(f"{printable(path)}: {printable(why)}")
     if made.unreadable:
         videos = count(len(made.unreadable), "video")
-        console.error(f"{videos} cannot be read; hint: `callsheet verify` says if it is as it came")
+        console.error(f"{videos} cannot be read; hint: `callsheet verify` says whether it has changed")
     if made.without_poster and not has_pyav():
         console.note("the contact sheet has no pictures; hint: pip install 'callsheet[media]'")
     elif made.without_poster:

@@ -2,36 +2,55 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import random
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 
-from runner.cli.bring import Work, bring_all_to_done
+from runner.cli import console
+from runner.cli.common_options import common, common_options
 from runner.cli.completion import complete_task
-from runner.cli.fetching import fetch_first
-from runner.cli.found import find_run_here
-from runner.cli.options import (
-    JobOptions,
-    RunOptions,
-    ServiceOptions,
-    common,
-    common_options,
-    job_options,
-    jobs_argument,
-    run_argument,
-    run_options,
-    service_options,
-)
-from runner.cli.service import Loaded, load
-from runner.errors import ExitCode, JobError, UsageError
-from runner.project import find_project
-from runner.run.prepare import Resubmit
+from runner.cli.humanize import count, shown_path
+from runner.cli.jobs import Loaded, load, showing_lines
+from runner.cli.monitor import Ending, pinged
+from runner.cli.next_commands import command, tell_next
+from runner.cli.options import RunOptions, ServiceOptions, jobs_argument, run_argument, run_options
+from runner.cli.problems import show, show_warnings
+from runner.cli.progress import lines, progress
+from runner.cli.runs import find_run
+from runner.cli.task_list import counts_words
+from runner.cli.verbs.collect import fetch_first, tell_late, tell_reasons
+from runner.cli.verbs.report import report_after_runs
+from runner.errors import INTERRUPTS, BusyError, CallsheetError, ExitCode, JobError, UsageError
+from runner.http.access import ApiKey
+from runner.json_value import JsonValue
+from runner.lane.budget import question
+from runner.ledger.ledger import Ledger
+from runner.ledger.rows import RunRow, Spend
+from runner.ledger.states import Reason, TaskState
+from runner.project import Project, find_project
+from runner.record.events import fan_out
+from runner.record.facts import KEY_VARIABLE, session_facts
+from runner.redact import Redactor, json_text, printable
+from runner.run.ends import RunResult
+from runner.run.idle import conclude_idle, is_idle
+from runner.run.lateness import Late, late
+from runner.run.lock import locked_ledger
+from runner.run.only import Only
+from runner.run.prepare import Prepared, Resubmit, prepare_run
+
+_MOST_FOLDERS = 5
+_MOST_NOTES = 3
 
 
 @click.command()
 @jobs_argument
-@service_options
-@job_options
 @run_options
 @click.option(
     "--again",
@@ -41,13 +60,7 @@ from runner.run.prepare import Resubmit
     help="Pay for a new take of this task (a name with * and ?, or an identity); may be repeated.",
 )
 @common_options
-def run(
-    jobs: tuple[Path, ...],
-    service: ServiceOptions,
-    job_options: JobOptions,
-    run_options: RunOptions,
-    again: tuple[str, ...],
-) -> ExitCode:
+def run(jobs: tuple[Path, ...], options: RunOptions, again: tuple[str, ...]) -> ExitCode:
     """Bring each JOB to done: submit what is new, collect what is in flight, download and check it.
 
     An unfinished run of the same job goes on; what is done is never submitted again. Several jobs run
@@ -62,23 +75,18 @@ def run(
       callsheet run jobs/hello.yaml                  for real
       callsheet run jobs/hello.yaml --only '*-s1'    the first seed of each shot
     """
-    for option, given in (("--again", again), ("--only", run_options.only)):
+    for option, given in (("--again", again), ("--only", options.only)):
         if given and len(jobs) > 1:
             raise UsageError(f"{option} is about one job", hint="give one JOB with it")
-    resubmit = Resubmit("again", again) if again else None
-    works = [Work(_load(job, service, job_options, run_options), service, resubmit=resubmit) for job in jobs]
-    return bring_all_to_done(works, job_options, run_options)
+    resubmit = Resubmit(Reason.AGAIN, again) if again else None
+    return _run_all([Work(_load(job, options), resubmit=resubmit) for job in jobs], options)
 
 
 @click.command()
 @run_argument
-@service_options
-@job_options
 @run_options
 @common_options
-def resume(
-    run_name: str, service: ServiceOptions, job_options: JobOptions, run_options: RunOptions
-) -> ExitCode:
+def resume(run_name: str, options: RunOptions) -> ExitCode:
     """Go on with RUN (an id, a path to a run, or `latest`), from the copy of the job that it kept.
 
     \b
@@ -86,59 +94,295 @@ def resume(
       callsheet resume
       callsheet resume 20260531T220000Z-a1b2c3
     """
-    return _go_on(run_name, service, job_options, run_options, None)
+    return _go_on(run_name, options, None)
 
 
 @click.command()
 @run_argument
-@service_options
-@job_options
 @run_options
 @common_options
-def retry(
-    run_name: str,
-    service: ServiceOptions,
-    job_options: JobOptions,
-    run_options: RunOptions,
-) -> ExitCode:
+def retry(run_name: str, options: RunOptions) -> ExitCode:
     """Submit the failed, expired and written-off tasks of RUN once more, and pay for them again.
 
     RUN is an id, a path to a run, or `latest`. What is in flight is collected as always; tasks that were
-    never submitted are left to `run`, except those that need a retried task. With --only, only the tasks
-    that it names are submitted.
+    never submitted are left to `run`, except those that need a retried task. --only limits what is
+    submitted.
 
     \b
     Examples:
       callsheet retry
       callsheet retry --only 'pour-*'
     """
-    return _go_on(run_name, service, job_options, run_options, Resubmit("retry"))
+    return _go_on(run_name, options, Resubmit(Reason.RETRY))
 
 
-def _go_on(
-    run_name: str,
-    service: ServiceOptions,
-    job_options: JobOptions,
-    run_options: RunOptions,
-    resubmit: Resubmit | None,
-) -> ExitCode:
-    found = find_run_here(run_name, service)
-    loaded = _load(found.job_file, service, job_options, run_options, text=found.job_text)
-    return bring_all_to_done([Work(loaded, service, found.run, resubmit)], job_options, run_options)
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One job to bring to done; `run` is the run that goes on, `resubmit` what is submitted once more."""
+
+    loaded: Loaded
+    run: RunRow | None = None
+    resubmit: Resubmit | None = None
 
 
-def _load(
-    job: Path,
-    service: ServiceOptions,
-    job_options: JobOptions,
-    options: RunOptions,
-    *,
-    text: bytes | None = None,
-) -> Loaded:
-    """`load`, which raises only once what is in flight has been fetched."""
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a run came to. It holds no plan: the advice is given once all other jobs have had their turn."""
+
+    project: Project
+    result: RunResult
+    run_id: str
+    tasks: int
+    folders: tuple[Path, ...]
+    submitted: int
+    spent: Spend
+    overdue: Late | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one job ended. `finished` is None where it was refused, and `error` then says why."""
+
+    job: str
+    exit_code: ExitCode
+    finished: Finished | None = None
+    error: str = ""
+
+    def as_json(self) -> str:
+        """One line: what `--output-format jsonl` prints and a monitor is told."""
+        document: dict[str, JsonValue] = {"job": self.job, "exit_code": int(self.exit_code)}
+        if self.error:
+            document["error"] = self.error
+        if self.finished is not None:
+            result, spent = self.finished.result, self.finished.spent
+            document |= {
+                "run": result.run_id,
+                "counts": {str(state): number for state, number in result.counts.items() if number},
+                "submitted": self.finished.submitted,
+                "usd": spent.usd,
+                "unpriced_tasks": spent.unknown,
+                "manifest": None if result.manifest is None else str(result.manifest),
+                "reasons": list(result.reasons),
+                "waits": list(result.waits),
+                "notes": list(result.notes),
+            }
+        return json_text(document)
+
+
+def _go_on(run_name: str, options: RunOptions, resubmit: Resubmit | None) -> ExitCode:
+    found = find_run(run_name, options.service)
+    loaded = _load(found.job_file, options, text=found.job_text)
+    return _run_all([Work(loaded, found.run, resubmit)], options)
+
+
+def _load(job: Path, options: RunOptions, *, text: bytes | None = None) -> Loaded:
+    """`load`; before it raises JobError, what is in flight is fetched."""
     try:
-        return load(job, service, job_options, text=text)
+        return load(job, options.service, options.job, text=text)
     except JobError as error:
         project = find_project(job, root=common().root)
-        error.exit_code = fetch_first(error, project, service, options, deadline=options.deadline)
+        error.exit_code = fetch_first(error, project, options, deadline=options.deadline)
         raise
+
+
+def _run_all(works: Sequence[Work], options: RunOptions) -> ExitCode:
+    """One job after the other. A failure of one does not stop the next, an interrupt does.
+
+    The deadline holds for all of them together.
+    """
+    ends = None if options.deadline is None else time.monotonic() + options.deadline
+    outcomes: list[Outcome] = []
+    root = works[0].loaded.place.project.root
+    with pinged(root, options.job.allow_env) if options.ping else contextlib.nullcontext(Ending()) as ending:
+        for work in works:
+            left = None if ends is None else max(0.0, ends - time.monotonic())
+            outcome = _run_one(work, options, left)
+            outcomes.append(outcome)
+            ending.lines.append(outcome.as_json())
+            if options.format == "text" and outcome.finished is not None:
+                if len(works) > 1:
+                    console.summary(f"{outcome.job}:")
+                _tell(outcome.finished)
+            if options.format == "jsonl":
+                console.outcome(outcome.as_json())
+            if outcome.exit_code in INTERRUPTS:
+                break
+        if options.format == "json":
+            lines = ",\n".join(ending.lines)
+            console.outcome(lines if len(works) == 1 else f"[{lines}]")
+        ending.code = ExitCode.first([outcome.exit_code for outcome in outcomes])
+    # after all jobs, and after the monitor was told: pictures delay no submit
+    finished = [(outcome, outcome.finished) for outcome in outcomes if outcome.finished is not None]
+    runs = [(run.project, run.run_id) for _, run in finished]
+    report_after_runs(runs, ending.code, is_told=options.format == "text")
+    for outcome, run in finished:
+        _advise(outcome, run, options, run_id=run.run_id if len(works) > 1 else "")
+    return ending.code
+
+
+def _run_one(work: Work, options: RunOptions, deadline: float | None) -> Outcome:
+    """Brings one job to done within `deadline` seconds.
+
+    Raises no CallsheetError: what is in flight is fetched, and then the error is shown.
+    """
+    job, place = work.loaded.job, work.loaded.place
+    try:
+        if deadline == 0:
+            raise BusyError(f"{job.file}: not begun: the deadline has passed", hint="run again to go on")
+        key = place.find_key(work.loaded.environment, variable=job.api_key_env)
+        with locked_ledger(place.project, wait=options.wait) as ledger:
+            prepared = _prepare(work, options, ledger)
+            finished = _finish(prepared, work.loaded, key, ledger, deadline)
+    except CallsheetError as error:
+        project = find_project(job.root, root=job.root)
+        code = fetch_first(error, project, options, deadline=deadline)
+        show(error)
+        return Outcome(job.file, code, error=str(error))
+    return Outcome(job.file, finished.result.exit_code, finished)
+
+
+def _prepare(work: Work, options: RunOptions, ledger: Ledger) -> Prepared:
+    """The run, once a person has agreed to its cost. Raises RefusedError where nobody does."""
+    job, place = work.loaded.job, work.loaded.place
+    with showing_lines(job.text):
+        prepared = prepare_run(
+            job,
+            project=place.project,
+            reader=ledger.read,
+            origin=place.origin,
+            date=options.job.date,
+            run=work.run,
+            now=time.time(),
+            source=random.SystemRandom(),
+            resubmit=work.resubmit,
+            only=Only(options.only) if options.only else None,
+        )
+    show_warnings(prepared.plan.warnings, job.file)
+    if prepared.only is not None:
+        console.note(f"--only: {prepared.selected} of {count(prepared.plan.count, 'task')}")
+    asked = question(job, prepared.new)
+    if asked and not options.yes:
+        console.agree(f"{asked}. Go on?", f"{asked}; nothing was sent")
+    return prepared
+
+
+def _finish(
+    prepared: Prepared, loaded: Loaded, key: ApiKey, ledger: Ledger, deadline: float | None
+) -> Finished:
+    job, place = loaded.job, loaded.place
+    redactor = Redactor([key.value])
+    root = place.project.root
+    facts = session_facts(sys.argv[1:], root / job.file, root, redactor)
+    facts |= {KEY_VARIABLE: job.api_key_env}
+    submits = Submits()
+    if is_idle(prepared, ledger.read, time.time()):
+        result = conclude_idle(
+            prepared,
+            place.project,
+            ledger,
+            facts=facts,
+            observe=lines(),
+            warn=console.error,
+            redactor=redactor,
+        )
+    else:
+        # imported here: the engine takes 0.3 s, and a job that is done needs none
+        import anyio
+
+        from runner.assemble import carry_out
+
+        with progress() as shown:
+            work_on = functools.partial(
+                carry_out,
+                prepared,
+                place,
+                key,
+                ledger,
+                facts=facts,
+                observe=fan_out(submits.observe, shown),
+                warn=console.error,
+                deadline=deadline,
+            )
+            result = anyio.run(work_on)
+    return Finished(
+        place.project,
+        result,
+        run_id=prepared.run.id,
+        tasks=prepared.plan.count,
+        folders=_video_folders(prepared),
+        submitted=submits.count,
+        spent=ledger.read.spend(prepared.run.id),
+        overdue=late(ledger.read, time.time()),
+    )
+
+
+@dataclass(slots=True)
+class Submits:
+    """Counts the tasks that this process submitted and that may cost something, unclear ones too."""
+
+    _posted: set[object] = field(default_factory=set)
+    _accepted: int = 0
+
+    @property
+    def count(self) -> int:
+        return self._accepted + len(self._posted)
+
+    def observe(self, name: str, fields: Mapping[str, object]) -> None:
+        task = fields.get("identity")
+        match name:
+            case "task.submitted":
+                self._accepted += 1
+                self._posted.discard(task)
+            case "task.intended":
+                self._posted.add(task)
+            case "task.refused" | "task.failed" | "task.never_accepted":
+                self._posted.discard(task)
+
+
+def _video_folders(prepared: Prepared) -> tuple[Path, ...]:
+    """The folders of the outputs in plan order; the first few of many."""
+    folders: dict[Path, None] = {}
+    for task in prepared.plan.tasks:
+        folders.setdefault(Path(task.output).parent)
+        if len(folders) == _MOST_FOLDERS:
+            break
+    return tuple(folders)
+
+
+def _tell(run: Finished) -> None:
+    submitted = f"{run.submitted} submitted now" if run.submitted else "nothing was submitted"
+    console.summary(f"{count(run.tasks, 'task')}: {counts_words(run.result.counts)}; {submitted}")
+    for folder in run.folders:
+        if (run.project.base / folder).is_dir():
+            console.summary(f"videos:   {shown_path(run.project.base / folder)}")
+    if run.result.manifest is not None:
+        console.summary(f"manifest: {shown_path(run.result.manifest)}")
+    for sentence in run.result.waits:
+        console.summary(f"waiting for you: {sentence}")
+
+
+def _advise(outcome: Outcome, run: Finished, options: RunOptions, *, run_id: str) -> None:
+    """On stderr: why it ended as it did, and what to do next. `run_id` where others ran too."""
+    counts, code, service = run.result.counts, outcome.exit_code, options.service
+    job_file = shown_path(run.project.root / outcome.job)
+    tell_reasons(run.result)
+    tell_late(run.overdue)
+    _tell_notes(run.result, service)
+    is_all_done = all(state is TaskState.DONE for state, number in counts.items() if number)
+    if code is not ExitCode.DONE and not is_all_done:
+        console.error(f"{job_file}: not all is done: {counts_words(counts)}")
+    tell_next(counts, code, job_file, service, run_id=run_id, is_pick_awaited=bool(run.result.waits))
+    left_out = counts.get(TaskState.PLANNED, 0)
+    if options.only and left_out and code is ExitCode.DONE:
+        again = command("run", job_file, service=service)
+        console.next_step(again, f"goes on with the {left_out} that --only left out")
+
+
+def _tell_notes(result: RunResult, service: ServiceOptions) -> None:
+    """What became of other jobs' tasks that were looked at along the way; the first few of many."""
+    for note in result.notes[:_MOST_NOTES]:
+        console.note(f"of another job: {printable(note)}")
+    if len(result.notes) > _MOST_NOTES:
+        console.note(f"and {len(result.notes) - _MOST_NOTES} more of other jobs")
+    if result.notes:
+        console.next_step(command("collect", service=service), "fetches what other jobs have in flight")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from runner.cli import console
-from runner.cli.options import common_options
+from runner.cli.common_options import common_options
 from runner.errors import ServiceUnreachableError, UsageError
 from runner.http.access import is_loopback
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxUnavailable, serve

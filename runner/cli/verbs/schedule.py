@@ -1,20 +1,34 @@
-"""`schedule`: prints the unit that starts jobs by themselves."""
+"""`schedule`: prints units that run jobs by themselves, for cron, systemd or GitHub Actions.
+
+All three do the same: the jobs once a day, and `collect` every hour and at boot, because results vanish
+24 hours after they were made.
+
+A path may hold any character, so each word of a command is quoted for every reader that it passes: first
+for cron, systemd, or YAML and GitHub's expressions, then for the shell.
+"""
 
 from __future__ import annotations
 
 import datetime
+import hashlib
+import math
 import os
+import re
+import shlex
 import shutil
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import yaml
 
 from runner.cli import console
-from runner.cli.options import common, common_options, trust_options
-from runner.cli.pings import VARIABLE
-from runner.cli.units import KINDS, Nightly, UnitFile, unit_name
-from runner.cli.words import shown_path
+from runner.cli.common_options import common, common_options
+from runner.cli.humanize import shown_path
+from runner.cli.monitor import VARIABLE
+from runner.cli.options import jobs_argument, trust_options
 from runner.durable import replace_file
 from runner.errors import CallsheetError, ExitCode, StateError, UsageError
 from runner.job.environment import read_env
@@ -22,8 +36,180 @@ from runner.job.load import LoadOptions, load_job
 from runner.job.model import Job
 from runner.job.policy import parse_duration
 from runner.project import Project, find_project
-from runner.providers import REGISTRY
 from runner.redact import escape
+from runner.slug import slug
+
+COLLECT_MINUTE = 17
+"""Of each hour: not the full hour, at which everybody's jobs begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nightly:
+    """What the unit starts. `command` starts callsheet, as a list of words."""
+
+    name: str
+    command: Sequence[str]
+    root: Path
+    jobs: Sequence[Path]
+    at: datetime.time
+    wait: str
+    deadline: str
+    yes: bool
+    allow_env: Sequence[str]
+    trust_job: bool
+    ping: bool
+
+    @property
+    def run(self) -> list[str]:
+        options = ["--quiet", "--root", str(self.root), "--wait", self.wait, "--deadline", self.deadline]
+        options += [f"--allow-env={name}" for name in self.allow_env]
+        flags = {"--trust-job": self.trust_job, "--yes": self.yes, "--ping": self.ping}
+        options += [flag for flag, is_given in flags.items() if is_given]
+        return [*self.command, "run", *options, *map(str, self.jobs)]
+
+    @property
+    def collect(self) -> list[str]:
+        return [*self.command, "collect", "--quiet", "--root", str(self.root), "--wait", "10m"]
+
+    def unwritable(self) -> str | None:
+        """A word that no unit can hold: one with a line break, a control or an invisible character."""
+        return next((word for word in (*self.run, *self.collect) if escape(word) != word), None)
+
+
+def unit_name(stem: str) -> str:
+    """The part of a unit's name that is made of the job file's `stem`: systemd takes ASCII only."""
+    name = slug(stem)
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")
+    if name and plain == name:
+        return name
+    return f"{plain or 'jobs'}-{hashlib.sha256(os.fsencode(stem)).hexdigest()[:6]}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnitFile:
+    """A file by its usual name, and its text."""
+
+    name: str
+    text: str
+
+
+def crontab(nightly: Nightly) -> list[UnitFile]:
+    """Three lines for `crontab -e` (crontab(5)). Output goes to a log in the state directory."""
+    log = shlex.quote(str(nightly.root / ".callsheet" / "cron.log"))
+
+    def line(when: str, words: Sequence[str]) -> str:
+        command = f"{shlex.join(words)} >> {log} 2>&1"
+        # an unescaped % would end the command; one after a backslash cannot be escaped, so an empty pair
+        # of quotes goes between them
+        return f"{when} " + command.replace("\\%", "\\''%").replace("%", "\\%") + "\n"
+
+    text = (
+        f"# callsheet {nightly.name}: the jobs each night, and what is in flight every hour and at boot\n"
+        + line(f"{nightly.at.minute} {nightly.at.hour} * * *", nightly.run)
+        + line(f"{COLLECT_MINUTE} * * * *", nightly.collect)
+        + line("@reboot", nightly.collect)
+    )
+    return [UnitFile(f"callsheet-{nightly.name}.crontab", text)]
+
+
+def systemd(nightly: Nightly) -> list[UnitFile]:
+    """Two services with their timers, for ~/.config/systemd/user (systemd.service(5), systemd.timer(5))."""
+
+    def service(description: str, words: Sequence[str]) -> str:
+        return (
+            f"[Unit]\nDescription={description}\n\n"
+            "[Service]\nType=oneshot\n"
+            f"ExecStart={_systemd_command(words)}\n"
+            "# 75: another run is at work, or time is up; it goes on at its next start\n"
+            "SuccessExitStatus=75\n"
+            "# the first SIGTERM persists everything; a POST under way gets its 10 seconds\n"
+            "TimeoutStopSec=60\n"
+        )
+
+    def timer(description: str, *when: str) -> str:
+        lines = "".join(f"{line}\n" for line in when)
+        return f"[Unit]\nDescription={description}\n\n[Timer]\n{lines}\n[Install]\nWantedBy=timers.target\n"
+
+    name = f"callsheet-{nightly.name}"
+    jobs, in_flight = f"callsheet: {nightly.name}", "callsheet: fetch what is in flight"
+    return [
+        UnitFile(f"{name}.service", service(jobs, nightly.run)),
+        UnitFile(
+            f"{name}.timer",
+            timer("each night", f"OnCalendar=*-*-* {nightly.at:%H:%M}:00", "Persistent=true"),
+        ),
+        UnitFile(f"{name}-collect.service", service(in_flight, nightly.collect)),
+        UnitFile(
+            f"{name}-collect.timer",
+            timer("every hour and at boot", f"OnCalendar=*-*-* *:{COLLECT_MINUTE}:00", "OnBootSec=2min"),
+        ),
+    ]
+
+
+def github(nightly: Nightly) -> list[UnitFile]:
+    """One workflow, for a self-hosted runner: the ledger has to be there the next night."""
+    group = f"callsheet-{nightly.name}-${{{{ github.event.schedule }}}}"
+    # 75: another run is at work, or time is up; it goes on at its next start
+    passing = " || test $? -eq 75"
+    text = f"""\
+# callsheet {nightly.name}. It needs a runner of your own, on the machine that holds the project:
+# a hosted one begins with an empty disk, without the ledger that says what was paid for.
+name: {_yaml_text(f"callsheet {nightly.name}")}
+on:
+  schedule:
+    - cron: "{nightly.at.minute} {nightly.at.hour} * * *"    # UTC
+    - cron: "{COLLECT_MINUTE} * * * *"
+  workflow_dispatch:
+concurrency:
+  # one group for each schedule: of those that wait in one, GitHub drops all but the newest
+  group: {_yaml_text(group)}
+  cancel-in-progress: false
+permissions: {{}}
+jobs:
+  callsheet:
+    runs-on: self-hosted
+    timeout-minutes: 1440
+    steps:
+      - name: fetch what is in flight
+        if: github.event.schedule == '{COLLECT_MINUTE} * * * *'
+        run: {_workflow_line(nightly.collect, passing)}
+      - name: run the jobs
+        if: github.event.schedule != '{COLLECT_MINUTE} * * * *'
+        run: {_workflow_line(nightly.run, passing)}
+"""
+    return [UnitFile(f"callsheet-{nightly.name}.yaml", text)]
+
+
+KINDS: Mapping[str, Callable[[Nightly], list[UnitFile]]] = {
+    "crontab": crontab,
+    "systemd": systemd,
+    "github": github,
+}
+
+
+def _systemd_command(words: Sequence[str]) -> str:
+    """ExecStart: quoted as in C, with specifiers and variables escaped."""
+    program, *arguments = (word.replace("%", "%%") for word in words)
+    # systemd expands no variable in the program itself
+    return " ".join(map(_systemd_word, (program, *(word.replace("$", "$$") for word in arguments))))
+
+
+def _systemd_word(word: str) -> str:
+    if re.fullmatch(r"[\w%+=:,./-]+", word, re.ASCII):
+        return word
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _workflow_line(words: Sequence[str], more: str) -> str:
+    """A command for `run:`. GitHub expands expressions before the shell runs, so none may be in it."""
+    # shlex has put a word with one in single quotes, which end and begin again inside it
+    return _yaml_text(shlex.join(words).replace("${{", "$''{{") + more)
+
+
+def _yaml_text(text: str) -> str:
+    quoted: str = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=math.inf)
+    return quoted.strip()
+
 
 _WRITTEN = {
     "crontab": "put the lines of that file into `crontab -e`",
@@ -55,12 +241,17 @@ def _check_duration(_context: click.Context, _option: click.Parameter, text: str
 
 
 @click.command()
-@click.argument("jobs", type=click.Path(path_type=Path), metavar="JOB...", nargs=-1, required=True)
+@jobs_argument
 @click.option(
-    "--as", "kind", type=click.Choice(list(KINDS)), default="crontab", show_default=True, help="For what."
+    "--as",
+    "kind",
+    type=click.Choice(list(KINDS)),
+    default="crontab",
+    show_default=True,
+    help="The scheduler to print it for.",
 )
 @click.option(
-    "--at", metavar="HH:MM", default="02:30", show_default=True, callback=_read_time, help="Each day at."
+    "--at", metavar="HH:MM", default="02:30", show_default=True, callback=_read_time, help="The time of day."
 )
 @click.option(
     "--wait",
@@ -76,9 +267,9 @@ def _check_duration(_context: click.Context, _option: click.Parameter, text: str
     default="12h",
     show_default=True,
     callback=_check_duration,
-    help="When to stop, with what is in flight left to the next run.",
+    help="When to stop; what is in flight is left to the next run.",
 )
-@click.option("--yes", is_flag=True, help="Agree to what runs cost above budget.confirm_usd.")
+@click.option("--yes", is_flag=True, help="Agree to costs above budget.confirm_usd.")
 @trust_options
 @click.option("--write", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write files there.")
 @common_options
@@ -93,7 +284,7 @@ def schedule(
     trust_job: bool,
     folder: Path | None,
 ) -> ExitCode:
-    """Print what starts JOB each day by itself, and fetches what is in flight every hour.
+    """Print a unit that runs JOB each day, and fetches what is in flight every hour.
 
     \b
     Examples:
@@ -115,11 +306,10 @@ def schedule(
         trust_job=trust_job,
         ping=VARIABLE in read_env(project.root, {}, allow=frozenset(allow_env)),
     )
-    unsayable = nightly.unsayable()
-    if unsayable is not None:
+    unwritable = nightly.unwritable()
+    if unwritable is not None:
         raise UsageError(
-            f"{escape(unsayable)}: line breaks, control characters and invisible characters cannot stand in a"
-            " unit",
+            f"{escape(unwritable)}: a unit cannot hold line breaks, control and invisible characters",
             hint="rename the file or folder",
         )
     files = KINDS[kind](nightly)
@@ -127,7 +317,7 @@ def schedule(
         _advise(job, project, yes=yes)
     if not nightly.ping and VARIABLE in read_env(project.root, {}, allow=frozenset({VARIABLE})):
         console.note(
-            f".env names a monitor, which may have come with a checkout: it is not told of runs;"
+            ".env names a monitor, which may have come with a checkout: it is not told of runs;"
             f" hint: if you wrote it, --allow-env {VARIABLE}"
         )
     if folder is None:
@@ -151,7 +341,7 @@ def _load(paths: tuple[Path, ...], options: LoadOptions) -> tuple[Project, list[
 
 
 def _advise(job: Job, project: Project, *, yes: bool) -> None:
-    """What a night shift stumbles over, told by day."""
+    """Notes what would go wrong at night, when nobody is there."""
     if job.edition is None:
         console.note(
             f"{job.file}: without `edition:` the second night finds everything done and makes nothing new;"
@@ -163,19 +353,19 @@ def _advise(job: Job, project: Project, *, yes: bool) -> None:
         # as a unit finds it: nothing of this shell's environment
         own = frozenset({job.api_key_env} if job.api_key_env else ())
         found = read_env(project.root, {}, allow=own)
-        REGISTRY[job.provider].find_key(found, variable=job.api_key_env)
+        job.provider.find_key(found, variable=job.api_key_env)
     except CallsheetError:
-        name = job.api_key_env or REGISTRY[job.provider].key_variables[0]
+        name = job.api_key_env or job.provider.key_variables[0]
         console.note(
-            f"{job.file}: a unit has no variables of your shell; hint: {name}=... in .env of the root"
+            f"{job.file}: a unit does not see your shell's variables; hint: {name}=... in .env of the root"
         )
 
 
 def _this_command() -> list[str]:
-    """How this callsheet is called from anywhere."""
+    """The command that starts this callsheet from any directory."""
     beside = Path(sys.executable).with_name("callsheet")
     found = str(beside) if beside.exists() else shutil.which("callsheet")
-    # -P: no module of the directory it is started in
+    # -P: no module is taken from the current directory
     return [str(Path(found).absolute())] if found else [sys.executable, "-P", "-m", "runner"]
 
 

@@ -9,29 +9,38 @@ import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 
 from runner.cli import console
-from runner.cli.advice import command
+from runner.cli.common_options import common_options
 from runner.cli.completion import complete_task
-from runner.cli.folders import here
-from runner.cli.found import nothing_yet, reading
-from runner.cli.listing import write_lines
-from runner.cli.options import ServiceOptions, common_options, output_format, service_options
-from runner.cli.words import painted, shown_path
+from runner.cli.humanize import shown_path
+from runner.cli.next_commands import command
+from runner.cli.options import ServiceOptions, output_format, service_options
+from runner.cli.place import here
+from runner.cli.runs import nothing_yet, reading
+from runner.cli.task_list import listed_word, painted
 from runner.errors import UsageError
+from runner.http.verdicts import Verdict
 from runner.ledger.database import open_for_reading
 from runner.ledger.search import FoundTask, LedgerSearch
 from runner.ledger.states import TaskState
+from runner.media.video import MediaFacts
 from runner.project import Project
-from runner.record.show import describe
+from runner.record.show import (
+    InputOfOurs,
+    InputOfStep,
+    ShownAttempt,
+    ShownRun,
+    ShownTask,
+    Since,
+    Stands,
+    describe,
+)
 from runner.redact import escape
 
 _LABEL = 11
-_ENDED = frozenset(state for state in TaskState if state.is_terminal)
-"""What a new take can be made of; the others have one on its way."""
 
 
 @click.command()
@@ -42,8 +51,8 @@ _ENDED = frozenset(state for state in TaskState if state.is_terminal)
 def show(what: str, service: ServiceOptions, output_format: str) -> None:
     """Show how a clip was made: prompt, seed, commit, inputs, ids, tokens, cost, and how to make it again.
 
-    Give a task's name, a video (wherever it lies now: it is known by its bytes), the first digits of
-    its sha256 or of the task's identity, or the service's id. No service is asked.
+    Give a task's name, a video (it is known by its bytes, wherever it is now), the first digits of its
+    sha256 or of the task's identity, or the service's id. No service is asked.
 
     \b
     Examples:
@@ -62,7 +71,7 @@ def show(what: str, service: ServiceOptions, output_format: str) -> None:
     finally:
         ledger.close()
     if output_format == "jsonl":
-        write_lines(documents)
+        console.json_lines(documents)
         return
     if output_format == "json":
         console.document(documents)
@@ -75,7 +84,7 @@ def show(what: str, service: ServiceOptions, output_format: str) -> None:
 
 
 def _find(ledger: LedgerSearch, what: str, project: Project) -> list[FoundTask]:
-    """The tasks that are meant: several where one name stands for several. Raises UsageError."""
+    """The tasks that `what` means; several may have one name. Raises UsageError."""
     path = Path(what).expanduser()
     if path.is_file():
         with path.open("rb") as file:
@@ -91,7 +100,7 @@ def _find(ledger: LedgerSearch, what: str, project: Project) -> list[FoundTask]:
         return found
     if path.is_file():
         raise UsageError(
-            f"{what}: these bytes are no file of this project", hint="was it edited, or made elsewhere?"
+            f"{what}: not a file that this project made", hint="was it edited, or made elsewhere?"
         )
     if os.sep in what:
         close = difflib.get_close_matches(_below(path, project.base), [*ledger.paths()], n=3, cutoff=0.5)
@@ -100,62 +109,61 @@ def _find(ledger: LedgerSearch, what: str, project: Project) -> list[FoundTask]:
         near = difflib.get_close_matches(what, [*ledger.names()], n=3, cutoff=0.5)
     meant = " or ".join(f"`{name}`" for name in near)
     hint = f"did you mean {meant}?" if near else "`callsheet status` lists the tasks of a run"
-    raise UsageError(f"{what}: neither a task, a file, a sha256 nor an id that is known here", hint=hint)
+    raise UsageError(f"{what}: not a task, a file, a sha256 or an id that is known here", hint=hint)
 
 
 def _below(path: Path, base: Path) -> str:
     return os.path.relpath(path.resolve(), base)
 
 
-def _card(document: dict[str, Any], by: str) -> Iterator[str]:
-    state = str(document["state"])
-    yield f"{click.style(document['name'], bold=True)}  {painted(state)}  (found by {escape(by)})"
-    seed = document["seed"]
-    echoed = "" if seed["echoed"] is None else f", {seed['echoed']} echoed by the service"
-    yield from _row("prompt", document["prompt"])
-    yield from _row("model", f"{document['model']} at {document['origin']}")
-    yield from _row("seed", "none sent" + echoed if seed["sent"] is None else f"{seed['sent']} sent{echoed}")
-    fields = {name: value for name, value in document["request"].items() if name not in _TOLD_ELSEWHERE}
+def _card(task: ShownTask, by: str) -> Iterator[str]:
+    yield f"{click.style(task.name, bold=True)}  {painted(listed_word(task.state))}  (found by {escape(by)})"
+    echoed = "" if task.seed.echoed is None else f", {task.seed.echoed} echoed by the service"
+    sent = "none sent" if task.seed.sent is None else f"{task.seed.sent} sent"
+    yield from _row("prompt", task.prompt)
+    yield from _row("model", f"{task.model} at {task.origin}")
+    yield from _row("seed", sent + echoed)
+    fields = {name: value for name, value in task.request.items() if name not in _TOLD_ELSEWHERE}
     yield from _row("request", " ".join(f"{name}={_short(value)}" for name, value in fields.items()))
-    for taken in document["inputs"]:
+    for taken in task.inputs:
         yield from _row("input", _input_words(taken))
-    for run in document["runs"]:
-        yield from _row("run", f"{run['id']}, date {run['date']}")
+    for run in task.runs:
+        yield from _row("run", f"{run.id}, date {run.date}")
         yield from _row("job file", _job_words(run))
-        yield from _row("", f"as it was run: {run['job_kept']}")
-    for number, attempt in enumerate(document["attempts"], 1):
+        yield from _row("", f"as it was run: {run.job_kept}")
+    for number, attempt in enumerate(task.attempts, 1):
         yield from _row("attempt" if number == 1 else "", _attempt_words(attempt, number))
         yield from _row("", _outcome_words(attempt))
-    for file in document["files"]:
-        yield from _row("file", f"{file['path']}  {_STANDS[file['stands']]}")
-        yield from _row("", f"{file['bytes']:,} bytes{_media_words(file['media'])}")
-        yield from _row("sha256", file["sha256"])
-    for kind in document["missing"]:
+    for file in task.files:
+        yield from _row("file", f"{file.path}  {_STANDS[file.stands]}")
+        yield from _row("", f"{file.bytes:,} bytes{_media_words(file.media)}")
+        yield from _row("sha256", file.sha256)
+    for kind in task.missing:
         yield from _row("missing", f"{kind}: asked for, and never came from the service")
-    yield from _row("identity", document["identity"])
+    yield from _row("identity", task.identity)
 
 
 _TOLD_ELSEWHERE = frozenset({"model", "seed", "content", "prompt"})
 _STANDS = {
-    "same": "(here, unchanged)",
-    "changed": click.style("(changed since)", fg="red"),
-    "missing": click.style("(not here any more)", fg="yellow"),
+    Stands.SAME: "(here, unchanged)",
+    Stands.CHANGED: click.style("(changed since)", fg="red"),
+    Stands.MISSING: click.style("(gone)", fg="yellow"),
 }
 
 _SINCE = {
-    "same": "unchanged since",
-    "changed": "changed since",
-    "gone": "gone since",
-    "unknown": "whether it changed since is not known",
+    Since.SAME: "unchanged since",
+    Since.CHANGED: "changed since",
+    Since.GONE: "gone since",
+    Since.UNKNOWN: "whether it changed since is not known",
 }
 
 
-def _input_words(taken: dict[str, Any]) -> str:
-    role = f"{taken['role']}: " if taken["role"] else ""
-    if "task" in taken:
-        return f"{role}{taken['output']} of {taken['task'] or taken['identity'][:12]}"
-    kept = f", kept as {taken['kept']}" if taken["kept"] else ", and its copy is gone"
-    return f"{role}sha256 {taken['sha256'][:16]}{kept}"
+def _input_words(taken: InputOfOurs | InputOfStep) -> str:
+    role = f"{taken.role}: " if taken.role else ""
+    if isinstance(taken, InputOfStep):
+        return f"{role}{taken.output} of {taken.task or taken.identity[:12]}"
+    kept = f", kept as {taken.kept}" if taken.kept else ", and its copy is gone"
+    return f"{role}sha256 {taken.sha256[:16]}{kept}"
 
 
 def _row(label: str, words: str) -> Iterator[str]:
@@ -167,84 +175,78 @@ def _short(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _job_words(run: dict[str, Any]) -> str:
-    if run["commit"]:
-        dirty = ", with changes that were not committed" if run["job_file_dirty"] else ""
-        commit = f"at commit {str(run['commit'])[:12]}{dirty}"
+def _job_words(run: ShownRun) -> str:
+    if run.commit:
+        dirty = ", with changes that were not committed" if run.job_file_dirty else ""
+        commit = f"at commit {run.commit[:12]}{dirty}"
     else:
-        commit = run["git_note"] or "commit unknown"
-    return f"{run['job_file']} ({commit}); {_SINCE[run['job_file_since']]}"
+        commit = run.git_note or "commit unknown"
+    return f"{run.job_file} ({commit}); {_SINCE[run.job_file_since]}"
 
 
-def _attempt_words(attempt: dict[str, Any], number: int) -> str:
-    accepted = f"accepted as {attempt['remote_id']}" if attempt["remote_id"] else str(attempt["state"])
-    request = f" (request {attempt['request_id']})" if attempt["request_id"] else ""
-    return f"{number}. by {attempt['reason']}, {attempt['intended_at']}, {accepted}{request}"
+def _attempt_words(attempt: ShownAttempt, number: int) -> str:
+    accepted = f"accepted as {attempt.remote_id}" if attempt.remote_id else attempt.state
+    request = f" (request {attempt.request_id})" if attempt.request_id else ""
+    return f"{number}. by {attempt.reason}, {attempt.intended_at}, {accepted}{request}"
 
 
-def _outcome_words(attempt: dict[str, Any]) -> str:
-    tokens = attempt["usage"].get("total_tokens")
+def _outcome_words(attempt: ShownAttempt) -> str:
+    tokens = attempt.total_tokens
+    by = f" (by {attempt.resolved_by})" if attempt.resolved_by else ""
     parts = [
-        f"unclear at first: {attempt['evidence']}" if attempt["verdict"] == "ambiguous" else "",
-        f"settled as {attempt['resolution']} {_basis(attempt)}".strip() if attempt["resolution"] else "",
-        str(attempt["state"]) + (f" after {attempt['seconds']:g} s" if attempt["seconds"] else ""),
-        f"{attempt['service_seconds']:g} s at the service" if attempt["service_seconds"] else "",
-        " ".join(filter(None, (attempt["error_code"], attempt["error_message"]))),
+        f"unclear at first: {attempt.evidence}" if attempt.verdict is Verdict.AMBIGUOUS else "",
+        f"settled as {attempt.resolution}{by}" if attempt.resolution else "",
+        attempt.state + (f" after {attempt.seconds:g} s" if attempt.seconds else ""),
+        f"{attempt.service_seconds:g} s at the service" if attempt.service_seconds else "",
+        " ".join(filter(None, (attempt.error_code, attempt.error_message))),
         f"{tokens:,} tokens" if isinstance(tokens, int) else "",
         _cost_words(attempt),
     ]
     return ", ".join(filter(None, parts))
 
 
-def _basis(attempt: dict[str, Any]) -> str:
-    evidence = attempt["resolution_evidence"] or {}
-    basis = evidence.get("basis") or evidence.get("reason")
-    return f"(by {basis})" if basis else ""
-
-
-def _cost_words(attempt: dict[str, Any]) -> str:
-    if attempt["cost_usd"] is not None:
-        return f"USD {attempt['cost_usd']}"
-    if attempt["estimate_usd"] is not None:
-        return f"about USD {attempt['estimate_usd']} (estimated)"
+def _cost_words(attempt: ShownAttempt) -> str:
+    if attempt.cost_usd is not None:
+        return f"USD {attempt.cost_usd}"
+    if attempt.estimate_usd is not None:
+        return f"about USD {attempt.estimate_usd} (estimated)"
     return "cost unknown"
 
 
-def _media_words(media: dict[str, Any]) -> str:
-    size = f", {media['width']}x{media['height']}" if media.get("width") else ""
-    length = f", {media['duration']:g} s" if media.get("duration") else ""
-    codec = f", {media['codec']}" if media.get("codec") else ""
+def _media_words(media: MediaFacts) -> str:
+    size = f", {media.width}x{media.height}" if media.width else ""
+    length = f", {media.duration:g} s" if media.duration else ""
+    codec = f", {media.codec}" if media.codec else ""
     return f"{size}{length}{codec}"
 
 
-def _again(document: dict[str, Any], project: Project, service: ServiceOptions) -> Iterator[tuple[str, str]]:
+def _again(task: ShownTask, project: Project, service: ServiceOptions) -> Iterator[tuple[str, str]]:
     """What to type for the missing file, and for a new take."""
-    if not document["runs"]:
+    if not task.runs:
         return
-    run = document["runs"][-1]
-    job = project.root / run["job_file"]
-    dated = ["--date", run["date"]] if run["edition"] else []
-    if run["job_file_since"] != "same":
-        kept = project.root / run["job_kept"]
+    run = task.runs[-1]
+    job = project.root / run.job_file
+    dated = ["--date", run.date] if run.edition else []
+    if run.job_file_since is not Since.SAME:
+        kept = project.root / run.job_kept
         copy = job.with_name(f"{job.stem}-as-run{job.suffix}")
         yield (
             shlex.join(["cp", shown_path(kept), shown_path(copy)]),
             "the job file as it was run, beside its inputs",
         )
         job = copy
-    unchanged = {file["sha256"] for file in document["files"] if file["stands"] == "same"}
-    if any(file["sha256"] not in unchanged for file in document["files"]):
-        line = command("run", shown_path(job), "--only", document["name"], *dated, service=service)
+    unchanged = {file.sha256 for file in task.files if file.stands is Stands.SAME}
+    if any(file.sha256 not in unchanged for file in task.files):
+        line = command("run", shown_path(job), "--only", task.name, *dated, service=service)
         yield line, "fetches the file again, free of charge, while the service has it"
-    if document["state"] == TaskState.HELD:
+    if task.state is TaskState.HELD:
         yield command("reconcile", service=service), "lists what is held, and what to type for each"
         return
-    if document["state"] not in _ENDED:
+    if not task.state.is_terminal:
         line = command("run", shown_path(job), *dated, service=service)
         yield line, "goes on with it; nothing is paid twice"
         return
-    name = document["name"]
-    line = command("run", shown_path(job), "--again", name, "--only", name, *dated, service=service)
-    what = "the same request" if document["seed"]["sent"] is None else "the same request and seed"
+    line = command("run", shown_path(job), "--again", task.name, "--only", task.name, *dated, service=service)
+    what = "the same request" if task.seed.sent is None else "the same request and seed"
     is_paid = "" if project.is_rehearsal else ", which is paid for"
     yield line, f"makes it again: a new take of {what}{is_paid}"

@@ -9,15 +9,15 @@ from pathlib import Path
 import click
 
 from runner.cli import console
-from runner.cli.found import nothing_yet, reading
-from runner.cli.listing import write_lines
-from runner.cli.options import ServiceOptions, common, common_options, output_format, service_options
-from runner.cli.service import choose_place
-from runner.cli.words import count
-from runner.job.load import DEFAULT_PROVIDER
+from runner.cli.common_options import common, common_options
+from runner.cli.humanize import count
+from runner.cli.options import ServiceOptions, output_format, service_options
+from runner.cli.place import choose_place
+from runner.cli.runs import nothing_yet, reading
 from runner.json_value import JsonValue
 from runner.ledger.rows import Spend, SpendBy, SpendRow
 from runner.project import find_project
+from runner.providers import DEFAULT
 from runner.redact import escape
 
 _NOTHING = SpendRow("", Spend(0, 0, 0), Spend(0, 0, 0), Spend(0, 0, 0))
@@ -46,8 +46,8 @@ def spend(since: float | None, by: str | None, service: ServiceOptions, output_f
     """Show what was spent, from the ledger: no service is asked.
 
     Settled is what is done, at the actual cost where it is known, else as estimated. Possibly billed are
-    submits of which nobody knows whether they were accepted, and failed tasks of which the service has
-    not said whether they cost anything. Tasks without a known price are counted, never taken as free.
+    submits that may or may not have been accepted, and failed tasks whose cost the service has not told.
+    Tasks without a known price are counted, never taken as free.
 
     \b
     Examples:
@@ -56,7 +56,7 @@ def spend(since: float | None, by: str | None, service: ServiceOptions, output_f
     """
     project = find_project(Path(), root=common().root)
     group = SpendBy(by) if by else None
-    place = choose_place(DEFAULT_PROVIDER, project, service)
+    place = choose_place(DEFAULT, project, service)
     with reading(place.project) as ledger:
         rows = ledger.spending(group, since) if ledger is not None and group is not None else []
         (total,) = ledger.spending(None, since) if ledger is not None else [_NOTHING]
@@ -64,7 +64,7 @@ def spend(since: float | None, by: str | None, service: ServiceOptions, output_f
             console.note(str(nothing_yet(place.project)))
     grouped = [{str(by): row.group, **_fields(row)} for row in rows]
     if output_format == "jsonl":
-        write_lines([*grouped, {"total": _fields(total)}])
+        console.json_lines([*grouped, {"total": _fields(total)}])
         return
     if output_format == "json":
         console.document({"rows": grouped, "total": _fields(total)})

@@ -1,60 +1,57 @@
-"""`status`: what became of a run's tasks, read beside a run that may be under way."""
+"""`status`: the state of a run's tasks. The run may be under way meanwhile."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import click
 
 from runner.cli import console
-from runner.cli.advice import tell_next
-from runner.cli.folders import find_folder
-from runner.cli.found import FoundRun, find_run_here, reading
-from runner.cli.listing import Row, write_rows
+from runner.cli.common_options import common_options
+from runner.cli.humanize import shown_path
+from runner.cli.jobs import load
+from runner.cli.next_commands import tell_next
 from runner.cli.options import (
     JobOptions,
     ServiceOptions,
-    common_options,
     job_options,
     only_option,
     output_format,
     run_argument,
     service_options,
 )
-from runner.cli.service import load
-from runner.cli.words import count, shown_path, state_word
+from runner.cli.runs import FoundRun, find_folder, find_run, reading
+from runner.cli.task_list import CONFLICT, Row, chosen_tasks, listed_word, write_rows
 from runner.errors import CallsheetError, ExitCode, JobError, StateError
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
-from runner.lane.standing import Standing, standings
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
 from runner.ledger.states import TaskState
 from runner.plan.plan import Plan, make_plan
 from runner.record.folder import LATEST, RunFolder
-from runner.record.lines import scan_manifest
-from runner.redact import Redactor, escape
+from runner.record.manifest import ManifestRun, ManifestTask, read_manifest, read_tasks
+from runner.redact import escape, printable
 from runner.run.finish import waits_for_a_person
 from runner.run.lock import is_holder_gone
-from runner.run.only import Only, check_patterns
+from runner.run.only import Only
+from runner.run.progress import Progress, progress_of
 
 ALIVE_WITHIN = 3600.0
-"""Seconds since the last event for which a run whose process lives counts as under way.
+"""Seconds after its last event in which a run counts as under way while its process lives.
 
-Looks that find nothing new are no events, and a generation may wait in a queue for long. Afterwards the
-process's number may be another one's.
+A poll that finds nothing new is not an event, and a generation may wait in a queue for long. After this
+time another process may have the process's number.
 """
 
 _TAIL = 16_384
 """Bytes at the end of a log that hold its last line."""
 
 _OPEN = (TaskState.PLANNED, TaskState.SUBMITTED, TaskState.COLLECTING, TaskState.AMBIGUOUS)
-"""States that another `run` goes on with."""
+"""States with which another `run` goes on."""
 
 
 @click.command()
@@ -71,7 +68,7 @@ def status(
     only: tuple[str, ...],
     output_format: str,
 ) -> None:
-    """Show how each task of RUN (an id, a path to a run, or `latest`) stands now.
+    """Show the state of each task of RUN (an id, a path to a run, or `latest`).
 
     Reads the ledger without locking it, and asks no service: a run may be under way meanwhile. Where the
     ledger cannot be read, what the run left in runs/ is shown.
@@ -83,19 +80,16 @@ def status(
       callsheet status --only 'pour-*' --output-format jsonl
     """
     try:
-        found = find_run_here(run_name, service)
+        found = find_run(run_name, service)
         plan = _plan(found, service, job_options)
     except (StateError, JobError) as error:
         _show_what_is_left(run_name, service, error, only, output_format)
         return
-    chosen = Only(only) if only else None
-    tasks = plan.tasks if chosen is None else filter(chosen.names, plan.tasks)
-    if chosen is not None:
-        console.note(f"--only: {check_patterns(chosen.patterns, plan)} of {count(plan.count, 'task')}")
+    tasks = chosen_tasks(plan, only)
     folder = RunFolder(found.place.project, found.run.id)
     states: Counter[TaskState] = Counter()
     with reading(found.place.project) as ledger:
-        rows = _rows(standings(tasks, ledger, found.place.project.base), states, ledger)
+        rows = _rows(progress_of(tasks, ledger, found.place.project.base), states, ledger)
         if output_format == "text":
             console.result(_title(found.run, folder))
         write_rows(rows, output_format, _head(found.run))
@@ -120,7 +114,7 @@ def _plan(found: FoundRun, service: ServiceOptions, options: JobOptions) -> Plan
     return make_plan(loaded.job, origin=found.run.origin, run_date=RunDate.parse(found.run.run_date))
 
 
-def _rows(rows: Iterable[Standing], states: Counter[TaskState], ledger: LedgerReader | None) -> Iterator[Row]:
+def _rows(rows: Iterable[Progress], states: Counter[TaskState], ledger: LedgerReader | None) -> Iterator[Row]:
     for row in rows:
         states[row.state] += 1
         if row.state is TaskState.DONE and row.attempt is None and ledger is not None:
@@ -129,7 +123,7 @@ def _rows(rows: Iterable[Standing], states: Counter[TaskState], ledger: LedgerRe
         yield _row(
             row.task.identity,
             row.task.name,
-            state_word(row),
+            CONFLICT if row.conflict else listed_word(row.state),
             row.video or row.task.output,
             _about(row),
             remote_id,
@@ -141,15 +135,15 @@ def _row(identity: str, name: str, state: str, output: str, about: str, remote_i
     return Row(identity, name, state, lambda: (name, output, about), lambda: fields)
 
 
-def _about(row: Standing) -> str:
+def _about(row: Progress) -> str:
     attempt = row.attempt
     if attempt is None or row.conflict or row.why:
-        return Redactor().foreign_text(row.conflict or row.why)
+        return printable(row.conflict or row.why)
     since = ""
     if row.state.is_in_flight and attempt.accepted_at is not None:
         since = f"for {_ago(time.time() - attempt.accepted_at)}"
     words = [attempt.remote_id or "", since, attempt.error_code, attempt.error_message]
-    return Redactor().foreign_text(" ".join(word for word in words if word))
+    return printable(" ".join(word for word in words if word))
 
 
 def _title(run: RunRow, folder: RunFolder) -> str:
@@ -165,7 +159,7 @@ def _title(run: RunRow, folder: RunFolder) -> str:
 
 
 def _is_alive(folder: RunFolder) -> bool:
-    """By its log and its process: to ask for the lock would keep a run that starts right now from it."""
+    """Judged by its log and its process: taking the lock could keep a run that starts now from it."""
     seconds = _seconds_since_last_event(folder)
     if seconds is None or seconds > ALIVE_WITHIN or is_holder_gone(folder.project):
         return False
@@ -189,7 +183,7 @@ def _ago(seconds: float) -> str:
     return f"{seconds / 86_400:.0f} d"
 
 
-def _head(run: RunRow) -> dict[str, JsonValue]:
+def _head(run: RunRow | ManifestRun) -> dict[str, JsonValue]:
     return {
         "run": run.id,
         "file": run.job_file,
@@ -209,32 +203,28 @@ def _show_what_is_left(
 ) -> None:
     """The run by its manifest, as of when that was written. Raises `why` where there is none."""
     chosen = Only(only) if only else None
-    rows: list[Row] = []
-
-    def keep(entry: Mapping[str, Any]) -> None:
-        if chosen is None or chosen.fits(entry["name"], entry["identity"]):
-            rows.append(_row_of(entry))
-
     try:
         folder = find_folder(run_name, service)
-        run = scan_manifest(folder.manifest, keep, most=sys.maxsize)["run"]
+        run = read_manifest(folder.manifest).run
+        rows = [
+            _row_of(task)
+            for task in read_tasks(folder.manifest)
+            if chosen is None or chosen.fits(task.name, task.identity)
+        ]
     except CallsheetError:
         raise why from None
     console.error(str(why))
     console.error(f"what follows is from {shown_path(folder.manifest)}, as of its writing")
-    is_finished = run["finished_at"] is not None
     if output_format == "text":
-        how = "finished" if is_finished else "unfinished"
-        console.result(f"run {run['id']} of {run['job_file']} at {run['origin']}: {how}")
-    head = {"run": run["id"], "file": run["job_file"], "origin": run["origin"], "edition": run["edition"]}
-    write_rows(rows, output_format, {**head, "date": run["run_date"], "is_finished": is_finished})
+        how = "unfinished" if run.finished_at is None else "finished"
+        console.result(f"run {run.id} of {run.job_file} at {run.origin}: {how}")
+    write_rows(rows, output_format, _head(run))
 
 
-def _row_of(entry: Mapping[str, Any]) -> Row:
-    remote_id = entry["attempts"][-1]["remote_id"] if entry["attempts"] else None
-    error = entry["error"] or {}
-    output = next((output["path"] for output in entry["outputs"]), "")
-    departed = "" if entry.get("in_plan", True) else "no longer in the plan"
-    words = [remote_id or "", departed, error.get("code") or "", error.get("message") or ""]
-    about = Redactor().foreign_text(" ".join(word for word in words if word))
-    return _row(entry["identity"], entry["name"], entry["state"], output, about, remote_id)
+def _row_of(task: ManifestTask) -> Row:
+    remote_id = None if task.latest is None else task.latest.remote_id
+    output = next((file.path for file in task.outputs), "")
+    departed = "" if task.in_plan else "no longer in the plan"
+    words = [remote_id, departed, *((task.error.code, task.error.message) if task.error else ())]
+    about = printable(" ".join(word for word in words if word))
+    return _row(task.identity, task.name, task.state, output, about, remote_id)

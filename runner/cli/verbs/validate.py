@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
 from runner.cli import console
-from runner.cli.advice import command
-from runner.cli.options import (
-    JobOptions,
-    ServiceOptions,
-    common,
-    common_options,
-    job_options,
-    jobs_argument,
-    output_format,
-)
-from runner.cli.problems import annotation, as_fields, tell_problems, tell_warnings
-from runner.cli.service import load, plan_of
-from runner.cli.words import count
+from runner.cli.common_options import common, common_options
+from runner.cli.humanize import count
+from runner.cli.jobs import load, plan_of
+from runner.cli.next_commands import command
+from runner.cli.options import JobOptions, ServiceOptions, job_options, jobs_argument, output_format
+from runner.cli.problems import show_problems, show_warnings
 from runner.errors import ExitCode, JobError, NoProjectError, Problem
+from runner.json_value import JsonValue
 from runner.plan.plan import Plan
 from runner.project import Project, find_project
 from runner.redact import json_text
@@ -32,11 +27,10 @@ from runner.redact import json_text
 @output_format("json", "jsonl", "github")
 @common_options
 def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str) -> ExitCode:
-    """Check job files. Every problem is told with its line, its column and what to do.
+    """Check job files, and show every problem with its line, its column and what to do.
 
     No service is asked, and neither a key nor a project is needed: in a fresh checkout the working
-    directory stands in for the root. Exit code 65 where a file is wrong, 66 where only its
-    inputs are missing.
+    directory is the root. Exit code 65 where a file is wrong, 66 where only its inputs are missing.
 
     \b
     Examples:
@@ -52,28 +46,28 @@ def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str
         found += [(file, problem) for problem in problems]
         if output_format == "text":
             _tell(checked, file)
-    if output_format == "json":
-        console.result(json_text([as_fields(problem, file) for file, problem in found]))
-    for file, problem in found:
-        if output_format == "jsonl":
-            console.result(json_text(as_fields(problem, file)))
-        if output_format == "github":
-            console.result(annotation(problem, file))
-    if output_format == "text" and set(codes) == {ExitCode.DONE}:
-        console.next_step(command("plan", str(jobs[0])), "shows what it would run")
+    match output_format:
+        case "json":
+            console.result(json_text([_fields(problem, file) for file, problem in found]))
+        case "jsonl":
+            console.json_lines(_fields(problem, file) for file, problem in found)
+        case "github":
+            for file, problem in found:
+                console.result(_annotation(problem, file))
+        case _ if set(codes) == {ExitCode.DONE}:
+            console.next_step(command("plan", str(jobs[0])), "shows what it would run")
     return ExitCode.first(codes)
 
 
 def _check(file: Path, options: JobOptions) -> Plan | JobError:
-    service = ServiceOptions(sandbox=False, base_url=None)
     try:
-        return plan_of(load(file, service, options, project=_project(file)), options)
+        return plan_of(load(file, ServiceOptions(), options, project=_project(file)), options)
     except JobError as error:
         return error
 
 
 def _project(file: Path) -> Project:
-    """The file's project. `.callsheet/` is never in git: CI may see none, and nothing is written here."""
+    """The file's project; a checkout has none, because `.callsheet/` is never in git, and needs none here."""
     try:
         return find_project(file, root=common().root)
     except NoProjectError:
@@ -84,7 +78,40 @@ def _project(file: Path) -> Project:
 
 def _tell(checked: Plan | JobError, file: Path) -> None:
     if isinstance(checked, JobError):
-        tell_problems(checked)
+        show_problems(checked)
         return
-    tell_warnings(checked.warnings, checked.job.file)
+    show_warnings(checked.warnings, checked.job.file)
     console.summary(f"{file}: valid, {count(checked.count, 'task')}")
+
+
+def _fields(problem: Problem, file: Path) -> dict[str, JsonValue]:
+    """A problem as JSON; `file` as it was given on the command line."""
+    return {
+        "file": str(file),
+        "line": problem.line,
+        "column": problem.column,
+        "path": problem.path,
+        "severity": problem.severity,
+        "message": problem.message,
+        "hint": problem.hint,
+    }
+
+
+def _annotation(problem: Problem, file: Path) -> str:
+    """A workflow command of GitHub Actions, which the service shows at the line of a pull request.
+
+    https://docs.github.com/actions/reference/workflow-commands-for-github-actions
+    """
+    path = os.path.relpath(file)
+    place = f"file={_property(path)},line={problem.line},col={problem.column},title={_property('callsheet')}"
+    hint = f"; hint: {problem.hint}" if problem.hint else ""
+    said = f"{problem.path}: {problem.message}{hint}" if problem.path else f"{problem.message}{hint}"
+    return f"::{problem.severity} {place}::{_data(said)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections import Counter, deque
+from collections.abc import Iterator
 from concurrent.futures import Future
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import BinaryIO
 
 import click
 
 from runner.cli import console
-from runner.cli.advice import command
-from runner.cli.folders import find_folder
-from runner.cli.options import (
-    ServiceOptions,
-    common,
-    common_options,
-    output_format,
-    run_argument,
-    service_options,
-)
-from runner.cli.words import count, shown_path
+from runner.cli.common_options import common, common_options
+from runner.cli.humanize import count, shown_path
+from runner.cli.next_commands import command
+from runner.cli.options import ServiceOptions, output_format, run_argument, service_options
+from runner.cli.runs import find_folder
 from runner.errors import ExitCode
 from runner.json_value import JsonValue
 from runner.media.boxes import NotMediaError
 from runner.media.pictures import Wanted
 from runner.media.readers import Readers
 from runner.media.video import has_pyav, probe, probe_image
-from runner.record.lines import scan_manifest
-from runner.record.verify import CheckedFile, Finding, check_jobs, check_task
-from runner.redact import Redactor, json_text
+from runner.providers.base import RemoteFileKind
+from runner.record.folder import RunFolder
+from runner.record.manifest import Manifest, ManifestTask, read_manifest, read_tasks
+from runner.record.verify import CheckedFile, Finding, Probe, check_jobs, check_task
+from runner.redact import json_text, printable
 
 _MOST_WAITING = 200
-"""Tasks that are read from the manifest ahead of what is told."""
+"""Tasks that are read ahead of the one whose files are shown next."""
 _COLOURS = {Finding.MISSING: "yellow", Finding.CHANGED: "red", Finding.BROKEN: "red"}
 
 
@@ -56,10 +53,10 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
     folder = find_folder(run_name, service)
     counts: Counter[Finding] = Counter()
     files: Counter[Finding] = Counter()
-    """Those that have a path, and so were here once."""
+    """Those with a path: they were here once."""
     rows: list[JsonValue] = []
-
-    def tell(checked: CheckedFile) -> None:
+    manifest = read_manifest(folder.manifest)
+    for checked in _check_all(folder, manifest):
         console.status(f"verify: {count(counts.total() + 1, 'file')}")
         counts[checked.finding] += 1
         files[checked.finding] += bool(checked.path)
@@ -69,25 +66,6 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
             console.result(json_text(_fields(checked)))
         elif checked.finding is not Finding.SAME or common().verbosity:
             console.result(_line(checked))
-
-    with Readers() as readers:
-        find_wrong = functools.partial(_probe, readers if has_pyav() else None)
-        waiting: deque[Future[list[CheckedFile]]] = deque()
-
-        def tell_first() -> None:
-            for checked in waiting.popleft().result():
-                tell(checked)
-
-        def check(entry: dict[str, Any]) -> None:
-            waiting.append(readers.submit(lambda: list(check_task(entry, folder.project.base, find_wrong))))
-            if len(waiting) > _MOST_WAITING:
-                tell_first()
-
-        members = scan_manifest(folder.manifest, check, most=sys.maxsize)
-        while waiting:
-            tell_first()
-    for checked in check_jobs(folder, members):
-        tell(checked)
     if not has_pyav():
         console.error(
             "PyAV is not installed: the containers were walked, no picture was decoded;"
@@ -102,7 +80,7 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
     elif output_format == "text":
         console.summary(f"run {folder.run_id}: {count(counts.total(), 'file')}: {told}")
         if files.total() != files[Finding.SAME]:
-            job_file = shown_path(folder.project.root / members["run"]["job_file"])
+            job_file = shown_path(folder.project.root / manifest.run.job_file)
             why = "fetches what is missing again, free of charge, while the service has it"
             if counts[Finding.CHANGED] or counts[Finding.BROKEN]:
                 why = f"after moving the changed files away: {why}"
@@ -110,30 +88,46 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
     return ExitCode.DONE if is_whole else ExitCode.TASK_FAILED
 
 
-def _probe(readers: Readers | None, kind: str, file: BinaryIO) -> str:
+def _check_all(folder: RunFolder, manifest: Manifest) -> Iterator[CheckedFile]:
+    """Every file of the run, in the order of its manifest; the files of several tasks are read at once."""
+    with Readers() as readers:
+        find_wrong = functools.partial(_probe, readers if has_pyav() else None)
+        waiting: deque[Future[list[CheckedFile]]] = deque()
+        for task in read_tasks(folder.manifest):
+            waiting.append(readers.submit(functools.partial(_check, task, folder.project.base, find_wrong)))
+            if len(waiting) > _MOST_WAITING:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    yield from check_jobs(folder, manifest)
+
+
+def _check(task: ManifestTask, base: Path, find_wrong: Probe) -> list[CheckedFile]:
+    return list(check_task(task, base, find_wrong))
+
+
+def _probe(readers: Readers | None, kind: RemoteFileKind, file: BinaryIO) -> str:
     """What is wrong with a file; without `readers` its own structure says it, without FFmpeg."""
-    if kind == "video" and readers is not None:
+    if kind is RemoteFileKind.VIDEO and readers is not None:
         return readers.read(file, Wanted.CHECK).why
     try:
-        (probe if kind == "video" else probe_image)(file)
+        (probe if kind is RemoteFileKind.VIDEO else probe_image)(file)
     except NotMediaError as error:
         return str(error)
     return ""
 
 
 def _line(checked: CheckedFile) -> str:
-    clean = Redactor()
     finding = click.style(f"{checked.finding:8}", fg=_COLOURS.get(checked.finding))
-    why = f"  {clean.foreign_text(checked.why)}" if checked.why else ""
-    task = f"  ({clean.foreign_text(checked.task)})" if checked.task else ""
-    return f"{finding} {clean.foreign_text(checked.path)}{task}{why}"
+    why = f"  {printable(checked.why)}" if checked.why else ""
+    task = f"  ({printable(checked.task)})" if checked.task else ""
+    return f"{finding} {printable(checked.path)}{task}{why}"
 
 
 def _fields(checked: CheckedFile) -> dict[str, JsonValue]:
-    clean = Redactor()
     return {
-        "task": clean.foreign_text(checked.task),
-        "path": clean.foreign_text(checked.path),
+        "task": printable(checked.task),
+        "path": printable(checked.path),
         "finding": checked.finding,
-        "why": clean.foreign_text(checked.why),
+        "why": printable(checked.why),
     }

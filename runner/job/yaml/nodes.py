@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from runner.errors import Problem
+from runner.errors import Problem, Severity
 from runner.json_value import JsonValue
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -33,7 +33,7 @@ class Location:
         return Problem(self.line, self.column, path, message, hint, is_missing_input=is_missing_input)
 
     def warning(self, message: str, hint: str = "") -> Problem:
-        return Problem(self.line, self.column, show_path(self.path), message, hint, "warning")
+        return Problem(self.line, self.column, show_path(self.path), message, hint, Severity.WARNING)
 
 
 @dataclass(frozen=True, slots=True)

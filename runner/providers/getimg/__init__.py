@@ -1,1 +1,42 @@
-"""getimg.ai."""
+"""getimg.ai, /v2/videos/generations: Seedance and other models, billed in dollars that it names itself.
+
+It has no list, echoes no field of ours and calls nobody: results are polled for, and a submit whose
+outcome is unclear is held for a person. Pages: docs/reference/provider.md, tests/wire/getimg.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from runner.providers.base import Client
+from runner.providers.provider import Limits, Provider
+
+if TYPE_CHECKING:
+    from runner.http.free import FreeRequests
+    from runner.http.paid import PaidRequests
+
+
+def _client(paid: PaidRequests, free: FreeRequests, wall: Callable[[], float]) -> Client:
+    # imported when a connection is opened, as httpx is
+    from runner.providers.getimg.client import GetimgClient
+
+    return GetimgClient(paid, free, wall=wall)
+
+
+GETIMG: Final = Provider(
+    name="getimg",
+    origin="https://api.getimg.ai",
+    key_variables=("GETIMG_API_KEY",),
+    url_variable="GETIMG_AI_BASE_URL",
+    folder=Path(__file__).parent,
+    make_client=_client,
+    limits=Limits(body=26_214_400, large_body=26_214_400, prompt=4096, images=8),
+    # the service names no life of a record; looking for longer than needed costs nothing
+    record_life=7 * 86_400.0,
+    url_life=24 * 3600.0,
+    words={"ratio": "aspect_ratio", "generate_audio": "sound"},
+    content_fields={"prompt": "text", "images": "image_url"},
+    usual_seconds=(83.0, 105.0, 253.0),
+)

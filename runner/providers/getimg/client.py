@@ -41,8 +41,6 @@ from runner.providers.media import wire_url
 
 PATH: Final = "/v2/videos/generations"
 MODELS_PATH: Final = "/v2/models"
-RECORD_LIFE: Final = 7 * 86_400.0
-"""Seconds. The service names none; looking for longer than needed costs nothing."""
 
 _STATUSES = {
     "pending": GenerationStatus.PENDING,
@@ -53,11 +51,7 @@ _FACTS = ("width", "height", "duration", "fps", "has_sound")
 
 
 class GetimgClient:
-    """The calls of getimg.ai."""
-
-    name = "getimg"
-    can_list = False
-    record_life = RECORD_LIFE
+    """A Client of getimg.ai."""
 
     def __init__(
         self, paid: PaidRequests, free: FreeRequests, *, wall: Callable[[], float] = time.time

@@ -1,1 +1,67 @@
-"""Mesh API."""
+"""Mesh API, /v1/video/generations: the Seedance models of ByteDance, billed by tokens.
+
+It lists its tasks and repeats what was asked for, so a submit whose outcome is unclear is found
+again: by a tag in `execution_expires_after`, which comes back and changes nothing, or by its seed.
+Results: one video and, where asked for, its last frame. Pages: docs/reference/provider.md, wire/mesh-api.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from runner.providers.base import Client
+from runner.providers.provider import Echo, Limits, Listing, Provider, TagField
+
+if TYPE_CHECKING:
+    from runner.http.free import FreeRequests
+    from runner.http.paid import PaidRequests
+
+TAG: Final = TagField("execution_expires_after", default=172_800, count=65_536, most_open=60_000)
+"""Seconds until a task expires that nobody rendered. With more open tags than that the search for a free one
+takes long, and nobody has so many submits in doubt."""
+
+
+def _client(paid: PaidRequests, free: FreeRequests, wall: Callable[[], float]) -> Client:
+    # imported when a connection is opened: httpx takes 80 ms, and most verbs send nothing
+    from runner.providers.mesh.client import MeshClient
+
+    return MeshClient(paid, free, wall=wall)
+
+
+MESH: Final = Provider(
+    name="mesh",
+    origin="https://api.meshapi.ai",
+    key_variables=("MESHAPI_API_KEY", "MESHAPI_TOKEN"),
+    url_variable="MESHAPI_BASE_URL",
+    folder=Path(__file__).parent,
+    make_client=_client,
+    # the guide says 64 MB, and at a later date 32 MiB
+    limits=Limits(body=64_000_000, large_body=33_554_432),
+    # the guide says "about 7 days"; a result's URL lives 24 h, and a GET renews it
+    record_life=7 * 86_400.0,
+    url_life=24 * 3600.0,
+    not_in_identity=frozenset(
+        {"callback_url", "priority", "safety_identifier", "service_tier", "execution_expires_after"}
+    ),
+    makes={"last_frame": "return_last_frame", "task_id": "draft"},
+    echoes={
+        "seed": Echo.SEED,
+        "resolution": Echo.FORBIDS,
+        "ratio": Echo.FORBIDS,
+        "duration": Echo.FORBIDS,
+        "frames": Echo.FORBIDS,
+        "generate_audio": Echo.FORBIDS,
+        "safety_identifier": Echo.NOTED,
+        "priority": Echo.NOTED,
+        "draft": Echo.FORBIDS,
+        "service_tier": Echo.FORBIDS,
+        TAG.field: Echo.TAG,
+    },
+    chosen_by_service=frozenset({"adaptive", -1}),
+    tag=TAG,
+    listing=Listing(scope_field="service_tier"),
+    callback_field="callback_url",
+    usual_seconds=(83.0, 105.0, 253.0),
+)

@@ -15,7 +15,7 @@ from runner.http.answers import (
     LAST_SECOND,
     clean,
     is_moment,
-    is_usual,
+    read_count,
     read_failure,
     read_object,
     read_scalars,
@@ -28,7 +28,6 @@ from runner.http.paid import PaidRequests
 from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
 from runner.json_value import JsonValue
 from runner.providers.base import (
-    URL_LIFE,
     Generation,
     GenerationStatus,
     InputFile,
@@ -38,40 +37,17 @@ from runner.providers.base import (
     RemoteFileKind,
 )
 from runner.providers.media import wire_url
+from runner.providers.mesh import MESH, TAG
 from runner.providers.mesh.outcomes import READS, SUBMITS
 
 PATH: Final = "/v1/video/generations"
-TAG_FIELD: Final = "execution_expires_after"
-TAG_BASE: Final = 172_800
-"""Seconds, the service's default; a tag n below TAGS is sent as TAG_BASE - n."""
-TAGS: Final = 65_536
-RECORD_LIFE: Final = 7 * 86_400.0
-"""Seconds, by the service's guide ("about 7 days", wire/mesh-api.md)."""
-ECHOED: Final = (
-    "seed",
-    "resolution",
-    "ratio",
-    "duration",
-    "frames",
-    "generate_audio",
-    "safety_identifier",
-    "priority",
-    "draft",
-    "service_tier",
-    TAG_FIELD,
-)
-"""The request's fields that a task object repeats."""
 
 _MEDIA_FIELDS = ("image_url", "video_url", "audio_url")
 _FILE_KINDS = {"video_url": RemoteFileKind.VIDEO, "last_frame_url": RemoteFileKind.LAST_FRAME}
 
 
 class MeshClient:
-    """The calls of Mesh API."""
-
-    name = "mesh"
-    can_list = True
-    record_life = RECORD_LIFE
+    """A Client of Mesh API."""
 
     def __init__(
         self, paid: PaidRequests, free: FreeRequests, *, wall: Callable[[], float] = time.time
@@ -92,19 +68,19 @@ class MeshClient:
     ) -> bytes:
         """The body of the POST: compact JSON, absent instead of null, local files as data URIs.
 
-        What the job sets itself is sent as set, above `tag` (0 to TAGS - 1) and `callback_url`.
+        What the job sets itself is sent as set, above `tag` (0 to TAG.count - 1) and `callback_url`.
         Raises ValueError for a tag out of range and for a reference to a file that is not among
         the task's inputs.
         """
-        if tag is not None and not 0 <= tag < TAGS:
-            raise ValueError(f"tag {tag} is not in 0..{TAGS - 1}")
+        if tag is not None and not 0 <= tag < TAG.count:
+            raise ValueError(f"tag {tag} is not in 0..{TAG.count - 1}")
         files = {file.reference: file for file in inputs}
         sent = {name: _plain(value) for name, value in request.items() if value is not None}
         items = sent.get("content")
         if isinstance(items, list):
             sent["content"] = [_wire_item(item, files, read_input) for item in items]
         if tag is not None:
-            sent.setdefault(TAG_FIELD, TAG_BASE - tag)
+            sent.setdefault(TAG.field, TAG.default - tag)
         if callback_url is not None:
             sent.setdefault("callback_url", callback_url)
         return json.dumps(sent, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
@@ -150,6 +126,7 @@ def read_generation(document: JsonValue, *, server_time: float | None = None) ->
     raw_status = document.get("status")
     updated_at = _seconds(document.get("updated_at"))
     code, message = read_failure(document.get("error"))
+    usage = read_scalars(document.get("usage"))
     return Generation(
         id=remote_id,
         status=_read_status(raw_status),
@@ -160,18 +137,15 @@ def read_generation(document: JsonValue, *, server_time: float | None = None) ->
         files=_read_files(document.get("content"), updated_at),
         error_code=code,
         error_message=message,
-        echo=read_scalars({name: document.get(name) for name in ECHOED}),
-        tag=_read_tag(document.get(TAG_FIELD)),
-        usage=read_scalars(document.get("usage")),
+        echo=read_scalars({name: document.get(name) for name in MESH.echoes}),
+        # -1 says that nothing is decided yet
+        tag=None if (seconds := read_count(document.get(TAG.field))) is None else TAG.default - seconds,
+        usage=usage,
+        # input tokens are 0 (wire/seedance.md)
+        billed_tokens=read_count(usage.get("completion_tokens")),
         request_id=clean(document.get("request_id"), 200),
         server_time=server_time,
     )
-
-
-def _read_tag(seconds: JsonValue) -> int | None:
-    if not isinstance(seconds, int) or isinstance(seconds, bool) or not is_usual(seconds) or seconds < 0:
-        return None  # -1 says that nothing is decided yet
-    return TAG_BASE - seconds
 
 
 def _plain(value: JsonValue) -> JsonValue:
@@ -212,7 +186,7 @@ def _read_files(content: JsonValue, updated_at: float | None) -> tuple[RemoteFil
         for item in content:
             if isinstance(item, dict) and isinstance(kind := item.get("type"), str):
                 named.append((kind, item.get("url", item.get(kind))))
-    expires_at = None if updated_at is None else updated_at + URL_LIFE
+    expires_at = None if updated_at is None else updated_at + MESH.url_life
     return tuple(
         RemoteFile(_FILE_KINDS[name], url, expires_at)
         for name, value in named

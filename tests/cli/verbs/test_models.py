@@ -8,14 +8,16 @@ import pytest
 
 from runner.__main__ import main
 from runner.errors import ExitCode
-from runner.job.models import facts
+from runner.providers.mesh import MESH
 
 
 def test_the_table_has_every_family_and_says_as_of_when(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:-1]] == list(facts().families)
-    assert lines[-1].startswith(f"as of {facts().as_of} (prices: {facts().prices_as_of}), from ")
+    assert [line.split()[0] for line in lines[1:-1]] == list(MESH.catalogue.families)
+    assert lines[-1].startswith(
+        f"as of {MESH.catalogue.as_of} (prices: {MESH.catalogue.prices_as_of}), from "
+    )
 
 
 def test_one_model_is_told_whole_by_any_of_its_ids(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,7 +33,7 @@ def test_one_model_is_told_whole_by_any_of_its_ids(capsys: pytest.CaptureFixture
 def test_json_keeps_prices_as_text_and_the_unknown_as_null(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "--output-format", "json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["as_of"], told["source"]) == (facts().as_of, facts().source)
+    assert (told["as_of"], told["source"]) == (MESH.catalogue.as_of, MESH.catalogue.source)
     by_family = {row["family"]: row for row in told["models"]}
     assert by_family["seedance-2-0"]["usd_per_mtok"]["4k"] == {
         "plain": "4.0",
@@ -49,8 +51,8 @@ def test_json_keeps_prices_as_text_and_the_unknown_as_null(capsys: pytest.Captur
 def test_what_is_no_longer_sold_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     marked = {line.split()[0] for line in capsys.readouterr().out.splitlines() if "(retired)" in line}
-    assert marked == {name for name, family in facts().families.items() if family.retired}
-    assert 0 < len(marked) < len(facts().families)
+    assert marked == {name for name, family in MESH.catalogue.families.items() if family.retired}
+    assert 0 < len(marked) < len(MESH.catalogue.families)
     assert main(["models", "--output-format", "json"]) == 0
     told = json.loads(capsys.readouterr().out)["models"]
     assert {row["family"] for row in told if row["retired"]} == marked

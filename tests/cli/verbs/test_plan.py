@@ -9,6 +9,8 @@ import pytest
 
 from runner.__main__ import main
 from runner.errors import ExitCode
+from runner.providers import every
+from runner.providers.provider import Provider
 from runner.resources import schema_path
 
 JOB = """\
@@ -143,10 +145,18 @@ def test_a_job_outside_of_a_project_exits_73(tmp_path: Path, capsys: pytest.Capt
     assert "callsheet init" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["job", "mesh-request", "manifest"])
+@pytest.mark.parametrize("name", ["job", "manifest"])
 def test_schemas_are_printed_as_they_ship(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema", name]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(schema_path(name).read_text())
+
+
+@pytest.mark.parametrize("provider", every().values(), ids=every())
+def test_the_schema_of_each_provider_is_printed_as_it_ships(
+    provider: Provider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["schema", f"{provider.name}-request"]) == 0
+    assert json.loads(capsys.readouterr().out) == provider.schema
 
 
 def test_an_unknown_schema_names_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -190,7 +190,7 @@ def test_what_no_line_can_hold_is_refused(kind: str, broken: str, root: Path, tm
     ):
         refused = callsheet("schedule", *words, "--as", kind, cwd=root)
         assert (refused.returncode, refused.stdout) == (2, ""), words
-        assert "cannot stand in a unit" in refused.stderr
+        assert "a unit cannot hold line breaks" in refused.stderr
         assert broken not in refused.stderr
 
 

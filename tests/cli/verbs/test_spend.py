@@ -15,6 +15,7 @@ from runner.http.verdicts import Evidence
 from runner.job.cost import Price, PriceUnit
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent
+from runner.ledger.states import Reason
 from runner.project import find_project
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.ledger.test_ledger import RUN, SENT, task
@@ -64,7 +65,14 @@ def spent(root: Path) -> Path:
         for number in (1, 2, 3):
             price = Price(PriceUnit.TASK, Decimal("0.5")) if number != 2 else None
             intent = Intent(
-                f"attempt-{number}", "run", "key", number, "b" * 64, 999.0, 500_000 if price else None, price
+                f"attempt-{number}",
+                Reason.RUN,
+                "key",
+                number,
+                "b" * 64,
+                999.0,
+                500_000 if price else None,
+                price,
             )
             attempt = ledger.intend(task(number), RUN.job_file, RUN.id, intent, Caps(), number * 86_400.0)
             if number == 3:

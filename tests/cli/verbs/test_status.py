@@ -15,6 +15,7 @@ from runner.errors import ExitCode
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.command import command, environment
 from tests.support.desk import JOB, Desk
+from tests.support.moment import deadline_once
 
 
 @pytest.fixture
@@ -81,6 +82,23 @@ def test_a_failed_task_is_told_with_retry(desk: Desk) -> None:
     assert desk.call("status") == ExitCode.DONE
     assert "internal_error try later" in desk.out
     assert "next: callsheet retry" in desk.err
+
+
+def test_people_read_unclear_and_programs_ambiguous(desk: Desk, server: SandboxServer) -> None:
+    """As the contact sheet and the line of a run under way say it."""
+    desk.write(JOB.replace("settle: 0s", "settle: 60s"))
+    desk.fault(Kind.CUT, accept=True, times=None)
+    server.faults.add(Fault(where=Where.LIST, kind=Kind.LAG, seconds=3600, times=None))
+    with deadline_once(lambda: server.accepted == 2):
+        desk.call("run", "boat.yaml", "--deadline", "60s")
+    assert "2 unclear" in desk.out
+    assert desk.call("status") == ExitCode.DONE
+    assert "2 tasks: 2 unclear" in desk.out
+    assert "ambiguous" not in desk.out + desk.err
+    assert desk.call("status", "--output-format", "json") == ExitCode.DONE
+    assert json.loads(desk.out)["counts"] == {"ambiguous": 2}
+    assert desk.call("reconcile") == ExitCode.DONE
+    assert desk.out.startswith("unclear  s1")
 
 
 def test_without_a_readable_ledger_the_manifest_is_shown(desk: Desk) -> None:

@@ -18,6 +18,7 @@ from runner.http.transport import Transport, open_client
 from runner.http.verdicts import ProviderError, Reaction, Trouble, Verdict
 from runner.json_value import JsonValue
 from runner.providers.base import GenerationStatus, InputFile, RemoteFileKind
+from runner.providers.getimg import GETIMG
 from runner.providers.getimg.client import GetimgClient, read_generation
 from tests.support.client import KEY, NOW, PATIENT, PATIENT_FREE, trusts_nothing
 from tests.support.wire import answer, answering
@@ -120,7 +121,7 @@ async def test_ping_raises_where_the_key_is_refused() -> None:
 @pytest.mark.anyio
 async def test_there_is_no_list() -> None:
     async with getimg_at("http://127.0.0.1:9") as getimg:
-        assert not getimg.can_list
+        assert GETIMG.listing is None
         with pytest.raises(ProviderError, match="no list"):
             await getimg.list_page(created_after=None, limit=1, offset=0)
 

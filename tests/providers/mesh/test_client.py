@@ -19,7 +19,8 @@ from runner.http.paid import PaidRequests
 from runner.http.transport import Transport, open_client
 from runner.http.verdicts import ProviderError, Trouble
 from runner.providers.base import GenerationStatus, InputFile, RemoteFileKind
-from runner.providers.mesh.client import ECHOED, TAG_FIELD, TAGS, MeshClient, read_generation
+from runner.providers.mesh import MESH, TAG
+from runner.providers.mesh.client import MeshClient, read_generation
 from tests.support.client import GOLDEN, KEY, NOW, mesh_at, trusts_nothing
 from tests.support.wire import answer, answering
 
@@ -42,7 +43,7 @@ def unused_mesh() -> MeshClient:
     return MeshClient(PaidRequests(access, client), FreeRequests(access, client), wall=lambda: NOW)
 
 
-def encode(mesh: MeshClient, request: dict[str, object], *inputs: InputFile, **options: Any) -> Any:
+def encode(mesh: MeshClient, request: dict[str, Any], *inputs: InputFile, **options: Any) -> Any:
     options = {"tag": None, "callback_url": None, **options}
     return json.loads(mesh.encode(request, inputs, lambda _: b"\x89PNG", **options))
 
@@ -97,53 +98,53 @@ def test_a_reference_to_a_file_that_the_task_does_not_have_is_refused(mesh: Mesh
         encode(mesh, {"model": "m", "content": [item]})
 
 
-@given(tag=st.integers(0, TAGS - 1))
+@given(tag=st.integers(0, TAG.count - 1))
 def test_a_tag_is_sent_as_the_expiry_within_the_services_bounds(tag: int) -> None:
-    sent = encode(unused_mesh(), {"model": "m", "content": []}, tag=tag)[TAG_FIELD]
+    sent = encode(unused_mesh(), {"model": "m", "content": []}, tag=tag)[TAG.field]
     assert sent == 172_800 - tag
     assert 3600 <= sent <= 259_200
 
 
-@pytest.mark.parametrize("tag", [-1, TAGS])
+@pytest.mark.parametrize("tag", [-1, TAG.count])
 def test_a_tag_out_of_range_is_refused(mesh: MeshClient, tag: int) -> None:
     with pytest.raises(ValueError, match="tag"):
         encode(mesh, {"model": "m"}, tag=tag)
 
 
 def test_what_the_job_sets_stands_above_tag_and_callback(mesh: MeshClient) -> None:
-    request = {"model": "m", TAG_FIELD: 7200, "callback_url": "https://mine.example/"}
+    request = {"model": "m", TAG.field: 7200, "callback_url": "https://mine.example/"}
     assert encode(mesh, request, tag=5, callback_url="https://ours.example/") == request
 
 
 def test_a_null_in_the_job_leaves_room_for_tag_and_callback(mesh: MeshClient) -> None:
-    request = {"model": "m", TAG_FIELD: None, "callback_url": None}
+    request = {"model": "m", TAG.field: None, "callback_url": None}
     assert encode(mesh, request, tag=5, callback_url="https://ours.example/") == {
         "model": "m",
-        TAG_FIELD: 172_795,
+        TAG.field: 172_795,
         "callback_url": "https://ours.example/",
     }
 
 
-@given(tag=st.integers(0, TAGS - 1))
+@given(tag=st.integers(0, TAG.count - 1))
 def test_a_tag_that_was_sent_is_read_back(tag: int) -> None:
-    assert read_generation({"id": "t-1", TAG_FIELD: 172_800 - tag}).tag == tag
+    assert read_generation({"id": "t-1", TAG.field: 172_800 - tag}).tag == tag
 
 
 def test_an_expiry_that_we_never_send_is_still_told_apart() -> None:
     """A row with another client's own value is not ours, so it must not be read as a null."""
-    assert read_generation({"id": "t-1", TAG_FIELD: 172_800 - TAGS}).tag == TAGS
+    assert read_generation({"id": "t-1", TAG.field: 172_800 - TAG.count}).tag == TAG.count
 
 
 @pytest.mark.parametrize("seconds", [None, "172800", True, 1.5])
 def test_what_is_no_number_of_seconds_is_no_tag(seconds: object) -> None:
-    assert read_generation({"id": "t-1", TAG_FIELD: seconds}).tag is None  # type: ignore[dict-item]
+    assert read_generation({"id": "t-1", TAG.field: seconds}).tag is None  # type: ignore[dict-item]
 
 
 def test_the_echoed_fields_are_those_that_request_and_task_share() -> None:
     schemas = yaml.safe_load(OPENAPI.read_text())["components"]["schemas"]
     request = schemas["VideoGenerationRequest"]["properties"]
     task = schemas["VideoTask"]["properties"]
-    assert set(ECHOED) == set(request) & set(task) - {"model", "content"}
+    assert set(MESH.echoes) == set(request) & set(task) - {"model", "content"}
 
 
 def test_the_statuses_are_read_word_for_word() -> None:
@@ -163,6 +164,7 @@ def test_a_finished_task_is_read_whole() -> None:
     assert (frame.kind, frame.url) == (RemoteFileKind.LAST_FRAME, task["content"]["last_frame_url"])
     assert video.expires_at == frame.expires_at == 1_790_000_120.0 + 24 * 3600
     assert generation.usage == {"completion_tokens": 108_900, "total_tokens": 108_900}
+    assert generation.billed_tokens == 108_900
     assert generation.echo == {
         "seed": 42,
         "resolution": "720p",
@@ -175,6 +177,11 @@ def test_a_finished_task_is_read_whole() -> None:
         "execution_expires_after": 151_234,
     }
     assert "CANARYSIGNATURE" not in repr(generation)
+
+
+@pytest.mark.parametrize("said", ["many", True, -1, 1.5, None, 2**60])
+def test_tokens_that_are_not_a_number_of_tokens_bill_nothing(said: object) -> None:
+    assert read_generation({"id": "t-1", "usage": {"completion_tokens": said}}).billed_tokens is None
 
 
 def test_the_other_documented_shape_of_content_gives_the_same_files() -> None:

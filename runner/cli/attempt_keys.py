@@ -1,0 +1,90 @@
+"""The key for each attempt in flight, found by the key's fingerprint or by the variable of its run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from runner.cli.humanize import count
+from runner.errors import ExitCode, KeyRefusedError
+from runner.http.access import ApiKey
+from runner.job.environment import read_env
+from runner.ledger.ledger import Ledger
+from runner.ledger.rows import AttemptRow
+from runner.ledger.states import AWAITED, TaskState
+from runner.providers.place import Place
+from runner.record.facts import KEY_VARIABLE
+
+
+@dataclass(frozen=True, slots=True)
+class KeyGroup:
+    """The attempts of one key. Where it cannot be found, `key` is None and `missing` says why."""
+
+    key: ApiKey | None
+    attempts: frozenset[str]
+    missing: str = ""
+    code: ExitCode = ExitCode.KEY_REFUSED
+
+
+def group_by_key(
+    place: Place, ledger: Ledger, attempts: Iterable[AttemptRow], *, is_named_here: bool = True
+) -> list[KeyGroup]:
+    """Groups attempts by the key that each was submitted with.
+
+    Where that key is gone, the variable of the run counts, which may hold a newer key. Where only the
+    ledger names this place (not `is_named_here`), no key is sent to it that was not sent there before.
+    """
+    attempts = list(attempts)
+    names = {attempt.run_id: _variables(ledger, attempt.run_id) for attempt in attempts}
+    keys: dict[str | None, ApiKey] = {}
+    missing: dict[str | None, str] = {}
+    wanted = frozenset(name for found in names.values() for name in found if name)
+    environment = read_env(place.project.root, os.environ, allow=wanted)
+    for name in (None, *sorted(wanted)):
+        try:
+            keys[name] = place.find_key(environment, variable=name)
+        except KeyRefusedError as error:
+            missing[name] = str(error)
+    by_print = {key.fingerprint(ledger.salt): name for name, key in keys.items()}
+    found: dict[str | None, list[AttemptRow]] = {}
+    strange: list[AttemptRow] = []
+    for attempt in attempts:
+        if attempt.key_hash in by_print:
+            found.setdefault(by_print[attempt.key_hash], []).append(attempt)
+        elif is_named_here:
+            found.setdefault(names[attempt.run_id][0], []).append(attempt)
+        else:
+            strange.append(attempt)
+    groups = [_group(keys.get(name), rows, missing.get(name, "")) for name, rows in found.items()]
+    if strange:
+        why = f"the key that was used at {place.origin} is not set; hint: set its variable again"
+        groups.append(_group(None, strange, why))
+    return groups
+
+
+def key_for(place: Place, ledger: Ledger, attempt: AttemptRow) -> ApiKey:
+    """The key for one attempt. Raises KeyRefusedError."""
+    (group,) = group_by_key(place, ledger, [attempt])
+    if group.key is None:
+        raise KeyRefusedError(group.missing)
+    return group.key
+
+
+def _group(key: ApiKey | None, rows: list[AttemptRow], why: str) -> KeyGroup:
+    ids = frozenset(row.id for row in rows)
+    if key is not None:
+        return KeyGroup(key, ids)
+    if not any(row.state is TaskState.HELD or row.state in AWAITED for row in rows):
+        return KeyGroup(None, ids, code=ExitCode.DONE)
+    waiting = sum(row.state in AWAITED for row in rows)
+    if not waiting:
+        # held: a person settles it, no key does
+        return KeyGroup(None, ids, code=ExitCode.PERSON_NEEDED)
+    return KeyGroup(None, ids, f"{count(waiting, 'task')} cannot be looked up: {why}")
+
+
+def _variables(ledger: Ledger, run_id: str) -> list[str | None]:
+    """The key variables of a run's sessions, the newest first; None means the provider's own."""
+    found = ledger.read.session_facts(run_id, KEY_VARIABLE)
+    return [name if isinstance(name, str) else None for name in found] or [None]

@@ -1,0 +1,83 @@
+"""Loads a job file with the options of a verb, and plans it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.cli.common_options import common
+from runner.cli.options import JobOptions, ServiceOptions
+from runner.cli.place import choose_place
+from runner.errors import JobError
+from runner.job.environment import read_env
+from runner.job.load import LoadOptions, load_job
+from runner.job.model import Job
+from runner.job.rundate import RunDate
+from runner.job.yaml.source import MAX_BYTES
+from runner.plan.plan import Plan, make_plan
+from runner.project import Project, find_project
+from runner.providers.place import Place
+from runner.providers.provider import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A job that is ready to run. `environment` holds keys, so it is never shown."""
+
+    job: Job
+    place: Place
+    environment: Mapping[str, str]
+
+
+def load(
+    file: Path,
+    service: ServiceOptions,
+    options: JobOptions,
+    *,
+    text: bytes | None = None,
+    provider: Provider | None = None,
+    project: Project | None = None,
+) -> Loaded:
+    """Reads a job file (or `text`, the copy that a run kept), and finds where it runs.
+
+    `provider` replaces the job's own, `project` the one that holds the file.
+
+    Raises JobError, NoProjectError, UsageError.
+    """
+    project = project or find_project(file, root=common().root)
+    reading = LoadOptions(os.environ, options.allow_env, options.trust_job, provider)
+    with showing_lines(file if text is None else text):
+        job = load_job(file, root=project.root, options=reading, text=text)
+    own_base_url = job.base_url if options.trust_job else None
+    place = choose_place(job.provider, project, service, job_base_url=own_base_url)
+    named = frozenset({job.api_key_env} if job.api_key_env else ())
+    return Loaded(job, place, read_env(project.root, os.environ, allow=options.allow_env | named))
+
+
+def plan_of(loaded: Loaded, options: JobOptions) -> Plan:
+    """The plan of a loaded job. Raises JobError."""
+    date = options.date or RunDate.today(time.time())
+    with showing_lines(loaded.job.text):
+        return make_plan(loaded.job, origin=loaded.place.origin, run_date=date)
+
+
+@contextlib.contextmanager
+def showing_lines(source: Path | bytes) -> Iterator[None]:
+    """Adds the text of the job file to a JobError raised in the block, so that its lines can be shown."""
+    try:
+        yield
+    except JobError as error:
+        error.text = source if isinstance(source, bytes) else _read_or_nothing(source)
+        raise
+
+
+def _read_or_nothing(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(MAX_BYTES)
+    except OSError:
+        return b""

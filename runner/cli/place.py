@@ -1,0 +1,61 @@
+"""The service that a verb asks, and the project or rehearsal that keeps what comes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from runner.cli.common_options import common
+from runner.cli.options import ServiceOptions
+from runner.errors import StateError
+from runner.http.access import is_loopback, is_same_loopback, parse_origin
+from runner.job.environment import read_env
+from runner.ledger.database import open_for_reading
+from runner.ledger.read import LedgerReader
+from runner.project import Project, find_project
+from runner.providers import DEFAULT
+from runner.providers.place import SANDBOX_ORIGIN, Place
+from runner.providers.provider import Provider
+
+
+def here(service: ServiceOptions) -> Project:
+    """The project here or at --root; its rehearsal where the service is the sandbox or on loopback."""
+    return choose_place(DEFAULT, find_project(Path(), root=common().root), service).project
+
+
+def choose_place(
+    provider: Provider, project: Project, service: ServiceOptions, *, job_base_url: str | None = None
+) -> Place:
+    """A base URL comes from the command line, then the environment, then a trusted job file."""
+    if service.sandbox:
+        return Place.at(provider, project, SANDBOX_ORIGIN)
+    if service.base_url is None and job_base_url and not os.environ.get(provider.url_variable):
+        origin = parse_origin(job_base_url, source="the job file's base_url")
+    else:
+        origin = provider.find_origin(os.environ, base_url=service.base_url)
+    place = Place.at(provider, project, origin)
+    return replace(place, origin=_as_known(place)) if is_loopback(origin) else place
+
+
+def _as_known(place: Place) -> str:
+    """The origin as this project's tasks spell it.
+
+    `localhost` and `127.0.0.1` are one server: what was made under one name is not made again under the
+    other.
+    """
+    try:
+        reader = LedgerReader(open_for_reading(place.project.ledger_path))
+    except (StateError, OSError):  # none yet, or the next reader says what is wrong
+        return place.origin
+    with contextlib.closing(reader):
+        known = reader.origins()
+    same = [origin for origin in known if is_same_loopback(origin, place.origin)]
+    return place.origin if place.origin in same else next(iter(same), place.origin)
+
+
+def read_keys(place: Place) -> Mapping[str, str]:
+    """The environment, and the keys in the root's `.env` that it does not set."""
+    return read_env(place.project.root, os.environ)

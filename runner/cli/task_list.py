@@ -1,0 +1,129 @@
+"""A list of tasks, as text or as JSON. It is written in batches, never held as a whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+import click
+
+from runner.cli import console
+from runner.cli.humanize import count
+from runner.job.task import Task
+from runner.json_value import JsonValue
+from runner.ledger.states import STATE_WORDS, TaskState
+from runner.plan.plan import Plan
+from runner.redact import json_text
+from runner.run.only import Only, check_patterns
+
+CONFLICT = "conflict"
+"""A new task that cannot run, because its output path is not free."""
+
+_SHOWN = {words.listed: words.shown for words in STATE_WORDS.values()}
+"""The listed words that people read in another form."""
+
+_COLOURS: Mapping[str, str] = {
+    "done": "green",
+    "in flight": "cyan",
+    "new": "cyan",
+    "unclear": "yellow",
+    "held": "yellow",
+    "absent": "yellow",
+    "written off": "yellow",
+    "failed": "red",
+    "expired": "red",
+    CONFLICT: "red",
+}
+
+_AT_A_TIME = 200
+"""Rows per write: one write for each of 100,000 rows would take half the time of all else."""
+
+
+def chosen_tasks(plan: Plan, only: tuple[str, ...]) -> Iterable[Task]:
+    """The tasks that the patterns of --only name; all of them where there are none."""
+    if not only:
+        return plan.tasks
+    console.note(f"--only: {check_patterns(only, plan)} of {count(plan.count, 'task')}")
+    return filter(Only(only).names, plan.tasks)
+
+
+def listed_word(state: TaskState) -> str:
+    """A state as programs read it in a list: new, in flight, ambiguous, held, done, absent, failed ..."""
+    return STATE_WORDS[state].listed
+
+
+def shown_word(listed: str) -> str:
+    """A listed word as people read it."""
+    return _SHOWN.get(listed, listed)
+
+
+def painted(listed: str) -> str:
+    """A listed word as people read it, in its colour."""
+    word = shown_word(listed)
+    return click.style(word, fg=_COLOURS[word]) if word in _COLOURS else word
+
+
+def counts_words(counts: Mapping[TaskState, int]) -> str:
+    """`5 done, 1 unclear`: states that are the same to a person are counted together."""
+    words: Counter[str] = Counter()
+    for state, number in counts.items():
+        words[STATE_WORDS[state].shown] += number
+    return ", ".join(f"{number} {word}" for word, number in words.items() if number)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One task: its `columns` follow its state for a person, its `fields` for a program.
+
+    `state` is a word of `listed_word`, or `conflict`.
+    """
+
+    identity: str
+    name: str
+    state: str
+    columns: Callable[[], tuple[str, ...]]
+    fields: Callable[[], Mapping[str, JsonValue]]
+
+    def as_json(self) -> str:
+        task = {"identity": self.identity, "name": self.name, "state": self.state, **self.fields()}
+        return json_text(task)
+
+
+def write_rows(rows: Iterable[Row], output_format: str, head: Mapping[str, JsonValue]) -> Counter[str]:
+    """Writes the tasks and gives their number by state.
+
+    `text`: a line for each and the counts as the last one; `jsonl`: an object a line; `json`: one
+    object with the members of `head`, then `tasks`, then `counts`.
+    """
+    counts: Counter[str] = Counter()
+
+    def counted() -> Iterator[Row]:
+        for row in rows:
+            counts[row.state] += 1
+            yield row
+
+    if output_format == "json":
+        console.write(json_text(dict(head))[:-1] + ', "tasks": [')
+        separator = "\n"
+        for lines in _batches(row.as_json() for row in counted()):
+            console.write(separator + ",\n".join(lines))
+            separator = ",\n"
+        console.write('\n], "counts": ' + json_text(counts) + "}\n")
+    elif output_format == "jsonl":
+        for lines in _batches(row.as_json() for row in counted()):
+            console.block("\n".join(lines))
+    else:
+        table = console.table((painted(row.state), *row.columns()) for row in counted())
+        for lines in _batches(table):
+            console.block("\n".join(lines))
+        told = ", ".join(f"{number} {shown_word(listed)}" for listed, number in counts.items())
+        console.result(f"{count(counts.total(), 'task')}: {told}".removesuffix(": "))
+    return counts
+
+
+def _batches(lines: Iterable[str]) -> Iterator[list[str]]:
+    remaining = iter(lines)
+    while batch := list(islice(remaining, _AT_A_TIME)):
+        yield batch

@@ -1,0 +1,292 @@
+"""What a contact sheet says of a run, read from its manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
+
+from runner.desk.amounts import milliseconds
+from runner.desk.grid import Cell, Grid
+from runner.desk.next_step import Commands, next_step
+from runner.desk.picks import is_picked, pick_entry, pickable_steps
+from runner.desk.timeline import PHASES, sessions, spans
+from runner.http.access import is_loopback
+from runner.job.cost import usd_as_today
+from runner.json_value import JsonValue
+from runner.ledger.states import STATE_WORDS, TaskState
+from runner.providers import find
+from runner.providers.base import RemoteFileKind
+from runner.record.manifest import (
+    Manifest,
+    ManifestFile,
+    ManifestRun,
+    ManifestTask,
+    read_manifest,
+    read_tasks,
+)
+from runner.record.request import prompt_texts
+
+MOST_TASKS = 5_000
+"""More than anybody looks at; a page of them is some 25 MB. The manifest has the rest."""
+_SHORT = 8
+"""Digits of an identity that tell it from others, and that `show` takes."""
+EMBEDDED = "sandbox"
+"""What a manifest says for the address of the embedded sandbox."""
+_TO_ROOT = "../../"
+"""From `runs/<run id>/` to the directory that output paths are relative to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A video of a run: `path` as in the manifest."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContactSheet:
+    """All that a page says. `tasks` and `axes` are JSON for its script. `videos` are those of the tasks, in
+    their order. `words` counts tasks by state, as people say it.
+    """
+
+    manifest: Manifest
+    tasks: tuple[dict[str, object], ...]
+    axes: tuple[dict[str, object], ...]
+    sessions: tuple[tuple[int, int], ...]
+    videos: tuple[Video, ...]
+    words: Mapping[str, int]
+    video_seconds: float
+    is_rehearsal: bool
+    commands: Commands
+    waits: tuple[str, ...]
+    """Steps whose `pick: []` waits for a person, where something is there to be picked."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What later tasks of a plan refer to."""
+
+    step: str
+    cell: Cell
+    needs: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A task as the page's script reads it, and what its pick line is made of."""
+
+    facts: dict[str, object]
+    known: _Known
+    above: Mapping[str, Cell]
+    is_pickable: bool
+
+
+@dataclass(slots=True)
+class _Builder:
+    """Takes the tasks of a manifest one by one."""
+
+    commands: Commands
+    start: int
+    end: int
+    picks: Mapping[str, Sequence[JsonValue] | None]
+    drawn: list[_Drawn] = field(default_factory=list)
+    videos: list[Video] = field(default_factory=list)
+    made: set[str] = field(default_factory=set)
+    """Steps that have a video."""
+    grid: Grid = field(default_factory=Grid)
+    models: dict[str, set[str]] = field(default_factory=dict)
+    seconds: float = 0.0
+    departed: Counter[TaskState] = field(default_factory=Counter)
+    """States of the tasks that are no longer in the plan."""
+    _known: dict[str, _Known] = field(default_factory=dict)
+
+    def add(self, task: ManifestTask) -> None:
+        known = _Known(task.step, task.cell, task.needs)
+        if known.step:
+            self._known[task.identity] = known
+        above = self._cells_above(known)
+        self.models.setdefault(known.step, set()).add(task.model)
+        # the first take first: `boat.mp4`, then `boat-2.mp4`
+        videos = sorted(task.videos, key=lambda file: (len(file.path), file.path))
+        if videos:
+            self.made.add(task.step)
+        self.videos += [Video(file.path, file.sha256) for file in videos]
+        self.seconds += sum(file.media.duration or 0.0 for file in videos)
+        places = self.grid.places(known.cell, above)
+        if not task.in_plan:
+            self.departed[task.state] += 1
+        facts = {**self._facts(task), "at": places, "videos": [_video(file) for file in videos]}
+        self.drawn.append(_Drawn(facts, known, above, task.in_plan and task.step in self.picks))
+
+    def tasks(self) -> Iterator[dict[str, object]]:
+        """All tasks, and for each that may be picked its line: that takes the models of all steps."""
+        several = {step: len(models) > 1 for step, models in self.models.items()}
+        for task in self.drawn:
+            if not task.is_pickable:
+                yield task.facts
+                continue
+            step, cell = task.known.step, task.known.cell
+            of_task = {step: several[step], **{name: several[name] for name in task.above}}
+            yield {
+                **task.facts,
+                "pick": pick_entry(cell, task.above, several_models=of_task),
+                "picked": is_picked(self.picks[step] or (), cell, task.above),
+            }
+
+    def _cells_above(self, known: _Known) -> dict[str, Cell]:
+        cells: dict[str, Cell] = {}
+        while known.needs is not None and (upper := self._known.get(known.needs)) is not None:
+            cells[upper.step] = upper.cell
+            known = upper
+        return cells
+
+    def _facts(self, task: ManifestTask) -> dict[str, object]:
+        latest, short = task.latest, task.identity[:_SHORT]
+        bought_for = latest.estimate_usd if latest is not None else None
+        return {
+            "number": None if task.index is None else task.index + 1,
+            "in_plan": task.in_plan,
+            "name": task.name if task.in_plan else f"{task.name} ({short})",
+            "step": task.step,
+            "state": STATE_WORDS[task.state].shown,
+            "cached": task.cached,
+            "model": task.model,
+            "seed": task.seed,
+            "echo": task.echoed_seed,
+            "sample": task.sample,
+            "prompt": "\n".join(prompt_texts(task.request)),
+            "request": {name: value for name, value in task.request.items() if _is_plain(name, value)},
+            "aspect": _aspect(task),
+            "inputs": [file.path or file.sha256[:_SHORT] for file in task.inputs],
+            "others": [
+                {"kind": file.kind, "path": file.path, "href": href(file.path)}
+                for file in task.outputs
+                if file.kind is not RemoteFileKind.VIDEO
+            ],
+            "tokens": task.total_tokens,
+            "cost": _usd(latest.cost_usd if latest is not None else None),
+            "estimate": _usd(bought_for or task.estimate.usd),
+            "remote": latest.remote_id if latest is not None else None,
+            "attempts": [
+                {"reason": one.reason, "state": one.state, "cost": _usd(one.cost_usd)}
+                for one in task.attempts
+            ],
+            "error": task.error,
+            "advice": next_step(task, self.commands),
+            "show": self.commands.line("show", task.name if task.in_plan else short),
+            "spans": spans(task, start=self.start, end=self.end),
+        }
+
+
+def read_contact_sheet(manifest: Path, job_text: bytes) -> ContactSheet:
+    """The sheet of the manifest at that path; `job_text` is the job file as run. Raises StateError."""
+    # what stands behind the tasks is needed for each of them
+    whole = read_manifest(manifest)
+    run = whole.run
+    commands = Commands(run.id, run.job_file, _option(run))
+    start, end = milliseconds(run.started_at), _end(run)
+    picks = pickable_steps(job_text)
+    builder = _Builder(commands, start, end, picks)
+    for task in islice(read_tasks(manifest), MOST_TASKS):
+        builder.add(task)
+    return ContactSheet(
+        manifest=whole,
+        tasks=tuple(builder.tasks()),
+        axes=tuple(builder.grid.axes()),
+        sessions=tuple(sessions(run, start=start, end=end)),
+        videos=tuple(builder.videos),
+        words=_words(builder.departed + Counter(whole.counts.by_state)),
+        video_seconds=builder.seconds,
+        is_rehearsal=_is_rehearsal(run),
+        commands=commands,
+        waits=tuple(step for step, picked in picks.items() if picked == [] and step in builder.made),
+    )
+
+
+def data_of(sheet: ContactSheet) -> dict[str, object]:
+    """What the page's script reads; posters are added to it by the path of their video."""
+    return {
+        "run": sheet.manifest.run.id,
+        "job": sheet.manifest.run.job_file,
+        "tasks": sheet.tasks,
+        "axes": sheet.axes,
+        "sessions": sheet.sessions,
+        "phases": PHASES,
+        "words": list(sheet.words),
+        "rehearsal": sheet.is_rehearsal,
+        "again": sheet.commands.run(),
+    }
+
+
+def href(path: str) -> str:
+    """The file at `path`, as the page links to it; empty for a path that leaves the directory."""
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts:
+        return ""
+    return _TO_ROOT + quote(pure.as_posix())
+
+
+def _usd(text: str | None) -> str | None:
+    return None if text is None else usd_as_today(text)
+
+
+def _words(by_state: Mapping[TaskState, int]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for state, words in STATE_WORDS.items():
+        counts[words.shown] += by_state.get(state, 0)
+    return {word: count for word, count in counts.items() if count}
+
+
+def _option(run: ManifestRun) -> tuple[str, ...]:
+    provider = find(run.provider)
+    if run.origin == EMBEDDED:
+        return ("--sandbox",)
+    return () if provider is not None and provider.origin == run.origin else ("--base-url", run.origin)
+
+
+def _is_rehearsal(run: ManifestRun) -> bool:
+    return run.origin == EMBEDDED or is_loopback(run.origin)
+
+
+def _end(run: ManifestRun) -> int:
+    """When somebody last worked on the run, in Unix milliseconds."""
+    times = [run.started_at, run.finished_at]
+    for session in run.sessions:
+        times += [session.started_at, session.ended_at]
+    return max(milliseconds(time) for time in times if time is not None)
+
+
+def _video(file: ManifestFile) -> dict[str, object]:
+    media = file.media
+    return {
+        "path": file.path,
+        "href": href(file.path),
+        "bytes": file.bytes,
+        "width": media.width,
+        "height": media.height,
+        "duration": media.duration,
+        "fps": media.fps,
+        "codec": media.codec,
+        "has_sound": media.has_sound,
+    }
+
+
+def _aspect(task: ManifestTask) -> float:
+    """Width by height: of the video, else as asked for, else 16:9."""
+    for file in task.videos:
+        if file.media.width and file.media.height:
+            return round(file.media.width / file.media.height, 4)
+    ratio = task.request.get("ratio") or task.request.get("aspect_ratio")
+    wide, colon, high = str(ratio).partition(":")
+    if colon and wide.isdigit() and high.isdigit() and int(wide) and int(high):
+        return round(min(4.0, max(0.25, int(wide) / int(high))), 4)
+    return round(16 / 9, 4)
+
+
+def _is_plain(name: str, value: object) -> bool:
+    return name not in ("model", "seed", "prompt") and isinstance(value, str | int | float)

@@ -1,0 +1,42 @@
+"""Where the engine touches the world, so that a simulation can stand in for it.
+
+The monotonic clock is `anyio.current_time` (under a mock clock it is the mock's). The transports
+are the clients that a provider and the downloader are built with; the disk for results is
+`files.FileStore`; the ledger is the real one. What is left is here: the wall clock, the random
+source and worker threads.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar, TypeVarTuple
+
+import anyio.to_thread
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class Threads(Protocol):
+    """Runs blocking work off the event loop; a simulation runs it inline."""
+
+    async def run(self, function: Callable[[*Ts], T], *args: *Ts) -> T: ...
+
+
+class WorkerThreads:
+    """Blocking work on anyio's worker threads; never abandoned half-way by a cancellation."""
+
+    async def run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        return await anyio.to_thread.run_sync(function, *args)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """`wall` gives Unix seconds. `random` decides tags, jitter and ids, nothing secret."""
+
+    wall: Callable[[], float] = time.time
+    random: random.Random = field(default_factory=random.SystemRandom)
+    threads: Threads = field(default_factory=WorkerThreads)

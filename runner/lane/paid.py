@@ -1,0 +1,74 @@
+"""An accepted attempt, and one of which nobody knows whether it was accepted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import anyio
+
+from runner.lane.machine import Machine
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import Kind
+from runner.ledger.states import TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """An accepted attempt: what has to be fetched.
+
+    `since` is when it was accepted by this process's monotonic clock, which the wall clock's jumps
+    do not move (row 38); for an attempt of an earlier process it lies before this one began.
+    """
+
+    attempt_id: str
+    identity: str
+    name: str
+    output: str
+    remote_id: str
+    key_hash: str
+    since: float
+    server_time: float
+    """The service's own time at the intent, in Unix seconds."""
+    accepted_at: float
+    """By our wall clock, in Unix seconds."""
+    model: str
+    kind: Kind
+    tag: int | None
+    is_taken_over: bool = False
+    """Accepted in an earlier session: its webhook may have called while nobody listened."""
+    is_done: bool = False
+    is_collecting: bool = False
+    """The service has shown its result before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """An attempt whose POST may or may not have been accepted."""
+
+    attempt_id: str
+
+
+def paid_of(reader: LedgerReader, attempt_id: str, machine: Machine) -> Paid:
+    """What has to be fetched for an attempt that the service accepted earlier."""
+    attempt = reader.attempt(attempt_id)
+    assert attempt is not None
+    task = reader.task(attempt.identity)
+    assert task is not None
+    assert attempt.remote_id is not None
+    return Paid(
+        attempt_id=attempt.id,
+        identity=attempt.identity,
+        name=task.name,
+        output=task.output,
+        remote_id=attempt.remote_id,
+        key_hash=attempt.key_hash,
+        since=anyio.current_time() - max(0.0, machine.wall() - (attempt.accepted_at or attempt.intended_at)),
+        server_time=attempt.server_time,
+        accepted_at=attempt.accepted_at or attempt.intended_at,
+        model=attempt.model,
+        kind=Kind.of(attempt.origin, task.request),
+        tag=attempt.tag,
+        is_taken_over=True,
+        is_done=attempt.state is TaskState.DONE,
+        is_collecting=attempt.state is not TaskState.SUBMITTED,
+    )

@@ -1,0 +1,228 @@
+"""What is known of the models that a service sells. A model that is not known has no known limits.
+
+A provider's models.yaml says what is the service's own, and names the file of its families: `seedance`
+for seedance.yaml here, which several services sell, or a list of its own in the same form.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_DATE_SUFFIX = re.compile(r"-\d{6,8}$")
+_VERSION = re.compile(r"^(seedance)-v?(\d+)(?:[-.](\d+))?(?=-|$)")
+
+
+class FixedCamera(enum.StrEnum):
+    """When a family honours `camera_fixed`."""
+
+    NONE = "none"
+    ALWAYS = "always"
+    WITHOUT_REFERENCES = "without_references"
+
+
+@dataclass(frozen=True, slots=True)
+class ListPrice:
+    """US dollars per million tokens: with video among the inputs, without sound, and otherwise."""
+
+    plain: Decimal
+    with_video: Decimal
+    silent: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Pixels."""
+
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFamily:
+    """What a family accepts and costs; source and date are those of its catalogue.
+
+    `retired` is the date, such as 2026-11-11, and None while it is sold; `successors` are the ids that
+    are offered in its place, with their families. `most_seed` is the largest seed that is taken.
+    `sizes` are by resolution and ratio. `durations` are seconds, first and last; `auto_duration`:
+    whether -1 lets the model choose, which is the `default_duration` of some. `frames` are the least
+    and the most, in steps of 4 from 25, None where the field is not taken. `honours_seed`: whether the
+    same seed gives a similar video again. `audio_default` is None where it is not known; `audio_alone`:
+    whether sound may be the only input. `final_resolutions` are those of a final that is made of a
+    draft. `frames_fix_ratio`: with a first frame the ratio is `adaptive`. `needs_image`: there is no
+    video from text alone. `heic`: whether such images are taken, and heif. `reference_*` are the most
+    of each kind, 0 for none, and `most_references` of all together; `reference_resolutions` the sizes
+    that they allow; `reference_seconds` how long a video or sound is at least, and all of a kind
+    together at most. `least_billed`: with video among the inputs, a length in seconds and the seconds
+    that are billed for it at least. `prices` by resolution, empty where there is no public figure.
+    """
+
+    name: str
+    title: str
+    ids: tuple[str, ...]
+    retired: str | None
+    successors: Mapping[str, ModelFamily]
+    most_seed: int
+    resolutions: tuple[str, ...]
+    ratios: tuple[str, ...]
+    sizes: Mapping[tuple[str, str], Size]
+    durations: tuple[int, int]
+    auto_duration: bool
+    default_duration: int
+    frames: tuple[int, int] | None
+    honours_seed: bool
+    camera_fixed: FixedCamera
+    audio: bool
+    audio_default: bool | None
+    audio_alone: bool
+    draft: bool
+    final_resolutions: tuple[str, ...]
+    flex: bool
+    priority: bool
+    first_frame: bool
+    last_frame: bool
+    frames_fix_ratio: bool
+    needs_image: bool
+    heic: bool
+    reference_images: int
+    reference_videos: int
+    reference_audios: int
+    most_references: int
+    reference_seconds: tuple[int, int]
+    reference_resolutions: tuple[str, ...]
+    least_billed: tuple[int, int] | None
+    prices: Mapping[str, ListPrice]
+
+    @property
+    def takes_references(self) -> bool:
+        return bool(self.reference_images or self.reference_videos or self.reference_audios)
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """The models of one service. `as_of` is a month such as 2026-06, `prices_as_of` the days of the prices.
+
+    `is_priced_in_tokens`: the list prices are the service's own, and it bills by tokens.
+    """
+
+    as_of: str
+    source: str
+    prices_as_of: str
+    fps: int
+    families: Mapping[str, ModelFamily]
+    is_priced_in_tokens: bool
+
+    @functools.cached_property
+    def _by_id(self) -> Mapping[str, ModelFamily]:
+        return _by_id(self.families)
+
+    def find(self, model: str) -> ModelFamily | None:
+        """What is known of `model`, or None."""
+        name = family_name(model)
+        return self.families.get(name) or self._by_id.get(name)
+
+
+def _by_id(families: Mapping[str, ModelFamily]) -> dict[str, ModelFamily]:
+    return {family_name(each): family for family in families.values() for each in family.ids}
+
+
+@functools.lru_cache(maxsize=1024)
+def family_name(model: str) -> str:
+    """The family in a model id: `byteplus/dreamina-seedance-2-0-fast-260128` is `seedance-2-0-fast`."""
+    name = model.rsplit("/", 1)[-1].casefold().removeprefix("dreamina-")
+    name = _DATE_SUFFIX.sub("", name)
+    return _VERSION.sub(lambda found: f"{found[1]}-{found[2]}-{found[3] or '0'}", name)
+
+
+def load_catalogue(file: Path) -> Catalogue:
+    """What a provider's models.yaml says, with the families that it names."""
+    own = _read(file)
+    shared = isinstance(own["families"], str)
+    data = _read(Path(__file__).with_name(f"{own['families']}.yaml")) if shared else own
+    sold = {name: _family(name, row, data) for name, row in data["families"].items()}
+    known = _by_id(sold)
+    for name, ids in own.get("successors", {}).items():
+        sold[name] = replace(sold[name], successors={model: known[family_name(model)] for model in ids})
+    return Catalogue(
+        as_of=str(data["as_of"]),
+        source=data["source"],
+        prices_as_of=data["prices_as_of"],
+        fps=data["fps"],
+        families=sold,
+        is_priced_in_tokens=own["priced_in_tokens"],
+    )
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    # libyaml, where there is one, reads seedance.yaml in 5 ms instead of 60: a tenth of what `validate` takes
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    data: Mapping[str, Any] = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506
+    return data
+
+
+def _sizes(rows: Mapping[str, Mapping[str, str]]) -> dict[tuple[str, str], Size]:
+    return {
+        (resolution, ratio): Size(*map(int, text.split("x")))
+        for resolution, row in rows.items()
+        for ratio, text in row.items()
+    }
+
+
+def _family(name: str, row: Mapping[str, Any], data: Mapping[str, Any]) -> ModelFamily:
+    resolutions = tuple(row["resolutions"])
+    counts = (row["reference_images"], row["reference_videos"], row["reference_audios"])
+    return ModelFamily(
+        name=name,
+        title=row["title"],
+        ids=tuple(row["ids"]),
+        retired=str(row["retired"]) if row.get("retired") else None,
+        successors={},
+        most_seed=data["most_seed"],
+        resolutions=resolutions,
+        ratios=tuple(data["ratios"]),
+        sizes=_sizes(data["sizes"]) | _sizes(row.get("sizes", {})),
+        durations=_pair(row["durations"]),
+        auto_duration=row["auto_duration"],
+        default_duration=row["default_duration"],
+        frames=_pair(row["frames"]) if row["frames"] else None,
+        honours_seed=row["honours_seed"],
+        camera_fixed=FixedCamera(row["camera_fixed"]),
+        audio=row["audio"],
+        audio_default=row["audio_default"],
+        audio_alone=row["audio_alone"],
+        draft=row["draft"],
+        final_resolutions=tuple(row.get("final_resolutions") or resolutions),
+        flex=row["flex"],
+        priority=row["priority"],
+        first_frame=row["first_frame"],
+        last_frame=row["last_frame"],
+        frames_fix_ratio=row.get("frames_fix_ratio", False),
+        needs_image=row["needs_image"],
+        heic=row["heic"],
+        reference_images=counts[0],
+        reference_videos=counts[1],
+        reference_audios=counts[2],
+        most_references=row.get("most_references", sum(counts)),
+        reference_seconds=_pair(row.get("reference_seconds", (0, 0))),
+        reference_resolutions=tuple(row.get("reference_resolutions", resolutions)),
+        least_billed=_pair(row["least_billed"]) if row.get("least_billed") else None,
+        prices={resolution: _price(price) for resolution, price in (row["prices"] or {}).items()},
+    )
+
+
+def _pair(values: Sequence[int]) -> tuple[int, int]:
+    first, second = values
+    return first, second
+
+
+def _price(row: Mapping[str, str]) -> ListPrice:
+    plain = row["plain"]
+    return ListPrice(Decimal(plain), Decimal(row.get("with_video", plain)), Decimal(row.get("silent", plain)))

@@ -1,0 +1,183 @@
+"""What a provider says of itself: data, so that no plan, run or verb knows a service by name."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runner.errors import KeyRefusedError
+from runner.http.access import ApiKey, parse_origin
+from runner.json_value import JsonValue
+from runner.providers.base import Client, RemoteFileKind
+from runner.providers.models import Catalogue, load_catalogue
+
+if TYPE_CHECKING:
+    from runner.http.free import FreeRequests
+    from runner.http.paid import PaidRequests
+
+
+class Echo(enum.Enum):
+    """What a request's field proves when a generation comes back with it."""
+
+    TAG = enum.auto()
+    """Whose generation it is, once the service is known to repeat the tag."""
+    SEED = enum.auto()
+    """The same, on a model that honours seeds."""
+    FORBIDS = enum.auto()
+    """Another value than the one sent: not this submit's generation."""
+    NOTED = enum.auto()
+    """Nothing; it is recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class TagField:
+    """A field of the request that changes nothing and comes back: it carries a number of ours.
+
+    What is sent is `default` less the tag. Tags are 1 to `count` - 1: 0 would send the service's own
+    default, whose echo proves nothing. With `most_open` of them in doubt no submit gets one.
+    """
+
+    field: str
+    default: int
+    count: int
+    most_open: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The service lists its generations, newest first, page by page.
+
+    `scope_field` is a field of the request whose values a list may keep apart; empty where there is none.
+    """
+
+    scope_field: str = ""
+    scope_default: str = "default"
+
+    def scope(self, request: Mapping[str, JsonValue]) -> str:
+        """Which part of the list shows the generation of `request`."""
+        value = request.get(self.scope_field)
+        return self.scope_default if value is None else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a service takes whatever the model: bytes of a body, characters of a prompt, images.
+
+    `large_body` are the bytes that it may refuse. None where no limit is known.
+    """
+
+    body: int
+    large_body: int
+    prompt: int | None = None
+    images: int | None = None
+
+
+Connect = Callable[["PaidRequests", "FreeRequests", Callable[[], float]], Client]
+"""Makes a client of the two kinds of requests and a wall clock in Unix seconds."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Provider:
+    """A service. One folder and one line in the registry each.
+
+    `key_variables` are asked in order; `url_variable` replaces `origin`. `folder` holds the request's
+    JSON Schema and models.yaml. `record_life` is for how many seconds the service keeps a task's record,
+    `url_life` for how many a result's URL works.
+
+    `words` are the job file's words for fields that have another name here. `content_fields` are the
+    request's fields that `content:` fills, each with the type of its items; an empty one takes all.
+    `not_in_identity` are fields that do not change the picture. `makes` is the field that a step has to
+    set so that another step can take an output of it. `chosen_by_service` are values in whose place the
+    service echoes one of its own choice. `usual_seconds` are the least, the median and the most of a
+    published run.
+    """
+
+    name: str
+    origin: str
+    key_variables: tuple[str, ...]
+    url_variable: str
+    folder: Path
+    make_client: Connect
+    limits: Limits
+    record_life: float
+    url_life: float
+    words: Mapping[str, str] = field(default_factory=dict)
+    content_fields: Mapping[str, str] = field(default_factory=lambda: {"content": ""})
+    not_in_identity: frozenset[str] = frozenset()
+    makes: Mapping[str, str] = field(default_factory=dict)
+    echoes: Mapping[str, Echo] = field(default_factory=dict)
+    chosen_by_service: frozenset[JsonValue] = frozenset()
+    tag: TagField | None = None
+    listing: Listing | None = None
+    callback_field: str = ""
+    usual_seconds: tuple[float, float, float] | None = None
+
+    @property
+    def schema_file(self) -> Path:
+        return self.folder / "request.schema.json"
+
+    @functools.cached_property
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of the request; shared, so read-only."""
+        loaded: dict[str, Any] = json.loads(self.schema_file.read_text(encoding="utf-8"))
+        return loaded
+
+    @functools.cached_property
+    def catalogue(self) -> Catalogue:
+        """What is known of its models."""
+        return load_catalogue(self.folder / "models.yaml")
+
+    @functools.cached_property
+    def fields(self) -> frozenset[str]:
+        """The fields that `request:` and matrix axes may set."""
+        return frozenset(self.schema["properties"]) - {"model"} - self.content_fields.keys()
+
+    @functools.cached_property
+    def defaults(self) -> Mapping[str, JsonValue]:
+        """The fields of the picture that the service documents a default for, none of them null."""
+        properties: Mapping[str, Mapping[str, JsonValue]] = self.schema["properties"]
+        return self.picture(
+            {name: each["default"] for name, each in properties.items() if each.get("default") is not None}
+        )
+
+    @functools.cached_property
+    def compared(self) -> tuple[str, ...]:
+        """Fields whose echo contradicts a request that sent another value."""
+        return tuple(name for name, echo in self.echoes.items() if echo is Echo.FORBIDS)
+
+    def picture(self, request: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """What of `request` makes the picture, and so its identity."""
+        return {name: value for name, value in request.items() if name not in self.not_in_identity}
+
+    def wanted(self, request: Mapping[str, JsonValue]) -> frozenset[RemoteFileKind]:
+        """The kinds of files that `request` asks for."""
+        asks = self.makes.get(RemoteFileKind.LAST_FRAME)
+        if asks is not None and request.get(asks) is True:
+            return frozenset(RemoteFileKind)
+        return frozenset({RemoteFileKind.VIDEO})
+
+    def find_origin(self, environment: Mapping[str, str], *, base_url: str | None = None) -> str:
+        """The origin by the option, else the environment, else the default. Raises UsageError.
+
+        Never from `.env` or a job file: pass the process's own environment.
+        """
+        if base_url is not None:
+            return parse_origin(base_url, source="--base-url")
+        named = environment.get(self.url_variable, "").strip()
+        return parse_origin(named, source=self.url_variable) if named else self.origin
+
+    def find_key(self, environment: Mapping[str, str], *, variable: str | None = None) -> ApiKey:
+        """The key in the first variable that is set, or in `variable` alone. Raises KeyRefusedError."""
+        names = (variable,) if variable else self.key_variables
+        for name in names:
+            if environment.get(name, "").strip():
+                return ApiKey.load(environment[name], source=name)
+        raise KeyRefusedError(
+            f"no API key for {self.name}: {' and '.join(names)} not set",
+            hint=f"export {names[0]}=<your key>, or rehearse with --sandbox",
+        )

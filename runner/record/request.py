@@ -1,0 +1,85 @@
+"""A request in words: its prompt, and what tells it from another one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+from runner.job.yaml.nodes import show_path
+from runner.json_value import JsonValue
+from runner.redact import printable, printable_value
+
+_MOST_SHOWN = 60
+_BEFORE, _AFTER = 16, 36
+"""Characters of a text that are shown on the two sides of the first that differs."""
+_ABSENT = object()
+
+_Path = tuple[str | int, ...]
+
+
+def prompt_texts(request: Mapping[str, JsonValue]) -> list[str]:
+    """The texts that the pictures are made from: the field `prompt`, and the texts among the content."""
+    content = request.get("content")
+    items = content if isinstance(content, list | tuple) else ()
+    texts = [request.get("prompt"), *(item.get("text") for item in items if isinstance(item, Mapping))]
+    return [text for text in texts if isinstance(text, str)]
+
+
+def differences(request: Mapping[str, JsonValue], before: Mapping[str, JsonValue]) -> Iterator[str]:
+    """A phrase for each place at which `request` is not what `before` was, without secrets.
+
+    `request.duration is 5, was 4`, and of a text its differing part:
+    `content[0].text is "...river at...", was "...puddle at..."`.
+    """
+    for path, now, was in _walk((), request, before):
+        yield f"{_place(path)} {_words(now, was)}"
+
+
+def _walk(path: _Path, now: object, was: object) -> Iterator[tuple[_Path, object, object]]:
+    """The deepest places that differ."""
+    if now == was:
+        return
+    if isinstance(now, Mapping) and isinstance(was, Mapping):
+        for name in sorted({*now, *was}):
+            yield from _walk((*path, name), now.get(name, _ABSENT), was.get(name, _ABSENT))
+    elif isinstance(now, list | tuple) and isinstance(was, list | tuple):
+        for number in range(max(len(now), len(was))):
+            pair = (items[number] if number < len(items) else _ABSENT for items in (now, was))
+            yield from _walk((*path, number), *pair)
+    else:
+        yield path, now, was
+
+
+def _place(path: _Path) -> str:
+    """As a person finds it in the job file: content stands beside `request:`, not below it."""
+    return show_path(path if path[0] == "content" else ("request", *path))
+
+
+def _words(now: object, was: object) -> str:
+    if not (isinstance(now, str) and isinstance(was, str)):
+        return f"is {_short(now)}, was {_short(was)}"
+    shown, shown_before = printable(now), printable(was)
+    if shown == shown_before:
+        return f"differs in the part of {_quoted(shown, 0)} that is not shown"
+    if len(shown) <= _MOST_SHOWN >= len(shown_before) and " " not in shown + shown_before:
+        return f"is {shown}, was {shown_before}"
+    pairs = enumerate(zip(shown, shown_before, strict=False))
+    start = next((place for place, (one, other) in pairs if one != other), min(len(shown), len(shown_before)))
+    return f"is {_quoted(shown, start)}, was {_quoted(shown_before, start)}"
+
+
+def _quoted(text: str, at: int) -> str:
+    """The part of `text` around the character `at`; all of it where it is short."""
+    if len(text) <= _MOST_SHOWN:
+        return f'"{text}"'
+    start, end = max(0, at - _BEFORE), at + _AFTER
+    left, right = "..." if start else "", "..." if end < len(text) else ""
+    return f'"{left}{text[start:end]}{right}"'
+
+
+def _short(value: object) -> str:
+    if value is None or value is _ABSENT:
+        return "not set"
+    clean = printable_value(value)
+    text = clean if isinstance(clean, str) else json.dumps(clean, ensure_ascii=False)
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."

@@ -1,0 +1,36 @@
+"""One process's work on a run, or one `collect`: what the lives of its tasks share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from runner.job.model import RunPolicy
+from runner.lane.lane import Lane
+from runner.lane.late import Lookback
+from runner.lane.pace import PrioritySlots
+from runner.lane.reconcile import Reconciler
+from runner.lane.scan import Scanner
+from runner.run.stop import Control
+from runner.run.tools import Tools
+from runner.run.wait import Durations
+
+
+class Session:
+    """Nothing in it could submit: that takes a `Submitter`, which only a run has."""
+
+    def __init__(self, tools: Tools, control: Control, policy: RunPolicy, *, may_submit: bool) -> None:
+        """`may_submit`: a run waits until unclear submits can be judged, a `collect` leaves them."""
+        self.tools = tools
+        self.control = control
+        self.policy = replace(policy, poll=policy.poll.on_loopback()) if tools.is_loopback else policy
+        # tasks that end together leave the service at once: new ones may come before their files are here
+        self.downloads = PrioritySlots(policy.downloads, line=policy.concurrency)
+        self.durations = Durations(tools.commits, None if tools.is_loopback else tools.provider.usual_seconds)
+        self.lane = Lane(tools, control, policy, self.downloads.room)
+        control.when_stopped.append(self.lane.breaker.release)
+        scanner = Scanner(self.lane)
+        self.lookback = Lookback(self.lane, scanner)
+        self.reconciler = Reconciler(self.lane, scanner, self.policy, may_submit, self._is_quiet)
+
+    def _is_quiet(self) -> bool:
+        return self.lane.in_flight.count == 0 and self.downloads.is_idle
