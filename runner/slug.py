@@ -28,7 +28,7 @@ def slug(text: str, most_bytes: int = MOST_BYTES) -> str:
     """`text` as one file-name component: NFC, no separators, spaces, or controls.
 
     Letters, digits and symbols of every script stay, `16:9` becomes `16x9`, all else becomes `-`.
-    Empty where nothing is left.
+    Empty if nothing is left.
     """
     if len(text) <= most_bytes and _PLAIN.fullmatch(text) and text.casefold() not in _DEVICES:
         return text

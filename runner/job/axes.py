@@ -1,4 +1,4 @@
-"""The axes of a step: `matrix`, `include` and `exclude`, and what is wrong with them or unused."""
+"""The axes of a step, and the entries that name them: `matrix`, `include`, `exclude` and `pick`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _OWN_KEYS = {
     "samples": "samples",
     "content": "content",
 }
-"""What a person might look for among the axes, with the key that says it."""
+"""Names that a person might give an axis, and the key that says this."""
 
 
 def read_axes(keys: StepKeys, known: KnownNames) -> Checked[tuple[AxisSpec, ...]]:
@@ -83,7 +83,7 @@ def axis_names(
 
 
 def _parts(name: str, keys: StepKeys) -> frozenset[str] | None:
-    """The keys that the objects of an axis have; None where an expression may add some."""
+    """The keys of an axis's objects; None if an expression may add some."""
     nodes = [item for key, values in keys.merged("matrix") if key.value == name for item in items_of(values)]
     for entry in items_of(keys.get("include")):
         nodes += [value for key, value in entries_of(entry) if key.value == name]

@@ -39,12 +39,12 @@ STEP_OUTPUTS: Mapping[str, str] = {
     OUTPUT: "the video of a video_url item",
     TASK_ID: "the id of a draft_task item",
 }
-"""What `needs.<step>` has beside axes, and where it may stand: it is not known when a plan is made."""
+"""What `needs.<step>` has besides axes, and where each may be used: no plan knows its value."""
 
 KnownNames: TypeAlias = Mapping[str, frozenset[str] | None]
-"""The names in scope, each with its known attributes (None: not known before it is evaluated).
+"""The names in scope, each with its attributes (None: known only when it is evaluated).
 
-What an attribute itself has stands under its dotted name, as in `needs.shot1`.
+The attributes of an attribute are under its dotted name: `needs.shot1`.
 """
 
 Scope: TypeAlias = dict[str, Any]
@@ -73,7 +73,7 @@ class Expression:
         return self._checked(value)
 
     def _look_up(self, scope: Scope) -> object:
-        """`name.key.key` without Jinja, which takes 20 times as long; None where that has no answer."""
+        """`name.key.key` without Jinja, which takes 20 times as long; None if only Jinja can tell."""
         value: object = scope if self.keys else None
         for key in self.keys:
             value = value.get(key) if isinstance(value, dict) else None
@@ -120,9 +120,9 @@ def has_expression(text: str) -> bool:
 
 
 def compile_template(text: str, known: KnownNames, location: Location) -> Checked[Template | None]:
-    """The template of the `text` at `place`, every name in it checked against `known`.
+    """The template of the `text` at `location`, every name in it checked against `known`.
 
-    None where something is wrong with it.
+    None if something is wrong with it.
     """
     parts: list[str | Expression] = []
     is_whole = True
@@ -154,7 +154,7 @@ def _split(text: str) -> Iterator[tuple[bool, str]]:
 
 
 def _end_of_expression(text: str, position: int) -> int:
-    """Where the closing braces stand; those inside a string of the expression do not count."""
+    """The index of the closing braces; those inside a string of the expression do not count."""
     quote = ""
     start = position
     while position < len(text) and position - start <= MOST_SOURCE:
@@ -176,7 +176,7 @@ def _end_of_expression(text: str, position: int) -> int:
 
 @functools.lru_cache(maxsize=4096)
 def _parse(source: str) -> tuple[nodes.Expr, TemplateExpression]:
-    """Checked before it is compiled: the compiler already computes what is constant."""
+    """The nodes are checked before they are compiled: the compiler computes constants."""
     if not source:
         raise ExpressionError("`${{ }}` is empty")
     try:

@@ -1,4 +1,4 @@
-"""Local files that a request carries: found below the root, read once, known by their content."""
+"""Local files that a request carries: found below the root, read once, identified by their content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEAD = 64
 _MB = 1_000_000
 
 MOST_BYTES = {"image_url": 30 * _MB, "video_url": 50 * _MB, "audio_url": 15 * _MB}
-"""Of one file, for each kind of content item, as the models' documentation has them."""
+"""The most bytes of one file, for each kind of content item, from the models' documentation."""
 
 _KINDS = {"image_url": "image", "video_url": "video", "audio_url": "audio"}
 _RELATIVE = "input paths are relative to the job file"
@@ -119,7 +119,7 @@ def _digest(file: FileIO, text: str, most: int) -> tuple[str, int, bytes]:
 
 
 def sniff(head: bytes) -> str:
-    """The media type by a file's first bytes (at least 16 where it has them), else empty."""
+    """The media type, from a file's first bytes (at least 16 if it has them); empty if unknown."""
     for offset, magic, media_type in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
             return media_type

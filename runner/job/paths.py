@@ -41,7 +41,7 @@ class OutputTemplate:
 
     @property
     def written(self) -> str:
-        """As the file has it."""
+        """As it is written in the file."""
         return "".join(
             part if isinstance(part, str) else f"${{{{ {part.source} }}}}" for part in self.template.parts
         )
@@ -62,7 +62,7 @@ class OutputTemplate:
 
 
 def compile_output(node: Scalar, known: KnownNames) -> Checked[OutputTemplate | None]:
-    """The template at `node`, or None where something is wrong with it."""
+    """The template at `node`, or None if something is wrong with it."""
     text = str(node.value)
     template = yield from compile_template(text, known, node.location)
     if template is not None:
@@ -78,7 +78,7 @@ def compile_output(node: Scalar, known: KnownNames) -> Checked[OutputTemplate | 
 
 
 def what_is_wrong(path: str) -> str:
-    """Why `path` cannot be an output, in words; empty where it can."""
+    """Why `path` cannot be an output; empty if it can."""
     if not path.endswith(SUFFIX) or path.endswith("/" + SUFFIX) or path == SUFFIX:
         return f"an output is a video, so its name must end in {SUFFIX}"
     if path.startswith(("/", "~")):
@@ -113,7 +113,7 @@ def confine(base: Path, output: str) -> Path:
 
 
 def collision_key(output: str) -> str:
-    """Equal for two outputs that some file system takes for one file: letter case and Unicode form."""
+    """Equal for outputs that some file systems do not tell apart: by letter case or Unicode form."""
     if output.isascii():
         return output.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", output).casefold())

@@ -63,7 +63,7 @@ def read_steps(
 
 
 def _in_steps(by_step: Mapping[str, Problem], *, is_everywhere: bool) -> Problem:
-    """One problem for all steps that inherit what is wrong, with their names where others do not."""
+    """One problem for all steps that inherit it, with their names unless every step does."""
     problem = next(iter(by_step.values()))
     if is_everywhere:
         return problem
@@ -74,7 +74,7 @@ def _in_steps(by_step: Mapping[str, Problem], *, is_everywhere: bool) -> Problem
 def _in_order(bodies: Mapping[str, StepKeys]) -> Checked[dict[str, tuple[str, ...]]]:
     """The steps above each step, the nearest first; a step comes after those above it.
 
-    Without the steps that hang on a cycle or on one that does not exist: those are problems.
+    Steps in a circle, above a missing step, or below either are left out; each is a problem.
     """
     needs = {name: _needs(keys) for name, keys in bodies.items()}
     above: dict[str, tuple[str, ...]] = {}

@@ -1,4 +1,4 @@
-"""All cells of a plan to its tasks: each built once, what is wrong with it found, names told apart."""
+"""Every cell of a plan to its task: built once, checked, and with a name of its own."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def build_tasks(
     walk.look_below_picks()
     if walk.is_whole and problems.is_sound:
         if names := repeated(task.name for task in tasks):
-            tasks = [builders[task.step].told_apart(task, names) for task in tasks]
+            tasks = [builders[task.step].with_own_name(task, names) for task in tasks]
         problems.gather(check_collisions(job, tasks))
     return tuple(tasks)
 
