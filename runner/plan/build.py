@@ -18,13 +18,13 @@ from runner.job.schema import check_field, check_request
 from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
 from runner.job.task import STEP_SCHEME, Task, Upstream, task_identity
 from runner.job.values import Constant, Value
-from runner.job.wire import WIRE, WireError
 from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
 from runner.plan.locations import request_location
 from runner.plan.names import cell_label, task_name
 from runner.plan.stages import Chain
 from runner.providers.base import InputFile
+from runner.providers.dialect import CannotSayError, RequestPath
 from runner.slug import slug
 
 _STAND_IN: Mapping[str, JsonValue] = {"text": "text", "draft_task": {"id": ""}}
@@ -105,12 +105,15 @@ class TaskBuilder:
         if found:
             raise ProblemError(*found)
         try:
-            request = WIRE[self._job.provider.name](request, content)
-        except WireError as error:
-            location = request_location(self._step, ("content", error.item, "role"))
-            raise ProblemError(location.error(error.message, error.hint)) from None
+            request = self._job.provider.dialect.request(request, content)
+        except CannotSayError as error:
+            refusal = error.refusal
+            raise ProblemError(self._location(refusal.path).error(refusal.message, refusal.hint)) from None
         self._check_shape(request, tuple(item.get("role") for item in content))
         return self._task(index, cell, model, request, tuple(dict.fromkeys(inputs)), scope, upstream)
+
+    def _location(self, path: RequestPath) -> Location:
+        return request_location(self._job.provider, self._step, path)
 
     def _set_fields(self, request: dict[str, JsonValue], cell: Cell, scope: Scope) -> Iterator[Problem]:
         """Sets the fields that expressions and axes give."""
@@ -308,7 +311,7 @@ class TaskBuilder:
             if value.startswith(STEP_SCHEME):
                 raise ProblemError(location.error("not the id of a task", "${{ needs.<step>.task_id }}"))
             return {"id": value}, None
-        file = resolve_url(value, kind, location, provider=self._job.provider.name, reader=self._reader)
+        file = resolve_url(value, kind, location, provider=self._job.provider, reader=self._reader)
         return {"url": file.reference if file is not None else value}, file
 
     def _check_shape(self, request: Mapping[str, JsonValue], roles: tuple[JsonValue, ...]) -> None:
@@ -318,7 +321,7 @@ class TaskBuilder:
             return
         self._shapes.add(shape)
         found = [
-            request_location(self._step, problem.path).error(problem.message, problem.hint)
+            self._location(problem.path).error(problem.message, problem.hint)
             for problem in check_request(self._job.provider, dict(request))
         ]
         if found:

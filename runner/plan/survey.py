@@ -14,12 +14,13 @@ from runner.job.model import Job, Reference, Step
 from runner.job.paths import OutputTemplate, collision_key, confine
 from runner.job.problems import Checked, ProblemError, Problems
 from runner.job.rules import Finding, Level
-from runner.job.task import LAST_FRAME, TASK_ID, Task, Upstream
+from runner.job.task import TASK_ID, Task, Upstream
 from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
 from runner.plan.build import TaskBuilder
 from runner.plan.locations import request_location
 from runner.plan.stages import Chain, Stage, Stages
+from runner.providers.provider import Provider
 
 _ENOUGH = JobError.MOST_SHOWN
 
@@ -145,7 +146,7 @@ class _Walk:
 
     def _tell(self, finding: Finding, level: Level, stage: Stage, task: Task) -> None:
         """A finding at its place, with the first cell that has it unless it is one of the whole model."""
-        location = request_location(stage.step, finding.path, task.cell)
+        location = request_location(self._job.provider, stage.step, finding.path, task.cell)
         told = location.error if level is Level.ERROR else location.warning
         words = finding.message
         if (location, words) in self._found:
@@ -158,7 +159,7 @@ class _Walk:
 
     def _check_children(self, stage: Stage, task: Task) -> None:
         for child in self._below[stage.step.name]:
-            self._problems.gather(_check_outputs(child.step, task))
+            self._problems.gather(_check_outputs(self._job.provider, child.step, task))
 
     def _check_directory(self, stage: Stage, task: Task) -> None:
         try:
@@ -172,18 +173,16 @@ def _chain(task: Task) -> Chain:
     return {task.step: task.cell, **(task.upstream.cells if task.upstream is not None else {})}
 
 
-_MADE_BY = {LAST_FRAME: "return_last_frame", TASK_ID: "draft"}
-"""The request field without which a task has the output."""
-
-
-def _check_outputs(step: Step, above: Task) -> Checked[None]:
+def _check_outputs(provider: Provider, step: Step, above: Task) -> Checked[None]:
     """Whether the task `above` makes what `step` takes of it."""
     for item in step.content:
         payload = item.payload
-        name = _MADE_BY.get(payload.output) if isinstance(payload, Reference) else None
+        if not isinstance(payload, Reference):
+            continue
+        name = provider.makes.get(payload.output)
         if name is None or above.request.get(name) is True:
             continue
-        what = "is no draft" if name == "draft" else "returns no last frame"
+        what = "is no draft" if payload.output == TASK_ID else "returns no last frame"
         hint = f"steps.{above.step}.request: {{{name}: true}}"
         yield payload.location.error(f"step `{above.step}` {what}", hint)
 
