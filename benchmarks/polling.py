@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.measure import Figure
 from runner.job.model import PollPolicy
-from runner.run.wait import PUBLISHED, Expectation, expect, fit, next_look
+from runner.run.wait import SPREAD, Expectation, expect, fit, next_look
 
-TRUTH = fit(*PUBLISHED)
+TRUTH = fit(*SPREAD)
 _POLICY = PollPolicy()
 
 Schedule = Callable[[float], float]
@@ -79,7 +79,7 @@ def measure(*, tasks: int) -> list[Figure]:
     durations = draw(source, tasks)
     figures: list[Figure] = []
     for known, count in (("200 known durations", 200), ("nothing known but the published run", 0)):
-        expected = expect(draw(source, count), is_published=True)
+        expected = expect(draw(source, count), SPREAD)
         looks, delay = follow(lambda age: 5.0, durations)
         figures.append(
             Figure(

@@ -1,6 +1,6 @@
 """Puts together what a run works with, and takes it apart again: for the command line and for `run_plan`.
 
-Above the engine, because the sandbox comes in here, which no layer below knows.
+Above the rest, because the sandbox comes in here, which no layer below knows.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ async def open_tools(
     machine: Machine | None = None,
     limits: Limits | None = None,
 ) -> AsyncIterator[Tools]:
-    """All that the engine works with, over real clocks, disks and connections where no others are given."""
+    """What a run works with, over real clocks, disks and connections where no others are given."""
     machine, limits = machine or Machine(), limits or Limits()
     files = LocalFiles(place.project.base)
     async with (

@@ -1,4 +1,7 @@
-"""The one place that syncs: what it says is written, a power cut does not take back."""
+"""The one place that syncs: what it says is written, a power cut does not take back.
+
+No library does this: atomicwrites, which did, is no longer kept up.
+"""
 
 from __future__ import annotations
 

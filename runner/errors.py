@@ -168,13 +168,18 @@ class KeyRefusedError(CallsheetError):
     exit_code = ExitCode.KEY_REFUSED
 
 
+class Severity(enum.StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong in a job file, at the place where a person has to change it.
 
     `line` and `column` count from 1, in characters; `path` is the place in the document as a
-    person writes it (`content[0].image_url`, empty for the whole document). `severity` is
-    `error` or `warning`. `is_missing_input` marks a local input file that cannot be read.
+    person writes it (`content[0].image_url`, empty for the whole document). `is_missing_input` marks a
+    local input file that cannot be read.
     """
 
     line: int
@@ -182,13 +187,13 @@ class Problem:
     path: str
     message: str
     hint: str = ""
-    severity: str = "error"
+    severity: Severity = Severity.ERROR
     is_missing_input: bool = False
 
     def render(self, file: str) -> str:
         where = f"{file}:{self.line}:{self.column}: "
         path = f"{self.path}: " if self.path else ""
-        prefix = "warning: " if self.severity == "warning" else ""
+        prefix = "warning: " if self.severity is Severity.WARNING else ""
         hint = f"; hint: {self.hint}" if self.hint else ""
         return f"{where}{prefix}{path}{self.message}{hint}"
 
@@ -196,15 +201,15 @@ class Problem:
 class JobError(CallsheetError):
     """The job file cannot be used; carries every problem found, in the order of the file.
 
-    `text` is the file as it was read, for whoever shows the lines; empty where it could not be.
+    `text` is for whoever read the file and shows its lines.
     """
 
     exit_code = ExitCode.JOB_INVALID
     MOST_SHOWN: ClassVar[int] = 50
 
-    def __init__(self, file: str, problems: Iterable[Problem], *, text: bytes = b"") -> None:
+    def __init__(self, file: str, problems: Iterable[Problem]) -> None:
         self.file = file
-        self.text = text
+        self.text = b""
         self.problems = tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
         if self.problems and all(problem.is_missing_input for problem in self.problems):
             self.exit_code = ExitCode.INPUT_MISSING

@@ -3,6 +3,9 @@
 A URL loses its user info, query and fragment: signed URLs carry their signature there. A data URI
 becomes `data:<type>;sha256=<hex>;bytes=<n>`, over the decoded bytes. Bearer keys, keys of the
 services' known forms, and the keys that a `Redactor` is made with become `[secret]`.
+
+Not a scanner's patterns, such as detect-secrets': those find any service's keys, and a prompt that looks
+like one has to stay as it is.
 """
 
 from __future__ import annotations

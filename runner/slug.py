@@ -1,4 +1,7 @@
-"""Readable, safe pieces of file names."""
+"""Readable, safe pieces of file names.
+
+Not python-slugify's, which spells every script in Latin letters: output paths would change, and read worse.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Our own documents: frozen dataclasses to plain JSON, and back."""
+"""Our own documents: frozen dataclasses to plain JSON, and back.
+
+Not msgspec's work, which reads no recursive type such as JsonValue, nor cattrs', which takes 0.2 s to import.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
-_Read = Callable[[Any], Any]
+Reader = Callable[[Any], Any]
 
 
 def members(value: object) -> dict[str, Any]:
@@ -32,7 +35,7 @@ def read(kind: type[T], value: object) -> T:
     default. Raises ValueError, which names the member that is wrong.
     """
     known: Any = kind
-    return cast(T, _reader(known)(value))
+    return cast(T, reader(known)(value))
 
 
 def with_texts(value: T, change: Callable[[str], str]) -> T:
@@ -62,16 +65,16 @@ def _fields(kind: Any) -> tuple[tuple[str, ...], Callable[[object], tuple[Any, .
 
 
 @functools.cache
-def _reader(kind: Any) -> _Read:
-    """What reads a value of an annotated type; made once for each type."""
+def reader(kind: Any) -> Reader:
+    """What reads plain JSON as a value of an annotated type, made once; it raises ValueError."""
     origin, arguments = get_origin(kind), get_args(kind)
     if is_dataclass(kind):
         return _dataclass_reader(cast(type, kind))
     if origin is tuple:
-        item = _reader(arguments[0])
+        item = reader(arguments[0])
         return lambda value: tuple(map(item, _checked(value, list)))
     if origin is Mapping:
-        key, part = _reader(arguments[0]), _reader(arguments[1])
+        key, part = reader(arguments[0]), reader(arguments[1])
         if part is _as_it_is:
             return lambda value: _checked(value, dict)
         return lambda value: {key(name): part(each) for name, each in _checked(value, dict).items()}
@@ -82,13 +85,13 @@ def _reader(kind: Any) -> _Read:
     some = [each for each in arguments if each is not NoneType]
     if len(some) > 1:
         return _as_it_is  # any JSON value
-    inner = _reader(some[0])
+    inner = reader(some[0])
     return lambda value: None if value is None else inner(value)
 
 
-def _dataclass_reader(kind: type) -> _Read:
+def _dataclass_reader(kind: type) -> Reader:
     types = get_type_hints(kind)
-    plan = [(field.name, _reader(types[field.name]), _default(field)) for field in fields(kind)]
+    plan = [(field.name, reader(types[field.name]), _default(field)) for field in fields(kind)]
 
     def read_members(value: Any) -> Any:
         given = _checked(value, dict)

@@ -19,7 +19,8 @@ Written by `python scripts/write_reference.py` from the commands themselves; a t
 it. Results go to stdout, everything else to stderr. What each exit code means is in
 [exit-codes.md](exit-codes.md), what each error looks like in [errors.md](errors.md).
 
-RUN is a run's id, a path to its folder, or `latest`, which is the default. JOB is a job file.
+RUN is a run's id or its beginning, a path to its folder, or `latest`, which is the default. JOB is a job
+file.
 """
 TAIL = """\
 ## Machine output

@@ -17,7 +17,7 @@ import runner.sandbox
 import runner.store.files
 import runner.store.inputs
 from runner import errors
-from runner.errors import CallsheetError, ExitCode, JobError, OutOfMoneyError, Problem, RefusedError
+from runner.errors import CallsheetError, ExitCode, JobError, OutOfMoneyError, Problem, RefusedError, Severity
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "exit-codes.md"
 
@@ -125,7 +125,7 @@ def test_a_problem_of_the_whole_document_has_no_path() -> None:
 
 
 def test_a_warning_says_that_it_is_one() -> None:
-    problem = Problem(2, 3, "seeds", "are ignored", severity="warning")
+    problem = Problem(2, 3, "seeds", "are ignored", severity=Severity.WARNING)
     assert problem.render("a.yaml") == "a.yaml:2:3: warning: seeds: are ignored"
 
 

@@ -48,7 +48,7 @@ def find_folder(name: str, service: ServiceOptions) -> RunFolder:
     project = here(service)
     link = project.runs_dir / LATEST
     meant = link.readlink().name if name == LATEST and link.is_symlink() else name
-    ids = sorted(_run_ids(project))
+    ids = sorted(run_ids(project))
     found = [meant] if meant in ids else [run_id for run_id in ids if name and run_id.startswith(name)]
     if len(found) > 1:
         raise UsageError(f"{name}: {len(found)} runs begin so", hint="give more of the id")
@@ -59,13 +59,14 @@ def find_folder(name: str, service: ServiceOptions) -> RunFolder:
     elif path.suffix in (".yaml", ".yml"):
         hint = "this verb takes a run, not a job file: `latest`, or an id"
     elif ids:
-        hint = f"the newest is {ids[-1]}; `latest` means it"
+        hint = f"the newest is {ids[-1]}"
     else:
         raise nothing_yet(project)
     raise UsageError(f"no run `{name}` in {shown_path(project.runs_dir)}", hint=hint)
 
 
-def _run_ids(project: Project) -> Iterator[str]:
+def run_ids(project: Project) -> Iterator[str]:
+    """The ids of the runs that left a folder, in no order."""
     if project.runs_dir.is_dir():
         for entry in project.runs_dir.iterdir():
             if entry.is_dir() and not entry.is_symlink():

@@ -13,7 +13,7 @@ from runner.cli import console
 from runner.cli.humanize import count
 from runner.job.task import Task
 from runner.json_value import JsonValue
-from runner.ledger.states import TaskState
+from runner.ledger.states import STATE_WORDS, TaskState
 from runner.plan.plan import Plan
 from runner.redact import json_text
 from runner.run.only import Only, check_patterns
@@ -21,15 +21,7 @@ from runner.run.only import Only, check_patterns
 CONFLICT = "conflict"
 """A new task that cannot run, because its output path is not free."""
 
-_LISTED: Mapping[TaskState, str] = {
-    TaskState.PLANNED: "new",
-    TaskState.INTENDED: "ambiguous",
-    TaskState.SUBMITTED: "in flight",
-    TaskState.COLLECTING: "in flight",
-}
-"""States as programs read them in a list; the others by their own names."""
-
-_SHOWN: Mapping[str, str] = {"ambiguous": "unclear", "written_off": "written off"}
+_SHOWN = {words.listed: words.shown for words in STATE_WORDS.values()}
 """The listed words that people read in another form."""
 
 _COLOURS: Mapping[str, str] = {
@@ -59,7 +51,7 @@ def chosen_tasks(plan: Plan, only: tuple[str, ...]) -> Iterable[Task]:
 
 def listed_word(state: TaskState) -> str:
     """A state as programs read it in a list: new, in flight, ambiguous, held, done, absent, failed ..."""
-    return _LISTED.get(state, str(state))
+    return STATE_WORDS[state].listed
 
 
 def shown_word(listed: str) -> str:
@@ -77,7 +69,7 @@ def counts_words(counts: Mapping[TaskState, int]) -> str:
     """`5 done, 1 unclear`: states that are the same to a person are counted together."""
     words: Counter[str] = Counter()
     for state, number in counts.items():
-        words[shown_word(listed_word(state))] += number
+        words[STATE_WORDS[state].shown] += number
     return ", ".join(f"{number} {word}" for word, number in words.items() if number)
 
 

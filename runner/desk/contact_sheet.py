@@ -119,7 +119,7 @@ class _Builder:
             self.made.add(task.step)
         self.videos += [Video(file.path, file.sha256) for file in videos]
         self.seconds += sum(file.media.duration or 0.0 for file in videos)
-        places = self.grid.places(known.step, known.cell, above)
+        places = self.grid.places(known.cell, above)
         if not task.in_plan:
             self.departed[task.state] += 1
         facts = {**self._facts(task), "at": places, "videos": [_video(file) for file in videos]}

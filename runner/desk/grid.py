@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from runner.job.matrix import MODEL, SAMPLE, SEED
+from runner.job.model import MODEL, SAMPLE, SEED
 from runner.json_value import JsonValue, canonical_json
 from runner.plan.names import telling_part
 
@@ -48,7 +48,7 @@ class Grid:
 
     _axes: dict[str, _Axis] = field(default_factory=dict)
 
-    def places(self, step: str, cell: Cell, above: Mapping[str, Cell]) -> list[int]:
+    def places(self, cell: Cell, above: Mapping[str, Cell]) -> list[int]:
         """Where a task stands on each axis known so far, -1 where it has none.
 
         `above` are the cells of the tasks above by the names of their steps: each is one value of

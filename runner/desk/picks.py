@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from runner.desk.grid import Cell
 from runner.errors import CallsheetError
 from runner.job.expressions import NEEDS
-from runner.job.matrix import MODEL
+from runner.job.model import MODEL
 from runner.job.yaml.nodes import to_data
 from runner.job.yaml.source import parse
 from runner.json_value import JsonValue
 from runner.plan.names import telling_part
-from runner.plan.stages import flow_yaml, means
+from runner.plan.picks import flow_yaml, means
 
 
 def pickable_steps(job_text: bytes) -> dict[str, list[JsonValue] | None]:

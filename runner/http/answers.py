@@ -161,6 +161,13 @@ def is_usual(number: float) -> bool:
     return -MOST_NUMBER <= number <= MOST_NUMBER
 
 
+def read_count(value: JsonValue) -> int | None:
+    """A whole number from 0 that arithmetic and SQLite agree on, None for anything else."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= MOST_NUMBER else None
+
+
 def read_failure(error: JsonValue) -> tuple[str, str]:
     """(code, message) of what a failed generation says; a bare text is the message."""
     if isinstance(error, dict):

@@ -8,7 +8,7 @@ from runner.job.expressions import has_expression
 from runner.job.inputs import MOST_BYTES, InputError, InputReader, check_remote, is_remote
 from runner.job.merge import StepKeys
 from runner.job.problems import Checked, ProblemError
-from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, Sequence
+from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, items_of, text_of
 from runner.providers.base import InputFile
 from runner.providers.provider import Provider
 
@@ -51,14 +51,13 @@ def resolve_url(
 def check_inputs(steps: Iterable[StepKeys], *, provider: Provider, reader: InputReader) -> Checked[None]:
     """What is wrong with each file and URL that is written without an expression."""
     for keys in steps:
-        content = keys.get("content")
-        for item in content.items if isinstance(content, Sequence) else ():
+        for item in items_of(keys.get("content")):
             found = find_payload(item)
             if found is None:
                 continue
             kind, payload = found
-            text = payload.value if isinstance(payload, Scalar) else None
-            if kind not in FILES or not isinstance(text, str) or has_expression(text):
+            text = text_of(payload)
+            if kind not in FILES or text is None or has_expression(text):
                 continue
             try:
                 resolve_url(text, kind, payload.location, provider=provider, reader=reader)

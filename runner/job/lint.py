@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from runner.job.matrix import SEED
+from runner.job.model import SEED
 from runner.job.rules import MODEL_RULES, Finding, Level, check_model
 from runner.job.task import Task
 from runner.job.yaml.source import MAX_BYTES

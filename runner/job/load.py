@@ -24,7 +24,7 @@ from runner.job.trust import check_addresses
 from runner.job.values import Value, compile_value, scalars
 from runner.job.workflow import read_steps, step_keys
 from runner.job.yaml.nodes import Mapping as MappingNode
-from runner.job.yaml.nodes import Scalar, Sequence
+from runner.job.yaml.nodes import Scalar, entries_of, items_of, text_of
 from runner.job.yaml.source import MAX_BYTES, read
 from runner.near import nearest
 from runner.providers import DEFAULT, find
@@ -74,7 +74,7 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
     document = reading.root
     if document is None:
         raise JobError(shown, reading.problems)
-    wrong = check_job(document, file=shown)
+    wrong = check_job(document)
     problems = Problems(shown, text=reading.problems, schema=wrong)
     if wrong:
         document = as_meant(document)
@@ -82,14 +82,14 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
         problems.raise_errors()
     with problems:
         # a name that is not known has been reported by the schema
-        provider = options.provider or find(_text(document, "provider") or "") or DEFAULT
+        provider = options.provider or find(text_of(document.get("provider")) or "") or DEFAULT
         api_key_env = problems.gather(_api_key_env(document, provider, options))
         if not options.trust_job:
             problems.gather(check_addresses(document, provider))
         env = problems.gather(_env(document, root, options, api_key_env))
         problems.gather(_refuse_expressions(document))
 
-        name = _text(document, "name") or file.name.removesuffix(file.suffix)
+        name = text_of(document.get("name")) or file.name.removesuffix(file.suffix)
         known: KnownNames = {"job": frozenset({"name"}), "env": _listed(document), "run": frozenset({"date"})}
         variables = problems.gather(_variables(document, known))
         known = {**known, "vars": frozenset(variables)}
@@ -116,7 +116,7 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
         run=run,
         budget=budget,
         api_key_env=api_key_env,
-        base_url=_text(document, "base_url"),
+        base_url=text_of(document.get("base_url")),
         edition=edition,
         variables=variables,
         env=env,
@@ -156,15 +156,10 @@ def _nearest(file: Path) -> str:
     return f"did you mean `{found[near]}`?" if near else ""
 
 
-def _text(document: MappingNode, key: str) -> str | None:
-    node = document.get(key)
-    return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
-
-
 def _api_key_env(document: MappingNode, provider: Provider, options: LoadOptions) -> Checked[str | None]:
     """The variable that holds the key. Another's secret must not reach the service as a key either."""
     node = document.get("api_key_env")
-    name = _text(document, "api_key_env")
+    name = text_of(node)
     keys = provider.key_variables
     if node is None or name is None or name in keys or options.trust_job or name in options.allow_env:
         return name
@@ -177,9 +172,7 @@ def _api_key_env(document: MappingNode, provider: Provider, options: LoadOptions
 
 
 def _listed(document: MappingNode) -> frozenset[str]:
-    node = document.get("env")
-    items = node.items if isinstance(node, Sequence) else ()
-    return frozenset(str(item.value) for item in items if isinstance(item, Scalar))
+    return frozenset(str(item.value) for item in items_of(document.get("env")) if isinstance(item, Scalar))
 
 
 def _env(
@@ -194,11 +187,10 @@ def _env(
     environ = read_env(root, options.environ, allow=allow | own_key)
     keys = {environ[name].strip() for name in key_names() | own_key if environ.get(name, "").strip()}
     found: dict[str, str] = {}
-    node = document.get("env")
-    for item in node.items if isinstance(node, Sequence) else ():
-        if not isinstance(item, Scalar) or not isinstance(item.value, str):
+    for item in items_of(document.get("env")):
+        name, location = text_of(item), item.location
+        if name is None:
             continue
-        name, location = item.value, item.location
         why, what_to_do = why_refused(
             name, allow=options.allow_env, trust_job=options.trust_job, key_name=api_key_env
         )
@@ -215,9 +207,8 @@ def _env(
 
 
 def _variables(document: MappingNode, known: KnownNames) -> Checked[Mapping[str, Value]]:
-    node = document.get("vars")
     variables: dict[str, Value] = {}
-    for key, child in node if isinstance(node, MappingNode) else ():
+    for key, child in entries_of(document.get("vars")):
         name = str(key.value)
         if not name.startswith("x-"):
             variables[name] = yield from compile_value(child, known)
@@ -226,12 +217,11 @@ def _variables(document: MappingNode, known: KnownNames) -> Checked[Mapping[str,
 
 def _refuse_expressions(document: MappingNode) -> Checked[None]:
     """Where an expression is not evaluated it would reach the service as it stands."""
-    steps = document.get(STEPS)
-    bodies = (body for _, body in (steps if isinstance(steps, MappingNode) else ()))
-    for level in (document, *(body for body in bodies if isinstance(body, MappingNode))):
+    bodies = (body for _, body in entries_of(document.get(STEPS)) if isinstance(body, MappingNode))
+    for level in (document, *bodies):
         for key in _NO_EXPRESSIONS:
             node = level.get(key)
             for scalar in scalars(node) if node is not None else ():
-                if isinstance(scalar.value, str) and has_expression(scalar.value):
+                if has_expression(text_of(scalar) or ""):
                     message = "expressions are not evaluated here"
                     yield scalar.location.error(message, "write the value, or use a matrix axis")

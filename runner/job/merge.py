@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from runner.job.yaml.nodes import Location, Mapping, Node, Scalar
+from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, entries_of
 from runner.near import nearest
 from runner.resources import load_schema
 
@@ -54,8 +54,7 @@ class StepKeys:
         """(key, value) of each entry of the mapping at `key`, without `x-` keys."""
         found: dict[str, tuple[Scalar, Node]] = {}
         for owner in (self.own,) if self.shared is None else (self.shared, self.own):
-            node = owner.get(key)
-            for name, value in node if isinstance(node, Mapping) else ():
+            for name, value in entries_of(owner.get(key)):
                 text = str(name.value)
                 if not text.startswith("x-"):
                     found[text] = (name, value)

@@ -16,6 +16,12 @@ from runner.job.values import Value
 from runner.job.yaml.nodes import Location
 from runner.providers.provider import Provider
 
+MODEL = "model"
+SEED = "seed"
+SAMPLE = "sample"
+BUILT_IN = frozenset({MODEL, SEED, SAMPLE})
+"""The axes that no matrix names."""
+
 
 class OnAmbiguous(enum.StrEnum):
     """What follows when an ambiguous submit is shown to be absent at the service."""

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable
 from types import TracebackType
 from typing import TypeAlias, TypeVar
 
-from runner.errors import JobError, Problem
+from runner.errors import JobError, Problem, Severity
 from runner.job.yaml.nodes import Location
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ class Problems:
 
     @property
     def errors(self) -> tuple[Problem, ...]:
-        return tuple(problem for problem in self._found if problem.severity == "error")
+        return tuple(problem for problem in self._found if problem.severity is Severity.ERROR)
 
     @property
     def is_sound(self) -> bool:
@@ -107,7 +107,7 @@ class Problems:
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        return tuple(problem for problem in self._found if problem.severity == "warning")
+        return tuple(problem for problem in self._found if problem.severity is Severity.WARNING)
 
     def raise_errors(self) -> None:
         if self.errors:

@@ -56,11 +56,8 @@ class RequestProblem:
     hint: str = ""
 
 
-def check_job(document: Mapping, *, file: str) -> list[Problem]:
-    """Every way in which the document breaks the job schema, in the order of the file, each once.
-
-    `file` is not read; problems are placed by the marks of `document`.
-    """
+def check_job(document: Mapping) -> list[Problem]:
+    """Every way in which the document breaks the job schema, in the order of the file, each once."""
     found: dict[Problem, None] = {}
     errors = _validator("job").iter_errors(to_data(document))
     for error in islice(errors, MOST_PROBLEMS):

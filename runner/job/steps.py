@@ -6,30 +6,27 @@ import bisect
 import re
 from collections.abc import Mapping
 
+from runner.job.axes import (
+    axis_locations,
+    axis_names,
+    check_conflicts,
+    check_entry_names,
+    check_pick_names,
+    read_axes,
+    read_entries,
+)
 from runner.job.content import find_payload
-from runner.job.expressions import NEEDS, KnownNames, has_expression
-from runner.job.matrix import BUILT_IN, MODEL, SAMPLE, SEED
+from runner.job.expressions import NEEDS, KnownNames
 from runner.job.merge import StepKeys
-from runner.job.model import AxisSpec, ContentItem, Reference, Step
+from runner.job.model import ContentItem, Reference, Step
 from runner.job.paths import OutputTemplate, compile_output
 from runner.job.policy import read_price
 from runner.job.problems import Checked
 from runner.job.provider_checks import check_axes, check_content, check_fields
 from runner.job.seeds import SeedError, Seeds, parse_seeds
-from runner.job.step_checks import (
-    OWN_PLACE,
-    axis_locations,
-    check_conflicts,
-    check_entry_names,
-    check_pick_names,
-    check_values,
-    entry_keys,
-    is_reserved,
-    items_of,
-)
 from runner.job.task import LAST_FRAME, OUTPUT, TASK_ID
-from runner.job.values import Constant, Value, compile_value, compile_values
-from runner.job.yaml.nodes import Location, Node, Scalar, Sequence
+from runner.job.values import Value, compile_value
+from runner.job.yaml.nodes import Location, Node, Scalar, Sequence, items_of, text_of
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.providers.provider import Provider
 
@@ -53,11 +50,11 @@ def read_step(
             "seeds and samples are two ways to ask for several takes",
             "keep `seeds` to choose the seeds, or `samples` to have them derived",
         )
-    axes = yield from _axes(keys, known)
-    include = yield from _entries(keys, "include", known)
-    exclude = yield from _entries(keys, "exclude", known)
-    pick = (yield from _entries(keys, "pick", known)) if keys.get("pick") is not None else None
-    own_names = _axis_names(keys, axes, include, seeds=seeds, samples=samples)
+    axes = yield from read_axes(keys, known)
+    include = yield from read_entries(keys, "include", known)
+    exclude = yield from read_entries(keys, "exclude", known)
+    pick = (yield from read_entries(keys, "pick", known)) if keys.get("pick") is not None else None
+    own_names = axis_names(keys, axes, include, seeds=seeds, samples=samples)
     cell_names = _cell_names(known, own_names, above)
     request = yield from _request(keys, cell_names)
     content = yield from _content(keys, cell_names, above)
@@ -135,57 +132,6 @@ def _samples(keys: StepKeys) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _axes(keys: StepKeys, known: KnownNames) -> Checked[tuple[AxisSpec, ...]]:
-    axes: list[AxisSpec] = []
-    for key, values in keys.merged("matrix"):
-        name, location = str(key.value), key.location
-        if name in OWN_PLACE:
-            yield location.error(f"`{name}` has a place of its own", f"use `{OWN_PLACE[name]}:`")
-            continue
-        if is_reserved(name, keys):
-            yield location.error(
-                f"`{name}` cannot name an axis", "use a plain word of letters, digits and `_`"
-            )
-            continue
-        items = yield from compile_values(items_of(values), known)
-        yield from check_values(
-            (item.location, item.content.value) for item in items if isinstance(item.content, Constant)
-        )
-        axes.append(AxisSpec(name, location, items))
-    return tuple(axes)
-
-
-def _entries(keys: StepKeys, key: str, known: KnownNames) -> Checked[tuple[Value, ...]]:
-    items = items_of(keys.get(key))
-    entries = (item for item in items if isinstance(item, MappingNode) and item.entries)
-    return (yield from compile_values(entries, known))
-
-
-def _include_names(include: tuple[Value, ...]) -> frozenset[str]:
-    return frozenset(name for entry in include for name in entry_keys(entry))
-
-
-def _axis_names(
-    keys: StepKeys,
-    axes: tuple[AxisSpec, ...],
-    include: tuple[Value, ...],
-    *,
-    seeds: Seeds | None,
-    samples: int | None,
-) -> KnownNames:
-    """The names that a cell of the step has, with their parts."""
-    plain = frozenset[str]()
-    included = _include_names(include)
-    names: dict[str, frozenset[str] | None] = {MODEL: plain}
-    if seeds is not None or SEED in included:
-        names[SEED] = plain
-    if samples is not None:
-        names[SAMPLE] = plain
-    for name in {axis.name for axis in axes} | (included - BUILT_IN):
-        names[name] = _parts(name, keys)
-    return names
-
-
 def _cell_names(known: KnownNames, own: KnownNames, above: Mapping[str, KnownNames]) -> KnownNames:
     """The names that an expression of one cell may use."""
     names: dict[str, frozenset[str] | None] = {
@@ -200,22 +146,6 @@ def _cell_names(known: KnownNames, own: KnownNames, above: Mapping[str, KnownNam
         names[f"{NEEDS}.{step}"] = frozenset(axes)
         names |= {f"{NEEDS}.{step}.{axis}": parts for axis, parts in axes.items()}
     return names
-
-
-def _parts(name: str, keys: StepKeys) -> frozenset[str] | None:
-    """The keys that the objects of an axis have; None where an expression may add some."""
-    nodes = [item for key, values in keys.merged("matrix") if key.value == name for item in items_of(values)]
-    for entry in items_of(keys.get("include")):
-        value = entry.get(name) if isinstance(entry, MappingNode) else None
-        if value is not None:
-            nodes.append(value)
-    parts: set[str] = set()
-    for node in nodes:
-        if isinstance(node, Scalar) and isinstance(node.value, str) and has_expression(node.value):
-            return None
-        if isinstance(node, MappingNode):
-            parts.update(str(key.value) for key, _ in node)
-    return frozenset(parts)
 
 
 def _request(keys: StepKeys, names: KnownNames) -> Checked[dict[str, Value]]:
@@ -245,8 +175,7 @@ def _content(
 
 def _reference(payload: Node, kind: str, above: Mapping[str, KnownNames]) -> Checked[Reference | None]:
     """The payload as a reference to the upstream task; None where it is none that may stand here."""
-    text = payload.value if isinstance(payload, Scalar) else None
-    found = _REFERENCE.fullmatch(text) if isinstance(text, str) else None
+    found = _REFERENCE.fullmatch(text_of(payload) or "")
     if found is None or found["step"] not in above or _REFERENCE_IN.get(kind) != found["output"]:
         return None
     nearest = next(iter(above))

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from runner.errors import Problem
+from runner.job.axes import check_use
 from runner.job.expressions import KnownNames
 from runner.job.merge import STEPS, StepKeys
 from runner.job.model import Step
 from runner.job.problems import Checked, Problems
-from runner.job.step_checks import check_use
 from runner.job.steps import read_step
 from runner.job.yaml.nodes import Mapping as MappingNode
-from runner.job.yaml.nodes import Scalar
+from runner.job.yaml.nodes import entries_of, text_of
 from runner.near import did_you_mean
 from runner.providers.provider import Provider
 
@@ -25,7 +25,7 @@ def step_keys(document: MappingNode) -> Mapping[str, StepKeys]:
         return {"": StepKeys("", document)}
     return {
         str(key.value): StepKeys(str(key.value), body, document)
-        for key, body in (written if isinstance(written, MappingNode) else ())
+        for key, body in entries_of(written)
         if isinstance(body, MappingNode) and not str(key.value).startswith("x-")
     }
 
@@ -103,8 +103,7 @@ def _in_order(bodies: Mapping[str, StepKeys]) -> Checked[dict[str, tuple[str, ..
 
 
 def _needs(keys: StepKeys) -> str:
-    node = keys.own.get("needs")
-    return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else ""
+    return text_of(keys.own.get("needs")) or ""
 
 
 def _check_required(keys: StepKeys) -> Checked[None]:

@@ -11,7 +11,7 @@ from runner.lane.evidence import Beliefs, Unclear, contradicts
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import GIVEN_UP, AttemptRow, Grounds, TaskRow
-from runner.ledger.states import Basis, Resolution, TaskState
+from runner.ledger.states import IN_FLIGHT, UNCLEAR, Basis, Resolution, TaskState
 from runner.providers.base import Generation
 from runner.providers.provider import Provider
 
@@ -43,14 +43,13 @@ class UnclearTask:
     @property
     def evidence(self) -> str:
         """Why it is unclear, and why nothing settled it, in words."""
-        cause = self.attempt.evidence.reason if self.attempt.evidence is not None else ""
-        since = self.attempt.grounds.reason if self.attempt.grounds is not None else ""
-        return f"{cause}; {since}" if since else cause
+        told = (self.attempt.evidence, self.attempt.resolution_evidence)
+        return "; ".join(one.reason for one in told if one is not None and one.reason)
 
 
 def unclear_tasks(reader: LedgerReader) -> Iterator[UnclearTask]:
     """All that is unclear, oldest first: ambiguous (the next run looks again) and held."""
-    return _tasks(reader, reader.in_state(TaskState.INTENDED, TaskState.AMBIGUOUS, TaskState.HELD))
+    return _tasks(reader, reader.in_state(*UNCLEAR))
 
 
 def absent_tasks(reader: LedgerReader) -> Iterator[UnclearTask]:
@@ -93,7 +92,7 @@ def find_in_flight(reader: LedgerReader, name: str) -> tuple[TaskRow, AttemptRow
     Raises UsageError.
     """
     found: list[tuple[TaskRow, AttemptRow]] = []
-    for attempt in reader.in_state(TaskState.SUBMITTED, TaskState.COLLECTING):
+    for attempt in reader.in_state(*IN_FLIGHT):
         task = reader.task(attempt.identity)
         assert task is not None
         is_begun = len(name) >= 6 and (attempt.identity.startswith(name) or attempt.id.startswith(name))

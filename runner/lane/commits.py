@@ -59,7 +59,7 @@ class _Closing:
 
 @dataclass(slots=True)
 class Commits:
-    """The engine's only way to the ledger; `threads` keeps fsync off the event loop."""
+    """A run's only way to the ledger; `threads` keeps fsync off the event loop."""
 
     ledger: Ledger
     threads: Threads

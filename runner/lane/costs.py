@@ -16,9 +16,6 @@ MOST_DRIFT = Decimal("0.1")
 MOST_USD = Decimal(1_000_000)
 """A cost at or above this is none: it would only spoil the sums, which hold 64 bits."""
 
-BILLED = "completion_tokens"
-"""The member of Mesh's usage that is billed; input tokens are 0 (wire/seedance.md)."""
-
 
 def note_cost(ledger: Ledger, provider: Provider, attempt_id: str, generation: Generation) -> None:
     """Notes what an ended generation cost, in the caller's transaction; nothing where it is not known.
@@ -46,14 +43,13 @@ def _cost(provider: Provider, attempt: AttemptRow, task: TaskRow, generation: Ge
         return None
     if generation.status is not GenerationStatus.SUCCEEDED and attempt.price.unit is not PriceUnit.MTOK:
         return None  # only its tokens say whether a failed one is billed
-    tokens = generation.usage.get(BILLED)
     return attempt.price.cost(
-        tokens=_tokens(tokens, generation),
+        tokens=_tokens(generation),
         seconds=seconds_of(provider, generation.echo) or seconds_of(provider, task.request),
     )
 
 
-def _tokens(said: object, generation: Generation) -> int | None:
+def _tokens(generation: Generation) -> int | None:
     """What the service says, where it can be: a video without tokens would cost nothing against a cap."""
-    least = 1 if generation.status is GenerationStatus.SUCCEEDED else 0
-    return said if isinstance(said, int) and not isinstance(said, bool) and said >= least else None
+    is_free = generation.status is GenerationStatus.SUCCEEDED and not generation.billed_tokens
+    return None if is_free else generation.billed_tokens

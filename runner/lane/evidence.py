@@ -76,7 +76,7 @@ class Hope(enum.Enum):
 
 
 class Witness(enum.IntEnum):
-    """What a scan shows of itself: a row of ours, of the same model and tier as the submit in doubt."""
+    """A row of ours that a scan shows, of the same model and in the same part of the list as the doubt."""
 
     NONE = 0
     EARLY = 1
@@ -117,9 +117,10 @@ class Unclear:
         return is_tag_open or (self.seed is not None and self.belief.seed is Belief.UNKNOWN)
 
     @property
-    def tier(self) -> str:
-        tier = self.request.get("service_tier")
-        return "default" if tier is None else str(tier)
+    def scope(self) -> str:
+        """Which part of the service's list shows its generation."""
+        listing = self.provider.listing
+        return "" if listing is None else listing.scope(self.request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +230,9 @@ def witness(
     """What a scan's rows (their ids) show of the list's own state; None where they leave out an `accepted`
     attempt, so that the scan proves no absence. `doubt` is the order of the doubt in the ledger.
 
-    Only attempts of the same model and tier count: a list may show no others.
+    Only attempts of the same model and part of the list count: it may show no others.
     """
-    alike = [each for each in accepted if (each.model, each.tier) == (one.attempt.model, one.tier)]
+    alike = [each for each in accepted if (each.model, each.scope) == (one.attempt.model, one.scope)]
     if any(each.remote_id not in rows for each in alike):
         return None
     if not alike:

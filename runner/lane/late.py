@@ -32,7 +32,7 @@ project's may carry the same tag some day: there are 65,535."""
 
 @dataclass(slots=True)
 class Lookback:
-    """Makes paid attempts of what is found; the caller brings them in."""
+    """Makes paid attempts of what is found; the caller fetches their files."""
 
     lane: Lane
     scanner: Scanner
@@ -134,7 +134,7 @@ class Lookback:
         )
 
     async def _confirm(self, one: Unclear) -> None:
-        attempt_id, before = one.attempt.id, one.attempt.grounds or Grounds({})
+        attempt_id, before = one.attempt.id, one.attempt.resolution_evidence or Grounds({})
         grounds = before.also(confirmed_at=self.lane.machine.wall())
         await self.lane.commits.write(
             lambda ledger: ledger.settle_absent(attempt_id, Resolution.CONFIRMED, grounds)

@@ -1,9 +1,8 @@
-"""Where the engine touches the world, so that a simulation can stand in for it.
+"""This machine's clock, random source and worker threads, so that a simulation can stand in for them.
 
 The monotonic clock is `anyio.current_time` (under a mock clock it is the mock's). The transports
 are the clients that a provider and the downloader are built with; the disk for results is
-`files.FileStore`; the ledger is the real one. What is left is here: the wall clock, the random
-source and worker threads.
+`files.FileStore`; the ledger is the real one. What is left is here.
 """
 
 from __future__ import annotations

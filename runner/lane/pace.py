@@ -1,4 +1,8 @@
-"""How fast we may ask: one request budget per API key, a circuit breaker, slots."""
+"""How fast we may ask: one request budget per API key, a circuit breaker, slots.
+
+Rate limiters such as aiolimiter need a rate that is known, and asyncio; a service here teaches its own by its
+429s. No slots of anyio's or trio's serve the nearest deadline first.
+"""
 
 from __future__ import annotations
 

@@ -34,10 +34,10 @@ class Paid:
     model: str
     kind: Kind
     tag: int | None
-    is_taken_over: bool = False
+    is_taken_over: bool
     """Accepted in an earlier session: its webhook may have called while nobody listened."""
-    is_done: bool = False
-    is_collecting: bool = False
+    is_done: bool
+    is_collecting: bool
     """The service has shown its result before."""
 
 
@@ -49,7 +49,7 @@ class Doubt:
 
 
 def paid_of(reader: LedgerReader, attempt_id: str, machine: Machine) -> Paid:
-    """What has to be fetched for an attempt that the service accepted earlier."""
+    """What has to be fetched for an attempt that the service has accepted, taken over from the ledger."""
     attempt = reader.attempt(attempt_id)
     assert attempt is not None
     task = reader.task(attempt.identity)

@@ -115,7 +115,7 @@ class Reconciler:
         # what polls have just learned of tags and seeds counts
         await self.lane.commits.flush()
         unclear = await self.lane.commits.read(lambda reader: self._load(reader, cases))
-        mine = [one for one in unclear if await self._is_open_to_evidence(one, cases[one.attempt.id])]
+        mine = [one for one in unclear if await self._is_open_to_evidence(one)]
         if not mine:
             return
         started = anyio.current_time()
@@ -134,7 +134,7 @@ class Reconciler:
             attempts.append(attempt)
         return self.scanner.unclear(reader, attempts)
 
-    async def _is_open_to_evidence(self, one: Unclear, case: Case) -> bool:
+    async def _is_open_to_evidence(self, one: Unclear) -> bool:
         """Closes the cases that no scan can help, and says so."""
         attempt = one.attempt
         if attempt.state is not TaskState.AMBIGUOUS:

@@ -12,8 +12,9 @@ from runner.lane.evidence import SKEW, Beliefs, Unclear, created_after
 from runner.lane.lane import Lane
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Accepted, AttemptRow
-from runner.ledger.states import TaskState
+from runner.ledger.states import MAYBE_LISTED, TaskState
 from runner.providers.base import Generation
+from runner.providers.provider import Listing
 
 PAGE = 200
 
@@ -78,6 +79,13 @@ class Scanner:
     _asked: dict[str, float] = field(default_factory=dict)
     """When (monotonic) each was asked for last."""
 
+    @property
+    def _list(self) -> tuple[str, str, Listing]:
+        """Whose list it is, and which parts it has."""
+        listing = self.lane.provider.listing
+        assert listing is not None, "nothing is looked for at a service without a list"
+        return self.lane.origin, self.lane.key_hash, listing
+
     async def look(self, unclear: Sequence[Unclear]) -> View:
         """One full scan over the time of these attempts, and of a witness for each where there is one.
 
@@ -87,8 +95,8 @@ class Scanner:
         oldest = self.lane.clock.earliest() - self.lane.provider.record_life + DAY
 
         def window(reader: LedgerReader) -> float:
-            kinds = {(one.attempt.model, one.tier) for one in unclear}
-            found = (reader.newest_accepted(self.lane.origin, self.lane.key_hash, *kind) for kind in kinds)
+            kinds = {(one.attempt.model, one.scope) for one in unclear}
+            found = (reader.newest_accepted(*self._list, *kind) for kind in kinds)
             return min([begins, *(max(oldest, self._created_after(each)) for each in found if each)])
 
         since = await self.lane.commits.read(window)
@@ -150,9 +158,8 @@ class Scanner:
 
     def unresolved(self, reader: LedgerReader) -> list[Unclear]:
         """Every attempt that a row may belong to, also those that nobody waits for here."""
-        states = (TaskState.INTENDED, TaskState.AMBIGUOUS, TaskState.HELD, TaskState.WRITTEN_OFF)
         place = {"origin": self.lane.origin, "provider": self.lane.provider.name}
-        found = [*reader.in_state(*states, **place)]
+        found = [*reader.in_state(*MAYBE_LISTED, **place)]
         # neither absence nor a person's word proves that the first POST was not accepted
         planned = reader.in_state(TaskState.PLANNED, **place)
         found += [one for one in planned if one.resolution is not None and one.resolution.is_taken_for_absent]
@@ -164,7 +171,7 @@ class Scanner:
 
     def _accepted_within(self, reader: LedgerReader, since: float) -> list[Accepted]:
         """What of ours a full list of what was created since then has to show."""
-        found = reader.accepted_since(self.lane.origin, self.lane.key_hash, since)
+        found = reader.accepted_since(*self._list, since)
         return [one for one in found if self._created_after(one) >= since]
 
     def _created_after(self, one: Accepted) -> float:

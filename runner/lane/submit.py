@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 
@@ -14,11 +14,11 @@ from runner.http.verdicts import Evidence, Reaction, SubmitOutcome, Verdict
 from runner.job.task import Task
 from runner.json_value import JsonValue
 from runner.lane.lane import Lane
-from runner.lane.paid import Doubt, Paid
+from runner.lane.paid import Doubt, Paid, paid_of
 from runner.lane.retry import Retry
 from runner.ledger.following import goes_on
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
-from runner.ledger.rows import AttemptRow, CapReachedError, Caps, Intent, Kind
+from runner.ledger.rows import AttemptRow, CapReachedError, Caps, Intent
 from runner.ledger.states import Reason
 
 MOST_AFTER_429 = 5.0
@@ -103,7 +103,7 @@ class Submission:
             if outcome is None:
                 return None
             if outcome.verdict is Verdict.ACCEPTED:
-                return self._paid(outcome)
+                return await self._paid()
             if outcome.reaction is Reaction.RECONCILE:
                 return Doubt(self.attempt_id)
             if outcome.reaction is not Reaction.BACK_OFF:
@@ -324,19 +324,8 @@ class Submission:
     def _tell(self, event: str, **fields: object) -> None:
         self.lane.observe(event, {"task": self.task.name, "identity": self.task.identity, **fields})
 
-    def _paid(self, outcome: SubmitOutcome) -> Paid:
-        task = self.task
-        return Paid(
-            attempt_id=self.attempt_id,
-            identity=task.identity,
-            name=task.name,
-            output=task.output,
-            remote_id=outcome.remote_id,
-            key_hash=self.lane.key_hash,
-            since=anyio.current_time(),
-            server_time=self.lane.clock.earliest(),
-            accepted_at=self.lane.machine.wall(),
-            model=task.model,
-            kind=Kind.of(task.origin, task.request),
-            tag=self.tag,
-        )
+    async def _paid(self) -> Paid:
+        # by the monotonic clock, for the wall clock may just have jumped (row 38)
+        since, lane = anyio.current_time(), self.lane
+        paid = await lane.commits.read(lambda reader: paid_of(reader, self.attempt_id, lane.machine))
+        return replace(paid, since=since, is_taken_over=False)

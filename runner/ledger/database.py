@@ -18,8 +18,6 @@ def _script(name: str) -> str:
     return files("runner.ledger").joinpath(name).read_text(encoding="utf-8")
 
 
-MEMORY = ":memory:"
-
 _RECOVER = (
     "move ledger.db and its -wal and -shm files aside together and restore them from a backup; do not"
     " delete them: they say what was paid for, and a backup does not know what was paid since"
@@ -33,7 +31,7 @@ def open_for_writing(path: Path | None) -> sqlite3.Connection:
     past the drive's cache (https://sqlite.org/pragma.html#pragma_fullfsync); it does nothing elsewhere.
     The file is made 0600 first, so that its companions inherit that.
     """
-    name = MEMORY
+    name = ":memory:"
     if path is not None:
         _make_private_file(path)
         name = str(path)

@@ -5,25 +5,20 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from decimal import Decimal
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from runner.http.verdicts import Evidence, Verdict
-from runner.job.cost import Price, PriceUnit
 from runner.json_value import JsonValue
+from runner.ledger.columns import columns, to_row, to_rows
 from runner.ledger.rows import (
     Accepted,
     AttemptRow,
     Doubt,
     Echoes,
-    Grounds,
     HistoryRow,
     Kind,
-    Observed,
     OutputRow,
     Published,
     RunRow,
-    SessionFacts,
     SessionRow,
     TaskRow,
 )
@@ -33,28 +28,15 @@ from runner.ledger.states import (
     MAYBE_LISTED,
     OPEN,
     TAKEN_FOR_ABSENT,
-    Reason,
-    Resolution,
     TaskState,
     sql_list,
 )
-from runner.media.video import MediaFacts
-from runner.providers.base import RemoteFileKind, generation_seconds
-from runner.typed_json import read
+from runner.providers.base import generation_seconds
+from runner.providers.provider import Listing
 
 T = TypeVar("T")
 
-_RUN = "id, job_file, job_name, job_digest, edition, run_date, provider, origin, started_at, finished_at"
-_TASK = (
-    "identity, name, step, job_file, provider, origin, model, seed, sample, edition, cell, request, output"
-)
-_ATTEMPT = (
-    "seq, id, identity, run_id, reason, origin, key_hash, model, seed, tag, body_sha256, server_time,"
-    " intended_at, state, verdict, evidence, resolution, resolution_evidence, remote_id, accepted_at,"
-    " echoed_tag, generation, error_code, error_message, estimate_micros, cost_micros, price,"
-    " taken, echoed_seed"
-)
-_OUTPUT = "path, identity, attempt_id, kind, ordinal, bytes, sha256, media, created_at"
+_RUN, _TASK, _ATTEMPT, _OUTPUT = map(columns, (RunRow, TaskRow, AttemptRow, OutputRow))
 
 _MAY_TURN_UP = (
     f"tag IS NOT NULL AND (state IN {sql_list(MAYBE_LISTED)} OR resolution IN {sql_list(TAKEN_FOR_ABSENT)})"
@@ -75,13 +57,13 @@ class LedgerReader(SpendReader):
 
     def run(self, run_id: str) -> RunRow | None:
         row = self._db.execute(f"SELECT {_RUN} FROM runs WHERE id = ?", (run_id,)).fetchone()
-        return RunRow(*row) if row else None
+        return to_row(RunRow, row)
 
     def latest_run(self) -> RunRow | None:
         row = self._db.execute(
             f"SELECT {_RUN} FROM runs ORDER BY started_at DESC, id DESC LIMIT 1"
         ).fetchone()
-        return RunRow(*row) if row else None
+        return to_row(RunRow, row)
 
     def origins(self) -> list[str]:
         """Where runs have sent their requests, the first one first."""
@@ -95,7 +77,7 @@ class LedgerReader(SpendReader):
             " ORDER BY started_at DESC, id DESC",
             (job_file, job_file),
         )
-        return [RunRow(*row) for row in rows]
+        return [*to_rows(RunRow, rows)]
 
     def has_intents(self, run_id: str) -> bool:
         """Whether anything was submitted for this run, or was about to be."""
@@ -109,10 +91,7 @@ class LedgerReader(SpendReader):
             "SELECT started_at, ended_at, facts, exit_code FROM sessions WHERE run_id = ? ORDER BY rowid",
             (run_id,),
         )
-        return [
-            SessionRow(started_at, ended_at, read(SessionFacts, json.loads(facts)), exit_code)
-            for started_at, ended_at, facts, exit_code in rows
-        ]
+        return [*to_rows(SessionRow, rows)]
 
     def session_facts(self, run_id: str, name: str) -> list[JsonValue]:
         """What the sessions of a run that know this fact say of it, newest first, each value once."""
@@ -125,7 +104,7 @@ class LedgerReader(SpendReader):
 
     def task(self, identity: str) -> TaskRow | None:
         row = self._db.execute(f"SELECT {_TASK} FROM tasks WHERE identity = ?", (identity,)).fetchone()
-        return _task(row) if row else None
+        return to_row(TaskRow, row)
 
     def identities_of_run(self, run_id: str) -> list[str]:
         """The tasks that a run has an attempt at, in the order of the first ones."""
@@ -157,7 +136,7 @@ class LedgerReader(SpendReader):
             " ORDER BY (SELECT max(seq) FROM attempts WHERE attempts.identity = tasks.identity) DESC LIMIT 1",
             (output,),
         ).fetchone()
-        return _task(row) if row else None
+        return to_row(TaskRow, row)
 
     def latest(self, identities: Sequence[str]) -> dict[str, AttemptRow]:
         """The newest attempt of each identity that has one."""
@@ -167,7 +146,7 @@ class LedgerReader(SpendReader):
             f" (SELECT max(seq) FROM attempts WHERE identity IN ({marks}) GROUP BY identity)",
             tuple(identities),
         )
-        return {attempt.identity: attempt for attempt in map(_attempt, rows)}
+        return {attempt.identity: attempt for attempt in to_rows(AttemptRow, rows)}
 
     def states(self, identities: Sequence[str]) -> dict[str, TaskState]:
         """Where the newest attempt of each identity stands; one without an attempt has no entry."""
@@ -195,18 +174,18 @@ class LedgerReader(SpendReader):
             f" WHERE identity IN ({marks}) GROUP BY identity)",
             tuple(identities),
         )
-        return {attempt.identity: attempt for attempt in map(_attempt, rows)}
+        return {attempt.identity: attempt for attempt in to_rows(AttemptRow, rows)}
 
     def attempts(self, identity: str) -> list[AttemptRow]:
         """All attempts of a task, oldest first."""
         rows = self._db.execute(
             f"SELECT {_ATTEMPT} FROM attempts WHERE identity = ? ORDER BY seq", (identity,)
         )
-        return [_attempt(row) for row in rows]
+        return [*to_rows(AttemptRow, rows)]
 
     def attempt(self, attempt_id: str) -> AttemptRow | None:
         row = self._db.execute(f"SELECT {_ATTEMPT} FROM attempts WHERE id = ?", (attempt_id,)).fetchone()
-        return _attempt(row) if row else None
+        return to_row(AttemptRow, row)
 
     def in_state(
         self, *states: TaskState, origin: str | None = None, provider: str | None = None
@@ -224,7 +203,7 @@ class LedgerReader(SpendReader):
                 f" ORDER BY seq LIMIT {_PAGE}",
                 (last, origin, origin, provider, provider),
             ).fetchall()
-            yield from map(_attempt, rows)
+            yield from to_rows(AttemptRow, rows)
             if len(rows) < _PAGE:
                 return
             last = rows[-1][0]
@@ -243,13 +222,13 @@ class LedgerReader(SpendReader):
         row = self._db.execute(
             f"SELECT {_ATTEMPT} FROM attempts WHERE origin = ? AND remote_id = ?", (origin, remote_id)
         ).fetchone()
-        return _attempt(row) if row else None
+        return to_row(AttemptRow, row)
 
     def history(self, attempt_id: str) -> list[HistoryRow]:
         rows = self._db.execute(
             "SELECT at, state, status FROM history WHERE attempt_id = ? ORDER BY rowid", (attempt_id,)
         )
-        return [_change(*row) for row in rows]
+        return [*to_rows(HistoryRow, rows)]
 
     def attempts_of(self, identities: Sequence[str]) -> dict[str, list[AttemptRow]]:
         """All attempts of each of these tasks, oldest first; a task without one has no entry."""
@@ -257,7 +236,7 @@ class LedgerReader(SpendReader):
             f"SELECT {_ATTEMPT} FROM attempts WHERE identity IN ({_marks(identities)}) ORDER BY seq",
             tuple(identities),
         )
-        return _by_key((attempt.identity, attempt) for attempt in map(_attempt, rows))
+        return _by_key((attempt.identity, attempt) for attempt in to_rows(AttemptRow, rows))
 
     def histories_of(self, identities: Sequence[str]) -> dict[str, list[HistoryRow]]:
         """What happened to each attempt of these tasks, oldest first, by the attempt's id."""
@@ -267,7 +246,9 @@ class LedgerReader(SpendReader):
             f" WHERE identity IN ({_marks(identities)}) ORDER BY history.rowid",
             tuple(identities),
         )
-        return _by_key((attempt_id, _change(*row)) for attempt_id, *row in rows)
+        found = rows.fetchall()
+        changes = to_rows(HistoryRow, (row[1:] for row in found))
+        return _by_key(zip((row[0] for row in found), changes, strict=True))
 
     def outputs(self, identities: Sequence[str]) -> dict[str, list[OutputRow]]:
         """The published files of each task, under every path that is still its own."""
@@ -279,7 +260,7 @@ class LedgerReader(SpendReader):
             tuple(identities),
         )
         found: dict[str, list[OutputRow]] = {}
-        for row in map(_output, rows):
+        for row in to_rows(OutputRow, rows):
             found.setdefault(row.identity, []).append(row)
         return found
 
@@ -291,7 +272,7 @@ class LedgerReader(SpendReader):
             f" (SELECT max(seq) FROM outputs WHERE path IN ({marks}) GROUP BY path)",
             tuple(paths),
         )
-        return {row.path: row for row in map(_output, rows)}
+        return {row.path: row for row in to_rows(OutputRow, rows)}
 
     def published(self, identities: Sequence[str]) -> dict[str, list[Published]]:
         """The files of the newest attempt of each identity where that is done, the video first."""
@@ -304,9 +285,7 @@ class LedgerReader(SpendReader):
             " ORDER BY kind DESC, ordinal, path",
             tuple(identities),
         )
-        return _by_key(
-            (identity, Published(identity, RemoteFileKind(kind), *rest)) for identity, kind, *rest in rows
-        )
+        return _by_key((row.identity, row) for row in to_rows(Published, rows))
 
     def open_tags(self, origin: str) -> set[int]:
         """The tags of attempts whose row may still turn up, and of those that are posted again: a new intent
@@ -344,30 +323,35 @@ class LedgerReader(SpendReader):
         )
         return {remote_id: (attempt_id, tag, seed) for remote_id, attempt_id, tag, seed in rows}
 
-    def accepted_since(self, origin: str, key_hash: str, server_time: float) -> list[Accepted]:
+    def accepted_since(
+        self, origin: str, key_hash: str, listing: Listing, server_time: float
+    ) -> list[Accepted]:
         """What a key's list has to show: what the service accepted after an intent at `server_time` or later,
         and has neither refused nor forgotten since.
         """
-        return self._accepted("attempts.server_time >= ?3", (origin, key_hash, server_time))
+        return self._accepted(listing, "attempts.server_time >= ?5", origin, key_hash, server_time)
 
-    def newest_accepted(self, origin: str, key_hash: str, model: str, tier: str) -> Accepted | None:
-        """The newest attempt of a model and tier that a key's list has to show."""
-        found = self._accepted(
-            "attempts.model = ?3 AND tier = ?4 ORDER BY attempts.seq DESC LIMIT 1",
-            (origin, key_hash, model, tier),
-        )
+    def newest_accepted(
+        self, origin: str, key_hash: str, listing: Listing, model: str, scope: str
+    ) -> Accepted | None:
+        """The newest attempt of a model that one part of a key's list has to show."""
+        newest = "attempts.model = ?5 AND scope = ?6 ORDER BY attempts.seq DESC LIMIT 1"
+        found = self._accepted(listing, newest, origin, key_hash, model, scope)
         return found[0] if found else None
 
-    def _accepted(self, where: str, values: tuple[str | float, ...]) -> list[Accepted]:
+    def _accepted(
+        self, listing: Listing, where: str, origin: str, key_hash: str, *more: str | float
+    ) -> list[Accepted]:
         rows = self._db.execute(
             "SELECT id, remote_id, attempts.model,"
-            " coalesce(json_extract(request, '$.service_tier'), 'default') AS tier, server_time, intended_at,"
+            " coalesce(CAST(json_extract(request, '$.' || json_quote(?3)) AS TEXT), ?4) AS scope,"
+            " server_time, intended_at,"
             " (SELECT max(rowid) FROM history WHERE attempt_id = attempts.id AND state = 'intended')"
             " FROM attempts JOIN tasks USING (identity)"
             " WHERE attempts.origin = ?1 AND key_hash = ?2 AND remote_id IS NOT NULL"
             " AND state IN ('submitted', 'collecting', 'done')"
             f" AND {where}",
-            values,
+            (origin, key_hash, listing.scope_field, listing.scope_default, *more),
         )
         return [Accepted(*row) for row in rows]
 
@@ -377,7 +361,7 @@ class LedgerReader(SpendReader):
             f"SELECT {_ATTEMPT} FROM attempts WHERE origin = ? AND tag = ? ORDER BY seq DESC LIMIT 1",
             (origin, tag),
         ).fetchone()
-        return _attempt(row) if row else None
+        return to_row(AttemptRow, row)
 
     def doubt(self, attempt_id: str) -> Doubt | None:
         """When an attempt became unclear; None where it never was."""
@@ -394,7 +378,7 @@ class LedgerReader(SpendReader):
             f"SELECT {_ATTEMPT} FROM attempts WHERE state = 'planned'"
             f" AND resolution IN {sql_list(COUNTED_ABSENCES)} ORDER BY seq"
         )
-        return [_attempt(row) for row in rows]
+        return [*to_rows(AttemptRow, rows)]
 
     def looked_for(self, origin: str | None, key_hash: str | None, since: float) -> list[AttemptRow]:
         """Attempts whose row would still be ours: made since then, and taken for absent or written off.
@@ -408,7 +392,7 @@ class LedgerReader(SpendReader):
             f" AND {_MAY_TURN_UP} AND state IN ('planned', 'written_off') AND remote_id IS NULL ORDER BY seq",
             (origin, key_hash, since),
         )
-        return [_attempt(row) for row in rows]
+        return [*to_rows(AttemptRow, rows)]
 
     def durations(self, kind: Kind, most: int) -> list[float]:
         """Seconds from creation to success, by the service's times, of the newest of a kind; newest first.
@@ -457,41 +441,3 @@ def _by_key(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
     for key, value in pairs:
         found.setdefault(key, []).append(value)
     return found
-
-
-def _task(row: tuple[Any, ...]) -> TaskRow:
-    values = [*row]
-    values[10:12] = json.loads(row[10]), json.loads(row[11])
-    return TaskRow(*values)
-
-
-def _attempt(row: tuple[Any, ...]) -> AttemptRow:
-    values = [*row]
-    values[4] = Reason(row[4])
-    values[13] = TaskState(row[13])
-    values[14] = Verdict(row[14]) if row[14] else None
-    values[15] = read(Evidence, json.loads(row[15])) if row[15] else None
-    values[16] = Resolution(row[16]) if row[16] else None
-    values[17] = Grounds(json.loads(row[17])) if row[17] else None
-    values[21] = read(Observed, json.loads(row[21])) if row[21] else None
-    values[26] = _price(row[26])
-    values[27] = json.loads(row[27]) if row[27] else None
-    return AttemptRow(*values)
-
-
-def _price(text: str | None) -> Price | None:
-    if text is None:
-        return None
-    ((unit, usd),) = json.loads(text).items()
-    return Price(PriceUnit(unit), Decimal(usd))
-
-
-def _output(row: tuple[Any, ...]) -> OutputRow:
-    values = [*row]
-    values[3] = RemoteFileKind(row[3])
-    values[7] = read(MediaFacts, json.loads(row[7]))
-    return OutputRow(*values)
-
-
-def _change(at: float, state: str | None, status: str | None) -> HistoryRow:
-    return HistoryRow(at, TaskState(state) if state else None, status)

@@ -119,6 +119,11 @@ class Grounds:
         reason = self.facts.get("reason")
         return reason if isinstance(reason, str) else ""
 
+    @property
+    def words(self) -> str:
+        """The basis, else the reason; empty where neither is known."""
+        return self.basis or self.reason
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
@@ -141,7 +146,7 @@ class AttemptRow:
     verdict: Verdict | None
     evidence: Evidence | None
     resolution: Resolution | None
-    grounds: Grounds | None
+    resolution_evidence: Grounds | None
     remote_id: str | None
     accepted_at: float | None
     echoed_tag: int | None
@@ -180,13 +185,13 @@ class Accepted:
     """What a list has to show of an attempt that the service is known to have accepted.
 
     `intent` orders intents and doubts as they were written to the ledger, whatever the clocks said.
-    `tier` is the request's `service_tier`.
+    `scope` is the part of the list that shows it.
     """
 
     attempt_id: str
     remote_id: str
     model: str
-    tier: str
+    scope: str
     server_time: float
     intended_at: float
     intent: int

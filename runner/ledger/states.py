@@ -67,7 +67,7 @@ STATE_WORDS: Mapping[TaskState, Words] = {
     TaskState.COLLECTING: Words("in flight", "in flight"),
     TaskState.SUBMITTED: Words("in flight", "in flight"),
     TaskState.WAITING: Words("waiting", "waiting"),
-    TaskState.PLANNED: Words("new", "not sent"),
+    TaskState.PLANNED: Words("new", "new"),
 }
 """In the order in which the contact sheet offers them. States that are one to a person share a word."""
 
@@ -139,26 +139,15 @@ AWAITED = (TaskState.SUBMITTED, TaskState.COLLECTING, TaskState.AMBIGUOUS)
 MAYBE_LISTED = (TaskState.INTENDED, TaskState.AMBIGUOUS, TaskState.HELD, TaskState.WRITTEN_OFF)
 """States of an attempt without a remote id whose row may still turn up in the service's list."""
 
-TAKEN_FOR_ABSENT = (
-    Resolution.AGAIN,
-    Resolution.ABSENT,
-    Resolution.CONFIRMED,
-    Resolution.NOT_BILLED,
-)
+UNCLEAR = (TaskState.INTENDED, TaskState.AMBIGUOUS, TaskState.HELD)
+"""Nobody knows yet whether the service has accepted it."""
+
+TAKEN_FOR_ABSENT = (Resolution.AGAIN, Resolution.ABSENT, Resolution.CONFIRMED, Resolution.NOT_BILLED)
 
 COUNTED_ABSENCES = (Resolution.AGAIN, Resolution.ABSENT)
 """Those that still count against caps."""
 
-_TERMINAL = frozenset(
-    {
-        TaskState.WRITTEN_OFF,
-        TaskState.DONE,
-        TaskState.FAILED,
-        TaskState.EXPIRED,
-        TaskState.SKIPPED,
-        TaskState.ABSENT,
-    }
-)
+_TERMINAL = frozenset(TaskState) - {*OPEN, TaskState.PLANNED, TaskState.WAITING}
 
 TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
     TaskState.PLANNED: frozenset({TaskState.INTENDED, TaskState.SUBMITTED}),

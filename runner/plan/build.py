@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 
-from runner.errors import Problem
 from runner.job.content import FILES, resolve_url
 from runner.job.cost import estimate
 from runner.job.expressions import NEEDS, Scope
 from runner.job.inputs import InputReader
-from runner.job.matrix import MODEL, SAMPLE, SEED, Cell
-from runner.job.model import ContentItem, Job, Reference, Step
-from runner.job.problems import ProblemError
+from runner.job.model import MODEL, SAMPLE, SEED, ContentItem, Job, Reference, Step
+from runner.job.problems import Checked, ProblemError, require
 from runner.job.schema import check_field, check_request
 from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
 from runner.job.task import STEP_SCHEME, Task, Upstream, task_identity
@@ -21,8 +19,9 @@ from runner.job.values import Constant, Value
 from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
 from runner.plan.locations import request_location
+from runner.plan.matrix import Cell
 from runner.plan.names import cell_label, task_name
-from runner.plan.stages import Chain
+from runner.plan.picks import Lineage
 from runner.providers.base import InputFile
 from runner.providers.dialect import CannotSayError, RequestPath
 from runner.slug import slug
@@ -32,11 +31,10 @@ _STAND_IN: Mapping[str, JsonValue] = {"text": "text", "draft_task": {"id": ""}}
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """A content item with what does not depend on the cell computed; `data` where nothing does."""
+    """A content item as the request has it, and the local file that it refers to."""
 
-    spec: ContentItem
-    data: dict[str, JsonValue] | None
-    input: InputFile | None
+    data: dict[str, JsonValue]
+    file: InputFile | None = None
 
 
 class TaskBuilder:
@@ -45,15 +43,7 @@ class TaskBuilder:
     `problems` are what is wrong with that; where there are any, no task is fit to be used.
     """
 
-    def __init__(
-        self,
-        job: Job,
-        step: Step,
-        *,
-        origin: str,
-        edition: str,
-        scope: Scope,
-    ) -> None:
+    def __init__(self, job: Job, step: Step, *, origin: str, edition: str, scope: Scope) -> None:
         self._job = job
         self._step = step
         self._origin = origin
@@ -67,103 +57,23 @@ class TaskBuilder:
         self._shapes: set[tuple[frozenset[str], tuple[JsonValue, ...]]] = set()
         self._constant: dict[str, JsonValue] = {}
         self._computed: dict[str, Value] = {}
-        self._content: list[_Item] = []
-        self.problems = tuple(self._fold())
-
-    def _fold(self) -> Iterator[Problem]:
-        for name, value in self._step.request.items():
-            try:
-                folded = value.fold(self._scope)
-            except ProblemError as error:
-                yield from error.problems
-                continue
-            if isinstance(folded.content, Constant):
-                yield from self._set(self._constant, name, folded.content.value, folded.location)
-            else:
-                self._computed[name] = folded
-        for spec in self._step.content:
-            try:
-                item = self._fold_item(spec)
-            except ProblemError as error:
-                yield from error.problems
-                item = self._stand_in(spec)
-            self._content.append(item)
+        self._content: list[ContentItem | _Item] = []
+        self.problems = (*self._fold_fields(), *self._fold_content())
 
     def build(self, index: int, cell: Cell, upstream: Upstream | None = None) -> Task:
         """The task of `cell` that needs that of `upstream`, the same each time. Raises ProblemError."""
         scope = {**self._scope, **cell, "index": index}
         if upstream is not None:
             scope[NEEDS] = upstream.cells
-        model = str(cell[MODEL])
-        request: dict[str, JsonValue] = {MODEL: model, **self._constant}
-        content: list[dict[str, JsonValue]] = []
-        inputs: list[InputFile] = []
-        found = [
-            *self._set_fields(request, cell, scope),
-            *self._add_content(content, inputs, scope, upstream),
-        ]
-        if found:
-            raise ProblemError(*found)
+        fields, items = require(self._resolve(cell, scope, upstream))
         try:
-            request = self._job.provider.dialect.request(request, content)
+            request = self._job.provider.dialect.request(fields, [item.data for item in items])
         except CannotSayError as error:
             refusal = error.refusal
             raise ProblemError(self._location(refusal.path).error(refusal.message, refusal.hint)) from None
-        self._check_shape(request, tuple(item.get("role") for item in content))
-        return self._task(index, cell, model, request, tuple(dict.fromkeys(inputs)), scope, upstream)
+        self._check_shape(request, tuple(item.data.get("role") for item in items))
 
-    def _location(self, path: RequestPath) -> Location:
-        return request_location(self._job.provider, self._step, path)
-
-    def _set_fields(self, request: dict[str, JsonValue], cell: Cell, scope: Scope) -> Iterator[Problem]:
-        """Sets the fields that expressions and axes give."""
-        for name, spec in self._computed.items():
-            if name not in cell:
-                try:
-                    value = spec.evaluate(scope)
-                except ProblemError as error:
-                    yield from error.problems
-                else:
-                    yield from self._set(request, name, value, spec.location)
-        for name, value in cell.items():
-            if name in self._fields:
-                yield from self._set(
-                    request, name, value, self._locations.get(name, self._step.takes_location)
-                )
-
-    def _add_content(
-        self,
-        content: list[dict[str, JsonValue]],
-        inputs: list[InputFile],
-        scope: Scope,
-        upstream: Upstream | None,
-    ) -> Iterator[Problem]:
-        for item in self._content:
-            try:
-                content.append(self._item(item, scope, inputs, upstream))
-            except ProblemError as error:
-                yield from error.problems
-
-    def name(self, cell: Cell, above: Chain) -> str:
-        """The readable name of the task of `cell` below those of `above`; several may have it."""
-        cells = {self._step.name: cell, **above}
-        labels = (
-            cell_label(values, with_model=len(self._job.steps[step].models) > 1)
-            for step, values in reversed(cells.items())
-        )
-        return task_name((self._slug, *labels), default=self._job.name)
-
-    def _task(
-        self,
-        index: int,
-        cell: Cell,
-        model: str,
-        request: dict[str, JsonValue],
-        inputs: tuple[InputFile, ...],
-        scope: Scope,
-        upstream: Upstream | None,
-    ) -> Task:
-        sample = cell.get(SAMPLE)
+        model, sample = str(cell[MODEL]), cell.get(SAMPLE)
         assert sample is None or isinstance(sample, int)
         family = self._job.provider.catalogue.find(model)
         honours_seed = family is not None and family.honours_seed
@@ -183,6 +93,7 @@ class TaskBuilder:
         if sample is not None and isinstance(seed, int):
             seed = request[SEED] = sent_seed(seed)
         name = self.name(cell, upstream.cells if upstream is not None else {})
+        output = self._step.output
         return Task(
             identity=identity,
             index=index,
@@ -197,13 +108,50 @@ class TaskBuilder:
             sample=sample,
             ignored_seed=ignored_seed if isinstance(ignored_seed, int) else None,
             request=request,
-            inputs=inputs,
-            output=self._own_output(name) if self._step.output is None else self._output(scope),
+            inputs=tuple(dict.fromkeys(item.file for item in items if item.file is not None)),
+            output=self._own_output(name) if output is None else output.render(scope),
             upstream=upstream,
             estimate_tokens=cost.tokens,
             estimate_micros=cost.micros,
             price=cost.price,
         )
+
+    def _resolve(
+        self, cell: Cell, scope: Scope, upstream: Upstream | None
+    ) -> Checked[tuple[dict[str, JsonValue], list[_Item]]]:
+        """(the fields of the request, its content) for one cell."""
+        request: dict[str, JsonValue] = {MODEL: str(cell[MODEL]), **self._constant}
+        for name, computed in self._computed.items():
+            if name not in cell:
+                try:
+                    value = computed.evaluate(scope)
+                except ProblemError as error:
+                    yield from error.problems
+                else:
+                    yield from self._set(request, name, value, computed.location)
+        for name, value in cell.items():
+            if name in self._fields:
+                location = self._locations.get(name, self._step.takes_location)
+                yield from self._set(request, name, value, location)
+        items: list[_Item] = []
+        for item in self._content:
+            try:
+                items.append(item if isinstance(item, _Item) else self._item(item, scope, upstream))
+            except ProblemError as error:
+                yield from error.problems
+        return request, items
+
+    def _location(self, path: RequestPath) -> Location:
+        return request_location(self._job.provider, self._step, path)
+
+    def name(self, cell: Cell, above: Lineage) -> str:
+        """The readable name of the task of `cell` below those of `above`; several may have it."""
+        cells = {self._step.name: cell, **above}
+        labels = (
+            cell_label(values, with_model=len(self._job.steps[step].models) > 1)
+            for step, values in reversed(cells.items())
+        )
+        return task_name((self._slug, *labels), default=self._job.name)
 
     def told_apart(self, task: Task, names: Set[str]) -> Task:
         """`task`, its name and its upstream's followed by part of the identity where they are in `names`."""
@@ -220,86 +168,78 @@ class TaskBuilder:
             return f"out/{folder}/{step}/{name.removeprefix(f'{step}-')}.mp4"
         return f"out/{folder}/{name}.mp4"
 
-    def _output(self, scope: Scope) -> str:
-        assert self._step.output is not None
-        return self._step.output.render(scope)
+    def _fold_fields(self) -> Checked[None]:
+        """Computes the fields that no cell changes."""
+        for name, value in self._step.request.items():
+            try:
+                folded = value.fold(self._scope)
+            except ProblemError as error:
+                yield from error.problems
+                continue
+            if isinstance(folded.content, Constant):
+                yield from self._set(self._constant, name, folded.content.value, folded.location)
+            else:
+                self._computed[name] = folded
+
+    def _fold_content(self) -> Checked[None]:
+        """Resolves the content items that no cell changes."""
+        for item in self._step.content:
+            names = item.role.names if item.role is not None else frozenset[str]()
+            names |= {NEEDS} if isinstance(item.payload, Reference) else item.payload.names
+            if not names <= self._scope.keys():
+                self._content.append(item)
+                continue
+            try:
+                self._content.append(self._item(item, self._scope, None))
+            except ProblemError as error:
+                yield from error.problems
+                self._content.append(_stand_in(item))
 
     def _set(
         self, request: dict[str, JsonValue], name: str, value: JsonValue, location: Location
-    ) -> Iterator[Problem]:
+    ) -> Checked[None]:
         """Puts one field into `request` in its one form; null and the API's own default are left out."""
         plain = int(value) if isinstance(value, float) and value.is_integer() else value
         if plain is None or (name in self._defaults and plain == self._defaults[name]):
             request.pop(name, None)
-            return
-        problem = self._field_problem(name, plain, location)
-        if problem is not None:
-            yield problem
-        request[name] = plain
+        else:
+            request[name] = plain
+            yield from self._check_field(name, plain, location)
 
-    def _field_problem(self, name: str, value: JsonValue, location: Location) -> Problem | None:
+    def _check_field(self, name: str, value: JsonValue, location: Location) -> Checked[None]:
         if name == SEED and type(value) is int:
             # without the schema: seeds differ from task to task, so remembering would not help
             try:
                 check_seed(value)
             except SeedError as error:
-                return location.error(str(error), error.hint)
-            return None
-        if isinstance(value, list | tuple | dict):
-            return location.error(f"{name} needs one value, and this is {_kind(value)}")
-        told = check_field(self._job.provider, name, value)
-        return location.error(told[0].message, told[0].hint) if told else None
+                yield error.at(location)
+        elif isinstance(value, list | tuple | dict):
+            yield location.error(f"{name} needs one value, and this is {_kind(value)}")
+        else:
+            for problem in check_field(self._job.provider, name, value)[:1]:
+                yield location.error(problem.message, problem.hint)
 
-    def _fold_item(self, spec: ContentItem) -> _Item:
+    def _item(self, item: ContentItem, scope: Scope, upstream: Upstream | None) -> _Item:
         """Raises ProblemError."""
-        if isinstance(spec.payload, Reference) or not spec.payload.names <= self._scope.keys():
-            return _Item(spec, None, None)
-        if spec.role is not None and not spec.role.names <= self._scope.keys():
-            return _Item(spec, None, None)
-        data, file = self._resolve_item(spec, self._scope, None)
-        return _Item(spec, data, file)
-
-    def _stand_in(self, spec: ContentItem) -> _Item:
-        """For an item that cannot be read: without its type and role others would seem wrong as well."""
-        data: dict[str, JsonValue] = {"type": spec.kind, spec.kind: _STAND_IN.get(spec.kind, {"url": ""})}
-        if spec.role is not None and isinstance(spec.role.content, Constant):
-            data["role"] = spec.role.content.value
-        return _Item(spec, data, None)
-
-    def _item(
-        self, item: _Item, scope: Scope, inputs: list[InputFile], upstream: Upstream | None
-    ) -> dict[str, JsonValue]:
-        data, file = (
-            (item.data, item.input)
-            if item.data is not None
-            else self._resolve_item(item.spec, scope, upstream)
-        )
-        if file is not None:
-            inputs.append(file)
-        return data
-
-    def _resolve_item(
-        self, spec: ContentItem, scope: Scope, upstream: Upstream | None
-    ) -> tuple[dict[str, JsonValue], InputFile | None]:
         file: InputFile | None = None
         payload: JsonValue
-        if isinstance(spec.payload, Reference):
+        if isinstance(item.payload, Reference):
             assert upstream is not None
-            key = "id" if spec.kind == "draft_task" else "url"
-            payload = {key: upstream.reference(spec.payload.output)}
+            key = "id" if item.kind == "draft_task" else "url"
+            payload = {key: upstream.reference(item.payload.output)}
         else:
-            payload, file = self._resolve_payload(spec.kind, spec.payload, scope)
-        data: dict[str, JsonValue] = {"type": spec.kind, spec.kind: payload}
-        role = spec.role.evaluate(scope) if spec.role else None
-        if spec.role is not None and role is not None:
+            payload, file = self._payload(item.kind, item.payload, scope)
+        data: dict[str, JsonValue] = {"type": item.kind, item.kind: payload}
+        role = item.role.evaluate(scope) if item.role is not None else None
+        if item.role is not None and role is not None:
             if not isinstance(role, str):
-                raise ProblemError(spec.role.location.error(f"role needs a word, and this is {_kind(role)}"))
+                raise ProblemError(item.role.location.error(f"role needs a word, and this is {_kind(role)}"))
             data["role"] = role
-        return data, file
+        return _Item(data, file)
 
-    def _resolve_payload(self, kind: str, spec: Value, scope: Scope) -> tuple[JsonValue, InputFile | None]:
-        location = spec.location
-        value = spec.evaluate(scope)
+    def _payload(self, kind: str, written: Value, scope: Scope) -> tuple[JsonValue, InputFile | None]:
+        location = written.location
+        value = written.evaluate(scope)
         if not isinstance(value, str):
             raise ProblemError(location.error(f"{kind} needs text, and this is {_kind(value)}"))
         if not value.strip():
@@ -327,6 +267,14 @@ class TaskBuilder:
         if found:
             self._shapes.discard(shape)
             raise ProblemError(*found)
+
+
+def _stand_in(item: ContentItem) -> _Item:
+    """For an item that cannot be read: without its type and role others would seem wrong as well."""
+    data: dict[str, JsonValue] = {"type": item.kind, item.kind: _STAND_IN.get(item.kind, {"url": ""})}
+    if item.role is not None and isinstance(item.role.content, Constant):
+        data["role"] = item.role.content.value
+    return _Item(data)
 
 
 def _marked(name: str, identity: str, names: Set[str]) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runner.job.matrix import MODEL
-from runner.job.model import Step
+from runner.job.model import MODEL, Step
 from runner.job.values import Constant
 from runner.job.yaml.nodes import Location, Path
 from runner.json_value import JsonValue

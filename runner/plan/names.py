@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from runner.job.matrix import MODEL, SAMPLE, SEED
+from runner.job.model import MODEL, SAMPLE, SEED
 from runner.json_value import JsonValue
 from runner.providers.models import family_name
 from runner.slug import cut, slug

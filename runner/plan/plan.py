@@ -7,21 +7,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from runner.errors import Problem
+from runner.job.axes import check_values
 from runner.job.cost import Total
 from runner.job.expressions import Scope
 from runner.job.filters import ExpressionError, as_text
-from runner.job.matrix import Axis, Entry, Matrix
 from runner.job.model import Job, Step
-from runner.job.patterns import Patterns
 from runner.job.problems import Checked, ProblemError, Problems
 from runner.job.rundate import RunDate
-from runner.job.step_checks import check_values
 from runner.job.task import Task
 from runner.job.values import Value
 from runner.json_value import JsonValue
 from runner.plan.build import TaskBuilder
-from runner.plan.stages import MOST_CELLS, Stages, make_stages, too_many
-from runner.plan.survey import build_tasks
+from runner.plan.matrix import Axis, Entry, Matrix
+from runner.plan.patterns import Patterns
+from runner.plan.steps import MOST_CELLS, PlannedSteps, plan_steps, too_many
+from runner.plan.tasks import build_tasks
 
 MOST_LOOKUPS = 20_000_000
 """Look-ups of one step's cells in its `exclude`, `include` and `pick`: a minute or so."""
@@ -89,14 +89,14 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan
     with problems:
         problems.gather(_check_size(job, matrices, picks))
     with problems:
-        stages = problems.gather(make_stages(job, matrices, picks))
+        steps = problems.gather(plan_steps(job, matrices, picks))
     with problems:
-        problems.gather(_check_matrices(job, stages))
+        problems.gather(_check_matrices(steps))
         builders = {
             name: TaskBuilder(job, step, origin=origin, edition=edition, scope=scope)
             for name, step in job.steps.items()
         }
-        tasks = build_tasks(job, stages, builders, problems)
+        tasks = build_tasks(job, steps, builders, problems)
     cost = Total()
     for task in tasks:
         cost.add(task.estimate_tokens, task.estimate_micros)
@@ -174,13 +174,13 @@ def _check_size(
             yield step.takes_location.error(message, "name the same axes in them, or split the job file")
 
 
-def _check_matrices(job: Job, stages: Stages) -> Checked[None]:
-    needed = {step.needs for step in job.steps.values()}
-    for name, step in job.steps.items():
-        stage = stages.by_step[name]
-        for entry in stage.matrix.idle_excludes():
+def _check_matrices(steps: PlannedSteps) -> Checked[None]:
+    for step in steps:
+        for entry in step.matrix.idle_excludes():
             yield entry.location.warning("matches no cell, so it excludes nothing")
-        if not stage.count:
-            yield step.takes_location.error("no cell is left to generate", "look at `exclude`")
-        if step.pick is not None and name not in needed:
-            yield step.pick_location.warning(f"no step needs `{name}`, so there is nothing to pick for")
+        if not step.count:
+            yield step.spec.takes_location.error("no cell is left to generate", "look at `exclude`")
+        if step.picks is not None and not steps.below(step):
+            yield step.spec.pick_location.warning(
+                f"no step needs `{step.name}`, so there is nothing to pick for"
+            )

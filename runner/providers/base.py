@@ -88,8 +88,8 @@ class Generation:
 
     `status` is None for a word that this version does not know (`raw_status` keeps it). `echo`
     holds the request's fields that came back, null ones left out; `tag` is what the tag's
-    field says, None where that is null. `usage` is the service's own
-    object. `cost_usd` only where the service names a price. Times are Unix seconds.
+    field says, None where that is null. `usage` is the service's own object, `billed_tokens` the
+    number in it that is billed. `cost_usd` only where the service names a price. Times are Unix seconds.
     """
 
     id: str
@@ -104,6 +104,7 @@ class Generation:
     echo: Mapping[str, JsonValue] = field(default_factory=dict)
     tag: int | None = None
     usage: Mapping[str, JsonValue] = field(default_factory=dict)
+    billed_tokens: int | None = None
     cost_usd: str = ""
     request_id: str = ""
     server_time: float | None = None

@@ -293,7 +293,9 @@ def _attempt(attempt: AttemptRow, history: list[HistoryRow]) -> ShownAttempt:
         verdict=attempt.verdict,
         evidence=None if attempt.evidence is None else attempt.evidence.reason,
         resolution=attempt.resolution,
-        resolution_evidence=None if attempt.grounds is None else attempt.grounds.facts,
+        resolution_evidence=None
+        if attempt.resolution_evidence is None
+        else attempt.resolution_evidence.facts,
         usage={} if observed is None else observed.usage,
         estimate_usd=usd_or_null(attempt.estimate_micros),
         cost_usd=usd_or_null(attempt.cost_micros),

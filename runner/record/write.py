@@ -295,7 +295,7 @@ class _Recorder:
         )
 
     def _attempt(self, attempt: AttemptRow) -> ManifestAttempt:
-        evidence, grounds = attempt.evidence, attempt.grounds
+        evidence, grounds = attempt.evidence, attempt.resolution_evidence
         return ManifestAttempt(
             id=attempt.id,
             run_id=attempt.run_id,

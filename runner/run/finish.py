@@ -13,28 +13,14 @@ from runner.ledger.batches import batches
 from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow
-from runner.ledger.states import TaskState
+from runner.ledger.states import AWAITED, TaskState
+from runner.plan.picks import how_to_pick
 from runner.plan.plan import Plan
-from runner.plan.stages import waits_for
 from runner.project import Project
 from runner.record.folder import RunFolder
 from runner.record.write import View, write_manifest
 from runner.redact import Redactor
 from runner.run.progress import Chain, Needs, needs_of
-
-UNFINISHED = frozenset(
-    {
-        TaskState.PLANNED,
-        TaskState.WAITING,
-        TaskState.INTENDED,
-        TaskState.SUBMITTED,
-        TaskState.COLLECTING,
-        TaskState.AMBIGUOUS,
-        TaskState.HELD,
-    }
-)
-"""States that `run` goes on with; a run that has none of them is finished."""
-
 
 MOST_WAITS = 5
 
@@ -86,7 +72,7 @@ def conclude(
     waits = waits_for_a_person(plan, reader)
     # a task that has left the plan is still this run's, as long as something is to come of it
     states = counts + reader.open_states(run_id)
-    is_finished = not any(states[state] for state in UNFINISHED)
+    is_finished = all(state.is_terminal for state in states)
     kept = conditions - passing if is_finished else conditions
     exit_code = ExitCode.first(kept | _conditions(states))
     with ledger.transaction():
@@ -144,14 +130,14 @@ def _count(plan: Plan, reader: LedgerReader, lost: Lost) -> Counter[TaskState]:
 
 
 def waits_for_a_person(plan: Plan, reader: LedgerReader) -> tuple[str, ...]:
-    """The first few sentences of `waits_for`, for tasks that are done and could be picked."""
+    """The first few sentences of `how_to_pick`, for tasks that are done and could be picked."""
     if all(step.pick is None for step in plan.job.steps.values()):
         return ()
     found: dict[str, None] = {}
     for tasks in batches(plan.tasks):
         states = reader.states([task.identity for task in tasks])
         done = (task for task in tasks if states.get(task.identity) is TaskState.DONE)
-        found |= dict.fromkeys(filter(None, (waits_for(plan.job, task) for task in done)))
+        found |= dict.fromkeys(filter(None, (how_to_pick(plan.job, task) for task in done)))
         if len(found) > MOST_WAITS:
             return (*[*found][:MOST_WAITS], "more takes than these: the report shows them all")
     return tuple(found)
@@ -165,7 +151,6 @@ def _conditions(counts: Mapping[TaskState, int]) -> set[ExitCode]:
         conditions.add(ExitCode.TASK_FAILED)
     if counts.get(TaskState.HELD):
         conditions.add(ExitCode.PERSON_NEEDED)
-    open_states = (TaskState.SUBMITTED, TaskState.COLLECTING, TaskState.AMBIGUOUS)
-    if any(counts.get(state) for state in open_states):
+    if any(counts.get(state) for state in AWAITED):
         conditions.add(ExitCode.TRY_AGAIN)
     return conditions

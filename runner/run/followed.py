@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow
-from runner.ledger.states import TaskState
+from runner.ledger.states import IN_FLIGHT, TaskState
 from runner.run.session import Session
 from runner.run.task import TaskLife
 
@@ -27,7 +27,7 @@ async def left_at_the_service(session: Session, only: frozenset[str] | None = No
 
     in_flight, unclear = await session.tools.commits.read(
         lambda reader: (
-            in_state(reader, TaskState.SUBMITTED, TaskState.COLLECTING),
+            in_state(reader, *IN_FLIGHT),
             in_state(reader, TaskState.AMBIGUOUS),
         )
     )

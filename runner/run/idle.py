@@ -1,6 +1,6 @@
 """A run whose tasks are all done and in place: it is recorded without asking the service anything.
 
-Nothing here may load the engine proper: its event loop and HTTP clients are most of what a start costs.
+Nothing here may load what a run works with: its event loop and HTTP clients are most of what a start costs.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runner.ledger.read import LedgerReader
-from runner.ledger.states import TaskState
+from runner.ledger.states import IN_FLIGHT
 from runner.providers import find
 
 NOTICE = 6 * 3600.0
@@ -27,7 +27,7 @@ def late(reader: LedgerReader, now: float) -> Late | None:
     """
     ends = [
         attempt.accepted_at + provider.url_life
-        for attempt in reader.in_state(TaskState.SUBMITTED, TaskState.COLLECTING)
+        for attempt in reader.in_state(*IN_FLIGHT)
         if attempt.accepted_at is not None
         if (task := reader.task(attempt.identity)) is not None
         if (provider := find(task.provider)) is not None

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import functools
-import signal
-import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Mapping, Sequence
 
-import anyio
-
-from runner.errors import CallsheetError, ExitCode
+from runner.errors import ExitCode
 from runner.job.model import RunPolicy
 from runner.json_value import JsonValue
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import AWAITED, TaskState
 from runner.run.ends import RunResult, begin, tell_beginning, tell_end
-from runner.run.finish import Lost, conclude
+from runner.run.finish import Conclusion, Lost, conclude
 from runner.run.followed import following, left_at_the_service
 from runner.run.prepare import Prepared
 from runner.run.scheduler import Scheduler
 from runner.run.session import Session
-from runner.run.stop import Control
+from runner.run.stop import Control, signals_heard, stoppable
 from runner.run.tools import Tools
 
 
@@ -38,39 +33,45 @@ async def run_prepared(
     What the network, the service and a task do is in the result, never raised. Raises StateError
     where the ledger or the manifest cannot be written.
     """
-    run, plan, lost, wall = prepared.run, prepared.plan, Lost(), tools.machine.wall
-    number = await tools.commits.write(lambda ledger: begin(ledger, prepared, wall(), facts))
-    control = Control(tools.observe, tools.redactor, plan.job.run.max_failures, wall)
-    session = Session(tools, control, plan.job.run, may_submit=True)
+    run, policy, lost = prepared.run, prepared.plan.job.run, Lost()
+    number = await tools.commits.write(lambda ledger: begin(ledger, prepared, tools.machine.wall(), facts))
     tell_beginning(tools.observe, prepared)
-    async with _signals_heard(control):
-        async with _working(session, deadline if deadline is not None else plan.job.run.deadline):
+    control = Control(tools.observe, tools.redactor, policy.max_failures, tools.machine.wall)
+    session = Session(tools, control, policy, may_submit=True)
+    async with signals_heard(control):
+        until = deadline if deadline is not None else policy.deadline
+        async with stoppable(control, until), session.at_work():
             left = await left_at_the_service(session)
             control.strangers = _strangers(left, prepared)
             async with following(session, left) as followed:
                 await Scheduler(session, prepared, followed, lost).start()
         await tools.commits.flush()
-        ended = await tools.machine.threads.run(
-            functools.partial(
-                conclude,
-                tools.commits.ledger,
-                tools.project,
-                plan,
-                run_id=run.id,
-                session=number,
-                at=wall(),
-                redactor=tools.redactor,
-                conditions=frozenset(control.conditions),
-                passing=frozenset(control.passing),
-                lost=lost,
-            )
-        )
+        ended = await _conclude(session, prepared, number, lost)
     if ended.is_finished:
         control.forgive()
     drift = await tools.commits.read(lambda reader: reader.drift(run.id))
     tell_end(tools.observe, run.id, drift, ended.exit_code, control.reasons)
     return RunResult(
         ended.exit_code, control.reasons, ended.counts, run.id, ended.manifest, ended.waits, control.notes
+    )
+
+
+async def _conclude(session: Session, prepared: Prepared, number: int, lost: Lost) -> Conclusion:
+    tools, control = session.tools, session.control
+    return await tools.machine.threads.run(
+        functools.partial(
+            conclude,
+            tools.commits.ledger,
+            tools.project,
+            prepared.plan,
+            run_id=prepared.run.id,
+            session=number,
+            at=tools.machine.wall(),
+            redactor=tools.redactor,
+            conditions=frozenset(control.conditions),
+            passing=frozenset(control.passing),
+            lost=lost,
+        )
     )
 
 
@@ -90,8 +91,8 @@ async def collect_all(
     control = Control(tools.observe, tools.redactor, wall=tools.machine.wall)
     session = Session(tools, control, policy, may_submit=False)
     tools.observe("collect.started", {})
-    async with _signals_heard(control):
-        async with _working(session, deadline):
+    async with signals_heard(control):
+        async with stoppable(control, deadline), session.at_work():
             left = await left_at_the_service(session, attempts)
             async with following(session, left):
                 pass
@@ -115,66 +116,3 @@ def _strangers(left: Sequence[AttemptRow], prepared: Prepared) -> frozenset[str]
     """The identities among these attempts that neither this run nor its plan knows."""
     others = frozenset(attempt.identity for attempt in left if attempt.run_id != prepared.run.id)
     return others.difference(task.identity for task in prepared.plan.tasks) if others else others
-
-
-@asynccontextmanager
-async def _working(session: Session, deadline: float | None) -> AsyncIterator[None]:
-    """All that takes time stands in here: a stop, or the deadline, leaves it."""
-    async with anyio.create_task_group() as watchers:
-        if deadline is not None:
-            watchers.start_soon(_watch_deadline, session.control, deadline)
-        with session.control.working():
-            async with anyio.create_task_group() as background:
-                background.start_soon(session.lane.breaker.heal)
-                background.start_soon(session.reconciler.run)
-                yield
-                background.cancel_scope.cancel()
-        watchers.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def _signals_heard(control: Control) -> AsyncIterator[None]:
-    """Signals stop the run in order for as long as this is open, the writing of the manifest included.
-
-    Only a process's main thread can hear them; a run in another one is stopped by cancelling it.
-    """
-    with _ungrouped():
-        async with anyio.create_task_group() as watchers:
-            if threading.current_thread() is threading.main_thread():
-                watchers.start_soon(_watch_signals, control)
-            yield
-            watchers.cancel_scope.cancel()
-
-
-@contextmanager
-def _ungrouped() -> Iterator[None]:
-    """A CallsheetError that task groups have wrapped, as itself: who called tells it and goes on."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        ours, others = group.split(CallsheetError)
-        if ours is None or others is not None:
-            raise
-        error: BaseException = ours
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None
-
-
-async def _watch_deadline(control: Control, seconds: float) -> None:
-    await anyio.sleep(seconds)
-    control.stop(
-        ExitCode.TRY_AGAIN, f"the deadline of {round(seconds, 1):g} s has passed; run again to go on"
-    )
-
-
-async def _watch_signals(control: Control) -> None:
-    """The first signal stops with the state kept, the second leaves at once (row 47)."""
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        is_stopping = False
-        async for signum in signals:
-            code = ExitCode.INTERRUPTED if signum == signal.SIGINT else ExitCode.TERMINATED
-            if is_stopping:
-                control.leave(code)
-            is_stopping = True
-            control.stop(code, f"interrupted by {signal.Signals(signum).name}; run again to go on")

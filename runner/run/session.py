@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+
+import anyio
 
 from runner.job.model import RunPolicy
 from runner.lane.lane import Lane
@@ -25,12 +29,23 @@ class Session:
         self.policy = replace(policy, poll=policy.poll.on_loopback()) if tools.is_loopback else policy
         # tasks that end together leave the service at once: new ones may come before their files are here
         self.downloads = PrioritySlots(policy.downloads, line=policy.concurrency)
-        self.durations = Durations(tools.commits, is_published=not tools.is_loopback)
+        self.durations = Durations(tools.commits, None if tools.is_loopback else tools.provider.usual_seconds)
         self.lane = Lane(tools, control, policy, self.downloads.room)
         control.when_stopped.append(self.lane.breaker.release)
         scanner = Scanner(self.lane)
         self.lookback = Lookback(self.lane, scanner)
         self.reconciler = Reconciler(self.lane, scanner, self.policy, may_submit, self._is_quiet)
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """Beside what is done in here, unclear submits are reconciled, and a service that failed is asked
+        whether it answers again.
+        """
+        async with anyio.create_task_group() as background:
+            background.start_soon(self.lane.breaker.heal)
+            background.start_soon(self.reconciler.run)
+            yield
+            background.cancel_scope.cancel()
 
     def _is_quiet(self) -> bool:
         return self.lane.in_flight.count == 0 and self.downloads.is_idle

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import signal
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -190,11 +192,9 @@ class Control:
         finally:
             os._exit(code)
 
-    @contextmanager
-    def working(self) -> Iterator[None]:
+    def working(self) -> anyio.CancelScope:
         """All work of a run stands in here; `stop` leaves it."""
-        with self._work:
-            yield
+        return self._work
 
     @contextmanager
     def shielded_post(self) -> Iterator[anyio.CancelScope]:
@@ -206,3 +206,62 @@ class Control:
                 yield scope
             finally:
                 self._posts.discard(scope)
+
+
+@asynccontextmanager
+async def stoppable(control: Control, deadline: float | None) -> AsyncIterator[None]:
+    """All that takes time stands in here: a stop, or the deadline in seconds, leaves it."""
+    async with anyio.create_task_group() as watchers:
+        if deadline is not None:
+            watchers.start_soon(_watch_deadline, control, deadline)
+        with control.working():
+            yield
+        watchers.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def signals_heard(control: Control) -> AsyncIterator[None]:
+    """Signals stop the run in order for as long as this is open, the writing of the manifest included.
+
+    Only a process's main thread can hear them; a run in another one is stopped by cancelling it.
+    """
+    with _ungrouped():
+        async with anyio.create_task_group() as watchers:
+            if threading.current_thread() is threading.main_thread():
+                watchers.start_soon(_watch_signals, control)
+            yield
+            watchers.cancel_scope.cancel()
+
+
+@contextmanager
+def _ungrouped() -> Iterator[None]:
+    """A CallsheetError that task groups have wrapped, as itself: who called tells it and goes on."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        ours, others = group.split(CallsheetError)
+        if ours is None or others is not None:
+            raise
+        error: BaseException = ours
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
+
+
+async def _watch_deadline(control: Control, seconds: float) -> None:
+    await anyio.sleep(seconds)
+    control.stop(
+        ExitCode.TRY_AGAIN, f"the deadline of {round(seconds, 1):g} s has passed; run again to go on"
+    )
+
+
+async def _watch_signals(control: Control) -> None:
+    """The first signal stops with the state kept, the second leaves at once (row 47)."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        is_stopping = False
+        async for signum in signals:
+            code = ExitCode.INTERRUPTED if signum == signal.SIGINT else ExitCode.TERMINATED
+            if is_stopping:
+                control.leave(code)
+            is_stopping = True
+            control.stop(code, f"interrupted by {signal.Signals(signum).name}; run again to go on")

@@ -19,7 +19,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 
 from runner.job.model import PollPolicy
@@ -91,29 +91,31 @@ def fit(low: float, middle: float, high: float) -> Expectation:
     return Expectation(shortest, scale, max(spread, 0.02))
 
 
-PUBLISHED = (83.0, 105.0, 253.0)
-"""Least, median and most seconds of the published run of Seedance over Mesh API."""
+SPREAD = (83.0, 105.0, 253.0)
+"""Least, median and most seconds of one published run: how the durations of a kind lie about their median
+where a provider names no run of its own."""
 
 UNKNOWN = Expectation(0.0, 1.0, 1.0, doubt=1.0)
 """Of a service of which nothing was ever published or seen, such as the sandbox."""
 
 
-def expect(durations: Sequence[float], *, is_published: bool) -> Expectation:
+def expect(durations: Sequence[float], usual: tuple[float, float, float] | None) -> Expectation:
     """What to expect of the next generation after these `durations` (seconds) of its like.
 
-    `is_published`: the service is one that the published run speaks for.
+    `usual` are the least, the median and the most seconds of a published run of the service, if there is one.
     """
     if not durations:
-        return _doubting(fit(*PUBLISHED), 0.1) if is_published else UNKNOWN
+        return UNKNOWN if usual is None else replace(fit(*usual), doubt=0.1)
+    least, median, most = usual or SPREAD
     ordered = sorted(durations)
     middle = _quantile(ordered, 0.5)
     tail = _NORMAL.cdf(-_TAIL)
     own = len(ordered) / (len(ordered) + EARNS_TRUST)
     low, high = (
-        own * _quantile(ordered, share) + (1.0 - own) * published * middle / PUBLISHED[1]
-        for share, published in ((tail, PUBLISHED[0]), (1.0 - tail, PUBLISHED[2]))
+        own * _quantile(ordered, share) + (1.0 - own) * published * middle / median
+        for share, published in ((tail, least), (1.0 - tail, most))
     )
-    return _doubting(fit(low, middle, high), _DOUBT + 0.2 / len(ordered))
+    return replace(fit(low, middle, high), doubt=_DOUBT + 0.2 / len(ordered))
 
 
 def next_look(
@@ -167,10 +169,6 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[below] + (place - below) * (ordered[above] - ordered[below])
 
 
-def _doubting(expected: Expectation, doubt: float) -> Expectation:
-    return Expectation(expected.shortest, expected.scale, expected.spread, doubt)
-
-
 REMEMBERED = 200
 """Durations of a kind that looks go by, the newest."""
 
@@ -180,14 +178,15 @@ class Durations:
     """Seconds that the newest generations of a kind took: the ledger's, and those seen since."""
 
     commits: Commits
-    is_published: bool
+    usual: tuple[float, float, float] | None
+    """Of the service's published run; None where it says nothing of this one."""
     _known: dict[Kind, deque[float]] = field(default_factory=dict)
 
     async def expected(self, kind: Kind) -> Expectation:
         if kind not in self._known:
             found = await self.commits.read(lambda reader: reader.durations(kind, REMEMBERED))
             self._known[kind] = deque(reversed(found), maxlen=REMEMBERED)
-        return expect(self._known[kind], is_published=self.is_published)
+        return expect(self._known[kind], self.usual)
 
     def learn(self, kind: Kind, generation: Generation, *, known: float) -> None:
         """Takes the service's own times: ours would hold the delay of the look. `known` is the task's age."""

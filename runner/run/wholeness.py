@@ -1,4 +1,4 @@
-"""What a generation should bring, what of it is here, whole, and where each file belongs."""
+"""Which files of a generation are here, whole, which are missing, and where each belongs."""
 
 from __future__ import annotations
 

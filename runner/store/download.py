@@ -24,7 +24,7 @@ import anyio
 import anyio.to_thread
 import httpx
 
-from runner.http.addresses import ForbiddenAddressError, Resolve, check_url, resolve_host
+from runner.http.addresses import ForbiddenAddressError, check_url
 from runner.http.fetch import Answer, BrokenOffError, Patience, Source, Stop, Wire
 from runner.media.boxes import NotMediaError
 from runner.media.video import MediaFacts, probe, probe_image
@@ -118,10 +118,9 @@ class Downloader:
     `tls` verifies the servers of https URLs.
     """
 
-    def __init__(self, files: FileStore, tls: ssl.SSLContext, resolve: Resolve = resolve_host) -> None:
+    def __init__(self, files: FileStore, tls: ssl.SSLContext) -> None:
         self._files = files
         self._tls = tls
-        self._resolve = resolve
         # a download holds its thread for minutes, and must take none from a commit: who asks has bounds
         self._limiter = anyio.CapacityLimiter(math.inf)
         self._buffers: list[bytearray] = []
@@ -154,7 +153,6 @@ class Downloader:
             stop,
             tls=self._tls,
             allow_loopback=request.allow_loopback,
-            resolve=self._resolve,
         )
         try:
             buffer = self._buffers.pop()  # a new one costs the kernel as much as what is read into it

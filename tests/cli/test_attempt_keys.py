@@ -116,7 +116,7 @@ def test_an_origin_that_only_the_ledger_names_gets_no_key_but_the_one_that_it_ha
         ("our-key-1", {known}),
         (None, {strange}),
     ]
-    assert f"the key that was sent to {ELSEWHERE} is not here" in groups[1].missing
+    assert f"the key that was used at {ELSEWHERE} is not set" in groups[1].missing
 
 
 @pytest.mark.security(10)

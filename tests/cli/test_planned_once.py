@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from runner.job.matrix import Cell
 from runner.job.model import Job
+from runner.job.rundate import RunDate
 from runner.job.task import Task, Upstream
 from runner.plan.build import TaskBuilder
-from runner.plan.plan import Plan, RunDate, make_plan
+from runner.plan.matrix import Cell
+from runner.plan.plan import Plan, make_plan
 from runner.run import prepare
 from tests.support.desk import JOB, STORY, Desk
 

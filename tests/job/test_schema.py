@@ -92,7 +92,7 @@ budget: {max_usd: 25, max_tasks: 100, confirm_usd: 0.5}
 
 
 def check(text: str) -> list[Problem]:
-    return check_job(parse(text.encode(), file="job.yaml"), file="job.yaml")
+    return check_job(parse(text.encode(), file="job.yaml"))
 
 
 @pytest.mark.parametrize("text", [MINIMAL, FULL], ids=["minimal", "full"])

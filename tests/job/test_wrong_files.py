@@ -52,7 +52,7 @@ def refuse(case: Case, root: Path) -> Sequence[Problem]:
     """What is said of the case, by the stage that refuses it."""
     text = case.text.encode()
     if case.stage == "schema":
-        return check_job(source.parse(text, file="job.yaml"), file="job.yaml")
+        return check_job(source.parse(text, file="job.yaml"))
     try:
         if case.stage == "source":
             source.parse(text, file="job.yaml")

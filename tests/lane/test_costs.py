@@ -93,20 +93,19 @@ MTOK, SECOND, TASK = (
 @pytest.mark.parametrize(
     ("price", "generation", "micros"),
     [
-        (MTOK, ended(usage={"completion_tokens": 108_900}), 762_300),
-        (MTOK, ended(usage={"completion_tokens": "many"}), None),
+        (MTOK, ended(billed_tokens=108_900), 762_300),
         (MTOK, ended(), None),
-        (MTOK, ended(usage={"completion_tokens": 0}), None),
+        (MTOK, ended(billed_tokens=0), None),
         (SECOND, ended(echo={"frames": -240}), None),
-        (MTOK, ended(usage={"completion_tokens": 108_900}, cost_usd="0.25"), 250_000),
-        (None, ended(usage={"completion_tokens": 108_900}), None),
+        (MTOK, ended(billed_tokens=108_900, cost_usd="0.25"), 250_000),
+        (None, ended(billed_tokens=108_900), None),
         (None, ended(cost_usd="0.2500001"), 250_001),
         (SECOND, ended(echo={"duration": 6}), 300_000),
         (SECOND, ended(), None),
         (TASK, ended(), 400_000),
         (TASK, ended(FAILED), None),
         (MTOK, ended(FAILED), None),
-        (MTOK, ended(FAILED, usage={"completion_tokens": 0}), 0),
+        (MTOK, ended(FAILED, billed_tokens=0), 0),
     ],
 )
 def test_what_an_ended_generation_cost(

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.lane.evidence import (
-    Basis,
     Belief,
     Beliefs,
     Finding,
@@ -25,7 +24,7 @@ from runner.lane.evidence import (
     witness,
 )
 from runner.ledger.rows import Accepted, Echoes
-from runner.ledger.states import TaskState
+from runner.ledger.states import Basis, TaskState
 from runner.providers.base import Generation, GenerationStatus
 from runner.providers.mesh import MESH
 from tests.support.attempts import BELIEVED, DEAF_MODEL, MODEL, NOW, row, unclear
@@ -98,8 +97,8 @@ def test_belief_is_earned_for_a_family_and_ended_by_one_other_value(echoes: Echo
     assert Beliefs.of(MODEL, found) == Beliefs(belief, Belief.UNKNOWN)
 
 
-def _accepted(remote_id: str, *, intent: int, model: str = MODEL, tier: str = "default") -> Accepted:
-    return Accepted("x", remote_id, model, tier, NOW, NOW, intent)
+def _accepted(remote_id: str, *, intent: int, model: str = MODEL, scope: str = "default") -> Accepted:
+    return Accepted("x", remote_id, model, scope, NOW, NOW, intent)
 
 
 @pytest.mark.fault(57)
@@ -113,11 +112,11 @@ def _accepted(remote_id: str, *, intent: int, model: str = MODEL, tier: str = "d
         ([_accepted("t-1", intent=4), _accepted("t-2", intent=6)], {"t-1"}, None),
         ([_accepted("t-1", intent=6)], set(), None),
         ([_accepted("t-1", intent=6, model=DEAF_MODEL)], {"t-1"}, Witness.NONE),
-        ([_accepted("t-1", intent=6, tier="flex")], {"t-1"}, Witness.NONE),
-        ([_accepted("t-1", intent=4), _accepted("t-2", intent=6, tier="flex")], {"t-1"}, Witness.EARLY),
+        ([_accepted("t-1", intent=6, scope="flex")], {"t-1"}, Witness.NONE),
+        ([_accepted("t-1", intent=4), _accepted("t-2", intent=6, scope="flex")], {"t-1"}, Witness.EARLY),
     ],
 )
-def test_a_scan_s_witness_is_a_row_of_ours_of_the_same_model_and_tier(
+def test_a_scan_s_witness_is_a_row_of_ours_of_the_same_model_and_part_of_the_list(
     accepted: list[Accepted], rows: set[str], shown: Witness | None
 ) -> None:
     """The doubt stands at 5 in the ledger: what was intended later is a late witness."""

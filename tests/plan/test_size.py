@@ -9,7 +9,7 @@ import pytest
 from runner.errors import JobError
 from runner.plan.build import TaskBuilder
 from runner.plan.plan import make_plan
-from runner.plan.stages import MOST_TASKS
+from runner.plan.steps import MOST_TASKS
 from tests.support.planning import HEAD, ORIGIN, TEXT, Desk
 
 QUOTED = "'${{ x }}'"

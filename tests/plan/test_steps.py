@@ -10,7 +10,7 @@ from runner.job.task import Task, task_identity
 from runner.job.yaml.nodes import Mapping, to_data
 from runner.job.yaml.source import parse
 from runner.json_value import JsonValue
-from runner.plan.stages import flow_yaml, waits_for
+from runner.plan.picks import flow_yaml, how_to_pick
 from runner.providers.mesh import MESH
 from tests.support.planning import HEAD, ORIGIN, TEXT, Desk
 from tests.support.texts import looks_like_no_key
@@ -216,7 +216,7 @@ def test_a_flat_job_is_one_step_without_a_name(desk: Desk) -> None:
     assert [(task.step, task.upstream, task.index) for task in tasks] == [("", None, 0), ("", None, 1)]
     assert list(plan.roots) == tasks
     assert [list(plan.children(task)) for task in tasks] == [[], []]
-    assert [waits_for(plan.job, task) for task in tasks] == ["", ""]
+    assert [how_to_pick(plan.job, task) for task in tasks] == ["", ""]
 
 
 def test_a_step_of_the_same_request_has_the_same_identity_as_a_flat_job(desk: Desk) -> None:
@@ -264,14 +264,14 @@ def test_a_pick_lets_only_what_it_matches_go_on(desk: Desk) -> None:
         "shot1-s3",
     ]
     assert plan.count == 7
-    assert [waits_for(plan.job, task) for task in tasks] == [""] * 7
+    assert [how_to_pick(plan.job, task) for task in tasks] == [""] * 7
 
 
 def test_an_empty_pick_waits_and_says_what_to_write(desk: Desk) -> None:
     plan = desk.plan(story("pick: []"))
     tasks = list(plan.tasks)
     assert [task.name for task in tasks] == ["shot1-s1", "shot1-s2", "shot1-s3"]
-    assert [waits_for(plan.job, task) for task in tasks] == [
+    assert [how_to_pick(plan.job, task) for task in tasks] == [
         f"steps.shot1.pick: write `pick: [{{seed: {seed}}}]` to go on with shot1-s{seed}"
         for seed in (1, 2, 3)
     ]
@@ -294,7 +294,7 @@ def test_what_a_waiting_task_says_picks_that_task_alone(desk: Desk) -> None:
     tasks = [task for task in waiting.tasks if task.step == "b"]
     assert len(tasks) == 24
     for task in tasks[::5]:
-        said = waits_for(waiting.job, task)
+        said = how_to_pick(waiting.job, task)
         pick = said.removeprefix("steps.b.pick: write `").removesuffix(f"` to go on with {task.name}")
         plan = desk.plan(text.replace("PICK", pick))
         assert [each.upstream and each.upstream.name for each in plan.tasks if each.step == "c"] == [

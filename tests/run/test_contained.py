@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import random
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import IO
 
 import anyio
 import pytest
 from PIL import Image
 
+from runner.durable import replace_file
 from runner.errors import ExitCode, StateError
 from runner.lane.pace import Breaker
 from runner.lane.retry import Retry
@@ -24,7 +28,7 @@ from runner.run.stop import MOST_DEFECTS, Control
 from runner.run.task import TaskLife
 from runner.run.watch import Watch
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
-from runner.store.inputs import InputStore
+from runner.store import inputs
 from tests.support.clips import make_clip
 from tests.support.files_server import FilesServer, file
 from tests.support.harness import Bench, job_text
@@ -211,16 +215,15 @@ async def test_an_input_that_cannot_be_stored_is_its_task_s_trouble(
     bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     job = bench.write_job(IMAGE)
     await write_pictures(job.parent)
-    original = InputStore._write
-    bad = await anyio.Path(job.parent / "a.png").read_bytes()
+    bad = hashlib.sha256(await anyio.Path(job.parent / "a.png").read_bytes()).hexdigest()
 
-    def full(store: InputStore, target: Path, content: bytes) -> None:
-        if content == bad:
+    def full(target: Path, *, staged: Path) -> AbstractContextManager[IO[bytes]]:
+        if target.name == bad:
             raise OSError(errno.ENOSPC, "No space left on device")
-        original(store, target, content)
+        return replace_file(target, staged=staged)
 
     with monkeypatch.context() as broken:
-        broken.setattr(InputStore, "_write", full)
+        broken.setattr(inputs, "replace_file", full)
         first = await bench.run(job)
     assert first.exit_code is ExitCode.CANNOT_WRITE
     assert first.counts == {TaskState.DONE: 2, TaskState.PLANNED: 2}

@@ -11,7 +11,7 @@ import pytest
 
 from runner.errors import ExitCode, UsageError
 from runner.job.rundate import RunDate
-from runner.run.dating import ClockDate
+from runner.run.dating import ClockDate, DateCheck
 from runner.sandbox import Fault, Kind, SandboxServer, Where
 from tests.support.harness import Bench, job_text
 
@@ -155,3 +155,13 @@ def test_the_date_is_in_doubt_beyond_ten_minutes_and_in_another_day(
     ours: float, service: float, is_right: bool
 ) -> None:
     assert (ClockDate(RunDate.today(ours), ours).doubt(service) == "") is is_right
+
+
+def test_a_date_is_checked_until_one_reading_confirms_it() -> None:
+    now = 1_780_000_000.0
+    check = DateCheck(ClockDate(RunDate.today(now), now), began=100.0)
+    assert check.doubt((), 105.0) == ""
+    assert "is in doubt" in check.doubt((now + 5 - YEARS,), 105.0)
+    assert check.doubt((now + 5 - YEARS, now + 5), 105.0) == ""
+    assert check.doubt((now + 5 - YEARS,), 105.0) == ""
+    assert DateCheck(None, began=0.0).doubt((now,), 1.0) == ""

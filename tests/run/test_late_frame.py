@@ -138,7 +138,7 @@ async def test_its_life_is_over_by_the_slower_of_two_clocks(
     with bench.ledger() as ledger:
         [attempt] = ledger.read.in_state(TaskState.COLLECTING)
         async with bench.tools(ledger) as tools:
-            session = Session(tools, Control(tools.observe), RunPolicy(), may_submit=False)
+            session = Session(tools, Control(tools.observe, tools.redactor), RunPolicy(), may_submit=False)
             paid, clock = paid_of(ledger.read, attempt.id, tools.machine), session.lane.clock
             clock.hear(time.time() + theirs * MESH.url_life)
             paid = dataclasses.replace(

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.job.model import LOOPBACK_MINIMUM, PollPolicy
-from runner.run.wait import PUBLISHED, UNKNOWN, Expectation, expect, fit, look_after_call, next_look
+from runner.run.wait import SPREAD, UNKNOWN, Expectation, expect, fit, look_after_call, next_look
 
 POLICY = PollPolicy()
-TRUTH = fit(*PUBLISHED)
+TRUTH = fit(*SPREAD)
 
 
 def draw(source: random.Random, count: int) -> list[float]:
@@ -41,9 +41,9 @@ def learned(expected: Expectation, source: random.Random) -> Callable[[float], f
 def test_the_fit_has_the_three_figures_that_it_was_made_of() -> None:
     source = random.Random(1)
     drawn = sorted(draw(source, 40_000))
-    assert drawn[1_000] == pytest.approx(PUBLISHED[0], rel=0.01)
-    assert drawn[20_000] == pytest.approx(PUBLISHED[1], rel=0.01)
-    assert drawn[39_000] == pytest.approx(PUBLISHED[2], rel=0.03)
+    assert drawn[1_000] == pytest.approx(SPREAD[0], rel=0.01)
+    assert drawn[20_000] == pytest.approx(SPREAD[1], rel=0.01)
+    assert drawn[39_000] == pytest.approx(SPREAD[2], rel=0.03)
 
 
 @pytest.mark.parametrize("count", [0, 30, 200])
@@ -51,7 +51,7 @@ def test_it_asks_less_than_half_as_often_as_a_fixed_loop_for_the_same_delay(coun
     source = random.Random(2)
     durations = draw(source, 600)
     fixed_looks, fixed_delay = followed(lambda age: 5.0, durations)
-    ours = learned(expect(draw(source, count), is_published=True), source)
+    ours = learned(expect(draw(source, count), SPREAD), source)
     looks, delay = followed(ours, durations)
     assert delay <= fixed_delay * 1.1
     assert looks <= 0.5 * fixed_looks
@@ -73,7 +73,7 @@ def test_it_beats_exponential_backoff_in_both(base: float, factor: float, most: 
         return schedule
 
     looks, delay = followed(backing_off(), durations)
-    expected = expect(draw(source, 200), is_published=True)
+    expected = expect(draw(source, 200), SPREAD)
     prices = (0.3, 0.45, 0.7, 1.0, 2.0)
     ours = [
         followed(lambda age, price=price: next_look(expected, POLICY, age, source, price=price), durations)
@@ -86,7 +86,7 @@ def test_it_beats_exponential_backoff_in_both(base: float, factor: float, most: 
 def test_a_service_that_has_changed_is_neither_forgotten_nor_hammered(real: float) -> None:
     """The ledger says about 105 s; in truth it is another order of magnitude."""
     source = random.Random(4)
-    expected = expect(draw(source, 200), is_published=True)
+    expected = expect(draw(source, 200), SPREAD)
     looks, delay = followed(learned(expected, source), [real] * 50)
     a_fixed_loop = real / 5.0
     assert looks <= max(5.0, 0.6 * a_fixed_loop)
@@ -95,7 +95,7 @@ def test_a_service_that_has_changed_is_neither_forgotten_nor_hammered(real: floa
 
 def test_it_is_deterministic_given_the_random_source() -> None:
     one, other = random.Random(5), random.Random(5)
-    expected = expect(draw(random.Random(6), 50), is_published=True)
+    expected = expect(draw(random.Random(6), 50), SPREAD)
     assert [next_look(expected, POLICY, age, one) for age in range(200)] == [
         next_look(expected, POLICY, age, other) for age in range(200)
     ]
@@ -109,7 +109,7 @@ def test_an_explicit_first_look_is_taken_as_it_is() -> None:
 
 def test_a_service_without_history_is_looked_at_soon() -> None:
     """A rehearsal takes seconds, and nothing that was published speaks for the sandbox."""
-    assert expect([], is_published=False) is UNKNOWN
+    assert expect([], None) is UNKNOWN
     assert next_look(UNKNOWN, POLICY, 0.0, random.Random(8)) == POLICY.minimum
 
 
@@ -141,15 +141,15 @@ def test_a_crowded_budget_makes_looks_rarer() -> None:
 
 @given(
     st.lists(st.floats(0.001, 1e6), max_size=30),
-    st.booleans(),
+    st.sampled_from([None, SPREAD, (1.0, 1.0, 1.0)]),
     st.floats(0.001, 1e5),
     st.floats(0.0, 100.0),
     st.integers(),
 )
 def test_whatever_was_seen_looks_stay_within_the_policy(
-    durations: list[float], is_published: bool, waited: float, queue: float, seed: int
+    durations: list[float], usual: tuple[float, float, float] | None, waited: float, queue: float, seed: int
 ) -> None:
-    expected = expect(durations, is_published=is_published)
+    expected = expect(durations, usual)
     assert math.isfinite(expected.longest)
     pause = next_look(expected, POLICY, waited, random.Random(seed), queue=queue)
     assert POLICY.minimum <= pause <= 1.05 * POLICY.maximum

@@ -242,6 +242,6 @@ def _check_files(bench: Bench, ledger: Ledger, attempt: AttemptRow) -> None:
 
 
 def _why(attempt: AttemptRow) -> str:
-    said = attempt.grounds or attempt.evidence
+    said = attempt.resolution_evidence or attempt.evidence
     words = said.reason.split() if said is not None else []
     return " ".join("#" if any(letter.isdigit() for letter in word) else word for word in words)

@@ -18,7 +18,7 @@ from runner.job.rundate import RunDate
 from runner.ledger.states import TaskState
 from runner.media import video
 from runner.plan.plan import Plan, make_plan
-from runner.run import prepare, run
+from runner.run import prepare, stop
 from runner.run.stop import Control
 from tests.simulation.absence import may_turn_up
 from tests.simulation.bench import ORIGIN, Bench, clean_folder, empty_image, job_of, ledger_of
@@ -88,15 +88,15 @@ def _without_collector() -> Iterator[None]:
 
 @contextmanager
 def _simulated() -> Iterator[None]:
-    kept = prepare.make_plan, video.has_pyav, run._watch_signals
+    kept = prepare.make_plan, video.has_pyav, stop._watch_signals
     # PyAV opens a file in a millisecond, and the boxes say whether it is whole
     prepare.make_plan, video.has_pyav = _make_plan, lambda: False  # type: ignore[assignment]
     # signals belong to the process that plays; a stop comes by deadline here
-    run._watch_signals = _no_signals
+    stop._watch_signals = _no_signals
     try:
         yield
     finally:
-        prepare.make_plan, video.has_pyav, run._watch_signals = kept
+        prepare.make_plan, video.has_pyav, stop._watch_signals = kept
 
 
 async def _no_signals(_control: Control) -> None:

@@ -51,7 +51,7 @@ def unclear(
         verdict=Verdict.AMBIGUOUS,
         evidence=None,
         resolution=None,
-        grounds=None,
+        resolution_evidence=None,
         remote_id=None,
         accepted_at=None,
         echoed_tag=None,

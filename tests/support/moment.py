@@ -25,5 +25,5 @@ def deadline_once(is_so: Callable[[], bool]) -> Iterator[None]:
                 await anyio.sleep(0.005)
         control.stop(ExitCode.TRY_AGAIN, "the deadline has passed; run again to go on")
 
-    with patch("runner.run.run._watch_deadline", watch):
+    with patch("runner.run.stop._watch_deadline", watch):
         yield

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import enum
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import click
@@ -13,7 +14,7 @@ from runner.cli.common_options import common_options
 from runner.cli.completion import complete_run
 from runner.cli.humanize import count
 from runner.cli.options import ServiceOptions, output_format, service_options
-from runner.cli.runs import find_folder
+from runner.cli.runs import find_folder, run_ids
 from runner.errors import CallsheetError, UsageError
 from runner.job.cost import usd_as_today
 from runner.json_value import JsonValue
@@ -22,12 +23,20 @@ from runner.record.folder import LATEST, RunFolder
 from runner.record.manifest import Manifest, ManifestRun, read_manifest, read_tasks
 from runner.redact import printable, printable_value
 
+
+class What(enum.StrEnum):
+    """What became of a task from one run to the other."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+
+
+_COLOURS = {What.ADDED: "green", What.REMOVED: "red", What.CHANGED: "yellow"}
 _MOST_RUNS = 5
 _MOST_NAMES = 3
 _LEAST_SHARED = 3
 """From so many tasks on, the same change is one line."""
-
-_FOUND_COLOURS = {"added": "green", "removed": "red", "changed": "yellow"}
 
 
 @click.command()
@@ -53,12 +62,13 @@ def diff(runs: tuple[str, ...], service: ServiceOptions, output_format: str) -> 
     after = find_folder(runs[-1] if runs else LATEST, service)
     new = _Read.of(after)
     old = _Read.of(find_folder(runs[0], service)) if len(runs) == 2 else _before(new, after)
-    found = list(_compare(new, old))
-    same = len(new.tasks.keys() & old.tasks.keys()) - sum(one.what == "changed" for one in found)
-    if output_format == "text":
-        _tell(found, new, old, same)
+    difference = _Difference(old, new, tuple(_compare(new, old)))
+    if output_format == "jsonl":
+        console.json_lines(map(_fields, difference.tasks))
+    elif output_format == "json":
+        console.document(_document(difference))
     else:
-        _print(found, new, old, same, is_lines=output_format == "jsonl")
+        _tell(difference)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +97,7 @@ class _Read:
 
 def _before(new: _Read, folder: RunFolder) -> _Read:
     """The run of the same job before `new`. Raises UsageError where there is none."""
-    runs = folder.project.runs_dir
-    earlier = sorted(
-        (path.name for path in runs.iterdir() if path.name < new.run.id and not path.is_symlink()),
-        reverse=True,
-    )
+    earlier = sorted((run for run in run_ids(folder.project) if run < new.run.id), reverse=True)
     for name in earlier:
         with contextlib.suppress(CallsheetError):  # a run that was killed may have no manifest
             read = _Read.of(RunFolder(folder.project, name))
@@ -104,34 +110,47 @@ def _before(new: _Read, folder: RunFolder) -> _Read:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A task that is `added`, `removed` or `changed`."""
-
-    what: str
-    task: str
-    changes: tuple[Change, ...] = ()
+class _ChangedTask:
+    what: What
+    name: str
+    changes: tuple[Change, ...]
 
     @property
     def words(self) -> str:
         return "; ".join(change.words for change in self.changes)
 
 
-def _compare(new: _Read, old: _Read) -> Iterator[_Found]:
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """Two runs, and the tasks in which they differ."""
+
+    old: _Read
+    new: _Read
+    tasks: tuple[_ChangedTask, ...]
+
+    @property
+    def facts(self) -> Iterator[tuple[str, str, str]]:
+        """(what, now, before) of the runs as wholes, where they differ."""
+        for (what, now), (_, was) in zip(_facts(self.new.manifest), _facts(self.old.manifest), strict=True):
+            if now != was:
+                yield what, now or "none", was or "none"
+
+    @property
+    def counts(self) -> dict[str, int]:
+        counts = {str(what): sum(task.what is what for task in self.tasks) for what in What}
+        in_both = len(self.new.tasks.keys() & self.old.tasks.keys())
+        return {**counts, "same": in_both - counts[What.CHANGED]}
+
+
+def _compare(new: _Read, old: _Read) -> Iterator[_ChangedTask]:
     for name, side in new.tasks.items():
         if name not in old.tasks:
-            yield _Found("added", name, (Change("state", side.state),))
+            yield _ChangedTask(What.ADDED, name, (Change("state", side.state),))
         elif changed := tuple(changes(side, old.tasks[name])):
-            yield _Found("changed", name, changed)
+            yield _ChangedTask(What.CHANGED, name, changed)
     for name, side in old.tasks.items():
         if name not in new.tasks:
-            yield _Found("removed", name, (Change("state", f"was {side.state}"),))
-
-
-def _heading(new: _Read, old: _Read) -> Iterator[tuple[str, str, str]]:
-    """(what, now, before) of the runs as wholes; what is the same is left out."""
-    for (what, now), (_, was) in zip(_facts(new.manifest), _facts(old.manifest), strict=True):
-        if now != was:
-            yield what, now or "none", was or "none"
+            yield _ChangedTask(What.REMOVED, name, (Change("state", f"was {side.state}"),))
 
 
 def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -152,67 +171,57 @@ def _commit(run: ManifestRun) -> str:
     return f"{git.commit[:12]}{' with changes' if git.job_file_dirty else ''}"
 
 
-def _tell(found: list[_Found], new: _Read, old: _Read, same: int) -> None:
-    console.result(f"from {old.run.id} to {new.run.id}")
-    for what, now, was in _heading(new, old):
+def _tell(difference: _Difference) -> None:
+    console.result(f"from {difference.old.run.id} to {difference.new.run.id}")
+    for what, now, was in difference.facts:
         shown = [text[:16] if what.endswith("sha256") else text for text in (now, was)]
         console.result(printable(f"  {what} is {shown[0]}, was {shown[1]}"))
-    shared = _shared(found)
+    shared = _shared(difference.tasks)
     for words, names in shared.items():
         more = ", ..." if len(names) > _MOST_NAMES else ""
-        told = f"in {len(names)} tasks ({', '.join(names[:_MOST_NAMES])}{more})  {words}"
-        console.result(f"{click.style('changed ', fg=_FOUND_COLOURS['changed'])} {printable(told)}")
-    for one in _without(found, shared):
-        word = click.style(f"{one.what:8}", fg=_FOUND_COLOURS[one.what])
-        console.result(f"{word} {printable(one.task)}  {printable(one.words)}".rstrip())
-    told = ", ".join(f"{number} {what}" for what, number in _counts(found, same).items())
-    console.result(f"{count(len(new.tasks.keys() | old.tasks.keys()), 'task')}: {told}")
+        _tell_task(What.CHANGED, f"in {len(names)} tasks ({', '.join(names[:_MOST_NAMES])}{more})", words)
+    for task in _without(difference.tasks, shared):
+        _tell_task(task.what, task.name, task.words)
+    counts = difference.counts
+    told = ", ".join(f"{number} {what}" for what, number in counts.items())
+    console.result(f"{count(sum(counts.values()), 'task')}: {told}")
 
 
-def _shared(found: list[_Found]) -> dict[str, list[str]]:
-    """What changed alike in the requests of several tasks, with their names."""
+def _tell_task(what: What, name: str, words: str) -> None:
+    word = click.style(f"{what:8}", fg=_COLOURS[what])
+    console.result(f"{word} {printable(name)}  {printable(words)}".rstrip())
+
+
+def _shared(tasks: Sequence[_ChangedTask]) -> dict[str, list[str]]:
+    """The changes that the requests of several tasks share, with the names of the tasks."""
     names: dict[str, list[str]] = {}
-    for one in found:
-        for change in one.changes:
+    for task in tasks:
+        for change in task.changes:
             if change.what == "request":
-                names.setdefault(change.words, []).append(one.task)
+                names.setdefault(change.words, []).append(task.name)
     return {words: tasks for words, tasks in names.items() if len(tasks) >= _LEAST_SHARED}
 
 
-def _without(found: list[_Found], shared: Mapping[str, object]) -> Iterator[_Found]:
-    """Each task with what is left of its changes; none where nothing is."""
-    for one in found:
-        rest = tuple(change for change in one.changes if change.words not in shared)
+def _without(tasks: Iterable[_ChangedTask], shared: Container[str]) -> Iterator[_ChangedTask]:
+    """Each task with its other changes, if it has any."""
+    for task in tasks:
+        rest = tuple(change for change in task.changes if change.words not in shared)
         if rest:
-            yield replace(one, changes=rest)
+            yield replace(task, changes=rest)
 
 
-def _counts(found: list[_Found], same: int) -> dict[str, JsonValue]:
-    counts: dict[str, JsonValue] = {
-        what: sum(one.what == what for one in found) for what in ("added", "removed", "changed")
-    }
-    return {**counts, "same": same}
+def _fields(task: _ChangedTask) -> JsonValue:
+    changes: list[JsonValue] = [{"what": change.what, "words": change.words} for change in task.changes]
+    return printable_value({"task": task.name, "what": task.what, "changes": changes})
 
 
-def _print(found: list[_Found], new: _Read, old: _Read, same: int, *, is_lines: bool) -> None:
-    rows = [
-        printable_value(
-            {
-                "task": one.task,
-                "what": one.what,
-                "changes": [{"what": change.what, "words": change.words} for change in one.changes],
-            }
-        )
-        for one in found
-    ]
-    if is_lines:
-        console.json_lines(rows)
-        return
-    document: dict[str, JsonValue] = {
-        "from": old.run.id,
-        "to": new.run.id,
-        "runs": [{"what": what, "is": now, "was": was} for what, now, was in _heading(new, old)],
-        "counts": _counts(found, same),
-        "tasks": rows,
-    }
-    console.document(printable_value(document))
+def _document(difference: _Difference) -> JsonValue:
+    return printable_value(
+        {
+            "from": difference.old.run.id,
+            "to": difference.new.run.id,
+            "runs": [{"what": what, "is": now, "was": was} for what, now, was in difference.facts],
+            "counts": dict(difference.counts),
+            "tasks": [_fields(task) for task in difference.tasks],
+        }
+    )

@@ -91,27 +91,26 @@ def plan(
         rows = _adding_up(progress_of(tasks, ledger, loaded.place.project.base), new)
         listed = (_row(row, has_models=has_models) for row in rows)
         counts = write_rows(listed, output_format, {**_head(planned), "waits": [*waits]})
-        if output_format == "text":
-            for line in _estimate_words(new):
-                console.result(line)
-            for sentence in outlook(planned, new, ledger):
-                console.result(sentence)
-            for sentence in waits:
-                console.result(f"waiting for you: {escape(sentence)}")
-            if waits:
-                tell_pick(str(job), service)
-    if counts[CONFLICT] and output_format == "text":
-        console.note(
-            f"{count(counts[CONFLICT], 'task')} in conflict: nothing would run; hint: {CONFLICT_HINT}"
-        )
-    elif new.tasks and output_format == "text" and provider is None:
+        code = ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE
+        if output_format != "text":
+            return code
+        for sentence in (*_estimate_words(new), *outlook(planned, new, ledger)):
+            console.result(sentence)
+    for sentence in waits:
+        console.result(f"waiting for you: {escape(sentence)}")
+    if waits:
+        tell_pick(str(job), service)
+    if counts[CONFLICT]:
+        in_conflict = count(counts[CONFLICT], "task")
+        console.note(f"{in_conflict} in conflict: nothing would run; hint: {CONFLICT_HINT}")
+    elif new.tasks and provider is None:
         patterns = [word for pattern in only for word in ("--only", pattern)]
         console.next_step(command("run", str(job), *patterns, service=service), "submits what is new")
-    return ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE
+    return code
 
 
 def _estimate_words(new: Total) -> Iterator[str]:
-    """The estimate of new tasks as a line; none where nothing is new. What is not known is counted."""
+    """The estimate of new tasks, if there are any. What is not known is counted."""
     if not new.tasks:
         return
     known = [

@@ -114,7 +114,10 @@ def reconcile(
         if adopt is not None:
             provider = find(one.task.provider)
             if provider is None:
-                raise UsageError(f"{one.task.name}: the provider `{one.task.provider}` is not installed")
+                raise UsageError(
+                    f"{one.task.name}: the provider `{one.task.provider}` is not installed",
+                    hint="install the plug-in that brings it",
+                )
             place = choose_place(provider, project, service)
             _adopt(ledger, one, adopt, place, is_sure=yes)
         else:
@@ -178,7 +181,7 @@ def _as_json(one: UnclearTask) -> dict[str, object]:
         "tag": one.attempt.tag,
         "output": one.task.output,
         "evidence": one.attempt.evidence,
-        "held_because": one.attempt.grounds and one.attempt.grounds.facts,
+        "held_because": one.attempt.resolution_evidence and one.attempt.resolution_evidence.facts,
     }
 
 

@@ -28,7 +28,7 @@ from runner.cli import console
 from runner.cli.common_options import common, common_options
 from runner.cli.humanize import shown_path
 from runner.cli.monitor import VARIABLE
-from runner.cli.options import trust_options
+from runner.cli.options import jobs_argument, trust_options
 from runner.durable import replace_file
 from runner.errors import CallsheetError, ExitCode, StateError, UsageError
 from runner.job.environment import read_env
@@ -241,7 +241,7 @@ def _check_duration(_context: click.Context, _option: click.Parameter, text: str
 
 
 @click.command()
-@click.argument("jobs", type=click.Path(path_type=Path), metavar="JOB...", nargs=-1, required=True)
+@jobs_argument
 @click.option(
     "--as",
     "kind",
@@ -267,7 +267,7 @@ def _check_duration(_context: click.Context, _option: click.Parameter, text: str
     default="12h",
     show_default=True,
     callback=_check_duration,
-    help="When to stop, with what is in flight left to the next run.",
+    help="When to stop; what is in flight is left to the next run.",
 )
 @click.option("--yes", is_flag=True, help="Agree to costs above budget.confirm_usd.")
 @trust_options
@@ -317,7 +317,7 @@ def schedule(
         _advise(job, project, yes=yes)
     if not nightly.ping and VARIABLE in read_env(project.root, {}, allow=frozenset({VARIABLE})):
         console.note(
-            f".env names a monitor, which may have come with a checkout: it is not told of runs;"
+            ".env names a monitor, which may have come with a checkout: it is not told of runs;"
             f" hint: if you wrote it, --allow-env {VARIABLE}"
         )
     if folder is None:

@@ -51,8 +51,8 @@ _LABEL = 11
 def show(what: str, service: ServiceOptions, output_format: str) -> None:
     """Show how a clip was made: prompt, seed, commit, inputs, ids, tokens, cost, and how to make it again.
 
-    Give a task's name, a video (wherever it lies now: it is known by its bytes), the first digits of
-    its sha256 or of the task's identity, or the service's id. No service is asked.
+    Give a task's name, a video (it is known by its bytes, wherever it is now), the first digits of its
+    sha256 or of the task's identity, or the service's id. No service is asked.
 
     \b
     Examples:
@@ -84,7 +84,7 @@ def show(what: str, service: ServiceOptions, output_format: str) -> None:
 
 
 def _find(ledger: LedgerSearch, what: str, project: Project) -> list[FoundTask]:
-    """The tasks that are meant: several where one name stands for several. Raises UsageError."""
+    """The tasks that `what` means; several may have one name. Raises UsageError."""
     path = Path(what).expanduser()
     if path.is_file():
         with path.open("rb") as file:
@@ -100,7 +100,7 @@ def _find(ledger: LedgerSearch, what: str, project: Project) -> list[FoundTask]:
         return found
     if path.is_file():
         raise UsageError(
-            f"{what}: these bytes are no file of this project", hint="was it edited, or made elsewhere?"
+            f"{what}: not a file that this project made", hint="was it edited, or made elsewhere?"
         )
     if os.sep in what:
         close = difflib.get_close_matches(_below(path, project.base), [*ledger.paths()], n=3, cutoff=0.5)
@@ -109,7 +109,7 @@ def _find(ledger: LedgerSearch, what: str, project: Project) -> list[FoundTask]:
         near = difflib.get_close_matches(what, [*ledger.names()], n=3, cutoff=0.5)
     meant = " or ".join(f"`{name}`" for name in near)
     hint = f"did you mean {meant}?" if near else "`callsheet status` lists the tasks of a run"
-    raise UsageError(f"{what}: neither a task, a file, a sha256 nor an id that is known here", hint=hint)
+    raise UsageError(f"{what}: not a task, a file, a sha256 or an id that is known here", hint=hint)
 
 
 def _below(path: Path, base: Path) -> str:
@@ -147,7 +147,7 @@ _TOLD_ELSEWHERE = frozenset({"model", "seed", "content", "prompt"})
 _STANDS = {
     Stands.SAME: "(here, unchanged)",
     Stands.CHANGED: click.style("(changed since)", fg="red"),
-    Stands.MISSING: click.style("(not here any more)", fg="yellow"),
+    Stands.MISSING: click.style("(gone)", fg="yellow"),
 }
 
 _SINCE = {

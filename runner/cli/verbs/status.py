@@ -30,7 +30,7 @@ from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
-from runner.ledger.states import TaskState
+from runner.ledger.states import AWAITED, TaskState
 from runner.plan.plan import Plan, make_plan
 from runner.record.folder import LATEST, RunFolder
 from runner.record.manifest import ManifestRun, ManifestTask, read_manifest, read_tasks
@@ -49,9 +49,6 @@ time another process may have the process's number.
 
 _TAIL = 16_384
 """Bytes at the end of a log that hold its last line."""
-
-_OPEN = (TaskState.PLANNED, TaskState.SUBMITTED, TaskState.COLLECTING, TaskState.AMBIGUOUS)
-"""States with which another `run` goes on."""
 
 
 @click.command()
@@ -97,7 +94,11 @@ def status(
         for sentence in waits:
             console.result(f"waiting for you: {escape(sentence)}")
     if output_format == "text" and not (found.run.finished_at is None and _is_alive(folder)):
-        code = ExitCode.TRY_AGAIN if any(states[state] for state in _OPEN) else ExitCode.TASK_FAILED
+        code = (
+            ExitCode.TRY_AGAIN
+            if any(states[state] for state in (TaskState.PLANNED, *AWAITED))
+            else ExitCode.TASK_FAILED
+        )
         tell_next(
             states,
             code,

@@ -46,22 +46,22 @@ def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str
         found += [(file, problem) for problem in problems]
         if output_format == "text":
             _tell(checked, file)
-    if output_format == "json":
-        console.result(json_text([_fields(problem, file) for file, problem in found]))
-    for file, problem in found:
-        if output_format == "jsonl":
-            console.result(json_text(_fields(problem, file)))
-        if output_format == "github":
-            console.result(_annotation(problem, file))
-    if output_format == "text" and set(codes) == {ExitCode.DONE}:
-        console.next_step(command("plan", str(jobs[0])), "shows what it would run")
+    match output_format:
+        case "json":
+            console.result(json_text([_fields(problem, file) for file, problem in found]))
+        case "jsonl":
+            console.json_lines(_fields(problem, file) for file, problem in found)
+        case "github":
+            for file, problem in found:
+                console.result(_annotation(problem, file))
+        case _ if set(codes) == {ExitCode.DONE}:
+            console.next_step(command("plan", str(jobs[0])), "shows what it would run")
     return ExitCode.first(codes)
 
 
 def _check(file: Path, options: JobOptions) -> Plan | JobError:
-    service = ServiceOptions(sandbox=False, base_url=None)
     try:
-        return plan_of(load(file, service, options, project=_project(file)), options)
+        return plan_of(load(file, ServiceOptions(), options, project=_project(file)), options)
     except JobError as error:
         return error
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections import Counter, deque
+from collections.abc import Iterator
 from concurrent.futures import Future
+from pathlib import Path
 from typing import BinaryIO
 
 import click
@@ -22,12 +24,13 @@ from runner.media.pictures import Wanted
 from runner.media.readers import Readers
 from runner.media.video import has_pyav, probe, probe_image
 from runner.providers.base import RemoteFileKind
-from runner.record.manifest import ManifestTask, read_manifest, read_tasks
-from runner.record.verify import CheckedFile, Finding, check_jobs, check_task
+from runner.record.folder import RunFolder
+from runner.record.manifest import Manifest, ManifestTask, read_manifest, read_tasks
+from runner.record.verify import CheckedFile, Finding, Probe, check_jobs, check_task
 from runner.redact import json_text, printable
 
 _MOST_WAITING = 200
-"""Tasks that are read from the manifest ahead of what is told."""
+"""Tasks that are read ahead of the one whose files are shown next."""
 _COLOURS = {Finding.MISSING: "yellow", Finding.CHANGED: "red", Finding.BROKEN: "red"}
 
 
@@ -50,10 +53,10 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
     folder = find_folder(run_name, service)
     counts: Counter[Finding] = Counter()
     files: Counter[Finding] = Counter()
-    """Those that have a path, and so were here once."""
+    """Those with a path: they were here once."""
     rows: list[JsonValue] = []
-
-    def tell(checked: CheckedFile) -> None:
+    manifest = read_manifest(folder.manifest)
+    for checked in _check_all(folder, manifest):
         console.status(f"verify: {count(counts.total() + 1, 'file')}")
         counts[checked.finding] += 1
         files[checked.finding] += bool(checked.path)
@@ -63,27 +66,6 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
             console.result(json_text(_fields(checked)))
         elif checked.finding is not Finding.SAME or common().verbosity:
             console.result(_line(checked))
-
-    with Readers() as readers:
-        find_wrong = functools.partial(_probe, readers if has_pyav() else None)
-        waiting: deque[Future[list[CheckedFile]]] = deque()
-
-        def tell_first() -> None:
-            for checked in waiting.popleft().result():
-                tell(checked)
-
-        def check(task: ManifestTask) -> list[CheckedFile]:
-            return list(check_task(task, folder.project.base, find_wrong))
-
-        manifest = read_manifest(folder.manifest)
-        for task in read_tasks(folder.manifest):
-            waiting.append(readers.submit(functools.partial(check, task)))
-            if len(waiting) > _MOST_WAITING:
-                tell_first()
-        while waiting:
-            tell_first()
-    for checked in check_jobs(folder, manifest):
-        tell(checked)
     if not has_pyav():
         console.error(
             "PyAV is not installed: the containers were walked, no picture was decoded;"
@@ -104,6 +86,24 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
                 why = f"after moving the changed files away: {why}"
             console.next_step(command("run", job_file, service=service), why)
     return ExitCode.DONE if is_whole else ExitCode.TASK_FAILED
+
+
+def _check_all(folder: RunFolder, manifest: Manifest) -> Iterator[CheckedFile]:
+    """Every file of the run, in the order of its manifest; the files of several tasks are read at once."""
+    with Readers() as readers:
+        find_wrong = functools.partial(_probe, readers if has_pyav() else None)
+        waiting: deque[Future[list[CheckedFile]]] = deque()
+        for task in read_tasks(folder.manifest):
+            waiting.append(readers.submit(functools.partial(_check, task, folder.project.base, find_wrong)))
+            if len(waiting) > _MOST_WAITING:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    yield from check_jobs(folder, manifest)
+
+
+def _check(task: ManifestTask, base: Path, find_wrong: Probe) -> list[CheckedFile]:
+    return list(check_task(task, base, find_wrong))
 
 
 def _probe(readers: Readers | None, kind: RemoteFileKind, file: BinaryIO) -> str:

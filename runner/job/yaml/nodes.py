@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from runner.errors import Problem
+from runner.errors import Problem, Severity
 from runner.json_value import JsonValue
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -33,7 +33,7 @@ class Location:
         return Problem(self.line, self.column, path, message, hint, is_missing_input=is_missing_input)
 
     def warning(self, message: str, hint: str = "") -> Problem:
-        return Problem(self.line, self.column, show_path(self.path), message, hint, "warning")
+        return Problem(self.line, self.column, show_path(self.path), message, hint, Severity.WARNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,20 @@ class Mapping:
 
 
 Node: TypeAlias = Scalar | Sequence | Mapping
+
+
+def items_of(node: Node | None) -> tuple[Node, ...]:
+    """The items of a list; none of anything else."""
+    return node.items if isinstance(node, Sequence) else ()
+
+
+def entries_of(node: Node | None) -> tuple[tuple[Scalar, Node], ...]:
+    """The keys and values of a mapping; none of anything else."""
+    return node.entries if isinstance(node, Mapping) else ()
+
+
+def text_of(node: Node | None) -> str | None:
+    return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else None
 
 
 def to_data(node: Node) -> JsonValue:

@@ -14,7 +14,7 @@ from runner.http.answers import (
     LAST_SECOND,
     clean,
     is_moment,
-    is_usual,
+    read_count,
     read_failure,
     read_object,
     read_scalars,
@@ -93,6 +93,7 @@ def read_generation(document: JsonValue, *, server_time: float | None = None) ->
     raw_status = document.get("status")
     updated_at = _seconds(document.get("updated_at"))
     code, message = read_failure(document.get("error"))
+    usage = read_scalars(document.get("usage"))
     return Generation(
         id=remote_id,
         status=_read_status(raw_status),
@@ -104,17 +105,14 @@ def read_generation(document: JsonValue, *, server_time: float | None = None) ->
         error_code=code,
         error_message=message,
         echo=read_scalars({name: document.get(name) for name in MESH.echoes}),
-        tag=_read_tag(document.get(TAG.field)),
-        usage=read_scalars(document.get("usage")),
+        # -1 says that nothing is decided yet
+        tag=None if (seconds := read_count(document.get(TAG.field))) is None else TAG.default - seconds,
+        usage=usage,
+        # input tokens are 0 (wire/seedance.md)
+        billed_tokens=read_count(usage.get("completion_tokens")),
         request_id=clean(document.get("request_id"), 200),
         server_time=server_time,
     )
-
-
-def _read_tag(seconds: JsonValue) -> int | None:
-    if not isinstance(seconds, int) or isinstance(seconds, bool) or not is_usual(seconds) or seconds < 0:
-        return None  # -1 says that nothing is decided yet
-    return TAG.default - seconds
 
 
 def _read_status(raw: JsonValue) -> GenerationStatus | None:

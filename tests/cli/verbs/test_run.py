@@ -146,6 +146,27 @@ def test_resume_without_the_kept_copy_says_what_to_do(
     assert "callsheet run boat.yaml" in capsys.readouterr().err
 
 
+def test_a_run_is_named_by_the_beginning_of_its_id_too(project: Path, server: SandboxServer) -> None:
+    main(["run", "boat.yaml"])
+    (run,) = (path.name for path in (project / "rehearsal" / "runs").glob("2*"))
+    assert main(["resume", run[:-2]]) == 0
+    assert main(["status", run[:8]]) == 0
+    assert server.accepted == 2
+
+
+def test_a_latest_run_that_is_gone_is_not_taken_for_an_older_one(
+    project: Path, server: SandboxServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`retry` would pay for what nobody asked for."""
+    main(["run", "boat.yaml"])
+    main(["run", "boat.yaml", "--again", "s1"])
+    latest = project / "rehearsal" / "runs" / "latest"
+    latest.resolve().rename(project / "moved")
+    assert main(["retry"]) == ExitCode.USAGE
+    assert "no run `latest` in rehearsal/runs" in capsys.readouterr().err
+    assert server.accepted == 3
+
+
 def test_collect_of_nothing_is_done(
     project: Path, server: SandboxServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

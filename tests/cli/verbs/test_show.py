@@ -69,7 +69,7 @@ def test_a_changed_job_file_and_a_lost_video_are_told_with_the_way_back(done: De
     done.write((done.root / "boat.yaml").read_text() + "# edited\n")
     (done.root / "rehearsal/out/s1.mp4").unlink()
     assert done.call("show", "s1") == ExitCode.DONE
-    assert "not here any more" in done.out
+    assert "(gone)" in done.out
     assert "changed since" in done.out
     copy, fetch, again = done.err.splitlines()
     assert copy.startswith("next: cp rehearsal/runs/")

@@ -10,7 +10,7 @@ import pytest
 
 from runner.__main__ import main
 from runner.cli.problems import show_warnings
-from runner.errors import ExitCode, JobError, Problem
+from runner.errors import ExitCode, JobError, Problem, Severity
 
 WRONG = """\
 version: 1
@@ -97,7 +97,7 @@ def test_a_fresh_checkout_is_no_project_and_is_checked_all_the_same(
 
 
 def test_of_many_warnings_a_person_reads_the_first(capsys: pytest.CaptureFixture[str]) -> None:
-    warnings = [Problem(1, 1, "", f"cell {number}", severity="warning") for number in range(19_000)]
+    warnings = [Problem(1, 1, "", f"cell {number}", severity=Severity.WARNING) for number in range(19_000)]
     show_warnings(warnings[:1], "a.yaml")
     assert capsys.readouterr().err == "a.yaml:1:1: warning: cell 0\n"
     show_warnings(warnings, "a.yaml")

@@ -64,6 +64,7 @@ def test_a_finished_task_is_read_whole() -> None:
     assert (frame.kind, frame.url) == (RemoteFileKind.LAST_FRAME, task["content"]["last_frame_url"])
     assert video.expires_at == frame.expires_at == 1_790_000_120.0 + 24 * 3600
     assert generation.usage == {"completion_tokens": 108_900, "total_tokens": 108_900}
+    assert generation.billed_tokens == 108_900
     assert generation.echo == {
         "seed": 42,
         "resolution": "720p",
@@ -76,6 +77,11 @@ def test_a_finished_task_is_read_whole() -> None:
         "execution_expires_after": 151_234,
     }
     assert "CANARYSIGNATURE" not in repr(generation)
+
+
+@pytest.mark.parametrize("said", ["many", True, -1, 1.5, None, 2**60])
+def test_tokens_that_are_not_a_number_of_tokens_bill_nothing(said: object) -> None:
+    assert read_generation({"id": "t-1", "usage": {"completion_tokens": said}}).billed_tokens is None
 
 
 def test_the_other_documented_shape_of_content_gives_the_same_files() -> None:

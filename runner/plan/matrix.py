@@ -14,17 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from runner.job.patterns import Patterns
+from runner.job.model import BUILT_IN, MODEL, SAMPLE, SEED
 from runner.job.seeds import Seeds
 from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
+from runner.plan.patterns import Patterns
 
 Cell: TypeAlias = dict[str, JsonValue]
-
-MODEL = "model"
-SEED = "seed"
-SAMPLE = "sample"
-BUILT_IN = frozenset({MODEL, SEED, SAMPLE})
 
 
 @dataclass(frozen=True, slots=True)

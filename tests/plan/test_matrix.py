@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.job.matrix import Axis, Entry, Matrix, matches
 from runner.job.seeds import Seeds
 from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
+from runner.plan.matrix import Axis, Entry, Matrix, matches
 
 PLACE = Location(1, 1)
 

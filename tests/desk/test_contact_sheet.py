@@ -151,7 +151,7 @@ def test_a_rehearsal_says_so_and_a_real_run_does_not(story: Story, tmp_path: Pat
 def test_an_unfinished_run_says_what_to_type(story: Story, tmp_path: Path) -> None:
     story.submit(make_task(1))
     page = render(sheet_of(story, [make_task(1), make_task(2)], tmp_path), {})
-    assert "not finished: 1 in flight, 1 not sent" in page
+    assert "not finished: 1 in flight, 1 new" in page
     assert "callsheet resume r1 --sandbox" in page
     ended = replace(story.run, finished_at=story.now)
     assert "not finished" not in render(sheet_of(story, [make_task(1)], tmp_path, run=ended), {})

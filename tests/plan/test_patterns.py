@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from runner.errors import JobError
 from runner.job.load import LoadOptions, load_job
-from runner.job.matrix import matches
-from runner.job.patterns import Patterns
 from runner.json_value import JsonValue
+from runner.plan.matrix import matches
+from runner.plan.patterns import Patterns
 from runner.plan.plan import make_plan
-from tests.job.test_matrix import matrix
+from tests.plan.test_matrix import matrix
 
 _SINGLE = st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from([0.0, 1.0, "a", "b", ""])
 _VALUE: st.SearchStrategy[JsonValue] = st.recursive(

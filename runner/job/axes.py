@@ -1,18 +1,18 @@
-"""What is wrong with a step as a whole: names that are no axes, axes that nothing uses, twofold fields."""
+"""The axes of a step: `matrix`, `include` and `exclude`, and what is wrong with them or unused."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
 
-from runner.job.expressions import NEEDS, STEP_OUTPUTS, KnownNames
+from runner.job.expressions import NEEDS, STEP_OUTPUTS, KnownNames, has_expression
 from runner.job.filters import as_text
-from runner.job.matrix import BUILT_IN, MODEL, SAMPLE, SEED
 from runner.job.merge import StepKeys
-from runner.job.model import Step
+from runner.job.model import BUILT_IN, MODEL, SAMPLE, SEED, AxisSpec, Step
 from runner.job.problems import Checked
-from runner.job.values import Constant, Value
-from runner.job.yaml.nodes import Location, Node, Sequence, cut
+from runner.job.seeds import Seeds
+from runner.job.values import Constant, Value, compile_values
+from runner.job.yaml.nodes import Location, Node, cut, entries_of, items_of, text_of
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.json_value import JsonValue, canonical_json
 from runner.near import did_you_mean
@@ -22,7 +22,7 @@ _RESERVED = frozenset(
     {"job", "step", "index", "vars", "env", "run", "needs"}
     | {"and", "or", "not", "if", "else", "in", "is", "true", "false", "none", "True", "False", "None"}
 )
-OWN_PLACE = {
+_OWN_KEYS = {
     MODEL: "models",
     SEED: "seeds",
     SAMPLE: "samples",
@@ -31,23 +31,94 @@ OWN_PLACE = {
     "samples": "samples",
     "content": "content",
 }
+"""What a person might look for among the axes, with the key that says it."""
 
 
-def items_of(node: Node | None) -> tuple[Node, ...]:
-    """The items of a list; none of what is no list."""
-    return node.items if isinstance(node, Sequence) else ()
+def read_axes(keys: StepKeys, known: KnownNames) -> Checked[tuple[AxisSpec, ...]]:
+    """The axes of `matrix`."""
+    axes: list[AxisSpec] = []
+    for key, values in keys.merged("matrix"):
+        name, location = str(key.value), key.location
+        if name in _OWN_KEYS:
+            yield location.error(f"`{name}` has a place of its own", f"use `{_OWN_KEYS[name]}:`")
+            continue
+        if _is_reserved(name, keys):
+            yield location.error(
+                f"`{name}` cannot name an axis", "use a plain word of letters, digits and `_`"
+            )
+            continue
+        items = yield from compile_values(items_of(values), known)
+        yield from check_values(
+            (item.location, item.content.value) for item in items if isinstance(item.content, Constant)
+        )
+        axes.append(AxisSpec(name, location, items))
+    return tuple(axes)
 
 
-def is_reserved(name: str, keys: StepKeys) -> bool:
-    """Whether no axis of the step may be called so."""
+def read_entries(keys: StepKeys, key: str, known: KnownNames) -> Checked[tuple[Value, ...]]:
+    """The entries of `exclude`, `include` or `pick`."""
+    entries = (item for item in items_of(keys.get(key)) if entries_of(item))
+    return (yield from compile_values(entries, known))
+
+
+def axis_names(
+    keys: StepKeys,
+    axes: tuple[AxisSpec, ...],
+    include: tuple[Value, ...],
+    *,
+    seeds: Seeds | None,
+    samples: int | None,
+) -> KnownNames:
+    """The names that a cell of the step has, with their parts."""
+    plain = frozenset[str]()
+    included = frozenset(name for entry in include for name in _entry_names(entry))
+    names: dict[str, frozenset[str] | None] = {MODEL: plain}
+    if seeds is not None or SEED in included:
+        names[SEED] = plain
+    if samples is not None:
+        names[SAMPLE] = plain
+    for name in {axis.name for axis in axes} | (included - BUILT_IN):
+        names[name] = _parts(name, keys)
+    return names
+
+
+def _parts(name: str, keys: StepKeys) -> frozenset[str] | None:
+    """The keys that the objects of an axis have; None where an expression may add some."""
+    nodes = [item for key, values in keys.merged("matrix") if key.value == name for item in items_of(values)]
+    for entry in items_of(keys.get("include")):
+        nodes += [value for key, value in entries_of(entry) if key.value == name]
+    parts: set[str] = set()
+    for node in nodes:
+        if has_expression(text_of(node) or ""):
+            return None
+        parts.update(str(key.value) for key, _ in entries_of(node))
+    return frozenset(parts)
+
+
+def _is_reserved(name: str, keys: StepKeys) -> bool:
+    """Whether no axis of the step may have this name."""
     is_output_of_step = name in STEP_OUTPUTS and keys.shared is not None
     return name in _RESERVED or is_output_of_step or not _NAME.fullmatch(name)
 
 
-def entry_keys(entry: Value) -> tuple[str, ...]:
+def _entry_names(entry: Value) -> tuple[str, ...]:
     """The axes that an entry of `exclude` or `include` names."""
     content = entry.content.value if isinstance(entry.content, Constant) else entry.content
     return tuple(content) if isinstance(content, dict) else ()
+
+
+def check_values(values: Iterable[tuple[Location, JsonValue]]) -> Checked[None]:
+    """An axis has each value once: two equal ones would ask for one video twice."""
+    seen: set[bytes] = set()
+    for location, value in values:
+        plain = int(value) if isinstance(value, float) and value.is_integer() else value
+        key = canonical_json(plain)
+        if key in seen:
+            what = "the same list" if isinstance(plain, list | tuple) else "the same object"
+            if not isinstance(plain, list | tuple | dict):
+                what = cut(as_text(plain, ""))
+            yield location.error(f"{what} is here twice", "keep one; for several takes use `samples: N`")
+        seen.add(key)
 
 
 def check_pick_names(keys: StepKeys, own: KnownNames, above: Mapping[str, KnownNames]) -> Checked[None]:
@@ -70,7 +141,7 @@ def check_pick_names(keys: StepKeys, own: KnownNames, above: Mapping[str, KnownN
 
 
 def _check_axis_names(entry: Node, axes: KnownNames, more: set[str]) -> Checked[None]:
-    for key, _ in entry if isinstance(entry, MappingNode) else ():
+    for key, _ in entries_of(entry):
         name = str(key.value)
         if name not in axes.keys() | more:
             hint = did_you_mean(name, frozenset(axes)) or f"axes: {', '.join(sorted(axes))}"
@@ -83,39 +154,25 @@ def check_entry_names(step: Step, keys: StepKeys) -> Checked[None]:
     names |= {SEED} if step.seeds is not None else set()
     names |= {SAMPLE} if step.samples is not None else set()
     for entry in step.exclude:
-        for name in entry_keys(entry):
+        for name in _entry_names(entry):
             if name not in names:
                 hint = did_you_mean(name, frozenset(names)) or f"axes: {', '.join(sorted(names))}"
                 yield entry.location.error(f"`{name}` is no axis", hint)
     for entry in step.include:
-        for name in entry_keys(entry):
+        for name in _entry_names(entry):
             if name == SAMPLE and step.samples is None:
                 yield entry.location.error("`sample` is no axis", "add `samples: N`")
             elif name == SEED and step.samples is not None:
                 yield entry.location.error("`seed` beside `samples`", "samples derive their own seeds")
-            elif name not in BUILT_IN and (name in OWN_PLACE or is_reserved(name, keys)):
+            elif name not in BUILT_IN and (name in _OWN_KEYS or _is_reserved(name, keys)):
                 yield entry.location.error(f"`{name}` cannot name an axis", "use a plain word")
-
-
-def check_values(values: Iterable[tuple[Location, JsonValue]]) -> Checked[None]:
-    """An axis has each value once: two equal ones would ask for one video twice."""
-    seen: set[bytes] = set()
-    for location, value in values:
-        plain = int(value) if isinstance(value, float) and value.is_integer() else value
-        key = canonical_json(plain)
-        if key in seen:
-            what = "the same list" if isinstance(plain, list | tuple) else "the same object"
-            if not isinstance(plain, list | tuple | dict):
-                what = cut(as_text(plain, ""))
-            yield location.error(f"{what} is here twice", "keep one; for several takes use `samples: N`")
-        seen.add(key)
 
 
 def axis_locations(step: Step) -> dict[str, Location]:
     """Where each axis that is not built in stands: in `matrix`, else in the first entry that adds it."""
     locations = {axis.name: axis.location for axis in step.axes}
     for entry in step.include:
-        for name in entry_keys(entry):
+        for name in _entry_names(entry):
             if name not in BUILT_IN:
                 locations.setdefault(name, entry.location)
     return locations

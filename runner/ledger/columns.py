@@ -1,0 +1,68 @@
+"""Columns of the ledger to the fields of a row type, by their annotations."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from decimal import Decimal
+from types import NoneType, UnionType
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from runner.job.cost import Price, PriceUnit
+from runner.ledger.rows import Grounds
+from runner.typed_json import reader
+
+T = TypeVar("T")
+
+
+def columns(kind: type) -> str:
+    """The names of a row type's columns, for SELECT."""
+    return ", ".join(field.name for field in fields(kind))
+
+
+def to_rows(kind: type[T], found: Iterable[Sequence[Any]]) -> Iterator[T]:
+    """What a query has found, the values of each row in the order of `columns`."""
+    known: Any = kind
+    changes = _changes(known)
+    for row in found:
+        values = [*row]
+        for number, change in changes:
+            if values[number] is not None:
+                values[number] = change(values[number])
+        yield cast(T, known(*values))
+
+
+def to_row(kind: type[T], values: Sequence[Any] | None) -> T | None:
+    """The one row of a query; None where it has found none."""
+    return None if values is None else next(to_rows(kind, (values,)))
+
+
+@functools.cache
+def _changes(kind: Any) -> list[tuple[int, Callable[[Any], Any]]]:
+    """The places of the columns that are not taken as they are, and what reads each."""
+    types = get_type_hints(kind)
+    changes: list[tuple[int, Callable[[Any], Any]]] = []
+    for number, field in enumerate(fields(kind)):
+        wanted = types[field.name]
+        if get_origin(wanted) is UnionType:
+            [wanted] = (each for each in get_args(wanted) if each is not NoneType)
+        if isinstance(wanted, type) and issubclass(wanted, enum.Enum):
+            changes.append((number, wanted))
+        elif wanted not in (str, int, float):
+            changes.append((number, _from_text(_FROM_JSON.get(wanted) or reader(wanted))))
+    return changes
+
+
+def _from_text(read: Callable[[Any], Any]) -> Callable[[str], Any]:
+    return lambda text: read(json.loads(text))
+
+
+def _price(told: Mapping[str, str]) -> Price:
+    ((unit, usd),) = told.items()
+    return Price(PriceUnit(unit), Decimal(usd))
+
+
+_FROM_JSON: Mapping[type, Callable[[Any], Any]] = {Grounds: Grounds, Price: _price}

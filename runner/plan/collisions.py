@@ -1,0 +1,104 @@
+"""Tasks of one plan that ask for the same video, and tasks that write the same file."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from runner.errors import JobError, Problem
+from runner.job.expressions import NEEDS
+from runner.job.model import Job
+from runner.job.paths import OutputTemplate, collision_key
+from runner.job.problems import Checked
+from runner.job.task import Task
+from runner.json_value import JsonValue
+
+
+def repeated(values: Iterable[str]) -> set[str]:
+    return {value for value, number in Counter(values).items() if number > 1}
+
+
+def check_collisions(job: Job, tasks: Sequence[Task]) -> Checked[None]:
+    """No two tasks ask for the same video, and no two write one file."""
+    same_identities = repeated(task.identity for task in tasks)
+    same_outputs = repeated(collision_key(task.output) for task in tasks)
+    if not same_identities and not same_outputs:
+        return
+    by_identity: dict[str, Task] = {}
+    by_output: dict[str, Task] = {}
+    shared: dict[str, list[tuple[Task, Task]]] = {}
+    twins: dict[Problem, None] = {}
+    for task in tasks:
+        key = collision_key(task.output)
+        if task.identity in same_identities:
+            first = by_identity.setdefault(task.identity, task)
+            if first is not task:
+                twins[_same_identity(job, first, task)] = None
+        elif key in same_outputs:
+            first = by_output.setdefault(key, task)
+            if first is not task:
+                shared.setdefault(task.step, []).append((first, task))
+        if len(twins) >= JobError.MOST_SHOWN:
+            break
+    yield from twins
+    yield from (_same_output(job, pairs) for pairs in shared.values())
+
+
+def _values(task: Task) -> dict[str, JsonValue]:
+    """What tells the task from others, by the name that an expression has for it."""
+    values: dict[str, JsonValue] = dict(task.cell)
+    if task.step:
+        values["step.name"] = task.step
+    for step, cell in task.upstream.cells.items() if task.upstream is not None else ():
+        values |= {f"{NEEDS}.{step}.{axis}": value for axis, value in cell.items()}
+    return values
+
+
+def _differing(one: Task, other: Task) -> list[str]:
+    first, second = _values(one), _values(other)
+    return [name for name in dict.fromkeys((*first, *second)) if first.get(name) != second.get(name)]
+
+
+def _same_identity(job: Job, first: Task, second: Task) -> Problem:
+    names = _differing(first, second)
+    step = job.steps[second.step]
+    if names and all(name.startswith(f"{NEEDS}.") for name in names):
+        message = f"its requests are the same for each task of `{step.needs}`, such as {second.name}"
+        return step.location.error(message, f"use an output or an axis of `{NEEDS}.{step.needs}`, or pick")
+    locations = {axis.name: axis.location for axis in step.axes}
+    location = locations.get(names[0], step.takes_location) if names else step.takes_location
+    if first.step != second.step:
+        location = step.location
+    elif len(names) == 1:
+        return location.error(f"axis `{names[0]}` changes nothing", "for several takes use `samples: N`")
+    return location.error(
+        f"cells {first.index} ({first.name}) and {second.index} ({second.name}) ask for the same video",
+        "keep one of them; for several takes use `samples: N`",
+    )
+
+
+def _same_output(job: Job, pairs: Sequence[tuple[Task, Task]]) -> Problem:
+    """One problem for all pairs of a step that were looked at: one template mends them."""
+    first, second = pairs[0]
+    names = dict.fromkeys(name for pair in pairs for name in _differing(*pair))
+    step = job.steps[second.step]
+    more = f"; more cells that share a file: {len(pairs) - 1}" if len(pairs) > 1 else ""
+    return step.output_location.error(
+        f"cells {first.index} ({first.name}) and {second.index} ({second.name}) write one file,"
+        f" {first.output}{more}",
+        f"tell them apart: {_other_template(step.output, [_telling(name, first) for name in names])}",
+    )
+
+
+def _other_template(output: OutputTemplate | None, telling: list[str]) -> str:
+    """The template of the file with what it lacks; where it has all that differs, slugs are equal."""
+    written = f"out/{'${{ job.name }}'}.mp4" if output is None else output.written
+    lacks = [name for name in telling if not re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", written)]
+    added = "".join(f"-${{{{ {name} }}}}" for name in lacks or ["index"])
+    return f"{written.removesuffix('.mp4')}{added}.mp4"
+
+
+def _telling(axis: str, task: Task) -> str:
+    value = _values(task).get(axis)
+    return f"{axis}.id" if isinstance(value, dict) and "id" in value else axis

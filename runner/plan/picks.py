@@ -1,0 +1,78 @@
+"""`pick:`, which says what tasks of a step further steps may use: its patterns, matched and written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from runner.job.expressions import NEEDS
+from runner.job.model import MODEL, Job
+from runner.job.task import Task
+from runner.job.yaml.nodes import show_path
+from runner.json_value import JsonValue, canonical_json
+from runner.plan.matrix import Cell, matches
+from runner.plan.names import telling_part
+
+_PLAIN = re.compile(r"(?!(?i:true|false|null)$)[A-Za-z][\w./-]*|\d+:\d+")
+
+Lineage: TypeAlias = Mapping[str, Mapping[str, JsonValue]]
+"""The cell of a task and those of the tasks above it, by step, the nearest first."""
+
+
+def lineage(task: Task) -> Lineage:
+    return {task.step: task.cell, **(task.upstream.cells if task.upstream is not None else {})}
+
+
+def pickable(cells: Lineage) -> Cell:
+    """What a pattern of `pick` can name: the task's own values and, under `needs`, those above it."""
+    (_, cell), *above = cells.items()
+    return _with_above(cell, dict(above))
+
+
+def means(
+    pattern: Mapping[str, JsonValue],
+    cell: Mapping[str, JsonValue],
+    above: Mapping[str, Mapping[str, JsonValue]],
+) -> bool:
+    """Whether a pattern of `pick` means the task of `cell` below those of `above`."""
+    return matches(pattern, _with_above(cell, above))
+
+
+def _with_above(cell: Mapping[str, JsonValue], above: Mapping[str, Mapping[str, JsonValue]]) -> Cell:
+    return {**cell, NEEDS: {step: dict(values) for step, values in above.items()}}
+
+
+def how_to_pick(job: Job, task: Task) -> str:
+    """What to write so that the steps below use `task`, where `pick: []` says: none yet.
+
+    Empty where nobody is asked: the step picks already, or no step needs it.
+    """
+    step = job.steps[task.step]
+    is_needed = any(task.step and other.needs == task.step for other in job.steps.values())
+    if step.pick != () or not is_needed:
+        return ""
+    (_, pattern), *above = ((name, _pattern(job, name, cell)) for name, cell in lineage(task).items())
+    needs: dict[str, JsonValue] = {name: cell for name, cell in reversed(above) if cell}
+    if needs:
+        pattern[NEEDS] = needs
+    where = show_path(step.pick_location.path)
+    return f"{where}: write `pick: [{flow_yaml(pattern or {MODEL: task.model})}]` to go on with {task.name}"
+
+
+def _pattern(job: Job, step: str, cell: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """What tells the cell from others of its step."""
+    with_model = len(job.steps[step].models) > 1
+    return {name: telling_part(value) for name, value in cell.items() if name != MODEL or with_model}
+
+
+def flow_yaml(value: JsonValue) -> str:
+    """`value` as YAML on one line, as a job file takes it."""
+    match value:
+        case dict():
+            return "{" + ", ".join(f"{name}: {flow_yaml(item)}" for name, item in value.items()) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(flow_yaml(item) for item in value) + "]"
+        case str() if _PLAIN.fullmatch(value):
+            return value
+    return canonical_json(value).decode()

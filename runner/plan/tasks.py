@@ -1,0 +1,182 @@
+"""All cells of a plan to its tasks: each built once, what is wrong with it found, names told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from runner.errors import JobError, Problem
+from runner.job.lint import OF_MODEL, Linter
+from runner.job.model import Job, Reference, Step
+from runner.job.paths import confine
+from runner.job.problems import Checked, ProblemError, Problems
+from runner.job.rules import Level
+from runner.job.task import TASK_ID, Task, Upstream
+from runner.job.yaml.nodes import Location
+from runner.plan.build import TaskBuilder
+from runner.plan.collisions import check_collisions, repeated
+from runner.plan.locations import request_location
+from runner.plan.picks import lineage
+from runner.plan.steps import PlannedStep, PlannedSteps
+from runner.providers.provider import Provider
+
+_ENOUGH = JobError.MOST_SHOWN
+
+
+def build_tasks(
+    job: Job, steps: PlannedSteps, builders: Mapping[str, TaskBuilder], problems: Problems
+) -> tuple[Task, ...]:
+    """Every task, depth first: each one, then those that need it. What is wrong goes to `problems`."""
+    for builder in builders.values():
+        for problem in builder.problems:
+            problems.add(problem)
+    walk = _Walk(job, steps, builders, problems)
+    tasks = [task for step in steps.roots for task in walk.tasks(step, None)]
+    walk.check_picks()
+    walk.look_below_picks()
+    if walk.is_whole and problems.is_sound:
+        if names := repeated(task.name for task in tasks):
+            tasks = [builders[task.step].told_apart(task, names) for task in tasks]
+        problems.gather(check_collisions(job, tasks))
+    return tuple(tasks)
+
+
+class _Walk:
+    """Goes depth first over the cells of a plan, builds the task of each, and checks it.
+
+    It ends early where more problems are found than anybody is shown.
+    """
+
+    def __init__(
+        self, job: Job, steps: PlannedSteps, builders: Mapping[str, TaskBuilder], problems: Problems
+    ) -> None:
+        self._job = job
+        self._steps = steps
+        self._below = {step.name: steps.below(step) for step in steps}
+        self._builders = builders
+        self._problems = problems
+        self._linters = {
+            step.name: Linter(job.provider, job.lint, takes=len(step.spec.seeds or ()) or 2) for step in steps
+        }
+        self._unpicked = {step.name: set(range(len(step.picks or ()))) for step in steps}
+        self._first: dict[str, Task] = {}
+        self._is_over = False
+        self._is_one = len(job.steps) == 1 and all(step.matrix.upper_bound == 1 for step in steps)
+        self._reported: set[Problem] = set()
+        self._linted: set[tuple[Location, str]] = set()
+        self._directories: set[str] = set()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every cell has its task."""
+        return not self._reported
+
+    def tasks(self, step: PlannedStep, above: Task | None) -> Iterator[Task]:
+        """The tasks of `step` that need `above`, and all below them."""
+        below = self._below[step.name]
+        for task in self._built(step, above):
+            self._check(step, task)
+            yield task
+            if below and step.goes_on(lineage(task)):
+                for child in below:
+                    yield from self.tasks(child, task)
+
+    def check_picks(self) -> None:
+        """An entry that means no task is misspelt, or means one that is no longer made."""
+        if self._problems.errors:
+            return
+        for step in self._steps:
+            if step.name not in self._first:
+                continue
+            for number in sorted(self._unpicked[step.name]):
+                entry = (step.picks or ())[number]
+                hint = "`callsheet plan` lists them; an entry matches the cells that have all of its values"
+                self._problems.add(entry.location.error(f"matches no task of step `{step.name}`", hint))
+
+    def look_below_picks(self) -> None:
+        """A step that no task has reached yet is tried below one: its mistakes cost nothing now."""
+        for step in self._steps:
+            needs = step.spec.needs
+            if step.name in self._first or needs not in self._first:
+                continue
+            for task in self._built(step, self._first[needs]):
+                self._first.setdefault(step.name, task)
+                self._lint(step, task)
+                self._check_children(step, task)
+
+    def _built(self, step: PlannedStep, above: Task | None) -> Iterator[Task]:
+        """The tasks of `step` that need `above`, without those of cells that have problems."""
+        builder = self._builders[step.name]
+        upstream = None
+        if above is not None:
+            upstream = Upstream(above.identity, above.name, above.step, step.spec.uses, lineage(above))
+        for index, cell in step.cells_below(above):
+            if self._is_over:
+                return
+            try:
+                task = builder.build(index, cell, upstream)
+            except ProblemError as error:
+                self._report(error.problems, builder.name(cell, upstream.cells if upstream else {}))
+            else:
+                yield task
+
+    def _report(self, problems: Iterable[Problem], name: str) -> None:
+        """Each problem once, with the first cell that has it."""
+        for problem in problems:
+            if problem not in self._reported:
+                self._reported.add(problem)
+                message = problem.message if self._is_one else f"{problem.message} (in cell {name})"
+                self._add(replace(problem, message=message))
+
+    def _add(self, problem: Problem) -> None:
+        self._problems.add(problem)
+        self._is_over = self._is_over or len(self._problems.errors) >= _ENOUGH
+
+    def _check(self, step: PlannedStep, task: Task) -> None:
+        self._first.setdefault(task.step, task)
+        self._lint(step, task)
+        directory = task.output.rpartition("/")[0]
+        if directory not in self._directories:
+            self._directories.add(directory)
+            self._check_directory(step, task)
+        if waiting := self._unpicked[task.step]:
+            waiting.difference_update(step.picks_of(lineage(task)))
+        self._check_children(step, task)
+
+    def _lint(self, step: PlannedStep, task: Task) -> None:
+        """Each finding once, with the first cell that has it unless it holds for the whole model."""
+        for finding, level in self._linters[task.step].look_at(task):
+            location = request_location(self._job.provider, step.spec, finding.path, task.cell)
+            message = finding.message
+            if (location, message) in self._linted:
+                continue  # several steps inherit it
+            self._linted.add((location, message))
+            if not (self._is_one or finding.rule in OF_MODEL):
+                message = f"{message} (in cell {task.name})"
+            report = location.error if level is Level.ERROR else location.warning
+            self._add(report(message, finding.hint))
+
+    def _check_children(self, step: PlannedStep, task: Task) -> None:
+        for child in self._below[step.name]:
+            self._problems.gather(_check_outputs(self._job.provider, child.spec, task))
+
+    def _check_directory(self, step: PlannedStep, task: Task) -> None:
+        try:
+            confine(self._job.root, task.output)
+        except ValueError as error:
+            location = step.spec.output_location
+            self._problems.add(location.error(str(error), "outputs stay below the project root"))
+
+
+def _check_outputs(provider: Provider, step: Step, above: Task) -> Checked[None]:
+    """Whether the task `above` makes what `step` takes of it."""
+    for item in step.content:
+        payload = item.payload
+        if not isinstance(payload, Reference):
+            continue
+        name = provider.makes.get(payload.output)
+        if name is None or above.request.get(name) is True:
+            continue
+        what = "is no draft" if payload.output == TASK_ID else "returns no last frame"
+        hint = f"steps.{above.step}.request: {{{name}: true}}"
+        yield payload.location.error(f"step `{above.step}` {what}", hint)

@@ -1,0 +1,80 @@
+"""One task's life: where its place at the service begins and ends, and what is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from runner.errors import ExitCode
+from runner.ledger.states import TaskState
+from runner.run.session import Session
+from runner.run.task import TaskLife
+from runner.sandbox import SandboxConfig, SandboxServer
+from tests.support.harness import Bench, job_text
+from tests.support.reconciling import cut, sweep, warm_up
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def server() -> Iterator[SandboxServer]:
+    with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.05)) as running:
+        yield running
+
+
+def told(bench: Bench, *names: str) -> list[str]:
+    return [name for name, _ in bench.events if name in names]
+
+
+async def test_a_submit_in_doubt_leaves_its_place_to_others(bench: Bench, server: SandboxServer) -> None:
+    await warm_up(bench)
+    bench.events.clear()
+    server.faults.add(cut(accept=False))
+    file = bench.write_job(sweep(seeds=2, settle="60s", more=", concurrency: 1"))
+    result = await bench.run(file, until=lambda: bench.has_seen("task.done"))
+    assert result.exit_code is ExitCode.TRY_AGAIN
+    assert result.counts == {TaskState.AMBIGUOUS: 1, TaskState.DONE: 1}
+    order = ["task.intended", "task.ambiguous", "task.intended", "task.submitted", "task.done"]
+    assert told(bench, *order) == order
+
+
+async def test_a_place_is_left_before_the_files_are_here(
+    bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tasks that end together are replaced at the service while they are fetched."""
+    lives: list[TaskLife] = []
+    fetch = TaskLife._fetch
+
+    async def counted(life: TaskLife, end: object) -> None:
+        lives.append(life)
+        assert life.session.lane.in_flight.count < 2
+        await fetch(life, end)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TaskLife, "_fetch", counted)
+    result = await bench.run(bench.write_job(job_text(seeds=4, run="concurrency: 2")))
+    assert result.counts == {TaskState.DONE: 4}
+    assert [life.has_begun.is_set() for life in lives] == [True] * 4
+
+
+async def test_a_life_that_breaks_gives_its_place_back(
+    bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions: set[Session] = set()
+
+    def hear(name: str, fields: Mapping[str, object]) -> None:
+        if name == "task.intended":
+            raise LookupError("an observer that breaks")
+
+    begin = TaskLife.buy
+
+    async def buy(life: TaskLife, *arguments: object) -> None:
+        sessions.add(life.session)
+        await begin(life, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TaskLife, "buy", buy)
+    bench.tell = hear
+    result = await bench.run(bench.write_job(job_text(seeds=2, run="concurrency: 1")))
+    assert result.exit_code is ExitCode.BUG
+    [session] = sessions
+    assert session.lane.in_flight.count == 0
