@@ -58,7 +58,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """What an error answer says, in whichever shape; golden ones are in tests/wire/mesh.
+    """What an error answer says, in whichever shape; golden ones are in tests/wire.
 
     `is_envelope`: the service's own envelope, so the service itself wrote it and no edge.
     `retry_after` is in seconds as told, not clamped.
@@ -66,7 +66,7 @@ class ErrorBody:
 
     is_envelope: bool = False
     is_signed: bool = False
-    """The body names its request, as every error of Mesh does (wire/mesh-api.md)."""
+    """The body names its request: proof that the service wrote it, where all of its errors do."""
     code: str = ""
     message: str = ""
     provider_code: str = ""

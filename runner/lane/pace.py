@@ -32,8 +32,8 @@ class RequestBudget:
     wants it spread over, less a fifth, is the rate from there on; it grows again by a twentieth for
     each minute without a 429. A configured rate is a ceiling.
 
-    A limit on tasks at once answers 429 too, and nothing in the answer tells the two apart (Mesh
-    documents one code for all). But a rate refuses when much is sent: a submit that is refused
+    A limit on tasks at once answers 429 too, and nothing in the answer tells the two apart where a
+    service documents one code for all. But a rate refuses when much is sent: a submit that is refused
     though half as many requests a minute have passed before meets the other limit. Then
     `most_in_flight` sinks, for submits alone there is a pause, and the rate is what it was.
 

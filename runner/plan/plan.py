@@ -70,7 +70,7 @@ class Plan:
 def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan:
     """Expands and checks the whole job. Raises JobError with every problem found.
 
-    `origin` is where its requests go, as `https://api.meshapi.ai`; it is a part of each task's
+    `origin` is where its requests go, as `https://api.example.com`; it is a part of each task's
     identity. `sandbox` is the embedded sandbox. `run_date` is today where it is not given.
     """
     clock = None

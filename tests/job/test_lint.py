@@ -352,6 +352,6 @@ def test_many_tasks_cost_a_lookup_each() -> None:
     """100,000 tasks must not take long: ten thousand in a fifth of a second leaves room on a slow machine."""
     linter = Linter(MESH, {}, takes=2)
     tasks = [make_task(ONE, TEXT, FIRST, seed=seed, resolution="720p") for seed in range(10_000)]
-    started = time.perf_counter()
+    started = time.process_time()
     assert sum(len(list(linter.look_at(task))) for task in tasks) == 0
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5

@@ -11,6 +11,7 @@ from runner.cli import console
 from runner.cli.common_options import common_options
 from runner.errors import ServiceUnreachableError, UsageError
 from runner.http.access import is_loopback
+from runner.providers import DEFAULT
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxUnavailable, serve
 
 
@@ -75,7 +76,7 @@ def sandbox(
     lists: str,
     seed: int,
 ) -> None:
-    """Serve the Mesh API's protocol on this machine, with real MP4s and without any cost.
+    """Serve the protocols of the services on this machine, with real MP4s and without any cost.
 
     Prints its URL as the first line on stdout once it accepts connections; any key that begins
     with rsk_ is accepted. A prompt that holds [violate] fails as a content policy violation. Ends on
@@ -116,4 +117,4 @@ def _announce(url: str) -> None:
             " nothing; hint: --host 127.0.0.1 serves this machine only"
         )
         return
-    console.note(f"try: MESHAPI_API_KEY={SANDBOX_KEY} callsheet run JOB --base-url {url}")
+    console.note(f"try: {DEFAULT.key_variables[0]}={SANDBOX_KEY} callsheet run JOB --base-url {url}")
