@@ -151,6 +151,10 @@ class NothingSentError(CallsheetError):
 class ServiceUnreachableError(CallsheetError):
     exit_code = ExitCode.UNREACHABLE
 
+    @classmethod
+    def untrusted(cls, said: str) -> ServiceUnreachableError:
+        return cls(f"cannot trust the API's certificate: {said}")
+
 
 class NoProjectError(CallsheetError):
     exit_code = ExitCode.NO_PROJECT
@@ -166,6 +170,10 @@ class BusyError(CallsheetError):
 
 class KeyRefusedError(CallsheetError):
     exit_code = ExitCode.KEY_REFUSED
+
+    @classmethod
+    def by_service(cls, said: str) -> KeyRefusedError:
+        return cls(f"the service refused the API key: {said}")
 
 
 class Severity(enum.StrEnum):

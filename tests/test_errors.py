@@ -18,6 +18,7 @@ import runner.store.files
 import runner.store.inputs
 from runner import errors
 from runner.errors import CallsheetError, ExitCode, JobError, OutOfMoneyError, Problem, RefusedError, Severity
+from runner.http.verdicts import ProviderError, Trouble
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "exit-codes.md"
 
@@ -153,3 +154,19 @@ def test_a_flood_of_problems_is_cut() -> None:
     error = JobError("a.yaml", [Problem(line, 1, "", "wrong") for line in range(1, 200)])
     assert len(str(error).splitlines()) == JobError.MOST_SHOWN
     assert len(error.problems) == 199
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"),
+    [
+        (Trouble.KEY_REFUSED, ExitCode.KEY_REFUSED),
+        (Trouble.USED_UP, ExitCode.OUT_OF_MONEY),
+        (Trouble.CERTIFICATE, ExitCode.UNREACHABLE),
+    ],
+)
+def test_what_a_person_has_to_mend_is_told_apart_from_what_passes(trouble: Trouble, code: ExitCode) -> None:
+    refusal = ProviderError(trouble, "said so").refusal
+    assert refusal is not None
+    assert (refusal.exit_code, "said so" in refusal.message) == (code, True)
+    passing = set(Trouble) - {Trouble.KEY_REFUSED, Trouble.USED_UP, Trouble.CERTIFICATE}
+    assert not any(ProviderError(other, "").refusal for other in passing)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from runner.errors import CallsheetError, KeyRefusedError, OutOfMoneyError, ServiceUnreachableError
+
 
 class Verdict(enum.StrEnum):
     """What is known of one POST: these four, and nothing between them."""
@@ -99,3 +101,16 @@ class ProviderError(Exception):
         self.code = code
         self.request_id = request_id
         self.retry_after = retry_after
+
+    @property
+    def refusal(self) -> CallsheetError | None:
+        """What a person has to mend before this key is served again; None where another try may help."""
+        match self.trouble:
+            case Trouble.KEY_REFUSED:
+                return KeyRefusedError.by_service(self.message)
+            case Trouble.USED_UP:
+                return OutOfMoneyError.used_up(self.message)
+            case Trouble.CERTIFICATE:
+                return ServiceUnreachableError.untrusted(self.message)
+            case _:
+                return None

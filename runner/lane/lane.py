@@ -10,7 +10,7 @@ from typing import Protocol
 
 import anyio
 
-from runner.errors import CallsheetError, ExitCode, OutOfMoneyError
+from runner.errors import CallsheetError, ExitCode, ServiceUnreachableError
 from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import RunPolicy
 from runner.lane.clock import ServerClock
@@ -151,10 +151,8 @@ class Lane:
         run.waiting(AN_ANSWER, self.patience - seconds, self.in_flight.count)
         if not isinstance(error, ProviderError):
             run.defect("the look whether the service answers", error)
-        elif error.trouble is Trouble.KEY_REFUSED:
-            run.stop_submitting(ExitCode.KEY_REFUSED, f"the service refused the API key: {error}")
-        elif error.trouble is Trouble.USED_UP:
-            run.refuse(OutOfMoneyError.used_up(error.message))
+        elif error.refusal is not None:
+            run.refuse(error.refusal)
         if seconds > self.patience:
             run.stop_submitting(
                 ExitCode.TRY_AGAIN, f"the service has not answered for {seconds:.0f} s: {error}; run again"
@@ -162,23 +160,14 @@ class Lane:
 
     def _is_over(self, error: ProviderError, failures: int) -> bool:
         """Whether nothing will be submitted because of `error`, which has been told then."""
-        match error.trouble:
-            case Trouble.KEY_REFUSED:
-                code, said = ExitCode.KEY_REFUSED, f"the service refused the API key: {error.message}"
-            case Trouble.USED_UP:
-                self.run.refuse(OutOfMoneyError.used_up(f"{error.message}; nothing was sent"))
-                return True
-            case Trouble.RATE_LIMITED:
-                if failures < LIMITED_TRIES:
-                    return False
-                code, said = ExitCode.TRY_AGAIN, error.message
-            case _ if failures >= FIRST_TRIES or error.trouble is Trouble.CERTIFICATE:
-                code, said = (
-                    ExitCode.UNREACHABLE,
-                    f"{self.origin}: the API cannot be used: {error.message}",
-                )
-            case _:
-                return False
-        hint = "; hint: check the network and the base URL" if code is ExitCode.UNREACHABLE else ""
-        self.run.stop_submitting(code, f"{said}; nothing was sent{hint}")
+        is_limited = error.trouble is Trouble.RATE_LIMITED
+        if error.refusal is not None:
+            self.run.refuse(error.refusal)
+        elif failures < (LIMITED_TRIES if is_limited else FIRST_TRIES):
+            return False
+        elif is_limited:
+            self.run.stop_submitting(ExitCode.TRY_AGAIN, f"{error.message}; nothing was sent")
+        else:
+            said = f"{self.origin}: the API cannot be used: {error.message}; nothing was sent"
+            self.run.refuse(ServiceUnreachableError(said, hint="check the network and the base URL"))
         return True

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from runner.errors import CallsheetError, ExitCode
+from runner.errors import CallsheetError, ExitCode, KeyRefusedError
 from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import RunPolicy
 from runner.lane.cases import SCANS, Case, Sight
@@ -303,7 +303,8 @@ class Reconciler:
         if isinstance(error, NoScanError):
             return False
         if error.trouble is Trouble.KEY_REFUSED:
-            self.lane.run.stop(ExitCode.KEY_REFUSED, f"the service refused the API key: {error.message}")
+            refused = KeyRefusedError.by_service(error.message)
+            self.lane.run.stop(refused.exit_code, str(refused))
         if error.trouble is Trouble.RATE_LIMITED:
             self.lane.budget.refused(error)
         return error.trouble is Trouble.USED_UP

@@ -9,7 +9,14 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from runner.errors import CallsheetError, ExitCode, OutOfMoneyError, StateError
+from runner.errors import (
+    CallsheetError,
+    ExitCode,
+    KeyRefusedError,
+    OutOfMoneyError,
+    ServiceUnreachableError,
+    StateError,
+)
 from runner.http.verdicts import Evidence, Reaction, SubmitOutcome, Verdict
 from runner.job.task import Task
 from runner.json_value import JsonValue
@@ -268,12 +275,13 @@ class Submission:
         said = evidence.message or evidence.reason
         match outcome.reaction:
             case Reaction.STOP_KEY:
-                run.stop_submitting(ExitCode.KEY_REFUSED, f"the service refused the API key: {said}")
+                run.refuse(KeyRefusedError.by_service(said))
             case Reaction.STOP_MONEY:
                 is_quota = evidence.status == 429
                 run.refuse(OutOfMoneyError.used_up(said) if is_quota else OutOfMoneyError.no_credit(said))
             case Reaction.STOP_CONFIGURATION:
-                run.stop(ExitCode.UNREACHABLE, f"cannot trust the API's certificate: {said}")
+                untrusted = ServiceUnreachableError.untrusted(said)
+                run.stop(untrusted.exit_code, str(untrusted))
             case Reaction.BACK_OFF if evidence.status == 429:
                 self.lane.budget.throttled(outcome.retry_after, in_flight=self.lane.in_flight.count - 1)
             case Reaction.BACK_OFF if evidence.status is not None and evidence.status >= 500:

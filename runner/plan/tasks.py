@@ -1,4 +1,4 @@
-"""All cells of a plan to its tasks: each built once, what is wrong with it found, names told apart."""
+"""Every cell of a plan to its task: built once, checked, and with a name of its own."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def build_tasks(
     walk.look_below_picks()
     if walk.is_whole and problems.is_sound:
         if names := repeated(task.name for task in tasks):
-            tasks = [builders[task.step].told_apart(task, names) for task in tasks]
+            tasks = [builders[task.step].with_own_name(task, names) for task in tasks]
         problems.gather(check_collisions(job, tasks))
     return tuple(tasks)
 
@@ -177,6 +177,6 @@ def _check_outputs(provider: Provider, step: Step, above: Task) -> Checked[None]
         name = provider.makes.get(payload.output)
         if name is None or above.request.get(name) is True:
             continue
-        what = "is no draft" if payload.output == TASK_ID else "returns no last frame"
+        what = "is not a draft" if payload.output == TASK_ID else "returns no last frame"
         hint = f"steps.{above.step}.request: {{{name}: true}}"
         yield payload.location.error(f"step `{above.step}` {what}", hint)

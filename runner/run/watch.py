@@ -185,13 +185,13 @@ class Watch:
     def _judge(self, error: ProviderError, *, is_last: bool, is_gone: bool) -> None:
         """Returns where another look is due; raises or stops the run where none is."""
         paid, control = self.paid, self.session.control
+        if (refusal := error.refusal) is not None:
+            if isinstance(refusal, OutOfMoneyError):
+                control.refuse(refusal)
+            else:
+                control.stop(refusal.exit_code, str(refusal))
+            raise LeftForLater(str(refusal), refusal.exit_code)
         match error.trouble:
-            case Trouble.KEY_REFUSED:
-                control.stop(ExitCode.KEY_REFUSED, f"the service refused the API key: {error.message}")
-                raise LeftForLater(error.message, ExitCode.KEY_REFUSED)
-            case Trouble.CERTIFICATE:
-                control.stop(ExitCode.UNREACHABLE, f"cannot trust the API: {error.message}")
-                raise LeftForLater(error.message, ExitCode.UNREACHABLE)
             case Trouble.NOT_FOUND if paid.key_hash != self.session.lane.key_hash:
                 raise LeftForLater(
                     f"{paid.name}: {paid.remote_id} was submitted under another API key, and this one does"
@@ -200,10 +200,6 @@ class Watch:
                 )
             case Trouble.NOT_FOUND if is_gone:
                 raise GoneError(f"the service no longer knows {paid.remote_id}")
-            case Trouble.USED_UP:
-                refusal = OutOfMoneyError.used_up(error.message)
-                control.refuse(refusal)
-                raise LeftForLater(str(refusal), refusal.exit_code)
             case Trouble.RATE_LIMITED:
                 raise LeftForLater(
                     f"{paid.name}: {LIMITED_LOOKS} looks were refused in a row: {error.message}"
