@@ -11,8 +11,8 @@ import itertools
 import math
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 
 import anyio
 
@@ -325,14 +325,20 @@ class InFlight:
     def count(self) -> int:
         return self._count
 
-    @asynccontextmanager
-    async def place(self, *, is_paid: bool) -> AsyncIterator[None]:
-        """Holds one place; new work waits for it."""
+    async def place(self, *, is_paid: bool) -> AbstractContextManager[None]:
+        """One place, which counts from now on; the end of its `with` leaves it. New work waits for it.
+
+        Where one is free it is had at once: tasks that begin together join one commit.
+        """
         if not is_paid:
             while self._count >= min(self._limit, self._taught() or self._limit):
                 await self._left.wait()
             await self._stand_back()
         self._count += 1
+        return self._held()
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
         try:
             yield
         finally:
