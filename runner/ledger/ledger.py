@@ -66,10 +66,6 @@ class Ledger:
     def close(self) -> None:
         self._db.close()
 
-    def image(self) -> bytes:
-        """The whole database as it is on the disk: what a crash would leave."""
-        return self._db.serialize()
-
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """All of it or nothing; durable at the end. Raises StateError when the disk does not take it."""

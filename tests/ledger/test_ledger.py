@@ -455,7 +455,7 @@ def test_the_image_is_what_a_crash_leaves() -> None:
         ledger.begin_run(RUN)
     attempt = accept(ledger)
     connection = sqlite3.connect(":memory:")
-    connection.deserialize(ledger.image())
+    connection.deserialize(ledger._db.serialize())
     found = LedgerReader(connection).attempt(attempt)
     connection.close()
     ledger.close()
