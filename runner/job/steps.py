@@ -59,7 +59,7 @@ def read_step(
     request = yield from _request(keys, cell_names)
     content = yield from _content(keys, cell_names, above)
     output = yield from _output(keys, cell_names)
-    price = yield from read_price(keys.get("price"), keys.location_of("price"))
+    price = yield from read_price(keys.get("price"))
     fields = provider.fields
     yield from check_fields(provider, request)
     step = Step(
