@@ -12,6 +12,7 @@ import unicodedata
 MOST_BYTES = 120
 """Of one slug in UTF-8: what an expression may add to a path."""
 
+# Windows's names of devices. callsheet does not run there, but paths of taken videos hold `con_`.
 _DEVICES = frozenset(
     {"con", "prn", "aux", "nul", "conin$", "conout$"}
     | {f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³"}
@@ -24,10 +25,10 @@ _DOTS = re.compile(r"\.{2,}")
 
 @functools.lru_cache(maxsize=4096)
 def slug(text: str, most_bytes: int = MOST_BYTES) -> str:
-    """`text` as one file-name component: NFC, no separators, spaces, controls, or device name.
+    """`text` as one file-name component: NFC, no separators, spaces, or controls.
 
     Letters, digits and symbols of every script stay, `16:9` becomes `16x9`, all else becomes `-`.
-    Empty where nothing is left.
+    Empty if nothing is left.
     """
     if len(text) <= most_bytes and _PLAIN.fullmatch(text) and text.casefold() not in _DEVICES:
         return text
@@ -35,15 +36,8 @@ def slug(text: str, most_bytes: int = MOST_BYTES) -> str:
     mapped = "".join(character if _is_safe(character) else "-" for character in _RATIO.sub("x", normal))
     joined = _DOTS.sub(".", _RUNS.sub("-", mapped))
     short = cut(joined.strip("-."), most_bytes)
-    if is_device_name(short):
-        stem, dot, rest = short.partition(".")
-        return cut(f"{stem}_{dot}{rest}", most_bytes)
-    return short
-
-
-def is_device_name(component: str) -> bool:
-    """Whether Windows takes the component for a device, whatever its suffix."""
-    return component.split(".", 1)[0].rstrip(" ").casefold() in _DEVICES
+    stem, dot, rest = short.partition(".")
+    return cut(f"{stem}_{dot}{rest}", most_bytes) if stem.casefold() in _DEVICES else short
 
 
 def _is_safe(character: str) -> bool:

@@ -13,7 +13,7 @@ RANKS = {
     name: rank
     for rank, names in enumerate(
         (
-            "errors json_value near resources slug times typed_json",
+            "errors json_value resources slug spelling times typed_json",
             "durable redact",
             "project http",
             "providers",

@@ -17,7 +17,7 @@ from runner.cli.common_options import common_options
 from runner.cli.problems import show
 from runner.cli.stdio import ResultLostError
 from runner.errors import CallsheetError, ExitCode
-from runner.near import did_you_mean
+from runner.spelling import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def callsheet() -> None:
     FORCE_COLOR and CLICOLOR decide about colour.
 
     \b
-    Completion with Tab, for ~/.bashrc (for other shells: zsh_source, fish_source):
+    Completion with Tab, in ~/.bashrc (other shells: zsh_source, fish_source):
       eval "$(_CALLSHEET_COMPLETE=bash_source callsheet)"
     """
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from runner.job.model import MODEL, SAMPLE, SEED
 from runner.json_value import JsonValue, canonical_json
-from runner.plan.names import telling_part
+from runner.plan.names import identifying_part
 
 Cell: TypeAlias = Mapping[str, JsonValue]
 """Each axis of a task with its value."""
@@ -21,7 +21,7 @@ _MOST_LABEL = 80
 
 def label(value: JsonValue) -> str:
     """The value of an axis in a few words; of an object its `id`, `name` or `title`."""
-    told = telling_part(value)
+    told = identifying_part(value)
     if isinstance(value, dict) and told is not value and isinstance(told, dict):
         told = next(iter(told.values()))
     text = told if isinstance(told, str) else json.dumps(told, ensure_ascii=False)

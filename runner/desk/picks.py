@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from runner.desk.grid import Cell
 from runner.errors import CallsheetError
-from runner.job.expressions import NEEDS
-from runner.job.model import MODEL
 from runner.job.yaml.nodes import to_data
 from runner.job.yaml.source import parse
 from runner.json_value import JsonValue
-from runner.plan.names import telling_part
-from runner.plan.picks import flow_yaml, means
+from runner.plan.picks import means, pick_pattern
 
 
 def pickable_steps(job_text: bytes) -> dict[str, list[JsonValue] | None]:
@@ -48,16 +45,4 @@ def pick_entry(cell: Cell, above: Mapping[str, Cell], *, several_models: Mapping
     which steps the model has to be named.
     """
     step, *_ = several_models
-    pattern = _pattern(cell, with_model=several_models[step])
-    upper: dict[str, JsonValue] = {
-        name: shown
-        for name, value in reversed(list(above.items()))
-        if (shown := _pattern(value, with_model=several_models[name]))
-    }
-    if upper:
-        pattern[NEEDS] = upper
-    return f"- {flow_yaml(pattern or {MODEL: cell[MODEL]})}"
-
-
-def _pattern(cell: Cell, *, with_model: bool) -> dict[str, JsonValue]:
-    return {name: telling_part(value) for name, value in cell.items() if name != MODEL or with_model}
+    return f"- {pick_pattern({step: cell, **above}, several_models)}"

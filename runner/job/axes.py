@@ -1,4 +1,4 @@
-"""The axes of a step: `matrix`, `include` and `exclude`, and what is wrong with them or unused."""
+"""The axes of a step, and the entries that name them: `matrix`, `include`, `exclude` and `pick`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runner.job.values import Constant, Value, compile_values
 from runner.job.yaml.nodes import Location, Node, cut, entries_of, items_of, text_of
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.json_value import JsonValue, canonical_json
-from runner.near import did_you_mean
+from runner.spelling import did_you_mean
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED = frozenset(
@@ -31,7 +31,7 @@ _OWN_KEYS = {
     "samples": "samples",
     "content": "content",
 }
-"""What a person might look for among the axes, with the key that says it."""
+"""Names that a person might give an axis, and the key that says this."""
 
 
 def read_axes(keys: StepKeys, known: KnownNames) -> Checked[tuple[AxisSpec, ...]]:
@@ -40,7 +40,7 @@ def read_axes(keys: StepKeys, known: KnownNames) -> Checked[tuple[AxisSpec, ...]
     for key, values in keys.merged("matrix"):
         name, location = str(key.value), key.location
         if name in _OWN_KEYS:
-            yield location.error(f"`{name}` has a place of its own", f"use `{_OWN_KEYS[name]}:`")
+            yield location.error(f"`{name}` has a key of its own", f"use `{_OWN_KEYS[name]}:`")
             continue
         if _is_reserved(name, keys):
             yield location.error(
@@ -83,7 +83,7 @@ def axis_names(
 
 
 def _parts(name: str, keys: StepKeys) -> frozenset[str] | None:
-    """The keys that the objects of an axis have; None where an expression may add some."""
+    """The keys of an axis's objects; None if an expression may add some."""
     nodes = [item for key, values in keys.merged("matrix") if key.value == name for item in items_of(values)]
     for entry in items_of(keys.get("include")):
         nodes += [value for key, value in entries_of(entry) if key.value == name]
@@ -117,7 +117,7 @@ def check_values(values: Iterable[tuple[Location, JsonValue]]) -> Checked[None]:
             what = "the same list" if isinstance(plain, list | tuple) else "the same object"
             if not isinstance(plain, list | tuple | dict):
                 what = cut(as_text(plain, ""))
-            yield location.error(f"{what} is here twice", "keep one; for several takes use `samples: N`")
+            yield location.error(f"{what} appears twice", "keep one; for several takes use `samples: N`")
         seen.add(key)
 
 
@@ -135,7 +135,7 @@ def check_pick_names(keys: StepKeys, own: KnownNames, above: Mapping[str, KnownN
             step = str(key.value)
             if step not in above:
                 hint = did_you_mean(step, frozenset(above)) or f"steps above: {', '.join(above)}"
-                yield key.location.error(f"`{step}` is no step above this one", hint)
+                yield key.location.error(f"`{step}` is not a step above this one", hint)
             else:
                 yield from _check_axis_names(axes, above[step], set())
 
@@ -145,7 +145,7 @@ def _check_axis_names(entry: Node, axes: KnownNames, more: set[str]) -> Checked[
         name = str(key.value)
         if name not in axes.keys() | more:
             hint = did_you_mean(name, frozenset(axes)) or f"axes: {', '.join(sorted(axes))}"
-            yield key.location.error(f"`{name}` is no axis", hint)
+            yield key.location.error(f"`{name}` is not an axis", hint)
 
 
 def check_entry_names(step: Step, keys: StepKeys) -> Checked[None]:
@@ -157,11 +157,11 @@ def check_entry_names(step: Step, keys: StepKeys) -> Checked[None]:
         for name in _entry_names(entry):
             if name not in names:
                 hint = did_you_mean(name, frozenset(names)) or f"axes: {', '.join(sorted(names))}"
-                yield entry.location.error(f"`{name}` is no axis", hint)
+                yield entry.location.error(f"`{name}` is not an axis", hint)
     for entry in step.include:
         for name in _entry_names(entry):
             if name == SAMPLE and step.samples is None:
-                yield entry.location.error("`sample` is no axis", "add `samples: N`")
+                yield entry.location.error("`sample` is not an axis", "add `samples: N`")
             elif name == SEED and step.samples is not None:
                 yield entry.location.error("`seed` beside `samples`", "samples derive their own seeds")
             elif name not in BUILT_IN and (name in _OWN_KEYS or _is_reserved(name, keys)):

@@ -1,4 +1,4 @@
-"""Content items: where the payload of one stands, and the files that are named outright."""
+"""Content items: their payload, and the files that they name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PAYLOAD_KEY = {"draft_task": "id"}
 
 
 def find_payload(item: Node) -> tuple[str, Node] | None:
-    """(type, payload) of a content item; None where the schema has refused it."""
+    """(type, payload) of a content item; None if the schema has refused it."""
     kind_node = item.get("type") if isinstance(item, Mapping) else None
     if not isinstance(item, Mapping) or not isinstance(kind_node, Scalar):
         return None

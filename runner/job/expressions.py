@@ -24,7 +24,7 @@ from runner.job.rundate import RunDate
 from runner.job.task import LAST_FRAME, OUTPUT, TASK_ID
 from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
-from runner.near import did_you_mean
+from runner.spelling import did_you_mean
 
 OPEN = "${{"
 CLOSE = "}}"
@@ -39,12 +39,12 @@ STEP_OUTPUTS: Mapping[str, str] = {
     OUTPUT: "the video of a video_url item",
     TASK_ID: "the id of a draft_task item",
 }
-"""What `needs.<step>` has beside axes, and where it may stand: it is not known when a plan is made."""
+"""What `needs.<step>` has besides axes, and where each may be used: no plan knows its value."""
 
 KnownNames: TypeAlias = Mapping[str, frozenset[str] | None]
-"""The names in scope, each with its known attributes (None: not known before it is evaluated).
+"""The names in scope, each with its attributes (None: known only when it is evaluated).
 
-What an attribute itself has stands under its dotted name, as in `needs.shot1`.
+The attributes of an attribute are under its dotted name: `needs.shot1`.
 """
 
 Scope: TypeAlias = dict[str, Any]
@@ -73,7 +73,7 @@ class Expression:
         return self._checked(value)
 
     def _look_up(self, scope: Scope) -> object:
-        """`name.key.key` without Jinja, which takes 20 times as long; None where that has no answer."""
+        """`name.key.key` without Jinja, which takes 20 times as long; None if only Jinja can tell."""
         value: object = scope if self.keys else None
         for key in self.keys:
             value = value.get(key) if isinstance(value, dict) else None
@@ -120,9 +120,9 @@ def has_expression(text: str) -> bool:
 
 
 def compile_template(text: str, known: KnownNames, location: Location) -> Checked[Template | None]:
-    """The template of the `text` at `place`, every name in it checked against `known`.
+    """The template of the `text` at `location`, every name in it checked against `known`.
 
-    None where something is wrong with it.
+    None if something is wrong with it.
     """
     parts: list[str | Expression] = []
     is_whole = True
@@ -154,7 +154,7 @@ def _split(text: str) -> Iterator[tuple[bool, str]]:
 
 
 def _end_of_expression(text: str, position: int) -> int:
-    """Where the closing braces stand; those inside a string of the expression do not count."""
+    """The index of the closing braces; those inside a string of the expression do not count."""
     quote = ""
     start = position
     while position < len(text) and position - start <= MOST_SOURCE:
@@ -176,7 +176,7 @@ def _end_of_expression(text: str, position: int) -> int:
 
 @functools.lru_cache(maxsize=4096)
 def _parse(source: str) -> tuple[nodes.Expr, TemplateExpression]:
-    """Checked before it is compiled: the compiler already computes what is constant."""
+    """The nodes are checked before they are compiled: the compiler computes constants."""
     if not source:
         raise ExpressionError("`${{ }}` is empty")
     try:
@@ -221,7 +221,7 @@ def _unknown_names(names: Set[str], known: KnownNames) -> Iterator[tuple[str, st
     for name in sorted(names - known.keys()):
         hint = did_you_mean(name, plain) or f"names here: {', '.join(sorted(plain))}"
         if name == NEEDS:
-            hint = "only a step that says `needs: <step>` knows the one above it"
+            hint = "only a step with a `needs:` key has it"
         yield f"unknown name `{name}`", hint
 
 
@@ -233,7 +233,7 @@ def _missing_parts(tree: nodes.Node, known: KnownNames) -> Iterator[tuple[str, s
         if attributes is None or part in attributes:
             continue
         if owner.startswith(f"{NEEDS}.") and part in STEP_OUTPUTS:
-            yield f"`{owner}.{part}` cannot stand here", f"it stands alone, as {STEP_OUTPUTS[part]}"
+            yield f"`{owner}.{part}` cannot be used here", f"use it alone, as {STEP_OUTPUTS[part]}"
         else:
             yield f"`{owner}` has no `{part}`", _missing_part_hint(owner, part, attributes)
 
@@ -242,7 +242,7 @@ def _missing_part_hint(owner: str, part: str, attributes: frozenset[str]) -> str
     if owner == "env":
         return f"list `{part}` under `env:`"
     if not attributes:
-        return f"`{owner}` is one value, without parts"
+        return f"`{owner}` is one value and has no parts"
     return did_you_mean(part, attributes) or f"it has: {', '.join(sorted(attributes))}"
 
 

@@ -1,4 +1,4 @@
-"""The filters that expressions have, and the Jinja2 environment that knows them and nothing else."""
+"""The filters of expressions, and the Jinja2 environment that has them and nothing else."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "trim": lambda value: _string(value).strip(),
     "upper": lambda value: _string(value).upper(),
 }
-"""All filters there are. `default` also replaces null; `int` refuses what is no number."""
+"""All filters. `default` also replaces null; `int` refuses anything that is not a number."""
 
 
 class _Environment(ImmutableSandboxedEnvironment):

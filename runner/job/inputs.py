@@ -1,4 +1,4 @@
-"""Local files that a request carries: found below the root, read once, known by their content."""
+"""Local files that a request carries: found below the root, read once, identified by their content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEAD = 64
 _MB = 1_000_000
 
 MOST_BYTES = {"image_url": 30 * _MB, "video_url": 50 * _MB, "audio_url": 15 * _MB}
-"""Of one file, for each kind of content item, as the models' documentation has them."""
+"""The most bytes of one file, for each kind of content item, from the models' documentation."""
 
 _KINDS = {"image_url": "image", "video_url": "video", "audio_url": "audio"}
 _RELATIVE = "input paths are relative to the job file"
@@ -46,7 +46,7 @@ def check_remote(text: str) -> None:
     if not host or any(character.isspace() or not character.isprintable() for character in text):
         raise InputError("not a URL that a service could fetch", "https://host/path")
     if user is not None:
-        raise InputError("a URL with a user name or password", "the service fetches it openly")
+        raise InputError("a URL with a user name or password", "give a URL that anybody can fetch")
 
 
 class InputReader:
@@ -81,16 +81,18 @@ class InputReader:
             sha256, size, head = _digest(file, text, MOST_BYTES[kind])
         media_type = sniff(head)
         if not media_type.startswith(f"{_KINDS[kind]}/"):
-            found = media_type or "no image, video or audio that the service knows"
+            found = media_type or "not an image, video or audio that the service knows"
             raise InputError(f"{_shown(text)}: {kind} needs {_KINDS[kind]}; its content is {found}")
         return InputFile(sha256=sha256, media_type=media_type, size=size, path=path)
 
     def _find(self, text: str) -> Path:
         if "://" in text:
             scheme = text.split(":", 1)[0]
-            raise InputError(f"{_shown(scheme)}: URLs are refused", "use https, data, or a local file")
+            raise InputError(
+                f"{_shown(scheme)}:// URLs are not supported", "use https, data, or a local file"
+            )
         if not text.strip() or "\0" in text:
-            raise InputError("empty, where a file or URL is needed")
+            raise InputError("empty; a file or URL is needed")
         if Path(text).is_absolute():
             raise InputError(f"{_shown(text)}: an absolute path", _RELATIVE)
         try:
@@ -99,7 +101,7 @@ class InputReader:
             raise InputError(f"{_shown(text)}: cannot be resolved") from None
         if not path.is_relative_to(self._root):
             message = f"{_shown(text)}: outside the project root"
-            raise InputError(message, "copy it below the root; links count as well")
+            raise InputError(message, "copy it below the root; a link is not enough")
         return path
 
 
@@ -117,7 +119,7 @@ def _digest(file: FileIO, text: str, most: int) -> tuple[str, int, bytes]:
 
 
 def sniff(head: bytes) -> str:
-    """The media type by a file's first bytes (at least 16 where it has them), else empty."""
+    """The media type, from a file's first bytes (at least 16 if it has them); empty if unknown."""
     for offset, magic, media_type in _MAGIC:
         if head[offset : offset + len(magic)] == magic:
             return media_type

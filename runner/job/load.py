@@ -1,4 +1,4 @@
-"""A job file to a Job: text, nodes, schema, then typed values; every problem at once."""
+"""Reads a job file: text, nodes, schema, then typed values; finds every problem at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runner.job.content import check_inputs
 from runner.job.environment import key_names, read_env, why_refused
 from runner.job.expressions import KnownNames, has_expression
 from runner.job.inputs import InputReader
-from runner.job.merge import STEPS, as_meant
+from runner.job.merge import STEPS, correct_keys
 from runner.job.model import Job
 from runner.job.policy import read_budget, read_lint, read_run
 from runner.job.problems import Checked, Problems
@@ -26,9 +26,9 @@ from runner.job.workflow import read_steps, step_keys
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Scalar, entries_of, items_of, text_of
 from runner.job.yaml.source import MAX_BYTES, read
-from runner.near import nearest
 from runner.providers import DEFAULT, find
 from runner.providers.provider import Provider
+from runner.spelling import nearest
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -52,20 +52,20 @@ _NO_EXPRESSIONS = (
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """`environ` is the process environment; `.env` in the root is read below it."""
+    """`environ` is the process environment; `.env` in the root adds what it lacks."""
 
     environ: Mapping[str, str] = field(repr=False)
     allow_env: frozenset[str] = frozenset()
     trust_job: bool = False
     provider: Provider | None = None
-    """In place of the job's own, to see what it would lose at another one."""
+    """Replaces the job's own, to see what the job would lose there."""
 
 
 def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text: bytes | None = None) -> Job:
     """The job in `file`, or in `text`, the copy that a run keeps.
 
-    Without `options` it reads of the process's environment what any job may. Raises JobError with
-    every problem found.
+    Without `options` the environment is the process's, of which the job sees what any job may. Raises
+    JobError with every problem found.
     """
     options = options or LoadOptions(os.environ)
     shown = _below(file, root)
@@ -77,7 +77,7 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
     wrong = check_job(document)
     problems = Problems(shown, text=reading.problems, schema=wrong)
     if wrong:
-        document = as_meant(document)
+        document = correct_keys(document)
     if not reading.is_whole:
         problems.raise_errors()
     with problems:
@@ -102,7 +102,7 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
         budget = problems.gather(read_budget(document.get("budget")))
         lint = problems.gather(read_lint(document.get("lint")))
         steps = problems.gather(read_steps(document, provider=provider, known=known, found=problems.errors))
-        if problems.errors:  # alone, wrong inputs wait for the plan, which knows those of cells as well
+        if problems.errors:  # without other errors the plan checks the inputs, with those of each cell
             reader = InputReader(root, file.parent)
             problems.gather(check_inputs(step_keys(document).values(), provider=provider.name, reader=reader))
     return Job(
@@ -146,7 +146,7 @@ def _read(file: Path, shown: str) -> bytes:
 
 
 def _nearest(file: Path) -> str:
-    """Which file may have been meant, beside it or in `jobs/` there, as a hint."""
+    """A hint: the file that may have been meant, beside this one or in `jobs/`."""
     found: dict[str, Path] = {}
     for folder in (file.parent / "jobs", file.parent):
         with contextlib.suppress(OSError):
@@ -157,7 +157,7 @@ def _nearest(file: Path) -> str:
 
 
 def _api_key_env(document: MappingNode, provider: Provider, options: LoadOptions) -> Checked[str | None]:
-    """The variable that holds the key. Another's secret must not reach the service as a key either."""
+    """The variable that holds the key: no other secret of yours may reach the service as one."""
     node = document.get("api_key_env")
     name = text_of(node)
     keys = provider.key_variables
@@ -216,7 +216,7 @@ def _variables(document: MappingNode, known: KnownNames) -> Checked[Mapping[str,
 
 
 def _refuse_expressions(document: MappingNode) -> Checked[None]:
-    """Where an expression is not evaluated it would reach the service as it stands."""
+    """Expressions in keys that are never evaluated: they would reach the service as text."""
     bodies = (body for _, body in entries_of(document.get(STEPS)) if isinstance(body, MappingNode))
     for level in (document, *bodies):
         for key in _NO_EXPRESSIONS:

@@ -1,4 +1,4 @@
-"""The keys of one step: its own, over those that the steps of a job share at its top level."""
+"""The keys of one step: its own, and those that it inherits from the top level."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, entries_of
-from runner.near import nearest
 from runner.resources import load_schema
+from runner.spelling import nearest
 
 STEPS = "steps"
 SHARED = (
@@ -22,17 +22,17 @@ SHARED = (
     "output",
     "price",
 )
-"""What a flat job says of its one step, and what the steps of another one inherit."""
+"""Keys of a step that may stand at the top level, for a flat job's one step or for all steps."""
 
 _NAMING = (*SHARED, "vars")
-OF_A_STEP = frozenset({"needs", "pick"})
-"""Keys that a flat job has not."""
+STEP_ONLY = frozenset({"needs", "pick"})
+"""Keys that only a step has."""
 _TAKES = frozenset({"seeds", "samples"})
 
 
 @dataclass(frozen=True, slots=True)
 class StepKeys:
-    """What the file says of one step. `own` is the whole document in a flat job, which has no `shared`.
+    """What the file says of one step. In a flat job `own` is the whole document; `shared` is None.
 
     `request` and `matrix` are merged key by key, the step's own last; other keys replace. `seeds`
     and `samples` replace each other, and a step with `needs` inherits neither.
@@ -46,7 +46,7 @@ class StepKeys:
         return self._owner(key).get(key)
 
     def location_of(self, key: str) -> Location:
-        """Of the value of `key`; of the step where it has none."""
+        """Of the value of `key`, or of the step if it has none."""
         node = self.get(key)
         return node.location if node is not None else self.own.location.below(key)
 
@@ -68,23 +68,23 @@ class StepKeys:
         return self.shared if self.shared.get(key) is not None else self.own
 
 
-def as_meant(document: Mapping) -> Mapping:
-    """The document with misspelt keys put right where they name things for expressions.
+def correct_keys(document: Mapping) -> Mapping:
+    """The document with misspelt keys corrected, where names that expressions use stand below them.
 
-    The schema has told of each, and the names that such a key would have made are not missed as well.
+    The schema has reported each key; uncorrected, each use of those names would be reported as well.
     """
     steps = document.get(STEPS)
     if isinstance(steps, Mapping):
-        bodies = tuple((key, _spelled(body) if isinstance(body, Mapping) else body) for key, body in steps)
+        bodies = tuple((key, _corrected(body) if isinstance(body, Mapping) else body) for key, body in steps)
         entries = tuple(
             (key, replace(steps, entries=bodies) if node is steps else node) for key, node in document
         )
         document = replace(document, entries=entries)
-    return _spelled(document)
+    return _corrected(document)
 
 
-def _spelled(level: Mapping) -> Mapping:
-    known = load_schema("job")["properties"].keys() | OF_A_STEP
+def _corrected(level: Mapping) -> Mapping:
+    known = load_schema("job")["properties"].keys() | STEP_ONLY
     taken = {key.value for key, _ in level}
     entries = []
     for key, node in level:

@@ -20,11 +20,11 @@ MODEL = "model"
 SEED = "seed"
 SAMPLE = "sample"
 BUILT_IN = frozenset({MODEL, SEED, SAMPLE})
-"""The axes that no matrix names."""
+"""The axes that have keys of their own: `models`, `seeds`, `samples`."""
 
 
 class OnAmbiguous(enum.StrEnum):
-    """What follows when an ambiguous submit is shown to be absent at the service."""
+    """What to do once an ambiguous submit is shown to be absent at the service."""
 
     AUTO = "auto"
     HOLD = "hold"
@@ -36,9 +36,9 @@ LOOPBACK_MINIMUM = 0.1
 
 @dataclass(frozen=True, slots=True)
 class PollPolicy:
-    """`first`: from acceptance to the first look (None: learned); `minimum`, `maximum`: between looks.
+    """`first`: from acceptance to the first poll (None: learned); `minimum`, `maximum`: between polls.
 
-    `is_minimum_given`: the job file says so.
+    `is_minimum_given`: whether the job file sets it.
     """
 
     first: float | None = None
@@ -47,7 +47,7 @@ class PollPolicy:
     is_minimum_given: bool = False
 
     def on_loopback(self) -> PollPolicy:
-        """The same for a server on loopback, where a look costs nothing: the first comes at once."""
+        """The same for a server on loopback, where a poll costs nothing: the first is sent at once."""
         if self.is_minimum_given:
             return self
         return replace(self, first=self.first or 0.0, minimum=LOOPBACK_MINIMUM)
@@ -55,7 +55,7 @@ class PollPolicy:
 
 @dataclass(frozen=True, slots=True)
 class WebhookPolicy:
-    """Where the service calls (`public_url`), and where we listen for that (`HOST:PORT`)."""
+    """`public_url` is what the service calls; `listen` (`HOST:PORT`) is where the call arrives."""
 
     public_url: str
     listen: str = "127.0.0.1:8787"
@@ -81,7 +81,7 @@ class RunPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Caps over all runs of a job and edition, and what needs a person's yes; None: without limit."""
+    """Caps over all runs of a job and edition, and the cost that a person must confirm; None: no limit."""
 
     max_micros: int | None = None
     max_tasks: int | None = None
@@ -119,8 +119,8 @@ class ContentItem:
 class Step:
     """What one step generates; a flat job file has one, without a name.
 
-    Each of its cells is made once for each task of the step `needs`, or once where that is empty.
-    `pick` are patterns of the tasks that further steps may use; None is all of them.
+    Each of its cells is made once for each task of the step `needs`, or once if that is empty.
+    `pick` holds patterns of the tasks that further steps may use; None means all.
     """
 
     name: str
@@ -132,7 +132,7 @@ class Step:
     seeds: Seeds | None
     samples: int | None
     takes_location: Location
-    """Where `seeds` or `samples` stands; the models where neither does."""
+    """Of `seeds` or `samples`; of the models if neither is given."""
     axes: tuple[AxisSpec, ...]
     exclude: tuple[Value, ...]
     include: tuple[Value, ...]
@@ -152,7 +152,7 @@ class Step:
         return frozenset(payload.output for payload in payloads if isinstance(payload, Reference))
 
     def values(self) -> Iterator[Value | OutputTemplate]:
-        """All that may hold expressions."""
+        """Everything that may hold expressions."""
         for axis in self.axes:
             yield from axis.values
         yield from (*(self.pick or ()), *self.exclude, *self.include, *self.request.values())
@@ -166,7 +166,7 @@ class Step:
 
     @property
     def output_location(self) -> Location:
-        """Where `output` stands; where the takes do if it is not written."""
+        """Of `output`; of the takes if it is not given."""
         return self.output.location if self.output is not None else self.takes_location
 
 
@@ -174,10 +174,9 @@ class Step:
 class Job:
     """A valid job file. `file` is its path below the root, with forward slashes; `text` its bytes.
 
-    `directory` is what its input paths are relative to. `env` holds the listed variables that are
-    set. `base_url` is there only where the job is trusted. `steps` are by name, each after the one
-    that it needs; a flat job has one, named "". `lint` are
-    the levels that the job changes.
+    Input paths are relative to `directory`. `env` holds the listed variables that are set. `base_url`
+    is None unless the job is trusted. `steps` are by name, each after the one that it needs; a flat
+    job has one, named "". `lint` holds the levels that the job changes.
     """
 
     name: str
@@ -200,7 +199,7 @@ class Job:
 
     @property
     def uses_date(self) -> bool:
-        """Whether an expression reads `run.date`, all that there is of `run`."""
+        """Whether an expression reads `run.date`, the only part of `run`."""
         own = () if self.edition is None else (self.edition,)
         steps = (value for step in self.steps.values() for value in step.values())
         return any("run" in value.names for value in (*own, *self.variables.values(), *steps))

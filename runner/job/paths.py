@@ -18,7 +18,7 @@ from runner.job.filters import ExpressionError, as_text
 from runner.job.problems import Checked, ProblemError
 from runner.job.yaml.nodes import Location, Scalar
 from runner.project import STATE_DIR
-from runner.slug import is_device_name, slug
+from runner.slug import slug
 
 SUFFIX = ".mp4"
 _CLOSED_EXPRESSION = re.compile(r"\$\{\{.*?\}\}")
@@ -41,7 +41,7 @@ class OutputTemplate:
 
     @property
     def written(self) -> str:
-        """As the file has it."""
+        """As it is written in the file."""
         return "".join(
             part if isinstance(part, str) else f"${{{{ {part.source} }}}}" for part in self.template.parts
         )
@@ -62,7 +62,7 @@ class OutputTemplate:
 
 
 def compile_output(node: Scalar, known: KnownNames) -> Checked[OutputTemplate | None]:
-    """The template at `node`, or None where something is wrong with it."""
+    """The template at `node`, or None if something is wrong with it."""
     text = str(node.value)
     template = yield from compile_template(text, known, node.location)
     if template is not None:
@@ -78,9 +78,9 @@ def compile_output(node: Scalar, known: KnownNames) -> Checked[OutputTemplate | 
 
 
 def what_is_wrong(path: str) -> str:
-    """Why `path` cannot be an output, in words; empty where it can."""
+    """Why `path` cannot be an output; empty if it can."""
     if not path.endswith(SUFFIX) or path.endswith("/" + SUFFIX) or path == SUFFIX:
-        return f"an output is a video and must end in {SUFFIX}, after a name"
+        return f"an output is a video, so its name must end in {SUFFIX}"
     if path.startswith(("/", "~")):
         return "an output is relative to the project root"
     if "\\" in path or not path.isprintable():
@@ -89,13 +89,11 @@ def what_is_wrong(path: str) -> str:
         return f"longer than {MOST_PATH} bytes"
     for component in path.split("/"):
         if component in ("", ".", ".."):
-            return f"`{component}` as a part of the path; use plain names between single slashes"
+            return f"`{component}` cannot be part of a path; use plain names between single slashes"
         if component.casefold() == STATE_DIR:
             return f"{STATE_DIR} holds the state of the project"
         if len(component.encode()) > MOST_COMPONENT:
             return f"a part longer than {MOST_COMPONENT} bytes"
-        if is_device_name(component):
-            return f"`{component}` is a device name on some systems"
     return ""
 
 
@@ -115,7 +113,7 @@ def confine(base: Path, output: str) -> Path:
 
 
 def collision_key(output: str) -> str:
-    """Equal for two outputs that some file system takes for one file: letter case and Unicode form."""
+    """Equal for outputs that some file systems do not tell apart: by letter case or Unicode form."""
     if output.isascii():
         return output.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", output).casefold())

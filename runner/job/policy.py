@@ -23,7 +23,7 @@ _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)/(s|min|h)")
 ALONE = 12
-"""How many times longer than `run.settle` a list must stay silent that shows nothing accepted later."""
+"""`run.settle_alone` in units of `run.settle`: a list that shows nothing accepted later proves less."""
 
 _PERIODS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
@@ -36,7 +36,7 @@ def parse_duration(value: float | str) -> float:
             raise ValueError(f"`{value[:40]}` is not a duration such as 100ms, 15s, 2m, 1h, 7d")
         return float(match[1]) * _UNITS[match[2]]
     if value < 0:
-        raise ValueError("a duration is not negative")
+        raise ValueError("a duration cannot be negative")
     return float(value)
 
 
@@ -47,12 +47,12 @@ def parse_rate(text: str) -> float:
         raise ValueError(f"`{text[:40]}` is not a rate such as 60/min, 2/s, 1000/h")
     rate = float(match[1]) / _PERIODS[match[2]]
     if rate <= 0:
-        raise ValueError("a rate is above zero")
+        raise ValueError("a rate must be above zero")
     return rate
 
 
 class _Section:
-    """Reads typed values out of one mapping; what the schema has refused already is skipped.
+    """Reads typed values out of one mapping; skips what the schema has refused already.
 
     `problems` are those of its values and of the sections in it.
     """
@@ -65,7 +65,7 @@ class _Section:
         return _Section(self._node.get(name) if self._node else None, self.problems)
 
     def read(self, name: str, convert: Callable[[Scalar], T], default: D) -> T | D:
-        """The value of `name`; `default` where it is absent, null, or a problem."""
+        """The value of `name`; `default` if it is absent, null or wrong."""
         node = self._node.get(name) if self._node else None
         if not isinstance(node, Scalar) or node.value is None:
             return default
@@ -133,7 +133,7 @@ def read_budget(node: Node | None) -> Checked[Budget]:
 
 
 def read_price(node: Node | None, location: Location) -> Checked[Price | None]:
-    """The price that stands at `place`; None where there is none, or a problem."""
+    """The price at `location`; None if there is none, or it is wrong."""
     section = _Section(node)
     amounts = {unit: section.read(unit, _usd, None) for unit in PriceUnit}
     yield from section.problems
@@ -193,7 +193,7 @@ def _limit(node: Scalar) -> int:
 
 
 def _usd(node: Scalar) -> Decimal:
-    """By the text as written: 0.1 is exactly a tenth."""
+    """From the text as written, so that 0.1 is exactly a tenth."""
     if isinstance(node.value, bool) or not isinstance(node.value, int | float):
         raise TypeError
     return Decimal(node.text) if isinstance(node.value, float) else Decimal(node.value)

@@ -6,7 +6,7 @@ called through `Problems.gather`, or by `yield from` in another such function.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import TypeAlias, TypeVar
 
@@ -43,12 +43,17 @@ class ProblemError(Exception):
 def require(checked: Checked[T]) -> T:
     """What `checked` returns. Raises ProblemError with every problem that it yields."""
     problems: list[Problem] = []
+    value = _finish(checked, problems.append)
+    if problems:
+        raise ProblemError(*problems)
+    return value
+
+
+def _finish(checked: Checked[T], report: Callable[[Problem], None]) -> T:
     while True:
         try:
-            problems.append(next(checked))
+            report(next(checked))
         except StopIteration as end:
-            if problems:
-                raise ProblemError(*problems) from None
             value: T = end.value
             return value
 
@@ -56,9 +61,8 @@ def require(checked: Checked[T]) -> T:
 class Problems:
     """The problems of one file, each once. Leaving a `with` block raises JobError if any is an error.
 
-    `text` are those of the parser, `schema` those of the schema. Later checks add nothing at a path
-    that either reported: it would be the same mistake in other words. Nor does the schema at a place
-    that the parser reported.
+    `text` are the parser's, `schema` the schema's. A path that either reported is not reported again
+    by later checks, nor a place of the parser's by the schema: it is the same mistake in other words.
     """
 
     def __init__(
@@ -85,12 +89,7 @@ class Problems:
 
     def gather(self, checked: Checked[T]) -> T:
         """Keeps the problems that `checked` yields; gives what it returns."""
-        while True:
-            try:
-                self.add(next(checked))
-            except StopIteration as end:
-                value: T = end.value
-                return value
+        return _finish(checked, self.add)
 
     def add(self, problem: Problem) -> None:
         if problem.path not in self._reported:

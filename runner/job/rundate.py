@@ -12,7 +12,7 @@ _TEXT = re.compile(r"(\d{4}-\d{2}-\d{2})(?:([+-])(\d{2}):(\d{2})|(Z))?")
 
 @dataclass(frozen=True, slots=True)
 class RunDate:
-    """A calendar day and the offset from UTC in which it was one.
+    """A calendar day, and the offset from UTC of the clock that showed it.
 
     `format()` is `2026-11-21+01:00`. `str()`, which is what an expression sees, is the day alone:
     clocks change their offset at night, and an edition that held it would buy that night twice.

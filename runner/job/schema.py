@@ -1,6 +1,6 @@
-"""The job file and the requests against their JSON Schemas, told as Problems.
+"""Checks the job file and each request against their JSON Schemas.
 
-The sentences are ours: jsonschema's own name its keywords, print whole values, and point nowhere.
+The messages are our own: jsonschema's name its keywords, print whole values and point nowhere.
 The schemas use neither anyOf nor oneOf, so that each error is a leaf that a person can act on.
 """
 
@@ -18,12 +18,12 @@ from jsonschema import Draft7Validator, ValidationError
 from jsonschema.validators import extend
 
 from runner.errors import Problem
-from runner.job.merge import OF_A_STEP
+from runner.job.merge import STEP_ONLY
 from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, cut, find, show_path, to_data
 from runner.json_value import JsonValue
-from runner.near import did_you_mean
 from runner.providers.provider import Provider
 from runner.resources import load_schema
+from runner.spelling import did_you_mean
 
 MOST_PROBLEMS = 100
 
@@ -62,7 +62,7 @@ def check_job(document: Mapping) -> list[Problem]:
     errors = _validator("job").iter_errors(to_data(document))
     for error in islice(errors, MOST_PROBLEMS):
         on_key = error.validator == "additionalProperties" or "propertyNames" in error.absolute_schema_path
-        for path, message, hint in _told(error):
+        for path, message, hint in _explain(error):
             location = _location(document, path, on_key=on_key)
             hint = _hint_for_text(document, path, error) or hint
             found[Problem(location.line, location.column, show_path(path), message, hint)] = None
@@ -117,10 +117,8 @@ _JobValidator: type[Draft7Validator] = extend(Draft7Validator, {"uniqueItems": _
 
 
 def _problems(validator: Draft7Validator, value: object, path: Path) -> tuple[RequestProblem, ...]:
-    told = (
-        part for error in islice(validator.iter_errors(value), MOST_PROBLEMS) for part in _told(error, path)
-    )
-    return tuple(dict.fromkeys(RequestProblem(where, what, hint) for where, what, hint in told))
+    errors = islice(validator.iter_errors(value), MOST_PROBLEMS)
+    return tuple(dict.fromkeys(RequestProblem(*part) for error in errors for part in _explain(error, path)))
 
 
 @functools.cache
@@ -134,7 +132,7 @@ def _field_validator(provider: Provider, name: str) -> Draft7Validator:
     return Draft7Validator({"definitions": schema["definitions"], **schema["properties"].get(name, {})})
 
 
-def _told(error: ValidationError, above: Path = ()) -> Iterator[tuple[Path, str, str]]:
+def _explain(error: ValidationError, above: Path = ()) -> Iterator[tuple[Path, str, str]]:
     """One jsonschema error as (path, message, hint); several where several keys are unknown.
 
     `above` is the path of what was validated.
@@ -152,7 +150,7 @@ def _told(error: ValidationError, above: Path = ()) -> Iterator[tuple[Path, str,
                 if name not in value:
                     yield path, f"`{name}` is missing", _EXAMPLES.get(name, f"add `{name}:`")
         case "additionalProperties":
-            suggest = _did_you_mean if "patternProperties" in schema else _closest_key
+            suggest = _key_hint if "patternProperties" in schema else _closest_key
             known = tuple(schema.get("properties", ()))
             for name in islice((name for name in value if _is_unknown(name, schema)), MOST_PROBLEMS):
                 yield (*path, name), f"unknown key `{cut(name)}`", suggest(name, known, path)
@@ -174,7 +172,7 @@ def _told(error: ValidationError, above: Path = ()) -> Iterator[tuple[Path, str,
         case "maxLength":
             yield path, f"must have at most {expected} characters, not {len(value)}", ""
         case "uniqueItems":
-            yield path, "the same value stands here twice", "keep one"
+            yield path, "the same value appears twice", "keep one"
         case "pattern":
             yield path, f"{_reason(schema)}, not {_show(value)}", _unit_hint(path, value)
         case _:
@@ -192,7 +190,7 @@ def _reason(schema: dict[str, Any]) -> str:
 def _out_of_range(keyword: str, bound: float, value: float, path: Path) -> tuple[str, str]:
     if value == -1 and path and (path[0] == "seeds" or path[-1] == "seed"):
         return (
-            "-1 lets the server pick a seed, and that video could never be asked for again",
+            "-1 lets the service pick a seed, so the take could never be made again",
             "use `samples`",
         )
     words = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most"}[keyword]
@@ -221,9 +219,9 @@ def _closest_key(name: str, known: tuple[str, ...], path: Path) -> str:
     return did_you_mean(name, known)
 
 
-def _did_you_mean(name: str, known: tuple[str, ...], path: Path) -> str:
-    """The key that was meant in a job file: one that is spelled alike, or the same where it belongs."""
-    if name in OF_A_STEP:
+def _key_hint(name: str, known: tuple[str, ...], path: Path) -> str:
+    """A hint at the key that was meant: one that is spelled alike, or the same one where it belongs."""
+    if name in STEP_ONLY:
         return f"`{name}` belongs in a step: steps: {{final: {{{name}: ...}}}}"
     if near := did_you_mean(name, known):
         return near
@@ -242,7 +240,7 @@ def _did_you_mean(name: str, known: tuple[str, ...], path: Path) -> str:
 
 
 def _unit_hint(path: Path, value: object) -> str:
-    """A rate that only lacks its unit."""
+    """The rate with the unit that it lacks."""
     is_rate = path == ("run", "rate") and not isinstance(value, bool)
     return f"{value}/min" if is_rate and re.fullmatch(r"[1-9][0-9]{0,8}", str(value)) else ""
 
@@ -250,7 +248,7 @@ def _unit_hint(path: Path, value: object) -> str:
 def _choice_hint(path: Path, value: object, choices: list[Any]) -> str:
     near = _nearest(value, choices)
     if path == ("version",) and not near:
-        return f"write `version: {choices[0]}`: this callsheet reads no other"
+        return f"write `version: {choices[0]}`: this callsheet reads no other version"
     return near
 
 
@@ -261,7 +259,7 @@ def _nearest(value: object, choices: list[Any]) -> str:
 
 
 def _show(value: object) -> str:
-    """A value in a message: short, and never an URL or data, which may hold a secret."""
+    """A value in a message: short, and never a URL or data, which may hold a secret."""
     if isinstance(value, str):
         is_safe = len(value) <= 60 and "://" not in value and not value.startswith("data:")
         return f"the text `{value}`" if is_safe else "this text"
@@ -275,7 +273,7 @@ def _show(value: object) -> str:
 
 
 def _location(document: Mapping, path: Path, *, on_key: bool) -> Location:
-    """Of the value at `path`, or of its key where the key is what is wrong, or the value is empty."""
+    """Of the value at `path`, or of its key if the key is wrong or the value is empty."""
     node: Node = find(document, path)
     is_empty = isinstance(node, Scalar) and node.is_plain and not node.text
     parent = find(document, path[:-1])
@@ -285,7 +283,7 @@ def _location(document: Mapping, path: Path, *, on_key: bool) -> Location:
 
 
 def _hint_for_text(document: Mapping, path: Path, error: ValidationError) -> str:
-    """How to quote what was meant as text, in the words of the file: `010` and not 10."""
+    """How to quote a number that was meant as text, as the file has it: `010`, not 10."""
     types: Any = error.validator_value if error.validator == "type" else ()
     node = find(document, path)
     if "string" not in types or "number" in types or "integer" in types or not isinstance(node, Scalar):

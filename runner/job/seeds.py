@@ -61,7 +61,9 @@ def parse_seeds(value: int | str) -> range:
 def check_seed(seed: int) -> None:
     """Raises SeedError where a request must not carry `seed`."""
     if seed == -1:
-        raise SeedError("-1 lets the server pick, so nobody could make the take again", "use `samples`")
+        raise SeedError(
+            "-1 lets the service pick a seed, so the take could never be made again", "use `samples`"
+        )
     if not 0 <= seed <= MOST_SEED:
         raise SeedError(f"a seed is between 0 and {MOST_SEED}")
 

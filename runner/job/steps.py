@@ -117,7 +117,7 @@ def _seeds(keys: StepKeys) -> Checked[Seeds | None]:
         if twice is None:
             in_order.insert(position, part)
         else:
-            yield item.location.error(f"seed {twice} is given twice", "each seed once")
+            yield item.location.error(f"seed {twice} is given twice", "give each seed once")
         ranges.append(part)
     return Seeds(tuple(ranges))
 

@@ -1,4 +1,4 @@
-"""Values of the job file that may hold expressions, each with its place."""
+"""Values of the job file that may hold expressions, each with its location."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Value:
     names: frozenset[str]
 
     def evaluate(self, scope: Scope) -> JsonValue:
-        """Raises ProblemError at the place of the expression that fails."""
+        """Raises ProblemError for the expression that fails."""
         match self.content:
             case Constant(value=value):
                 return value
@@ -64,7 +64,7 @@ class Constant:
 
 
 def compile_value(node: Node, known: KnownNames) -> Checked[Value]:
-    """The value at `node`; null in place of each expression with which something is wrong."""
+    """The value at `node`, with null for each expression that is wrong."""
     location = node.location
     match node:
         case Scalar(value=str() as text) if has_expression(text):

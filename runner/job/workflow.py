@@ -14,8 +14,8 @@ from runner.job.problems import Checked, Problems
 from runner.job.steps import read_step
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import entries_of, text_of
-from runner.near import did_you_mean
 from runner.providers.provider import Provider
+from runner.spelling import did_you_mean
 
 
 def step_keys(document: MappingNode) -> Mapping[str, StepKeys]:
@@ -63,7 +63,7 @@ def read_steps(
 
 
 def _in_steps(by_step: Mapping[str, Problem], *, is_everywhere: bool) -> Problem:
-    """One problem for all steps that inherit what is wrong, with their names where others do not."""
+    """One problem for all steps that inherit it, with their names unless every step does."""
     problem = next(iter(by_step.values()))
     if is_everywhere:
         return problem
@@ -74,7 +74,7 @@ def _in_steps(by_step: Mapping[str, Problem], *, is_everywhere: bool) -> Problem
 def _in_order(bodies: Mapping[str, StepKeys]) -> Checked[dict[str, tuple[str, ...]]]:
     """The steps above each step, the nearest first; a step comes after those above it.
 
-    Without the steps that hang on a cycle or on one that does not exist: those are problems.
+    Steps in a circle, above a missing step, or below either are left out; each is a problem.
     """
     needs = {name: _needs(keys) for name, keys in bodies.items()}
     above: dict[str, tuple[str, ...]] = {}
@@ -94,7 +94,7 @@ def _in_order(bodies: Mapping[str, StepKeys]) -> Checked[dict[str, tuple[str, ..
                 circled.update(path)
                 location = bodies[name].location_of("needs")
                 circle = " > ".join([*path, name])
-                yield location.error(f"a circle: {circle}", "one of them must need no other step")
+                yield location.error(f"steps in a circle: {circle}", "one of them must need no other step")
             continue
         for step in reversed(path):
             up = needs[step]

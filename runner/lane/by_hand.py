@@ -1,8 +1,7 @@
-"""Settling an unclear submit by hand: what `reconcile` shows, and the three answers to it."""
+"""Settling an unclear submit by hand: what `reconcile` shows, and the answers to it."""
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -14,15 +13,6 @@ from runner.ledger.rows import GIVEN_UP, AttemptRow, Grounds, TaskRow
 from runner.ledger.states import IN_FLIGHT, UNCLEAR, Basis, Resolution, TaskState
 from runner.providers.base import Generation
 from runner.providers.provider import Provider
-
-
-class Answer(enum.StrEnum):
-    """What a person says became of an unclear submit; the ledger's word for its resolution."""
-
-    ADOPT = "adopted"
-    WRITE_OFF = "written_off"
-    AGAIN = "again"
-    NOT_BILLED = "not_billed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +54,14 @@ def _tasks(reader: LedgerReader, attempts: Iterable[AttemptRow]) -> Iterator[Unc
         yield UnclearTask(task, attempt)
 
 
-def find_unclear(reader: LedgerReader, name: str, answer: Answer | None = None) -> UnclearTask:
+def find_unclear(reader: LedgerReader, name: str, answer: Resolution | None = None) -> UnclearTask:
     """The task of that name, identity or attempt (first digits will do) that `answer` can settle.
 
     Raises UsageError.
     """
     found = [
         one
-        for one in (absent_tasks if answer is Answer.NOT_BILLED else unclear_tasks)(reader)
+        for one in (absent_tasks if answer is Resolution.NOT_BILLED else unclear_tasks)(reader)
         if one.task.name == name
         or (len(name) >= 6 and (one.task.identity.startswith(name) or one.attempt.id.startswith(name)))
     ]
@@ -134,14 +124,14 @@ def check_adoptable(
 
 
 def record_answer(
-    ledger: Ledger, one: UnclearTask, answer: Answer, at: float, *, remote_id: str | None = None
+    ledger: Ledger, one: UnclearTask, answer: Resolution, at: float, *, remote_id: str | None = None
 ) -> None:
     """Makes a person's answer durable, in the caller's transaction. Raises UsageError for a taken id."""
     grounds = Grounds.of(Basis.PERSON, was=one.state_word)
-    if answer is Answer.NOT_BILLED:
+    if answer is Resolution.NOT_BILLED:
         ledger.settle_absent(one.attempt.id, Resolution.NOT_BILLED, grounds)
         return
     try:
-        ledger.resolve(one.attempt.id, Resolution(answer), grounds, at, remote_id=remote_id)
+        ledger.resolve(one.attempt.id, answer, grounds, at, remote_id=remote_id)
     except RemoteIdTakenError as error:
         raise UsageError(f"{remote_id} belongs to another task already") from error

@@ -150,11 +150,11 @@ class TaskBuilder:
         )
         return task_name((self._slug, *labels), default=self._job.name)
 
-    def told_apart(self, task: Task, names: Set[str]) -> Task:
-        """`task`, its name and its upstream's followed by part of the identity where they are in `names`."""
-        name, upstream = _marked(task.name, task.identity, names), task.upstream
+    def with_own_name(self, task: Task, names: Set[str]) -> Task:
+        """`task` with digits of the identity after its name and its upstream's, if these are in `names`."""
+        name, upstream = _with_digits(task.name, task.identity, names), task.upstream
         if upstream is not None:
-            upstream = replace(upstream, name=_marked(upstream.name, upstream.identity, names))
+            upstream = replace(upstream, name=_with_digits(upstream.name, upstream.identity, names))
         output = self._own_output(name) if self._step.output is None else task.output
         return replace(task, name=name, output=output, upstream=upstream)
 
@@ -274,7 +274,7 @@ def _stand_in(item: ContentItem) -> _Item:
     return _Item(data)
 
 
-def _marked(name: str, identity: str, names: Set[str]) -> str:
+def _with_digits(name: str, identity: str, names: Set[str]) -> str:
     return f"{name}-{identity[:8]}" if name in names else name
 
 

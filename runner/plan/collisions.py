@@ -20,7 +20,7 @@ def repeated(values: Iterable[str]) -> set[str]:
 
 
 def check_collisions(job: Job, tasks: Sequence[Task]) -> Checked[None]:
-    """No two tasks ask for the same video, and no two write one file."""
+    """No two tasks ask for the same video, and no two write the same file."""
     same_identities = repeated(task.identity for task in tasks)
     same_outputs = repeated(collision_key(task.output) for task in tasks)
     if not same_identities and not same_outputs:
@@ -85,20 +85,20 @@ def _same_output(job: Job, pairs: Sequence[tuple[Task, Task]]) -> Problem:
     step = job.steps[second.step]
     more = f"; more cells that share a file: {len(pairs) - 1}" if len(pairs) > 1 else ""
     return step.output_location.error(
-        f"cells {first.index} ({first.name}) and {second.index} ({second.name}) write one file,"
+        f"cells {first.index} ({first.name}) and {second.index} ({second.name}) write the same file,"
         f" {first.output}{more}",
-        f"tell them apart: {_other_template(step.output, [_telling(name, first) for name in names])}",
+        f"tell them apart: {_other_template(step.output, [_expression(name, first) for name in names])}",
     )
 
 
 def _other_template(output: OutputTemplate | None, telling: list[str]) -> str:
-    """The template of the file with what it lacks; where it has all that differs, slugs are equal."""
+    """The written template with the names that it lacks; with `index` if it has all that differ."""
     written = f"out/{'${{ job.name }}'}.mp4" if output is None else output.written
     lacks = [name for name in telling if not re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", written)]
     added = "".join(f"-${{{{ {name} }}}}" for name in lacks or ["index"])
     return f"{written.removesuffix('.mp4')}{added}.mp4"
 
 
-def _telling(axis: str, task: Task) -> str:
+def _expression(axis: str, task: Task) -> str:
     value = _values(task).get(axis)
     return f"{axis}.id" if isinstance(value, dict) and "id" in value else axis

@@ -56,7 +56,7 @@ class Matrix:
 
     @property
     def upper_bound(self) -> int:
-        """No more cells than this, without expanding them."""
+        """At most this many cells, without expanding them."""
         takes = self._count_takes()
         combinations = len(self.models)
         for axis in self.axes:
@@ -69,7 +69,7 @@ class Matrix:
         return self.upper_bound * (self._excluded.kinds + _fits(self.include, self._names).kinds)
 
     def count(self) -> int:
-        """How many cells, gone through only where an entry makes it other than the product."""
+        """How many cells; they are visited only if an entry of `exclude` or `include` changes the product."""
         return sum(1 for _ in self.cells()) if self.exclude or self.include else self.upper_bound
 
     def cells(self) -> Iterator[Cell]:
@@ -90,7 +90,7 @@ class Matrix:
                 yield from self._own_combinations(entry, take)
 
     def idle_excludes(self) -> tuple[Entry, ...]:
-        """The entries of `exclude` that match no combination: probably misspelt, and so not saved."""
+        """The entries of `exclude` that match no combination: probably misspelt, so they save nothing."""
         # each value of an axis meets each of the others, so an entry is idle by one of its values alone
         idle = {number for number, entry in enumerate(self.exclude) if not entry.pairs.keys() <= self._names}
         for name, values in self._values():

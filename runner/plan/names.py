@@ -10,13 +10,13 @@ from runner.providers.models import family_name
 from runner.slug import cut, slug
 
 MOST_NAME = 100
-"""Bytes of a name; with a mark that tells equal names apart it still fits one path component."""
+"""Bytes of a name; with digits of the identity behind it, it still fits one path component."""
 _MOST_LABEL = 40
 _TELLING = ("id", "name", "title")
 
 
 def task_name(labels: Iterable[str], *, default: str) -> str:
-    """The labels of a task, one after the other; `default` as a slug where all are empty.
+    """The labels of a task, one after the other; `default` as a slug if all are empty.
 
     Not always unique: long names are cut.
     """
@@ -40,7 +40,7 @@ def _label(axis: str, value: JsonValue) -> str:
         case str():
             return slug(value, _MOST_LABEL)
         case dict():
-            part = telling_part(value)
+            part = identifying_part(value)
             return _label(axis, next(iter(part.values()), "") if isinstance(part, dict) else "")
         case list() | tuple():
             return slug("-".join(_label(axis, item) for item in value), _MOST_LABEL)
@@ -51,7 +51,7 @@ def _label(axis: str, value: JsonValue) -> str:
     return f"{axis}-{value}"
 
 
-def telling_part(value: JsonValue) -> JsonValue:
+def identifying_part(value: JsonValue) -> JsonValue:
     """Of an object its `id`, else its `name` or `title`, alone; anything else as it is."""
     if isinstance(value, dict):
         for key in _TELLING:

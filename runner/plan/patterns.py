@@ -1,4 +1,4 @@
-"""Which of many patterns a cell holds, without asking each: 20,000 excludes of 900,000 cells."""
+"""Which of many patterns a cell matches, without trying each: 20,000 excludes of 900,000 cells."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runner.json_value import JsonValue
 
 
 class _Shape(enum.Enum):
-    """What a path may ask of the value that it leads to, beside its parts."""
+    """What a path may ask of the value that it leads to, besides its parts."""
 
     LENGTH = "length"
     OBJECT = "object"
@@ -43,11 +43,11 @@ class Patterns:
         return len(self._groups)
 
     def matching(self, cell: Mapping[str, JsonValue]) -> list[int]:
-        """The numbers of the patterns that the cell holds, in order."""
+        """The numbers of the patterns that the cell matches, in order."""
         return sorted(number for numbers in self._found(cell) for number in numbers)
 
     def any_matches(self, cell: Mapping[str, JsonValue]) -> bool:
-        """Whether the cell holds one of them."""
+        """Whether the cell matches one of them."""
         return next(self._found(cell), None) is not None
 
     def _found(self, cell: Mapping[str, JsonValue]) -> Iterator[list[int]]:

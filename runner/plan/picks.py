@@ -12,7 +12,7 @@ from runner.job.task import Task
 from runner.job.yaml.nodes import show_path
 from runner.json_value import JsonValue, canonical_json
 from runner.plan.matrix import Cell, matches
-from runner.plan.names import telling_part
+from runner.plan.names import identifying_part
 
 _PLAIN = re.compile(r"(?!(?i:true|false|null)$)[A-Za-z][\w./-]*|\d+:\d+")
 
@@ -52,18 +52,31 @@ def how_to_pick(job: Job, task: Task) -> str:
     is_needed = any(task.step and other.needs == task.step for other in job.steps.values())
     if step.pick != () or not is_needed:
         return ""
-    (_, pattern), *above = ((name, _pattern(job, name, cell)) for name, cell in lineage(task).items())
-    needs: dict[str, JsonValue] = {name: cell for name, cell in reversed(above) if cell}
+    several_models = {name: len(other.models) > 1 for name, other in job.steps.items()}
+    pattern = pick_pattern(lineage(task), several_models)
+    return f"{show_path(step.pick_location.path)}: write `pick: [{pattern}]` to go on with {task.name}"
+
+
+def pick_pattern(cells: Lineage, several_models: Mapping[str, bool]) -> str:
+    """The pattern of `pick` that means the task with this lineage, as YAML on one line: `{seed: 2}`.
+
+    `several_models` says for which steps it has to name the model.
+    """
+    (_, pattern), *above = (
+        (
+            step,
+            {
+                name: identifying_part(value)
+                for name, value in cell.items()
+                if name != MODEL or several_models[step]
+            },
+        )
+        for step, cell in cells.items()
+    )
+    needs: dict[str, JsonValue] = {step: cell for step, cell in reversed(above) if cell}
     if needs:
         pattern[NEEDS] = needs
-    where = show_path(step.pick_location.path)
-    return f"{where}: write `pick: [{flow_yaml(pattern or {MODEL: task.model})}]` to go on with {task.name}"
-
-
-def _pattern(job: Job, step: str, cell: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """What tells the cell from others of its step."""
-    with_model = len(job.steps[step].models) > 1
-    return {name: telling_part(value) for name, value in cell.items() if name != MODEL or with_model}
+    return flow_yaml(pattern or {MODEL: next(iter(cells.values()))[MODEL]})
 
 
 def flow_yaml(value: JsonValue) -> str:

@@ -43,7 +43,7 @@ class Plan:
     warnings: tuple[Problem, ...]
     cost: Total
     clock: tuple[float, float] | None = None
-    """Where `run_date` was read off this machine's clock: `time.time()` and `time.monotonic()` then."""
+    """`time.time()` and `time.monotonic()` when this machine's clock gave `run_date`; None if it did not."""
     _below: Mapping[str, tuple[Task, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -71,7 +71,7 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan
     """Expands and checks the whole job. Raises JobError with every problem found.
 
     `origin` is where its requests go, as `https://api.meshapi.ai`; it is a part of each task's
-    identity. `sandbox` is the embedded sandbox. `run_date` is today where it is not given.
+    identity. `sandbox` is the embedded sandbox. `run_date` is today if not given.
     """
     clock = None
     if run_date is None:
@@ -148,7 +148,7 @@ def _entries(values: Iterable[Value], scope: Scope) -> Checked[tuple[Entry, ...]
 
 
 def _computed(values: Iterable[Value], scope: Scope) -> Checked[list[tuple[Value, JsonValue]]]:
-    """Each value with what it comes to, without those that have none."""
+    """Each value with its result, without those that fail."""
     computed: list[tuple[Value, JsonValue]] = []
     for value in values:
         try:
@@ -161,7 +161,7 @@ def _computed(values: Iterable[Value], scope: Scope) -> Checked[list[tuple[Value
 def _check_size(
     job: Job, matrices: Mapping[str, Matrix], picks: Mapping[str, tuple[Entry, ...] | None]
 ) -> Checked[None]:
-    """Before any cell is gone through, if only to count it."""
+    """Before any cell is visited, even to count it."""
     for name, step in job.steps.items():
         matrix = matrices[name]
         cells = matrix.upper_bound

@@ -1,4 +1,4 @@
-"""All cells of a plan to its tasks: each built once, what is wrong with it found, names told apart."""
+"""Every cell of a plan to its task: built once, checked, and with a name of its own."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def build_tasks(
     walk.look_below_picks()
     if walk.is_whole and problems.is_sound:
         if names := repeated(task.name for task in tasks):
-            tasks = [builders[task.step].told_apart(task, names) for task in tasks]
+            tasks = [builders[task.step].with_own_name(task, names) for task in tasks]
         problems.gather(check_collisions(job, tasks))
     return tuple(tasks)
 
@@ -178,6 +178,6 @@ def _check_outputs(step: Step, above: Task) -> Checked[None]:
         name = _MADE_BY.get(payload.output) if isinstance(payload, Reference) else None
         if name is None or above.request.get(name) is True:
             continue
-        what = "is no draft" if name == "draft" else "returns no last frame"
+        what = "is not a draft" if name == "draft" else "returns no last frame"
         hint = f"steps.{above.step}.request: {{{name}: true}}"
         yield payload.location.error(f"step `{above.step}` {what}", hint)

@@ -86,7 +86,7 @@ def test_what_getimg_lacks_is_named(desk: Desk, more: str, message: str, hint: s
             "getimg takes png, jpeg and webp images",
         ),
         ("{type: image_url, image_url: 'data:image/png,AA'}", "getimg takes png, jpeg and webp images"),
-        ("{type: image_url, image_url: 'http://e.com/a.png'}", "URLs are refused"),
+        ("{type: image_url, image_url: 'http://e.com/a.png'}", "URLs are not supported"),
     ],
 )
 def test_what_getimg_takes_no_such_input_of(desk: Desk, items: str, message: str) -> None:

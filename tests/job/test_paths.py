@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from runner.job.paths import collision_key, compile_output, confine, what_is_wrong
 from runner.job.problems import ProblemError, Problems
 from runner.job.yaml.nodes import Location, Scalar
-from runner.slug import MOST_BYTES, is_device_name, slug
+from runner.slug import MOST_BYTES, slug
 from tests.support.planning import HEAD, TEXT, Desk
 
 
@@ -56,7 +56,6 @@ def test_a_slug_is_one_safe_component(text: str) -> None:
     assert not found.startswith((".", "-"))
     assert len(found.encode()) <= MOST_BYTES
     assert found == unicodedata.normalize("NFC", found)
-    assert not is_device_name(found)
     assert slug(found) == found
 
 
@@ -96,7 +95,6 @@ def test_no_output_ever_escapes(tmp_path_factory: pytest.TempPathFactory, one: s
         "out/a\u202e.mp4",
         ".callsheet/a.mp4",
         "out/.CALLSHEET/a.mp4",
-        "out/con.mp4",
         "out/" + "a" * 200 + ".mp4",
         "a/" * 500 + "a.mp4",
     ],
@@ -150,14 +148,14 @@ def test_letter_case_and_unicode_form_collide() -> None:
 
 def test_two_cells_with_one_path_are_told_with_a_way_out(desk: Desk) -> None:
     [problem] = desk.problems(HEAD + "matrix: {ratio: [16:9, 1:1]}\n" + TEXT + "output: out/a.mp4\n")
-    assert "cells 0 (16x9) and 1 (1x1) write one file, out/a.mp4" in problem
+    assert "cells 0 (16x9) and 1 (1x1) write the same file, out/a.mp4" in problem
     assert "out/a-${{ ratio }}.mp4" in problem
 
 
 def test_many_cells_with_one_path_are_one_problem_with_a_template_that_mends_all(desk: Desk) -> None:
     cells = "seeds: 1..60\nmatrix: {ratio: [16:9, 1:1]}\n"
     [problem] = desk.problems(HEAD + cells + TEXT + "output: out/a.mp4\n")
-    assert "write one file, out/a.mp4; more cells that share a file: 118" in problem
+    assert "write the same file, out/a.mp4; more cells that share a file: 118" in problem
     assert all(f"${{{{ {name} }}}}" in problem for name in ("seed", "ratio"))
     template = re.search(r"out/a.*\.mp4", problem.partition("tell them apart: ")[2])
     assert template is not None
@@ -169,7 +167,7 @@ def test_paths_that_differ_in_letter_case_only_are_one(desk: Desk) -> None:
         HEAD + "matrix: {shot: [Pour, pour]}\ncontent: [{type: text, text: '${{ shot }}'}]\n"
         "output: out/${{ shot }}.mp4\n"
     )
-    assert "write one file" in problem
+    assert "write the same file" in problem
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ def test_a_good_request_has_no_problem() -> None:
 @pytest.mark.parametrize(
     ("fields", "path", "words"),
     [
-        ({"seed": -1}, ("seed",), "-1 lets the server pick"),
+        ({"seed": -1}, ("seed",), "-1 lets the service pick"),
         ({"seed": 2**32}, ("seed",), "at most 4294967295"),
         ({"seed": True}, ("seed",), "a whole number"),
         ({"seed": "7"}, ("seed",), "a whole number"),

@@ -326,13 +326,13 @@ def test_an_axis_that_changes_only_the_path_is_found(desk: Desk) -> None:
 
 def test_an_axis_that_repeats_a_value_is_found(desk: Desk) -> None:
     [problem] = desk.problems(HEAD + "matrix: {ratio: [16:9, 16:9]}\n" + TEXT)
-    assert "matrix.ratio[1]: 16:9 is here twice" in problem
+    assert "matrix.ratio[1]: 16:9 appears twice" in problem
 
 
 def test_a_value_that_an_expression_repeats_is_found(desk: Desk) -> None:
     text = HEAD + "vars: {wide: 16:9}\nmatrix: {ratio: [16:9, '${{ vars.wide }}']}\n" + TEXT
     [problem] = desk.problems(text)
-    assert "matrix.ratio[1]: 16:9 is here twice" in problem
+    assert "matrix.ratio[1]: 16:9 appears twice" in problem
 
 
 def test_cells_that_differ_in_two_axes_and_ask_for_one_video_are_told(desk: Desk) -> None:

@@ -9,10 +9,10 @@ import anyio
 
 from runner.errors import UsageError
 from runner.job.task import Task
-from runner.lane.by_hand import Answer, record_answer, unclear_tasks
+from runner.lane.by_hand import record_answer, unclear_tasks
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import TaskRow
-from runner.ledger.states import Reason, TaskState
+from runner.ledger.states import Reason, Resolution, TaskState
 from runner.providers.mesh import TAG
 from runner.run.prepare import Resubmit
 from tests.simulation.bench import EARLIER, Bench
@@ -55,14 +55,14 @@ def settle_held(bench: Bench, hand: Hand) -> None:
             continue
         tag = one.attempt.tag
         row = by_tag.get(TAG.default - tag) if tag is not None else None
-        answer, remote_id = Answer.AGAIN, None
+        answer, remote_id = Resolution.AGAIN, None
         if hand is Hand.HONEST and row is not None:
-            answer, remote_id = Answer.ADOPT, row.id
+            answer, remote_id = Resolution.ADOPTED, row.id
         elif hand is Hand.HONEST and bench.random.random() < 0.5:
-            answer = Answer.WRITE_OFF
+            answer = Resolution.WRITTEN_OFF
         with contextlib.suppress(UsageError), ledger.transaction():
             record_answer(ledger, one, answer, START + anyio.current_time(), remote_id=remote_id)
-            if answer is not Answer.ADOPT:
+            if answer is not Resolution.ADOPTED:
                 bench.given_up.add(one.attempt.id)
-                bench.consents[said_of(one.task)] += answer is Answer.AGAIN
+                bench.consents[said_of(one.task)] += answer is Resolution.AGAIN
         bench.trace.note("hand", task=one.task.name, answer=answer)

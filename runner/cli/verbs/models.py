@@ -11,9 +11,9 @@ from runner.cli.common_options import common_options
 from runner.cli.options import output_format
 from runner.errors import UsageError
 from runner.json_value import JsonValue
-from runner.near import did_you_mean
 from runner.providers import DEFAULT
 from runner.providers.models import FixedCamera, ListPrice, ModelFamily, family_name
+from runner.spelling import did_you_mean
 
 _HEAD = ("model", "resolution", "seconds", "frames", "seed", "sound", "frames given", "references")
 

@@ -22,7 +22,6 @@ from runner.errors import ExitCode, PersonNeededError, ServiceUnreachableError, 
 from runner.http.access import Access
 from runner.http.verdicts import ProviderError
 from runner.lane.by_hand import (
-    Answer,
     UnclearTask,
     absent_tasks,
     check_adoptable,
@@ -31,7 +30,7 @@ from runner.lane.by_hand import (
     unclear_tasks,
 )
 from runner.ledger.ledger import Ledger
-from runner.ledger.states import TaskState
+from runner.ledger.states import Resolution, TaskState
 from runner.project import Project, find_project
 from runner.providers import DEFAULT, connect, find
 from runner.providers.base import Generation
@@ -84,10 +83,10 @@ def reconcile(
     answers = [
         answer
         for answer, is_given in (
-            (Answer.ADOPT, adopt),
-            (Answer.WRITE_OFF, write_off),
-            (Answer.AGAIN, again),
-            (Answer.NOT_BILLED, not_billed),
+            (Resolution.ADOPTED, adopt),
+            (Resolution.WRITTEN_OFF, write_off),
+            (Resolution.AGAIN, again),
+            (Resolution.NOT_BILLED, not_billed),
         )
         if is_given
     ]
@@ -185,22 +184,22 @@ def _as_json(one: UnclearTask) -> dict[str, object]:
     }
 
 
-def _settle(ledger: Ledger, one: UnclearTask, answer: Answer, remote_id: str | None = None) -> None:
+def _settle(ledger: Ledger, one: UnclearTask, answer: Resolution, remote_id: str | None = None) -> None:
     with ledger.transaction():
         record_answer(ledger, one, answer, time.time(), remote_id=remote_id)
     console.summary(f"{one.task.name}: {answer.replace('_', ' ')}")
 
 
-def _tell_next(one: UnclearTask, answer: Answer, project: Project, service: ServiceOptions) -> None:
+def _tell_next(one: UnclearTask, answer: Resolution, project: Project, service: ServiceOptions) -> None:
     match answer:
-        case Answer.ADOPT:
+        case Resolution.ADOPTED:
             console.next_step(command("collect", service=service), "fetches it")
-        case Answer.AGAIN:
+        case Resolution.AGAIN:
             job_file = shown_path(project.root / one.task.job_file)
             console.next_step(command("run", job_file, service=service), "submits it again")
-        case Answer.WRITE_OFF:
+        case Resolution.WRITTEN_OFF:
             console.note("nothing more is done for it; `callsheet retry` would pay for it again")
-        case Answer.NOT_BILLED:
+        case Resolution.NOT_BILLED:
             console.note("it no longer counts against a budget")
 
 
@@ -219,7 +218,7 @@ def _adopt(ledger: Ledger, one: UnclearTask, remote_id: str, place: Place, *, is
             f"{remote_id} is probably not {one.task.name}: {printable(conflict)}",
             hint="if you are sure that it is, add --yes",
         )
-    _settle(ledger, one, Answer.ADOPT, remote_id)
+    _settle(ledger, one, Resolution.ADOPTED, remote_id)
 
 
 async def _look(place: Place, access: Access, remote_id: str) -> Generation:

@@ -1,7 +1,4 @@
-"""The job file as read: values, each with its location.
-
-`source.parse` builds these; nothing below `runner.job` sees them.
-"""
+"""The job file as read by `source`: values, each with its location."""
 
 from __future__ import annotations
 

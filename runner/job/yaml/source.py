@@ -72,7 +72,7 @@ _COLON_AFTER_KEY = re.compile(r"(?:\s++|#[^\r\n]*+)*+:")
 _COMMENT_AFTER_VALUE = re.compile(r"[ \t]+#")
 _PROSE_KEYS = frozenset({"text", "prompt"})
 _NAMING_KEYS = frozenset({"matrix", "include", "vars", "env", "steps"})
-"""What stands below them are names that expressions use."""
+"""Keys below which names for expressions stand."""
 
 _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
@@ -99,8 +99,8 @@ def parse(text: bytes, *, file: str) -> Mapping:
 class Reading:
     """What could be read of a text, and what is wrong with it.
 
-    `root` is None where nothing more can be said of it; not `is_whole` where names that hold in the
-    job may have been left out.
+    `root` is None if the text makes no further sense; `is_whole` is False if names that expressions
+    use may be missing from it.
     """
 
     root: Mapping | None
@@ -109,14 +109,14 @@ class Reading:
 
 
 def read(text: bytes) -> Reading:
-    """As `parse`, with as much of the document as makes sense in spite of its problems."""
+    """Like `parse`, but gives as much of the document as makes sense despite its problems."""
     problems: list[Problem] = []
     decoded = _decode(text, problems)
     if problems:
         return Reading(None, tuple(problems), is_whole=False)
     builder = _Builder(decoded, problems)
     root = builder.build()
-    return Reading(None if builder.is_hollow else root, tuple(problems), is_whole=builder.is_whole)
+    return Reading(None if builder.has_aliases else root, tuple(problems), is_whole=builder.is_whole)
 
 
 def resolve(plain: str) -> bool | int | float | str | None:
@@ -133,17 +133,17 @@ def resolve(plain: str) -> bool | int | float | str | None:
             raise ValueError(f"a whole number of more than {MAX_DIGITS} digits")
         return int(plain, {"0o": 8, "0x": 16}.get(plain[:2], 10))
     if _NOT_JSON.fullmatch(plain):
-        raise ValueError("infinity and not-a-number have no place in a request")
+        raise ValueError("a request cannot hold infinity or not-a-number")
     if _FLOAT.fullmatch(plain):
         number = float(plain)
         if math.isinf(number):
-            raise ValueError("a number too large to carry")
+            raise ValueError("a number too large for a request")
         return number
     return plain
 
 
 def _decode(text: bytes, problems: list[Problem]) -> str:
-    """The text without a byte order mark; what cannot be read as text goes to `problems`."""
+    """The text without a byte order mark; `problems` gets what is not text."""
     if len(text) > MAX_BYTES:
         size = f"{len(text):,} bytes; a job file has at most {MAX_BYTES:,}"
         problems.append(Location(1, 1).error(size, "write the sweep as axes, and large inputs as files"))
@@ -183,7 +183,7 @@ def location_at(text: str, index: int, path: Path = ()) -> Location:
 class _Frame:
     """A mapping or sequence that is still open. `key` waits for its value; `key_end` is an index.
 
-    `is_second` where the mapping has the key already; the first value counts.
+    `is_second` if the mapping has the key already: the first value counts.
     """
 
     location: Location
@@ -218,7 +218,7 @@ class _Builder:
         self.root: Node | None = None
         self.nodes = 0
         self.documents = 0
-        self.is_hollow = False
+        self.has_aliases = False
         self.is_whole = True
 
     def build(self) -> Mapping | None:
@@ -278,7 +278,7 @@ class _Builder:
             self._report(
                 location, f"aliases (`*{event.anchor}`) are not supported", "write the value out, or quote it"
             )
-            self.is_hollow = True
+            self.has_aliases = True
             self._add(Scalar("", "", False, location), self._index(event.end_mark))
             return True
         if event.anchor is not None:
@@ -340,7 +340,7 @@ class _Builder:
             self._report(location, message, 'quote it: "... # ..."')
 
     def _is_prose(self) -> bool:
-        """Whether the scalar at hand is the value of a `text` or `prompt` key, or in a list there."""
+        """Whether this scalar is the value of a `text` or `prompt` key, or in a list there."""
         for frame in reversed(self.stack[-2:]):
             if frame.is_mapping:
                 return frame.key is not None and frame.key.value in _PROSE_KEYS
@@ -364,7 +364,7 @@ class _Builder:
             frame.key = None
 
     def _key(self, node: Node, frame: _Frame) -> Scalar:
-        """The key, as text whatever it is; what is wrong with it is said."""
+        """The key as text, whatever it is; reports what is wrong with it."""
         if not isinstance(node, Scalar):
             what = "list" if isinstance(node, Sequence) else "mapping"
             hint = 'quote a value that begins with `{` or `[`; an expression is "${{ ... }}"'
@@ -378,14 +378,14 @@ class _Builder:
             node = Scalar(node.text, node.text, node.is_plain, node.location)
         frame.is_second = False
         if node.value == "<<" and node.is_plain:
-            self.is_hollow = True
+            self.has_aliases = True
             self._report(
                 node.location, "merge keys (`<<`) are not supported", "write the keys out, or use `vars`"
             )
         elif (first := frame.seen.get(node.text)) is not None:
             frame.is_second = True
             hint = f"the first one is at line {first.line}; keep one"
-            self._report(node.location, f"the key `{cut(node.text)}` is here twice", hint)
+            self._report(node.location, f"the key `{cut(node.text)}` appears twice", hint)
         frame.seen.setdefault(node.text, node.location)
         return replace(node, location=node.location.below(node.text))
 

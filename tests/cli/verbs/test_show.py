@@ -105,7 +105,7 @@ def test_what_is_not_known_is_told_with_near_names(done: Desk, what: str, told: 
 def test_a_strange_file_is_told_as_such(done: Desk, tmp_path: Path) -> None:
     (tmp_path / "else.mp4").write_bytes(b"else")
     assert done.call("show", str(tmp_path / "else.mp4")) == ExitCode.USAGE
-    assert "no file of this project" in done.err
+    assert "not a file that this project made" in done.err
 
 
 def test_before_the_first_run_there_is_nothing_to_show(desk: Desk) -> None:

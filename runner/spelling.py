@@ -1,4 +1,4 @@
-"""What a misspelt name may have been meant to be."""
+"""Which of the known names a misspelt one may mean."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MOST = 64
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """The choice that is spelled most like `name`; empty where none is near."""
+    """The choice that is spelled most like `name`; empty if none is close."""
     return next(iter(difflib.get_close_matches(name[:_MOST], list(choices), n=1)), "")
 
 
