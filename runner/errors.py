@@ -27,7 +27,7 @@ What one module tells another; each is caught before it reaches a person:
     │   ├── InputError                  job        a file or URL that the service cannot be given
     │   └── SeedError                   job        what is written is not a seed
     ├── ProblemError                    job        all that is wrong with one value, or with one cell
-    ├── WireError                       job        content that the service has no words for
+    ├── CannotSayError                  providers  content that the service has no words for
     ├── ForbiddenAddressError           http       a URL that is not fetched
     ├── BrokenOffError                  http       no whole answer came
     ├── ProviderError                   providers  a free request that failed

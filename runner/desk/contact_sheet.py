@@ -20,6 +20,7 @@ from runner.json_value import JsonValue
 from runner.ledger.states import STATE_WORDS, TaskState
 from runner.providers import find
 from runner.providers.base import RemoteFileKind
+from runner.providers.provider import Provider
 from runner.record.manifest import (
     Manifest,
     ManifestFile,
@@ -28,7 +29,6 @@ from runner.record.manifest import (
     read_manifest,
     read_tasks,
 )
-from runner.record.request import prompt_texts
 
 MOST_TASKS = 5_000
 """More than anybody looks at; a page of them is some 25 MB. The manifest has the rest."""
@@ -91,6 +91,8 @@ class _Builder:
     """Takes the tasks of a manifest one by one."""
 
     commands: Commands
+    provider: Provider | None
+    """None where it is not installed: prompts and ratios are not read then."""
     start: int
     end: int
     picks: Mapping[str, Sequence[JsonValue] | None]
@@ -147,6 +149,7 @@ class _Builder:
 
     def _facts(self, task: ManifestTask) -> dict[str, object]:
         latest, short = task.latest, task.identity[:_SHORT]
+        dialect = self.provider.dialect if self.provider is not None else None
         bought_for = latest.estimate_usd if latest is not None else None
         return {
             "number": None if task.index is None else task.index + 1,
@@ -159,9 +162,9 @@ class _Builder:
             "seed": task.seed,
             "echo": task.echoed_seed,
             "sample": task.sample,
-            "prompt": "\n".join(prompt_texts(task.request)),
+            "prompt": "\n".join(text for _, text in dialect.texts(task.request)) if dialect else "",
             "request": {name: value for name, value in task.request.items() if _is_plain(name, value)},
-            "aspect": _aspect(task),
+            "aspect": _aspect(task, dialect.asked(task.request).ratio if dialect else None),
             "inputs": [file.path or file.sha256[:_SHORT] for file in task.inputs],
             "others": [
                 {"kind": file.kind, "path": file.path, "href": href(file.path)}
@@ -191,7 +194,7 @@ def read_contact_sheet(manifest: Path, job_text: bytes) -> ContactSheet:
     commands = Commands(run.id, run.job_file, _option(run))
     start, end = milliseconds(run.started_at), _end(run)
     picks = pickable_steps(job_text)
-    builder = _Builder(commands, start, end, picks)
+    builder = _Builder(commands, find(run.provider), start, end, picks)
     for task in islice(read_tasks(manifest), MOST_TASKS):
         builder.add(task)
     return ContactSheet(
@@ -276,12 +279,11 @@ def _video(file: ManifestFile) -> dict[str, object]:
     }
 
 
-def _aspect(task: ManifestTask) -> float:
+def _aspect(task: ManifestTask, ratio: JsonValue) -> float:
     """Width by height: of the video, else as asked for, else 16:9."""
     for file in task.videos:
         if file.media.width and file.media.height:
             return round(file.media.width / file.media.height, 4)
-    ratio = task.request.get("ratio") or task.request.get("aspect_ratio")
     wide, colon, high = str(ratio).partition(":")
     if colon and wide.isdigit() and high.isdigit() and int(wide) and int(high):
         return round(min(4.0, max(0.25, int(wide) / int(high))), 4)

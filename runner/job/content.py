@@ -8,9 +8,9 @@ from runner.job.expressions import has_expression
 from runner.job.inputs import MOST_BYTES, InputError, InputReader, check_remote, is_remote
 from runner.job.merge import StepKeys
 from runner.job.problems import Checked, ProblemError
-from runner.job.wire import check_file, check_url
 from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, items_of, text_of
 from runner.providers.base import InputFile
+from runner.providers.provider import Provider
 
 FILES = frozenset(MOST_BYTES)
 """The types of items whose payload is a file or a URL."""
@@ -31,10 +31,11 @@ def find_payload(item: Node) -> tuple[str, Node] | None:
 
 
 def resolve_url(
-    text: str, kind: str, location: Location, *, provider: str, reader: InputReader
+    text: str, kind: str, location: Location, *, provider: Provider, reader: InputReader
 ) -> InputFile | None:
     """The local file that an item of type `kind` names; None for a URL. Raises ProblemError."""
-    check_url(provider, text, location)
+    if refused := provider.dialect.refuse_url(text):
+        raise ProblemError(location.error(*refused))
     try:
         if is_remote(text):
             check_remote(text)
@@ -42,11 +43,12 @@ def resolve_url(
         file = reader.read(text, kind)
     except InputError as error:
         raise ProblemError(error.at(location)) from None
-    check_file(provider, file, location)
+    if refused := provider.dialect.refuse_file(file):
+        raise ProblemError(location.error(*refused))
     return file
 
 
-def check_inputs(steps: Iterable[StepKeys], *, provider: str, reader: InputReader) -> Checked[None]:
+def check_inputs(steps: Iterable[StepKeys], *, provider: Provider, reader: InputReader) -> Checked[None]:
     """What is wrong with each file and URL that is written without an expression."""
     for keys in steps:
         for item in items_of(keys.get("content")):

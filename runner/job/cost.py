@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from runner.json_value import JsonValue
+from runner.providers.dialect import Asked
 from runner.providers.models import ModelFamily
 from runner.providers.provider import Provider
 
@@ -101,27 +102,13 @@ def estimate(provider: Provider, request: Mapping[str, JsonValue], own: Price | 
 
     Tokens are known where the service bills by them.
     """
-    content = request.get("content")
-    items = content if isinstance(content, list) else ()
-    kinds = {item.get("type") for item in items if isinstance(item, dict)}
-    return _estimate(
-        provider,
-        str(request.get("model")),
-        _text(request.get("resolution")),
-        _text(request.get("ratio")),
-        _number(request.get("duration")),
-        _number(request.get("frames")),
-        bool(request.get("draft")),
-        request.get("generate_audio") is False,
-        "video_url" in kinds,
-        "draft_task" in kinds,
-        own,
-    )
+    return _estimate(provider, provider.dialect.asked(request), own)
 
 
 def seconds_of(provider: Provider, fields: Mapping[str, JsonValue]) -> Decimal | None:
     """The length that a request, or its echo, gives; None where it leaves it open."""
-    return _seconds(provider.catalogue.fps, _number(fields.get("duration")), _number(fields.get("frames")))
+    asked = provider.dialect.asked(fields)
+    return _seconds(provider.catalogue.fps, _number(asked.duration), _number(asked.frames))
 
 
 def micros(usd: Decimal) -> int:
@@ -156,20 +143,12 @@ def token_count(frames: int, width: int, height: int) -> int:
 
 
 @functools.lru_cache(maxsize=4096)
-def _estimate(
-    provider: Provider,
-    model: str,
-    resolution: str | None,
-    ratio: str | None,
-    duration: int | None,
-    frames: int | None,
-    is_draft: bool,
-    is_silent: bool,
-    has_video: bool,
-    has_draft: bool,
-    own: Price | None,
-) -> Estimate:
-    if resolution is None and is_draft:
+def _estimate(provider: Provider, asked: Asked, own: Price | None) -> Estimate:
+    model, kinds = asked.model, {item.kind for item in asked.items}
+    has_video, has_draft = "video_url" in kinds, "draft_task" in kinds
+    resolution, ratio = _text(asked.resolution), _text(asked.ratio)
+    duration, frames = _number(asked.duration), _number(asked.frames)
+    if resolution is None and asked.draft:
         resolution = _DRAFT_RESOLUTION
     catalogue = provider.catalogue
     family = catalogue.find(model) if catalogue.is_priced_in_tokens else None
@@ -185,7 +164,7 @@ def _estimate(
         notes.append(note)
     elif catalogue.is_priced_in_tokens:
         notes.append(f"nothing is known of {model}")
-    price = own or _list_price(family, resolution, has_video, is_silent)
+    price = own or _list_price(family, resolution, has_video, asked.generate_audio is False)
     usd = price.cost(tokens=tokens, seconds=_seconds(catalogue.fps, duration, frames)) if price else None
     if price is None:
         notes.append(f"no price of {model} is known" + (f" at {resolution}" if resolution else ""))

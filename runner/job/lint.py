@@ -10,16 +10,17 @@ import re
 from collections.abc import Iterator, Mapping
 
 from runner.job.model import SEED
-from runner.job.rules import MODEL_RULES, Finding, Level, asked, check_model
+from runner.job.rules import MODEL_RULES, Finding, Level, check_model
 from runner.job.task import Task
-from runner.job.yaml.nodes import Path
 from runner.job.yaml.source import MAX_BYTES
 from runner.json_value import JsonValue, canonical_json
+from runner.providers.dialect import Asked, RequestPath
 from runner.providers.models import ModelFamily
 from runner.providers.provider import Limits, Provider
 
 SEED_SWEEP = "seed-sweep"
 SEED_UNKNOWN = "seed-unknown"
+SEED_RANGE = "seed-range"
 UNKNOWN_MODEL = "unknown-model"
 IMAGE_FORMAT = "image-format"
 SERVICE_LIMITS = "service-limits"
@@ -31,6 +32,7 @@ DEFAULT_LEVELS: Mapping[str, Level] = {
     **{name: level for name, (level, _) in MODEL_RULES.items()},
     SEED_SWEEP: Level.ERROR,
     SEED_UNKNOWN: Level.WARN,
+    SEED_RANGE: Level.WARN,
     UNKNOWN_MODEL: Level.WARN,
     IMAGE_FORMAT: Level.ERROR,
     SERVICE_LIMITS: Level.ERROR,
@@ -44,21 +46,6 @@ OF_MODEL = frozenset({SEED_SWEEP, SEED_UNKNOWN, UNKNOWN_MODEL, "retired", "seed-
 """Rules whose findings hold for every cell of a model."""
 
 _DATA_URI_OVERHEAD = len("data:video/quicktime;base64,")
-_MODEL_FIELDS = (
-    "model",
-    "resolution",
-    "aspect_ratio",
-    "ratio",
-    "duration",
-    "frames",
-    "camera_fixed",
-    "generate_audio",
-    "sound",
-    "draft",
-    "service_tier",
-    "priority",
-    "return_last_frame",
-)
 
 
 class Linter:
@@ -71,10 +58,10 @@ class Linter:
         self._provider = provider
         self._levels = {**DEFAULT_LEVELS, **levels}
         self._takes = takes
-        self._shapes: set[tuple[object, ...]] = set()
+        self._asked: set[Asked] = set()
         self._seeds: dict[str, JsonValue] = {}
         self._seed_of_rest: dict[int, JsonValue] = {}
-        self._told: set[tuple[str, Path, str]] = set()
+        self._told: set[tuple[str, RequestPath, str]] = set()
 
     def look_at(self, task: Task) -> Iterator[tuple[Finding, Level]]:
         """What is to be said of `task` and was not said of one before it; nothing that is `off`."""
@@ -88,27 +75,32 @@ class Linter:
     def _findings(self, task: Task) -> Iterator[Finding]:
         request = _written(task)
         family = self._provider.catalogue.find(task.model)
-        shape = _shape(request, family)
-        if shape not in self._shapes:
-            self._shapes.add(shape)
+        asked = self._provider.dialect.asked(request)
+        if asked not in self._asked:
+            self._asked.add(asked)
             if family is None:
                 told = f"{task.model}: nothing is known of this model, so nothing is checked against it"
                 yield Finding(UNKNOWN_MODEL, ("model",), told)
             else:
-                yield from check_model(asked(task.provider, request), family)
+                yield from check_model(asked, family)
         yield from self._sweep(task, request, family)
-        yield from check_prompts(request)
-        yield from _check_limits(task, self._provider.limits)
+        yield from self._check_texts(request)
+        yield from self._check_images(asked)
         if task.inputs:
-            yield from _check_formats(task, family)
-            yield from _check_size(task, self._provider.limits)
+            path = (self._provider.dialect.items_field,)
+            yield from _check_formats(task, family, path)
+            yield from _check_size(task, self._provider.limits, path)
 
     def _sweep(
         self, task: Task, request: Mapping[str, JsonValue], family: ModelFamily | None
     ) -> Iterator[Finding]:
-        """Two seeds on a model that ignores them buy unrelated videos."""
+        """A seed that is too large; and two of them on a model that ignores seeds buy unrelated videos."""
         if SEED not in request:
             return
+        seed = request[SEED]
+        if family is not None and isinstance(seed, int) and seed > family.most_seed:
+            told = f"the service takes seeds up to {family.most_seed}"
+            yield Finding(SEED_RANGE, (SEED,), told, "use a smaller one")
         if family is None:
             rule, ignores = SEED_UNKNOWN, "may ignore `seed`: it is not known whether"
         elif not family.honours_seed:
@@ -117,32 +109,37 @@ class Linter:
             return
         told = f"{task.model} {ignores} each further seed pays for an unrelated video"
         if SEED in task.cell:
-            seed = task.cell[SEED]
-            if self._seeds.setdefault(task.model, seed) != seed:
+            given = task.cell[SEED]
+            if self._seeds.setdefault(task.model, given) != given:
                 yield Finding(rule, (SEED,), told, f"samples: {self._takes}")
             return
-        seed = request[SEED]
         rest = hash(canonical_json({name: value for name, value in request.items() if name != SEED}))
         if self._seed_of_rest.setdefault(rest, seed) != seed:
             yield Finding(rule, (SEED,), told, "remove `seed`; for several takes use `samples: N`")
+
+    def _check_texts(self, request: Mapping[str, JsonValue]) -> Iterator[Finding]:
+        """A text that is too long, or has `--seed 7`: a way around the request that nothing here sees."""
+        most = self._provider.limits.prompt
+        for path, text in self._provider.dialect.texts(request):
+            if "--" in text:
+                yield from check_flags(text, path)
+            if most is not None and len(text) > most:
+                told = f"the prompt has {len(text):,} characters; {self._provider.name} takes {most:,}"
+                yield Finding(SERVICE_LIMITS, path, told, "make it shorter")
+
+    def _check_images(self, asked: Asked) -> Iterator[Finding]:
+        most = self._provider.limits.images
+        if most is None:
+            return
+        images = [item.path for item in asked.items if item.kind == "image_url"]
+        if len(images) > most:
+            told = f"{len(images)} images; {self._provider.name} takes {most}"
+            yield Finding(SERVICE_LIMITS, (*images[most][:-1], "url"), told, "remove some")
 
 
 def _written(task: Task) -> Mapping[str, JsonValue]:
     """The request with the seed that the job gives, though it may not be sent."""
     return task.request if task.ignored_seed is None else {**task.request, SEED: task.ignored_seed}
-
-
-def _shape(request: Mapping[str, JsonValue], family: ModelFamily | None) -> tuple[object, ...]:
-    """All that the rules of models read, as a key."""
-    items = request.get("content") or request.get("images") or ()
-    kinds = tuple(
-        (item.get("type"), item.get("role"))
-        for item in (items if isinstance(items, list) else ())
-        if isinstance(item, dict)
-    )
-    seed = request.get(SEED)
-    is_large = family is not None and isinstance(seed, int) and seed > family.most_seed
-    return (SEED in request, is_large, kinds, *map(request.get, _MODEL_FIELDS))
 
 
 _FLAG = re.compile(
@@ -159,43 +156,21 @@ _FLAG_FIELDS = {
 }
 
 
-def check_prompts(request: Mapping[str, JsonValue]) -> Iterator[Finding]:
-    """`--seed 7` in a prompt: a way around the request that neither the identity nor a sweep sees."""
-    prompt = request.get("prompt")
-    if isinstance(prompt, str) and "--" in prompt:
-        yield from _flags(prompt, ("prompt",))
-    content = request.get("content")
-    for number, item in enumerate(content if isinstance(content, list) else ()):
-        text = item.get("text") if isinstance(item, dict) else None
-        if isinstance(text, str) and "--" in text:
-            yield from _flags(text, ("content", number, "text"))
-
-
-def _flags(text: str, path: Path) -> Iterator[Finding]:
+def check_flags(text: str, path: RequestPath) -> Iterator[Finding]:
     for name in dict.fromkeys(match["name"].lower() for match in _FLAG.finditer(text)):
         field = _FLAG_FIELDS.get(name, name)
         where = "no field sets it" if field in ("framespersecond", "fps") else f"set `request.{field}`"
         yield Finding(PROMPT_FLAGS, path, f"`--{name}` in a prompt is not a setting that is seen here", where)
 
 
-def _check_limits(task: Task, limits: Limits) -> Iterator[Finding]:
-    prompt, images = task.request.get("prompt"), task.request.get("images")
-    if limits.prompt is not None and isinstance(prompt, str) and len(prompt) > limits.prompt:
-        told = f"the prompt has {len(prompt):,} characters; {task.provider} takes {limits.prompt:,}"
-        yield Finding(SERVICE_LIMITS, ("prompt",), told, "make it shorter")
-    if limits.images is not None and isinstance(images, list) and len(images) > limits.images:
-        told = f"{len(images)} images; {task.provider} takes {limits.images}"
-        yield Finding(SERVICE_LIMITS, ("images", limits.images, "url"), told, "remove some")
-
-
-def _check_formats(task: Task, family: ModelFamily | None) -> Iterator[Finding]:
+def _check_formats(task: Task, family: ModelFamily | None, path: RequestPath) -> Iterator[Finding]:
     for media_type in dict.fromkeys(file.media_type for file in task.inputs):
         if media_type in ("image/heic", "image/heif") and family is not None and not family.heic:
             told = f"{family.title} takes no {media_type.removeprefix('image/')} images"
-            yield Finding(IMAGE_FORMAT, _media_field(task), told, "save the image as PNG or JPEG")
+            yield Finding(IMAGE_FORMAT, path, told, "save the image as PNG or JPEG")
 
 
-def _check_size(task: Task, limits: Limits) -> Iterator[Finding]:
+def _check_size(task: Task, limits: Limits, path: RequestPath) -> Iterator[Finding]:
     """The body with its files as data URIs; base64 makes four bytes of three."""
     size = sum(4 * -(-file.size // 3) + _DATA_URI_OVERHEAD for file in task.inputs)
     if size <= limits.large_body - 2 * MAX_BYTES:
@@ -203,12 +178,7 @@ def _check_size(task: Task, limits: Limits) -> Iterator[Finding]:
     size += len(canonical_json(task.request))
     shown = f"the request is {size / 1e6:.1f} MB with its files"
     hint = "give https URLs instead of local files, or smaller files"
-    path = _media_field(task)
     if size > limits.body:
         yield Finding(BODY_SIZE, path, f"{shown}; the service takes {limits.body / 1e6:.3g} MB", hint)
     elif size > limits.large_body:
         yield Finding(BODY_LARGE, path, f"{shown}; the service may refuse more than 32 MiB", hint)
-
-
-def _media_field(task: Task) -> Path:
-    return ("images" if "images" in task.request else "content",)

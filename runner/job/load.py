@@ -18,10 +18,10 @@ from runner.job.merge import STEPS, correct_keys
 from runner.job.model import Job
 from runner.job.policy import read_budget, read_lint, read_run
 from runner.job.problems import Checked, Problems
+from runner.job.provider_checks import check_run
 from runner.job.schema import check_job
 from runner.job.trust import check_addresses
 from runner.job.values import Value, compile_value, scalars
-from runner.job.wire import check_run
 from runner.job.workflow import read_steps, step_keys
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Scalar, entries_of, items_of, text_of
@@ -85,7 +85,7 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
         provider = options.provider or find(text_of(document.get("provider")) or "") or DEFAULT
         api_key_env = problems.gather(_api_key_env(document, provider, options))
         if not options.trust_job:
-            problems.gather(check_addresses(document))
+            problems.gather(check_addresses(document, provider))
         env = problems.gather(_env(document, root, options, api_key_env))
         problems.gather(_refuse_expressions(document))
 
@@ -98,13 +98,13 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
         if edition_node is not None:
             edition = problems.gather(compile_value(edition_node, known))
         run = problems.gather(read_run(document.get("run")))
-        problems.gather(check_run(provider.name, document.get("run")))
+        problems.gather(check_run(provider, document.get("run")))
         budget = problems.gather(read_budget(document.get("budget")))
         lint = problems.gather(read_lint(document.get("lint")))
         steps = problems.gather(read_steps(document, provider=provider, known=known, found=problems.errors))
         if problems.errors:  # without other errors the plan checks the inputs, with those of each cell
             reader = InputReader(root, file.parent)
-            problems.gather(check_inputs(step_keys(document).values(), provider=provider.name, reader=reader))
+            problems.gather(check_inputs(step_keys(document).values(), provider=provider, reader=reader))
     return Job(
         name=name,
         file=shown,

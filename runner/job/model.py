@@ -114,6 +114,12 @@ class ContentItem:
     payload: Value | Reference
     role: Value | None
 
+    def location_of(self, part: str) -> Location:
+        """Where a part of the item stands: its role, its payload (by its type), else the item."""
+        if part == "role" and self.role is not None:
+            return self.role.location
+        return self.payload.location if part == self.kind else self.location
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

@@ -22,10 +22,10 @@ from runner.job.model import ContentItem, Reference, Step
 from runner.job.paths import OutputTemplate, compile_output
 from runner.job.policy import read_price
 from runner.job.problems import Checked
+from runner.job.provider_checks import check_axes, check_content, check_fields
 from runner.job.seeds import SeedError, Seeds, parse_seeds
 from runner.job.task import LAST_FRAME, OUTPUT, TASK_ID
 from runner.job.values import Value, compile_value
-from runner.job.wire import check_axes, check_content, check_fields
 from runner.job.yaml.nodes import Location, Node, Scalar, Sequence, items_of, text_of
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.providers.provider import Provider
@@ -61,7 +61,7 @@ def read_step(
     output = yield from _output(keys, cell_names)
     price = yield from read_price(keys.get("price"), keys.location_of("price"))
     fields = provider.fields
-    yield from check_fields(provider.name, fields, request)
+    yield from check_fields(provider, request)
     step = Step(
         name=keys.name,
         location=keys.own.location,
@@ -80,9 +80,9 @@ def read_step(
         output=output,
         price=price,
     )
-    yield from check_axes(provider.name, fields, axis_locations(step), step.request, content)
+    yield from check_axes(provider, axis_locations(step), step.request, content)
     seeds_location, content_location = keys.location_of("seeds"), keys.location_of("content")
-    yield from check_content(provider.name, content, seeds, seeds_location, content_location)
+    yield from check_content(provider, content, seeds, seeds_location, content_location)
     yield from check_entry_names(step, keys)
     yield from check_pick_names(keys, own_names, above)
     yield from check_conflicts(step)

@@ -12,6 +12,8 @@ from runner.job.problems import Checked
 from runner.job.values import scalars
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Node, Path, Scalar, Sequence, find
+from runner.providers import BUILT_IN
+from runner.providers.provider import Provider
 
 _FREE_NAMES = frozenset({"vars", "env"})
 """Top-level keys whose entries are named by the author: no part of a request stands below them."""
@@ -24,7 +26,7 @@ _LOCAL_PORT = re.compile(rf"{_HERE}:[0-9]+")
 _LISTEN = ("run", "webhook", "listen")
 
 
-def check_addresses(document: MappingNode) -> Checked[None]:
+def check_addresses(document: MappingNode, provider: Provider) -> Checked[None]:
     """Each address that only a trusted job may name."""
     base_url = document.get("base_url")
     if base_url is not None:
@@ -39,34 +41,35 @@ def check_addresses(document: MappingNode) -> Checked[None]:
             "this would open a port to the network, which a job file must not decide",
             "listen on 127.0.0.1, or give --trust-job",
         )
-    for scalar in _callbacks(document):
+    fields = {each.callback_field for each in (*BUILT_IN.values(), provider)}
+    for scalar in _callbacks(document, frozenset(fields)):
         yield scalar.location.error(
             "the service would tell this address of your results, which a job file must not decide",
             "if the address is yours: --trust-job",
         )
 
 
-def _callbacks(document: MappingNode) -> Iterator[Scalar]:
+def _callbacks(document: MappingNode, fields: frozenset[str]) -> Iterator[Scalar]:
     for key, node in document:
         if key.value in _FREE_NAMES or str(key.value).startswith("x-"):
             continue
-        for found in _called(node, (str(key.value),)):
+        for found in _called(node, (str(key.value),), fields):
             yield from (scalar for scalar in scalars(found) if not _stays_here(scalar))
 
 
-def _called(node: Node, path: Path) -> Iterator[Node]:
-    """What stands at a `callback_url`, wherever a request, an axis or a step gives one, or a `public_url`."""
+def _called(node: Node, path: Path, fields: frozenset[str]) -> Iterator[Node]:
+    """What stands at one of the fields, wherever a request, an axis or a step has it, or at `public_url`."""
     match node:
         case Sequence(items=items):
             for number, item in enumerate(items):
-                yield from _called(item, (*path, number))
+                yield from _called(item, (*path, number), fields)
         case MappingNode(entries=entries):
             for key, child in entries:
                 below = (*path, str(key.value))
-                if key.value == "callback_url" or below == ("run", "webhook", "public_url"):
+                if key.value in fields or below == ("run", "webhook", "public_url"):
                     yield child
                 else:
-                    yield from _called(child, below)
+                    yield from _called(child, below, fields)
 
 
 def _stays_here(scalar: Scalar) -> bool:

@@ -16,7 +16,6 @@ from runner.job.schema import check_field, check_request
 from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
 from runner.job.task import STEP_SCHEME, Task, Upstream, task_identity
 from runner.job.values import Constant, Value
-from runner.job.wire import WIRE, WireError
 from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
 from runner.plan.locations import request_location
@@ -24,6 +23,7 @@ from runner.plan.matrix import Cell
 from runner.plan.names import cell_label, task_name
 from runner.plan.picks import Lineage
 from runner.providers.base import InputFile
+from runner.providers.dialect import CannotSayError, RequestPath
 from runner.slug import slug
 
 _STAND_IN: Mapping[str, JsonValue] = {"text": "text", "draft_task": {"id": ""}}
@@ -67,10 +67,10 @@ class TaskBuilder:
             scope[NEEDS] = upstream.cells
         fields, items = require(self._resolve(cell, scope, upstream))
         try:
-            request = WIRE[self._job.provider.name](fields, [item.data for item in items])
-        except WireError as error:
-            location = request_location(self._step, ("content", error.item, "role"))
-            raise ProblemError(location.error(error.message, error.hint)) from None
+            request = self._job.provider.dialect.request(fields, [item.data for item in items])
+        except CannotSayError as error:
+            refusal = error.refusal
+            raise ProblemError(self._location(refusal.path).error(refusal.message, refusal.hint)) from None
         self._check_shape(request, tuple(item.data.get("role") for item in items))
 
         model, sample = str(cell[MODEL]), cell.get(SAMPLE)
@@ -140,6 +140,9 @@ class TaskBuilder:
             except ProblemError as error:
                 yield from error.problems
         return request, items
+
+    def _location(self, path: RequestPath) -> Location:
+        return request_location(self._job.provider, self._step, path)
 
     def name(self, cell: Cell, above: Lineage) -> str:
         """The readable name of the task of `cell` below those of `above`; several may have it."""
@@ -248,7 +251,7 @@ class TaskBuilder:
             if value.startswith(STEP_SCHEME):
                 raise ProblemError(location.error("not the id of a task", "${{ needs.<step>.task_id }}"))
             return {"id": value}, None
-        file = resolve_url(value, kind, location, provider=self._job.provider.name, reader=self._reader)
+        file = resolve_url(value, kind, location, provider=self._job.provider, reader=self._reader)
         return {"url": file.reference if file is not None else value}, file
 
     def _check_shape(self, request: Mapping[str, JsonValue], roles: tuple[JsonValue, ...]) -> None:
@@ -258,7 +261,7 @@ class TaskBuilder:
             return
         self._shapes.add(shape)
         found = [
-            request_location(self._step, problem.path).error(problem.message, problem.hint)
+            self._location(problem.path).error(problem.message, problem.hint)
             for problem in check_request(self._job.provider, dict(request))
         ]
         if found:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runner.job.model import MODEL, ContentItem, Step
+from runner.job.model import MODEL, Step
 from runner.job.values import Constant
 from runner.job.yaml.nodes import Location, Path
 from runner.json_value import JsonValue
+from runner.providers.provider import Provider
 
 
-def request_location(step: Step, path: Path, cell: Mapping[str, JsonValue] | None = None) -> Location:
+def request_location(
+    provider: Provider, step: Step, path: Path, cell: Mapping[str, JsonValue] | None = None
+) -> Location:
     """The place that a person has to change for what stands at `path` in the request of `cell`."""
     match path:
-        case ("content" | "images" | "prompt" as field, *rest):
-            return _content_location(step, field, rest)
+        case (str(name), *rest) if name in provider.content_fields or name == "content":
+            return _content_location(provider, step, name, rest)
         case (str(name), *_) if name in step.request:
             return step.request[name].location
         case ("model",):
@@ -24,19 +27,15 @@ def request_location(step: Step, path: Path, cell: Mapping[str, JsonValue] | Non
     return step.content[0].location
 
 
-def _content_location(step: Step, field: str, rest: list[str | int]) -> Location:
-    kind = {"images": "image_url", "prompt": "text"}.get(field)
-    items = [item for item in step.content if kind is None or item.kind == kind]
+def _content_location(provider: Provider, step: Step, name: str, rest: list[str | int]) -> Location:
+    """Of an item of the field `name`, which holds the items of one kind or all of them, or one text."""
+    kind = provider.content_fields.get(name, "")
+    items = [item for item in step.content if kind in ("", item.kind)]
     number = rest[0] if rest else 0
     if not isinstance(number, int) or number >= len(items):
         return step.content[0].location
-    return _item_location(items[number], "text" if field == "prompt" else "".join(map(str, rest[1:2])))
-
-
-def _item_location(item: ContentItem, part: str) -> Location:
-    if part == "role" and item.role is not None:
-        return item.role.location
-    return item.payload.location if part == item.kind else item.location
+    is_alone = provider.schema["properties"].get(name, {}).get("type") == "string"
+    return items[number].location_of(kind if is_alone else "".join(map(str, rest[1:2])))
 
 
 def _model_location(step: Step, cell: Mapping[str, JsonValue] | None) -> Location:

@@ -11,13 +11,14 @@ from runner.job.model import Job, Reference, Step
 from runner.job.paths import confine
 from runner.job.problems import Checked, ProblemError, Problems
 from runner.job.rules import Level
-from runner.job.task import LAST_FRAME, TASK_ID, Task, Upstream
+from runner.job.task import TASK_ID, Task, Upstream
 from runner.job.yaml.nodes import Location
 from runner.plan.build import TaskBuilder
 from runner.plan.collisions import check_collisions, repeated
 from runner.plan.locations import request_location
 from runner.plan.picks import lineage
 from runner.plan.steps import PlannedStep, PlannedSteps
+from runner.providers.provider import Provider
 
 _ENOUGH = JobError.MOST_SHOWN
 
@@ -145,7 +146,7 @@ class _Walk:
     def _lint(self, step: PlannedStep, task: Task) -> None:
         """Each finding once, with the first cell that has it unless it holds for the whole model."""
         for finding, level in self._linters[task.step].look_at(task):
-            location = request_location(step.spec, finding.path, task.cell)
+            location = request_location(self._job.provider, step.spec, finding.path, task.cell)
             message = finding.message
             if (location, message) in self._linted:
                 continue  # several steps inherit it
@@ -157,7 +158,7 @@ class _Walk:
 
     def _check_children(self, step: PlannedStep, task: Task) -> None:
         for child in self._below[step.name]:
-            self._problems.gather(_check_outputs(child.spec, task))
+            self._problems.gather(_check_outputs(self._job.provider, child.spec, task))
 
     def _check_directory(self, step: PlannedStep, task: Task) -> None:
         try:
@@ -167,17 +168,15 @@ class _Walk:
             self._problems.add(location.error(str(error), "outputs stay below the project root"))
 
 
-_MADE_BY = {LAST_FRAME: "return_last_frame", TASK_ID: "draft"}
-"""The request field without which a task has the output."""
-
-
-def _check_outputs(step: Step, above: Task) -> Checked[None]:
+def _check_outputs(provider: Provider, step: Step, above: Task) -> Checked[None]:
     """Whether the task `above` makes what `step` takes of it."""
     for item in step.content:
         payload = item.payload
-        name = _MADE_BY.get(payload.output) if isinstance(payload, Reference) else None
+        if not isinstance(payload, Reference):
+            continue
+        name = provider.makes.get(payload.output)
         if name is None or above.request.get(name) is True:
             continue
-        what = "is not a draft" if name == "draft" else "returns no last frame"
+        what = "is not a draft" if payload.output == TASK_ID else "returns no last frame"
         hint = f"steps.{above.step}.request: {{{name}: true}}"
         yield payload.location.error(f"step `{above.step}` {what}", hint)

@@ -57,6 +57,12 @@ def wanted_kinds(name: str, request: Mapping[str, JsonValue]) -> frozenset[Remot
     return frozenset({RemoteFileKind.VIDEO}) if provider is None else provider.wanted(request)
 
 
+def prompt_texts(name: str, request: Mapping[str, JsonValue]) -> list[str]:
+    """The texts that a request's pictures are made from; none where its provider is not installed."""
+    provider = find(name)
+    return [] if provider is None else [text for _, text in provider.dialect.texts(request)]
+
+
 @contextlib.asynccontextmanager
 async def connect(
     provider: Provider,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -154,22 +154,6 @@ class Client(Protocol):
     """A connection to a service, with a key."""
 
     origin: str
-
-    def encode(
-        self,
-        request: Mapping[str, JsonValue],
-        inputs: Sequence[InputFile],
-        read_input: ReadInput,
-        *,
-        tag: int | None,
-        callback_url: str | None,
-    ) -> bytes:
-        """The exact body of the POST. `read_input` gives the bytes of one of `inputs`, for a data URI.
-
-        `tag` is sent as the field that the service echoes and that changes nothing, unless the
-        job sets that field itself.
-        """
-        ...
 
     async def submit(self, body: bytes) -> SubmitOutcome:
         """One POST, never repeated in here; never raises for what the network or service does."""

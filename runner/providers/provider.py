@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import enum
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from runner.errors import KeyRefusedError
 from runner.http.access import ApiKey, parse_origin
 from runner.json_value import JsonValue
-from runner.providers.base import Client, RemoteFileKind
+from runner.providers.base import INPUT_SCHEME, Client, InputFile, ReadInput, RemoteFileKind
+from runner.providers.dialect import Dialect
 from runner.providers.models import Catalogue, load_catalogue
 
 if TYPE_CHECKING:
@@ -46,6 +48,12 @@ class TagField:
     default: int
     count: int
     most_open: int
+
+    def value(self, tag: int) -> int:
+        """What is sent for `tag`. Raises ValueError for one that is out of range."""
+        if not 0 <= tag < self.count:
+            raise ValueError(f"tag {tag} is not in 0..{self.count - 1}")
+        return self.default - tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +97,8 @@ class Provider:
     JSON Schema and models.yaml. `record_life` is for how many seconds the service keeps a task's record,
     `url_life` for how many a result's URL works.
 
-    `words` are the job file's words for fields that have another name here. `content_fields` are the
-    request's fields that `content:` fills, each with the type of its items; an empty one takes all.
+    `content_fields` are the request's fields that `content:` fills, each with the type of its items; an
+    empty one takes all.
     `not_in_identity` are fields that do not change the picture. `makes` is the field that a step has to
     set so that another step can take an output of it. `chosen_by_service` are values in whose place the
     service echoes one of its own choice. `usual_seconds` are the least, the median and the most of a
@@ -102,11 +110,11 @@ class Provider:
     key_variables: tuple[str, ...]
     url_variable: str
     folder: Path
+    dialect: Dialect
     make_client: Connect
     limits: Limits
     record_life: float
     url_life: float
-    words: Mapping[str, str] = field(default_factory=dict)
     content_fields: Mapping[str, str] = field(default_factory=lambda: {"content": ""})
     not_in_identity: frozenset[str] = frozenset()
     makes: Mapping[str, str] = field(default_factory=dict)
@@ -161,6 +169,29 @@ class Provider:
             return frozenset(RemoteFileKind)
         return frozenset({RemoteFileKind.VIDEO})
 
+    def body(
+        self,
+        request: Mapping[str, JsonValue],
+        inputs: Sequence[InputFile],
+        read_input: ReadInput,
+        *,
+        tag: int | None,
+        callback_url: str | None,
+    ) -> bytes:
+        """The exact body of the POST. `read_input` gives the bytes of one of `inputs`.
+
+        What the job sets itself is sent as set, above `tag` and `callback_url`; either is left out where
+        the service has no field for it. Raises ValueError for a tag out of range and for a reference to a
+        file that is not among `inputs`.
+        """
+        added: dict[str, JsonValue] = {}
+        if tag is not None and self.tag is not None:
+            added[self.tag.field] = self.tag.value(tag)
+        if callback_url is not None and self.callback_field:
+            added[self.callback_field] = callback_url
+        media = functools.partial(media_url, {file.reference: file for file in inputs}, read_input)
+        return self.dialect.encode(request, added, media)
+
     def find_origin(self, environment: Mapping[str, str], *, base_url: str | None = None) -> str:
         """The origin by the option, else the environment, else the default. Raises UsageError.
 
@@ -181,3 +212,16 @@ class Provider:
             f"no API key for {self.name}: {' and '.join(names)} not set",
             hint=f"export {names[0]}=<your key>, or rehearse with --sandbox",
         )
+
+
+def media_url(files: Mapping[str, InputFile], read_input: ReadInput, url: JsonValue) -> JsonValue:
+    """The URL as it is sent: a data URI for a local file, of which `files` are by reference.
+
+    Raises ValueError for a reference to a file that is not among them.
+    """
+    if not isinstance(url, str) or not url.startswith(INPUT_SCHEME):
+        return url
+    file = files.get(url)
+    if file is None:
+        raise ValueError(f"{url} is not among the task's inputs")
+    return f"data:{file.media_type};base64,{base64.b64encode(read_input(file)).decode()}"

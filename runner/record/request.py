@@ -1,4 +1,4 @@
-"""A request in words: its prompt, and what tells it from another one."""
+"""What tells a request from another one, in words."""
 
 from __future__ import annotations
 
@@ -15,14 +15,6 @@ _BEFORE, _AFTER = 16, 36
 _ABSENT = object()
 
 _Path = tuple[str | int, ...]
-
-
-def prompt_texts(request: Mapping[str, JsonValue]) -> list[str]:
-    """The texts that the pictures are made from: the field `prompt`, and the texts among the content."""
-    content = request.get("content")
-    items = content if isinstance(content, list | tuple) else ()
-    texts = [request.get("prompt"), *(item.get("text") for item in items if isinstance(item, Mapping))]
-    return [text for text in texts if isinstance(text, str)]
 
 
 def differences(request: Mapping[str, JsonValue], before: Mapping[str, JsonValue]) -> Iterator[str]:

@@ -27,9 +27,9 @@ from runner.ledger.rows import (
 from runner.ledger.states import Reason, Resolution, TaskState
 from runner.media.video import MediaFacts
 from runner.project import Project
+from runner.providers import prompt_texts
 from runner.providers.base import INPUT_SCHEME, RemoteFileKind, generation_seconds
 from runner.record.folder import RunFolder
-from runner.record.request import prompt_texts
 from runner.record.write import missing_kinds
 from runner.redact import printable
 from runner.times import iso_time, iso_time_or_none
@@ -182,7 +182,7 @@ def describe(reader: LedgerReader, task: TaskRow, project: Project) -> ShownTask
         name=task.name,
         step=task.step,
         state=latest.state if latest is not None else TaskState.PLANNED,
-        prompt=" ".join(prompt_texts(task.request)),
+        prompt=" ".join(prompt_texts(task.provider, task.request)),
         provider=task.provider,
         origin=task.origin,
         model=task.model,

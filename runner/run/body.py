@@ -19,7 +19,7 @@ async def encode(tools: Tools, task: Task, tag: int | None, attempt_id: str) -> 
     callback_url = tools.hints.callback_url(attempt_id) if tools.hints else None
     inputs = InputStore(tools.project.inputs_dir)
     make = functools.partial(
-        tools.client.encode,
+        tools.provider.body,
         resolved.task.request,
         resolved.task.inputs,
         inputs.read,

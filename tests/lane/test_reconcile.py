@@ -108,7 +108,7 @@ async def test_what_was_accepted_while_the_process_died_is_adopted_by_the_next(
     task = make_plan(job, origin=bench.url, run_date=today).tasks[0]
     with bench.ledger() as ledger:
         async with bench.tools(ledger) as tools:
-            body = tools.client.encode(task.request, (), lambda _: b"", tag=99, callback_url=None)
+            body = tools.provider.body(task.request, (), lambda _: b"", tag=99, callback_url=None)
             at = tools.machine.wall()
             run = RunRow("r0", job.file, job.name, job.digest, "", today.format(), "mesh", bench.url, at)
             with ledger.transaction():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from runner.providers.base import Client
+from runner.providers.getimg.dialect import GetimgDialect
 from runner.providers.provider import Limits, Provider
 
 if TYPE_CHECKING:
@@ -31,12 +32,12 @@ GETIMG: Final = Provider(
     key_variables=("GETIMG_API_KEY",),
     url_variable="GETIMG_AI_BASE_URL",
     folder=Path(__file__).parent,
+    dialect=GetimgDialect(words={"ratio": "aspect_ratio", "generate_audio": "sound"}, items_field="images"),
     make_client=_client,
     limits=Limits(body=26_214_400, large_body=26_214_400, prompt=4096, images=8),
     # the service names no life of a record; looking for longer than needed costs nothing
     record_life=7 * 86_400.0,
     url_life=24 * 3600.0,
-    words={"ratio": "aspect_ratio", "generate_audio": "sound"},
     content_fields={"prompt": "text", "images": "image_url"},
     usual_seconds=(83.0, 105.0, 253.0),
 )

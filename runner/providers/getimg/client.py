@@ -5,9 +5,8 @@ It has no list and no idempotency key, so an ambiguous submit cannot be reconcil
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
@@ -30,14 +29,11 @@ from runner.json_value import JsonValue
 from runner.providers.base import (
     Generation,
     GenerationStatus,
-    InputFile,
     ListPage,
-    ReadInput,
     RemoteFile,
     RemoteFileKind,
 )
 from runner.providers.getimg.outcomes import SUBMITS
-from runner.providers.media import wire_url
 
 PATH: Final = "/v2/videos/generations"
 MODELS_PATH: Final = "/v2/models"
@@ -60,31 +56,6 @@ class GetimgClient:
         self._paid = paid
         self._free = free
         self._wall = wall
-
-    def encode(
-        self,
-        request: Mapping[str, JsonValue],
-        inputs: Sequence[InputFile],
-        read_input: ReadInput,
-        *,
-        tag: int | None,
-        callback_url: str | None,
-    ) -> bytes:
-        """The body of the POST: compact JSON, absent instead of null, local files as data URIs.
-
-        The service echoes no field of ours and calls nobody: `tag` and `callback_url` are not used.
-        Raises ValueError for a reference to a file that is not among the task's inputs.
-        """
-        files = {file.reference: file for file in inputs}
-        sent = {name: value for name, value in request.items() if value is not None}
-        images = sent.get("images")
-        if isinstance(images, list):
-            sent["images"] = [
-                {**image, "url": wire_url(image.get("url"), files, read_input)}
-                for image in images
-                if isinstance(image, dict)
-            ]
-        return json.dumps(sent, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
     async def submit(self, body: bytes) -> SubmitOutcome:
         """One POST, judged by rows 1 to 21 of docs/reference/faults.md; every 5xx is ambiguous."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from runner.providers.base import Client
+from runner.providers.dialect import Dialect
 from runner.providers.provider import Echo, Limits, Listing, Provider, TagField
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ MESH: Final = Provider(
     key_variables=("MESHAPI_API_KEY", "MESHAPI_TOKEN"),
     url_variable="MESHAPI_BASE_URL",
     folder=Path(__file__).parent,
+    dialect=Dialect(flex_field="service_tier", last_frame_field="return_last_frame"),
     make_client=_client,
     # the guide says 64 MB, and at a later date 32 MiB
     limits=Limits(body=64_000_000, large_body=33_554_432),

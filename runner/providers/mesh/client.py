@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
@@ -30,19 +29,15 @@ from runner.json_value import JsonValue
 from runner.providers.base import (
     Generation,
     GenerationStatus,
-    InputFile,
     ListPage,
-    ReadInput,
     RemoteFile,
     RemoteFileKind,
 )
-from runner.providers.media import wire_url
 from runner.providers.mesh import MESH, TAG
 from runner.providers.mesh.outcomes import READS, SUBMITS
 
 PATH: Final = "/v1/video/generations"
 
-_MEDIA_FIELDS = ("image_url", "video_url", "audio_url")
 _FILE_KINDS = {"video_url": RemoteFileKind.VIDEO, "last_frame_url": RemoteFileKind.LAST_FRAME}
 
 
@@ -56,34 +51,6 @@ class MeshClient:
         self._paid = paid
         self._free = free
         self._wall = wall
-
-    def encode(
-        self,
-        request: Mapping[str, JsonValue],
-        inputs: Sequence[InputFile],
-        read_input: ReadInput,
-        *,
-        tag: int | None,
-        callback_url: str | None,
-    ) -> bytes:
-        """The body of the POST: compact JSON, absent instead of null, local files as data URIs.
-
-        What the job sets itself is sent as set, above `tag` (0 to TAG.count - 1) and `callback_url`.
-        Raises ValueError for a tag out of range and for a reference to a file that is not among
-        the task's inputs.
-        """
-        if tag is not None and not 0 <= tag < TAG.count:
-            raise ValueError(f"tag {tag} is not in 0..{TAG.count - 1}")
-        files = {file.reference: file for file in inputs}
-        sent = {name: _plain(value) for name, value in request.items() if value is not None}
-        items = sent.get("content")
-        if isinstance(items, list):
-            sent["content"] = [_wire_item(item, files, read_input) for item in items]
-        if tag is not None:
-            sent.setdefault(TAG.field, TAG.default - tag)
-        if callback_url is not None:
-            sent.setdefault("callback_url", callback_url)
-        return json.dumps(sent, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
     async def submit(self, body: bytes) -> SubmitOutcome:
         """One POST, judged by rows 1 to 21 of docs/reference/faults.md."""
@@ -146,28 +113,6 @@ def read_generation(document: JsonValue, *, server_time: float | None = None) ->
         request_id=clean(document.get("request_id"), 200),
         server_time=server_time,
     )
-
-
-def _plain(value: JsonValue) -> JsonValue:
-    """Plain dicts and lists, null fields left out."""
-    if isinstance(value, Mapping):
-        return {name: _plain(part) for name, part in value.items() if part is not None}
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    return value
-
-
-def _wire_item(item: JsonValue, files: Mapping[str, InputFile], read_input: ReadInput) -> JsonValue:
-    if not isinstance(item, dict):
-        return item
-    wired = dict(item)
-    for name in _MEDIA_FIELDS:
-        media = wired.get(name)
-        # the OpenAPI document wants the object; some of the service's pages show the bare string
-        target = {"url": media} if isinstance(media, str) else media
-        if isinstance(target, dict):
-            wired[name] = {**target, "url": wire_url(target.get("url"), files, read_input)}
-    return wired
 
 
 def _read_status(raw: JsonValue) -> GenerationStatus | None:

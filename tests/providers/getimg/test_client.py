@@ -16,8 +16,7 @@ from runner.http.free import FreeRequests
 from runner.http.paid import PaidRequests
 from runner.http.transport import Transport, open_client
 from runner.http.verdicts import ProviderError, Reaction, Trouble, Verdict
-from runner.json_value import JsonValue
-from runner.providers.base import GenerationStatus, InputFile, RemoteFileKind
+from runner.providers.base import GenerationStatus, RemoteFileKind
 from runner.providers.getimg import GETIMG
 from runner.providers.getimg.client import GetimgClient, read_generation
 from tests.support.client import KEY, NOW, PATIENT, PATIENT_FREE, trusts_nothing
@@ -124,27 +123,6 @@ async def test_there_is_no_list() -> None:
         assert GETIMG.listing is None
         with pytest.raises(ProviderError, match="no list"):
             await getimg.list_page(created_after=None, limit=1, offset=0)
-
-
-@pytest.mark.anyio
-async def test_the_body_is_the_request_alone(tmp_path: Path) -> None:
-    plain: dict[str, JsonValue] = {"model": "seedance-v1-pro", "prompt": "a teapot", "sound": None}
-    async with getimg_at("http://127.0.0.1:9") as getimg:
-        body = getimg.encode(plain, (), lambda _: b"", tag=7, callback_url="https://example.com/hook")
-        assert body == BODY
-        file = InputFile("ab" * 32, "image/png", 3, tmp_path / "a.png")
-        images: list[JsonValue] = [
-            {"url": file.reference, "role": "first_frame"},
-            {"url": "https://example.com/a.png", "role": "last_frame"},
-        ]
-        request: dict[str, JsonValue] = {"model": "m", "prompt": "a", "images": images}
-        sent = getimg.encode(request, (file,), lambda _: b"abc", tag=None, callback_url=None)
-        assert [image["url"] for image in json.loads(sent)["images"]] == [
-            "data:image/png;base64,YWJj",
-            "https://example.com/a.png",
-        ]
-        with pytest.raises(ValueError, match="not among the task's inputs"):
-            getimg.encode(request, (), lambda _: b"", tag=None, callback_url=None)
 
 
 def test_a_completed_generation_is_read_whole() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import email.utils
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,116 +11,18 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.http.access import Access
-from runner.http.free import FreeRequests
-from runner.http.paid import PaidRequests
-from runner.http.transport import Transport, open_client
 from runner.http.verdicts import ProviderError, Trouble
-from runner.providers.base import GenerationStatus, InputFile, RemoteFileKind
+from runner.providers.base import GenerationStatus, RemoteFileKind
 from runner.providers.mesh import MESH, TAG
-from runner.providers.mesh.client import MeshClient, read_generation
-from tests.support.client import GOLDEN, KEY, NOW, mesh_at, trusts_nothing
+from runner.providers.mesh.client import read_generation
+from tests.support.client import GOLDEN, NOW, mesh_at
 from tests.support.wire import answer, answering
 
 OPENAPI = GOLDEN.parent / "mesh-video-openapi.yaml"
-PICTURE = InputFile("5e" * 32, "image/png", 4, Path("/project/teapot.png"))
 
 
 def golden(name: str) -> Any:
     return json.loads((GOLDEN / f"{name}.json").read_bytes())
-
-
-@pytest.fixture
-def mesh() -> MeshClient:
-    return unused_mesh()
-
-
-def unused_mesh() -> MeshClient:
-    """One that sends nothing."""
-    access, client = Access("https://api.meshapi.ai", KEY), open_client(Transport(tls=trusts_nothing()))
-    return MeshClient(PaidRequests(access, client), FreeRequests(access, client), wall=lambda: NOW)
-
-
-def encode(mesh: MeshClient, request: dict[str, Any], *inputs: InputFile, **options: Any) -> Any:
-    options = {"tag": None, "callback_url": None, **options}
-    return json.loads(mesh.encode(request, inputs, lambda _: b"\x89PNG", **options))
-
-
-def test_the_body_is_compact_utf8_in_the_order_of_the_job(mesh: MeshClient) -> None:
-    request = {"model": "m", "content": [{"type": "text", "text": "thé ☕"}], "ratio": "16:9"}
-    body = mesh.encode(request, (), lambda _: b"", tag=None, callback_url=None)
-    assert body == '{"model":"m","content":[{"type":"text","text":"thé ☕"}],"ratio":"16:9"}'.encode()
-
-
-def test_null_fields_are_left_out_wherever_they_stand(mesh: MeshClient) -> None:
-    item = {"type": "text", "text": "a", "role": None}
-    assert encode(mesh, {"model": "m", "content": (item,), "seed": None, "draft": False, "priority": 0}) == {
-        "model": "m",
-        "content": [{"type": "text", "text": "a"}],
-        "draft": False,
-        "priority": 0,
-    }
-
-
-@pytest.mark.parametrize("form", ["string", "object"])
-def test_a_local_file_becomes_a_data_uri_in_an_object(mesh: MeshClient, form: str) -> None:
-    reference = PICTURE.reference
-    media = reference if form == "string" else {"url": reference}
-    item = {"type": "image_url", "image_url": media, "role": "first_frame"}
-    (sent,) = encode(mesh, {"model": "m", "content": [item]}, PICTURE)["content"]
-    data = base64.b64encode(b"\x89PNG").decode()
-    assert sent == {**item, "image_url": {"url": f"data:image/png;base64,{data}"}}
-
-
-@pytest.mark.parametrize("name", ["image_url", "video_url", "audio_url"])
-def test_a_bare_url_is_sent_as_an_object(mesh: MeshClient, name: str) -> None:
-    item = {"type": name, name: "https://example.net/a"}
-    assert encode(mesh, {"model": "m", "content": [item]})["content"] == [
-        {"type": name, name: {"url": "https://example.net/a"}}
-    ]
-
-
-def test_an_item_of_an_unknown_shape_is_sent_as_it_is(mesh: MeshClient) -> None:
-    content = ["text", {"type": "draft_task", "draft_task": {"id": "t-0"}}]
-    assert encode(mesh, {"model": "m", "content": content})["content"] == content
-
-
-def test_a_prompt_that_looks_like_a_reference_stays_text(mesh: MeshClient) -> None:
-    item = {"type": "text", "text": PICTURE.reference}
-    assert encode(mesh, {"model": "m", "content": [item]}, PICTURE)["content"] == [item]
-
-
-def test_a_reference_to_a_file_that_the_task_does_not_have_is_refused(mesh: MeshClient) -> None:
-    item = {"type": "image_url", "image_url": PICTURE.reference}
-    with pytest.raises(ValueError, match="not among the task's inputs"):
-        encode(mesh, {"model": "m", "content": [item]})
-
-
-@given(tag=st.integers(0, TAG.count - 1))
-def test_a_tag_is_sent_as_the_expiry_within_the_services_bounds(tag: int) -> None:
-    sent = encode(unused_mesh(), {"model": "m", "content": []}, tag=tag)[TAG.field]
-    assert sent == 172_800 - tag
-    assert 3600 <= sent <= 259_200
-
-
-@pytest.mark.parametrize("tag", [-1, TAG.count])
-def test_a_tag_out_of_range_is_refused(mesh: MeshClient, tag: int) -> None:
-    with pytest.raises(ValueError, match="tag"):
-        encode(mesh, {"model": "m"}, tag=tag)
-
-
-def test_what_the_job_sets_stands_above_tag_and_callback(mesh: MeshClient) -> None:
-    request = {"model": "m", TAG.field: 7200, "callback_url": "https://mine.example/"}
-    assert encode(mesh, request, tag=5, callback_url="https://ours.example/") == request
-
-
-def test_a_null_in_the_job_leaves_room_for_tag_and_callback(mesh: MeshClient) -> None:
-    request = {"model": "m", TAG.field: None, "callback_url": None}
-    assert encode(mesh, request, tag=5, callback_url="https://ours.example/") == {
-        "model": "m",
-        TAG.field: 172_795,
-        "callback_url": "https://ours.example/",
-    }
 
 
 @given(tag=st.integers(0, TAG.count - 1))

@@ -1,0 +1,231 @@
+"""How a service is spoken to: the words of a job file as its request, and its request in the common words.
+
+Pure: no network, no clock, no files. A service that takes the common words as they are needs no dialect of
+its own; each other one overrides what it says differently.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from runner.json_value import JsonValue
+from runner.providers.base import InputFile
+
+Request = dict[str, JsonValue]
+Content = Sequence[dict[str, JsonValue]]
+RequestPath = tuple[str | int, ...]
+MediaUrl = Callable[[JsonValue], JsonValue]
+"""The URL as it is sent: a data URI in place of a local file's reference."""
+
+_MEDIA = ("image_url", "video_url", "audio_url")
+REFERENCES = ("reference_image", "reference_video", "reference_audio")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the service cannot be told. `path` is in the request, or ("content", number, part) of the job."""
+
+    path: RequestPath
+    message: str
+    hint: str = ""
+
+
+class CannotSayError(Exception):
+    """The content cannot be said to this service."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+@dataclass(frozen=True, slots=True)
+class ContentFacts:
+    """What is known of a content item before there are cells.
+
+    `role` is None where an expression decides it; an image without one is the first frame.
+    `is_reference`: it takes what another step makes.
+    """
+
+    kind: str
+    role: str | None
+    is_reference: bool
+
+
+# Named tuples: a linter makes and hashes one for each of 100,000 tasks, in half the time of dataclasses.
+
+
+class Item(NamedTuple):
+    """A content item in a request; an image without a role is the first frame. `path` is its role's."""
+
+    path: RequestPath
+    kind: str
+    role: str
+
+
+class Asked(NamedTuple):
+    """What a request asks of its model, in the common words: `resolution` to `priority` are its fields."""
+
+    model: str
+    resolution: JsonValue
+    ratio: JsonValue
+    duration: JsonValue
+    frames: JsonValue
+    camera_fixed: JsonValue
+    generate_audio: JsonValue
+    draft: JsonValue
+    priority: JsonValue
+    has_seed: bool
+    is_flex: bool
+    wants_last_frame: bool
+    items: tuple[Item, ...]
+    dialect: Dialect
+
+    def name(self, word: str) -> str:
+        """What the service calls the field of a common word, or of `flex` or `last_frame`."""
+        return self.dialect.names.get(word, word)
+
+    def number(self, role: str) -> int:
+        return sum(item.role == role for item in self.items)
+
+    def first(self, *roles: str) -> RequestPath:
+        """The place of the first item with one of these roles; the content where there is none."""
+        return next((item.path for item in self.items if item.role in roles), ("content",))
+
+    @property
+    def has_references(self) -> bool:
+        return any(item.role in REFERENCES for item in self.items)
+
+
+_WORDS: tuple[str, ...] = Asked._fields[1:9]
+"""`resolution` to `priority`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dialect:
+    """The common words, as they are: `content` is a list of items, and each field has its job file's name.
+
+    `words` are fields that have another name here. `flex_field` is where `flex` asks for the slow, cheap
+    tier, `last_frame_field` where true asks for the last frame; both are empty where that cannot be asked.
+    """
+
+    words: Mapping[str, str] = field(default_factory=dict)
+    flex_field: str = ""
+    last_frame_field: str = ""
+    items_field: str = "content"
+
+    @functools.cached_property
+    def names(self) -> Mapping[str, str]:
+        return {**self.words, "flex": self.flex_field, "last_frame": self.last_frame_field}
+
+    @functools.cached_property
+    def _fields(self) -> tuple[str, ...]:
+        return tuple(self.words.get(word, word) for word in _WORDS)
+
+    def request(self, fields: Request, content: Content) -> Request:
+        """The request of one cell: its model and fields, and its content items. Raises CannotSayError."""
+        # the tasks of a plan share the items that no cell changes
+        return {**fields, "content": [*content]}
+
+    def asked(self, request: Mapping[str, JsonValue]) -> Asked:
+        """What a request, or its echo, asks of the model."""
+        get = request.get
+        return Asked._make(
+            (
+                str(get("model")),
+                *map(get, self._fields),
+                "seed" in request,
+                get(self.flex_field) == "flex",
+                get(self.last_frame_field) is True,
+                _items(self.items_field, get(self.items_field)),
+                self,
+            )
+        )
+
+    def texts(self, request: Mapping[str, JsonValue]) -> Iterator[tuple[RequestPath, str]]:
+        """The texts that the pictures are made from, each with its place."""
+        content = request.get("content")
+        for number, item in enumerate(content if isinstance(content, (list, tuple)) else ()):
+            text = item.get("text") if isinstance(item, dict) else None
+            if isinstance(text, str):
+                yield ("content", number, "text"), text
+
+    def refuse_content(self, items: Sequence[ContentFacts]) -> Iterator[Refusal]:
+        """What no cell can change: items of a kind, in a number or with roles that are not taken."""
+        yield from ()
+
+    def refuse_url(self, url: str) -> tuple[str, str] | None:
+        """(what is wrong, what to do) with a URL or data URI that is not taken."""
+        return None
+
+    def refuse_file(self, file: InputFile) -> tuple[str, str] | None:
+        """(what is wrong, what to do) with a local file that is not taken."""
+        return None
+
+    def encode(
+        self, request: Mapping[str, JsonValue], added: Mapping[str, JsonValue], media: MediaUrl
+    ) -> bytes:
+        """The exact body of the POST: compact JSON, absent instead of null, local files by `media`.
+
+        `added` is what the job may set itself, and then is sent as the job sets it.
+        """
+        sent = {name: _plain(value) for name, value in request.items() if value is not None}
+        sent = self.with_media(sent, media)
+        for name, value in added.items():
+            sent.setdefault(name, value)
+        return json.dumps(sent, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+    def with_media(self, request: Request, media: MediaUrl) -> Request:
+        """The request with the URL of each media item as it is sent."""
+        content = request.get("content")
+        if not isinstance(content, list):
+            return request
+        return {**request, "content": [_with_media(item, media) for item in content]}
+
+
+def _items(field: str, content: JsonValue) -> tuple[Item, ...]:
+    """The items of the list in a request's `field`; without a type they are images."""
+    items = content if isinstance(content, list) else ()
+    return _placed(field, tuple([_said(item) for item in items]))
+
+
+def _said(item: JsonValue) -> tuple[str, str]:
+    if not isinstance(item, dict):
+        return "", ""
+    return str(item.get("type", "image_url")), str(item.get("role") or "")
+
+
+@functools.lru_cache(maxsize=1024)
+def _placed(field: str, said: tuple[tuple[str, str], ...]) -> tuple[Item, ...]:
+    """Of the (kind, role) of each item; most tasks of a plan have the same."""
+    items: list[Item] = []
+    for number, (kind, role) in enumerate(said):
+        default = "first_frame" if kind == "image_url" else f"reference_{kind.removesuffix('_url')}"
+        own = role or (default if kind.endswith("_url") else kind)
+        items += [Item((field, number, "role"), kind, own)] if kind else []
+    return tuple(items)
+
+
+def _with_media(item: JsonValue, media: MediaUrl) -> JsonValue:
+    if not isinstance(item, dict):
+        return item
+    sent = dict(item)
+    for name in _MEDIA:
+        found = sent.get(name)
+        # the OpenAPI document wants the object; some of the service's pages show the bare string
+        target = {"url": found} if isinstance(found, str) else found
+        if isinstance(target, dict):
+            sent[name] = {**target, "url": media(target.get("url"))}
+    return sent
+
+
+def _plain(value: JsonValue) -> JsonValue:
+    """Plain dicts and lists, null fields left out."""
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items() if part is not None}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return value
