@@ -149,7 +149,6 @@ class AttemptRow:
     resolution_evidence: Grounds | None
     remote_id: str | None
     accepted_at: float | None
-    echoed_tag: int | None
     generation: Observed | None
     error_code: str
     error_message: str
@@ -158,7 +157,6 @@ class AttemptRow:
     price: Price | None = None
     taken: Mapping[str, JsonValue] | None = None
     """What of its upstream task went into the request."""
-    echoed_seed: int | None = None
 
     @property
     def request_id(self) -> str:
