@@ -11,7 +11,6 @@ import click
 
 from runner.cli import console
 from runner.cli.common_options import common_options
-from runner.cli.humanize import count
 from runner.cli.jobs import load, plan_of
 from runner.cli.next_commands import command, tell_pick
 from runner.cli.options import (
@@ -33,6 +32,7 @@ from runner.json_value import JsonValue
 from runner.lane.budget import outlook
 from runner.ledger.states import TaskState
 from runner.plan.plan import Plan
+from runner.plural import count
 from runner.providers import every, find
 from runner.providers.provider import Provider
 from runner.redact import escape
