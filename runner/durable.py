@@ -43,7 +43,7 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def make_directory(directory: Path, mode: int = 0o777) -> None:
+def make_directory(directory: Path, mode: int) -> None:
     """Makes `directory` in one that stands, and its name is on the disk; does nothing where it is there.
 
     Raises OSError.

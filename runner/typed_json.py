@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, fields, is_dataclass
 from operator import attrgetter
 from types import NoneType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -44,14 +44,17 @@ def with_texts(value: T, change: Callable[[str], str]) -> T:
 
 
 def _changed(value: Any, change: Callable[[str], str]) -> Any:
+    if value is None or isinstance(value, int | float | enum.Enum):
+        return value
     if isinstance(value, str):
-        return value if isinstance(value, enum.Enum) else change(value)
+        return change(value)
     if isinstance(value, Mapping):
         return {_changed(name, change): _changed(part, change) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return tuple(_changed(part, change) for part in value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{name: _changed(part, change) for name, part in members(value).items()})
+    if is_dataclass(value):
+        kind: Any = type(value)
+        return kind(**{name: _changed(part, change) for name, part in members(value).items()})
     return value
 
 
@@ -91,25 +94,38 @@ def reader(kind: Any) -> Reader:
 
 def _dataclass_reader(kind: type) -> Reader:
     types = get_type_hints(kind)
-    plan = [(field.name, reader(types[field.name]), _default(field)) for field in fields(kind)]
+    plan = [
+        (field.name, _taken_as_they_are(types[field.name]), reader(types[field.name]), _default(field))
+        for field in fields(kind)
+    ]
 
     def read_members(value: Any) -> Any:
         given = _checked(value, dict)
         parts: dict[str, Any] = {}
-        for name, read_part, default in plan:
-            part = given.get(name, MISSING)
-            if part is not MISSING:
+        for name, plain, read_part, default in plan:
+            if name not in given:
+                if default is MISSING:
+                    raise ValueError(f"no `{name}`")
+                parts[name] = default
+            elif type(part := given[name]) in plain:
+                parts[name] = part
+            else:
                 try:
                     parts[name] = read_part(part)
                 except ValueError as error:
                     raise ValueError(f"`{name}`: {error}") from None
-            elif default is not MISSING:
-                parts[name] = default
-            else:
-                raise ValueError(f"no `{name}`")
         return kind(**parts)
 
     return read_members
+
+
+def _taken_as_they_are(kind: Any) -> frozenset[type]:
+    """The types of JSON that a member of this type takes without a look into them: most members are such."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Mapping and reader(arguments[1]) is _as_it_is:
+        return frozenset({dict})
+    some = arguments if NoneType in arguments else (kind,)
+    return frozenset({*some}) & {str, int, float, bool, NoneType}
 
 
 def _default(field: Field[Any]) -> Any:

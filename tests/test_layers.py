@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from runner.providers import BUILT_IN
+from runner.providers.provider import Provider
+
 PACKAGE = Path(__file__).resolve().parent.parent / "runner"
 RANKS = {
     name: rank
     for rank, names in enumerate(
         (
-            "errors json_value plural resources slug spelling times typed_json",
+            "errors json_value money plural resources slug spelling times typed_json",
             "durable redact",
             "project http",
             "providers",
@@ -166,6 +169,44 @@ def test_ffmpeg_is_loaded_by_its_own_process_alone() -> None:
         )
     ]
     assert loading == ["runner.media.pictures"]
+
+
+def _own_words(provider: Provider) -> set[str]:
+    """What only one service knows: its name, its variables, and its names for fields."""
+    dialect = provider.dialect
+    words = {provider.name, *provider.key_variables, provider.url_variable, *dialect.words.values()}
+    words |= {dialect.flex_field, dialect.last_frame_field, *provider.not_in_identity}
+    # in a job file these are words for every service, and so they are in the code
+    return words - {"", "priority", "callback_url", "sound"}
+
+
+def _names_and_texts(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Every identifier and every string of a file, docstrings included, with its line."""
+    for node in ast.walk(tree):
+        line = getattr(node, "lineno", 0)
+        match node:
+            case ast.Constant(value=str(text)) | ast.Name(id=text) | ast.Attribute(attr=text):
+                yield text, line
+            case ast.arg(arg=text) | ast.keyword(arg=str(text)) | ast.alias(name=text):
+                yield text, line
+            case ast.FunctionDef(name=text) | ast.AsyncFunctionDef(name=text) | ast.ClassDef(name=text):
+                yield text, line
+
+
+@pytest.mark.parametrize("file", FILES, ids=_module)
+def test_a_service_is_known_in_its_own_folder_alone(file: Path) -> None:
+    """And in the sandbox, and in the registry, which lists the built-in ones and names the default."""
+    room, *below = file.relative_to(PACKAGE).parts
+    if room == "sandbox" or (room == "providers" and below[0] in {"__init__.py", *BUILT_IN}):
+        return
+    words = {word.lower() for provider in BUILT_IN.values() for word in _own_words(provider)}
+    wrong = [
+        f"{file.name}:{line} says {word}"
+        for text, line in _names_and_texts(ast.parse(file.read_text(encoding="utf-8")))
+        for word in words
+        if word in text.lower()
+    ]
+    assert wrong == []
 
 
 def test_the_rules_above_see_the_whole_house() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from runner.job.cost import usd_as_today
+from runner.money import usd_as_today
 from runner.record.manifest import ManifestCost
 
 

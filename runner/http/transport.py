@@ -10,7 +10,6 @@ import contextlib
 import functools
 import logging
 import ssl
-import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +18,7 @@ import anyio
 import httpcore
 import httpx
 
-from runner.http.access import Access, ApiKey, is_loopback
+from runner.http.access import Access, ApiKey
 from runner.http.answers import MOST_BODY, Answer
 
 # at INFO these print every URL, signed ones included
@@ -35,7 +34,6 @@ _ERRORS = (
     httpcore.TimeoutException,
     httpcore.NetworkError,
     httpcore.ProtocolError,
-    httpcore.ProxyError,
     httpcore.UnsupportedProtocol,
 )
 _ACTED_UPON = frozenset({b"location", b"set-cookie"})
@@ -53,9 +51,6 @@ class Testimony:
     status: int | None = None
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        request = info.get("request")
-        if isinstance(request, httpcore.Request) and request.method == b"CONNECT":
-            return  # a proxy's tunnel, not yet our request
         name = event.partition(".")[2]
         self.seen.add(name)
         if name == "receive_response_headers.complete":
@@ -95,7 +90,6 @@ class Transport(httpx.AsyncBaseTransport):
         self,
         *,
         tls: ssl.SSLContext | None = None,
-        proxy: str | None = None,
         keepalive: float = 1.0,
         network_backend: httpcore.AsyncNetworkBackend | None = None,
     ) -> None:
@@ -103,7 +97,6 @@ class Transport(httpx.AsyncBaseTransport):
             return _Connections(
                 httpcore.AsyncConnectionPool(
                     ssl_context=tls,
-                    proxy=_proxy(proxy) if proxy else None,
                     keepalive_expiry=keepalive,
                     network_backend=network_backend,
                 )
@@ -220,18 +213,12 @@ class _Body(httpx.AsyncByteStream):
 def _has_more(connection: object) -> bool:
     """Whether bytes came behind an answer: they would be read as the answer to the next request.
 
-    httpcore shows them nowhere, so this looks into it; a proxy's connection holds another one.
+    httpcore shows them nowhere, so this looks into it.
     """
     while (inner := getattr(connection, "_connection", None)) is not None:
         connection = inner
     state = getattr(connection, "_h11_state", None)
     return state is not None and bool(state.trailing_data[0])
-
-
-def _proxy(url: str) -> httpcore.Proxy:
-    # httpcore's own reading of the URL drops user name and password
-    parts = httpx.Proxy(url)
-    return httpcore.Proxy(str(parts.url), auth=parts.raw_auth)
 
 
 @contextlib.contextmanager
@@ -244,18 +231,9 @@ def _as_httpx() -> Iterator[None]:
 
 
 @functools.cache
-def tls_context(*, trust_env: bool = False) -> ssl.SSLContext:
-    """A verifying context that all clients share; `trust_env` honours SSL_CERT_FILE and SSL_CERT_DIR."""
-    return httpx.create_ssl_context(trust_env=trust_env)
-
-
-def environment_proxy(origin: str) -> str | None:
-    """The proxy that the environment names for `origin`; never one for loopback."""
-    host = httpx.URL(origin).host
-    if is_loopback(origin) or urllib.request.proxy_bypass(host):
-        return None
-    proxies = urllib.request.getproxies()
-    return proxies.get(httpx.URL(origin).scheme) or proxies.get("all")
+def tls_context() -> ssl.SSLContext:
+    """A verifying context that all clients share, of certifi's authorities whatever the environment says."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def open_client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:

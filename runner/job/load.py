@@ -75,7 +75,7 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
     if document is None:
         raise JobError(shown, reading.problems)
     wrong = check_job(document)
-    problems = Problems(shown, text=reading.problems, schema=wrong)
+    problems = Problems(shown, earlier=reading.problems, schema=wrong)
     if wrong:
         document = correct_keys(document)
     if not reading.is_whole:

@@ -8,13 +8,11 @@ from decimal import Decimal
 from typing import TypeVar
 
 from runner.errors import Problem
-from runner.job.cost import Price, PriceUnit, limit_micros
-from runner.job.lint import DEFAULT_LEVELS
-from runner.job.model import Budget, OnAmbiguous, PollPolicy, RunPolicy, WebhookPolicy
+from runner.job.model import Budget, Level, OnAmbiguous, PollPolicy, RunPolicy, WebhookPolicy
 from runner.job.problems import Checked
-from runner.job.rules import Level
-from runner.job.yaml.nodes import Location, Node, Scalar
 from runner.job.yaml.nodes import Mapping as MappingNode
+from runner.job.yaml.nodes import Node, Scalar
+from runner.money import Price, PriceUnit, limit_micros
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -132,22 +130,23 @@ def read_budget(node: Node | None) -> Checked[Budget]:
     return budget
 
 
-def read_price(node: Node | None, location: Location) -> Checked[Price | None]:
-    """The price at `location`; None if there is none, or it is wrong."""
+def read_price(node: Node | None) -> Checked[Price | None]:
+    """The price at `node`; None if there is none, or it is wrong."""
     section = _Section(node)
     amounts = {unit: section.read(unit, _usd, None) for unit in PriceUnit}
     yield from section.problems
     prices = [Price(unit, usd) for unit, usd in amounts.items() if usd is not None]
-    if len(prices) > 1:
+    if node is not None and len(prices) > 1:
         names = " and ".join(f"`{price.unit}`" for price in prices)
-        yield location.error(f"{names} are two ways to say what a task costs", "keep one of them")
+        yield node.location.error(f"{names} are two ways to say what a task costs", "keep one of them")
     return prices[0] if prices else None
 
 
 def read_lint(node: Node | None) -> Checked[Mapping[str, Level]]:
     """The levels that a job changes, by rule."""
     section = _Section(node)
-    levels = {rule: section.read(rule, _level, None) for rule in DEFAULT_LEVELS}
+    rules = [str(rule.value) for rule, _ in node] if isinstance(node, MappingNode) else []
+    levels = {rule: section.read(rule, _level, None) for rule in rules}
     yield from section.problems
     return {rule: level for rule, level in levels.items() if level is not None}
 

@@ -61,15 +61,15 @@ def _finish(checked: Checked[T], report: Callable[[Problem], None]) -> T:
 class Problems:
     """The problems of one file, each once. Leaving a `with` block raises JobError if any is an error.
 
-    `text` are the parser's, `schema` the schema's. A path that either reported is not reported again
-    by later checks, nor a place of the parser's by the schema: it is the same mistake in other words.
+    `earlier` are those found before, for a whole file by the parser, and `schema` those of its schema.
+    What either reported is not reported again: it would be the same mistake in other words.
     """
 
     def __init__(
-        self, file: str = "", *, text: Iterable[Problem] = (), schema: Iterable[Problem] = ()
+        self, file: str = "", *, earlier: Iterable[Problem] = (), schema: Iterable[Problem] = ()
     ) -> None:
         self._file = file
-        self._found: dict[Problem, None] = dict.fromkeys(text)
+        self._found: dict[Problem, None] = dict.fromkeys(earlier)
         locations = {(problem.line, problem.column) for problem in self._found}
         paths = {problem.path for problem in self._found if problem.path}
         self._reported = set(paths)

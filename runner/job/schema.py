@@ -19,8 +19,10 @@ from jsonschema.validators import extend
 
 from runner.errors import Problem
 from runner.job.merge import STEP_ONLY
-from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, cut, find, show_path, to_data
+from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, cut, find, show_path, text_of, to_data
 from runner.json_value import JsonValue
+from runner.providers import BUILT_IN
+from runner.providers import find as find_provider
 from runner.providers.provider import Provider
 from runner.resources import load_schema
 from runner.spelling import did_you_mean
@@ -59,7 +61,7 @@ class RequestProblem:
 def check_job(document: Mapping) -> list[Problem]:
     """Every way in which the document breaks the job schema, in the order of the file, each once."""
     found: dict[Problem, None] = {}
-    errors = _validator("job").iter_errors(to_data(document))
+    errors = _job_validator(text_of(document.get("provider")) or "").iter_errors(to_data(document))
     for error in islice(errors, MOST_PROBLEMS):
         on_key = error.validator == "additionalProperties" or "propertyNames" in error.absolute_schema_path
         for path, message, hint in _explain(error):
@@ -121,15 +123,28 @@ def _problems(validator: Draft7Validator, value: object, path: Path) -> tuple[Re
     return tuple(dict.fromkeys(RequestProblem(*part) for error in errors for part in _explain(error, path)))
 
 
-@functools.cache
-def _validator(name: str) -> Draft7Validator:
-    return _JobValidator(load_schema(name))
+@functools.lru_cache(maxsize=4)
+def _job_validator(provider_name: str) -> Draft7Validator:
+    """The shipped schema knows the built-in providers; an installed one adds its name and its fields."""
+    schema = load_schema("job")
+    provider = None if provider_name in BUILT_IN else find_provider(provider_name)
+    if provider is None:
+        return _JobValidator(schema)
+    properties = schema["properties"]
+    named, request = properties["provider"], properties["request"]
+    # what a field may be, the provider's own schema says of the resolved request
+    fields = {**request["properties"], **dict.fromkeys(provider.fields, True)}
+    widened = {
+        "provider": {**named, "enum": [*named["enum"], provider_name]},
+        "request": {**request, "properties": fields},
+    }
+    return _JobValidator({**schema, "properties": {**properties, **widened}})
 
 
 @functools.cache
 def _field_validator(provider: Provider, name: str) -> Draft7Validator:
-    schema = provider.schema
-    return Draft7Validator({"definitions": schema["definitions"], **schema["properties"].get(name, {})})
+    definitions = provider.schema.get("definitions", {})
+    return Draft7Validator({"definitions": definitions, **provider.schema["properties"].get(name, {})})
 
 
 def _explain(error: ValidationError, above: Path = ()) -> Iterator[tuple[Path, str, str]]:

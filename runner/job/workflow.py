@@ -45,7 +45,7 @@ def read_steps(
     for name, above in order.items():
         keys = bodies[name]
         yield from _check_required(keys)
-        own = Problems(text=found)
+        own = Problems(earlier=found)
         names_above = {step: axes[step] for step in above}
         steps[name], axes[name] = own.gather(
             read_step(keys, provider=provider, known=known, above=names_above)

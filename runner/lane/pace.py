@@ -11,8 +11,8 @@ import itertools
 import math
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 
 import anyio
 
@@ -32,8 +32,8 @@ class RequestBudget:
     wants it spread over, less a fifth, is the rate from there on; it grows again by a twentieth for
     each minute without a 429. A configured rate is a ceiling.
 
-    A limit on tasks at once answers 429 too, and nothing in the answer tells the two apart (Mesh
-    documents one code for all). But a rate refuses when much is sent: a submit that is refused
+    A limit on tasks at once answers 429 too, and nothing in the answer tells the two apart where a
+    service documents one code for all. But a rate refuses when much is sent: a submit that is refused
     though half as many requests a minute have passed before meets the other limit. Then
     `most_in_flight` sinks, for submits alone there is a pause, and the rate is what it was.
 
@@ -325,14 +325,20 @@ class InFlight:
     def count(self) -> int:
         return self._count
 
-    @asynccontextmanager
-    async def place(self, *, is_paid: bool) -> AsyncIterator[None]:
-        """Holds one place; new work waits for it."""
+    async def place(self, *, is_paid: bool) -> AbstractContextManager[None]:
+        """One place, which counts from now on; the end of its `with` leaves it. New work waits for it.
+
+        Where one is free it is had at once: tasks that begin together join one commit.
+        """
         if not is_paid:
             while self._count >= min(self._limit, self._taught() or self._limit):
                 await self._left.wait()
             await self._stand_back()
         self._count += 1
+        return self._held()
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
         try:
             yield
         finally:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from runner.errors import RefusedError
 from runner.http.verdicts import Evidence, Verdict
-from runner.job.cost import Price, usd_text
 from runner.json_value import JsonValue
 from runner.ledger.states import Basis, Reason, Resolution, TaskState
 from runner.media.video import MediaFacts
+from runner.money import Price, usd_text
 from runner.providers.base import RemoteFileKind
 
 
@@ -149,7 +149,6 @@ class AttemptRow:
     resolution_evidence: Grounds | None
     remote_id: str | None
     accepted_at: float | None
-    echoed_tag: int | None
     generation: Observed | None
     error_code: str
     error_message: str
@@ -158,7 +157,6 @@ class AttemptRow:
     price: Price | None = None
     taken: Mapping[str, JsonValue] | None = None
     """What of its upstream task went into the request."""
-    echoed_seed: int | None = None
 
     @property
     def request_id(self) -> str:

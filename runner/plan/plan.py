@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 
 from runner.errors import Problem
 from runner.job.axes import check_values
-from runner.job.cost import Total
 from runner.job.expressions import Scope
 from runner.job.filters import ExpressionError, as_text
 from runner.job.model import Job, Step
 from runner.job.problems import Checked, ProblemError, Problems
 from runner.job.rundate import RunDate
-from runner.job.task import Task
 from runner.job.values import Value
 from runner.json_value import JsonValue
 from runner.plan.build import TaskBuilder
+from runner.plan.cost import Total
 from runner.plan.matrix import Axis, Entry, Matrix
 from runner.plan.patterns import Patterns
 from runner.plan.steps import MOST_CELLS, PlannedSteps, plan_steps, too_many
+from runner.plan.task import Task
 from runner.plan.tasks import build_tasks
 
 MOST_LOOKUPS = 20_000_000
@@ -70,7 +70,7 @@ class Plan:
 def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan:
     """Expands and checks the whole job. Raises JobError with every problem found.
 
-    `origin` is where its requests go, as `https://api.meshapi.ai`; it is a part of each task's
+    `origin` is where its requests go, as `https://api.example.com`; it is a part of each task's
     identity. `sandbox` is the embedded sandbox. `run_date` is today if not given.
     """
     clock = None

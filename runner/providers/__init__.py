@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from runner.errors import UsageError
@@ -70,8 +70,6 @@ async def connect(
     *,
     submit_limits: SubmitLimits | None = None,
     free_limits: FreeLimits | None = None,
-    trust_env: bool = False,
-    wall: Callable[[], float] = time.time,
 ) -> AsyncIterator[Client]:
     """A client with its connections, which are closed at the end."""
     # imported here, as the services' clients are: it takes 7 ms
@@ -79,12 +77,11 @@ async def connect(
 
     from runner.http.free import FreeRequests
     from runner.http.paid import PaidRequests
-    from runner.http.transport import Transport, environment_proxy, open_client, tls_context
+    from runner.http.transport import Transport, open_client, tls_context
 
     # loading the trusted certificates takes 10 ms or more; plain http gets a context that trusts none
     is_tls = access.origin.startswith("https:")
-    tls = tls_context(trust_env=trust_env) if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    proxy = environment_proxy(access.origin) if trust_env else None
-    async with open_client(Transport(tls=tls, proxy=proxy)) as client:
+    tls = tls_context() if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    async with open_client(Transport(tls=tls)) as client:
         paid = PaidRequests(access, client, submit_limits)
-        yield provider.make_client(paid, FreeRequests(access, client, free_limits, wall=wall), wall)
+        yield provider.make_client(paid, FreeRequests(access, client, free_limits, wall=time.time), time.time)

@@ -171,5 +171,8 @@ class Client(Protocol):
         ...
 
     async def list_page(self, *, created_after: float | None, limit: int, offset: int) -> ListPage:
-        """One page of all this key's generations, newest first. Raises ProviderError."""
-        ...
+        """One page of all this key's generations, newest first. Raises ProviderError.
+
+        Only a service whose provider declares a `listing` is asked.
+        """
+        raise ProviderError(Trouble.WRONG_REQUEST, "the service has no list of generations")

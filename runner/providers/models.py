@@ -176,7 +176,18 @@ def _sizes(rows: Mapping[str, Mapping[str, str]]) -> dict[tuple[str, str], Size]
     }
 
 
-def _family(name: str, row: Mapping[str, Any], data: Mapping[str, Any]) -> ModelFamily:
+_NOT_SAID = {
+    **dict.fromkeys(("auto_duration", "honours_seed", "audio", "audio_alone", "draft", "flex"), False),
+    **dict.fromkeys(("priority", "first_frame", "last_frame", "needs_image", "heic"), False),
+    **dict.fromkeys(("reference_images", "reference_videos", "reference_audios"), 0),
+    **dict.fromkeys(("frames", "audio_default", "prices"), None),
+    "camera_fixed": FixedCamera.NONE,
+}
+"""What a family cannot do, or is not known of it, unless its row says so."""
+
+
+def _family(name: str, said: Mapping[str, Any], data: Mapping[str, Any]) -> ModelFamily:
+    row = {**_NOT_SAID, "default_duration": said["durations"][0], **said}
     resolutions = tuple(row["resolutions"])
     counts = (row["reference_images"], row["reference_videos"], row["reference_audios"])
     return ModelFamily(

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.http.verdicts import Verdict
-from runner.job.cost import usd_or_null
-from runner.job.task import STEP_SCHEME
 from runner.json_value import JsonValue
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
@@ -25,11 +23,13 @@ from runner.ledger.rows import (
     TaskRow,
 )
 from runner.ledger.states import Reason, Resolution, TaskState
-from runner.media.video import MediaFacts
+from runner.money import usd_or_null
+from runner.plan.task import STEP_SCHEME
 from runner.project import Project
 from runner.providers import prompt_texts
 from runner.providers.base import INPUT_SCHEME, RemoteFileKind, generation_seconds
 from runner.record.folder import RunFolder
+from runner.record.manifest import ManifestFile
 from runner.record.write import missing_kinds
 from runner.redact import printable
 from runner.times import iso_time, iso_time_or_none
@@ -132,13 +132,8 @@ class ShownAttempt:
         return grounds.basis or grounds.reason
 
 
-@dataclass(frozen=True, slots=True)
-class ShownFile:
-    kind: RemoteFileKind
-    path: str
-    bytes: int
-    sha256: str
-    media: MediaFacts
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownFile(ManifestFile):
     attempt: str
     stands: Stands
 

@@ -12,8 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeVar, cast
 
 from runner.durable import replace_file
-from runner.job.cost import usd_or_null, usd_text
-from runner.job.task import LAST_FRAME, STEP_SCHEME, Task
+from runner.job.expressions import LAST_FRAME
 from runner.json_value import JsonValue
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
@@ -27,6 +26,8 @@ from runner.ledger.rows import (
     TaskRow,
 )
 from runner.ledger.states import TaskState
+from runner.money import usd_or_null, usd_text
+from runner.plan.task import STEP_SCHEME, Task
 from runner.providers import wanted_kinds
 from runner.providers.base import INPUT_SCHEME, InputFile, RemoteFileKind
 from runner.record.manifest import (
@@ -128,7 +129,7 @@ def write_manifest(
             departed.discard(bytes.fromhex(task.identity))
             for attempt in rows.of_run(run):
                 reported.update(_figures(attempt))
-            file.write(separator + _encode(record.of_task(task, rows, state)))
+            file.write(separator + _encode(record.of_planned(task, rows, state)))
             separator = b",\n"
         for row, rows in _departed(departed, run, reader):
             for attempt in rows.of_run(run):
@@ -216,18 +217,51 @@ class _Recorder:
             sessions=tuple(map(self._session, sessions)),
         )
 
-    def of_task(self, task: Task, rows: TaskRows, state: TaskState) -> ManifestTask:
-        latest = rows.latest
+    def of_planned(self, task: Task, rows: TaskRows, state: TaskState) -> ManifestTask:
+        record, upstream = self._task(task, rows, state), task.upstream
+        error = record.error
+        if state is TaskState.SKIPPED and upstream is not None:
+            never = ", or its last frame never came" if LAST_FRAME in upstream.uses else ""
+            said = f"the task of step {upstream.step} that it needs failed{never}"
+            error = ManifestError(code="skipped", message=said)
+        return replace(
+            record,
+            needs=None if upstream is None else upstream.identity,
+            index=task.index,
+            in_plan=True,
+            inputs=tuple(_input(file, self.root) for file in task.inputs),
+            error=error,
+            estimate=ManifestEstimate(tokens=task.estimate_tokens, usd=usd_or_null(task.estimate_micros)),
+        )
+
+    def of_departed(self, row: TaskRow, rows: TaskRows) -> ManifestTask:
+        """The same of a task that is no longer in the plan; what the ledger does not know is None."""
+        texts = [*_texts(row.request)]
+        above = (match[1] for text in texts if (match := _STEP.match(text)))
+        digests = (match[1] for text in texts if (match := _INPUT.fullmatch(text)))
+        return replace(
+            self._task(row, rows, rows.latest.state if rows.latest is not None else TaskState.PLANNED),
+            needs=next(above, None),
+            inputs=tuple(
+                ManifestInput(path=None, sha256=sha256, media_type=None, bytes=None) for sha256 in digests
+            ),
+        )
+
+    def _task(self, task: Task | TaskRow, rows: TaskRows, state: TaskState) -> ManifestTask:
+        """What the ledger knows of a task, whether or not a plan has it."""
+        latest, clean = rows.latest, self.redactor.foreign_text
         observed = latest.generation if latest is not None else None
         request = task.request if rows.request is None else rows.request
         is_over = latest is not None and state in (TaskState.DONE, TaskState.ABSENT)
+        error = None
+        if latest is not None and (latest.error_code or latest.error_message):
+            error = ManifestError(code=clean(latest.error_code), message=clean(latest.error_message))
         return ManifestTask(
             identity=task.identity,
             name=task.name,
             step=task.step,
-            needs=None if task.upstream is None else task.upstream.identity,
-            index=task.index,
-            in_plan=True,
+            index=None,
+            in_plan=False,
             cell=self._own(task.cell),
             model=task.model,
             seed=task.seed if latest is None else latest.seed,
@@ -236,7 +270,7 @@ class _Recorder:
             state=state,
             cached=rows.is_cached(self.run),
             request=self._own(request),
-            inputs=tuple(_input(file, self.root) for file in task.inputs),
+            inputs=(),
             attempts=tuple(map(self._attempt, rows.attempts)),
             history=tuple(
                 self._change(attempt, row)
@@ -245,41 +279,10 @@ class _Recorder:
             ),
             echo=self._foreign(_sorted(observed.echo if observed is not None else {})),
             usage=self._foreign(_sorted(observed.usage if observed is not None else {})),
-            outputs=tuple(map(self._file, _files_of(task, rows.outputs))),
+            outputs=tuple(map(self._file, _files_of(task.output, rows.outputs))),
             missing=missing_kinds(task.provider, request, latest, rows.outputs) if is_over else (),
-            error=self._error(task, latest, state),
-            estimate=ManifestEstimate(tokens=task.estimate_tokens, usd=usd_or_null(task.estimate_micros)),
-        )
-
-    def of_departed(self, row: TaskRow, rows: TaskRows) -> ManifestTask:
-        """The same of a task that is no longer in the plan; what the ledger does not know is None."""
-        task = Task(
-            identity=row.identity,
-            index=0,
-            step=row.step,
-            name=row.name,
-            cell=row.cell,
-            provider=row.provider,
-            origin=row.origin,
-            edition=row.edition,
-            model=row.model,
-            seed=row.seed,
-            sample=row.sample,
-            request=row.request,
-            inputs=(),
-            output=row.output,
-        )
-        texts = [*_texts(row.request)]
-        above = (match[1] for text in texts if (match := _STEP.match(text)))
-        digests = (match[1] for text in texts if (match := _INPUT.fullmatch(text)))
-        return replace(
-            self.of_task(task, rows, rows.latest.state if rows.latest is not None else TaskState.PLANNED),
-            needs=next(above, None),
-            index=None,
-            in_plan=False,
-            inputs=tuple(
-                ManifestInput(path=None, sha256=sha256, media_type=None, bytes=None) for sha256 in digests
-            ),
+            error=error,
+            estimate=ManifestEstimate(tokens=None, usd=None),
         )
 
     def _session(self, session: SessionRow) -> ManifestSession:
@@ -327,16 +330,6 @@ class _Recorder:
         media = with_texts(row.media, self.redactor.foreign_text)
         return ManifestFile(kind=row.kind, path=row.path, bytes=row.bytes, sha256=row.sha256, media=media)
 
-    def _error(self, task: Task, attempt: AttemptRow | None, state: TaskState) -> ManifestError | None:
-        if state is TaskState.SKIPPED and task.upstream is not None:
-            never = ", or its last frame never came" if LAST_FRAME in task.upstream.uses else ""
-            said = f"the task of step {task.upstream.step} that it needs failed{never}"
-            return ManifestError(code="skipped", message=said)
-        if attempt is None or not (attempt.error_code or attempt.error_message):
-            return None
-        clean = self.redactor.foreign_text
-        return ManifestError(code=clean(attempt.error_code), message=clean(attempt.error_message))
-
     def _own(self, value: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
         return cast(Mapping[str, JsonValue], self.redactor.value(value))
 
@@ -362,12 +355,12 @@ def _input(file: InputFile, root: Path) -> ManifestInput:
     return ManifestInput(path=path, sha256=file.sha256, media_type=file.media_type, bytes=file.size)
 
 
-def _files_of(task: Task, rows: tuple[OutputRow, ...]) -> list[OutputRow]:
-    """The files under the path that this plan gives them; all of the task's where none is there.
+def _files_of(output: str, rows: tuple[OutputRow, ...]) -> list[OutputRow]:
+    """The files under the `output` that this plan gives them; all of the task's where none is there.
 
     Of a file that was fetched again beside a changed one, the newer copy alone: it was checked.
     """
-    own = PurePosixPath(task.output)
+    own = PurePosixPath(output)
     beside = [
         row
         for row in rows

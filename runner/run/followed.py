@@ -66,8 +66,9 @@ class Followed:
         for attempt in attempts:
             self._under_way[attempt.identity] += 1
             life = TaskLife(self.session, f"task {attempt.identity[:12]}")
+            if attempt.state is not TaskState.AMBIGUOUS:
+                life.place = await self.session.lane.in_flight.place(is_paid=True)
             self.work.start_soon(self._follow, life, attempt)
-            await life.has_begun.wait()
 
     def __contains__(self, identity: str) -> bool:
         return self._under_way[identity] > 0
@@ -82,7 +83,6 @@ class Followed:
             with self.session.control.contained(life.name):
                 await life.follow(attempt)
         finally:
-            life.has_begun.set()
             self._under_way[attempt.identity] -= 1
             ended, self._ended = self._ended, anyio.Event()
             ended.set()

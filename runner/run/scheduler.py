@@ -11,12 +11,13 @@ from typing import TypeVar, TypeVarTuple
 import anyio
 
 from runner.errors import ExitCode
-from runner.job.task import LAST_FRAME, Task
+from runner.job.expressions import LAST_FRAME
 from runner.lane.submit import Submitter
 from runner.ledger.batches import BATCH
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, OutputRow
 from runner.ledger.states import Reason, TaskState
+from runner.plan.task import Task
 from runner.providers.base import RemoteFileKind
 from runner.run.dating import DateCheck
 from runner.run.finish import Lost
@@ -95,8 +96,8 @@ class Scheduler:
                     self._resubmitted.add(task.identity)
                 await self._buy(task, progress.attempt, Reason.RUN, progress.gives_way)
             case TaskState.ABSENT:
-                life = TaskLife(self.session, task.name)
-                await self._live(life, task, partial(self._fetch_again, life, progress))
+                life = await self._life(task)
+                self._beside(task.name, self._lived, task, partial(self._fetch_again, life, progress))
             case TaskState.DONE:
                 if progress.elsewhere:
                     await put_in_place(self.session, progress)
@@ -121,19 +122,16 @@ class Scheduler:
         if doubt := self._date.doubt(self.session.lane.clock.heard(), anyio.current_time()):
             control.stop_submitting(ExitCode.REFUSED, f"{self.session.lane.origin}: {doubt}")
             return
-        life = TaskLife(self.session, task.name)
-        await self._live(life, task, partial(life.buy, self._submitter, task, latest, reason, in_the_way))
+        story = partial((await self._life(task)).buy, self._submitter, task, latest, reason, in_the_way)
+        self._beside(task.name, self._lived, task, story)
 
-    async def _live(self, life: TaskLife, task: Task, story: Callable[[], Awaitable[None]]) -> None:
-        """Runs a task's life beside the rest; returns when it has its place at the service."""
-        self._beside(task.name, self._lived, life, task, story)
-        await life.has_begun.wait()
+    async def _life(self, task: Task) -> TaskLife:
+        """Waits until there is a place for one more task at the service."""
+        place = await self.session.lane.in_flight.place(is_paid=False)
+        return TaskLife(self.session, task.name, place)
 
-    async def _lived(self, life: TaskLife, task: Task, story: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await story()
-        finally:
-            life.has_begun.set()
+    async def _lived(self, task: Task, story: Callable[[], Awaitable[None]]) -> None:
+        await story()
         await self._descend(task)
 
     def _beside(self, name: str, step: Callable[[*Ts], Awaitable[None]], *args: *Ts) -> None:

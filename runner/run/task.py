@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 
-import anyio
-
 from runner.errors import ExitCode, NothingSentError
-from runner.job.task import Task
 from runner.lane.costs import note_cost
 from runner.lane.paid import Doubt, Paid, paid_of
 from runner.lane.submit import Submission, Submitter
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import GONE, AttemptRow, OutputRow
 from runner.ledger.states import Reason, Resolution, TaskState
+from runner.plan.task import Task
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
 from runner.run.body import encode
 from runner.run.deliver import Delivery
@@ -24,7 +22,8 @@ from runner.run.relocate import move_aside
 from runner.run.session import Session
 from runner.run.watch import GoneError, LeftForLater, Watch
 
-Submit = Callable[[], Awaitable[Paid | Doubt | None]]
+Begin = Callable[[], Awaitable[Paid | Doubt | None]]
+"""Submits a task, or takes up one that was submitted before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +44,8 @@ class TaskLife:
 
     session: Session
     name: str
-    has_begun: anyio.Event = field(default_factory=anyio.Event)
-    """Set once it has its place at the service, or does not need one yet."""
+    place: AbstractContextManager[None] | None = None
+    """In flight, where it was given one; it takes its own where it needs another."""
     _paid: Paid | None = None
     _gone: frozenset[RemoteFileKind] = frozenset()
 
@@ -65,15 +64,15 @@ class TaskLife:
         body = partial(encode, self.session.tools, task)
         submission = Submission(submitter, task, body, latest, reason)
         try:
-            end = await self._at_the_service(partial(self._submit, submission, in_the_way))
+            end = await self._at_the_service(partial(self._submit, submission, in_the_way), is_paid=False)
             while isinstance(end, Doubt):
                 match await self.session.reconciler.clarify(end.attempt_id):
                     case Resolution.ADOPTED:
-                        end = await self._at_the_service(await self._read(end.attempt_id))
+                        end = await self._at_the_service(partial(self._read, end.attempt_id), is_paid=True)
                     case Resolution.ABSENT if self.session.control.may_submit:
                         absent = await self._attempt(end.attempt_id)
                         submission = replace(submission, latest=absent, reason=Reason.RECONCILE)
-                        end = await self._at_the_service(submission.submit)
+                        end = await self._at_the_service(submission.submit, is_paid=False)
                     case _:
                         end = None
             await self._fetch(end)
@@ -83,17 +82,16 @@ class TaskLife:
     async def follow(self, attempt: AttemptRow) -> None:
         """Goes on with what an earlier session has left in flight or in doubt."""
         try:
-            if attempt.state is TaskState.AMBIGUOUS:
-                self.has_begun.set()
-                if await self.session.reconciler.clarify(attempt.id) is not Resolution.ADOPTED:
-                    return
-            await self._fetch(await self._at_the_service(await self._read(attempt.id)))
+            is_unclear = attempt.state is TaskState.AMBIGUOUS
+            if is_unclear and await self.session.reconciler.clarify(attempt.id) is not Resolution.ADOPTED:
+                return
+            await self._fetch(await self._at_the_service(partial(self._read, attempt.id), is_paid=True))
         finally:
             self._forget(attempt.id)
 
     async def fetch_again(self, attempt_id: str) -> frozenset[RemoteFileKind]:
         """Fetches the missing files of a done task; gives the kinds that the service has no more."""
-        await self._fetch(await self._at_the_service(await self._read(attempt_id)))
+        await self._fetch(await self._at_the_service(partial(self._read, attempt_id), is_paid=False))
         return self._gone
 
     async def fetch_given_up(self, attempt: AttemptRow) -> bool | None:
@@ -115,17 +113,17 @@ class TaskLife:
             return None
         return await submission.submit()
 
-    async def _at_the_service(self, begin: Paid | Submit) -> Ended | Doubt | None:
+    async def _at_the_service(self, begin: Begin, *, is_paid: bool) -> Ended | Doubt | None:
         """Holds a place in flight from the first submit, or the first look, until the task has ended."""
-        is_paid = isinstance(begin, Paid) and not begin.is_done
-        async with self.session.lane.in_flight.place(is_paid=is_paid), self._contained():
-            self.has_begun.set()
-            begun = begin if isinstance(begin, Paid) else await begin()
-            if not isinstance(begun, Paid):
-                return begun
-            self._paid = begun
-            watch = Watch(self.session, begun)
-            return Ended(watch, await watch.until_ended())
+        with self.place or await self.session.lane.in_flight.place(is_paid=is_paid):
+            self.place = None
+            async with self._contained():
+                begun = await begin()
+                if not isinstance(begun, Paid):
+                    return begun
+                self._paid = begun
+                watch = Watch(self.session, begun)
+                return Ended(watch, await watch.until_ended())
         return None
 
     async def _fetch(self, end: Ended | Doubt | None) -> None:
@@ -190,7 +188,7 @@ class TaskLife:
     async def _contained(self) -> AsyncIterator[None]:
         """Whatever is raised in here becomes a condition of the run."""
         control, tools = self.session.control, self.session.tools
-        with control.contained(self.name):
+        try:
             try:
                 yield
             except LeftForLater as left:
@@ -202,6 +200,9 @@ class TaskLife:
             except NothingSentError as error:
                 control.condition(error.exit_code, str(error))
                 tools.observe("task.left", {"task": self.name, "reason": str(error)})
+        except Exception:
+            with control.contained(self.name):  # only now: the name may have been read meanwhile
+                raise
 
     async def _lose(self, gone: GoneError) -> None:
         """The service no longer has what was paid for; of a done task only some files are missing then."""

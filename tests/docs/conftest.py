@@ -29,10 +29,15 @@ def shell(service: SandboxServer, tmp_path: Path) -> Mapping[str, str]:
     command = commands / "callsheet"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tests.docs.fast "$@"\n')
     command.chmod(0o755)
+    # what a page installs stays its own, and comes from no network
+    pip, installed = commands / "pip", tmp_path / "installed"
+    options = "--no-deps --no-index --no-build-isolation --disable-pip-version-check -qq"
+    pip.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pip "$@" {options} --target "{installed}"\n')
+    pip.chmod(0o755)
     return {
         "HOME": str(tmp_path),
         "PATH": os.pathsep.join([str(commands), os.environ["PATH"]]),
-        "PYTHONPATH": str(CHECKOUT),
+        "PYTHONPATH": os.pathsep.join([str(CHECKOUT), str(installed)]),
         "LC_ALL": "C.UTF-8",
         "COLUMNS": "120",
         "MESHAPI_BASE_URL": service.url,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import os
@@ -84,9 +85,9 @@ class Player:
         match block.kind:
             case "sh":
                 self._run(block, ["bash", "-eu", "-o", "pipefail", "-c", _PRELUDE + body])
-            case "python":
+            case "python" if not block.words:
                 self._run(block, [sys.executable, "-c", body])
-            case "yaml" | "json" | "toml":
+            case "yaml" | "json" | "toml" | "python":
                 self._write(block, body)
             case "text":
                 if before is None or before.kind not in ("sh", "python"):
@@ -180,6 +181,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "yaml": yaml.safe_load,
     "json": json.loads,
     "toml": tomllib.loads,
+    "python": ast.parse,
 }
 
 

@@ -23,6 +23,16 @@ def test_readme_shows_the_job_file_that_init_writes(tmp_path: Path) -> None:
     assert written.read_text(encoding="utf-8").endswith("\n" + shown)
 
 
+def test_the_provider_that_a_page_writes_step_by_step_is_the_example() -> None:
+    example = ROOT / "examples" / "provider-plugin"
+    blocks = read_page(ROOT / "docs" / "how-to" / "providers.md").blocks
+    whole = [block for block in blocks if len(block.words) == 1 and "." in block.words[0]]
+    written = {block.words[0].removeprefix("clipworks/"): block.body for block in whole}
+    files = [file for file in example.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    kept = {file.relative_to(example).as_posix(): file.read_text(encoding="utf-8") for file in files}
+    assert written == {name: text for name, text in kept.items() if name != "README.md"}
+
+
 def test_every_block_has_a_kind_that_is_known() -> None:
     unknown = [
         f"{page.name}:{block.line}: {block.kind or 'no kind'}"

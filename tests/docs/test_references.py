@@ -15,7 +15,7 @@ from tests.docs.pages import GENERATED, ROOT, Block, Page, all_pages, read_page
 
 _COMMAND = re.compile(r"(?:^|[^\w./-])callsheet\s+((?:-\S+\s+)*)([a-z]+)\b([^\n|&;#]*)")
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
-_FILE = re.compile(r"(?:runner|schemas|jobs|tests|docs|scripts|benchmarks)/[\w./-]*")
+_FILE = re.compile(r"(?:runner|schemas|jobs|tests|docs|scripts|benchmarks|examples)/[\w./-]*")
 
 _NOT_OURS = frozenset({"--seed"})
 """Flags that a prompt may hold; the rule `prompt-flags` finds them."""

@@ -68,7 +68,7 @@ async def test_what_returned_is_on_the_disk_and_many_share_a_transaction(path: P
         for number in range(20):
             group.start_soon(commits.write, begin(number))
     assert threads.calls < 20
-    image = commits.ledger.image()
+    image = commits.ledger._db.serialize()
     commits.ledger.close()
     path.with_name("crash.db").write_bytes(image)
     assert kept(path.with_name("crash.db")) == {f"r{number}" for number in range(20)}

@@ -240,23 +240,23 @@ def test_new_work_waits_for_downloads_and_for_a_place_and_paid_work_for_neither(
                 await anyio.sleep(seconds)
 
         async def work(seconds: float) -> None:
-            async with in_flight.place(is_paid=True):
+            with await in_flight.place(is_paid=True):
                 await anyio.sleep(seconds)
 
         async with anyio.create_task_group() as group:
             for _ in range(3):
                 group.start_soon(download, 10.0)
             await anyio.sleep(0.1)
-            async with in_flight.place(is_paid=True):
+            with await in_flight.place(is_paid=True):
                 at.append(anyio.current_time())
-            async with in_flight.place(is_paid=False):
+            with await in_flight.place(is_paid=False):
                 at.append(anyio.current_time())
             for seconds in (5.0, 6.0, 7.0):
                 group.start_soon(work, seconds)
             await anyio.sleep(0.1)
             assert in_flight.count == 3
             # the service takes two at once, so a place is free when two of three have left
-            async with in_flight.place(is_paid=False):
+            with await in_flight.place(is_paid=False):
                 at.append(anyio.current_time())
         assert in_flight.count == 0
         return at

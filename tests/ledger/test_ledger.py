@@ -12,7 +12,6 @@ import pytest
 
 from runner.errors import ExitCode, StateError
 from runner.http.verdicts import Evidence, Verdict
-from runner.job.task import Task
 from runner.ledger.database import open_for_reading, open_for_writing
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
 from runner.ledger.read import LedgerReader
@@ -30,6 +29,7 @@ from runner.ledger.rows import (
 )
 from runner.ledger.states import TRANSITIONS, Basis, Reason, Resolution, TaskState
 from runner.media.video import MediaFacts
+from runner.plan.task import Task
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
 
 RUN = RunRow(
@@ -455,7 +455,7 @@ def test_the_image_is_what_a_crash_leaves() -> None:
         ledger.begin_run(RUN)
     attempt = accept(ledger)
     connection = sqlite3.connect(":memory:")
-    connection.deserialize(ledger.image())
+    connection.deserialize(ledger._db.serialize())
     found = LedgerReader(connection).attempt(attempt)
     connection.close()
     ledger.close()

@@ -6,6 +6,7 @@ import enum
 import re
 from collections.abc import Iterable
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,12 @@ def test_an_index_has_the_words_of_its_queries_in_their_order(index: str, condit
 def test_what_counts_against_caps_is_the_same_in_triggers_and_queries() -> None:
     counted = set(re.findall(r"resolution IN (\(.*?\))", SPENDS))
     assert counted == {sql_list(states.COUNTED_ABSENCES)}
+
+
+def test_the_page_about_the_manifest_names_each_word() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "manifest.md").read_text(encoding="utf-8")
+    for word in (*TaskState, *Reason, *Resolution, *Verdict, *RemoteFileKind):
+        assert f"`{word}`" in page
 
 
 def test_sql_has_no_word_that_is_in_no_enum() -> None:

@@ -9,13 +9,11 @@ import pytest
 
 from runner.errors import KeyRefusedError, UsageError
 from runner.http.access import Access, parse_origin
-from runner.http.outcomes import judge
-from runner.http.transport import environment_proxy, tls_context
+from runner.http.transport import tls_context
 from runner.http.verdicts import Verdict
 from runner.providers import connect, every, find
 from runner.providers.mesh import MESH
-from runner.providers.mesh.outcomes import SUBMITS as MESH_SUBMITS
-from tests.support.client import KEY, posts_to
+from tests.support.client import KEY
 from tests.support.wire import answer, answering
 
 
@@ -71,27 +69,3 @@ def test_loggers_that_print_signed_urls_are_quiet() -> None:
     """Security line 15."""
     assert logging.getLogger("httpx").level == logging.WARNING
     assert logging.getLogger("httpcore.http11").getEffectiveLevel() >= logging.WARNING
-
-
-def test_the_environments_proxy_is_used_only_beyond_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("https_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    assert environment_proxy("https://api.meshapi.ai") is None
-    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
-    assert environment_proxy("https://api.meshapi.ai") == "http://proxy.example:3128"
-    assert environment_proxy("https://127.0.0.1:8443") is None
-    monkeypatch.setenv("no_proxy", "meshapi.ai")
-    assert environment_proxy("https://api.meshapi.ai") is None
-
-
-@pytest.mark.anyio
-async def test_a_proxy_that_refuses_the_tunnel_leaves_the_post_unsent() -> None:
-    """The tunnel's own request headers are no testimony about ours."""
-    with answering(answer(403, b"no")) as proxy:
-        url = proxy.origin.replace("://", "://us:pw@")
-        async with posts_to("https://api.meshapi.ai", proxy=url) as paid:
-            outcome = judge(MESH_SUBMITS, await paid.post("/v1/video/generations", b"{}"), wall=0)
-    assert outcome.verdict is Verdict.NOT_SENT
-    assert proxy.requests[0].startswith(b"CONNECT api.meshapi.ai:443 ")
-    assert b"Proxy-Authorization: Basic dXM6cHc=\r\n" in proxy.requests[0]
-    assert KEY.value.encode() not in proxy.requests[0]

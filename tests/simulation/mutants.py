@@ -82,7 +82,7 @@ def _unsynced(step: str) -> Iterator[None]:
 
     @contextmanager
     def committing(ledger: Ledger) -> Iterator[None]:
-        before = ledger.image()
+        before = ledger._db.serialize()
         with transaction(ledger):
             yield
         if id(ledger) in marked:

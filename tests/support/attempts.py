@@ -54,7 +54,6 @@ def unclear(
         resolution_evidence=None,
         remote_id=None,
         accepted_at=None,
-        echoed_tag=None,
         generation=None,
         error_code="",
         error_message="",

@@ -63,11 +63,10 @@ async def posts_to(
     key: ApiKey = KEY,
     limits: SubmitLimits = PATIENT,
     tls: ssl.SSLContext | None = None,
-    proxy: str | None = None,
     network_backend: httpcore.AsyncNetworkBackend | None = None,
 ) -> AsyncIterator[PaidRequests]:
     """Paid requests to `origin`, over connections of their own."""
-    transport = Transport(tls=tls or trusts_nothing(), proxy=proxy, network_backend=network_backend)
+    transport = Transport(tls=tls or trusts_nothing(), network_backend=network_backend)
     async with open_client(transport) as client:
         yield PaidRequests(Access(origin, key), client, limits)
 

@@ -15,8 +15,8 @@ from runner.cli.completion import complete_run
 from runner.cli.options import ServiceOptions, output_format, service_options
 from runner.cli.runs import find_folder, run_ids
 from runner.errors import CallsheetError, UsageError
-from runner.job.cost import usd_as_today
 from runner.json_value import JsonValue
+from runner.money import usd_as_today
 from runner.plural import count
 from runner.record.diff import Change, Side, changes
 from runner.record.folder import LATEST, RunFolder

@@ -93,7 +93,7 @@ def _details(family: ModelFamily) -> Iterator[str]:
         ("camera_fixed", camera[family.camera_fixed]),
         ("generate_audio", _sound(family)),
         ("draft", _draft(family)),
-        ("service_tier flex", _yes(family.flex)),
+        ("flex tier", _yes(family.flex)),
         ("priority", "0 to 9" if family.priority else "no"),
         ("frames given", _frame_roles(family)),
         (

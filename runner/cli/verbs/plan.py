@@ -26,12 +26,13 @@ from runner.cli.problems import show_warnings
 from runner.cli.runs import reading
 from runner.cli.task_list import CONFLICT, Row, chosen_tasks, write_rows
 from runner.errors import ExitCode
-from runner.job.cost import Total, usd_or_null, usd_text
-from runner.job.task import Upstream
 from runner.json_value import JsonValue
 from runner.lane.budget import outlook
 from runner.ledger.states import STATE_WORDS, TaskState
+from runner.money import usd_or_null, usd_text
+from runner.plan.cost import Total
 from runner.plan.plan import Plan
+from runner.plan.task import Upstream
 from runner.plural import count
 from runner.providers import every, find
 from runner.providers.provider import Provider

@@ -12,6 +12,7 @@ from runner.cli.common_options import common_options
 from runner.cli.options import gathered
 from runner.errors import ServiceUnreachableError, UsageError
 from runner.http.access import is_loopback
+from runner.providers import DEFAULT
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxUnavailable, serve
 
 
@@ -70,7 +71,7 @@ def read_latency(
 @gathered("config", SandboxConfig)
 @common_options
 def sandbox(config: SandboxConfig) -> None:
-    """Serve the Mesh API's protocol on this machine, with real MP4s and without any cost.
+    """Serve the protocols of the services on this machine, with real MP4s and without any cost.
 
     Prints its URL as the first line on stdout once it accepts connections; any key that begins
     with rsk_ is accepted. A prompt that holds [violate] fails as a content policy violation. Ends on
@@ -102,4 +103,4 @@ def _announce(url: str) -> None:
             " nothing; hint: --host 127.0.0.1 serves this machine only"
         )
         return
-    console.note(f"try: MESHAPI_API_KEY={SANDBOX_KEY} callsheet run JOB --base-url {url}")
+    console.note(f"try: {DEFAULT.key_variables[0]}={SANDBOX_KEY} callsheet run JOB --base-url {url}")

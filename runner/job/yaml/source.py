@@ -315,7 +315,7 @@ class _Builder:
             )
         end = self._index(event.end_mark)
         if is_plain:
-            self._refuse_silent_cut(event.value, location, self._index(event.start_mark), end)
+            self._refuse_silent_cut(event.value, location, end)
         self._add(Scalar(value, event.value, is_plain, location), end)
 
     def _refuse_tag(self, tag: str, location: Location) -> None:
@@ -325,7 +325,7 @@ class _Builder:
             "delete it, or quote a value that begins with `!`",
         )
 
-    def _refuse_silent_cut(self, value: str, location: Location, start: int, end: int) -> None:
+    def _refuse_silent_cut(self, value: str, location: Location, end: int) -> None:
         """Two ways in which YAML drops half of what a person wrote and says nothing."""
         frame = self.stack[-1] if self.stack else None
         key = frame.key if frame else None

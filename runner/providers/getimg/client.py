@@ -27,9 +27,9 @@ from runner.http.paid import PaidRequests
 from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
 from runner.json_value import JsonValue
 from runner.providers.base import (
+    Client,
     Generation,
     GenerationStatus,
-    ListPage,
     RemoteFile,
     RemoteFileKind,
 )
@@ -46,7 +46,7 @@ _STATUSES = {
 _FACTS = ("width", "height", "duration", "fps", "has_sound")
 
 
-class GetimgClient:
+class GetimgClient(Client):
     """A Client of getimg.ai."""
 
     def __init__(
@@ -71,10 +71,6 @@ class GetimgClient:
         answer = await self._free.get(MODELS_PATH, [("type", "video")])
         read_json(answer)
         return answer.server_time
-
-    async def list_page(self, *, created_after: float | None, limit: int, offset: int) -> ListPage:
-        """Raises ProviderError always: the service has no list."""
-        raise ProviderError(Trouble.WRONG_REQUEST, "getimg has no list of generations")
 
 
 def read_generation(document: JsonValue, *, server_time: float | None = None) -> Generation:

@@ -25,7 +25,7 @@ def test_one_model_is_told_whole_by_any_of_its_ids(capsys: pytest.CaptureFixture
     by_id = capsys.readouterr().out
     assert main(["models", "seedance-2-0"]) == 0
     assert capsys.readouterr().out == by_id
-    assert "seed               no: ignored" in by_id
+    assert "seed            no: ignored" in by_id
     assert "21:9 2206x946" in by_id
     assert "7.0 per million tokens, 4.3 with video among the inputs" in by_id
 

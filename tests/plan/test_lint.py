@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from runner.job import lint
-from runner.job.lint import DEFAULT_LEVELS, Linter
-from runner.job.rules import Finding, Level
-from runner.job.task import Task
+from runner.job.model import Level
 from runner.json_value import JsonValue
+from runner.plan.lint import DEFAULT_LEVELS, Linter
+from runner.plan.rules import Finding
+from runner.plan.task import Task
 from runner.providers import BUILT_IN
 from runner.providers.base import InputFile
 from runner.providers.mesh import MESH
@@ -352,6 +353,6 @@ def test_many_tasks_cost_a_lookup_each() -> None:
     """100,000 tasks must not take long: ten thousand in a fifth of a second leaves room on a slow machine."""
     linter = Linter(MESH, {}, takes=2)
     tasks = [make_task(ONE, TEXT, FIRST, seed=seed, resolution="720p") for seed in range(10_000)]
-    started = time.perf_counter()
+    started = time.process_time()
     assert sum(len(list(linter.look_at(task))) for task in tasks) == 0
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5

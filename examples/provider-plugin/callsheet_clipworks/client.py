@@ -1,0 +1,57 @@
+"""The calls of Clipworks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import quote
+
+from callsheet_clipworks.outcomes import SUBMITS
+from runner.http.answers import Answer, clean, read_failure, read_object, read_url, read_usd, usable_id
+from runner.http.free import FreeRequests
+from runner.http.outcomes import judge
+from runner.http.paid import PaidRequests
+from runner.http.verdicts import SubmitOutcome
+from runner.providers.base import Client, Generation, GenerationStatus, RemoteFile, RemoteFileKind
+
+CLIPS = "/v1/clips"
+STATES = {
+    "waiting": GenerationStatus.QUEUED,
+    "making": GenerationStatus.RUNNING,
+    "ready": GenerationStatus.SUCCEEDED,
+    "broken": GenerationStatus.FAILED,
+}
+
+
+class ClipworksClient(Client):
+    def __init__(self, paid: PaidRequests, free: FreeRequests, wall: Callable[[], float]) -> None:
+        self.origin = paid.access.origin
+        self._paid = paid
+        self._free = free
+        self._wall = wall
+
+    async def submit(self, body: bytes) -> SubmitOutcome:
+        return judge(SUBMITS, await self._paid.post(CLIPS, body), wall=self._wall())
+
+    async def get(self, remote_id: str) -> Generation:
+        return read_clip(await self._free.get(f"{CLIPS}/{quote(remote_id, safe='')}")).checked(remote_id)
+
+    async def ping(self) -> float | None:
+        return (await self._free.get("/v1/account")).server_time
+
+
+def read_clip(answer: Answer) -> Generation:
+    """The clip that a GET tells of. Raises ProviderError."""
+    clip = read_object(answer)
+    state = clean(clip.get("state"), 100)
+    code, message = read_failure(clip.get("error"))
+    url = read_url(clip.get("film_url"))
+    return Generation(
+        id=usable_id(clip.get("id")),
+        status=STATES.get(state),
+        raw_status=state,
+        files=(RemoteFile(RemoteFileKind.VIDEO, url),) if url else (),
+        error_code=code,
+        error_message=message,
+        cost_usd=read_usd(clip.get("price_usd")),
+        server_time=answer.server_time,
+    )
