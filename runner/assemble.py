@@ -26,10 +26,10 @@ from runner.providers.place import Place
 from runner.record.events import EventLog, Observer, fan_out
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
-from runner.run.ends import RunResult
+from runner.run.finish import RunResult
 from runner.run.prepare import Prepared
 from runner.run.run import collect_all, run_prepared
-from runner.run.tools import Tools
+from runner.run.session import Tools
 from runner.run.webhook import receiver
 from runner.sandbox import SandboxConfig, SandboxServer, SandboxUnavailable
 from runner.store.download import Downloader, DownloadLimits

@@ -24,7 +24,7 @@ class StillLimitedError(ProviderError):
     """The service has answered free requests with nothing but 429 for as long as we wait for that."""
 
 
-class RequestBudget:
+class RequestPace:
     """Spaces requests by GCRA (the generic cell rate algorithm): submits, polls and lists alike.
 
     All wait in one line, so neither polls nor submits starve. Without a rate it lets everything

@@ -42,7 +42,7 @@ class Paid:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class InDoubt:
     """An attempt whose POST may or may not have been accepted."""
 
     attempt_id: str

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from runner.job.expressions import LAST_FRAME
 from runner.ledger.batches import batches
-from runner.ledger.following import is_reusable
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, OutputRow, TaskRow
 from runner.ledger.states import TaskState
+from runner.ledger.succession import is_reusable
 from runner.plan.task import Task
 from runner.providers.base import RemoteFileKind
 from runner.record.request import differences

@@ -12,8 +12,7 @@ from runner.errors import ExitCode, StateError
 from runner.ledger.rows import OutputRow
 from runner.plan.task import Task
 from runner.run.progress import Progress
-from runner.run.session import Session
-from runner.run.tools import Tools
+from runner.run.session import Session, Tools
 from runner.store.files import place_copy
 
 

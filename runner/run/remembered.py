@@ -19,9 +19,9 @@ from pathlib import Path
 
 from runner.errors import StateError
 from runner.http.verdicts import Verdict
-from runner.ledger.following import is_reusable
 from runner.ledger.read import LedgerReader
 from runner.ledger.states import TaskState
+from runner.ledger.succession import is_reusable
 from runner.project import Project
 from runner.record.folder import RunFolder, is_run_id
 from runner.record.manifest import read_tasks

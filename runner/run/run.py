@@ -9,16 +9,15 @@ from collections.abc import Mapping, Sequence
 from runner.errors import ExitCode
 from runner.job.model import RunPolicy
 from runner.json_value import JsonValue
+from runner.lane.control import Control
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import AWAITED, TaskState
-from runner.run.ends import RunResult, begin, tell_beginning, tell_end
-from runner.run.finish import Conclusion, Lost, conclude
+from runner.run.finish import Conclusion, Lost, RunResult, begin, conclude, tell_beginning, tell_end
 from runner.run.followed import following, left_at_the_service
 from runner.run.prepare import Prepared
 from runner.run.scheduler import Scheduler
-from runner.run.session import Session
-from runner.run.stop import Control, signals_heard, stoppable
-from runner.run.tools import Tools
+from runner.run.session import Session, Tools
+from runner.run.stop import signals_heard, stoppable
 
 
 async def run_prepared(
@@ -37,7 +36,7 @@ async def run_prepared(
     number = await tools.commits.write(lambda ledger: begin(ledger, prepared, tools.machine.wall(), facts))
     tell_beginning(tools.observe, prepared)
     control = Control(tools.observe, tools.redactor, policy.max_failures, tools.machine.wall)
-    session = Session(tools, control, policy, may_submit=True)
+    session = Session(tools, control, policy, is_run=True)
     async with signals_heard(control):
         until = deadline if deadline is not None else policy.deadline
         async with stoppable(control, until), session.at_work():
@@ -89,7 +88,7 @@ async def collect_all(
     """
     await tools.commits.write(lambda ledger: ledger.recover(tools.machine.wall()))
     control = Control(tools.observe, tools.redactor, wall=tools.machine.wall)
-    session = Session(tools, control, policy, may_submit=False)
+    session = Session(tools, control, policy, is_run=False)
     tools.observe("collect.started", {})
     async with signals_heard(control):
         async with stoppable(control, deadline), session.at_work():

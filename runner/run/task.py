@@ -9,7 +9,7 @@ from functools import partial
 
 from runner.errors import ExitCode, NothingSentError
 from runner.lane.costs import note_cost
-from runner.lane.paid import Doubt, Paid, paid_of
+from runner.lane.paid import InDoubt, Paid, paid_of
 from runner.lane.submit import Submission, Submitter
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import GONE, AttemptRow, OutputRow
@@ -22,7 +22,7 @@ from runner.run.relocate import move_aside
 from runner.run.session import Session
 from runner.run.watch import GoneError, LeftForLater, Watch
 
-Begin = Callable[[], Awaitable[Paid | Doubt | None]]
+Begin = Callable[[], Awaitable[Paid | InDoubt | None]]
 """Submits a task, or takes up one that was submitted before."""
 
 
@@ -65,7 +65,7 @@ class TaskLife:
         submission = Submission(submitter, task, body, latest, reason)
         try:
             end = await self._at_the_service(partial(self._submit, submission, in_the_way), is_paid=False)
-            while isinstance(end, Doubt):
+            while isinstance(end, InDoubt):
                 match await self.session.reconciler.clarify(end.attempt_id):
                     case Resolution.ADOPTED:
                         end = await self._at_the_service(partial(self._read, end.attempt_id), is_paid=True)
@@ -106,14 +106,14 @@ class TaskLife:
             await self.follow(await self._attempt(attempt.id))
         return is_there
 
-    async def _submit(self, submission: Submission, in_the_way: Sequence[OutputRow]) -> Paid | Doubt | None:
+    async def _submit(self, submission: Submission, in_the_way: Sequence[OutputRow]) -> Paid | InDoubt | None:
         if not self.session.control.may_submit:
             return None
         if not await move_aside(self.session, submission.task, in_the_way):
             return None
         return await submission.submit()
 
-    async def _at_the_service(self, begin: Begin, *, is_paid: bool) -> Ended | Doubt | None:
+    async def _at_the_service(self, begin: Begin, *, is_paid: bool) -> Ended | InDoubt | None:
         """Holds a place in flight from the first submit, or the first look, until the task has ended."""
         with self.place or await self.session.lane.in_flight.place(is_paid=is_paid):
             self.place = None
@@ -126,7 +126,7 @@ class TaskLife:
                 return Ended(watch, await watch.until_ended())
         return None
 
-    async def _fetch(self, end: Ended | Doubt | None) -> None:
+    async def _fetch(self, end: Ended | InDoubt | None) -> None:
         """Makes the end of a task durable, and brings its files."""
         if not isinstance(end, Ended):
             return
@@ -145,7 +145,7 @@ class TaskLife:
                 lambda ledger: note_cost(ledger, self.session.tools.provider, paid.attempt_id, generation)
             )
             await self._fail(paid, code, message, expired=expired)
-            self.session.control.provider_failed(paid.identity)
+            self.session.control.count_failure(paid.identity)
 
     async def _deliver(self, end: Ended) -> None:
         paid, generation, at = end.watch.paid, end.generation, self.session.tools.machine.wall()

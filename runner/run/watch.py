@@ -93,7 +93,7 @@ class Watch:
             return poll.first
         expected = await session.durations.expected(self.paid.kind)
         return next_look(
-            expected, poll, waited, session.tools.machine.random, queue=session.lane.budget.queue
+            expected, poll, waited, session.tools.machine.random, queue=session.lane.requests.queue
         )
 
     def _spaced(self, seconds: float) -> float:
@@ -134,16 +134,16 @@ class Watch:
         missing = limited = 0
         while True:
             try:
-                await lane.budget.acquire()
+                await lane.requests.acquire()
                 generation = await lane.client.get(self.paid.remote_id)
             except StillLimitedError as error:
                 raise LeftForLater(error.message) from None
             except ProviderError as error:
                 if error.trouble is Trouble.RATE_LIMITED and limited < LIMITED_LOOKS:
                     limited += 1
-                    lane.budget.refused(error)
+                    lane.requests.refused(error)
                     continue
-                lane.budget.answered()
+                lane.requests.answered()
                 is_last = retry.failed()
                 missing = missing + 1 if error.trouble is Trouble.NOT_FOUND else 0
                 is_gone = missing >= MISSING_LOOKS and self._may_be_forgotten()
@@ -151,7 +151,7 @@ class Watch:
                 pause = error.retry_after or retry.pause()
                 await anyio.sleep(min(pause, self.session.policy.poll.maximum))
                 continue
-            lane.budget.answered()
+            lane.requests.answered()
             lane.clock.hear(generation.server_time)
             await self._check_own(generation)
             self._note(generation)

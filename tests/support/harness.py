@@ -23,11 +23,11 @@ from runner.providers import BUILT_IN
 from runner.providers.place import Place
 from runner.record.events import Observer
 from runner.record.folder import RunFolder
-from runner.run.ends import RunResult
+from runner.run.finish import RunResult
 from runner.run.lock import locked_ledger
 from runner.run.prepare import Resubmit, prepare_run
 from runner.run.run import collect_all, run_prepared
-from runner.run.tools import Tools
+from runner.run.session import Tools
 from runner.store.download import DownloadLimits
 from tests.support.made import checked
 from tests.support.moment import deadline_once
