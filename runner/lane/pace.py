@@ -13,6 +13,7 @@ import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 
 import anyio
 
@@ -60,7 +61,8 @@ class RequestPace:
         self._lost = ""
         self._has_lost = anyio.Event()
         self._ceiling = rate
-        self._rate = rate
+        self.rate = rate
+        """Requests per second, None while there is no reason for a limit."""
         self._rate_before = rate
         self._next = -float("inf")
         self._blocked_until = -float("inf")
@@ -72,15 +74,10 @@ class RequestPace:
         self._most_in_flight: int | None = None
 
     @property
-    def rate(self) -> float | None:
-        """Requests per second, None while there is no reason for a limit."""
-        return self._rate
-
-    @property
     def queue(self) -> float:
         """Seconds that one more request would wait."""
         now = anyio.current_time()
-        line = now if self._rate is None else self._next
+        line = now if self.rate is None else self._next
         return max(0.0, line - now, self._blocked_until - now)
 
     @property
@@ -145,8 +142,8 @@ class RequestPace:
         self._waiting("the service's limit on requests (429)", pause)
         spread = min(max(now - self._sent[0] + pause, 1.0), self.WINDOW) if self._sent else self.WINDOW
         seen = max(recent, 1) / spread
-        self._rate_before = self._rate
-        self._rate = max(0.8 * min(seen, self._rate or seen), 1 / self.WINDOW)
+        self._rate_before = self.rate
+        self.rate = max(0.8 * min(seen, self.rate or seen), 1 / self.WINDOW)
         self._next = now + pause
         self._raised_at = now
 
@@ -159,7 +156,7 @@ class RequestPace:
         # tasks that wait for their first POST are counted too, so one lesson may not be enough
         self._most_in_flight = max(1, min(in_flight, (self._most_in_flight or in_flight + 1) - 1))
         self._room_raised_at = now
-        self._rate = self._rate_before
+        self.rate = self._rate_before
 
     def _blocked(self, is_submit: bool) -> float:
         return max(self._blocked_until, self._submits_blocked_until) if is_submit else self._blocked_until
@@ -173,49 +170,40 @@ class RequestPace:
     def _reserve(self) -> float:
         now = anyio.current_time()
         self._grow(now)
-        if self._rate is None:
+        if self.rate is None:
             return now
-        interval = 1 / self._rate
+        interval = 1 / self.rate
         self._next = max(self._next, now - self.BURST * interval)
         slot = max(now, self._next)
         self._next += interval
         return slot
 
     def _grow(self, now: float) -> None:
-        if self._rate is None or now - self._raised_at < self.WINDOW:
+        if self.rate is None or now - self._raised_at < self.WINDOW:
             return
-        grown = self._rate * 1.05
-        self._rate = grown if self._ceiling is None else min(grown, self._ceiling)
+        grown = self.rate * 1.05
+        self.rate = grown if self._ceiling is None else min(grown, self._ceiling)
         self._raised_at = now
 
 
+@dataclass(slots=True)
 class Breaker:
     """Open after an ambiguous or 5xx submit, until a free GET succeeds (invariant 11).
 
     So an outage makes at most as many submits unclear as there are submit slots.
     """
 
-    def __init__(
-        self,
-        ping: Callable[[], Awaitable[None]],
-        source: random.Random,
-        failed: Callable[[Exception, float], None],
-    ) -> None:
-        """`failed` is told of each GET that fails, however, and of the seconds since the breaker opened."""
-        self._ping = ping
-        self._random = source
-        self._failed = failed
-        self._is_open = False
-        self._is_released = False
-        self._changed = anyio.Event()
-
-    @property
-    def is_open(self) -> bool:
-        return self._is_open
+    ping: Callable[[], Awaitable[None]]
+    source: random.Random
+    failed: Callable[[Exception, float], None]
+    """Told of each GET that fails, however, and of the seconds since the breaker opened."""
+    is_open: bool = False
+    _is_released: bool = False
+    _changed: anyio.Event = field(default_factory=anyio.Event)
 
     def trip(self) -> None:
-        if not self._is_open:
-            self._is_open = True
+        if not self.is_open:
+            self.is_open = True
             self._change()
 
     def release(self) -> None:
@@ -225,22 +213,22 @@ class Breaker:
 
     async def closed(self) -> None:
         """Waits until submitting is allowed, or over."""
-        while self._is_open and not self._is_released:
+        while self.is_open and not self._is_released:
             await self._changed.wait()
 
     async def heal(self) -> None:
         """Runs beside the work for ever: tries at once when tripped, then with backoff."""
         while True:
-            retry = Retry(self._random, base=1.0)
-            while self._is_open and not self._is_released:
+            retry = Retry(self.source, base=1.0)
+            while self.is_open and not self._is_released:
                 try:
-                    await self._ping()
+                    await self.ping()
                 except Exception as error:  # nobody else would open the way again
                     retry.failed()
-                    self._failed(error, retry.seconds)
+                    self.failed(error, retry.seconds)
                     await anyio.sleep(retry.pause())
                 else:
-                    self._is_open = False
+                    self.is_open = False
                     self._change()
             await self._changed.wait()
 
@@ -305,6 +293,7 @@ class PrioritySlots:
             self._room.set()
 
 
+@dataclass(slots=True)
 class InFlight:
     """The limit on tasks at the service. Only new work waits for a place; what is paid for never does.
 
@@ -312,18 +301,11 @@ class InFlight:
     waits until downloads, which come before new work, keep up.
     """
 
-    def __init__(
-        self, limit: int, taught: Callable[[], int | None], stand_back: Callable[[], Awaitable[None]]
-    ) -> None:
-        self._limit = limit
-        self._taught = taught
-        self._stand_back = stand_back
-        self._count = 0
-        self._left = anyio.Event()
-
-    @property
-    def count(self) -> int:
-        return self._count
+    limit: int
+    taught: Callable[[], int | None]
+    stand_back: Callable[[], Awaitable[None]]
+    count: int = 0
+    _left: anyio.Event = field(default_factory=anyio.Event)
 
     async def place(self, *, is_paid: bool) -> AbstractContextManager[None]:
         """One place, which counts from now on; the end of its `with` leaves it. New work waits for it.
@@ -331,10 +313,10 @@ class InFlight:
         Where one is free it is had at once: tasks that begin together join one commit.
         """
         if not is_paid:
-            while self._count >= min(self._limit, self._taught() or self._limit):
+            while self.count >= min(self.limit, self.taught() or self.limit):
                 await self._left.wait()
-            await self._stand_back()
-        self._count += 1
+            await self.stand_back()
+        self.count += 1
         return self._held()
 
     @contextmanager
@@ -342,6 +324,6 @@ class InFlight:
         try:
             yield
         finally:
-            self._count -= 1
+            self.count -= 1
             left, self._left = self._left, anyio.Event()
             left.set()

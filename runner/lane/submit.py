@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import anyio
 
@@ -59,7 +59,7 @@ class Body:
     taken: Mapping[str, JsonValue] | None = None
 
 
-Encode = Callable[[int | None, str], Awaitable[Body]]
+MakeBody = Callable[[int | None, str], Awaitable[Body]]
 """Makes the body from a tag and the attempt's id. Raises CallsheetError where an input is not as it was."""
 
 
@@ -87,7 +87,7 @@ class Submission:
 
     submitter: Submitter
     task: Task
-    encode: Encode
+    make_body: MakeBody
     latest: AttemptRow | None
     reason: Reason
     attempt_id: str = ""
@@ -154,10 +154,9 @@ class Submission:
                     return None
                 if breaker.is_open:
                     continue
-                outcome: SubmitOutcome | None = None
                 with self.lane.control.shielded_post():
-                    outcome = await self._post()
-                return outcome
+                    return await self._post()
+                return None  # a stop has cut the POST
 
     async def _post(self) -> SubmitOutcome | None:
         """Durable intent, POST, durable outcome; None where a cap refuses the intent."""
@@ -166,8 +165,10 @@ class Submission:
         self.tag = await self._pick_tag(reused)
         self.attempt_id = reused.id if reused else f"{lane.machine.random.getrandbits(128):032x}"
         try:
-            body = await self.encode(self.tag, self.attempt_id)
-            self.attempt_id = await lane.commits.write(functools.partial(self._intend, self._intent(body)))
+            body = await self.make_body(self.tag, self.attempt_id)
+            self.attempt_id = await lane.commits.write(
+                functools.partial(self._write_intent, self._make_intent(body))
+            )
         except CapReachedError as cap:
             lane.control.refuse(cap)
             return None
@@ -207,7 +208,7 @@ class Submission:
                 " what became of them is looked up, now and by each later run",
             )
 
-    def _intent(self, body: Body) -> Intent:
+    def _make_intent(self, body: Body) -> Intent:
         return Intent(
             attempt_id=self.attempt_id,
             reason=self.reason,
@@ -220,7 +221,7 @@ class Submission:
             taken=body.taken,
         )
 
-    def _intend(self, intent: Intent, ledger: Ledger) -> str:
+    def _write_intent(self, intent: Intent, ledger: Ledger) -> str:
         shared, at = self.submitter, self.lane.machine.wall()
         return ledger.intend(self.task, shared.job_file, shared.run_id, intent, shared.caps, at)
 
@@ -335,5 +336,6 @@ class Submission:
     async def _paid(self) -> Paid:
         # by the monotonic clock, for the wall clock may just have jumped (row 38)
         since, lane = anyio.current_time(), self.lane
-        paid = await lane.commits.read(lambda reader: paid_of(reader, self.attempt_id, lane.machine))
-        return replace(paid, since=since, is_taken_over=False)
+        return await lane.commits.read(
+            lambda reader: paid_of(reader, self.attempt_id, lane.machine, since=since)
+        )

@@ -82,7 +82,7 @@ def _replaced(value: JsonValue, values: Mapping[str, str]) -> JsonValue:
     return value
 
 
-async def encode(tools: Tools, task: Task, tag: int | None, attempt_id: str) -> Body:
+async def make_body(tools: Tools, task: Task, tag: int | None, attempt_id: str) -> Body:
     """Raises NothingSentError where an input, or what the task before it made, is not as it was."""
     resolved = Resolved(task)
     if task.upstream is not None:

@@ -21,19 +21,15 @@ async def left_at_the_service(session: Session, only: frozenset[str] | None = No
     """What is in flight and then what is unclear, whatever run it is from; `only` are ids of attempts."""
     origin, provider = session.lane.origin, session.lane.provider.name
 
-    def in_state(reader: LedgerReader, *states: TaskState) -> list[AttemptRow]:
-        found = reader.in_state(*states, origin=origin, provider=provider)
-        return [attempt for attempt in found if only is None or attempt.id in only]
+    def find(reader: LedgerReader) -> list[AttemptRow]:
+        found = reader.in_state(*IN_FLIGHT, TaskState.AMBIGUOUS, origin=origin, provider=provider)
+        left = [attempt for attempt in found if only is None or attempt.id in only]
+        return sorted(left, key=lambda attempt: attempt.state is TaskState.AMBIGUOUS)
 
-    in_flight, unclear = await session.tools.commits.read(
-        lambda reader: (
-            in_state(reader, *IN_FLIGHT),
-            in_state(reader, TaskState.AMBIGUOUS),
-        )
-    )
-    if unclear:
-        session.tools.observe("run.unclear", {"tasks": len(unclear), "settle": session.policy.settle})
-    return in_flight + unclear
+    left = await session.tools.commits.read(find)
+    if unclear := sum(attempt.state is TaskState.AMBIGUOUS for attempt in left):
+        session.tools.observe("run.unclear", {"tasks": unclear, "settle": session.policy.settle})
+    return left
 
 
 @asynccontextmanager

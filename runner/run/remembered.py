@@ -112,7 +112,7 @@ def _last_intent(folder: RunFolder) -> _Logged | None:
 
 
 def _last_in_log(log: mmap.mmap) -> _Logged | None:
-    """The last whole line of an intent; one that a power cut has torn tells of an intent, and not which."""
+    """The last whole line of an intent. A torn line shows that there was an intent, but not which."""
     torn: _Logged | None = None
     end = len(log)
     while (found := log.rfind(_INTENDED, 0, end)) >= 0:

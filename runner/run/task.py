@@ -16,7 +16,7 @@ from runner.ledger.rows import GONE, AttemptRow, OutputRow
 from runner.ledger.states import Reason, Resolution, TaskState
 from runner.plan.task import Task
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
-from runner.run.body import encode
+from runner.run.body import make_body
 from runner.run.deliver import Delivery
 from runner.run.relocate import move_aside
 from runner.run.session import Session
@@ -61,7 +61,7 @@ class TaskLife:
 
         A submit in doubt gives its place in flight to others until it is clarified.
         """
-        body = partial(encode, self.session.tools, task)
+        body = partial(make_body, self.session.tools, task)
         submission = Submission(submitter, task, body, latest, reason)
         try:
             end = await self._at_the_service(partial(self._submit, submission, in_the_way), is_paid=False)
@@ -141,7 +141,7 @@ class TaskLife:
             expired = generation.status is GenerationStatus.EXPIRED
             code = generation.error_code or generation.raw_status
             message = generation.error_message or f"the service says {generation.raw_status}"
-            await self._write(
+            await self.session.tools.commits.write(
                 lambda ledger: note_cost(ledger, self.session.tools.provider, paid.attempt_id, generation)
             )
             await self._fail(paid, code, message, expired=expired)
@@ -155,7 +155,7 @@ class TaskLife:
             ledger.collect(paid.attempt_id, at)
 
         if not paid.is_collecting:
-            await self._write(collect)
+            await self.session.tools.commits.write(collect)
         if not any(file.kind is RemoteFileKind.VIDEO for file in generation.files):
             generation = await end.watch.refresh()
         delivered = await Delivery(end.watch).deliver(generation)
@@ -172,7 +172,7 @@ class TaskLife:
                     identity=paid.identity,
                 )
             at = self.session.tools.machine.wall()
-            await self._write(lambda ledger: ledger.finish(paid.attempt_id, (), at))
+            await self.session.tools.commits.write(lambda ledger: ledger.finish(paid.attempt_id, (), at))
         self._tell_done(paid, delivered.rows)
 
     async def _is_there(self, paid: Paid) -> bool | None:
@@ -218,9 +218,11 @@ class TaskLife:
         await self._fail(paid, GONE, said, expired=True)
 
     async def _fail(self, paid: Paid, code: str, message: str, *, expired: bool) -> None:
-        at = self.session.tools.machine.wall()
-        await self._write(lambda ledger: ledger.fail(paid.attempt_id, code, message, at, expired=expired))
-        self.session.tools.observe(
+        tools, at = self.session.tools, self.session.tools.machine.wall()
+        await tools.commits.write(
+            lambda ledger: ledger.fail(paid.attempt_id, code, message, at, expired=expired)
+        )
+        tools.observe(
             "task.expired" if expired else "task.failed",
             {"task": paid.name, "identity": paid.identity, "code": code, "error": message},
         )
@@ -246,9 +248,6 @@ class TaskLife:
         attempt = await self.session.tools.commits.read(lambda reader: reader.attempt(attempt_id))
         assert attempt is not None
         return attempt
-
-    async def _write(self, step: Callable[[Ledger], None]) -> None:
-        await self.session.tools.commits.write(step)
 
     def _forget(self, attempt_id: str) -> None:
         if self.session.tools.hints is not None:
