@@ -70,8 +70,6 @@ async def run_plan(
             project=place.project,
             reader=ledger.read,
             origin=place.origin,
-            date=None,
-            run=None,
             now=machine.wall(),
             source=machine.random,
             plan=plan,

@@ -56,7 +56,8 @@ class Control:
     _is_submitting: bool = True
     _failures: int = 0
     _defects: int = 0
-    _work: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    work: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    """All work of a run stands in here; `stop` leaves it."""
     _posts: set[anyio.CancelScope] = field(default_factory=set)
 
     @property
@@ -162,26 +163,32 @@ class Control:
         self.observe("task.defect", {"task": name, "error": what, "at": frames})
 
     @contextmanager
-    def contained(self, name: str) -> Iterator[None]:
+    def contained(self, name: str, identity: str = "") -> Iterator[None]:
         """Whatever the work on `name` raises in here ends that work alone; a cancellation passes."""
         try:
             yield
         except CallsheetError as error:
             self.refuse(error)
-            self.observe("task.left", {"task": name, "reason": str(error)})
+            self.left(name, str(error), identity)
         except Exception as error:  # the one place where a defect of ours becomes a sentence
             self.defect(name, error)
+
+    def left(self, name: str, reason: str, identity: str) -> None:
+        """Tells that a task is left as it is, for a later session; `identity` is empty for other work."""
+        self.observe(
+            "task.left", {"task": name} | ({"identity": identity} if identity else {}) | {"reason": reason}
+        )
 
     def stop(self, code: ExitCode, reason: str) -> None:
         """Ends the run now, with its state kept. A POST under way gets a bounded time."""
         self.condition(code, reason)
-        if not self._work.cancel_called:
+        if not self.work.cancel_called:
             self.observe("run.stopping", {"reason": reason, "exit_code": int(code)})
         self.stop_submitting(code, reason)
         deadline = anyio.current_time() + POST_GRACE
         for scope in self._posts:
             scope.deadline = min(scope.deadline, deadline)
-        self._work.cancel()
+        self.work.cancel()
 
     def leave(self, code: ExitCode) -> NoReturn:
         """Ends the process at once. That is safe: what a kill can interrupt is durable already."""
@@ -190,14 +197,10 @@ class Control:
         finally:
             os._exit(code)
 
-    def working(self) -> anyio.CancelScope:
-        """All work of a run stands in here; `stop` leaves it."""
-        return self._work
-
     @contextmanager
     def shielded_post(self) -> Iterator[anyio.CancelScope]:
         """A POST with the commits around it: a stop does not cut it, but bounds it."""
-        deadline = anyio.current_time() + POST_GRACE if self._work.cancel_called else math.inf
+        deadline = anyio.current_time() + POST_GRACE if self.work.cancel_called else math.inf
         with anyio.CancelScope(shield=True, deadline=deadline) as scope:
             self._posts.add(scope)
             try:

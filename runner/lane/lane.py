@@ -15,8 +15,7 @@ from runner.lane.clock import ServerClock
 from runner.lane.commits import Commits
 from runner.lane.control import Control
 from runner.lane.machine import Machine
-from runner.lane.pace import Breaker, InFlight, RequestPace
-from runner.lane.retry import Retry
+from runner.lane.pace import Breaker, InFlight, RequestPace, Retry
 from runner.providers.base import Client
 from runner.providers.provider import Provider
 from runner.record.events import Observer

@@ -13,7 +13,7 @@ from runner.errors import CallsheetError
 from runner.http.verdicts import ProviderError
 from runner.lane.evidence import Belief, Finding, Unclear, Witness, contradicts, excludes, witness
 from runner.lane.lane import Lane
-from runner.lane.retry import Retry
+from runner.lane.pace import Retry
 from runner.lane.scan import DAY, SCAN_SECONDS, ListView, NoScanError, Scanner
 from runner.ledger.ledger import RemoteIdTakenError
 from runner.ledger.read import LedgerReader

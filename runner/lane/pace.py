@@ -1,7 +1,8 @@
-"""How fast we may ask: one request budget per API key, a circuit breaker, slots.
+"""How fast we may ask, and ask again: one pace of requests per API key, a circuit breaker, slots.
 
 Rate limiters such as aiolimiter need a rate that is known, and asyncio; a service here teaches its own by its
-429s. No slots of anyio's or trio's serve the nearest deadline first.
+429s. No slots of anyio's or trio's serve the nearest deadline first. Retries such as stamina's do not wait by
+the run's own random source, without which no simulated run repeats.
 """
 
 from __future__ import annotations
@@ -14,17 +15,52 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import anyio
 
 from runner.http.verdicts import ProviderError, Trouble
-from runner.lane.retry import Retry
+
+
+@dataclass(slots=True)
+class Retry:
+    """Counts failures in a row; a new one begins where a success lies between.
+
+    `base` and `most` are seconds: the longest wait after the first failure, and after any.
+    """
+
+    source: random.Random
+    tries: int | None = None
+    base: float = 0.5
+    most: float = 60.0
+    failures: int = 0
+    _began: float = field(default_factory=anyio.current_time)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been tried."""
+        return anyio.current_time() - self._began
+
+    def failed(self) -> bool:
+        """Counts one more; whether that was the last of `tries`."""
+        self.failures += 1
+        return self.failures == self.tries
+
+    def pause(self) -> float:
+        """Seconds to wait before the next try: exponential with equal jitter.
+
+        Half of the wait is fixed, so that a retry never comes at once; the other half spreads clients
+        that failed together.
+        """
+        ceiling = min(self.most, self.base * 2.0 ** min(self.failures - 1, 30))
+        return ceiling / 2 + self.source.uniform(0, ceiling / 2)
 
 
 class StillLimitedError(ProviderError):
     """The service has answered free requests with nothing but 429 for as long as we wait for that."""
 
 
+@dataclass
 class RequestPace:
     """Spaces requests by GCRA (the generic cell rate algorithm): submits, polls and lists alike.
 
@@ -42,36 +78,30 @@ class RequestPace:
     free requests raise, submits come back to find that `give_up` has stopped them.
     """
 
-    BURST = 5
-    WINDOW = 60.0
+    BURST: ClassVar = 5
+    WINDOW: ClassVar = 60.0
 
-    def __init__(
-        self,
-        rate: float | None,
-        *,
-        patience: float = math.inf,
-        give_up: Callable[[str], None] = lambda said: None,
-        waiting: Callable[[str, float], None] = lambda what, seconds: None,
-    ) -> None:
-        """`give_up` is told why, once; `waiting` what is waited for at each pause, and how long."""
-        self._patience = patience
-        self._give_up = give_up
-        self._waiting = waiting
-        self._refused_since: float | None = None
-        self._lost = ""
-        self._has_lost = anyio.Event()
-        self._ceiling = rate
-        self.rate = rate
-        """Requests per second, None while there is no reason for a limit."""
-        self._rate_before = rate
-        self._next = -float("inf")
-        self._blocked_until = -float("inf")
-        self._submits_blocked_until = -float("inf")
-        self._raised_at = -float("inf")
-        self._room_raised_at = -float("inf")
-        self._sent: deque[float] = deque(maxlen=65_536)
-        self._proved = 0
-        self._most_in_flight: int | None = None
+    rate: float | None
+    """Requests per second, None while there is no reason for a limit."""
+    patience: float = math.inf
+    give_up: Callable[[str], None] = lambda said: None
+    """Told why, once."""
+    waiting: Callable[[str, float], None] = lambda what, seconds: None
+    """Told at each pause what is waited for, and how long."""
+    _refused_since: float | None = None
+    _lost: str = ""
+    _has_lost: anyio.Event = field(default_factory=anyio.Event)
+    _next: float = -math.inf
+    _blocked_until: float = -math.inf
+    _submits_blocked_until: float = -math.inf
+    _raised_at: float = -math.inf
+    _room_raised_at: float = -math.inf
+    _sent: deque[float] = field(default_factory=lambda: deque(maxlen=65_536))
+    _proved: int = 0
+    _most_in_flight: int | None = None
+
+    def __post_init__(self) -> None:
+        self._ceiling = self._rate_before = self.rate
 
     @property
     def queue(self) -> float:
@@ -115,12 +145,12 @@ class RequestPace:
         if self._refused_since is None:
             self._refused_since = now
         self.throttled(error.retry_after)
-        if not self._lost and max(now, self._blocked_until) - self._refused_since > self._patience:
+        if not self._lost and max(now, self._blocked_until) - self._refused_since > self.patience:
             self._lost = (
                 "the service answers nothing but 429, and its next wait would pass run.timeout"
-                f" ({self._patience:g} s): {error.message}"
+                f" ({self.patience:g} s): {error.message}"
             )
-            self._give_up(self._lost)
+            self.give_up(self._lost)
             self._has_lost.set()
 
     def throttled(self, retry_after: float | None, *, in_flight: int | None = None) -> None:
@@ -139,7 +169,7 @@ class RequestPace:
         if is_echo:
             # requests that were on their way together are refused together: one lesson, not many
             return
-        self._waiting("the service's limit on requests (429)", pause)
+        self.waiting("the service's limit on requests (429)", pause)
         spread = min(max(now - self._sent[0] + pause, 1.0), self.WINDOW) if self._sent else self.WINDOW
         seen = max(recent, 1) / spread
         self._rate_before = self.rate
@@ -152,7 +182,7 @@ class RequestPace:
         self._submits_blocked_until = max(self._submits_blocked_until, now + pause)
         if is_echo:
             return
-        self._waiting("the service's limit on tasks at once (429)", pause)
+        self.waiting("the service's limit on tasks at once (429)", pause)
         # tasks that wait for their first POST are counted too, so one lesson may not be enough
         self._most_in_flight = max(1, min(in_flight, (self._most_in_flight or in_flight + 1) - 1))
         self._room_raised_at = now

@@ -5,6 +5,7 @@ Runs beside the other work. A service without a list leaves nothing to go by: he
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -16,8 +17,7 @@ from runner.job.model import OnAmbiguous, RunPolicy
 from runner.lane.clock import Passed
 from runner.lane.evidence import Finding, Hope, Unclear, Witness, match_rows, witness
 from runner.lane.lane import Lane
-from runner.lane.pace import StillLimitedError
-from runner.lane.retry import Retry
+from runner.lane.pace import Retry, StillLimitedError
 from runner.lane.scan import DAY, ListView, NoScanError, Scanner
 from runner.ledger.ledger import RemoteIdTakenError
 from runner.ledger.read import LedgerReader
@@ -174,15 +174,12 @@ class Reconciler:
         """Waits until it is known what became of an attempt; None where it stays unclear for now."""
         case = self._cases.get(attempt_id)
         if case is None:
-            case = self._cases[attempt_id] = await self._open(attempt_id)
+            doubt = await self.lane.commits.read(lambda reader: reader.doubt(attempt_id))
+            assert doubt is not None
+            case = self._cases[attempt_id] = Case(doubt, anyio.current_time())
         self._has_cases.set()
         await case.closed.wait()
         return case.resolution
-
-    async def _open(self, attempt_id: str) -> Case:
-        doubt = await self.lane.commits.read(lambda reader: reader.doubt(attempt_id))
-        assert doubt is not None
-        return Case(doubt, anyio.current_time())
 
     async def run(self) -> None:
         """Runs beside the work for ever: scans while there are cases."""
@@ -237,12 +234,8 @@ class Reconciler:
         self._tell_waits()
 
     def _load(self, reader: LedgerReader, cases: Mapping[str, Case]) -> list[Unclear]:
-        attempts: list[AttemptRow] = []
-        for attempt_id in cases:
-            attempt = reader.attempt(attempt_id)
-            assert attempt is not None
-            attempts.append(attempt)
-        return self.scanner.unclear(reader, attempts)
+        attempts = [reader.attempt(attempt_id) for attempt_id in cases]
+        return self.scanner.unclear(reader, [attempt for attempt in attempts if attempt is not None])
 
     async def _is_open_to_evidence(self, one: Unclear) -> bool:
         """Closes the cases that no scan can help, and says so."""
@@ -329,13 +322,10 @@ class Reconciler:
         return not self.lane.control.may_submit and case.settled >= SCANS and not is_counting
 
     async def _adopt(self, one: Unclear, finding: Finding) -> None:
-        row = finding.adopted
-        assert row is not None
-        try:
-            await self._resolve(one, Resolution.ADOPTED, finding.grounds(), remote_id=row.id)
-        except RemoteIdTakenError:
-            # claimed between the scan and now: the next scan leaves it out
-            return
+        assert finding.adopted is not None
+        # one that was claimed between the scan and now the next scan leaves out
+        with contextlib.suppress(RemoteIdTakenError):
+            await self._resolve(one, Resolution.ADOPTED, finding.grounds(), remote_id=finding.adopted.id)
 
     async def _hold(self, one: Unclear, reason: str) -> None:
         said = f"an unclear submit is held for a person: {reason}; hint: `callsheet reconcile` lists it"
@@ -352,14 +342,8 @@ class Reconciler:
             " place, and each later `run` or `collect` looks again",
             identity=attempt.identity,
         )
-        self.lane.observe(
-            "task.left",
-            {
-                "task": one.name,
-                "identity": attempt.identity,
-                "reason": f"unclear: {case.wait.reason}; looked for until {iso_time(ends)}",
-            },
-        )
+        reason = f"unclear: {case.wait.reason}; looked for until {iso_time(ends)}"
+        self.lane.control.left(one.name, reason, attempt.identity)
         self._close(attempt.id, None)
 
     async def _resolve(

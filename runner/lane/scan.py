@@ -101,9 +101,10 @@ class Scanner:
 
         since = await self.lane.commits.read(window)
         # half of the margin is for what has to be shown, so that the service's edge of the window hides none
-        accepted = await self.lane.commits.read(
-            lambda reader: self._accepted_within(reader, since - MARGIN / 2)
+        found = await self.lane.commits.read(
+            lambda reader: reader.accepted_since(*self._list, since - MARGIN / 2)
         )
+        accepted = [one for one in found if self._created_after(one) >= since - MARGIN / 2]
         listed = await self._read_list(since - MARGIN)
         rows = listed.rows
         ids = list(rows)
@@ -170,11 +171,6 @@ class Scanner:
     def offset(self) -> float:
         """Seconds that the service's clock is ahead of ours, at least."""
         return self.lane.clock.earliest() - self.lane.machine.wall()
-
-    def _accepted_within(self, reader: LedgerReader, since: float) -> list[Accepted]:
-        """What of ours a full list of what was created since then has to show."""
-        found = reader.accepted_since(*self._list, since)
-        return [one for one in found if self._created_after(one) >= since]
 
     def _created_after(self, one: Accepted) -> float:
         return created_after(one.server_time, one.intended_at, self.offset())

@@ -20,8 +20,8 @@ from runner.errors import (
 from runner.http.verdicts import Evidence, Reaction, SubmitOutcome, Verdict
 from runner.json_value import JsonValue
 from runner.lane.lane import Lane
+from runner.lane.pace import Retry
 from runner.lane.paid import InDoubt, Paid, paid_of
-from runner.lane.retry import Retry
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
 from runner.ledger.rows import AttemptRow, CapReachedError, Caps, Intent
 from runner.ledger.states import Reason
@@ -137,7 +137,7 @@ class Submission:
             # of this task's inputs alone: the others go on
             problem = f"{self.task.name}: {evidence.reason}; run again later"
             self.lane.control.condition(ExitCode.TRY_AGAIN, problem)
-            self.lane.observe("task.left", {"task": self.task.name, "reason": problem})
+            self.lane.control.left(self.task.name, problem, self.task.identity)
         else:
             self.lane.control.stop_submitting(
                 ExitCode.TRY_AGAIN, f"the service keeps refusing: {evidence.reason}"

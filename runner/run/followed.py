@@ -61,7 +61,7 @@ class Followed:
     async def take_up(self, attempts: Iterable[AttemptRow]) -> None:
         for attempt in attempts:
             self._under_way[attempt.identity] += 1
-            life = TaskLife(self.session, f"task {attempt.identity[:12]}")
+            life = TaskLife(self.session, f"task {attempt.identity[:12]}", attempt.identity)
             if attempt.state is not TaskState.AMBIGUOUS:
                 life.place = await self.session.lane.in_flight.place(is_paid=True)
             self.work.start_soon(self._follow, life, attempt)
@@ -76,7 +76,7 @@ class Followed:
 
     async def _follow(self, life: TaskLife, attempt: AttemptRow) -> None:
         try:
-            with self.session.control.contained(life.name):
+            with self.session.control.contained(life.name, life.identity):
                 await life.follow(attempt)
         finally:
             self._under_way[attempt.identity] -= 1

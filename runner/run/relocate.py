@@ -81,4 +81,4 @@ async def _copy(tools: Tools, source: str, target: str) -> None:
 
 def _leave(session: Session, task: Task, reason: str) -> None:
     session.control.condition(ExitCode.CANNOT_WRITE, reason)
-    session.tools.observe("task.left", {"task": task.name, "reason": reason})
+    session.control.left(task.name, reason, task.identity)

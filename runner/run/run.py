@@ -91,11 +91,11 @@ async def collect_all(
             async with following(session, left):
                 pass
         await tools.commits.flush()
-    place = (tools.origin, tools.provider.name)
-    counts = Counter(await tools.commits.read(lambda reader: reader.count_states(*place)))
+    read = tools.commits.read
+    counts = Counter(await read(lambda reader: reader.count_states(tools.origin, tools.provider.name)))
     spoken_of = counts
     if attempts is not None:
-        spoken_of = Counter(await tools.commits.read(lambda reader: reader.states_of(attempts)))
+        spoken_of = Counter(await read(lambda reader: reader.states_of(attempts)))
     conditions = set(control.conditions)
     if any(spoken_of[state] for state in AWAITED):
         conditions.add(ExitCode.TRY_AGAIN)

@@ -19,7 +19,7 @@ async def stoppable(control: Control, deadline: float | None) -> AsyncIterator[N
     async with anyio.create_task_group() as watchers:
         if deadline is not None:
             watchers.start_soon(_watch_deadline, control, deadline)
-        with control.working():
+        with control.work:
             yield
         watchers.cancel_scope.cancel()
 

@@ -22,9 +22,6 @@ from runner.run.relocate import move_aside
 from runner.run.session import Session
 from runner.run.watch import GoneError, LeftForLater, Watch
 
-Begin = Callable[[], Awaitable[Paid | InDoubt | None]]
-"""Submits a task, or takes up one that was submitted before."""
-
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -44,6 +41,7 @@ class TaskLife:
 
     session: Session
     name: str
+    identity: str
     place: AbstractContextManager[None] | None = None
     """In flight, where it was given one; it takes its own where it needs another."""
     _paid: Paid | None = None
@@ -113,8 +111,13 @@ class TaskLife:
             return None
         return await submission.submit()
 
-    async def _at_the_service(self, begin: Begin, *, is_paid: bool) -> Ended | InDoubt | None:
-        """Holds a place in flight from the first submit, or the first look, until the task has ended."""
+    async def _at_the_service(
+        self, begin: Callable[[], Awaitable[Paid | InDoubt | None]], *, is_paid: bool
+    ) -> Ended | InDoubt | None:
+        """Holds a place in flight from the first submit, or the first look, until the task has ended.
+
+        `begin` submits the task, or takes up one that was submitted before.
+        """
         with self.place or await self.session.lane.in_flight.place(is_paid=is_paid):
             self.place = None
             async with self._contained():
@@ -124,7 +127,7 @@ class TaskLife:
                 self._paid = begun
                 watch = Watch(self.session, begun)
                 return Ended(watch, await watch.until_ended())
-        return None
+        return None  # what was raised is a condition now
 
     async def _fetch(self, end: Ended | InDoubt | None) -> None:
         """Makes the end of a task durable, and brings its files."""
@@ -182,26 +185,27 @@ class TaskLife:
             except GoneError:
                 return False
             return True
-        return None
+        return None  # what was raised is a condition now
 
     @asynccontextmanager
     async def _contained(self) -> AsyncIterator[None]:
         """Whatever is raised in here becomes a condition of the run."""
-        control, tools = self.session.control, self.session.tools
+        control = self.session.control
         try:
             try:
                 yield
             except LeftForLater as left:
-                identity = self._paid.identity if self._paid else ""
-                control.condition(left.code, left.reason, identity=identity)
-                tools.observe("task.left", {"task": self.name, "reason": left.reason})
+                control.condition(left.code, str(left), identity=self.identity)
+                control.left(self.name, str(left), self.identity)
             except GoneError as gone:
                 await self._lose(gone)
             except NothingSentError as error:
                 control.condition(error.exit_code, str(error))
-                tools.observe("task.left", {"task": self.name, "reason": str(error)})
+                control.left(self.name, str(error), self.identity)
         except Exception:
-            with control.contained(self.name):  # only now: the name may have been read meanwhile
+            with control.contained(
+                self.name, self.identity
+            ):  # only now: the name may have been read meanwhile
                 raise
 
     async def _lose(self, gone: GoneError) -> None:

@@ -8,9 +8,8 @@ import anyio
 
 from runner.errors import ExitCode, OutOfMoneyError
 from runner.http.verdicts import ProviderError, Trouble
-from runner.lane.pace import StillLimitedError
+from runner.lane.pace import Retry, StillLimitedError
 from runner.lane.paid import Paid
-from runner.lane.retry import Retry
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
 from runner.run.session import Session
 from runner.run.wait import look_after_call, next_look
@@ -34,7 +33,6 @@ class LeftForLater(Exception):  # noqa: N818  not an error: a paid task that the
 
     def __init__(self, reason: str, code: ExitCode = ExitCode.TRY_AGAIN) -> None:
         super().__init__(reason)
-        self.reason = reason
         self.code = code
 
 
@@ -89,8 +87,6 @@ class Watch:
 
     async def _until_next_look(self, waited: float) -> float:
         session, poll = self.session, self.session.policy.poll
-        if waited <= 0 and poll.first is not None:
-            return poll.first
         expected = await session.durations.expected(self.paid.kind)
         return next_look(
             expected, poll, waited, session.tools.machine.random, queue=session.lane.requests.queue

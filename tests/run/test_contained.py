@@ -18,8 +18,7 @@ from PIL import Image
 from runner.durable import replace_file
 from runner.errors import ExitCode, StateError
 from runner.lane.control import MOST_DEFECTS, Control
-from runner.lane.pace import Breaker
-from runner.lane.retry import Retry
+from runner.lane.pace import Breaker, Retry
 from runner.lane.submit import Submission
 from runner.ledger.states import TaskState
 from runner.providers.mesh.client import MeshClient

@@ -13,8 +13,8 @@ import pytest
 from runner.errors import ExitCode
 from runner.job.model import RunPolicy
 from runner.lane.control import Control
+from runner.lane.pace import Retry
 from runner.lane.paid import paid_of
-from runner.lane.retry import Retry
 from runner.ledger.states import TaskState
 from runner.providers.base import Generation
 from runner.providers.mesh import MESH

@@ -75,7 +75,7 @@ async def test_the_first_reason_stops_submitting_once_and_all_reasons_are_kept()
 
 async def test_stopping_to_submit_leaves_the_work_alone() -> None:
     control = Control(Heard(), Redactor(()))
-    with control.working():
+    with control.work:
         control.stop_submitting(ExitCode.KEY_REFUSED, "401")
         await anyio.sleep(0)
         reached = True
@@ -84,7 +84,7 @@ async def test_stopping_to_submit_leaves_the_work_alone() -> None:
 
 async def test_a_stop_leaves_the_work_but_not_a_post_under_way() -> None:
     control, steps = Control(Heard(), Redactor(())), []
-    with control.working():
+    with control.work:
         control.stop(ExitCode.INTERRUPTED, "SIGINT")
         with control.shielded_post():
             await anyio.sleep(0.01)
@@ -101,7 +101,7 @@ async def test_a_stop_bounds_a_post_that_never_ends(monkeypatch: pytest.MonkeyPa
         async with anyio.create_task_group() as group:
 
             async def post() -> None:
-                with control.working(), control.shielded_post():
+                with control.work, control.shielded_post():
                     await anyio.sleep_forever()
 
             group.start_soon(post)
