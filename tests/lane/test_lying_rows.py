@@ -12,7 +12,7 @@ from runner.errors import ExitCode
 from runner.http.verdicts import ProviderError, Trouble
 from runner.ledger.states import TaskState
 from runner.providers.base import Generation, GenerationStatus, ListPage
-from runner.run.tools import Tools
+from runner.run.session import Tools
 from runner.sandbox import SandboxServer
 from tests.support.harness import Bench, job_text
 from tests.support.reconciling import cut, run_changed

@@ -14,7 +14,7 @@ import runner.lane.scan
 from runner.errors import ExitCode
 from runner.job.load import LoadOptions, load_job
 from runner.job.rundate import RunDate
-from runner.lane.retry import Retry
+from runner.lane.pace import Retry
 from runner.ledger.rows import Caps, Intent, RunRow
 from runner.ledger.states import Reason, TaskState
 from runner.plan.plan import make_plan

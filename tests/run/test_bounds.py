@@ -14,11 +14,11 @@ import trio.testing
 from runner.errors import ExitCode
 from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import RunPolicy
-from runner.lane.pace import RequestBudget, StillLimitedError
+from runner.lane.control import Control
+from runner.lane.pace import RequestPace, StillLimitedError
 from runner.ledger.states import TaskState
 from runner.providers.mesh.client import MeshClient
 from runner.redact import Redactor
-from runner.run.stop import Control
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.harness import Bench, job_text
 
@@ -143,7 +143,7 @@ async def test_an_absurd_time_of_the_service_delays_no_later_look(
 def test_all_that_wait_come_back_when_the_service_has_refused_for_too_long() -> None:
     async def scenario() -> tuple[list[float], list[str]]:
         said: list[str] = []
-        budget = RequestBudget(None, patience=120.0, give_up=said.append)
+        budget = RequestPace(None, patience=120.0, give_up=said.append)
         left: list[float] = []
 
         async def look() -> None:
@@ -176,7 +176,7 @@ def test_all_that_wait_come_back_when_the_service_has_refused_for_too_long() -> 
 
 def test_an_answer_forgives_the_refusals_before_it() -> None:
     async def scenario() -> int:
-        budget, refusals = RequestBudget(None, patience=120.0), 0
+        budget, refusals = RequestPace(None, patience=120.0), 0
         for _ in range(50):
             await budget.acquire()
             budget.refused(ProviderError(Trouble.RATE_LIMITED, "no", retry_after=60.0))

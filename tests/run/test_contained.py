@@ -17,14 +17,13 @@ from PIL import Image
 
 from runner.durable import replace_file
 from runner.errors import ExitCode, StateError
-from runner.lane.pace import Breaker
-from runner.lane.retry import Retry
+from runner.lane.control import MOST_DEFECTS, Control
+from runner.lane.pace import Breaker, Retry
 from runner.lane.submit import Submission
 from runner.ledger.states import TaskState
 from runner.providers.mesh.client import MeshClient
 from runner.redact import Redactor
 from runner.run.deliver import Delivery
-from runner.run.stop import MOST_DEFECTS, Control
 from runner.run.task import TaskLife
 from runner.run.watch import Watch
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where

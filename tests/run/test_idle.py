@@ -13,10 +13,10 @@ import pytest
 from runner.errors import ExitCode
 from runner.http.verdicts import Evidence
 from runner.job.load import LoadOptions, load_job
-from runner.lane.under_way import LONGEST_RECORD_LIFE
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent
 from runner.ledger.states import Reason, Resolution
+from runner.providers.mesh import MESH
 from runner.redact import Redactor
 from runner.run.idle import conclude_idle, is_idle
 from runner.run.prepare import Prepared, Resubmit, prepare_run
@@ -193,5 +193,5 @@ async def test_a_submit_taken_for_absent_is_looked_for_while_the_service_keeps_r
     with bench.ledger() as ledger:
         [attempt] = ledger.read.looked_for(bench.url, None, 0)
         assert attempt.resolution is Resolution.ABSENT
-        later = time.time() + LONGEST_RECORD_LIFE + 60
+        later = time.time() + MESH.record_life + 60
         assert is_idle(prepare(bench, ledger, file), ledger.read, later)

@@ -12,8 +12,9 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.job.model import RunPolicy
+from runner.lane.control import Control
+from runner.lane.pace import Retry
 from runner.lane.paid import paid_of
-from runner.lane.retry import Retry
 from runner.ledger.states import TaskState
 from runner.providers.base import Generation
 from runner.providers.mesh import MESH
@@ -21,7 +22,6 @@ from runner.providers.mesh.client import MeshClient
 from runner.record.show import describe
 from runner.run.deliver import Delivery
 from runner.run.session import Session
-from runner.run.stop import Control
 from runner.run.watch import Watch
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.run.test_steps import story
@@ -138,7 +138,7 @@ async def test_its_life_is_over_by_the_slower_of_two_clocks(
     with bench.ledger() as ledger:
         [attempt] = ledger.read.in_state(TaskState.COLLECTING)
         async with bench.tools(ledger) as tools:
-            session = Session(tools, Control(tools.observe, tools.redactor), RunPolicy(), may_submit=False)
+            session = Session(tools, Control(tools.observe, tools.redactor), RunPolicy(), is_run=False)
             paid, clock = paid_of(ledger.read, attempt.id, tools.machine), session.lane.clock
             clock.hear(time.time() + theirs * MESH.url_life)
             paid = dataclasses.replace(

@@ -11,10 +11,10 @@ from runner.errors import ExitCode
 from runner.job.load import LoadOptions, load_job
 from runner.ledger.states import TaskState
 from runner.record.folder import RunFolder
-from runner.run.ends import RunResult
+from runner.run.finish import RunResult
 from runner.run.prepare import prepare_run
 from runner.run.run import run_prepared
-from runner.run.tools import Tools
+from runner.run.session import Tools
 from runner.sandbox import Fault, Kind, SandboxServer, Where
 from tests.support.harness import Bench, job_text
 
