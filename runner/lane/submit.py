@@ -22,9 +22,10 @@ from runner.json_value import JsonValue
 from runner.lane.lane import Lane
 from runner.lane.paid import Doubt, Paid, paid_of
 from runner.lane.retry import Retry
+from runner.ledger.caps import CapReachedError, Caps
 from runner.ledger.following import goes_on
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
-from runner.ledger.rows import AttemptRow, CapReachedError, Caps, Intent
+from runner.ledger.rows import AttemptRow, Intent
 from runner.ledger.states import Reason
 from runner.plan.task import Task
 

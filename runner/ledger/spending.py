@@ -30,7 +30,10 @@ class SpendReader:
         self._db = connection
 
     def spend(self, *run_ids: str) -> Spend:
-        """What these runs may have been billed: the actual cost where known, else the estimate."""
+        """What these runs may have been billed: the actual cost where known, else the estimate.
+
+        `spends` is kept by the triggers in spends.sql.
+        """
         row = self._db.execute(
             "SELECT coalesce(sum(tasks), 0), coalesce(sum(micros), 0), coalesce(sum(unknown), 0)"
             " FROM spends WHERE run_id IN (SELECT value FROM json_each(?))",

@@ -1,5 +1,5 @@
 -- What each run may have been billed, kept by triggers: a cap is checked at every intent, and adding up
--- 100,000 attempts takes long. Possibly billed is what `_POSSIBLY_BILLED` in read.py says.
+-- 100,000 attempts takes long. Possibly billed is what `_POSSIBLY_BILLED` in spending.py says.
 CREATE TABLE IF NOT EXISTS spends (
     run_id TEXT PRIMARY KEY REFERENCES runs (id),
     tasks INTEGER NOT NULL,

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import ExitCode, StateError
-from runner.ledger.batches import batches
 from runner.ledger.ledger import Ledger
-from runner.ledger.read import LedgerReader
+from runner.ledger.read import LedgerReader, batches
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import AWAITED, TaskState
 from runner.plan.picks import how_to_pick

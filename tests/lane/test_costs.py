@@ -12,8 +12,9 @@ import pytest
 from runner.errors import ExitCode, RefusedError
 from runner.job import cost
 from runner.lane.costs import has_drifted, note_cost
+from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger
-from runner.ledger.rows import Caps, Drift, Intent
+from runner.ledger.rows import Drift, Intent
 from runner.ledger.states import Reason
 from runner.money import Price, PriceUnit
 from runner.providers.base import Generation, GenerationStatus

@@ -14,8 +14,9 @@ from runner.errors import ExitCode
 from runner.http.verdicts import Evidence
 from runner.job.load import LoadOptions, load_job
 from runner.lane.under_way import LONGEST_RECORD_LIFE
+from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger
-from runner.ledger.rows import Caps, Intent
+from runner.ledger.rows import Intent
 from runner.ledger.states import Reason, Resolution
 from runner.redact import Redactor
 from runner.run.idle import conclude_idle, is_idle
