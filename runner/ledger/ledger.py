@@ -140,9 +140,7 @@ class Ledger:
             row=23, headers_begun=None, reason="the process ended between the intent and the outcome"
         )
         for attempt in stranded:
-            self._move(
-                attempt.id, TaskState.AMBIGUOUS, at, verdict=Verdict.AMBIGUOUS, evidence=_dumps(evidence)
-            )
+            self.leave_unclear(attempt.id, evidence, at)
         return stranded
 
     def intend(self, task: Task, job_file: str, run_id: str, intent: Intent, caps: Caps, at: float) -> str:
