@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, fields, is_dataclass
 from operator import attrgetter
 from types import NoneType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -44,14 +44,17 @@ def with_texts(value: T, change: Callable[[str], str]) -> T:
 
 
 def _changed(value: Any, change: Callable[[str], str]) -> Any:
+    if value is None or isinstance(value, int | float | enum.Enum):
+        return value
     if isinstance(value, str):
-        return value if isinstance(value, enum.Enum) else change(value)
+        return change(value)
     if isinstance(value, Mapping):
         return {_changed(name, change): _changed(part, change) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return tuple(_changed(part, change) for part in value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{name: _changed(part, change) for name, part in members(value).items()})
+    if is_dataclass(value):
+        kind: Any = type(value)
+        return kind(**{name: _changed(part, change) for name, part in members(value).items()})
     return value
 
 

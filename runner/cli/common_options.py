@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,24 +42,19 @@ def _keep(context: click.Context, option: click.Parameter, value: Any) -> None:
 
 def common_options(command: Command) -> Command:
     """--root, -q and -v; their values are read with `common()`."""
-    root = click.option(
+    option = functools.partial(click.option, expose_value=False, callback=_keep)
+    root = option(
         "--root",
         type=click.Path(path_type=Path),
         metavar="DIR",
-        expose_value=False,
-        callback=_keep,
         help="The project root; default: the nearest parent of the job file that holds .callsheet/.",
     )
-    quiet = click.option(
-        "-q", "--quiet", is_flag=True, expose_value=False, callback=_keep, help="Say nothing on success."
-    )
-    verbose = click.option(
+    quiet = option("-q", "--quiet", is_flag=True, help="Say nothing on success.")
+    verbose = option(
         "-v",
         "--verbose",
         "verbosity",
         count=True,
-        expose_value=False,
-        callback=_keep,
         help="Print a line for each step of each task; -vv every event, with ids and sizes.",
     )
     return root(quiet(verbose(command)))

@@ -24,7 +24,6 @@ _TYPABLE = re.compile(r"[\w@%+=:,./~-]+")
 """Text that no shell reads as more than text: bash puts what it is offered on the command line unquoted."""
 
 _SUFFIXES = {".yaml", ".yml"}
-_JOBS = "jobs"
 
 
 def complete_job(context: click.Context, _option: click.Parameter, typed: str) -> list[CompletionItem]:
@@ -45,10 +44,12 @@ def complete_run(context: click.Context, _option: click.Parameter, typed: str) -
 
 def complete_task(context: click.Context, _option: click.Parameter, typed: str) -> list[CompletionItem]:
     """The names of the tasks in the ledger."""
+    query = "SELECT DISTINCT name FROM tasks WHERE substr(name, 1, ?) = ? ORDER BY name LIMIT ?"
     with contextlib.suppress(CallsheetError, OSError, sqlite3.Error):
-        return [
-            CompletionItem(n) for n in _task_names(_project(context).ledger_path, typed) if _is_offered(n)
-        ]
+        ledger = f"{_project(context).ledger_path.absolute().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(ledger, uri=True, timeout=0.2)) as connection:
+            names = [name for (name,) in connection.execute(query, (len(typed), typed, MOST_OFFERED))]
+        return [CompletionItem(name) for name in names if _is_offered(name)]
     return []
 
 
@@ -56,7 +57,7 @@ def _job_files(typed: str) -> Iterator[str]:
     above = typed.rpartition("/")[0]
     folders = [f"{above}/" if above else ("/" if typed.startswith("/") else "")]
     if not above:
-        folders.append(f"{_JOBS}/")
+        folders.append("jobs/")
     for folder in folders:
         with contextlib.suppress(OSError):
             for path in sorted(Path(folder or ".").expanduser().iterdir()):
@@ -73,15 +74,3 @@ def _project(context: click.Context) -> Project:
     """The project here or at --root; its rehearsal where --sandbox was typed."""
     project = find_project(Path(), root=common(context).root)
     return project.rehearsal() if context.params.get("sandbox") else project
-
-
-def _task_names(ledger: Path, typed: str) -> list[str]:
-    connection = sqlite3.connect(f"{ledger.absolute().as_uri()}?mode=ro", uri=True, timeout=0.2)
-    try:
-        rows = connection.execute(
-            "SELECT DISTINCT name FROM tasks WHERE substr(name, 1, ?) = ? ORDER BY name LIMIT ?",
-            (len(typed), typed, MOST_OFFERED),
-        )
-        return [name for (name,) in rows]
-    finally:
-        connection.close()

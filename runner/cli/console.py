@@ -58,6 +58,15 @@ def json_lines(values: Iterable[object]) -> None:
         result(json_text(value))
 
 
+def for_programs(output_format: str, rows: Iterable[object], whole: object) -> bool:
+    """Prints `rows` as lines of JSON, or `whole` as a document; False where text is wanted."""
+    if output_format == "jsonl":
+        json_lines(rows)
+    elif output_format == "json":
+        document(whole)
+    return output_format != "text"
+
+
 def outcome(text: str) -> None:
     """Prints how work ended. The work is done: if nobody can read this, its exit code stays what it is."""
     try:

@@ -44,25 +44,20 @@ def report_after_runs(runs: Sequence[tuple[Project, str]], code: ExitCode, *, is
     patience = AFTER_STOP_SECONDS if code in INTERRUPTS else AFTER_RUN_SECONDS
     try:
         for project, run_id in runs:
-            _report_after_run(project, run_id, patience, is_told=is_told)
+            try:
+                made = make_report(project, run_id, patience=patience, tell=tell_progress)
+            except CallsheetError as error:
+                console.error(f"no contact sheet: {error}")
+            except Exception as error:  # the videos are on the disk; the exit code of the run stands
+                first, *rest = console.bug_report(error)
+                for line in (f"no contact sheet: {first}", *rest):
+                    console.error(line)
+            else:
+                tell_missing(made)
+                if is_told:
+                    console.summary(f"report:   {shown_path(made.path)}")
     except KeyboardInterrupt:  # the exit code of the runs stands
         console.note("no contact sheet: interrupted; hint: `callsheet report` makes it")
-
-
-def _report_after_run(project: Project, run_id: str, patience: float, *, is_told: bool) -> None:
-    try:
-        made = make_report(project, run_id, patience=patience, tell=tell_progress)
-    except CallsheetError as error:
-        console.error(f"no contact sheet: {error}")
-        return
-    except Exception as error:  # the videos are on the disk; the exit code of the run stands
-        first, *rest = console.bug_report(error)
-        for line in (f"no contact sheet: {first}", *rest):
-            console.error(line)
-        return
-    tell_missing(made)
-    if is_told:
-        console.summary(f"report:   {shown_path(made.path)}")
 
 
 def tell_progress(made: int, of: int) -> None:

@@ -85,7 +85,11 @@ def fetch_first(
                 return code
         console.note("nothing is submitted; what is in flight is fetched first")
         collected = collect_everything(
-            project, options.service, wait=options.wait, deadline=deadline, is_told=options.format == "text"
+            project,
+            options.service,
+            wait=options.wait,
+            deadline=deadline,
+            is_told=options.output_format == "text",
         )
     except CallsheetError as error:
         show(error)

@@ -49,13 +49,14 @@ def load(
     Raises JobError, NoProjectError, UsageError.
     """
     project = project or find_project(file, root=common().root)
-    reading = LoadOptions(os.environ, options.allow_env, options.trust_job, provider)
+    allowed = frozenset(options.allow_env)
+    reading = LoadOptions(os.environ, allowed, options.trust_job, provider)
     with showing_lines(file if text is None else text):
         job = load_job(file, root=project.root, options=reading, text=text)
     own_base_url = job.base_url if options.trust_job else None
     place = choose_place(job.provider, project, service, job_base_url=own_base_url)
     named = frozenset({job.api_key_env} if job.api_key_env else ())
-    return Loaded(job, place, read_env(project.root, os.environ, allow=options.allow_env | named))
+    return Loaded(job, place, read_env(project.root, os.environ, allow=allowed | named))
 
 
 def plan_of(loaded: Loaded, options: JobOptions) -> Plan:
@@ -71,13 +72,8 @@ def showing_lines(source: Path | bytes) -> Iterator[None]:
     try:
         yield
     except JobError as error:
-        error.text = source if isinstance(source, bytes) else _read_or_nothing(source)
+        error.text = source if isinstance(source, bytes) else b""
+        if isinstance(source, Path):
+            with contextlib.suppress(OSError), source.open("rb") as stream:
+                error.text = stream.read(MAX_BYTES)
         raise
-
-
-def _read_or_nothing(file: Path) -> bytes:
-    try:
-        with file.open("rb") as stream:
-            return stream.read(MAX_BYTES)
-    except OSError:
-        return b""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,60 +23,80 @@ class ServiceOptions:
     sandbox: bool = False
     base_url: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.sandbox and self.base_url:
+            raise click.UsageError("--sandbox and --base-url exclude each other; hint: give one of them")
+
 
 @dataclass(frozen=True, slots=True)
 class JobOptions:
     """How a job file is read. `date` is that of `run.date`, None for today."""
 
     date: RunDate | None
-    allow_env: frozenset[str]
+    allow_env: tuple[str, ...]
     trust_job: bool
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How the verbs that submit do it. `wait` and `deadline` are seconds; `format` is text, json or jsonl."""
+    """How the verbs that submit do it. `wait` and `deadline` are seconds."""
 
     service: ServiceOptions
-    job: JobOptions
+    job_options: JobOptions
     only: tuple[str, ...]
     wait: float
     deadline: float | None
     yes: bool
     ping: bool
-    format: str
+    output_format: str
 
 
-def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--sandbox and --base-url, as the argument `service`."""
+def _all(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """One decorator for all of them; the first is the outermost."""
 
-    @click.option("--sandbox", is_flag=True, help="Rehearse against the embedded sandbox: free, offline.")
-    @click.option(
+    def decorate(command: Command) -> Command:
+        return functools.reduce(lambda inner, option: option(inner), reversed(options), command)
+
+    return decorate
+
+
+def gathered(argument: str, kind: type[Any]) -> Callable[[Command], Any]:
+    """Hands the options that are named as the fields of `kind` to the verb as one `argument`."""
+    names = [one.name for one in fields(kind)]
+
+    def decorate(command: Command) -> Any:
+        @functools.wraps(command)
+        def wrapped(*args: Any, **given: Any) -> Any:
+            made = kind(**{name: given.pop(name) for name in names if name in given})
+            return command(*args, **given, **{argument: made})
+
+        return wrapped
+
+    return decorate
+
+
+service_options = _all(
+    click.option("--sandbox", is_flag=True, help="Rehearse against the embedded sandbox: free, offline."),
+    click.option(
         "--base-url", metavar="URL", help="Send requests there instead; default: the provider's own."
-    )
-    @functools.wraps(command)
-    def wrapped(*args: Any, sandbox: bool, base_url: str | None, **kwargs: Any) -> Any:
-        if sandbox and base_url:
-            raise click.UsageError("--sandbox and --base-url exclude each other; hint: give one of them")
-        return command(*args, service=ServiceOptions(sandbox, base_url), **kwargs)
+    ),
+    gathered("service", ServiceOptions),
+)
+"""As the argument `service`."""
 
-    return wrapped
-
-
-def trust_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--allow-env and --trust-job, as the arguments `allow_env` and `trust_job`."""
-    allow_env = click.option(
+trust_options = _all(
+    click.option(
         "--allow-env",
         multiple=True,
         metavar="NAME",
         help="Let the job file use this environment variable, and .env set it; may be repeated.",
-    )
-    trust_job = click.option(
+    ),
+    click.option(
         "--trust-job",
         is_flag=True,
         help="Let the job file use any variable, its own base_url and its own callback addresses.",
-    )
-    return allow_env(trust_job(command))
+    ),
+)
 
 
 def _read_date(_context: click.Context, _option: click.Parameter, text: str | None) -> RunDate | None:
@@ -90,24 +110,17 @@ def _read_date(_context: click.Context, _option: click.Parameter, text: str | No
         ) from error
 
 
-def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--date, --allow-env and --trust-job, as the argument `job_options`."""
-
-    @click.option(
+job_options = _all(
+    click.option(
         "--date",
         metavar="DATE",
         callback=_read_date,
         help="The value of run.date, such as 2026-05-31 or 2026-05-31+02:00.",
-    )
-    @trust_options
-    @functools.wraps(command)
-    def wrapped(
-        *args: Any, date: RunDate | None, allow_env: tuple[str, ...], trust_job: bool, **kwargs: Any
-    ) -> Any:
-        options = JobOptions(date, frozenset(allow_env), trust_job)
-        return command(*args, job_options=options, **kwargs)
-
-    return wrapped
+    ),
+    trust_options,
+    gathered("job_options", JobOptions),
+)
+"""As the argument `job_options`."""
 
 
 def _read_duration(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
@@ -122,23 +135,21 @@ def _read_duration(_context: click.Context, _option: click.Parameter, text: str 
         raise click.BadParameter(str(error)) from error
 
 
-wait_option = click.option(
+_duration_option = functools.partial(click.option, metavar="DURATION", callback=_read_duration)
+
+wait_option = _duration_option(
     "--wait",
-    metavar="DURATION",
     default="0s",
-    callback=_read_duration,
     help="Wait this long for another callsheet at work in this project, for example 10m or 6h.",
 )
 
 
 def deadline_option(default: str | None) -> Callable[[Command], Command]:
     """--deadline, as the argument `deadline`: seconds, or None."""
-    return click.option(
+    return _duration_option(
         "--deadline",
-        metavar="DURATION",
         default=default,
         show_default=default is not None,
-        callback=_read_duration,
         help="Stop after this long, for example 50m, with exit code 75; the next run goes on.",
     )
 
@@ -156,67 +167,41 @@ only_option = click.option(
 )
 
 
-def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of the verbs that submit, as the argument `options`."""
-
-    @service_options
-    @job_options
-    @only_option
-    @wait_option
-    @deadline_option(None)
-    @click.option(
-        "--yes", is_flag=True, help="Agree to the cost of the new tasks, even above budget.confirm_usd."
-    )
-    @ping_option
-    @output_format("json", "jsonl")
-    @functools.wraps(command)
-    def wrapped(
-        *args: Any,
-        service: ServiceOptions,
-        job_options: JobOptions,
-        only: tuple[str, ...],
-        wait: float,
-        deadline: float | None,
-        yes: bool,
-        ping: bool,
-        output_format: str,
-        **kwargs: Any,
-    ) -> Any:
-        options = RunOptions(service, job_options, only, wait, deadline, yes, ping, output_format)
-        return command(*args, options=options, **kwargs)
-
-    return wrapped
-
-
-def output_format(*more: str) -> Callable[[Command], Command]:
-    """--output-format, as the argument `output_format`: `text`, or one of `more`."""
-    told = [_FORMATS[name] for name in more]
-    return click.option(
-        "--output-format",
-        type=click.Choice(["text", *more]),
-        default="text",
-        show_default=True,
-        help=f"For programs: {'; '.join(told)}.",
-    )
-
-
 _FORMATS = {
     "json": "json is one document",
     "jsonl": "jsonl one object a line",
     "github": "github annotates the lines of a pull request",
 }
 
-job_argument = click.argument(
-    "job", type=click.Path(path_type=Path), metavar="JOB", shell_complete=complete_job
-)
 
-jobs_argument = click.argument(
-    "jobs",
-    type=click.Path(path_type=Path),
-    nargs=-1,
-    required=True,
-    metavar="JOB...",
-    shell_complete=complete_job,
+def output_format(*more: str) -> Callable[[Command], Command]:
+    """--output-format, as the argument `output_format`: `text`, or one of `more`."""
+    return click.option(
+        "--output-format",
+        type=click.Choice(["text", *more]),
+        default="text",
+        show_default=True,
+        help=f"For programs: {'; '.join(_FORMATS[name] for name in more)}.",
+    )
+
+
+run_options = _all(
+    service_options,
+    job_options,
+    only_option,
+    wait_option,
+    deadline_option(None),
+    click.option(
+        "--yes", is_flag=True, help="Agree to the cost of the new tasks, even above budget.confirm_usd."
+    ),
+    ping_option,
+    output_format("json", "jsonl"),
+    gathered("options", RunOptions),
 )
+"""Those of the verbs that submit, as the argument `options`."""
+
+_job_files = functools.partial(click.argument, type=click.Path(path_type=Path), shell_complete=complete_job)
+job_argument = _job_files("job", metavar="JOB")
+jobs_argument = _job_files("jobs", metavar="JOB...", nargs=-1, required=True)
 
 run_argument = click.argument("run_name", metavar="[RUN]", default="latest", shell_complete=complete_run)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from runner.cli.common_options import common
 from runner.cli.options import ServiceOptions
 from runner.errors import StateError
 from runner.http.access import is_loopback, is_same_loopback, parse_origin
-from runner.job.environment import read_env
 from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
 from runner.project import Project, find_project
@@ -54,8 +52,3 @@ def _as_known(place: Place) -> str:
         known = reader.origins()
     same = [origin for origin in known if is_same_loopback(origin, place.origin)]
     return place.origin if place.origin in same else next(iter(same), place.origin)
-
-
-def read_keys(place: Place) -> Mapping[str, str]:
-    """The environment, and the keys in the root's `.env` that it does not set."""
-    return read_env(place.project.root, os.environ)

@@ -18,15 +18,10 @@ _LINE_BREAK = re.compile(r"\r\n?|\n")
 
 
 def show(error: CallsheetError) -> None:
-    """Says what went wrong."""
-    if isinstance(error, JobError):
-        show_problems(error)
-    else:
+    """Says what went wrong; of the problems of a job the first 50."""
+    if not isinstance(error, JobError):
         console.error(str(error))
-
-
-def show_problems(error: JobError) -> None:
-    """The problems of a job; the first 50 of many."""
+        return
     text = error.text.decode("utf-8", errors="replace")
     for problem in error.problems[: error.MOST_SHOWN]:
         for line in _lines(problem, error.file, text):

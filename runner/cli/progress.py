@@ -38,6 +38,7 @@ _STAGES: Mapping[str, str] = {
 }
 """The stage of a task after an event."""
 
+_ORDER = ("done", "failed", "absent", "unclear", "left for later", "downloading", "in flight", "submitting")
 _ENDS = frozenset({"done", "failed", "absent", "left for later"})
 _SILENT = frozenset(
     {
@@ -102,32 +103,22 @@ class Tally:
     def words(self) -> str:
         """`3 done, 1 failed, 2 in flight`: the last stage of a task's life first."""
         stages = self.ended + Counter(self._under_way.values())
-        order = (
-            "done",
-            "failed",
-            "absent",
-            "unclear",
-            "left for later",
-            "downloading",
-            "in flight",
-            "submitting",
-        )
-        return ", ".join(f"{stages[stage]} {stage}" for stage in order if stages[stage])
+        return ", ".join(f"{stages[stage]} {stage}" for stage in _ORDER if stages[stage])
 
 
 @contextlib.contextmanager
 def progress() -> Iterator[Observer]:
-    """An observer that shows a run. It never raises, so a closed terminal costs no paid task."""
+    """An observer that shows a run. A closed terminal costs no paid task: `stdio.Notes` never raises."""
     if console.is_terminal() and not common().quiet and not common().verbosity:
         with _bar() as observer:
-            yield _Unbreakable(observer).observe
+            yield observer
     else:
         yield lines()
 
 
 def lines() -> Observer:
     """An observer that prints plain lines, for work that takes no time."""
-    return _ignore if common().quiet else _Unbreakable(Lines(is_full=common().verbosity > 1).observe).observe
+    return Lines(is_full=common().verbosity > 1).observe
 
 
 def line(name: str, fields: Mapping[str, object], *, is_full: bool = False) -> str | None:
@@ -163,20 +154,15 @@ def line(name: str, fields: Mapping[str, object], *, is_full: bool = False) -> s
 def waiting_words(fields: Mapping[str, object]) -> str:
     """`waiting until 14:05:10 for ... (3 tasks)`, in local time; empty where the wait is over."""
     tasks = _number(fields.get("tasks"))
-    until = _moment(fields.get("until"))
-    if until is None or until <= time.time():
+    try:
+        until = datetime.datetime.fromisoformat(str(fields.get("until"))).astimezone()
+    except ValueError:
+        return ""
+    if until.timestamp() <= time.time():
         return ""
     of = f" ({count(tasks, 'task')})" if tasks else ""
     what = printable(str(fields.get("for")))
-    return f"waiting until {datetime.datetime.fromtimestamp(until):%H:%M:%S} at the latest for {what}{of}"
-
-
-def _moment(until: object) -> float | None:
-    """Unix seconds of ISO text; None where it is not a moment."""
-    try:
-        return datetime.datetime.fromisoformat(str(until)).timestamp()
-    except ValueError:
-        return None
+    return f"waiting until {until:%H:%M:%S} at the latest for {what}{of}"
 
 
 @dataclass(slots=True)
@@ -273,25 +259,6 @@ class Bar:
             received=size(self._tally.received),
             waiting=waiting_words(self._awaited),
         )
-
-
-def _ignore(_name: str, _fields: Mapping[str, object]) -> None:
-    pass
-
-
-@dataclass(slots=True)
-class _Unbreakable:
-    """Passes events on until the stream is closed."""
-
-    observer: Observer
-    _is_open: bool = True
-
-    def observe(self, name: str, fields: Mapping[str, object]) -> None:
-        if self._is_open:
-            try:
-                self.observer(name, fields)
-            except OSError:
-                self._is_open = False
 
 
 def _number(value: object) -> int:

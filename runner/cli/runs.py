@@ -138,11 +138,8 @@ def reading(project: Project) -> Iterator[LedgerReader | None]:
         check_is_remembered(project, None)
         yield None
         return
-    ledger = LedgerReader(open_for_reading(project.ledger_path))
-    try:
+    with contextlib.closing(LedgerReader(open_for_reading(project.ledger_path))) as ledger:
         is_empty = ledger.latest_run() is None
         if is_empty:
             check_is_remembered(project, None)
         yield None if is_empty else ledger
-    finally:
-        ledger.close()

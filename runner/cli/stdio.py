@@ -95,7 +95,10 @@ def prepare_streams() -> None:
     what a library prints would go into that file.
     """
     for descriptor in (_STDIN, _STDOUT, _STDERR):
-        _take_if_closed(descriptor)
+        try:
+            os.fstat(descriptor)
+        except OSError:  # closed
+            _take(descriptor)
     codecs.register_error(_ERRORS, _as_json_escape)
     if sys.stdin is None:
         sys.stdin = open(_STDIN, closefd=False)  # noqa: SIM115  for the life of the process
@@ -105,9 +108,7 @@ def prepare_streams() -> None:
         sys.stderr = Notes(_raw(_STDERR), _encoding(sys.stderr), _ERRORS, line_buffering=True)
 
 
-def _take_if_closed(descriptor: int) -> None:
-    if _is_open(descriptor):
-        return
+def _take(descriptor: int) -> None:
     if descriptor == _STDOUT:
         # as if its reader had left
         gone, taken = os.pipe()
@@ -117,14 +118,6 @@ def _take_if_closed(descriptor: int) -> None:
     if taken != descriptor:
         os.dup2(taken, descriptor)
         os.close(taken)
-
-
-def _is_open(descriptor: int) -> bool:
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
 
 
 def _raw(descriptor: int) -> io.BufferedWriter:

@@ -49,11 +49,6 @@ def chosen_tasks(plan: Plan, only: tuple[str, ...]) -> Iterable[Task]:
     return filter(Only(only).names, plan.tasks)
 
 
-def listed_word(state: TaskState) -> str:
-    """A state as programs read it in a list: new, in flight, ambiguous, held, done, absent, failed ..."""
-    return STATE_WORDS[state].listed
-
-
 def shown_word(listed: str) -> str:
     """A listed word as people read it."""
     return _SHOWN.get(listed, listed)
@@ -77,7 +72,7 @@ def counts_words(counts: Mapping[TaskState, int]) -> str:
 class Row:
     """One task: its `columns` follow its state for a person, its `fields` for a program.
 
-    `state` is a word of `listed_word`, or `conflict`.
+    `state` is a listed word of `STATE_WORDS`, or `conflict`.
     """
 
     identity: str

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from runner.__main__ import main
+from runner.cli import endings
 from runner.cli.monitor import VARIABLE
-from runner.cli.verbs import report
 from runner.desk.report import Report
 from runner.errors import ExitCode
 from runner.record.manifest import read_manifest
@@ -72,13 +72,13 @@ def test_pages_are_made_behind_all_jobs_and_behind_what_a_monitor_is_told(
 ) -> None:
     """Pictures take seconds, in which the next job would not submit."""
     seen: list[tuple[int, int]] = []
-    make_report = report.make_report
+    make_report = endings.make_report
 
     def make(*arguments: Any, **options: Any) -> Report:
         seen.append((server.accepted, len(monitor.heard)))
         return make_report(*arguments, **options)
 
-    monkeypatch.setattr(report, "make_report", make)
+    monkeypatch.setattr(endings, "make_report", make)
     monkeypatch.setenv(VARIABLE, monitor.url)
     assert main(["run", "boat.yaml", "harbour.yaml", "--ping"]) == 0
     assert seen == [(4, 2), (4, 2)]

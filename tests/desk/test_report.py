@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.cli.verbs import report as cli
+from runner.cli import endings as cli
 from runner.desk.report import make_report
 from runner.errors import ExitCode, StateError, UsageError
 from runner.project import Project, init_project

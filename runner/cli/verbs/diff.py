@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import enum
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import click
 
@@ -33,7 +33,6 @@ class What(enum.StrEnum):
 
 
 _COLOURS = {What.ADDED: "green", What.REMOVED: "red", What.CHANGED: "yellow"}
-_MOST_RUNS = 5
 _MOST_NAMES = 3
 _LEAST_SHARED = 3
 """From so many tasks on, the same change is one line."""
@@ -63,11 +62,15 @@ def diff(runs: tuple[str, ...], service: ServiceOptions, output_format: str) -> 
     new = _Read.of(after)
     old = _Read.of(find_folder(runs[0], service)) if len(runs) == 2 else _before(new, after)
     difference = _Difference(old, new, tuple(_compare(new, old)))
-    if output_format == "jsonl":
-        console.json_lines(map(_fields, difference.tasks))
-    elif output_format == "json":
-        console.document(_document(difference))
-    else:
+    rows = [_fields(task) for task in difference.tasks]
+    document: JsonValue = {
+        "from": old.manifest.run.id,
+        "to": new.manifest.run.id,
+        "runs": [{"what": what, "is": now, "was": was} for what, now, was in difference.facts],
+        "counts": dict(difference.counts),
+        "tasks": rows,
+    }
+    if not console.for_programs(output_format, rows, printable_value(document)):
         _tell(difference)
 
 
@@ -90,22 +93,18 @@ class _Read:
             tasks[name] = Side.of(task)
         return cls(manifest, tasks)
 
-    @property
-    def run(self) -> ManifestRun:
-        return self.manifest.run
-
 
 def _before(new: _Read, folder: RunFolder) -> _Read:
     """The run of the same job before `new`. Raises UsageError where there is none."""
-    earlier = sorted((run for run in run_ids(folder.project) if run < new.run.id), reverse=True)
-    for name in earlier:
+    run = new.manifest.run
+    for name in sorted((each for each in run_ids(folder.project) if each < run.id), reverse=True):
         with contextlib.suppress(CallsheetError):  # a run that was killed may have no manifest
             read = _Read.of(RunFolder(folder.project, name))
-            if read.run.job_file == new.run.job_file:
+            if read.manifest.run.job_file == run.job_file:
                 return read
-    others = f"the runs here: {', '.join(earlier[:_MOST_RUNS])}" if earlier else "it is the first run here"
     raise UsageError(
-        f"run {new.run.id} of {new.run.job_file} has none before it to compare with", hint=others
+        f"run {run.id} of {run.job_file} has none before it to compare with",
+        hint="give two runs",
     )
 
 
@@ -114,10 +113,6 @@ class _ChangedTask:
     what: What
     name: str
     changes: tuple[Change, ...]
-
-    @property
-    def words(self) -> str:
-        return "; ".join(change.words for change in self.changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +167,7 @@ def _commit(run: ManifestRun) -> str:
 
 
 def _tell(difference: _Difference) -> None:
-    console.result(f"from {difference.old.run.id} to {difference.new.run.id}")
+    console.result(f"from {difference.old.manifest.run.id} to {difference.new.manifest.run.id}")
     for what, now, was in difference.facts:
         shown = [text[:16] if what.endswith("sha256") else text for text in (now, was)]
         console.result(printable(f"  {what} is {shown[0]}, was {shown[1]}"))
@@ -180,8 +175,10 @@ def _tell(difference: _Difference) -> None:
     for words, names in shared.items():
         more = ", ..." if len(names) > _MOST_NAMES else ""
         _tell_task(What.CHANGED, f"in {len(names)} tasks ({', '.join(names[:_MOST_NAMES])}{more})", words)
-    for task in _without(difference.tasks, shared):
-        _tell_task(task.what, task.name, task.words)
+    for task in difference.tasks:
+        rest = [change.words for change in task.changes if change.words not in shared]
+        if rest:
+            _tell_task(task.what, task.name, "; ".join(rest))
     counts = difference.counts
     told = ", ".join(f"{number} {what}" for what, number in counts.items())
     console.result(f"{count(sum(counts.values()), 'task')}: {told}")
@@ -202,26 +199,6 @@ def _shared(tasks: Sequence[_ChangedTask]) -> dict[str, list[str]]:
     return {words: tasks for words, tasks in names.items() if len(tasks) >= _LEAST_SHARED}
 
 
-def _without(tasks: Iterable[_ChangedTask], shared: Container[str]) -> Iterator[_ChangedTask]:
-    """Each task with its other changes, if it has any."""
-    for task in tasks:
-        rest = tuple(change for change in task.changes if change.words not in shared)
-        if rest:
-            yield replace(task, changes=rest)
-
-
 def _fields(task: _ChangedTask) -> JsonValue:
     changes: list[JsonValue] = [{"what": change.what, "words": change.words} for change in task.changes]
     return printable_value({"task": task.name, "what": task.what, "changes": changes})
-
-
-def _document(difference: _Difference) -> JsonValue:
-    return printable_value(
-        {
-            "from": difference.old.run.id,
-            "to": difference.new.run.id,
-            "runs": [{"what": what, "is": now, "was": was} for what, now, was in difference.facts],
-            "counts": dict(difference.counts),
-            "tasks": [_fields(task) for task in difference.tasks],
-        }
-    )

@@ -8,7 +8,7 @@ import platform
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,10 +21,11 @@ from runner.cli import console
 from runner.cli.common_options import common, common_options
 from runner.cli.humanize import size
 from runner.cli.options import ServiceOptions, output_format, service_options
-from runner.cli.place import choose_place, read_keys
+from runner.cli.place import choose_place
 from runner.errors import CallsheetError, ExitCode, UsageError
 from runner.http.access import Access, ApiKey
 from runner.http.verdicts import ProviderError, Trouble
+from runner.job.environment import read_env
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
 from runner.ledger.database import open_for_reading
@@ -46,7 +47,11 @@ LEAST_FREE = 1 << 30
 """Bytes: about a hundred clips."""
 
 _LIBRARIES = ("anyio", "click", "httpcore", "httpx", "jinja2", "jsonschema", "pyyaml", "filelock")
-_EXTRAS = {"media": ("av", "pillow"), "server": ("starlette", "uvicorn")}
+_EXTRAS = {
+    "media": (("av", "pillow"), "no thumbnails, and videos are checked by their containers alone"),
+    "server": (("starlette", "uvicorn"), "no --sandbox and no webhooks"),
+}
+"""The libraries of each, and what is missing without them."""
 _COLOURS = {"ok": "green", "warning": "yellow", "wrong": "red"}
 
 
@@ -92,38 +97,37 @@ def doctor(service: ServiceOptions, output_format: str) -> ExitCode:
       callsheet doctor --sandbox     without a key and without a network
     """
     checks: list[Check] = []
-    clean = _cleaner()
     for check in _checks(service):
         checks.append(check)
         if output_format == "text":
-            _tell(check, clean)
+            _tell(check)
         elif output_format == "jsonl":
-            console.result(json_text(_fields(check, clean)))
+            console.result(json_text(_fields(check)))
     code = ExitCode.first(check.code for check in checks)
     if output_format == "json":
-        rows = [_fields(check, clean) for check in checks]
+        rows = [_fields(check) for check in checks]
         console.document({"exit_code": int(code), "findings": rows})
     return code
 
 
-def _cleaner() -> Callable[[str], str]:
-    """Takes keys and the home directory out of what is printed."""
+def _clean(text: str) -> str:
+    """Without keys and the home directory."""
     home = str(Path.home())
-    return lambda text: printable(text.replace(home, "~") if len(home) > 1 else text)
+    return printable(text.replace(home, "~") if len(home) > 1 else text)
 
 
-def _tell(check: Check, clean: Callable[[str], str]) -> None:
+def _tell(check: Check) -> None:
     word = click.style(f"{check.level:8}", fg=_COLOURS[check.level])
     hint = f"; hint: {check.hint}" if check.hint else ""
-    console.block(f"{word} {check.what:10} {console.wrapped(clean(check.words + hint), 20)}")
+    console.block(f"{word} {check.what:10} {console.wrapped(_clean(check.words + hint), 20)}")
 
 
-def _fields(check: Check, clean: Callable[[str], str]) -> dict[str, JsonValue]:
+def _fields(check: Check) -> dict[str, JsonValue]:
     return {
         "level": check.level,
         "what": check.what,
-        "words": clean(check.words),
-        "hint": clean(check.hint),
+        "words": _clean(check.words),
+        "hint": _clean(check.hint),
         "exit_code": int(check.code),
     }
 
@@ -154,18 +158,12 @@ def _version(name: str) -> str:
 
 
 def _extras() -> Iterator[Check]:
-    lacking = {
-        "media": "no thumbnails, and videos are checked by their containers alone",
-        "server": "no --sandbox and no webhooks",
-    }
-    for extra, names in _EXTRAS.items():
+    for extra, (names, lacking) in _EXTRAS.items():
         found = [f"{name} {_version(name)}" for name in names if _version(name)]
         if len(found) == len(names):
             yield _ok(f"[{extra}]", ", ".join(found))
         else:
-            yield _warning(
-                f"[{extra}]", f"not installed: {lacking[extra]}", f"pip install 'callsheet[{extra}]'"
-            )
+            yield _warning(f"[{extra}]", f"not installed: {lacking}", f"pip install 'callsheet[{extra}]'")
 
 
 def _disk(project: Project) -> Iterator[Check]:
@@ -198,13 +196,10 @@ def _ledger(project: Project) -> Iterator[Check]:
             check_is_remembered(project, None)
             yield _ok("ledger", "none yet: nothing has been run")
             return
-        connection = open_for_reading(project.ledger_path)
-        try:
+        with contextlib.closing(open_for_reading(project.ledger_path)) as connection:
             verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
             counts = LedgerReader(connection).count_states()
             check_is_remembered(project, LedgerReader(connection))
-        finally:
-            connection.close()
     except CallsheetError as error:
         yield _wrong("ledger", error)
         return
@@ -226,7 +221,7 @@ def _ledger(project: Project) -> Iterator[Check]:
 
 def _services(project: Project, service: ServiceOptions) -> Iterator[Check]:
     """Each service whose key is set; the default one where none is."""
-    environment = read_keys(choose_place(DEFAULT, project, service))
+    environment = read_env(project.root, os.environ)
     named = [each for each in every().values() if any(map(environment.get, each.key_variables))]
     for provider in [DEFAULT] if service.sandbox else named or [DEFAULT]:
         try:

@@ -64,7 +64,9 @@ def init(directory: Path | None) -> None:
         project = init_project(place)
         _write_schema(_JOB_SCHEMA, project.state_dir / f"{_JOB_SCHEMA}{_SUFFIX}")
         first_job = _write_first_job(project)
-        _write_ignore(project)
+        # keeps keys, videos and runs out of git
+        with contextlib.suppress(FileExistsError), (project.root / ".gitignore").open("x") as file:
+            file.write("/.env\n/out/\n/rehearsal/\n/runs/\n")
     except OSError as error:
         raise NoProjectError(
             f"{place}: cannot make a project: {error.strerror}", hint="choose a directory that you can write"
@@ -73,28 +75,20 @@ def init(directory: Path | None) -> None:
     if first_job is None:
         console.note("its job files stay as they are; `callsheet plan JOB` shows what one would run")
     else:
-        console.summary(f"job:     {first_job}")
-        console.next_step(
-            f"callsheet run {shlex.quote(str(first_job))} --sandbox", "rehearses it, free and offline"
-        )
-
-
-def _write_ignore(project: Project) -> None:
-    """Keeps keys, videos and runs out of git; a .gitignore that is there stays as it is."""
-    with contextlib.suppress(FileExistsError), (project.root / ".gitignore").open("x") as file:
-        file.write("/.env\n/out/\n/rehearsal/\n/runs/\n")
+        shown = shown_path(first_job)
+        console.summary(f"job:     {shown}")
+        console.next_step(f"callsheet run {shlex.quote(shown)} --sandbox", "rehearses it, free and offline")
 
 
 def _write_first_job(project: Project) -> Path | None:
-    """Writes jobs/hello.yaml where jobs/ holds no job file yet; its path is as seen from here."""
+    """Writes jobs/hello.yaml where jobs/ holds no job file yet."""
     jobs = project.root / "jobs"
     jobs.mkdir(exist_ok=True)
     if any(file.suffix in _JOB_SUFFIXES for file in jobs.iterdir()):
         return None
     hello = jobs / "hello.yaml"
     hello.write_text(_FIRST_JOB, encoding="utf-8")
-    here = Path.cwd()
-    return hello.relative_to(here) if hello.is_relative_to(here) else hello
+    return hello
 
 
 @click.command()
@@ -123,7 +117,10 @@ def schema(name: str, target: Path | None) -> None:
     if target is None:
         console.block(_shipped(name).read_text(encoding="utf-8").rstrip())
         return
-    written = _schema_file(name, target)
+    if target == Path():
+        target = find_project(Path(), root=common().root).root / "jobs"
+        target.mkdir(exist_ok=True)
+    written = target / f"{name}{_SUFFIX}" if target.is_dir() else target
     _write_schema(name, written)
     console.note(f"schema: {shown_path(written)}")
     if name == _JOB_SCHEMA:
@@ -140,14 +137,6 @@ def _shipped(name: str) -> Path:
     except FileNotFoundError as error:
         requests = " and ".join(f"{each}-request" for each in every())
         raise UsageError(f"no schema `{name}`", hint=f"the schemas are job, manifest, {requests}") from error
-
-
-def _schema_file(name: str, target: Path) -> Path:
-    """The file for --write: the path given, or one with the usual name in that directory."""
-    if target == Path():
-        target = find_project(Path(), root=common().root).root / "jobs"
-        target.mkdir(exist_ok=True)
-    return target / f"{name}{_SUFFIX}" if target.is_dir() else target
 
 
 def _write_schema(name: str, target: Path) -> None:

@@ -37,14 +37,11 @@ def models(model: str | None, output_format: str) -> None:
     families = [_find(model)] if model else list(known.families.values())
     document = {"as_of": known.as_of, "source": known.source, "prices_as_of": known.prices_as_of}
     rows = [_fields(family) for family in families]
-    if output_format == "jsonl":
-        console.json_lines({**row, **document} for row in rows)
+    if console.for_programs(
+        output_format, ({**row, **document} for row in rows), document | {"models": rows}
+    ):
         return
-    if output_format == "json":
-        console.document(document | {"models": rows})
-        return
-    lines = _details(families[0]) if model else console.table([_HEAD, *map(_columns, families)])
-    for line in lines:
+    for line in _details(families[0]) if model else console.table([_HEAD, *map(_columns, families)]):
         console.result(line)
     console.result(f"as of {known.as_of} (prices: {known.prices_as_of}), from the {known.source}")
 

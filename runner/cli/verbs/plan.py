@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -24,15 +24,15 @@ from runner.cli.options import (
 )
 from runner.cli.problems import show_warnings
 from runner.cli.runs import reading
-from runner.cli.task_list import CONFLICT, Row, chosen_tasks, listed_word, write_rows
+from runner.cli.task_list import CONFLICT, Row, chosen_tasks, write_rows
 from runner.errors import ExitCode
 from runner.json_value import JsonValue
 from runner.lane.budget import outlook
-from runner.ledger.states import TaskState
+from runner.ledger.states import STATE_WORDS, TaskState
 from runner.money import usd_or_null, usd_text
 from runner.plan.cost import Total
 from runner.plan.plan import Plan
-from runner.plan.task import Task
+from runner.plan.task import Upstream
 from runner.plural import count
 from runner.providers import every, find
 from runner.providers.provider import Provider
@@ -140,35 +140,25 @@ def _row(row: Progress, *, has_models: bool) -> Row:
 
     def columns() -> tuple[str, ...]:
         cell = {axis: value for axis, value in task.cell.items() if axis != "model" or has_models}
-        cells = _cell_words({**_step_words(task), **cell})
-        return task.name, cells, task.output, escape(row.conflict or row.why)
+        needs = {} if task.upstream is None else {"needs": task.upstream.name}
+        place = {"step": task.step} if task.step else {}
+        words = (f"{axis}={_value_words(value)}" for axis, value in {**place, **needs, **cell}.items())
+        return task.name, escape(" ".join(words)), task.output, escape(row.conflict or row.why)
 
     return Row(
         task.identity,
         task.name,
-        CONFLICT if row.conflict else listed_word(row.state),
+        CONFLICT if row.conflict else STATE_WORDS[row.state].listed,
         columns,
         partial(_fields, row),
     )
 
 
-def _cell_words(cell: Mapping[str, JsonValue]) -> str:
-    """`seed=1 ratio=16:9 shot=pour`; an object is shown by its `id` where it has one."""
-    return escape(" ".join(f"{axis}={_value_words(value)}" for axis, value in cell.items()))
-
-
 def _value_words(value: JsonValue) -> str:
+    """An object is shown by its `id` where it has one."""
     if isinstance(value, dict) and "id" in value:
         return str(value["id"])
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _step_words(task: Task) -> dict[str, JsonValue]:
-    """The step, and the task of the step above that it needs."""
-    place: dict[str, JsonValue] = {"step": task.step} if task.step else {}
-    if task.upstream is not None:
-        place["needs"] = task.upstream.name
-    return place
 
 
 def _head(planned: Plan) -> dict[str, JsonValue]:
@@ -192,22 +182,16 @@ def _fields(row: Progress) -> dict[str, JsonValue]:
     return {
         "reason": row.conflict or row.why,
         "step": task.step,
-        "upstream": _upstream(task),
+        "upstream": None if task.upstream is None else _upstream(task.upstream),
         "cell": dict(task.cell),
         "model": task.model,
         "seed": task.seed,
         "sample": task.sample,
         "request": dict(task.request),
         "output": task.output,
-        "estimate": {
-            "tokens": task.estimate_tokens,
-            "usd": usd_or_null(task.estimate_micros),
-        },
+        "estimate": {"tokens": task.estimate_tokens, "usd": usd_or_null(task.estimate_micros)},
     }
 
 
-def _upstream(task: Task) -> dict[str, JsonValue] | None:
-    above = task.upstream
-    if above is None:
-        return None
+def _upstream(above: Upstream) -> dict[str, JsonValue]:
     return {"step": above.step, "name": above.name, "identity": above.identity, "uses": [*sorted(above.uses)]}

@@ -81,16 +81,13 @@ def reconcile(
       callsheet reconcile spin-s3 --again                 it shows that nothing came
     """
     project = find_project(Path(), root=common().root)
-    answers = [
-        answer
-        for answer, is_given in (
-            (Resolution.ADOPTED, adopt),
-            (Resolution.WRITTEN_OFF, write_off),
-            (Resolution.AGAIN, again),
-            (Resolution.NOT_BILLED, not_billed),
-        )
-        if is_given
-    ]
+    given = {
+        Resolution.ADOPTED: adopt,
+        Resolution.WRITTEN_OFF: write_off,
+        Resolution.AGAIN: again,
+        Resolution.NOT_BILLED: not_billed,
+    }
+    answers = [answer for answer, is_given in given.items() if is_given]
     place = choose_place(DEFAULT, project, service)
     if task is None:
         if answers:
@@ -129,15 +126,11 @@ def reconcile(
 def _list(project: Project, output_format: str, service: ServiceOptions) -> ExitCode:
     with reading(project) as reader:
         found = [*unclear_tasks(reader), *absent_tasks(reader)] if reader is not None else []
-        if output_format == "jsonl":
-            console.json_lines(map(_as_json, found))
-        elif output_format == "json":
-            console.document([_as_json(one) for one in found])
-        else:
+        rows = [_as_json(one) for one in found]
+        if not console.for_programs(output_format, rows, rows):
             _show(found, project.root, service)
-    return (
-        ExitCode.PERSON_NEEDED if any(one.attempt.state is TaskState.HELD for one in found) else ExitCode.DONE
-    )
+    is_held = any(one.attempt.state is TaskState.HELD for one in found)
+    return ExitCode.PERSON_NEEDED if is_held else ExitCode.DONE
 
 
 def _show(found: list[UnclearTask], root: Path, service: ServiceOptions) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -22,7 +23,7 @@ from runner.cli.humanize import shown_path
 from runner.cli.jobs import Loaded, load, showing_lines
 from runner.cli.monitor import Ending, pinged
 from runner.cli.next_commands import command, tell_next
-from runner.cli.options import RunOptions, ServiceOptions, jobs_argument, run_argument, run_options
+from runner.cli.options import RunOptions, jobs_argument, run_argument, run_options
 from runner.cli.problems import show, show_warnings
 from runner.cli.progress import lines, progress
 from runner.cli.runs import find_run
@@ -134,7 +135,8 @@ class Finished:
     result: RunResult
     run_id: str
     tasks: int
-    folders: tuple[Path, ...]
+    folders: tuple[str, ...]
+    """Of the videos, in plan order; the first few of many."""
     submitted: int
     spent: Spend
     overdue: Late | None
@@ -179,7 +181,7 @@ def _go_on(run_name: str, options: RunOptions, resubmit: Resubmit | None) -> Exi
 def _load(job: Path, options: RunOptions, *, text: bytes | None = None) -> Loaded:
     """`load`; before it raises JobError, what is in flight is fetched."""
     try:
-        return load(job, options.service, options.job, text=text)
+        return load(job, options.service, options.job_options, text=text)
     except JobError as error:
         project = find_project(job, root=common().root)
         error.exit_code = fetch_first(error, project, options, deadline=options.deadline)
@@ -194,28 +196,32 @@ def _run_all(works: Sequence[Work], options: RunOptions) -> ExitCode:
     ends = None if options.deadline is None else time.monotonic() + options.deadline
     outcomes: list[Outcome] = []
     root = works[0].loaded.place.project.root
-    with pinged(root, options.job.allow_env) if options.ping else contextlib.nullcontext(Ending()) as ending:
+    with (
+        pinged(root, frozenset(options.job_options.allow_env))
+        if options.ping
+        else contextlib.nullcontext(Ending()) as ending
+    ):
         for work in works:
             left = None if ends is None else max(0.0, ends - time.monotonic())
             outcome = _run_one(work, options, left)
             outcomes.append(outcome)
             ending.lines.append(outcome.as_json())
-            if options.format == "text" and outcome.finished is not None:
+            if options.output_format == "text" and outcome.finished is not None:
                 if len(works) > 1:
                     console.summary(f"{outcome.job}:")
                 _tell(outcome.finished)
-            if options.format == "jsonl":
+            if options.output_format == "jsonl":
                 console.outcome(outcome.as_json())
             if outcome.exit_code in INTERRUPTS:
                 break
-        if options.format == "json":
+        if options.output_format == "json":
             lines = ",\n".join(ending.lines)
             console.outcome(lines if len(works) == 1 else f"[{lines}]")
         ending.code = ExitCode.first([outcome.exit_code for outcome in outcomes])
     # after all jobs, and after the monitor was told: pictures delay no submit
     finished = [(outcome, outcome.finished) for outcome in outcomes if outcome.finished is not None]
     runs = [(run.project, run.run_id) for _, run in finished]
-    report_after_runs(runs, ending.code, is_told=options.format == "text")
+    report_after_runs(runs, ending.code, is_told=options.output_format == "text")
     for outcome, run in finished:
         _advise(outcome, run, options, run_id=run.run_id if len(works) > 1 else "")
     return ending.code
@@ -251,7 +257,7 @@ def _prepare(work: Work, options: RunOptions, ledger: Ledger) -> Prepared:
             project=place.project,
             reader=ledger.read,
             origin=place.origin,
-            date=options.job.date,
+            date=options.job_options.date,
             run=work.run,
             now=time.time(),
             source=random.SystemRandom(),
@@ -305,12 +311,13 @@ def _finish(
                 deadline=deadline,
             )
             result = anyio.run(work_on)
+    folders = dict.fromkeys(task.output.rpartition("/")[0] for task in prepared.plan.tasks)
     return Finished(
         place.project,
         result,
         run_id=prepared.run.id,
         tasks=prepared.plan.count,
-        folders=_video_folders(prepared),
+        folders=tuple(islice(folders, _MOST_FOLDERS)),
         submitted=submits.count,
         spent=ledger.read.spend(prepared.run.id),
         overdue=late(ledger.read, time.time()),
@@ -340,16 +347,6 @@ class Submits:
                 self._posted.discard(task)
 
 
-def _video_folders(prepared: Prepared) -> tuple[Path, ...]:
-    """The folders of the outputs in plan order; the first few of many."""
-    folders: dict[Path, None] = {}
-    for task in prepared.plan.tasks:
-        folders.setdefault(Path(task.output).parent)
-        if len(folders) == _MOST_FOLDERS:
-            break
-    return tuple(folders)
-
-
 def _tell(run: Finished) -> None:
     submitted = f"{run.submitted} submitted now" if run.submitted else "nothing was submitted"
     console.summary(f"{count(run.tasks, 'task')}: {counts_words(run.result.counts)}; {submitted}")
@@ -368,7 +365,14 @@ def _advise(outcome: Outcome, run: Finished, options: RunOptions, *, run_id: str
     job_file = shown_path(run.project.root / outcome.job)
     tell_reasons(run.result)
     tell_late(run.overdue)
-    _tell_notes(run.result, service)
+    # what became of other jobs' tasks that were looked at along the way
+    notes = run.result.notes
+    for note in notes[:_MOST_NOTES]:
+        console.note(f"of another job: {printable(note)}")
+    if len(notes) > _MOST_NOTES:
+        console.note(f"and {len(notes) - _MOST_NOTES} more of other jobs")
+    if notes:
+        console.next_step(command("collect", service=service), "fetches what other jobs have in flight")
     is_all_done = all(state is TaskState.DONE for state, number in counts.items() if number)
     if code is not ExitCode.DONE and not is_all_done:
         console.error(f"{job_file}: not all is done: {counts_words(counts)}")
@@ -377,13 +381,3 @@ def _advise(outcome: Outcome, run: Finished, options: RunOptions, *, run_id: str
     if options.only and left_out and code is ExitCode.DONE:
         again = command("run", job_file, service=service)
         console.next_step(again, f"goes on with the {left_out} that --only left out")
-
-
-def _tell_notes(result: RunResult, service: ServiceOptions) -> None:
-    """What became of other jobs' tasks that were looked at along the way; the first few of many."""
-    for note in result.notes[:_MOST_NOTES]:
-        console.note(f"of another job: {printable(note)}")
-    if len(result.notes) > _MOST_NOTES:
-        console.note(f"and {len(result.notes) - _MOST_NOTES} more of other jobs")
-    if result.notes:
-        console.next_step(command("collect", service=service), "fetches what other jobs have in flight")

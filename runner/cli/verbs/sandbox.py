@@ -9,6 +9,7 @@ import click
 
 from runner.cli import console
 from runner.cli.common_options import common_options
+from runner.cli.options import gathered
 from runner.errors import ServiceUnreachableError, UsageError
 from runner.http.access import is_loopback
 from runner.providers import DEFAULT
@@ -58,6 +59,8 @@ def read_latency(
 )
 @click.option(
     "--lists",
+    "shared_list",
+    callback=lambda _context, _option, kind: kind == "shared",
     type=click.Choice(["shared", "per-key"]),
     default="shared",
     show_default=True,
@@ -65,17 +68,9 @@ def read_latency(
     " lists are per key.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides the latencies that are drawn.")
+@gathered("config", SandboxConfig)
 @common_options
-def sandbox(
-    host: str,
-    port: int,
-    latency: tuple[float, float],
-    scale: float,
-    rpm: int,
-    store: Path | None,
-    lists: str,
-    seed: int,
-) -> None:
+def sandbox(config: SandboxConfig) -> None:
     """Serve the protocols of the services on this machine, with real MP4s and without any cost.
 
     Prints its URL as the first line on stdout once it accepts connections; any key that begins
@@ -87,23 +82,14 @@ def sandbox(
       callsheet sandbox --port 8080
       callsheet sandbox --latency 60..180 --rpm 60
     """
-    config = SandboxConfig(
-        host=host,
-        port=port,
-        latency=latency,
-        scale=scale,
-        rpm=rpm,
-        store=store,
-        shared_list=lists == "shared",
-        seed=seed,
-    )
     try:
         serve(config, _announce)
     except SandboxUnavailable as error:
         raise UsageError(str(error)) from error
     except OSError as error:
         raise ServiceUnreachableError(
-            f"{host}:{port}: cannot listen: {error.strerror}", hint="choose another --host or --port"
+            f"{config.host}:{config.port}: cannot listen: {error.strerror}",
+            hint="choose another --host or --port",
         ) from error
 
 

@@ -71,10 +71,6 @@ class Nightly:
     def collect(self) -> list[str]:
         return [*self.command, "collect", "--quiet", "--root", str(self.root), "--wait", "10m"]
 
-    def unwritable(self) -> str | None:
-        """A word that no unit can hold: one with a line break, a control or an invisible character."""
-        return next((word for word in (*self.run, *self.collect) if escape(word) != word), None)
-
 
 def unit_name(stem: str) -> str:
     """The part of a unit's name that is made of the job file's `stem`: systemd takes ASCII only."""
@@ -85,15 +81,7 @@ def unit_name(stem: str) -> str:
     return f"{plain or 'jobs'}-{hashlib.sha256(os.fsencode(stem)).hexdigest()[:6]}"
 
 
-@dataclass(frozen=True, slots=True)
-class UnitFile:
-    """A file by its usual name, and its text."""
-
-    name: str
-    text: str
-
-
-def crontab(nightly: Nightly) -> list[UnitFile]:
+def crontab(nightly: Nightly) -> dict[str, str]:
     """Three lines for `crontab -e` (crontab(5)). Output goes to a log in the state directory."""
     log = shlex.quote(str(nightly.root / ".callsheet" / "cron.log"))
 
@@ -109,10 +97,10 @@ def crontab(nightly: Nightly) -> list[UnitFile]:
         + line(f"{COLLECT_MINUTE} * * * *", nightly.collect)
         + line("@reboot", nightly.collect)
     )
-    return [UnitFile(f"callsheet-{nightly.name}.crontab", text)]
+    return {f"callsheet-{nightly.name}.crontab": text}
 
 
-def systemd(nightly: Nightly) -> list[UnitFile]:
+def systemd(nightly: Nightly) -> dict[str, str]:
     """Two services with their timers, for ~/.config/systemd/user (systemd.service(5), systemd.timer(5))."""
 
     def service(description: str, words: Sequence[str]) -> str:
@@ -132,21 +120,17 @@ def systemd(nightly: Nightly) -> list[UnitFile]:
 
     name = f"callsheet-{nightly.name}"
     jobs, in_flight = f"callsheet: {nightly.name}", "callsheet: fetch what is in flight"
-    return [
-        UnitFile(f"{name}.service", service(jobs, nightly.run)),
-        UnitFile(
-            f"{name}.timer",
-            timer("each night", f"OnCalendar=*-*-* {nightly.at:%H:%M}:00", "Persistent=true"),
+    return {
+        f"{name}.service": service(jobs, nightly.run),
+        f"{name}.timer": timer("each night", f"OnCalendar=*-*-* {nightly.at:%H:%M}:00", "Persistent=true"),
+        f"{name}-collect.service": service(in_flight, nightly.collect),
+        f"{name}-collect.timer": timer(
+            "every hour and at boot", f"OnCalendar=*-*-* *:{COLLECT_MINUTE}:00", "OnBootSec=2min"
         ),
-        UnitFile(f"{name}-collect.service", service(in_flight, nightly.collect)),
-        UnitFile(
-            f"{name}-collect.timer",
-            timer("every hour and at boot", f"OnCalendar=*-*-* *:{COLLECT_MINUTE}:00", "OnBootSec=2min"),
-        ),
-    ]
+    }
 
 
-def github(nightly: Nightly) -> list[UnitFile]:
+def github(nightly: Nightly) -> dict[str, str]:
     """One workflow, for a self-hosted runner: the ledger has to be there the next night."""
     group = f"callsheet-{nightly.name}-${{{{ github.event.schedule }}}}"
     # 75: another run is at work, or time is up; it goes on at its next start
@@ -177,14 +161,13 @@ jobs:
         if: github.event.schedule != '{COLLECT_MINUTE} * * * *'
         run: {_workflow_line(nightly.run, passing)}
 """
-    return [UnitFile(f"callsheet-{nightly.name}.yaml", text)]
+    return {f"callsheet-{nightly.name}.yaml": text}
 
 
-KINDS: Mapping[str, Callable[[Nightly], list[UnitFile]]] = {
-    "crontab": crontab,
-    "systemd": systemd,
-    "github": github,
+KINDS: Mapping[str, Callable[[Nightly], dict[str, str]]] = {
+    kind.__name__: kind for kind in (crontab, systemd, github)
 }
+"""Each gives the texts of its files by their names."""
 
 
 def _systemd_command(words: Sequence[str]) -> str:
@@ -306,7 +289,7 @@ def schedule(
         trust_job=trust_job,
         ping=VARIABLE in read_env(project.root, {}, allow=frozenset(allow_env)),
     )
-    unwritable = nightly.unwritable()
+    unwritable = next((word for word in (*nightly.run, *nightly.collect) if escape(word) != word), None)
     if unwritable is not None:
         raise UsageError(
             f"{escape(unwritable)}: a unit cannot hold line breaks, control and invisible characters",
@@ -321,10 +304,13 @@ def schedule(
             f" hint: if you wrote it, --allow-env {VARIABLE}"
         )
     if folder is None:
-        _print(files)
+        for name, text in files.items():
+            if len(files) > 1:
+                console.result(f"# ---- {name}")
+            console.write(text)
     else:
         _write(files, folder.expanduser())
-    timers = " ".join(file.name for file in files if file.name.endswith(".timer"))
+    timers = " ".join(name for name in files if name.endswith(".timer"))
     console.note(f"next: {(_NEXT if folder is None else _WRITTEN)[kind].format(timers=timers)}")
     return ExitCode.DONE
 
@@ -369,20 +355,13 @@ def _this_command() -> list[str]:
     return [str(Path(found).absolute())] if found else [sys.executable, "-P", "-m", "runner"]
 
 
-def _print(files: list[UnitFile]) -> None:
-    for file in files:
-        if len(files) > 1:
-            console.result(f"# ---- {file.name}")
-        console.write(file.text)
-
-
-def _write(files: list[UnitFile], folder: Path) -> None:
+def _write(files: dict[str, str], folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file in files:
-            with replace_file(folder / file.name) as out:
-                out.write(file.text.encode())
-            console.summary(f"written: {shown_path(folder / file.name)}")
+        for name, text in files.items():
+            with replace_file(folder / name) as out:
+                out.write(text.encode())
+            console.summary(f"written: {shown_path(folder / name)}")
     except OSError as error:
         raise StateError(
             f"{folder}: cannot write: {error.strerror}", hint="choose another directory"

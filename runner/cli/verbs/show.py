@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import contextlib
 import hashlib
 import json
 import os
@@ -20,12 +20,12 @@ from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions, output_format, service_options
 from runner.cli.place import here
 from runner.cli.runs import nothing_yet, reading
-from runner.cli.task_list import listed_word, painted
+from runner.cli.task_list import painted
 from runner.errors import UsageError
 from runner.http.verdicts import Verdict
 from runner.ledger.database import open_for_reading
 from runner.ledger.search import FoundTask, LedgerSearch
-from runner.ledger.states import TaskState
+from runner.ledger.states import STATE_WORDS, TaskState
 from runner.media.video import MediaFacts
 from runner.project import Project
 from runner.record.show import (
@@ -39,6 +39,7 @@ from runner.record.show import (
 )
 from runner.record.verify import Finding
 from runner.redact import escape
+from runner.spelling import did_you_mean
 
 _LABEL = 11
 
@@ -64,17 +65,10 @@ def show(what: str, service: ServiceOptions, output_format: str) -> None:
     with reading(project) as reader:
         if reader is None:
             raise nothing_yet(project)
-    ledger = LedgerSearch(open_for_reading(project.ledger_path))
-    try:
+    with contextlib.closing(LedgerSearch(open_for_reading(project.ledger_path))) as ledger:
         found = _find(ledger, what, project)
         documents = [describe(ledger, one.task, project) for one in found]
-    finally:
-        ledger.close()
-    if output_format == "jsonl":
-        console.json_lines(documents)
-        return
-    if output_format == "json":
-        console.document(documents)
+    if console.for_programs(output_format, documents, documents):
         return
     for one, document in zip(found, documents, strict=True):
         for line in _card(document, one.by):
@@ -103,12 +97,10 @@ def _find(ledger: LedgerSearch, what: str, project: Project) -> list[FoundTask]:
             f"{what}: not a file that this project made", hint="was it edited, or made elsewhere?"
         )
     if os.sep in what:
-        close = difflib.get_close_matches(_below(path, project.base), [*ledger.paths()], n=3, cutoff=0.5)
-        near = [shown_path(project.base / each) for each in close]
+        near = did_you_mean(_below(path, project.base), ledger.paths())
     else:
-        near = difflib.get_close_matches(what, [*ledger.names()], n=3, cutoff=0.5)
-    meant = " or ".join(f"`{name}`" for name in near)
-    hint = f"did you mean {meant}?" if near else "`callsheet status` lists the tasks of a run"
+        near = did_you_mean(what, ledger.names())
+    hint = near or "`callsheet status` lists the tasks of a run"
     raise UsageError(f"{what}: not a task, a file, a sha256 or an id that is known here", hint=hint)
 
 
@@ -117,7 +109,8 @@ def _below(path: Path, base: Path) -> str:
 
 
 def _card(task: ShownTask, by: str) -> Iterator[str]:
-    yield f"{click.style(task.name, bold=True)}  {painted(listed_word(task.state))}  (found by {escape(by)})"
+    state = painted(STATE_WORDS[task.state].listed)
+    yield f"{click.style(task.name, bold=True)}  {state}  (found by {escape(by)})"
     echoed = "" if task.seed.echoed is None else f", {task.seed.echoed} echoed by the service"
     sent = "none sent" if task.seed.sent is None else f"{task.seed.sent} sent"
     yield from _row("prompt", task.prompt)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Sequence
 
 import click
 
 from runner.cli import console
-from runner.cli.common_options import common, common_options
+from runner.cli.common_options import common_options
 from runner.cli.options import ServiceOptions, output_format, service_options
-from runner.cli.place import choose_place
+from runner.cli.place import here
 from runner.cli.runs import nothing_yet, reading
 from runner.json_value import JsonValue
 from runner.ledger.rows import Spend, SpendBy, SpendRow
 from runner.plural import count
-from runner.project import find_project
-from runner.providers import DEFAULT
 from runner.redact import escape
 
 _NOTHING = SpendRow("", Spend(0, 0, 0), Spend(0, 0, 0), Spend(0, 0, 0))
@@ -54,30 +51,21 @@ def spend(since: float | None, by: str | None, service: ServiceOptions, output_f
       callsheet spend --by day
       callsheet spend --by model --since 2026-05-01 --output-format json
     """
-    project = find_project(Path(), root=common().root)
+    project = here(service)
     group = SpendBy(by) if by else None
-    place = choose_place(DEFAULT, project, service)
-    with reading(place.project) as ledger:
+    with reading(project) as ledger:
         rows = ledger.spending(group, since) if ledger is not None and group is not None else []
         (total,) = ledger.spending(None, since) if ledger is not None else [_NOTHING]
         if ledger is None:
-            console.note(str(nothing_yet(place.project)))
+            console.note(str(nothing_yet(project)))
     grouped = [{str(by): row.group, **_fields(row)} for row in rows]
-    if output_format == "jsonl":
-        console.json_lines([*grouped, {"total": _fields(total)}])
+    summed = {"total": _fields(total)}
+    if console.for_programs(output_format, [*grouped, summed], {"rows": grouped, **summed}):
         return
-    if output_format == "json":
-        console.document({"rows": grouped, "total": _fields(total)})
-        return
-    for line in console.table(_table(by or "", rows, total)):
+    table: list[Sequence[str]] = [(by or "", *_HEAD)]
+    table += [(escape(row.group), *map(_words, _parts(row))) for row in rows]
+    for line in console.table([*table, ("total", *map(_words, _parts(total)))]):
         console.result(line)
-
-
-def _table(by: str, rows: list[SpendRow], total: SpendRow) -> Iterator[tuple[str, ...]]:
-    yield (by, *_HEAD)
-    for row in rows:
-        yield (escape(row.group), *map(_words, _parts(row)))
-    yield ("total", *map(_words, _parts(total)))
 
 
 def _parts(row: SpendRow) -> tuple[Spend, Spend, Spend]:
@@ -95,10 +83,6 @@ def _words(part: Spend) -> str:
 
 def _fields(row: SpendRow) -> dict[str, JsonValue]:
     return {
-        name: {
-            "tasks": part.tasks,
-            "usd": part.usd,
-            "unpriced_tasks": part.unknown,
-        }
+        name: {"tasks": part.tasks, "usd": part.usd, "unpriced_tasks": part.unknown}
         for name, part in zip(("settled", "in_flight", "possibly_billed"), _parts(row), strict=True)
     }

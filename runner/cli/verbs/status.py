@@ -23,15 +23,16 @@ from runner.cli.options import (
     run_argument,
     service_options,
 )
-from runner.cli.runs import FoundRun, find_folder, find_run, reading
-from runner.cli.task_list import CONFLICT, Row, chosen_tasks, listed_word, write_rows
+from runner.cli.runs import find_folder, find_run, reading
+from runner.cli.task_list import CONFLICT, Row, chosen_tasks, write_rows
+from runner.desk.amounts import duration_words
 from runner.errors import CallsheetError, ExitCode, JobError, StateError
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
-from runner.ledger.states import AWAITED, TaskState
-from runner.plan.plan import Plan, make_plan
+from runner.ledger.states import AWAITED, STATE_WORDS, TaskState
+from runner.plan.plan import make_plan
 from runner.record.folder import LATEST, RunFolder
 from runner.record.manifest import ManifestRun, ManifestTask, read_manifest, read_tasks
 from runner.redact import escape, printable
@@ -78,7 +79,8 @@ def status(
     """
     try:
         found = find_run(run_name, service)
-        plan = _plan(found, service, job_options)
+        loaded = load(found.job_file, service, job_options, text=found.job_text)
+        plan = make_plan(loaded.job, origin=found.run.origin, run_date=RunDate.parse(found.run.run_date))
     except (StateError, JobError) as error:
         _show_what_is_left(run_name, service, error, only, output_format)
         return
@@ -94,25 +96,16 @@ def status(
         for sentence in waits:
             console.result(f"waiting for you: {escape(sentence)}")
     if output_format == "text" and not (found.run.finished_at is None and _is_alive(folder)):
-        code = (
-            ExitCode.TRY_AGAIN
-            if any(states[state] for state in (TaskState.PLANNED, *AWAITED))
-            else ExitCode.TASK_FAILED
-        )
+        is_open = any(states[state] for state in (TaskState.PLANNED, *AWAITED))
         tell_next(
             states,
-            code,
+            ExitCode.TRY_AGAIN if is_open else ExitCode.TASK_FAILED,
             shown_path(found.job_file),
             service,
             run_id="" if run_name == LATEST else found.run.id,
             are_reasons_shown=True,
             is_pick_awaited=bool(waits),
         )
-
-
-def _plan(found: FoundRun, service: ServiceOptions, options: JobOptions) -> Plan:
-    loaded = load(found.job_file, service, options, text=found.job_text)
-    return make_plan(loaded.job, origin=found.run.origin, run_date=RunDate.parse(found.run.run_date))
 
 
 def _rows(rows: Iterable[Progress], states: Counter[TaskState], ledger: LedgerReader | None) -> Iterator[Row]:
@@ -124,7 +117,7 @@ def _rows(rows: Iterable[Progress], states: Counter[TaskState], ledger: LedgerRe
         yield _row(
             row.task.identity,
             row.task.name,
-            CONFLICT if row.conflict else listed_word(row.state),
+            CONFLICT if row.conflict else STATE_WORDS[row.state].listed,
             row.video or row.task.output,
             _about(row),
             remote_id,
@@ -142,14 +135,14 @@ def _about(row: Progress) -> str:
         return printable(row.conflict or row.why)
     since = ""
     if row.state.is_in_flight and attempt.accepted_at is not None:
-        since = f"for {_ago(time.time() - attempt.accepted_at)}"
+        since = f"for {duration_words(time.time() - attempt.accepted_at)}"
     words = [attempt.remote_id or "", since, attempt.error_code, attempt.error_message]
     return printable(" ".join(word for word in words if word))
 
 
 def _title(run: RunRow, folder: RunFolder) -> str:
     seconds = _seconds_since_last_event(folder)
-    last = "" if seconds is None else f" (last event {_ago(seconds)} ago)"
+    last = "" if seconds is None else f" (last event {duration_words(seconds)} ago)"
     if run.finished_at is not None:
         how = "finished"
     elif _is_alive(folder):
@@ -174,14 +167,6 @@ def _seconds_since_last_event(folder: RunFolder) -> float | None:
         return max(0.0, time.time() - folder.events.stat().st_mtime)
     except OSError:
         return None
-
-
-def _ago(seconds: float) -> str:
-    """`12 s`, `3 min`, `5 h`, `2 d`."""
-    for unit, length, most in (("s", 1, 120), ("min", 60, 7200), ("h", 3600, 172_800)):
-        if seconds < most:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds / 86_400:.0f} d"
 
 
 def _head(run: RunRow | ManifestRun) -> dict[str, JsonValue]:

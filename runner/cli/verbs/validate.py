@@ -12,10 +12,9 @@ from runner.cli.common_options import common, common_options
 from runner.cli.jobs import load, plan_of
 from runner.cli.next_commands import command
 from runner.cli.options import JobOptions, ServiceOptions, job_options, jobs_argument, output_format
-from runner.cli.problems import show_problems, show_warnings
+from runner.cli.problems import show, show_warnings
 from runner.errors import ExitCode, JobError, NoProjectError, Problem
 from runner.json_value import JsonValue
-from runner.plan.plan import Plan
 from runner.plural import count
 from runner.project import Project, find_project
 from runner.redact import json_text
@@ -40,12 +39,20 @@ def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str
     codes: list[ExitCode] = []
     found: list[tuple[Path, Problem]] = []
     for file in jobs:
-        checked = _check(file, job_options)
-        codes.append(checked.exit_code if isinstance(checked, JobError) else ExitCode.DONE)
-        problems = checked.problems if isinstance(checked, JobError) else checked.warnings
-        found += [(file, problem) for problem in problems]
+        try:
+            loaded = load(file, ServiceOptions(), job_options, project=_project(file))
+            checked = plan_of(loaded, job_options)
+        except JobError as error:
+            codes.append(error.exit_code)
+            found += [(file, problem) for problem in error.problems]
+            if output_format == "text":
+                show(error)
+            continue
+        codes.append(ExitCode.DONE)
+        found += [(file, problem) for problem in checked.warnings]
         if output_format == "text":
-            _tell(checked, file)
+            show_warnings(checked.warnings, checked.job.file)
+            console.summary(f"{file}: valid, {count(checked.count, 'task')}")
     match output_format:
         case "json":
             console.result(json_text([_fields(problem, file) for file, problem in found]))
@@ -59,13 +66,6 @@ def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str
     return ExitCode.first(codes)
 
 
-def _check(file: Path, options: JobOptions) -> Plan | JobError:
-    try:
-        return plan_of(load(file, ServiceOptions(), options, project=_project(file)), options)
-    except JobError as error:
-        return error
-
-
 def _project(file: Path) -> Project:
     """The file's project; a checkout has none, because `.callsheet/` is never in git, and needs none here."""
     try:
@@ -74,14 +74,6 @@ def _project(file: Path) -> Project:
         if common().root is not None:
             raise
         return Project(root=Path.cwd(), base=Path.cwd())
-
-
-def _tell(checked: Plan | JobError, file: Path) -> None:
-    if isinstance(checked, JobError):
-        show_problems(checked)
-        return
-    show_warnings(checked.warnings, checked.job.file)
-    console.summary(f"{file}: valid, {count(checked.count, 'task')}")
 
 
 def _fields(problem: Problem, file: Path) -> dict[str, JsonValue]:

@@ -6,7 +6,6 @@ import functools
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from pathlib import Path
 from typing import BinaryIO
 
 import click
@@ -26,8 +25,8 @@ from runner.media.video import has_pyav, probe, probe_image
 from runner.plural import count
 from runner.providers.base import RemoteFileKind
 from runner.record.folder import RunFolder
-from runner.record.manifest import Manifest, ManifestTask, read_manifest, read_tasks
-from runner.record.verify import CheckedFile, Finding, Probe, check_jobs, check_task
+from runner.record.manifest import Manifest, read_manifest, read_tasks
+from runner.record.verify import CheckedFile, Finding, check_jobs, check_task
 from runner.redact import json_text, printable
 
 _MOST_WAITING = 200
@@ -75,8 +74,8 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
     is_whole = counts.total() == counts[Finding.SAME]
     told = ", ".join(f"{number} {finding}" for finding in Finding if (number := counts[finding]))
     if output_format == "json":
-        told_counts: dict[str, JsonValue] = {str(finding): counts[finding] for finding in Finding}
-        head: dict[str, JsonValue] = {"run": folder.run_id, "counts": told_counts, "pyav": has_pyav()}
+        by_finding = {str(finding): counts[finding] for finding in Finding}
+        head = {"run": folder.run_id, "counts": by_finding, "pyav": has_pyav()}
         console.document({**head, "files": rows})
     elif output_format == "text":
         console.summary(f"run {folder.run_id}: {count(counts.total(), 'file')}: {told}")
@@ -95,16 +94,14 @@ def _check_all(folder: RunFolder, manifest: Manifest) -> Iterator[CheckedFile]:
         find_wrong = functools.partial(_probe, readers if has_pyav() else None)
         waiting: deque[Future[list[CheckedFile]]] = deque()
         for task in read_tasks(folder.manifest):
-            waiting.append(readers.submit(functools.partial(_check, task, folder.project.base, find_wrong)))
+            waiting.append(
+                readers.submit(functools.partial(list, check_task(task, folder.project.base, find_wrong)))
+            )
             if len(waiting) > _MOST_WAITING:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
     yield from check_jobs(folder, manifest)
-
-
-def _check(task: ManifestTask, base: Path, find_wrong: Probe) -> list[CheckedFile]:
-    return list(check_task(task, base, find_wrong))
 
 
 def _probe(readers: Readers | None, kind: RemoteFileKind, file: BinaryIO) -> str:

@@ -137,9 +137,9 @@ def test_a_clock_that_is_off_by_a_day_says_which_jobs_run_refuses(
 
 
 def test_a_missing_extra_is_a_warning_with_the_command(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_EXTRAS", {"media": ("no-such-library",)})
+    monkeypatch.setattr(doctor, "_EXTRAS", {"media": (("no-such-library",), "no thumbnails")})
     assert desk.call("doctor") == ExitCode.DONE
-    assert "pip install 'callsheet[media]'" in desk.out
+    assert "not installed: no thumbnails; hint: pip install 'callsheet[media]'" in desk.out
 
 
 def test_a_rehearsal_needs_neither_key_nor_network_and_leaves_nothing(

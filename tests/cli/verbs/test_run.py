@@ -162,8 +162,8 @@ def test_a_latest_run_that_is_gone_is_not_taken_for_an_older_one(
     main(["run", "boat.yaml", "--again", "s1"])
     latest = project / "rehearsal" / "runs" / "latest"
     latest.resolve().rename(project / "moved")
-    assert main(["retry"]) == ExitCode.USAGE
-    assert "no run `latest` in rehearsal/runs" in capsys.readouterr().err
+    assert main(["retry"]) == ExitCode.CANNOT_WRITE
+    assert f"{latest.readlink().name}/job.yaml: cannot read" in capsys.readouterr().err
     assert server.accepted == 3
 
 

@@ -92,9 +92,9 @@ def test_an_ambiguous_attempt_says_how_it_ended(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("what", "told"),
     [
-        ("s3", "did you mean `s2` or `s1`?"),
+        ("s22", "did you mean `s2`?"),
         ("x" * 30, "lists the tasks"),
-        ("rehearsal/out/s.mp4", "did you mean `rehearsal/out/s2.mp4` or `rehearsal/out/s1.mp4`?"),
+        ("rehearsal/out/s.mp4", "did you mean `out/s2.mp4`?"),
     ],
 )
 def test_what_is_not_known_is_told_with_near_names(done: Desk, what: str, told: str) -> None:

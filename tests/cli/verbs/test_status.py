@@ -72,7 +72,7 @@ def test_a_run_that_was_killed_is_unfinished_and_says_how_to_go_on(desk: Desk) -
     old = time.time() - 3 * 3600
     os.utime(desk.root / "rehearsal/runs/latest/events.jsonl", (old, old))
     assert desk.call("status") == ExitCode.DONE
-    assert "unfinished (last event 3 h ago)" in desk.out
+    assert "unfinished (last event 3 h 0 min ago)" in desk.out
     assert "next: callsheet run boat.yaml    goes on" in desk.err
 
 
