@@ -71,7 +71,9 @@ class Project:
         """Makes the state directory (0700, ignored by git). Raises NoProjectError where that fails."""
         try:
             self.check_links()
-            _make_private(self.state_dir)
+            self.base.mkdir(parents=True, exist_ok=True)
+            make_directory(self.state_dir, 0o700)
+            os.chmod(self.state_dir, 0o700)  # noqa: PTH101  mkdir's mode is cut by the umask
             # made exclusively: a dangling link in its place would be written through
             with contextlib.suppress(FileExistsError), (self.state_dir / ".gitignore").open("x") as ignore:
                 ignore.write("*\n")
@@ -122,9 +124,3 @@ def _is_root(directory: Path) -> bool:
         return stat.S_ISDIR((directory / STATE_DIR).lstat().st_mode)
     except OSError:
         return False
-
-
-def _make_private(directory: Path) -> None:
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    make_directory(directory, 0o700)
-    os.chmod(directory, 0o700)  # noqa: PTH101  mkdir's mode is cut by the umask

@@ -26,11 +26,8 @@ def pickable_steps(job_text: bytes) -> dict[str, list[JsonValue] | None]:
         return {}
     written = {name: step for name, step in steps.items() if isinstance(step, dict)}
     needed = {step.get("needs") for step in written.values()}
-    return {name: _list_or_none(step.get("pick")) for name, step in written.items() if name in needed}
-
-
-def _list_or_none(value: JsonValue) -> list[JsonValue] | None:
-    return value if isinstance(value, list) else None
+    picks = {name: step.get("pick") for name, step in written.items() if name in needed}
+    return {name: pick if isinstance(pick, list) else None for name, pick in picks.items()}
 
 
 def is_picked(picks: Sequence[JsonValue], cell: Cell, above: Mapping[str, Cell]) -> bool:

@@ -34,7 +34,7 @@ class Poster:
 
 
 def posters(
-    project: Project, videos: Sequence[Video], *, patience: float, tell: Tell
+    project: Project, videos: Sequence[Video], *, patience: float, tell: Tell | None
 ) -> Mapping[str, Poster]:
     """The poster of each video, by path; after `patience` seconds no more are made.
 
@@ -52,7 +52,8 @@ def posters(
 
         for number, (video, poster) in enumerate(zip(videos, readers.map(find, videos), strict=True), 1):
             made[video.path] = poster
-            tell(number, len(videos))
+            if tell is not None:
+                tell(number, len(videos))
     return made
 
 

@@ -49,11 +49,7 @@ class Report:
     unreadable: Mapping[str, str]
 
 
-def _untold(_made: int, _of: int) -> None:
-    pass
-
-
-def make_report(project: Project, run_id: str, *, patience: float, tell: Tell = _untold) -> Report:
+def make_report(project: Project, run_id: str, *, patience: float, tell: Tell | None = None) -> Report:
     """Writes `report.html` of a run, atomically, from what its folder holds; blocking.
 
     `patience` is seconds for new posters; `tell` hears how far they are. Raises StateError where there
@@ -75,7 +71,7 @@ def make_report(project: Project, run_id: str, *, patience: float, tell: Tell = 
 
 def render(sheet: ContactSheet, posters: Mapping[str, Poster]) -> str:
     """The whole page."""
-    style, script = _style(), _script()
+    style, script = _read("page.css"), _script()
     missing = [path for path, poster in posters.items() if not poster.is_there]
     data = {**data_of(sheet), "posters": _posters(sheet, posters), "missing": missing}
     page: str = _template().render(
@@ -168,16 +164,11 @@ def _template() -> Template:
     return environment.from_string(_read("page.html"))
 
 
-@functools.cache
-def _style() -> str:
-    return _read("page.css")
-
-
-@functools.cache
 def _script() -> str:
     parts = "\n".join(_read(f"{name}.js") for name in _SCRIPTS)
     return f"(() => {{\n'use strict';\n{parts}}})();"
 
 
+@functools.cache
 def _read(name: str) -> str:
     return (_PAGE / name).read_text(encoding="utf-8")

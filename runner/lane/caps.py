@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from runner.errors import RefusedError
 from runner.job.model import Job
-from runner.ledger.batches import batches
-from runner.ledger.read import LedgerReader
-from runner.ledger.rows import Cap, Caps, Spend
+from runner.ledger.caps import Cap, Caps
+from runner.ledger.read import LedgerReader, batches
+from runner.ledger.rows import Spend
 from runner.money import usd_text
 from runner.plan.cost import Total, estimate
 from runner.plan.plan import Plan

@@ -12,7 +12,7 @@ from runner.lane.evidence import SKEW, Beliefs, Unclear, created_after
 from runner.lane.lane import Lane
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Accepted, AttemptRow
-from runner.ledger.states import MAYBE_LISTED, TaskState
+from runner.ledger.states import MAYBE_LISTED, TAKEN_FOR_ABSENT, TaskState
 from runner.providers.base import Generation
 from runner.providers.provider import Listing
 
@@ -165,7 +165,7 @@ class Scanner:
         found = [*reader.in_state(*MAYBE_LISTED, **place)]
         # neither absence nor a person's word proves that the first POST was not accepted
         planned = reader.in_state(TaskState.PLANNED, **place)
-        found += [one for one in planned if one.resolution is not None and one.resolution.is_taken_for_absent]
+        found += [one for one in planned if one.resolution in TAKEN_FOR_ABSENT]
         return self.unclear(reader, found)
 
     def offset(self) -> float:

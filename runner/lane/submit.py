@@ -22,8 +22,9 @@ from runner.json_value import JsonValue
 from runner.lane.lane import Lane
 from runner.lane.pace import Retry
 from runner.lane.paid import InDoubt, Paid, paid_of
+from runner.ledger.caps import CapReachedError, Caps
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
-from runner.ledger.rows import AttemptRow, CapReachedError, Caps, Intent
+from runner.ledger.rows import AttemptRow, Intent
 from runner.ledger.states import Reason
 from runner.ledger.succession import goes_on
 from runner.plan.task import Task

@@ -1,4 +1,4 @@
-"""Columns of the ledger to the fields of a row type, by their annotations."""
+"""Turns a ledger row into its typed dataclass."""
 
 from __future__ import annotations
 
@@ -33,11 +33,6 @@ def to_rows(kind: type[T], found: Iterable[Sequence[Any]]) -> Iterator[T]:
             if values[number] is not None:
                 values[number] = change(values[number])
         yield cast(T, known(*values))
-
-
-def to_row(kind: type[T], values: Sequence[Any] | None) -> T | None:
-    """The one row of a query; None where it has found none."""
-    return None if values is None else next(to_rows(kind, (values,)))
 
 
 @functools.cache

@@ -18,11 +18,11 @@ from pathlib import Path
 from runner.errors import StateError
 from runner.http.verdicts import Evidence, Verdict
 from runner.json_value import JsonValue
+from runner.ledger.caps import Caps
 from runner.ledger.database import open_for_writing, translate_errors
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
     AttemptRow,
-    Caps,
     Grounds,
     Intent,
     Observed,
@@ -140,9 +140,7 @@ class Ledger:
             row=23, headers_begun=None, reason="the process ended between the intent and the outcome"
         )
         for attempt in stranded:
-            self._move(
-                attempt.id, TaskState.AMBIGUOUS, at, verdict=Verdict.AMBIGUOUS, evidence=_dumps(evidence)
-            )
+            self.leave_unclear(attempt.id, evidence, at)
         return stranded
 
     def intend(self, task: Task, job_file: str, run_id: str, intent: Intent, caps: Caps, at: float) -> str:
@@ -258,19 +256,14 @@ class Ledger:
         remote_id: str | None = None,
     ) -> None:
         """How an unclear attempt ended. Raises RemoteIdTakenError where another attempt has `remote_id`."""
-        state = _RESOLVED_AS[resolution]
-        accepted_at: float | None = None
+        columns: dict[str, str | float] = {
+            "resolution": resolution,
+            "resolution_evidence": _dumps(grounds.facts),
+        }
         if remote_id is not None:
             self._claim(attempt_id, remote_id)
-            accepted_at = at
-        self._move(
-            attempt_id,
-            state,
-            at,
-            resolution=resolution,
-            resolution_evidence=_dumps(grounds.facts),
-            **({"accepted_at": accepted_at} if accepted_at is not None else {}),
-        )
+            columns["accepted_at"] = at
+        self._move(attempt_id, _RESOLVED_AS[resolution], at, **columns)
 
     def find(self, attempt_id: str, remote_id: str, grounds: Grounds, at: float) -> None:
         """The service has what was given up or taken for absent: it is a paid attempt from now on.
@@ -356,9 +349,8 @@ class Ledger:
         )
 
     def _check_caps(self, run_id: str, estimate: int | None, caps: Caps) -> None:
-        if caps.is_none:
-            return
-        caps.check(self.read.spend(run_id, *caps.runs), estimate)
+        if not caps.is_none:
+            caps.check(self.read.spend(run_id, *caps.runs), estimate)
 
     def _claim(self, attempt_id: str, remote_id: str) -> None:
         try:

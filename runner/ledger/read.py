@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from runner.json_value import JsonValue
-from runner.ledger.columns import columns, to_row, to_rows
+from runner.ledger.columns import columns, to_rows
 from runner.ledger.rows import (
     Accepted,
     AttemptRow,
@@ -36,14 +37,22 @@ from runner.providers.provider import Listing
 
 T = TypeVar("T")
 
-_RUN, _TASK, _ATTEMPT, _OUTPUT = map(columns, (RunRow, TaskRow, AttemptRow, OutputRow))
+_SELECT: Mapping[type, str] = {
+    RunRow: f"SELECT {columns(RunRow)} FROM runs",
+    SessionRow: f"SELECT {columns(SessionRow)} FROM sessions",
+    TaskRow: f"SELECT {columns(TaskRow)} FROM tasks",
+    AttemptRow: f"SELECT {columns(AttemptRow)} FROM attempts",
+    HistoryRow: f"SELECT {columns(HistoryRow)} FROM history",
+    OutputRow: f"SELECT {columns(OutputRow)} FROM outputs",
+}
 
 _MAY_TURN_UP = (
     f"tag IS NOT NULL AND (state IN {sql_list(MAYBE_LISTED)} OR resolution IN {sql_list(TAKEN_FOR_ABSENT)})"
 )
 """The words of the index `attempts_tags`, so that it is used."""
 
-_PAGE = 200
+BATCH = 200
+"""Rows of one query."""
 
 _DURATIONS_WITHIN = 2000
 """Attempts, the newest, among which durations are looked for."""
@@ -56,14 +65,10 @@ class LedgerReader(SpendReader):
         self._db.close()
 
     def run(self, run_id: str) -> RunRow | None:
-        row = self._db.execute(f"SELECT {_RUN} FROM runs WHERE id = ?", (run_id,)).fetchone()
-        return to_row(RunRow, row)
+        return self._row(RunRow, "WHERE id = ?", run_id)
 
     def latest_run(self) -> RunRow | None:
-        row = self._db.execute(
-            f"SELECT {_RUN} FROM runs ORDER BY started_at DESC, id DESC LIMIT 1"
-        ).fetchone()
-        return to_row(RunRow, row)
+        return self._row(RunRow, "ORDER BY started_at DESC, id DESC LIMIT 1")
 
     def origins(self) -> list[str]:
         """Where runs have sent their requests, the first one first."""
@@ -72,26 +77,16 @@ class LedgerReader(SpendReader):
 
     def unfinished_runs(self, job_file: str | None = None) -> list[RunRow]:
         """The unfinished runs of a job file, or of all, newest first."""
-        rows = self._db.execute(
-            f"SELECT {_RUN} FROM runs WHERE (? IS NULL OR job_file = ?) AND finished_at IS NULL"
-            " ORDER BY started_at DESC, id DESC",
-            (job_file, job_file),
-        )
-        return [*to_rows(RunRow, rows)]
+        unfinished = "WHERE (?1 IS NULL OR job_file = ?1) AND finished_at IS NULL"
+        return self._rows(RunRow, f"{unfinished} ORDER BY started_at DESC, id DESC", job_file)
 
     def has_intents(self, run_id: str) -> bool:
         """Whether anything was submitted for this run, or was about to be."""
-        return (
-            self._db.execute("SELECT 1 FROM attempts WHERE run_id = ? LIMIT 1", (run_id,)).fetchone()
-            is not None
-        )
+        found = self._db.execute("SELECT 1 FROM attempts WHERE run_id = ? LIMIT 1", (run_id,))
+        return found.fetchone() is not None
 
     def sessions(self, run_id: str) -> list[SessionRow]:
-        rows = self._db.execute(
-            "SELECT started_at, ended_at, facts, exit_code FROM sessions WHERE run_id = ? ORDER BY rowid",
-            (run_id,),
-        )
-        return [*to_rows(SessionRow, rows)]
+        return self._rows(SessionRow, "WHERE run_id = ? ORDER BY rowid", run_id)
 
     def session_facts(self, run_id: str, name: str) -> list[JsonValue]:
         """What the sessions of a run that know this fact say of it, newest first, each value once."""
@@ -103,8 +98,7 @@ class LedgerReader(SpendReader):
         return [value for (value,) in rows]
 
     def task(self, identity: str) -> TaskRow | None:
-        row = self._db.execute(f"SELECT {_TASK} FROM tasks WHERE identity = ?", (identity,)).fetchone()
-        return to_row(TaskRow, row)
+        return self._row(TaskRow, "WHERE identity = ?", identity)
 
     def identities_of_run(self, run_id: str) -> list[str]:
         """The tasks that a run has an attempt at, in the order of the first ones."""
@@ -131,29 +125,18 @@ class LedgerReader(SpendReader):
 
     def task_at(self, output: str) -> TaskRow | None:
         """The newest task that was asked for under this output path."""
-        row = self._db.execute(
-            f"SELECT {_TASK} FROM tasks WHERE output = ?"
-            " ORDER BY (SELECT max(seq) FROM attempts WHERE attempts.identity = tasks.identity) DESC LIMIT 1",
-            (output,),
-        ).fetchone()
-        return to_row(TaskRow, row)
+        newest = "(SELECT max(seq) FROM attempts WHERE attempts.identity = tasks.identity)"
+        return self._row(TaskRow, f"WHERE output = ? ORDER BY {newest} DESC LIMIT 1", output)
 
     def latest(self, identities: Sequence[str]) -> dict[str, AttemptRow]:
         """The newest attempt of each identity that has one."""
-        marks = ",".join("?" * len(identities))
-        rows = self._db.execute(
-            f"SELECT {_ATTEMPT} FROM attempts WHERE seq IN"
-            f" (SELECT max(seq) FROM attempts WHERE identity IN ({marks}) GROUP BY identity)",
-            tuple(identities),
-        )
-        return {attempt.identity: attempt for attempt in to_rows(AttemptRow, rows)}
+        rows = self._rows(AttemptRow, f"WHERE seq IN {_newest(identities)}", *identities)
+        return {attempt.identity: attempt for attempt in rows}
 
     def states(self, identities: Sequence[str]) -> dict[str, TaskState]:
         """Where the newest attempt of each identity stands; one without an attempt has no entry."""
         rows = self._db.execute(
-            "SELECT identity, state FROM attempts WHERE seq IN"
-            f" (SELECT max(seq) FROM attempts WHERE identity IN ({_marks(identities)}) GROUP BY identity)",
-            tuple(identities),
+            f"SELECT identity, state FROM attempts WHERE seq IN {_newest(identities)}", tuple(identities)
         )
         return {identity: TaskState(state) for identity, state in rows}
 
@@ -167,25 +150,16 @@ class LedgerReader(SpendReader):
 
     def standing_attempts(self, identities: Sequence[str]) -> dict[str, AttemptRow]:
         """What those that need a task go by: its newest done attempt, else its newest one."""
-        marks = ",".join("?" * len(identities))
-        rows = self._db.execute(
-            f"SELECT {_ATTEMPT} FROM attempts WHERE seq IN"
-            " (SELECT coalesce(max(seq) FILTER (WHERE state = 'done'), max(seq)) FROM attempts"
-            f" WHERE identity IN ({marks}) GROUP BY identity)",
-            tuple(identities),
-        )
-        return {attempt.identity: attempt for attempt in to_rows(AttemptRow, rows)}
+        standing = "coalesce(max(seq) FILTER (WHERE state = 'done'), max(seq))"
+        rows = self._rows(AttemptRow, f"WHERE seq IN {_newest(identities, standing)}", *identities)
+        return {attempt.identity: attempt for attempt in rows}
 
     def attempts(self, identity: str) -> list[AttemptRow]:
         """All attempts of a task, oldest first."""
-        rows = self._db.execute(
-            f"SELECT {_ATTEMPT} FROM attempts WHERE identity = ? ORDER BY seq", (identity,)
-        )
-        return [*to_rows(AttemptRow, rows)]
+        return self._rows(AttemptRow, "WHERE identity = ? ORDER BY seq", identity)
 
     def attempt(self, attempt_id: str) -> AttemptRow | None:
-        row = self._db.execute(f"SELECT {_ATTEMPT} FROM attempts WHERE id = ?", (attempt_id,)).fetchone()
-        return to_row(AttemptRow, row)
+        return self._row(AttemptRow, "WHERE id = ?", attempt_id)
 
     def in_state(
         self, *states: TaskState, origin: str | None = None, provider: str | None = None
@@ -196,47 +170,41 @@ class LedgerReader(SpendReader):
         """
         last = 0
         while True:
-            rows = self._db.execute(
-                f"SELECT {_ATTEMPT} FROM attempts WHERE state IN {sql_list(states)} AND seq > ?"
-                " AND (? IS NULL OR origin = ?) AND (? IS NULL OR EXISTS (SELECT 1 FROM tasks"
-                " WHERE tasks.identity = attempts.identity AND tasks.provider = ?))"
-                f" ORDER BY seq LIMIT {_PAGE}",
-                (last, origin, origin, provider, provider),
-            ).fetchall()
-            yield from to_rows(AttemptRow, rows)
-            if len(rows) < _PAGE:
+            rows = self._rows(
+                AttemptRow,
+                f"WHERE state IN {sql_list(states)} AND seq > ?1"
+                " AND (?2 IS NULL OR origin = ?2) AND (?3 IS NULL OR EXISTS (SELECT 1 FROM tasks"
+                " WHERE tasks.identity = attempts.identity AND tasks.provider = ?3))"
+                f" ORDER BY seq LIMIT {BATCH}",
+                last,
+                origin,
+                provider,
+            )
+            yield from rows
+            if len(rows) < BATCH:
                 return
-            last = rows[-1][0]
+            last = rows[-1].seq
 
     def count_states(self, origin: str | None = None, provider: str | None = None) -> dict[TaskState, int]:
         """How many attempts stand in each state; at one service, or in all."""
         rows = self._db.execute(
             "SELECT state, count(*) FROM attempts JOIN tasks USING (identity)"
-            " WHERE (? IS NULL OR attempts.origin = ?) AND (? IS NULL OR provider = ?) GROUP BY state",
-            (origin, origin, provider, provider),
+            " WHERE (?1 IS NULL OR attempts.origin = ?1) AND (?2 IS NULL OR provider = ?2) GROUP BY state",
+            (origin, provider),
         )
         return {TaskState(state): count for state, count in rows}
 
     def holder(self, origin: str, remote_id: str) -> AttemptRow | None:
         """The attempt that claims a remote id."""
-        row = self._db.execute(
-            f"SELECT {_ATTEMPT} FROM attempts WHERE origin = ? AND remote_id = ?", (origin, remote_id)
-        ).fetchone()
-        return to_row(AttemptRow, row)
+        return self._row(AttemptRow, "WHERE origin = ? AND remote_id = ?", origin, remote_id)
 
     def history(self, attempt_id: str) -> list[HistoryRow]:
-        rows = self._db.execute(
-            "SELECT at, state, status FROM history WHERE attempt_id = ? ORDER BY rowid", (attempt_id,)
-        )
-        return [*to_rows(HistoryRow, rows)]
+        return self._rows(HistoryRow, "WHERE attempt_id = ? ORDER BY rowid", attempt_id)
 
     def attempts_of(self, identities: Sequence[str]) -> dict[str, list[AttemptRow]]:
         """All attempts of each of these tasks, oldest first; a task without one has no entry."""
-        rows = self._db.execute(
-            f"SELECT {_ATTEMPT} FROM attempts WHERE identity IN ({_marks(identities)}) ORDER BY seq",
-            tuple(identities),
-        )
-        return _by_key((attempt.identity, attempt) for attempt in to_rows(AttemptRow, rows))
+        rows = self._rows(AttemptRow, f"WHERE identity IN ({_marks(identities)}) ORDER BY seq", *identities)
+        return _by_key((attempt.identity, attempt) for attempt in rows)
 
     def histories_of(self, identities: Sequence[str]) -> dict[str, list[HistoryRow]]:
         """What happened to each attempt of these tasks, oldest first, by the attempt's id."""
@@ -252,34 +220,25 @@ class LedgerReader(SpendReader):
 
     def outputs(self, identities: Sequence[str]) -> dict[str, list[OutputRow]]:
         """The published files of each task, under every path that is still its own."""
-        marks = ",".join("?" * len(identities))
-        rows = self._db.execute(
-            f"SELECT {_OUTPUT} FROM outputs WHERE identity IN ({marks})"
+        rows = self._rows(
+            OutputRow,
+            f"WHERE identity IN ({_marks(identities)})"
             " AND seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path)"
             " ORDER BY kind DESC, ordinal, path",
-            tuple(identities),
+            *identities,
         )
-        found: dict[str, list[OutputRow]] = {}
-        for row in to_rows(OutputRow, rows):
-            found.setdefault(row.identity, []).append(row)
-        return found
+        return _by_key((row.identity, row) for row in rows)
 
     def owners(self, paths: Sequence[str]) -> dict[str, OutputRow]:
         """For each path that was published: the newest file there, and so whose it is."""
-        marks = ",".join("?" * len(paths))
-        rows = self._db.execute(
-            f"SELECT {_OUTPUT} FROM outputs WHERE seq IN"
-            f" (SELECT max(seq) FROM outputs WHERE path IN ({marks}) GROUP BY path)",
-            tuple(paths),
-        )
-        return {row.path: row for row in to_rows(OutputRow, rows)}
+        newest = f"(SELECT max(seq) FROM outputs WHERE path IN ({_marks(paths)}) GROUP BY path)"
+        return {row.path: row for row in self._rows(OutputRow, f"WHERE seq IN {newest}", *paths)}
 
     def published(self, identities: Sequence[str]) -> dict[str, list[Published]]:
         """The files of the newest attempt of each identity where that is done, the video first."""
         rows = self._db.execute(
             "SELECT attempts.identity, kind, path, bytes, outputs.created_at FROM attempts"
-            " JOIN outputs ON attempt_id = attempts.id WHERE attempts.seq IN"
-            f" (SELECT max(seq) FROM attempts WHERE identity IN ({_marks(identities)}) GROUP BY identity)"
+            f" JOIN outputs ON attempt_id = attempts.id WHERE attempts.seq IN {_newest(identities)}"
             " AND state = 'done' AND outputs.identity = attempts.identity"
             " AND outputs.seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path)"
             " ORDER BY kind DESC, ordinal, path",
@@ -357,11 +316,7 @@ class LedgerReader(SpendReader):
 
     def tag_holder(self, origin: str, tag: int) -> AttemptRow | None:
         """The newest attempt that was sent with this tag."""
-        row = self._db.execute(
-            f"SELECT {_ATTEMPT} FROM attempts WHERE origin = ? AND tag = ? ORDER BY seq DESC LIMIT 1",
-            (origin, tag),
-        ).fetchone()
-        return to_row(AttemptRow, row)
+        return self._row(AttemptRow, "WHERE origin = ? AND tag = ? ORDER BY seq DESC LIMIT 1", origin, tag)
 
     def doubt(self, attempt_id: str) -> Doubt | None:
         """When an attempt became unclear; None where it never was."""
@@ -374,25 +329,24 @@ class LedgerReader(SpendReader):
 
     def counted_absences(self) -> list[AttemptRow]:
         """Attempts taken for never accepted that still count as possibly billed, oldest first."""
-        rows = self._db.execute(
-            f"SELECT {_ATTEMPT} FROM attempts WHERE state = 'planned'"
-            f" AND resolution IN {sql_list(COUNTED_ABSENCES)} ORDER BY seq"
-        )
-        return [*to_rows(AttemptRow, rows)]
+        absences = f"WHERE state = 'planned' AND resolution IN {sql_list(COUNTED_ABSENCES)}"
+        return self._rows(AttemptRow, f"{absences} ORDER BY seq")
 
     def looked_for(self, origin: str | None, key_hash: str | None, since: float) -> list[AttemptRow]:
         """Attempts whose row would still be ours: made since then, and taken for absent or written off.
 
         None: of any origin, or of any key.
         """
-        rows = self._db.execute(
-            f"SELECT {_ATTEMPT} FROM attempts WHERE (?1 IS NULL OR origin = ?1)"
+        return self._rows(
+            AttemptRow,
+            "WHERE (?1 IS NULL OR origin = ?1)"
             # by either clock: one of them may have been wrong by years
             " AND (?2 IS NULL OR key_hash = ?2) AND (intended_at >= ?3 OR server_time >= ?3)"
             f" AND {_MAY_TURN_UP} AND state IN ('planned', 'written_off') AND remote_id IS NULL ORDER BY seq",
-            (origin, key_hash, since),
+            origin,
+            key_hash,
+            since,
         )
-        return [*to_rows(AttemptRow, rows)]
 
     def durations(self, kind: Kind, most: int) -> list[float]:
         """Seconds from creation to success, by the service's times, of the newest of a kind; newest first.
@@ -422,6 +376,20 @@ class LedgerReader(SpendReader):
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return str(row[0]) if row else None
 
+    def _rows(self, kind: type[T], which: str, *values: str | float | None) -> list[T]:
+        """Whole rows of one table; `which` is the query's part behind its name."""
+        return [*to_rows(kind, self._db.execute(f"{_SELECT[kind]} {which}", values))]
+
+    def _row(self, kind: type[T], which: str, *values: str | float) -> T | None:
+        return next(iter(self._rows(kind, which, *values)), None)
+
+
+def batches(items: Iterable[T]) -> Iterator[list[T]]:
+    """Splits rows into batches that fit one query."""
+    remaining = iter(items)
+    while batch := [*itertools.islice(remaining, BATCH)]:
+        yield batch
+
 
 def _echoes(sent: str) -> str:
     """Three counts for `Echoes`; ?3 is the time since which another value counts."""
@@ -430,6 +398,11 @@ def _echoes(sent: str) -> str:
         f" count(*) FILTER (WHERE echoed_{sent} <> {sent} AND (accepted_at >= ?3 OR server_time >= ?3)),"
         f" count(*) FILTER (WHERE {sent} IS NOT NULL AND echoed_{sent} IS NULL AND state = 'done')"
     )
+
+
+def _newest(identities: Sequence[str], seq: str = "max(seq)") -> str:
+    """One attempt of each of these tasks, by its `seq`."""
+    return f"(SELECT {seq} FROM attempts WHERE identity IN ({_marks(identities)}) GROUP BY identity)"
 
 
 def _marks(values: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -24,10 +23,6 @@ class FoundTask:
 
 class LedgerSearch(LedgerReader):
     """A reader that also searches; each query may read a whole table, so it is for people only."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        super().__init__(connection)
-        self._connection = connection
 
     def find(self, words: str) -> list[FoundTask]:
         """The tasks that `words` may mean, newest first, at most 20.
@@ -56,18 +51,18 @@ class LedgerSearch(LedgerReader):
 
     def names(self) -> Iterable[str]:
         """The names of tasks that were asked for, the newest 10,000."""
-        rows = self._connection.execute(
+        rows = self._db.execute(
             "SELECT DISTINCT name FROM tasks JOIN attempts USING (identity) ORDER BY seq DESC LIMIT 10000"
         )
         return (name for (name,) in rows)
 
     def paths(self) -> Iterable[str]:
         """Where files are, below the project's base; the newest 10,000."""
-        rows = self._connection.execute("SELECT path FROM outputs ORDER BY seq DESC LIMIT 10000")
+        rows = self._db.execute("SELECT path FROM outputs ORDER BY seq DESC LIMIT 10000")
         return (path for (path,) in rows)
 
     def _tasks(self, by: str, query: str, values: tuple[str, ...]) -> list[FoundTask]:
-        rows = self._connection.execute(
+        rows = self._db.execute(
             f"SELECT identity FROM ({query}) AS found GROUP BY identity ORDER BY (SELECT max(seq)"
             f" FROM attempts WHERE attempts.identity = found.identity) DESC LIMIT {_MOST_FOUND}",
             values,

@@ -102,11 +102,6 @@ class Resolution(enum.StrEnum):
     NOT_BILLED = "not_billed"
     """A person says that what was absent, or sent again, was not billed."""
 
-    @property
-    def is_taken_for_absent(self) -> bool:
-        """Whether another POST may have followed, so that this one's row is still looked for."""
-        return self in TAKEN_FOR_ABSENT
-
 
 class Basis(enum.StrEnum):
     """By which evidence an attempt was resolved."""
@@ -143,6 +138,7 @@ UNCLEAR = (TaskState.INTENDED, TaskState.AMBIGUOUS, TaskState.HELD)
 """Nobody knows yet whether the service has accepted it."""
 
 TAKEN_FOR_ABSENT = (Resolution.AGAIN, Resolution.ABSENT, Resolution.CONFIRMED, Resolution.NOT_BILLED)
+"""Another POST may have followed, so the row of this one is still looked for."""
 
 COUNTED_ABSENCES = (Resolution.AGAIN, Resolution.ABSENT)
 """Those that still count against caps."""

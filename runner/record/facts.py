@@ -16,6 +16,7 @@ from runner import __version__
 from runner.json_value import JsonValue
 from runner.ledger.rows import GitFacts
 from runner.redact import Redactor
+from runner.typed_json import members, with_texts
 
 JOB_DIGEST = "job_digest"
 """The session's own fact beside these: sha256 of the job file as it ran it, in hex."""
@@ -39,11 +40,7 @@ def session_facts(
     return {
         "command": ["callsheet", *(redactor.foreign_text(argument) for argument in argv)],
         "versions": _versions(),
-        "git": {
-            "commit": git.commit,
-            "job_file_dirty": git.job_file_dirty,
-            "note": redactor.foreign_text(git.note),
-        },
+        "git": members(with_texts(git, redactor.foreign_text)),
     }
 
 

@@ -24,8 +24,6 @@ from runner.typed_json import members, read
 
 MANIFEST_VERSION = 1
 
-_WRITTEN_AGAIN = "`callsheet resume RUN` writes it again"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestSession:
@@ -311,5 +309,6 @@ def _errors_of(path: Path) -> Iterator[None]:
         raise StateError(f"{path}: cannot read: {error.strerror}") from error
     except ValueError as error:
         raise StateError(
-            f"{path}: not a manifest as callsheet writes it: {error}", hint=_WRITTEN_AGAIN
+            f"{path}: not a manifest as callsheet writes it: {error}",
+            hint="`callsheet resume RUN` writes it again",
         ) from error

@@ -16,7 +16,6 @@ from runner.ledger.rows import (
     GitFacts,
     Grounds,
     HistoryRow,
-    OutputRow,
     RunRow,
     SessionFacts,
     SessionRow,
@@ -30,6 +29,7 @@ from runner.providers import prompt_texts
 from runner.providers.base import INPUT_SCHEME, RemoteFileKind, generation_seconds
 from runner.record.folder import RunFolder
 from runner.record.manifest import ManifestFile
+from runner.record.verify import Finding, check_file
 from runner.record.write import missing_kinds
 from runner.redact import printable
 from runner.times import iso_time, iso_time_or_none
@@ -43,14 +43,6 @@ class Since(enum.StrEnum):
     CHANGED = "changed"
     GONE = "gone"
     UNKNOWN = "unknown"
-
-
-class Stands(enum.StrEnum):
-    """Whether a file's bytes are still those that were published."""
-
-    SAME = "same"
-    CHANGED = "changed"
-    MISSING = "missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +120,13 @@ class ShownAttempt:
     @property
     def resolved_by(self) -> str:
         """The basis of its resolution, else the reason for it; empty where neither is known."""
-        grounds = Grounds(self.resolution_evidence or {})
-        return grounds.basis or grounds.reason
+        return Grounds(self.resolution_evidence or {}).words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownFile(ManifestFile):
     attempt: str
-    stands: Stands
+    stands: Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +182,19 @@ def describe(reader: LedgerReader, task: TaskRow, project: Project) -> ShownTask
         job_file=task.job_file,
         runs=_runs(reader, attempts, project),
         attempts=tuple(_attempt(attempt, reader.history(attempt.id)) for attempt in attempts),
-        files=tuple(_file(row, project.base) for row in outputs),
+        files=tuple(
+            ShownFile(
+                kind=row.kind,
+                path=row.path,
+                bytes=row.bytes,
+                sha256=row.sha256,
+                media=row.media,
+                attempt=row.attempt_id,
+                # the bytes alone: no player is asked
+                stands=check_file(project.base, row, lambda _kind, _file: "")[0],
+            )
+            for row in outputs
+        ),
         missing=missing_kinds(task.provider, task.request, latest, outputs) if is_done else (),
     )
     return with_texts(shown, printable)
@@ -264,14 +267,12 @@ def _since(file: Path, sha256: str | None) -> Since:
 
 
 def _attempt(attempt: AttemptRow, history: list[HistoryRow]) -> ShownAttempt:
-    observed = attempt.generation
+    observed, grounds = attempt.generation, attempt.resolution_evidence
     ended = [row.at for row in history if row.state is attempt.state and attempt.state.is_terminal]
     known = history[-1].at - attempt.intended_at if history else 0.0
-    service_seconds = (
-        None
-        if observed is None
-        else generation_seconds(observed.created_at, observed.updated_at, known=known)
-    )
+    service_seconds = None
+    if observed is not None:
+        service_seconds = generation_seconds(observed.created_at, observed.updated_at, known=known)
     return ShownAttempt(
         id=attempt.id,
         run=attempt.run_id,
@@ -288,9 +289,7 @@ def _attempt(attempt: AttemptRow, history: list[HistoryRow]) -> ShownAttempt:
         verdict=attempt.verdict,
         evidence=None if attempt.evidence is None else attempt.evidence.reason,
         resolution=attempt.resolution,
-        resolution_evidence=None
-        if attempt.resolution_evidence is None
-        else attempt.resolution_evidence.facts,
+        resolution_evidence=None if grounds is None else grounds.facts,
         usage={} if observed is None else observed.usage,
         estimate_usd=usd_or_null(attempt.estimate_micros),
         cost_usd=usd_or_null(attempt.cost_micros),
@@ -298,26 +297,3 @@ def _attempt(attempt: AttemptRow, history: list[HistoryRow]) -> ShownAttempt:
         error_code=attempt.error_code or None,
         error_message=attempt.error_message or None,
     )
-
-
-def _file(row: OutputRow, base: Path) -> ShownFile:
-    return ShownFile(
-        kind=row.kind,
-        path=row.path,
-        bytes=row.bytes,
-        sha256=row.sha256,
-        media=row.media,
-        attempt=row.attempt_id,
-        stands=_stands(base / row.path, row),
-    )
-
-
-def _stands(path: Path, row: OutputRow) -> Stands:
-    try:
-        with path.open("rb") as file:
-            if path.stat().st_size != row.bytes:
-                return Stands.CHANGED
-            is_same = hashlib.file_digest(file, "sha256").hexdigest() == row.sha256
-            return Stands.SAME if is_same else Stands.CHANGED
-    except OSError:
-        return Stands.MISSING

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from runner.ledger.rows import OutputRow
 from runner.ledger.states import TaskState
 from runner.providers.base import RemoteFileKind
 from runner.record.folder import RunFolder
@@ -49,10 +50,11 @@ def check_task(task: ManifestTask, base: Path, probe: Probe) -> Iterator[Checked
     for kind in task.missing if task.outputs else ():
         yield CheckedFile(task.name, "", Finding.MISSING, f"the {kind} was asked for and never came")
     for file in task.outputs:
-        found = _check_file(base, file, probe)
+        found = check_file(base, file, probe)
         if found[0] in (Finding.MISSING, Finding.CHANGED):
             aside = (replace(file, path=path) for path in _moved_aside(base, file.path))
-            found = next(filter(_is_same, (_check_file(base, one, probe) for one in aside)), found)
+            checked = (check_file(base, one, probe) for one in aside)
+            found = next((each for each in checked if each[0] is Finding.SAME), found)
         yield CheckedFile(task.name, file.path, *found)
 
 
@@ -89,11 +91,8 @@ def _moved_aside(base: Path, path: str) -> Iterator[str]:
         yield str(file.with_name(found.name))
 
 
-def _is_same(found: tuple[Finding, str]) -> bool:
-    return found[0] is Finding.SAME
-
-
-def _check_file(base: Path, recorded: ManifestFile, probe: Probe) -> tuple[Finding, str]:
+def check_file(base: Path, recorded: ManifestFile | OutputRow, probe: Probe) -> tuple[Finding, str]:
+    """One file against its record, and more about it in words where there is more to say."""
     path = base / recorded.path
     # a manifest that somebody wrote must not make us read other files
     if not path.resolve().is_relative_to(base.resolve()):

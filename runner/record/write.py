@@ -7,17 +7,16 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from itertools import islice
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeVar, cast
 
 from runner.durable import replace_file
 from runner.job.expressions import LAST_FRAME
 from runner.json_value import JsonValue
-from runner.ledger.read import LedgerReader
+from runner.ledger.read import LedgerReader, batches
 from runner.ledger.rows import (
     AttemptRow,
-    Drift,
     HistoryRow,
     OutputRow,
     RunRow,
@@ -55,7 +54,6 @@ from runner.typed_json import with_texts
 KEY_HASH_SHOWN = 12
 """Digits: enough to tell one key from another, too few to search for one."""
 
-_TASKS_AT_A_TIME = 200
 _STEP = re.compile(rf"{STEP_SCHEME}([0-9a-f]{{64}})/")
 _INPUT = re.compile(rf"{INPUT_SCHEME}([0-9a-f]{{64}})")
 
@@ -74,10 +72,10 @@ class TaskRows:
     `request` is what was sent: the job may say something else by now, in fields outside the identity.
     """
 
-    attempts: tuple[AttemptRow, ...]
-    histories: tuple[tuple[HistoryRow, ...], ...]
-    outputs: tuple[OutputRow, ...]
-    request: Mapping[str, JsonValue] | None = None
+    attempts: Sequence[AttemptRow]
+    history: Sequence[tuple[AttemptRow, HistoryRow]]
+    outputs: Sequence[OutputRow]
+    request: Mapping[str, JsonValue]
 
     @property
     def latest(self) -> AttemptRow | None:
@@ -145,10 +143,15 @@ def write_manifest(
             by_state={state: states[state] for state in TaskState},
         )
         _write_member(file, "counts", counts)
+        drift = reader.drift(run.id)
         usage = ManifestUsage(
             reported={redactor.foreign_text(name): number for name, number in sorted(reported.items())},
             cost=ManifestCost(tasks=spend.tasks, usd=spend.usd, unpriced_tasks=spend.unknown),
-            compared=_compared(reader.drift(run.id)),
+            compared=ManifestCompared(
+                tasks=drift.attempts,
+                estimate_usd=usd_text(drift.estimate_micros) if drift.attempts else None,
+                cost_usd=usd_text(drift.cost_micros) if drift.attempts else None,
+            ),
         )
         file.write(b'"usage": ' + _encode(usage) + b"\n}\n")
     return counts
@@ -174,24 +177,21 @@ def _departed(
 
 
 def _with_rows(tasks: Iterable[_Known], reader: LedgerReader) -> Iterable[tuple[_Known, TaskRows]]:
-    remaining = iter(tasks)
-    while batch := list(islice(remaining, _TASKS_AT_A_TIME)):
+    for batch in batches(tasks):
         identities = [task.identity for task in batch]
         attempts = reader.attempts_of(identities)
         histories = reader.histories_of(identities)
         outputs = reader.outputs(identities)
         requests = reader.requests(identities)
         for task in batch:
-            own = tuple(attempts.get(task.identity, ()))
-            yield (
-                task,
-                TaskRows(
-                    attempts=own,
-                    histories=tuple(tuple(histories.get(attempt.id, ())) for attempt in own),
-                    outputs=tuple(outputs.get(task.identity, ())),
-                    request=requests.get(task.identity),
-                ),
+            own = attempts.get(task.identity, [])
+            rows = TaskRows(
+                attempts=own,
+                history=[(attempt, row) for attempt in own for row in histories.get(attempt.id, ())],
+                outputs=outputs.get(task.identity, []),
+                request=requests.get(task.identity, task.request),
             )
+            yield task, rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +251,6 @@ class _Recorder:
         """What the ledger knows of a task, whether or not a plan has it."""
         latest, clean = rows.latest, self.redactor.foreign_text
         observed = latest.generation if latest is not None else None
-        request = task.request if rows.request is None else rows.request
         is_over = latest is not None and state in (TaskState.DONE, TaskState.ABSENT)
         error = None
         if latest is not None and (latest.error_code or latest.error_message):
@@ -269,18 +268,14 @@ class _Recorder:
             edition=task.edition,
             state=state,
             cached=rows.is_cached(self.run),
-            request=self._own(request),
+            request=self._own(rows.request),
             inputs=(),
             attempts=tuple(map(self._attempt, rows.attempts)),
-            history=tuple(
-                self._change(attempt, row)
-                for attempt, history in zip(rows.attempts, rows.histories, strict=True)
-                for row in history
-            ),
-            echo=self._foreign(_sorted(observed.echo if observed is not None else {})),
-            usage=self._foreign(_sorted(observed.usage if observed is not None else {})),
+            history=tuple(self._change(attempt, row) for attempt, row in rows.history),
+            echo={} if observed is None else self._sorted(observed.echo),
+            usage={} if observed is None else self._sorted(observed.usage),
             outputs=tuple(map(self._file, _files_of(task.output, rows.outputs))),
-            missing=missing_kinds(task.provider, request, latest, rows.outputs) if is_over else (),
+            missing=missing_kinds(task.provider, rows.request, latest, rows.outputs) if is_over else (),
             error=error,
             estimate=ManifestEstimate(tokens=None, usd=None),
         )
@@ -333,6 +328,9 @@ class _Recorder:
     def _own(self, value: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
         return cast(Mapping[str, JsonValue], self.redactor.value(value))
 
+    def _sorted(self, value: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+        return self._foreign(dict(sorted(value.items())))
+
     def _foreign(self, value: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
         return cast(Mapping[str, JsonValue], self.redactor.foreign_value(value))
 
@@ -355,7 +353,7 @@ def _input(file: InputFile, root: Path) -> ManifestInput:
     return ManifestInput(path=path, sha256=file.sha256, media_type=file.media_type, bytes=file.size)
 
 
-def _files_of(output: str, rows: tuple[OutputRow, ...]) -> list[OutputRow]:
+def _files_of(output: str, rows: Sequence[OutputRow]) -> list[OutputRow]:
     """The files under the `output` that this plan gives them; all of the task's where none is there.
 
     Of a file that was fetched again beside a changed one, the newer copy alone: it was checked.
@@ -366,7 +364,8 @@ def _files_of(output: str, rows: tuple[OutputRow, ...]) -> list[OutputRow]:
         for row in rows
         if (path := PurePosixPath(row.path)).parent == own.parent and path.name.startswith(own.stem)
     ]
-    newest = {(row.attempt_id, row.kind, row.ordinal): row for row in sorted(beside, key=_age)}
+    by_age = sorted(beside, key=attrgetter("created_at"))
+    newest = {(row.attempt_id, row.kind, row.ordinal): row for row in by_age}
     # the video first; never by attempt, whose ids are random
     return sorted(
         newest.values() or rows,
@@ -374,25 +373,9 @@ def _files_of(output: str, rows: tuple[OutputRow, ...]) -> list[OutputRow]:
     )
 
 
-def _age(row: OutputRow) -> float:
-    return row.created_at
-
-
-def _compared(drift: Drift) -> ManifestCompared:
-    return ManifestCompared(
-        tasks=drift.attempts,
-        estimate_usd=usd_text(drift.estimate_micros) if drift.attempts else None,
-        cost_usd=usd_text(drift.cost_micros) if drift.attempts else None,
-    )
-
-
 def _figures(attempt: AttemptRow) -> dict[str, int]:
     usage = attempt.generation.usage if attempt.generation is not None else {}
     return {name: number for name, number in usage.items() if type(number) is int}
-
-
-def _sorted(value: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    return dict(sorted(value.items()))
 
 
 def _write_member(file: BinaryIO, name: str, value: object) -> None:

@@ -12,8 +12,9 @@ from runner.errors import JobError, Problem, UsageError
 from runner.job.model import Job
 from runner.job.rundate import RunDate
 from runner.lane.caps import caps_of, over_all_runs
+from runner.ledger.caps import Caps
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import Caps, RunRow
+from runner.ledger.rows import RunRow
 from runner.ledger.states import Reason, TaskState
 from runner.plan.cost import Total
 from runner.plan.plan import Plan, make_plan

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.job.expressions import LAST_FRAME
-from runner.ledger.batches import batches
-from runner.ledger.read import LedgerReader
+from runner.ledger.read import LedgerReader, batches
 from runner.ledger.rows import AttemptRow, OutputRow, TaskRow
 from runner.ledger.states import TaskState
 from runner.ledger.succession import is_reusable

@@ -13,8 +13,7 @@ import anyio
 from runner.errors import ExitCode
 from runner.job.expressions import LAST_FRAME
 from runner.lane.submit import Submitter
-from runner.ledger.batches import BATCH
-from runner.ledger.read import LedgerReader
+from runner.ledger.read import BATCH, LedgerReader
 from runner.ledger.rows import AttemptRow, OutputRow
 from runner.ledger.states import Reason, TaskState
 from runner.plan.task import Task

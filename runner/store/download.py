@@ -148,16 +148,12 @@ class Downloader:
         return done[0]
 
     def _download(self, request: DownloadRequest, stop: Stop) -> FileRecord:
-        source = Wire(
-            request.limits.patience,
-            stop,
-            tls=self._tls,
-            allow_loopback=request.allow_loopback,
-        )
+        limits = request.limits
+        source = Wire(limits.patience, stop, tls=self._tls, allow_loopback=request.allow_loopback)
         try:
             buffer = self._buffers.pop()  # a new one costs the kernel as much as what is read into it
         except IndexError:
-            buffer = bytearray(request.limits.batch)
+            buffer = bytearray(limits.batch)
         try:
             return download(request, source, self._files, buffer)
         finally:

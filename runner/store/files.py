@@ -296,23 +296,13 @@ class LocalFiles:
             os.close(directory)
 
     def _split(self, path: Path) -> tuple[list[str], str]:
-        *components, name = self._relative(os.fspath(path)).split("/")
-        if ".." in components or name in (".", ".."):
-            raise self._outside(path)
+        below = os.fspath(path).removeprefix(f"{self._root}/")
+        *components, name = below.split("/")
+        if below.startswith("/") or ".." in components or name in (".", ".."):
+            raise UnsafePathError(
+                f"{path}: is not below {self._root}", hint="results stay below the project root"
+            )
         return components, name
-
-    def _relative(self, path: str) -> str:
-        if not path.startswith("/"):
-            return path
-        root = f"{self._root}/"
-        if not path.startswith(root):
-            raise self._outside(path)
-        return path[len(root) :]
-
-    def _outside(self, path: Path | str) -> UnsafePathError:
-        return UnsafePathError(
-            f"{path}: is not below {self._root}", hint="results stay below the project root"
-        )
 
     def _walk(self, components: Sequence[str], path: Path, *, create: bool) -> int:
         directory = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from runner.store.files import FileStore, PartFile
+from runner.typed_json import read
 
 _NOTE_EVERY = 16 << 20
 _MOST_NOTE_BYTES = 4096
@@ -131,12 +132,6 @@ class Part:
         with self._files.open(self._note_path) as file:
             text = file.read(_MOST_NOTE_BYTES)
         try:
-            note = json.loads(text)
-            return _Note(
-                etag=str(note["etag"]),
-                length=int(note["length"]),
-                size=int(note["size"]),
-                sha256=str(note["sha256"]),
-            )
-        except (ValueError, KeyError, TypeError, RecursionError):
+            return read(_Note, json.loads(text))
+        except (ValueError, RecursionError):
             return None

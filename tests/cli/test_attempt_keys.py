@@ -14,9 +14,10 @@ from runner.cli.options import ServiceOptions
 from runner.errors import ExitCode
 from runner.http.access import ApiKey
 from runner.json_value import JsonValue
+from runner.ledger.caps import Caps
 from runner.ledger.database import open_for_writing
 from runner.ledger.ledger import Ledger
-from runner.ledger.rows import AttemptRow, Caps, Intent, RunRow
+from runner.ledger.rows import AttemptRow, Intent, RunRow
 from runner.ledger.states import Reason, TaskState
 from runner.project import Project, init_project
 from runner.providers.mesh import MESH

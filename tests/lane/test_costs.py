@@ -11,8 +11,9 @@ import pytest
 
 from runner.errors import ExitCode, RefusedError
 from runner.lane.costs import has_drifted, note_cost
+from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger
-from runner.ledger.rows import Caps, Drift, Intent
+from runner.ledger.rows import Drift, Intent
 from runner.ledger.states import Reason
 from runner.money import Price, PriceUnit
 from runner.plan import cost

@@ -15,7 +15,8 @@ from runner.errors import ExitCode
 from runner.job.load import LoadOptions, load_job
 from runner.job.rundate import RunDate
 from runner.lane.pace import Retry
-from runner.ledger.rows import Caps, Intent, RunRow
+from runner.ledger.caps import Caps
+from runner.ledger.rows import Intent, RunRow
 from runner.ledger.states import Reason, TaskState
 from runner.plan.plan import make_plan
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.http.verdicts import Evidence
+from runner.ledger.caps import Caps
 from runner.ledger.database import open_for_writing
 from runner.ledger.ledger import Ledger
-from runner.ledger.rows import Caps, Intent, Kind, RunRow
+from runner.ledger.rows import Intent, Kind, RunRow
 from runner.ledger.states import Reason
 from runner.plan.task import Task
 from runner.providers.base import CLOCKS_DIFFER, Generation, GenerationStatus, generation_seconds

@@ -12,13 +12,12 @@ import pytest
 
 from runner.errors import ExitCode, StateError
 from runner.http.verdicts import Evidence, Verdict
+from runner.ledger.caps import CapReachedError, Caps
 from runner.ledger.database import open_for_reading, open_for_writing
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
     GIVEN_UP,
-    CapReachedError,
-    Caps,
     Echoes,
     Grounds,
     Intent,

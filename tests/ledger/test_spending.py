@@ -10,9 +10,10 @@ import pytest
 
 from runner.errors import StateError
 from runner.http.verdicts import Verdict
+from runner.ledger.caps import Caps
 from runner.ledger.database import SCHEMA_VERSION, open_for_reading
 from runner.ledger.ledger import Ledger
-from runner.ledger.rows import Caps, Drift, Intent, Spend, SpendBy, SpendRow
+from runner.ledger.rows import Drift, Intent, Spend, SpendBy, SpendRow
 from runner.ledger.states import Reason
 from runner.money import Price, PriceUnit
 from tests.ledger.test_ledger import CUT, RUN, SENT, task

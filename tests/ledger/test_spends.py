@@ -8,9 +8,10 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.ledger.caps import Caps
 from runner.ledger.database import open_for_writing
 from runner.ledger.ledger import Ledger
-from runner.ledger.rows import Caps, Intent, RunRow, Spend
+from runner.ledger.rows import Intent, RunRow, Spend
 from runner.ledger.spending import _POSSIBLY_BILLED
 from runner.ledger.states import Reason, TaskState
 from tests.ledger.test_ledger import RUN, task

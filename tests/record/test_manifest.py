@@ -15,7 +15,8 @@ import pytest
 
 from runner.errors import StateError
 from runner.http.verdicts import Evidence
-from runner.ledger.rows import Caps, Grounds, Intent
+from runner.ledger.caps import Caps
+from runner.ledger.rows import Grounds, Intent
 from runner.ledger.states import Basis, Reason, Resolution, TaskState
 from runner.plan.task import Task
 from runner.providers.base import InputFile

@@ -13,8 +13,9 @@ import pytest
 from runner.errors import ExitCode
 from runner.http.verdicts import Evidence
 from runner.job.load import LoadOptions, load_job
+from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger
-from runner.ledger.rows import Caps, Intent
+from runner.ledger.rows import Intent
 from runner.ledger.states import Reason, Resolution
 from runner.providers.mesh import MESH
 from runner.redact import Redactor

@@ -11,8 +11,9 @@ import pytest
 
 from runner.http.verdicts import Evidence, Verdict
 from runner.json_value import JsonValue
+from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger
-from runner.ledger.rows import Caps, Intent, OutputRow, RunRow
+from runner.ledger.rows import Intent, OutputRow, RunRow
 from runner.ledger.states import Reason, TaskState
 from runner.media.video import MediaFacts
 from runner.plan.task import Task, task_identity

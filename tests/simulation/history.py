@@ -10,8 +10,9 @@ import math
 from dataclasses import replace
 
 from runner.http.verdicts import Evidence
+from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger
-from runner.ledger.rows import Caps, Intent, OutputRow, RunRow
+from runner.ledger.rows import Intent, OutputRow, RunRow
 from runner.ledger.states import Reason
 from runner.media.video import MediaFacts
 from runner.plan.plan import Plan

@@ -23,8 +23,9 @@ from runner.lane.evidence import Belief, Finding, Unclear, Witness, witness
 from runner.lane.late import Lookback
 from runner.lane.reconcile import Case
 from runner.lane.scan import Scanner
+from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger
-from runner.ledger.rows import Caps, Echoes
+from runner.ledger.rows import Echoes
 from runner.ledger.states import Basis, Reason, Resolution
 from runner.providers.base import Generation, GenerationStatus
 from runner.providers.mesh import MESH

@@ -13,9 +13,10 @@ from jsonschema import Draft7Validator
 
 from runner.http.verdicts import Evidence, Verdict
 from runner.json_value import JsonValue
+from runner.ledger.caps import Caps
 from runner.ledger.database import open_for_writing
 from runner.ledger.ledger import Ledger
-from runner.ledger.rows import AttemptRow, Caps, Intent, OutputRow, RunRow
+from runner.ledger.rows import AttemptRow, Intent, OutputRow, RunRow
 from runner.ledger.states import Reason, TaskState
 from runner.media.video import MediaFacts
 from runner.plan.task import Task, task_identity

@@ -35,9 +35,9 @@ from runner.record.show import (
     ShownRun,
     ShownTask,
     Since,
-    Stands,
     describe,
 )
+from runner.record.verify import Finding
 from runner.redact import escape
 from runner.spelling import did_you_mean
 
@@ -138,9 +138,9 @@ def _card(task: ShownTask, by: str) -> Iterator[str]:
 
 _TOLD_ELSEWHERE = frozenset({"model", "seed", "content", "prompt"})
 _STANDS = {
-    Stands.SAME: "(here, unchanged)",
-    Stands.CHANGED: click.style("(changed since)", fg="red"),
-    Stands.MISSING: click.style("(gone)", fg="yellow"),
+    Finding.SAME: "(here, unchanged)",
+    Finding.CHANGED: click.style("(changed since)", fg="red"),
+    Finding.MISSING: click.style("(gone)", fg="yellow"),
 }
 
 _SINCE = {
@@ -228,7 +228,7 @@ def _again(task: ShownTask, project: Project, service: ServiceOptions) -> Iterat
             "the job file as it was run, beside its inputs",
         )
         job = copy
-    unchanged = {file.sha256 for file in task.files if file.stands is Stands.SAME}
+    unchanged = {file.sha256 for file in task.files if file.stands is Finding.SAME}
     if any(file.sha256 not in unchanged for file in task.files):
         line = command("run", shown_path(job), "--only", task.name, *dated, service=service)
         yield line, "fetches the file again, free of charge, while the service has it"

@@ -12,8 +12,9 @@ import pytest
 from runner.__main__ import main
 from runner.errors import ExitCode
 from runner.http.verdicts import Evidence
+from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger
-from runner.ledger.rows import Caps, Intent
+from runner.ledger.rows import Intent
 from runner.ledger.states import Reason
 from runner.money import Price, PriceUnit
 from runner.project import find_project
