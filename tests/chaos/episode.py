@@ -18,7 +18,7 @@ from runner.sandbox import SANDBOX_KEY
 from runner.sandbox.validation import DEFAULT_EXPIRY
 from tests.chaos.oracle import Findings, judge
 from tests.end_to_end.conftest import Film
-from tests.support.command import environment
+from tests.support.command_process import environment
 
 HEAD = """\
 version: 1

@@ -19,7 +19,7 @@ from runner.errors import ExitCode
 from runner.record.manifest import read_manifest
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.cli.test_monitor import Monitor, monitor
-from tests.support.moment import deadline_once
+from tests.support.deadline import deadline_once
 
 __all__ = ["monitor"]
 

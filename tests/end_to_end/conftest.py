@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
-from tests.support.command import CHECKOUT, callsheet, command, environment
+from tests.support.command_process import CHECKOUT, callsheet, command, environment
 
 SWEEP = """\
 version: 1

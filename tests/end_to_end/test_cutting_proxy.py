@@ -8,8 +8,8 @@ import pytest
 
 from tests.chaos.oracle import judge
 from tests.end_to_end.conftest import Film
-from tests.support.command import callsheet
-from tests.support.proxy import cutting_proxy
+from tests.support.command_process import callsheet
+from tests.support.cutting_proxy import cutting_proxy
 
 HEAD = """\
 version: 1

@@ -9,7 +9,7 @@ import av
 import pytest
 
 from tests.end_to_end.conftest import Film
-from tests.support.command import CHECKOUT, callsheet
+from tests.support.command_process import CHECKOUT, callsheet
 
 JOBS = sorted((CHECKOUT / "jobs").glob("*.yaml"))
 

@@ -14,7 +14,7 @@ from runner.errors import ExitCode
 from runner.project import find_project
 from runner.run.lock import project_lock
 from tests.end_to_end.conftest import SWEEP, Film
-from tests.support.command import callsheet
+from tests.support.command_process import callsheet
 
 UNCLEAR = {"ambiguous"}
 

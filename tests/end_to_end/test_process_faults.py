@@ -11,8 +11,8 @@ import pytest
 
 from runner.errors import ExitCode
 from tests.end_to_end.conftest import SWEEP, Film
-from tests.support.command import callsheet, command, environment
-from tests.support.wire import Peer, answer, serve
+from tests.support.command_process import callsheet, command, environment
+from tests.support.wire_server import Peer, answer, serve
 
 KEY = "rsk_sandbox"
 

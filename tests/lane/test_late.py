@@ -12,8 +12,8 @@ from runner.ledger.rows import GIVEN_UP, Grounds
 from runner.ledger.states import Basis, Reason, Resolution, TaskState
 from runner.run.prepare import Resubmit
 from runner.sandbox import Fault, Kind, SandboxServer, Where
-from tests.support.harness import Bench
-from tests.support.reconciling import ALL, attempts, cut, is_done, sweep, warm_up
+from tests.support.run_bench import RunBench
+from tests.support.unclear_runs import ALL, attempts, cut, is_done, sweep, warm_up
 
 pytestmark = pytest.mark.anyio
 
@@ -25,16 +25,16 @@ def hidden(**fields: object) -> Fault:
     return Fault(where=Where.LIST, kind=Kind.HIDDEN, times=ALL, fields=fields)
 
 
-def resolutions(bench: Bench) -> list[str]:
+def resolutions(bench: RunBench) -> list[str]:
     return [attempt["resolution"] for attempt in attempts(bench) if attempt["resolution"]]
 
 
-def attempts_of_seed_1(bench: Bench) -> str:
+def attempts_of_seed_1(bench: RunBench) -> str:
     document: Any = bench.manifest()
     return next(task["identity"] for task in document["tasks"] if task["name"].endswith("s1"))
 
 
-async def take_for_absent(bench: Bench, server: SandboxServer) -> Any:
+async def take_for_absent(bench: RunBench, server: SandboxServer) -> Any:
     """An accepted POST whose row lags alone is taken for absent; its task is bought again and done."""
     await warm_up(bench)
     server.faults.add(cut(accept=True), hidden(seed=1))
@@ -48,7 +48,7 @@ async def take_for_absent(bench: Bench, server: SandboxServer) -> Any:
 @pytest.mark.fault(78)
 @pytest.mark.parametrize("verb", ["run", "collect"])
 async def test_a_row_that_turns_up_after_its_absence_is_a_paid_attempt_of_its_task(
-    bench: Bench, server: SandboxServer, verb: str
+    bench: RunBench, server: SandboxServer, verb: str
 ) -> None:
     file = await take_for_absent(bench, server)
     result = await (bench.run(file) if verb == "run" else bench.collect())
@@ -65,7 +65,7 @@ async def test_a_row_that_turns_up_after_its_absence_is_a_paid_attempt_of_its_ta
 
 @pytest.mark.fault(78)
 async def test_a_row_that_turns_up_before_its_task_was_bought_again_is_not_bought_again(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     await warm_up(bench)
     server.faults.add(cut(accept=True), hidden(seed=1))
@@ -77,7 +77,7 @@ async def test_a_row_that_turns_up_before_its_task_was_bought_again_is_not_bough
     assert server.accepted == accepted
 
 
-async def test_a_cap_counts_what_was_taken_for_absent(bench: Bench, server: SandboxServer) -> None:
+async def test_a_cap_counts_what_was_taken_for_absent(bench: RunBench, server: SandboxServer) -> None:
     """The second POST for a task may be the second that is billed."""
     await warm_up(bench)
     server.faults.add(cut(accept=True), hidden(seed=1))
@@ -94,7 +94,7 @@ async def test_a_cap_counts_what_was_taken_for_absent(bench: Bench, server: Sand
 
 @pytest.mark.parametrize("hours", [23, 25])
 async def test_a_day_later_a_list_that_still_excludes_it_frees_the_cap(
-    bench: Bench, server: SandboxServer, hours: int
+    bench: RunBench, server: SandboxServer, hours: int
 ) -> None:
     await warm_up(bench)
     server.faults.add(cut(accept=False))
@@ -116,7 +116,7 @@ def _key_hash(ledger: Any) -> str:
     return str(ledger._db.execute("SELECT key_hash FROM attempts").fetchone()[0])
 
 
-async def test_absence_is_taken_once_for_each_decision(bench: Bench, server: SandboxServer) -> None:
+async def test_absence_is_taken_once_for_each_decision(bench: RunBench, server: SandboxServer) -> None:
     """A POST that is cut each time and never accepted: two in all, then a person decides."""
     await warm_up(bench)
     server.faults.add(cut(accept=False, times=None))
@@ -129,7 +129,7 @@ async def test_absence_is_taken_once_for_each_decision(bench: Bench, server: San
 
 
 async def test_a_list_that_cannot_be_read_is_no_trouble_of_a_run_that_looks_back(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     file = await take_for_absent(bench, server)
     server.faults.add(Fault(where=Where.LIST, kind=Kind.ANSWER, status=503, times=ALL))
@@ -139,7 +139,7 @@ async def test_a_list_that_cannot_be_read_is_no_trouble_of_a_run_that_looks_back
 
 @pytest.mark.parametrize("is_there", [True, False])
 async def test_retry_looks_before_it_buys_what_was_given_up(
-    bench: Bench, server: SandboxServer, is_there: bool
+    bench: RunBench, server: SandboxServer, is_there: bool
 ) -> None:
     server.faults.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=ALL))
     file = bench.write_job(sweep(seeds=1))
@@ -162,7 +162,7 @@ async def test_retry_looks_before_it_buys_what_was_given_up(
 @pytest.mark.fault(71)
 @pytest.mark.parametrize("status", [503, 404])
 async def test_retry_buys_nothing_while_nobody_can_say_that_it_is_gone(
-    bench: Bench, server: SandboxServer, status: int
+    bench: RunBench, server: SandboxServer, status: int
 ) -> None:
     file = bench.write_job(sweep(seeds=1))
     server.faults.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=ALL))

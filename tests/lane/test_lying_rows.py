@@ -14,8 +14,8 @@ from runner.ledger.states import TaskState
 from runner.providers.base import Generation, GenerationStatus, ListPage
 from runner.run.tools import Tools
 from runner.sandbox import SandboxServer
-from tests.support.harness import Bench, job_text
-from tests.support.reconciling import cut, run_changed
+from tests.support.run_bench import RunBench, job_text
+from tests.support.unclear_runs import cut, run_changed
 
 pytestmark = pytest.mark.anyio
 
@@ -66,7 +66,7 @@ def made_earlier(seconds: float, *, seed: int | None = None) -> Callable[[Genera
 @pytest.mark.parametrize("seconds", [65, 180, 7200, 1e9])
 @pytest.mark.parametrize("seed", [None, 2])
 async def test_a_time_of_creation_excludes_no_row(
-    bench: Bench, server: SandboxServer, seconds: float, seed: int | None
+    bench: RunBench, server: SandboxServer, seconds: float, seed: int | None
 ) -> None:
     """Of all rows (a database with a clock of its own), or of the one in doubt alone."""
     server.faults.add(cut(accept=True, after=1))
@@ -78,7 +78,7 @@ async def test_a_time_of_creation_excludes_no_row(
 
 @pytest.mark.fault(12)
 async def test_a_row_under_an_id_that_another_task_holds_is_no_proof_of_absence(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     """A service that lost its database counts its ids anew."""
 
@@ -126,7 +126,7 @@ async def test_a_row_under_an_id_that_another_task_holds_is_no_proof_of_absence(
 
 
 async def test_an_id_that_was_given_away_twice_brings_no_wrong_video(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     """What the first task's id shows carries the tag of the third."""
     tags: dict[int, int] = {}
@@ -166,7 +166,7 @@ def with_an_unreadable_row(page: ListPage) -> ListPage:
 @pytest.mark.parametrize("change", [with_a_foreign_row, with_an_unreadable_row])
 @pytest.mark.parametrize("accept", [True, False])
 async def test_a_row_that_is_not_ours_to_read_forbids_absence_and_nothing_else(
-    bench: Bench, server: SandboxServer, change: Callable[[ListPage], ListPage], accept: bool
+    bench: RunBench, server: SandboxServer, change: Callable[[ListPage], ListPage], accept: bool
 ) -> None:
     """What was accepted is adopted; what was not is never bought again on such a list."""
     server.faults.add(cut(accept=accept, after=1))

@@ -9,7 +9,7 @@ import pytest
 from runner.errors import ExitCode
 from runner.ledger.states import TaskState
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.support.harness import Bench
+from tests.support.run_bench import RunBench
 
 pytestmark = pytest.mark.anyio
 
@@ -55,7 +55,7 @@ def server() -> SandboxServer:
 
 async def test_three_shots_chain_by_their_last_frames(tmp_path: Path, server: SandboxServer) -> None:
     with server:
-        bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+        bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
         file = bench.write_job(story())
         result = await bench.run(file)
         assert (result.exit_code, result.counts) == (ExitCode.DONE, {TaskState.DONE: 12})
@@ -72,7 +72,7 @@ async def test_three_shots_chain_by_their_last_frames(tmp_path: Path, server: Sa
 
 async def test_a_story_stopped_in_the_middle_goes_on_and_pays_nothing_twice(tmp_path: Path) -> None:
     with SandboxServer(SandboxConfig(latency=(0.3, 0.3), scale=0.1)) as server:
-        bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+        bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
         file = bench.write_job(story())
         first = await bench.run(file, until=lambda: server.accepted > 4)
         assert first.exit_code is ExitCode.TRY_AGAIN
@@ -85,7 +85,7 @@ async def test_an_empty_pick_waits_for_a_person_and_says_what_to_write(
     tmp_path: Path, server: SandboxServer
 ) -> None:
     with server:
-        bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+        bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
         first = await bench.run(bench.write_job(story("pick: []")))
         assert (first.exit_code, first.counts) == (ExitCode.DONE, {TaskState.DONE: 4})
         assert any("pick" in sentence for sentence in first.waits)
@@ -97,7 +97,7 @@ async def test_an_empty_pick_waits_for_a_person_and_says_what_to_write(
 
 async def test_a_failed_shot_skips_what_needs_it(tmp_path: Path, server: SandboxServer) -> None:
     with server:
-        bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+        bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
         result = await bench.run(bench.write_job(story(first="'a door [violate]'")))
         assert result.exit_code is ExitCode.TASK_FAILED
         assert result.counts == {TaskState.FAILED: 4, TaskState.SKIPPED: 8}
@@ -109,7 +109,7 @@ async def test_a_lost_last_frame_stops_only_what_begins_with_it(
     tmp_path: Path, server: SandboxServer
 ) -> None:
     with server:
-        bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+        bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
         await bench.run(bench.write_job(story("pick: []")))
         for task in server.tasks():
             if task.request["seed"] == 1:

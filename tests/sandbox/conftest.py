@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
-from tests.support.calls import NO_TLS
+from tests.support.sandbox_requests import NO_TLS
 
 
 @pytest.fixture

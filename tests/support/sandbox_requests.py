@@ -21,7 +21,7 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For clients of loopback: loading the machine's certificates costs 25 ms each time."""
 
 
-def fetch(url: str, headers: dict[str, str] | None = None) -> httpx.Response:
+def get_file(url: str, headers: dict[str, str] | None = None) -> httpx.Response:
     """A GET without a key."""
     return httpx.get(url, headers=headers, verify=NO_TLS, timeout=10)
 
