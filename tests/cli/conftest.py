@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from runner.sandbox import SandboxServer
+from tests.support.monitor_server import MonitorServer, monitor_server
 from tests.support.verb_bench import VerbBench
 
 
@@ -18,3 +20,9 @@ def verbs(
     capsys: pytest.CaptureFixture[str],
 ) -> VerbBench:
     return VerbBench.open(tmp_path, server, monkeypatch, capsys)
+
+
+@pytest.fixture
+def monitor() -> Iterator[MonitorServer]:
+    with monitor_server() as server:
+        yield server

@@ -19,7 +19,7 @@ from runner.ledger.states import Reason
 from runner.providers.base import Generation, GenerationStatus
 from runner.providers.mesh import MESH
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
-from tests.ledger.test_ledger import RUN, SENT, task
+from tests.support.ledger_rows import RUN, SENT, task
 from tests.support.run_bench import RunBench, job_text
 
 

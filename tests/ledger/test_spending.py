@@ -15,7 +15,7 @@ from runner.ledger.database import SCHEMA_VERSION, open_for_reading
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Drift, Intent, Spend, SpendBy, SpendRow
 from runner.ledger.states import Reason
-from tests.ledger.test_ledger import CUT, RUN, SENT, task
+from tests.support.ledger_rows import CUT, RUN, SENT, task
 
 DAY = 86_400.0
 NOTHING = Spend(0, 0, 0)

@@ -24,8 +24,8 @@ from runner.run.session import Session
 from runner.run.stop import Control
 from runner.run.watch import Watch
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.run.test_steps import story
 from tests.support.run_bench import RunBench, job_text
+from tests.support.three_shots import three_shots
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault(64)]
 
@@ -157,7 +157,7 @@ async def test_a_step_that_needs_the_frame_is_told_and_does_not_die_at_every_sta
     """It fails with a message, the others go on; and it goes on once the frame is there after all."""
     server.faults.add(late(times=None))
     file = bench.write_job(
-        story().replace("seeds: 1..4", "seeds: 1..1").replace("run: {", "run: {timeout: 1s, ")
+        three_shots().replace("seeds: 1..4", "seeds: 1..1").replace("run: {", "run: {timeout: 1s, ")
     )
     first = await bench.run(file)
     assert first.counts == {TaskState.COLLECTING: 1, TaskState.WAITING: 2}
@@ -184,14 +184,14 @@ async def test_an_old_ledger_s_done_task_without_a_frame_is_asked_for_it_once_mo
     bench: RunBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Earlier versions called it done when the video was there."""
-    file = bench.write_job(story("pick: []").replace("seeds: 1..4", "seeds: 1..2"))
+    file = bench.write_job(three_shots("pick: []").replace("seeds: 1..4", "seeds: 1..2"))
     with monkeypatch.context() as earlier:
         earlier.setitem(vars(MESH), "makes", {})
         faults = late(times=None)
         server.faults.add(faults)
         assert (await bench.run(file)).counts == {TaskState.DONE: 2}
     server.faults.clear()
-    result = await bench.run(bench.write_job(story().replace("seeds: 1..4", "seeds: 1..2")))
+    result = await bench.run(bench.write_job(three_shots().replace("seeds: 1..4", "seeds: 1..2")))
     assert (result.exit_code, result.counts) == (ExitCode.DONE, {TaskState.DONE: 6}), result.reasons
     assert server.accepted == 6
 

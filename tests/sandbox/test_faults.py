@@ -11,8 +11,7 @@ import httpx
 import pytest
 
 from runner.sandbox import Fault, FaultPlan, SandboxConfig, SandboxServer, Where
-from tests.sandbox.conftest import connect
-from tests.support.sandbox_requests import PATH, body, create, get, get_file, listed
+from tests.support.sandbox_requests import PATH, body, connect, create, get, get_file, listed
 
 
 def add(server: SandboxServer, where: str, kind: str, **fields: Any) -> None:

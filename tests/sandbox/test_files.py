@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from runner.sandbox import SandboxConfig, SandboxServer
 from runner.sandbox.files import RangeNotSatisfiable, Signer, wanted_range
-from tests.sandbox.conftest import connect
-from tests.support.sandbox_requests import create, get, get_file
+from tests.support.sandbox_requests import connect, create, get, get_file
 
 
 @pytest.fixture

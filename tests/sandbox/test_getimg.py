@@ -9,8 +9,7 @@ import pytest
 
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from runner.sandbox.getimg import REFERENCE_MODEL
-from tests.sandbox.conftest import connect
-from tests.support.sandbox_requests import get_file, image_item
+from tests.support.sandbox_requests import connect, get_file, image_item
 
 PATH = "/v2/videos/generations"
 URL = "https://e.com/a.png"

@@ -15,13 +15,13 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from runner.sandbox import Fault, SandboxConfig, SandboxServer
-from tests.sandbox.conftest import connect
 from tests.support.sandbox_requests import (
     DRAFTED,
     PATH,
     SEEDED,
     SOUNDING,
     body,
+    connect,
     create,
     get,
     get_file,

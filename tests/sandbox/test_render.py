@@ -12,8 +12,17 @@ from PIL import Image, ImageChops, ImageStat
 
 from runner.sandbox import SandboxConfig, SandboxServer
 from runner.sandbox.picture import scaled
-from tests.sandbox.conftest import connect
-from tests.support.sandbox_requests import PATH, SEEDED, SHORT, SOUNDING, create, get, get_file, image_item
+from tests.support.sandbox_requests import (
+    PATH,
+    SEEDED,
+    SHORT,
+    SOUNDING,
+    connect,
+    create,
+    get,
+    get_file,
+    image_item,
+)
 
 
 def video_of(client: httpx.Client, task_id: str) -> bytes:

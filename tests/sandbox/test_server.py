@@ -12,8 +12,7 @@ import pytest
 
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer, SandboxUnavailable, serve
 from runner.sandbox.store import NEWEST_FIRST, Selection, Store
-from tests.sandbox.conftest import connect
-from tests.support.sandbox_requests import NO_TLS, create, get, get_file, listed
+from tests.support.sandbox_requests import NO_TLS, connect, create, get, get_file, listed
 
 
 def test_tasks_outlive_the_process(tmp_path: Path) -> None:

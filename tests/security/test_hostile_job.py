@@ -9,7 +9,7 @@ import pytest
 
 from runner.cli.main import VERBS, callsheet
 from runner.errors import ExitCode
-from tests.security.conftest import JOB, Checkout
+from tests.security.checkout import JOB, Checkout
 from tests.support.wire_server import answer, answering
 
 SECRET = "canary5ecret"
