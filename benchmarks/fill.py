@@ -12,12 +12,12 @@ from benchmarks.throughput import JOB
 from runner.http.verdicts import Evidence
 from runner.job.load import LoadOptions, load_job
 from runner.job.rundate import RunDate
-from runner.job.task import Task
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent, OutputRow, RunRow
 from runner.ledger.states import Reason
 from runner.media.video import MediaFacts
 from runner.plan.plan import make_plan
+from runner.plan.task import Task
 from runner.project import init_project
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
 

@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from runner.cli.humanize import count
 from runner.errors import ExitCode, KeyRefusedError
 from runner.http.access import ApiKey
 from runner.job.environment import read_env
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import AWAITED, TaskState
+from runner.plural import count
 from runner.providers.place import Place
 from runner.record.facts import KEY_VARIABLE
 

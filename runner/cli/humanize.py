@@ -8,11 +8,6 @@ from pathlib import Path
 from runner.redact import escape
 
 
-def count(number: int, noun: str) -> str:
-    """`1 task`, `2 tasks`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def size(count: int) -> str:
     """A number of bytes for people: `812 B`, `3.4 MB`."""
     number = float(count)

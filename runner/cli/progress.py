@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from runner.cli import console
 from runner.cli.common_options import common
-from runner.cli.humanize import count, size
+from runner.cli.humanize import size
 from runner.errors import INTERRUPTS
+from runner.plural import count
 from runner.record.events import Observer
 from runner.redact import printable
 

@@ -39,17 +39,11 @@ def find_folder(name: str, service: ServiceOptions) -> RunFolder:
     No ledger is read: it may be gone, or at work. Raises UsageError, NoProjectError.
     """
     path = Path(name)
+    project, run_id = _meant(path, service)
     if len(path.parts) > 1:
-        folder = path.resolve()
-        folder = folder if folder.is_dir() else folder.parent
-        project = find_project(folder, root=common().root)
-        own = project if folder.parent.parent == project.root else project.rehearsal()
-        return RunFolder(own, folder.name)
-    project = here(service)
-    link = project.runs_dir / LATEST
-    meant = link.readlink().name if name == LATEST and link.is_symlink() else name
+        return RunFolder(project, run_id)
     ids = sorted(run_ids(project))
-    found = [meant] if meant in ids else [run_id for run_id in ids if name and run_id.startswith(name)]
+    found = [run_id] if run_id in ids else [each for each in ids if name and each.startswith(name)]
     if len(found) > 1:
         raise UsageError(f"{name}: {len(found)} runs begin so", hint="give more of the id")
     if found:
@@ -65,6 +59,21 @@ def find_folder(name: str, service: ServiceOptions) -> RunFolder:
     raise UsageError(f"no run `{name}` in {shown_path(project.runs_dir)}", hint=hint)
 
 
+def _meant(path: Path, service: ServiceOptions) -> tuple[Project, str]:
+    """The project and the id that a path, an id or `latest` means; the run's folder may be gone.
+
+    The id stays `latest` where no link says which run that is.
+    """
+    if len(path.parts) > 1 and path.exists():
+        folder = path.resolve() if path.is_dir() else path.resolve().parent
+        project = find_project(folder, root=common().root)
+        own = project if folder.parent.parent == project.root else project.rehearsal()
+        return own, folder.name
+    project = here(service)
+    link = project.runs_dir / LATEST
+    return project, link.readlink().name if path == Path(LATEST) and link.is_symlink() else path.name
+
+
 def run_ids(project: Project) -> Iterator[str]:
     """The ids of the runs that left a folder, in no order."""
     if project.runs_dir.is_dir():
@@ -74,31 +83,35 @@ def run_ids(project: Project) -> Iterator[str]:
 
 
 def find_run(name: str, service: ServiceOptions) -> FoundRun:
-    """The run `name`, as `find_folder` takes it, by its ledger.
+    """The run `name`, as `find_folder` takes it, by its ledger: its folder may be gone.
 
     Raises UsageError too where it was made at another service, and StateError where the ledger or the
     copy of the job file cannot be read.
     """
-    folder = find_folder(name, service)
-    with reading(folder.project) as ledger:
+    project, run_id = _meant(Path(name), service)
+    with reading(project) as ledger:
         if ledger is None:
-            raise nothing_yet(folder.project)
-        run = ledger.run(folder.run_id)
+            raise nothing_yet(project)
+        run = ledger.latest_run() if run_id == LATEST else ledger.run(run_id)
+        if run is None:  # the beginning of an id, perhaps
+            run_id = find_folder(name, service).run_id
+            run = ledger.run(run_id)
         if run is None:
-            check_is_remembered(folder.project, ledger)
-            raise UsageError(f"the ledger knows no run {folder.run_id}", hint="callsheet run JOB")
-    root = folder.project.root
+            check_is_remembered(project, ledger)
+            raise UsageError(f"the ledger knows no run {run_id}", hint="callsheet run JOB")
+    root = project.root
     place = choose_place(find(run.provider) or DEFAULT, Project(root, root), service)
     if run.origin != place.origin:
         raise UsageError(
             f"run {run.id} was made at {run.origin}, not at {place.origin}",
             hint="give --sandbox" if run.origin == SANDBOX_ORIGIN else f"give --base-url {run.origin}",
         )
+    kept = RunFolder(project, run.id).job
     try:
-        text = folder.job.read_bytes()
+        text = kept.read_bytes()
     except OSError as error:
         raise StateError(
-            f"{folder.job}: cannot read: {error.strerror}", hint=f"callsheet run {shlex.quote(run.job_file)}"
+            f"{kept}: cannot read: {error.strerror}", hint=f"callsheet run {shlex.quote(run.job_file)}"
         ) from error
     return FoundRun(run, place, root / run.job_file, text)
 

@@ -10,11 +10,11 @@ from itertools import islice
 import click
 
 from runner.cli import console
-from runner.cli.humanize import count
-from runner.job.task import Task
 from runner.json_value import JsonValue
 from runner.ledger.states import STATE_WORDS, TaskState
 from runner.plan.plan import Plan
+from runner.plan.task import Task
+from runner.plural import count
 from runner.redact import json_text
 from runner.run.only import Only, check_patterns
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from runner.job.cost import usd_as_today
+from runner.money import usd_as_today
 from runner.record.manifest import ManifestCost
 
 
@@ -37,7 +37,3 @@ def spend_words(cost: ManifestCost, *, is_rehearsal: bool) -> str:
     known = f"USD {usd_as_today(cost.usd)}"
     known += f", {cost.unpriced_tasks} without a price" if cost.unpriced_tasks else ""
     return f"{known} (rehearsed)" if is_rehearsal else known
-
-
-def count_words(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

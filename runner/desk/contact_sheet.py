@@ -15,9 +15,9 @@ from runner.desk.next_step import Commands, next_step
 from runner.desk.picks import is_picked, pick_entry, pickable_steps
 from runner.desk.timeline import PHASES, sessions, spans
 from runner.http.access import is_loopback
-from runner.job.cost import usd_as_today
 from runner.json_value import JsonValue
 from runner.ledger.states import STATE_WORDS, TaskState
+from runner.money import usd_as_today
 from runner.providers import find
 from runner.providers.base import RemoteFileKind
 from runner.providers.provider import Provider

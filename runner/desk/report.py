@@ -21,11 +21,12 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from runner import __version__
-from runner.desk.amounts import count_words, duration_words, moment_words, spend_words
+from runner.desk.amounts import duration_words, moment_words, spend_words
 from runner.desk.contact_sheet import MOST_TASKS, ContactSheet, data_of, read_contact_sheet
 from runner.desk.posters import Poster, Tell, posters
 from runner.durable import replace_file
 from runner.ledger.states import STATE_WORDS
+from runner.plural import count
 from runner.project import Project
 from runner.record.folder import RunFolder
 from runner.typed_json import members
@@ -128,7 +129,7 @@ def _head(sheet: ContactSheet) -> dict[str, object]:
         "left_out": max(0, total - MOST_TASKS),
         "command": sheet.commands.line("report", run.id),
         "session": run.last_session,
-        "tasks_words": count_words(total, "task"),
+        "tasks_words": count(total, "task"),
     }
 
 

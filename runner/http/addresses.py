@@ -31,7 +31,7 @@ def check_url(url: str, *, allow_loopback: bool) -> httpx.URL:
     try:
         parsed = httpx.URL(url)
         where = f"{parsed.scheme}://{parsed.host}"
-    except (httpx.InvalidURL, ValueError) as error:  # ValueError: a host that is no IDNA name, a surrogate
+    except (httpx.InvalidURL, ValueError) as error:  # ValueError: a surrogate, or no IDNA name
         raise ForbiddenAddressError("the result's URL is not a URL") from error
     if not parsed.host:
         raise ForbiddenAddressError(f"{where}: the result's URL has no host")
@@ -41,21 +41,21 @@ def check_url(url: str, *, allow_loopback: bool) -> httpx.URL:
         raise ForbiddenAddressError(f"{where}: only https is fetched")
     address = read_address(parsed.host)
     if address is None and not _NAME.fullmatch(parsed.raw_host):
-        raise ForbiddenAddressError("the result's URL has a host that is no name")
+        raise ForbiddenAddressError("the result's URL has no usable host name")
     if parsed.port is not None and not 0 < parsed.port < 65_536:
-        raise ForbiddenAddressError(f"{where}: the result's URL has no port that exists")
+        raise ForbiddenAddressError(f"{where}: the result's URL has no usable port")
     is_loopback = is_loopback_host(parsed.host)
     if parsed.scheme == "http" and not is_loopback:
         raise ForbiddenAddressError(f"{where}: only https is fetched")
     if is_loopback and not allow_loopback:
-        raise ForbiddenAddressError(f"{where}: this machine is no place for a result of a remote API")
+        raise ForbiddenAddressError(f"{where}: a remote API's result cannot be on this machine")
     if address is not None and not is_loopback and not is_public(address):
-        raise ForbiddenAddressError(f"{where}: is no public address")
+        raise ForbiddenAddressError(f"{where}: not a public address")
     return parsed
 
 
 def is_public(address: IPAddress) -> bool:
-    """Whether packets to it leave for the internet, whatever notation hides an IPv4 address in it."""
+    """Whether it is on the internet; an IPv4 address inside an IPv6 one is judged as itself."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
         if inner is None and address in _NAT64:
@@ -74,8 +74,8 @@ def resolve_host(host: str, port: int) -> list[str]:
 def usable_addresses(url: httpx.URL, *, allow_loopback: bool, resolve: Resolve = resolve_host) -> list[str]:
     """The addresses that a checked URL may be fetched from, at least one; blocking.
 
-    Connect to these and to nothing else, so that the name cannot change in between. Raises
-    ForbiddenAddressError where there is none, and OSError where the name has no address.
+    Connect to these alone: the name may lead elsewhere a moment later. Raises ForbiddenAddressError where
+    none is allowed, and OSError where the name has no address.
     """
     host = url.host
     try:
@@ -84,7 +84,7 @@ def usable_addresses(url: httpx.URL, *, allow_loopback: bool, resolve: Resolve =
         raise OSError(f"{host}: cannot be resolved") from error
     usable = [address for address in found if _may_use(host, ipaddress.ip_address(address), allow_loopback)]
     if not usable:
-        raise ForbiddenAddressError(f"{host}: leads to no public address")
+        raise ForbiddenAddressError(f"{host}: has no public address")
     return usable
 
 

@@ -19,8 +19,8 @@ MOST_BODY = 1_048_576
 LONGEST_WAIT = 600.0
 """Seconds; a Retry-After beyond this (or a date in another year) is taken as this."""
 A_QUOTA_LASTS = (3600.0, 32 * 86_400.0)
-"""Seconds: a Retry-After between these says that an allowance is used up, until an hour or a day or a
-month begins; what is beyond is absurd, and says nothing."""
+"""Seconds: a Retry-After between these says that a quota is used up until the next hour, day or month
+begins. A longer one is absurd, and says nothing."""
 
 _LONGEST_MESSAGE = 500
 _DATA_URI = re.compile(r"\bdata:[\w.+/-]*[;,][^\s\"'<>)]*", re.IGNORECASE)
@@ -75,7 +75,7 @@ class ErrorBody:
 
 
 MOST_USD = Decimal(1_000_000)
-"""A price at or above this is no price: it would only spoil the sums."""
+"""A price at or above this is ignored: it would only spoil the sums."""
 MOST_NUMBER = 2**53
 LAST_SECOND = 253_402_300_799.0
 """Of the year 9999, in Unix seconds: no later moment can be printed."""
@@ -94,7 +94,7 @@ def usable_id(value: object) -> str:
 
 
 def clean(text: object, limit: int = _LONGEST_MESSAGE) -> str:
-    """Text from outside, fit for a terminal and a record; an empty string for what is no text.
+    """Text from outside, fit for a terminal and a record; an empty string for anything but text.
 
     Control, bidirectional and other invisible characters are escaped, data URIs and the queries
     of URLs are cut, and the whole is at most `limit` characters long.
@@ -132,7 +132,7 @@ def read_url(value: JsonValue) -> str:
 
 
 def read_scalars(value: JsonValue) -> dict[str, JsonValue]:
-    """The members that are single values, text cleaned; an empty dict for what is no object."""
+    """The members that are single values, text cleaned; an empty dict for anything but an object."""
     if not isinstance(value, dict):
         return {}
     return {
@@ -143,7 +143,7 @@ def read_scalars(value: JsonValue) -> dict[str, JsonValue]:
 
 
 def read_usd(value: JsonValue) -> str:
-    """US dollars as plain decimal text, empty for what is no price.
+    """US dollars as plain decimal text, empty for anything but a price.
 
     A float's shortest form is the text that was sent, up to 15 digits.
     """

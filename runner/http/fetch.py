@@ -309,7 +309,7 @@ class _Head(http.client.HTTPResponse):
 
     def _read_status(self) -> tuple[str, int, str]:
         version, status, reason = super()._read_status()  # type: ignore[misc]  # which typeshed does not show
-        # 101 is an end: what follows it is no HTTP, and nobody asked for that
+        # 101 ends it: what follows is not HTTP, and nobody asked for it
         if 100 <= status < 200 and status != http.client.SWITCHING_PROTOCOLS:
             self._passed_over += 1
             if self._passed_over > _MOST_INFORMATIONAL:

@@ -15,7 +15,6 @@ from runner.providers import every
 
 _MOST_BYTES = 256 * 1024
 
-
 _OWN_PREFIX = "CALLSHEET_"
 """Of variables that say where callsheet itself sends or keeps something; their values hold secrets."""
 

@@ -21,7 +21,6 @@ from jinja2.parser import Parser
 from runner.job.filters import ENVIRONMENT, FILTERS, ExpressionError, as_text
 from runner.job.problems import Checked
 from runner.job.rundate import RunDate
-from runner.job.task import LAST_FRAME, OUTPUT, TASK_ID
 from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
 from runner.spelling import did_you_mean
@@ -34,6 +33,7 @@ MOST_RESULT = 64 * 1024
 """Characters of one evaluated scalar."""
 
 NEEDS = "needs"
+LAST_FRAME, OUTPUT, TASK_ID = "last_frame", "output", "task_id"
 STEP_OUTPUTS: Mapping[str, str] = {
     LAST_FRAME: "the image of an image_url item",
     OUTPUT: "the video of a video_url item",

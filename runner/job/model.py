@@ -8,12 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.errors import Problem
-from runner.job.cost import Price
 from runner.job.paths import OutputTemplate
-from runner.job.rules import Level
 from runner.job.seeds import Seeds
 from runner.job.values import Value
 from runner.job.yaml.nodes import Location
+from runner.money import Price
 from runner.providers.provider import Provider
 
 MODEL = "model"
@@ -32,6 +31,14 @@ class OnAmbiguous(enum.StrEnum):
 
 LOOPBACK_MINIMUM = 0.1
 """`run.poll.min` in a rehearsal, in seconds."""
+
+
+class Level(enum.StrEnum):
+    """What a finding does: stop the plan, be told, or nothing."""
+
+    ERROR = "error"
+    WARN = "warn"
+    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)

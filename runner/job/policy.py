@@ -8,13 +8,11 @@ from decimal import Decimal
 from typing import TypeVar
 
 from runner.errors import Problem
-from runner.job.cost import Price, PriceUnit, limit_micros
-from runner.job.lint import DEFAULT_LEVELS
-from runner.job.model import Budget, OnAmbiguous, PollPolicy, RunPolicy, WebhookPolicy
+from runner.job.model import Budget, Level, OnAmbiguous, PollPolicy, RunPolicy, WebhookPolicy
 from runner.job.problems import Checked
-from runner.job.rules import Level
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Node, Scalar
+from runner.money import Price, PriceUnit, limit_micros
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -147,7 +145,8 @@ def read_price(node: Node | None) -> Checked[Price | None]:
 def read_lint(node: Node | None) -> Checked[Mapping[str, Level]]:
     """The levels that a job changes, by rule."""
     section = _Section(node)
-    levels = {rule: section.read(rule, _level, None) for rule in DEFAULT_LEVELS}
+    rules = [str(rule.value) for rule, _ in node] if isinstance(node, MappingNode) else []
+    levels = {rule: section.read(rule, _level, None) for rule in rules}
     yield from section.problems
     return {rule: level for rule, level in levels.items() if level is not None}
 

@@ -16,7 +16,7 @@ from runner.job.axes import (
     read_entries,
 )
 from runner.job.content import find_payload
-from runner.job.expressions import NEEDS, KnownNames
+from runner.job.expressions import LAST_FRAME, NEEDS, OUTPUT, TASK_ID, KnownNames
 from runner.job.merge import StepKeys
 from runner.job.model import ContentItem, Reference, Step
 from runner.job.paths import OutputTemplate, compile_output
@@ -24,7 +24,6 @@ from runner.job.policy import read_price
 from runner.job.problems import Checked
 from runner.job.provider_checks import check_axes, check_content, check_fields
 from runner.job.seeds import SeedError, Seeds, parse_seeds
-from runner.job.task import LAST_FRAME, OUTPUT, TASK_ID
 from runner.job.values import Value, compile_value
 from runner.job.yaml.nodes import Location, Node, Scalar, Sequence, items_of, text_of
 from runner.job.yaml.nodes import Mapping as MappingNode

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from runner.errors import RefusedError
-from runner.job.cost import Total, estimate, usd_text
 from runner.job.model import Job
-from runner.job.task import Task
 from runner.ledger.batches import batches
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Cap, Caps, Spend
+from runner.money import usd_text
+from runner.plan.cost import Total, estimate
 from runner.plan.plan import Plan
+from runner.plan.task import Task
 
 PRICE_FORMS = "`price: {usd_per_mtok: N}`, `price: {usd_per_second: N}` or `price: {usd_per_task: N}`"
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from runner.job.cost import PriceUnit, micros, seconds_of
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow, Drift, TaskRow
+from runner.money import PriceUnit, micros
+from runner.plan.cost import seconds_of
 from runner.providers.base import Generation, GenerationStatus
 from runner.providers.provider import Provider
 

@@ -18,7 +18,6 @@ from runner.errors import (
     StateError,
 )
 from runner.http.verdicts import Evidence, Reaction, SubmitOutcome, Verdict
-from runner.job.task import Task
 from runner.json_value import JsonValue
 from runner.lane.lane import Lane
 from runner.lane.paid import Doubt, Paid, paid_of
@@ -27,6 +26,7 @@ from runner.ledger.following import goes_on
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
 from runner.ledger.rows import AttemptRow, CapReachedError, Caps, Intent
 from runner.ledger.states import Reason
+from runner.plan.task import Task
 
 MOST_AFTER_429 = 5.0
 """Seconds of our own before the same intent goes again; how long all wait, the request budget knows."""

@@ -11,8 +11,8 @@ from decimal import Decimal
 from types import NoneType, UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from runner.job.cost import Price, PriceUnit
 from runner.ledger.rows import Grounds
+from runner.money import Price, PriceUnit
 from runner.typed_json import reader
 
 T = TypeVar("T")

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from runner.errors import StateError
 from runner.http.verdicts import Evidence, Verdict
-from runner.job.task import Task
 from runner.json_value import JsonValue
 from runner.ledger.database import open_for_writing, translate_errors
 from runner.ledger.following import goes_on, may_follow, reason_after
@@ -32,6 +31,7 @@ from runner.ledger.rows import (
     RunRow,
 )
 from runner.ledger.states import COUNTED_ABSENCES, TRANSITIONS, Resolution, TaskState, sql_list
+from runner.plan.task import Task
 from runner.providers.base import Generation
 from runner.typed_json import members
 

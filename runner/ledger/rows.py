@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from runner.errors import RefusedError
 from runner.http.verdicts import Evidence, Verdict
-from runner.job.cost import Price, usd_text
 from runner.json_value import JsonValue
 from runner.ledger.states import Basis, Reason, Resolution, TaskState
 from runner.media.video import MediaFacts
+from runner.money import Price, usd_text
 from runner.providers.base import RemoteFileKind
 
 

@@ -7,21 +7,21 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 
 from runner.job.content import FILES, resolve_url
-from runner.job.cost import estimate
 from runner.job.expressions import NEEDS, Scope
 from runner.job.inputs import InputReader
 from runner.job.model import MODEL, SAMPLE, SEED, ContentItem, Job, Reference, Step
 from runner.job.problems import Checked, ProblemError, require
 from runner.job.schema import check_field, check_request
 from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
-from runner.job.task import STEP_SCHEME, Task, Upstream, task_identity
 from runner.job.values import Constant, Value
 from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
+from runner.plan.cost import estimate
 from runner.plan.locations import request_location
 from runner.plan.matrix import Cell
 from runner.plan.names import cell_label, task_name
 from runner.plan.picks import Lineage
+from runner.plan.task import STEP_SCHEME, Task, Upstream, task_identity
 from runner.providers.base import InputFile
 from runner.providers.dialect import CannotSayError, RequestPath
 from runner.slug import slug

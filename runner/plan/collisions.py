@@ -11,8 +11,8 @@ from runner.job.expressions import NEEDS
 from runner.job.model import Job
 from runner.job.paths import OutputTemplate, collision_key
 from runner.job.problems import Checked
-from runner.job.task import Task
 from runner.json_value import JsonValue
+from runner.plan.task import Task
 
 
 def repeated(values: Iterable[str]) -> set[str]:

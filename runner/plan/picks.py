@@ -8,11 +8,11 @@ from typing import TypeAlias
 
 from runner.job.expressions import NEEDS
 from runner.job.model import MODEL, Job
-from runner.job.task import Task
 from runner.job.yaml.nodes import show_path
 from runner.json_value import JsonValue, canonical_json
 from runner.plan.matrix import Cell, matches
 from runner.plan.names import identifying_part
+from runner.plan.task import Task
 
 _PLAIN = re.compile(r"(?!(?i:true|false|null)$)[A-Za-z][\w./-]*|\d+:\d+")
 

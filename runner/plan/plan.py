@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 
 from runner.errors import Problem
 from runner.job.axes import check_values
-from runner.job.cost import Total
 from runner.job.expressions import Scope
 from runner.job.filters import ExpressionError, as_text
 from runner.job.model import Job, Step
 from runner.job.problems import Checked, ProblemError, Problems
 from runner.job.rundate import RunDate
-from runner.job.task import Task
 from runner.job.values import Value
 from runner.json_value import JsonValue
 from runner.plan.build import TaskBuilder
+from runner.plan.cost import Total
 from runner.plan.matrix import Axis, Entry, Matrix
 from runner.plan.patterns import Patterns
 from runner.plan.steps import MOST_CELLS, PlannedSteps, plan_steps, too_many
+from runner.plan.task import Task
 from runner.plan.tasks import build_tasks
 
 MOST_LOOKUPS = 20_000_000

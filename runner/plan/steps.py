@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from runner.errors import Problem
 from runner.job.model import Job, Step
 from runner.job.problems import Checked
-from runner.job.task import Task
 from runner.plan.matrix import Cell, Entry, Matrix
 from runner.plan.patterns import Patterns
 from runner.plan.picks import Lineage, pickable
+from runner.plan.task import Task
 
 MOST_TASKS = 100_000
 """Of one plan, which is kept whole."""

@@ -6,18 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from runner.errors import JobError, Problem
-from runner.job.lint import OF_MODEL, Linter
-from runner.job.model import Job, Reference, Step
+from runner.job.expressions import TASK_ID
+from runner.job.model import Job, Level, Reference, Step
 from runner.job.paths import confine
 from runner.job.problems import Checked, ProblemError, Problems
-from runner.job.rules import Level
-from runner.job.task import TASK_ID, Task, Upstream
 from runner.job.yaml.nodes import Location
 from runner.plan.build import TaskBuilder
 from runner.plan.collisions import check_collisions, repeated
+from runner.plan.lint import OF_MODEL, Linter
 from runner.plan.locations import request_location
 from runner.plan.picks import lineage
 from runner.plan.steps import PlannedStep, PlannedSteps
+from runner.plan.task import Task, Upstream
 from runner.providers.provider import Provider
 
 _ENOUGH = JobError.MOST_SHOWN

@@ -85,8 +85,8 @@ class Limits:
     images: int | None = None
 
 
-Connect = Callable[["PaidRequests", "FreeRequests", Callable[[], float]], Client]
-"""Makes a client of the two kinds of requests and a wall clock in Unix seconds."""
+MakeClient = Callable[["PaidRequests", "FreeRequests", Callable[[], float]], Client]
+"""Makes a client out of the two kinds of requests and a wall clock in Unix seconds."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,12 +97,11 @@ class Provider:
     JSON Schema and models.yaml. `record_life` is for how many seconds the service keeps a task's record,
     `url_life` for how many a result's URL works.
 
-    `content_fields` are the request's fields that `content:` fills, each with the type of its items; an
-    empty one takes all.
-    `not_in_identity` are fields that do not change the picture. `makes` is the field that a step has to
-    set so that another step can take an output of it. `chosen_by_service` are values in whose place the
-    service echoes one of its own choice. `usual_seconds` are the least, the median and the most of a
-    published run.
+    `content_fields` are the request's fields that `content:` fills, each with the type of its items, where
+    an empty type takes all. `not_in_identity` are fields that do not change the picture. `makes` is, for an
+    output that another step can take, the field that a step must set to have it. `chosen_by_service` are
+    values in whose place the service echoes one of its own choice. `usual_seconds` are the least, the median
+    and the most of a published run.
     """
 
     name: str
@@ -111,7 +110,7 @@ class Provider:
     url_variable: str
     folder: Path
     dialect: Dialect
-    make_client: Connect
+    make_client: MakeClient
     limits: Limits
     record_life: float
     url_life: float

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from runner.job.cost import usd_as_today
 from runner.json_value import JsonValue
 from runner.ledger.states import TaskState
+from runner.money import usd_as_today
 from runner.providers.base import RemoteFileKind
 from runner.record.manifest import ManifestTask
 from runner.record.request import differences

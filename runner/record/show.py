@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.http.verdicts import Verdict
-from runner.job.cost import usd_or_null
-from runner.job.task import STEP_SCHEME
 from runner.json_value import JsonValue
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
@@ -25,6 +23,8 @@ from runner.ledger.rows import (
     TaskRow,
 )
 from runner.ledger.states import Reason, Resolution, TaskState
+from runner.money import usd_or_null
+from runner.plan.task import STEP_SCHEME
 from runner.project import Project
 from runner.providers import prompt_texts
 from runner.providers.base import INPUT_SCHEME, RemoteFileKind, generation_seconds

@@ -12,8 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeVar, cast
 
 from runner.durable import replace_file
-from runner.job.cost import usd_or_null, usd_text
-from runner.job.task import LAST_FRAME, STEP_SCHEME, Task
+from runner.job.expressions import LAST_FRAME
 from runner.json_value import JsonValue
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
@@ -27,6 +26,8 @@ from runner.ledger.rows import (
     TaskRow,
 )
 from runner.ledger.states import TaskState
+from runner.money import usd_or_null, usd_text
+from runner.plan.task import STEP_SCHEME, Task
 from runner.providers import wanted_kinds
 from runner.providers.base import INPUT_SCHEME, InputFile, RemoteFileKind
 from runner.record.manifest import (

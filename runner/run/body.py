@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 
-from runner.job.task import Task
 from runner.lane.submit import Body
+from runner.plan.task import Task
 from runner.run.tools import Tools
 from runner.run.upstream import Resolved, resolve
 from runner.store.inputs import InputStore

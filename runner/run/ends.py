@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import ExitCode
-from runner.job.cost import usd_text
 from runner.json_value import JsonValue
 from runner.lane.costs import has_drifted
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Drift
 from runner.ledger.states import TaskState
+from runner.money import usd_text
 from runner.record.events import Observer
 from runner.record.facts import JOB_DIGEST
 from runner.run.prepare import Prepared

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import ExitCode, StateError
-from runner.job.task import Task
 from runner.ledger.batches import batches
 from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
@@ -16,6 +15,7 @@ from runner.ledger.rows import AttemptRow
 from runner.ledger.states import AWAITED, TaskState
 from runner.plan.picks import how_to_pick
 from runner.plan.plan import Plan
+from runner.plan.task import Task
 from runner.project import Project
 from runner.record.folder import RunFolder
 from runner.record.write import View, write_manifest

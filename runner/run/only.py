@@ -8,8 +8,8 @@ import shlex
 from dataclasses import dataclass
 
 from runner.errors import UsageError
-from runner.job.task import Task
 from runner.plan.plan import Plan
+from runner.plan.task import Task
 
 _SHORTEST_IDENTITY = 8
 _MOST_NAMES = 10_000

@@ -9,15 +9,15 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from runner.errors import JobError, Problem, UsageError
-from runner.job.cost import Total
 from runner.job.model import Job
 from runner.job.rundate import RunDate
-from runner.job.task import Task
 from runner.lane.budget import caps_of, over_all_runs
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Caps, RunRow
 from runner.ledger.states import Reason, TaskState
+from runner.plan.cost import Total
 from runner.plan.plan import Plan, make_plan
+from runner.plan.task import Task
 from runner.project import Project
 from runner.run.dating import ClockDate
 from runner.run.only import Only, check_patterns, matches

@@ -8,12 +8,13 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.job.task import LAST_FRAME, Task
+from runner.job.expressions import LAST_FRAME
 from runner.ledger.batches import batches
 from runner.ledger.following import is_reusable
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, OutputRow, TaskRow
 from runner.ledger.states import TaskState
+from runner.plan.task import Task
 from runner.providers.base import RemoteFileKind
 from runner.record.request import differences
 from runner.run.wholeness import is_untouched, is_whole

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.errors import ExitCode, StateError
-from runner.job.task import Task
 from runner.ledger.rows import OutputRow
+from runner.plan.task import Task
 from runner.run.progress import Progress
 from runner.run.session import Session
 from runner.run.tools import Tools

@@ -11,12 +11,13 @@ from typing import TypeVar, TypeVarTuple
 import anyio
 
 from runner.errors import ExitCode
-from runner.job.task import LAST_FRAME, Task
+from runner.job.expressions import LAST_FRAME
 from runner.lane.submit import Submitter
 from runner.ledger.batches import BATCH
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, OutputRow
 from runner.ledger.states import Reason, TaskState
+from runner.plan.task import Task
 from runner.providers.base import RemoteFileKind
 from runner.run.dating import DateCheck
 from runner.run.finish import Lost

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from runner.errors import ExitCode, NothingSentError
-from runner.job.task import Task
 from runner.lane.costs import note_cost
 from runner.lane.paid import Doubt, Paid, paid_of
 from runner.lane.submit import Submission, Submitter
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import GONE, AttemptRow, OutputRow
 from runner.ledger.states import Reason, Resolution, TaskState
+from runner.plan.task import Task
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
 from runner.run.body import encode
 from runner.run.deliver import Delivery

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.errors import NothingSentError
-from runner.job.task import LAST_FRAME, OUTPUT, STEP_SCHEME, TASK_ID, Task, Upstream
+from runner.job.expressions import LAST_FRAME, OUTPUT, TASK_ID
 from runner.json_value import JsonValue
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import OutputRow
 from runner.ledger.states import TaskState
+from runner.plan.task import STEP_SCHEME, Task, Upstream
 from runner.providers.base import InputFile, RemoteFileKind
 from runner.run.wholeness import is_whole
 

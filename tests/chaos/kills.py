@@ -16,7 +16,6 @@ from runner.sandbox import SandboxConfig, SandboxServer
 from tests.chaos.episode import JOBS, Ended, Kill, Nursery, play
 from tests.chaos.victim import POINTS
 from tests.support.process_bench import ProcessBench
-from tests.support.process_bench import ProcessBench
 
 KILLS_OF_A_JOB = 8
 LONGEST = 1.0

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from runner.cli.attempt_keys import group_by_key
+from runner.cli.fetching import places
 from runner.cli.options import ServiceOptions
-from runner.cli.verbs.collect import places
 from runner.errors import ExitCode
 from runner.http.access import ApiKey
 from runner.json_value import JsonValue

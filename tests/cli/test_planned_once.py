@@ -6,10 +6,10 @@ import pytest
 
 from runner.job.model import Job
 from runner.job.rundate import RunDate
-from runner.job.task import Task, Upstream
 from runner.plan.build import TaskBuilder
 from runner.plan.matrix import Cell
 from runner.plan.plan import Plan, make_plan
+from runner.plan.task import Task, Upstream
 from runner.run import prepare
 from tests.support.verb_bench import JOB, STORY, VerbBench
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.job.seeds import MOST_SEED, SeedError, Seeds, derived_seed, parse_seeds
-from runner.job.task import task_identity
+from runner.plan.task import task_identity
 from runner.providers.mesh import MESH
 from tests.support.job_bench import HEAD, ORIGIN, TEXT, JobBench
 

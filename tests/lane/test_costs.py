@@ -11,11 +11,11 @@ import pytest
 
 from runner.errors import ExitCode, RefusedError
 from runner.job import cost
-from runner.job.cost import Price, PriceUnit
 from runner.lane.costs import has_drifted, note_cost
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Drift, Intent
 from runner.ledger.states import Reason
+from runner.money import Price, PriceUnit
 from runner.providers.base import Generation, GenerationStatus
 from runner.providers.mesh import MESH
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
@@ -140,7 +140,7 @@ def test_drift_is_more_than_a_tenth(drift: Drift, is_told: bool) -> None:
 @pytest.mark.anyio
 async def test_a_drift_is_an_event(bench: RunBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A price list that has changed: the estimate reckons with half of the tokens that are billed."""
-    monkeypatch.setattr("runner.job.cost._PIXELS_PER_TOKEN", 2048)
+    monkeypatch.setattr("runner.plan.cost._PIXELS_PER_TOKEN", 2048)
     cost._estimate.cache_clear()
     file = bench.write_job(job_text(seeds=1, more="price: {usd_per_mtok: 2.5}"))
     await bench.run(file)

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.http.verdicts import Evidence
-from runner.job.task import Task
 from runner.ledger.database import open_for_writing
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent, Kind, RunRow
 from runner.ledger.states import Reason
+from runner.plan.task import Task
 from runner.providers.base import CLOCKS_DIFFER, Generation, GenerationStatus, generation_seconds
 
 RUN = RunRow("run", "a.yaml", "a", "d" * 64, "", "2026-11-21+00:00", "mesh", "https://api.test", 1000.0)

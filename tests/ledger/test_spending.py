@@ -10,11 +10,11 @@ import pytest
 
 from runner.errors import StateError
 from runner.http.verdicts import Verdict
-from runner.job.cost import Price, PriceUnit
 from runner.ledger.database import SCHEMA_VERSION, open_for_reading
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Drift, Intent, Spend, SpendBy, SpendRow
 from runner.ledger.states import Reason
+from runner.money import Price, PriceUnit
 from tests.support.ledger_rows import CUT, RUN, SENT, task
 
 DAY = 86_400.0

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.job.rundate import RunDate
-from runner.job.task import task_identity
 from runner.json_value import JsonValue, canonical_json
 from runner.plan.plan import make_plan
+from runner.plan.task import task_identity
 from runner.providers.mesh import MESH
 from tests.support.job_bench import HEAD, ORIGIN, PNG, TEXT, JobBench
 

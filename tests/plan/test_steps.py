@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.job.task import Task, task_identity
 from runner.job.yaml.nodes import Mapping, to_data
 from runner.job.yaml.source import parse
 from runner.json_value import JsonValue
 from runner.plan.picks import flow_yaml, how_to_pick
+from runner.plan.task import Task, task_identity
 from runner.providers.mesh import MESH
 from tests.support.job_bench import HEAD, ORIGIN, TEXT, JobBench
 from tests.support.key_free_texts import looks_like_no_key

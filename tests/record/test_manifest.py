@@ -15,9 +15,9 @@ import pytest
 
 from runner.errors import StateError
 from runner.http.verdicts import Evidence
-from runner.job.task import Task
 from runner.ledger.rows import Caps, Grounds, Intent
 from runner.ledger.states import Basis, Reason, Resolution, TaskState
+from runner.plan.task import Task
 from runner.providers.base import InputFile
 from runner.record.manifest import as_json, read_manifest, read_tasks
 from runner.redact import Redactor

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from runner.http.verdicts import Evidence, Verdict
-from runner.job.task import Task, task_identity
 from runner.json_value import JsonValue
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent, OutputRow, RunRow
 from runner.ledger.states import Reason, TaskState
 from runner.media.video import MediaFacts
+from runner.plan.task import Task, task_identity
 from runner.project import Project, init_project
 from runner.providers.base import RemoteFileKind
 from runner.providers.mesh import MESH

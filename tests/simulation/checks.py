@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 import anyio
 
 from runner.errors import ExitCode
-from runner.job.task import Task
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import TaskState
 from runner.plan.plan import Plan
+from runner.plan.task import Task
 from runner.providers.mesh import TAG
 from tests.simulation.absence import check_absence
 from tests.simulation.bench import Bench

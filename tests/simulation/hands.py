@@ -8,11 +8,11 @@ from typing import Any
 import anyio
 
 from runner.errors import UsageError
-from runner.job.task import Task
 from runner.lane.by_hand import record_answer, unclear_tasks
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import TaskRow
 from runner.ledger.states import Reason, Resolution, TaskState
+from runner.plan.task import Task
 from runner.providers.mesh import TAG
 from runner.run.prepare import Resubmit
 from tests.simulation.bench import EARLIER, Bench

@@ -10,12 +10,12 @@ import math
 from dataclasses import replace
 
 from runner.http.verdicts import Evidence
-from runner.job.task import Task
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent, OutputRow, RunRow
 from runner.ledger.states import Reason
 from runner.media.video import MediaFacts
 from runner.plan.plan import Plan
+from runner.plan.task import Task
 from runner.providers.base import RemoteFileKind
 from runner.providers.mesh import TAG
 from runner.providers.mesh.client import read_generation

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from runner.job.cost import MICROS
 from runner.job.model import Budget, OnAmbiguous, RunPolicy
+from runner.money import MICROS
 from tests.simulation.service import Dates, Echo, Habits, ListFault
 from tests.simulation.weather import CALM, Weather, storm
 

@@ -11,8 +11,8 @@ import pytest
 from runner.errors import JobError
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import Job
-from runner.job.task import Task
 from runner.plan.plan import Plan, RunDate, make_plan
+from runner.plan.task import Task
 from runner.project import init_project
 
 ORIGIN = "https://api.example.com"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from runner.http.verdicts import Evidence
-from runner.job.task import Task
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent, RunRow
 from runner.ledger.states import Reason
+from runner.plan.task import Task
 
 RUN = RunRow(
     "run-1", "jobs/a.yaml", "a", "d" * 64, "", "2026-11-21+00:00", "mesh", "https://api.test", 1000.0

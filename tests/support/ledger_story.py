@@ -12,13 +12,13 @@ from typing import Any
 from jsonschema import Draft7Validator
 
 from runner.http.verdicts import Evidence, Verdict
-from runner.job.task import Task, task_identity
 from runner.json_value import JsonValue
 from runner.ledger.database import open_for_writing
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow, Caps, Intent, OutputRow, RunRow
 from runner.ledger.states import Reason, TaskState
 from runner.media.video import MediaFacts
+from runner.plan.task import Task, task_identity
 from runner.providers.base import Generation, GenerationStatus, InputFile, RemoteFileKind
 from runner.providers.mesh import MESH
 from runner.record.manifest import ManifestCounts

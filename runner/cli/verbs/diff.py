@@ -12,12 +12,12 @@ import click
 from runner.cli import console
 from runner.cli.common_options import common_options
 from runner.cli.completion import complete_run
-from runner.cli.humanize import count
 from runner.cli.options import ServiceOptions, output_format, service_options
 from runner.cli.runs import find_folder, run_ids
 from runner.errors import CallsheetError, UsageError
-from runner.job.cost import usd_as_today
 from runner.json_value import JsonValue
+from runner.money import usd_as_today
+from runner.plural import count
 from runner.record.diff import Change, Side, changes
 from runner.record.folder import LATEST, RunFolder
 from runner.record.manifest import Manifest, ManifestRun, read_manifest, read_tasks

@@ -11,7 +11,6 @@ import click
 
 from runner.cli import console
 from runner.cli.common_options import common_options
-from runner.cli.humanize import count
 from runner.cli.jobs import load, plan_of
 from runner.cli.next_commands import command, tell_pick
 from runner.cli.options import (
@@ -27,12 +26,14 @@ from runner.cli.problems import show_warnings
 from runner.cli.runs import reading
 from runner.cli.task_list import CONFLICT, Row, chosen_tasks, listed_word, write_rows
 from runner.errors import ExitCode
-from runner.job.cost import Total, usd_or_null, usd_text
-from runner.job.task import Task
 from runner.json_value import JsonValue
 from runner.lane.budget import outlook
 from runner.ledger.states import TaskState
+from runner.money import usd_or_null, usd_text
+from runner.plan.cost import Total
 from runner.plan.plan import Plan
+from runner.plan.task import Task
+from runner.plural import count
 from runner.providers import every, find
 from runner.providers.provider import Provider
 from runner.redact import escape

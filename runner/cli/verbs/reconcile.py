@@ -12,7 +12,7 @@ from runner.assemble import served
 from runner.cli import console
 from runner.cli.attempt_keys import key_for
 from runner.cli.common_options import common, common_options
-from runner.cli.humanize import count, shown_path
+from runner.cli.humanize import shown_path
 from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions, output_format, service_options
 from runner.cli.place import choose_place
@@ -31,6 +31,7 @@ from runner.lane.by_hand import (
 )
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import Resolution, TaskState
+from runner.plural import count
 from runner.project import Project, find_project
 from runner.providers import DEFAULT, connect, find
 from runner.providers.base import Generation

@@ -16,7 +16,9 @@ import click
 from runner.cli import console
 from runner.cli.common_options import common, common_options
 from runner.cli.completion import complete_task
-from runner.cli.humanize import count, shown_path
+from runner.cli.endings import report_after_runs, tell_late, tell_reasons
+from runner.cli.fetching import fetch_first
+from runner.cli.humanize import shown_path
 from runner.cli.jobs import Loaded, load, showing_lines
 from runner.cli.monitor import Ending, pinged
 from runner.cli.next_commands import command, tell_next
@@ -25,8 +27,6 @@ from runner.cli.problems import show, show_warnings
 from runner.cli.progress import lines, progress
 from runner.cli.runs import find_run
 from runner.cli.task_list import counts_words
-from runner.cli.verbs.collect import fetch_first, tell_late, tell_reasons
-from runner.cli.verbs.report import report_after_runs
 from runner.errors import INTERRUPTS, BusyError, CallsheetError, ExitCode, JobError, UsageError
 from runner.http.access import ApiKey
 from runner.json_value import JsonValue
@@ -34,6 +34,7 @@ from runner.lane.budget import question
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow, Spend
 from runner.ledger.states import Reason, TaskState
+from runner.plural import count
 from runner.project import Project, find_project
 from runner.record.events import fan_out
 from runner.record.facts import KEY_VARIABLE, session_facts

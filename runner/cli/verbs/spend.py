@@ -10,12 +10,12 @@ import click
 
 from runner.cli import console
 from runner.cli.common_options import common, common_options
-from runner.cli.humanize import count
 from runner.cli.options import ServiceOptions, output_format, service_options
 from runner.cli.place import choose_place
 from runner.cli.runs import nothing_yet, reading
 from runner.json_value import JsonValue
 from runner.ledger.rows import Spend, SpendBy, SpendRow
+from runner.plural import count
 from runner.project import find_project
 from runner.providers import DEFAULT
 from runner.redact import escape

@@ -9,7 +9,6 @@ import click
 
 from runner.cli import console
 from runner.cli.common_options import common, common_options
-from runner.cli.humanize import count
 from runner.cli.jobs import load, plan_of
 from runner.cli.next_commands import command
 from runner.cli.options import JobOptions, ServiceOptions, job_options, jobs_argument, output_format
@@ -17,6 +16,7 @@ from runner.cli.problems import show_problems, show_warnings
 from runner.errors import ExitCode, JobError, NoProjectError, Problem
 from runner.json_value import JsonValue
 from runner.plan.plan import Plan
+from runner.plural import count
 from runner.project import Project, find_project
 from runner.redact import json_text
 

@@ -13,7 +13,7 @@ import click
 
 from runner.cli import console
 from runner.cli.common_options import common, common_options
-from runner.cli.humanize import count, shown_path
+from runner.cli.humanize import shown_path
 from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions, output_format, run_argument, service_options
 from runner.cli.runs import find_folder
@@ -23,6 +23,7 @@ from runner.media.boxes import NotMediaError
 from runner.media.pictures import Wanted
 from runner.media.readers import Readers
 from runner.media.video import has_pyav, probe, probe_image
+from runner.plural import count
 from runner.providers.base import RemoteFileKind
 from runner.record.folder import RunFolder
 from runner.record.manifest import Manifest, ManifestTask, read_manifest, read_tasks

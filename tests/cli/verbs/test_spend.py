@@ -12,10 +12,10 @@ import pytest
 from runner.__main__ import main
 from runner.errors import ExitCode
 from runner.http.verdicts import Evidence
-from runner.job.cost import Price, PriceUnit
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Intent
 from runner.ledger.states import Reason
+from runner.money import Price, PriceUnit
 from runner.project import find_project
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.ledger_rows import RUN, SENT, task

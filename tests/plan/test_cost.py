@@ -6,20 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.job.cost import (
-    MICROS,
-    Estimate,
-    Price,
-    PriceUnit,
-    Total,
-    estimate,
-    limit_micros,
-    micros,
-    token_count,
-    usd_as_today,
-    usd_text,
-)
 from runner.json_value import JsonValue
+from runner.money import MICROS, Price, PriceUnit, limit_micros, micros, usd_as_today, usd_text
+from runner.plan.cost import Estimate, Total, estimate, token_count
 from runner.providers.getimg import GETIMG
 from runner.providers.mesh import MESH
 from runner.providers.provider import Provider

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from runner.job.model import SEED
-from runner.job.rules import MODEL_RULES, Finding, Level, check_model
-from runner.job.task import Task
+from runner.job.model import SEED, Level
 from runner.job.yaml.source import MAX_BYTES
 from runner.json_value import JsonValue, canonical_json
+from runner.plan.rules import MODEL_RULES, Finding, check_model
+from runner.plan.task import Task
 from runner.providers.dialect import Asked, RequestPath
 from runner.providers.models import ModelFamily
 from runner.providers.provider import Limits, Provider

@@ -6,16 +6,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from runner.job.cost import Price
 from runner.json_value import JsonValue, canonical_json
+from runner.money import Price
 from runner.providers.base import InputFile
 from runner.providers.provider import Provider
 
 STEP_SCHEME = "step:"
 """What an upstream task makes stands in a request as `step:<identity>/<one of STEP_OUTPUTS>`."""
-
-LAST_FRAME, OUTPUT, TASK_ID = "last_frame", "output", "task_id"
-STEP_OUTPUTS = (LAST_FRAME, OUTPUT, TASK_ID)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,60 +1,25 @@
-"""What a task is expected to cost, and what it did. Unknown is unknown, never zero.
+"""What a task is expected to cost. Unknown is unknown, never zero.
 
 Tokens = (frames of output + 24 x seconds of input video) x width x height / 1024, with 24 x duration + 1
 frames of output; this reproduces published bills exactly: 121 frames at 1280x720 cost 108,900 tokens.
-Formula, sizes and prices are those of models.yaml. An amount of money is a whole number of millionths of
-a US dollar (micros) everywhere, and `usd_text` alone turns one into text; a price for one unit is Decimal.
+Formula, sizes and prices are those of models.yaml.
 """
 
 from __future__ import annotations
 
-import enum
 import functools
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
 
 from runner.json_value import JsonValue
+from runner.money import Price, PriceUnit, micros
 from runner.providers.dialect import Asked
 from runner.providers.models import ModelFamily
 from runner.providers.provider import Provider
 
-MICROS = 1_000_000
-"""Of one US dollar."""
-_DECIMALS = 6
-_FEWEST_DECIMALS = 2
-_AMOUNT = re.compile(r"[0-9]{1,15}\.[0-9]{1,6}")
-
 _PIXELS_PER_TOKEN = 1024
-_TOKENS_PER_PRICE = Decimal(1_000_000)
 _DRAFT_RESOLUTION = "480p"
-
-
-class PriceUnit(enum.StrEnum):
-    """What a price is for; the keys of `price:` in a job file."""
-
-    MTOK = "usd_per_mtok"
-    SECOND = "usd_per_second"
-    TASK = "usd_per_task"
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """US dollars per million tokens, per second of output, or per task."""
-
-    unit: PriceUnit
-    usd: Decimal
-
-    def cost(self, *, tokens: int | None, seconds: Decimal | None) -> Decimal | None:
-        """US dollars; None where what the price is for is not known."""
-        match self.unit:
-            case PriceUnit.MTOK:
-                return None if tokens is None else self.usd * tokens / _TOKENS_PER_PRICE
-            case PriceUnit.SECOND:
-                return None if seconds is None else self.usd * seconds
-            case PriceUnit.TASK:
-                return self.usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,32 +74,6 @@ def seconds_of(provider: Provider, fields: Mapping[str, JsonValue]) -> Decimal |
     """The length that a request, or its echo, gives; None where it leaves it open."""
     asked = provider.dialect.asked(fields)
     return _seconds(provider.catalogue.fps, _number(asked.duration), _number(asked.frames))
-
-
-def micros(usd: Decimal) -> int:
-    """What something costs, rounded up, so that a cap holds."""
-    return int((usd * MICROS).to_integral_value(rounding=ROUND_CEILING))
-
-
-def limit_micros(usd: Decimal) -> int:
-    """What may be spent, rounded down."""
-    return int((usd * MICROS).to_integral_value(rounding=ROUND_FLOOR))
-
-
-def usd_text(amount: int) -> str:
-    """Micros in US dollars, never rounded, for people and programs alike: `1204.50`, `0.008`, `0.7623`."""
-    decimals = f"{amount % MICROS:0{_DECIMALS}}".rstrip("0")
-    return f"{amount // MICROS}.{decimals:0<{_FEWEST_DECIMALS}}"
-
-
-def usd_or_null(amount: int | None) -> str | None:
-    """The same for a document; None where it is not known, which is not zero."""
-    return None if amount is None else usd_text(amount)
-
-
-def usd_as_today(text: str) -> str:
-    """An amount of an older document in the form of `usd_text`; what is not an amount stays as it is."""
-    return usd_text(micros(Decimal(text))) if _AMOUNT.fullmatch(text) else text
 
 
 def token_count(frames: int, width: int, height: int) -> int:

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from runner.job import lint
-from runner.job.lint import DEFAULT_LEVELS, Linter
-from runner.job.rules import Finding, Level
-from runner.job.task import Task
+from runner.job.model import Level
 from runner.json_value import JsonValue
+from runner.plan.lint import DEFAULT_LEVELS, Linter
+from runner.plan.rules import Finding
+from runner.plan.task import Task
 from runner.providers import BUILT_IN
 from runner.providers.base import InputFile
 from runner.providers.mesh import MESH

@@ -7,20 +7,12 @@ can switch it off.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from runner.job.model import Level
 from runner.providers.dialect import REFERENCES, Asked, RequestPath
 from runner.providers.models import FixedCamera, ModelFamily
-
-
-class Level(enum.StrEnum):
-    """What a finding does: stop the plan, be told, or nothing."""
-
-    ERROR = "error"
-    WARN = "warn"
-    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,83 @@
+"""What verbs that end a run say: why it ended so, what may be lost, and where its contact sheet is."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from itertools import islice
+
+from runner.cli import console
+from runner.cli.humanize import shown_path
+from runner.desk.report import Report, make_report
+from runner.errors import INTERRUPTS, CallsheetError, ExitCode
+from runner.media.video import has_pyav
+from runner.plural import count
+from runner.project import Project
+from runner.redact import printable
+from runner.run.ends import RunResult
+from runner.run.lateness import Late
+
+AFTER_RUN_SECONDS = 30.0
+AFTER_STOP_SECONDS = 2.0
+"""After a signal a person or a supervisor waits for the process to end."""
+_MOST_TOLD = 5
+
+
+def tell_reasons(result: RunResult) -> None:
+    """Says on stderr why a run ended as it did."""
+    for reason in result.reasons:
+        console.error(printable(reason))
+
+
+def tell_late(overdue: Late | None) -> None:
+    """Says on stderr, in local time, when paid results may be out of reach."""
+    if overdue is not None:
+        at = datetime.datetime.fromtimestamp(overdue.ends).astimezone()
+        console.error(
+            f"{count(overdue.count, 'paid result')} may be out of reach from {at:%Y-%m-%d %H:%M} on;"
+            " hint: callsheet collect"
+        )
+
+
+def report_after_runs(runs: Sequence[tuple[Project, str]], code: ExitCode, *, is_told: bool) -> None:
+    """Writes the page of each run that has ended, and says where it is. It never fails a run."""
+    patience = AFTER_STOP_SECONDS if code in INTERRUPTS else AFTER_RUN_SECONDS
+    try:
+        for project, run_id in runs:
+            _report_after_run(project, run_id, patience, is_told=is_told)
+    except KeyboardInterrupt:  # the exit code of the runs stands
+        console.note("no contact sheet: interrupted; hint: `callsheet report` makes it")
+
+
+def _report_after_run(project: Project, run_id: str, patience: float, *, is_told: bool) -> None:
+    try:
+        made = make_report(project, run_id, patience=patience, tell=tell_progress)
+    except CallsheetError as error:
+        console.error(f"no contact sheet: {error}")
+        return
+    except Exception as error:  # the videos are on the disk; the exit code of the run stands
+        first, *rest = console.bug_report(error)
+        for line in (f"no contact sheet: {first}", *rest):
+            console.error(line)
+        return
+    tell_missing(made)
+    if is_told:
+        console.summary(f"report:   {shown_path(made.path)}")
+
+
+def tell_progress(made: int, of: int) -> None:
+    console.status(f"report: {made} of {count(of, 'poster')}")
+
+
+def tell_missing(made: Report) -> None:
+    """Says what is missing from the page, and what to do."""
+    for path, why in islice(made.unreadable.items(), _MOST_TOLD):
+        console.error(f"{printable(path)}: {printable(why)}")
+    if made.unreadable:
+        videos = count(len(made.unreadable), "video")
+        console.error(f"{videos} cannot be read; hint: `callsheet verify` says whether it has changed")
+    if made.without_poster and not has_pyav():
+        console.note("the contact sheet has no pictures; hint: pip install 'callsheet[media]'")
+    elif made.without_poster:
+        pictures = count(made.without_poster, "picture")
+        console.note(f"the contact sheet lacks {pictures}; hint: `callsheet report` makes more")
