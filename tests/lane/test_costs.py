@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from runner.errors import ExitCode, RefusedError
-from runner.job import cost
 from runner.lane.costs import has_drifted, note_cost
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Caps, Drift, Intent
 from runner.ledger.states import Reason
 from runner.money import Price, PriceUnit
+from runner.plan import cost
 from runner.providers.base import Generation, GenerationStatus
 from runner.providers.mesh import MESH
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
