@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from runner.errors import ExitCode
+from runner.lane.paid import Doubt
 from runner.ledger.rows import GIVEN_UP, Grounds
 from runner.ledger.states import Basis, Reason, Resolution, TaskState
 from runner.run.prepare import Resubmit
 from runner.sandbox import Fault, Kind, SandboxServer, Where
-from tests.support.run_bench import RunBench
+from tests.support.lane_bench import open_lane
+from tests.support.run_bench import RunBench, job_text
 from tests.support.unclear_runs import ALL, attempts, cut, is_done, sweep, warm_up
 
 pytestmark = pytest.mark.anyio
@@ -179,3 +182,22 @@ async def test_retry_buys_nothing_while_nobody_can_say_that_it_is_gone(
     server.faults.clear()
     result = await bench.run(file, resubmit=Resubmit(Reason.AGAIN))
     assert (result.exit_code, server.accepted) == (ExitCode.DONE, 2)
+
+
+async def test_a_row_of_what_was_taken_for_absent_is_found_later(
+    bench: RunBench, server: SandboxServer
+) -> None:
+    """And told to be paid: the submit was accepted, whatever three scans had shown."""
+    await bench.run(bench.write_job(job_text(seeds=1, run="settle: 0s")))
+    async with open_lane(bench, job_text(seeds=2, run="settle: 0s")) as lane:
+        server.faults.add(cut(accept=True))
+        doubt = await lane.submit(1)
+        assert isinstance(doubt, Doubt)
+        grounds, at = Grounds.of(Basis.LIST), lane.session.tools.machine.wall()
+        with lane.ledger.transaction():
+            lane.ledger.resolve(doubt.attempt_id, Resolution.ABSENT, grounds, at)
+        assert lane.latest(1).state is TaskState.PLANNED
+        [found] = await lane.session.lookback.find()
+        assert found == replace(lane.latest(1), state=TaskState.SUBMITTED)
+        assert await lane.session.lookback.find() == []
+    assert (found.id, found.remote_id) == (doubt.attempt_id, server.tasks()[-1].id)

@@ -14,12 +14,14 @@ import runner.lane.scan
 from runner.errors import ExitCode
 from runner.job.load import LoadOptions, load_job
 from runner.job.rundate import RunDate
+from runner.lane.paid import Doubt
 from runner.lane.retry import Retry
 from runner.ledger.rows import Caps, Intent, RunRow
-from runner.ledger.states import Reason, TaskState
+from runner.ledger.states import Reason, Resolution, TaskState
 from runner.plan.plan import make_plan
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.support.run_bench import RunBench
+from tests.support.lane_bench import open_lane
+from tests.support.run_bench import RunBench, job_text
 from tests.support.unclear_runs import (
     ALL,
     answer_500,
@@ -206,3 +208,22 @@ async def test_a_listed_row_that_no_get_shows_stays_a_candidate(tmp_path: Path) 
         result = await bench.run(bench.write_job(sweep(seeds=1)))
         assert (result.exit_code, result.counts[TaskState.HELD]) == (ExitCode.PERSON_NEEDED, 1)
         assert server.accepted == 2
+
+
+@pytest.mark.parametrize(("accept", "resolution"), [(True, Resolution.ADOPTED), (False, Resolution.ABSENT)])
+async def test_a_doubt_is_clarified_by_the_list(
+    bench: RunBench, server: SandboxServer, accept: bool, resolution: Resolution
+) -> None:
+    """The task before it has earned the belief in tags and stands in the list; the ledger has the rest."""
+    policy = "settle: 0s, settle_alone: 0s"
+    await bench.run(bench.write_job(job_text(seeds=1, run=policy)))
+    async with open_lane(bench, job_text(seeds=2, run=policy)) as lane:
+        server.faults.add(cut(accept=accept))
+        doubt = await lane.submit(1)
+        assert isinstance(doubt, Doubt)
+        assert await lane.session.reconciler.clarify(doubt.attempt_id) is resolution
+        attempt = lane.latest(1)
+    remote_id = server.tasks()[-1].id if accept else None
+    state = TaskState.SUBMITTED if accept else TaskState.PLANNED
+    assert (attempt.state, attempt.resolution, attempt.remote_id) == (state, resolution, remote_id)
+    assert server.accepted == 1 + accept
