@@ -6,10 +6,7 @@ import ast
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 TESTS = Path(__file__).resolve().parent
-FILES = sorted(TESTS.rglob("*.py"))
 
 
 def _imported(file: Path) -> list[str]:
@@ -24,20 +21,26 @@ def _imported(file: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(TESTS).as_posix())
-def test_a_test_shares_only_what_stands_in_support_or_in_its_own_harness(file: Path) -> None:
-    """No other test, no conftest, nothing of another room; the benchmarks are known to their own tests."""
-    room, *_ = file.relative_to(TESTS).parts
-    wrong = []
-    for name in _imported(file):
-        package, *path = name.split(".")
-        if package == "tests":
-            is_shared = path[0] in {"support", room} and not path[1].startswith(("test_", "conftest"))
-        else:
-            # the arithmetic of the benchmarks has no other tests
-            is_shared = package != "benchmarks" or room == "benchmarks"
-        if not is_shared:
-            wrong.append(name)
+def _is_shared(name: str, room: str) -> bool:
+    """Whether a test of this room may import the module or the name in it."""
+    package, *path = name.split(".")
+    if package == "benchmarks":
+        # their arithmetic has no other tests
+        return room == "benchmarks"
+    if package != "tests":
+        return True
+    return path[0] in {"support", room} and not path[1].startswith(("test_", "conftest"))
+
+
+def test_tests_share_only_what_stands_in_support_or_in_their_own_harness() -> None:
+    """No other test, no conftest, and nothing of another room."""
+    wrong = [
+        f"{where.as_posix()} imports {name}"
+        for file in TESTS.rglob("*.py")
+        for where in [file.relative_to(TESTS)]
+        for name in _imported(file)
+        if not _is_shared(name, where.parts[0])
+    ]
     assert wrong == []
 
 
