@@ -27,7 +27,7 @@ from runner.ledger.rows import Accepted, Echoes
 from runner.ledger.states import Basis, TaskState
 from runner.providers.base import Generation, GenerationStatus
 from runner.providers.mesh import MESH
-from tests.support.attempts import BELIEVED, DEAF_MODEL, MODEL, NOW, row, unclear
+from tests.support.unclear_attempts import BELIEVED, DEAF_MODEL, MODEL, NOW, row, unclear
 
 
 def _one(attempt: Unclear, *rows: Generation, others: Sequence[Unclear] = ()) -> Finding:

@@ -29,8 +29,8 @@ from runner.run.prepare import Resubmit, prepare_run
 from runner.run.run import collect_all, run_prepared
 from runner.run.session import Tools
 from runner.store.download import DownloadLimits
-from tests.support.made import checked
-from tests.support.moment import deadline_once
+from tests.support.deadline import deadline_once
+from tests.support.ledger_story import checked
 
 JOB = """\
 version: 1
@@ -53,7 +53,7 @@ def job_text(*, seeds: int = 3, run: str = "", more: str = "") -> str:
 
 
 @dataclass(slots=True)
-class Bench:
+class RunBench:
     """One project and one service. `url` is where the sandbox listens."""
 
     root: Path
