@@ -36,6 +36,11 @@ class UnclearTask:
         told = (self.attempt.evidence, self.attempt.resolution_evidence)
         return "; ".join(one.reason for one in told if one is not None and one.reason)
 
+    def begins_with(self, digits: str) -> bool:
+        """Whether they are the first, six or more, of its identity or of its attempt."""
+        whole = (self.task.identity, self.attempt.id)
+        return len(digits) >= 6 and any(one.startswith(digits) for one in whole)
+
 
 def unclear_tasks(reader: LedgerReader) -> Iterator[UnclearTask]:
     """All that is unclear, oldest first: ambiguous (the next run looks again) and held."""
@@ -62,8 +67,7 @@ def find_unclear(reader: LedgerReader, name: str, answer: Resolution | None = No
     found = [
         one
         for one in (absent_tasks if answer is Resolution.NOT_BILLED else unclear_tasks)(reader)
-        if one.task.name == name
-        or (len(name) >= 6 and (one.task.identity.startswith(name) or one.attempt.id.startswith(name)))
+        if one.task.name == name or one.begins_with(name)
     ]
     if len(found) == 1:
         return found[0]
@@ -81,13 +85,11 @@ def find_in_flight(reader: LedgerReader, name: str) -> tuple[TaskRow, AttemptRow
 
     Raises UsageError.
     """
-    found: list[tuple[TaskRow, AttemptRow]] = []
-    for attempt in reader.in_state(*IN_FLIGHT):
-        task = reader.task(attempt.identity)
-        assert task is not None
-        is_begun = len(name) >= 6 and (attempt.identity.startswith(name) or attempt.id.startswith(name))
-        if is_begun or name in (task.name, task.output, attempt.remote_id):
-            found.append((task, attempt))
+    found = [
+        (one.task, one.attempt)
+        for one in _tasks(reader, reader.in_state(*IN_FLIGHT))
+        if one.begins_with(name) or name in (one.task.name, one.task.output, one.attempt.remote_id)
+    ]
     if len(found) == 1:
         return found[0]
     if found:

@@ -71,8 +71,6 @@ class _Listed:
 
 @dataclass(slots=True)
 class Scanner:
-    """Looks at the list of one origin and key."""
-
     lane: Lane
     _filled: dict[str, Generation] = field(default_factory=dict)
     """Rows as a GET has filled their nulls: what a service has decided once it does not take back."""

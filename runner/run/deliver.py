@@ -11,7 +11,7 @@ from runner.errors import ExitCode
 from runner.lane.pace import Retry
 from runner.lane.paid import Paid
 from runner.ledger.rows import OutputRow
-from runner.providers.base import Generation, RemoteFile, RemoteFileKind
+from runner.providers.base import Generation, RemoteFileKind
 from runner.run.session import Session
 from runner.run.wait import look_after_call
 from runner.run.watch import GoneError, LeftForLater, Watch
@@ -24,7 +24,7 @@ from runner.run.wholeness import (
     whole_files,
     words_of,
 )
-from runner.store.download import DownloadError, DownloadRequest, DownloadTrouble, FileRecord
+from runner.store.download import DownloadError, DownloadRequest, DownloadTrouble
 
 FETCH_TRIES = 6
 
@@ -45,8 +45,6 @@ class Delivered:
 
 @dataclass(slots=True)
 class Delivery:
-    """Fetches the files of one accepted task."""
-
     watch: Watch
 
     @property
@@ -145,15 +143,24 @@ class Delivery:
         return min(self.watch.age, by_theirs) > self.session.tools.provider.url_life
 
     async def _fetch_one(self, generation: Generation, kind: RemoteFileKind, ordinal: int) -> OutputRow:
-        paid, machine = self.paid, self.session.tools.machine
-        retry, taken = Retry(machine.random, FETCH_TRIES, most=30.0), 0
+        paid, tools, base = self.paid, self.session.tools, self.session.tools.project.base
+        retry, taken = Retry(tools.machine.random, FETCH_TRIES, most=30.0), 0
         while True:
             file = file_at(generation, kind, ordinal)
             if file is None:
                 raise LeftForLater(f"{paid.name}: the service shows fewer files than before")
             path = output_path(paid.output, kind, ordinal + taken)
+            tools.observe("task.download", {"task": paid.name, "identity": paid.identity, "path": path})
+            request = DownloadRequest(
+                url=file.url,
+                target=base / path,
+                part=part_path(base / output_path(paid.output, kind, ordinal), paid.attempt_id),
+                kind=kind,
+                allow_loopback=tools.is_loopback,
+                limits=tools.limits,
+            )
             try:
-                record = await self._download(file, path, ordinal)
+                record = await tools.fetch(request)
             except DownloadError as error:
                 if error.trouble is DownloadTrouble.TARGET_EXISTS and taken < MOST_TAKEN:
                     taken += 1
@@ -172,7 +179,7 @@ class Delivery:
                 bytes=record.bytes,
                 sha256=record.sha256,
                 media=record.media,
-                created_at=machine.wall(),
+                created_at=tools.machine.wall(),
             )
 
     def _judge(self, error: DownloadError, *, is_last: bool) -> None:
@@ -190,18 +197,3 @@ class Delivery:
             raise LeftForLater(reason, ExitCode.CANNOT_WRITE)
         if is_last or error.trouble is DownloadTrouble.TARGET_EXISTS:
             raise LeftForLater(f"{name}: cannot be fetched: {error}")
-
-    async def _download(self, file: RemoteFile, path: str, ordinal: int) -> FileRecord:
-        tools, paid = self.session.tools, self.paid
-        base = tools.project.base
-        tools.observe("task.download", {"task": paid.name, "identity": paid.identity, "path": path})
-        return await tools.fetch(
-            DownloadRequest(
-                url=file.url,
-                target=base / path,
-                part=part_path(base / output_path(paid.output, file.kind, ordinal), paid.attempt_id),
-                kind=file.kind,
-                allow_loopback=tools.is_loopback,
-                limits=tools.limits,
-            )
-        )

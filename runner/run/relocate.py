@@ -13,17 +13,16 @@ from runner.ledger.rows import OutputRow
 from runner.plan.task import Task
 from runner.run.progress import Progress
 from runner.run.session import Session, Tools
+from runner.run.wholeness import output_path
 from runner.store.files import place_copy
 
 
 async def put_in_place(session: Session, progress: Progress) -> None:
     """A known identity under a new path: linked or copied, never bought again."""
     tools, task = session.tools, progress.task
-    stem = task.output.removesuffix(".mp4")
     rows: dict[str, OutputRow] = {}
     for row in progress.elsewhere:
-        suffix = "" if row.ordinal == 1 else f"-{row.ordinal}"
-        path = f"{stem}{suffix}{'.last.png' if row.path.endswith('.png') else '.mp4'}"
+        path = output_path(task.output, row.kind, row.ordinal)
         if path in rows:
             continue
         try:

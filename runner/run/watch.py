@@ -42,8 +42,6 @@ class GoneError(Exception):
 
 @dataclass(slots=True)
 class Watch:
-    """Looks at one accepted task."""
-
     session: Session
     paid: Paid
     _seen: tuple[str, int | None] | None = None
