@@ -13,7 +13,7 @@ from runner.desk.report import make_report
 from runner.errors import CallsheetError, RefusedError
 from runner.http.access import ApiKey
 from runner.job.environment import read_env
-from runner.lane.caps import question
+from runner.lane.costs import question
 from runner.lane.machine import Machine
 from runner.plan.plan import Plan
 from runner.project import find_project

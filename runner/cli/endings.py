@@ -10,12 +10,12 @@ from runner.cli import console
 from runner.cli.humanize import shown_path
 from runner.desk.report import Report, make_report
 from runner.errors import INTERRUPTS, CallsheetError, ExitCode
+from runner.lane.under_way import NearingExpiry
 from runner.media.video import has_pyav
 from runner.plural import count
 from runner.project import Project
 from runner.redact import printable
 from runner.run.finish import RunResult
-from runner.run.nearing_expiry import NearingExpiry
 
 AFTER_RUN_SECONDS = 30.0
 AFTER_STOP_SECONDS = 2.0

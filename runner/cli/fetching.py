@@ -21,7 +21,7 @@ from runner.errors import INTERRUPTS, CallsheetError, ExitCode, JobError, Refuse
 from runner.job.load import LoadOptions, load_job
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
-from runner.lane.under_way import open_attempts, open_services
+from runner.lane.under_way import nearing_expiry, open_attempts, open_services
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow
 from runner.ledger.states import AWAITED
@@ -34,7 +34,6 @@ from runner.record.folder import RunFolder
 from runner.redact import Redactor
 from runner.run.finish import RunResult, conclude
 from runner.run.lock import locked_ledger
-from runner.run.nearing_expiry import nearing_expiry
 
 
 @dataclass(frozen=True, slots=True)

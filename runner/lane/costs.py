@@ -1,15 +1,105 @@
-"""What a task cost in the end, and how that compares to what was expected."""
+"""What a run may spend, what it is asked before anything is sent, and what its tasks cost in the end."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
+from runner.errors import RefusedError
+from runner.job.model import Job
+from runner.ledger.caps import Cap, Caps
 from runner.ledger.ledger import Ledger
-from runner.ledger.rows import AttemptRow, Drift, TaskRow
-from runner.money import PriceUnit, micros
-from runner.plan.cost import seconds_of
+from runner.ledger.read import LedgerReader, batches
+from runner.ledger.rows import AttemptRow, Drift, Spend, TaskRow
+from runner.money import PriceUnit, micros, usd_text
+from runner.plan.cost import Total, estimate, seconds_of
+from runner.plan.plan import Plan
+from runner.plan.task import Task
 from runner.providers.base import Generation, GenerationStatus
 from runner.providers.provider import Provider
+
+PRICE_FORMS = "`price: {usd_per_mtok: N}`, `price: {usd_per_second: N}` or `price: {usd_per_task: N}`"
+
+
+def caps_of(job: Job, new: Total, unpriced: Task | None) -> Caps:
+    """The caps of `job`. `new` is what would be submitted, `unpriced` the first of it without a price.
+
+    Raises RefusedError for a cap in dollars that could not be held.
+    """
+    budget = job.budget
+    if budget.max_micros is not None and unpriced is not None:
+        why = estimate(job.provider, unpriced.request, unpriced.price).note
+        raise RefusedError(
+            f"{job.file}: {Cap.USD}: {_unpriced(new)}, so the cap cannot be held ({unpriced.name}: {why})",
+            hint=f"add {PRICE_FORMS}, or cap the number of tasks with {Cap.TASKS}",
+        )
+    return Caps(budget.max_tasks, budget.max_micros)
+
+
+def over_all_runs(caps: Caps, plan: Plan, reader: LedgerReader) -> Caps:
+    """The same caps over every run that counts as this job's.
+
+    Those have its name and edition, or an attempt at one of its tasks: a file that was renamed or copied,
+    another date or a retry has no cap of its own, and a new edition has.
+    """
+    if caps.is_none:
+        return caps
+    runs = reader.billed_runs_named(plan.job.name, plan.edition)
+    for tasks in batches(plan.tasks):
+        runs |= reader.billed_runs_of([task.identity for task in tasks])
+    return replace(caps, runs=frozenset(runs))
+
+
+def outlook(plan: Plan, new: Total, reader: LedgerReader | None) -> list[str]:
+    """What the budget does to a run that would submit `new`: a sentence for each limit that bites.
+
+    Without a ledger nothing was spent yet.
+    """
+    budget = plan.job.budget
+    caps = Caps(budget.max_tasks, budget.max_micros)
+    spent = reader.spend(*over_all_runs(caps, plan, reader).runs) if reader is not None else Spend(0, 0, 0)
+    found: list[str] = []
+    if budget.max_micros is not None and new.tasks:
+        limit = f"USD {usd_text(budget.max_micros)}"
+        before = f", USD {usd_text(spent.micros)} of it spent or in flight" if spent.tasks else ""
+        if new.without_price:
+            found.append(f"`run` refuses: {_unpriced(new)} ({Cap.USD})")
+        elif spent.unknown:
+            unknown = f"the price of {spent.unknown} of {spent.tasks} submits is not known"
+            found.append(f"`run` submits nothing: {unknown} ({Cap.USD})")
+        elif spent.micros + new.micros > budget.max_micros:
+            found.append(f"`run` stops before it exceeds {limit}{before} ({Cap.USD})")
+    if budget.max_tasks is not None and spent.tasks + new.tasks > budget.max_tasks and new.tasks:
+        left = max(0, budget.max_tasks - spent.tasks)
+        before = f", for {spent.tasks} of {budget.max_tasks} are submitted" if spent.tasks else ""
+        found.append(f"`run` stops after {left} of {_new_tasks(new.tasks)}{before} ({Cap.TASKS})")
+    if budget.confirm_micros is not None and question(plan.job, new):
+        more = f"more than USD {usd_text(budget.confirm_micros)}"
+        why = _unpriced(new) if new.without_price else more
+        found.append(f"`run` asks first: {why} (budget.confirm_usd); --yes agrees")
+    return found
+
+
+def question(job: Job, new: Total) -> str:
+    """What a person has to agree to first; empty where nothing. An unknown price is above every limit."""
+    limit = job.budget.confirm_micros
+    if limit is None or (new.micros <= limit and not new.without_price):
+        return ""
+    known = f"{_new_tasks(new.tasks - new.without_price)} for about USD {usd_text(new.micros)}"
+    unknown = f"{_new_tasks(new.without_price)} of unknown price"
+    asked = " and ".join(
+        filter(None, ("" if new.is_unknown else known, unknown if new.without_price else ""))
+    )
+    return f"{job.file}: {asked}; budget.confirm_usd is {usd_text(limit)}"
+
+
+def _new_tasks(number: int) -> str:
+    return f"{number} new task{'' if number == 1 else 's'}"
+
+
+def _unpriced(new: Total) -> str:
+    return f"the price of {new.without_price} of {_new_tasks(new.tasks)} is not known"
+
 
 MOST_DRIFT = Decimal("0.1")
 """Of the estimate. Beyond it prices, or the formula for tokens, are no longer those of models.yaml."""

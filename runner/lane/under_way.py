@@ -1,12 +1,13 @@
-"""Attempts of earlier sessions that still need attention: in flight, in doubt, or taken for absent."""
+"""Attempts of earlier sessions that need attention: in flight, in doubt, taken for absent, soon lost."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow
-from runner.ledger.states import AWAITED, TaskState
+from runner.ledger.states import AWAITED, IN_FLIGHT, TaskState
 from runner.providers import every, find
 
 
@@ -43,3 +44,31 @@ def _oldest_record(provider: str, now: float) -> float:
     found = find(provider)
     assert found is not None
     return now - found.record_life
+
+
+NOTICE = 6 * 3600.0
+"""Seconds before that in which a person is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class NearingExpiry:
+    """`count` tasks in flight whose results end within the notice; the first at `ends` (Unix seconds)."""
+
+    count: int
+    ends: float
+
+
+def nearing_expiry(reader: LedgerReader, now: float) -> NearingExpiry | None:
+    """What has been in flight for so long that its result's URL nears its end; None where nothing has.
+
+    Reckoned from the acceptance, so a result is never older than this says.
+    """
+    ends = [
+        attempt.accepted_at + provider.url_life
+        for attempt in reader.in_state(*IN_FLIGHT)
+        if attempt.accepted_at is not None
+        if (task := reader.task(attempt.identity)) is not None
+        if (provider := find(task.provider)) is not None
+    ]
+    near = [end for end in ends if end - NOTICE <= now]
+    return NearingExpiry(len(near), min(near)) if near else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from runner.errors import JobError, Problem, UsageError
 from runner.job.model import Job
 from runner.job.rundate import RunDate
-from runner.lane.caps import caps_of, over_all_runs
+from runner.lane.costs import caps_of, over_all_runs
 from runner.ledger.caps import Caps
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow

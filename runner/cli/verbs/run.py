@@ -31,7 +31,8 @@ from runner.cli.task_list import counts_words
 from runner.errors import INTERRUPTS, BusyError, CallsheetError, ExitCode, JobError, UsageError
 from runner.http.access import ApiKey
 from runner.json_value import JsonValue
-from runner.lane.caps import question
+from runner.lane.costs import question
+from runner.lane.under_way import NearingExpiry, nearing_expiry
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow, Spend
 from runner.ledger.states import Reason, TaskState
@@ -43,7 +44,6 @@ from runner.redact import Redactor, json_text, printable
 from runner.run.finish import RunResult
 from runner.run.idle import conclude_idle, is_idle
 from runner.run.lock import locked_ledger
-from runner.run.nearing_expiry import NearingExpiry, nearing_expiry
 from runner.run.only import Only
 from runner.run.prepare import Prepared, Resubmit, prepare_run
 
