@@ -285,7 +285,8 @@ async def test_a_defect_that_strikes_every_task_is_told_a_few_times() -> None:
 
 
 async def test_a_cancellation_passes_and_an_error_of_ours_stops_submitting() -> None:
-    control = Control(lambda name, fields: None, Redactor(()))
+    told: list[tuple[str, object]] = []
+    control = Control(lambda name, fields: told.append((name, fields)), Redactor(()))
     with anyio.CancelScope() as scope:
         with control.contained("task"):
             scope.cancel()
@@ -294,6 +295,10 @@ async def test_a_cancellation_passes_and_an_error_of_ours_stops_submitting() -> 
     with pytest.raises(KeyboardInterrupt), control.contained("task"):
         raise KeyboardInterrupt
     assert control.conditions == set()
-    with control.contained("task"):
+    with control.contained("task", "8041b0"):
         raise StateError("the ledger does not take it")
+    assert told[-1] == (
+        "task.left",
+        {"task": "task", "identity": "8041b0", "reason": "the ledger does not take it"},
+    )
     assert (control.conditions, control.may_submit) == ({ExitCode.CANNOT_WRITE}, False)
