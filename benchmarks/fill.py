@@ -12,8 +12,9 @@ from benchmarks.throughput import JOB
 from runner.http.verdicts import Evidence
 from runner.job.load import LoadOptions, load_job
 from runner.job.rundate import RunDate
+from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger
-from runner.ledger.rows import Caps, Intent, OutputRow, RunRow
+from runner.ledger.rows import Intent, OutputRow, RunRow
 from runner.ledger.states import Reason
 from runner.media.video import MediaFacts
 from runner.plan.plan import make_plan

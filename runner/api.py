@@ -13,7 +13,7 @@ from runner.desk.report import make_report
 from runner.errors import CallsheetError, RefusedError
 from runner.http.access import ApiKey
 from runner.job.environment import read_env
-from runner.lane.budget import question
+from runner.lane.caps import question
 from runner.lane.machine import Machine
 from runner.plan.plan import Plan
 from runner.project import find_project
@@ -21,7 +21,7 @@ from runner.providers.place import Place
 from runner.record.events import Observer
 from runner.record.facts import KEY_VARIABLE, session_facts
 from runner.redact import Redactor
-from runner.run.ends import RunResult
+from runner.run.finish import RunResult
 from runner.run.lock import locked_ledger
 from runner.run.prepare import prepare_run
 
@@ -70,8 +70,6 @@ async def run_plan(
             project=place.project,
             reader=ledger.read,
             origin=place.origin,
-            date=None,
-            run=None,
             now=machine.wall(),
             source=machine.random,
             plan=plan,

@@ -26,10 +26,10 @@ from runner.providers.place import Place
 from runner.record.events import EventLog, Observer, fan_out
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
-from runner.run.ends import RunResult
+from runner.run.finish import RunResult
 from runner.run.prepare import Prepared
 from runner.run.run import collect_all, run_prepared
-from runner.run.tools import Tools
+from runner.run.session import Tools
 from runner.run.webhook import receiver
 from runner.sandbox import SandboxConfig, SandboxServer, SandboxUnavailable
 from runner.store.download import Downloader, DownloadLimits
@@ -72,8 +72,8 @@ def served(place: Place, key: ApiKey) -> Iterator[Access]:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Of each kind of request; None, and the field's default, are what a real run has."""
+class RequestLimits:
+    """Limits for each kind of request. The defaults are those of a real run."""
 
     submits: SubmitLimits | None = None
     free: FreeLimits | None = None
@@ -89,10 +89,10 @@ async def open_tools(
     webhook: WebhookPolicy | None = None,
     *,
     machine: Machine | None = None,
-    limits: Limits | None = None,
+    limits: RequestLimits | None = None,
 ) -> AsyncIterator[Tools]:
     """What a run works with, over real clocks, disks and connections where no others are given."""
-    machine, limits = machine or Machine(), limits or Limits()
+    machine, limits = machine or Machine(), limits or RequestLimits()
     files = LocalFiles(place.project.base)
     async with (
         connect(place.provider, access, submit_limits=limits.submits, free_limits=limits.free) as client,
@@ -158,11 +158,10 @@ async def carry_out(
     folder = RunFolder(place.project, prepared.run.id)
     folder.make(job.text)
     events = EventLog(folder.events, wall=time.time, redactor=redactor, tell=warn)
-    limits = [each for each in (deadline, job.run.deadline) if each is not None]
     with served(place, key) as access, contextlib.closing(events):
         told = fan_out(events, observe)
         async with open_tools(place, access, ledger, told, _webhook(job.run.webhook, place)) as tools:
-            return await run_prepared(prepared, tools, facts=facts, deadline=min(limits, default=None))
+            return await run_prepared(prepared, tools, facts=facts, deadline=deadline)
 
 
 def _rehearsed(prepared: Prepared) -> Prepared:

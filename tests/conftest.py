@@ -15,7 +15,8 @@ from runner.sandbox.picture import Picture
 from runner.sandbox.render import render_video
 from runner.store.files import LocalFiles
 from tests.support.clips import make_clip
-from tests.support.harness import Bench
+from tests.support.job_bench import JobBench
+from tests.support.run_bench import RunBench
 
 # One commit has one verdict, on machines of any speed; `--hypothesis-profile explore` looks further.
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -79,5 +80,10 @@ def server() -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, server: SandboxServer) -> Bench:
-    return Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+def bench(tmp_path: Path, server: SandboxServer) -> RunBench:
+    return RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> JobBench:
+    return JobBench(tmp_path / "project")

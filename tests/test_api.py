@@ -22,9 +22,9 @@ from runner.ledger.states import TaskState
 from runner.project import init_project
 from runner.run.lock import project_lock
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.support.command import CHECKOUT, callsheet, environment
-from tests.support.harness import job_text
-from tests.support.made import checked
+from tests.support.command_process import CHECKOUT, callsheet, environment
+from tests.support.ledger_story import checked
+from tests.support.run_bench import job_text
 
 PAGE = CHECKOUT / "docs" / "how-to" / "python.md"
 

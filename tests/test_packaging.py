@@ -16,7 +16,7 @@ import pytest
 
 from runner import __version__
 from runner.providers import every
-from tests.support.wheels import build, environment, install
+from tests.support.wheels import build, install, wheel_environment
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 _BROUGHT_BY = {
@@ -67,7 +67,9 @@ def elsewhere(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _run(command: list[str | Path], *, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command, cwd=cwd, env=wheel_environment(), capture_output=True, text=True, timeout=60
+    )
 
 
 def test_the_wheel_and_the_sdist_hold_every_schema(dist: Path) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.command import CHECKOUT
-from tests.support.wheels import build, environment, install
+from tests.support.command_process import CHECKOUT
+from tests.support.wheels import build, install, wheel_environment
 
 EXAMPLE = CHECKOUT / "examples" / "provider-plugin"
 KEY = {"CLIPWORKS_API_KEY": "cw_0123456789"}
@@ -41,7 +41,7 @@ def sandbox(python: Path, tmp_path: Path) -> Iterator[str]:
     """The URL of one that outlives the runs; it takes its time, so that they can be killed."""
     with subprocess.Popen(
         [python, "-m", "runner", "sandbox", "--latency", "2", "--scale", "0.1", "--store", tmp_path / "s.db"],
-        env=environment(),
+        env=wheel_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -57,7 +57,12 @@ def line(python: Path, *arguments: str | Path) -> list[str | Path]:
 
 def call(python: Path, cwd: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        line(python, *arguments), cwd=cwd, env=environment(**KEY), capture_output=True, text=True, timeout=120
+        line(python, *arguments),
+        cwd=cwd,
+        env=wheel_environment(**KEY),
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 
@@ -71,7 +76,7 @@ def test_a_run_that_is_killed_and_run_again_has_paid_for_each_task_once(
     python: Path, project: Path, sandbox: str
 ) -> None:
     run = ["run", "clip.yaml", "--base-url", sandbox]
-    killed = subprocess.Popen(line(python, *run), cwd=project, env=environment(**KEY))
+    killed = subprocess.Popen(line(python, *run), cwd=project, env=wheel_environment(**KEY))
     # each was looked at, so each acceptance is in the ledger: this service has no list to find one in
     while sum(task["gets"] > 0 for task in stats(sandbox)["per_task"].values()) < 3:
         assert killed.poll() is None
@@ -113,7 +118,7 @@ def test_its_schema_and_key_are_known_by_its_name(python: Path, project: Path) -
     schema = EXAMPLE / "callsheet_clipworks" / "request.schema.json"
     assert printed.stdout.rstrip() == schema.read_text().rstrip()
     refused = subprocess.run(
-        line(python, "run", "clip.yaml"), cwd=project, env=environment(), capture_output=True, text=True
+        line(python, "run", "clip.yaml"), cwd=project, env=wheel_environment(), capture_output=True, text=True
     )
     assert refused.returncode == 77
     assert "CLIPWORKS_API_KEY" in refused.stderr

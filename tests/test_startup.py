@@ -17,7 +17,7 @@ import pytest
 
 import runner
 from runner.sandbox import SandboxConfig, SandboxServer
-from tests.support.command import CHECKOUT, environment
+from tests.support.command_process import CHECKOUT, environment
 
 SERVICE = {"httpx", "httpcore", "h11", "anyio", "asyncio", "trio", "structlog", "ssl", "rich"}
 """What only a run that sends or fetches something needs."""

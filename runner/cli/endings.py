@@ -14,8 +14,8 @@ from runner.media.video import has_pyav
 from runner.plural import count
 from runner.project import Project
 from runner.redact import printable
-from runner.run.ends import RunResult
-from runner.run.lateness import Late
+from runner.run.finish import RunResult
+from runner.run.nearing_expiry import NearingExpiry
 
 AFTER_RUN_SECONDS = 30.0
 AFTER_STOP_SECONDS = 2.0
@@ -29,7 +29,7 @@ def tell_reasons(result: RunResult) -> None:
         console.error(printable(reason))
 
 
-def tell_late(overdue: Late | None) -> None:
+def tell_nearing_expiry(overdue: NearingExpiry | None) -> None:
     """Says on stderr, in local time, when paid results may be out of reach."""
     if overdue is not None:
         at = datetime.datetime.fromtimestamp(overdue.ends).astimezone()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from runner.cli import console
 from runner.cli.attempt_keys import KeyGroup, group_by_key
-from runner.cli.endings import tell_late, tell_reasons
+from runner.cli.endings import tell_nearing_expiry, tell_reasons
 from runner.cli.options import RunOptions, ServiceOptions
 from runner.cli.place import choose_place
 from runner.cli.problems import show
@@ -32,10 +32,9 @@ from runner.providers.place import Place
 from runner.record.facts import JOB_DIGEST, session_facts
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
-from runner.run.ends import RunResult
-from runner.run.finish import conclude
-from runner.run.lateness import late
+from runner.run.finish import RunResult, conclude
 from runner.run.lock import locked_ledger
+from runner.run.nearing_expiry import nearing_expiry
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +130,12 @@ def _collect_from(
         for run in ledger.read.unfinished_runs():
             if (run.origin, run.provider) == (place.origin, place.provider.name):
                 refresh_manifest(ledger, place, run, redactor, is_told=is_told)
-        overdue = late(ledger.read, time.time())
+        overdue = nearing_expiry(ledger.read, time.time())
     if is_told:
         console.summary(f"{place.origin}: {counts_words(results[-1].counts)}")
     for result in results:
         tell_reasons(result)
-    tell_late(overdue)
+    tell_nearing_expiry(overdue)
     return [Collected(place.origin, result) for result in results]
 
 

@@ -74,7 +74,7 @@ def tell_pick(job_file: str, service: ServiceOptions) -> None:
 _CHECK_FIRST = frozenset({ExitCode.UNREACHABLE, ExitCode.KEY_REFUSED})
 _GOES_ON: Mapping[ExitCode, str] = {
     ExitCode.OUT_OF_MONEY: "after topping up; goes on, and pays for nothing twice",
-    ExitCode.REFUSED: "after raising the budget; goes on, and pays for nothing twice",
+    ExitCode.REFUSED: "after what refused it is mended; goes on, and pays for nothing twice",
     ExitCode.CANNOT_WRITE: "after making room; goes on, and fetches what is paid for",
     ExitCode.KEY_REFUSED: "with a key that the service takes; goes on",
     ExitCode.UNREACHABLE: "when it answers again; goes on",

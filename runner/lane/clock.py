@@ -25,6 +25,7 @@ class Passed:
     most: float
 
 
+@dataclass(slots=True)
 class ServerClock:
     """The service's time, from the Date headers of its answers, carried on by our monotonic clock.
 
@@ -34,10 +35,9 @@ class ServerClock:
     be the wrong one, so our wall clock has a say too, within bounds: it may be wrong itself.
     """
 
-    def __init__(self, machine: Machine) -> None:
-        self._seams = machine
-        self._lowest: float | None = None
-        self._highest = 0.0
+    machine: Machine
+    _lowest: float | None = None
+    _highest: float = 0.0
 
     @property
     def is_known(self) -> bool:
@@ -60,14 +60,14 @@ class ServerClock:
 
     def passed(self, server_time: float, wall: float) -> Passed:
         """How long ago a moment was that stood so on the service's clock and on ours, in Unix seconds."""
-        by_ours = self._seams.wall() - wall
+        by_ours = self.machine.wall() - wall
         if server_time >= LATEST_TIME:  # an older callsheet believed it
             return Passed(by_ours, by_ours)
         return Passed(min(self.earliest() - server_time, by_ours), max(self.latest() - server_time, by_ours))
 
     def earliest(self) -> float:
         """Unix seconds; our own wall clock as long as no answer has come."""
-        wall = self._seams.wall()
+        wall = self.machine.wall()
         if self._lowest is None:
             return wall
         heard = self._lowest + anyio.current_time()
@@ -75,4 +75,4 @@ class ServerClock:
 
     def latest(self) -> float:
         """Unix seconds; our own wall clock as long as no answer has come."""
-        return self._seams.wall() if self._lowest is None else self._highest + anyio.current_time()
+        return self.machine.wall() if self._lowest is None else self._highest + anyio.current_time()

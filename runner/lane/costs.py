@@ -44,13 +44,9 @@ def _cost(provider: Provider, attempt: AttemptRow, task: TaskRow, generation: Ge
         return None
     if generation.status is not GenerationStatus.SUCCEEDED and attempt.price.unit is not PriceUnit.MTOK:
         return None  # only its tokens say whether a failed one is billed
+    # a video without tokens would cost nothing against a cap
+    is_free = generation.status is GenerationStatus.SUCCEEDED and not generation.billed_tokens
     return attempt.price.cost(
-        tokens=_tokens(generation),
+        tokens=None if is_free else generation.billed_tokens,
         seconds=seconds_of(provider, generation.echo) or seconds_of(provider, task.request),
     )
-
-
-def _tokens(generation: Generation) -> int | None:
-    """What the service says, where it can be: a video without tokens would cost nothing against a cap."""
-    is_free = generation.status is GenerationStatus.SUCCEEDED and not generation.billed_tokens
-    return None if is_free else generation.billed_tokens

@@ -155,7 +155,7 @@ def created_after(server_time: float, intended_at: float, offset: float) -> floa
     return min(server_time, intended_at + offset) - SKEW
 
 
-def judge(
+def match_rows(
     unclear: Sequence[Unclear], candidates: Sequence[Generation], unresolved: Sequence[Unclear]
 ) -> list[Finding]:
     """One Finding for each of `unclear`. `candidates` are the rows of a full scan that no attempt claims.
@@ -164,7 +164,7 @@ def judge(
     and what is held, was written off, or was taken for absent.
     """
     pairs = sum(len(_matching(one, candidates)) == 1 for one in unclear)
-    return [_judge_one(one, candidates, unresolved, are_tags_shown=pairs >= SHOWN_TAGS) for one in unclear]
+    return [_match_one(one, candidates, unresolved, are_tags_shown=pairs >= SHOWN_TAGS) for one in unclear]
 
 
 def _matching(one: Unclear, rows: Sequence[Generation]) -> list[Generation]:
@@ -240,7 +240,7 @@ def witness(
     return Witness.LATE if any(each.intent > doubt for each in alike) else Witness.EARLY
 
 
-def _judge_one(
+def _match_one(
     one: Unclear, candidates: Sequence[Generation], unresolved: Sequence[Unclear], *, are_tags_shown: bool
 ) -> Finding:
     attempt = one.attempt

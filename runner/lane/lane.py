@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import anyio
 
-from runner.errors import CallsheetError, ExitCode, ServiceUnreachableError
+from runner.errors import ExitCode, ServiceUnreachableError
 from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import RunPolicy
 from runner.lane.clock import ServerClock
 from runner.lane.commits import Commits
+from runner.lane.control import Control
 from runner.lane.machine import Machine
-from runner.lane.pace import Breaker, InFlight, RequestBudget
-from runner.lane.retry import Retry
+from runner.lane.pace import Breaker, InFlight, RequestPace, Retry
 from runner.providers.base import Client
 from runner.providers.provider import Provider
 from runner.record.events import Observer
@@ -29,44 +27,6 @@ FIRST_TRIES = 4
 
 LIMITED_TRIES = 60
 """So many 429s in a row to the first GET are enough, however short the waits between them are."""
-
-
-class RunControl(Protocol):
-    """What a lane tells the run that works in it, and asks of it."""
-
-    @property
-    def may_submit(self) -> bool:
-        """Whether a new POST may go out."""
-
-    def stop_submitting(self, code: ExitCode, reason: str) -> None:
-        """No new POST; what is in flight is still collected."""
-
-    def refuse(self, error: CallsheetError) -> None:
-        """The same, for the reason and with the exit code of `error`."""
-
-    def stop(self, code: ExitCode, reason: str) -> None:
-        """Ends the run now, with its state kept."""
-
-    def condition(self, code: ExitCode, reason: str = "", *, identity: str = "") -> None:
-        """Something that the exit code tells, and that stops nothing; `identity` is the task's."""
-
-    def note(self, reason: str) -> None:
-        """Something that a person should read, and that the exit code does not tell."""
-
-    def waiting(self, what: str, seconds: float, tasks: int) -> None:
-        """So many tasks wait for `what`, for at most `seconds`."""
-
-    def waited(self, what: str) -> None:
-        """That wait is over."""
-
-    def provider_failed(self, identity: str = "") -> None:
-        """A task failed at the service."""
-
-    def defect(self, name: str, error: Exception) -> None:
-        """Something of ours broke in the work on `name`."""
-
-    def shielded_post(self) -> AbstractContextManager[object]:
-        """A POST with the commits around it: a stop does not cut it, but bounds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,36 +48,36 @@ class Lane:
     """One origin with one key: whom it asks, how fast, and whether the service answers."""
 
     def __init__(
-        self, tools: LaneTools, run: RunControl, policy: RunPolicy, stand_back: Callable[[], Awaitable[None]]
+        self, tools: LaneTools, control: Control, policy: RunPolicy, stand_back: Callable[[], Awaitable[None]]
     ) -> None:
         """`stand_back` waits until downloads keep up, before new work takes a place."""
         self.origin, self.key_hash = tools.origin, tools.key_hash
         self.provider, self.client = tools.provider, tools.client
         self.commits, self.machine, self.observe = tools.commits, tools.machine, tools.observe
-        self.run = run
+        self.control = control
         self.patience = policy.timeout
         self.clock = ServerClock(tools.machine)
-        self.budget = RequestBudget(
+        self.requests = RequestPace(
             policy.rate,
             patience=policy.timeout,
-            give_up=partial(run.stop_submitting, ExitCode.TRY_AGAIN),
-            waiting=lambda what, seconds: run.waiting(what, seconds, self.in_flight.count),
+            give_up=partial(control.stop_submitting, ExitCode.TRY_AGAIN),
+            waiting=lambda what, seconds: control.waiting(what, seconds, self.in_flight.count),
         )
-        self.in_flight = InFlight(policy.concurrency, lambda: self.budget.most_in_flight, stand_back)
+        self.in_flight = InFlight(policy.concurrency, lambda: self.requests.most_in_flight, stand_back)
         self.breaker = Breaker(self.ping, tools.machine.random, self._still_down)
         self._has_answered = False
 
     async def ping(self) -> None:
         """One free GET, which tells the clock the service's time. Raises ProviderError."""
-        await self.budget.acquire()
+        await self.requests.acquire()
         try:
             self.clock.hear(await self.client.ping())
         except ProviderError as error:
             if error.trouble is Trouble.RATE_LIMITED:
-                self.budget.refused(error)
+                self.requests.refused(error)
             raise
-        self.budget.answered()
-        self.run.waited(AN_ANSWER)
+        self.requests.answered()
+        self.control.waited(AN_ANSWER)
 
     async def answers(self) -> bool:
         """One free GET before the first POST: the key, the service's time, and whether it answers at all.
@@ -132,14 +92,14 @@ class Lane:
                 await self.ping()
             except ProviderError as error:
                 retry.failed()
-                if self._is_over(error, retry.failures) or not self.run.may_submit:
+                if self._is_over(error, retry.failures) or not self.control.may_submit:
                     return False
                 pause = retry.pause()
-                self.run.waiting(f"the service, before the first submit ({error.message})", pause, 0)
+                self.control.waiting(f"the service, before the first submit ({error.message})", pause, 0)
                 await anyio.sleep(pause)
             except Exception as error:  # once, and not again for each task that would be started
-                self.run.defect("the first look at the service", error)
-                self.run.stop_submitting(ExitCode.BUG, "nothing was sent")
+                self.control.defect("the first look at the service", error)
+                self.control.stop_submitting(ExitCode.BUG, "nothing was sent")
                 return False
             else:
                 self._has_answered = True
@@ -147,14 +107,14 @@ class Lane:
 
     def _still_down(self, error: Exception, seconds: float) -> None:
         """A ping has failed, so many seconds after the submit that tripped the breaker."""
-        run = self.run
-        run.waiting(AN_ANSWER, self.patience - seconds, self.in_flight.count)
+        control = self.control
+        control.waiting(AN_ANSWER, self.patience - seconds, self.in_flight.count)
         if not isinstance(error, ProviderError):
-            run.defect("the look whether the service answers", error)
+            control.defect("the look whether the service answers", error)
         elif error.refusal is not None:
-            run.refuse(error.refusal)
+            control.refuse(error.refusal)
         if seconds > self.patience:
-            run.stop_submitting(
+            control.stop_submitting(
                 ExitCode.TRY_AGAIN, f"the service has not answered for {seconds:.0f} s: {error}; run again"
             )
 
@@ -162,12 +122,12 @@ class Lane:
         """Whether nothing will be submitted because of `error`, which has been told then."""
         is_limited = error.trouble is Trouble.RATE_LIMITED
         if error.refusal is not None:
-            self.run.refuse(error.refusal)
+            self.control.refuse(error.refusal)
         elif failures < (LIMITED_TRIES if is_limited else FIRST_TRIES):
             return False
         elif is_limited:
-            self.run.stop_submitting(ExitCode.TRY_AGAIN, f"{error.message}; nothing was sent")
+            self.control.stop_submitting(ExitCode.TRY_AGAIN, f"{error.message}; nothing was sent")
         else:
             said = f"{self.origin}: the API cannot be used: {error.message}; nothing was sent"
-            self.run.refuse(ServiceUnreachableError(said, hint="check the network and the base URL"))
+            self.control.refuse(ServiceUnreachableError(said, hint="check the network and the base URL"))
         return True

@@ -13,8 +13,8 @@ from runner.errors import CallsheetError
 from runner.http.verdicts import ProviderError
 from runner.lane.evidence import Belief, Finding, Unclear, Witness, contradicts, excludes, witness
 from runner.lane.lane import Lane
-from runner.lane.retry import Retry
-from runner.lane.scan import DAY, SCAN_SECONDS, NoScanError, Scanner, View
+from runner.lane.pace import Retry
+from runner.lane.scan import DAY, SCAN_SECONDS, ListView, NoScanError, Scanner
 from runner.ledger.ledger import RemoteIdTakenError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, Doubt, Grounds
@@ -45,9 +45,9 @@ class Lookback:
         try:
             return await self._find_all()
         except CallsheetError as error:
-            self.lane.run.refuse(error)
+            self.lane.control.refuse(error)
         except Exception as error:
-            self.lane.run.defect("looking for submits that were taken for absent", error)
+            self.lane.control.defect("looking for submits that were taken for absent", error)
         return []
 
     async def _find_all(self) -> list[AttemptRow]:
@@ -56,9 +56,9 @@ class Lookback:
         looked_for = await self.lane.commits.read(self._looked_for)
         if not looked_for:
             return []
-        self.lane.run.waiting(LOOKING, SCAN_SECONDS * TRIES, len(looked_for))
+        self.lane.control.waiting(LOOKING, SCAN_SECONDS * TRIES, len(looked_for))
         view = await self._look([one for one, _ in looked_for])
-        self.lane.run.waited(LOOKING)
+        self.lane.control.waited(LOOKING)
         if view is None:
             return []
         found: list[AttemptRow] = []
@@ -76,7 +76,7 @@ class Lookback:
         pairs = ((one, reader.doubt(one.attempt.id)) for one in self.scanner.unclear(reader, attempts))
         return [(one, doubt) for one, doubt in pairs if doubt is not None]
 
-    async def _look(self, looked_for: list[Unclear]) -> View | None:
+    async def _look(self, looked_for: list[Unclear]) -> ListView | None:
         retry = Retry(self.lane.machine.random, TRIES)
         while True:
             try:
@@ -87,7 +87,7 @@ class Lookback:
                     return None
             await anyio.sleep(retry.pause())
 
-    def _row_of(self, one: Unclear, doubt: Doubt, view: View) -> Generation | None:
+    def _row_of(self, one: Unclear, doubt: Doubt, view: ListView) -> Generation | None:
         """The one row that carries the attempt's tag, where tags are believed and nothing contradicts."""
         if one.belief.tag is not Belief.EARNED:
             return None
@@ -113,7 +113,7 @@ class Lookback:
             {"task": one.name, "identity": attempt.identity, "remote_id": row.id, **grounds.facts},
         )
         said = "written off" if was == Resolution.WRITTEN_OFF else "taken for never accepted"
-        self.lane.run.note(
+        self.lane.control.note(
             f"{one.name}: a submit that was {said} is in the service's list after all, as {row.id}:"
             " it is paid for, and its video is fetched and kept"
         )
@@ -121,7 +121,7 @@ class Lookback:
         assert found is not None
         return [found]
 
-    def _is_confirmed(self, one: Unclear, doubt: Doubt, view: View) -> bool:
+    def _is_confirmed(self, one: Unclear, doubt: Doubt, view: ListView) -> bool:
         """Whether a day later the list, by a witness, still excludes it."""
         closed_at = one.attempt.server_time + doubt.at - one.attempt.intended_at
         shown = witness(one, doubt.order, view.accepted, view.rows)

@@ -1,7 +1,8 @@
-"""How fast we may ask: one request budget per API key, a circuit breaker, slots.
+"""How fast we may ask, and ask again: one pace of requests per API key, a circuit breaker, slots.
 
 Rate limiters such as aiolimiter need a rate that is known, and asyncio; a service here teaches its own by its
-429s. No slots of anyio's or trio's serve the nearest deadline first.
+429s. No slots of anyio's or trio's serve the nearest deadline first. Retries such as stamina's do not wait by
+the run's own random source, without which no simulated run repeats.
 """
 
 from __future__ import annotations
@@ -13,18 +14,54 @@ import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import anyio
 
 from runner.http.verdicts import ProviderError, Trouble
-from runner.lane.retry import Retry
+
+
+@dataclass(slots=True)
+class Retry:
+    """Counts failures in a row; a new one begins where a success lies between.
+
+    `base` and `most` are seconds: the longest wait after the first failure, and after any.
+    """
+
+    source: random.Random
+    tries: int | None = None
+    base: float = 0.5
+    most: float = 60.0
+    failures: int = 0
+    _began: float = field(default_factory=anyio.current_time)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been tried."""
+        return anyio.current_time() - self._began
+
+    def failed(self) -> bool:
+        """Counts one more; whether that was the last of `tries`."""
+        self.failures += 1
+        return self.failures == self.tries
+
+    def pause(self) -> float:
+        """Seconds to wait before the next try: exponential with equal jitter.
+
+        Half of the wait is fixed, so that a retry never comes at once; the other half spreads clients
+        that failed together.
+        """
+        ceiling = min(self.most, self.base * 2.0 ** min(self.failures - 1, 30))
+        return ceiling / 2 + self.source.uniform(0, ceiling / 2)
 
 
 class StillLimitedError(ProviderError):
     """The service has answered free requests with nothing but 429 for as long as we wait for that."""
 
 
-class RequestBudget:
+@dataclass
+class RequestPace:
     """Spaces requests by GCRA (the generic cell rate algorithm): submits, polls and lists alike.
 
     All wait in one line, so neither polls nor submits starve. Without a rate it lets everything
@@ -41,46 +78,36 @@ class RequestBudget:
     free requests raise, submits come back to find that `give_up` has stopped them.
     """
 
-    BURST = 5
-    WINDOW = 60.0
+    BURST: ClassVar = 5
+    WINDOW: ClassVar = 60.0
 
-    def __init__(
-        self,
-        rate: float | None,
-        *,
-        patience: float = math.inf,
-        give_up: Callable[[str], None] = lambda said: None,
-        waiting: Callable[[str, float], None] = lambda what, seconds: None,
-    ) -> None:
-        """`give_up` is told why, once; `waiting` what is waited for at each pause, and how long."""
-        self._patience = patience
-        self._give_up = give_up
-        self._waiting = waiting
-        self._refused_since: float | None = None
-        self._lost = ""
-        self._has_lost = anyio.Event()
-        self._ceiling = rate
-        self._rate = rate
-        self._rate_before = rate
-        self._next = -float("inf")
-        self._blocked_until = -float("inf")
-        self._submits_blocked_until = -float("inf")
-        self._raised_at = -float("inf")
-        self._room_raised_at = -float("inf")
-        self._sent: deque[float] = deque(maxlen=65_536)
-        self._proved = 0
-        self._most_in_flight: int | None = None
+    rate: float | None
+    """Requests per second, None while there is no reason for a limit."""
+    patience: float = math.inf
+    give_up: Callable[[str], None] = lambda said: None
+    """Told why, once."""
+    waiting: Callable[[str, float], None] = lambda what, seconds: None
+    """Told at each pause what is waited for, and how long."""
+    _refused_since: float | None = None
+    _lost: str = ""
+    _has_lost: anyio.Event = field(default_factory=anyio.Event)
+    _next: float = -math.inf
+    _blocked_until: float = -math.inf
+    _submits_blocked_until: float = -math.inf
+    _raised_at: float = -math.inf
+    _room_raised_at: float = -math.inf
+    _sent: deque[float] = field(default_factory=lambda: deque(maxlen=65_536))
+    _proved: int = 0
+    _most_in_flight: int | None = None
 
-    @property
-    def rate(self) -> float | None:
-        """Requests per second, None while there is no reason for a limit."""
-        return self._rate
+    def __post_init__(self) -> None:
+        self._ceiling = self._rate_before = self.rate
 
     @property
     def queue(self) -> float:
         """Seconds that one more request would wait."""
         now = anyio.current_time()
-        line = now if self._rate is None else self._next
+        line = now if self.rate is None else self._next
         return max(0.0, line - now, self._blocked_until - now)
 
     @property
@@ -118,12 +145,12 @@ class RequestBudget:
         if self._refused_since is None:
             self._refused_since = now
         self.throttled(error.retry_after)
-        if not self._lost and max(now, self._blocked_until) - self._refused_since > self._patience:
+        if not self._lost and max(now, self._blocked_until) - self._refused_since > self.patience:
             self._lost = (
                 "the service answers nothing but 429, and its next wait would pass run.timeout"
-                f" ({self._patience:g} s): {error.message}"
+                f" ({self.patience:g} s): {error.message}"
             )
-            self._give_up(self._lost)
+            self.give_up(self._lost)
             self._has_lost.set()
 
     def throttled(self, retry_after: float | None, *, in_flight: int | None = None) -> None:
@@ -142,11 +169,11 @@ class RequestBudget:
         if is_echo:
             # requests that were on their way together are refused together: one lesson, not many
             return
-        self._waiting("the service's limit on requests (429)", pause)
+        self.waiting("the service's limit on requests (429)", pause)
         spread = min(max(now - self._sent[0] + pause, 1.0), self.WINDOW) if self._sent else self.WINDOW
         seen = max(recent, 1) / spread
-        self._rate_before = self._rate
-        self._rate = max(0.8 * min(seen, self._rate or seen), 1 / self.WINDOW)
+        self._rate_before = self.rate
+        self.rate = max(0.8 * min(seen, self.rate or seen), 1 / self.WINDOW)
         self._next = now + pause
         self._raised_at = now
 
@@ -155,11 +182,11 @@ class RequestBudget:
         self._submits_blocked_until = max(self._submits_blocked_until, now + pause)
         if is_echo:
             return
-        self._waiting("the service's limit on tasks at once (429)", pause)
+        self.waiting("the service's limit on tasks at once (429)", pause)
         # tasks that wait for their first POST are counted too, so one lesson may not be enough
         self._most_in_flight = max(1, min(in_flight, (self._most_in_flight or in_flight + 1) - 1))
         self._room_raised_at = now
-        self._rate = self._rate_before
+        self.rate = self._rate_before
 
     def _blocked(self, is_submit: bool) -> float:
         return max(self._blocked_until, self._submits_blocked_until) if is_submit else self._blocked_until
@@ -173,49 +200,40 @@ class RequestBudget:
     def _reserve(self) -> float:
         now = anyio.current_time()
         self._grow(now)
-        if self._rate is None:
+        if self.rate is None:
             return now
-        interval = 1 / self._rate
+        interval = 1 / self.rate
         self._next = max(self._next, now - self.BURST * interval)
         slot = max(now, self._next)
         self._next += interval
         return slot
 
     def _grow(self, now: float) -> None:
-        if self._rate is None or now - self._raised_at < self.WINDOW:
+        if self.rate is None or now - self._raised_at < self.WINDOW:
             return
-        grown = self._rate * 1.05
-        self._rate = grown if self._ceiling is None else min(grown, self._ceiling)
+        grown = self.rate * 1.05
+        self.rate = grown if self._ceiling is None else min(grown, self._ceiling)
         self._raised_at = now
 
 
+@dataclass(slots=True)
 class Breaker:
     """Open after an ambiguous or 5xx submit, until a free GET succeeds (invariant 11).
 
     So an outage makes at most as many submits unclear as there are submit slots.
     """
 
-    def __init__(
-        self,
-        ping: Callable[[], Awaitable[None]],
-        source: random.Random,
-        failed: Callable[[Exception, float], None],
-    ) -> None:
-        """`failed` is told of each GET that fails, however, and of the seconds since the breaker opened."""
-        self._ping = ping
-        self._random = source
-        self._failed = failed
-        self._is_open = False
-        self._is_released = False
-        self._changed = anyio.Event()
-
-    @property
-    def is_open(self) -> bool:
-        return self._is_open
+    ping: Callable[[], Awaitable[None]]
+    source: random.Random
+    failed: Callable[[Exception, float], None]
+    """Told of each GET that fails, however, and of the seconds since the breaker opened."""
+    is_open: bool = False
+    _is_released: bool = False
+    _changed: anyio.Event = field(default_factory=anyio.Event)
 
     def trip(self) -> None:
-        if not self._is_open:
-            self._is_open = True
+        if not self.is_open:
+            self.is_open = True
             self._change()
 
     def release(self) -> None:
@@ -225,22 +243,22 @@ class Breaker:
 
     async def closed(self) -> None:
         """Waits until submitting is allowed, or over."""
-        while self._is_open and not self._is_released:
+        while self.is_open and not self._is_released:
             await self._changed.wait()
 
     async def heal(self) -> None:
         """Runs beside the work for ever: tries at once when tripped, then with backoff."""
         while True:
-            retry = Retry(self._random, base=1.0)
-            while self._is_open and not self._is_released:
+            retry = Retry(self.source, base=1.0)
+            while self.is_open and not self._is_released:
                 try:
-                    await self._ping()
+                    await self.ping()
                 except Exception as error:  # nobody else would open the way again
                     retry.failed()
-                    self._failed(error, retry.seconds)
+                    self.failed(error, retry.seconds)
                     await anyio.sleep(retry.pause())
                 else:
-                    self._is_open = False
+                    self.is_open = False
                     self._change()
             await self._changed.wait()
 
@@ -305,6 +323,7 @@ class PrioritySlots:
             self._room.set()
 
 
+@dataclass(slots=True)
 class InFlight:
     """The limit on tasks at the service. Only new work waits for a place; what is paid for never does.
 
@@ -312,18 +331,11 @@ class InFlight:
     waits until downloads, which come before new work, keep up.
     """
 
-    def __init__(
-        self, limit: int, taught: Callable[[], int | None], stand_back: Callable[[], Awaitable[None]]
-    ) -> None:
-        self._limit = limit
-        self._taught = taught
-        self._stand_back = stand_back
-        self._count = 0
-        self._left = anyio.Event()
-
-    @property
-    def count(self) -> int:
-        return self._count
+    limit: int
+    taught: Callable[[], int | None]
+    stand_back: Callable[[], Awaitable[None]]
+    count: int = 0
+    _left: anyio.Event = field(default_factory=anyio.Event)
 
     async def place(self, *, is_paid: bool) -> AbstractContextManager[None]:
         """One place, which counts from now on; the end of its `with` leaves it. New work waits for it.
@@ -331,10 +343,10 @@ class InFlight:
         Where one is free it is had at once: tasks that begin together join one commit.
         """
         if not is_paid:
-            while self._count >= min(self._limit, self._taught() or self._limit):
+            while self.count >= min(self.limit, self.taught() or self.limit):
                 await self._left.wait()
-            await self._stand_back()
-        self._count += 1
+            await self.stand_back()
+        self.count += 1
         return self._held()
 
     @contextmanager
@@ -342,6 +354,6 @@ class InFlight:
         try:
             yield
         finally:
-            self._count -= 1
+            self.count -= 1
             left, self._left = self._left, anyio.Event()
             left.set()

@@ -42,19 +42,23 @@ class Paid:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class InDoubt:
     """An attempt whose POST may or may not have been accepted."""
 
     attempt_id: str
 
 
-def paid_of(reader: LedgerReader, attempt_id: str, machine: Machine) -> Paid:
-    """What has to be fetched for an attempt that the service has accepted, taken over from the ledger."""
+def paid_of(reader: LedgerReader, attempt_id: str, machine: Machine, *, since: float | None = None) -> Paid:
+    """What has to be fetched for an attempt that the service has accepted.
+
+    `since` is when this session saw that, by its monotonic clock; None for an attempt of an earlier one.
+    """
     attempt = reader.attempt(attempt_id)
     assert attempt is not None
     task = reader.task(attempt.identity)
     assert task is not None
     assert attempt.remote_id is not None
+    accepted_at = attempt.accepted_at or attempt.intended_at
     return Paid(
         attempt_id=attempt.id,
         identity=attempt.identity,
@@ -62,13 +66,13 @@ def paid_of(reader: LedgerReader, attempt_id: str, machine: Machine) -> Paid:
         output=task.output,
         remote_id=attempt.remote_id,
         key_hash=attempt.key_hash,
-        since=anyio.current_time() - max(0.0, machine.wall() - (attempt.accepted_at or attempt.intended_at)),
+        since=anyio.current_time() - max(0.0, machine.wall() - accepted_at) if since is None else since,
         server_time=attempt.server_time,
-        accepted_at=attempt.accepted_at or attempt.intended_at,
+        accepted_at=accepted_at,
         model=attempt.model,
         kind=Kind.of(attempt.origin, task.request),
         tag=attempt.tag,
-        is_taken_over=True,
+        is_taken_over=since is None,
         is_done=attempt.state is TaskState.DONE,
         is_collecting=attempt.state is not TaskState.SUBMITTED,
     )

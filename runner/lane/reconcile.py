@@ -5,6 +5,7 @@ Runs beside the other work. A service without a list leaves nothing to go by: he
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -12,18 +13,127 @@ import anyio
 
 from runner.errors import CallsheetError, ExitCode, KeyRefusedError
 from runner.http.verdicts import ProviderError, Trouble
-from runner.job.model import RunPolicy
-from runner.lane.cases import SCANS, Case, Sight
-from runner.lane.evidence import Finding, Unclear, judge, witness
+from runner.job.model import OnAmbiguous, RunPolicy
+from runner.lane.clock import Passed
+from runner.lane.evidence import Finding, Hope, Unclear, Witness, match_rows, witness
 from runner.lane.lane import Lane
-from runner.lane.pace import StillLimitedError
-from runner.lane.retry import Retry
-from runner.lane.scan import DAY, NoScanError, Scanner, View
+from runner.lane.pace import Retry, StillLimitedError
+from runner.lane.scan import DAY, ListView, NoScanError, Scanner
 from runner.ledger.ledger import RemoteIdTakenError
 from runner.ledger.read import LedgerReader
-from runner.ledger.rows import AttemptRow, Grounds
-from runner.ledger.states import Basis, Resolution, TaskState
+from runner.ledger.rows import AttemptRow, Doubt, Grounds
+from runner.ledger.states import Basis, Reason, Resolution, TaskState
 from runner.times import iso_time
+
+SCANS = 3
+"""Full scans in a row that have to say the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What is missing to match_rows a case; `until` is monotonic, where time alone will bring it."""
+
+    reason: str
+    until: float | None = None
+    is_for_others: bool = False
+    """Only a task accepted later can supply it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one scan, begun at `started` (monotonic), says of a case.
+
+    `age` is how long ago the intent was; `is_clock_sure` says that the service's clock and ours agree.
+    """
+
+    finding: Finding
+    witness: Witness | None
+    started: float
+    age: Passed
+    is_clock_sure: bool
+
+
+@dataclass(slots=True)
+class Case:
+    """Times are monotonic. `since` is when the connection was closed, None before the service has told its
+    time; `began` is when this process took the case up.
+
+    `late` and `early` count scans in a row that exclude every row and show such a witness or a better one.
+    """
+
+    doubt: Doubt
+    began: float
+    since: float | None = None
+    late: int = 0
+    early: int = 0
+    settled: int = 0
+    """Scans after `run.settle`."""
+    quiet: int = 0
+    """Scans in a row that only a task accepted later could help, while none was under way."""
+    wait: Wait | None = None
+    resolution: Resolution | None = None
+    closed: anyio.Event = field(default_factory=anyio.Event)
+
+    def count(self, sight: Sight, policy: RunPolicy) -> None:
+        """Adds one scan."""
+        assert self.since is not None
+        is_excluded = sight.finding.is_excluded
+        is_settled = sight.started >= self.since + policy.settle
+        is_settled_alone = sight.started >= self.since + policy.settle_alone
+        is_late = is_excluded and is_settled and sight.witness is Witness.LATE
+        has_witness = sight.witness in (Witness.EARLY, Witness.LATE)
+        self.settled += is_settled
+        self.late = self.late + 1 if is_late else 0
+        self.early = self.early + 1 if is_excluded and is_settled_alone and has_witness else 0
+
+    def hold_reason(self, one: Unclear, sight: Sight, policy: RunPolicy, record_life: float) -> str | None:
+        """Why only a person can settle it; None where a later scan may."""
+        if sight.age.least >= record_life - DAY:
+            return "not found, and so old that the service may have dropped its record"
+        if not sight.finding.is_excluded:
+            is_certain = self.settled >= SCANS and sight.finding.hope is Hope.NONE
+            return sight.finding.reason if is_certain else None
+        is_answered = one.attempt.evidence is not None and one.attempt.evidence.status is not None
+        if is_answered and self.settled >= SCANS:
+            # the row may come later than any scan: no witness would make it absent
+            return "not in the list, but the service itself did not know what became of it"
+        if max(self.late, self.early) < SCANS:
+            return None
+        if one.attempt.reason is Reason.RECONCILE:
+            return "not in the list, as the submit before it; absence is taken once for each decision to pay"
+        if policy.on_ambiguous is OnAmbiguous.HOLD:
+            return "shown to be absent; run.on_ambiguous is hold"
+        return None
+
+    def is_absent(self, sight: Sight, record_life: float) -> bool:
+        """Whether it was never accepted, as far as a list can show that."""
+        is_young = sight.age.most < record_life - DAY
+        return max(self.late, self.early) >= SCANS and is_young and sight.is_clock_sure
+
+    def missing(self, sight: Sight, policy: RunPolicy, record_life: float) -> Wait:
+        """What has to come before it can be judged."""
+        assert self.since is not None
+        settle, alone = self.since + policy.settle, self.since + policy.settle_alone
+        if sight.started < settle:
+            return Wait("the service's list may lag (run.settle)", settle)
+        if not sight.finding.is_excluded:
+            match sight.finding.hope:
+                case Hope.NONE:
+                    return Wait(sight.finding.reason, sight.started)
+                case hope:
+                    return Wait(sight.finding.reason, is_for_others=hope is Hope.BELIEF)
+        if sight.witness is None:
+            reason = "the service's list leaves out what the service has accepted"
+            return Wait(reason, alone) if sight.started < alone else Wait(reason, is_for_others=True)
+        if sight.witness is Witness.NONE:
+            reason = "the service's list shows no task that is known to be ours, so it proves nothing"
+            return Wait(reason, is_for_others=True)
+        if sight.witness is Witness.EARLY and sight.started < alone:
+            return Wait("the service's list shows nothing accepted later (run.settle_alone)", alone)
+        if not sight.is_clock_sure or sight.age.most >= record_life - DAY:
+            return Wait("the service's clock and this machine's are hours apart", is_for_others=True)
+        return Wait("the service's list is read again", sight.started)
+
 
 CLOCKS_APART = 6 * 3600.0
 """Seconds between the service's clock and ours beyond which one of them is wrong by hours."""
@@ -51,7 +161,7 @@ class Reconciler:
     lane: Lane
     scanner: Scanner
     policy: RunPolicy
-    may_submit: bool
+    is_run: bool
     """Without it (`collect`) nothing is waited for: what cannot be judged now is left."""
     is_quiet: Callable[[], bool]
     """Whether no task is in flight, so that no more will be submitted and accepted."""
@@ -64,15 +174,12 @@ class Reconciler:
         """Waits until it is known what became of an attempt; None where it stays unclear for now."""
         case = self._cases.get(attempt_id)
         if case is None:
-            case = self._cases[attempt_id] = await self._open(attempt_id)
+            doubt = await self.lane.commits.read(lambda reader: reader.doubt(attempt_id))
+            assert doubt is not None
+            case = self._cases[attempt_id] = Case(doubt, anyio.current_time())
         self._has_cases.set()
         await case.closed.wait()
         return case.resolution
-
-    async def _open(self, attempt_id: str) -> Case:
-        doubt = await self.lane.commits.read(lambda reader: reader.doubt(attempt_id))
-        assert doubt is not None
-        return Case(doubt, anyio.current_time())
 
     async def run(self) -> None:
         """Runs beside the work for ever: scans while there are cases."""
@@ -84,7 +191,7 @@ class Reconciler:
                 await self._round()
             except CallsheetError as error:
                 # the ledger did not take what was found: the cases stay as they are
-                self.lane.run.refuse(error)
+                self.lane.control.refuse(error)
                 self._leave_all()
             except (ProviderError, NoScanError) as error:
                 if self._is_over(error, is_last=retry.failed()):
@@ -93,7 +200,7 @@ class Reconciler:
                 else:
                     await anyio.sleep(retry.pause())
             except Exception as error:
-                self.lane.run.defect("the reconciliation of unclear submits", error)
+                self.lane.control.defect("the reconciliation of unclear submits", error)
                 self._leave_all()
             else:
                 retry = self._tries()
@@ -122,17 +229,13 @@ class Reconciler:
         view = await self.scanner.look(mine)
         self._pages = view.pages
         unresolved = await self.lane.commits.read(self.scanner.unresolved)
-        for finding, one in zip(judge(mine, view.candidates, unresolved), mine, strict=True):
+        for finding, one in zip(match_rows(mine, view.candidates, unresolved), mine, strict=True):
             await self._act(one, cases[one.attempt.id], finding, view, started)
         self._tell_waits()
 
     def _load(self, reader: LedgerReader, cases: Mapping[str, Case]) -> list[Unclear]:
-        attempts: list[AttemptRow] = []
-        for attempt_id in cases:
-            attempt = reader.attempt(attempt_id)
-            assert attempt is not None
-            attempts.append(attempt)
-        return self.scanner.unclear(reader, attempts)
+        attempts = [reader.attempt(attempt_id) for attempt_id in cases]
+        return self.scanner.unclear(reader, [attempt for attempt in attempts if attempt is not None])
 
     async def _is_open_to_evidence(self, one: Unclear) -> bool:
         """Closes the cases that no scan can help, and says so."""
@@ -144,7 +247,7 @@ class Reconciler:
             await self._hold(one, "the service has no list in which it could be found")
             return False
         if attempt.key_hash != self.lane.key_hash:
-            self.lane.run.condition(
+            self.lane.control.condition(
                 ExitCode.PERSON_NEEDED,
                 "an unclear submit was made under another API key, whose list this one does not show;"
                 " hint: run again with the key used then",
@@ -154,7 +257,7 @@ class Reconciler:
             return False
         return True
 
-    async def _act(self, one: Unclear, case: Case, finding: Finding, view: View, started: float) -> None:
+    async def _act(self, one: Unclear, case: Case, finding: Finding, view: ListView, started: float) -> None:
         """Brings a case to its end where the scan that began at `started` allows it."""
         if finding.adopted is not None and finding.adopted.id in view.foreign_ids:
             await self._hold(one, f"{finding.adopted.id} carries the tag, but another task holds that id")
@@ -213,43 +316,34 @@ class Reconciler:
         if now - case.began > self._longest or case.quiet >= SCANS:
             return True
         is_counting = case.wait.until is not None and case.wait.until <= now
-        if not self.may_submit:
+        if not self.is_run:
             return not is_counting
         # nothing would be submitted again: what is worth waiting for is a row of its own
-        return not self.lane.run.may_submit and case.settled >= SCANS and not is_counting
+        return not self.lane.control.may_submit and case.settled >= SCANS and not is_counting
 
     async def _adopt(self, one: Unclear, finding: Finding) -> None:
-        row = finding.adopted
-        assert row is not None
-        try:
-            await self._resolve(one, Resolution.ADOPTED, finding.grounds(), remote_id=row.id)
-        except RemoteIdTakenError:
-            # claimed between the scan and now: the next scan leaves it out
-            return
+        assert finding.adopted is not None
+        # one that was claimed between the scan and now the next scan leaves out
+        with contextlib.suppress(RemoteIdTakenError):
+            await self._resolve(one, Resolution.ADOPTED, finding.grounds(), remote_id=finding.adopted.id)
 
     async def _hold(self, one: Unclear, reason: str) -> None:
         said = f"an unclear submit is held for a person: {reason}; hint: `callsheet reconcile` lists it"
-        self.lane.run.condition(ExitCode.PERSON_NEEDED, said, identity=one.attempt.identity)
+        self.lane.control.condition(ExitCode.PERSON_NEEDED, said, identity=one.attempt.identity)
         await self._resolve(one, Resolution.HELD, Grounds.of(Basis.NONE, reason=reason))
 
     def _leave(self, one: Unclear, case: Case) -> None:
         assert case.wait is not None
         attempt = one.attempt
         ends = attempt.intended_at + self.lane.provider.record_life - DAY
-        self.lane.run.condition(
+        self.lane.control.condition(
             ExitCode.TRY_AGAIN,
             f"what became of a submit is still unclear: {case.wait.reason}; nothing is submitted in its"
             " place, and each later `run` or `collect` looks again",
             identity=attempt.identity,
         )
-        self.lane.observe(
-            "task.left",
-            {
-                "task": one.name,
-                "identity": attempt.identity,
-                "reason": f"unclear: {case.wait.reason}; looked for until {iso_time(ends)}",
-            },
-        )
+        reason = f"unclear: {case.wait.reason}; looked for until {iso_time(ends)}"
+        self.lane.control.left(one.name, reason, attempt.identity)
         self._close(attempt.id, None)
 
     async def _resolve(
@@ -286,14 +380,14 @@ class Reconciler:
             wait, case = max(waits, key=lambda each: each[0].until or 0.0)
             ends = wait.until if wait.until is not None else case.began + self._longest
             said = f"what becomes of unclear submits: {wait.reason}"
-            self.lane.run.waiting(said, ends - now, len(waits))
+            self.lane.control.waiting(said, ends - now, len(waits))
         if said != self._told:
-            self.lane.run.waited(self._told)
+            self.lane.control.waited(self._told)
             self._told = said
 
     @property
     def _longest(self) -> float:
-        """Seconds for which this process waits to judge one."""
+        """Seconds for which this process waits to match_rows one."""
         return max(self.policy.timeout, self.policy.settle_alone + SCANS * MOST_PAUSE)
 
     def _is_over(self, error: ProviderError | NoScanError, *, is_last: bool) -> bool:
@@ -304,9 +398,9 @@ class Reconciler:
             return False
         if error.trouble is Trouble.KEY_REFUSED:
             refused = KeyRefusedError.by_service(error.message)
-            self.lane.run.stop(refused.exit_code, str(refused))
+            self.lane.control.stop(refused.exit_code, str(refused))
         if error.trouble is Trouble.RATE_LIMITED:
-            self.lane.budget.refused(error)
+            self.lane.requests.refused(error)
         return error.trouble is Trouble.USED_UP
 
     async def _give_up(self, error: ProviderError | NoScanError) -> None:
@@ -319,7 +413,7 @@ class Reconciler:
                 await self._hold(
                     one, f"so old that the service may drop its record, and not looked up: {error}"
                 )
-        self.lane.run.condition(
+        self.lane.control.condition(
             ExitCode.TRY_AGAIN, f"unclear submits wait for the service's list: {error}; run again later"
         )
         self._leave_all()

@@ -47,7 +47,7 @@ class NoScanError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ListView:
     """What one scan shows: the ids of all rows, those that no attempt claims, and ours that it has to show.
 
     A row of `foreign_ids` is a candidate although another attempt holds its id: it shows the tag of one
@@ -86,7 +86,7 @@ class Scanner:
         assert listing is not None, "nothing is looked for at a service without a list"
         return self.lane.origin, self.lane.key_hash, listing
 
-    async def look(self, unclear: Sequence[Unclear]) -> View:
+    async def look(self, unclear: Sequence[Unclear]) -> ListView:
         """One full scan over the time of these attempts, and of a witness for each where there is one.
 
         Raises ProviderError and NoScanError.
@@ -101,9 +101,10 @@ class Scanner:
 
         since = await self.lane.commits.read(window)
         # half of the margin is for what has to be shown, so that the service's edge of the window hides none
-        accepted = await self.lane.commits.read(
-            lambda reader: self._accepted_within(reader, since - MARGIN / 2)
+        found = await self.lane.commits.read(
+            lambda reader: reader.accepted_since(*self._list, since - MARGIN / 2)
         )
+        accepted = [one for one in found if self._created_after(one) >= since - MARGIN / 2]
         listed = await self._read_list(since - MARGIN)
         rows = listed.rows
         ids = list(rows)
@@ -124,7 +125,9 @@ class Scanner:
             created_at = None if row.created_at is None else row.created_at + behind
             candidates.append(replace(row, created_at=created_at))
         filled = await self._fill(candidates)
-        return View(rows.keys(), filled, accepted, frozenset(foreign), not listed.unreadable, listed.pages)
+        return ListView(
+            rows.keys(), filled, accepted, frozenset(foreign), not listed.unreadable, listed.pages
+        )
 
     def _timed(self, row: Generation) -> Generation:
         """The row without a time of creation that cannot be: a service's times count within bounds."""
@@ -169,11 +172,6 @@ class Scanner:
         """Seconds that the service's clock is ahead of ours, at least."""
         return self.lane.clock.earliest() - self.lane.machine.wall()
 
-    def _accepted_within(self, reader: LedgerReader, since: float) -> list[Accepted]:
-        """What of ours a full list of what was created since then has to show."""
-        found = reader.accepted_since(*self._list, since)
-        return [one for one in found if self._created_after(one) >= since]
-
     def _created_after(self, one: Accepted) -> float:
         return created_after(one.server_time, one.intended_at, self.offset())
 
@@ -202,11 +200,11 @@ class Scanner:
         total: int | None = None
         unreadable = pages = 0
         while True:
-            await self.lane.budget.acquire()
+            await self.lane.requests.acquire()
             offset = len(rows) + unreadable
             page = await self.lane.client.list_page(created_after=since, limit=PAGE, offset=offset)
             pages += 1
-            self.lane.budget.answered()
+            self.lane.requests.answered()
             self.lane.clock.hear(page.server_time)
             if total is not None and page.total != total:
                 raise NoScanError("the list changed while it was read")
@@ -246,7 +244,7 @@ class Scanner:
         return row is not None and (_is_whole(row) or (row.status is not None and row.status.is_terminal))
 
     async def _read_again(self, row: Generation) -> Generation:
-        await self.lane.budget.acquire()
+        await self.lane.requests.acquire()
         try:
             fresh = await self.lane.client.get(row.id)
         except ProviderError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import anyio
 
@@ -20,13 +20,13 @@ from runner.errors import (
 from runner.http.verdicts import Evidence, Reaction, SubmitOutcome, Verdict
 from runner.json_value import JsonValue
 from runner.lane.lane import Lane
-from runner.lane.paid import Doubt, Paid, paid_of
-from runner.lane.retry import Retry
+from runner.lane.pace import Retry
+from runner.lane.paid import InDoubt, Paid, paid_of
 from runner.ledger.caps import CapReachedError, Caps
-from runner.ledger.following import goes_on
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
 from runner.ledger.rows import AttemptRow, Intent
 from runner.ledger.states import Reason
+from runner.ledger.succession import goes_on
 from runner.plan.task import Task
 
 MOST_AFTER_429 = 5.0
@@ -60,7 +60,7 @@ class Body:
     taken: Mapping[str, JsonValue] | None = None
 
 
-Encode = Callable[[int | None, str], Awaitable[Body]]
+MakeBody = Callable[[int | None, str], Awaitable[Body]]
 """Makes the body from a tag and the attempt's id. Raises CallsheetError where an input is not as it was."""
 
 
@@ -88,7 +88,7 @@ class Submission:
 
     submitter: Submitter
     task: Task
-    encode: Encode
+    make_body: MakeBody
     latest: AttemptRow | None
     reason: Reason
     attempt_id: str = ""
@@ -98,7 +98,7 @@ class Submission:
     def lane(self) -> Lane:
         return self.submitter.lane
 
-    async def submit(self) -> Paid | Doubt | None:
+    async def submit(self) -> Paid | InDoubt | None:
         """One accepted POST, or one in doubt; None where it was refused or not sent.
 
         Only what is proved not accepted goes again, under the same intent. Raises CallsheetError
@@ -113,7 +113,7 @@ class Submission:
             if outcome.verdict is Verdict.ACCEPTED:
                 return await self._paid()
             if outcome.reaction is Reaction.RECONCILE:
-                return Doubt(self.attempt_id)
+                return InDoubt(self.attempt_id)
             if outcome.reaction is not Reaction.BACK_OFF:
                 return None
             self.latest = await self.lane.commits.read(lambda reader: reader.attempt(self.attempt_id))
@@ -121,7 +121,7 @@ class Submission:
             not_sent = not_sent + 1 if outcome.verdict is Verdict.NOT_SENT else 0
             if not_sent >= NOT_SENT_TRIES:
                 problem = f"the API cannot be reached: {outcome.evidence.error or outcome.evidence.reason}"
-                self.lane.run.stop_submitting(ExitCode.UNREACHABLE, problem)
+                self.lane.control.stop_submitting(ExitCode.UNREACHABLE, problem)
                 return None
             if retry.seconds > self.lane.patience:
                 self._lose_patience(outcome.evidence)
@@ -137,10 +137,10 @@ class Submission:
         if evidence.row == STILL_PREPARING:
             # of this task's inputs alone: the others go on
             problem = f"{self.task.name}: {evidence.reason}; run again later"
-            self.lane.run.condition(ExitCode.TRY_AGAIN, problem)
-            self.lane.observe("task.left", {"task": self.task.name, "reason": problem})
+            self.lane.control.condition(ExitCode.TRY_AGAIN, problem)
+            self.lane.control.left(self.task.name, problem, self.task.identity)
         else:
-            self.lane.run.stop_submitting(
+            self.lane.control.stop_submitting(
                 ExitCode.TRY_AGAIN, f"the service keeps refusing: {evidence.reason}"
             )
 
@@ -150,15 +150,14 @@ class Submission:
         while True:
             await breaker.closed()
             async with self.submitter.slots:
-                await self.lane.budget.acquire(is_submit=True)
-                if not self.lane.run.may_submit:
+                await self.lane.requests.acquire(is_submit=True)
+                if not self.lane.control.may_submit:
                     return None
                 if breaker.is_open:
                     continue
-                outcome: SubmitOutcome | None = None
-                with self.lane.run.shielded_post():
-                    outcome = await self._post()
-                return outcome
+                with self.lane.control.shielded_post():
+                    return await self._post()
+                return None  # a stop has cut the POST
 
     async def _post(self) -> SubmitOutcome | None:
         """Durable intent, POST, durable outcome; None where a cap refuses the intent."""
@@ -167,10 +166,12 @@ class Submission:
         self.tag = await self._pick_tag(reused)
         self.attempt_id = reused.id if reused else f"{lane.machine.random.getrandbits(128):032x}"
         try:
-            body = await self.encode(self.tag, self.attempt_id)
-            self.attempt_id = await lane.commits.write(functools.partial(self._intend, self._intent(body)))
+            body = await self.make_body(self.tag, self.attempt_id)
+            self.attempt_id = await lane.commits.write(
+                functools.partial(self._write_intent, self._make_intent(body))
+            )
         except CapReachedError as cap:
-            lane.run.refuse(cap)
+            lane.control.refuse(cap)
             return None
         finally:
             self.submitter.tags.discard(-1 if self.tag is None else self.tag)
@@ -187,8 +188,8 @@ class Submission:
             raise
         except Exception as error:
             # what went wrong with one answer may go wrong with each: nothing more is paid for
-            lane.run.defect(f"{self.task.name}: reading the answer to its submit", error)
-            lane.run.stop_submitting(ExitCode.BUG, "nothing more is submitted after such a defect")
+            lane.control.defect(f"{self.task.name}: reading the answer to its submit", error)
+            lane.control.stop_submitting(ExitCode.BUG, "nothing more is submitted after such a defect")
             await self._leave_unclear(OUR_DEFECT)
             outcome = SubmitOutcome(Verdict.AMBIGUOUS, Reaction.RECONCILE, OUR_DEFECT)
         self._count_doubts(outcome)
@@ -202,13 +203,13 @@ class Submission:
         elif outcome.verdict is Verdict.ACCEPTED or outcome.reaction is Reaction.FAIL_TASK:
             shared.doubts = 0
         if shared.doubts == MOST_DOUBTS and outcome.verdict is Verdict.AMBIGUOUS:
-            self.lane.run.stop_submitting(
+            self.lane.control.stop_submitting(
                 ExitCode.TRY_AGAIN,
                 f"the outcome of {shared.doubts} submits in a row is unknown ({outcome.evidence.reason});"
                 " what became of them is looked up, now and by each later run",
             )
 
-    def _intent(self, body: Body) -> Intent:
+    def _make_intent(self, body: Body) -> Intent:
         return Intent(
             attempt_id=self.attempt_id,
             reason=self.reason,
@@ -221,7 +222,7 @@ class Submission:
             taken=body.taken,
         )
 
-    def _intend(self, intent: Intent, ledger: Ledger) -> str:
+    def _write_intent(self, intent: Intent, ledger: Ledger) -> str:
         shared, at = self.submitter, self.lane.machine.wall()
         return ledger.intend(self.task, shared.job_file, shared.run_id, intent, shared.caps, at)
 
@@ -264,7 +265,7 @@ class Submission:
             case _ if outcome.reaction is Reaction.FAIL_TASK:
                 await self._write(lambda ledger, at: ledger.reject(attempt_id, evidence, at))
                 self._tell("task.failed", **fields, error=evidence.message or evidence.reason)
-                self.lane.run.provider_failed()
+                self.lane.control.count_failure()
             case verdict:
                 await self._write(lambda ledger, at: ledger.withdraw(attempt_id, verdict, evidence, at))
                 self._tell("task.refused", **fields)
@@ -272,7 +273,7 @@ class Submission:
         return outcome
 
     def _react(self, outcome: SubmitOutcome) -> None:
-        evidence, run = outcome.evidence, self.lane.run
+        evidence, run = outcome.evidence, self.lane.control
         said = evidence.message or evidence.reason
         match outcome.reaction:
             case Reaction.STOP_KEY:
@@ -284,7 +285,7 @@ class Submission:
                 untrusted = ServiceUnreachableError.untrusted(said)
                 run.stop(untrusted.exit_code, str(untrusted))
             case Reaction.BACK_OFF if evidence.status == 429:
-                self.lane.budget.throttled(outcome.retry_after, in_flight=self.lane.in_flight.count - 1)
+                self.lane.requests.throttled(outcome.retry_after, in_flight=self.lane.in_flight.count - 1)
             case Reaction.BACK_OFF if evidence.status is not None and evidence.status >= 500:
                 self.lane.breaker.trip()
             case _:
@@ -310,7 +311,7 @@ class Submission:
                 return SubmitOutcome(Verdict.AMBIGUOUS, Reaction.NONE, evidence)
             except StateError as error:
                 if retry.failed():
-                    self.lane.run.stop(
+                    self.lane.control.stop(
                         ExitCode.CANNOT_WRITE,
                         f"{self.task.name}: was accepted as {outcome.remote_id}, and that could not be saved:"
                         f" {error}; the next run finds it again",
@@ -336,5 +337,6 @@ class Submission:
     async def _paid(self) -> Paid:
         # by the monotonic clock, for the wall clock may just have jumped (row 38)
         since, lane = anyio.current_time(), self.lane
-        paid = await lane.commits.read(lambda reader: paid_of(reader, self.attempt_id, lane.machine))
-        return replace(paid, since=since, is_taken_over=False)
+        return await lane.commits.read(
+            lambda reader: paid_of(reader, self.attempt_id, lane.machine, since=since)
+        )

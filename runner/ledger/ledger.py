@@ -18,7 +18,6 @@ from runner.http.verdicts import Evidence, Verdict
 from runner.json_value import JsonValue
 from runner.ledger.caps import Caps
 from runner.ledger.database import open_for_writing, translate_errors
-from runner.ledger.following import goes_on, may_follow, reason_after
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
     AttemptRow,
@@ -29,6 +28,7 @@ from runner.ledger.rows import (
     RunRow,
 )
 from runner.ledger.states import COUNTED_ABSENCES, TRANSITIONS, Resolution, TaskState, sql_list
+from runner.ledger.succession import goes_on, may_follow, reason_after
 from runner.plan.task import Task
 from runner.providers.base import Generation
 from runner.typed_json import members

@@ -3,15 +3,86 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from runner.errors import NothingSentError
+from runner.job.expressions import LAST_FRAME, OUTPUT, TASK_ID
+from runner.json_value import JsonValue
 from runner.lane.submit import Body
-from runner.plan.task import Task
-from runner.run.tools import Tools
-from runner.run.upstream import Resolved, resolve
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import OutputRow
+from runner.ledger.states import TaskState
+from runner.plan.task import STEP_SCHEME, Task, Upstream
+from runner.providers.base import InputFile, RemoteFileKind
+from runner.run.session import Tools
+from runner.run.wholeness import is_whole
 from runner.store.inputs import InputStore
 
+_KINDS = {LAST_FRAME: RemoteFileKind.LAST_FRAME, OUTPUT: RemoteFileKind.VIDEO}
+_MEDIA_TYPES = {LAST_FRAME: "image/png", OUTPUT: "video/mp4"}
 
-async def encode(tools: Tools, task: Task, tag: int | None, attempt_id: str) -> Body:
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """`task` as it is sent; `taken` says what of its upstream went into that, None where nothing did."""
+
+    task: Task
+    taken: Mapping[str, JsonValue] | None = None
+
+
+def resolve(task: Task, reader: LedgerReader, base: Path) -> Resolved:
+    """Replaces the references to the upstream task by files and ids.
+
+    The identity stays: it was made with the references. Raises NothingSentError.
+    """
+    upstream = task.upstream
+    if upstream is None or not upstream.uses:
+        return Resolved(task)
+    attempt = reader.standing_attempts([upstream.identity]).get(upstream.identity)
+    if attempt is None or attempt.state is not TaskState.DONE or attempt.remote_id is None:
+        raise NothingSentError(f"{task.name}: the task of step {upstream.step} that it needs is not done")
+    taken: dict[str, JsonValue] = {"attempt": attempt.id, "remote_id": attempt.remote_id}
+    values: dict[str, str] = {}
+    files: list[InputFile] = []
+    for name in sorted(upstream.uses):
+        if name == TASK_ID:
+            values[upstream.reference(name)] = attempt.remote_id
+            continue
+        rows = reader.outputs([upstream.identity]).get(upstream.identity, [])
+        file = _file(task, upstream, name, [row for row in rows if row.attempt_id == attempt.id], base)
+        files.append(file)
+        taken[name] = {"path": file.path.relative_to(base).as_posix(), "sha256": file.sha256}
+        values[upstream.reference(name)] = file.reference
+    request = {name: _replaced(value, values) for name, value in task.request.items()}
+    return Resolved(replace(task, request=request, inputs=(*task.inputs, *files)), taken)
+
+
+def _file(task: Task, upstream: Upstream, name: str, rows: list[OutputRow], base: Path) -> InputFile:
+    fitting = [row for row in rows if row.kind is _KINDS[name]]
+    for row in fitting:
+        if is_whole(row, base):
+            return InputFile(row.sha256, _MEDIA_TYPES[name], row.bytes, base / row.path)
+    wanted = fitting[0].path if fitting else f"the {name} of step {upstream.step}"
+    raise NothingSentError(
+        f"{task.name}: {wanted} is not there, or not as it was, and this task begins with it",
+        hint="put the file back as it was, or `callsheet run` again: it fetches the file once more while the"
+        " service has it",
+    )
+
+
+def _replaced(value: JsonValue, values: Mapping[str, str]) -> JsonValue:
+    if isinstance(value, str):
+        return values.get(value, value) if value.startswith(STEP_SCHEME) else value
+    if isinstance(value, Mapping):
+        return {name: _replaced(part, values) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replaced(part, values) for part in value]
+    return value
+
+
+async def make_body(tools: Tools, task: Task, tag: int | None, attempt_id: str) -> Body:
     """Raises NothingSentError where an input, or what the task before it made, is not as it was."""
     resolved = Resolved(task)
     if task.upstream is not None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import anyio
 
 from runner.errors import ExitCode
+from runner.lane.pace import Retry
 from runner.lane.paid import Paid
-from runner.lane.retry import Retry
 from runner.ledger.rows import OutputRow
 from runner.providers.base import Generation, RemoteFile, RemoteFileKind
 from runner.run.session import Session

@@ -1,24 +1,30 @@
-"""How a run ends for now: its tasks counted, its exit code found, its manifest written."""
+"""How each session of a run begins, and how it ends: tasks counted, exit code found, manifest written."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import ExitCode, StateError
+from runner.json_value import JsonValue
+from runner.lane.costs import has_drifted
 from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader, batches
-from runner.ledger.rows import AttemptRow
+from runner.ledger.rows import AttemptRow, Drift
 from runner.ledger.states import AWAITED, TaskState
+from runner.money import usd_text
 from runner.plan.picks import how_to_pick
 from runner.plan.plan import Plan
 from runner.plan.task import Task
 from runner.project import Project
+from runner.record.events import Observer
+from runner.record.facts import JOB_DIGEST
 from runner.record.folder import RunFolder
 from runner.record.write import View, write_manifest
 from runner.redact import Redactor
+from runner.run.prepare import Prepared
 from runner.run.progress import Chain, Needs, needs_of
 
 MOST_WAITS = 5
@@ -153,3 +159,55 @@ def _conditions(counts: Mapping[TaskState, int]) -> set[ExitCode]:
     if any(counts.get(state) for state in AWAITED):
         conditions.add(ExitCode.TRY_AGAIN)
     return conditions
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run, or a `collect`, ended; `reasons` are sentences for a person.
+
+    `counts` are the plan's tasks by state; for `collect`, the ledger's attempts.
+    """
+
+    exit_code: ExitCode
+    reasons: tuple[str, ...]
+    counts: Mapping[TaskState, int]
+    run_id: str | None = None
+    manifest: Path | None = None
+    waits: tuple[str, ...] = ()
+    """What a person has to write before the job can go on."""
+    notes: tuple[str, ...] = ()
+    """What is said of other jobs' tasks; the exit code does not speak of them."""
+
+
+def begin(ledger: Ledger, prepared: Prepared, at: float, facts: Mapping[str, JsonValue]) -> int:
+    """Opens a session in the caller's transaction, and gives its number."""
+    run = prepared.run
+    if prepared.is_new:
+        ledger.begin_run(run)
+    ledger.update_run_digest(run.id, prepared.plan.job.digest)
+    ledger.finish_run(run.id, None)
+    ledger.recover(at)
+    return ledger.begin_session(run.id, at, {**facts, JOB_DIGEST: prepared.plan.job.digest})
+
+
+def tell_beginning(observe: Observer, prepared: Prepared) -> None:
+    observe(
+        "run.started",
+        {"run": prepared.run.id, "job": prepared.plan.job.file, "tasks": prepared.plan.count},
+    )
+
+
+def tell_end(
+    observe: Observer, run_id: str, drift: Drift, exit_code: ExitCode, reasons: Sequence[str]
+) -> None:
+    """Also how far what the run cost is from its estimate, where that is far."""
+    if has_drifted(drift):
+        observe(
+            "run.cost_drift",
+            {
+                "tasks": drift.attempts,
+                "estimate_usd": usd_text(drift.estimate_micros),
+                "cost_usd": usd_text(drift.cost_micros),
+            },
+        )
+    observe("run.finished", {"run": run_id, "exit_code": int(exit_code), "reasons": reasons})

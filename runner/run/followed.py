@@ -21,19 +21,15 @@ async def left_at_the_service(session: Session, only: frozenset[str] | None = No
     """What is in flight and then what is unclear, whatever run it is from; `only` are ids of attempts."""
     origin, provider = session.lane.origin, session.lane.provider.name
 
-    def in_state(reader: LedgerReader, *states: TaskState) -> list[AttemptRow]:
-        found = reader.in_state(*states, origin=origin, provider=provider)
-        return [attempt for attempt in found if only is None or attempt.id in only]
+    def find(reader: LedgerReader) -> list[AttemptRow]:
+        found = reader.in_state(*IN_FLIGHT, TaskState.AMBIGUOUS, origin=origin, provider=provider)
+        left = [attempt for attempt in found if only is None or attempt.id in only]
+        return sorted(left, key=lambda attempt: attempt.state is TaskState.AMBIGUOUS)
 
-    in_flight, unclear = await session.tools.commits.read(
-        lambda reader: (
-            in_state(reader, *IN_FLIGHT),
-            in_state(reader, TaskState.AMBIGUOUS),
-        )
-    )
-    if unclear:
-        session.tools.observe("run.unclear", {"tasks": len(unclear), "settle": session.policy.settle})
-    return in_flight + unclear
+    left = await session.tools.commits.read(find)
+    if unclear := sum(attempt.state is TaskState.AMBIGUOUS for attempt in left):
+        session.tools.observe("run.unclear", {"tasks": unclear, "settle": session.policy.settle})
+    return left
 
 
 @asynccontextmanager
@@ -65,7 +61,7 @@ class Followed:
     async def take_up(self, attempts: Iterable[AttemptRow]) -> None:
         for attempt in attempts:
             self._under_way[attempt.identity] += 1
-            life = TaskLife(self.session, f"task {attempt.identity[:12]}")
+            life = TaskLife(self.session, f"task {attempt.identity[:12]}", attempt.identity)
             if attempt.state is not TaskState.AMBIGUOUS:
                 life.place = await self.session.lane.in_flight.place(is_paid=True)
             self.work.start_soon(self._follow, life, attempt)
@@ -80,7 +76,7 @@ class Followed:
 
     async def _follow(self, life: TaskLife, attempt: AttemptRow) -> None:
         try:
-            with self.session.control.contained(life.name):
+            with self.session.control.contained(life.name, life.identity):
                 await life.follow(attempt)
         finally:
             self._under_way[attempt.identity] -= 1

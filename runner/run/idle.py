@@ -17,8 +17,7 @@ from runner.project import Project
 from runner.record.events import EventFile, Observer, fan_out
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
-from runner.run.ends import RunResult, begin, tell_beginning, tell_end
-from runner.run.finish import conclude
+from runner.run.finish import RunResult, begin, conclude, tell_beginning, tell_end
 from runner.run.prepare import Prepared
 from runner.run.progress import needs_of
 

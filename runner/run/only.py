@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from runner.errors import UsageError
 from runner.plan.plan import Plan
 from runner.plan.task import Task
+from runner.record.manifest import ManifestTask
 
 _SHORTEST_IDENTITY = 8
 _MOST_NAMES = 10_000
@@ -21,27 +22,19 @@ class Only:
 
     It limits what one process submits, and nothing else: the run is the whole job's, its manifest
     lists every task, its cap holds over all of them, and the next `run` without it goes on with
-    the rest. What is in flight is collected whatever it says, for result URLs die in 24 hours.
+    the rest. What is in flight is collected whatever it says, for the URLs of results die.
     """
 
     patterns: tuple[str, ...]
 
-    def names(self, task: Task) -> bool:
-        return self.fits(task.name, task.identity)
-
-    def fits(self, name: str, identity: str) -> bool:
-        return any(_matches(pattern, name, identity) for pattern in self.patterns)
+    def names(self, task: Task | ManifestTask) -> bool:
+        return any(matches(pattern, task) for pattern in self.patterns)
 
 
-def matches(pattern: str, task: Task) -> bool:
+def matches(pattern: str, task: Task | ManifestTask) -> bool:
     """Whether `pattern` is the task's name, with `*`, `?` and `[...]`, or its identity's first digits."""
-    return _matches(pattern, task.name, task.identity)
-
-
-def _matches(pattern: str, name: str, identity: str) -> bool:
-    if fnmatch.fnmatchcase(name, pattern):
-        return True
-    return len(pattern) >= _SHORTEST_IDENTITY and identity.startswith(pattern)
+    is_identity = len(pattern) >= _SHORTEST_IDENTITY and task.identity.startswith(pattern)
+    return is_identity or fnmatch.fnmatchcase(task.name, pattern)
 
 
 def check_patterns(patterns: tuple[str, ...], plan: Plan) -> int:
@@ -58,10 +51,7 @@ def check_patterns(patterns: tuple[str, ...], plan: Plan) -> int:
     for pattern in sorted(missing):
         near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.5)
         meant = " or ".join(f"`{name}`" for name in near)
-        hint = (
-            f"did you mean {meant}?"
-            if near
-            else f"`callsheet plan {shlex.quote(plan.job.file)}` lists the tasks"
-        )
+        lists = f"`callsheet plan {shlex.quote(plan.job.file)}` lists the tasks"
+        hint = f"did you mean {meant}?" if near else lists
         raise UsageError(f"no task `{pattern}` among the {plan.count} of {plan.job.file}", hint=hint)
     return found

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from runner.errors import JobError, Problem, UsageError
 from runner.job.model import Job
 from runner.job.rundate import RunDate
-from runner.lane.budget import caps_of, over_all_runs
+from runner.lane.caps import caps_of, over_all_runs
 from runner.ledger.caps import Caps
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
@@ -97,10 +97,10 @@ def prepare_run(
     project: Project,
     reader: LedgerReader,
     origin: str,
-    date: RunDate | None,
-    run: RunRow | None,
     now: float,
     source: random.Random,
+    date: RunDate | None = None,
+    run: RunRow | None = None,
     resubmit: Resubmit | None = None,
     only: Only | None = None,
     plan: Plan | None = None,
@@ -132,10 +132,22 @@ def prepare_run(
             clock = None if date is not None else ClockDate(plan.run_date, now if run is None else None)
         else:
             run = _with_the_tasks_of(plan, reader)
-            clock = _clock_of(plan)
+            if plan.clock is not None:
+                wall, monotonic = plan.clock
+                clock = ClockDate(plan.run_date, wall, age=time.monotonic() - monotonic)
         if run is None:
             is_new = True
-            run = _new_run(job, plan, origin, now, source)
+            run = RunRow(
+                id=new_run_id(now, source),
+                job_file=job.file,
+                job_name=job.name,
+                job_digest=job.digest,
+                edition=plan.edition,
+                run_date=plan.run_date.format(),
+                provider=job.provider.name,
+                origin=origin,
+                started_at=now,
+            )
     if resubmit is not None:
         check_patterns(resubmit.patterns, plan)
     selected = check_patterns(only.patterns, plan) if only is not None else plan.count
@@ -183,27 +195,6 @@ def _with_the_tasks_of(plan: Plan, reader: LedgerReader) -> RunRow | None:
         if (run.edition, run.origin) == (plan.edition, plan.origin) and (is_of_day or not plan.job.uses_date):
             return run
     return None
-
-
-def _clock_of(plan: Plan) -> ClockDate | None:
-    if plan.clock is None:
-        return None
-    wall, monotonic = plan.clock
-    return ClockDate(plan.run_date, wall, age=time.monotonic() - monotonic)
-
-
-def _new_run(job: Job, plan: Plan, origin: str, now: float, source: random.Random) -> RunRow:
-    return RunRow(
-        id=new_run_id(now, source),
-        job_file=job.file,
-        job_name=job.name,
-        job_digest=job.digest,
-        edition=plan.edition,
-        run_date=plan.run_date.format(),
-        provider=job.provider.name,
-        origin=origin,
-        started_at=now,
-    )
 
 
 def new_run_id(now: float, source: random.Random) -> str:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.job.expressions import LAST_FRAME
-from runner.ledger.following import is_reusable
 from runner.ledger.read import LedgerReader, batches
 from runner.ledger.rows import AttemptRow, OutputRow, TaskRow
 from runner.ledger.states import TaskState
+from runner.ledger.succession import is_reusable
 from runner.plan.task import Task
 from runner.providers.base import RemoteFileKind
 from runner.record.request import differences
@@ -167,7 +167,7 @@ def progress_of(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) 
             elif blocked is not None:
                 yield blocked
             elif attempt is None or attempt.state is TaskState.PLANNED:
-                why = _why_again(attempt) if attempt else _why_new(task, reader.task_at(task.output))
+                why = _why_new(task, attempt, None if attempt else reader.task_at(task.output))
                 yield _new(task, attempt, folders, owners.get(task.output), reader, why)
             elif attempt.state is TaskState.DONE:
                 yield _done(task, attempt, outputs.get(task.identity, []), base)
@@ -202,11 +202,8 @@ def _new(
     why: str,
 ) -> Progress:
     conflict = folders.trouble(task.output)
-    if conflict:
-        pass
-    elif owner is not None and owner.identity == task.identity:
-        # an older take of this very task: a new one finds its own place beside it
-        pass
+    if conflict or (owner is not None and owner.identity == task.identity):
+        pass  # an older take of this very task: a new one finds its own place beside it
     elif os.path.lexists(folders.base / task.output):
         conflict = "exists already, and nothing that may be paid for is overwritten"
         if owner is not None and reader is not None:
@@ -275,16 +272,13 @@ def _was_published(task: Task, outputs: list[OutputRow]) -> bool:
     return any(re.fullmatch(rf"{stem}(-\d+)?(\.v\d+)?\.mp4", row.path) for row in outputs)
 
 
-def _why_again(attempt: AttemptRow) -> str:
-    if is_reusable(attempt):
-        return "stopped before it was accepted"
-    return f"settled as {attempt.resolution}"
-
-
-def _why_new(task: Task, before: TaskRow | None) -> str:
-    if before is None or before.identity == task.identity:
-        return _NEVER
-    return _difference(task, before)
+def _why_new(task: Task, attempt: AttemptRow | None, before: TaskRow | None) -> str:
+    """`before` is the task whose output path this was last."""
+    if attempt is not None:
+        return (
+            "stopped before it was accepted" if is_reusable(attempt) else f"settled as {attempt.resolution}"
+        )
+    return _NEVER if before is None or before.identity == task.identity else _difference(task, before)
 
 
 def _difference(task: Task, before: TaskRow) -> str:

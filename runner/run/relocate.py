@@ -12,8 +12,7 @@ from runner.errors import ExitCode, StateError
 from runner.ledger.rows import OutputRow
 from runner.plan.task import Task
 from runner.run.progress import Progress
-from runner.run.session import Session
-from runner.run.tools import Tools
+from runner.run.session import Session, Tools
 from runner.store.files import place_copy
 
 
@@ -82,4 +81,4 @@ async def _copy(tools: Tools, source: str, target: str) -> None:
 
 def _leave(session: Session, task: Task, reason: str) -> None:
     session.control.condition(ExitCode.CANNOT_WRITE, reason)
-    session.tools.observe("task.left", {"task": task.name, "reason": reason})
+    session.control.left(task.name, reason, task.identity)

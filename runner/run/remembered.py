@@ -19,9 +19,9 @@ from pathlib import Path
 
 from runner.errors import StateError
 from runner.http.verdicts import Verdict
-from runner.ledger.following import is_reusable
 from runner.ledger.read import LedgerReader
 from runner.ledger.states import TaskState
+from runner.ledger.succession import is_reusable
 from runner.project import Project
 from runner.record.folder import RunFolder, is_run_id
 from runner.record.manifest import read_tasks
@@ -112,7 +112,7 @@ def _last_intent(folder: RunFolder) -> _Logged | None:
 
 
 def _last_in_log(log: mmap.mmap) -> _Logged | None:
-    """The last whole line of an intent; one that a power cut has torn tells of an intent, and not which."""
+    """The last whole line of an intent. A torn line shows that there was an intent, but not which."""
     torn: _Logged | None = None
     end = len(log)
     while (found := log.rfind(_INTENDED, 0, end)) >= 0:

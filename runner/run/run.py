@@ -9,16 +9,15 @@ from collections.abc import Mapping, Sequence
 from runner.errors import ExitCode
 from runner.job.model import RunPolicy
 from runner.json_value import JsonValue
+from runner.lane.control import Control
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import AWAITED, TaskState
-from runner.run.ends import RunResult, begin, tell_beginning, tell_end
-from runner.run.finish import Conclusion, Lost, conclude
+from runner.run.finish import Lost, RunResult, begin, conclude, tell_beginning, tell_end
 from runner.run.followed import following, left_at_the_service
 from runner.run.prepare import Prepared
 from runner.run.scheduler import Scheduler
-from runner.run.session import Session
-from runner.run.stop import Control, signals_heard, stoppable
-from runner.run.tools import Tools
+from runner.run.session import Session, Tools
+from runner.run.stop import signals_heard, stoppable
 
 
 async def run_prepared(
@@ -28,50 +27,45 @@ async def run_prepared(
     facts: Mapping[str, JsonValue],
     deadline: float | None = None,
 ) -> RunResult:
-    """Brings a prepared run to done, or as far as it gets; `deadline` is seconds from now.
+    """Brings a prepared run to done, or as far as it gets, within `deadline` seconds and the job's own.
 
     What the network, the service and a task do is in the result, never raised. Raises StateError
     where the ledger or the manifest cannot be written.
     """
     run, policy, lost = prepared.run, prepared.plan.job.run, Lost()
+    limits = [each for each in (deadline, policy.deadline) if each is not None]
     number = await tools.commits.write(lambda ledger: begin(ledger, prepared, tools.machine.wall(), facts))
     tell_beginning(tools.observe, prepared)
     control = Control(tools.observe, tools.redactor, policy.max_failures, tools.machine.wall)
-    session = Session(tools, control, policy, may_submit=True)
+    session = Session(tools, control, policy, is_run=True)
     async with signals_heard(control):
-        until = deadline if deadline is not None else policy.deadline
-        async with stoppable(control, until), session.at_work():
+        async with stoppable(control, min(limits, default=None)), session.at_work():
             left = await left_at_the_service(session)
             control.strangers = _strangers(left, prepared)
             async with following(session, left) as followed:
                 await Scheduler(session, prepared, followed, lost).start()
         await tools.commits.flush()
-        ended = await _conclude(session, prepared, number, lost)
+        ended = await tools.machine.threads.run(
+            functools.partial(
+                conclude,
+                tools.commits.ledger,
+                tools.project,
+                prepared.plan,
+                run_id=run.id,
+                session=number,
+                at=tools.machine.wall(),
+                redactor=tools.redactor,
+                conditions=frozenset(control.conditions),
+                passing=frozenset(control.passing),
+                lost=lost,
+            )
+        )
     if ended.is_finished:
         control.forgive()
     drift = await tools.commits.read(lambda reader: reader.drift(run.id))
     tell_end(tools.observe, run.id, drift, ended.exit_code, control.reasons)
     return RunResult(
         ended.exit_code, control.reasons, ended.counts, run.id, ended.manifest, ended.waits, control.notes
-    )
-
-
-async def _conclude(session: Session, prepared: Prepared, number: int, lost: Lost) -> Conclusion:
-    tools, control = session.tools, session.control
-    return await tools.machine.threads.run(
-        functools.partial(
-            conclude,
-            tools.commits.ledger,
-            tools.project,
-            prepared.plan,
-            run_id=prepared.run.id,
-            session=number,
-            at=tools.machine.wall(),
-            redactor=tools.redactor,
-            conditions=frozenset(control.conditions),
-            passing=frozenset(control.passing),
-            lost=lost,
-        )
     )
 
 
@@ -89,7 +83,7 @@ async def collect_all(
     """
     await tools.commits.write(lambda ledger: ledger.recover(tools.machine.wall()))
     control = Control(tools.observe, tools.redactor, wall=tools.machine.wall)
-    session = Session(tools, control, policy, may_submit=False)
+    session = Session(tools, control, policy, is_run=False)
     tools.observe("collect.started", {})
     async with signals_heard(control):
         async with stoppable(control, deadline), session.at_work():
@@ -97,11 +91,11 @@ async def collect_all(
             async with following(session, left):
                 pass
         await tools.commits.flush()
-    place = (tools.origin, tools.provider.name)
-    counts = Counter(await tools.commits.read(lambda reader: reader.count_states(*place)))
+    read = tools.commits.read
+    counts = Counter(await read(lambda reader: reader.count_states(tools.origin, tools.provider.name)))
     spoken_of = counts
     if attempts is not None:
-        spoken_of = Counter(await tools.commits.read(lambda reader: reader.states_of(attempts)))
+        spoken_of = Counter(await read(lambda reader: reader.states_of(attempts)))
     conditions = set(control.conditions)
     if any(spoken_of[state] for state in AWAITED):
         conditions.add(ExitCode.TRY_AGAIN)

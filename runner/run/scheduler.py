@@ -69,7 +69,7 @@ class Scheduler:
             if cached := sum(progress.state is TaskState.DONE for progress in batch):
                 tools.observe("run.cached", {"tasks": cached})
             for progress in batch:
-                with self.session.control.contained(progress.task.name):
+                with self.session.control.contained(progress.task.name, progress.task.identity):
                     await self._start(progress)
 
     async def _start(self, progress: Progress) -> None:
@@ -127,7 +127,7 @@ class Scheduler:
     async def _life(self, task: Task) -> TaskLife:
         """Waits until there is a place for one more task at the service."""
         place = await self.session.lane.in_flight.place(is_paid=False)
-        return TaskLife(self.session, task.name, place)
+        return TaskLife(self.session, task.name, task.identity, place)
 
     async def _lived(self, task: Task, story: Callable[[], Awaitable[None]]) -> None:
         await story()
@@ -156,14 +156,16 @@ class Scheduler:
 
     async def _awaits_frame(self, task: Task) -> bool:
         """Whether a task of the plan begins with the last frame of this one, and it never came."""
-        first = next(filter(_begins_with_frame, self.prepared.plan.children(task)), None)
+        children = self.prepared.plan.children(task)
+        first = next((each for each in children if each.upstream and LAST_FRAME in each.upstream.uses), None)
         if first is None:
             return False
         return task.identity in (await self._read(lambda reader: needs_of([first], reader))).frameless
 
     async def _ask_for_frame(self, task: Task, attempt: AttemptRow) -> None:
         """A done task whose last frame never came: the service may have it by now."""
-        if RemoteFileKind.LAST_FRAME not in await TaskLife(self.session, task.name).fetch_again(attempt.id):
+        life = TaskLife(self.session, task.name, task.identity)
+        if RemoteFileKind.LAST_FRAME not in await life.fetch_again(attempt.id):
             return
         self.lost.frameless.add(task.identity)
         self.session.control.condition(
@@ -181,7 +183,7 @@ class Scheduler:
 
     async def _fetch_given_up(self, task: Task, attempt: AttemptRow) -> None:
         """Bought again only where the service no longer has it."""
-        match await TaskLife(self.session, task.name).fetch_given_up(attempt):
+        match await TaskLife(self.session, task.name, task.identity).fetch_given_up(attempt):
             case True:
                 await self._descend(task)
             case False:
@@ -213,7 +215,3 @@ class Scheduler:
 
     async def _read(self, query: Callable[[LedgerReader], T]) -> T:
         return await self.session.tools.commits.read(query)
-
-
-def _begins_with_frame(task: Task) -> bool:
-    return task.upstream is not None and LAST_FRAME in task.upstream.uses

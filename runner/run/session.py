@@ -1,29 +1,47 @@
-"""One process's work on a run, or one `collect`: what the lives of its tasks share."""
+"""One process's work on a run, or one `collect`: its connections, disk and ledger, and what tasks share."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import anyio
 
 from runner.job.model import RunPolicy
-from runner.lane.lane import Lane
+from runner.lane.control import Control
+from runner.lane.lane import Lane, LaneTools
 from runner.lane.late import Lookback
 from runner.lane.pace import PrioritySlots
 from runner.lane.reconcile import Reconciler
 from runner.lane.scan import Scanner
-from runner.run.stop import Control
-from runner.run.tools import Tools
+from runner.project import Project
+from runner.redact import Redactor
 from runner.run.wait import Durations
+from runner.run.webhook import Hints
+from runner.store.download import DownloadLimits, Fetch
+from runner.store.files import FileStore
+
+
+@dataclass(frozen=True, slots=True)
+class Tools(LaneTools):
+    """`fetch` knows no key. Only an API on loopback (`is_loopback`) may have its results there."""
+
+    project: Project
+    fetch: Fetch
+    files: FileStore
+    redactor: Redactor
+    is_loopback: bool
+    limits: DownloadLimits = field(default_factory=DownloadLimits)
+    hints: Hints | None = None
+    """Waits that a webhook may end early; None where nobody listens."""
 
 
 class Session:
     """Nothing in it could submit: that takes a `Submitter`, which only a run has."""
 
-    def __init__(self, tools: Tools, control: Control, policy: RunPolicy, *, may_submit: bool) -> None:
-        """`may_submit`: a run waits until unclear submits can be judged, a `collect` leaves them."""
+    def __init__(self, tools: Tools, control: Control, policy: RunPolicy, *, is_run: bool) -> None:
+        """`is_run`: a run waits until unclear submits can be judged, a `collect` leaves them."""
         self.tools = tools
         self.control = control
         self.policy = replace(policy, poll=policy.poll.on_loopback()) if tools.is_loopback else policy
@@ -34,7 +52,7 @@ class Session:
         control.when_stopped.append(self.lane.breaker.release)
         scanner = Scanner(self.lane)
         self.lookback = Lookback(self.lane, scanner)
-        self.reconciler = Reconciler(self.lane, scanner, self.policy, may_submit, self._is_quiet)
+        self.reconciler = Reconciler(self.lane, scanner, self.policy, is_run, self._is_quiet)
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:

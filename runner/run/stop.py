@@ -1,211 +1,16 @@
-"""What stops a run, and how much of it: submitting only, or everything."""
+"""What stops a run from outside: a signal, or its deadline."""
 
 from __future__ import annotations
 
-import math
-import os
 import signal
 import threading
-import time
-import traceback
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import NoReturn
 
 import anyio
 
 from runner.errors import CallsheetError, ExitCode
-from runner.record.events import Observer
-from runner.redact import Redactor
-from runner.times import iso_time
-
-POST_GRACE = 10.0
-"""Seconds that a POST under way gets to end once the run is told to stop."""
-
-
-WORTH_TELLING = 10.0
-"""Seconds: a shorter wait is not told."""
-
-MOST_DEFECTS = 5
-"""Sentences: one defect may strike every task of a plan."""
-
-_FRAMES = 8
-_LONGEST_TEXT = 300
-_ANOTHER_TRY = frozenset({ExitCode.TRY_AGAIN, ExitCode.UNREACHABLE})
-
-
-@dataclass(slots=True)
-class Control:
-    """Collects why the run ends as it does; `conditions` become the exit code."""
-
-    observe: Observer
-    redactor: Redactor
-    max_failures: int | None = None
-    wall: Callable[[], float] = time.time
-    conditions: set[ExitCode] = field(default_factory=set)
-    passing: dict[ExitCode, str] = field(default_factory=dict)
-    """Those of the conditions that only kept something from being submitted, with their reasons."""
-    when_stopped: list[Callable[[], None]] = field(default_factory=list)
-    """Called once, when submitting stops."""
-    strangers: frozenset[str] = frozenset()
-    """Identities of tasks under way that are other jobs': their trouble is not this run's exit code."""
-    _notes: list[str] = field(default_factory=list)
-    _reasons: list[str] = field(default_factory=list)
-    _waits: dict[str, float] = field(default_factory=dict)
-    """What is waited for, and the monotonic time until which that was told."""
-    _is_submitting: bool = True
-    _failures: int = 0
-    _defects: int = 0
-    _work: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    _posts: set[anyio.CancelScope] = field(default_factory=set)
-
-    @property
-    def may_submit(self) -> bool:
-        return self._is_submitting
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Sentences for the person who reads the end of the run."""
-        return tuple(self._reasons)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Sentences about tasks of other jobs, which the exit code does not speak of."""
-        return tuple(self._notes)
-
-    def condition(self, code: ExitCode, reason: str = "", *, identity: str = "") -> None:
-        """Something that the exit code tells, and that stops nothing.
-
-        `identity` is the task's that it is about: of another job's task only a note is made.
-        """
-        if identity in self.strangers:
-            if reason and reason not in self._notes:
-                self._notes.append(reason)
-            return
-        if reason != self.passing.get(code):
-            self.passing.pop(code, None)
-        self.conditions.add(code)
-        if reason and reason not in self._reasons:
-            self._reasons.append(reason)
-
-    def note(self, reason: str) -> None:
-        """Something that a person should read, and that the exit code does not tell."""
-        if reason not in self._reasons:
-            self._reasons.append(reason)
-
-    def forgive(self) -> None:
-        """Everything is done all the same: what only asked for another try means nothing any more."""
-        self.conditions -= self.passing.keys()
-        self._reasons = [reason for reason in self._reasons if reason not in self.passing.values()]
-
-    def stop_submitting(self, code: ExitCode, reason: str) -> None:
-        """No new POST; what is in flight is still collected."""
-        if code in _ANOTHER_TRY and code not in self.conditions:
-            self.passing.setdefault(code, reason)
-        self.condition(code, reason)
-        if self._is_submitting:
-            self._is_submitting = False
-            for callback in self.when_stopped:
-                callback()
-            self.observe("run.submitting_stopped", {"reason": reason, "exit_code": int(code)})
-
-    def refuse(self, error: CallsheetError) -> None:
-        """No new POST, for the reason and with the exit code of `error`."""
-        self.stop_submitting(error.exit_code, str(error))
-
-    def waiting(self, what: str, seconds: float, tasks: int) -> None:
-        """Tells what `tasks` of the run wait for, for at most `seconds`: once, until that time has passed."""
-        now = anyio.current_time()
-        if seconds < WORTH_TELLING or self._waits.get(what, -math.inf) >= now:
-            return
-        self._waits[what] = now + seconds
-        self._tell_wait(what, seconds, tasks)
-
-    def waited(self, what: str) -> None:
-        """That wait is over, also where it was told to last longer."""
-        if self._waits.pop(what, None) is not None:
-            self._tell_wait(what, 0.0, 0)
-
-    def _tell_wait(self, what: str, seconds: float, tasks: int) -> None:
-        until = iso_time(self.wall() + seconds)
-        self.observe("run.waiting", {"for": what, "until": until, "tasks": tasks})
-
-    def provider_failed(self, identity: str = "") -> None:
-        """A task of this job failed at the service; after `max_failures` of them, submitting stops."""
-        if identity in self.strangers:
-            return
-        self._failures += 1
-        if self.max_failures is not None and self._failures >= self.max_failures:
-            self.stop_submitting(
-                ExitCode.TASK_FAILED,
-                f"{self._failures} tasks failed (run.max_failures); nothing more is sent",
-            )
-
-    def defect(self, name: str, error: Exception) -> None:
-        """Something of ours broke in the work on `name`: told and logged, and everything else goes on."""
-        # file, line and function, without values of variables: they may hold a key
-        frames = [
-            f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
-            for frame in traceback.extract_tb(error.__traceback__)[-_FRAMES:]
-        ]
-        what = f"{type(error).__name__}: {self.redactor.foreign_text(str(error))[:_LONGEST_TEXT]}"
-        where = f" (at {frames[-1]})" if frames else ""
-        self._defects += 1
-        if self._defects <= MOST_DEFECTS:
-            self.condition(
-                ExitCode.BUG,
-                f"{name}: {what}{where}; all else went on; hint: this is a defect of callsheet: send us this"
-                " line, and those of `task.defect` in events.jsonl",
-            )
-        else:
-            self.condition(ExitCode.BUG, "more such defects are in events.jsonl, as `task.defect`")
-        self.observe("task.defect", {"task": name, "error": what, "at": frames})
-
-    @contextmanager
-    def contained(self, name: str) -> Iterator[None]:
-        """Whatever the work on `name` raises in here ends that work alone; a cancellation passes."""
-        try:
-            yield
-        except CallsheetError as error:
-            self.refuse(error)
-            self.observe("task.left", {"task": name, "reason": str(error)})
-        except Exception as error:  # the one place where a defect of ours becomes a sentence
-            self.defect(name, error)
-
-    def stop(self, code: ExitCode, reason: str) -> None:
-        """Ends the run now, with its state kept. A POST under way gets a bounded time."""
-        self.condition(code, reason)
-        if not self._work.cancel_called:
-            self.observe("run.stopping", {"reason": reason, "exit_code": int(code)})
-        self.stop_submitting(code, reason)
-        deadline = anyio.current_time() + POST_GRACE
-        for scope in self._posts:
-            scope.deadline = min(scope.deadline, deadline)
-        self._work.cancel()
-
-    def leave(self, code: ExitCode) -> NoReturn:
-        """Ends the process at once. That is safe: what a kill can interrupt is durable already."""
-        try:
-            self.observe("run.left_at_once", {"exit_code": int(code)})
-        finally:
-            os._exit(code)
-
-    def working(self) -> anyio.CancelScope:
-        """All work of a run stands in here; `stop` leaves it."""
-        return self._work
-
-    @contextmanager
-    def shielded_post(self) -> Iterator[anyio.CancelScope]:
-        """A POST with the commits around it: a stop does not cut it, but bounds it."""
-        deadline = anyio.current_time() + POST_GRACE if self._work.cancel_called else math.inf
-        with anyio.CancelScope(shield=True, deadline=deadline) as scope:
-            self._posts.add(scope)
-            try:
-                yield scope
-            finally:
-                self._posts.discard(scope)
+from runner.lane.control import Control
 
 
 @asynccontextmanager
@@ -214,7 +19,7 @@ async def stoppable(control: Control, deadline: float | None) -> AsyncIterator[N
     async with anyio.create_task_group() as watchers:
         if deadline is not None:
             watchers.start_soon(_watch_deadline, control, deadline)
-        with control.working():
+        with control.work:
             yield
         watchers.cancel_scope.cancel()
 

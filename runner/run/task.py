@@ -9,21 +9,18 @@ from functools import partial
 
 from runner.errors import ExitCode, NothingSentError
 from runner.lane.costs import note_cost
-from runner.lane.paid import Doubt, Paid, paid_of
+from runner.lane.paid import InDoubt, Paid, paid_of
 from runner.lane.submit import Submission, Submitter
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import GONE, AttemptRow, OutputRow
 from runner.ledger.states import Reason, Resolution, TaskState
 from runner.plan.task import Task
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
-from runner.run.body import encode
+from runner.run.body import make_body
 from runner.run.deliver import Delivery
 from runner.run.relocate import move_aside
 from runner.run.session import Session
 from runner.run.watch import GoneError, LeftForLater, Watch
-
-Begin = Callable[[], Awaitable[Paid | Doubt | None]]
-"""Submits a task, or takes up one that was submitted before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +41,7 @@ class TaskLife:
 
     session: Session
     name: str
+    identity: str
     place: AbstractContextManager[None] | None = None
     """In flight, where it was given one; it takes its own where it needs another."""
     _paid: Paid | None = None
@@ -61,11 +59,11 @@ class TaskLife:
 
         A submit in doubt gives its place in flight to others until it is clarified.
         """
-        body = partial(encode, self.session.tools, task)
+        body = partial(make_body, self.session.tools, task)
         submission = Submission(submitter, task, body, latest, reason)
         try:
             end = await self._at_the_service(partial(self._submit, submission, in_the_way), is_paid=False)
-            while isinstance(end, Doubt):
+            while isinstance(end, InDoubt):
                 match await self.session.reconciler.clarify(end.attempt_id):
                     case Resolution.ADOPTED:
                         end = await self._at_the_service(partial(self._read, end.attempt_id), is_paid=True)
@@ -106,15 +104,20 @@ class TaskLife:
             await self.follow(await self._attempt(attempt.id))
         return is_there
 
-    async def _submit(self, submission: Submission, in_the_way: Sequence[OutputRow]) -> Paid | Doubt | None:
+    async def _submit(self, submission: Submission, in_the_way: Sequence[OutputRow]) -> Paid | InDoubt | None:
         if not self.session.control.may_submit:
             return None
         if not await move_aside(self.session, submission.task, in_the_way):
             return None
         return await submission.submit()
 
-    async def _at_the_service(self, begin: Begin, *, is_paid: bool) -> Ended | Doubt | None:
-        """Holds a place in flight from the first submit, or the first look, until the task has ended."""
+    async def _at_the_service(
+        self, begin: Callable[[], Awaitable[Paid | InDoubt | None]], *, is_paid: bool
+    ) -> Ended | InDoubt | None:
+        """Holds a place in flight from the first submit, or the first look, until the task has ended.
+
+        `begin` submits the task, or takes up one that was submitted before.
+        """
         with self.place or await self.session.lane.in_flight.place(is_paid=is_paid):
             self.place = None
             async with self._contained():
@@ -124,9 +127,9 @@ class TaskLife:
                 self._paid = begun
                 watch = Watch(self.session, begun)
                 return Ended(watch, await watch.until_ended())
-        return None
+        return None  # what was raised is a condition now
 
-    async def _fetch(self, end: Ended | Doubt | None) -> None:
+    async def _fetch(self, end: Ended | InDoubt | None) -> None:
         """Makes the end of a task durable, and brings its files."""
         if not isinstance(end, Ended):
             return
@@ -141,11 +144,11 @@ class TaskLife:
             expired = generation.status is GenerationStatus.EXPIRED
             code = generation.error_code or generation.raw_status
             message = generation.error_message or f"the service says {generation.raw_status}"
-            await self._write(
+            await self.session.tools.commits.write(
                 lambda ledger: note_cost(ledger, self.session.tools.provider, paid.attempt_id, generation)
             )
             await self._fail(paid, code, message, expired=expired)
-            self.session.control.provider_failed(paid.identity)
+            self.session.control.count_failure(paid.identity)
 
     async def _deliver(self, end: Ended) -> None:
         paid, generation, at = end.watch.paid, end.generation, self.session.tools.machine.wall()
@@ -155,7 +158,7 @@ class TaskLife:
             ledger.collect(paid.attempt_id, at)
 
         if not paid.is_collecting:
-            await self._write(collect)
+            await self.session.tools.commits.write(collect)
         if not any(file.kind is RemoteFileKind.VIDEO for file in generation.files):
             generation = await end.watch.refresh()
         delivered = await Delivery(end.watch).deliver(generation)
@@ -172,7 +175,7 @@ class TaskLife:
                     identity=paid.identity,
                 )
             at = self.session.tools.machine.wall()
-            await self._write(lambda ledger: ledger.finish(paid.attempt_id, (), at))
+            await self.session.tools.commits.write(lambda ledger: ledger.finish(paid.attempt_id, (), at))
         self._tell_done(paid, delivered.rows)
 
     async def _is_there(self, paid: Paid) -> bool | None:
@@ -182,26 +185,27 @@ class TaskLife:
             except GoneError:
                 return False
             return True
-        return None
+        return None  # what was raised is a condition now
 
     @asynccontextmanager
     async def _contained(self) -> AsyncIterator[None]:
         """Whatever is raised in here becomes a condition of the run."""
-        control, tools = self.session.control, self.session.tools
+        control = self.session.control
         try:
             try:
                 yield
             except LeftForLater as left:
-                identity = self._paid.identity if self._paid else ""
-                control.condition(left.code, left.reason, identity=identity)
-                tools.observe("task.left", {"task": self.name, "reason": left.reason})
+                control.condition(left.code, str(left), identity=self.identity)
+                control.left(self.name, str(left), self.identity)
             except GoneError as gone:
                 await self._lose(gone)
             except NothingSentError as error:
                 control.condition(error.exit_code, str(error))
-                tools.observe("task.left", {"task": self.name, "reason": str(error)})
+                control.left(self.name, str(error), self.identity)
         except Exception:
-            with control.contained(self.name):  # only now: the name may have been read meanwhile
+            with control.contained(
+                self.name, self.identity
+            ):  # only now: the name may have been read meanwhile
                 raise
 
     async def _lose(self, gone: GoneError) -> None:
@@ -218,9 +222,11 @@ class TaskLife:
         await self._fail(paid, GONE, said, expired=True)
 
     async def _fail(self, paid: Paid, code: str, message: str, *, expired: bool) -> None:
-        at = self.session.tools.machine.wall()
-        await self._write(lambda ledger: ledger.fail(paid.attempt_id, code, message, at, expired=expired))
-        self.session.tools.observe(
+        tools, at = self.session.tools, self.session.tools.machine.wall()
+        await tools.commits.write(
+            lambda ledger: ledger.fail(paid.attempt_id, code, message, at, expired=expired)
+        )
+        tools.observe(
             "task.expired" if expired else "task.failed",
             {"task": paid.name, "identity": paid.identity, "code": code, "error": message},
         )
@@ -246,9 +252,6 @@ class TaskLife:
         attempt = await self.session.tools.commits.read(lambda reader: reader.attempt(attempt_id))
         assert attempt is not None
         return attempt
-
-    async def _write(self, step: Callable[[Ledger], None]) -> None:
-        await self.session.tools.commits.write(step)
 
     def _forget(self, attempt_id: str) -> None:
         if self.session.tools.hints is not None:

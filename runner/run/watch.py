@@ -8,9 +8,8 @@ import anyio
 
 from runner.errors import ExitCode, OutOfMoneyError
 from runner.http.verdicts import ProviderError, Trouble
-from runner.lane.pace import StillLimitedError
+from runner.lane.pace import Retry, StillLimitedError
 from runner.lane.paid import Paid
-from runner.lane.retry import Retry
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
 from runner.run.session import Session
 from runner.run.wait import look_after_call, next_look
@@ -34,7 +33,6 @@ class LeftForLater(Exception):  # noqa: N818  not an error: a paid task that the
 
     def __init__(self, reason: str, code: ExitCode = ExitCode.TRY_AGAIN) -> None:
         super().__init__(reason)
-        self.reason = reason
         self.code = code
 
 
@@ -89,11 +87,9 @@ class Watch:
 
     async def _until_next_look(self, waited: float) -> float:
         session, poll = self.session, self.session.policy.poll
-        if waited <= 0 and poll.first is not None:
-            return poll.first
         expected = await session.durations.expected(self.paid.kind)
         return next_look(
-            expected, poll, waited, session.tools.machine.random, queue=session.lane.budget.queue
+            expected, poll, waited, session.tools.machine.random, queue=session.lane.requests.queue
         )
 
     def _spaced(self, seconds: float) -> float:
@@ -134,16 +130,16 @@ class Watch:
         missing = limited = 0
         while True:
             try:
-                await lane.budget.acquire()
+                await lane.requests.acquire()
                 generation = await lane.client.get(self.paid.remote_id)
             except StillLimitedError as error:
                 raise LeftForLater(error.message) from None
             except ProviderError as error:
                 if error.trouble is Trouble.RATE_LIMITED and limited < LIMITED_LOOKS:
                     limited += 1
-                    lane.budget.refused(error)
+                    lane.requests.refused(error)
                     continue
-                lane.budget.answered()
+                lane.requests.answered()
                 is_last = retry.failed()
                 missing = missing + 1 if error.trouble is Trouble.NOT_FOUND else 0
                 is_gone = missing >= MISSING_LOOKS and self._may_be_forgotten()
@@ -151,7 +147,7 @@ class Watch:
                 pause = error.retry_after or retry.pause()
                 await anyio.sleep(min(pause, self.session.policy.poll.maximum))
                 continue
-            lane.budget.answered()
+            lane.requests.answered()
             lane.clock.hear(generation.server_time)
             await self._check_own(generation)
             self._note(generation)

@@ -13,6 +13,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
@@ -83,11 +84,7 @@ async def receiver(policy: WebhookPolicy | None, secret: bytes) -> AsyncIterator
     bound = _bind(policy.listen)
     hints = Hints(policy.public_url, secret)
     async with BlockingPortal() as portal:
-
-        def hint(path: str) -> None:
-            portal.start_task_soon(_hint, hints, path)
-
-        stop = _serve(bound, hint)
+        stop = _serve(bound, partial(portal.start_task_soon, hints.hint))
         try:
             yield hints
         finally:
@@ -95,11 +92,7 @@ async def receiver(policy: WebhookPolicy | None, secret: bytes) -> AsyncIterator
                 await anyio.to_thread.run_sync(stop)
 
 
-async def _hint(hints: Hints, path: str) -> None:
-    hints.hint(path)
-
-
-def _serve(bound: socket.socket, hint: Callable[[str], None]) -> Callable[[], None]:
+def _serve(bound: socket.socket, hint: Callable[[str], object]) -> Callable[[], None]:
     """Runs uvicorn in a thread of its own; gives what stops it."""
     try:
         # an extra that most runs do not need, and 0.15 s to import
@@ -140,7 +133,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 class _Application:
     """One answer for everything: a hit, a miss, a forgery and junk cannot be told apart from outside."""
 
-    def __init__(self, hint: Callable[[str], None]) -> None:
+    def __init__(self, hint: Callable[[str], object]) -> None:
         self._hint = hint
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:

@@ -15,7 +15,7 @@ from benchmarks.__main__ import QUICK
 from benchmarks.clip import make_clip
 from benchmarks.makespan import best_possible
 from runner.media.video import probe
-from tests.support.command import CHECKOUT
+from tests.support.command_process import CHECKOUT
 
 
 @pytest.mark.parametrize("name", sorted(QUICK))

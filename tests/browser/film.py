@@ -10,7 +10,7 @@ from typing import Any
 
 from runner.desk.report import make_report
 from runner.project import Project, find_project
-from tests.support.command import callsheet
+from tests.support.command_process import callsheet
 
 TEAPOT = """\
 version: 1

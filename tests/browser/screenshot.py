@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from tests.browser.film import TEAPOT, rehearse
-from tests.support.command import CHECKOUT
+from tests.support.command_process import CHECKOUT
 
 TARGET = CHECKOUT / "docs" / "contact-sheet.png"
 WIDTH, HEIGHT = 1280, 780

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.conftest import Open
+from tests.browser.look import Open
 
 WIDTHS = (360, 900, 1600)
 SCHEMES = ("light", "dark")

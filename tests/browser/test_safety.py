@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tests.browser.conftest import Open
 from tests.browser.film import rewrite
+from tests.browser.look import Open
 
 pytestmark = pytest.mark.security(18)
 

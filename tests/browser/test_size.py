@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from runner.desk.report import make_report
-from tests.browser.conftest import Open
 from tests.browser.film import multiply, project_of
+from tests.browser.look import Open
 
 # what a person waits for: from the click to the next picture on the screen
 CLICK = """async (index) => {

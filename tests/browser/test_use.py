@@ -11,8 +11,8 @@ import pytest
 from runner.job.load import LoadOptions, load_job
 from runner.job.rundate import RunDate
 from runner.plan.plan import make_plan
-from tests.browser.conftest import Look, Open
 from tests.browser.film import rewrite
+from tests.browser.look import Look, Open
 
 NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', { value: undefined });"
 VIDEOS = "document.querySelectorAll('video').length"

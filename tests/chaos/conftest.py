@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.chaos.episode import Nursery
-from tests.end_to_end.conftest import film
+from tests.support.process_bench import ProcessBench
 
-__all__ = ["film"]
+
+@pytest.fixture
+def film(tmp_path: Path) -> Iterator[ProcessBench]:
+    with ProcessBench.open(tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

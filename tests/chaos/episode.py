@@ -16,9 +16,9 @@ from pathlib import Path
 from runner.errors import ExitCode
 from runner.sandbox import SANDBOX_KEY
 from runner.sandbox.validation import DEFAULT_EXPIRY
-from tests.chaos.oracle import Findings, judge
-from tests.end_to_end.conftest import Film
-from tests.support.command import environment
+from tests.support.command_process import environment
+from tests.support.oracle import Findings, judge
+from tests.support.process_bench import ProcessBench
 
 HEAD = """\
 version: 1
@@ -112,7 +112,7 @@ class Nursery:
 
 
 def play(
-    film: Film, nursery: Nursery, job: str, kills: Iterable[Kill], rivals: Nursery | None = None
+    film: ProcessBench, nursery: Nursery, job: str, kills: Iterable[Kill], rivals: Nursery | None = None
 ) -> Ended:
     """Runs `job` once for each kill, then to its end; `rivals` forks the second processes."""
     file = film.write(HEAD + JOBS[job])
@@ -132,7 +132,7 @@ def play(
     return Ended(killed, refused, held, told.returncode, judge(film), told.stderr)
 
 
-def _end(film: Film, file: Path) -> subprocess.CompletedProcess[str]:
+def _end(film: ProcessBench, file: Path) -> subprocess.CompletedProcess[str]:
     for _ in range(LAST_RUNS):
         told = film.call("run", file)
         if told.returncode != ExitCode.TRY_AGAIN:
@@ -140,7 +140,7 @@ def _end(film: Film, file: Path) -> subprocess.CompletedProcess[str]:
     return told
 
 
-def settle_by_hand(film: Film) -> int:
+def settle_by_hand(film: ProcessBench) -> int:
     """Does what a person does who sees at the service what was accepted; gives the number of held tasks.
 
     A tag is what `execution_expires_after` is short of the service's own default.

@@ -15,7 +15,7 @@ from runner.project import init_project
 from runner.sandbox import SandboxConfig, SandboxServer
 from tests.chaos.episode import JOBS, Ended, Kill, Nursery, play
 from tests.chaos.victim import POINTS
-from tests.end_to_end.conftest import Film
+from tests.support.process_bench import ProcessBench
 
 KILLS_OF_A_JOB = 8
 LONGEST = 1.0
@@ -43,7 +43,7 @@ def _episode(seed: str) -> Ended:
     init_project(root)
     config = SandboxConfig(latency=(0.0, 0.2), scale=0.1, seed=chance.getrandbits(32))
     with SandboxServer(config) as server, Nursery(root) as nursery, Nursery(root) as rivals:
-        ended = play(Film(root, server), nursery, job, kills, rivals)
+        ended = play(ProcessBench(root, server), nursery, job, kills, rivals)
     if ended.is_right:
         shutil.rmtree(root)
     else:

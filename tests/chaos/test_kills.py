@@ -13,9 +13,9 @@ from runner.errors import ExitCode
 from runner.sandbox import Fault, Where
 from runner.sandbox import Kind as FaultKind
 from tests.chaos.episode import HEAD, JOBS, PATIENCE, Kill, Nursery, play
-from tests.chaos.oracle import judge
 from tests.chaos.victim import POINTS
-from tests.end_to_end.conftest import Film
+from tests.support.oracle import judge
+from tests.support.process_bench import ProcessBench
 
 NAMED = [point for point in POINTS if point != "none"]
 
@@ -24,7 +24,7 @@ NAMED = [point for point in POINTS if point != "none"]
 @pytest.mark.fault(23)
 @pytest.mark.fault(24)
 @pytest.mark.fault(25)
-def test_a_kill_at_every_point_pays_once_and_loses_nothing(film: Film, nursery: Nursery) -> None:
+def test_a_kill_at_every_point_pays_once_and_loses_nothing(film: ProcessBench, nursery: Nursery) -> None:
     """One job of 16 tasks dies at each named point in turn, then ends with every video right.
 
     The backends take turns, for time; `scripts/chaos` meets every point on both.
@@ -38,7 +38,9 @@ def test_a_kill_at_every_point_pays_once_and_loses_nothing(film: Film, nursery: 
 
 @pytest.mark.fault(22)
 @pytest.mark.parametrize("point", ["before-intent", "intent-uncommitted"])
-def test_before_the_intent_is_durable_nothing_is_sent(point: str, film: Film, nursery: Nursery) -> None:
+def test_before_the_intent_is_durable_nothing_is_sent(
+    point: str, film: ProcessBench, nursery: Nursery
+) -> None:
     file = film.write(HEAD + JOBS["seeds"])
     pid = nursery.start(film.line("run", file), Kill("asyncio", point), film.root / "victims.log")
     assert nursery.wait(pid, PATIENCE) == -signal.SIGKILL
@@ -46,7 +48,7 @@ def test_before_the_intent_is_durable_nothing_is_sent(point: str, film: Film, nu
 
 
 @pytest.mark.fault(30)
-def test_a_second_process_beside_a_running_one_sends_nothing(film: Film, nursery: Nursery) -> None:
+def test_a_second_process_beside_a_running_one_sends_nothing(film: ProcessBench, nursery: Nursery) -> None:
     """The first one stands still with its lock held, so whatever is accepted is the second one's.
 
     It has two in flight and sees neither done, so no third POST can be in its sockets.
@@ -70,7 +72,9 @@ def test_a_second_process_beside_a_running_one_sends_nothing(film: Film, nursery
     assert (found.accepted, found.double, found.wrong) == (8, 0, ())
 
 
-def test_what_only_tags_tell_apart_is_adopted_though_none_had_come_back(film: Film, nursery: Nursery) -> None:
+def test_what_only_tags_tell_apart_is_adopted_though_none_had_come_back(
+    film: ProcessBench, nursery: Nursery
+) -> None:
     """Equal seeds, and each killed before its answer: two tags in a row each show that tags come back."""
     kills = [Kill(backend, "id-uncommitted") for backend in ("asyncio", "trio") * 4]
     ended = play(film, nursery, "prompts", kills)

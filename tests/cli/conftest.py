@@ -1,4 +1,4 @@
-"""A sandbox and a project that uses it, for the verbs that talk to a service."""
+"""A project that uses the sandbox, for the verbs that talk to a service."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from runner.sandbox import SandboxConfig, SandboxServer
-from tests.support.desk import Desk
+from runner.sandbox import SandboxServer
+from tests.support.monitor_server import MonitorServer, monitor_server
+from tests.support.verb_bench import VerbBench
 
 
 @pytest.fixture
-def server() -> Iterator[SandboxServer]:
-    with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.05)) as running:
-        yield running
-
-
-@pytest.fixture
-def desk(
+def verbs(
     tmp_path: Path,
     server: SandboxServer,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Desk:
-    return Desk.open(tmp_path, server, monkeypatch, capsys)
+) -> VerbBench:
+    return VerbBench.open(tmp_path, server, monkeypatch, capsys)
+
+
+@pytest.fixture
+def monitor() -> Iterator[MonitorServer]:
+    with monitor_server() as server:
+        yield server

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from runner.ledger.states import Reason, TaskState
 from runner.project import Project, init_project
 from runner.providers.mesh import MESH
 from runner.providers.place import Place
-from tests.ledger.test_durations import SENT, a_task
+from tests.support.ledger_rows import SENT, task
 
 ELSEWHERE = "https://mesh.studio.example"
 PLAIN = ServiceOptions(sandbox=False, base_url=None)
@@ -40,14 +40,14 @@ class Shop:
         run = RunRow(
             f"run{number}", "a.yaml", "a", "d" * 64, "", "2026-11-21+00:00", "mesh", origin, 1000.0 + number
         )
-        task = a_task(number, {"model": "m"}, origin)
+        plain = replace(task(number), origin=origin)
         print_ = ApiKey(key).fingerprint(self.ledger.salt)
         intent = Intent(f"{number:032x}", Reason.RUN, print_, None, "b" * 64, 999.0)
         with self.ledger.transaction():
             self.ledger.begin_run(run)
             for at, fact in enumerate(facts):
                 self.ledger.begin_session(run.id, float(at), fact)
-            attempt = self.ledger.intend(task, "a.yaml", run.id, intent, Caps(), 1.0)
+            attempt = self.ledger.intend(plain, "a.yaml", run.id, intent, Caps(), 1.0)
             self.ledger.accept(attempt, f"t-{number}", SENT, 2.0)
         return attempt
 

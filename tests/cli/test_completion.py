@@ -13,7 +13,7 @@ from runner.__main__ import main
 from runner.cli.main import VERBS, callsheet
 from runner.ledger.ledger import Ledger
 from runner.project import find_project
-from tests.support.command import callsheet as callsheet_process
+from tests.support.command_process import callsheet as callsheet_process
 
 JOB = "version: 1\nmodels: [byteplus/seedance-1-0-pro]\ncontent: [{type: text, text: a}]\n"
 

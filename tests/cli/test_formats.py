@@ -7,7 +7,7 @@ import json
 import pytest
 
 from runner.errors import ExitCode
-from tests.support.desk import Desk
+from tests.support.verb_bench import VerbBench
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,9 @@ from tests.support.desk import Desk
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )
-def test_jsonl_is_an_object_a_line(desk: Desk, words: list[str], least: int) -> None:
-    assert desk.call("run", "boat.yaml") == ExitCode.DONE, desk.err
-    assert desk.call(*words, "--output-format", "jsonl") == ExitCode.DONE, desk.err
-    lines = [json.loads(line) for line in desk.out.splitlines()]
+def test_jsonl_is_an_object_a_line(verbs: VerbBench, words: list[str], least: int) -> None:
+    assert verbs.call("run", "boat.yaml") == ExitCode.DONE, verbs.err
+    assert verbs.call(*words, "--output-format", "jsonl") == ExitCode.DONE, verbs.err
+    lines = [json.loads(line) for line in verbs.out.splitlines()]
     assert len(lines) >= least
     assert all(isinstance(line, dict) for line in lines)

@@ -13,8 +13,8 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.support.desk import JOB, STORY, Desk
-from tests.support.moment import deadline_once
+from tests.support.deadline import deadline_once
+from tests.support.verb_bench import JOB, STORY, VerbBench
 
 
 def _png(side: int = 400) -> bytes:
@@ -30,13 +30,13 @@ PNG = _png()
 STUCK = Fault(where=Where.GET, kind=Kind.REGRESS, times=None)
 
 
-def leave_in_flight(desk: Desk, job: str = "boat.yaml", *options: str, count: int = 2) -> None:
+def leave_in_flight(verbs: VerbBench, job: str = "boat.yaml", *options: str, count: int = 2) -> None:
     """Ends a run of `job` while its tasks are in flight."""
-    before = desk.server.accepted
-    desk.server.faults.add(STUCK)
-    with deadline_once(lambda: desk.server.accepted == before + count):
-        assert desk.call("run", job, *options, "--deadline", "60s") == ExitCode.TRY_AGAIN, desk.err
-    desk.server.faults.clear()
+    before = verbs.server.accepted
+    verbs.server.faults.add(STUCK)
+    with deadline_once(lambda: verbs.server.accepted == before + count):
+        assert verbs.call("run", job, *options, "--deadline", "60s") == ExitCode.TRY_AGAIN, verbs.err
+    verbs.server.faults.clear()
 
 
 @pytest.fixture
@@ -54,60 +54,60 @@ PICTURED = JOB.replace(
 
 
 @pytest.fixture
-def pictured(desk: Desk) -> Path:
+def pictured(verbs: VerbBench) -> Path:
     """The only input of boat.yaml."""
-    picture = desk.root / "art" / "first.png"
+    picture = verbs.root / "art" / "first.png"
     picture.parent.mkdir()
     picture.write_bytes(PNG)
-    desk.write(PICTURED)
+    verbs.write(PICTURED)
     return picture
 
 
 @pytest.mark.fault(75)
 @pytest.mark.parametrize("verb", [("run", "boat.yaml"), ("resume",)])
 def test_a_missing_input_keeps_nothing_from_being_fetched(
-    verb: tuple[str, ...], desk: Desk, pictured: Path
+    verb: tuple[str, ...], verbs: VerbBench, pictured: Path
 ) -> None:
-    leave_in_flight(desk)
+    leave_in_flight(verbs)
     pictured.unlink()
-    assert desk.call(*verb) == ExitCode.INPUT_MISSING
-    assert "no such file" in desk.err
-    assert "what is in flight is fetched first" in desk.err
-    assert sorted(path.name for path in (desk.root / "rehearsal/out").glob("*.mp4")) == ["s1.mp4", "s2.mp4"]
-    assert desk.server.accepted == 2
+    assert verbs.call(*verb) == ExitCode.INPUT_MISSING
+    assert "no such file" in verbs.err
+    assert "what is in flight is fetched first" in verbs.err
+    assert sorted(path.name for path in (verbs.root / "rehearsal/out").glob("*.mp4")) == ["s1.mp4", "s2.mp4"]
+    assert verbs.server.accepted == 2
     pictured.write_bytes(PNG)
-    assert desk.call(*verb) == ExitCode.DONE
-    assert (desk.states(), desk.server.accepted) == (["done", "done"], 2)
+    assert verbs.call(*verb) == ExitCode.DONE
+    assert (verbs.states(), verbs.server.accepted) == (["done", "done"], 2)
 
 
-def test_a_missing_input_with_nothing_in_flight_is_told_at_once(desk: Desk, pictured: Path) -> None:
+def test_a_missing_input_with_nothing_in_flight_is_told_at_once(verbs: VerbBench, pictured: Path) -> None:
     pictured.unlink()
-    assert desk.call("run", "boat.yaml") == ExitCode.INPUT_MISSING
-    assert "in flight" not in desk.err
+    assert verbs.call("run", "boat.yaml") == ExitCode.INPUT_MISSING
+    assert "in flight" not in verbs.err
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Something that refuses `run` before it begins, and the exit code and the words of that."""
 
-    harm: Callable[[Desk, Path], object]
+    harm: Callable[[VerbBench, Path], object]
     code: ExitCode
     said: str
 
 
-def _more(text: str) -> Callable[[Desk, Path], object]:
+def _more(text: str) -> Callable[[VerbBench, Path], object]:
     """A third, new task, and `text` in the job file."""
-    return lambda desk, _: desk.write(PICTURED.replace("1..2", "1..3") + text)
+    return lambda verbs, _: verbs.write(PICTURED.replace("1..2", "1..3") + text)
 
 
-def _turn_into_a_directory(_desk: Desk, picture: Path) -> None:
+def _turn_into_a_directory(_desk: VerbBench, picture: Path) -> None:
     picture.unlink()
     picture.mkdir()
 
 
-def _take_the_path(desk: Desk, picture: Path) -> None:
-    _more("")(desk, picture)
-    taken = desk.root / "rehearsal/out/s3.mp4"
+def _take_the_path(verbs: VerbBench, picture: Path) -> None:
+    _more("")(verbs, picture)
+    taken = verbs.root / "rehearsal/out/s3.mp4"
     taken.parent.mkdir(exist_ok=True)
     taken.write_bytes(b"mine")
 
@@ -121,7 +121,7 @@ REFUSALS = {
         lambda _, picture: picture.write_bytes(b"a note"), ExitCode.JOB_INVALID, "art/first.png"
     ),
     "a key that there is not": Refusal(_more("sedes: 1\n"), ExitCode.JOB_INVALID, "sedes"),
-    "no YAML": Refusal(lambda desk, _: desk.write("version: [1"), ExitCode.JOB_INVALID, "boat.yaml:"),
+    "no YAML": Refusal(lambda verbs, _: verbs.write("version: [1"), ExitCode.JOB_INVALID, "boat.yaml:"),
     "the path of a new task is taken": Refusal(_take_the_path, ExitCode.JOB_INVALID, "s3.mp4"),
     "a cap in dollars and no price": Refusal(
         _more("budget: {max_usd: 5}\n"), ExitCode.REFUSED, "budget.max_usd"
@@ -130,76 +130,78 @@ REFUSALS = {
         _more("budget: {confirm_usd: 1}\n"), ExitCode.REFUSED, "budget.confirm_usd"
     ),
     "the job file is gone": Refusal(
-        lambda desk, _: (desk.root / "boat.yaml").unlink(), ExitCode.INPUT_MISSING, "boat.yaml"
+        lambda verbs, _: (verbs.root / "boat.yaml").unlink(), ExitCode.INPUT_MISSING, "boat.yaml"
     ),
 }
 
 
 @pytest.mark.fault(75)
 @pytest.mark.parametrize("name", REFUSALS)
-def test_whatever_refuses_a_run_what_is_in_flight_is_fetched(name: str, desk: Desk, pictured: Path) -> None:
+def test_whatever_refuses_a_run_what_is_in_flight_is_fetched(
+    name: str, verbs: VerbBench, pictured: Path
+) -> None:
     refusal = REFUSALS[name]
-    leave_in_flight(desk)
-    refusal.harm(desk, pictured)
-    assert desk.call("run", "boat.yaml") == refusal.code, desk.err
-    assert refusal.said in desk.err
-    assert desk.err.count("nothing is submitted; what is in flight is fetched first") == 1
-    videos = {path.name for path in (desk.root / "rehearsal/out").glob("*.mp4")}
+    leave_in_flight(verbs)
+    refusal.harm(verbs, pictured)
+    assert verbs.call("run", "boat.yaml") == refusal.code, verbs.err
+    assert refusal.said in verbs.err
+    assert verbs.err.count("nothing is submitted; what is in flight is fetched first") == 1
+    videos = {path.name for path in (verbs.root / "rehearsal/out").glob("*.mp4")}
     assert videos >= {"s1.mp4", "s2.mp4"}
-    assert desk.server.accepted == 2
-    assert desk.call("run", "boat.yaml") == refusal.code, desk.err
-    assert "in flight" not in desk.err
+    assert verbs.server.accepted == 2
+    assert verbs.call("run", "boat.yaml") == refusal.code, verbs.err
+    assert "in flight" not in verbs.err
 
 
-def test_a_wrong_option_fetches_nothing(desk: Desk) -> None:
-    leave_in_flight(desk)
-    assert desk.call("run", "boat.yaml", "--date", "soon") == ExitCode.USAGE
-    assert "in flight" not in desk.err
-
-
-@pytest.mark.fault(75)
-def test_a_job_that_is_wrong_beside_another_keeps_nothing_from_being_fetched(desk: Desk) -> None:
-    leave_in_flight(desk)
-    (desk.root / "other.yaml").write_text("version: [1")
-    assert desk.call("run", "boat.yaml", "other.yaml") == ExitCode.JOB_INVALID
-    assert len(list((desk.root / "rehearsal/out").glob("*.mp4"))) == 2
+def test_a_wrong_option_fetches_nothing(verbs: VerbBench) -> None:
+    leave_in_flight(verbs)
+    assert verbs.call("run", "boat.yaml", "--date", "soon") == ExitCode.USAGE
+    assert "in flight" not in verbs.err
 
 
 @pytest.mark.fault(75)
-def test_a_step_whose_upstream_file_was_changed_begins_with_a_fresh_copy(desk: Desk) -> None:
+def test_a_job_that_is_wrong_beside_another_keeps_nothing_from_being_fetched(verbs: VerbBench) -> None:
+    leave_in_flight(verbs)
+    (verbs.root / "other.yaml").write_text("version: [1")
+    assert verbs.call("run", "boat.yaml", "other.yaml") == ExitCode.JOB_INVALID
+    assert len(list((verbs.root / "rehearsal/out").glob("*.mp4"))) == 2
+
+
+@pytest.mark.fault(75)
+def test_a_step_whose_upstream_file_was_changed_begins_with_a_fresh_copy(verbs: VerbBench) -> None:
     """The person who touched it up keeps their file, and the advice of the refusal works."""
-    desk.write(STORY)
-    desk.fault(Kind.ANSWER, after=1, status=402)
-    assert desk.call("run", "boat.yaml") == ExitCode.OUT_OF_MONEY
-    desk.server.faults.clear()
-    (frame,) = (desk.root / "rehearsal").rglob("*.last.png")
+    verbs.write(STORY)
+    verbs.fault(Kind.ANSWER, after=1, status=402)
+    assert verbs.call("run", "boat.yaml") == ExitCode.OUT_OF_MONEY
+    verbs.server.faults.clear()
+    (frame,) = (verbs.root / "rehearsal").rglob("*.last.png")
     frame.write_bytes(PNG + b"touched up")
     touched = frame.read_bytes()
-    assert desk.call("run", "boat.yaml") == ExitCode.DONE, desk.err
-    assert (frame.read_bytes(), desk.server.accepted) == (touched, 2)
+    assert verbs.call("run", "boat.yaml") == ExitCode.DONE, verbs.err
+    assert (frame.read_bytes(), verbs.server.accepted) == (touched, 2)
 
 
 @pytest.mark.fault(75)
-def test_an_upstream_file_that_is_gone_for_good_stops_its_own_task_alone(desk: Desk) -> None:
-    desk.write(STORY.replace("seeds: 7", "seeds: [7, 8]"))
-    desk.fault(Kind.ANSWER, after=2, status=402, times=None)
-    assert desk.call("run", "boat.yaml") == ExitCode.OUT_OF_MONEY
-    desk.server.faults.clear()
-    frame, _ = sorted((desk.root / "rehearsal").rglob("*.last.png"))
+def test_an_upstream_file_that_is_gone_for_good_stops_its_own_task_alone(verbs: VerbBench) -> None:
+    verbs.write(STORY.replace("seeds: 7", "seeds: [7, 8]"))
+    verbs.fault(Kind.ANSWER, after=2, status=402, times=None)
+    assert verbs.call("run", "boat.yaml") == ExitCode.OUT_OF_MONEY
+    verbs.server.faults.clear()
+    frame, _ = sorted((verbs.root / "rehearsal").rglob("*.last.png"))
     frame.write_bytes(b"another picture")
-    desk.server.faults.add(
+    verbs.server.faults.add(
         Fault(
             where=Where.GET,
             kind=Kind.ANSWER,
             status=404,
             code="not_found",
-            task=desk.server.tasks()[0].id,
+            task=verbs.server.tasks()[0].id,
             times=None,
         )
     )
-    assert desk.call("run", "boat.yaml") == ExitCode.INPUT_MISSING
-    assert "is not there, or not as it was, and this task begins with it" in desk.err
-    assert desk.server.accepted == 3
+    assert verbs.call("run", "boat.yaml") == ExitCode.INPUT_MISSING
+    assert "is not there, or not as it was, and this task begins with it" in verbs.err
+    assert verbs.server.accepted == 3
 
 
 # keys
@@ -208,52 +210,52 @@ OWN_KEY = "\napi_key_env: ACME_KEY\n"
 
 
 @pytest.mark.fault(76)
-def test_collect_finds_the_key_of_each_job(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    (desk.root / "acme.yaml").write_text(JOB.replace("out/", "acme/").replace("boat", "ship") + OWN_KEY)
+def test_collect_finds_the_key_of_each_job(verbs: VerbBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    (verbs.root / "acme.yaml").write_text(JOB.replace("out/", "acme/").replace("boat", "ship") + OWN_KEY)
     monkeypatch.setenv("ACME_KEY", f"{SANDBOX_KEY}_acme")
-    leave_in_flight(desk)
-    leave_in_flight(desk, "acme.yaml", "--allow-env", "ACME_KEY")
-    assert desk.call("collect", "--output-format", "json") == ExitCode.DONE, desk.err
-    assert [one["counts"] for one in json.loads(desk.out)["services"]][-1] == {"done": 4}
-    assert desk.server.accepted == 4
-    ledger = (desk.root / ".callsheet").rglob("*.db")
+    leave_in_flight(verbs)
+    leave_in_flight(verbs, "acme.yaml", "--allow-env", "ACME_KEY")
+    assert verbs.call("collect", "--output-format", "json") == ExitCode.DONE, verbs.err
+    assert [one["counts"] for one in json.loads(verbs.out)["services"]][-1] == {"done": 4}
+    assert verbs.server.accepted == 4
+    ledger = (verbs.root / ".callsheet").rglob("*.db")
     assert not any(b"rsk_sandbox_acme" in path.read_bytes() for path in ledger)
 
 
 @pytest.mark.fault(76)
 def test_a_missing_key_is_told_after_all_the_others_were_fetched(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    verbs: VerbBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (desk.root / "acme.yaml").write_text(JOB.replace("out/", "acme/").replace("boat", "ship") + OWN_KEY)
+    (verbs.root / "acme.yaml").write_text(JOB.replace("out/", "acme/").replace("boat", "ship") + OWN_KEY)
     monkeypatch.setenv("ACME_KEY", f"{SANDBOX_KEY}_acme")
-    leave_in_flight(desk)
-    leave_in_flight(desk, "acme.yaml", "--allow-env", "ACME_KEY")
+    leave_in_flight(verbs)
+    leave_in_flight(verbs, "acme.yaml", "--allow-env", "ACME_KEY")
     monkeypatch.delenv("ACME_KEY")
-    assert desk.call("collect") == ExitCode.KEY_REFUSED
-    assert "2 tasks cannot be looked up: no API key for mesh: ACME_KEY not set" in desk.err
-    assert len(list((desk.root / "rehearsal/out").glob("*.mp4"))) == 2
+    assert verbs.call("collect") == ExitCode.KEY_REFUSED
+    assert "2 tasks cannot be looked up: no API key for mesh: ACME_KEY not set" in verbs.err
+    assert len(list((verbs.root / "rehearsal/out").glob("*.mp4"))) == 2
     # the unit of cron finds it in the root's .env
-    (desk.root / ".env").write_text(f"ACME_KEY={SANDBOX_KEY}_acme\n")
-    assert desk.call("collect") == ExitCode.DONE, desk.err
-    assert len(list((desk.root / "rehearsal/acme").glob("*.mp4"))) == 2
+    (verbs.root / ".env").write_text(f"ACME_KEY={SANDBOX_KEY}_acme\n")
+    assert verbs.call("collect") == ExitCode.DONE, verbs.err
+    assert len(list((verbs.root / "rehearsal/acme").glob("*.mp4"))) == 2
 
 
 @pytest.mark.fault(76)
 def test_a_missing_key_of_one_service_keeps_no_other_from_being_fetched(
-    desk: Desk, other: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    verbs: VerbBench, other: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GETIMG_API_KEY", SANDBOX_KEY)
     monkeypatch.setenv("GETIMG_AI_BASE_URL", other.url)
-    (desk.root / "other.yaml").write_text(GETIMG)
+    (verbs.root / "other.yaml").write_text(GETIMG)
     other.faults.add(STUCK)
     with deadline_once(lambda: other.accepted == 1):
-        assert desk.call("run", "other.yaml", "--deadline", "60s") == ExitCode.TRY_AGAIN, desk.err
+        assert verbs.call("run", "other.yaml", "--deadline", "60s") == ExitCode.TRY_AGAIN, verbs.err
     other.faults.clear()
-    leave_in_flight(desk)
+    leave_in_flight(verbs)
     monkeypatch.delenv("MESHAPI_API_KEY")
-    assert desk.call("collect") == ExitCode.KEY_REFUSED
-    assert "MESHAPI_API_KEY" in desk.err
-    assert (desk.root / "rehearsal/getimg/a.mp4").exists()
+    assert verbs.call("collect") == ExitCode.KEY_REFUSED
+    assert "MESHAPI_API_KEY" in verbs.err
+    assert (verbs.root / "rehearsal/getimg/a.mp4").exists()
 
 
 GETIMG = """\
@@ -268,65 +270,67 @@ run: {poll: {first: 20ms, min: 20ms, max: 50ms}}
 
 
 @pytest.mark.fault(76)
-def test_a_key_that_was_replaced_is_tried(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_was_replaced_is_tried(verbs: VerbBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under another key the sandbox does not know the task: kept, and said."""
-    leave_in_flight(desk)
+    leave_in_flight(verbs)
     monkeypatch.setenv("MESHAPI_API_KEY", f"{SANDBOX_KEY}_new")
-    assert desk.call("collect") == ExitCode.PERSON_NEEDED
-    assert "another API key" in desk.err
+    assert verbs.call("collect") == ExitCode.PERSON_NEEDED
+    assert "another API key" in verbs.err
 
 
 # other jobs
 
 
 @pytest.mark.fault(77)
-def test_a_stuck_task_of_another_job_is_a_note(desk: Desk) -> None:
-    leave_in_flight(desk)
-    stuck = [task.id for task in desk.server.tasks()]
+def test_a_stuck_task_of_another_job_is_a_note(verbs: VerbBench) -> None:
+    leave_in_flight(verbs)
+    stuck = [task.id for task in verbs.server.tasks()]
     for task in stuck:
-        desk.server.faults.add(
+        verbs.server.faults.add(
             Fault(where=Where.GET, kind=Kind.ANSWER, status=503, task=task, times=None, retry_after=0.01)
         )
-    (desk.root / "other.yaml").write_text(JOB.replace("out/", "elsewhere/").replace("boat", "ship"))
-    assert desk.call("run", "other.yaml") == ExitCode.DONE, desk.err
-    assert "of another job: " in desk.err
-    assert "looks failed in a row" in desk.err
-    assert "next: callsheet collect" in desk.err
-    assert desk.call("run", "boat.yaml") == ExitCode.TRY_AGAIN, "it is that job's own"
-    assert desk.call("collect") == ExitCode.TRY_AGAIN
+    (verbs.root / "other.yaml").write_text(JOB.replace("out/", "elsewhere/").replace("boat", "ship"))
+    assert verbs.call("run", "other.yaml") == ExitCode.DONE, verbs.err
+    assert "of another job: " in verbs.err
+    assert "looks failed in a row" in verbs.err
+    assert "next: callsheet collect" in verbs.err
+    assert verbs.call("run", "boat.yaml") == ExitCode.TRY_AGAIN, "it is that job's own"
+    assert verbs.call("collect") == ExitCode.TRY_AGAIN
 
 
 @pytest.mark.fault(77)
-def test_failures_of_another_job_do_not_use_up_max_failures(desk: Desk) -> None:
-    desk.fault(Kind.OUTCOME, text="failed", times=2)
-    leave_in_flight(desk)
+def test_failures_of_another_job_do_not_use_up_max_failures(verbs: VerbBench) -> None:
+    verbs.fault(Kind.OUTCOME, text="failed", times=2)
+    leave_in_flight(verbs)
     text = JOB.replace("out/", "elsewhere/").replace("boat", "ship")
-    (desk.root / "other.yaml").write_text(text.replace("run: {", "run: {max_failures: 1, "))
-    assert desk.call("run", "other.yaml") == ExitCode.DONE, desk.err
+    (verbs.root / "other.yaml").write_text(text.replace("run: {", "run: {max_failures: 1, "))
+    assert verbs.call("run", "other.yaml") == ExitCode.DONE, verbs.err
 
 
 @pytest.mark.fault(77)
-def test_a_stuck_task_is_given_up_by_a_person(desk: Desk) -> None:
-    leave_in_flight(desk)
-    first = desk.server.tasks()[0].id
-    assert desk.call("collect", "--give-up", first) == ExitCode.REFUSED
-    assert "may bill it, and its video will not be fetched; nothing was changed; hint: give --yes" in desk.err
-    assert desk.call("collect", "--give-up", first, "--yes") == ExitCode.DONE
-    assert "given up" in desk.out
-    assert "callsheet retry" in desk.err
-    assert desk.call("collect") == ExitCode.DONE, desk.err
-    assert sorted(desk.states()) == ["done", "expired"]
-    errors = [task["error"] for task in desk.manifest()["tasks"] if task["error"]]
+def test_a_stuck_task_is_given_up_by_a_person(verbs: VerbBench) -> None:
+    leave_in_flight(verbs)
+    first = verbs.server.tasks()[0].id
+    assert verbs.call("collect", "--give-up", first) == ExitCode.REFUSED
+    assert (
+        "may bill it, and its video will not be fetched; nothing was changed; hint: give --yes" in verbs.err
+    )
+    assert verbs.call("collect", "--give-up", first, "--yes") == ExitCode.DONE
+    assert "given up" in verbs.out
+    assert "callsheet retry" in verbs.err
+    assert verbs.call("collect") == ExitCode.DONE, verbs.err
+    assert sorted(verbs.states()) == ["done", "expired"]
+    errors = [task["error"] for task in verbs.manifest()["tasks"] if task["error"]]
     assert [error["code"] for error in errors] == ["given_up"]
-    assert desk.call("run", "boat.yaml") == ExitCode.TASK_FAILED
-    assert desk.server.accepted == 2, "nothing buys it again by itself"
+    assert verbs.call("run", "boat.yaml") == ExitCode.TASK_FAILED
+    assert verbs.server.accepted == 2, "nothing buys it again by itself"
 
 
-def test_only_what_is_in_flight_can_be_given_up(desk: Desk) -> None:
-    assert desk.call("collect", "--give-up", "boat", "--yes") == ExitCode.USAGE
-    assert "no task in flight" in desk.err
-    desk.fault(Kind.ANSWER, status=500)
-    assert desk.call("run", "boat.yaml") == ExitCode.PERSON_NEEDED
-    (held,) = desk.unclear()
-    assert desk.call("collect", "--give-up", held["task"], "--yes") == ExitCode.USAGE
-    assert f"callsheet reconcile {held['task']} --write-off" in desk.err
+def test_only_what_is_in_flight_can_be_given_up(verbs: VerbBench) -> None:
+    assert verbs.call("collect", "--give-up", "boat", "--yes") == ExitCode.USAGE
+    assert "no task in flight" in verbs.err
+    verbs.fault(Kind.ANSWER, status=500)
+    assert verbs.call("run", "boat.yaml") == ExitCode.PERSON_NEEDED
+    (held,) = verbs.unclear()
+    assert verbs.call("collect", "--give-up", held["task"], "--yes") == ExitCode.USAGE
+    assert f"callsheet reconcile {held['task']} --write-off" in verbs.err

@@ -8,26 +8,26 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.sandbox import Fault, Kind, SandboxServer, Where
-from tests.support.desk import JOB, Desk
+from tests.support.verb_bench import JOB, VerbBench
 
 
 @pytest.fixture
-def absent(desk: Desk, server: SandboxServer) -> Desk:
+def absent(verbs: VerbBench, server: SandboxServer) -> VerbBench:
     """The first POST of seed 2 was accepted and cut, and its row lags alone: it was bought again."""
-    desk.write(JOB.replace("settle: 0s", "settle: 0s, submit_slots: 1"))
+    verbs.write(JOB.replace("settle: 0s", "settle: 0s, submit_slots: 1"))
     server.faults.add(
         Fault(where=Where.SUBMIT, kind=Kind.CUT, accept=True, after=1),
         Fault(where=Where.LIST, kind=Kind.HIDDEN, times=None, fields={"seed": 2}),
     )
-    assert desk.call("run", "boat.yaml") == ExitCode.DONE, desk.err
+    assert verbs.call("run", "boat.yaml") == ExitCode.DONE, verbs.err
     assert server.accepted == 3
     server.faults.clear()
-    return desk
+    return verbs
 
 
 @pytest.mark.fault(78)
 def test_collect_finds_a_row_that_turns_up_though_nothing_is_in_flight(
-    absent: Desk, server: SandboxServer
+    absent: VerbBench, server: SandboxServer
 ) -> None:
     assert absent.call("collect") == ExitCode.DONE, absent.err
     assert "is in the service's list after all" in absent.err
@@ -36,7 +36,7 @@ def test_collect_finds_a_row_that_turns_up_though_nothing_is_in_flight(
     assert server.accepted == 3
 
 
-def test_reconcile_lists_what_counts_against_budgets_and_a_person_takes_it_out(absent: Desk) -> None:
+def test_reconcile_lists_what_counts_against_budgets_and_a_person_takes_it_out(absent: VerbBench) -> None:
     assert absent.call("reconcile") == ExitCode.DONE
     assert "absent  s2" in absent.out
     assert "--not-billed" in absent.err

@@ -7,32 +7,32 @@ import pytest
 from runner.errors import ExitCode
 from runner.http.access import is_same_loopback
 from runner.sandbox import Fault, Kind, SandboxServer, Where
-from tests.support.desk import JOB, Desk
-from tests.support.moment import deadline_once
+from tests.support.deadline import deadline_once
+from tests.support.verb_bench import JOB, VerbBench
 
 
-def test_another_name_of_the_same_server_submits_nothing(desk: Desk, server: SandboxServer) -> None:
+def test_another_name_of_the_same_server_submits_nothing(verbs: VerbBench, server: SandboxServer) -> None:
     other = server.url.replace("127.0.0.1", "localhost")
-    assert desk.call("run", "boat.yaml") == ExitCode.DONE
-    identities = [task["identity"] for task in desk.manifest()["tasks"]]
+    assert verbs.call("run", "boat.yaml") == ExitCode.DONE
+    identities = [task["identity"] for task in verbs.manifest()["tasks"]]
     for url in (other, other.replace("localhost", "LOCALHOST.") + "/", server.url):
-        assert desk.call("run", "boat.yaml", "--base-url", url) == ExitCode.DONE, desk.err
-        assert [task["identity"] for task in desk.manifest()["tasks"]] == identities
-        assert desk.call("status", "--base-url", url) == ExitCode.DONE, desk.err
+        assert verbs.call("run", "boat.yaml", "--base-url", url) == ExitCode.DONE, verbs.err
+        assert [task["identity"] for task in verbs.manifest()["tasks"]] == identities
+        assert verbs.call("status", "--base-url", url) == ExitCode.DONE, verbs.err
     assert server.accepted == 2
-    assert sorted(path.name for path in (desk.root / "rehearsal" / "out").iterdir()) == ["s1.mp4", "s2.mp4"]
+    assert sorted(path.name for path in (verbs.root / "rehearsal" / "out").iterdir()) == ["s1.mp4", "s2.mp4"]
 
 
-def test_what_is_in_flight_is_collected_under_another_name(desk: Desk, server: SandboxServer) -> None:
+def test_what_is_in_flight_is_collected_under_another_name(verbs: VerbBench, server: SandboxServer) -> None:
     server.faults.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=None))
     other = server.url.replace("127.0.0.1", "localhost")
     with deadline_once(lambda: server.accepted == 2):
-        assert desk.call("run", "boat.yaml", "--base-url", other, "--deadline", "60s") == ExitCode.TRY_AGAIN
+        assert verbs.call("run", "boat.yaml", "--base-url", other, "--deadline", "60s") == ExitCode.TRY_AGAIN
     server.faults.clear()
-    assert desk.call("collect") == ExitCode.DONE, desk.err
-    assert "2 done" in desk.out
-    desk.write(JOB.replace("1..2", "1..3"))
-    assert desk.call("run", "boat.yaml") == ExitCode.DONE, desk.err
+    assert verbs.call("collect") == ExitCode.DONE, verbs.err
+    assert "2 done" in verbs.out
+    verbs.write(JOB.replace("1..2", "1..3"))
+    assert verbs.call("run", "boat.yaml") == ExitCode.DONE, verbs.err
     assert server.accepted == 3
 
 

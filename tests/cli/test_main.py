@@ -16,7 +16,7 @@ import runner.__main__ as entry
 from runner import __version__
 from runner.cli import main as verbs
 from runner.errors import BusyError, ExitCode, JobError, Problem, StateError
-from tests.support.command import callsheet, command, environment
+from tests.support.command_process import callsheet, command, environment
 
 HEAVY = {"rich", "httpx", "av", "jsonschema", "jinja2", "starlette", "uvicorn", "yaml", "anyio", "PIL"}
 

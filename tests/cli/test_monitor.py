@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -13,39 +9,9 @@ import pytest
 
 from runner.cli.monitor import VARIABLE, pinged
 from runner.errors import ExitCode, RefusedError, UsageError
+from tests.support.monitor_server import SECRET, MonitorServer
 
 NONE: frozenset[str] = frozenset()
-SECRET = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
-
-
-@dataclass(slots=True)
-class Monitor:
-    """A real HTTP server that keeps what it was sent."""
-
-    url: str
-    status: int = 200
-    heard: list[tuple[str, str]] = field(default_factory=list)
-
-
-@pytest.fixture
-def monitor() -> Iterator[Monitor]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            found.heard.append((self.path, body))
-            self.send_response(found.status)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        found = Monitor(f"http://127.0.0.1:{server.server_port}/{SECRET}")
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield found
-        server.shutdown()
-        thread.join()
 
 
 class Rooted(Protocol):
@@ -63,7 +29,7 @@ def rooted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rooted:
     return make
 
 
-def test_a_start_and_a_success_are_told(rooted: Rooted, monitor: Monitor) -> None:
+def test_a_start_and_a_success_are_told(rooted: Rooted, monitor: MonitorServer) -> None:
     with pinged(rooted(monitor.url), NONE) as ending:
         ending.code = ExitCode.DONE
         ending.lines.append('{"exit_code": 0}')
@@ -71,7 +37,9 @@ def test_a_start_and_a_success_are_told(rooted: Rooted, monitor: Monitor) -> Non
 
 
 @pytest.mark.parametrize("code", [ExitCode.OUT_OF_MONEY, ExitCode.TRY_AGAIN])
-def test_any_other_end_is_told_by_its_exit_code(rooted: Rooted, monitor: Monitor, code: ExitCode) -> None:
+def test_any_other_end_is_told_by_its_exit_code(
+    rooted: Rooted, monitor: MonitorServer, code: ExitCode
+) -> None:
     with pinged(rooted(f"{monitor.url}/"), NONE) as ending:
         ending.code = code
     assert monitor.heard[1][0] == f"/{SECRET}/{int(code)}"
@@ -81,7 +49,7 @@ def test_any_other_end_is_told_by_its_exit_code(rooted: Rooted, monitor: Monitor
     ("raised", "code"), [(RefusedError("no"), 3), (KeyboardInterrupt(), 130), (ZeroDivisionError(), 70)]
 )
 def test_an_error_is_told_and_goes_on(
-    rooted: Rooted, monitor: Monitor, raised: BaseException, code: int
+    rooted: Rooted, monitor: MonitorServer, raised: BaseException, code: int
 ) -> None:
     with pytest.raises(type(raised)), pinged(rooted(monitor.url), NONE):
         raise raised
@@ -89,7 +57,10 @@ def test_an_error_is_told_and_goes_on(
 
 
 def test_a_monitor_that_refuses_changes_nothing_and_its_url_stays_secret(
-    rooted: Rooted, monitor: Monitor, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    rooted: Rooted,
+    monitor: MonitorServer,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("runner.cli.monitor.TRIES", 1)
     monitor.status = 503
@@ -111,7 +82,7 @@ def test_a_monitor_that_is_not_there_changes_nothing(
 
 
 def test_a_proxy_of_the_environment_does_not_hear_the_secret(
-    rooted: Rooted, monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+    rooted: Rooted, monitor: MonitorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
@@ -129,7 +100,7 @@ def test_only_an_https_address_is_told(rooted: Rooted, url: str) -> None:
 
 @pytest.mark.security(23)
 def test_the_address_is_read_from_the_file_of_a_checkout_only_where_a_person_allows_it(
-    tmp_path: Path, monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monitor: MonitorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     (tmp_path / ".env").write_text(f"{VARIABLE}={monitor.url}\n")

@@ -18,10 +18,8 @@ from runner.desk.report import Report
 from runner.errors import ExitCode
 from runner.record.manifest import read_manifest
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.cli.test_monitor import Monitor, monitor
-from tests.support.moment import deadline_once
-
-__all__ = ["monitor"]
+from tests.support.deadline import deadline_once
+from tests.support.monitor_server import MonitorServer
 
 JOB = """\
 version: 1
@@ -68,7 +66,7 @@ def test_several_jobs_run_one_after_the_other_and_each_tells_its_end_in_a_line(
 
 
 def test_pages_are_made_behind_all_jobs_and_behind_what_a_monitor_is_told(
-    project: Path, monitor: Monitor, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    project: Path, monitor: MonitorServer, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pictures take seconds, in which the next job would not submit."""
     seen: list[tuple[int, int]] = []
@@ -148,7 +146,7 @@ def test_again_is_about_one_job(project: Path) -> None:
 def test_a_monitor_is_told_of_the_start_and_of_the_end_of_all_jobs(
     project: Path,
     server: SandboxServer,
-    monitor: Monitor,
+    monitor: MonitorServer,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -11,10 +11,10 @@ from runner.plan.matrix import Cell
 from runner.plan.plan import Plan, make_plan
 from runner.plan.task import Task, Upstream
 from runner.run import prepare
-from tests.support.desk import JOB, STORY, Desk
+from tests.support.verb_bench import JOB, STORY, VerbBench
 
 
-def test_a_run_builds_each_task_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_builds_each_task_once(verbs: VerbBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """To look the plan over, to feed it, to count it and for the manifest; when it goes on, and when done."""
     built: list[int] = []
     build = TaskBuilder.build
@@ -24,18 +24,18 @@ def test_a_run_builds_each_task_once(desk: Desk, monkeypatch: pytest.MonkeyPatch
         return build(self, index, cell, upstream)
 
     monkeypatch.setattr(TaskBuilder, "build", counted)
-    desk.write(STORY)
-    assert desk.call("run", "boat.yaml", "--only", "first-*", "--date", "2026-05-30") == 0
+    verbs.write(STORY)
+    assert verbs.call("run", "boat.yaml", "--only", "first-*", "--date", "2026-05-30") == 0
     assert built == [0, 1]
     for _ in range(2):
         built.clear()
-        assert desk.call("run", "boat.yaml") == 0
+        assert verbs.call("run", "boat.yaml") == 0
         assert built == [0, 1]
-    assert desk.states() == ["done", "done"]
+    assert verbs.states() == ["done", "done"]
 
 
 def test_a_run_of_another_date_is_planned_again_only_where_an_expression_reads_it(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    verbs: VerbBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dates: list[str] = []
 
@@ -46,9 +46,9 @@ def test_a_run_of_another_date_is_planned_again_only_where_an_expression_reads_i
     monkeypatch.setattr(prepare, "make_plan", counted)
     dated = JOB.replace("A paper boat", "A paper boat on ${{ run.date }}").replace("out/s", "out/dated-")
     for text, planned in ((JOB, 1), (dated, 2)):
-        desk.write(text)
-        assert desk.call("run", "boat.yaml", "--only", "s1", "--date", "2026-05-30") == 0
+        verbs.write(text)
+        assert verbs.call("run", "boat.yaml", "--only", "s1", "--date", "2026-05-30") == 0
         dates.clear()
-        assert desk.call("run", "boat.yaml") == 0
+        assert verbs.call("run", "boat.yaml") == 0
         assert len(dates) == planned
         assert dates[1:] == ["2026-05-30"][: planned - 1]

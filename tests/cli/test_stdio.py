@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ExitCode
-from tests.support.command import callsheet, command, environment
+from tests.support.command_process import callsheet, command, environment
 
 JOB = """\
 version: 1

@@ -23,7 +23,7 @@ from runner.desk.report import render
 from runner.errors import StateError
 from runner.ledger.states import TaskState
 from runner.plan.task import Upstream
-from tests.support.made import Story, make_run, make_task, output_row
+from tests.support.ledger_story import Story, make_run, make_task, output_row
 
 STEPS = b"""\
 version: 1

@@ -13,7 +13,7 @@ from runner.errors import ExitCode, StateError, UsageError
 from runner.project import Project, init_project
 from runner.record.folder import RunFolder
 from tests.support.clips import make_clip, with_noise_for_pictures
-from tests.support.made import Story, make_task
+from tests.support.ledger_story import Story, make_task
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
 from tests.docs.fast import LATENCY
-from tests.support.command import CHECKOUT
+from tests.support.command_process import CHECKOUT
 
 
 @pytest.fixture(scope="session")

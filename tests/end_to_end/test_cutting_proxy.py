@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.oracle import judge
-from tests.end_to_end.conftest import Film
-from tests.support.command import callsheet
-from tests.support.proxy import cutting_proxy
+from tests.support.command_process import callsheet
+from tests.support.cutting_proxy import cutting_proxy
+from tests.support.oracle import judge
+from tests.support.process_bench import ProcessBench
 
 HEAD = """\
 version: 1
@@ -48,7 +48,7 @@ content: [{type: text, text: A paper boat}]
     [(DISTINCT_SEEDS, 60), (EQUAL_SEEDS, 30), (SAMPLES, 20)],
     ids=["distinct seeds", "equal seeds, different prompts", "samples on a model that ignores seeds"],
 )
-def test_swallowed_answers_cost_nothing_twice(job: str, count: int, film: Film) -> None:
+def test_swallowed_answers_cost_nothing_twice(job: str, count: int, film: ProcessBench) -> None:
     """After at most one more `run`: as many accepted POSTs and verified files as tasks, exit 0."""
     file = film.write(HEAD + job)
     with cutting_proxy(film.server.url, every=3) as proxy:

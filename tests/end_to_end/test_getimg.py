@@ -10,7 +10,7 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.sandbox import Fault, Kind, Stage, Where
-from tests.end_to_end.conftest import Film
+from tests.support.process_bench import ProcessBench
 
 JOB = """\
 version: 1
@@ -23,7 +23,7 @@ run: {poll: {first: 50ms, min: 50ms, max: 100ms}}
 """
 
 
-def held(film: Film) -> Path:
+def held(film: ProcessBench) -> Path:
     """A job whose only task the service accepted, without our hearing of it."""
     job = film.write(JOB)
     film.server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.CUT, stage=Stage.BEFORE, accept=True))
@@ -38,7 +38,7 @@ def held(film: Film) -> Path:
     return job
 
 
-def test_a_held_task_is_adopted_by_the_id_that_a_person_found(film: Film) -> None:
+def test_a_held_task_is_adopted_by_the_id_that_a_person_found(film: ProcessBench) -> None:
     job = held(film)
     (task,) = film.server.tasks()
     name = film.manifest()["tasks"][0]["name"]
@@ -50,7 +50,7 @@ def test_a_held_task_is_adopted_by_the_id_that_a_person_found(film: Film) -> Non
     assert film.server.accepted == 1
 
 
-def test_a_held_task_is_paid_for_again_only_when_a_person_says_so(film: Film) -> None:
+def test_a_held_task_is_paid_for_again_only_when_a_person_says_so(film: ProcessBench) -> None:
     job = held(film)
     assert film.call("run", job).returncode == ExitCode.PERSON_NEEDED
     assert film.server.accepted == 1
@@ -60,7 +60,7 @@ def test_a_held_task_is_paid_for_again_only_when_a_person_says_so(film: Film) ->
     assert film.server.accepted == 2
 
 
-def interrupted(film: Film) -> None:
+def interrupted(film: ProcessBench) -> None:
     """A run that was stopped with its task in flight."""
     film.server.faults.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=None))
     process = film.start("run", film.write(JOB))
@@ -74,7 +74,7 @@ def interrupted(film: Film) -> None:
 
 
 @pytest.mark.parametrize("verb", ["resume", "collect"])
-def test_what_is_in_flight_is_brought_in_from_its_own_service(verb: str, film: Film) -> None:
+def test_what_is_in_flight_is_brought_in_from_its_own_service(verb: str, film: ProcessBench) -> None:
     """Neither verb is told the service: the ledger knows it."""
     interrupted(film)
     told = film.call(verb)

@@ -8,8 +8,8 @@ from pathlib import Path
 import av
 import pytest
 
-from tests.end_to_end.conftest import Film
-from tests.support.command import CHECKOUT, callsheet
+from tests.support.command_process import CHECKOUT, callsheet
+from tests.support.process_bench import ProcessBench
 
 JOBS = sorted((CHECKOUT / "jobs").glob("*.yaml"))
 
@@ -21,7 +21,9 @@ def _assert_plays(video: Path) -> None:
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.stem)
-def test_every_example_runs_to_the_end_and_a_second_run_submits_nothing(job: Path, film: Film) -> None:
+def test_every_example_runs_to_the_end_and_a_second_run_submits_nothing(
+    job: Path, film: ProcessBench
+) -> None:
     first = film.call("run", film.root / "jobs" / job.name)
     assert (first.returncode, first.stderr.count("failed")) == (0, 0), first.stderr
     tasks = film.manifest()["tasks"]
@@ -56,7 +58,7 @@ def test_the_quickstart_is_rehearsed_without_a_key_or_a_server(tmp_path: Path) -
     assert [video.stat().st_mtime_ns for video in videos] == before
 
 
-def test_the_first_job_of_a_new_project_runs_as_it_is(film: Film) -> None:
+def test_the_first_job_of_a_new_project_runs_as_it_is(film: ProcessBench) -> None:
     shutil.rmtree(film.root / "jobs")
     assert callsheet("init", film.root, cwd=film.root).returncode == 0
     assert film.call("run", film.root / "jobs" / "hello.yaml").returncode == 0

@@ -13,20 +13,20 @@ import pytest
 from runner.errors import ExitCode
 from runner.project import find_project
 from runner.run.lock import project_lock
-from tests.end_to_end.conftest import SWEEP, Film
-from tests.support.command import callsheet
+from tests.support.command_process import callsheet
+from tests.support.process_bench import SWEEP, ProcessBench
 
 UNCLEAR = {"ambiguous"}
 
 
-def _wait_for(film: Film, process: subprocess.Popen[str], accepted: int) -> None:
+def _wait_for(film: ProcessBench, process: subprocess.Popen[str], accepted: int) -> None:
     while film.server.accepted < accepted:
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)
 
 
 @pytest.mark.parametrize("accepted", [1, 2, 4, 6])
-def test_a_killed_run_pays_for_no_task_twice(accepted: int, film: Film) -> None:
+def test_a_killed_run_pays_for_no_task_twice(accepted: int, film: ProcessBench) -> None:
     """`kill -9` around the n-th acceptance, then `run` again: what is unclear is shown, not repeated."""
     job = film.write(SWEEP)
     process = film.start("run", job)
@@ -46,7 +46,9 @@ def test_a_killed_run_pays_for_no_task_twice(accepted: int, film: Film) -> None:
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)]
 )
-def test_an_interrupted_run_goes_on_where_it_was(number: signal.Signals, code: ExitCode, film: Film) -> None:
+def test_an_interrupted_run_goes_on_where_it_was(
+    number: signal.Signals, code: ExitCode, film: ProcessBench
+) -> None:
     """Its state is kept, its manifest written, and `resume` brings it to done under the same id."""
     job = film.write(SWEEP)
     process = film.start("run", job)
@@ -64,7 +66,7 @@ def test_an_interrupted_run_goes_on_where_it_was(number: signal.Signals, code: E
     assert (film.server.accepted, film.most_paid()) == (6, 1)
 
 
-def test_outputs_that_are_moved_away_are_not_bought_again(film: Film) -> None:
+def test_outputs_that_are_moved_away_are_not_bought_again(film: ProcessBench) -> None:
     job = film.write(SWEEP)
     assert film.call("run", job).returncode == 0
     shutil.move(film.base / "out", film.root / "elsewhere")
@@ -77,7 +79,7 @@ def test_outputs_that_are_moved_away_are_not_bought_again(film: Film) -> None:
     assert len(list((film.base / "out").glob("*.mp4"))) == 6
 
 
-def test_collect_brings_in_what_a_killed_run_has_paid_for_and_submits_nothing(film: Film) -> None:
+def test_collect_brings_in_what_a_killed_run_has_paid_for_and_submits_nothing(film: ProcessBench) -> None:
     job = film.write(SWEEP)
     process = film.start("run", job)
     _wait_for(film, process, 6)
@@ -90,7 +92,7 @@ def test_collect_brings_in_what_a_killed_run_has_paid_for_and_submits_nothing(fi
     assert len(list((film.base / "out").glob("*.mp4"))) == 6
 
 
-def test_without_a_project_root_nothing_is_sent(film: Film) -> None:
+def test_without_a_project_root_nothing_is_sent(film: ProcessBench) -> None:
     job = film.write(SWEEP)
     shutil.rmtree(film.root / ".callsheet")
     refused = film.call("run", job)
@@ -99,7 +101,7 @@ def test_without_a_project_root_nothing_is_sent(film: Film) -> None:
     assert film.server.accepted == 0
 
 
-def test_beside_another_process_nothing_is_sent(film: Film) -> None:
+def test_beside_another_process_nothing_is_sent(film: ProcessBench) -> None:
     """Row 30: two writers would each believe that a task is still to be bought."""
     job = film.write(SWEEP)
     with project_lock(find_project(film.root).rehearsal()):
@@ -109,7 +111,7 @@ def test_beside_another_process_nothing_is_sent(film: Film) -> None:
     assert film.server.accepted == 0
 
 
-def test_a_cap_on_tasks_holds_over_a_run_and_its_resumes(film: Film) -> None:
+def test_a_cap_on_tasks_holds_over_a_run_and_its_resumes(film: ProcessBench) -> None:
     job = film.write(SWEEP + "budget: {max_tasks: 2}\n")
     first = film.call("run", job)
     second = film.call("run", job)
@@ -117,30 +119,30 @@ def test_a_cap_on_tasks_holds_over_a_run_and_its_resumes(film: Film) -> None:
     assert film.server.accepted == 2
 
 
-def test_without_a_key_nothing_is_sent(film: Film) -> None:
+def test_without_a_key_nothing_is_sent(film: ProcessBench) -> None:
     refused = film.call("run", film.write(SWEEP), MESHAPI_API_KEY="")
     assert refused.returncode == ExitCode.KEY_REFUSED
     assert "MESHAPI_API_KEY" in refused.stderr
     assert film.server.accepted == 0
 
 
-def test_a_refused_key_stops_the_run(film: Film) -> None:
+def test_a_refused_key_stops_the_run(film: ProcessBench) -> None:
     refused = film.call("run", film.write(SWEEP), MESHAPI_API_KEY="wrong")
     assert refused.returncode == ExitCode.KEY_REFUSED, refused.stderr
     assert film.server.accepted == 0
 
 
-def test_quiet_is_silent_on_success(film: Film) -> None:
+def test_quiet_is_silent_on_success(film: ProcessBench) -> None:
     told = film.call("run", film.write(SWEEP), "-q")
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
 
 
-def test_an_unquoted_ratio_reaches_the_wire_as_text(film: Film) -> None:
+def test_an_unquoted_ratio_reaches_the_wire_as_text(film: ProcessBench) -> None:
     assert film.call("run", film.write(SWEEP)).returncode == 0
     assert {task.request["ratio"] for task in film.server.tasks()} == {"1:1"}
 
 
-def test_the_key_can_stand_in_the_root_s_env_file(film: Film) -> None:
+def test_the_key_can_stand_in_the_root_s_env_file(film: ProcessBench) -> None:
     (film.root / ".env").write_text("MESHAPI_TOKEN=rsk_from_file\n")
     told = callsheet(*film.line("run", film.write(SWEEP)), cwd=film.root)
     assert told.returncode == 0, told.stderr

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ExitCode
-from tests.end_to_end.conftest import SWEEP, Film
-from tests.support.command import callsheet, command, environment
-from tests.support.wire import Peer, answer, serve
+from tests.support.command_process import callsheet, command, environment
+from tests.support.process_bench import SWEEP, ProcessBench
+from tests.support.wire_server import Peer, answer, serve
 
 KEY = "rsk_sandbox"
 
 
 @pytest.mark.fault(31)
-def test_a_state_directory_that_cannot_be_made_is_exit_73(film: Film) -> None:
+def test_a_state_directory_that_cannot_be_made_is_exit_73(film: ProcessBench) -> None:
     """A file stands in its place: mode bits would not stop root, under whom tests may run."""
     job = film.write(SWEEP)
     film.base.write_text("in the way")
@@ -29,7 +29,7 @@ def test_a_state_directory_that_cannot_be_made_is_exit_73(film: Film) -> None:
 
 
 @pytest.mark.fault(54)
-def test_outside_of_a_project_nothing_is_sent(film: Film, tmp_path: Path) -> None:
+def test_outside_of_a_project_nothing_is_sent(film: ProcessBench, tmp_path: Path) -> None:
     job = tmp_path / "stray.yaml"
     job.write_text(SWEEP)
     refused = callsheet("run", job, "--base-url", film.server.url, cwd=film.root, MESHAPI_API_KEY=KEY)
@@ -41,7 +41,7 @@ def test_outside_of_a_project_nothing_is_sent(film: Film, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)]
 )
-def test_the_second_signal_leaves_at_once(number: signal.Signals, code: ExitCode, film: Film) -> None:
+def test_the_second_signal_leaves_at_once(number: signal.Signals, code: ExitCode, film: ProcessBench) -> None:
     """The first waits for the POST under way, which a silent server never answers."""
     job = film.write(SWEEP)
 
@@ -74,7 +74,9 @@ def test_the_second_signal_leaves_at_once(number: signal.Signals, code: ExitCode
 
 
 @pytest.mark.fault(23)
-def test_a_rehearsal_that_is_killed_between_intent_and_id_ends_soon_after_its_next_start(film: Film) -> None:
+def test_a_rehearsal_that_is_killed_between_intent_and_id_ends_soon_after_its_next_start(
+    film: ProcessBench,
+) -> None:
     """Its job says nothing of `run.settle`, and nobody who tries the program waits five minutes."""
     job = film.write(SWEEP.replace("  settle: 100ms\n", ""))
     process = subprocess.Popen(

@@ -9,7 +9,7 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
-from tests.support.harness import Bench, job_text
+from tests.support.run_bench import RunBench, job_text
 
 pytestmark = pytest.mark.anyio
 
@@ -59,11 +59,11 @@ async def test_a_resumed_run_leaves_the_same_manifest(tmp_path: Path) -> None:
         "duration: 4", "duration: 4, return_last_frame: true"
     )
     with SandboxServer(SandboxConfig(latency=(0.05, 0.1), scale=0.1)) as quick:
-        straight = Bench(root=tmp_path / "straight", url=quick.url, key=SANDBOX_KEY)
+        straight = RunBench(root=tmp_path / "straight", url=quick.url, key=SANDBOX_KEY)
         result = await straight.run(straight.write_job(text))
         assert result.exit_code is ExitCode.DONE
     with SandboxServer(SandboxConfig(latency=(0.15, 0.2), scale=0.1)) as slow:
-        broken = Bench(root=tmp_path / "broken", url=slow.url, key=SANDBOX_KEY)
+        broken = RunBench(root=tmp_path / "broken", url=slow.url, key=SANDBOX_KEY)
         file = broken.write_job(text)
         first = await broken.run(file, until=lambda: slow.accepted == 3)
         assert first.exit_code is ExitCode.TRY_AGAIN

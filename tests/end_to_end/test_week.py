@@ -13,19 +13,19 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.sandbox import Fault, Kind, Where
-from tests.end_to_end.conftest import SWEEP, Film
+from tests.support.process_bench import SWEEP, ProcessBench
 
 NIGHTLY = SWEEP.replace("version: 1\n", "version: 1\nname: nightly\nedition: ${{ run.date }}\n").replace(
     "out/boat", "out/${{ run.date }}/boat"
 )
 
 
-def night(film: Film, *options: str) -> subprocess.CompletedProcess[str]:
+def night(film: ProcessBench, *options: str) -> subprocess.CompletedProcess[str]:
     """What cron starts."""
     return film.call("run", film.root / "nightly.yaml", *options)
 
 
-def states(film: Film) -> list[str]:
+def states(film: ProcessBench) -> list[str]:
     return [task["state"] for task in film.manifest()["tasks"]]
 
 
@@ -36,7 +36,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_cron_fires_while_yesterday_s_run_is_going(film: Film) -> None:
+def test_cron_fires_while_yesterday_s_run_is_going(film: ProcessBench) -> None:
     """Without --wait it says that another one is at work; with it the job finds all done."""
     job = film.write(NIGHTLY, "nightly.yaml")
     film.server.faults.add(Fault(where=Where.GET, kind=Kind.DELAY, seconds=60, times=None))
@@ -57,7 +57,7 @@ def test_cron_fires_while_yesterday_s_run_is_going(film: Film) -> None:
     assert (film.server.accepted, film.most_paid()) == (6, 1)
 
 
-def test_the_money_runs_out_in_mid_run(film: Film) -> None:
+def test_the_money_runs_out_in_mid_run(film: ProcessBench) -> None:
     """What was paid for is brought in; once there is money again the same run goes on."""
     film.write(NIGHTLY, "nightly.yaml")
     film.server.faults.add(
@@ -76,7 +76,7 @@ def test_the_money_runs_out_in_mid_run(film: Film) -> None:
     assert (film.server.accepted, film.most_paid()) == (6, 1)
 
 
-def test_the_machine_reboots_in_mid_run(film: Film) -> None:
+def test_the_machine_reboots_in_mid_run(film: ProcessBench) -> None:
     """`collect` at boot brings in what was paid for and submits nothing; the next start ends the job."""
     # two in flight, and neither is seen done: no third POST can be on its way when the machine stops
     job = film.write(NIGHTLY + "  concurrency: 2\n", "nightly.yaml")
@@ -96,7 +96,7 @@ def test_the_machine_reboots_in_mid_run(film: Film) -> None:
 
 
 @pytest.mark.parametrize("body", ["<html>503 Service Unavailable</html>", None], ids=["edge", "service"])
-def test_the_service_answers_503_for_hours(film: Film, body: str | None) -> None:
+def test_the_service_answers_503_for_hours(film: ProcessBench, body: str | None) -> None:
     """Each night ends in time and may go on by itself; no more is unclear than there are submit slots."""
     film.write(NIGHTLY, "nightly.yaml")
     # the first free request is answered, so that something is submitted into the outage
@@ -130,7 +130,7 @@ def test_the_service_answers_503_for_hours(film: Film, body: str | None) -> None
     assert (film.server.accepted, film.most_paid()) == (6, 1)
 
 
-def test_files_are_archived_and_the_job_runs_again(film: Film) -> None:
+def test_files_are_archived_and_the_job_runs_again(film: ProcessBench) -> None:
     """Long after the service has forgotten them: they are absent, which costs nothing and is no error."""
     job = film.write(SWEEP)
     assert film.call("run", job).returncode == 0
@@ -143,7 +143,7 @@ def test_files_are_archived_and_the_job_runs_again(film: Film) -> None:
     assert plan["counts"] == {"absent": 6}
 
 
-def test_a_colleague_asks_how_a_clip_was_made(film: Film) -> None:
+def test_a_colleague_asks_how_a_clip_was_made(film: ProcessBench) -> None:
     """By the file alone, under another name: what was asked, what came back, and how to make it again."""
     job = film.write(SWEEP + "price: {usd_per_task: 0.25}\n")
     assert film.call("run", job).returncode == 0
@@ -159,7 +159,7 @@ def test_a_colleague_asks_how_a_clip_was_made(film: Film) -> None:
     assert film.call("verify").returncode == 0
 
 
-def test_the_next_night_makes_new_videos_and_a_second_start_none(film: Film) -> None:
+def test_the_next_night_makes_new_videos_and_a_second_start_none(film: ProcessBench) -> None:
     film.write(NIGHTLY, "nightly.yaml")
     for date, accepted in (("2026-05-01", 6), ("2026-05-01", 6), ("2026-05-02", 12)):
         ended = night(film, "--date", date)

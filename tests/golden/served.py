@@ -14,7 +14,7 @@ from runner.job.model import PollPolicy
 from runner.lane.machine import Machine
 from runner.project import init_project
 from runner.providers.place import Place
-from runner.run.ends import RunResult
+from runner.run.finish import RunResult
 from runner.run.lock import locked_ledger
 from runner.run.prepare import prepare_run
 from runner.sandbox import SANDBOX_KEY

@@ -15,8 +15,7 @@ import trustme
 
 from runner.http.addresses import ForbiddenAddressError
 from runner.http.fetch import BrokenOffError, Patience, Stop, Wire
-from tests.support.files_server import FilesServer, Seen, file, status
-from tests.support.files_server import Wire as ServerWire
+from tests.support.files_server import Connection, FilesServer, Seen, file, status
 
 TLS = ssl.create_default_context()
 PATIENCE = Patience(total=10, connect=2, head=2)
@@ -130,7 +129,7 @@ def test_a_head_that_is_cut_off_is_no_answer(length: int) -> None:
     """http.client takes the end of the connection for the end of the headers."""
     head = b'HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: 5\r\nETag: "v1"\r\n\r\nvideo'
 
-    def answer(_: Seen, connection: ServerWire) -> None:
+    def answer(_: Seen, connection: Connection) -> None:
         connection.send(head[:length])
 
     with FilesServer(answer) as server, pytest.raises(BrokenOffError):
@@ -141,7 +140,7 @@ def test_a_head_that_is_cut_off_is_no_answer(length: int) -> None:
 def test_an_informational_answer_is_not_the_answer(number: int) -> None:
     """RFC 9110, 15.2: there may be several, and nobody has to ask for them."""
 
-    def answer(_: Seen, connection: ServerWire) -> None:
+    def answer(_: Seen, connection: Connection) -> None:
         connection.send(b"HTTP/1.1 %d Hint\r\nLink: </a>\r\n\r\n" % number * 2)
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nvideo")
 
@@ -152,7 +151,7 @@ def test_an_informational_answer_is_not_the_answer(number: int) -> None:
 @pytest.mark.fault(43)
 @pytest.mark.parametrize("number", [100, 103])
 def test_informational_answers_without_end_are_left(number: int) -> None:
-    def answer(_: Seen, connection: ServerWire) -> None:
+    def answer(_: Seen, connection: Connection) -> None:
         with contextlib.suppress(OSError):
             while True:
                 connection.send(b"HTTP/1.1 %d Hint\r\n\r\n" % number * 100)
@@ -182,7 +181,7 @@ def test_a_stop_from_outside_ends_each_wait_at_once(phase: str) -> None:
     """Far within its patience; the bytes that came are handed out."""
     is_waiting = threading.Event()
 
-    def answer(_: Seen, connection: ServerWire) -> None:
+    def answer(_: Seen, connection: Connection) -> None:
         if phase == "body":
             connection.head(200, {"Content-Length": 1000})
             connection.send(b"some")
@@ -222,7 +221,7 @@ def test_a_handshake_that_never_ends_is_left() -> None:
 @pytest.mark.security(12)
 @pytest.mark.parametrize("head", [b"X: " + b"a" * 70_000, b"\r\n".join(b"X-%d: a" % n for n in range(200))])
 def test_a_head_without_measure_is_refused(head: bytes) -> None:
-    def answer(_: Seen, connection: ServerWire) -> None:
+    def answer(_: Seen, connection: Connection) -> None:
         connection.send(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n")
 
     with FilesServer(answer) as server, pytest.raises(BrokenOffError):

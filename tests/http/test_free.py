@@ -13,8 +13,8 @@ import trustme
 from runner.http.free import FreeLimits
 from runner.http.verdicts import ProviderError, Trouble
 from runner.providers.base import GenerationStatus
-from tests.support.client import GOLDEN, KEY, mesh_at, server_context
-from tests.support.wire import Peer, WireServer, answer, answering, serve
+from tests.support.provider_clients import GOLDEN, KEY, mesh_at, server_context
+from tests.support.wire_server import Peer, WireServer, answer, answering, serve
 
 pytestmark = pytest.mark.anyio
 

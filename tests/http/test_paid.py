@@ -13,8 +13,8 @@ from runner.http.access import ApiKey
 from runner.http.answers import Answer
 from runner.http.paid import Failure, FailureKind
 from runner.http.verdicts import SubmitOutcome, Verdict
-from tests.support.client import KEY, mesh_at, posts_to, server_context, trusting
-from tests.support.wire import Peer, answer, answering, serve
+from tests.support.provider_clients import KEY, mesh_at, posts_to, server_context, trusting
+from tests.support.wire_server import Peer, answer, answering, serve
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ from runner.http.answers import LONGEST_WAIT
 from runner.http.outcomes import judge
 from runner.http.verdicts import Reaction, SubmitOutcome, Verdict
 from runner.providers.getimg.outcomes import SUBMITS as GETIMG_SUBMITS
-from tests.support.client import (
+from tests.support.provider_clients import (
     BODY,
     GOLDEN,
     KEY,
@@ -22,7 +22,7 @@ from tests.support.client import (
     posts_to,
     submit,
 )
-from tests.support.wire import Peer, answer, answering, serve
+from tests.support.wire_server import Peer, answer, answering, serve
 
 pytestmark = pytest.mark.anyio
 

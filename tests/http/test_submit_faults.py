@@ -12,7 +12,7 @@ from runner.http.outcomes import judge
 from runner.http.paid import SubmitLimits
 from runner.http.verdicts import Reaction
 from runner.providers.getimg.outcomes import SUBMITS as GETIMG_SUBMITS
-from tests.support.client import (
+from tests.support.provider_clients import (
     BODY,
     NOW,
     assert_ambiguous,
@@ -22,7 +22,7 @@ from tests.support.client import (
     submit,
     trusting,
 )
-from tests.support.wire import Peer, answer, serve
+from tests.support.wire_server import Peer, answer, serve
 
 pytestmark = pytest.mark.anyio
 

@@ -18,8 +18,8 @@ from runner.http import transport
 from runner.http.access import Access
 from runner.http.paid import Failure, PaidRequests
 from runner.http.transport import CONNECTIONS, Transport, open_client
-from tests.support.client import KEY, PATIENT, server_context, trusting, trusts_nothing
-from tests.support.wire import Peer, WireServer, answer, answering, serve
+from tests.support.provider_clients import KEY, PATIENT, server_context, trusting, trusts_nothing
+from tests.support.wire_server import Peer, WireServer, answer, answering, serve
 
 pytestmark = pytest.mark.anyio
 

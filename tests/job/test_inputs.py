@@ -15,7 +15,7 @@ from runner.job import inputs
 from runner.job.inputs import InputError, InputReader, sniff
 from runner.providers.mesh import MESH
 from runner.providers.provider import Limits
-from tests.support.planning import HEAD, PNG, Desk
+from tests.support.job_bench import HEAD, PNG, JobBench
 
 
 def image(source: str) -> str:
@@ -24,9 +24,9 @@ def image(source: str) -> str:
     )
 
 
-def test_a_local_file_is_a_digest_in_the_request(desk: Desk) -> None:
-    (desk.jobs / "teapot.png").write_bytes(PNG)
-    [task] = desk.tasks(image("teapot.png"))
+def test_a_local_file_is_a_digest_in_the_request(jobs: JobBench) -> None:
+    (jobs.folder / "teapot.png").write_bytes(PNG)
+    [task] = jobs.tasks(image("teapot.png"))
     digest = hashlib.sha256(PNG).hexdigest()
     assert task.request["content"][1] == {  # type: ignore[index, call-overload]
         "type": "image_url",
@@ -34,12 +34,12 @@ def test_a_local_file_is_a_digest_in_the_request(desk: Desk) -> None:
     }
     [file] = task.inputs
     assert (file.sha256, file.media_type, file.size) == (digest, "image/png", len(PNG))
-    assert file.path == (desk.jobs / "teapot.png").resolve()
+    assert file.path == (jobs.folder / "teapot.png").resolve()
 
 
-def test_a_bare_string_and_an_object_are_the_same(desk: Desk) -> None:
-    [bare] = desk.tasks(image("https://host/a.png"))
-    [whole] = desk.tasks(image("{url: https://host/a.png}"))
+def test_a_bare_string_and_an_object_are_the_same(jobs: JobBench) -> None:
+    [bare] = jobs.tasks(image("https://host/a.png"))
+    [whole] = jobs.tasks(image("{url: https://host/a.png}"))
     assert bare.identity == whole.identity
     assert bare.request == whole.request
 
@@ -47,8 +47,8 @@ def test_a_bare_string_and_an_object_are_the_same(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "url", ["https://host/a.png?x=1", "HTTPS://host/a.png", "data:image/png;base64,AAAA"]
 )
-def test_https_and_data_pass_as_they_are(desk: Desk, url: str) -> None:
-    [task] = desk.tasks(image(f"'{url}'"))
+def test_https_and_data_pass_as_they_are(jobs: JobBench, url: str) -> None:
+    [task] = jobs.tasks(image(f"'{url}'"))
     assert task.request["content"][1]["image_url"] == {"url": url}  # type: ignore[index, call-overload]
     assert task.inputs == ()
 
@@ -78,71 +78,71 @@ def test_https_and_data_pass_as_they_are(desk: Desk, url: str) -> None:
         ("secret.png", "cannot read it"),
     ],
 )
-def test_what_an_input_must_not_be(desk: Desk, source: str, words: str) -> None:
+def test_what_an_input_must_not_be(jobs: JobBench, source: str, words: str) -> None:
     """Security line 5: below the root, links resolved, and nothing that is no picture is read out."""
-    (desk.root.parent / "outside.png").write_bytes(PNG)
-    (desk.jobs / "link.png").symlink_to(desk.root.parent / "outside.png")
-    (desk.jobs / "loop.png").symlink_to("loop.png")
-    (desk.jobs / "sub").mkdir()
-    os.mkfifo(desk.jobs / "pipe.png")
-    (desk.jobs / "text.png").write_text("MESHAPI_API_KEY=rsk_canary")
-    (desk.jobs / "video.png").write_bytes(b"\0\0\0\x18ftypisom" + bytes(20))
-    (desk.jobs / "empty.png").write_bytes(b"")
+    (jobs.root.parent / "outside.png").write_bytes(PNG)
+    (jobs.folder / "link.png").symlink_to(jobs.root.parent / "outside.png")
+    (jobs.folder / "loop.png").symlink_to("loop.png")
+    (jobs.folder / "sub").mkdir()
+    os.mkfifo(jobs.folder / "pipe.png")
+    (jobs.folder / "text.png").write_text("MESHAPI_API_KEY=rsk_canary")
+    (jobs.folder / "video.png").write_bytes(b"\0\0\0\x18ftypisom" + bytes(20))
+    (jobs.folder / "empty.png").write_bytes(b"")
     if source == "secret.png":
         if os.geteuid() == 0:
             source, words = "teapot.png/x", "cannot read it"
-            (desk.jobs / "teapot.png").write_bytes(PNG)
+            (jobs.folder / "teapot.png").write_bytes(PNG)
         else:
-            (desk.jobs / "secret.png").write_bytes(PNG)
-            (desk.jobs / "secret.png").chmod(0)
-    [problem] = desk.problems(image(source))
+            (jobs.folder / "secret.png").write_bytes(PNG)
+            (jobs.folder / "secret.png").chmod(0)
+    [problem] = jobs.problems(image(source))
     assert words in problem
     assert problem.startswith("jobs/hero.yaml:7:16: content[1].image_url: ")
     assert "canary" not in problem
 
 
-def test_a_link_that_stays_inside_is_followed(desk: Desk) -> None:
-    (desk.root / "shared").mkdir()
-    (desk.root / "shared" / "a.png").write_bytes(PNG)
-    (desk.jobs / "link.png").symlink_to("../shared/a.png")
-    [through_link] = desk.tasks(image("link.png"))
-    [direct] = desk.tasks(image("../shared/a.png"))
+def test_a_link_that_stays_inside_is_followed(jobs: JobBench) -> None:
+    (jobs.root / "shared").mkdir()
+    (jobs.root / "shared" / "a.png").write_bytes(PNG)
+    (jobs.folder / "link.png").symlink_to("../shared/a.png")
+    [through_link] = jobs.tasks(image("link.png"))
+    [direct] = jobs.tasks(image("../shared/a.png"))
     assert through_link.identity == direct.identity
 
 
-def test_a_missing_file_is_told_at_its_place_and_as_missing(desk: Desk) -> None:
+def test_a_missing_file_is_told_at_its_place_and_as_missing(jobs: JobBench) -> None:
     from runner.errors import ExitCode, JobError
 
     with pytest.raises(JobError) as caught:
-        desk.plan(image("nope.png"))
+        jobs.plan(image("nope.png"))
     [problem] = caught.value.problems
     assert (problem.line, problem.column, problem.is_missing_input) == (7, 16, True)
     assert caught.value.exit_code is ExitCode.INPUT_MISSING
 
 
-def test_each_cell_may_name_a_file_of_its_own(desk: Desk) -> None:
+def test_each_cell_may_name_a_file_of_its_own(jobs: JobBench) -> None:
     for name in "ab":
-        (desk.jobs / f"{name}.png").write_bytes(PNG + name.encode())
-    tasks = desk.tasks(
+        (jobs.folder / f"{name}.png").write_bytes(PNG + name.encode())
+    tasks = jobs.tasks(
         HEAD + "matrix: {shot: [a, b]}\ncontent:\n  - {type: image_url, image_url: '${{ shot }}.png'}\n"
     )
     assert [task.inputs[0].path.name for task in tasks] == ["a.png", "b.png"]
 
 
-def test_a_file_is_read_once(desk: Desk) -> None:
+def test_a_file_is_read_once(jobs: JobBench) -> None:
     """Changing it after the plan changes no task: the plan's digest is what is paid for."""
-    (desk.jobs / "teapot.png").write_bytes(PNG)
-    plan = desk.plan(image("teapot.png") + "matrix: {ratio: [16:9, 1:1]}\n")
-    (desk.jobs / "teapot.png").unlink()
+    (jobs.folder / "teapot.png").write_bytes(PNG)
+    plan = jobs.plan(image("teapot.png") + "matrix: {ratio: [16:9, 1:1]}\n")
+    (jobs.folder / "teapot.png").unlink()
     assert len({task.inputs for task in plan.tasks}) == 1
 
 
-def test_the_same_file_twice_travels_once(desk: Desk) -> None:
-    (desk.jobs / "a.png").write_bytes(PNG)
+def test_the_same_file_twice_travels_once(jobs: JobBench) -> None:
+    (jobs.folder / "a.png").write_bytes(PNG)
     items = "".join(
         f"  - {{type: image_url, image_url: a.png, role: {role}_frame}}\n" for role in ("first", "last")
     )
-    [task] = desk.tasks(HEAD + "content:\n" + items)
+    [task] = jobs.tasks(HEAD + "content:\n" + items)
     assert len(task.inputs) == 1
 
 
@@ -153,23 +153,23 @@ def test_a_file_above_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.M
         InputReader(tmp_path, tmp_path).read("a.png", "image_url")
 
 
-def test_the_body_is_warned_of_and_then_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_body_is_warned_of_and_then_refused(jobs: JobBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Base64 makes four bytes of three."""
-    (desk.jobs / "a.png").write_bytes(PNG + bytes(3_000))
+    (jobs.folder / "a.png").write_bytes(PNG + bytes(3_000))
     size = 4 * ((len(PNG) + 3_002) // 3)
 
     def limit(body: int, large_body: int) -> None:
         monkeypatch.setitem(vars(MESH), "limits", Limits(body, large_body))
 
     limit(2 * size, size)
-    assert [warning.message for warning in desk.plan(image("a.png")).warnings] == [
+    assert [warning.message for warning in jobs.plan(image("a.png")).warnings] == [
         "the request is 0.0 MB with its files; the service may refuse more than 32 MiB"
     ]
     limit(size, size)
-    [problem] = desk.problems(image("a.png"))
+    [problem] = jobs.problems(image("a.png"))
     assert "the service takes" in problem
     limit(2 * size, 2 * size)
-    assert desk.plan(image("a.png")).warnings == ()
+    assert jobs.plan(image("a.png")).warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -212,30 +212,30 @@ def test_no_path_reads_outside_the_root(tmp_path_factory: pytest.TempPathFactory
             InputReader(root, root).read(path, "image_url")
 
 
-def test_a_missing_first_frame_does_not_make_the_last_one_wrong(desk: Desk) -> None:
+def test_a_missing_first_frame_does_not_make_the_last_one_wrong(jobs: JobBench) -> None:
     text = HEAD + "content:\n  - {type: image_url, image_url: gone.png, role: first_frame}\n"
     text += "  - {type: image_url, image_url: https://a.example/b.png, role: last_frame}\n"
     with pytest.raises(JobError) as caught:
-        desk.plan(text)
+        jobs.plan(text)
     [problem] = caught.value.problems
     assert (problem.is_missing_input, caught.value.exit_code) == (True, ExitCode.INPUT_MISSING)
 
 
-def test_a_missing_file_and_two_videos_under_one_name_are_told_together(desk: Desk) -> None:
+def test_a_missing_file_and_two_videos_under_one_name_are_told_together(jobs: JobBench) -> None:
     text = HEAD + "matrix: {ratio: [16:9, 1:1]}\noutput: out/a.mp4\n"
     text += "content: [{type: image_url, image_url: gone.png}]\n"
     with pytest.raises(JobError) as caught:
-        desk.plan(text)
+        jobs.plan(text)
     output, missing = caught.value.problems
     assert (output.path, missing.is_missing_input) == ("output", True)
     assert caught.value.exit_code is ExitCode.JOB_INVALID
 
 
-def test_missing_files_alone_are_told_with_an_exit_code_of_their_own(desk: Desk) -> None:
+def test_missing_files_alone_are_told_with_an_exit_code_of_their_own(jobs: JobBench) -> None:
     text = HEAD + "matrix: {shot: [a, b]}\n"
     text += "content:\n  - {type: image_url, image_url: gone.png}\n"
     text += "  - {type: image_url, image_url: '${{ shot }}.png', role: reference_image}\n"
     with pytest.raises(JobError) as caught:
-        desk.plan(text)
+        jobs.plan(text)
     assert len(caught.value.problems) == 3
     assert caught.value.exit_code is ExitCode.INPUT_MISSING

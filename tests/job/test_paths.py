@@ -14,7 +14,7 @@ from runner.job.paths import collision_key, compile_output, confine, what_is_wro
 from runner.job.problems import ProblemError, Problems
 from runner.job.yaml.nodes import Location, Scalar
 from runner.slug import MOST_BYTES, slug
-from tests.support.planning import HEAD, TEXT, Desk
+from tests.support.job_bench import HEAD, TEXT, JobBench
 
 
 @pytest.mark.parametrize(
@@ -99,20 +99,20 @@ def test_no_output_ever_escapes(tmp_path_factory: pytest.TempPathFactory, one: s
         "a/" * 500 + "a.mp4",
     ],
 )
-def test_a_wrong_path_is_told_before_anything_runs(desk: Desk, path: str) -> None:
+def test_a_wrong_path_is_told_before_anything_runs(jobs: JobBench, path: str) -> None:
     assert what_is_wrong(path)
     quoted = '"' + path.replace("\\", "\\\\").replace("\0", "\\0").replace("\u202e", "\\u202e") + '"'
-    [problem] = desk.problems(HEAD + TEXT + f"output: {quoted}\n")
+    [problem] = jobs.problems(HEAD + TEXT + f"output: {quoted}\n")
     assert problem.startswith("jobs/hero.yaml:4:9: output: ")
 
 
-def test_the_suffix_is_named(desk: Desk) -> None:
-    [problem] = desk.problems(HEAD + TEXT + "output: out/a.mov\n")
+def test_the_suffix_is_named(jobs: JobBench) -> None:
+    [problem] = jobs.problems(HEAD + TEXT + "output: out/a.mov\n")
     assert "must end in .mp4" in problem
 
 
-def test_a_value_that_leaves_nothing_is_told(desk: Desk) -> None:
-    [problem] = desk.problems(
+def test_a_value_that_leaves_nothing_is_told(jobs: JobBench) -> None:
+    [problem] = jobs.problems(
         HEAD
         + "matrix: {shot: ['///', b]}\n"
         + "content: [{type: text, text: '${{ shot }}'}]\noutput: out/${{ shot }}.mp4\n"
@@ -120,24 +120,24 @@ def test_a_value_that_leaves_nothing_is_told(desk: Desk) -> None:
     assert "leaves nothing" in problem
 
 
-def test_an_object_in_a_path_names_a_way_out(desk: Desk) -> None:
+def test_an_object_in_a_path_names_a_way_out(jobs: JobBench) -> None:
     text = (
         HEAD + "matrix: {shot: [{id: a, p: b}]}\n"
         "content: [{type: text, text: '${{ shot.p }}'}]\noutput: out/${{ shot }}.mp4\n"
     )
-    [problem] = desk.problems(text)
+    [problem] = jobs.problems(text)
     assert "use one part: `shot.id`" in problem
 
 
 @pytest.mark.security(4)
-def test_a_link_that_leads_out_is_refused(desk: Desk, tmp_path: Path) -> None:
+def test_a_link_that_leads_out_is_refused(jobs: JobBench, tmp_path: Path) -> None:
     """Security line 4: through symlinked parents too."""
     (tmp_path / "elsewhere").mkdir()
-    (desk.root / "out").symlink_to(tmp_path / "elsewhere")
-    [problem] = desk.problems(HEAD + TEXT + "output: out/deep/a.mp4\n")
+    (jobs.root / "out").symlink_to(tmp_path / "elsewhere")
+    [problem] = jobs.problems(HEAD + TEXT + "output: out/deep/a.mp4\n")
     assert "leaves the project root through a link" in problem
     with pytest.raises(ValueError, match="through a link"):
-        confine(desk.root, "out/a.mp4")
+        confine(jobs.root, "out/a.mp4")
 
 
 def test_letter_case_and_unicode_form_collide() -> None:
@@ -146,24 +146,24 @@ def test_letter_case_and_unicode_form_collide() -> None:
     assert collision_key("out/a.mp4") != collision_key("out/b.mp4")
 
 
-def test_two_cells_with_one_path_are_told_with_a_way_out(desk: Desk) -> None:
-    [problem] = desk.problems(HEAD + "matrix: {ratio: [16:9, 1:1]}\n" + TEXT + "output: out/a.mp4\n")
+def test_two_cells_with_one_path_are_told_with_a_way_out(jobs: JobBench) -> None:
+    [problem] = jobs.problems(HEAD + "matrix: {ratio: [16:9, 1:1]}\n" + TEXT + "output: out/a.mp4\n")
     assert "cells 0 (16x9) and 1 (1x1) write the same file, out/a.mp4" in problem
     assert "out/a-${{ ratio }}.mp4" in problem
 
 
-def test_many_cells_with_one_path_are_one_problem_with_a_template_that_mends_all(desk: Desk) -> None:
+def test_many_cells_with_one_path_are_one_problem_with_a_template_that_mends_all(jobs: JobBench) -> None:
     cells = "seeds: 1..60\nmatrix: {ratio: [16:9, 1:1]}\n"
-    [problem] = desk.problems(HEAD + cells + TEXT + "output: out/a.mp4\n")
+    [problem] = jobs.problems(HEAD + cells + TEXT + "output: out/a.mp4\n")
     assert "write the same file, out/a.mp4; more cells that share a file: 118" in problem
     assert all(f"${{{{ {name} }}}}" in problem for name in ("seed", "ratio"))
     template = re.search(r"out/a.*\.mp4", problem.partition("tell them apart: ")[2])
     assert template is not None
-    desk.plan(HEAD + cells + TEXT + f"output: {template[0]}\n")
+    jobs.plan(HEAD + cells + TEXT + f"output: {template[0]}\n")
 
 
-def test_paths_that_differ_in_letter_case_only_are_one(desk: Desk) -> None:
-    [problem] = desk.problems(
+def test_paths_that_differ_in_letter_case_only_are_one(jobs: JobBench) -> None:
+    [problem] = jobs.problems(
         HEAD + "matrix: {shot: [Pour, pour]}\ncontent: [{type: text, text: '${{ shot }}'}]\n"
         "output: out/${{ shot }}.mp4\n"
     )
@@ -180,5 +180,5 @@ def test_paths_that_differ_in_letter_case_only_are_one(desk: Desk) -> None:
         ("matrix: {ratio: [null, 1:1]}\n", ["out/hero/ratio-none.mp4", "out/hero/1x1.mp4"]),
     ],
 )
-def test_without_a_template_the_cell_names_the_file(desk: Desk, lines: str, outputs: list[str]) -> None:
-    assert [task.output for task in desk.tasks(HEAD + lines + TEXT)] == outputs
+def test_without_a_template_the_cell_names_the_file(jobs: JobBench, lines: str, outputs: list[str]) -> None:
+    assert [task.output for task in jobs.tasks(HEAD + lines + TEXT)] == outputs

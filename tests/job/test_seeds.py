@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from runner.job.seeds import MOST_SEED, SeedError, Seeds, derived_seed, parse_seeds
 from runner.plan.task import task_identity
 from runner.providers.mesh import MESH
-from tests.support.planning import HEAD, ORIGIN, TEXT, Desk
+from tests.support.job_bench import HEAD, ORIGIN, TEXT, JobBench
 
 DEAF = "byteplus/dreamina-seedance-2-0"
 
@@ -64,54 +64,54 @@ def test_what_does_not_change_the_picture_does_not_change_the_seed() -> None:
     )
 
 
-def test_samples_send_derived_seeds_where_the_model_honours_them(desk: Desk) -> None:
-    tasks = desk.tasks(HEAD + "samples: 2\n" + TEXT)
+def test_samples_send_derived_seeds_where_the_model_honours_them(jobs: JobBench) -> None:
+    tasks = jobs.tasks(HEAD + "samples: 2\n" + TEXT)
     assert [task.sample for task in tasks] == [1, 2]
     assert [task.seed for task in tasks] == [task.request["seed"] for task in tasks]
     assert tasks[0].seed != tasks[1].seed
     assert [task.name for task in tasks] == ["t1", "t2"]
 
 
-def test_samples_send_no_seed_elsewhere(desk: Desk) -> None:
-    tasks = desk.tasks("version: 1\nmodels: [byteplus/dreamina-seedance-2-0, other/new]\nsamples: 2\n" + TEXT)
+def test_samples_send_no_seed_elsewhere(jobs: JobBench) -> None:
+    tasks = jobs.tasks("version: 1\nmodels: [byteplus/dreamina-seedance-2-0, other/new]\nsamples: 2\n" + TEXT)
     assert [task.seed for task in tasks] == [None] * 4
     assert all("seed" not in task.request for task in tasks)
     assert len({task.identity for task in tasks}) == 4
 
 
-def test_more_samples_keep_the_first_ones(desk: Desk) -> None:
-    two = desk.tasks(HEAD + "samples: 2\n" + TEXT)
-    four = desk.tasks(HEAD + "samples: 4\n" + TEXT)
+def test_more_samples_keep_the_first_ones(jobs: JobBench) -> None:
+    two = jobs.tasks(HEAD + "samples: 2\n" + TEXT)
+    four = jobs.tasks(HEAD + "samples: 4\n" + TEXT)
     assert [task.identity for task in two] == [task.identity for task in four[:2]]
 
 
-def test_a_sweep_over_a_model_that_ignores_seeds_is_refused(desk: Desk) -> None:
-    problems = desk.problems("version: 1\nmodels: [byteplus/dreamina-seedance-2-0]\nseeds: 1..4\n" + TEXT)
+def test_a_sweep_over_a_model_that_ignores_seeds_is_refused(jobs: JobBench) -> None:
+    problems = jobs.problems("version: 1\nmodels: [byteplus/dreamina-seedance-2-0]\nseeds: 1..4\n" + TEXT)
     assert problems == [
         "jobs/hero.yaml:3:8: seeds: byteplus/dreamina-seedance-2-0 ignores `seed`: "
         "each further seed pays for an unrelated video; hint: samples: 4"
     ]
 
 
-def test_one_seed_on_such_a_model_is_a_warning(desk: Desk) -> None:
-    plan = desk.plan("version: 1\nmodels: [seedance-2-0-fast]\nseeds: 5\n" + TEXT)
+def test_one_seed_on_such_a_model_is_a_warning(jobs: JobBench) -> None:
+    plan = jobs.plan("version: 1\nmodels: [seedance-2-0-fast]\nseeds: 5\n" + TEXT)
     assert [warning.message for warning in plan.warnings] == [
         "seedance-2-0-fast ignores `seed`, so it is not sent"
     ]
 
 
-def test_an_ignored_seed_is_in_the_identity_and_is_not_sent(desk: Desk) -> None:
-    (task,) = desk.tasks(f"version: 1\nmodels: [{DEAF}]\nseeds: 5\n{TEXT}")
+def test_an_ignored_seed_is_in_the_identity_and_is_not_sent(jobs: JobBench) -> None:
+    (task,) = jobs.tasks(f"version: 1\nmodels: [{DEAF}]\nseeds: 5\n{TEXT}")
     assert (task.seed, task.ignored_seed, "seed" in task.request) == (None, 5, False)
     assert task.identity == task_identity(
         provider=MESH, origin=ORIGIN, request={**task.request, "seed": 5}, sample=None, edition=""
     )
 
 
-def test_a_derived_seed_is_sent_in_31_bits_and_stays_whole_in_the_identity(desk: Desk) -> None:
+def test_a_derived_seed_is_sent_in_31_bits_and_stays_whole_in_the_identity(jobs: JobBench) -> None:
     """What was paid for while the service took 32 bits is not made again."""
     is_folded = False
-    for task in desk.tasks(HEAD + "samples: 8\n" + TEXT):
+    for task in jobs.tasks(HEAD + "samples: 8\n" + TEXT):
         assert task.sample is not None
         plain = {name: value for name, value in task.request.items() if name != "seed"}
         derived = derived_seed(MESH, plain, task.sample)
@@ -127,8 +127,8 @@ def test_a_derived_seed_is_sent_in_31_bits_and_stays_whole_in_the_identity(desk:
     assert is_folded
 
 
-def test_a_sweep_over_an_unknown_model_is_a_warning(desk: Desk) -> None:
-    plan = desk.plan("version: 1\nmodels: [other/new]\nseeds: 1..4\n" + TEXT)
+def test_a_sweep_over_an_unknown_model_is_a_warning(jobs: JobBench) -> None:
+    plan = jobs.plan("version: 1\nmodels: [other/new]\nseeds: 1..4\n" + TEXT)
     told = (
         "other/new may ignore `seed`: it is not known whether each further seed pays for an unrelated video"
     )
@@ -137,8 +137,8 @@ def test_a_sweep_over_an_unknown_model_is_a_warning(desk: Desk) -> None:
     ]
 
 
-def test_a_sweep_that_exclude_leaves_one_seed_of_is_no_sweep(desk: Desk) -> None:
-    plan = desk.plan(
+def test_a_sweep_that_exclude_leaves_one_seed_of_is_no_sweep(jobs: JobBench) -> None:
+    plan = jobs.plan(
         "version: 1\nmodels: [seedance-2-0, seedance-1-0-pro]\nseeds: 1..2\n"
         "exclude: [{model: seedance-2-0, seed: 2}]\n" + TEXT
     )
@@ -162,7 +162,7 @@ def test_a_sweep_that_exclude_leaves_one_seed_of_is_no_sweep(desk: Desk) -> None
         ("request: {seed: '${{ index - 1 }}'}\n", "-1"),
     ],
 )
-def test_seeds_that_contradict_are_refused(desk: Desk, lines: str, words: str) -> None:
-    problems = desk.problems(HEAD + lines + TEXT)
+def test_seeds_that_contradict_are_refused(jobs: JobBench, lines: str, words: str) -> None:
+    problems = jobs.problems(HEAD + lines + TEXT)
     assert len(problems) == 1
     assert words in problems[0]

@@ -10,7 +10,7 @@ from runner.errors import ExitCode
 from runner.ledger.states import Reason
 from runner.run.prepare import Resubmit
 from runner.sandbox import Fault, Kind, SandboxServer, Where
-from tests.support.harness import Bench, job_text
+from tests.support.run_bench import RunBench, job_text
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault(69)]
 
@@ -18,7 +18,9 @@ TASKS = "budget: {max_tasks: 2}"
 DOLLARS = "price: {usd_per_task: 0.004}\nbudget: {max_usd: 0.009}"
 
 
-async def spend_the_cap(bench: Bench, server: SandboxServer, more: str, name: str = "jobs/test.yaml") -> Path:
+async def spend_the_cap(
+    bench: RunBench, server: SandboxServer, more: str, name: str = "jobs/test.yaml"
+) -> Path:
     file = bench.write_job(job_text(seeds=4, more=more), name)
     assert (await bench.run(file)).exit_code is ExitCode.REFUSED
     assert server.accepted == 2
@@ -27,7 +29,7 @@ async def spend_the_cap(bench: Bench, server: SandboxServer, more: str, name: st
 
 @pytest.mark.parametrize("more", [TASKS, DOLLARS])
 async def test_a_renamed_job_file_has_the_cap_that_it_had(
-    bench: Bench, server: SandboxServer, more: str
+    bench: RunBench, server: SandboxServer, more: str
 ) -> None:
     file = await spend_the_cap(bench, server, more)
     renamed = file.rename(file.with_name("renamed.yaml"))
@@ -37,7 +39,7 @@ async def test_a_renamed_job_file_has_the_cap_that_it_had(
 
 @pytest.mark.parametrize("more", [TASKS, DOLLARS])
 async def test_a_copy_with_another_name_and_more_seeds_has_it_too(
-    bench: Bench, server: SandboxServer, more: str
+    bench: RunBench, server: SandboxServer, more: str
 ) -> None:
     """Some of its tasks were bought by the first file, and so all of that one's count."""
     await spend_the_cap(bench, server, more)
@@ -50,7 +52,7 @@ async def test_a_copy_with_another_name_and_more_seeds_has_it_too(
 
 @pytest.mark.parametrize("more", [TASKS, DOLLARS])
 async def test_a_date_that_no_expression_uses_changes_nothing(
-    bench: Bench, server: SandboxServer, more: str
+    bench: RunBench, server: SandboxServer, more: str
 ) -> None:
     file = await spend_the_cap(bench, server, more)
     assert (await bench.run(file, date="2031-01-01")).exit_code is ExitCode.REFUSED
@@ -58,7 +60,7 @@ async def test_a_date_that_no_expression_uses_changes_nothing(
 
 
 @pytest.mark.parametrize("seeds", ["2..5", "11..14"])
-async def test_edited_seeds_are_the_same_job(bench: Bench, server: SandboxServer, seeds: str) -> None:
+async def test_edited_seeds_are_the_same_job(bench: RunBench, server: SandboxServer, seeds: str) -> None:
     """By its name and edition, also where no task is shared, and in a new run."""
     file = await spend_the_cap(bench, server, TASKS)
     file.write_text(file.read_text().replace("seeds: 1..4", f"seeds: {seeds}"))
@@ -67,7 +69,7 @@ async def test_edited_seeds_are_the_same_job(bench: Bench, server: SandboxServer
 
 
 async def test_the_cap_is_the_job_s_after_a_run_that_was_finished(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     file = bench.write_job(job_text(seeds=2, more="budget: {max_tasks: 3}"))
     assert (await bench.run(file)).exit_code is ExitCode.DONE
@@ -76,7 +78,7 @@ async def test_the_cap_is_the_job_s_after_a_run_that_was_finished(
     assert server.accepted == 3
 
 
-async def test_a_retry_has_no_cap_of_its_own(bench: Bench, server: SandboxServer) -> None:
+async def test_a_retry_has_no_cap_of_its_own(bench: RunBench, server: SandboxServer) -> None:
     """Under another file name, from a run that bought nothing itself."""
     server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.OUTCOME, text="failed", times=None))
     file = bench.write_job(job_text(seeds=2, more=TASKS))
@@ -87,7 +89,7 @@ async def test_a_retry_has_no_cap_of_its_own(bench: Bench, server: SandboxServer
     assert server.accepted == 2
 
 
-async def test_two_files_of_one_name_share_it(bench: Bench, server: SandboxServer) -> None:
+async def test_two_files_of_one_name_share_it(bench: RunBench, server: SandboxServer) -> None:
     """The name of a job is its file's where it has no `name`."""
     texts = [job_text(seeds=4, more=TASKS).replace("name: test\n", "") for _ in range(2)]
     first = bench.write_job(texts[0], "night/boat.yaml")
@@ -97,14 +99,14 @@ async def test_two_files_of_one_name_share_it(bench: Bench, server: SandboxServe
     assert server.accepted == 2
 
 
-async def test_a_new_edition_starts_anew(bench: Bench, server: SandboxServer) -> None:
+async def test_a_new_edition_starts_anew(bench: RunBench, server: SandboxServer) -> None:
     file = await spend_the_cap(bench, server, f"{TASKS}\nedition: one")
     file.write_text(file.read_text().replace("edition: one", "edition: two").replace("out/", "out/two/"))
     assert (await bench.run(file)).exit_code is ExitCode.REFUSED
     assert server.accepted == 4
 
 
-async def test_another_job_has_a_cap_of_its_own(bench: Bench, server: SandboxServer) -> None:
+async def test_another_job_has_a_cap_of_its_own(bench: RunBench, server: SandboxServer) -> None:
     await spend_the_cap(bench, server, TASKS)
     text = job_text(seeds=4, more=TASKS).replace("a teapot", "a kettle").replace("name: test", "name: kettle")
     assert (await bench.run(bench.write_job(text.replace("out/", "kettle/"), "b.yaml"))).exit_code is (
@@ -113,7 +115,7 @@ async def test_another_job_has_a_cap_of_its_own(bench: Bench, server: SandboxSer
     assert server.accepted == 4
 
 
-async def test_a_step_that_shares_its_first_tasks_counts_them(bench: Bench, server: SandboxServer) -> None:
+async def test_a_step_that_shares_its_first_tasks_counts_them(bench: RunBench, server: SandboxServer) -> None:
     """Identities of steps are known before anything is made."""
     steps = """\
 version: 1

@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 
 from runner.errors import ExitCode, RefusedError
-from runner.job import cost
 from runner.lane.costs import has_drifted, note_cost
 from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Drift, Intent
 from runner.ledger.states import Reason
 from runner.money import Price, PriceUnit
+from runner.plan import cost
 from runner.providers.base import Generation, GenerationStatus
 from runner.providers.mesh import MESH
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
-from tests.ledger.test_ledger import RUN, SENT, task
-from tests.support.harness import Bench, job_text
+from tests.support.ledger_rows import RUN, SENT, task
+from tests.support.run_bench import RunBench, job_text
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,8 @@ def server() -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, server: SandboxServer) -> Bench:
-    return Bench(root=tmp_path, url=server.url, key=f"{SANDBOX_KEY}{abs(hash(tmp_path))}")
+def bench(tmp_path: Path, server: SandboxServer) -> RunBench:
+    return RunBench(root=tmp_path, url=server.url, key=f"{SANDBOX_KEY}{abs(hash(tmp_path))}")
 
 
 TOKENS = 39_285
@@ -40,7 +40,7 @@ TOKENS = 39_285
 
 
 @pytest.mark.anyio
-async def test_estimate_and_actual_cost_stand_in_the_manifest(bench: Bench) -> None:
+async def test_estimate_and_actual_cost_stand_in_the_manifest(bench: RunBench) -> None:
     file = bench.write_job(job_text(seeds=1, more="price: {usd_per_mtok: 2.5}"))
     result = await bench.run(file)
     assert result.exit_code is ExitCode.DONE
@@ -56,7 +56,7 @@ async def test_estimate_and_actual_cost_stand_in_the_manifest(bench: Bench) -> N
 
 
 @pytest.mark.anyio
-async def test_a_cap_in_dollars_holds(bench: Bench, server: SandboxServer) -> None:
+async def test_a_cap_in_dollars_holds(bench: RunBench, server: SandboxServer) -> None:
     before = server.accepted
     more = "price: {usd_per_task: 0.4}\nbudget: {max_usd: 1}"
     result = await bench.run(bench.write_job(job_text(seeds=5, more=more)))
@@ -65,7 +65,9 @@ async def test_a_cap_in_dollars_holds(bench: Bench, server: SandboxServer) -> No
 
 
 @pytest.mark.anyio
-async def test_a_cap_without_a_price_refuses_and_sends_nothing(bench: Bench, server: SandboxServer) -> None:
+async def test_a_cap_without_a_price_refuses_and_sends_nothing(
+    bench: RunBench, server: SandboxServer
+) -> None:
     before = server.accepted
     with pytest.raises(RefusedError, match="usd_per_second"):
         await bench.run(bench.write_job(job_text(seeds=1, more="budget: {max_usd: 1}")))
@@ -137,7 +139,7 @@ def test_drift_is_more_than_a_tenth(drift: Drift, is_told: bool) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_drift_is_an_event(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_drift_is_an_event(bench: RunBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A price list that has changed: the estimate reckons with half of the tokens that are billed."""
     monkeypatch.setattr("runner.plan.cost._PIXELS_PER_TOKEN", 2048)
     cost._estimate.cache_clear()

@@ -20,18 +20,18 @@ from runner.lane.evidence import (
     contradicts,
     differs,
     excludes,
-    judge,
+    match_rows,
     witness,
 )
 from runner.ledger.rows import Accepted, Echoes
 from runner.ledger.states import Basis, TaskState
 from runner.providers.base import Generation, GenerationStatus
 from runner.providers.mesh import MESH
-from tests.support.attempts import BELIEVED, DEAF_MODEL, MODEL, NOW, row, unclear
+from tests.support.unclear_attempts import BELIEVED, DEAF_MODEL, MODEL, NOW, row, unclear
 
 
 def _one(attempt: Unclear, *rows: Generation, others: Sequence[Unclear] = ()) -> Finding:
-    (finding,) = judge([attempt], rows, [attempt, *others])
+    (finding,) = match_rows([attempt], rows, [attempt, *others])
     return finding
 
 
@@ -56,7 +56,7 @@ def test_two_tags_of_unclear_submits_in_a_row_each_show_that_tags_come_back() ->
     """Every submit of a first run was cut: nothing has earned belief, and one equal number may be chance."""
     first, second = (unclear(name, tag=tag, seed=None, believed=False) for name, tag in (("a", 7), ("b", 8)))
     rows = [row("t-1", tag=7, seed=None), row("t-2", tag=8, seed=None)]
-    assert [found.basis for found in judge([first, second], rows, [first, second])] == [Basis.TAG] * 2
+    assert [found.basis for found in match_rows([first, second], rows, [first, second])] == [Basis.TAG] * 2
     assert _one(first, *rows).basis is None
 
 
@@ -279,7 +279,7 @@ row_lists = st.lists(
 
 def _judged(attempts: list[Unclear], rows: list[Generation]) -> list[tuple[Unclear, Finding]]:
     waiting = [one for one in attempts if one.attempt.state is TaskState.AMBIGUOUS]
-    return list(zip(waiting, judge(waiting, rows, attempts), strict=True))
+    return list(zip(waiting, match_rows(waiting, rows, attempts), strict=True))
 
 
 @given(attempt_lists, row_lists)

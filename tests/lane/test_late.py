@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from runner.errors import ExitCode
+from runner.lane.paid import InDoubt
 from runner.ledger.rows import GIVEN_UP, Grounds
 from runner.ledger.states import Basis, Reason, Resolution, TaskState
 from runner.run.prepare import Resubmit
 from runner.sandbox import Fault, Kind, SandboxServer, Where
-from tests.support.harness import Bench
-from tests.support.reconciling import ALL, attempts, cut, is_done, sweep, warm_up
+from tests.support.lane_bench import open_lane
+from tests.support.run_bench import RunBench, job_text
+from tests.support.unclear_runs import ALL, attempts, cut, is_done, sweep, warm_up
 
 pytestmark = pytest.mark.anyio
 
@@ -25,16 +28,16 @@ def hidden(**fields: object) -> Fault:
     return Fault(where=Where.LIST, kind=Kind.HIDDEN, times=ALL, fields=fields)
 
 
-def resolutions(bench: Bench) -> list[str]:
+def resolutions(bench: RunBench) -> list[str]:
     return [attempt["resolution"] for attempt in attempts(bench) if attempt["resolution"]]
 
 
-def attempts_of_seed_1(bench: Bench) -> str:
+def attempts_of_seed_1(bench: RunBench) -> str:
     document: Any = bench.manifest()
     return next(task["identity"] for task in document["tasks"] if task["name"].endswith("s1"))
 
 
-async def take_for_absent(bench: Bench, server: SandboxServer) -> Any:
+async def take_for_absent(bench: RunBench, server: SandboxServer) -> Any:
     """An accepted POST whose row lags alone is taken for absent; its task is bought again and done."""
     await warm_up(bench)
     server.faults.add(cut(accept=True), hidden(seed=1))
@@ -48,7 +51,7 @@ async def take_for_absent(bench: Bench, server: SandboxServer) -> Any:
 @pytest.mark.fault(78)
 @pytest.mark.parametrize("verb", ["run", "collect"])
 async def test_a_row_that_turns_up_after_its_absence_is_a_paid_attempt_of_its_task(
-    bench: Bench, server: SandboxServer, verb: str
+    bench: RunBench, server: SandboxServer, verb: str
 ) -> None:
     file = await take_for_absent(bench, server)
     result = await (bench.run(file) if verb == "run" else bench.collect())
@@ -65,7 +68,7 @@ async def test_a_row_that_turns_up_after_its_absence_is_a_paid_attempt_of_its_ta
 
 @pytest.mark.fault(78)
 async def test_a_row_that_turns_up_before_its_task_was_bought_again_is_not_bought_again(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     await warm_up(bench)
     server.faults.add(cut(accept=True), hidden(seed=1))
@@ -77,7 +80,7 @@ async def test_a_row_that_turns_up_before_its_task_was_bought_again_is_not_bough
     assert server.accepted == accepted
 
 
-async def test_a_cap_counts_what_was_taken_for_absent(bench: Bench, server: SandboxServer) -> None:
+async def test_a_cap_counts_what_was_taken_for_absent(bench: RunBench, server: SandboxServer) -> None:
     """The second POST for a task may be the second that is billed."""
     await warm_up(bench)
     server.faults.add(cut(accept=True), hidden(seed=1))
@@ -94,7 +97,7 @@ async def test_a_cap_counts_what_was_taken_for_absent(bench: Bench, server: Sand
 
 @pytest.mark.parametrize("hours", [23, 25])
 async def test_a_day_later_a_list_that_still_excludes_it_frees_the_cap(
-    bench: Bench, server: SandboxServer, hours: int
+    bench: RunBench, server: SandboxServer, hours: int
 ) -> None:
     await warm_up(bench)
     server.faults.add(cut(accept=False))
@@ -116,7 +119,7 @@ def _key_hash(ledger: Any) -> str:
     return str(ledger._db.execute("SELECT key_hash FROM attempts").fetchone()[0])
 
 
-async def test_absence_is_taken_once_for_each_decision(bench: Bench, server: SandboxServer) -> None:
+async def test_absence_is_taken_once_for_each_decision(bench: RunBench, server: SandboxServer) -> None:
     """A POST that is cut each time and never accepted: two in all, then a person decides."""
     await warm_up(bench)
     server.faults.add(cut(accept=False, times=None))
@@ -129,7 +132,7 @@ async def test_absence_is_taken_once_for_each_decision(bench: Bench, server: San
 
 
 async def test_a_list_that_cannot_be_read_is_no_trouble_of_a_run_that_looks_back(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     file = await take_for_absent(bench, server)
     server.faults.add(Fault(where=Where.LIST, kind=Kind.ANSWER, status=503, times=ALL))
@@ -139,7 +142,7 @@ async def test_a_list_that_cannot_be_read_is_no_trouble_of_a_run_that_looks_back
 
 @pytest.mark.parametrize("is_there", [True, False])
 async def test_retry_looks_before_it_buys_what_was_given_up(
-    bench: Bench, server: SandboxServer, is_there: bool
+    bench: RunBench, server: SandboxServer, is_there: bool
 ) -> None:
     server.faults.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=ALL))
     file = bench.write_job(sweep(seeds=1))
@@ -162,7 +165,7 @@ async def test_retry_looks_before_it_buys_what_was_given_up(
 @pytest.mark.fault(71)
 @pytest.mark.parametrize("status", [503, 404])
 async def test_retry_buys_nothing_while_nobody_can_say_that_it_is_gone(
-    bench: Bench, server: SandboxServer, status: int
+    bench: RunBench, server: SandboxServer, status: int
 ) -> None:
     file = bench.write_job(sweep(seeds=1))
     server.faults.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=ALL))
@@ -179,3 +182,22 @@ async def test_retry_buys_nothing_while_nobody_can_say_that_it_is_gone(
     server.faults.clear()
     result = await bench.run(file, resubmit=Resubmit(Reason.AGAIN))
     assert (result.exit_code, server.accepted) == (ExitCode.DONE, 2)
+
+
+async def test_a_row_of_what_was_taken_for_absent_is_found_later(
+    bench: RunBench, server: SandboxServer
+) -> None:
+    """And told to be paid: the submit was accepted, whatever three scans had shown."""
+    await bench.run(bench.write_job(job_text(seeds=1, run="settle: 0s")))
+    async with open_lane(bench, job_text(seeds=2, run="settle: 0s")) as lane:
+        server.faults.add(cut(accept=True))
+        doubt = await lane.submit(1)
+        assert isinstance(doubt, InDoubt)
+        grounds, at = Grounds.of(Basis.LIST), lane.session.tools.machine.wall()
+        with lane.ledger.transaction():
+            lane.ledger.resolve(doubt.attempt_id, Resolution.ABSENT, grounds, at)
+        assert lane.latest(1).state is TaskState.PLANNED
+        [found] = await lane.session.lookback.find()
+        assert found == replace(lane.latest(1), state=TaskState.SUBMITTED)
+        assert await lane.session.lookback.find() == []
+    assert (found.id, found.remote_id) == (doubt.attempt_id, server.tasks()[-1].id)

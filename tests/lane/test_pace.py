@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from runner.http.verdicts import ProviderError, Trouble
-from runner.lane.pace import Breaker, InFlight, PrioritySlots, RequestBudget
+from runner.lane.pace import Breaker, InFlight, PrioritySlots, RequestPace
 
 
 def simulate(scenario: object, *args: object) -> object:
@@ -19,18 +19,18 @@ def simulate(scenario: object, *args: object) -> object:
 
 def test_a_rate_spaces_requests_after_a_short_burst() -> None:
     async def scenario() -> float:
-        budget = RequestBudget(rate=2.0)
+        budget = RequestPace(rate=2.0)
         for _ in range(25):
             await budget.acquire()
         return anyio.current_time()
 
     # 25 requests at 2 a second, of which the burst of 5 and the first go at once
-    assert simulate(scenario) == pytest.approx((25 - 1 - RequestBudget.BURST) / 2.0)
+    assert simulate(scenario) == pytest.approx((25 - 1 - RequestPace.BURST) / 2.0)
 
 
 def test_without_a_rate_nothing_waits_until_the_service_says_so() -> None:
     async def scenario() -> tuple[float, float, float | None]:
-        budget = RequestBudget(rate=None)
+        budget = RequestPace(rate=None)
         for _ in range(120):
             await budget.acquire()
         unlimited = anyio.current_time()
@@ -48,7 +48,7 @@ def test_a_refusal_after_few_requests_a_second_does_not_stop_everything() -> Non
     """Five requests in a second, `Retry-After: 1`: a limit per second, not five a minute."""
 
     async def scenario() -> float | None:
-        budget = RequestBudget(rate=None)
+        budget = RequestPace(rate=None)
         for _ in range(5):
             await budget.acquire()
             await anyio.sleep(0.2)
@@ -60,7 +60,7 @@ def test_a_refusal_after_few_requests_a_second_does_not_stop_everything() -> Non
 
 def test_a_submit_refused_while_little_is_sent_lowers_the_tasks_in_flight_and_not_the_rate() -> None:
     async def scenario() -> tuple[float | None, int | None, float, float]:
-        budget = RequestBudget(rate=10.0)
+        budget = RequestPace(rate=10.0)
         for _ in range(100):
             await budget.acquire()
         await anyio.sleep(120)
@@ -78,7 +78,7 @@ def test_a_submit_refused_while_little_is_sent_lowers_the_tasks_in_flight_and_no
 
 def test_the_room_for_tasks_grows_again() -> None:
     async def scenario() -> list[int | None]:
-        budget = RequestBudget(rate=None)
+        budget = RequestPace(rate=None)
         for _ in range(10):
             await budget.acquire()
         await anyio.sleep(61)
@@ -94,7 +94,7 @@ def test_the_room_for_tasks_grows_again() -> None:
 
 def test_polls_and_submits_get_their_turns_alike_under_a_low_rate() -> None:
     async def scenario() -> dict[bool, int]:
-        budget = RequestBudget(rate=2.0)
+        budget = RequestPace(rate=2.0)
         turns = {True: 0, False: 0}
 
         async def ask(is_submit: bool) -> None:
@@ -116,7 +116,7 @@ def test_polls_and_submits_get_their_turns_alike_under_a_low_rate() -> None:
 
 def test_refusals_that_were_under_way_together_teach_one_lesson() -> None:
     async def scenario() -> tuple[float | None, float | None]:
-        budget = RequestBudget(rate=None)
+        budget = RequestPace(rate=None)
         for _ in range(60):
             await budget.acquire()
         budget.throttled(5.0)
@@ -131,7 +131,7 @@ def test_refusals_that_were_under_way_together_teach_one_lesson() -> None:
 
 def test_the_rate_grows_again_slowly_and_not_past_its_ceiling() -> None:
     async def scenario() -> list[float | None]:
-        budget = RequestBudget(rate=1.0)
+        budget = RequestPace(rate=1.0)
         for _ in range(10):
             await budget.acquire()
         budget.throttled(1.0)

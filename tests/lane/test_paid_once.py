@@ -9,15 +9,15 @@ import pytest
 from runner.errors import ExitCode, JobError
 from runner.ledger.states import TaskState
 from runner.sandbox import Fault, Kind, SandboxServer, Where
-from tests.support.harness import Bench, job_text
-from tests.support.reconciling import attempts, cut, views, warm_up
+from tests.support.run_bench import RunBench, job_text
+from tests.support.unclear_runs import attempts, cut, views, warm_up
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("later", ["sets it", "no longer sets it"])
 async def test_an_intent_that_is_used_again_has_the_tag_that_is_sent(
-    later: str, bench: Bench, server: SandboxServer
+    later: str, bench: RunBench, server: SandboxServer
 ) -> None:
     """The field that carries the tag is no part of the identity: the job may begin to set it."""
     await bench.run(bench.write_job(job_text(seeds=1, run="settle: 0s")))
@@ -36,7 +36,7 @@ async def test_an_intent_that_is_used_again_has_the_tag_that_is_sent(
 
 
 async def test_a_list_that_leaves_out_what_is_accepted_proves_no_absence(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     """It lags longer than `run.settle`, and shows it: tasks whose ids are known are missing too."""
     server.faults.add(
@@ -47,7 +47,7 @@ async def test_a_list_that_leaves_out_what_is_accepted_proves_no_absence(
     assert (result.counts[TaskState.DONE], result.counts[TaskState.AMBIGUOUS]) == (2, 1)
 
 
-async def test_a_list_that_catches_up_adopts(bench: Bench, server: SandboxServer) -> None:
+async def test_a_list_that_catches_up_adopts(bench: RunBench, server: SandboxServer) -> None:
     server.faults.add(
         cut(accept=True, after=1), Fault(where=Where.LIST, kind=Kind.LAG, seconds=2, times=None)
     )
@@ -56,7 +56,7 @@ async def test_a_list_that_catches_up_adopts(bench: Bench, server: SandboxServer
     assert (result.exit_code, server.accepted) == (ExitCode.DONE, 3)
 
 
-async def test_the_manifest_tells_the_request_that_was_sent(bench: Bench, server: SandboxServer) -> None:
+async def test_the_manifest_tells_the_request_that_was_sent(bench: RunBench, server: SandboxServer) -> None:
     """A field outside the identity was added after the task was done: nothing was sent with it."""
     await bench.run(bench.write_job(job_text(seeds=1)))
     flexible = job_text(seeds=1).replace("duration: 4}", "duration: 4, service_tier: flex}")
@@ -66,7 +66,7 @@ async def test_the_manifest_tells_the_request_that_was_sent(bench: Bench, server
     assert "service_tier" not in task["request"]
 
 
-async def test_what_is_held_of_another_job_is_told(bench: Bench, server: SandboxServer) -> None:
+async def test_what_is_held_of_another_job_is_told(bench: RunBench, server: SandboxServer) -> None:
     server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=500, accept=False, after=1))
     file = bench.write_job(job_text(seeds=2, run="settle: 60s, submit_slots: 1"))
     await bench.run(file, until=lambda: bench.has_seen("task.ambiguous"))
@@ -76,7 +76,7 @@ async def test_what_is_held_of_another_job_is_told(bench: Bench, server: Sandbox
 
 @pytest.mark.parametrize("stands", ["a link that leads out", "a link that leads nowhere", "a file"])
 async def test_a_place_that_takes_no_video_is_told_before_anything_is_paid(
-    stands: str, bench: Bench, server: SandboxServer, tmp_path: Path
+    stands: str, bench: RunBench, server: SandboxServer, tmp_path: Path
 ) -> None:
     out = bench.project.base / "out"
     out.parent.mkdir(exist_ok=True)
@@ -93,7 +93,7 @@ async def test_a_place_that_takes_no_video_is_told_before_anything_is_paid(
 
 
 async def test_what_is_collected_for_an_edited_job_is_put_where_the_job_says_now(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     server.faults.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=None))
     await bench.run(bench.write_job(job_text(seeds=2)), until=lambda: server.accepted == 2)
@@ -110,7 +110,7 @@ EMPTY_LIST = Fault(where=Where.LIST, kind=Kind.HIDDEN, times=None)
 @pytest.mark.fault(57)
 @pytest.mark.parametrize("accept", [True, False])
 async def test_posts_that_are_always_cut_beside_an_empty_list_are_made_once(
-    bench: Bench, server: SandboxServer, accept: bool
+    bench: RunBench, server: SandboxServer, accept: bool
 ) -> None:
     """They went out again after each `settle`, for ever, above every cap."""
     server.faults.add(cut(accept=accept, times=None), EMPTY_LIST)
@@ -126,7 +126,7 @@ async def test_posts_that_are_always_cut_beside_an_empty_list_are_made_once(
 
 
 @pytest.mark.fault(55)
-async def test_three_doubts_in_a_row_stop_submitting(bench: Bench, server: SandboxServer) -> None:
+async def test_three_doubts_in_a_row_stop_submitting(bench: RunBench, server: SandboxServer) -> None:
     """An edge that accepts and cuts while free GETs work would make a thousand unclear submits."""
     await warm_up(bench)
     server.faults.add(cut(accept=True, times=None))
@@ -141,7 +141,7 @@ async def test_three_doubts_in_a_row_stop_submitting(bench: Bench, server: Sandb
 
 @pytest.mark.fault(55)
 async def test_doubts_with_an_acceptance_between_them_stop_nothing(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.CUT, accept=True, every=2, times=None))
     result = await bench.run(bench.write_job(job_text(seeds=8, run="settle: 0s, submit_slots: 1")))
@@ -150,7 +150,7 @@ async def test_doubts_with_an_acceptance_between_them_stop_nothing(
 
 @pytest.mark.fault(56)
 async def test_a_defect_of_ours_while_an_answer_is_read_stops_submitting(
-    bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    bench: RunBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may happen with each answer; what was accepted is found again by the list."""
 
@@ -169,7 +169,7 @@ async def test_a_defect_of_ours_while_an_answer_is_read_stops_submitting(
 
 @pytest.mark.fault(58)
 async def test_a_queued_row_that_echoes_nothing_decided_proves_no_absence(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     await warm_up(bench)
     fields = {"status": "queued", "seed": -1, "execution_expires_after": None}
@@ -183,7 +183,7 @@ async def test_a_queued_row_that_echoes_nothing_decided_proves_no_absence(
 
 
 @pytest.mark.fault(58)
-async def test_seeds_that_came_back_wrong_prove_no_absence(bench: Bench, server: SandboxServer) -> None:
+async def test_seeds_that_came_back_wrong_prove_no_absence(bench: RunBench, server: SandboxServer) -> None:
     """Three tasks had come back with other seeds than were sent; the fourth was proved absent by its own."""
     wrong = {"seed": 4711, "execution_expires_after": None}
     server.faults.add(
@@ -199,7 +199,7 @@ async def test_seeds_that_came_back_wrong_prove_no_absence(bench: Bench, server:
 @pytest.mark.fault(59)
 @pytest.mark.parametrize("fault", [Kind.ENDLESS, Kind.TOTAL])
 async def test_a_list_that_contradicts_itself_is_no_scan_and_is_given_up(
-    bench: Bench, server: SandboxServer, fault: Kind, monkeypatch: pytest.MonkeyPatch
+    bench: RunBench, server: SandboxServer, fault: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """90,000 GETs in a minute, for ever, was one that ignored `offset` and said `has_more`."""
     monkeypatch.setattr("runner.lane.reconcile.SCAN_TRIES", 3)

@@ -13,8 +13,8 @@ import pytest
 from runner.errors import ExitCode
 from runner.ledger.states import AWAITED, TaskState
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxServer, Where
-from tests.support.harness import Bench
-from tests.support.reconciling import (
+from tests.support.run_bench import RunBench
+from tests.support.unclear_runs import (
     ALL,
     answer_500,
     attempts,
@@ -36,7 +36,9 @@ pytestmark = pytest.mark.anyio
 # Absent.
 
 
-async def test_what_three_scans_exclude_is_submitted_again_once(bench: Bench, server: SandboxServer) -> None:
+async def test_what_three_scans_exclude_is_submitted_again_once(
+    bench: RunBench, server: SandboxServer
+) -> None:
     server.faults.add(cut(accept=False))
     assert is_done(await bench.run(bench.write_job(sweep())), 3)
     assert server.accepted == 3
@@ -45,7 +47,7 @@ async def test_what_three_scans_exclude_is_submitted_again_once(bench: Bench, se
     assert sorted(attempt["reason"] for attempt in attempts(bench)) == ["reconcile", "run", "run", "run"]
 
 
-async def test_nothing_is_absent_before_settle_has_passed(bench: Bench, server: SandboxServer) -> None:
+async def test_nothing_is_absent_before_settle_has_passed(bench: RunBench, server: SandboxServer) -> None:
     server.faults.add(cut(accept=False))
     scans = Fault(where=Where.LIST, kind=Kind.DELAY, seconds=0, times=ALL)
     server.faults.add(scans)
@@ -57,7 +59,7 @@ async def test_nothing_is_absent_before_settle_has_passed(bench: Bench, server: 
 
 @pytest.mark.parametrize("status", [500, 504, 307])
 async def test_what_an_answer_made_unclear_is_never_absent(
-    bench: Bench, server: SandboxServer, status: int
+    bench: RunBench, server: SandboxServer, status: int
 ) -> None:
     """The service itself does not know: the row may come later than any scan."""
     fault = Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=status, body="?", code="")
@@ -69,7 +71,7 @@ async def test_what_an_answer_made_unclear_is_never_absent(
     assert server.accepted == 2
 
 
-async def test_on_ambiguous_hold_submits_nothing_again(bench: Bench, server: SandboxServer) -> None:
+async def test_on_ambiguous_hold_submits_nothing_again(bench: RunBench, server: SandboxServer) -> None:
     server.faults.add(cut(accept=False))
     file = bench.write_job(sweep(more=", on_ambiguous: hold"))
     result = await bench.run(file)
@@ -79,7 +81,7 @@ async def test_on_ambiguous_hold_submits_nothing_again(bench: Bench, server: San
 
 @pytest.mark.parametrize(("ours", "theirs"), [(143, 143), (145, 143), (143, 145), (145, 145)])
 async def test_absence_proves_nothing_on_the_last_day_of_a_record(
-    bench: Bench, server: SandboxServer, ours: int, theirs: int
+    bench: RunBench, server: SandboxServer, ours: int, theirs: int
 ) -> None:
     """By one clock it stays unclear; by both it is held (records live for 168 hours)."""
     await warm_up(bench)
@@ -96,14 +98,14 @@ async def test_absence_proves_nothing_on_the_last_day_of_a_record(
     assert server.accepted == 1 + (state is TaskState.DONE)
 
 
-async def test_collect_looks_once_and_submits_nothing(bench: Bench, server: SandboxServer) -> None:
+async def test_collect_looks_once_and_submits_nothing(bench: RunBench, server: SandboxServer) -> None:
     await leave_unclear_once(bench, server, accept=False)
     result = await bench.collect()
     assert result.counts[TaskState.AMBIGUOUS] == 1
     assert server.accepted == 0
 
 
-async def test_collect_adopts(bench: Bench, server: SandboxServer) -> None:
+async def test_collect_adopts(bench: RunBench, server: SandboxServer) -> None:
     await leave_unclear_once(bench, server)
     result = await bench.collect(until=lambda: bench.has_seen("task.adopted"))
     # a look may come in between: on loopback the first one does not wait
@@ -115,8 +117,8 @@ async def test_collect_adopts(bench: Bench, server: SandboxServer) -> None:
 
 
 @pytest.mark.fault(37)
-async def test_two_candidates_are_held(bench: Bench, server: SandboxServer) -> None:
-    neighbour = Bench(root=bench.root / "neighbour", url=server.url, key=SANDBOX_KEY)
+async def test_two_candidates_are_held(bench: RunBench, server: SandboxServer) -> None:
+    neighbour = RunBench(root=bench.root / "neighbour", url=server.url, key=SANDBOX_KEY)
     server.faults.add(*tag_comes_back_as(None))
     assert is_done(await neighbour.run(neighbour.write_job(sweep(seeds=1))), 1)
     await warm_up(bench)
@@ -128,7 +130,7 @@ async def test_two_candidates_are_held(bench: Bench, server: SandboxServer) -> N
 
 @pytest.mark.fault(50)
 async def test_of_two_prompts_with_one_seed_the_tag_finds_the_right_one(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     server.faults.add(cut(accept=True, after=1), cut(accept=False, after=2))
     assert is_done(await bench.run(bench.write_job(shots("one", "two", "three"))), 3)
@@ -137,7 +139,7 @@ async def test_of_two_prompts_with_one_seed_the_tag_finds_the_right_one(
 
 @pytest.mark.fault(50)
 async def test_of_two_prompts_with_one_seed_neither_is_adopted_without_the_tag(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     server.faults.add(*tag_comes_back_as(None))
     await warm_up(bench)
@@ -151,7 +153,7 @@ async def test_of_two_prompts_with_one_seed_neither_is_adopted_without_the_tag(
 
 @pytest.mark.fault(50)
 async def test_a_held_task_keeps_its_row_from_a_later_one_with_its_seed(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     """A run later the row still may be the held one's: it is not adopted for another prompt."""
     server.faults.add(*views(Kind.NULL_ECHOES))
@@ -168,9 +170,9 @@ async def test_a_held_task_keeps_its_row_from_a_later_one_with_its_seed(
 
 @pytest.mark.fault(51)
 async def test_another_project_s_row_is_not_ours_where_tags_are_believed(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
-    neighbour = Bench(root=bench.root / "neighbour", url=server.url, key=SANDBOX_KEY)
+    neighbour = RunBench(root=bench.root / "neighbour", url=server.url, key=SANDBOX_KEY)
     assert is_done(await neighbour.run(neighbour.write_job(sweep())), 3)
     server.faults.add(cut(accept=False, after=2))
     assert is_done(await bench.run(bench.write_job(sweep())), 3)
@@ -182,9 +184,9 @@ async def test_another_project_s_row_is_not_ours_where_tags_are_believed(
 
 @pytest.mark.fault(51)
 async def test_another_project_s_row_is_not_adopted_before_tags_are_believed(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
-    neighbour = Bench(root=bench.root / "neighbour", url=server.url, key=SANDBOX_KEY)
+    neighbour = RunBench(root=bench.root / "neighbour", url=server.url, key=SANDBOX_KEY)
     assert is_done(await neighbour.run(neighbour.write_job(sweep(seeds=1))), 1)
     server.faults.add(cut(accept=False))
     result = await bench.run(bench.write_job(sweep(seeds=1)))
@@ -192,7 +194,7 @@ async def test_another_project_s_row_is_not_adopted_before_tags_are_believed(
     assert server.accepted == 1
 
 
-async def test_under_another_key_it_is_left_for_the_right_one(bench: Bench, server: SandboxServer) -> None:
+async def test_under_another_key_it_is_left_for_the_right_one(bench: RunBench, server: SandboxServer) -> None:
     file = await leave_unclear_once(bench, server)
     result = await bench.run(file, key=f"{SANDBOX_KEY}_rotated")
     assert (result.exit_code, result.counts[TaskState.AMBIGUOUS]) == (ExitCode.PERSON_NEEDED, 1)
@@ -213,7 +215,7 @@ class Listless:
         return getattr(self._client, name)
 
 
-async def test_without_a_list_it_is_held_at_once(bench: Bench, server: SandboxServer) -> None:
+async def test_without_a_list_it_is_held_at_once(bench: RunBench, server: SandboxServer) -> None:
     server.faults.add(cut(accept=True))
     started = anyio.current_time()
     result = await run_changed(
@@ -233,7 +235,7 @@ async def test_without_a_list_it_is_held_at_once(bench: Bench, server: SandboxSe
 # Beside other work.
 
 
-async def test_a_task_in_doubt_keeps_nothing_else_waiting(bench: Bench, server: SandboxServer) -> None:
+async def test_a_task_in_doubt_keeps_nothing_else_waiting(bench: RunBench, server: SandboxServer) -> None:
     """One task in flight at most: the unclear one gives its place to the others."""
     server.faults.add(cut(accept=False))
     file = bench.write_job(sweep(seeds=4, settle="60s", more=", concurrency: 1"))
@@ -242,7 +244,7 @@ async def test_a_task_in_doubt_keeps_nothing_else_waiting(bench: Bench, server: 
 
 
 async def test_an_outage_leaves_no_more_unclear_than_there_are_submit_slots(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     """Invariant 11: after the first unclear submit a free GET has to succeed before the next."""
     server.faults.add(

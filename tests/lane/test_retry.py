@@ -11,7 +11,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.lane.retry import Retry
+from runner.lane.pace import Retry
 
 
 @given(st.integers(1, 10_000), st.integers())

@@ -35,7 +35,7 @@ def ledger() -> Iterator[Ledger]:
     opened.close()
 
 
-def a_task(number: int, request: dict[str, object], origin: str = RUN.origin) -> Task:
+def task_of(number: int, request: dict[str, object], origin: str = RUN.origin) -> Task:
     return Task(
         identity=f"{number:064x}",
         index=number,
@@ -56,7 +56,7 @@ def a_task(number: int, request: dict[str, object], origin: str = RUN.origin) ->
 
 def made(ledger: Ledger, number: int, request: dict[str, object], took: float | None) -> None:
     """One generation; `took` None: it is still under way."""
-    task = a_task(number, request)
+    task = task_of(number, request)
     with ledger.transaction():
         attempt = ledger.intend(
             task,

@@ -20,47 +20,14 @@ from runner.ledger.rows import (
     GIVEN_UP,
     Echoes,
     Grounds,
-    Intent,
     OutputRow,
-    RunRow,
     SessionFacts,
     Spend,
 )
 from runner.ledger.states import TRANSITIONS, Basis, Reason, Resolution, TaskState
 from runner.media.video import MediaFacts
-from runner.plan.task import Task
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
-
-RUN = RunRow(
-    "run-1", "jobs/a.yaml", "a", "d" * 64, "", "2026-11-21+00:00", "mesh", "https://api.test", 1000.0
-)
-SENT = Evidence(row=0, headers_begun=True, reason="accepted", status=200)
-CUT = Evidence(row=8, headers_begun=True, reason="closed before any response byte")
-
-
-def task(number: int = 1) -> Task:
-    return Task(
-        identity=f"{number:064x}",
-        index=number,
-        step="",
-        name=f"s{number}",
-        cell={"seed": number},
-        provider="mesh",
-        origin=RUN.origin,
-        edition="",
-        model="seedance-1-0-pro",
-        seed=number,
-        sample=None,
-        request={"model": "seedance-1-0-pro", "seed": number},
-        inputs=(),
-        output=f"out/s{number}.mp4",
-    )
-
-
-def intent(
-    number: int = 1, *, estimate: int | None = None, reason: Reason = Reason.RUN, name: str = ""
-) -> Intent:
-    return Intent(name or f"attempt-{number}", reason, "key", number, "b" * 64, 999.0, estimate)
+from tests.support.ledger_rows import CUT, RUN, SENT, intend, intent, task
 
 
 @pytest.fixture
@@ -70,19 +37,6 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         opened.begin_run(RUN)
     yield opened
     opened.close()
-
-
-def intend(
-    ledger: Ledger,
-    number: int = 1,
-    *,
-    caps: Caps = Caps(),  # noqa: B008
-    reason: Reason = Reason.RUN,
-    name: str = "",
-) -> str:
-    made = intent(number, reason=reason, name=name)
-    with ledger.transaction():
-        return ledger.intend(task(number), RUN.job_file, RUN.id, made, caps, 1000.0 + number)
 
 
 def accept(ledger: Ledger, number: int = 1) -> str:

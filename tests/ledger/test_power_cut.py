@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
-from tests.ledger.test_ledger import RUN, SENT, intend
+from tests.support.ledger_rows import RUN, SENT, intend
 
 TASKS = 6
 

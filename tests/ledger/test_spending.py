@@ -16,7 +16,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Drift, Intent, Spend, SpendBy, SpendRow
 from runner.ledger.states import Reason
 from runner.money import Price, PriceUnit
-from tests.ledger.test_ledger import CUT, RUN, SENT, task
+from tests.support.ledger_rows import CUT, RUN, SENT, task
 
 DAY = 86_400.0
 NOTHING = Spend(0, 0, 0)

@@ -14,7 +14,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Intent, RunRow, Spend
 from runner.ledger.spending import _POSSIBLY_BILLED
 from runner.ledger.states import Reason, TaskState
-from tests.ledger.test_ledger import RUN, task
+from tests.support.ledger_rows import RUN, task
 
 OTHER = RunRow("r2", "b.yaml", "b", "0" * 64, "", "2026-05-31+00:00", "mesh", "o", 2.0)
 ATTEMPTS = 4

@@ -15,7 +15,7 @@ from runner.media import readers
 from runner.media.pictures import Picture, Wanted
 from runner.media.readers import Readers
 from tests.support.clips import make_clip
-from tests.support.command import environment
+from tests.support.command_process import environment
 
 STAND_IN = """\
 import os, resource, signal, time

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.job import lint
 from runner.job.model import Level
 from runner.json_value import JsonValue
+from runner.plan import lint
 from runner.plan.lint import DEFAULT_LEVELS, Linter
 from runner.plan.rules import Finding
 from runner.plan.task import Task

@@ -9,28 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.job.seeds import Seeds
-from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
-from runner.plan.matrix import Axis, Entry, Matrix, matches
-
-PLACE = Location(1, 1)
-
-
-def matrix(
-    axes: dict[str, list[JsonValue]],
-    *,
-    exclude: list[dict[str, JsonValue]] | None = None,
-    include: list[dict[str, JsonValue]] | None = None,
-    **takes: Any,
-) -> Matrix:
-    return Matrix(
-        models=takes.get("models", ("m",)),
-        seeds=takes.get("seeds"),
-        samples=takes.get("samples"),
-        axes=tuple(Axis(name, tuple(values)) for name, values in axes.items()),
-        exclude=tuple(Entry(PLACE, entry) for entry in exclude or ()),
-        include=tuple(Entry(PLACE, entry) for entry in include or ()),
-    )
+from runner.plan.matrix import matches
+from tests.support.matrices import matrix
 
 
 def cells(*arguments: Any, **options: Any) -> list[dict[str, JsonValue]]:

@@ -16,7 +16,7 @@ from runner.json_value import JsonValue
 from runner.plan.matrix import matches
 from runner.plan.patterns import Patterns
 from runner.plan.plan import make_plan
-from tests.plan.test_matrix import matrix
+from tests.support.matrices import matrix
 
 _SINGLE = st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from([0.0, 1.0, "a", "b", ""])
 _VALUE: st.SearchStrategy[JsonValue] = st.recursive(

@@ -18,7 +18,7 @@ from runner.json_value import JsonValue, canonical_json
 from runner.plan.plan import make_plan
 from runner.plan.task import task_identity
 from runner.providers.mesh import MESH
-from tests.support.planning import HEAD, ORIGIN, PNG, TEXT, Desk
+from tests.support.job_bench import HEAD, ORIGIN, PNG, TEXT, JobBench
 
 TEAPOT = """
     version: 1
@@ -48,10 +48,10 @@ TEAPOT = """
 """
 
 
-def test_the_example_of_the_documentation(desk: Desk) -> None:
-    (desk.jobs / "assets").mkdir()
-    (desk.jobs / "assets" / "teapot.png").write_bytes(PNG)
-    tasks = desk.tasks(TEAPOT)
+def test_the_example_of_the_documentation(jobs: JobBench) -> None:
+    (jobs.folder / "assets").mkdir()
+    (jobs.folder / "assets" / "teapot.png").write_bytes(PNG)
+    tasks = jobs.tasks(TEAPOT)
     assert len(tasks) == 12
     first = tasks[0]
     assert first.output == "out/spin-16x9-s1.mp4"
@@ -82,32 +82,32 @@ def test_the_example_of_the_documentation(desk: Desk) -> None:
     ("written", "value"),
     [("16:9", "16:9"), ("NO", "NO"), ("2024-06-01", "2024-06-01"), ("1:1", "1:1"), ("'5'", "5")],
 )
-def test_an_unquoted_ratio_stays_text(desk: Desk, written: str, value: str) -> None:
+def test_an_unquoted_ratio_stays_text(jobs: JobBench, written: str, value: str) -> None:
     """Stock PyYAML makes 969, false and a date of the first three."""
     head = HEAD + "lint: {ratio: off}\n"
-    [by_axis] = desk.tasks(head + f"matrix: {{ratio: [{written}]}}\n" + TEXT)
-    [by_request] = desk.tasks(head + f"request: {{ratio: {written}}}\n" + TEXT)
-    [by_name] = desk.tasks(head + f"matrix: {{r: [{written}]}}\nrequest: {{ratio: '${{{{ r }}}}'}}\n" + TEXT)
+    [by_axis] = jobs.tasks(head + f"matrix: {{ratio: [{written}]}}\n" + TEXT)
+    [by_request] = jobs.tasks(head + f"request: {{ratio: {written}}}\n" + TEXT)
+    [by_name] = jobs.tasks(head + f"matrix: {{r: [{written}]}}\nrequest: {{ratio: '${{{{ r }}}}'}}\n" + TEXT)
     assert [task.request["ratio"] for task in (by_axis, by_request, by_name)] == [value] * 3
     assert by_axis.identity == by_request.identity == by_name.identity
 
 
-def test_two_plans_of_a_job_have_the_same_tasks_in_the_same_order(desk: Desk) -> None:
+def test_two_plans_of_a_job_have_the_same_tasks_in_the_same_order(jobs: JobBench) -> None:
     text = HEAD + "seeds: 1..3\nmatrix: {ratio: [16:9, 1:1]}\n" + TEXT
-    plan = desk.plan(text)
-    assert plan.tasks == desk.plan(text).tasks == plan.roots
+    plan = jobs.plan(text)
+    assert plan.tasks == jobs.plan(text).tasks == plan.roots
     assert plan.count == len(plan.tasks) == 6
 
 
-def test_an_identity_is_the_documented_hash(desk: Desk) -> None:
-    [task] = desk.tasks(HEAD + "edition: spring\n" + TEXT)
+def test_an_identity_is_the_documented_hash(jobs: JobBench) -> None:
+    [task] = jobs.tasks(HEAD + "edition: spring\n" + TEXT)
     assert task.identity == task_identity(
         provider=MESH, origin=ORIGIN, request=task.request, sample=None, edition="spring"
     )
 
 
-def one_identity(desk: Desk, lines: str, content: str = TEXT) -> str:
-    [task] = desk.tasks(HEAD + lines + content)
+def one_identity(jobs: JobBench, lines: str, content: str = TEXT) -> str:
+    [task] = jobs.tasks(HEAD + lines + content)
     return task.identity
 
 
@@ -126,8 +126,8 @@ def one_identity(desk: Desk, lines: str, content: str = TEXT) -> str:
         "vars: {a: 1}\n",
     ],
 )
-def test_what_does_not_change_the_picture_does_not_change_the_identity(desk: Desk, lines: str) -> None:
-    assert one_identity(desk, lines) == one_identity(desk, "")
+def test_what_does_not_change_the_picture_does_not_change_the_identity(jobs: JobBench, lines: str) -> None:
+    assert one_identity(jobs, lines) == one_identity(jobs, "")
 
 
 @pytest.mark.parametrize(
@@ -141,24 +141,24 @@ def test_what_does_not_change_the_picture_does_not_change_the_identity(desk: Des
         "request: {generate_audio: false}\n",
     ],
 )
-def test_what_changes_the_picture_changes_the_identity(desk: Desk, lines: str) -> None:
-    assert one_identity(desk, lines) != one_identity(desk, "")
+def test_what_changes_the_picture_changes_the_identity(jobs: JobBench, lines: str) -> None:
+    assert one_identity(jobs, lines) != one_identity(jobs, "")
 
 
-def test_one_number_has_one_form(desk: Desk) -> None:
-    whole = one_identity(desk, "request: {duration: 5}\n")
-    assert one_identity(desk, "vars: {d: 5.0}\nrequest: {duration: '${{ vars.d }}'}\n") == whole
-    assert one_identity(desk, "matrix: {duration: [5.0]}\n") == whole
+def test_one_number_has_one_form(jobs: JobBench) -> None:
+    whole = one_identity(jobs, "request: {duration: 5}\n")
+    assert one_identity(jobs, "vars: {d: 5.0}\nrequest: {duration: '${{ vars.d }}'}\n") == whole
+    assert one_identity(jobs, "matrix: {duration: [5.0]}\n") == whole
 
 
-def test_a_prompt_is_sent_in_nfc(desk: Desk) -> None:
+def test_a_prompt_is_sent_in_nfc(jobs: JobBench) -> None:
     """The same letters saved by another editor are the same prompt, and are not paid for twice."""
-    composed = one_identity(desk, "", "content: [{type: text, text: caf\u00e9}]\n")
-    assert one_identity(desk, "", "content: [{type: text, text: cafe\u0301}]\n") == composed
+    composed = one_identity(jobs, "", "content: [{type: text, text: caf\u00e9}]\n")
+    assert one_identity(jobs, "", "content: [{type: text, text: cafe\u0301}]\n") == composed
 
 
-def test_the_api_origin_is_part_of_the_identity(desk: Desk) -> None:
-    job = desk.load(HEAD + TEXT)
+def test_the_api_origin_is_part_of_the_identity(jobs: JobBench) -> None:
+    job = jobs.load(HEAD + TEXT)
     date = RunDate.parse("2026-11-21Z")
     one, other = (make_plan(job, origin=origin, run_date=date) for origin in (ORIGIN, "https://b.example"))
     assert one.tasks[0].identity != other.tasks[0].identity
@@ -174,25 +174,25 @@ def test_the_order_of_keys_is_no_part_of_the_identity(request_fields: dict[str, 
 # Editions and dates.
 
 
-def test_an_edition_makes_new_videos_each_night_and_none_in_the_same(desk: Desk) -> None:
+def test_an_edition_makes_new_videos_each_night_and_none_in_the_same(jobs: JobBench) -> None:
     text = HEAD + "edition: ${{ run.date }}\n" + TEXT
-    [night] = desk.tasks(text, date="2026-10-25+02:00")
-    [later] = desk.tasks(text, date="2026-10-25+01:00")
-    [tomorrow] = desk.tasks(text, date="2026-10-26+01:00")
+    [night] = jobs.tasks(text, date="2026-10-25+02:00")
+    [later] = jobs.tasks(text, date="2026-10-25+01:00")
+    [tomorrow] = jobs.tasks(text, date="2026-10-26+01:00")
     assert night.edition == "2026-10-25"
     assert night.identity == later.identity  # the clocks went back at three
     assert night.identity != tomorrow.identity
 
 
-def test_an_edition_may_be_plain_text_or_have_parts(desk: Desk) -> None:
-    assert desk.plan(HEAD + "edition: week 3\n" + TEXT).edition == "week 3"
+def test_an_edition_may_be_plain_text_or_have_parts(jobs: JobBench) -> None:
+    assert jobs.plan(HEAD + "edition: week 3\n" + TEXT).edition == "week 3"
     text = HEAD + "vars: {n: 4}\nedition: ${{ run.date.year }}-${{ vars.n }}\n" + TEXT
-    assert desk.plan(text).edition == "2026-4"
-    assert desk.plan(HEAD + TEXT).edition == ""
+    assert jobs.plan(text).edition == "2026-4"
+    assert jobs.plan(HEAD + TEXT).edition == ""
 
 
-def test_an_edition_knows_no_axis(desk: Desk) -> None:
-    [problem] = desk.problems(HEAD + "seeds: 1..2\nedition: e${{ seed }}\n" + TEXT)
+def test_an_edition_knows_no_axis(jobs: JobBench) -> None:
+    [problem] = jobs.problems(HEAD + "seeds: 1..2\nedition: e${{ seed }}\n" + TEXT)
     assert "unknown name `seed`" in problem
 
 
@@ -240,21 +240,21 @@ def test_a_date_survives_its_text(day: datetime.date, minutes: int) -> None:
 # Names, expressions and axes.
 
 
-def test_all_names_in_scope_have_values(desk: Desk) -> None:
+def test_all_names_in_scope_have_values(jobs: JobBench) -> None:
     text = (
         HEAD + "name: tea\nseeds: [7]\nvars: {style: '35mm ${{ run.date.year }}'}\nenv: [MOOD]\n"
         "matrix: {shot: [{id: a}]}\ncontent:\n  - type: text\n    text: >-\n"
         "      ${{ model }}|${{ seed }}|${{ shot.id }}|${{ job.name }}|${{ step.name }}|${{ index }}|"
         "${{ vars.style }}|${{ env.MOOD }}|${{ run.date }}\n"
     )
-    [task] = desk.tasks(text, environ={"MOOD": "calm"}, trust_job=True)
+    [task] = jobs.tasks(text, environ={"MOOD": "calm"}, trust_job=True)
     assert task.request["content"] == [
         {"type": "text", "text": "byteplus/seedance-1-0-pro|7|a|tea||0|35mm 2026|calm|2026-11-21"}
     ]
 
 
-def test_matrix_values_may_use_variables(desk: Desk) -> None:
-    tasks = desk.tasks(
+def test_matrix_values_may_use_variables(jobs: JobBench) -> None:
+    tasks = jobs.tasks(
         HEAD + "vars: {wide: 16:9, styles: [ink, oil]}\n"
         "matrix: {ratio: ['${{ vars.wide }}'], style: ['${{ vars.styles[0] }}', '${{ vars.styles[1] }}']}\n"
         "exclude: [{style: '${{ vars.styles[1] }}'}]\ncontent: [{type: text, text: '${{ style }}'}]\n"
@@ -263,17 +263,17 @@ def test_matrix_values_may_use_variables(desk: Desk) -> None:
     assert tasks[0].request["ratio"] == "16:9"
 
 
-def test_a_value_of_an_axis_is_no_expression(desk: Desk) -> None:
+def test_a_value_of_an_axis_is_no_expression(jobs: JobBench) -> None:
     text = (
         HEAD + "vars: {x: \"${{ '${{ run.date }}' }}\"}\n"
         "matrix: {a: ['${{ vars.x }}']}\ncontent: [{type: text, text: '${{ a }}'}]\n"
     )
-    [task] = desk.tasks(text)
+    [task] = jobs.tasks(text)
     assert task.request["content"] == [{"type": "text", "text": "${{ run.date }}"}]
 
 
-def test_a_field_that_is_one_expression_keeps_its_type(desk: Desk) -> None:
-    tasks = desk.tasks(
+def test_a_field_that_is_one_expression_keeps_its_type(jobs: JobBench) -> None:
+    tasks = jobs.tasks(
         HEAD + "matrix: {long: [true, false]}\n"
         "request: {duration: '${{ 10 if long else 5 }}', camera_fixed: '${{ long }}'}\n" + TEXT
     )
@@ -283,8 +283,8 @@ def test_a_field_that_is_one_expression_keeps_its_type(desk: Desk) -> None:
     ]
 
 
-def test_include_sets_a_field_for_the_cells_that_it_fits(desk: Desk) -> None:
-    tasks = desk.tasks(
+def test_include_sets_a_field_for_the_cells_that_it_fits(jobs: JobBench) -> None:
+    tasks = jobs.tasks(
         HEAD
         + "matrix: {ratio: [16:9, 1:1]}\ninclude: [{ratio: 1:1, duration: 10}]\nrequest: {duration: 5}\n"
         + TEXT
@@ -292,68 +292,68 @@ def test_include_sets_a_field_for_the_cells_that_it_fits(desk: Desk) -> None:
     assert [(task.request["ratio"], task.request["duration"]) for task in tasks] == [("16:9", 5), ("1:1", 10)]
 
 
-def test_a_resolved_field_is_checked_at_its_place(desk: Desk) -> None:
-    assert desk.problems(HEAD + "vars: {d: five}\nrequest: {duration: '${{ vars.d }}'}\n" + TEXT) == [
+def test_a_resolved_field_is_checked_at_its_place(jobs: JobBench) -> None:
+    assert jobs.problems(HEAD + "vars: {d: five}\nrequest: {duration: '${{ vars.d }}'}\n" + TEXT) == [
         "jobs/hero.yaml:4:21: request.duration: must be a whole number, not the text `five`"
     ]
-    [problem] = desk.problems(HEAD + "matrix: {duration: [5, 1.5]}\n" + TEXT)
+    [problem] = jobs.problems(HEAD + "matrix: {duration: [5, 1.5]}\n" + TEXT)
     assert problem.startswith("jobs/hero.yaml:3:10: matrix.duration: must be a whole number")
 
 
-def test_fields_that_exclude_each_other_are_found_once_resolved(desk: Desk) -> None:
-    [problem] = desk.problems(HEAD + "matrix: {frames: [null, 57]}\nrequest: {duration: 5}\n" + TEXT)
+def test_fields_that_exclude_each_other_are_found_once_resolved(jobs: JobBench) -> None:
+    [problem] = jobs.problems(HEAD + "matrix: {frames: [null, 57]}\nrequest: {duration: 5}\n" + TEXT)
     assert "exclude each other" in problem
 
 
-def test_an_axis_that_nothing_uses_is_found(desk: Desk) -> None:
-    assert desk.problems(HEAD + "matrix: {take: [a, b]}\n" + TEXT + "output: out/${{ index }}.mp4\n") == [
+def test_an_axis_that_nothing_uses_is_found(jobs: JobBench) -> None:
+    assert jobs.problems(HEAD + "matrix: {take: [a, b]}\n" + TEXT + "output: out/${{ index }}.mp4\n") == [
         "jobs/hero.yaml:3:10: matrix.take: axis `take` changes nothing: no field and no expression uses it; "
         "hint: use it in an expression, or ask for takes with `samples: N`"
     ]
-    [problem] = desk.problems(HEAD + "matrix: {resolutoin: [720p]}\n" + TEXT)
+    [problem] = jobs.problems(HEAD + "matrix: {resolutoin: [720p]}\n" + TEXT)
     assert "did you mean `resolution`?" in problem
-    [problem] = desk.problems(HEAD + "include: [{colour: red}]\n" + TEXT)
+    [problem] = jobs.problems(HEAD + "include: [{colour: red}]\n" + TEXT)
     assert problem.startswith("jobs/hero.yaml:3:11: include[0]: axis `colour` changes nothing")
 
 
-def test_an_axis_that_changes_only_the_path_is_found(desk: Desk) -> None:
-    [problem] = desk.problems(HEAD + "matrix: {take: [a, b]}\n" + TEXT + "output: out/${{ take }}.mp4\n")
+def test_an_axis_that_changes_only_the_path_is_found(jobs: JobBench) -> None:
+    [problem] = jobs.problems(HEAD + "matrix: {take: [a, b]}\n" + TEXT + "output: out/${{ take }}.mp4\n")
     assert problem == (
         "jobs/hero.yaml:3:10: matrix.take: axis `take` changes nothing; "
         "hint: for several takes use `samples: N`"
     )
 
 
-def test_an_axis_that_repeats_a_value_is_found(desk: Desk) -> None:
-    [problem] = desk.problems(HEAD + "matrix: {ratio: [16:9, 16:9]}\n" + TEXT)
+def test_an_axis_that_repeats_a_value_is_found(jobs: JobBench) -> None:
+    [problem] = jobs.problems(HEAD + "matrix: {ratio: [16:9, 16:9]}\n" + TEXT)
     assert "matrix.ratio[1]: 16:9 appears twice" in problem
 
 
-def test_a_value_that_an_expression_repeats_is_found(desk: Desk) -> None:
+def test_a_value_that_an_expression_repeats_is_found(jobs: JobBench) -> None:
     text = HEAD + "vars: {wide: 16:9}\nmatrix: {ratio: [16:9, '${{ vars.wide }}']}\n" + TEXT
-    [problem] = desk.problems(text)
+    [problem] = jobs.problems(text)
     assert "matrix.ratio[1]: 16:9 appears twice" in problem
 
 
-def test_cells_that_differ_in_two_axes_and_ask_for_one_video_are_told(desk: Desk) -> None:
+def test_cells_that_differ_in_two_axes_and_ask_for_one_video_are_told(jobs: JobBench) -> None:
     text = HEAD + "matrix: {a: [x, y], b: [x, y]}\n"
     text += "content: [{type: text, text: \"${{ 'one' if a == b else 'two' }}\"}]\n"
-    assert all("ask for the same video" in problem for problem in desk.problems(text))
+    assert all("ask for the same video" in problem for problem in jobs.problems(text))
 
 
-def test_no_cell_left_is_an_error(desk: Desk) -> None:
-    [problem] = desk.problems(HEAD + "matrix: {ratio: [16:9]}\nexclude: [{ratio: 16:9}]\n" + TEXT)
+def test_no_cell_left_is_an_error(jobs: JobBench) -> None:
+    [problem] = jobs.problems(HEAD + "matrix: {ratio: [16:9]}\nexclude: [{ratio: 16:9}]\n" + TEXT)
     assert "no cell is left" in problem
 
 
-def test_an_exclude_that_saves_nothing_is_a_warning(desk: Desk) -> None:
-    plan = desk.plan(HEAD + "matrix: {ratio: [16:9]}\nexclude: [{ratio: 9:15}]\n" + TEXT)
+def test_an_exclude_that_saves_nothing_is_a_warning(jobs: JobBench) -> None:
+    plan = jobs.plan(HEAD + "matrix: {ratio: [16:9]}\nexclude: [{ratio: 9:15}]\n" + TEXT)
     assert [(warning.line, warning.path) for warning in plan.warnings] == [(4, "exclude[0]")]
 
 
-def test_names_are_unique_even_where_values_are_cut(desk: Desk) -> None:
+def test_names_are_unique_even_where_values_are_cut(jobs: JobBench) -> None:
     long = "a" * 50
-    tasks = desk.tasks(
+    tasks = jobs.tasks(
         HEAD + f"matrix: {{p: [{long}b, {long}c, d]}}\ncontent: [{{type: text, text: '${{{{ p }}}}'}}]\n"
     )
     assert len({task.name for task in tasks}) == 3
@@ -362,27 +362,27 @@ def test_names_are_unique_even_where_values_are_cut(desk: Desk) -> None:
     assert tasks[2].name == "d"
 
 
-def test_names_hold_the_family_of_a_model_where_there_are_several(desk: Desk) -> None:
-    tasks = desk.tasks(
+def test_names_hold_the_family_of_a_model_where_there_are_several(jobs: JobBench) -> None:
+    tasks = jobs.tasks(
         "version: 1\nmodels: [byteplus/seedance-1-0-pro-fast-251015, byteplus/seedance-1-0-pro]\nseeds: 3\n"
         + TEXT
     )
     assert [task.name for task in tasks] == ["seedance-1-0-pro-fast-s3", "seedance-1-0-pro-s3"]
 
 
-def test_a_cell_without_a_value_for_a_name_is_told(desk: Desk) -> None:
+def test_a_cell_without_a_value_for_a_name_is_told(jobs: JobBench) -> None:
     text = (
         HEAD + "matrix: {ratio: [16:9]}\ninclude: [{ratio: 1:1, look: ink}]\n"
         "content: [{type: text, text: '${{ look }}'}]\n"
     )
-    [problem] = desk.problems(text)
+    [problem] = jobs.problems(text)
     assert problem.startswith("jobs/hero.yaml:5:30: content[0].text:")
     assert "(in cell 16x9)" in problem
-    assert desk.plan(text.replace("{ look }", "{ look | default(''oil'') }")).count == 2
+    assert jobs.plan(text.replace("{ look }", "{ look | default(''oil'') }")).count == 2
 
 
-def test_an_empty_prompt_is_refused(desk: Desk) -> None:
-    [problem] = desk.problems(HEAD + "vars: {p: ' '}\ncontent: [{type: text, text: '${{ vars.p }}'}]\n")
+def test_an_empty_prompt_is_refused(jobs: JobBench) -> None:
+    [problem] = jobs.problems(HEAD + "vars: {p: ' '}\ncontent: [{type: text, text: '${{ vars.p }}'}]\n")
     assert "text is empty" in problem
 
 
@@ -434,8 +434,8 @@ def test_an_empty_prompt_is_refused(desk: Desk) -> None:
         ),
     ],
 )
-def test_each_mistake_is_told_at_its_place(desk: Desk, lines: str, place: str, words: str) -> None:
-    [problem] = desk.problems(HEAD + lines)
+def test_each_mistake_is_told_at_its_place(jobs: JobBench, lines: str, place: str, words: str) -> None:
+    [problem] = jobs.problems(HEAD + lines)
     assert problem.startswith(f"jobs/hero.yaml:{place}: ")
     assert words in problem
 
@@ -443,45 +443,45 @@ def test_each_mistake_is_told_at_its_place(desk: Desk, lines: str, place: str, w
 DRAFTS = "version: 1\nmodels: [byteplus/dreamina-seedance-2-5]\n"
 
 
-def test_a_draft_is_finished_by_its_id(desk: Desk) -> None:
+def test_a_draft_is_finished_by_its_id(jobs: JobBench) -> None:
     both = [
-        desk.tasks(DRAFTS + f"content: [{{type: draft_task, draft_task: {written}}}]\n")[0].request["content"]
+        jobs.tasks(DRAFTS + f"content: [{{type: draft_task, draft_task: {written}}}]\n")[0].request["content"]
         for written in ("t-1", "{id: t-1}")
     ]
     assert both == [[{"type": "draft_task", "draft_task": {"id": "t-1"}}]] * 2
 
 
-def test_a_role_that_is_null_is_left_out(desk: Desk) -> None:
+def test_a_role_that_is_null_is_left_out(jobs: JobBench) -> None:
     text = "content: [{type: image_url, image_url: https://a/b.png, role: '${{ r }}'}]\n"
-    tasks = desk.tasks(HEAD + "matrix: {r: [null, first_frame]}\n" + text)
+    tasks = jobs.tasks(HEAD + "matrix: {r: [null, first_frame]}\n" + text)
     contents = [task.request["content"] for task in tasks]
     item = {"type": "image_url", "image_url": {"url": "https://a/b.png"}}
     assert contents == [[item], [{**item, "role": "first_frame"}]]
 
 
-def test_keys_of_ones_own_are_free(desk: Desk) -> None:
+def test_keys_of_ones_own_are_free(jobs: JobBench) -> None:
     text = (
         "x-note: {a: 1}\nvars: {x-a: 1}\nmatrix: {x-b: 2, ratio: [1:1]}\nrequest: {x-c: 3}\nrun: {x-d: 4}\n"
         "content: [{type: text, text: A teapot, x-e: 5}]\n"
     )
-    [task] = desk.tasks(HEAD + text)
-    assert task.identity == desk.tasks(HEAD + "matrix: {ratio: [1:1]}\n" + TEXT)[0].identity
+    [task] = jobs.tasks(HEAD + text)
+    assert task.identity == jobs.tasks(HEAD + "matrix: {ratio: [1:1]}\n" + TEXT)[0].identity
     assert list(task.cell) == ["model", "ratio"]
 
 
 # Size.
 
 
-def test_a_plan_that_would_never_end_is_refused(desk: Desk) -> None:
+def test_a_plan_that_would_never_end_is_refused(jobs: JobBench) -> None:
     begin = time.perf_counter()
-    [problem] = desk.problems(HEAD + "seeds: 0..4294967295\n" + TEXT)
+    [problem] = jobs.problems(HEAD + "seeds: 0..4294967295\n" + TEXT)
     assert "4,294,967,296 cells; a plan has at most 100,000" in problem
     assert time.perf_counter() - begin < 1
 
 
-def test_many_problems_stop_early(desk: Desk) -> None:
+def test_many_problems_stop_early(jobs: JobBench) -> None:
     items = ", ".join(f"'/{number}'" for number in range(200))
-    problems = desk.problems(
+    problems = jobs.problems(
         HEAD + f"matrix: {{p: [{items}]}}\ncontent:\n  - {{type: image_url, image_url: '${{{{ p }}}}'}}\n"
     )
     assert len(problems) == 50
@@ -515,18 +515,18 @@ print(large.count, resident() - before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's own count of pages")
-def test_a_task_of_a_plan_takes_little_memory(desk: Desk) -> None:
+def test_a_task_of_a_plan_takes_little_memory(jobs: JobBench) -> None:
     """1.6 KB of each: what tasks have in common they share."""
     done = subprocess.run(
-        [sys.executable, "-c", _MEASURE, str(desk.root)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", _MEASURE, str(jobs.root)], capture_output=True, text=True, check=True
     )
     count, grown = done.stdout.split()
     assert count == "20000"
     assert float(grown) < 20_000 * 2e-3
 
 
-def test_a_seed_sweep_through_an_axis_is_told_where_the_seed_stands(desk: Desk) -> None:
-    problems = desk.problems(
+def test_a_seed_sweep_through_an_axis_is_told_where_the_seed_stands(jobs: JobBench) -> None:
+    problems = jobs.problems(
         "version: 1\nmodels: [byteplus/dreamina-seedance-2-0-260128]\n"
         + TEXT
         + "matrix: {take: [{s: 1}, {s: 2}]}\nrequest: {seed: '${{ take.s }}'}\n"

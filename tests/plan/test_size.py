@@ -10,7 +10,7 @@ from runner.errors import JobError
 from runner.plan.build import TaskBuilder
 from runner.plan.plan import make_plan
 from runner.plan.steps import MOST_TASKS
-from tests.support.planning import HEAD, ORIGIN, TEXT, Desk
+from tests.support.job_bench import HEAD, ORIGIN, TEXT, JobBench
 
 QUOTED = "'${{ x }}'"
 FRAMES = "request: {return_last_frame: true}\nsteps:\n"
@@ -83,10 +83,10 @@ TOO_LARGE = {
 
 @pytest.mark.parametrize("case", TOO_LARGE)
 def test_a_plan_that_is_too_large_is_refused_before_a_task_is_built(
-    case: str, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    case: str, jobs: JobBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text, count = TOO_LARGE[case]
-    job = desk.load(HEAD + text)
+    job = jobs.load(HEAD + text)
     monkeypatch.setattr(TaskBuilder, "build", None)
     tracemalloc.start()
     with pytest.raises(JobError) as caught:
@@ -97,12 +97,12 @@ def test_a_plan_that_is_too_large_is_refused_before_a_task_is_built(
     assert peak < 4_000_000
 
 
-def test_what_an_exclude_takes_away_does_not_count(desk: Desk) -> None:
+def test_what_an_exclude_takes_away_does_not_count(jobs: JobBench) -> None:
     excluded = ", ".join(f"{{y: {number}}}" for number in range(1, 300))
     text = f"matrix:\n  x: {values(400)}\n  y: {values(300)}\nexclude: [{excluded}]\n"
-    assert desk.plan(HEAD + text + TEXT.replace("A teapot", "'${{ x }} ${{ y }}'")).count == 400
+    assert jobs.plan(HEAD + text + TEXT.replace("A teapot", "'${{ x }} ${{ y }}'")).count == 400
 
 
-def test_what_a_pick_leaves_out_does_not_count(desk: Desk) -> None:
+def test_what_a_pick_leaves_out_does_not_count(jobs: JobBench) -> None:
     text = FRAMES + above("seeds: 1..400, pick: [{seed: 7}]") + below("samples: 400")
-    assert desk.plan(HEAD + text).count == 800
+    assert jobs.plan(HEAD + text).count == 800

@@ -12,8 +12,8 @@ from runner.json_value import JsonValue
 from runner.plan.picks import flow_yaml, how_to_pick
 from runner.plan.task import Task, task_identity
 from runner.providers.mesh import MESH
-from tests.support.planning import HEAD, ORIGIN, TEXT, Desk
-from tests.support.texts import looks_like_no_key
+from tests.support.job_bench import HEAD, ORIGIN, TEXT, JobBench
+from tests.support.key_free_texts import looks_like_no_key
 
 FRAME = "{type: image_url, image_url: '${{ needs.shot1.last_frame }}', role: first_frame}"
 STORY = (
@@ -54,8 +54,8 @@ def two(first: str, second: str, shared: str = "") -> str:
     return f"{HEAD}{shared}steps:\n  a: {{{first}}}\n  b: {{{second}}}\n"
 
 
-def test_each_upstream_task_and_own_cell_is_one_task(desk: Desk) -> None:
-    tasks = desk.tasks(story())
+def test_each_upstream_task_and_own_cell_is_one_task(jobs: JobBench) -> None:
+    tasks = jobs.tasks(story())
     assert [task.name for task in tasks[:5]] == [
         "shot1-s1",
         "shot2-s1-t1",
@@ -63,11 +63,11 @@ def test_each_upstream_task_and_own_cell_is_one_task(desk: Desk) -> None:
         "shot2-s1-t2",
         "shot3-s1-t2",
     ]
-    assert len(tasks) == desk.plan(story()).count == 3 + 6 + 6
+    assert len(tasks) == jobs.plan(story()).count == 3 + 6 + 6
 
 
-def test_a_reference_is_the_upstream_identity_and_the_name_of_the_output(desk: Desk) -> None:
-    tasks = by_name(desk.tasks(story()))
+def test_a_reference_is_the_upstream_identity_and_the_name_of_the_output(jobs: JobBench) -> None:
+    tasks = by_name(jobs.tasks(story()))
     first, second = tasks["shot1-s2"], tasks["shot2-s2-t1"]
     assert second.request["content"] == [
         {"type": "text", "text": "It leaves"},
@@ -87,25 +87,25 @@ def test_a_reference_is_the_upstream_identity_and_the_name_of_the_output(desk: D
     assert (first.step, second.step) == ("shot1", "shot2")
 
 
-def test_a_change_above_changes_all_identities_below_and_one_below_none_above(desk: Desk) -> None:
-    before = by_name(desk.tasks(story()))
-    above = by_name(desk.tasks(story().replace("A boat", "A ship")))
-    below = by_name(desk.tasks(story().replace("The sea", "The land")))
+def test_a_change_above_changes_all_identities_below_and_one_below_none_above(jobs: JobBench) -> None:
+    before = by_name(jobs.tasks(story()))
+    above = by_name(jobs.tasks(story().replace("A boat", "A ship")))
+    below = by_name(jobs.tasks(story().replace("The sea", "The land")))
     assert not {task.identity for task in before.values()} & {task.identity for task in above.values()}
     same = {name for name, task in before.items() if below[name].identity == task.identity}
     assert same == {name for name in before if not name.startswith("shot3")}
 
 
-def test_outputs_lie_in_a_folder_for_each_step(desk: Desk) -> None:
-    tasks = by_name(desk.tasks(story()))
+def test_outputs_lie_in_a_folder_for_each_step(jobs: JobBench) -> None:
+    tasks = by_name(jobs.tasks(story()))
     assert tasks["shot1-s1"].output == "out/story/shot1/s1.mp4"
     assert tasks["shot3-s1-t2"].output == "out/story/shot3/s1-t2.mp4"
-    [alone, _] = desk.tasks(two("request: {seed: 1}", "request: {seed: 2}", "name: j\n" + TEXT))
+    [alone, _] = jobs.tasks(two("request: {seed: 1}", "request: {seed: 2}", "name: j\n" + TEXT))
     assert (alone.name, alone.output) == ("a", "out/j/a/a.mp4")
 
 
-def test_axes_of_all_steps_above_are_known_and_references_of_the_nearest(desk: Desk) -> None:
-    tasks = by_name(desk.tasks(story()))
+def test_axes_of_all_steps_above_are_known_and_references_of_the_nearest(jobs: JobBench) -> None:
+    tasks = by_name(jobs.tasks(story()))
     content = tasks["shot3-s3-t2"].request["content"]
     assert isinstance(content, list)
     assert content[0] == {"type": "text", "text": "The sea, after 3.2"}
@@ -123,14 +123,14 @@ def test_axes_of_all_steps_above_are_known_and_references_of_the_nearest(desk: D
     ],
 )
 def test_the_video_and_the_id_of_an_upstream_task_stand_where_such_things_stand(
-    desk: Desk, model: str, request_of_a: str, kind: str, payload: str, output: str
+    jobs: JobBench, model: str, request_of_a: str, kind: str, payload: str, output: str
 ) -> None:
     role = ", role: reference_video" if kind == "video_url" else ""
     text = two(
         f"request: {request_of_a}, content: [{{type: text, text: A}}]",
         f"needs: a, content: [{{type: {kind}, {kind}: {{{payload}: '${{{{needs.a.{output}}}}}'}}{role}}}]",
     )
-    first, second = desk.tasks(text.replace("byteplus/seedance-1-0-pro", model))
+    first, second = jobs.tasks(text.replace("byteplus/seedance-1-0-pro", model))
     item = {"type": kind, kind: {payload: f"step:{first.identity}/{output}"}}
     assert second.request["content"] == [{**item, "role": "reference_video"} if role else item]
     assert second.upstream is not None
@@ -140,7 +140,7 @@ def test_the_video_and_the_id_of_an_upstream_task_stand_where_such_things_stand(
 # What a step inherits.
 
 
-def test_request_and_matrix_merge_key_by_key(desk: Desk) -> None:
+def test_request_and_matrix_merge_key_by_key(jobs: JobBench) -> None:
     text = two(
         "request: {resolution: 720p}, matrix: {duration: [4, 5]}",
         "request: {ratio: null, seed: 3}",
@@ -148,7 +148,7 @@ def test_request_and_matrix_merge_key_by_key(desk: Desk) -> None:
     )
     assert [
         {name: task.request.get(name) for name in ("resolution", "ratio", "duration", "camera_fixed")}
-        for task in desk.tasks(text)
+        for task in jobs.tasks(text)
     ] == [
         {"resolution": "720p", "ratio": "1:1", "duration": 4, "camera_fixed": True},
         {"resolution": "720p", "ratio": "1:1", "duration": 5, "camera_fixed": True},
@@ -156,62 +156,62 @@ def test_request_and_matrix_merge_key_by_key(desk: Desk) -> None:
     ]
 
 
-def test_other_keys_replace(desk: Desk) -> None:
+def test_other_keys_replace(jobs: JobBench) -> None:
     text = two(
         "models: [byteplus/seedance-1-0-pro], seeds: 5, content: [{type: text, text: Own}]",
         "output: out/b.mp4",
         "seeds: 1\noutput: 'out/${{ step.name }}.mp4'\n" + TEXT,
     )
-    first, second = desk.tasks(text)
+    first, second = jobs.tasks(text)
     assert (first.model, first.seed, first.output) == ("byteplus/seedance-1-0-pro", 5, "out/a.mp4")
     assert (second.model, second.seed, second.output) == ("byteplus/seedance-1-0-pro", 1, "out/b.mp4")
     assert first.request["content"] != second.request["content"]
 
 
-def test_an_own_exclude_replaces_the_shared_one(desk: Desk) -> None:
+def test_an_own_exclude_replaces_the_shared_one(jobs: JobBench) -> None:
     text = two(
         "exclude: []",
         "request: {seed: 1}",
         "matrix: {ratio: [16:9, 1:1]}\nexclude: [{ratio: 1:1}]\n" + TEXT,
     )
-    assert [task.name for task in desk.tasks(text)] == ["a-16x9", "a-1x1", "b-16x9"]
+    assert [task.name for task in jobs.tasks(text)] == ["a-16x9", "a-1x1", "b-16x9"]
 
 
-def test_samples_of_a_step_replace_shared_seeds(desk: Desk) -> None:
-    tasks = desk.tasks(two("samples: 2", "seeds: 9", "seeds: 1..3\n" + TEXT))
+def test_samples_of_a_step_replace_shared_seeds(jobs: JobBench) -> None:
+    tasks = jobs.tasks(two("samples: 2", "seeds: 9", "seeds: 1..3\n" + TEXT))
     assert [task.name for task in tasks] == ["a-t1", "a-t2", "b-s9"]
 
 
-def test_a_step_that_needs_another_inherits_no_seeds_and_no_samples(desk: Desk) -> None:
+def test_a_step_that_needs_another_inherits_no_seeds_and_no_samples(jobs: JobBench) -> None:
     for takes in ("seeds: 1..2\n", "samples: 2\n"):
         text = two(
             "request: {return_last_frame: true}, content: [{type: text, text: A}]",
             "needs: a, content: [{type: image_url, image_url: '${{ needs.a.last_frame }}'}]",
             takes,
         )
-        tasks = desk.tasks(text)
+        tasks = jobs.tasks(text)
         assert len(tasks) == 4
         assert [task.seed for task in tasks if task.step == "b"] == [None, None]
 
 
-def test_x_keys_are_free_in_steps(desk: Desk) -> None:
+def test_x_keys_are_free_in_steps(jobs: JobBench) -> None:
     text = HEAD + "steps:\n  x-note: anything\n  a: {x-why: because}\n" + TEXT
-    assert [task.name for task in desk.tasks(text)] == ["a"]
+    assert [task.name for task in jobs.tasks(text)] == ["a"]
 
 
-def test_steps_may_stand_in_any_order(desk: Desk) -> None:
+def test_steps_may_stand_in_any_order(jobs: JobBench) -> None:
     lines = two(
         "needs: b, content: [{type: image_url, image_url: '${{ needs.b.last_frame }}'}]",
         "request: {return_last_frame: true}, content: [{type: text, text: A}]",
     )
-    assert [task.name for task in desk.tasks(lines)] == ["b", "a"]
+    assert [task.name for task in jobs.tasks(lines)] == ["b", "a"]
 
 
 # Flat jobs.
 
 
-def test_a_flat_job_is_one_step_without_a_name(desk: Desk) -> None:
-    plan = desk.plan(HEAD + "seeds: 1..2\n" + TEXT)
+def test_a_flat_job_is_one_step_without_a_name(jobs: JobBench) -> None:
+    plan = jobs.plan(HEAD + "seeds: 1..2\n" + TEXT)
     tasks = list(plan.tasks)
     assert [(task.step, task.upstream, task.index) for task in tasks] == [("", None, 0), ("", None, 1)]
     assert list(plan.roots) == tasks
@@ -219,10 +219,10 @@ def test_a_flat_job_is_one_step_without_a_name(desk: Desk) -> None:
     assert [how_to_pick(plan.job, task) for task in tasks] == ["", ""]
 
 
-def test_a_step_of_the_same_request_has_the_same_identity_as_a_flat_job(desk: Desk) -> None:
+def test_a_step_of_the_same_request_has_the_same_identity_as_a_flat_job(jobs: JobBench) -> None:
     """So a flat job that grows steps pays for nothing again."""
-    [flat] = desk.tasks(HEAD + "seeds: 4\n" + TEXT)
-    [step] = desk.tasks(HEAD + "steps: {only: {seeds: 4}}\n" + TEXT)
+    [flat] = jobs.tasks(HEAD + "seeds: 4\n" + TEXT)
+    [step] = jobs.tasks(HEAD + "steps: {only: {seeds: 4}}\n" + TEXT)
     assert step.identity == flat.identity
 
 
@@ -241,18 +241,18 @@ def test_a_step_of_the_same_request_has_the_same_identity_as_a_flat_job(desk: De
     ],
 )
 def test_identities_of_flat_jobs_are_those_of_the_version_before_steps(
-    desk: Desk, lines: str, identity: str
+    jobs: JobBench, lines: str, identity: str
 ) -> None:
     """Computed by that version: a change here would pay for everything again."""
-    [task] = desk.tasks("version: 1\nmodels: [byteplus/seedance-1-5-pro]\n" + lines + TEXT)
+    [task] = jobs.tasks("version: 1\nmodels: [byteplus/seedance-1-5-pro]\n" + lines + TEXT)
     assert task.identity == identity
 
 
 # Picking.
 
 
-def test_a_pick_lets_only_what_it_matches_go_on(desk: Desk) -> None:
-    plan = desk.plan(story("pick: [{seed: 2}]"))
+def test_a_pick_lets_only_what_it_matches_go_on(jobs: JobBench) -> None:
+    plan = jobs.plan(story("pick: [{seed: 2}]"))
     tasks = list(plan.tasks)
     assert [task.name for task in tasks] == [
         "shot1-s1",
@@ -267,8 +267,8 @@ def test_a_pick_lets_only_what_it_matches_go_on(desk: Desk) -> None:
     assert [how_to_pick(plan.job, task) for task in tasks] == [""] * 7
 
 
-def test_an_empty_pick_waits_and_says_what_to_write(desk: Desk) -> None:
-    plan = desk.plan(story("pick: []"))
+def test_an_empty_pick_waits_and_says_what_to_write(jobs: JobBench) -> None:
+    plan = jobs.plan(story("pick: []"))
     tasks = list(plan.tasks)
     assert [task.name for task in tasks] == ["shot1-s1", "shot1-s2", "shot1-s3"]
     assert [how_to_pick(plan.job, task) for task in tasks] == [
@@ -277,7 +277,7 @@ def test_an_empty_pick_waits_and_says_what_to_write(desk: Desk) -> None:
     ]
 
 
-def test_what_a_waiting_task_says_picks_that_task_alone(desk: Desk) -> None:
+def test_what_a_waiting_task_says_picks_that_task_alone(jobs: JobBench) -> None:
     """Through objects, texts that need quotes, and the steps above."""
     matrix = '[{id: "no: 1", prompt: a}, {id: "true", prompt: b}, {prompt: "c, ${d"}]'
     text = (
@@ -290,13 +290,13 @@ def test_what_a_waiting_task_says_picks_that_task_alone(desk: Desk) -> None:
         + "  c:\n    needs: b\n"
         + "    content: [{type: image_url, image_url: '${{ needs.b.last_frame }}'}]\n"
     )
-    waiting = desk.plan(text.replace("PICK", "pick: []"))
+    waiting = jobs.plan(text.replace("PICK", "pick: []"))
     tasks = [task for task in waiting.tasks if task.step == "b"]
     assert len(tasks) == 24
     for task in tasks[::5]:
         said = how_to_pick(waiting.job, task)
         pick = said.removeprefix("steps.b.pick: write `").removesuffix(f"` to go on with {task.name}")
-        plan = desk.plan(text.replace("PICK", pick))
+        plan = jobs.plan(text.replace("PICK", pick))
         assert [each.upstream and each.upstream.name for each in plan.tasks if each.step == "c"] == [
             task.name
         ]
@@ -320,40 +320,40 @@ def test_a_value_on_one_line_is_read_back_as_it_was(value: JsonValue) -> None:
     assert to_data(document) == {"pick": [{"axis": value}]}
 
 
-def test_a_pick_may_name_the_takes_above(desk: Desk) -> None:
+def test_a_pick_may_name_the_takes_above(jobs: JobBench) -> None:
     text = story().replace(
         "    samples: 2\n", "    samples: 2\n    pick: [{needs: {shot1: {seed: 3}}, sample: 2}]\n"
     )
-    assert [task.name for task in desk.tasks(text) if task.step == "shot3"] == ["shot3-s3-t2"]
+    assert [task.name for task in jobs.tasks(text) if task.step == "shot3"] == ["shot3-s3-t2"]
 
 
-def test_a_pick_changes_no_index_and_no_identity(desk: Desk) -> None:
+def test_a_pick_changes_no_index_and_no_identity(jobs: JobBench) -> None:
     """An index may stand in a prompt: a person who picks must not pay for it."""
-    before, after = by_name(desk.tasks(story())), by_name(desk.tasks(story("pick: [{seed: 3}]")))
+    before, after = by_name(jobs.tasks(story())), by_name(jobs.tasks(story("pick: [{seed: 3}]")))
     assert len(after) == 7
     for name, task in after.items():
         assert (task.index, task.identity) == (before[name].index, before[name].identity)
     assert sorted(task.index for task in before.values()) == list(range(15))
 
 
-def test_a_pick_that_nobody_needs_is_a_warning(desk: Desk) -> None:
-    plan = desk.plan(HEAD + "steps: {only: {seeds: 1..2, pick: [{seed: 1}]}}\n" + TEXT)
+def test_a_pick_that_nobody_needs_is_a_warning(jobs: JobBench) -> None:
+    plan = jobs.plan(HEAD + "steps: {only: {seeds: 1..2, pick: [{seed: 1}]}}\n" + TEXT)
     assert [(each.path, each.message) for each in plan.warnings] == [
         ("steps.only.pick", "no step needs `only`, so there is nothing to pick for")
     ]
 
 
-def test_a_pick_may_hold_variables(desk: Desk) -> None:
-    tasks = desk.tasks("vars: {best: 2}\n" + story("pick: [{seed: '${{ vars.best }}'}]"))
+def test_a_pick_may_hold_variables(jobs: JobBench) -> None:
+    tasks = jobs.tasks("vars: {best: 2}\n" + story("pick: [{seed: '${{ vars.best }}'}]"))
     assert [task.name for task in tasks if task.step == "shot3"] == ["shot3-s2-t1", "shot3-s2-t2"]
 
 
 # The plan as the engine walks it.
 
 
-def walk(desk: Desk, text: str) -> list[Task]:
+def walk(jobs: JobBench, text: str) -> list[Task]:
     """All tasks by way of roots and children, in depth."""
-    plan = desk.plan(text)
+    plan = jobs.plan(text)
 
     def below(task: Task) -> list[Task]:
         return [task, *(each for child in plan.children(task) for each in below(child))]
@@ -362,15 +362,15 @@ def walk(desk: Desk, text: str) -> list[Task]:
 
 
 @pytest.mark.parametrize("pick", ["", "pick: []", "pick: [{seed: 2}]", "pick: [{seed: 2}, {seed: 3}]"])
-def test_roots_and_children_are_the_tasks(desk: Desk, pick: str) -> None:
-    assert walk(desk, story(pick)) == desk.tasks(story(pick))
+def test_roots_and_children_are_the_tasks(jobs: JobBench, pick: str) -> None:
+    assert walk(jobs, story(pick)) == jobs.tasks(story(pick))
 
 
-def test_several_steps_may_need_one(desk: Desk) -> None:
+def test_several_steps_may_need_one(jobs: JobBench) -> None:
     text = story() + (
         "  other:\n    needs: shot1\n    matrix: {ratio: [16:9, 1:1]}\n    content: [" + FRAME + "]\n"
     )
-    tasks = desk.tasks(text)
+    tasks = jobs.tasks(text)
     assert [task.name for task in tasks][:8] == [
         "shot1-s1",
         "shot2-s1-t1",
@@ -381,16 +381,16 @@ def test_several_steps_may_need_one(desk: Desk) -> None:
         "other-s1-1x1",
         "shot1-s2",
     ]
-    assert walk(desk, text) == tasks
+    assert walk(jobs, text) == tasks
     assert sorted(task.index for task in tasks) == list(range(21))
 
 
-def test_equal_names_in_a_step_are_told_apart_and_so_are_those_below(desk: Desk) -> None:
+def test_equal_names_in_a_step_are_told_apart_and_so_are_those_below(jobs: JobBench) -> None:
     text = two(
         "matrix: {x: [a, a.]}, content: [{type: text, text: '${{ x }}'}]",
         "needs: a, content: [{type: text, text: 'After ${{ needs.a.x }}'}]",
     )
-    tasks = desk.tasks(text)
+    tasks = jobs.tasks(text)
     assert len({task.name for task in tasks}) == len({task.output for task in tasks}) == 4
     assert all(task.name.endswith(f"-{task.identity[:8]}") for task in tasks)
 
@@ -409,13 +409,13 @@ BELOW_A_PICK = (
 
 
 @pytest.mark.parametrize("pick", ["", "pick: []", "pick: [{sample: 1}]"])
-def test_what_waits_below_an_empty_pick_is_linted(desk: Desk, pick: str) -> None:
+def test_what_waits_below_an_empty_pick_is_linted(jobs: JobBench, pick: str) -> None:
     text = BELOW_A_PICK.replace("PICK", pick).replace("MORE", "request: {resolution: 4k}")
-    (problem,) = desk.problems(text)
+    (problem,) = jobs.problems(text)
     assert "steps.c.request.resolution: Seedance 1.0 pro does not make 4k (in cell c-s1-t1)" in problem
 
 
 @pytest.mark.parametrize("entry", ["{sample: 1}", "{needs: {a: {seed: 2}}}"])
-def test_a_pick_below_an_empty_pick_waits_with_it(desk: Desk, entry: str) -> None:
+def test_a_pick_below_an_empty_pick_waits_with_it(jobs: JobBench, entry: str) -> None:
     text = BELOW_A_PICK.replace("PICK", f"pick: [{entry}]").replace("    MORE\n", "")
-    assert desk.plan(text).count == 2
+    assert jobs.plan(text).count == 2

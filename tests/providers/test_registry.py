@@ -13,8 +13,8 @@ from runner.http.transport import tls_context
 from runner.http.verdicts import Verdict
 from runner.providers import connect, every, find
 from runner.providers.mesh import MESH
-from tests.support.client import KEY
-from tests.support.wire import answer, answering
+from tests.support.provider_clients import KEY
+from tests.support.wire_server import answer, answering
 
 
 def test_names_and_default_origins_are_in_order() -> None:

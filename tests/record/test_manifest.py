@@ -22,7 +22,7 @@ from runner.plan.task import Task
 from runner.providers.base import InputFile
 from runner.record.manifest import as_json, read_manifest, read_tasks
 from runner.redact import Redactor
-from tests.support.made import START, Story, checked, make_run, make_task, output_row, sha
+from tests.support.ledger_story import START, Story, checked, make_run, make_task, output_row, sha
 
 CANARY = "rsk_canary0123456789"
 

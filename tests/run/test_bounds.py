@@ -14,13 +14,13 @@ import trio.testing
 from runner.errors import ExitCode
 from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import RunPolicy
-from runner.lane.pace import RequestBudget, StillLimitedError
+from runner.lane.control import Control
+from runner.lane.pace import RequestPace, StillLimitedError
 from runner.ledger.states import TaskState
 from runner.providers.mesh.client import MeshClient
 from runner.redact import Redactor
-from runner.run.stop import Control
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.support.harness import Bench, job_text
+from tests.support.run_bench import RunBench, job_text
 
 
 @pytest.fixture
@@ -33,14 +33,14 @@ def limited(where: Where, **shape: object) -> Fault:
     return Fault(where=where, kind=Kind.ANSWER, status=429, times=None, **shape)  # type: ignore[arg-type]
 
 
-def waits(bench: Bench) -> list[dict[str, object]]:
+def waits(bench: RunBench) -> list[dict[str, object]]:
     return [dict(fields) for name, fields in bench.events if name == "run.waiting"]
 
 
 @pytest.mark.anyio
 @pytest.mark.fault(73)
 async def test_a_hello_that_is_always_refused_ends_with_run_timeout(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     server.faults.add(limited(Where.LIST, code="rate_limit_exceeded", message="slow down"))
     started = time.monotonic()
@@ -56,14 +56,14 @@ async def test_a_hello_that_is_always_refused_ends_with_run_timeout(
 @pytest.mark.fault(73)
 @pytest.mark.parametrize("verb", ["run", "collect"])
 async def test_polls_that_are_always_refused_leave_their_tasks_to_the_next_start(
-    verb: str, bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    verb: str, bench: RunBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.faults.add(limited(Where.GET, code="rate_limit_exceeded", message="slow down", retry_after=0.4))
     file = bench.write_job(job_text(seeds=3, run="timeout: 1s"))
     result = await bench.run(file)
     assert (result.exit_code, result.counts) == (ExitCode.TRY_AGAIN, {TaskState.SUBMITTED: 3})
     if verb == "collect":
-        monkeypatch.setattr("tests.support.harness.RunPolicy", functools.partial(RunPolicy, timeout=1.0))
+        monkeypatch.setattr("tests.support.run_bench.RunPolicy", functools.partial(RunPolicy, timeout=1.0))
         result = await bench.collect()
         assert result.exit_code is ExitCode.TRY_AGAIN
     assert any("rate_limit_exceeded: slow down" in reason for reason in result.reasons)
@@ -74,7 +74,7 @@ async def test_polls_that_are_always_refused_leave_their_tasks_to_the_next_start
 @pytest.mark.anyio
 @pytest.mark.fault(73)
 async def test_refusals_without_a_pause_end_by_their_number(
-    bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    bench: RunBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`Retry-After: 0`, and patience for a week."""
     monkeypatch.setattr("runner.lane.lane.LIMITED_TRIES", 4)
@@ -95,7 +95,7 @@ async def test_refusals_without_a_pause_end_by_their_number(
 @pytest.mark.fault(72)
 @pytest.mark.parametrize("where", [Where.SUBMIT, Where.GET, Where.LIST])
 async def test_a_quota_that_is_gone_stops_as_missing_money_does(
-    where: Where, bench: Bench, server: SandboxServer
+    where: Where, bench: RunBench, server: SandboxServer
 ) -> None:
     server.faults.add(limited(where, code="quota_exceeded", message="the daily quota is used up"))
     file = bench.write_job(job_text(seeds=3))
@@ -109,7 +109,7 @@ async def test_a_quota_that_is_gone_stops_as_missing_money_does(
 
 
 @pytest.mark.anyio
-async def test_a_service_that_sends_no_date_is_greeted_once(bench: Bench, server: SandboxServer) -> None:
+async def test_a_service_that_sends_no_date_is_greeted_once(bench: RunBench, server: SandboxServer) -> None:
     """Its answer is one, though it tells no time: not one GET more for each task."""
     greeted = 0
     ping = MeshClient.ping
@@ -129,7 +129,7 @@ async def test_a_service_that_sends_no_date_is_greeted_once(bench: Bench, server
 @pytest.mark.anyio
 @pytest.mark.parametrize("created_at", [0, 1_000_000_000, 253_402_300_799])
 async def test_an_absurd_time_of_the_service_delays_no_later_look(
-    created_at: int, bench: Bench, server: SandboxServer
+    created_at: int, bench: RunBench, server: SandboxServer
 ) -> None:
     text = job_text(seeds=1, run="timeout: 60s").replace("first: 20ms, ", "")
     server.faults.add(Fault(where=Where.GET, kind=Kind.FIELDS, fields={"created_at": created_at}, times=None))
@@ -143,7 +143,7 @@ async def test_an_absurd_time_of_the_service_delays_no_later_look(
 def test_all_that_wait_come_back_when_the_service_has_refused_for_too_long() -> None:
     async def scenario() -> tuple[list[float], list[str]]:
         said: list[str] = []
-        budget = RequestBudget(None, patience=120.0, give_up=said.append)
+        budget = RequestPace(None, patience=120.0, give_up=said.append)
         left: list[float] = []
 
         async def look() -> None:
@@ -176,7 +176,7 @@ def test_all_that_wait_come_back_when_the_service_has_refused_for_too_long() -> 
 
 def test_an_answer_forgives_the_refusals_before_it() -> None:
     async def scenario() -> int:
-        budget, refusals = RequestBudget(None, patience=120.0), 0
+        budget, refusals = RequestPace(None, patience=120.0), 0
         for _ in range(50):
             await budget.acquire()
             budget.refused(ProviderError(Trouble.RATE_LIMITED, "no", retry_after=60.0))
@@ -211,7 +211,7 @@ def test_a_wait_is_told_once_with_its_end_and_its_tasks() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.fault(74)
-async def test_a_long_pause_of_the_service_is_told(bench: Bench, server: SandboxServer) -> None:
+async def test_a_long_pause_of_the_service_is_told(bench: RunBench, server: SandboxServer) -> None:
     server.faults.add(limited(Where.SUBMIT, retry_after=30.0))
     result = await bench.run(
         bench.write_job(job_text(seeds=1)), until=lambda: bool(waits(bench)), deadline=None
@@ -225,7 +225,7 @@ async def test_a_long_pause_of_the_service_is_told(bench: Bench, server: Sandbox
 @pytest.mark.anyio
 @pytest.mark.fault(74)
 async def test_an_outage_is_told_with_the_time_at_which_the_run_stops_waiting(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     server.faults.add(
         Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=503, times=1),

@@ -17,21 +17,20 @@ from PIL import Image
 
 from runner.durable import replace_file
 from runner.errors import ExitCode, StateError
-from runner.lane.pace import Breaker
-from runner.lane.retry import Retry
+from runner.lane.control import MOST_DEFECTS, Control
+from runner.lane.pace import Breaker, Retry
 from runner.lane.submit import Submission
 from runner.ledger.states import TaskState
 from runner.providers.mesh.client import MeshClient
 from runner.redact import Redactor
 from runner.run.deliver import Delivery
-from runner.run.stop import MOST_DEFECTS, Control
 from runner.run.task import TaskLife
 from runner.run.watch import Watch
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from runner.store import inputs
 from tests.support.clips import make_clip
 from tests.support.files_server import FilesServer, file
-from tests.support.harness import Bench, job_text
+from tests.support.run_bench import RunBench, job_text
 
 pytestmark = pytest.mark.anyio
 
@@ -85,7 +84,7 @@ async def test_one_task_that_breaks_takes_no_other_with_it(
     name: str,
     error: Exception,
 ) -> None:
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     job = bench.write_job(job_text(seeds=4, run="concurrency: 1"))
     with monkeypatch.context() as broken:
         broken.setattr(owner, name, breaking(getattr(owner, name), error, after=1))
@@ -108,7 +107,7 @@ async def test_what_was_in_flight_is_brought_home_beside_one_that_breaks(
 ) -> None:
     """At the next start, too, where nothing but the paid tasks is left to do."""
     with SandboxServer(SandboxConfig(latency=(0.5, 0.5), scale=0.05)) as slow:
-        bench = Bench(root=tmp_path, url=slow.url, key=SANDBOX_KEY)
+        bench = RunBench(root=tmp_path, url=slow.url, key=SANDBOX_KEY)
         job = bench.write_job(job_text(seeds=3))
         await bench.run(job, until=lambda: slow.accepted == 3)
         read = TaskLife._read
@@ -132,7 +131,7 @@ async def test_a_result_s_url_that_is_none_leaves_its_task_and_no_other(
     tmp_path: Path, server: SandboxServer, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setattr(Retry, "pause", lambda _: 0.0)
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     await bench.run(bench.write_job(job_text(seeds=1)), until=lambda: server.accepted == 1)
     job = bench.write_job(job_text(seeds=3, run="concurrency: 1"))
     task = server.tasks()[0].id
@@ -153,7 +152,7 @@ async def test_a_result_s_url_that_is_none_leaves_its_task_and_no_other(
 @pytest.mark.fault(63)
 @pytest.mark.parametrize("planted", ["pipe", "folder"])
 async def test_what_stands_in_one_file_s_place_leaves_its_task_and_no_other(
-    bench: Bench, server: SandboxServer, planted: str
+    bench: RunBench, server: SandboxServer, planted: str
 ) -> None:
     await bench.run(bench.write_job(job_text(seeds=1)), until=lambda: server.accepted == 1)
     target = bench.project.base / "out" / "s1.mp4"
@@ -176,7 +175,7 @@ async def test_a_file_whose_index_claims_more_than_it_holds_leaves_its_task_and_
     clip = make_clip()
     at = clip.index(b"stts") + 8
     broken = clip[:at] + b"\xff\xff\xff\xff" + clip[at + 4 :]
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     await bench.run(bench.write_job(job_text(seeds=1)), until=lambda: server.accepted == 1)
     task = server.tasks()[0].id
     with FilesServer(file(broken)) as files:
@@ -212,7 +211,7 @@ async def test_an_input_that_cannot_be_stored_is_its_task_s_trouble(
     tmp_path: Path, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing was sent for it; the others go on, and the code is that of the disk."""
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     job = bench.write_job(IMAGE)
     await write_pictures(job.parent)
     bad = hashlib.sha256(await anyio.Path(job.parent / "a.png").read_bytes()).hexdigest()
@@ -241,7 +240,7 @@ async def write_pictures(folder: Path) -> None:
 async def test_a_look_at_the_service_that_breaks_stops_submitting_and_says_it_once(
     tmp_path: Path, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
 
     async def broken(self: MeshClient) -> float:
         raise LookupError("a bug")

@@ -13,7 +13,7 @@ from runner.errors import ExitCode, UsageError
 from runner.job.rundate import RunDate
 from runner.run.dating import ClockDate, DateCheck
 from runner.sandbox import Fault, Kind, SandboxServer, Where
-from tests.support.harness import Bench, job_text
+from tests.support.run_bench import RunBench, job_text
 
 YEARS = 10 * 365 * 86_400.0
 USES = {
@@ -36,7 +36,7 @@ def _clock(ahead: float) -> Callable[[], float]:
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("ahead", [YEARS, -YEARS], ids=["ahead", "behind"])
 async def test_a_clock_that_is_wrong_by_years_buys_no_night_twice(
-    ahead: float, use: str, bench: Bench, server: SandboxServer
+    ahead: float, use: str, bench: RunBench, server: SandboxServer
 ) -> None:
     file = bench.write_job(USES[use])
     bench.wall = _clock(ahead)
@@ -60,7 +60,7 @@ async def test_a_clock_that_is_wrong_by_years_buys_no_night_twice(
 
 @pytest.mark.anyio
 @pytest.mark.fault(61)
-async def test_what_it_advises_works(bench: Bench, server: SandboxServer) -> None:
+async def test_what_it_advises_works(bench: RunBench, server: SandboxServer) -> None:
     file = bench.write_job(USES["edition"])
     bench.wall = _clock(YEARS)
     (reason,) = (await bench.run(file)).reasons
@@ -73,7 +73,7 @@ async def test_what_it_advises_works(bench: Bench, server: SandboxServer) -> Non
 
 
 @pytest.mark.anyio
-async def test_a_job_without_the_date_runs_under_any_clock(bench: Bench, server: SandboxServer) -> None:
+async def test_a_job_without_the_date_runs_under_any_clock(bench: RunBench, server: SandboxServer) -> None:
     bench.wall = _clock(YEARS)
     assert (await bench.run(bench.write_job(job_text(seeds=2)))).exit_code is ExitCode.DONE
     assert server.accepted == 2
@@ -81,7 +81,9 @@ async def test_a_job_without_the_date_runs_under_any_clock(bench: Bench, server:
 
 @pytest.mark.anyio
 @pytest.mark.fault(61)
-async def test_a_date_under_which_something_was_submitted_stays(bench: Bench, server: SandboxServer) -> None:
+async def test_a_date_under_which_something_was_submitted_stays(
+    bench: RunBench, server: SandboxServer
+) -> None:
     """The first session heard no Date; to change the date now would buy its tasks again."""
     file = bench.write_job(USES["edition"])
     bench.wall = _clock(YEARS)
@@ -99,7 +101,7 @@ async def test_a_date_under_which_something_was_submitted_stays(bench: Bench, se
 @pytest.mark.anyio
 @pytest.mark.fault(61)
 async def test_a_run_that_was_refused_is_not_gone_on_with_under_its_wrong_date(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     file = bench.write_job(USES["the prompt"])
     bench.wall = _clock(YEARS)
@@ -118,7 +120,7 @@ async def test_a_run_that_was_refused_is_not_gone_on_with_under_its_wrong_date(
 
 @pytest.mark.anyio
 async def test_what_is_in_flight_is_collected_although_the_date_is_in_doubt(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     server.faults.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=None))
     await bench.run(bench.write_job(job_text(seeds=2), "jobs/other.yaml"), until=lambda: server.accepted == 2)

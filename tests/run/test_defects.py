@@ -19,8 +19,8 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Grounds
 from runner.ledger.states import Basis, Resolution, TaskState
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Stage, Where
-from tests.support.harness import Bench, job_text
-from tests.support.reconciling import (
+from tests.support.run_bench import RunBench, job_text
+from tests.support.unclear_runs import (
     answer_500,
     cut,
     leave_unclear_once,
@@ -78,7 +78,7 @@ def test_our_own_clock_is_not_believed_far() -> None:
 @pytest.mark.fault(32)
 async def test_pages_of_an_edge_never_end_a_paid_task(tmp_path: Path, server: SandboxServer) -> None:
     """404s in HTML say nothing of the task: it stays in flight, and the next run has it."""
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     file = bench.write_job(job_text(seeds=1))
     page = Fault(where=Where.GET, kind=Kind.ANSWER, times=None, status=404, body="<html>gone</html>")
     server.faults.add(page)
@@ -105,7 +105,7 @@ async def test_404s_end_a_paid_task_only_after_its_record_s_life_by_both_clocks(
     tmp_path: Path, server: SandboxServer, ours: int, theirs: int, state: TaskState
 ) -> None:
     """Hours since the submit by our clock and by the service's; a record lives for 168."""
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     file = bench.write_job(job_text(seeds=1))
     gone = Fault(where=Where.GET, kind=Kind.ANSWER, times=None, status=404, code="not_found")
     server.faults.add(gone)
@@ -126,7 +126,7 @@ async def test_404s_end_a_paid_task_only_after_its_record_s_life_by_both_clocks(
 
 @pytest.mark.fault(71)
 async def test_one_date_a_day_ahead_ends_no_paid_task(tmp_path: Path, server: SandboxServer) -> None:
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     ahead = email.utils.formatdate(time.time() + 30 * 24 * HOUR, usegmt=True)
     server.faults.add(
         Fault(
@@ -145,7 +145,7 @@ async def test_one_date_a_day_ahead_ends_no_paid_task(tmp_path: Path, server: Sa
 async def test_what_a_person_sends_again_still_counts_against_the_cap(
     tmp_path: Path, server: SandboxServer
 ) -> None:
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=500, accept=True))
     text = job_text(
         seeds=2, run="settle: 0s, submit_slots: 1, on_ambiguous: hold", more="budget: {max_tasks: 2}"
@@ -169,7 +169,7 @@ async def test_a_status_line_that_came_is_remembered_though_its_body_was_cut(
     tmp_path: Path, server: SandboxServer
 ) -> None:
     """The service answered, so its absence from the list proves nothing."""
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     await warm_up(bench)
     server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.CUT, stage=Stage.BODY))
     result = await bench.run(bench.write_job(job_text(seeds=1, run="settle: 50ms")))
@@ -179,7 +179,7 @@ async def test_a_status_line_that_came_is_remembered_though_its_body_was_cut(
 
 
 async def test_what_is_written_off_is_not_done(tmp_path: Path, server: SandboxServer) -> None:
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     await warm_up(bench)
     server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=500))
     file = bench.write_job(job_text(seeds=1, run="settle: 0s"))
@@ -196,7 +196,7 @@ async def test_what_a_person_sent_again_still_lays_claim_to_its_first_row(
     tmp_path: Path, server: SandboxServer
 ) -> None:
     """`--again` proves nothing about the first POST: another prompt with its seed must not get that row."""
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     server.faults.add(*views(Kind.NULL_ECHOES))
     await warm_up(bench)
     server.faults.add(answer_500(accept=True))
@@ -220,7 +220,7 @@ async def test_a_case_that_stays_open_to_evidence_is_not_scanned_for_ever(
 ) -> None:
     """A task in flight might still show that tags come back; after `run.timeout` the next run looks."""
     with SandboxServer(SandboxConfig(latency=(60.0, 60.0), scale=0.1)) as slow:
-        bench = Bench(root=tmp_path, url=slow.url, key=SANDBOX_KEY)
+        bench = RunBench(root=tmp_path, url=slow.url, key=SANDBOX_KEY)
         slow.faults.add(cut(accept=True, after=1), *tag_comes_back_as(None))
         file = bench.write_job(samples(2).replace("settle: 0s", "settle: 0s, submit_slots: 1, timeout: 1s"))
         result = await bench.run(file)
@@ -231,7 +231,7 @@ async def test_a_case_that_stays_open_to_evidence_is_not_scanned_for_ever(
 async def test_a_success_without_a_video_is_looked_at_again_and_never_done(
     tmp_path: Path, server: SandboxServer
 ) -> None:
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     file = bench.write_job(job_text(seeds=1))
     server.faults.add(Fault(where=Where.GET, kind=Kind.FIELDS, times=None, fields={"content": None}))
     first = await bench.run(file)
@@ -246,7 +246,7 @@ async def test_a_ledger_that_takes_no_resolution_leaves_the_case_for_the_next_ru
     tmp_path: Path, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It ends neither the program nor the other tasks, and nothing is submitted on top of it."""
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     file = await leave_unclear_once(bench, server)
 
     def full(*_: object, **__: object) -> None:
@@ -264,7 +264,7 @@ async def test_a_ledger_that_takes_no_resolution_leaves_the_case_for_the_next_ru
 async def test_an_input_that_is_never_ready_stops_no_other_task(
     tmp_path: Path, server: SandboxServer
 ) -> None:
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     text = "The reference image is still being prepared"
     server.faults.add(
         Fault(
@@ -286,7 +286,7 @@ async def test_the_same_day_in_another_time_zone_is_the_same_run(
     tmp_path: Path, server: SandboxServer
 ) -> None:
     """And so the same cap."""
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     file = bench.write_job(job_text(seeds=3, more="budget: {max_tasks: 1}"))
     runs = [await bench.run(file, date=f"2026-05-31{offset}") for offset in ("+00:00", "+02:00", "+09:00")]
     assert len({run.run_id for run in runs}) == 1
@@ -297,7 +297,7 @@ async def test_absence_by_a_clock_that_is_hours_apart_proves_nothing(
     tmp_path: Path, server: SandboxServer
 ) -> None:
     """The window of the list may have opened behind the paid row."""
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY, wall=lambda: time.time() - 13 * HOUR)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY, wall=lambda: time.time() - 13 * HOUR)
     await warm_up(bench)
     server.faults.add(cut(accept=False))
     result = await bench.run(bench.write_job(job_text(seeds=1, run="settle: 0s")))

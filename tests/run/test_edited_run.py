@@ -8,13 +8,13 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.sandbox import SandboxServer
-from tests.support.harness import Bench, job_text
+from tests.support.run_bench import RunBench, job_text
 
 
 @pytest.mark.anyio
 @pytest.mark.fault(70)
 async def test_a_task_in_flight_that_leaves_the_plan_is_brought_home_and_listed(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     more = "budget: {max_tasks: 3}"
     file = bench.write_job(job_text(seeds=2, run="submit_slots: 1", more=more))

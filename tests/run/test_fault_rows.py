@@ -17,7 +17,7 @@ from runner.ledger.states import TaskState
 from runner.providers.base import Generation, GenerationStatus
 from runner.run.watch import LOOK_FAILURES
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.support.harness import Bench, job_text
+from tests.support.run_bench import RunBench, job_text
 
 pytestmark = pytest.mark.anyio
 
@@ -25,14 +25,14 @@ DAY = 86_400.0
 
 
 @dataclass(slots=True)
-class FullBench(Bench):
+class FullBench(RunBench):
     """SQLite's own SQLITE_FULL at one statement: the file may not grow, and a trigger makes it."""
 
     full_at: str = ""
 
     @contextlib.contextmanager
     def ledger(self) -> Iterator[Ledger]:
-        with Bench.ledger(self) as ledger:
+        with RunBench.ledger(self) as ledger:
             if self.full_at:
                 database = ledger._db
                 database.execute("CREATE TABLE IF NOT EXISTS ballast (data)")
@@ -52,7 +52,7 @@ def server() -> Iterator[SandboxServer]:
 
 @pytest.mark.fault(12)
 async def test_an_id_that_another_task_holds_is_held_and_said(tmp_path: Path, server: SandboxServer) -> None:
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.FOREIGN_ID, after=1))
     file = bench.write_job(job_text(seeds=2, run="submit_slots: 1"))
     result = await bench.run(file)
@@ -92,7 +92,7 @@ async def test_a_disk_that_is_full_at_the_id_tells_it_and_the_next_run_adopts(
 
 @pytest.mark.fault(32)
 async def test_a_404_right_after_acceptance_is_waited_out(tmp_path: Path, server: SandboxServer) -> None:
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     server.faults.add(
         Fault(where=Where.GET, kind=Kind.ANSWER, times=5, per_task=True, status=404, code="not_found")
     )
@@ -103,7 +103,7 @@ async def test_a_404_right_after_acceptance_is_waited_out(tmp_path: Path, server
 @pytest.mark.fault(33)
 async def test_a_look_that_succeeds_forgives_those_that_failed(tmp_path: Path, server: SandboxServer) -> None:
     """Two long series of failures with one success between them, together more than may fail in a row."""
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     series = LOOK_FAILURES - 1
     with SandboxServer(SandboxConfig(latency=(1.5, 1.5), scale=0.1)) as slow:
         slow.faults.add(
@@ -119,7 +119,7 @@ async def test_a_look_that_succeeds_forgives_those_that_failed(tmp_path: Path, s
 async def test_looks_that_keep_failing_leave_the_task_resumable(
     tmp_path: Path, server: SandboxServer
 ) -> None:
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     server.faults.add(Fault(where=Where.GET, kind=Kind.CUT, times=None))
     file = bench.write_job(job_text(seeds=1))
     first = await bench.run(file)
@@ -134,7 +134,7 @@ async def test_looks_that_keep_failing_leave_the_task_resumable(
 async def test_what_is_done_stays_done_when_the_service_says_running(
     tmp_path: Path, server: SandboxServer
 ) -> None:
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     await bench.run(bench.write_job(job_text(seeds=1)))
     with bench.ledger() as ledger:
         (done,) = ledger.read.in_state(TaskState.DONE)
@@ -156,7 +156,7 @@ async def test_a_jumping_wall_clock_moves_no_timer(
 ) -> None:
     """It jumps at every second look; the run is as fast and as cheap as ever."""
     looks = itertools.cycle([0.0, jump])
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY, wall=lambda: time.time() + next(looks))
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY, wall=lambda: time.time() + next(looks))
     started = time.monotonic()
     result = await bench.run(bench.write_job(job_text(seeds=3)))
     assert (result.exit_code, server.accepted) == (ExitCode.DONE, 3)
@@ -168,7 +168,7 @@ async def test_a_jumping_wall_clock_moves_no_timer(
 async def test_running_out_of_time_leaves_a_task_resumable(
     limit: str, deadline: float | None, tmp_path: Path, server: SandboxServer
 ) -> None:
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     first = await bench.run(bench.write_job(job_text(seeds=2, run=limit)), deadline=deadline)
     assert first.exit_code is ExitCode.TRY_AGAIN
     assert TaskState.FAILED not in first.counts
@@ -183,7 +183,7 @@ async def test_running_out_of_time_leaves_a_task_resumable(
 async def test_a_lost_output_is_never_bought_again(
     harm: Callable[[Path], object], tmp_path: Path, server: SandboxServer
 ) -> None:
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     file = bench.write_job(job_text(seeds=1))
     await bench.run(file)
     harm(bench.project.base / "out/s1.mp4")
@@ -193,7 +193,7 @@ async def test_a_lost_output_is_never_bought_again(
 
 @pytest.mark.fault(52)
 async def test_a_task_of_another_key_waits_for_that_key(tmp_path: Path, server: SandboxServer) -> None:
-    bench = Bench(root=tmp_path, url=server.url, key=f"{SANDBOX_KEY}_old")
+    bench = RunBench(root=tmp_path, url=server.url, key=f"{SANDBOX_KEY}_old")
     file = bench.write_job(job_text(seeds=1))
     assert (await bench.run(file, until=lambda: server.accepted == 1)).counts[TaskState.SUBMITTED] == 1
     rotated = await bench.run(file, key=f"{SANDBOX_KEY}_new")
@@ -206,7 +206,7 @@ async def test_a_task_of_another_key_waits_for_that_key(tmp_path: Path, server: 
 async def test_a_run_that_is_resumed_the_next_day_buys_nothing_new(
     tmp_path: Path, server: SandboxServer
 ) -> None:
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     file = bench.write_job(job_text(seeds=2, run="timeout: 7d", more="edition: ${{ run.date }}"))
     first = await bench.run(file, deadline=0.15)
     bench.wall = lambda: time.time() + DAY
@@ -219,7 +219,7 @@ async def test_a_run_that_is_resumed_the_next_day_buys_nothing_new(
 async def test_a_stuck_task_of_another_job_changes_no_exit_code_but_its_own(
     tmp_path: Path, server: SandboxServer
 ) -> None:
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     stuck = bench.write_job(job_text(seeds=1))
     await bench.run(stuck, until=lambda: server.accepted == 1)
     [task] = server.tasks()
@@ -235,7 +235,7 @@ async def test_a_stuck_task_of_another_job_changes_no_exit_code_but_its_own(
 
 @pytest.mark.fault(77)
 async def test_a_task_that_two_jobs_share_is_each_ones_own(tmp_path: Path, server: SandboxServer) -> None:
-    bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     await bench.run(bench.write_job(job_text(seeds=1)), until=lambda: server.accepted == 1)
     server.faults.add(Fault(where=Where.GET, kind=Kind.CUT, times=None))
     result = await bench.run(bench.write_job(job_text(seeds=1), "same.yaml"))

@@ -15,7 +15,7 @@ from PIL import Image
 from runner.errors import ExitCode
 from runner.ledger.states import TaskState
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxServer, Stage, Where
-from tests.support.harness import Bench
+from tests.support.run_bench import RunBench
 
 pytestmark = pytest.mark.anyio
 
@@ -32,19 +32,19 @@ run: {{poll: {{first: 20ms, min: 20ms, max: 50ms}}, downloads: 1}}
 
 
 @pytest.fixture
-def bench(tmp_path: Path, server: SandboxServer) -> Bench:
-    return Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY, provider="getimg")
+def bench(tmp_path: Path, server: SandboxServer) -> RunBench:
+    return RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY, provider="getimg")
 
 
-def job(bench: Bench, samples: int = 1) -> Path:
+def job(bench: RunBench, samples: int = 1) -> Path:
     return bench.write_job(JOB.format(samples=samples))
 
 
-def tasks(bench: Bench) -> list[dict[str, Any]]:
+def tasks(bench: RunBench) -> list[dict[str, Any]]:
     return cast(list[dict[str, Any]], bench.manifest()["tasks"])
 
 
-async def test_several_items_of_data_are_several_files(bench: Bench, server: SandboxServer) -> None:
+async def test_several_items_of_data_are_several_files(bench: RunBench, server: SandboxServer) -> None:
     server.faults.add(Fault(where=Where.GET, kind=Kind.SEVERAL, count=3, times=None))
     result = await bench.run(job(bench))
     assert (result.exit_code, result.reasons) == (ExitCode.DONE, ())
@@ -56,7 +56,7 @@ async def test_several_items_of_data_are_several_files(bench: Bench, server: San
     assert server.accepted == 1
 
 
-async def test_the_price_that_the_service_names_is_in_ledger_and_manifest(bench: Bench) -> None:
+async def test_the_price_that_the_service_names_is_in_ledger_and_manifest(bench: RunBench) -> None:
     await bench.run(job(bench))
     with bench.ledger() as ledger:
         (attempt,) = ledger.read.in_state(TaskState.DONE)
@@ -65,7 +65,9 @@ async def test_the_price_that_the_service_names_is_in_ledger_and_manifest(bench:
     assert Decimal(told["cost_usd"]) == Decimal("0.1")
 
 
-async def test_the_download_whose_deadline_is_nearest_goes_first(bench: Bench, server: SandboxServer) -> None:
+async def test_the_download_whose_deadline_is_nearest_goes_first(
+    bench: RunBench, server: SandboxServer
+) -> None:
     """One slot, held by a slow download for as long as the others come to wait behind it."""
     accepted: list[str] = []
 
@@ -87,7 +89,7 @@ async def test_the_download_whose_deadline_is_nearest_goes_first(bench: Bench, s
 
 
 async def test_an_unclear_submit_is_held_at_once_and_never_repeated(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     """Rows 7 to 9 where there is no list to look in: a person decides."""
     server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.CUT, stage=Stage.BEFORE, accept=True))
@@ -99,14 +101,14 @@ async def test_an_unclear_submit_is_held_at_once_and_never_repeated(
     assert server.accepted == 2
 
 
-async def test_a_server_error_is_unclear_too(bench: Bench, server: SandboxServer) -> None:
+async def test_a_server_error_is_unclear_too(bench: RunBench, server: SandboxServer) -> None:
     """Row 15: at getimg every 5xx is."""
     server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=503))
     assert (await bench.run(job(bench))).exit_code is ExitCode.PERSON_NEEDED
     assert server.accepted == 0
 
 
-async def test_a_429_is_waited_for_and_costs_no_attempt(bench: Bench, server: SandboxServer) -> None:
+async def test_a_429_is_waited_for_and_costs_no_attempt(bench: RunBench, server: SandboxServer) -> None:
     server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=429, retry_after=0.0))
     assert (await bench.run(job(bench))).exit_code is ExitCode.DONE
     assert len(tasks(bench)[0]["attempts"]) == 1
@@ -114,7 +116,7 @@ async def test_a_429_is_waited_for_and_costs_no_attempt(bench: Bench, server: Sa
 
 
 async def test_a_run_of_one_service_leaves_the_tasks_of_the_other_alone(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     """A rehearsal has one origin for both: asked at the wrong one, a task would look forgotten."""
     server.faults.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=None))
@@ -123,12 +125,12 @@ async def test_a_run_of_one_service_leaves_the_tasks_of_the_other_alone(
     gets = {task.id: 0 for task in server.tasks()}
     assert len(gets) == 1
 
-    mesh = Bench(root=bench.root, url=server.url, key=SANDBOX_KEY)
+    mesh = RunBench(root=bench.root, url=server.url, key=SANDBOX_KEY)
     assert (await mesh.collect()).counts == {}
     assert (await bench.collect()).counts == {TaskState.DONE: 1}
 
 
-async def test_a_local_image_is_sent_with_the_request(bench: Bench, server: SandboxServer) -> None:
+async def test_a_local_image_is_sent_with_the_request(bench: RunBench, server: SandboxServer) -> None:
     """As a data URI; the ledger and the manifest have its digest alone."""
     picture = io.BytesIO()
     Image.new("RGB", (640, 360), "teal").save(picture, format="PNG")

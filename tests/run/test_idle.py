@@ -13,17 +13,17 @@ import pytest
 from runner.errors import ExitCode
 from runner.http.verdicts import Evidence
 from runner.job.load import LoadOptions, load_job
-from runner.lane.under_way import LONGEST_RECORD_LIFE
 from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Intent
 from runner.ledger.states import Reason, Resolution
+from runner.providers.mesh import MESH
 from runner.redact import Redactor
 from runner.run.idle import conclude_idle, is_idle
 from runner.run.prepare import Prepared, Resubmit, prepare_run
 from runner.sandbox import Fault, Kind, SandboxServer, Where
-from tests.support.harness import Bench, job_text
-from tests.support.reconciling import cut
+from tests.support.run_bench import RunBench, job_text
+from tests.support.unclear_runs import cut
 
 pytestmark = pytest.mark.anyio
 
@@ -51,7 +51,7 @@ steps:
 """
 
 
-def prepare(bench: Bench, ledger: Ledger, file: Path, resubmit: Resubmit | None = None) -> Prepared:
+def prepare(bench: RunBench, ledger: Ledger, file: Path, resubmit: Resubmit | None = None) -> Prepared:
     job = load_job(file, root=bench.root.resolve(), options=LoadOptions(environ={}))
     return prepare_run(
         job,
@@ -66,7 +66,7 @@ def prepare(bench: Bench, ledger: Ledger, file: Path, resubmit: Resubmit | None 
     )
 
 
-def is_idle_now(bench: Bench, file: Path, resubmit: Resubmit | None = None) -> bool:
+def is_idle_now(bench: RunBench, file: Path, resubmit: Resubmit | None = None) -> bool:
     with bench.ledger() as ledger:
         prepared = prepare(bench, ledger, file, resubmit)
         return is_idle(prepared, ledger.read, time.time())
@@ -83,7 +83,7 @@ def like(manifest: Any, run_id: str) -> Any:
 
 @pytest.mark.parametrize("text", [job_text(), STEPS], ids=["flat", "steps"])
 async def test_it_leaves_the_same_manifest_events_and_ending_as_a_run_that_looked(
-    bench: Bench, text: str
+    bench: RunBench, text: str
 ) -> None:
     file = bench.write_job(text)
     await bench.run(file)
@@ -127,7 +127,7 @@ async def test_it_leaves_the_same_manifest_events_and_ending_as_a_run_that_looke
     assert lines[1]["tasks"] == heard[1][1]["tasks"]
 
 
-async def test_a_new_task_a_missing_file_and_another_path_are_work(bench: Bench) -> None:
+async def test_a_new_task_a_missing_file_and_another_path_are_work(bench: RunBench) -> None:
     file = bench.write_job(job_text())
     assert not is_idle_now(bench, file)
     await bench.run(file)
@@ -144,14 +144,14 @@ async def test_a_new_task_a_missing_file_and_another_path_are_work(bench: Bench)
     assert not is_idle_now(bench, file)
 
 
-async def test_whoever_asks_for_more_gets_a_run_that_works(bench: Bench) -> None:
+async def test_whoever_asks_for_more_gets_a_run_that_works(bench: RunBench) -> None:
     file = bench.write_job(job_text())
     await bench.run(file)
     assert not is_idle_now(bench, file, Resubmit(Reason.AGAIN))
     assert not is_idle_now(bench, file, Resubmit(Reason.RETRY))
 
 
-async def test_a_last_frame_that_never_came_is_asked_for_again(bench: Bench) -> None:
+async def test_a_last_frame_that_never_came_is_asked_for_again(bench: RunBench) -> None:
     file = bench.write_job(STEPS)
     await bench.run(file)
     assert is_idle_now(bench, file)
@@ -161,7 +161,7 @@ async def test_a_last_frame_that_never_came_is_asked_for_again(bench: Bench) -> 
 
 
 @pytest.mark.parametrize("state", ["intended", "submitted", "collecting", "ambiguous"])
-async def test_what_another_job_left_at_the_service_is_work(bench: Bench, state: str) -> None:
+async def test_what_another_job_left_at_the_service_is_work(bench: RunBench, state: str) -> None:
     """An intent that a kill has stranded is in doubt once the next session begins."""
     file = bench.write_job(job_text())
     done = await bench.run(file)
@@ -181,7 +181,7 @@ async def test_what_another_job_left_at_the_service_is_work(bench: Bench, state:
 
 
 async def test_a_submit_taken_for_absent_is_looked_for_while_the_service_keeps_records(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     await bench.run(bench.write_job(job_text(seeds=1, run="settle: 0s")))
     file = bench.write_job(job_text(seeds=2, run="settle: 0s"))
@@ -194,5 +194,5 @@ async def test_a_submit_taken_for_absent_is_looked_for_while_the_service_keeps_r
     with bench.ledger() as ledger:
         [attempt] = ledger.read.looked_for(bench.url, None, 0)
         assert attempt.resolution is Resolution.ABSENT
-        later = time.time() + LONGEST_RECORD_LIFE + 60
+        later = time.time() + MESH.record_life + 60
         assert is_idle(prepare(bench, ledger, file), ledger.read, later)

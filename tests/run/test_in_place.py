@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.fill import fill
-from benchmarks.throughput import JOB
 from runner.job.load import LoadOptions, load_job
 from runner.job.rundate import RunDate
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
 from runner.plan.plan import Plan, make_plan
+from runner.project import init_project
 from runner.run import progress as module
 from runner.run.progress import Progress, progress_of
+from tests.support.ledger_story import Story, make_run, output_row
+from tests.support.run_bench import job_text
 
 ORIGIN = "http://127.0.0.1:1"
 TASKS = 6
+CONTENT = b"done"
 DONE, ABSENT, PLANNED = TaskState.DONE, TaskState.ABSENT, TaskState.PLANNED
 
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     """A rehearsal whose tasks are all done."""
-    fill(tmp_path, TASKS, ORIGIN)
-    return tmp_path / "rehearsal"
+    project = init_project(tmp_path).rehearsal()
+    project.state_dir.mkdir(parents=True)
+    story = Story(Ledger.open(project.ledger_path), make_run(origin=ORIGIN))
+    (project.base / "out").mkdir()
+    for task in plan_of(tmp_path).tasks:
+        (project.base / task.output).write_bytes(CONTENT)
+        attempt = story.submit(task)
+        row = output_row(task, attempt, time.time())
+        sha256 = hashlib.sha256(CONTENT).hexdigest()
+        story.finish(task, attempt=attempt, file=replace(row, bytes=len(CONTENT), sha256=sha256))
+    story.ledger.close()
+    return project.base
 
 
 def plan_of(root: Path, tasks: int = TASKS, output: str = "out/s") -> Plan:
     file = root / "job.yaml"
-    text = JOB.format(tasks=tasks, in_flight=8).replace("out/s", output)
-    file.write_text(text, encoding="utf-8")
+    file.write_text(job_text(seeds=tasks).replace("out/s", output), encoding="utf-8")
     job = load_job(file, root=root, options=LoadOptions(environ={}))
     return make_plan(job, origin=ORIGIN, run_date=RunDate.parse("2026-11-21+00:00"))
 

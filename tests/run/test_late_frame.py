@@ -12,8 +12,9 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.job.model import RunPolicy
+from runner.lane.control import Control
+from runner.lane.pace import Retry
 from runner.lane.paid import paid_of
-from runner.lane.retry import Retry
 from runner.ledger.states import TaskState
 from runner.providers.base import Generation
 from runner.providers.mesh import MESH
@@ -21,11 +22,10 @@ from runner.providers.mesh.client import MeshClient
 from runner.record.show import describe
 from runner.run.deliver import Delivery
 from runner.run.session import Session
-from runner.run.stop import Control
 from runner.run.watch import Watch
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.run.test_steps import story
-from tests.support.harness import Bench, job_text
+from tests.support.run_bench import RunBench, job_text
+from tests.support.three_shots import three_shots
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault(64)]
 
@@ -39,30 +39,32 @@ def server() -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, server: SandboxServer) -> Bench:
-    return Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+def bench(tmp_path: Path, server: SandboxServer) -> RunBench:
+    return RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
 
 
 def late(*, times: int | None) -> Fault:
     return Fault(where=Where.GET, kind=Kind.LATE_FRAME, times=times)
 
 
-def paths(bench: Bench) -> list[str]:
+def paths(bench: RunBench) -> list[str]:
     [task] = bench.manifest()["tasks"]  # type: ignore[misc, attr-defined]
     return [output["path"] for output in task["outputs"]]
 
 
-def missing(bench: Bench) -> list[str]:
+def missing(bench: RunBench) -> list[str]:
     [task] = bench.manifest()["tasks"]  # type: ignore[misc, attr-defined]
     found: list[str] = task["missing"]
     return found
 
 
-def downloads(bench: Bench, path: str) -> int:
+def downloads(bench: RunBench, path: str) -> int:
     return sum(name == "task.download" and fields["path"] == path for name, fields in bench.events)
 
 
-async def test_a_frame_that_appears_after_the_video_is_awaited(bench: Bench, server: SandboxServer) -> None:
+async def test_a_frame_that_appears_after_the_video_is_awaited(
+    bench: RunBench, server: SandboxServer
+) -> None:
     server.faults.add(late(times=6))
     result = await bench.run(bench.write_job(FRAMED))
     assert (result.exit_code, result.counts) == (ExitCode.DONE, {TaskState.DONE: 1})
@@ -71,7 +73,7 @@ async def test_a_frame_that_appears_after_the_video_is_awaited(bench: Bench, ser
 
 
 async def test_the_video_is_recorded_at_once_and_not_fetched_again(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     """`run.timeout` leaves the frame for the next run."""
     server.faults.add(late(times=None))
@@ -90,7 +92,7 @@ async def test_the_video_is_recorded_at_once_and_not_fetched_again(
 
 
 async def test_a_video_that_was_changed_meanwhile_is_fetched_again(
-    bench: Bench, server: SandboxServer
+    bench: RunBench, server: SandboxServer
 ) -> None:
     server.faults.add(late(times=None))
     file = bench.write_job(FRAMED.replace("run: {", "run: {timeout: 1s, "))
@@ -102,7 +104,7 @@ async def test_a_video_that_was_changed_meanwhile_is_fetched_again(
     assert downloads(bench, "out/s1.mp4") == 2
 
 
-async def leave_past_its_life(bench: Bench, server: SandboxServer, text: str) -> Path:
+async def leave_past_its_life(bench: RunBench, server: SandboxServer, text: str) -> Path:
     """A run that stops with the frame still to come, and a clock a day and more later."""
     server.faults.add(late(times=None))
     file = bench.write_job(text.replace("run: {", "run: {timeout: 1s, "))
@@ -111,7 +113,7 @@ async def leave_past_its_life(bench: Bench, server: SandboxServer, text: str) ->
 
 
 async def test_a_frame_that_never_comes_leaves_the_video_done_and_is_told(
-    bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    bench: RunBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = await leave_past_its_life(bench, server, FRAMED)
     monkeypatch.setitem(vars(MESH), "url_life", 0.0)
@@ -130,7 +132,7 @@ async def test_a_frame_that_never_comes_leaves_the_video_done_and_is_told(
 
 @pytest.mark.parametrize(("ours", "theirs", "is_past"), [(2, 0, False), (0, 2, False), (2, 2, True)])
 async def test_its_life_is_over_by_the_slower_of_two_clocks(
-    bench: Bench, server: SandboxServer, ours: int, theirs: int, is_past: bool
+    bench: RunBench, server: SandboxServer, ours: int, theirs: int, is_past: bool
 ) -> None:
     """Ours may have been set, and one `Date` may be a day ahead."""
     file = await leave_past_its_life(bench, server, FRAMED)
@@ -138,7 +140,7 @@ async def test_its_life_is_over_by_the_slower_of_two_clocks(
     with bench.ledger() as ledger:
         [attempt] = ledger.read.in_state(TaskState.COLLECTING)
         async with bench.tools(ledger) as tools:
-            session = Session(tools, Control(tools.observe, tools.redactor), RunPolicy(), may_submit=False)
+            session = Session(tools, Control(tools.observe, tools.redactor), RunPolicy(), is_run=False)
             paid, clock = paid_of(ledger.read, attempt.id, tools.machine), session.lane.clock
             clock.hear(time.time() + theirs * MESH.url_life)
             paid = dataclasses.replace(
@@ -150,12 +152,12 @@ async def test_its_life_is_over_by_the_slower_of_two_clocks(
 
 
 async def test_a_step_that_needs_the_frame_is_told_and_does_not_die_at_every_start(
-    bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    bench: RunBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It fails with a message, the others go on; and it goes on once the frame is there after all."""
     server.faults.add(late(times=None))
     file = bench.write_job(
-        story().replace("seeds: 1..4", "seeds: 1..1").replace("run: {", "run: {timeout: 1s, ")
+        three_shots().replace("seeds: 1..4", "seeds: 1..1").replace("run: {", "run: {timeout: 1s, ")
     )
     first = await bench.run(file)
     assert first.counts == {TaskState.COLLECTING: 1, TaskState.WAITING: 2}
@@ -179,17 +181,17 @@ async def test_a_step_that_needs_the_frame_is_told_and_does_not_die_at_every_sta
 
 
 async def test_an_old_ledger_s_done_task_without_a_frame_is_asked_for_it_once_more(
-    bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    bench: RunBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Earlier versions called it done when the video was there."""
-    file = bench.write_job(story("pick: []").replace("seeds: 1..4", "seeds: 1..2"))
+    file = bench.write_job(three_shots("pick: []").replace("seeds: 1..4", "seeds: 1..2"))
     with monkeypatch.context() as earlier:
         earlier.setitem(vars(MESH), "makes", {})
         faults = late(times=None)
         server.faults.add(faults)
         assert (await bench.run(file)).counts == {TaskState.DONE: 2}
     server.faults.clear()
-    result = await bench.run(bench.write_job(story().replace("seeds: 1..4", "seeds: 1..2")))
+    result = await bench.run(bench.write_job(three_shots().replace("seeds: 1..4", "seeds: 1..2")))
     assert (result.exit_code, result.counts) == (ExitCode.DONE, {TaskState.DONE: 6}), result.reasons
     assert server.accepted == 6
 
@@ -197,7 +199,7 @@ async def test_an_old_ledger_s_done_task_without_a_frame_is_asked_for_it_once_mo
 @pytest.mark.fault(67)
 @pytest.mark.parametrize("url", ["https://xn--/", "http://127.0.0.1:1/gone.png"])
 async def test_a_frame_that_nobody_asked_for_holds_nothing_up(
-    bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch, url: str
+    bench: RunBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setattr(Retry, "pause", lambda _: 0.0)
     server.faults.add(Fault(where=Where.GET, kind=Kind.EARLY_FRAME, times=None, text=url))
@@ -208,7 +210,7 @@ async def test_a_frame_that_nobody_asked_for_holds_nothing_up(
 
 @pytest.mark.fault(67)
 async def test_thousands_of_files_are_not_fetched(
-    bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    bench: RunBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runner.run.deliver.MOST_FILES", 3)
     get = MeshClient.get

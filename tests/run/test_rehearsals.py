@@ -17,7 +17,7 @@ from runner.record.manifest import read_tasks
 from runner.record.verify import Finding, check_task
 from runner.run.progress import progress_of
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.support.harness import Bench, job_text
+from tests.support.run_bench import RunBench, job_text
 
 pytestmark = pytest.mark.anyio
 FRAMES = job_text(seeds=2).replace("duration: 4}", "duration: 4, return_last_frame: true}")
@@ -29,14 +29,14 @@ def other() -> Iterator[SandboxServer]:
         yield running
 
 
-def _files(bench: Bench) -> dict[str, bytes]:
+def _files(bench: RunBench) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (bench.project.base / "out").iterdir()}
 
 
 @pytest.mark.fault(62)
 @pytest.mark.parametrize("answer", ["none", 401, 503, 402])
 async def test_nothing_gives_way_for_a_service_that_takes_nothing(
-    answer: str | int, bench: Bench, other: SandboxServer, tmp_path: Path
+    answer: str | int, bench: RunBench, other: SandboxServer, tmp_path: Path
 ) -> None:
     file = bench.write_job(FRAMES)
     await bench.run(file)
@@ -47,7 +47,7 @@ async def test_nothing_gives_way_for_a_service_that_takes_nothing(
         if isinstance(answer, int):
             for where in [Where.SUBMIT] if answer == 402 else [Where.LIST, Where.GET]:
                 other.faults.add(Fault(where=where, kind=Kind.ANSWER, status=answer, times=None))
-        result = await Bench(root=tmp_path, url=url, key=SANDBOX_KEY).run(file, deadline=20)
+        result = await RunBench(root=tmp_path, url=url, key=SANDBOX_KEY).run(file, deadline=20)
     assert result.exit_code is not ExitCode.DONE
     kept = _files(bench)
     assert sorted(kept.values()) == sorted(before.values())
@@ -56,12 +56,12 @@ async def test_nothing_gives_way_for_a_service_that_takes_nothing(
 
 
 async def test_what_gives_way_is_kept_and_stays_what_it_was(
-    bench: Bench, server: SandboxServer, other: SandboxServer, tmp_path: Path
+    bench: RunBench, server: SandboxServer, other: SandboxServer, tmp_path: Path
 ) -> None:
     file = bench.write_job(FRAMES)
     await bench.run(file)
     before = _files(bench)
-    there = Bench(root=tmp_path, url=other.url, key=SANDBOX_KEY)
+    there = RunBench(root=tmp_path, url=other.url, key=SANDBOX_KEY)
     assert (await there.run(file)).exit_code is ExitCode.DONE
     after = _files(bench)
     assert {name: after[name] for name in after if ".v1" in name} == {
@@ -84,12 +84,12 @@ async def test_what_gives_way_is_kept_and_stays_what_it_was(
 
 
 async def test_a_run_whose_files_have_given_way_is_verified_by_them(
-    bench: Bench, other: SandboxServer, tmp_path: Path
+    bench: RunBench, other: SandboxServer, tmp_path: Path
 ) -> None:
     file = bench.write_job(FRAMES)
     before = await bench.run(file)
     assert before.run_id is not None
-    await Bench(root=tmp_path, url=other.url, key=SANDBOX_KEY).run(file)
+    await RunBench(root=tmp_path, url=other.url, key=SANDBOX_KEY).run(file)
 
     def findings(run_id: str) -> set[Finding]:
         tasks = read_tasks(bench.project.runs_dir / run_id / "manifest.json")
@@ -103,23 +103,23 @@ async def test_a_run_whose_files_have_given_way_is_verified_by_them(
 
 
 async def test_a_third_server_takes_the_next_number(
-    bench: Bench, other: SandboxServer, tmp_path: Path
+    bench: RunBench, other: SandboxServer, tmp_path: Path
 ) -> None:
     file = bench.write_job(job_text(seeds=1))
     await bench.run(file)
-    await Bench(root=tmp_path, url=other.url, key=SANDBOX_KEY).run(file)
+    await RunBench(root=tmp_path, url=other.url, key=SANDBOX_KEY).run(file)
     with SandboxServer(SandboxConfig(latency=(0.0, 0.0), scale=0.1)) as third:
-        await Bench(root=tmp_path, url=third.url, key=SANDBOX_KEY).run(file)
+        await RunBench(root=tmp_path, url=third.url, key=SANDBOX_KEY).run(file)
     assert set(_files(bench)) == {"s1.mp4", "s1.v1.mp4", "s1.v2.mp4"}
 
 
 async def test_a_file_that_somebody_put_there_does_not_give_way(
-    bench: Bench, other: SandboxServer, tmp_path: Path
+    bench: RunBench, other: SandboxServer, tmp_path: Path
 ) -> None:
     file = bench.write_job(job_text(seeds=1))
     await bench.run(file)
     mine = bench.project.base / "out" / "s1.mp4"
     mine.write_bytes(b"mine")
     with pytest.raises(JobError, match="holds the video of another request"):
-        await Bench(root=tmp_path, url=other.url, key=SANDBOX_KEY).run(file)
+        await RunBench(root=tmp_path, url=other.url, key=SANDBOX_KEY).run(file)
     assert (mine.read_bytes(), other.accepted) == (b"mine", 0)

@@ -11,7 +11,7 @@ import pytest
 from runner.errors import ExitCode, JobError
 from runner.ledger.states import TaskState
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.support.harness import Bench, job_text
+from tests.support.run_bench import RunBench, job_text
 
 pytestmark = pytest.mark.anyio
 
@@ -23,12 +23,12 @@ def server() -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, server: SandboxServer) -> Bench:
+def bench(tmp_path: Path, server: SandboxServer) -> RunBench:
     # a key of its own: lists and counts are per key
-    return Bench(root=tmp_path, url=server.url, key=f"{SANDBOX_KEY}{abs(hash(tmp_path))}")
+    return RunBench(root=tmp_path, url=server.url, key=f"{SANDBOX_KEY}{abs(hash(tmp_path))}")
 
 
-async def test_a_run_leaves_a_verified_file_for_each_task(bench: Bench, server: SandboxServer) -> None:
+async def test_a_run_leaves_a_verified_file_for_each_task(bench: RunBench, server: SandboxServer) -> None:
     before = server.accepted
     result = await bench.run(bench.write_job(job_text(seeds=3)))
     assert (result.exit_code, result.reasons) == (ExitCode.DONE, ())
@@ -41,7 +41,7 @@ async def test_a_run_leaves_a_verified_file_for_each_task(bench: Bench, server: 
     ]
 
 
-async def test_a_second_run_submits_nothing(bench: Bench, server: SandboxServer) -> None:
+async def test_a_second_run_submits_nothing(bench: RunBench, server: SandboxServer) -> None:
     file = bench.write_job(job_text(seeds=2))
     first = await bench.run(file)
     before = server.accepted
@@ -51,7 +51,9 @@ async def test_a_second_run_submits_nothing(bench: Bench, server: SandboxServer)
     assert second.run_id != first.run_id
 
 
-async def test_moved_outputs_are_fetched_again_and_never_bought(bench: Bench, server: SandboxServer) -> None:
+async def test_moved_outputs_are_fetched_again_and_never_bought(
+    bench: RunBench, server: SandboxServer
+) -> None:
     """Row 49: an archive job moves the files; the service still has them."""
     file = bench.write_job(job_text(seeds=2))
     await bench.run(file)
@@ -65,7 +67,7 @@ async def test_moved_outputs_are_fetched_again_and_never_bought(bench: Bench, se
     ).read_bytes()
 
 
-async def test_a_known_identity_under_a_new_path_is_linked(bench: Bench, server: SandboxServer) -> None:
+async def test_a_known_identity_under_a_new_path_is_linked(bench: RunBench, server: SandboxServer) -> None:
     text = job_text(seeds=2)
     await bench.run(bench.write_job(text))
     before = server.accepted
@@ -76,7 +78,7 @@ async def test_a_known_identity_under_a_new_path_is_linked(bench: Bench, server:
     assert (bench.project.base / "out/s1.mp4").exists()
 
 
-async def test_an_edited_prompt_never_overwrites_a_paid_video(bench: Bench, server: SandboxServer) -> None:
+async def test_an_edited_prompt_never_overwrites_a_paid_video(bench: RunBench, server: SandboxServer) -> None:
     text = job_text(seeds=1)
     await bench.run(bench.write_job(text))
     before = server.accepted
@@ -85,7 +87,7 @@ async def test_an_edited_prompt_never_overwrites_a_paid_video(bench: Bench, serv
     assert server.accepted == before
 
 
-async def test_paths_that_are_taken_for_one_reason_are_one_problem(bench: Bench) -> None:
+async def test_paths_that_are_taken_for_one_reason_are_one_problem(bench: RunBench) -> None:
     text = job_text(seeds=5)
     await bench.run(bench.write_job(text))
     with pytest.raises(JobError) as caught:
@@ -97,7 +99,7 @@ async def test_paths_that_are_taken_for_one_reason_are_one_problem(bench: Bench)
     assert "out/v2/" in problem.hint
 
 
-async def test_a_deadline_leaves_everything_resumable(bench: Bench, server: SandboxServer) -> None:
+async def test_a_deadline_leaves_everything_resumable(bench: RunBench, server: SandboxServer) -> None:
     """Row 48: out of time is exit 75, and the next run pays for nothing again."""
     before = server.accepted
     server.faults.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=None))
@@ -114,7 +116,7 @@ async def test_a_deadline_leaves_everything_resumable(bench: Bench, server: Sand
 async def test_an_ambiguous_submit_is_found_by_its_tag(tmp_path: Path) -> None:
     """Row 8: accepted, then cut; the list shows it and the tag tells whose it is."""
     with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.1)) as server:
-        bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+        bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
         server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.CUT, accept=True, after=1, times=1))
         result = await bench.run(bench.write_job(job_text(seeds=3, run="settle: 300ms")))
         assert (result.exit_code, result.counts[TaskState.DONE]) == (ExitCode.DONE, 3)
@@ -124,14 +126,14 @@ async def test_an_ambiguous_submit_is_found_by_its_tag(tmp_path: Path) -> None:
 async def test_a_submit_that_never_arrived_is_sent_again_once(tmp_path: Path) -> None:
     """Cut without being accepted: three scans and the settle time later it is absent."""
     with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.1)) as server:
-        bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+        bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
         server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.CUT, after=1, times=1))
         result = await bench.run(bench.write_job(job_text(seeds=3, run="settle: 300ms")))
         assert (result.exit_code, result.counts[TaskState.DONE]) == (ExitCode.DONE, 3)
         assert server.accepted == 3
 
 
-async def test_a_file_changed_in_place_is_fetched_again(bench: Bench, server: SandboxServer) -> None:
+async def test_a_file_changed_in_place_is_fetched_again(bench: RunBench, server: SandboxServer) -> None:
     """Row 49: same size, another byte; the manifest must not vouch for it."""
     file = bench.write_job(job_text(seeds=1))
     await bench.run(file)
@@ -148,12 +150,12 @@ async def test_a_file_changed_in_place_is_fetched_again(bench: Bench, server: Sa
     assert video.read_bytes() == data
 
 
-async def test_a_rehearsal_at_another_server_gives_way(bench: Bench, tmp_path: Path) -> None:
+async def test_a_rehearsal_at_another_server_gives_way(bench: RunBench, tmp_path: Path) -> None:
     """The port of a sandbox changes, and nothing there is paid for."""
     file = bench.write_job(job_text(seeds=2))
     await bench.run(file)
     with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.1)) as other:
-        again = Bench(root=tmp_path, url=other.url, key=SANDBOX_KEY)
+        again = RunBench(root=tmp_path, url=other.url, key=SANDBOX_KEY)
         result = await again.run(file)
         assert (result.exit_code, other.accepted) == (ExitCode.DONE, 2)
         names = ["s1.mp4", "s1.v1.mp4", "s2.mp4", "s2.v1.mp4"]
@@ -163,7 +165,7 @@ async def test_a_rehearsal_at_another_server_gives_way(bench: Bench, tmp_path: P
 async def test_collect_says_what_is_left(tmp_path: Path) -> None:
     """Held is exit 5, in flight is 75, and neither is ever submitted by it."""
     with SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.1)) as server:
-        bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+        bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
         server.faults.add(
             Fault(where=Where.SUBMIT, kind=Kind.ANSWER, accept=False, status=500),
             Fault(where=Where.GET, kind=Kind.REGRESS, times=None),

@@ -9,43 +9,10 @@ import pytest
 from runner.errors import ExitCode
 from runner.ledger.states import TaskState
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.support.harness import Bench
+from tests.support.run_bench import RunBench
+from tests.support.three_shots import three_shots
 
 pytestmark = pytest.mark.anyio
-
-STORY = """\
-version: 1
-name: story
-models: [byteplus/seedance-1-0-pro]
-request: {resolution: 480p, ratio: 16:9, duration: 4, return_last_frame: true}
-run: {poll: {first: 20ms, min: 20ms, max: 50ms}}
-steps:
-  one:
-    seeds: 1..4
-    PICK
-    content:
-      - {type: text, text: FIRST}
-    output: out/one-s${{ seed }}.mp4
-  two:
-    needs: one
-    content:
-      - {type: text, text: the door opens}
-      - {type: image_url, image_url: "${{ needs.one.last_frame }}", role: first_frame}
-    output: out/two-s${{ needs.one.seed }}.mp4
-  three:
-    needs: two
-    content:
-      - {type: text, text: she leaves}
-      - {type: image_url, image_url: "${{ needs.two.last_frame }}", role: first_frame}
-    output: out/three-s${{ needs.two.needs.one.seed }}.mp4
-"""
-
-
-def story(pick: str = "x-pick: none", first: str = "a door") -> str:
-    text = STORY.replace("PICK", pick).replace("FIRST", first)
-    return text.replace(
-        "out/three-s${{ needs.two.needs.one.seed }}.mp4", "out/three-s${{ needs.one.seed }}.mp4"
-    )
 
 
 @pytest.fixture
@@ -55,8 +22,8 @@ def server() -> SandboxServer:
 
 async def test_three_shots_chain_by_their_last_frames(tmp_path: Path, server: SandboxServer) -> None:
     with server:
-        bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
-        file = bench.write_job(story())
+        bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+        file = bench.write_job(three_shots())
         result = await bench.run(file)
         assert (result.exit_code, result.counts) == (ExitCode.DONE, {TaskState.DONE: 12})
         assert server.accepted == 12
@@ -72,8 +39,8 @@ async def test_three_shots_chain_by_their_last_frames(tmp_path: Path, server: Sa
 
 async def test_a_story_stopped_in_the_middle_goes_on_and_pays_nothing_twice(tmp_path: Path) -> None:
     with SandboxServer(SandboxConfig(latency=(0.3, 0.3), scale=0.1)) as server:
-        bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
-        file = bench.write_job(story())
+        bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+        file = bench.write_job(three_shots())
         first = await bench.run(file, until=lambda: server.accepted > 4)
         assert first.exit_code is ExitCode.TRY_AGAIN
         last = await bench.run(file)
@@ -85,20 +52,20 @@ async def test_an_empty_pick_waits_for_a_person_and_says_what_to_write(
     tmp_path: Path, server: SandboxServer
 ) -> None:
     with server:
-        bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
-        first = await bench.run(bench.write_job(story("pick: []")))
+        bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+        first = await bench.run(bench.write_job(three_shots("pick: []")))
         assert (first.exit_code, first.counts) == (ExitCode.DONE, {TaskState.DONE: 4})
         assert any("pick" in sentence for sentence in first.waits)
         assert server.accepted == 4
-        second = await bench.run(bench.write_job(story("pick: [{seed: 2}]")))
+        second = await bench.run(bench.write_job(three_shots("pick: [{seed: 2}]")))
         assert (second.exit_code, second.counts) == (ExitCode.DONE, {TaskState.DONE: 6})
         assert (second.run_id, server.accepted) == (first.run_id, 6)
 
 
 async def test_a_failed_shot_skips_what_needs_it(tmp_path: Path, server: SandboxServer) -> None:
     with server:
-        bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
-        result = await bench.run(bench.write_job(story(first="'a door [violate]'")))
+        bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+        result = await bench.run(bench.write_job(three_shots(first="'a door [violate]'")))
         assert result.exit_code is ExitCode.TASK_FAILED
         assert result.counts == {TaskState.FAILED: 4, TaskState.SKIPPED: 8}
         states = {task["name"]: task["state"] for task in bench.manifest()["tasks"]}  # type: ignore[attr-defined]
@@ -109,8 +76,8 @@ async def test_a_lost_last_frame_stops_only_what_begins_with_it(
     tmp_path: Path, server: SandboxServer
 ) -> None:
     with server:
-        bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
-        await bench.run(bench.write_job(story("pick: []")))
+        bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+        await bench.run(bench.write_job(three_shots("pick: []")))
         for task in server.tasks():
             if task.request["seed"] == 1:
                 server.faults.add(
@@ -124,7 +91,7 @@ async def test_a_lost_last_frame_stops_only_what_begins_with_it(
                     )
                 )
         (bench.project.base / "out" / "one-s1.last.png").unlink()
-        result = await bench.run(bench.write_job(story()))
+        result = await bench.run(bench.write_job(three_shots()))
         assert result.exit_code is ExitCode.INPUT_MISSING, result.reasons
         assert result.counts[TaskState.DONE] == 3 + 6
         assert any("one-s1.last.png is not there" in reason for reason in result.reasons)

@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from runner.errors import ExitCode
+from runner.lane.control import Control
 from runner.redact import Redactor
-from runner.run.stop import Control
 
 pytestmark = pytest.mark.anyio
 
@@ -75,7 +75,7 @@ async def test_the_first_reason_stops_submitting_once_and_all_reasons_are_kept()
 
 async def test_stopping_to_submit_leaves_the_work_alone() -> None:
     control = Control(Heard(), Redactor(()))
-    with control.working():
+    with control.work:
         control.stop_submitting(ExitCode.KEY_REFUSED, "401")
         await anyio.sleep(0)
         reached = True
@@ -84,7 +84,7 @@ async def test_stopping_to_submit_leaves_the_work_alone() -> None:
 
 async def test_a_stop_leaves_the_work_but_not_a_post_under_way() -> None:
     control, steps = Control(Heard(), Redactor(())), []
-    with control.working():
+    with control.work:
         control.stop(ExitCode.INTERRUPTED, "SIGINT")
         with control.shielded_post():
             await anyio.sleep(0.01)
@@ -95,13 +95,13 @@ async def test_a_stop_leaves_the_work_but_not_a_post_under_way() -> None:
 
 
 async def test_a_stop_bounds_a_post_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.run.stop.POST_GRACE", 0.02)
+    monkeypatch.setattr("runner.lane.control.POST_GRACE", 0.02)
     control = Control(Heard(), Redactor(()))
     with anyio.fail_after(2):
         async with anyio.create_task_group() as group:
 
             async def post() -> None:
-                with control.working(), control.shielded_post():
+                with control.work, control.shielded_post():
                     await anyio.sleep_forever()
 
             group.start_soon(post)
@@ -113,7 +113,7 @@ async def test_a_stop_bounds_a_post_that_never_ends(monkeypatch: pytest.MonkeyPa
 async def test_so_many_verdicts_end_the_submitting(most: int | None, verdicts: int, goes_on: bool) -> None:
     control = Control(Heard(), Redactor(()), max_failures=most)
     for _ in range(verdicts):
-        control.provider_failed()
+        control.count_failure()
     assert control.may_submit is goes_on
     assert (ExitCode.TASK_FAILED in control.conditions) is not goes_on
 

@@ -11,8 +11,8 @@ from runner.ledger.states import TaskState
 from runner.run.session import Session
 from runner.run.task import TaskLife
 from runner.sandbox import SandboxConfig, SandboxServer
-from tests.support.harness import Bench, job_text
-from tests.support.reconciling import cut, sweep, warm_up
+from tests.support.run_bench import RunBench, job_text
+from tests.support.unclear_runs import cut, sweep, warm_up
 
 pytestmark = pytest.mark.anyio
 
@@ -23,11 +23,11 @@ def server() -> Iterator[SandboxServer]:
         yield running
 
 
-def told(bench: Bench, *names: str) -> list[str]:
+def told(bench: RunBench, *names: str) -> list[str]:
     return [name for name, _ in bench.events if name in names]
 
 
-async def test_a_submit_in_doubt_leaves_its_place_to_others(bench: Bench, server: SandboxServer) -> None:
+async def test_a_submit_in_doubt_leaves_its_place_to_others(bench: RunBench, server: SandboxServer) -> None:
     await warm_up(bench)
     bench.events.clear()
     server.faults.add(cut(accept=False))
@@ -40,7 +40,7 @@ async def test_a_submit_in_doubt_leaves_its_place_to_others(bench: Bench, server
 
 
 async def test_a_place_is_left_before_the_files_are_here(
-    bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    bench: RunBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tasks that end together are replaced at the service while they are fetched."""
     fetched = 0
@@ -59,7 +59,7 @@ async def test_a_place_is_left_before_the_files_are_here(
 
 
 async def test_a_life_that_breaks_gives_its_place_back(
-    bench: Bench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    bench: RunBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sessions: set[Session] = set()
 

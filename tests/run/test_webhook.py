@@ -16,7 +16,7 @@ from runner.job.model import WebhookPolicy
 from runner.ledger.states import TaskState
 from runner.run.webhook import MOST_BODY, Hints, receiver
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.support.harness import Bench, job_text
+from tests.support.run_bench import RunBench, job_text
 
 pytestmark = pytest.mark.anyio
 
@@ -120,7 +120,7 @@ async def test_an_address_that_is_taken_is_said() -> None:
 async def test_a_run_of_50_tasks_needs_at_most_two_looks_at_each(tmp_path: Path) -> None:
     """Each result is noticed by its call; docs/how-to/webhooks.md has the delay on a quiet machine."""
     with SandboxServer(SandboxConfig(latency=(0.5, 1.5), scale=0.1)) as server:
-        bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+        bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
         seen: dict[str, float] = {}
         wall = bench.wall
         bench.tell = lambda name, fields: (
@@ -146,7 +146,7 @@ async def test_whatever_calls_come_the_run_ends_right(tmp_path: Path, kind: Kind
         server.faults.add(
             Fault(where=Where.WEBHOOK, kind=kind, times=None, count=100_000 if kind is Kind.HUGE else 3)
         )
-        bench = Bench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+        bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
         result = await bench.run(bench.write_job(webhook_job(seeds=4, longest="50ms")))
         assert (result.exit_code, result.counts[TaskState.DONE]) == (ExitCode.DONE, 4)
         assert server.accepted == 4

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
-from tests.support.calls import NO_TLS
+from runner.sandbox import SandboxConfig, SandboxServer
+from tests.support.sandbox_requests import connect
 
 
 @pytest.fixture
@@ -26,9 +26,3 @@ def server() -> Iterator[SandboxServer]:
 def client(server: SandboxServer) -> Iterator[httpx.Client]:
     with connect(server) as client:
         yield client
-
-
-def connect(server: SandboxServer, key: str = SANDBOX_KEY) -> httpx.Client:
-    return httpx.Client(
-        base_url=server.url, headers={"Authorization": f"Bearer {key}"}, timeout=10, verify=NO_TLS
-    )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from runner.sandbox import SandboxServer
-from tests.sandbox.conftest import connect
+from tests.support.sandbox_requests import connect
 
 URL = "https://e.com/a.png"
 HUGE = 10**30

@@ -11,8 +11,7 @@ import httpx
 import pytest
 
 from runner.sandbox import Fault, FaultPlan, SandboxConfig, SandboxServer, Where
-from tests.sandbox.conftest import connect
-from tests.support.calls import PATH, body, create, fetch, get, listed
+from tests.support.sandbox_requests import PATH, body, connect, create, get, get_file, listed
 
 
 def add(server: SandboxServer, where: str, kind: str, **fields: Any) -> None:
@@ -252,40 +251,40 @@ def partial(url: str, headers: dict[str, str] | None = None) -> bytes:
 
 
 def test_a_download_is_cut_at_a_byte_and_resumed(server: SandboxServer, video: str) -> None:
-    whole = fetch(video).content
+    whole = get_file(video).content
     add(server, "download", "cut", at=1_000)
     assert partial(video) == whole[:1_000]
     add(server, "download", "cut", at=1_500)
     assert partial(video, {"Range": "bytes=1000-"}) == whole[1_000:1_500]
-    assert fetch(video, headers={"Range": "bytes=1500-"}).content == whole[1_500:]
+    assert get_file(video, headers={"Range": "bytes=1500-"}).content == whole[1_500:]
 
 
 def test_short_long_and_html_downloads(server: SandboxServer, video: str) -> None:
-    whole = fetch(video).content
+    whole = get_file(video).content
     add(server, "download", "short", count=10)
-    assert fetch(video).content == whole[:-10]
+    assert get_file(video).content == whole[:-10]
     add(server, "download", "long", count=10)
-    assert fetch(video).content == whole + bytes(10)
+    assert get_file(video).content == whole + bytes(10)
     add(server, "download", "html")
-    assert fetch(video).headers["content-type"].startswith("text/html")
+    assert get_file(video).headers["content-type"].startswith("text/html")
     add(server, "download", "answer", status=403, body="expired")
-    assert fetch(video).status_code == 403
-    assert fetch(video).content == whole
+    assert get_file(video).status_code == 403
+    assert get_file(video).content == whole
 
 
 def test_a_changed_etag_and_an_ignored_range(server: SandboxServer, video: str) -> None:
-    whole = fetch(video)
+    whole = get_file(video)
     add(server, "download", "etag")
-    changed = fetch(video, headers={"Range": "bytes=5-", "If-Range": whole.headers["etag"]})
+    changed = get_file(video, headers={"Range": "bytes=5-", "If-Range": whole.headers["etag"]})
     assert changed.status_code == 200
     assert changed.headers["etag"] != whole.headers["etag"]
     add(server, "download", "ignore_range")
-    ignored = fetch(video, headers={"Range": "bytes=5-"})
+    ignored = get_file(video, headers={"Range": "bytes=5-"})
     assert (ignored.status_code, ignored.content) == (200, whole.content)
 
 
 def test_a_compressed_download(server: SandboxServer, video: str) -> None:
-    whole = fetch(video).content
+    whole = get_file(video).content
     add(server, "download", "gzip")
     with httpx.stream("GET", video) as answer:
         assert answer.headers["content-encoding"] == "gzip"
@@ -294,7 +293,7 @@ def test_a_compressed_download(server: SandboxServer, video: str) -> None:
 
 def test_a_download_drips(server: SandboxServer, video: str) -> None:
     """Longer than the client has patience, though each byte comes soon enough."""
-    size = len(fetch(video).content)
+    size = len(get_file(video).content)
     add(server, "download", "drip", count=100, seconds=0.02)
     received, began = 0, time.monotonic()
     with httpx.stream("GET", video, timeout=5) as answer:

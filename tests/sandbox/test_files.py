@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from runner.sandbox import SandboxConfig, SandboxServer
 from runner.sandbox.files import RangeNotSatisfiable, Signer, wanted_range
-from tests.sandbox.conftest import connect
-from tests.support.calls import create, fetch, get
+from tests.support.sandbox_requests import connect, create, get, get_file
 
 
 @pytest.fixture
@@ -19,7 +18,7 @@ def video(client: httpx.Client) -> str:
 
 
 def test_a_download_needs_no_key_and_says_what_it_is(video: str) -> None:
-    answer = fetch(video)
+    answer = get_file(video)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "video/mp4"
     assert int(answer.headers["content-length"]) == len(answer.content)
@@ -29,7 +28,7 @@ def test_a_download_needs_no_key_and_says_what_it_is(video: str) -> None:
 
 
 def test_head_is_get_without_a_body(video: str) -> None:
-    whole, head = fetch(video), httpx.head(video)
+    whole, head = get_file(video), httpx.head(video)
     assert (head.status_code, head.content) == (200, b"")
     for name in ("content-length", "etag", "content-type", "accept-ranges"):
         assert head.headers[name] == whole.headers[name]
@@ -45,8 +44,8 @@ def test_head_is_get_without_a_body(video: str) -> None:
     ],
 )
 def test_a_range_is_206_with_that_part(video: str, header: str, part: slice) -> None:
-    whole = fetch(video).content
-    answer = fetch(video, headers={"Range": header})
+    whole = get_file(video).content
+    answer = get_file(video, headers={"Range": header})
     assert answer.status_code == 206
     assert answer.content == whole[part]
     first, last = range(len(whole))[part][0], range(len(whole))[part][-1]
@@ -55,17 +54,17 @@ def test_a_range_is_206_with_that_part(video: str, header: str, part: slice) -> 
 
 
 def test_a_range_past_the_end_is_416(video: str) -> None:
-    size = len(fetch(video).content)
-    answer = fetch(video, headers={"Range": f"bytes={size}-"})
+    size = len(get_file(video).content)
+    answer = get_file(video, headers={"Range": f"bytes={size}-"})
     assert answer.status_code == 416
     assert answer.headers["content-range"] == f"bytes */{size}"
 
 
 def test_if_range_gives_a_part_of_the_same_file_only(video: str) -> None:
-    whole = fetch(video)
+    whole = get_file(video)
     etag = whole.headers["etag"]
-    same = fetch(video, headers={"Range": "bytes=5-", "If-Range": etag})
-    other = fetch(video, headers={"Range": "bytes=5-", "If-Range": '"another"'})
+    same = get_file(video, headers={"Range": "bytes=5-", "If-Range": etag})
+    other = get_file(video, headers={"Range": "bytes=5-", "If-Range": '"another"'})
     assert (same.status_code, same.content) == (206, whole.content[5:])
     assert (other.status_code, other.content) == (200, whole.content)
 
@@ -78,7 +77,7 @@ def test_a_changed_signature_name_or_expiry_is_403(video: str) -> None:
         video.partition("?")[0],
         video.partition("sig=")[0] + "sig=%C3%A9",
     ):
-        assert fetch(wrong).status_code == 403
+        assert get_file(wrong).status_code == 403
 
 
 def test_an_expired_url_is_403_and_a_get_gives_a_fresh_one() -> None:
@@ -87,7 +86,7 @@ def test_an_expired_url_is_403_and_a_get_gives_a_fresh_one() -> None:
         connect(server) as client,
     ):
         task = get(client, create(client))
-        assert fetch(task["content"]["video_url"]).status_code == 403
+        assert get_file(task["content"]["video_url"]).status_code == 403
 
 
 @given(st.text(), st.text(), st.text())

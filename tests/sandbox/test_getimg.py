@@ -9,8 +9,7 @@ import pytest
 
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from runner.sandbox.getimg import REFERENCE_MODEL
-from tests.sandbox.conftest import connect
-from tests.support.calls import fetch, image_item
+from tests.support.sandbox_requests import connect, get_file, image_item
 
 PATH = "/v2/videos/generations"
 URL = "https://e.com/a.png"
@@ -38,10 +37,10 @@ def test_a_generation_ends_with_a_video_that_needs_no_key(client: httpx.Client) 
     assert item["has_sound"] is False
     assert document["usage"]["total_cost"] == pytest.approx(0.1)
     assert f"/v2/downloads/{task_id}/0?exp=" in item["url"]
-    video = fetch(item["url"])
+    video = get_file(item["url"])
     assert (video.status_code, video.headers["content-type"]) == (200, "video/mp4")
     assert video.content[4:8] == b"ftyp"
-    assert fetch(item["url"][:-1] + "_").status_code == 403
+    assert get_file(item["url"][:-1] + "_").status_code == 403
 
 
 def test_sound_is_made_where_it_is_asked_for(client: httpx.Client) -> None:
@@ -175,9 +174,9 @@ def test_several_results_are_several_videos(client: httpx.Client, server: Sandbo
     server.faults.add(Fault(where=Where.GET, kind=Kind.SEVERAL, count=3))
     document = client.get(f"{PATH}/{create(client)}").json()
     urls = [item["url"] for item in document["data"]]
-    assert len({fetch(url).content for url in urls}) == 3
+    assert len({get_file(url).content for url in urls}) == 3
     assert document["usage"]["total_cost"] == pytest.approx(0.3)
-    assert fetch(urls[0].replace("/0?", "/1?")).status_code == 403
+    assert get_file(urls[0].replace("/0?", "/1?")).status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -212,7 +211,7 @@ def test_an_unknown_id_is_404(client: httpx.Client) -> None:
 
 def test_a_missing_key_is_401(server: SandboxServer) -> None:
     for path in (f"{PATH}/req-none", "/v2/models"):
-        assert fetch(server.url + path).status_code == 401
+        assert get_file(server.url + path).status_code == 401
 
 
 def test_too_many_requests_are_429() -> None:

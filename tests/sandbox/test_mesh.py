@@ -15,8 +15,19 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from runner.sandbox import Fault, SandboxConfig, SandboxServer
-from tests.sandbox.conftest import connect
-from tests.support.calls import DRAFTED, PATH, SEEDED, SOUNDING, body, create, fetch, get, image_item, listed
+from tests.support.sandbox_requests import (
+    DRAFTED,
+    PATH,
+    SEEDED,
+    SOUNDING,
+    body,
+    connect,
+    create,
+    get,
+    get_file,
+    image_item,
+    listed,
+)
 
 TWO = "byteplus/dreamina-seedance-2-0"
 _OPENAPI = yaml.safe_load((Path(__file__).parents[1] / "wire" / "mesh-video-openapi.yaml").read_text("utf-8"))
@@ -214,7 +225,7 @@ def test_a_shared_list_shows_all_keys_tasks() -> None:
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer sk_1", "Basic rsk_1"])
 def test_any_other_key_is_401(server: SandboxServer, header: str) -> None:
     for answer in (
-        fetch(server.url + PATH, headers={"Authorization": header}),
+        get_file(server.url + PATH, headers={"Authorization": header}),
         httpx.post(server.url + PATH, headers={"Authorization": header}, json=body()),
     ):
         assert answer.status_code == 401
@@ -336,7 +347,7 @@ def test_a_draft_that_does_not_exist_is_422(client: httpx.Client) -> None:
 def test_the_oracle_counts_what_was_accepted(server: SandboxServer, client: httpx.Client) -> None:
     task_id = create(client, seed=3)
     get(client, task_id)
-    stats = fetch(server.url + "/_sandbox/stats").json()
+    stats = get_file(server.url + "/_sandbox/stats").json()
     assert server.accepted == stats["accepted"] == stats["posts"] == stats["gets"] == 1
     assert stats["per_task"] == {task_id: {"gets": 1, "downloads": 0}}
     (task,) = server.tasks()
@@ -348,4 +359,4 @@ def test_lone_surrogates_do_no_harm(client: httpx.Client) -> None:
     answer = client.post(PATH, content=raw)
     task = get(client, answer.json()["id"])
     assert task["safety_identifier"] == "\udfff"
-    assert fetch(task["content"]["video_url"]).status_code == 200
+    assert get_file(task["content"]["video_url"]).status_code == 200

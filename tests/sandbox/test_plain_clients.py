@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.support.calls import NO_TLS
+from tests.support.sandbox_requests import NO_TLS
 
 
 @pytest.fixture

@@ -12,12 +12,21 @@ from PIL import Image, ImageChops, ImageStat
 
 from runner.sandbox import SandboxConfig, SandboxServer
 from runner.sandbox.picture import scaled
-from tests.sandbox.conftest import connect
-from tests.support.calls import PATH, SEEDED, SHORT, SOUNDING, create, fetch, get, image_item
+from tests.support.sandbox_requests import (
+    PATH,
+    SEEDED,
+    SHORT,
+    SOUNDING,
+    connect,
+    create,
+    get,
+    get_file,
+    image_item,
+)
 
 
 def video_of(client: httpx.Client, task_id: str) -> bytes:
-    answer = fetch(get(client, task_id)["content"]["video_url"])
+    answer = get_file(get(client, task_id)["content"]["video_url"])
     assert answer.status_code == 200, answer.text
     return answer.content
 
@@ -82,14 +91,14 @@ def test_one_rendering_serves_all_downloads(server: SandboxServer, client: httpx
     for _ in range(2):
         video_of(client, create(client, seed=4))
     video_of(client, create(client, seed=4, priority=0, execution_expires_after=100_000))
-    assert fetch(server.url + "/_sandbox/stats").json()["rendered"] == 1
+    assert get_file(server.url + "/_sandbox/stats").json()["rendered"] == 1
 
 
 def test_the_last_frame_is_the_videos_own(client: httpx.Client) -> None:
     content = get(client, create(client, return_last_frame=True))["content"]
-    answer = fetch(content["last_frame_url"])
+    answer = get_file(content["last_frame_url"])
     assert answer.headers["content-type"] == "image/png"
-    last = decode(fetch(content["video_url"]).content)[-1]
+    last = decode(get_file(content["video_url"]).content)[-1]
     with Image.open(io.BytesIO(answer.content)) as image:
         assert difference(image.resize(last.size, Image.Resampling.NEAREST), last) < 8
 

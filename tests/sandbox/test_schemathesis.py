@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
-from tests.sandbox.conftest import connect
+from tests.support.sandbox_requests import connect
 
 WIRE = Path(__file__).parents[1] / "wire"
 EXAMPLES = 10

@@ -12,8 +12,7 @@ import pytest
 
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer, SandboxUnavailable, serve
 from runner.sandbox.store import NEWEST_FIRST, Selection, Store
-from tests.sandbox.conftest import connect
-from tests.support.calls import NO_TLS, create, fetch, get, listed
+from tests.support.sandbox_requests import NO_TLS, connect, create, get, get_file, listed
 
 
 def test_tasks_outlive_the_process(tmp_path: Path) -> None:
@@ -26,9 +25,9 @@ def test_tasks_outlive_the_process(tmp_path: Path) -> None:
         again = get(client, task_id)
         assert again["content"]["video_url"].startswith(server.url)
         assert {**again, "content": None} == {**old, "content": None}
-        assert fetch(again["content"]["video_url"]).status_code == 200
+        assert get_file(again["content"]["video_url"]).status_code == 200
         path = httpx.URL(old["content"]["video_url"]).raw_path.decode()
-        assert fetch(server.url + path).status_code == 200
+        assert get_file(server.url + path).status_code == 200
         create(client)
         assert listed(client)["total"] == server.accepted == 2
 
@@ -164,7 +163,7 @@ def test_serve_announces_its_url_and_ends_cleanly_on_a_signal(number: signal.Sig
     ) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        answer = fetch(f"{url}/v1/video/generations", headers={"Authorization": f"Bearer {SANDBOX_KEY}"})
+        answer = get_file(f"{url}/v1/video/generations", headers={"Authorization": f"Bearer {SANDBOX_KEY}"})
         assert answer.status_code == 200
         process.send_signal(number)
         out, err = process.communicate(timeout=10)

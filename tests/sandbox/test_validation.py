@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from runner.sandbox.validation import Refusal, VideoRequest, check_types, read_request
-from tests.support.calls import SHORT, body, image_item
+from tests.support.sandbox_requests import SHORT, body, image_item
 
 TWO = "byteplus/dreamina-seedance-2-0"
 NEW = "dreamina-seedance-2-5-260628"

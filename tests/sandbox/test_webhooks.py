@@ -15,8 +15,7 @@ import pytest
 
 from runner.sandbox import Fault, SandboxConfig, SandboxServer
 from runner.sandbox.webhooks import is_loopback
-from tests.sandbox.conftest import connect
-from tests.support.calls import create, get
+from tests.support.sandbox_requests import connect, create, get
 
 
 class Receiver:

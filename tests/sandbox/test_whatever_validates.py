@@ -15,8 +15,8 @@ from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
 from runner.sandbox.getimg import mesh_body
 from runner.sandbox.models import find_family as sandbox_family
 from runner.sandbox.validation import read_request
-from tests.support.command import callsheet
-from tests.support.planning import Desk
+from tests.support.command_process import callsheet
+from tests.support.job_bench import JobBench
 
 FAMILIES = tuple(MESH.catalogue.families)
 IDS = tuple(each for family in MESH.catalogue.families.values() for each in family.ids)
@@ -71,14 +71,14 @@ def job_text(provider: str, model: str, fields: dict[str, object], shape: str) -
 
 
 @pytest.fixture(scope="module")
-def shared_desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    return Desk(tmp_path_factory.mktemp("project"))
+def shared_desk(tmp_path_factory: pytest.TempPathFactory) -> JobBench:
+    return JobBench(tmp_path_factory.mktemp("project"))
 
 
 @settings(max_examples=400, suppress_health_check=[HealthCheck.filter_too_much], deadline=None)
 @given(model=MODELS, fields=FIELDS, shape=SHAPES)
 def test_what_validates_for_mesh_is_taken(
-    shared_desk: Desk, model: str, fields: dict[str, object], shape: str
+    shared_desk: JobBench, model: str, fields: dict[str, object], shape: str
 ) -> None:
     try:
         tasks = shared_desk.tasks(job_text("mesh", model, fields, shape))
@@ -106,7 +106,7 @@ def test_what_validates_for_mesh_is_taken(
     shape=SHAPES,
 )
 def test_what_validates_for_getimg_is_taken(
-    shared_desk: Desk, model: str, fields: dict[str, object], shape: str
+    shared_desk: JobBench, model: str, fields: dict[str, object], shape: str
 ) -> None:
     try:
         tasks = shared_desk.tasks(job_text("getimg", model, fields, shape))

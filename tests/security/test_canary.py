@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.support.command import callsheet
+from tests.support.command_process import callsheet
 
 pytestmark = pytest.mark.security(16)
 

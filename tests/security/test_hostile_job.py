@@ -9,8 +9,8 @@ import pytest
 
 from runner.cli.main import VERBS, callsheet
 from runner.errors import ExitCode
-from tests.security.conftest import JOB, Checkout
-from tests.support.wire import answer, answering
+from tests.security.checkout import JOB, Checkout
+from tests.support.wire_server import answer, answering
 
 SECRET = "canary5ecret"
 

@@ -9,8 +9,8 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.sandbox import Fault, Kind, Where
-from tests.security.conftest import JOB, Checkout
-from tests.support.wire import answer, answering
+from tests.security.checkout import JOB, Checkout
+from tests.support.wire_server import answer, answering
 
 HOSTILE = "\x1b]0;pwned\x07\x1b[2J\u202egnp.\u2066\x9b31m\r\nrun.finished 0"
 ONE = JOB.replace("seeds: 1..2", "seeds: [1]")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from runner.sandbox import SandboxConfig, SandboxServer
-from tests.security.conftest import JOB, Checkout
+from tests.security.checkout import JOB, Checkout
 
 WITH_IMAGE = JOB.replace("output:", "  - {type: image_url, image_url: a.png, role: first_frame}\noutput:")
 

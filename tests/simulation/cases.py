@@ -21,14 +21,14 @@ from tests.simulation.weather import Span, Weather
 def _rivals_in_the_air() -> AbstractContextManager[object]:
     """Two prompts, one seed, no tag echoed: the row of a POST that still waited for its answer was
     adopted for another one that was unclear, so that both files held the wrong picture."""
-    judge = evidence.judge
+    match_rows = evidence.match_rows
 
     def shortsighted(
         unclear: Sequence[Unclear], candidates: Sequence[Generation], _unresolved: Any
     ) -> list[Finding]:
-        return judge(unclear, candidates, unclear)
+        return match_rows(unclear, candidates, unclear)
 
-    return patch.object(reconcile, "judge", shortsighted)
+    return patch.object(reconcile, "match_rows", shortsighted)
 
 
 def _full_disk_untold() -> AbstractContextManager[object]:

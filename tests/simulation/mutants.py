@@ -19,9 +19,9 @@ from runner.http.paid import Failure, PaidRequests
 from runner.http.verdicts import Reaction, SubmitOutcome, Verdict
 from runner.job.model import RunPolicy
 from runner.lane import evidence, reconcile, scan, submit
-from runner.lane.cases import Case
 from runner.lane.evidence import Belief, Finding, Unclear, Witness, witness
 from runner.lane.late import Lookback
+from runner.lane.reconcile import Case
 from runner.lane.scan import Scanner
 from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger
@@ -194,7 +194,7 @@ def _list_without_bounds() -> AbstractContextManager[object]:
         rows: dict[str, Generation] = {}
         offset = 0
         while True:
-            await scanner.lane.budget.acquire()
+            await scanner.lane.requests.acquire()
             page = await scanner.lane.client.list_page(created_after=since, limit=200, offset=offset)
             rows.update((row.id, row) for row in page.rows)
             offset += len(page.rows)
@@ -205,16 +205,16 @@ def _list_without_bounds() -> AbstractContextManager[object]:
 
 
 def _adopt_by_seed_alone() -> AbstractContextManager[object]:
-    judge = evidence.judge
+    match_rows = evidence.match_rows
 
     def careless(unclear: Sequence[Unclear], candidates: Sequence[Generation], *rest: Any) -> list[Finding]:
         found: list[Finding] = []
-        for one, finding in zip(unclear, judge(unclear, candidates, *rest), strict=True):
+        for one, finding in zip(unclear, match_rows(unclear, candidates, *rest), strict=True):
             same = [row for row in candidates if row.echo.get("seed") == one.attempt.seed is not None]
             found.append(Finding(one.attempt.id, same[0], Basis.SEED) if same else finding)
         return found
 
-    return patch.object(reconcile, "judge", careless)
+    return patch.object(reconcile, "match_rows", careless)
 
 
 @contextmanager

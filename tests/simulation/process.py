@@ -26,7 +26,7 @@ from runner.redact import Redactor
 from runner.run.lock import project_lock
 from runner.run.prepare import prepare_run
 from runner.run.run import collect_all, run_prepared
-from runner.run.tools import Tools
+from runner.run.session import Tools
 from runner.run.webhook import Hints
 from tests.simulation.absence import check_absence
 from tests.simulation.answers import ApiTransport, Files, FreeTransport

@@ -15,11 +15,11 @@ import anyio
 from runner.errors import ExitCode
 from runner.job.model import Job
 from runner.job.rundate import RunDate
+from runner.lane.control import Control
 from runner.ledger.states import TaskState
 from runner.media import video
 from runner.plan.plan import Plan, make_plan
 from runner.run import prepare, stop
-from runner.run.stop import Control
 from tests.simulation.absence import may_turn_up
 from tests.simulation.bench import ORIGIN, Bench, clean_folder, empty_image, job_of, ledger_of
 from tests.simulation.checks import check_between, check_end, check_exit

@@ -17,8 +17,8 @@ from runner.http.fetch import Patience
 from runner.providers.base import RemoteFileKind
 from runner.store.download import DownloadLimits, DownloadTrouble
 from runner.store.files import LocalFiles
-from tests.support.downloads import LIMITS, fetch, left_over, make_request, trouble_of
-from tests.support.files_server import Answer, FilesServer, Seen, Wire, file, status
+from tests.support.download_requests import LIMITS, fetch, left_over, make_request, trouble_of
+from tests.support.files_server import Answer, Connection, FilesServer, Seen, file, status
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de"
@@ -75,7 +75,7 @@ async def test_a_download_cut_at_any_byte_goes_on_there(clip: bytes, data: st.Da
 
 @pytest.mark.fault(39)
 async def test_a_cut_chunked_body_is_not_taken_for_the_end(clip: bytes, files: LocalFiles) -> None:
-    def cut(_: Seen, wire: Wire) -> None:
+    def cut(_: Seen, wire: Connection) -> None:
         wire.head(200, {"Transfer-Encoding": "chunked"})
         wire.send(b"%x\r\n" % len(clip) + clip + b"\r\n")
 
@@ -84,7 +84,7 @@ async def test_a_cut_chunked_body_is_not_taken_for_the_end(clip: bytes, files: L
 
 
 async def test_a_chunked_body_without_a_length_is_a_file_too(clip: bytes, files: LocalFiles) -> None:
-    def chunked(_: Seen, wire: Wire) -> None:
+    def chunked(_: Seen, wire: Connection) -> None:
         wire.head(200, {"Transfer-Encoding": "chunked"})
         wire.send(b"%x\r\n" % len(clip) + clip + b"\r\n0\r\n\r\n")
 
@@ -95,7 +95,7 @@ async def test_a_chunked_body_without_a_length_is_a_file_too(clip: bytes, files:
 def without_length(content: bytes, *, chunked: bool) -> Answer:
     """The body ends in order: by the last chunk, or by the close of the connection."""
 
-    def answer(_: Seen, wire: Wire) -> None:
+    def answer(_: Seen, wire: Connection) -> None:
         if chunked:
             wire.head(200, {"Transfer-Encoding": "chunked"})
             wire.send(b"%x\r\n" % len(content) + content + b"\r\n0\r\n\r\n")
@@ -262,7 +262,7 @@ async def test_a_server_in_trouble_is_asked_again_later(files: LocalFiles, code:
 @pytest.mark.fault(43)
 @pytest.mark.parametrize("case", ["body drips", "body stalls", "headers drip", "never answers", "endless"])
 async def test_a_server_that_never_comes_to_an_end_is_left(clip: bytes, files: LocalFiles, case: str) -> None:
-    def answer(_: Seen, wire: Wire) -> None:
+    def answer(_: Seen, wire: Connection) -> None:
         if case == "headers drip":
             wire.drip(b"HTTP/1.1 200 OK\r\nX-Long: " + b"a" * 5000, 0.01)
         elif case != "never answers":
@@ -310,7 +310,7 @@ async def test_an_encoded_answer_is_refused_before_its_body(
 ) -> None:
     """The server holds the body back, so a reader would wait for it and be too slow."""
 
-    def answer(_: Seen, wire: Wire) -> None:
+    def answer(_: Seen, wire: Connection) -> None:
         wire.head(200, {"Content-Encoding": encoding, "Content-Length": len(gzip.compress(clip))})
         wire.wait_for_close()
 
@@ -323,7 +323,7 @@ async def test_an_encoded_answer_is_refused_before_its_body(
 @pytest.mark.security(12)
 @pytest.mark.parametrize("chunked", [True, False])
 async def test_a_file_past_the_cap_is_refused(clip: bytes, files: LocalFiles, chunked: bool) -> None:
-    def answer(_: Seen, wire: Wire) -> None:
+    def answer(_: Seen, wire: Connection) -> None:
         if chunked:
             wire.head(200, {"Transfer-Encoding": "chunked"})
             while True:

@@ -12,9 +12,9 @@ import pytest
 
 from runner.store.download import DownloadError, DownloadTrouble
 from runner.store.files import LocalFiles
-from tests.support.downloads import LIMITS, fetch, left_over, make_request, trouble_of
+from tests.support.download_requests import LIMITS, fetch, left_over, make_request, trouble_of
 from tests.support.faulty_files import FullDisk, Killed, KilledFiles
-from tests.support.files_server import FilesServer, Seen, Wire, file
+from tests.support.files_server import Connection, FilesServer, Seen, file
 
 pytestmark = pytest.mark.anyio
 
@@ -95,7 +95,7 @@ async def test_a_planted_link_out_of_the_root_is_refused_unfetched(
 
 
 async def test_a_cancelled_download_goes_on_later(clip: bytes, files: LocalFiles) -> None:
-    def answer(_: Seen, wire: Wire) -> None:
+    def answer(_: Seen, wire: Connection) -> None:
         wire.head(200, {"Content-Length": len(clip), "ETag": '"v1"'})
         wire.send(clip[:9000])
         wire.wait_for_close()
@@ -167,7 +167,7 @@ async def test_notes_are_taken_on_the_way_and_not_only_at_the_end(
     monkeypatch.setattr("runner.store.part._NOTE_EVERY", 8192)
     killed = KilledFiles(files, 6, only="write")
 
-    def in_pieces(_: Seen, wire: Wire) -> None:
+    def in_pieces(_: Seen, wire: Connection) -> None:
         wire.head(200, {"Content-Length": len(clip), "ETag": '"v1"'})
         for start in range(0, len(clip), 4096):
             wire.send(clip[start : start + 4096])

@@ -23,7 +23,7 @@ class Seen:
     headers: Mapping[str, str]
 
 
-class Wire:
+class Connection:
     """The server's end of one connection; it carries one request and is closed then."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -50,7 +50,7 @@ class Wire:
             self._connection.recv(1)
 
 
-Answer = Callable[[Seen, Wire], None]
+Answer = Callable[[Seen, Connection], None]
 
 
 class FilesServer:
@@ -77,7 +77,7 @@ class FilesServer:
                 answer = outer.answers[min(len(outer.seen), len(outer.answers)) - 1]
                 # a client that hangs up is what many tests are about
                 with contextlib.suppress(OSError):
-                    answer(seen, Wire(self.connection))
+                    answer(seen, Connection(self.connection))
 
             def finish(self) -> None:
                 with contextlib.suppress(OSError):
@@ -126,7 +126,7 @@ def file(
 ) -> Answer:
     """`content` as an object store serves it; of an answer only the first `cut_at` body bytes."""
 
-    def answer(seen: Seen, wire: Wire) -> None:
+    def answer(seen: Seen, wire: Connection) -> None:
         headers: dict[str, object] = {"Content-Type": media_type, **({"ETag": etag} if etag else {}), **more}
         asked = re.fullmatch(r"bytes=(\d+)-", seen.headers.get("range", ""))
         start = int(asked[1]) if asked and ranges and seen.headers.get("if-range") == etag else 0
@@ -145,7 +145,7 @@ def file(
 def status(code: int, body: bytes = b"no", **headers: object) -> Answer:
     """A short answer with this status; underscores in header names stand for dashes."""
 
-    def answer(_: Seen, wire: Wire) -> None:
+    def answer(_: Seen, wire: Connection) -> None:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         wire.head(code, {"Content-Length": len(body), **named})
         wire.send(body)

@@ -45,6 +45,6 @@ def install(wheel: Path, home: Path, *, beside: Iterable[Path] = ()) -> Path:
     return home / "bin"
 
 
-def environment(**changes: str) -> dict[str, str]:
+def wheel_environment(**changes: str) -> dict[str, str]:
     """This process's, without a path that would let an installed package be another."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | changes

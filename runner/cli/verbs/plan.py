@@ -27,7 +27,7 @@ from runner.cli.runs import reading
 from runner.cli.task_list import CONFLICT, Row, chosen_tasks, write_rows
 from runner.errors import ExitCode
 from runner.json_value import JsonValue
-from runner.lane.budget import outlook
+from runner.lane.caps import outlook
 from runner.ledger.states import STATE_WORDS, TaskState
 from runner.money import usd_or_null, usd_text
 from runner.plan.cost import Total

@@ -17,7 +17,7 @@ import click
 from runner.cli import console
 from runner.cli.common_options import common, common_options
 from runner.cli.completion import complete_task
-from runner.cli.endings import report_after_runs, tell_late, tell_reasons
+from runner.cli.endings import report_after_runs, tell_nearing_expiry, tell_reasons
 from runner.cli.fetching import fetch_first
 from runner.cli.humanize import shown_path
 from runner.cli.jobs import Loaded, load, showing_lines
@@ -31,7 +31,7 @@ from runner.cli.task_list import counts_words
 from runner.errors import INTERRUPTS, BusyError, CallsheetError, ExitCode, JobError, UsageError
 from runner.http.access import ApiKey
 from runner.json_value import JsonValue
-from runner.lane.budget import question
+from runner.lane.caps import question
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow, Spend
 from runner.ledger.states import Reason, TaskState
@@ -40,10 +40,10 @@ from runner.project import Project, find_project
 from runner.record.events import fan_out
 from runner.record.facts import KEY_VARIABLE, session_facts
 from runner.redact import Redactor, json_text, printable
-from runner.run.ends import RunResult
+from runner.run.finish import RunResult
 from runner.run.idle import conclude_idle, is_idle
-from runner.run.lateness import Late, late
 from runner.run.lock import locked_ledger
+from runner.run.nearing_expiry import NearingExpiry, nearing_expiry
 from runner.run.only import Only
 from runner.run.prepare import Prepared, Resubmit, prepare_run
 
@@ -139,7 +139,7 @@ class Finished:
     """Of the videos, in plan order; the first few of many."""
     submitted: int
     spent: Spend
-    overdue: Late | None
+    overdue: NearingExpiry | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +320,7 @@ def _finish(
         folders=tuple(islice(folders, _MOST_FOLDERS)),
         submitted=submits.count,
         spent=ledger.read.spend(prepared.run.id),
-        overdue=late(ledger.read, time.time()),
+        overdue=nearing_expiry(ledger.read, time.time()),
     )
 
 
@@ -364,7 +364,7 @@ def _advise(outcome: Outcome, run: Finished, options: RunOptions, *, run_id: str
     counts, code, service = run.result.counts, outcome.exit_code, options.service
     job_file = shown_path(run.project.root / outcome.job)
     tell_reasons(run.result)
-    tell_late(run.overdue)
+    tell_nearing_expiry(run.overdue)
     # what became of other jobs' tasks that were looked at along the way
     notes = run.result.notes
     for note in notes[:_MOST_NOTES]:

@@ -192,11 +192,7 @@ def _show_what_is_left(
     try:
         folder = find_folder(run_name, service)
         run = read_manifest(folder.manifest).run
-        rows = [
-            _row_of(task)
-            for task in read_tasks(folder.manifest)
-            if chosen is None or chosen.fits(task.name, task.identity)
-        ]
+        rows = [_row_of(task) for task in read_tasks(folder.manifest) if chosen is None or chosen.names(task)]
     except CallsheetError:
         raise why from None
     console.error(str(why))

@@ -7,91 +7,93 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxServer, Where
-from tests.support.desk import Desk
-from tests.support.moment import deadline_once
+from tests.support.deadline import deadline_once
+from tests.support.verb_bench import VerbBench
 
 
 @pytest.fixture
-def held(desk: Desk) -> str:
+def held(verbs: VerbBench) -> str:
     """The name of a task that is held: the service answered 500 and accepted nothing."""
-    desk.fault(Kind.ANSWER, status=500)
-    assert desk.call("run", "boat.yaml") == ExitCode.PERSON_NEEDED
-    assert sorted(desk.states()) == ["done", "held"]
-    assert "callsheet reconcile" in desk.err
-    (one,) = desk.unclear()
+    verbs.fault(Kind.ANSWER, status=500)
+    assert verbs.call("run", "boat.yaml") == ExitCode.PERSON_NEEDED
+    assert sorted(verbs.states()) == ["done", "held"]
+    assert "callsheet reconcile" in verbs.err
+    (one,) = verbs.unclear()
     return str(one["task"])
 
 
-def test_nothing_unclear_is_an_empty_list(desk: Desk) -> None:
-    assert desk.call("reconcile") == ExitCode.DONE
-    assert desk.out == "0 unclear tasks\n"
-    assert desk.unclear() == []
+def test_nothing_unclear_is_an_empty_list(verbs: VerbBench) -> None:
+    assert verbs.call("reconcile") == ExitCode.DONE
+    assert verbs.out == "0 unclear tasks\n"
+    assert verbs.unclear() == []
 
 
-def test_a_held_task_is_listed_with_its_evidence_and_what_to_type(desk: Desk, held: str) -> None:
-    assert desk.call("reconcile") == ExitCode.PERSON_NEEDED
-    first, _, evidence, total = desk.out.splitlines()
+def test_a_held_task_is_listed_with_its_evidence_and_what_to_type(verbs: VerbBench, held: str) -> None:
+    assert verbs.call("reconcile") == ExitCode.PERSON_NEEDED
+    first, _, evidence, total = verbs.out.splitlines()
     assert first.startswith(f"held  {held}  ")
     assert "500" in evidence
     assert "the service itself did not know" in evidence
     assert total == "1 unclear task"
     for option in ("--adopt ID", "--again", "--write-off"):
-        assert f"callsheet reconcile {held} {option}" in desk.err
+        assert f"callsheet reconcile {held} {option}" in verbs.err
 
 
-def test_for_programs_it_is_one_json_list(desk: Desk, held: str) -> None:
-    (one,) = desk.unclear()
+def test_for_programs_it_is_one_json_list(verbs: VerbBench, held: str) -> None:
+    (one,) = verbs.unclear()
     assert (one["task"], one["state"], one["evidence"]["status"]) == (held, "held", 500)
     assert "did not know" in one["held_because"]["reason"]
 
 
-def test_again_lets_the_next_run_submit_it(desk: Desk, held: str, server: SandboxServer) -> None:
-    assert desk.call("run", "boat.yaml") == ExitCode.PERSON_NEEDED
+def test_again_lets_the_next_run_submit_it(verbs: VerbBench, held: str, server: SandboxServer) -> None:
+    assert verbs.call("run", "boat.yaml") == ExitCode.PERSON_NEEDED
     assert server.accepted == 1
-    assert desk.call("reconcile", held, "--again") == ExitCode.DONE
-    assert "callsheet run boat.yaml" in desk.err
+    assert verbs.call("reconcile", held, "--again") == ExitCode.DONE
+    assert "callsheet run boat.yaml" in verbs.err
     assert server.accepted == 1, "reconcile itself submits nothing"
-    assert desk.call("run", "boat.yaml") == ExitCode.DONE
+    assert verbs.call("run", "boat.yaml") == ExitCode.DONE
     assert server.accepted == 2
     settled = [
         attempt["resolution_evidence"]
-        for task in desk.manifest()["tasks"]
+        for task in verbs.manifest()["tasks"]
         for attempt in task["attempts"]
         if attempt["resolution"] == "again"
     ]
     assert settled == [{"basis": "person", "was": "held"}]
 
 
-def test_what_is_written_off_is_not_submitted_by_a_run(desk: Desk, held: str, server: SandboxServer) -> None:
-    assert desk.call("reconcile", held, "--write-off") == ExitCode.DONE
-    desk.call("run", "boat.yaml")
-    assert sorted(desk.states()) == ["done", "written_off"]
+def test_what_is_written_off_is_not_submitted_by_a_run(
+    verbs: VerbBench, held: str, server: SandboxServer
+) -> None:
+    assert verbs.call("reconcile", held, "--write-off") == ExitCode.DONE
+    verbs.call("run", "boat.yaml")
+    assert sorted(verbs.states()) == ["done", "written_off"]
     assert server.accepted == 1
-    assert desk.call("retry") == ExitCode.DONE
+    assert verbs.call("retry") == ExitCode.DONE
     assert server.accepted == 2
 
 
-def test_adopt_takes_the_generation_that_a_person_has_found(desk: Desk, server: SandboxServer) -> None:
-    desk.write((desk.root / "boat.yaml").read_text().replace("settle: 0s", "settle: 60s"))
-    desk.fault(Kind.ANSWER, status=500, accept=True)
-    desk.server.faults.add(Fault(where=Where.LIST, kind=Kind.LAG, seconds=3600, times=None))
+def test_adopt_takes_the_generation_that_a_person_has_found(verbs: VerbBench, server: SandboxServer) -> None:
+    verbs.write((verbs.root / "boat.yaml").read_text().replace("settle: 0s", "settle: 60s"))
+    verbs.fault(Kind.ANSWER, status=500, accept=True)
+    verbs.server.faults.add(Fault(where=Where.LIST, kind=Kind.LAG, seconds=3600, times=None))
     with deadline_once(lambda: server.accepted == 2):
-        desk.call("run", "boat.yaml", "--deadline", "60s")
-    desk.server.faults.clear()
-    (one,) = desk.unclear()
-    mine, others = _whose(desk, server)
-    assert desk.call("reconcile", one["task"], "--adopt", others) == ExitCode.USAGE
-    assert "belongs to another task already" in desk.err
-    assert desk.call("reconcile", one["task"], "--adopt", "t-nothing") == ExitCode.UNREACHABLE
-    assert desk.call("reconcile", one["identity"][:12], "--adopt", mine) == ExitCode.DONE
-    assert desk.call("run", "boat.yaml") == ExitCode.DONE
-    assert desk.states() == ["done", "done"]
+        verbs.call("run", "boat.yaml", "--deadline", "60s")
+    verbs.server.faults.clear()
+    (one,) = verbs.unclear()
+    mine, others = _whose(verbs, server)
+    assert verbs.call("reconcile", one["task"], "--adopt", others) == ExitCode.USAGE
+    assert "belongs to another task already" in verbs.err
+    assert verbs.call("reconcile", one["task"], "--adopt", "t-nothing") == ExitCode.UNREACHABLE
+    assert verbs.call("reconcile", one["identity"][:12], "--adopt", mine) == ExitCode.DONE
+    assert verbs.call("run", "boat.yaml") == ExitCode.DONE
+    assert verbs.states() == ["done", "done"]
     assert server.accepted == 2
 
 
-def _whose(desk: Desk, server: SandboxServer) -> tuple[str, str]:
+def _whose(verbs: VerbBench, server: SandboxServer) -> tuple[str, str]:
     """The id that no attempt holds, and one that is held."""
-    claimed = {attempt["remote_id"] for task in desk.manifest()["tasks"] for attempt in task["attempts"]} - {
+    claimed = {attempt["remote_id"] for task in verbs.manifest()["tasks"] for attempt in task["attempts"]} - {
         None
     }
     (mine,) = {task.id for task in server.tasks()} - claimed
@@ -99,7 +101,7 @@ def _whose(desk: Desk, server: SandboxServer) -> tuple[str, str]:
 
 
 def test_a_generation_that_contradicts_is_adopted_only_with_yes(
-    desk: Desk, held: str, server: SandboxServer
+    verbs: VerbBench, held: str, server: SandboxServer
 ) -> None:
     """Another project's video under our task's name would be a wrong one."""
     body = {**server.tasks()[0].request, "seed": 99, "duration": 5}
@@ -107,11 +109,11 @@ def test_a_generation_that_contradicts_is_adopted_only_with_yes(
         f"{server.url}/v1/video/generations", json=body, headers={"Authorization": f"Bearer {SANDBOX_KEY}"}
     )
     foreign = answer.json()["id"]
-    assert desk.call("reconcile", held, "--adopt", foreign) == ExitCode.PERSON_NEEDED
-    assert "--yes" in desk.err
-    assert len(desk.unclear()) == 1
-    assert desk.call("reconcile", held, "--adopt", foreign, "--yes") == ExitCode.DONE
-    assert desk.unclear() == []
+    assert verbs.call("reconcile", held, "--adopt", foreign) == ExitCode.PERSON_NEEDED
+    assert "--yes" in verbs.err
+    assert len(verbs.unclear()) == 1
+    assert verbs.call("reconcile", held, "--adopt", foreign, "--yes") == ExitCode.DONE
+    assert verbs.unclear() == []
 
 
 @pytest.mark.parametrize(
@@ -125,9 +127,9 @@ def test_a_generation_that_contradicts_is_adopted_only_with_yes(
     ],
 )
 def test_half_an_answer_changes_nothing(
-    desk: Desk, held: str, server: SandboxServer, arguments: list[str]
+    verbs: VerbBench, held: str, server: SandboxServer, arguments: list[str]
 ) -> None:
-    before = desk.unclear()
-    assert desk.call("reconcile", *(word.format(held=held) for word in arguments)) == ExitCode.USAGE
-    assert "hint:" in desk.err
-    assert desk.unclear() == before
+    before = verbs.unclear()
+    assert verbs.call("reconcile", *(word.format(held=held) for word in arguments)) == ExitCode.USAGE
+    assert "hint:" in verbs.err
+    assert verbs.unclear() == before

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ExitCode
-from tests.support.command import callsheet
+from tests.support.command_process import callsheet
 
 JOB = """\
 version: 1

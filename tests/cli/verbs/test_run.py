@@ -13,8 +13,8 @@ import pytest
 from runner.__main__ import main
 from runner.errors import ExitCode
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxServer, Where
-from tests.support.command import command, environment
-from tests.support.desk import Desk
+from tests.support.command_process import command, environment
+from tests.support.verb_bench import VerbBench
 
 JOB = """\
 version: 1
@@ -214,38 +214,38 @@ def test_a_reader_that_leaves_does_not_end_a_run(project: Path, server: SandboxS
 
 
 def test_what_was_accepted_without_an_answer_is_submitted_all_the_same(
-    desk: Desk, server: SandboxServer
+    verbs: VerbBench, server: SandboxServer
 ) -> None:
-    desk.fault(Kind.CUT, accept=True, times=None)
-    assert desk.call("run", "boat.yaml") == ExitCode.DONE, desk.err
+    verbs.fault(Kind.CUT, accept=True, times=None)
+    assert verbs.call("run", "boat.yaml") == ExitCode.DONE, verbs.err
     assert server.accepted == 2
-    assert "2 submitted now" in desk.out + desk.err
+    assert "2 submitted now" in verbs.out + verbs.err
 
 
-def test_what_never_arrived_and_went_again_is_submitted_once(desk: Desk, server: SandboxServer) -> None:
-    desk.fault(Kind.CUT)
-    assert desk.call("run", "boat.yaml") == ExitCode.DONE, desk.err
+def test_what_never_arrived_and_went_again_is_submitted_once(verbs: VerbBench, server: SandboxServer) -> None:
+    verbs.fault(Kind.CUT)
+    assert verbs.call("run", "boat.yaml") == ExitCode.DONE, verbs.err
     assert server.accepted == 2
-    assert "2 submitted now" in desk.out + desk.err
+    assert "2 submitted now" in verbs.out + verbs.err
 
 
-def test_a_run_without_its_manifest_is_not_finished(desk: Desk, server: SandboxServer) -> None:
+def test_a_run_without_its_manifest_is_not_finished(verbs: VerbBench, server: SandboxServer) -> None:
     """The next start goes on with it, and writes it."""
-    blocked = desk.root / "blocked.yaml"
-    text = (desk.root / "boat.yaml").read_text()
+    blocked = verbs.root / "blocked.yaml"
+    text = (verbs.root / "boat.yaml").read_text()
     blocked.write_text(text.replace("out/", "elsewhere/").replace("A paper boat", "A ship"))
-    assert desk.call("run", "boat.yaml") == ExitCode.DONE
-    latest = desk.root / "rehearsal" / "runs" / "latest"
-    desk.fault(Kind.ANSWER, status=402, code="insufficient_credits")
-    assert desk.call("run", "blocked.yaml") == ExitCode.OUT_OF_MONEY
+    assert verbs.call("run", "boat.yaml") == ExitCode.DONE
+    latest = verbs.root / "rehearsal" / "runs" / "latest"
+    verbs.fault(Kind.ANSWER, status=402, code="insufficient_credits")
+    assert verbs.call("run", "blocked.yaml") == ExitCode.OUT_OF_MONEY
     run = latest.resolve()
     (run / "manifest.json").unlink()
     (run / "manifest.json").mkdir()
-    assert desk.call("run", "blocked.yaml", "boat.yaml", "--output-format", "jsonl") == ExitCode.CANNOT_WRITE
-    first, second = (json.loads(line) for line in desk.out.splitlines())
+    assert verbs.call("run", "blocked.yaml", "boat.yaml", "--output-format", "jsonl") == ExitCode.CANNOT_WRITE
+    first, second = (json.loads(line) for line in verbs.out.splitlines())
     assert (first["exit_code"], second["exit_code"]) == (ExitCode.CANNOT_WRITE, 0)
     (run / "manifest.json").rmdir()
-    assert desk.call("run", "blocked.yaml") == ExitCode.DONE
+    assert verbs.call("run", "blocked.yaml") == ExitCode.DONE
     assert latest.resolve() == run
     assert [s["exit_code"] for s in json.loads((run / "manifest.json").read_text())["run"]["sessions"]][
         1

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from runner.errors import ExitCode
-from tests.support.command import callsheet, command, environment
+from tests.support.command_process import callsheet, command, environment
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

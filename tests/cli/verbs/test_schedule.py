@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.command import callsheet
+from tests.support.command_process import callsheet
 
 JOB = """\
 version: 1

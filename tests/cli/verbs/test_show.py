@@ -11,23 +11,25 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.sandbox import Fault, Kind, SandboxServer, Where
-from tests.support.desk import JOB, STORY, Desk
-from tests.support.moment import deadline_once
+from tests.support.deadline import deadline_once
+from tests.support.verb_bench import JOB, STORY, VerbBench
 
 
 @pytest.fixture
-def done(desk: Desk) -> Desk:
-    assert desk.call("run", "boat.yaml") == ExitCode.DONE
-    return desk
+def done(verbs: VerbBench) -> VerbBench:
+    assert verbs.call("run", "boat.yaml") == ExitCode.DONE
+    return verbs
 
 
-def _shown(desk: Desk, what: str | Path) -> Any:
-    assert desk.call("show", str(what), "--output-format", "json") == ExitCode.DONE, desk.err
-    (document,) = json.loads(desk.out)
+def _shown(verbs: VerbBench, what: str | Path) -> Any:
+    assert verbs.call("show", str(what), "--output-format", "json") == ExitCode.DONE, verbs.err
+    (document,) = json.loads(verbs.out)
     return document
 
 
-def test_one_clip_is_found_by_whatever_is_in_hand(done: Desk, server: SandboxServer, tmp_path: Path) -> None:
+def test_one_clip_is_found_by_whatever_is_in_hand(
+    done: VerbBench, server: SandboxServer, tmp_path: Path
+) -> None:
     """Its name, its path, its bytes elsewhere, a digest, an identity, the service's id, an attempt."""
     first = _shown(done, "s1")
     video = next(file for file in first["files"] if file["kind"] == "video")
@@ -46,7 +48,7 @@ def test_one_clip_is_found_by_whatever_is_in_hand(done: Desk, server: SandboxSer
         assert _shown(done, what)["identity"] == first["identity"], what
 
 
-def test_it_says_how_the_clip_was_made(done: Desk) -> None:
+def test_it_says_how_the_clip_was_made(done: VerbBench) -> None:
     document = _shown(done, "s2")
     assert document["prompt"] == "A paper boat"
     assert document["seed"] == {"sent": 2, "echoed": 2}
@@ -57,7 +59,7 @@ def test_it_says_how_the_clip_was_made(done: Desk) -> None:
     assert "next: callsheet run boat.yaml --again s2 " in done.err
 
 
-def test_what_it_says_to_type_makes_it_again(done: Desk, server: SandboxServer) -> None:
+def test_what_it_says_to_type_makes_it_again(done: VerbBench, server: SandboxServer) -> None:
     done.call("show", "s2")
     line = done.err.removeprefix("next: callsheet ").split("    ")[0]
     assert done.call(*line.split()) == ExitCode.DONE
@@ -65,7 +67,7 @@ def test_what_it_says_to_type_makes_it_again(done: Desk, server: SandboxServer) 
     assert [attempt["reason"] for attempt in _shown(done, "s2")["attempts"]] == ["run", "again"]
 
 
-def test_a_changed_job_file_and_a_lost_video_are_told_with_the_way_back(done: Desk) -> None:
+def test_a_changed_job_file_and_a_lost_video_are_told_with_the_way_back(done: VerbBench) -> None:
     done.write((done.root / "boat.yaml").read_text() + "# edited\n")
     (done.root / "rehearsal/out/s1.mp4").unlink()
     assert done.call("show", "s1") == ExitCode.DONE
@@ -78,15 +80,15 @@ def test_a_changed_job_file_and_a_lost_video_are_told_with_the_way_back(done: De
     assert "--again s1" in again
 
 
-def test_an_ambiguous_attempt_says_how_it_ended(desk: Desk) -> None:
-    desk.fault(Kind.ANSWER, status=500)
-    assert desk.call("run", "boat.yaml") == ExitCode.PERSON_NEEDED
-    (held,) = desk.unclear()
-    assert desk.call("show", held["task"]) == ExitCode.DONE
-    assert "unclear at first" in desk.out
-    assert desk.call("reconcile", held["task"], "--write-off") == ExitCode.DONE
-    desk.call("show", held["task"])
-    assert "settled as written_off (by person)" in desk.out
+def test_an_ambiguous_attempt_says_how_it_ended(verbs: VerbBench) -> None:
+    verbs.fault(Kind.ANSWER, status=500)
+    assert verbs.call("run", "boat.yaml") == ExitCode.PERSON_NEEDED
+    (held,) = verbs.unclear()
+    assert verbs.call("show", held["task"]) == ExitCode.DONE
+    assert "unclear at first" in verbs.out
+    assert verbs.call("reconcile", held["task"], "--write-off") == ExitCode.DONE
+    verbs.call("show", held["task"])
+    assert "settled as written_off (by person)" in verbs.out
 
 
 @pytest.mark.parametrize(
@@ -97,23 +99,23 @@ def test_an_ambiguous_attempt_says_how_it_ended(desk: Desk) -> None:
         ("rehearsal/out/s.mp4", "did you mean `out/s2.mp4`?"),
     ],
 )
-def test_what_is_not_known_is_told_with_near_names(done: Desk, what: str, told: str) -> None:
+def test_what_is_not_known_is_told_with_near_names(done: VerbBench, what: str, told: str) -> None:
     assert done.call("show", what) == ExitCode.USAGE
     assert told in done.err
 
 
-def test_a_strange_file_is_told_as_such(done: Desk, tmp_path: Path) -> None:
+def test_a_strange_file_is_told_as_such(done: VerbBench, tmp_path: Path) -> None:
     (tmp_path / "else.mp4").write_bytes(b"else")
     assert done.call("show", str(tmp_path / "else.mp4")) == ExitCode.USAGE
     assert "not a file that this project made" in done.err
 
 
-def test_before_the_first_run_there_is_nothing_to_show(desk: Desk) -> None:
-    assert desk.call("show", "s1") == ExitCode.USAGE
-    assert "nothing has been rehearsed here yet" in desk.err
+def test_before_the_first_run_there_is_nothing_to_show(verbs: VerbBench) -> None:
+    assert verbs.call("show", "s1") == ExitCode.USAGE
+    assert "nothing has been rehearsed here yet" in verbs.err
 
 
-def test_a_file_that_is_here_under_another_name_is_not_to_be_fetched(done: Desk) -> None:
+def test_a_file_that_is_here_under_another_name_is_not_to_be_fetched(done: VerbBench) -> None:
     (done.root / "rehearsal/out/s1.mp4").write_bytes(b"changed")
     assert done.call("show", "s1") == ExitCode.DONE
     assert "fetches the file again" in done.err
@@ -124,44 +126,44 @@ def test_a_file_that_is_here_under_another_name_is_not_to_be_fetched(done: Desk)
     assert "which is paid for" not in done.err, "a rehearsal is free"
 
 
-def test_a_clip_of_a_later_step_says_what_it_was_made_from(desk: Desk) -> None:
-    desk.write(STORY)
-    assert desk.call("run", "boat.yaml") == ExitCode.DONE, desk.err
-    (shown,) = [one for one in _all(desk) if one["step"] == "second"]
+def test_a_clip_of_a_later_step_says_what_it_was_made_from(verbs: VerbBench) -> None:
+    verbs.write(STORY)
+    assert verbs.call("run", "boat.yaml") == ExitCode.DONE, verbs.err
+    (shown,) = [one for one in _all(verbs) if one["step"] == "second"]
     (taken,) = shown["inputs"]
     assert (taken["role"], taken["output"], taken["task"]) == ("first_frame", "last_frame", "first-s7")
-    desk.call("show", shown["name"])
-    assert "first_frame: last_frame of first-s7" in desk.out
+    verbs.call("show", shown["name"])
+    assert "first_frame: last_frame of first-s7" in verbs.out
 
 
-def _all(desk: Desk) -> list[dict[str, Any]]:
-    return [_shown(desk, name) for name in (task["name"] for task in desk.manifest()["tasks"])]
+def _all(verbs: VerbBench) -> list[dict[str, Any]]:
+    return [_shown(verbs, name) for name in (task["name"] for task in verbs.manifest()["tasks"])]
 
 
-def test_a_new_take_is_all_that_its_line_buys(desk: Desk, server: SandboxServer) -> None:
+def test_a_new_take_is_all_that_its_line_buys(verbs: VerbBench, server: SandboxServer) -> None:
     """The job has tasks by now that were never submitted."""
-    assert desk.call("run", "boat.yaml") == ExitCode.DONE
-    desk.call("show", "s2")
-    line = desk.err.removeprefix("next: callsheet ").split("    ")[0]
-    desk.write(JOB.replace("1..2", "1..5"))
-    assert desk.call(*line.split()) == ExitCode.DONE, desk.err
+    assert verbs.call("run", "boat.yaml") == ExitCode.DONE
+    verbs.call("show", "s2")
+    line = verbs.err.removeprefix("next: callsheet ").split("    ")[0]
+    verbs.write(JOB.replace("1..2", "1..5"))
+    assert verbs.call(*line.split()) == ExitCode.DONE, verbs.err
     assert server.accepted == 3
 
 
-def test_an_unclear_task_is_gone_on_with_and_not_made_again(desk: Desk, server: SandboxServer) -> None:
-    desk.write(JOB.replace("settle: 0s", "settle: 60s"))
-    desk.fault(Kind.CUT, accept=True, times=None)
+def test_an_unclear_task_is_gone_on_with_and_not_made_again(verbs: VerbBench, server: SandboxServer) -> None:
+    verbs.write(JOB.replace("settle: 0s", "settle: 60s"))
+    verbs.fault(Kind.CUT, accept=True, times=None)
     server.faults.add(Fault(where=Where.LIST, kind=Kind.LAG, seconds=3600, times=None))
     with deadline_once(lambda: server.accepted == 2):
-        desk.call("run", "boat.yaml", "--deadline", "60s")
-    desk.call("show", "s2")
-    assert "--again" not in desk.err
-    assert "goes on with it; nothing is paid twice" in desk.err
+        verbs.call("run", "boat.yaml", "--deadline", "60s")
+    verbs.call("show", "s2")
+    assert "--again" not in verbs.err
+    assert "goes on with it; nothing is paid twice" in verbs.err
 
 
-def test_a_held_task_is_for_reconcile(desk: Desk) -> None:
-    desk.fault(Kind.ANSWER, status=500, times=None)
-    assert desk.call("run", "boat.yaml") == ExitCode.PERSON_NEEDED
-    desk.call("show", "s1")
-    assert "--again" not in desk.err
-    assert "next: callsheet reconcile" in desk.err
+def test_a_held_task_is_for_reconcile(verbs: VerbBench) -> None:
+    verbs.fault(Kind.ANSWER, status=500, times=None)
+    assert verbs.call("run", "boat.yaml") == ExitCode.PERSON_NEEDED
+    verbs.call("show", "s1")
+    assert "--again" not in verbs.err
+    assert "next: callsheet reconcile" in verbs.err

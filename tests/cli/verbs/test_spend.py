@@ -19,7 +19,7 @@ from runner.ledger.states import Reason
 from runner.money import Price, PriceUnit
 from runner.project import find_project
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.ledger.test_ledger import RUN, SENT, task
+from tests.support.ledger_rows import RUN, SENT, task
 
 JOB = """\
 version: 1

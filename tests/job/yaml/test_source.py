@@ -17,7 +17,7 @@ from runner.errors import JobError, Problem
 from runner.job.yaml import source
 from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, Sequence, find, to_data
 from runner.job.yaml.source import MAX_BYTES, MAX_DEPTH, MAX_DIGITS, MAX_NODES, parse, resolve
-from tests.support.texts import looks_like_no_key
+from tests.support.key_free_texts import looks_like_no_key
 
 PARSERS = [source.event_parser, source.PythonParser]
 

@@ -19,8 +19,8 @@ from runner.http.verdicts import ProviderError, Reaction, Trouble, Verdict
 from runner.providers.base import GenerationStatus, RemoteFileKind
 from runner.providers.getimg import GETIMG
 from runner.providers.getimg.client import GetimgClient, read_generation
-from tests.support.client import KEY, NOW, PATIENT, PATIENT_FREE, trusts_nothing
-from tests.support.wire import answer, answering
+from tests.support.provider_clients import KEY, NOW, PATIENT, PATIENT_FREE, trusts_nothing
+from tests.support.wire_server import answer, answering
 
 GOLDEN = Path(__file__).parent.parent.parent / "wire" / "getimg"
 BODY = b'{"model":"seedance-v1-pro","prompt":"a teapot"}'

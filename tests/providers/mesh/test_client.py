@@ -15,8 +15,8 @@ from runner.http.verdicts import ProviderError, Trouble
 from runner.providers.base import GenerationStatus, RemoteFileKind
 from runner.providers.mesh import MESH, TAG
 from runner.providers.mesh.client import read_generation
-from tests.support.client import GOLDEN, NOW, mesh_at
-from tests.support.wire import answer, answering
+from tests.support.provider_clients import GOLDEN, NOW, mesh_at
+from tests.support.wire_server import answer, answering
 
 OPENAPI = GOLDEN.parent / "mesh-video-openapi.yaml"
 

@@ -14,7 +14,7 @@ MODEL = "byteplus/seedance-1-0-pro"
 """A model that honours seeds."""
 
 DEAF_MODEL = "byteplus/dreamina-seedance-2-0-260128"
-"""A model that ignores them."""
+"""A model that ignores them, so that only the tag tells its tasks apart."""
 
 NOW = 1_800_000_000.0
 

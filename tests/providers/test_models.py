@@ -6,7 +6,7 @@ from runner.providers.mesh import MESH
 from runner.providers.models import FixedCamera, family_name
 from runner.sandbox.models import RATIOS, SIZES
 from runner.sandbox.models import find_family as sandbox_family
-from tests.support.planning import TEXT, Desk
+from tests.support.job_bench import TEXT, JobBench
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def test_another_model_is_unknown(model: str) -> None:
     assert family_name(model)
 
 
-def test_an_unknown_model_passes_with_a_note(desk: Desk) -> None:
-    plan = desk.plan("version: 1\nmodels: [other/new]\nseeds: 1..2\n" + TEXT)
+def test_an_unknown_model_passes_with_a_note(jobs: JobBench) -> None:
+    plan = jobs.plan("version: 1\nmodels: [other/new]\nseeds: 1..2\n" + TEXT)
     assert plan.count == 2
     assert [(warning.line, warning.column, warning.severity) for warning in plan.warnings] == [
         (2, 10, "warning"),

@@ -113,7 +113,9 @@ class Story:
             self.ledger.accept(attempt, f"t-{attempt}", evidence, self.tick())
         return attempt
 
-    def finish(self, task: Task, *, attempt: str | None = None, **words: Any) -> str:
+    def finish(
+        self, task: Task, *, attempt: str | None = None, file: OutputRow | None = None, **words: Any
+    ) -> str:
         attempt = attempt or self.submit(task)
         generation = Generation(
             id=f"t-{attempt}",
@@ -125,7 +127,7 @@ class Story:
         with self.ledger.transaction():
             self.ledger.observe(attempt, generation, self.tick())
             self.ledger.collect(attempt, self.tick())
-            self.ledger.finish(attempt, [output_row(task, attempt, self.now)], self.tick())
+            self.ledger.finish(attempt, [file or output_row(task, attempt, self.now)], self.tick())
         return attempt
 
     def fail(self, task: Task, code: str, message: str) -> str:

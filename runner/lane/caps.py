@@ -29,7 +29,7 @@ def caps_of(job: Job, new: Total, unpriced: Task | None) -> Caps:
             f"{job.file}: {Cap.USD}: {_unpriced(new)}, so the cap cannot be held ({unpriced.name}: {why})",
             hint=f"add {PRICE_FORMS}, or cap the number of tasks with {Cap.TASKS}",
         )
-    return Caps(max_tasks=budget.max_tasks, max_micros=budget.max_micros)
+    return Caps(budget.max_tasks, budget.max_micros)
 
 
 def over_all_runs(caps: Caps, plan: Plan, reader: LedgerReader) -> Caps:
@@ -52,7 +52,7 @@ def outlook(plan: Plan, new: Total, reader: LedgerReader | None) -> list[str]:
     Without a ledger nothing was spent yet.
     """
     budget = plan.job.budget
-    caps = Caps(max_tasks=budget.max_tasks, max_micros=budget.max_micros)
+    caps = Caps(budget.max_tasks, budget.max_micros)
     spent = reader.spend(*over_all_runs(caps, plan, reader).runs) if reader is not None else Spend(0, 0, 0)
     found: list[str] = []
     if budget.max_micros is not None and new.tasks:

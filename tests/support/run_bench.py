@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.assemble import Limits, open_tools
+from runner.assemble import RequestLimits, open_tools
 from runner.http.access import Access, ApiKey
 from runner.http.free import FreeLimits
 from runner.http.paid import SubmitLimits
@@ -23,14 +23,14 @@ from runner.providers import BUILT_IN
 from runner.providers.place import Place
 from runner.record.events import Observer
 from runner.record.folder import RunFolder
-from runner.run.ends import RunResult
+from runner.run.finish import RunResult
 from runner.run.lock import locked_ledger
 from runner.run.prepare import Resubmit, prepare_run
 from runner.run.run import collect_all, run_prepared
-from runner.run.tools import Tools
+from runner.run.session import Tools
 from runner.store.download import DownloadLimits
-from tests.support.made import checked
-from tests.support.moment import deadline_once
+from tests.support.deadline import deadline_once
+from tests.support.ledger_story import checked
 
 JOB = """\
 version: 1
@@ -53,7 +53,7 @@ def job_text(*, seeds: int = 3, run: str = "", more: str = "") -> str:
 
 
 @dataclass(slots=True)
-class Bench:
+class RunBench:
     """One project and one service. `url` is where the sandbox listens."""
 
     root: Path
@@ -86,7 +86,7 @@ class Bench:
     async def tools(
         self, ledger: Ledger, *, key: str | None = None, webhook: WebhookPolicy | None = None
     ) -> AsyncIterator[Tools]:
-        limits = Limits(self.submit_limits, self.free_limits, self.limits)
+        limits = RequestLimits(self.submit_limits, self.free_limits, self.limits)
         async with open_tools(
             Place(BUILT_IN[self.provider], self.project, self.url, self.url),
             Access(self.url, ApiKey.load(key or self.key, source="test")),

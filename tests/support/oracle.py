@@ -12,7 +12,7 @@ import av
 import httpx
 
 from runner.sandbox import SANDBOX_KEY
-from tests.end_to_end.conftest import Film
+from tests.support.process_bench import ProcessBench
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Findings:
     wrong: tuple[str, ...]
 
 
-def judge(film: Film) -> Findings:
+def judge(film: ProcessBench) -> Findings:
     """Holds the newest manifest and the files of `film` against what its service has.
 
     A file is right where it decodes and has the sha256 of what the service rendered for a request
@@ -66,7 +66,7 @@ def _video_url(client: httpx.Client, url: str) -> str:
     return str(content["video_url"])
 
 
-def _decoded_sha256(film: Film, path: str) -> str:
+def _decoded_sha256(film: ProcessBench, path: str) -> str:
     file = film.base / path
     try:
         with av.open(str(file)) as box:

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 from PIL import Image
 
+from runner.sandbox import SANDBOX_KEY, SandboxServer
+
 PATH = "/v1/video/generations"
 SEEDED = "byteplus/seedance-1-0-pro"
 SOUNDING = "byteplus/dreamina-seedance-2-0"
@@ -21,7 +23,14 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For clients of loopback: loading the machine's certificates costs 25 ms each time."""
 
 
-def fetch(url: str, headers: dict[str, str] | None = None) -> httpx.Response:
+def connect(server: SandboxServer, key: str = SANDBOX_KEY) -> httpx.Client:
+    """A client that holds the key."""
+    return httpx.Client(
+        base_url=server.url, headers={"Authorization": f"Bearer {key}"}, timeout=10, verify=NO_TLS
+    )
+
+
+def get_file(url: str, headers: dict[str, str] | None = None) -> httpx.Response:
     """A GET without a key."""
     return httpx.get(url, headers=headers, verify=NO_TLS, timeout=10)
 

@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 
-from tests.support.wire import content_length
+from tests.support.wire_server import content_length
 
 _BLOCK = 65_536
 _TICK = 0.2

@@ -13,14 +13,14 @@ NOTICE = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Late:
+class NearingExpiry:
     """`count` tasks in flight whose results end within the notice; the first at `ends` (Unix seconds)."""
 
     count: int
     ends: float
 
 
-def late(reader: LedgerReader, now: float) -> Late | None:
+def nearing_expiry(reader: LedgerReader, now: float) -> NearingExpiry | None:
     """What has been in flight for so long that its result's URL nears its end; None where nothing has.
 
     Reckoned from the acceptance, so a result is never older than this says.
@@ -33,4 +33,4 @@ def late(reader: LedgerReader, now: float) -> Late | None:
         if (provider := find(task.provider)) is not None
     ]
     near = [end for end in ends if end - NOTICE <= now]
-    return Late(len(near), min(near)) if near else None
+    return NearingExpiry(len(near), min(near)) if near else None

@@ -47,7 +47,7 @@ steps:
 
 
 @dataclass(slots=True)
-class Desk:
+class VerbBench:
     """`call` runs a verb in this process."""
 
     root: Path
@@ -63,14 +63,14 @@ class Desk:
         server: SandboxServer,
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
-    ) -> Desk:
+    ) -> VerbBench:
         monkeypatch.chdir(root)
         monkeypatch.setenv("MESHAPI_BASE_URL", server.url)
         monkeypatch.setenv("MESHAPI_API_KEY", SANDBOX_KEY)
         assert main(["-q", "init"]) == 0
-        desk = cls(root, server, capsys)
-        desk.write(JOB)
-        return desk
+        verbs = cls(root, server, capsys)
+        verbs.write(JOB)
+        return verbs
 
     def write(self, text: str) -> None:
         (self.root / "boat.yaml").write_text(text, encoding="utf-8")

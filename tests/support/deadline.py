@@ -9,7 +9,7 @@ from unittest.mock import patch
 import anyio
 
 from runner.errors import ExitCode
-from runner.run.stop import Control
+from runner.lane.control import Control
 
 
 @contextmanager

@@ -11,7 +11,8 @@ import pytest
 from runner.errors import JobError
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import Job
-from runner.plan.plan import Plan, RunDate, make_plan
+from runner.job.rundate import RunDate
+from runner.plan.plan import Plan, make_plan
 from runner.plan.task import Task
 from runner.project import init_project
 
@@ -21,13 +22,13 @@ HEAD = "version: 1\nmodels: [byteplus/seedance-1-0-pro]\n"
 TEXT = "content: [{type: text, text: A teapot}]\n"
 
 
-class Desk:
+class JobBench:
     """A project with a folder of jobs; `load` and `plan` take the text of a job file."""
 
     def __init__(self, root: Path) -> None:
         self.root = init_project(root).root
-        self.jobs = self.root / "jobs"
-        self.jobs.mkdir()
+        self.folder = self.root / "jobs"
+        self.folder.mkdir()
 
     def load(
         self,
@@ -37,7 +38,7 @@ class Desk:
         allow_env: frozenset[str] = frozenset(),
         trust_job: bool = False,
     ) -> Job:
-        file = self.jobs / "hero.yaml"
+        file = self.folder / "hero.yaml"
         file.write_text(textwrap.dedent(text), encoding="utf-8")
         options = LoadOptions(environ or {}, allow_env, trust_job)
         return load_job(file, root=self.root, options=options)

@@ -11,15 +11,13 @@ from runner.errors import ExitCode
 from runner.job.load import LoadOptions, load_job
 from runner.ledger.states import TaskState
 from runner.record.folder import RunFolder
-from runner.run.ends import RunResult
+from runner.run.finish import RunResult
 from runner.run.prepare import prepare_run
 from runner.run.run import run_prepared
-from runner.run.tools import Tools
+from runner.run.session import Tools
 from runner.sandbox import Fault, Kind, SandboxServer, Where
-from tests.support.harness import Bench, job_text
-
-DEAF_MODEL = "byteplus/dreamina-seedance-2-0-260128"
-"""Ignores seeds, so that nothing but the tag tells its tasks apart."""
+from tests.support.run_bench import RunBench, job_text
+from tests.support.unclear_attempts import DEAF_MODEL
 
 ALL = None
 """A fault that strikes every time."""
@@ -71,13 +69,13 @@ def prompts(server: SandboxServer) -> Counter[str]:
     return Counter(task.request["content"][0]["text"] for task in server.tasks())
 
 
-def attempts(bench: Bench) -> list[dict[str, Any]]:
+def attempts(bench: RunBench) -> list[dict[str, Any]]:
     """Every attempt of the newest manifest, in plan order."""
     document: Any = bench.manifest()
     return [attempt for task in document["tasks"] for attempt in task["attempts"]]
 
 
-def settled(bench: Bench) -> list[tuple[str, str]]:
+def settled(bench: RunBench) -> list[tuple[str, str]]:
     """(resolution, basis of the evidence) of each attempt that was unclear."""
     return [
         (attempt["resolution"], attempt["resolution_evidence"]["basis"])
@@ -91,14 +89,14 @@ def is_done(result: RunResult, count: int) -> bool:
     return result.counts[TaskState.DONE] == count
 
 
-async def warm_up(bench: Bench, text: str = "") -> None:
+async def warm_up(bench: RunBench, text: str = "") -> None:
     """A task of another job is done: tags and seeds are believed, and each list has a witness."""
     text = text or sweep(seeds=1)
     text = text.replace("seeds: 1..1", "seeds: [77]").replace("out/", "warm/")
     assert (await bench.run(bench.write_job(text, "jobs/warm.yaml"))).exit_code is ExitCode.DONE
 
 
-async def leave_unclear(bench: Bench, server: SandboxServer, text: str) -> Path:
+async def leave_unclear(bench: RunBench, server: SandboxServer, text: str) -> Path:
     """Ends a run while the only POST of `text` is still ambiguous."""
     file = bench.write_job(text.replace("settle: 0s", "settle: 60s"))
     server.faults.add(Fault(where=Where.LIST, kind=Kind.ANSWER, status=503, after=1, times=ALL))
@@ -108,12 +106,12 @@ async def leave_unclear(bench: Bench, server: SandboxServer, text: str) -> Path:
     return bench.write_job(text)
 
 
-async def leave_unclear_once(bench: Bench, server: SandboxServer, *, accept: bool = True) -> Path:
+async def leave_unclear_once(bench: RunBench, server: SandboxServer, *, accept: bool = True) -> Path:
     server.faults.add(cut(accept=accept))
     return await leave_unclear(bench, server, sweep(seeds=1))
 
 
-async def run_changed(bench: Bench, text: str, change: Callable[[Tools], Tools]) -> RunResult:
+async def run_changed(bench: RunBench, text: str, change: Callable[[Tools], Tools]) -> RunResult:
     """`run` with tools that a test has changed."""
     job = load_job(bench.write_job(text), root=bench.root.resolve(), options=LoadOptions(environ={}))
     with bench.ledger() as ledger:

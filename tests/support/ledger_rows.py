@@ -1,0 +1,54 @@
+"""The least that a ledger takes: a run, tasks of one field, intents, and what was heard of them."""
+
+from __future__ import annotations
+
+from runner.http.verdicts import Evidence
+from runner.ledger.caps import Caps
+from runner.ledger.ledger import Ledger
+from runner.ledger.rows import Intent, RunRow
+from runner.ledger.states import Reason
+from runner.plan.task import Task
+
+RUN = RunRow(
+    "run-1", "jobs/a.yaml", "a", "d" * 64, "", "2026-11-21+00:00", "mesh", "https://api.test", 1000.0
+)
+SENT = Evidence(row=0, headers_begun=True, reason="accepted", status=200)
+CUT = Evidence(row=8, headers_begun=True, reason="closed before any response byte")
+
+
+def task(number: int = 1) -> Task:
+    return Task(
+        identity=f"{number:064x}",
+        index=number,
+        step="",
+        name=f"s{number}",
+        cell={"seed": number},
+        provider="mesh",
+        origin=RUN.origin,
+        edition="",
+        model="seedance-1-0-pro",
+        seed=number,
+        sample=None,
+        request={"model": "seedance-1-0-pro", "seed": number},
+        inputs=(),
+        output=f"out/s{number}.mp4",
+    )
+
+
+def intent(
+    number: int = 1, *, estimate: int | None = None, reason: Reason = Reason.RUN, name: str = ""
+) -> Intent:
+    return Intent(name or f"attempt-{number}", reason, "key", number, "b" * 64, 999.0, estimate)
+
+
+def intend(
+    ledger: Ledger,
+    number: int = 1,
+    *,
+    caps: Caps = Caps(),  # noqa: B008
+    reason: Reason = Reason.RUN,
+    name: str = "",
+) -> str:
+    made = intent(number, reason=reason, name=name)
+    with ledger.transaction():
+        return ledger.intend(task(number), RUN.job_file, RUN.id, made, caps, 1000.0 + number)
