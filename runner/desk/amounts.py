@@ -19,13 +19,14 @@ def moment_words(text: str) -> str:
 
 
 def duration_words(seconds: float) -> str:
-    """`4.2 s`, `3 min 12 s`, `2 h 5 min`."""
+    """`4.2 s`, `3 min 12 s`, `2 h 5 min`, `3 d`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
+    hours = minutes // 60
+    return f"{hours} h {minutes % 60} min" if hours < 48 else f"{hours / 24:.0f} d"
 
 
 def spend_words(cost: ManifestCost, *, is_rehearsal: bool) -> str:

@@ -11,8 +11,6 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
-from operator import attrgetter
 from pathlib import Path
 
 from runner.errors import StateError
@@ -105,10 +103,7 @@ class Ledger:
     # runs
 
     def begin_run(self, run: RunRow) -> None:
-        self._db.execute(
-            f"INSERT INTO runs ({', '.join(_RUN)}) VALUES ({', '.join('?' * len(_RUN))})",
-            attrgetter(*_RUN)(run),
-        )
+        self._insert("runs", members(run))
 
     def begin_session(self, run_id: str, at: float, facts: Mapping[str, JsonValue]) -> int:
         """Notes that a process works on this run; gives the session's number."""
@@ -176,40 +171,30 @@ class Ledger:
                 f"{task.name}: refused to submit a task that stands at `{latest.state}`",
                 hint="this is a defect of callsheet; nothing was sent",
             )
-        facts = (
-            intent.tag,
-            intent.body_sha256,
-            intent.server_time,
-            intent.estimate_micros,
-            intent.price_json,
-            intent.taken_json,
-        )
+        facts = {
+            "key_hash": intent.key_hash,
+            "seed": task.seed,
+            "tag": intent.tag,
+            "body_sha256": intent.body_sha256,
+            "server_time": intent.server_time,
+            "estimate_micros": intent.estimate_micros,
+            "price": intent.price_json,
+            "taken": intent.taken_json,
+            "intended_at": at,
+        }
         if latest is not None and goes_on(latest, run_id):
-            self._db.execute(
-                "UPDATE attempts SET key_hash = ?, seed = ?, tag = ?, body_sha256 = ?, server_time = ?,"
-                " estimate_micros = ?, price = ?, taken = ?, intended_at = ? WHERE id = ?",
-                (intent.key_hash, task.seed, *facts, at, latest.id),
-            )
-            self._move(latest.id, TaskState.INTENDED, at)
+            self._move(latest.id, TaskState.INTENDED, at, **facts)
             return latest.id
-        self._db.execute(
-            "INSERT INTO attempts (id, identity, run_id, reason, origin, key_hash, model, seed, tag,"
-            " body_sha256, server_time, estimate_micros, price, taken, intended_at, state)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                intent.attempt_id,
-                task.identity,
-                run_id,
-                reason_after(latest, intent.reason),
-                task.origin,
-                intent.key_hash,
-                task.model,
-                task.seed,
-                *facts,
-                at,
-                TaskState.INTENDED,
-            ),
-        )
+        made = {
+            "id": intent.attempt_id,
+            "identity": task.identity,
+            "run_id": run_id,
+            "reason": reason_after(latest, intent.reason),
+            "origin": task.origin,
+            "model": task.model,
+            "state": TaskState.INTENDED,
+        }
+        self._insert("attempts", made | facts)
         self._note(intent.attempt_id, at, state=TaskState.INTENDED)
         return intent.attempt_id
 
@@ -342,11 +327,8 @@ class Ledger:
 
     def add_outputs(self, outputs: Sequence[OutputRow]) -> None:
         """Notes published files; a path that another task had is this one's from now on."""
-        self._db.executemany(
-            "INSERT INTO outputs (path, identity, attempt_id, kind, ordinal, bytes, sha256, media,"
-            " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [(*_OUTPUT(row), _dumps(row.media), row.created_at) for row in outputs],
-        )
+        for row in outputs:
+            self._insert("outputs", members(row) | {"media": _dumps(row.media)})
 
     def _check_caps(self, run_id: str, estimate: int | None, caps: Caps) -> None:
         if not caps.is_none:
@@ -357,6 +339,10 @@ class Ledger:
             self._db.execute("UPDATE attempts SET remote_id = ? WHERE id = ?", (remote_id, attempt_id))
         except sqlite3.IntegrityError as error:
             raise RemoteIdTakenError(remote_id) from error
+
+    def _insert(self, table: str, row: Mapping[str, str | float | None]) -> None:
+        marks = ", ".join("?" * len(row))
+        self._db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
 
     def _move(self, attempt_id: str, state: TaskState, at: float, **columns: str | float | None) -> None:
         row = self._db.execute("SELECT state FROM attempts WHERE id = ?", (attempt_id,)).fetchone()
@@ -385,8 +371,6 @@ _RESOLVED_AS = {
 }
 # made once: json.dumps makes a new one for each call that is not its default
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=members)
-_RUN = tuple(field.name for field in fields(RunRow))
-_OUTPUT = attrgetter("path", "identity", "attempt_id", "kind", "ordinal", "bytes", "sha256")
 
 
 def _dumps(value: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path, PurePosixPath
@@ -84,6 +84,14 @@ class TaskRows:
     def of_run(self, run: RunRow) -> Iterator[AttemptRow]:
         return (attempt for attempt in self.attempts if attempt.run_id == run.id)
 
+    def figures(self, run: RunRow) -> Counter[str]:
+        """The whole numbers that the service reported of that run's attempts, summed."""
+        figures: Counter[str] = Counter()
+        for attempt in self.of_run(run):
+            usage = attempt.generation.usage if attempt.generation is not None else {}
+            figures.update({name: number for name, number in usage.items() if type(number) is int})
+        return figures
+
     def is_cached(self, run: RunRow) -> bool:
         """Whether that run submitted nothing for the task because an earlier one did."""
         if self.latest is None or self.latest.state is TaskState.PLANNED:
@@ -125,13 +133,14 @@ def write_manifest(
             states[state] += 1
             cached += rows.is_cached(run)
             departed.discard(bytes.fromhex(task.identity))
-            for attempt in rows.of_run(run):
-                reported.update(_figures(attempt))
+            reported.update(rows.figures(run))
             file.write(separator + _encode(record.of_planned(task, rows, state)))
             separator = b",\n"
-        for row, rows in _departed(departed, run, reader):
-            for attempt in rows.of_run(run):
-                reported.update(_figures(attempt))
+        # in the order of their first attempts in this run
+        known = (identity for identity in reader.identities_of_run(run.id))
+        left = (reader.task(identity) for identity in known if bytes.fromhex(identity) in departed)
+        for row, rows in _with_rows(filter(None, left), reader):
+            reported.update(rows.figures(run))
             file.write(separator + _encode(record.of_departed(row, rows)))
             separator = b",\n"
         file.write(b"\n],\n")
@@ -163,17 +172,6 @@ def missing_kinds(
     """The kinds of files that a request asked for and that never came from its newest attempt."""
     came = {row.kind for row in outputs if latest is not None and row.attempt_id == latest.id}
     return tuple(sorted(wanted_kinds(provider, request) - came))
-
-
-def _departed(
-    identities: Set[bytes], run: RunRow, reader: LedgerReader
-) -> Iterable[tuple[TaskRow, TaskRows]]:
-    """In the order of their first attempts in this run."""
-    if not identities:
-        return ()
-    known = (identity for identity in reader.identities_of_run(run.id))
-    rows = (reader.task(identity) for identity in known if bytes.fromhex(identity) in identities)
-    return _with_rows(filter(None, rows), reader)
 
 
 def _with_rows(tasks: Iterable[_Known], reader: LedgerReader) -> Iterable[tuple[_Known, TaskRows]]:
@@ -371,11 +369,6 @@ def _files_of(output: str, rows: Sequence[OutputRow]) -> list[OutputRow]:
         newest.values() or rows,
         key=lambda row: (row.kind is not RemoteFileKind.VIDEO, row.kind, row.ordinal, row.path),
     )
-
-
-def _figures(attempt: AttemptRow) -> dict[str, int]:
-    usage = attempt.generation.usage if attempt.generation is not None else {}
-    return {name: number for name, number in usage.items() if type(number) is int}
 
 
 def _write_member(file: BinaryIO, name: str, value: object) -> None:
