@@ -15,14 +15,14 @@ from runner.job.axes import (
     read_axes,
     read_entries,
 )
-from runner.job.content import find_payload
 from runner.job.expressions import LAST_FRAME, NEEDS, OUTPUT, TASK_ID, KnownNames
+from runner.job.inputs import find_payload
 from runner.job.merge import StepKeys
 from runner.job.model import ContentItem, Reference, Step
 from runner.job.paths import OutputTemplate, compile_output
 from runner.job.policy import read_price
 from runner.job.problems import Checked
-from runner.job.provider_checks import check_axes, check_content, check_fields
+from runner.job.provider_checks import check_axes, check_content, check_fields, check_seeds
 from runner.job.seeds import SeedError, Seeds, parse_seeds
 from runner.job.values import Value, compile_value
 from runner.job.yaml.nodes import Location, Node, Scalar, Sequence, items_of, text_of
@@ -80,8 +80,9 @@ def read_step(
         price=price,
     )
     yield from check_axes(provider, axis_locations(step), step.request, content)
-    seeds_location, content_location = keys.location_of("seeds"), keys.location_of("content")
-    yield from check_content(provider, content, seeds, seeds_location, content_location)
+    if seeds is not None:
+        yield from check_seeds(provider, seeds, keys.location_of("seeds"))
+    yield from check_content(provider, content, keys.location_of("content"))
     yield from check_entry_names(step, keys)
     yield from check_pick_names(keys, own_names, above)
     yield from check_conflicts(step)

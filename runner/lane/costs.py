@@ -6,16 +6,13 @@ from decimal import Decimal
 
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow, Drift, TaskRow
-from runner.money import PriceUnit, micros
+from runner.money import MOST_USD, PriceUnit, micros
 from runner.plan.cost import seconds_of
 from runner.providers.base import Generation, GenerationStatus
 from runner.providers.provider import Provider
 
 MOST_DRIFT = Decimal("0.1")
 """Of the estimate. Beyond it prices, or the formula for tokens, are no longer those of models.yaml."""
-
-MOST_USD = Decimal(1_000_000)
-"""A cost at or above this is none: it would only spoil the sums, which hold 64 bits."""
 
 
 def note_cost(ledger: Ledger, provider: Provider, attempt_id: str, generation: Generation) -> None:

@@ -6,9 +6,8 @@ import unicodedata
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 
-from runner.job.content import FILES, resolve_url
 from runner.job.expressions import NEEDS, Scope
-from runner.job.inputs import InputReader
+from runner.job.inputs import FILES, InputReader, resolve_url
 from runner.job.model import MODEL, SAMPLE, SEED, ContentItem, Job, Reference, Step
 from runner.job.problems import Checked, ProblemError, require
 from runner.job.schema import check_field, check_request
@@ -53,7 +52,7 @@ class TaskBuilder:
         self._locations = {axis.name: axis.location for axis in step.axes}
         self._fields = job.provider.fields
         self._defaults = job.provider.defaults
-        self._reader = InputReader(job.root, job.directory)
+        self._reader = InputReader(job.root, job.directory, job.provider.limits.files)
         self._shapes: set[tuple[frozenset[str], tuple[JsonValue, ...]]] = set()
         self._constant: dict[str, JsonValue] = {}
         self._computed: dict[str, Value] = {}
@@ -87,11 +86,9 @@ class TaskBuilder:
             sample=sample,
             edition=self._edition,
         )
-        # from here on the request as it is sent; the identity keeps the seed as it always was
-        ignored_seed = request.pop(SEED, None) if family is not None and not honours_seed else None
+        ignored_seed = request.get(SEED) if family is not None and not honours_seed else None
+        request = _sent(request, is_derived=sample is not None, is_ignored=ignored_seed is not None)
         seed = request.get(SEED)
-        if sample is not None and isinstance(seed, int):
-            seed = request[SEED] = sent_seed(seed)
         name = self.name(cell, upstream.cells if upstream is not None else {})
         output = self._step.output
         return Task(
@@ -120,7 +117,7 @@ class TaskBuilder:
         self, cell: Cell, scope: Scope, upstream: Upstream | None
     ) -> Checked[tuple[dict[str, JsonValue], list[_Item]]]:
         """(the fields of the request, its content) for one cell."""
-        request: dict[str, JsonValue] = {MODEL: str(cell[MODEL]), **self._constant}
+        fields: dict[str, JsonValue] = {MODEL: str(cell[MODEL]), **self._constant}
         for name, computed in self._computed.items():
             if name not in cell:
                 try:
@@ -128,18 +125,19 @@ class TaskBuilder:
                 except ProblemError as error:
                     yield from error.problems
                 else:
-                    yield from self._set(request, name, value, computed.location)
+                    yield from self._set(fields, name, value, computed.location)
         for name, value in cell.items():
+            # the axes `model` and `seed`, too, set the field of their name
             if name in self._fields:
                 location = self._locations.get(name, self._step.takes_location)
-                yield from self._set(request, name, value, location)
+                yield from self._set(fields, name, value, location)
         items: list[_Item] = []
         for item in self._content:
             try:
                 items.append(item if isinstance(item, _Item) else self._item(item, scope, upstream))
             except ProblemError as error:
                 yield from error.problems
-        return request, items
+        return fields, items
 
     def _location(self, path: RequestPath) -> Location:
         return request_location(self._job.provider, self._step, path)
@@ -267,6 +265,17 @@ class TaskBuilder:
         if found:
             self._shapes.discard(shape)
             raise ProblemError(*found)
+
+
+def _sent(request: dict[str, JsonValue], *, is_derived: bool, is_ignored: bool) -> dict[str, JsonValue]:
+    """The request as it is sent, while the identity has the whole seed.
+
+    A derived seed goes out in its lower 31 bits, and none where the model ignores it.
+    """
+    seed = request.get(SEED)
+    if is_ignored:
+        return {name: value for name, value in request.items() if name != SEED}
+    return {**request, SEED: sent_seed(seed)} if is_derived and isinstance(seed, int) else request
 
 
 def _stand_in(item: ContentItem) -> _Item:
