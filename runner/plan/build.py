@@ -13,16 +13,16 @@ from runner.job.problems import Checked, ProblemError, require
 from runner.job.schema import check_field, check_request
 from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
 from runner.job.values import Constant, Value
-from runner.job.yaml.nodes import Location
+from runner.job.yaml.nodes import Location, Path
 from runner.json_value import JsonValue
 from runner.plan.cost import estimate
-from runner.plan.locations import request_location
 from runner.plan.matrix import Cell
 from runner.plan.names import cell_label, task_name
 from runner.plan.picks import Lineage
 from runner.plan.task import STEP_SCHEME, Task, Upstream, task_identity
 from runner.providers.base import InputFile
 from runner.providers.dialect import CannotSayError, RequestPath
+from runner.providers.provider import Provider
 from runner.slug import slug
 
 _STAND_IN: Mapping[str, JsonValue] = {"text": "text", "draft_task": {"id": ""}}
@@ -297,3 +297,41 @@ def _kind(value: JsonValue) -> str:
         case bool() | int() | float():
             return f"`{value}`"
     return "an object" if isinstance(value, dict) else "a list"
+
+
+def request_location(
+    provider: Provider, step: Step, path: Path, cell: Mapping[str, JsonValue] | None = None
+) -> Location:
+    """The place that a person has to change for what stands at `path` in the request of `cell`."""
+    match path:
+        case (str(name), *rest) if name in provider.content_fields or name == "content":
+            return _content_location(provider, step, name, rest)
+        case (str(name), *_) if name in step.request:
+            return step.request[name].location
+        case ("model",):
+            locations = dict(reversed(step.models))
+            return locations.get(str(cell[MODEL]) if cell else "", step.takes_location)
+        case (str(name), *_):
+            return _axis_location(step, name, cell)
+    return step.content[0].location
+
+
+def _content_location(provider: Provider, step: Step, name: str, rest: list[str | int]) -> Location:
+    """Of an item of the field `name`, which holds the items of one kind or all of them, or one text."""
+    kind = provider.content_fields.get(name, "")
+    items = [item for item in step.content if kind in ("", item.kind)]
+    number = rest[0] if rest else 0
+    if not isinstance(number, int) or number >= len(items):
+        return step.content[0].location
+    is_alone = provider.schema["properties"].get(name, {}).get("type") == "string"
+    return items[number].location_of(kind if is_alone else "".join(map(str, rest[1:2])))
+
+
+def _axis_location(step: Step, name: str, cell: Mapping[str, JsonValue] | None) -> Location:
+    """Of the value that an axis gives the cell, else of the axis, else where the takes stand."""
+    axis = next((axis for axis in step.axes if axis.name == name), None)
+    if axis is None:
+        return step.takes_location
+    value = cell.get(name) if cell else None
+    own = (item.location for item in axis.values if item.content == Constant(value))
+    return axis.location if value is None else next(own, axis.location)
