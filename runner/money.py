@@ -11,6 +11,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 MICROS = 1_000_000
 """Of one US dollar."""
+MOST_USD = Decimal(MICROS)
+"""A price or cost at or above this is ignored: it would only spoil the sums, which hold 64 bits."""
 _DECIMALS = 6
 _FEWEST_DECIMALS = 2
 _AMOUNT = re.compile(r"[0-9]{1,15}\.[0-9]{1,6}")

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from runner.http.verdicts import ProviderError, Trouble
 from runner.json_value import JsonValue
+from runner.money import MOST_USD
 
 MOST_BODY = 1_048_576
 """Bytes of an API answer that are read; more is refused."""
@@ -74,8 +75,6 @@ class ErrorBody:
     retry_after: float | None = None
 
 
-MOST_USD = Decimal(1_000_000)
-"""A price at or above this is ignored: it would only spoil the sums."""
 MOST_NUMBER = 2**53
 LAST_SECOND = 253_402_300_799.0
 """Of the year 9999, in Unix seconds: no later moment can be printed."""

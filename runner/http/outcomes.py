@@ -150,15 +150,16 @@ TROUBLES = (
 """For every provider: rows 32 and 33 of docs/reference/faults.md."""
 
 
-def judge(own: Sequence[AnswerRule], end: Answer | Failure, *, wall: float) -> SubmitOutcome:
-    """The outcome of one POST by a provider's own rules; `wall` is now, in Unix seconds. Pure."""
+def judge_submit(
+    own: Sequence[AnswerRule], end: Answer | Failure, *, wall: float, id_at: Sequence[str] = ("id",)
+) -> SubmitOutcome:
+    """The outcome of one POST by a provider's own rules; `wall` is now, in Unix seconds. Pure.
+
+    `id_at` are the keys that lead to the generation's id in the answer: ("data", "id").
+    """
     if isinstance(end, Failure):
         return _judge_failure(end)
-    try:
-        document = end.document()
-    except ValueError:
-        document = None
-    remote_id = usable_id(document.get("id")) if isinstance(document, dict) else ""
+    remote_id = _find_id(end, id_at)
     error = read_error(end)
     used_up = is_used_up(end, error, wall=wall)
     rules = (*ACCEPTANCE, *own, *COMMON)
@@ -182,6 +183,16 @@ def judge(own: Sequence[AnswerRule], end: Answer | Failure, *, wall: float) -> S
         retry_after=retry_after(end, error, wall=wall) if rule.reaction is Reaction.BACK_OFF else None,
         server_time=end.server_time,
     )
+
+
+def _find_id(answer: Answer, keys: Sequence[str]) -> str:
+    try:
+        found = answer.document()
+    except ValueError:
+        return ""
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return usable_id(found)
 
 
 def _judge_failure(failure: Failure) -> SubmitOutcome:

@@ -1,25 +1,30 @@
-"""Local files that a request carries: found below the root, read once, identified by their content."""
+"""Content items: their payload, and local files that they name, found below the root and read once."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import stat
+from collections.abc import Iterable, Mapping
 from io import FileIO
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from runner.job.problems import InvalidValueError
+from runner.job.expressions import has_expression
+from runner.job.merge import StepKeys
+from runner.job.problems import Checked, InvalidValueError, ProblemError
+from runner.job.yaml.nodes import Location, Node, Scalar, items_of, text_of
+from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.providers.base import InputFile
+from runner.providers.provider import Provider
 
 _CHUNK = 1 << 20
 _HEAD = 64
-_MB = 1_000_000
-
-MOST_BYTES = {"image_url": 30 * _MB, "video_url": 50 * _MB, "audio_url": 15 * _MB}
-"""The most bytes of one file, for each kind of content item, from the models' documentation."""
 
 _KINDS = {"image_url": "image", "video_url": "video", "audio_url": "audio"}
+FILES = frozenset(_KINDS)
+"""The types of items whose payload is a file or a URL."""
+_PAYLOAD_KEY = {"draft_task": "id"}
 _RELATIVE = "input paths are relative to the job file"
 
 
@@ -50,9 +55,13 @@ def check_remote(text: str) -> None:
 
 
 class InputReader:
-    """Reads each input of one job once. `directory` is the job file's; nothing outside `root` is read."""
+    """Reads each input of one job once. `directory` is the job file's; nothing outside `root` is read.
 
-    def __init__(self, root: Path, directory: Path) -> None:
+    `most_bytes` of one file are those of `ServiceLimits.files`.
+    """
+
+    def __init__(self, root: Path, directory: Path, most_bytes: Mapping[str, int]) -> None:
+        self._most_bytes = most_bytes
         self._root = root.resolve()
         self._directory = directory.resolve()
         self._files: dict[tuple[str, str], InputFile] = {}
@@ -78,7 +87,7 @@ class InputReader:
             os.close(descriptor)
             raise InputError(f"{_shown(text)}: not a file")
         with os.fdopen(descriptor, "rb", buffering=0) as file:
-            sha256, size, head = _digest(file, text, MOST_BYTES[kind])
+            sha256, size, head = _digest(file, text, self._most_bytes.get(kind))
         media_type = sniff(head)
         if not media_type.startswith(f"{_KINDS[kind]}/"):
             found = media_type or "not an image, video or audio that the service knows"
@@ -105,17 +114,64 @@ class InputReader:
         return path
 
 
-def _digest(file: FileIO, text: str, most: int) -> tuple[str, int, bytes]:
+def _digest(file: FileIO, text: str, most: int | None) -> tuple[str, int, bytes]:
     """(sha256, size, first bytes). Raises InputError for more than `most` bytes."""
     digest, size, head = hashlib.sha256(), 0, b""
     while chunk := file.read(_CHUNK):
         head = head or chunk[:_HEAD]
         digest.update(chunk)
         size += len(chunk)
-        if size > most:
-            message = f"{_shown(text)}: larger than the {most // _MB} MB that the service takes"
+        if most is not None and size > most:
+            message = f"{_shown(text)}: larger than the {most / 1e6:.3g} MB that the service takes"
             raise InputError(message, "make it smaller, or give an https URL")
     return digest.hexdigest(), size, head
+
+
+def find_payload(item: Node) -> tuple[str, Node] | None:
+    """(type, payload) of a content item; None if the schema has refused it."""
+    kind_node = item.get("type") if isinstance(item, MappingNode) else None
+    if not isinstance(item, MappingNode) or not isinstance(kind_node, Scalar):
+        return None
+    kind = str(kind_node.value)
+    payload = item.get(kind)
+    if isinstance(payload, MappingNode):
+        payload = payload.get(_PAYLOAD_KEY.get(kind, "url"))
+    return (kind, payload) if payload is not None else None
+
+
+def resolve_url(
+    text: str, kind: str, location: Location, *, provider: Provider, reader: InputReader
+) -> InputFile | None:
+    """The local file that an item of type `kind` names; None for a URL. Raises ProblemError."""
+    if refused := provider.dialect.refuse_url(text):
+        raise ProblemError(location.error(*refused))
+    try:
+        if is_remote(text):
+            check_remote(text)
+            return None
+        file = reader.read(text, kind)
+    except InputError as error:
+        raise ProblemError(error.at(location)) from None
+    if refused := provider.dialect.refuse_file(file):
+        raise ProblemError(location.error(*refused))
+    return file
+
+
+def check_inputs(steps: Iterable[StepKeys], *, provider: Provider, reader: InputReader) -> Checked[None]:
+    """What is wrong with each file and URL that is written without an expression."""
+    for keys in steps:
+        for item in items_of(keys.get("content")):
+            found = find_payload(item)
+            if found is None:
+                continue
+            kind, payload = found
+            text = text_of(payload)
+            if kind not in FILES or text is None or has_expression(text):
+                continue
+            try:
+                resolve_url(text, kind, payload.location, provider=provider, reader=reader)
+            except ProblemError as error:
+                yield from error.problems
 
 
 def sniff(head: bytes) -> str:

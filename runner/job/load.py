@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import JobError, Problem
-from runner.job.content import check_inputs
 from runner.job.environment import key_names, read_env, why_refused
 from runner.job.expressions import KnownNames, has_expression
-from runner.job.inputs import InputReader
+from runner.job.inputs import InputReader, check_inputs
 from runner.job.merge import STEPS, correct_keys
 from runner.job.model import Job
 from runner.job.policy import read_budget, read_lint, read_run
@@ -103,7 +102,7 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
         lint = problems.gather(read_lint(document.get("lint")))
         steps = problems.gather(read_steps(document, provider=provider, known=known, found=problems.errors))
         if problems.errors:  # without other errors the plan checks the inputs, with those of each cell
-            reader = InputReader(root, file.parent)
+            reader = InputReader(root, file.parent, provider.limits.files)
             problems.gather(check_inputs(step_keys(document).values(), provider=provider, reader=reader))
     return Job(
         name=name,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from runner.errors import Problem
-from runner.job.model import ContentItem, OnAmbiguous, Reference
+from runner.job.model import SEED, ContentItem, OnAmbiguous, Reference
 from runner.job.problems import Checked
 from runner.job.seeds import Seeds
 from runner.job.values import Constant, Value
 from runner.job.yaml.nodes import Location, Node, Scalar
 from runner.job.yaml.nodes import Mapping as MappingNode
-from runner.providers import BUILT_IN
+from runner.providers import every
 from runner.providers.dialect import ContentFacts
 from runner.providers.provider import Provider
 
@@ -41,8 +40,9 @@ def check_axes(
     values = [*request.values(), *(item.payload for item in content), *(item.role for item in content)]
     used = {name for value in values if isinstance(value, Value) for name in value.names}
     for name, location in axes.items():
-        own = _own_name(provider, name)
-        if own and (name in provider.dialect.words or name not in used):
+        if name in used and name not in provider.dialect.words:
+            continue
+        if own := _own_name(provider, name):
             message = f"{provider.name} has no `{name}`, so this axis sets no field"
             yield location.error(message, f"name it `{own}`")
 
@@ -63,22 +63,16 @@ def check_run(provider: Provider, run: Node | None) -> Checked[None]:
         )
 
 
+def check_seeds(provider: Provider, seeds: Seeds, location: Location) -> Checked[None]:
+    """Seeds that the provider does not take."""
+    if SEED not in provider.fields:
+        yield location.error(f"{provider.name} has no `{SEED}`", f"samples: {len(seeds)}")
+
+
 def check_content(
-    provider: Provider,
-    content: Sequence[ContentItem],
-    seeds: Seeds | None,
-    seeds_location: Location,
-    content_location: Location,
-) -> Checked[None]:
-    """The seeds and the items of content that the provider does not take."""
-    if seeds is not None and "seed" not in provider.fields:
-        yield seeds_location.error(f"{provider.name} has no `seed`", f"samples: {len(seeds)}")
-    yield from _refused(provider, content, content_location)
-
-
-def _refused(
     provider: Provider, content: Sequence[ContentItem], content_location: Location
-) -> Iterator[Problem]:
+) -> Checked[None]:
+    """The items of content that the provider does not take."""
     for refusal in provider.dialect.refuse_content([_facts(item) for item in content]):
         match refusal.path:
             case (_, int(number), *rest):
@@ -99,7 +93,7 @@ def _facts(item: ContentItem) -> ContentFacts:
 def _own_name(provider: Provider, name: str) -> str:
     """What another provider's field `name` is called at this one; empty where nothing is meant."""
     common = next(
-        (word for other in BUILT_IN.values() for word, own in other.dialect.words.items() if own == name),
+        (word for other in every().values() for word, own in other.dialect.words.items() if own == name),
         name,
     )
     own = provider.dialect.words.get(common, common)
@@ -109,13 +103,13 @@ def _own_name(provider: Provider, name: str) -> str:
 def _is_unseen(name: str) -> bool:
     """Whether the video is the same without the field: at one of the providers that have it."""
     return any(
-        name in other.not_in_identity or name == other.dialect.last_frame_field for other in BUILT_IN.values()
+        name in other.not_in_identity or name == other.dialect.last_frame_field for other in every().values()
     )
 
 
 def _instead(provider: Provider, name: str) -> str:
-    if name == "seed":
+    if name == SEED:
         return "ask for several takes with `samples: N`"
-    others = (other.name for other in BUILT_IN.values() if other is not provider and name in other.fields)
+    others = (other.name for other in every().values() if other is not provider and name in other.fields)
     other = next(others, "")
     return f"remove it, or use provider: {other}" if other else "remove it"

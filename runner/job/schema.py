@@ -10,7 +10,6 @@ import difflib
 import functools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -23,6 +22,7 @@ from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, cut, find, sh
 from runner.json_value import JsonValue
 from runner.providers import BUILT_IN
 from runner.providers import find as find_provider
+from runner.providers.dialect import Refusal
 from runner.providers.provider import Provider
 from runner.resources import load_schema
 from runner.spelling import did_you_mean
@@ -49,15 +49,6 @@ _EXAMPLES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class RequestProblem:
-    """What is wrong with a resolved request; `path` is the place in it."""
-
-    path: Path
-    message: str
-    hint: str = ""
-
-
 def check_job(document: Mapping) -> list[Problem]:
     """Every way in which the document breaks the job schema, in the order of the file, each once."""
     found: dict[Problem, None] = {}
@@ -71,7 +62,7 @@ def check_job(document: Mapping) -> list[Problem]:
     return sorted(found, key=lambda problem: (problem.line, problem.column))
 
 
-def check_request(provider: Provider, request: dict[str, JsonValue]) -> list[RequestProblem]:
+def check_request(provider: Provider, request: dict[str, JsonValue]) -> list[Refusal]:
     """What the provider's request schema says against a resolved request, local files as references."""
     empty = tuple(name for name, value in request.items() if value is None)
     problems = list(_check_shape(provider, tuple(request), empty))
@@ -80,7 +71,7 @@ def check_request(provider: Provider, request: dict[str, JsonValue]) -> list[Req
     return problems
 
 
-def check_field(provider: Provider, name: str, value: JsonValue) -> tuple[RequestProblem, ...]:
+def check_field(provider: Provider, name: str, value: JsonValue) -> tuple[Refusal, ...]:
     """What the schema says against one top-level field; nothing for a field that it does not know."""
     if isinstance(value, list | tuple | dict):
         return _problems(_field_validator(provider, name), value, (name,))
@@ -88,15 +79,13 @@ def check_field(provider: Provider, name: str, value: JsonValue) -> tuple[Reques
 
 
 @functools.lru_cache(maxsize=4096)
-def _check_scalar(provider: Provider, name: str, kind: str, value: JsonValue) -> tuple[RequestProblem, ...]:
+def _check_scalar(provider: Provider, name: str, kind: str, value: JsonValue) -> tuple[Refusal, ...]:
     """`kind` keeps 1, 1.0 and true apart in the cache."""
     return _problems(_field_validator(provider, name), value, (name,))
 
 
 @functools.lru_cache(maxsize=1024)
-def _check_shape(
-    provider: Provider, names: tuple[str, ...], empty: tuple[str, ...]
-) -> tuple[RequestProblem, ...]:
+def _check_shape(provider: Provider, names: tuple[str, ...], empty: tuple[str, ...]) -> tuple[Refusal, ...]:
     """The rules between fields: which are missing, unknown, or exclude each other."""
     schema = provider.schema
     properties: dict[str, Any] = dict.fromkeys(schema["properties"], True)
@@ -118,9 +107,9 @@ def _unique(_: object, wanted: bool, items: object, __: object) -> Iterator[Vali
 _JobValidator: type[Draft7Validator] = extend(Draft7Validator, {"uniqueItems": _unique})  # type: ignore[no-untyped-call]
 
 
-def _problems(validator: Draft7Validator, value: object, path: Path) -> tuple[RequestProblem, ...]:
+def _problems(validator: Draft7Validator, value: object, path: Path) -> tuple[Refusal, ...]:
     errors = islice(validator.iter_errors(value), MOST_PROBLEMS)
-    return tuple(dict.fromkeys(RequestProblem(*part) for error in errors for part in _explain(error, path)))
+    return tuple(dict.fromkeys(Refusal(*part) for error in errors for part in _explain(error, path)))
 
 
 @functools.lru_cache(maxsize=4)
@@ -303,9 +292,6 @@ def _hint_for_text(document: Mapping, path: Path, error: ValidationError) -> str
     node = find(document, path)
     if "string" not in types or "number" in types or "integer" in types or not isinstance(node, Scalar):
         return ""
+    has_own_words = isinstance(error.schema, dict) and "patternErrorMessage" in error.schema
     is_number = isinstance(node.value, int | float)
-    return f'quote it: "{cut(node.text)}"' if is_number and not _has_own_words(error) else ""
-
-
-def _has_own_words(error: ValidationError) -> bool:
-    return isinstance(error.schema, dict) and "patternErrorMessage" in error.schema
+    return f'quote it: "{cut(node.text)}"' if is_number and not has_own_words else ""

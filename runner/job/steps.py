@@ -15,18 +15,18 @@ from runner.job.axes import (
     read_axes,
     read_entries,
 )
-from runner.job.content import find_payload
 from runner.job.expressions import LAST_FRAME, NEEDS, OUTPUT, TASK_ID, KnownNames
+from runner.job.inputs import find_payload
 from runner.job.merge import StepKeys
 from runner.job.model import ContentItem, Reference, Step
-from runner.job.paths import OutputTemplate, compile_output
+from runner.job.paths import compile_output
 from runner.job.policy import read_price
 from runner.job.problems import Checked
-from runner.job.provider_checks import check_axes, check_content, check_fields
+from runner.job.provider_checks import check_axes, check_content, check_fields, check_seeds
 from runner.job.seeds import SeedError, Seeds, parse_seeds
 from runner.job.values import Value, compile_value
-from runner.job.yaml.nodes import Location, Node, Scalar, Sequence, items_of, text_of
 from runner.job.yaml.nodes import Mapping as MappingNode
+from runner.job.yaml.nodes import Node, Scalar, Sequence, items_of, text_of
 from runner.providers.provider import Provider
 
 _REFERENCE = re.compile(r"\$\{\{\s*needs\.(?P<step>\w+)\.(?P<output>\w+)\s*\}\}")
@@ -43,6 +43,7 @@ def read_step(
     """
     seeds = yield from _seeds(keys)
     samples = _samples(keys)
+    models = items_of(keys.get("models"))
     takes_key = next((key for key in ("seeds", "samples", "models") if keys.get(key)), "models")
     if seeds is not None and samples is not None:
         yield keys.location_of("samples").error(
@@ -55,9 +56,14 @@ def read_step(
     pick = (yield from read_entries(keys, "pick", known)) if keys.get("pick") is not None else None
     own_names = axis_names(keys, axes, include, seeds=seeds, samples=samples)
     cell_names = _cell_names(known, own_names, above)
-    request = yield from _request(keys, cell_names)
+    request: dict[str, Value] = {}
+    for key, value in keys.merged("request"):
+        request[str(key.value)] = yield from compile_value(value, cell_names)
     content = yield from _content(keys, cell_names, above)
-    output = yield from _output(keys, cell_names)
+    output_node = keys.get("output")
+    output = None
+    if isinstance(output_node, Scalar) and isinstance(output_node.value, str):
+        output = yield from compile_output(output_node, cell_names)
     price = yield from read_price(keys.get("price"))
     fields = provider.fields
     yield from check_fields(provider, request)
@@ -67,7 +73,7 @@ def read_step(
         needs=next(iter(above), ""),
         pick=pick,
         pick_location=keys.location_of("pick"),
-        models=_models(keys),
+        models=tuple((str(item.value), item.location) for item in models if isinstance(item, Scalar)),
         seeds=seeds,
         samples=samples,
         takes_location=keys.location_of(takes_key),
@@ -80,17 +86,13 @@ def read_step(
         price=price,
     )
     yield from check_axes(provider, axis_locations(step), step.request, content)
-    seeds_location, content_location = keys.location_of("seeds"), keys.location_of("content")
-    yield from check_content(provider, content, seeds, seeds_location, content_location)
+    if seeds is not None:
+        yield from check_seeds(provider, seeds, keys.location_of("seeds"))
+    yield from check_content(provider, content, keys.location_of("content"))
     yield from check_entry_names(step, keys)
     yield from check_pick_names(keys, own_names, above)
     yield from check_conflicts(step)
     return step, own_names
-
-
-def _models(keys: StepKeys) -> tuple[tuple[str, Location], ...]:
-    items = items_of(keys.get("models"))
-    return tuple((str(item.value), item.location) for item in items if isinstance(item, Scalar))
 
 
 def _seeds(keys: StepKeys) -> Checked[Seeds | None]:
@@ -147,13 +149,6 @@ def _cell_names(known: KnownNames, own: KnownNames, above: Mapping[str, KnownNam
     return names
 
 
-def _request(keys: StepKeys, names: KnownNames) -> Checked[dict[str, Value]]:
-    request: dict[str, Value] = {}
-    for key, value in keys.merged("request"):
-        request[str(key.value)] = yield from compile_value(value, names)
-    return request
-
-
 def _content(
     keys: StepKeys, names: KnownNames, above: Mapping[str, KnownNames]
 ) -> Checked[tuple[ContentItem, ...]]:
@@ -184,10 +179,3 @@ def _reference(payload: Node, kind: str, above: Mapping[str, KnownNames]) -> Che
             f"needs.{nearest}.{found['output']}",
         )
     return Reference(payload.location, found["output"])
-
-
-def _output(keys: StepKeys, names: KnownNames) -> Checked[OutputTemplate | None]:
-    node = keys.get("output")
-    if not isinstance(node, Scalar) or not isinstance(node.value, str):
-        return None
-    return (yield from compile_output(node, names))

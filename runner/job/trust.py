@@ -54,7 +54,10 @@ def _callbacks(document: MappingNode, fields: frozenset[str]) -> Iterator[Scalar
         if key.value in _FREE_NAMES or str(key.value).startswith("x-"):
             continue
         for found in _called(node, (str(key.value),), fields):
-            yield from (scalar for scalar in scalars(found) if not _stays_here(scalar))
+            for scalar in scalars(found):
+                # nothing, or the sandbox's address in a rehearsal; what is no text the schema tells of
+                if isinstance(scalar.value, str) and not _LOOPBACK.fullmatch(scalar.value):
+                    yield scalar
 
 
 def _called(node: Node, path: Path, fields: frozenset[str]) -> Iterator[Node]:
@@ -70,9 +73,3 @@ def _called(node: Node, path: Path, fields: frozenset[str]) -> Iterator[Node]:
                     yield child
                 else:
                     yield from _called(child, below, fields)
-
-
-def _stays_here(scalar: Scalar) -> bool:
-    """Nothing at all, or an address of the service's own machine: the sandbox's, in a rehearsal."""
-    # what is no text is for the schema to tell of
-    return not isinstance(scalar.value, str) or _LOOPBACK.fullmatch(scalar.value) is not None

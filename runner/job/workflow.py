@@ -76,7 +76,7 @@ def _in_order(bodies: Mapping[str, StepKeys]) -> Checked[dict[str, tuple[str, ..
 
     Steps in a circle, above a missing step, or below either are left out; each is a problem.
     """
-    needs = {name: _needs(keys) for name, keys in bodies.items()}
+    needs = {name: text_of(keys.own.get("needs")) or "" for name, keys in bodies.items()}
     above: dict[str, tuple[str, ...]] = {}
     circled: set[str] = set()
     for name in bodies:
@@ -100,10 +100,6 @@ def _in_order(bodies: Mapping[str, StepKeys]) -> Checked[dict[str, tuple[str, ..
             up = needs[step]
             above[step] = (up, *above[up]) if up else ()
     return above
-
-
-def _needs(keys: StepKeys) -> str:
-    return text_of(keys.own.get("needs")) or ""
 
 
 def _check_required(keys: StepKeys) -> Checked[None]:

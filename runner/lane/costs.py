@@ -11,7 +11,7 @@ from runner.ledger.caps import Cap, Caps
 from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader, batches
 from runner.ledger.rows import AttemptRow, Drift, Spend, TaskRow
-from runner.money import PriceUnit, micros, usd_text
+from runner.money import MOST_USD, PriceUnit, micros, usd_text
 from runner.plan.cost import Total, estimate, seconds_of
 from runner.plan.plan import Plan
 from runner.plan.task import Task
@@ -103,9 +103,6 @@ def _unpriced(new: Total) -> str:
 
 MOST_DRIFT = Decimal("0.1")
 """Of the estimate. Beyond it prices, or the formula for tokens, are no longer those of models.yaml."""
-
-MOST_USD = Decimal(1_000_000)
-"""A cost at or above this is none: it would only spoil the sums, which hold 64 bits."""
 
 
 def note_cost(ledger: Ledger, provider: Provider, attempt_id: str, generation: Generation) -> None:

@@ -6,24 +6,23 @@ import unicodedata
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 
-from runner.job.content import FILES, resolve_url
 from runner.job.expressions import NEEDS, Scope
-from runner.job.inputs import InputReader
+from runner.job.inputs import FILES, InputReader, resolve_url
 from runner.job.model import MODEL, SAMPLE, SEED, ContentItem, Job, Reference, Step
 from runner.job.problems import Checked, ProblemError, require
 from runner.job.schema import check_field, check_request
 from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
 from runner.job.values import Constant, Value
-from runner.job.yaml.nodes import Location
+from runner.job.yaml.nodes import Location, Path
 from runner.json_value import JsonValue
 from runner.plan.cost import estimate
-from runner.plan.locations import request_location
 from runner.plan.matrix import Cell
 from runner.plan.names import cell_label, task_name
 from runner.plan.picks import Lineage
 from runner.plan.task import STEP_SCHEME, Task, Upstream, task_identity
 from runner.providers.base import InputFile
 from runner.providers.dialect import CannotSayError, RequestPath
+from runner.providers.provider import Provider
 from runner.slug import slug
 
 _STAND_IN: Mapping[str, JsonValue] = {"text": "text", "draft_task": {"id": ""}}
@@ -53,7 +52,7 @@ class TaskBuilder:
         self._locations = {axis.name: axis.location for axis in step.axes}
         self._fields = job.provider.fields
         self._defaults = job.provider.defaults
-        self._reader = InputReader(job.root, job.directory)
+        self._reader = InputReader(job.root, job.directory, job.provider.limits.files)
         self._shapes: set[tuple[frozenset[str], tuple[JsonValue, ...]]] = set()
         self._constant: dict[str, JsonValue] = {}
         self._computed: dict[str, Value] = {}
@@ -87,11 +86,9 @@ class TaskBuilder:
             sample=sample,
             edition=self._edition,
         )
-        # from here on the request as it is sent; the identity keeps the seed as it always was
-        ignored_seed = request.pop(SEED, None) if family is not None and not honours_seed else None
+        ignored_seed = request.get(SEED) if family is not None and not honours_seed else None
+        request = _sent(request, is_derived=sample is not None, is_ignored=ignored_seed is not None)
         seed = request.get(SEED)
-        if sample is not None and isinstance(seed, int):
-            seed = request[SEED] = sent_seed(seed)
         name = self.name(cell, upstream.cells if upstream is not None else {})
         output = self._step.output
         return Task(
@@ -120,7 +117,7 @@ class TaskBuilder:
         self, cell: Cell, scope: Scope, upstream: Upstream | None
     ) -> Checked[tuple[dict[str, JsonValue], list[_Item]]]:
         """(the fields of the request, its content) for one cell."""
-        request: dict[str, JsonValue] = {MODEL: str(cell[MODEL]), **self._constant}
+        fields: dict[str, JsonValue] = {MODEL: str(cell[MODEL]), **self._constant}
         for name, computed in self._computed.items():
             if name not in cell:
                 try:
@@ -128,18 +125,19 @@ class TaskBuilder:
                 except ProblemError as error:
                     yield from error.problems
                 else:
-                    yield from self._set(request, name, value, computed.location)
+                    yield from self._set(fields, name, value, computed.location)
         for name, value in cell.items():
+            # the axes `model` and `seed`, too, set the field of their name
             if name in self._fields:
                 location = self._locations.get(name, self._step.takes_location)
-                yield from self._set(request, name, value, location)
+                yield from self._set(fields, name, value, location)
         items: list[_Item] = []
         for item in self._content:
             try:
                 items.append(item if isinstance(item, _Item) else self._item(item, scope, upstream))
             except ProblemError as error:
                 yield from error.problems
-        return request, items
+        return fields, items
 
     def _location(self, path: RequestPath) -> Location:
         return request_location(self._job.provider, self._step, path)
@@ -269,6 +267,17 @@ class TaskBuilder:
             raise ProblemError(*found)
 
 
+def _sent(request: dict[str, JsonValue], *, is_derived: bool, is_ignored: bool) -> dict[str, JsonValue]:
+    """The request as it is sent, while the identity has the whole seed.
+
+    A derived seed goes out in its lower 31 bits, and none where the model ignores it.
+    """
+    seed = request.get(SEED)
+    if is_ignored:
+        return {name: value for name, value in request.items() if name != SEED}
+    return {**request, SEED: sent_seed(seed)} if is_derived and isinstance(seed, int) else request
+
+
 def _stand_in(item: ContentItem) -> _Item:
     """For an item that cannot be read: without its type and role others would seem wrong as well."""
     data: dict[str, JsonValue] = {"type": item.kind, item.kind: _STAND_IN.get(item.kind, {"url": ""})}
@@ -288,3 +297,41 @@ def _kind(value: JsonValue) -> str:
         case bool() | int() | float():
             return f"`{value}`"
     return "an object" if isinstance(value, dict) else "a list"
+
+
+def request_location(
+    provider: Provider, step: Step, path: Path, cell: Mapping[str, JsonValue] | None = None
+) -> Location:
+    """The place that a person has to change for what stands at `path` in the request of `cell`."""
+    match path:
+        case (str(name), *rest) if name in provider.content_fields or name == "content":
+            return _content_location(provider, step, name, rest)
+        case (str(name), *_) if name in step.request:
+            return step.request[name].location
+        case ("model",):
+            locations = dict(reversed(step.models))
+            return locations.get(str(cell[MODEL]) if cell else "", step.takes_location)
+        case (str(name), *_):
+            return _axis_location(step, name, cell)
+    return step.content[0].location
+
+
+def _content_location(provider: Provider, step: Step, name: str, rest: list[str | int]) -> Location:
+    """Of an item of the field `name`, which holds the items of one kind or all of them, or one text."""
+    kind = provider.content_fields.get(name, "")
+    items = [item for item in step.content if kind in ("", item.kind)]
+    number = rest[0] if rest else 0
+    if not isinstance(number, int) or number >= len(items):
+        return step.content[0].location
+    is_alone = provider.schema["properties"].get(name, {}).get("type") == "string"
+    return items[number].location_of(kind if is_alone else "".join(map(str, rest[1:2])))
+
+
+def _axis_location(step: Step, name: str, cell: Mapping[str, JsonValue] | None) -> Location:
+    """Of the value that an axis gives the cell, else of the axis, else where the takes stand."""
+    axis = next((axis for axis in step.axes if axis.name == name), None)
+    if axis is None:
+        return step.takes_location
+    value = cell.get(name) if cell else None
+    own = (item.location for item in axis.values if item.content == Constant(value))
+    return axis.location if value is None else next(own, axis.location)

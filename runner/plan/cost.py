@@ -15,11 +15,10 @@ from decimal import Decimal
 from runner.json_value import JsonValue
 from runner.money import Price, PriceUnit, micros
 from runner.providers.dialect import Asked
-from runner.providers.models import ModelFamily
+from runner.providers.models import DRAFT_RESOLUTION, ModelFamily
 from runner.providers.provider import Provider
 
 _PIXELS_PER_TOKEN = 1024
-_DRAFT_RESOLUTION = "480p"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ def _estimate(provider: Provider, asked: Asked, own: Price | None) -> Estimate:
     resolution, ratio = _text(asked.resolution), _text(asked.ratio)
     duration, frames = _number(asked.duration), _number(asked.frames)
     if resolution is None and asked.draft:
-        resolution = _DRAFT_RESOLUTION
+        resolution = DRAFT_RESOLUTION
     catalogue = provider.catalogue
     family = catalogue.find(model) if catalogue.is_priced_in_tokens else None
     tokens, notes = None, []

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from runner.job.model import SEED, Level
 from runner.job.yaml.source import MAX_BYTES
 from runner.json_value import JsonValue, canonical_json
-from runner.plan.rules import MODEL_RULES, Finding, check_model
+from runner.plan.rules import MODEL_RULES, LintFinding, check_model
 from runner.plan.task import Task
 from runner.providers.dialect import Asked, RequestPath
 from runner.providers.models import ModelFamily
-from runner.providers.provider import Limits, Provider
+from runner.providers.provider import Provider, ServiceLimits
 
 SEED_SWEEP = "seed-sweep"
 SEED_UNKNOWN = "seed-unknown"
@@ -63,7 +63,7 @@ class Linter:
         self._seed_of_rest: dict[int, JsonValue] = {}
         self._told: set[tuple[str, RequestPath, str]] = set()
 
-    def look_at(self, task: Task) -> Iterator[tuple[Finding, Level]]:
+    def look_at(self, task: Task) -> Iterator[tuple[LintFinding, Level]]:
         """What is to be said of `task` and was not said of one before it; nothing that is `off`."""
         for finding in self._findings(task):
             level = self._levels[finding.rule]
@@ -72,7 +72,7 @@ class Linter:
                 self._told.add(key)
                 yield finding, level
 
-    def _findings(self, task: Task) -> Iterator[Finding]:
+    def _findings(self, task: Task) -> Iterator[LintFinding]:
         request = _written(task)
         family = self._provider.catalogue.find(task.model)
         asked = self._provider.dialect.asked(request)
@@ -80,7 +80,7 @@ class Linter:
             self._asked.add(asked)
             if family is None:
                 told = f"{task.model}: nothing is known of this model, so nothing is checked against it"
-                yield Finding(UNKNOWN_MODEL, ("model",), told)
+                yield LintFinding(UNKNOWN_MODEL, ("model",), told)
             else:
                 yield from check_model(asked, family)
         yield from self._sweep(task, request, family)
@@ -93,14 +93,14 @@ class Linter:
 
     def _sweep(
         self, task: Task, request: Mapping[str, JsonValue], family: ModelFamily | None
-    ) -> Iterator[Finding]:
+    ) -> Iterator[LintFinding]:
         """A seed that is too large; and two of them on a model that ignores seeds buy unrelated videos."""
         if SEED not in request:
             return
         seed = request[SEED]
         if family is not None and isinstance(seed, int) and seed > family.most_seed:
             told = f"the service takes seeds up to {family.most_seed}"
-            yield Finding(SEED_RANGE, (SEED,), told, "use a smaller one")
+            yield LintFinding(SEED_RANGE, (SEED,), told, "use a smaller one")
         if family is None:
             rule, ignores = SEED_UNKNOWN, "may ignore `seed`: it is not known whether"
         elif not family.honours_seed:
@@ -111,13 +111,13 @@ class Linter:
         if SEED in task.cell:
             given = task.cell[SEED]
             if self._seeds.setdefault(task.model, given) != given:
-                yield Finding(rule, (SEED,), told, f"samples: {self._takes}")
+                yield LintFinding(rule, (SEED,), told, f"samples: {self._takes}")
             return
         rest = hash(canonical_json({name: value for name, value in request.items() if name != SEED}))
         if self._seed_of_rest.setdefault(rest, seed) != seed:
-            yield Finding(rule, (SEED,), told, "remove `seed`; for several takes use `samples: N`")
+            yield LintFinding(rule, (SEED,), told, "remove `seed`; for several takes use `samples: N`")
 
-    def _check_texts(self, request: Mapping[str, JsonValue]) -> Iterator[Finding]:
+    def _check_texts(self, request: Mapping[str, JsonValue]) -> Iterator[LintFinding]:
         """A text that is too long, or has `--seed 7`: a way around the request that nothing here sees."""
         most = self._provider.limits.prompt
         for path, text in self._provider.dialect.texts(request):
@@ -125,16 +125,16 @@ class Linter:
                 yield from check_flags(text, path)
             if most is not None and len(text) > most:
                 told = f"the prompt has {len(text):,} characters; {self._provider.name} takes {most:,}"
-                yield Finding(SERVICE_LIMITS, path, told, "make it shorter")
+                yield LintFinding(SERVICE_LIMITS, path, told, "make it shorter")
 
-    def _check_images(self, asked: Asked) -> Iterator[Finding]:
+    def _check_images(self, asked: Asked) -> Iterator[LintFinding]:
         most = self._provider.limits.images
         if most is None:
             return
         images = [item.path for item in asked.items if item.kind == "image_url"]
         if len(images) > most:
             told = f"{len(images)} images; {self._provider.name} takes {most}"
-            yield Finding(SERVICE_LIMITS, (*images[most][:-1], "url"), told, "remove some")
+            yield LintFinding(SERVICE_LIMITS, (*images[most][:-1], "url"), told, "remove some")
 
 
 def _written(task: Task) -> Mapping[str, JsonValue]:
@@ -156,21 +156,23 @@ _FLAG_FIELDS = {
 }
 
 
-def check_flags(text: str, path: RequestPath) -> Iterator[Finding]:
+def check_flags(text: str, path: RequestPath) -> Iterator[LintFinding]:
     for name in dict.fromkeys(match["name"].lower() for match in _FLAG.finditer(text)):
         field = _FLAG_FIELDS.get(name, name)
         where = "no field sets it" if field in ("framespersecond", "fps") else f"set `request.{field}`"
-        yield Finding(PROMPT_FLAGS, path, f"`--{name}` in a prompt is not a setting that is seen here", where)
+        yield LintFinding(
+            PROMPT_FLAGS, path, f"`--{name}` in a prompt is not a setting that is seen here", where
+        )
 
 
-def _check_formats(task: Task, family: ModelFamily | None, path: RequestPath) -> Iterator[Finding]:
+def _check_formats(task: Task, family: ModelFamily | None, path: RequestPath) -> Iterator[LintFinding]:
     for media_type in dict.fromkeys(file.media_type for file in task.inputs):
         if media_type in ("image/heic", "image/heif") and family is not None and not family.heic:
             told = f"{family.title} takes no {media_type.removeprefix('image/')} images"
-            yield Finding(IMAGE_FORMAT, path, told, "save the image as PNG or JPEG")
+            yield LintFinding(IMAGE_FORMAT, path, told, "save the image as PNG or JPEG")
 
 
-def _check_size(task: Task, limits: Limits, path: RequestPath) -> Iterator[Finding]:
+def _check_size(task: Task, limits: ServiceLimits, path: RequestPath) -> Iterator[LintFinding]:
     """The body with its files as data URIs; base64 makes four bytes of three."""
     size = sum(4 * -(-file.size // 3) + _DATA_URI_OVERHEAD for file in task.inputs)
     if size <= limits.large_body - 2 * MAX_BYTES:
@@ -179,6 +181,11 @@ def _check_size(task: Task, limits: Limits, path: RequestPath) -> Iterator[Findi
     shown = f"the request is {size / 1e6:.1f} MB with its files"
     hint = "give https URLs instead of local files, or smaller files"
     if size > limits.body:
-        yield Finding(BODY_SIZE, path, f"{shown}; the service takes {limits.body / 1e6:.3g} MB", hint)
+        yield LintFinding(BODY_SIZE, path, f"{shown}; the service takes {limits.body / 1e6:.3g} MB", hint)
     elif size > limits.large_body:
-        yield Finding(BODY_LARGE, path, f"{shown}; the service may refuse more than 32 MiB", hint)
+        yield LintFinding(
+            BODY_LARGE,
+            path,
+            f"{shown}; the service may refuse more than {limits.large_body / 2**20:.3g} MiB",
+            hint,
+        )

@@ -57,7 +57,7 @@ class Matrix:
     @property
     def upper_bound(self) -> int:
         """At most this many cells, without expanding them."""
-        takes = self._count_takes()
+        takes = len(self.seeds) if self.seeds is not None else 1 if self.samples is None else self.samples
         combinations = len(self.models)
         for axis in self.axes:
             combinations *= len(axis.values)
@@ -123,11 +123,6 @@ class Matrix:
             return frozenset({SEED})
         return frozenset() if self.samples is None else frozenset({SAMPLE})
 
-    def _count_takes(self) -> int:
-        if self.seeds is not None:
-            return len(self.seeds)
-        return 1 if self.samples is None else self.samples
-
     def _takes(self) -> Iterator[Cell]:
         if self.seeds is not None:
             return ({SEED: seed} for seed in self.seeds)
@@ -135,26 +130,21 @@ class Matrix:
             return ({SAMPLE: sample} for sample in range(1, self.samples + 1))
         return iter(({},))
 
-    def _first_take(self) -> Iterator[Cell]:
-        return itertools.islice(self._takes(), 1)
-
-    def _product(self, take: Cell) -> Iterator[Cell]:
-        names = (MODEL, *(axis.name for axis in self.axes))
-        for values in itertools.product(self.models, *(axis.values for axis in self.axes)):
-            yield {**dict(zip(names, values, strict=True)), **take}
-
     def _original(self, take: Cell) -> Iterator[Cell]:
         """The combinations that `exclude` leaves."""
-        if not self.axes and self.include and not self._names_built_in(self.include):
+        if not self.axes and self.include and not _name_any(self.include, BUILT_IN):
             return
-        for cell in self._product(take):
+        names = (MODEL, *(axis.name for axis in self.axes))
+        for values in itertools.product(self.models, *(axis.values for axis in self.axes)):
+            cell = {**dict(zip(names, values, strict=True)), **take}
             if not self._excluded.any_matches(cell):
                 yield cell
 
     def _split_include(self) -> tuple[list[Entry], list[Entry]]:
         """(entries that fit an original combination, entries that become combinations)."""
         waiting, fitting = set(range(len(self.include))), _fits(self.include, self._names)
-        for take in self._takes() if self._names_takes(self.include + self.exclude) else self._first_take():
+        are_takes_named = _name_any(self.include + self.exclude, {SEED, SAMPLE})
+        for take in itertools.islice(self._takes(), None if are_takes_named else 1):
             if not waiting:
                 break
             for cell in self._original(take):
@@ -171,13 +161,9 @@ class Matrix:
         for model in self.models if MODEL not in entry.pairs else (entry.pairs[MODEL],):
             yield {MODEL: model, **entry.pairs, **take}
 
-    @staticmethod
-    def _names_takes(entries: tuple[Entry, ...]) -> bool:
-        return any(entry.pairs.keys() & {SEED, SAMPLE} for entry in entries)
 
-    @staticmethod
-    def _names_built_in(entries: tuple[Entry, ...]) -> bool:
-        return any(entry.pairs.keys() & BUILT_IN for entry in entries)
+def _name_any(entries: tuple[Entry, ...], names: Set[str]) -> bool:
+    return any(entry.pairs.keys() & names for entry in entries)
 
 
 def matches(pattern: JsonValue | Mapping[str, JsonValue], value: JsonValue) -> bool:

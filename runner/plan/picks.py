@@ -27,7 +27,7 @@ def lineage(task: Task) -> Lineage:
 def pickable(cells: Lineage) -> Cell:
     """What a pattern of `pick` can name: the task's own values and, under `needs`, those above it."""
     (_, cell), *above = cells.items()
-    return _with_above(cell, dict(above))
+    return {**cell, NEEDS: {step: dict(values) for step, values in above}}
 
 
 def means(
@@ -36,11 +36,7 @@ def means(
     above: Mapping[str, Mapping[str, JsonValue]],
 ) -> bool:
     """Whether a pattern of `pick` means the task of `cell` below those of `above`."""
-    return matches(pattern, _with_above(cell, above))
-
-
-def _with_above(cell: Mapping[str, JsonValue], above: Mapping[str, Mapping[str, JsonValue]]) -> Cell:
-    return {**cell, NEEDS: {step: dict(values) for step, values in above.items()}}
+    return matches(pattern, pickable({"": cell, **above}))
 
 
 def how_to_pick(job: Job, task: Task) -> str:

@@ -85,7 +85,10 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan
     with problems:
         edition = problems.gather(_edition(job, scope))
         matrices = {name: problems.gather(_matrix(step, scope)) for name, step in job.steps.items()}
-        picks = {name: problems.gather(_picks(step, scope)) for name, step in job.steps.items()}
+        picks = {
+            name: None if step.pick is None else problems.gather(_entries(step.pick, scope))
+            for name, step in job.steps.items()
+        }
     with problems:
         problems.gather(_check_size(job, matrices, picks))
     with problems:
@@ -136,10 +139,6 @@ def _matrix(step: Step, scope: Scope) -> Checked[Matrix]:
         exclude=(yield from _entries(step.exclude, scope)),
         include=(yield from _entries(step.include, scope)),
     )
-
-
-def _picks(step: Step, scope: Scope) -> Checked[tuple[Entry, ...] | None]:
-    return None if step.pick is None else (yield from _entries(step.pick, scope))
 
 
 def _entries(values: Iterable[Value], scope: Scope) -> Checked[tuple[Entry, ...]]:

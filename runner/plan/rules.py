@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from runner.job.model import Level
 from runner.providers.dialect import REFERENCES, Asked, RequestPath
-from runner.providers.models import FixedCamera, ModelFamily
+from runner.providers.models import DRAFT_RESOLUTION, FixedCamera, ModelFamily
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LintFinding:
     """`path` is the place in the request; `rule` a name of `lint.DEFAULT_LEVELS`."""
 
     rule: str
@@ -30,7 +30,6 @@ Told = Iterator[tuple[RequestPath, str, str]]
 
 Check = Callable[[Asked, ModelFamily], Told]
 
-_DRAFT_RESOLUTION = "480p"
 _NO_RATIO = (None, "adaptive")
 _FRAME_STEP, _FRAME_BASE = 4, 25
 
@@ -48,7 +47,7 @@ def _retired(request: Asked, family: ModelFamily) -> Told:
 def _resolution(request: Asked, family: ModelFamily) -> Told:
     allowed, when = family.resolutions, ""
     if request.draft:
-        allowed, when = (_DRAFT_RESOLUTION,), " for a draft"
+        allowed, when = (DRAFT_RESOLUTION,), " for a draft"
     elif request.number("draft_task") and family.final_resolutions != family.resolutions:
         allowed, when = family.final_resolutions, " of a draft"
     elif request.has_references and family.reference_resolutions != family.resolutions:
@@ -210,10 +209,10 @@ MODEL_RULES: Mapping[str, tuple[Level, Check]] = {
 }
 
 
-def check_model(request: Asked, family: ModelFamily) -> tuple[Finding, ...]:
+def check_model(request: Asked, family: ModelFamily) -> tuple[LintFinding, ...]:
     """What a model of this family would refuse of the request, or ignore."""
     return tuple(
-        Finding(rule, path, message, hint)
+        LintFinding(rule, path, message, hint)
         for rule, (_, check) in MODEL_RULES.items()
         for path, message, hint in check(request, family)
     )

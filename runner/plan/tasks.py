@@ -11,10 +11,9 @@ from runner.job.model import Job, Level, Reference, Step
 from runner.job.paths import confine
 from runner.job.problems import Checked, ProblemError, Problems
 from runner.job.yaml.nodes import Location
-from runner.plan.build import TaskBuilder
+from runner.plan.build import TaskBuilder, request_location
 from runner.plan.collisions import check_collisions, repeated
 from runner.plan.lint import OF_MODEL, Linter
-from runner.plan.locations import request_location
 from runner.plan.picks import lineage
 from runner.plan.steps import PlannedStep, PlannedSteps
 from runner.plan.task import Task, Upstream

@@ -133,6 +133,8 @@ class Dialect:
     def asked(self, request: Mapping[str, JsonValue]) -> Asked:
         """What a request, or its echo, asks of the model."""
         get = request.get
+        items = get(self.items_field)
+        said = tuple([_said(item) for item in items]) if isinstance(items, list) else ()
         return Asked._make(
             (
                 str(get("model")),
@@ -140,7 +142,7 @@ class Dialect:
                 "seed" in request,
                 get(self.flex_field) == "flex",
                 get(self.last_frame_field) is True,
-                _items(self.items_field, get(self.items_field)),
+                _placed(self.items_field, said),
                 self,
             )
         )
@@ -186,13 +188,8 @@ class Dialect:
         return {**request, "content": [_with_media(item, media) for item in content]}
 
 
-def _items(field: str, content: JsonValue) -> tuple[Item, ...]:
-    """The items of the list in a request's `field`; without a type they are images."""
-    items = content if isinstance(content, list) else ()
-    return _placed(field, tuple([_said(item) for item in items]))
-
-
 def _said(item: JsonValue) -> tuple[str, str]:
+    """(kind, role) of an item; without a type it is an image."""
     if not isinstance(item, dict):
         return "", ""
     return str(item.get("type", "image_url")), str(item.get("role") or "")

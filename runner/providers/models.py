@@ -9,14 +9,16 @@ from __future__ import annotations
 import enum
 import functools
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+DRAFT_RESOLUTION = "480p"
+"""Of every family that makes drafts."""
 _DATE_SUFFIX = re.compile(r"-\d{6,8}$")
 _VERSION = re.compile(r"^(seedance)-v?(\d+)(?:[-.](\d+))?(?=-|$)")
 
@@ -46,9 +48,11 @@ class Size:
     height: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFamily:
     """What a family accepts and costs; source and date are those of its catalogue.
+
+    The defaults say what a family cannot do, or is not known of it, unless its row says so.
 
     `retired` is the date, such as 2026-11-11, and None while it is sold; `successors` are the ids that
     are offered in its place, with their families. `most_seed` is the largest seed that is taken.
@@ -69,36 +73,36 @@ class ModelFamily:
     title: str
     ids: tuple[str, ...]
     retired: str | None
-    successors: Mapping[str, ModelFamily]
+    successors: Mapping[str, ModelFamily] = field(default_factory=dict)
     most_seed: int
     resolutions: tuple[str, ...]
     ratios: tuple[str, ...]
     sizes: Mapping[tuple[str, str], Size]
     durations: tuple[int, int]
-    auto_duration: bool
+    auto_duration: bool = False
     default_duration: int
-    frames: tuple[int, int] | None
-    honours_seed: bool
+    frames: tuple[int, int] | None = None
+    honours_seed: bool = False
     camera_fixed: FixedCamera
-    audio: bool
-    audio_default: bool | None
-    audio_alone: bool
-    draft: bool
+    audio: bool = False
+    audio_default: bool | None = None
+    audio_alone: bool = False
+    draft: bool = False
     final_resolutions: tuple[str, ...]
-    flex: bool
-    priority: bool
-    first_frame: bool
-    last_frame: bool
-    frames_fix_ratio: bool
-    needs_image: bool
-    heic: bool
-    reference_images: int
-    reference_videos: int
-    reference_audios: int
+    flex: bool = False
+    priority: bool = False
+    first_frame: bool = False
+    last_frame: bool = False
+    frames_fix_ratio: bool = False
+    needs_image: bool = False
+    heic: bool = False
+    reference_images: int = 0
+    reference_videos: int = 0
+    reference_audios: int = 0
     most_references: int
-    reference_seconds: tuple[int, int]
+    reference_seconds: tuple[int, int] = (0, 0)
     reference_resolutions: tuple[str, ...]
-    least_billed: tuple[int, int] | None
+    least_billed: tuple[int, int] | None = None
     prices: Mapping[str, ListPrice]
 
     @property
@@ -176,62 +180,29 @@ def _sizes(rows: Mapping[str, Mapping[str, str]]) -> dict[tuple[str, str], Size]
     }
 
 
-_NOT_SAID = {
-    **dict.fromkeys(("auto_duration", "honours_seed", "audio", "audio_alone", "draft", "flex"), False),
-    **dict.fromkeys(("priority", "first_frame", "last_frame", "needs_image", "heic"), False),
-    **dict.fromkeys(("reference_images", "reference_videos", "reference_audios"), 0),
-    **dict.fromkeys(("frames", "audio_default", "prices"), None),
-    "camera_fixed": FixedCamera.NONE,
-}
-"""What a family cannot do, or is not known of it, unless its row says so."""
-
-
-def _family(name: str, said: Mapping[str, Any], data: Mapping[str, Any]) -> ModelFamily:
-    row = {**_NOT_SAID, "default_duration": said["durations"][0], **said}
-    resolutions = tuple(row["resolutions"])
-    counts = (row["reference_images"], row["reference_videos"], row["reference_audios"])
-    return ModelFamily(
-        name=name,
-        title=row["title"],
-        ids=tuple(row["ids"]),
-        retired=str(row["retired"]) if row.get("retired") else None,
-        successors={},
-        most_seed=data["most_seed"],
-        resolutions=resolutions,
-        ratios=tuple(data["ratios"]),
-        sizes=_sizes(data["sizes"]) | _sizes(row.get("sizes", {})),
-        durations=_pair(row["durations"]),
-        auto_duration=row["auto_duration"],
-        default_duration=row["default_duration"],
-        frames=_pair(row["frames"]) if row["frames"] else None,
-        honours_seed=row["honours_seed"],
-        camera_fixed=FixedCamera(row["camera_fixed"]),
-        audio=row["audio"],
-        audio_default=row["audio_default"],
-        audio_alone=row["audio_alone"],
-        draft=row["draft"],
-        final_resolutions=tuple(row.get("final_resolutions") or resolutions),
-        flex=row["flex"],
-        priority=row["priority"],
-        first_frame=row["first_frame"],
-        last_frame=row["last_frame"],
-        frames_fix_ratio=row.get("frames_fix_ratio", False),
-        needs_image=row["needs_image"],
-        heic=row["heic"],
-        reference_images=counts[0],
-        reference_videos=counts[1],
-        reference_audios=counts[2],
-        most_references=row.get("most_references", sum(counts)),
-        reference_seconds=_pair(row.get("reference_seconds", (0, 0))),
-        reference_resolutions=tuple(row.get("reference_resolutions", resolutions)),
-        least_billed=_pair(row["least_billed"]) if row.get("least_billed") else None,
-        prices={resolution: _price(price) for resolution, price in (row["prices"] or {}).items()},
-    )
-
-
-def _pair(values: Sequence[int]) -> tuple[int, int]:
-    first, second = values
-    return first, second
+def _family(name: str, row: Mapping[str, Any], data: Mapping[str, Any]) -> ModelFamily:
+    said: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in row.items()
+        if value is not None
+    }
+    references = (said.get(f"reference_{kind}", 0) for kind in ("images", "videos", "audios"))
+    defaults = {
+        "default_duration": said["durations"][0],
+        "final_resolutions": said["resolutions"],
+        "reference_resolutions": said["resolutions"],
+        "most_references": sum(references),
+    }
+    read = {
+        "name": name,
+        "most_seed": data["most_seed"],
+        "ratios": tuple(data["ratios"]),
+        "sizes": _sizes(data["sizes"]) | _sizes(row.get("sizes", {})),
+        "retired": str(row["retired"]) if row.get("retired") else None,
+        "camera_fixed": FixedCamera(row.get("camera_fixed", FixedCamera.NONE)),
+        "prices": {resolution: _price(price) for resolution, price in (row.get("prices") or {}).items()},
+    }
+    return ModelFamily(**{**defaults, **said, **read})
 
 
 def _price(row: Mapping[str, str]) -> ListPrice:

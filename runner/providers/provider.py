@@ -73,16 +73,18 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ServiceLimits:
     """What a service takes whatever the model: bytes of a body, characters of a prompt, images.
 
-    `large_body` are the bytes that it may refuse. None where no limit is known.
+    `large_body` are the bytes that it may refuse. `files` are the most bytes of one local file by the type
+    of its content item, such as image_url. None, or no entry, where no limit is known.
     """
 
     body: int
     large_body: int
     prompt: int | None = None
     images: int | None = None
+    files: Mapping[str, int] = field(default_factory=dict)
 
 
 MakeClient = Callable[["PaidRequests", "FreeRequests", Callable[[], float]], Client]
@@ -111,7 +113,7 @@ class Provider:
     folder: Path
     dialect: Dialect
     make_client: MakeClient
-    limits: Limits
+    limits: ServiceLimits
     record_life: float
     url_life: float
     content_fields: Mapping[str, str] = field(default_factory=lambda: {"content": ""})

@@ -18,7 +18,7 @@ ABOUT_RETIRED_MODELS = frozenset(
         "runner/providers/mesh/models.yaml",
         "runner/providers/seedance.yaml",
         "tests/plan/test_cost.py",
-        "tests/job/test_lint.py",
+        "tests/plan/test_lint.py",
         "tests/job/test_models.py",
         "tests/plan/test_steps.py",
         "tests/sandbox/test_models.py",

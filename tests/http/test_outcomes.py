@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner.http.answers import Answer
-from runner.http.outcomes import ACCEPTANCE, COMMON, FAILURE_RULES, AnswerRule, judge
+from runner.http.outcomes import ACCEPTANCE, COMMON, FAILURE_RULES, AnswerRule, judge_submit
 from runner.http.paid import Failure, FailureKind
 from runner.http.verdicts import Reaction, Verdict
 from runner.providers.getimg.outcomes import SUBMITS as GETIMG_SUBMITS
@@ -25,14 +25,14 @@ BOTH = pytest.mark.parametrize("rules", [MESH_SUBMITS, GETIMG_SUBMITS], ids=["me
 def test_no_kind_of_failure_proves_anything_once_headers_may_have_begun(
     kind: FailureKind, begun: bool | None
 ) -> None:
-    outcome = judge(MESH_SUBMITS, Failure(kind, begun, "ConnectTimeout"), wall=0)
+    outcome = judge_submit(MESH_SUBMITS, Failure(kind, begun, "ConnectTimeout"), wall=0)
     assert (outcome.verdict, outcome.reaction) == (Verdict.AMBIGUOUS, Reaction.RECONCILE)
     assert outcome.evidence.headers_begun is begun
 
 
 @pytest.mark.parametrize("kind", FailureKind)
 def test_without_begun_headers_every_failure_is_not_sent(kind: FailureKind) -> None:
-    outcome = judge(MESH_SUBMITS, Failure(kind, False, "ReadTimeout"), wall=0)
+    outcome = judge_submit(MESH_SUBMITS, Failure(kind, False, "ReadTimeout"), wall=0)
     assert outcome.verdict is Verdict.NOT_SENT
     assert (outcome.reaction is Reaction.STOP_CONFIGURATION) == (kind is FailureKind.CERTIFICATE)
 
@@ -42,9 +42,21 @@ def test_every_status_has_a_rule_and_only_a_success_with_an_id_is_accepted(
     rules: tuple[AnswerRule, ...],
 ) -> None:
     for status, body in itertools.product(range(100, 1000), [b"", b'{"id": "t-1"}']):
-        outcome = judge(rules, Answer(status, {}, body), wall=0)
+        outcome = judge_submit(rules, Answer(status, {}, body), wall=0)
         assert (outcome.verdict is Verdict.ACCEPTED) == (status // 100 == 2 and bool(body))
         assert bool(outcome.remote_id) == (outcome.verdict is Verdict.ACCEPTED)
+
+
+def test_a_service_may_name_its_id_elsewhere_and_only_there() -> None:
+    """Read at the wrong place, every submit would be unclear, though it was accepted and paid for."""
+    for body, found in (
+        (b'{"data": {"id": "t-1"}}', "t-1"),
+        (b'{"id": "t-1"}', ""),
+        (b'{"data": ["id"]}', ""),
+    ):
+        outcome = judge_submit((), Answer(200, {}, body), wall=0, id_at=("data", "id"))
+        assert outcome.remote_id == found
+        assert outcome.verdict is (Verdict.ACCEPTED if found else Verdict.AMBIGUOUS)
 
 
 @BOTH
@@ -53,7 +65,7 @@ def test_only_what_a_document_calls_safe_is_rejected(rules: tuple[AnswerRule, ..
     rejected = {
         status
         for status in range(100, 1000)
-        if judge(rules, Answer(status, {}, b""), wall=0).verdict is Verdict.REJECTED
+        if judge_submit(rules, Answer(status, {}, b""), wall=0).verdict is Verdict.REJECTED
     }
     assert rejected == {400, 401, 402, 403, 404, 413, 422, 429}
 
@@ -70,7 +82,7 @@ def test_every_rule_can_be_the_first_that_matches(rules: tuple[AnswerRule, ...])
             error = f'{{"code": "{code}", "provider_code": "{provider_code}", "message": "{message}"}}'
             named = f'"id": "{code if status < 250 else ""}", "request_id": "req_1"'
             body = f'{{{named}, "error": {error}}}'.encode()
-            told.add(judge(rules, Answer(status, {}, body), wall=0).evidence.reason)
+            told.add(judge_submit(rules, Answer(status, {}, body), wall=0).evidence.reason)
     assert told == {rule.says for rule in (*ACCEPTANCE, *rules, *COMMON)}
 
 

@@ -8,7 +8,7 @@ import gzip
 import pytest
 
 from runner.http.answers import LONGEST_WAIT
-from runner.http.outcomes import judge
+from runner.http.outcomes import judge_submit
 from runner.http.verdicts import Reaction, SubmitOutcome, Verdict
 from runner.providers.getimg.outcomes import SUBMITS as GETIMG_SUBMITS
 from tests.support.provider_clients import (
@@ -39,7 +39,7 @@ def envelope(code: str, message: str = "no", **more: object) -> dict[str, object
 
 async def submit_to_getimg(origin: str) -> SubmitOutcome:
     async with posts_to(origin) as paid:
-        return judge(GETIMG_SUBMITS, await paid.post("/v2/videos/generations", BODY), wall=NOW)
+        return judge_submit(GETIMG_SUBMITS, await paid.post("/v2/videos/generations", BODY), wall=NOW)
 
 
 async def test_a_success_with_an_id_is_accepted() -> None:

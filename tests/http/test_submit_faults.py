@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import trustme
 
-from runner.http.outcomes import judge
+from runner.http.outcomes import judge_submit
 from runner.http.paid import SubmitLimits
 from runner.http.verdicts import Reaction
 from runner.providers.getimg.outcomes import SUBMITS as GETIMG_SUBMITS
@@ -74,7 +74,7 @@ async def test_a_good_certificate_for_another_host_stops_too(certified: trustme.
     client = trusting(certified)
     with serve(Peer.stall, tls=server_context(certified, "other.example")) as server:
         async with posts_to(server.origin, tls=client) as paid:
-            outcome = judge(GETIMG_SUBMITS, await paid.post("/", BODY), wall=NOW)
+            outcome = judge_submit(GETIMG_SUBMITS, await paid.post("/", BODY), wall=NOW)
     assert_not_sent(outcome, 4, Reaction.STOP_CONFIGURATION)
 
 

@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import ExitCode, JobError
-from runner.job import inputs
 from runner.job.inputs import InputError, InputReader, sniff
 from runner.providers.mesh import MESH
-from runner.providers.provider import Limits
+from runner.providers.provider import ServiceLimits
 from tests.support.job_bench import HEAD, PNG, JobBench
 
 
@@ -146,11 +145,11 @@ def test_the_same_file_twice_travels_once(jobs: JobBench) -> None:
     assert len(task.inputs) == 1
 
 
-def test_a_file_above_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(inputs.MOST_BYTES, "image_url", len(PNG) - 1)
+def test_a_file_above_the_limit_is_refused(tmp_path: Path) -> None:
+    most = {"image_url": len(PNG) - 1}
     (tmp_path / "a.png").write_bytes(PNG)
     with pytest.raises(InputError, match="larger than"):
-        InputReader(tmp_path, tmp_path).read("a.png", "image_url")
+        InputReader(tmp_path, tmp_path, most).read("a.png", "image_url")
 
 
 def test_the_body_is_warned_of_and_then_refused(jobs: JobBench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +158,7 @@ def test_the_body_is_warned_of_and_then_refused(jobs: JobBench, monkeypatch: pyt
     size = 4 * ((len(PNG) + 3_002) // 3)
 
     def limit(body: int, large_body: int) -> None:
-        monkeypatch.setitem(vars(MESH), "limits", Limits(body, large_body))
+        monkeypatch.setitem(vars(MESH), "limits", ServiceLimits(body, large_body))
 
     limit(2 * size, size)
     assert [warning.message for warning in jobs.plan(image("a.png")).warnings] == [
@@ -209,7 +208,7 @@ def test_no_path_reads_outside_the_root(tmp_path_factory: pytest.TempPathFactory
     (base / "a.png").write_bytes(PNG)
     for path in (text, f"../{text}", "../a.png", f"{text}/../../a.png"):
         with pytest.raises(InputError):
-            InputReader(root, root).read(path, "image_url")
+            InputReader(root, root, {}).read(path, "image_url")
 
 
 def test_a_missing_first_frame_does_not_make_the_last_one_wrong(jobs: JobBench) -> None:

@@ -158,7 +158,7 @@ async def test_a_defect_of_ours_while_an_answer_is_read_stops_submitting(
         raise RecursionError("maximum recursion depth exceeded")
 
     with monkeypatch.context() as patched:
-        patched.setattr("runner.providers.mesh.client.judge", broken)
+        patched.setattr("runner.providers.mesh.client.judge_submit", broken)
         file = bench.write_job(job_text(seeds=5, run="settle: 0s, submit_slots: 1"))
         result = await bench.run(file)
     assert (result.exit_code, server.accepted) == (ExitCode.BUG, 1)

@@ -9,7 +9,7 @@ from runner.job.model import Level
 from runner.json_value import JsonValue
 from runner.plan import lint
 from runner.plan.lint import DEFAULT_LEVELS, Linter
-from runner.plan.rules import Finding
+from runner.plan.rules import LintFinding
 from runner.plan.task import Task
 from runner.providers import BUILT_IN
 from runner.providers.base import InputFile
@@ -73,7 +73,7 @@ def make_task(
     )
 
 
-def look(task: Task, **levels: Level) -> list[tuple[Finding, Level]]:
+def look(task: Task, **levels: Level) -> list[tuple[LintFinding, Level]]:
     """Retired models have limits, too: that they are retired is told where it is asked for."""
     given = {"retired": Level.OFF} | {name.replace("_", "-"): level for name, level in levels.items()}
     return list(Linter(BUILT_IN[task.provider], given, takes=2).look_at(task))

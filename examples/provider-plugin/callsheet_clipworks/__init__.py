@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from callsheet_clipworks.dialect import ClipworksDialect
 from runner.providers.base import Client
-from runner.providers.provider import Limits, Provider
+from runner.providers.provider import Provider, ServiceLimits
 
 if TYPE_CHECKING:
     from runner.http.free import FreeRequests
@@ -33,7 +33,7 @@ CLIPWORKS = Provider(
     folder=Path(__file__).parent,
     dialect=ClipworksDialect(words={"ratio": "shape", "duration": "seconds"}),
     make_client=_client,
-    limits=Limits(body=1_000_000, large_body=1_000_000),
+    limits=ServiceLimits(body=1_000_000, large_body=1_000_000),
     # the service promises a month, and a day for a film's URL
     record_life=30 * 86_400.0,
     url_life=86_400.0,

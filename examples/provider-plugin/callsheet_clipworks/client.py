@@ -8,7 +8,7 @@ from urllib.parse import quote
 from callsheet_clipworks.outcomes import SUBMITS
 from runner.http.answers import Answer, clean, read_failure, read_object, read_url, read_usd, usable_id
 from runner.http.free import FreeRequests
-from runner.http.outcomes import judge
+from runner.http.outcomes import judge_submit
 from runner.http.paid import PaidRequests
 from runner.http.verdicts import SubmitOutcome
 from runner.providers.base import Client, Generation, GenerationStatus, RemoteFile, RemoteFileKind
@@ -30,7 +30,7 @@ class ClipworksClient(Client):
         self._wall = wall
 
     async def submit(self, body: bytes) -> SubmitOutcome:
-        return judge(SUBMITS, await self._paid.post(CLIPS, body), wall=self._wall())
+        return judge_submit(SUBMITS, await self._paid.post(CLIPS, body), wall=self._wall())
 
     async def get(self, remote_id: str) -> Generation:
         return read_clip(await self._free.get(f"{CLIPS}/{quote(remote_id, safe='')}")).checked(remote_id)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from runner.providers.base import Client
 from runner.providers.getimg.dialect import GetimgDialect
-from runner.providers.provider import Limits, Provider
+from runner.providers.provider import Provider, ServiceLimits
 
 if TYPE_CHECKING:
     from runner.http.free import FreeRequests
@@ -34,7 +34,10 @@ GETIMG: Final = Provider(
     folder=Path(__file__).parent,
     dialect=GetimgDialect(words={"ratio": "aspect_ratio", "generate_audio": "sound"}, items_field="images"),
     make_client=_client,
-    limits=Limits(body=26_214_400, large_body=26_214_400, prompt=4096, images=8),
+    # of one image, decoded, by default
+    limits=ServiceLimits(
+        body=26_214_400, large_body=26_214_400, prompt=4096, images=8, files={"image_url": 10 * 2**20}
+    ),
     # the service names no life of a record; looking for longer than needed costs nothing
     record_life=7 * 86_400.0,
     url_life=24 * 3600.0,

@@ -19,8 +19,6 @@ from runner.providers.dialect import (
 )
 
 IMAGES = frozenset({"image/png", "image/jpeg", "image/webp"})
-IMAGE_BYTES = 10 * 2**20
-"""Of one image, decoded, by default."""
 
 _DATA = re.compile(r"data:image/(?:png|jpeg|webp);base64,", re.IGNORECASE)
 _FIRST, _LAST, _REFERENCE = "first_frame", "last_frame", "reference_image"
@@ -73,9 +71,6 @@ class GetimgDialect(Dialect):
         if file.media_type not in IMAGES:
             told = f"getimg takes png, jpeg and webp images; this is {file.media_type}"
             return told, "save it as PNG or JPEG"
-        if file.size > IMAGE_BYTES:
-            told = f"larger than the {IMAGE_BYTES // 2**20} MiB that getimg takes"
-            return told, "make it smaller, or give an https URL"
         return None
 
     def with_media(self, request: Request, media: MediaUrl) -> Request:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from runner.providers.base import Client
 from runner.providers.dialect import Dialect
-from runner.providers.provider import Echo, Limits, Listing, Provider, TagField
+from runner.providers.provider import Echo, Listing, Provider, ServiceLimits, TagField
 
 if TYPE_CHECKING:
     from runner.http.free import FreeRequests
@@ -39,8 +39,12 @@ MESH: Final = Provider(
     folder=Path(__file__).parent,
     dialect=Dialect(flex_field="service_tier", last_frame_field="return_last_frame"),
     make_client=_client,
-    # the guide says 64 MB, and at a later date 32 MiB
-    limits=Limits(body=64_000_000, large_body=33_554_432),
+    # the guide says 64 MB, and at a later date 32 MiB; of one file, the models' documentation
+    limits=ServiceLimits(
+        body=64_000_000,
+        large_body=33_554_432,
+        files={"image_url": 30_000_000, "video_url": 50_000_000, "audio_url": 15_000_000},
+    ),
     # the guide says "about 7 days"; a result's URL lives 24 h, and a GET renews it
     record_life=7 * 86_400.0,
     url_life=24 * 3600.0,

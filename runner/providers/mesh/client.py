@@ -22,7 +22,7 @@ from runner.http.answers import (
     usable_id,
 )
 from runner.http.free import FreeRequests
-from runner.http.outcomes import judge
+from runner.http.outcomes import judge_submit
 from runner.http.paid import PaidRequests
 from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
 from runner.json_value import JsonValue
@@ -54,7 +54,7 @@ class MeshClient:
 
     async def submit(self, body: bytes) -> SubmitOutcome:
         """One POST, judged by rows 1 to 21 of docs/reference/faults.md."""
-        return judge(SUBMITS, await self._paid.post(PATH, body), wall=self._wall())
+        return judge_submit(SUBMITS, await self._paid.post(PATH, body), wall=self._wall())
 
     async def get(self, remote_id: str) -> Generation:
         """The task as it is now. Raises ProviderError, also for an answer about another task."""

@@ -80,7 +80,7 @@ def test_what_getimg_lacks_is_named(jobs: JobBench, more: str, message: str, hin
         ("{type: draft_task, draft_task: t-1}", "getimg takes no draft_task"),
         ("{type: text, text: Another}", "getimg takes one text"),
         ("{type: image_url, image_url: a.gif}", "getimg takes png, jpeg and webp images; this is image/gif"),
-        ("{type: image_url, image_url: large.png}", "larger than the 10 MiB that getimg takes"),
+        ("{type: image_url, image_url: large.png}", "larger than the 10.5 MB that the service takes"),
         (
             "{type: image_url, image_url: 'data:image/gif;base64,AA'}",
             "getimg takes png, jpeg and webp images",
