@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from runner.job.expressions import NEEDS, STEP_OUTPUTS, KnownNames, has_expression
 from runner.job.filters import as_text
@@ -12,7 +12,7 @@ from runner.job.model import BUILT_IN, MODEL, SAMPLE, SEED, AxisSpec, Step
 from runner.job.problems import Checked
 from runner.job.seeds import Seeds
 from runner.job.values import Constant, Value, compile_values
-from runner.job.yaml.nodes import Location, Node, cut, entries_of, items_of, text_of
+from runner.job.yaml.nodes import Location, cut, entries_of, items_of, text_of
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.json_value import JsonValue, canonical_json
 from runner.spelling import did_you_mean
@@ -124,7 +124,9 @@ def check_values(values: Iterable[tuple[Location, JsonValue]]) -> Checked[None]:
 def check_pick_names(keys: StepKeys, own: KnownNames, above: Mapping[str, KnownNames]) -> Checked[None]:
     """Each entry of `pick` names axes of the step and, under `needs`, steps above and their axes."""
     for entry in items_of(keys.get("pick")):
-        yield from _check_axis_names(entry, own, {NEEDS} if above else set())
+        for key, _ in entries_of(entry):
+            if not (above and key.value == NEEDS):
+                yield from _check_axis_name(str(key.value), key.location, own.keys())
         needs = entry.get(NEEDS) if above and isinstance(entry, MappingNode) else None
         if needs is None:
             continue
@@ -137,15 +139,14 @@ def check_pick_names(keys: StepKeys, own: KnownNames, above: Mapping[str, KnownN
                 hint = did_you_mean(step, frozenset(above)) or f"steps above: {', '.join(above)}"
                 yield key.location.error(f"`{step}` is not a step above this one", hint)
             else:
-                yield from _check_axis_names(axes, above[step], set())
+                for axis, _ in entries_of(axes):
+                    yield from _check_axis_name(str(axis.value), axis.location, above[step].keys())
 
 
-def _check_axis_names(entry: Node, axes: KnownNames, more: set[str]) -> Checked[None]:
-    for key, _ in entries_of(entry):
-        name = str(key.value)
-        if name not in axes.keys() | more:
-            hint = did_you_mean(name, frozenset(axes)) or f"axes: {', '.join(sorted(axes))}"
-            yield key.location.error(f"`{name}` is not an axis", hint)
+def _check_axis_name(name: str, location: Location, axes: Set[str]) -> Checked[None]:
+    if name not in axes:
+        hint = did_you_mean(name, frozenset(axes)) or f"axes: {', '.join(sorted(axes))}"
+        yield location.error(f"`{name}` is not an axis", hint)
 
 
 def check_entry_names(step: Step, keys: StepKeys) -> Checked[None]:
@@ -155,9 +156,7 @@ def check_entry_names(step: Step, keys: StepKeys) -> Checked[None]:
     names |= {SAMPLE} if step.samples is not None else set()
     for entry in step.exclude:
         for name in _entry_names(entry):
-            if name not in names:
-                hint = did_you_mean(name, frozenset(names)) or f"axes: {', '.join(sorted(names))}"
-                yield entry.location.error(f"`{name}` is not an axis", hint)
+            yield from _check_axis_name(name, entry.location, frozenset(names))
     for entry in step.include:
         for name in _entry_names(entry):
             if name == SAMPLE and step.samples is None:

@@ -154,10 +154,10 @@ def _explain(error: ValidationError, above: Path = ()) -> Iterator[tuple[Path, s
                 if name not in value:
                     yield path, f"`{name}` is missing", _EXAMPLES.get(name, f"add `{name}:`")
         case "additionalProperties":
-            suggest = _key_hint if "patternProperties" in schema else _closest_key
             known = tuple(schema.get("properties", ()))
-            for name in islice((name for name in value if _is_unknown(name, schema)), MOST_PROBLEMS):
-                yield (*path, name), f"unknown key `{cut(name)}`", suggest(name, known, path)
+            unknown = (name for name in value if name not in known and not name.startswith("x-"))
+            for name in islice(unknown, MOST_PROBLEMS):
+                yield (*path, name), f"unknown key `{cut(name)}`", _key_hint(name, schema, path)
         case "pattern" if "propertyNames" in error.absolute_schema_path:
             yield (*path, str(value)), f"`{cut(str(value))}` {_reason(schema)}", ""
         case "type" if "patternErrorMessage" in schema and value is not None:
@@ -181,10 +181,6 @@ def _explain(error: ValidationError, above: Path = ()) -> Iterator[tuple[Path, s
             yield path, f"{_reason(schema)}, not {_show(value)}", _unit_hint(path, value)
         case _:
             yield path, "does not fit the schema", ""
-
-
-def _is_unknown(name: str, schema: dict[str, Any]) -> bool:
-    return name not in schema.get("properties", ()) and not name.startswith("x-")
 
 
 def _reason(schema: dict[str, Any]) -> str:
@@ -219,12 +215,11 @@ def _type_hint(expected: str | list[str], value: object) -> str:
     return ""
 
 
-def _closest_key(name: str, known: tuple[str, ...], path: Path) -> str:
-    return did_you_mean(name, known)
-
-
-def _key_hint(name: str, known: tuple[str, ...], path: Path) -> str:
+def _key_hint(name: str, schema: dict[str, Any], path: Path) -> str:
     """A hint at the key that was meant: one that is spelled alike, or the same one where it belongs."""
+    known = tuple(schema.get("properties", ()))
+    if "patternProperties" not in schema:  # of a request, not of the job file
+        return did_you_mean(name, known)
     if name in STEP_ONLY:
         return f"`{name}` belongs in a step: steps: {{final: {{{name}: ...}}}}"
     if near := did_you_mean(name, known):
