@@ -162,7 +162,7 @@ def test_the_body_is_warned_of_and_then_refused(jobs: JobBench, monkeypatch: pyt
 
     limit(2 * size, size)
     assert [warning.message for warning in jobs.plan(image("a.png")).warnings] == [
-        "the request is 0.0 MB with its files; the service may refuse more than 32 MiB"
+        "the request is 0.0 MB with its files; the service may refuse more than 0.00391 MiB"
     ]
     limit(size, size)
     [problem] = jobs.problems(image("a.png"))

@@ -89,7 +89,7 @@ def test_what_speaks_against_a_generation_is_told(story: Story) -> None:
     one = find_unclear(story.ledger.read, "s1")
     free = Generation("t-free", GenerationStatus.RUNNING, "running", model=MODEL)
     assert check_adoptable(story.ledger.read, one, MESH, free) == ""
-    other = Generation("t-other", GenerationStatus.RUNNING, "running", model="byteplus/seedance-1-5-pro")
+    other = Generation("t-other", GenerationStatus.RUNNING, "running", model="byteplus/dreamina-seedance-2-0")
     assert "model" in check_adoptable(story.ledger.read, one, MESH, other)
 
 
