@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
 
 import anyio.to_thread
 
@@ -31,15 +30,11 @@ PAGE_SECONDS = 30.0
 """For the pictures of the contact sheet; `callsheet report` makes those that are missing then."""
 
 
-def _unheard(_name: str, _fields: Mapping[str, object]) -> None:
-    pass
-
-
 async def run_plan(
     plan: Plan,
     *,
     api_key: str | None = None,
-    observe: Observer = _unheard,
+    observe: Observer = lambda _name, _fields: None,
     deadline: float | None = None,
     is_agreed: bool = False,
 ) -> RunResult:

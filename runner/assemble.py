@@ -160,23 +160,20 @@ async def carry_out(
     events = EventLog(folder.events, wall=time.time, redactor=redactor, tell=warn)
     with served(place, key) as access, contextlib.closing(events):
         told = fan_out(events, observe)
-        async with open_tools(place, access, ledger, told, _webhook(job.run.webhook, place)) as tools:
+        async with open_tools(place, access, ledger, told, job.run.webhook) as tools:
             return await run_prepared(prepared, tools, facts=facts, deadline=deadline)
 
 
 def _rehearsed(prepared: Prepared) -> Prepared:
-    """With a short `run.settle`: the embedded sandbox lists at once what it has accepted."""
+    """For the embedded sandbox: it lists at once what it has accepted, so `run.settle` is short, and it calls
+    the listener itself, never a public host.
+    """
     plan = prepared.plan
+    webhook = plan.job.run.webhook
     policy = replace(
         plan.job.run,
         settle=min(plan.job.run.settle, SANDBOX_SETTLE),
         settle_alone=min(plan.job.run.settle_alone, SANDBOX_SETTLE),
+        webhook=webhook and replace(webhook, public_url=f"http://{webhook.listen}"),
     )
     return replace(prepared, plan=replace(plan, job=replace(plan.job, run=policy)))
-
-
-def _webhook(webhook: WebhookPolicy | None, place: Place) -> WebhookPolicy | None:
-    """Where the service is to call; the embedded sandbox calls the listener itself, never a public host."""
-    if webhook is None or place.url is not None:
-        return webhook
-    return replace(webhook, public_url=f"http://{webhook.listen}")

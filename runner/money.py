@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import enum
-import re
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
@@ -15,7 +14,6 @@ MOST_USD = Decimal(MICROS)
 """A price or cost at or above this is ignored: it would only spoil the sums, which hold 64 bits."""
 _DECIMALS = 6
 _FEWEST_DECIMALS = 2
-_AMOUNT = re.compile(r"[0-9]{1,15}\.[0-9]{1,6}")
 _TOKENS_PER_PRICE = Decimal(1_000_000)
 
 
@@ -64,8 +62,3 @@ def usd_text(amount: int) -> str:
 def usd_or_null(amount: int | None) -> str | None:
     """The same for a document; None where it is not known, which is not zero."""
     return None if amount is None else usd_text(amount)
-
-
-def usd_as_today(text: str) -> str:
-    """An amount of an older document in the form of `usd_text`; what is not an amount stays as it is."""
-    return usd_text(micros(Decimal(text))) if _AMOUNT.fullmatch(text) else text

@@ -27,3 +27,14 @@ def iso_time_or_none(at: float | None) -> str | None:
 def _second(at: int) -> str:
     # what happens at once is written at once: four of five calls ask for a second that was just asked for
     return datetime.fromtimestamp(at, UTC).isoformat().removesuffix("+00:00")
+
+
+def duration_words(seconds: float) -> str:
+    """`4.2 s`, `3 min 12 s`, `2 h 5 min`, `3 d`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours = minutes // 60
+    return f"{hours} h {minutes % 60} min" if hours < 48 else f"{hours / 24:.0f} d"

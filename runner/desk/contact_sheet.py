@@ -9,15 +9,16 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
-from runner.desk.amounts import milliseconds
 from runner.desk.grid import Cell, Grid
 from runner.desk.next_step import Commands, next_step
-from runner.desk.picks import is_picked, pick_entry, pickable_steps
-from runner.desk.timeline import PHASES, sessions, spans
+from runner.desk.timeline import PHASES, milliseconds, sessions, spans
+from runner.errors import CallsheetError
 from runner.http.access import is_loopback
+from runner.job.yaml.nodes import to_data
+from runner.job.yaml.source import parse
 from runner.json_value import JsonValue
 from runner.ledger.states import STATE_WORDS, TaskState
-from runner.money import usd_as_today
+from runner.plan.picks import means, pick_pattern
 from runner.providers import find
 from runner.providers.base import RemoteFileKind
 from runner.providers.provider import Provider
@@ -134,10 +135,11 @@ class _Builder:
                 continue
             step, cell = task.known.step, task.known.cell
             of_task = {step: several[step], **{name: several[name] for name in task.above}}
+            picks = (entry for entry in self.picks[step] or () if isinstance(entry, dict))
             yield {
                 **task.facts,
-                "pick": pick_entry(cell, task.above, several_models=of_task),
-                "picked": is_picked(self.picks[step] or (), cell, task.above),
+                "pick": f"- {pick_pattern({step: cell, **task.above}, of_task)}",
+                "picked": any(means(entry, cell, task.above) for entry in picks),
             }
 
     def _cells_above(self, known: _Known) -> dict[str, Cell]:
@@ -172,12 +174,11 @@ class _Builder:
                 if file.kind is not RemoteFileKind.VIDEO
             ],
             "tokens": task.total_tokens,
-            "cost": _usd(latest.cost_usd if latest is not None else None),
-            "estimate": _usd(bought_for or task.estimate.usd),
+            "cost": latest.cost_usd if latest is not None else None,
+            "estimate": bought_for or task.estimate.usd,
             "remote": latest.remote_id if latest is not None else None,
             "attempts": [
-                {"reason": one.reason, "state": one.state, "cost": _usd(one.cost_usd)}
-                for one in task.attempts
+                {"reason": one.reason, "state": one.state, "cost": one.cost_usd} for one in task.attempts
             ],
             "error": task.error,
             "advice": next_step(task, self.commands),
@@ -193,7 +194,7 @@ def read_contact_sheet(manifest: Path, job_text: bytes) -> ContactSheet:
     run = whole.run
     commands = Commands(run.id, run.job_file, _option(run))
     start, end = milliseconds(run.started_at), _end(run)
-    picks = pickable_steps(job_text)
+    picks = _pickable_steps(job_text)
     builder = _Builder(commands, find(run.provider), start, end, picks)
     for task in islice(read_tasks(manifest), MOST_TASKS):
         builder.add(task)
@@ -205,7 +206,7 @@ def read_contact_sheet(manifest: Path, job_text: bytes) -> ContactSheet:
         videos=tuple(builder.videos),
         words=_words(builder.departed + Counter(whole.counts.by_state)),
         video_seconds=builder.seconds,
-        is_rehearsal=_is_rehearsal(run),
+        is_rehearsal=run.origin == EMBEDDED or is_loopback(run.origin),
         commands=commands,
         waits=tuple(step for step, picked in picks.items() if picked == [] and step in builder.made),
     )
@@ -234,8 +235,22 @@ def href(path: str) -> str:
     return _TO_ROOT + quote(pure.as_posix())
 
 
-def _usd(text: str | None) -> str | None:
-    return None if text is None else usd_as_today(text)
+def _pickable_steps(job_text: bytes) -> dict[str, list[JsonValue] | None]:
+    """The steps that another one needs, by name, with their `pick`: `[]` waits for a person.
+
+    Empty where the text is no job file of several steps.
+    """
+    try:
+        job = to_data(parse(job_text, file="job.yaml"))
+    except CallsheetError:
+        return {}
+    steps = job.get("steps") if isinstance(job, dict) else None
+    if not isinstance(steps, dict):
+        return {}
+    written = {name: step for name, step in steps.items() if isinstance(step, dict)}
+    needed = {step.get("needs") for step in written.values()}
+    picks = {name: step.get("pick") for name, step in written.items() if name in needed}
+    return {name: pick if isinstance(pick, list) else None for name, pick in picks.items()}
 
 
 def _words(by_state: Mapping[TaskState, int]) -> dict[str, int]:
@@ -250,10 +265,6 @@ def _option(run: ManifestRun) -> tuple[str, ...]:
     if run.origin == EMBEDDED:
         return ("--sandbox",)
     return () if provider is not None and provider.origin == run.origin else ("--base-url", run.origin)
-
-
-def _is_rehearsal(run: ManifestRun) -> bool:
-    return run.origin == EMBEDDED or is_loopback(run.origin)
 
 
 def _end(run: ManifestRun) -> int:

@@ -14,6 +14,7 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined, Template
@@ -21,7 +22,6 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from runner import __version__
-from runner.desk.amounts import duration_words, moment_words, spend_words
 from runner.desk.contact_sheet import MOST_TASKS, ContactSheet, data_of, read_contact_sheet
 from runner.desk.posters import Poster, Tell, posters
 from runner.durable import replace_file
@@ -29,6 +29,8 @@ from runner.ledger.states import STATE_WORDS
 from runner.plural import count
 from runner.project import Project
 from runner.record.folder import RunFolder
+from runner.record.manifest import ManifestCost
+from runner.times import duration_words
 from runner.typed_json import members
 
 MOST_POSTER_BYTES = 32 << 20
@@ -71,7 +73,8 @@ def make_report(project: Project, run_id: str, *, patience: float, tell: Tell | 
 
 def render(sheet: ContactSheet, posters: Mapping[str, Poster]) -> str:
     """The whole page."""
-    style, script = _read("page.css"), _script()
+    style, scripts = _read("page.css"), "\n".join(_read(f"{name}.js") for name in _SCRIPTS)
+    script = f"(() => {{\n'use strict';\n{scripts}}})();"
     missing = [path for path, poster in posters.items() if not poster.is_there]
     data = {**data_of(sheet), "posters": _posters(sheet, posters), "missing": missing}
     page: str = _template().render(
@@ -105,7 +108,7 @@ def _head(sheet: ContactSheet) -> dict[str, object]:
     figures = {
         "tasks": f"{total:,}",
         "video": duration_words(sheet.video_seconds) if sheet.video_seconds else "none",
-        "spend": spend_words(sheet.manifest.usage.cost, is_rehearsal=sheet.is_rehearsal),
+        "spend": _spend_words(sheet.manifest.usage.cost, is_rehearsal=sheet.is_rehearsal),
         "took": duration_words(worked),
     }
     if tokens := sheet.manifest.usage.total_tokens:
@@ -114,7 +117,7 @@ def _head(sheet: ContactSheet) -> dict[str, object]:
         figures["from earlier runs"] = f"{counts.cached:,}"
     return {
         "run": run,
-        "started": moment_words(run.started_at),
+        "started": datetime.fromisoformat(run.started_at).strftime("%-d %b %Y, %H:%M UTC"),
         "figures": figures,
         "is_rehearsal": sheet.is_rehearsal,
         "is_unfinished": run.finished_at is None,
@@ -164,11 +167,17 @@ def _template() -> Template:
     return environment.from_string(_read("page.html"))
 
 
-def _script() -> str:
-    parts = "\n".join(_read(f"{name}.js") for name in _SCRIPTS)
-    return f"(() => {{\n'use strict';\n{parts}}})();"
-
-
 @functools.cache
 def _read(name: str) -> str:
     return (_PAGE / name).read_text(encoding="utf-8")
+
+
+def _spend_words(cost: ManifestCost, *, is_rehearsal: bool) -> str:
+    """What a run cost; what is not known is said, never zero."""
+    if not cost.tasks:
+        return "nothing was submitted"
+    if cost.usd is None:
+        return "price not known"
+    known = f"USD {cost.usd}"
+    known += f", {cost.unpriced_tasks} without a price" if cost.unpriced_tasks else ""
+    return f"{known} (rehearsed)" if is_rehearsal else known

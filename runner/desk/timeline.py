@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
-from runner.desk.amounts import milliseconds
 from runner.ledger.states import TaskState
 from runner.providers.base import GenerationStatus
 from runner.record.manifest import ManifestChange, ManifestRun, ManifestTask
@@ -26,6 +26,11 @@ _BY_STATUS: Mapping[str, str] = {
 
 Span = tuple[int, int, int]
 """Index in PHASES, begin and end in milliseconds since the run started."""
+
+
+def milliseconds(text: str) -> int:
+    """A time of the manifest as Unix milliseconds."""
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 def spans(task: ManifestTask, *, start: int, end: int) -> list[Span]:

@@ -76,6 +76,7 @@ class ErrorBody:
 
 
 MOST_NUMBER = 2**53
+"""JSON, SQLite and arithmetic agree on numbers up to it: each is exact as a float."""
 LAST_SECOND = 253_402_300_799.0
 """Of the year 9999, in Unix seconds: no later moment can be printed."""
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
@@ -137,7 +138,7 @@ def read_scalars(value: JsonValue) -> dict[str, JsonValue]:
     return {
         clean(name, 100): clean(part, 200) if isinstance(part, str) else part
         for name, part in value.items()
-        if isinstance(part, str) or (isinstance(part, (bool, int, float)) and is_usual(part))
+        if isinstance(part, str) or (isinstance(part, int | float) and -MOST_NUMBER <= part <= MOST_NUMBER)
     }
 
 
@@ -153,11 +154,6 @@ def read_usd(value: JsonValue) -> str:
     except InvalidOperation:
         return ""
     return format(price, "f") if price.is_finite() and 0 <= price < MOST_USD else ""
-
-
-def is_usual(number: float) -> bool:
-    """Whether a number is one that JSON, SQLite and arithmetic agree on: finite, and exact as a float."""
-    return -MOST_NUMBER <= number <= MOST_NUMBER
 
 
 def read_count(value: JsonValue) -> int | None:

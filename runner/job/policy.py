@@ -92,7 +92,7 @@ def read_run(node: Node | None) -> Checked[RunPolicy]:
         concurrency=section.read("concurrency", _count, standard.concurrency),
         submit_slots=section.read("submit_slots", _count, standard.submit_slots),
         downloads=section.read("downloads", _count, standard.downloads),
-        rate=section.read("rate", _rate, None),
+        rate=section.read("rate", lambda node: parse_rate(_text(node)), None),
         timeout=section.read("timeout", _duration, standard.timeout),
         deadline=section.read("deadline", _duration, None),
         max_failures=section.read("max_failures", _count, None),
@@ -155,12 +155,6 @@ def _duration(node: Scalar) -> float:
     if isinstance(node.value, bool) or not isinstance(node.value, int | float | str):
         raise TypeError
     return parse_duration(node.value)
-
-
-def _rate(node: Scalar) -> float:
-    if not isinstance(node.value, str):
-        raise TypeError
-    return parse_rate(node.value)
 
 
 def _count(node: Scalar) -> int:

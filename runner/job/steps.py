@@ -42,7 +42,9 @@ def read_step(
     steps above, the nearest first.
     """
     seeds = yield from _seeds(keys)
-    samples = _samples(keys)
+    node = keys.get("samples")
+    number = node.value if isinstance(node, Scalar) else None
+    samples = number if isinstance(number, int) and not isinstance(number, bool) else None
     models = items_of(keys.get("models"))
     takes_key = next((key for key in ("seeds", "samples", "models") if keys.get(key)), "models")
     if seeds is not None and samples is not None:
@@ -114,23 +116,14 @@ def _seeds(keys: StepKeys) -> Checked[Seeds | None]:
             continue
         position = bisect.bisect(in_order, part[0], key=lambda other: other[0])
         beside = in_order[max(0, position - 1) : position + 1]
-        twice = next((max(part[0], other[0]) for other in beside if _overlap(part, other)), None)
+        shared = (max(part[0], other[0]) for other in beside if part[0] <= other[-1] and other[0] <= part[-1])
+        twice = next(shared, None)
         if twice is None:
             in_order.insert(position, part)
         else:
             yield item.location.error(f"seed {twice} is given twice", "give each seed once")
         ranges.append(part)
     return Seeds(tuple(ranges))
-
-
-def _overlap(one: range, other: range) -> bool:
-    return one[0] <= other[-1] and other[0] <= one[-1]
-
-
-def _samples(keys: StepKeys) -> int | None:
-    node = keys.get("samples")
-    value = node.value if isinstance(node, Scalar) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _cell_names(known: KnownNames, own: KnownNames, above: Mapping[str, KnownNames]) -> KnownNames:

@@ -205,16 +205,14 @@ class Reconciler:
             else:
                 retry = self._tries()
                 if self._cases:
+                    # with the age of the newest case: a short `run.settle` must not mean a list a second
+                    waited = anyio.current_time() - max(case.began for case in self._cases.values())
+                    pause = max(0.2, min(MOST_PAUSE, max(self.policy.settle, waited) / 10))
                     # a list of many pages leaves the request budget to others
-                    await anyio.sleep(self._pause() * max(1, self._pages))
+                    await anyio.sleep(pause * max(1, self._pages))
 
     def _tries(self) -> Retry:
         return Retry(self.lane.machine.random, SCAN_TRIES, base=1.0)
-
-    def _pause(self) -> float:
-        """Grows with the age of the newest case: a short `run.settle` must not mean a list a second."""
-        waited = anyio.current_time() - max(case.began for case in self._cases.values())
-        return max(0.2, min(MOST_PAUSE, max(self.policy.settle, waited) / 10))
 
     async def _round(self) -> None:
         """One scan over all cases. Raises ProviderError and NoScanError."""
@@ -268,12 +266,13 @@ class Reconciler:
         attempt, life = one.attempt, self.lane.provider.record_life
         if case.since is None:
             case.since = case.began - self._elapsed(attempt, case)
+        clock = self.lane.clock
         sight = Sight(
             finding,
             witness(one, case.doubt.order, view.accepted, view.rows) if view.is_readable else None,
             started,
-            self.lane.clock.passed(attempt.server_time, attempt.intended_at),
-            self._is_clock_sure(),
+            clock.passed(attempt.server_time, attempt.intended_at),
+            clock.is_known and abs(clock.latest() - self.lane.machine.wall()) < CLOCKS_APART,
         )
         case.count(sight, self.policy)
         if (why := case.hold_reason(one, sight, self.policy, life)) is not None:
@@ -294,10 +293,6 @@ class Reconciler:
             case.quiet = case.quiet + 1 if case.wait.is_for_others and self.is_quiet() else 0
             if self._is_hopeless(case):
                 self._leave(one, case)
-
-    def _is_clock_sure(self) -> bool:
-        clock = self.lane.clock
-        return clock.is_known and abs(clock.latest() - self.lane.machine.wall()) < CLOCKS_APART
 
     def _elapsed(self, attempt: AttemptRow, case: Case) -> float:
         """Seconds since the connection was closed until this process took the case up, by the slower of the

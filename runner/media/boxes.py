@@ -172,7 +172,9 @@ def _track_id(track: memoryview) -> int:
 
 
 def _end_of_samples(track: memoryview, tables: Tables) -> int | None:
-    if not _is_self_contained(track):
+    references = find(track, b"mdia", b"minf", b"dinf", b"dref")
+    # a flag of each data reference says whether the samples are in this file
+    if references is None or not all(numbers("I", entry, 0)[0] & 1 for _, entry in boxes(references[8:])):
         return None
     sizes, runs = tables.get(b"stsz"), tables.get(b"stsc")
     kind, chunks = ("Q", tables[b"co64"]) if b"co64" in tables else ("I", tables.get(b"stco"))
@@ -210,12 +212,6 @@ def _array(kind: str, data: memoryview, offset: int, count: int) -> array.array[
     if sys.byteorder == "little":
         numbers.byteswap()
     return numbers
-
-
-def _is_self_contained(track: memoryview) -> bool:
-    """Whether the samples are in this file: the data reference (dref) says so of each entry by a flag."""
-    references = find(track, b"mdia", b"minf", b"dinf", b"dref")
-    return references is not None and all(numbers("I", entry, 0)[0] & 1 for _, entry in boxes(references[8:]))
 
 
 def read_at(file: BinaryIO, position: int, size: int) -> bytes:

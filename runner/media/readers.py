@@ -40,7 +40,8 @@ class Readers(ThreadPoolExecutor):
     """
 
     def __init__(self, files: int = sys.maxsize) -> None:
-        super().__init__(min(_cores(), 1 + files // _FILES_A_PROCESS), thread_name_prefix="reader")
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        super().__init__(min(cores, 1 + files // _FILES_A_PROCESS), thread_name_prefix="reader")
         self._own = threading.local()
         self._processes: list[_Process] = []
         self._lock = threading.Lock()
@@ -151,8 +152,3 @@ class _Process:
         self._child.wait()
         self._answers.close()
         self._socket.close()
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

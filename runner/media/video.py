@@ -241,7 +241,8 @@ def _facts(
     moov: memoryview, tracks: Sequence[memoryview], tables: Sequence[Tables], fragments: Sequence[bytes]
 ) -> tuple[MediaFacts, int]:
     """Facts of the first video track, as FFmpeg gives them, and the samples that fragments claim for it."""
-    handlers = [_handler(track) for track in tracks]
+    headers = [find(track, b"mdia", b"hdlr") for track in tracks]
+    handlers = [bytes(header[8:12]) if header is not None else b"" for header in headers]
     if b"vide" not in handlers:
         raise NotMediaError("there is no video track in the file")
     number = handlers.index(b"vide")
@@ -291,11 +292,6 @@ def _read_times(moov: memoryview, track: memoryview, tables: Tables, fragments: 
         times.shown = min(filter(None, (times.ticks, 0 if times.in_fragments else said)), default=0)
         times.shown = min(filter(None, (times.shown, _ticks_shown(moov, track, times.scale))), default=0)
     return times
-
-
-def _handler(track: memoryview) -> bytes:
-    handler = find(track, b"mdia", b"hdlr")
-    return bytes(handler[8:12]) if handler is not None else b""
 
 
 def _media_header(header: memoryview | None) -> tuple[int, int]:

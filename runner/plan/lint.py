@@ -73,7 +73,8 @@ class Linter:
                 yield finding, level
 
     def _findings(self, task: Task) -> Iterator[LintFinding]:
-        request = _written(task)
+        # with the seed that the job gives, though it may not be sent
+        request = task.request if task.ignored_seed is None else {**task.request, SEED: task.ignored_seed}
         family = self._provider.catalogue.find(task.model)
         asked = self._provider.dialect.asked(request)
         if asked not in self._asked:
@@ -135,11 +136,6 @@ class Linter:
         if len(images) > most:
             told = f"{len(images)} images; {self._provider.name} takes {most}"
             yield LintFinding(SERVICE_LIMITS, (*images[most][:-1], "url"), told, "remove some")
-
-
-def _written(task: Task) -> Mapping[str, JsonValue]:
-    """The request with the seed that the job gives, though it may not be sent."""
-    return task.request if task.ignored_seed is None else {**task.request, SEED: task.ignored_seed}
 
 
 _FLAG = re.compile(

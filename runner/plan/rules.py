@@ -89,13 +89,9 @@ def _frames(request: Asked, family: ModelFamily) -> Told:
         return
     least, most = family.frames
     if not least <= value <= most or (value - _FRAME_BASE) % _FRAME_STEP:
-        hint = f"25 + 4n, from {least} to {most}: {_nearest_frames(value, least, most)}"
+        stepped = _FRAME_BASE + round((value - _FRAME_BASE) / _FRAME_STEP) * _FRAME_STEP
+        hint = f"25 + 4n, from {least} to {most}: {min(max(stepped, least), most)}"
         yield ("frames",), f"{family.title} does not make {value} frames", hint
-
-
-def _nearest_frames(value: int, least: int, most: int) -> int:
-    stepped = _FRAME_BASE + round((value - _FRAME_BASE) / _FRAME_STEP) * _FRAME_STEP
-    return min(max(stepped, least), most)
 
 
 def _seed(request: Asked, family: ModelFamily) -> Told:

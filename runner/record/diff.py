@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from runner.json_value import JsonValue
 from runner.ledger.states import TaskState
-from runner.money import usd_as_today
 from runner.providers.base import RemoteFileKind
 from runner.record.manifest import ManifestTask
 from runner.record.request import differences
@@ -35,7 +34,7 @@ class Side:
             request=task.request,
             seed=task.seed,
             echoed_seed=task.echoed_seed,
-            cost_usd=usd_as_today(costs[-1]) if costs else None,
+            cost_usd=costs[-1] if costs else None,
             files=tuple((file.kind, file.sha256) for file in task.outputs),
             in_plan=task.in_plan,
         )

@@ -24,7 +24,9 @@ def differences(request: Mapping[str, JsonValue], before: Mapping[str, JsonValue
     `content[0].text is "...river at...", was "...puddle at..."`.
     """
     for path, now, was in _walk((), request, before):
-        yield f"{_place(path)} {_words(now, was)}"
+        # as a person finds it in the job file: content stands beside `request:`, not below it
+        place = show_path(path if path[0] == "content" else ("request", *path))
+        yield f"{place} {_words(now, was)}"
 
 
 def _walk(path: _Path, now: object, was: object) -> Iterator[tuple[_Path, object, object]]:
@@ -40,11 +42,6 @@ def _walk(path: _Path, now: object, was: object) -> Iterator[tuple[_Path, object
             yield from _walk((*path, number), *pair)
     else:
         yield path, now, was
-
-
-def _place(path: _Path) -> str:
-    """As a person finds it in the job file: content stands beside `request:`, not below it."""
-    return show_path(path if path[0] == "content" else ("request", *path))
 
 
 def _words(now: object, was: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from runner.ledger.rows import (
     HistoryRow,
     RunRow,
     SessionFacts,
-    SessionRow,
     TaskRow,
 )
 from runner.ledger.states import Reason, Resolution, TaskState
@@ -227,7 +226,8 @@ def _runs(reader: LedgerReader, attempts: list[AttemptRow], project: Project) ->
         run = reader.run(attempt.run_id)
         assert run is not None
         sessions = reader.sessions(run.id)
-        facts = _facts_at(sessions, attempt.intended_at)
+        begun = [session for session in sessions if session.started_at <= attempt.intended_at] or sessions
+        facts = begun[-1].facts if begun else SessionFacts()
         digest = facts.job_digest or (run.job_digest if len(sessions) <= 1 else None)
         if (run.id, digest) not in found:
             found[run.id, digest] = _run(run, digest, facts.git, project)
@@ -249,12 +249,6 @@ def _run(run: RunRow, digest: str | None, git: GitFacts | None, project: Project
         job_file_dirty=None if git is None else git.job_file_dirty,
         git_note=None if git is None else git.note,
     )
-
-
-def _facts_at(sessions: Sequence[SessionRow], at: float) -> SessionFacts:
-    """The facts of the session that was at work then."""
-    begun = [session for session in sessions if session.started_at <= at] or sessions
-    return begun[-1].facts if begun else SessionFacts()
 
 
 def _since(file: Path, sha256: str | None) -> Since:

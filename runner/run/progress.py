@@ -210,7 +210,10 @@ def _new(
             holder = reader.task(owner.identity)
             assert holder is not None
             own = _in_the_way(task, reader.outputs([owner.identity]).get(owner.identity, []), folders.base)
-            if _are_rehearsals(task.origin, holder.origin) and any(row.path == task.output for row in own):
+            # of two servers on this machine, and no other is without https: nothing there is paid for
+            origins = {task.origin, holder.origin}
+            are_rehearsals = len(origins) == 2 and not any(origin.startswith("https:") for origin in origins)
+            if are_rehearsals and any(row.path == task.output for row in own):
                 return Progress(task, TaskState.PLANNED, attempt, why, gives_way=own)
             difference = _difference(task, holder)
             conflict = f"holds the video of another request ({difference})"
@@ -219,14 +222,6 @@ def _new(
         if rival is not None and rival.identity != task.identity and _is_on_its_way(rival, reader):
             conflict = f"is where a task in flight will put its video ({rival.name})"
     return Progress(task, TaskState.PLANNED, attempt, why, conflict=conflict)
-
-
-def _are_rehearsals(origin: str, other: str) -> bool:
-    """Whether two servers on this machine made it: nothing there is paid for, and ports change.
-
-    Only a rehearsal is not https.
-    """
-    return origin != other and not origin.startswith("https:") and not other.startswith("https:")
 
 
 def _in_the_way(task: Task, outputs: Iterable[OutputRow], base: Path) -> tuple[OutputRow, ...]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from runner.errors import ExitCode
 from runner.job.model import RunPolicy
 from runner.json_value import JsonValue
 from runner.lane.control import Control
-from runner.ledger.rows import AttemptRow
 from runner.ledger.states import AWAITED, TaskState
 from runner.run.finish import Lost, RunResult, begin, conclude, tell_beginning, tell_end
 from runner.run.followed import following, left_at_the_service
@@ -41,7 +40,10 @@ async def run_prepared(
     async with signals_heard(control):
         async with stoppable(control, min(limits, default=None)), session.at_work():
             left = await left_at_the_service(session)
-            control.strangers = _strangers(left, prepared)
+            others = frozenset(attempt.identity for attempt in left if attempt.run_id != prepared.run.id)
+            control.strangers = (
+                others.difference(task.identity for task in prepared.plan.tasks) if others else others
+            )
             async with following(session, left) as followed:
                 await Scheduler(session, prepared, followed, lost).start()
         await tools.commits.flush()
@@ -104,9 +106,3 @@ async def collect_all(
     exit_code = ExitCode.first(conditions)
     tools.observe("collect.finished", {"exit_code": int(exit_code), "reasons": control.reasons})
     return RunResult(exit_code, control.reasons, counts)
-
-
-def _strangers(left: Sequence[AttemptRow], prepared: Prepared) -> frozenset[str]:
-    """The identities among these attempts that neither this run nor its plan knows."""
-    others = frozenset(attempt.identity for attempt in left if attempt.run_id != prepared.run.id)
-    return others.difference(task.identity for task in prepared.plan.tasks) if others else others

@@ -172,7 +172,7 @@ def download(request: DownloadRequest, source: Source, files: FileStore, buffer:
         files.stat(request.target)
         part.load()
         try:
-            if not part.is_complete:
+            if not part.can_resume or part.size != part.length:
                 _fetch(request, part, source, files, memoryview(buffer))
                 part.close()
             return _verify_and_publish(request, part, files)
@@ -219,7 +219,9 @@ def _follow(
                 continue
             _check_answer(answer, limits, resumed=bool(resuming))
             if answer.status != 206:
-                part.begin(etag=_strong_etag(answer), length=answer.length)
+                # RFC 9110, 13.1.5: If-Range with a weak validator never matches
+                strong = re.fullmatch(r'"[\x21\x23-\x7e]{1,512}"', answer.header("etag"))
+                part.begin(etag=strong[0] if strong else "", length=answer.length)
             _check_room(part, files, limits)
             part.open()
             _receive(answer, part, limits, buffer)
@@ -301,12 +303,6 @@ def _check_answer(answer: Answer, limits: DownloadLimits, *, resumed: bool) -> N
         raise DownloadError(
             DownloadTrouble.REFUSED, f"the file has {length} bytes, more than the limit of {limits.max_bytes}"
         )
-
-
-def _strong_etag(answer: Answer) -> str:
-    etag = answer.header("etag")
-    # RFC 9110, 13.1.5: If-Range with a weak validator never matches
-    return etag if re.fullmatch(r'"[\x21\x23-\x7e]{1,512}"', etag) else ""
 
 
 def _check_room(part: Part, files: FileStore, limits: DownloadLimits) -> None:

@@ -56,10 +56,6 @@ class Part:
     def can_resume(self) -> bool:
         return self.size > 0 and self.length is not None and bool(self.etag)
 
-    @property
-    def is_complete(self) -> bool:
-        return self.can_resume and self.size == self.length
-
     def load(self) -> None:
         """Takes up what an earlier attempt left; leaves the part empty where that proves nothing."""
         note = self._read_note()

@@ -16,7 +16,6 @@ from runner.cli.options import ServiceOptions, output_format, service_options
 from runner.cli.runs import find_folder, run_ids
 from runner.errors import CallsheetError, UsageError
 from runner.json_value import JsonValue
-from runner.money import usd_as_today
 from runner.plural import count
 from runner.record.diff import Change, Side, changes
 from runner.record.folder import LATEST, RunFolder
@@ -155,7 +154,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "date", run.run_date
     yield "edition", run.edition
     yield "service", run.origin
-    yield "cost USD", "unknown" if usd is None else usd_as_today(usd)
+    yield "cost USD", "unknown" if usd is None else usd
     yield "commit", _commit(run)
 
 

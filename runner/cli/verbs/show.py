@@ -125,7 +125,10 @@ def _card(task: ShownTask, by: str) -> Iterator[str]:
         yield from _row("job file", _job_words(run))
         yield from _row("", f"as it was run: {run.job_kept}")
     for number, attempt in enumerate(task.attempts, 1):
-        yield from _row("attempt" if number == 1 else "", _attempt_words(attempt, number))
+        accepted = f"accepted as {attempt.remote_id}" if attempt.remote_id else attempt.state
+        request = f" (request {attempt.request_id})" if attempt.request_id else ""
+        words = f"{number}. by {attempt.reason}, {attempt.intended_at}, {accepted}{request}"
+        yield from _row("attempt" if number == 1 else "", words)
         yield from _row("", _outcome_words(attempt))
     for file in task.files:
         yield from _row("file", f"{file.path}  {_STANDS[file.stands]}")
@@ -175,12 +178,6 @@ def _job_words(run: ShownRun) -> str:
     else:
         commit = run.git_note or "commit unknown"
     return f"{run.job_file} ({commit}); {_SINCE[run.job_file_since]}"
-
-
-def _attempt_words(attempt: ShownAttempt, number: int) -> str:
-    accepted = f"accepted as {attempt.remote_id}" if attempt.remote_id else attempt.state
-    request = f" (request {attempt.request_id})" if attempt.request_id else ""
-    return f"{number}. by {attempt.reason}, {attempt.intended_at}, {accepted}{request}"
 
 
 def _outcome_words(attempt: ShownAttempt) -> str:

@@ -25,7 +25,6 @@ from runner.cli.options import (
 )
 from runner.cli.runs import find_folder, find_run, reading
 from runner.cli.task_list import CONFLICT, Row, chosen_tasks, write_rows
-from runner.desk.amounts import duration_words
 from runner.errors import CallsheetError, ExitCode, JobError, StateError
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
@@ -40,6 +39,7 @@ from runner.run.finish import waits_for_a_person
 from runner.run.lock import is_holder_gone
 from runner.run.only import Only
 from runner.run.progress import Progress, progress_of
+from runner.times import duration_words
 
 ALIVE_WITHIN = 3600.0
 """Seconds after its last event in which a run counts as under way while its process lives.

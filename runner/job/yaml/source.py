@@ -223,7 +223,8 @@ class _Builder:
 
     def build(self) -> Mapping | None:
         try:
-            for event in self._events():
+            events: Iterator[yaml.Event] = yaml.parse(self.text, Loader=event_parser)
+            for event in events:
                 if not self._take(event):
                     return None
         except yaml.MarkedYAMLError as error:
@@ -244,10 +245,6 @@ class _Builder:
         else:
             return self.root
         return None
-
-    def _events(self) -> Iterator[yaml.Event]:
-        events: Iterator[yaml.Event] = yaml.parse(self.text, Loader=event_parser)
-        return events
 
     def _take(self, event: yaml.Event) -> bool:
         """Whether reading can go on."""
