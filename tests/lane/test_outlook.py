@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from runner.lane.caps import caps_of, outlook, over_all_runs, question
 
 from runner.errors import RefusedError
+from runner.lane.costs import caps_of, outlook, over_all_runs, question
 from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger
 from runner.plan.cost import Total
