@@ -24,7 +24,7 @@ def __getattr__(name: str) -> object:
     """Loads a name of the public API (PEP 562), so that `callsheet --version` loads none of it."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # imported here: `importlib` is no part of a bare start, and `--version` imports this package
+    # imported here: a bare start does not load `importlib`, and `--version` imports this package
     import importlib
 
     return getattr(importlib.import_module(_HOMES[name]), name)

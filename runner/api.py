@@ -50,7 +50,7 @@ async def run_plan(
     What the network, the service and a task do is in the result, never raised. Raises NoProjectError,
     KeyRefusedError, BusyError (another process is at work), RefusedError (budget, price or
     confirmation), JobError (an output path would overwrite something) and StateError; nothing was
-    sent then, but for a StateError in the middle, after which the next run goes on.
+    sent then, except before a StateError in the middle; the next run goes on from there.
     """
     job, machine = plan.job, Machine()
     project = find_project(job.root, root=job.root)

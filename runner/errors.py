@@ -51,7 +51,7 @@ from typing import ClassVar
 
 
 class ExitCode(enum.IntEnum):
-    """What the process tells its caller, in the order of docs/reference/exit-codes.md."""
+    """The exit codes of the process, in the order of docs/reference/exit-codes.md."""
 
     DONE = 0
     TASK_FAILED = 1

@@ -100,7 +100,7 @@ def find_project(start: Path, *, root: Path | None = None) -> Project:
         return Project(root=resolved, base=resolved)
     absolute = start.resolve()
     for directory in (absolute, *absolute.parents):
-        # a rehearsal has a state directory of its own, and is no root
+        # a rehearsal has a state directory of its own, and is not a root
         is_rehearsal = directory.name == REHEARSAL_DIR and _is_root(directory.parent)
         if _is_root(directory) and not is_rehearsal:
             return Project(root=directory, base=directory)

@@ -69,7 +69,7 @@ def _fields(kind: Any) -> tuple[tuple[str, ...], Callable[[object], tuple[Any, .
 
 @functools.cache
 def reader(kind: Any) -> Reader:
-    """What reads plain JSON as a value of an annotated type, made once; it raises ValueError."""
+    """A function that reads plain JSON as a value of an annotated type, made once; it raises ValueError."""
     origin, arguments = get_origin(kind), get_args(kind)
     if is_dataclass(kind):
         return _dataclass_reader(cast(type, kind))
@@ -120,7 +120,7 @@ def _dataclass_reader(kind: type) -> Reader:
 
 
 def _taken_as_they_are(kind: Any) -> frozenset[type]:
-    """The types of JSON that a member of this type takes without a look into them: most members are such."""
+    """The JSON types that a member of this type takes as they are, without a look inside."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Mapping and reader(arguments[1]) is _as_it_is:
         return frozenset({dict})

@@ -215,7 +215,7 @@ def _put(stream: TextIO, text: str) -> None:
     if _is_status_shown:
         _is_status_shown = False
         sys.stderr.write(_WIPE)
-    # click's `echo` writes UTF-8 where the stream is to be ASCII
+    # click's `echo` writes UTF-8 even where the stream takes ASCII only
     stream.write(text if has_colour(stream) else click.unstyle(text))
     stream.flush()
 

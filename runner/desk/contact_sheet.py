@@ -238,7 +238,7 @@ def href(path: str) -> str:
 def _pickable_steps(job_text: bytes) -> dict[str, list[JsonValue] | None]:
     """The steps that another one needs, by name, with their `pick`: `[]` waits for a person.
 
-    Empty where the text is no job file of several steps.
+    Empty if the text is not a job file with several steps.
     """
     try:
         job = to_data(parse(job_text, file="job.yaml"))

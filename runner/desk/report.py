@@ -55,7 +55,7 @@ def make_report(project: Project, run_id: str, *, patience: float, tell: Tell | 
     """Writes `report.html` of a run, atomically, from what its folder holds; blocking.
 
     `patience` is seconds for new posters; `tell` hears how far they are. Raises StateError where there
-    is no manifest, or where the page cannot be written, and UsageError where `run_id` is none.
+    is no manifest, or where the page cannot be written, and UsageError where `run_id` is not the id of a run.
     """
     folder = RunFolder(project, run_id)
     job_text = b""

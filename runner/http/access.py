@@ -55,7 +55,7 @@ class ApiKey:
         return body.replace(self.value.encode(), b"***") if len(self.value) >= _SHORTEST_MASKED else body
 
     def hide_in_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """The same of header values: what stands in a request id is kept with the attempt."""
+        """Header values without the key: a request id is kept with the attempt."""
         return {
             name: self.hide_in(value.encode("latin-1", "replace")).decode("latin-1")
             for name, value in headers.items()
@@ -70,7 +70,7 @@ class Access:
     key: ApiKey
 
     def headers(self) -> dict[str, str]:
-        """What every API request carries; bodies uncompressed, so that their size is known beforehand."""
+        """The headers of every API request. Bodies come uncompressed, so their size is known beforehand."""
         return {
             "Authorization": self.key.bearer(),
             "Accept": "application/json",

@@ -59,7 +59,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """What an error answer says, in whichever shape; golden ones are in tests/wire.
+    """An error answer, in whichever shape; golden ones are in tests/wire.
 
     `is_envelope`: the service's own envelope, so the service itself wrote it and no edge.
     `retry_after` is in seconds as told, not clamped.
@@ -119,7 +119,7 @@ def read_json(answer: Answer) -> JsonValue:
 
 
 def read_object(answer: Answer) -> dict[str, JsonValue]:
-    """The same, for an answer that has to be a JSON object."""
+    """Reads an answer that has to be a JSON object."""
     document = read_json(answer)
     if not isinstance(document, dict):
         raise ProviderError(Trouble.UNAVAILABLE, "the answer is not a JSON object", status=answer.status)

@@ -40,7 +40,7 @@ class SubmitLimits:
 
 
 class FailureKind(enum.StrEnum):
-    """What broke a POST that got no whole answer; by itself no proof of anything."""
+    """Why a POST got no whole answer. By itself it proves nothing."""
 
     DNS = "dns"
     CONNECT = "connect"
@@ -63,7 +63,7 @@ class Failure:
     headers_begun: bool | None
     error: str
     status: int | None = None
-    """Of an answer whose head came and whose body did not."""
+    """The status of an answer whose head came and whose body did not."""
 
 
 class PaidRequests:

@@ -42,7 +42,7 @@ _ACTED_UPON = frozenset({b"location", b"set-cookie"})
 
 @dataclass(slots=True)
 class Testimony:
-    """What httpcore's trace of one request has shown; the request's `trace` extension."""
+    """The record of one request that httpcore's trace made; the request's `trace` extension."""
 
     is_given: bool = False
     """Whether a Transport had the request: without one nothing was shown, and that proves nothing."""

@@ -9,7 +9,7 @@ from runner.errors import CallsheetError, KeyRefusedError, OutOfMoneyError, Serv
 
 
 class Verdict(enum.StrEnum):
-    """What is known of one POST: these four, and nothing between them."""
+    """The outcome of one POST: these four, and nothing between them."""
 
     NOT_SENT = "not_sent"
     REJECTED = "rejected"
@@ -18,7 +18,7 @@ class Verdict(enum.StrEnum):
 
 
 class Reaction(enum.StrEnum):
-    """What the engine does after a POST that was not accepted."""
+    """The next step after a POST that was not accepted."""
 
     NONE = "none"
     BACK_OFF = "back_off"

@@ -192,7 +192,7 @@ def check_use(step: Step, fields: frozenset[str]) -> Checked[None]:
 
 
 def check_conflicts(step: Step) -> Checked[None]:
-    """What sets a field that `request` sets too."""
+    """Finds fields that an axis and `request` both set."""
     for axis in step.axes:
         if axis.name in step.request:
             location = step.request[axis.name].location

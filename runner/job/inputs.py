@@ -158,7 +158,7 @@ def resolve_url(
 
 
 def check_inputs(steps: Iterable[StepKeys], *, provider: Provider, reader: InputReader) -> Checked[None]:
-    """What is wrong with each file and URL that is written without an expression."""
+    """Checks each file and URL that is written without an expression."""
     for keys in steps:
         for item in items_of(keys.get("content")):
             found = find_payload(item)

@@ -32,7 +32,7 @@ _TAKES = frozenset({"seeds", "samples"})
 
 @dataclass(frozen=True, slots=True)
 class StepKeys:
-    """What the file says of one step. In a flat job `own` is the whole document; `shared` is None.
+    """The keys of one step. In a flat job `own` is the whole document; `shared` is None.
 
     `request` and `matrix` are merged key by key, the step's own last; other keys replace. `seeds`
     and `samples` replace each other, and a step with `needs` inherits neither.
@@ -46,7 +46,7 @@ class StepKeys:
         return self._owner(key).get(key)
 
     def location_of(self, key: str) -> Location:
-        """Of the value of `key`, or of the step if it has none."""
+        """The location of `key`'s value, or of the step if it has none."""
         node = self.get(key)
         return node.location if node is not None else self.own.location.below(key)
 

@@ -23,7 +23,7 @@ BUILT_IN = frozenset({MODEL, SEED, SAMPLE})
 
 
 class OnAmbiguous(enum.StrEnum):
-    """What to do once an ambiguous submit is shown to be absent at the service."""
+    """The next step once an unclear submit is shown to be absent at the service."""
 
     AUTO = "auto"
     HOLD = "hold"
@@ -34,7 +34,7 @@ LOOPBACK_MINIMUM = 0.1
 
 
 class Level(enum.StrEnum):
-    """What a finding does: stop the plan, be told, or nothing."""
+    """The weight of a finding: it stops the plan, warns, or is off."""
 
     ERROR = "error"
     WARN = "warn"
@@ -54,7 +54,7 @@ class PollPolicy:
     is_minimum_given: bool = False
 
     def on_loopback(self) -> PollPolicy:
-        """The same for a server on loopback, where a poll costs nothing: the first is sent at once."""
+        """This policy for a server on loopback, where a poll costs nothing: the first is sent at once."""
         if self.is_minimum_given:
             return self
         return replace(self, first=self.first or 0.0, minimum=LOOPBACK_MINIMUM)
@@ -145,7 +145,7 @@ class Step:
     seeds: Seeds | None
     samples: int | None
     takes_location: Location
-    """Of `seeds` or `samples`; of the models if neither is given."""
+    """The location of `seeds` or `samples`, or of the models if neither is given."""
     axes: tuple[AxisSpec, ...]
     exclude: tuple[Value, ...]
     include: tuple[Value, ...]
@@ -160,7 +160,7 @@ class Step:
 
     @property
     def uses(self) -> frozenset[str]:
-        """Those of STEP_OUTPUTS that its requests take from the upstream task."""
+        """The STEP_OUTPUTS that its requests take from the upstream task."""
         payloads = (item.payload for item in self.content)
         return frozenset(payload.output for payload in payloads if isinstance(payload, Reference))
 
@@ -179,7 +179,7 @@ class Step:
 
     @property
     def output_location(self) -> Location:
-        """Of `output`; of the takes if it is not given."""
+        """The location of `output`, or of the takes if it is not given."""
         return self.output.location if self.output is not None else self.takes_location
 
 

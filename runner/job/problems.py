@@ -41,7 +41,7 @@ class ProblemError(Exception):
 
 
 def require(checked: Checked[T]) -> T:
-    """What `checked` returns. Raises ProblemError with every problem that it yields."""
+    """The value that `checked` returns. Raises ProblemError with every problem that it yields."""
     problems: list[Problem] = []
     value = _finish(checked, problems.append)
     if problems:

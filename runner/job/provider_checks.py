@@ -91,7 +91,7 @@ def _facts(item: ContentItem) -> ContentFacts:
 
 
 def _own_name(provider: Provider, name: str) -> str:
-    """What another provider's field `name` is called at this one; empty where nothing is meant."""
+    """This provider's name for another provider's field `name`; empty if it has none."""
     common = next(
         (word for other in every().values() for word, own in other.dialect.words.items() if own == name),
         name,

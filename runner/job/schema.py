@@ -63,7 +63,7 @@ def check_job(document: Mapping) -> list[Problem]:
 
 
 def check_request(provider: Provider, request: dict[str, JsonValue]) -> list[Refusal]:
-    """What the provider's request schema says against a resolved request, local files as references."""
+    """Checks a resolved request against the provider's request schema, local files as references."""
     empty = tuple(name for name, value in request.items() if value is None)
     problems = list(_check_shape(provider, tuple(request), empty))
     for name, value in request.items():
@@ -72,7 +72,7 @@ def check_request(provider: Provider, request: dict[str, JsonValue]) -> list[Ref
 
 
 def check_field(provider: Provider, name: str, value: JsonValue) -> tuple[Refusal, ...]:
-    """What the schema says against one top-level field; nothing for a field that it does not know."""
+    """Checks one top-level field against the schema; a field that it does not know has no problem."""
     if isinstance(value, list | tuple | dict):
         return _problems(_field_validator(provider, name), value, (name,))
     return _check_scalar(provider, name, type(value).__name__, value)
@@ -272,7 +272,7 @@ def _show(value: object) -> str:
 
 
 def _location(document: Mapping, path: Path, *, on_key: bool) -> Location:
-    """Of the value at `path`, or of its key if the key is wrong or the value is empty."""
+    """The location of the value at `path`, or of its key if the key is wrong or the value is empty."""
     node: Node = find(document, path)
     is_empty = isinstance(node, Scalar) and node.is_plain and not node.text
     parent = find(document, path[:-1])

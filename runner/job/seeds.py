@@ -16,7 +16,7 @@ MOST_SEED = 4_294_967_295
 
 
 class SeedError(InvalidValueError):
-    """What is written is not a seed."""
+    """The text is not a seed."""
 
 
 _RANGE = re.compile(r"\s*(\d{1,10})\s*\.\.\s*(\d{1,10})\s*")

@@ -55,13 +55,13 @@ def _callbacks(document: MappingNode, fields: frozenset[str]) -> Iterator[Scalar
             continue
         for found in _called(node, (str(key.value),), fields):
             for scalar in scalars(found):
-                # nothing, or the sandbox's address in a rehearsal; what is no text the schema tells of
+                # empty, or the sandbox's address in a rehearsal, is allowed; the schema reports other types
                 if isinstance(scalar.value, str) and not _LOOPBACK.fullmatch(scalar.value):
                     yield scalar
 
 
 def _called(node: Node, path: Path, fields: frozenset[str]) -> Iterator[Node]:
-    """What stands at one of the fields, wherever a request, an axis or a step has it, or at `public_url`."""
+    """The values of one of the fields, wherever a request, an axis or a step sets it, and of `public_url`."""
     match node:
         case Sequence(items=items):
             for number, item in enumerate(items):

@@ -21,7 +21,7 @@ from runner.json_value import JsonValue
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A JSON value of the job file: a constant, a template, or a list or object of such.
+    """A JSON value of the job file: a constant, a template, or a list or an object of these.
 
     `names` are the names in scope that it depends on; a constant depends on none.
     """
@@ -46,7 +46,7 @@ class Value:
                 return {name: value.evaluate(scope) for name, value in entries.items()}
 
     def fold(self, scope: Scope) -> Value:
-        """The same value with what depends on `scope` alone computed now."""
+        """This value with every part that depends on `scope` alone computed now."""
         if isinstance(self.content, Constant):
             return self
         if self.names <= scope.keys():

@@ -19,7 +19,7 @@ from runner.spelling import did_you_mean
 
 
 def step_keys(document: MappingNode) -> Mapping[str, StepKeys]:
-    """What the file says of each step, by name."""
+    """The keys of each step, by its name."""
     written = document.get(STEPS)
     if written is None:
         return {"": StepKeys("", document)}

@@ -277,7 +277,7 @@ def _by_tag(one: Unclear, possible: Sequence[Generation]) -> Finding:
 def _by_seed(one: Unclear, possible: Sequence[Generation], unresolved: Sequence[Unclear]) -> Finding:
     """An equal seed proves little, for other projects send seeds too: neither side may have another partner.
 
-    A row that shows another tag is no partner even while tags are not believed: that is how rows of
+    A row that shows another tag is not a partner, even while tags are not believed: that is how rows of
     another project that uses callsheet look (row 51).
     """
     attempt = one.attempt
@@ -285,7 +285,7 @@ def _by_seed(one: Unclear, possible: Sequence[Generation], unresolved: Sequence[
     if len(partners) != 1:
         return _unknown(one, possible, f"{len(partners) or len(possible)} generations may be this one")
     row = partners[0]
-    # an earlier attempt of this very task is no rival: the row is the task's either way
+    # an earlier attempt of this very task is not a rival: the row is the task's either way
     rivals = [
         other.attempt
         for other in unresolved

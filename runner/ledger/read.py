@@ -262,7 +262,7 @@ class LedgerReader(SpendReader):
         """By model, what came back for (the tags, the seeds) of accepted attempts.
 
         Another value than was sent counts where its attempt was accepted at `since` or later. What was
-        adopted or found shows nothing: it was recognised by what is to be proved.
+        adopted or found does not count: it was recognised by the very values that need proof.
         """
         rows = self._db.execute(
             f"SELECT model, {_echoes('tag')}, {_echoes('seed')} FROM attempts"

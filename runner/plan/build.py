@@ -317,7 +317,7 @@ def request_location(
 
 
 def _content_location(provider: Provider, step: Step, name: str, rest: list[str | int]) -> Location:
-    """Of an item of the field `name`, which holds the items of one kind or all of them, or one text."""
+    """The location of an item of the field `name`, which holds items of one kind, all items, or a text."""
     kind = provider.content_fields.get(name, "")
     items = [item for item in step.content if kind in ("", item.kind)]
     number = rest[0] if rest else 0
@@ -328,7 +328,7 @@ def _content_location(provider: Provider, step: Step, name: str, rest: list[str 
 
 
 def _axis_location(step: Step, name: str, cell: Mapping[str, JsonValue] | None) -> Location:
-    """Of the value that an axis gives the cell, else of the axis, else where the takes stand."""
+    """The location of the value that an axis gives the cell, else of the axis, else of the takes."""
     axis = next((axis for axis in step.axes if axis.name == name), None)
     if axis is None:
         return step.takes_location

@@ -46,7 +46,7 @@ def check_collisions(job: Job, tasks: Sequence[Task]) -> Checked[None]:
 
 
 def _values(task: Task) -> dict[str, JsonValue]:
-    """What tells the task from others, by the name that an expression has for it."""
+    """The values that tell the task from others, by their names in expressions."""
     values: dict[str, JsonValue] = dict(task.cell)
     if task.step:
         values["step.name"] = task.step

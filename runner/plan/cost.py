@@ -23,7 +23,7 @@ _PIXELS_PER_TOKEN = 1024
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What one task is expected to cost; `note` says what is not known, and why.
+    """The expected cost of one task; `note` says what is not known, and why.
 
     `price` is what it is reckoned with: the job's own, else that of models.yaml.
     """
@@ -62,7 +62,7 @@ class Total:
 
 
 def estimate(provider: Provider, request: Mapping[str, JsonValue], own: Price | None) -> Estimate:
-    """What a resolved request is expected to cost; `own` is the job's price, before that of models.yaml.
+    """The expected cost of a resolved request; `own` is the job's price, before that of models.yaml.
 
     Tokens are known where the service bills by them.
     """

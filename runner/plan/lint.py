@@ -64,7 +64,7 @@ class Linter:
         self._told: set[tuple[str, RequestPath, str]] = set()
 
     def look_at(self, task: Task) -> Iterator[tuple[LintFinding, Level]]:
-        """What is to be said of `task` and was not said of one before it; nothing that is `off`."""
+        """The findings about `task` that no earlier task had, except those that are `off`."""
         for finding in self._findings(task):
             level = self._levels[finding.rule]
             key = (finding.rule, finding.path, finding.message)

@@ -52,7 +52,7 @@ def _label(axis: str, value: JsonValue) -> str:
 
 
 def identifying_part(value: JsonValue) -> JsonValue:
-    """Of an object its `id`, else its `name` or `title`, alone; anything else as it is."""
+    """An object's `id`, else its `name` or `title`; anything else as it is."""
     if isinstance(value, dict):
         for key in _TELLING:
             if isinstance(value.get(key), str | int):

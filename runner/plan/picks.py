@@ -25,7 +25,7 @@ def lineage(task: Task) -> Lineage:
 
 
 def pickable(cells: Lineage) -> Cell:
-    """What a pattern of `pick` can name: the task's own values and, under `needs`, those above it."""
+    """The values that a pattern of `pick` can name: the task's own and, under `needs`, those above it."""
     (_, cell), *above = cells.items()
     return {**cell, NEEDS: {step: dict(values) for step, values in above}}
 
@@ -40,7 +40,7 @@ def means(
 
 
 def how_to_pick(job: Job, task: Task) -> str:
-    """What to write so that the steps below use `task`, where `pick: []` says: none yet.
+    """The entry of `pick:` that makes the steps below use `task`; `pick: []` means none yet.
 
     Empty where nobody is asked: the step picks already, or no step needs it.
     """

@@ -206,7 +206,7 @@ MODEL_RULES: Mapping[str, tuple[Level, Check]] = {
 
 
 def check_model(request: Asked, family: ModelFamily) -> tuple[LintFinding, ...]:
-    """What a model of this family would refuse of the request, or ignore."""
+    """The fields of the request that a model of this family would refuse or ignore."""
     return tuple(
         LintFinding(rule, path, message, hint)
         for rule, (_, check) in MODEL_RULES.items()

@@ -81,7 +81,7 @@ class _Walk:
                     yield from self.tasks(child, task)
 
     def check_picks(self) -> None:
-        """An entry that means no task is misspelt, or means one that is no longer made."""
+        """Reports entries that match no task: they are misspelt, or their task is no longer made."""
         if self._problems.errors:
             return
         for step in self._steps:

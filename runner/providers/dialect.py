@@ -44,7 +44,7 @@ class CannotSayError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ContentFacts:
-    """What is known of a content item before there are cells.
+    """A content item before its cells are known.
 
     `role` is None where an expression decides it; an image without one is the first frame.
     `is_reference`: it takes what another step makes.
@@ -67,7 +67,7 @@ class Item(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What a request asks of its model, in the common words: `resolution` to `priority` are its fields."""
+    """A request in the common words; `resolution` to `priority` are its fields."""
 
     model: str
     resolution: JsonValue
@@ -85,7 +85,7 @@ class Asked(NamedTuple):
     dialect: Dialect
 
     def name(self, word: str) -> str:
-        """What the service calls the field of a common word, or of `flex` or `last_frame`."""
+        """The service's own field for a common word, or for `flex` or `last_frame`."""
         return self.dialect.names.get(word, word)
 
     def number(self, role: str) -> int:
@@ -131,7 +131,7 @@ class Dialect:
         return {**fields, "content": [*content]}
 
     def asked(self, request: Mapping[str, JsonValue]) -> Asked:
-        """What a request, or its echo, asks of the model."""
+        """A request, or its echo, in the common words."""
         get = request.get
         items = get(self.items_field)
         said = tuple([_said(item) for item in items]) if isinstance(items, list) else ()
@@ -156,7 +156,7 @@ class Dialect:
                 yield ("content", number, "text"), text
 
     def refuse_content(self, items: Sequence[ContentFacts]) -> Iterator[Refusal]:
-        """What no cell can change: items of a kind, in a number or with roles that are not taken."""
+        """Refuses items whose kind, number or role the service does not take, whatever the cells hold."""
         yield from ()
 
     def refuse_url(self, url: str) -> tuple[str, str] | None:
@@ -197,7 +197,7 @@ def _said(item: JsonValue) -> tuple[str, str]:
 
 @functools.lru_cache(maxsize=1024)
 def _placed(field: str, said: tuple[tuple[str, str], ...]) -> tuple[Item, ...]:
-    """Of the (kind, role) of each item; most tasks of a plan have the same."""
+    """By the (kind, role) of each item, which most tasks of a plan share."""
     items: list[Item] = []
     for number, (kind, role) in enumerate(said):
         default = "first_frame" if kind == "image_url" else f"reference_{kind.removesuffix('_url')}"

@@ -50,7 +50,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFamily:
-    """What a family accepts and costs; source and date are those of its catalogue.
+    """A family of models: what it accepts and costs. Source and date are in its catalogue.
 
     The defaults say what a family cannot do, or is not known of it, unless its row says so.
 
@@ -129,7 +129,7 @@ class Catalogue:
         return _by_id(self.families)
 
     def find(self, model: str) -> ModelFamily | None:
-        """What is known of `model`, or None."""
+        """The family of `model`, or None if it is unknown."""
         name = family_name(model)
         return self.families.get(name) or self._by_id.get(name)
 
@@ -147,7 +147,7 @@ def family_name(model: str) -> str:
 
 
 def load_catalogue(file: Path) -> Catalogue:
-    """What a provider's models.yaml says, with the families that it names."""
+    """Reads a provider's models.yaml, and the families that it names."""
     own = _read(file)
     shared = isinstance(own["families"], str)
     data = _read(Path(__file__).with_name(f"{own['families']}.yaml")) if shared else own

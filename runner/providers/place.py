@@ -30,7 +30,7 @@ class Place:
 
     @classmethod
     def at(cls, provider: Provider, project: Project, origin: str) -> Place:
-        """Of an origin as plans name it: SANDBOX_ORIGIN, or scheme, host and port."""
+        """The place of an origin as plans name it: SANDBOX_ORIGIN, or scheme, host and port."""
         if origin == SANDBOX_ORIGIN:
             return cls(provider, project.rehearsal(), origin, None)
         at = project.rehearsal() if is_loopback(origin) else project

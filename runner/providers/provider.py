@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class Echo(enum.Enum):
-    """What a request's field proves when a generation comes back with it."""
+    """How much a request's field proves when a generation comes back with it."""
 
     TAG = enum.auto()
     """Whose generation it is, once the service is known to repeat the tag."""
     SEED = enum.auto()
-    """The same, on a model that honours seeds."""
+    """Whose generation it is, on a model that honours seeds."""
     FORBIDS = enum.auto()
     """Another value than the one sent: not this submit's generation."""
     NOTED = enum.auto()
@@ -50,7 +50,7 @@ class TagField:
     most_open: int
 
     def value(self, tag: int) -> int:
-        """What is sent for `tag`. Raises ValueError for one that is out of range."""
+        """The value to send for `tag`. Raises ValueError for a tag that is out of range."""
         if not 0 <= tag < self.count:
             raise ValueError(f"tag {tag} is not in 0..{self.count - 1}")
         return self.default - tag
@@ -74,7 +74,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class ServiceLimits:
-    """What a service takes whatever the model: bytes of a body, characters of a prompt, images.
+    """A service's limits for every model: bytes of a body, characters of a prompt, images.
 
     `large_body` are the bytes that it may refuse. `files` are the most bytes of one local file by the type
     of its content item, such as image_url. None, or no entry, where no limit is known.
@@ -138,7 +138,7 @@ class Provider:
 
     @functools.cached_property
     def catalogue(self) -> Catalogue:
-        """What is known of its models."""
+        """Its models, with limits and prices."""
         return load_catalogue(self.folder / "models.yaml")
 
     @functools.cached_property
@@ -160,7 +160,7 @@ class Provider:
         return tuple(name for name, echo in self.echoes.items() if echo is Echo.FORBIDS)
 
     def picture(self, request: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-        """What of `request` makes the picture, and so its identity."""
+        """The part of `request` that makes the picture, and so its identity."""
         return {name: value for name, value in request.items() if name not in self.not_in_identity}
 
     def wanted(self, request: Mapping[str, JsonValue]) -> frozenset[RemoteFileKind]:

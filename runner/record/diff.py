@@ -59,7 +59,7 @@ def changes(now: Side, was: Side) -> Iterator[Change]:
     if now.seed != was.seed:
         yield Change("seed", f"seed {_or_none(now.seed)}, was {_or_none(was.seed)}")
     if now.state is TaskState.PLANNED and was.state != now.state:
-        # what it has not yet of a seed, a cost and files is no news
+        # a seed, a cost or files that it does not have yet are not a change
         yield Change("state", "not made yet")
         return
     if now.seed == was.seed and now.echoed_seed != was.echoed_seed:

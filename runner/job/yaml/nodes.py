@@ -22,7 +22,7 @@ class Location:
     path: Path = ()
 
     def below(self, part: str) -> Location:
-        """Of a key that is missing here."""
+        """The location of a key that is missing here."""
         return replace(self, path=(*self.path, part))
 
     def error(self, message: str, hint: str = "", *, is_missing_input: bool = False) -> Problem:
@@ -110,7 +110,7 @@ _FIRST_PARTS, _LAST_PARTS = 8, 4
 
 
 def cut(text: str) -> str:
-    """What the file says, short enough for a message."""
+    """Text of the file, short enough for a message."""
     return text if len(text) <= 40 else text[:40] + "..."
 
 

@@ -97,7 +97,7 @@ def parse(text: bytes, *, file: str) -> Mapping:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What could be read of a text, and what is wrong with it.
+    """The nodes of a text as far as it could be read, and its problems.
 
     `root` is None if the text makes no further sense; `is_whole` is False if names that expressions
     use may be missing from it.
@@ -120,7 +120,7 @@ def read(text: bytes) -> Reading:
 
 
 def resolve(plain: str) -> bool | int | float | str | None:
-    """What an unquoted scalar means by the YAML 1.2 core schema (section 10.3.2 of the specification).
+    """The value of an unquoted scalar by the YAML 1.2 core schema (section 10.3.2 of the specification).
 
     Raises ValueError for a number that JSON, and so the API, cannot carry.
     """
@@ -174,7 +174,7 @@ def _decode(text: bytes, problems: list[Problem]) -> str:
 
 
 def location_at(text: str, index: int, path: Path = ()) -> Location:
-    """Of the character at `index`."""
+    """The location of the character at `index`."""
     before = _LINE_BREAK.split(text[:index])
     return Location(len(before), len(before[-1]) + 1, path)
 
@@ -197,7 +197,7 @@ class _Frame:
 
     @property
     def path(self) -> Path:
-        """Of the value that comes next; of the mapping where a key comes next."""
+        """The path of the value that comes next, or of the mapping if a key comes next."""
         if not self.is_mapping:
             return (*self.location.path, len(self.items))
         return self.location.path if self.key is None else (*self.location.path, str(self.key.value))
