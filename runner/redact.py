@@ -82,7 +82,7 @@ def printable(text: str) -> str:
 
 
 def printable_value(value: object) -> JsonValue:
-    """The same of a JSON value, keys included; what is not JSON is told as text."""
+    """A JSON value without secrets, keys included; anything else becomes text."""
     return _walk(value, printable)
 
 

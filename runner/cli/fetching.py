@@ -38,7 +38,7 @@ from runner.run.lock import locked_ledger
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What became of what was in flight at one service, under one key."""
+    """The outcome of collecting at one service, under one key."""
 
     origin: str
     result: RunResult

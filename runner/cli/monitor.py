@@ -34,7 +34,7 @@ TRIES = 3
 
 @dataclass(slots=True)
 class Ending:
-    """What the monitor is told at the end; `lines` are the body of the POST."""
+    """The message to the monitor at the end; `lines` are the body of the POST."""
 
     code: ExitCode = ExitCode.BUG
     lines: list[str] = field(default_factory=list)

@@ -31,7 +31,7 @@ def show(error: CallsheetError) -> None:
 
 
 def show_warnings(warnings: Sequence[Problem], file: str) -> None:
-    """What a job may do, but a person should know; the first 50 of many."""
+    """Warnings: allowed, but a person should know; the first 50 of many."""
     told = [problem.render(file) for problem in warnings[: JobError.MOST_SHOWN]]
     if len(warnings) > len(told):
         told.append(f"{file}: {len(warnings) - len(told)} more warnings not shown")

@@ -70,7 +70,7 @@ class ContactSheet:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What later tasks of a plan refer to."""
+    """The facts that later tasks of a plan refer to."""
 
     step: str
     cell: Cell
@@ -213,7 +213,7 @@ def read_contact_sheet(manifest: Path, job_text: bytes) -> ContactSheet:
 
 
 def data_of(sheet: ContactSheet) -> dict[str, object]:
-    """What the page's script reads; posters are added to it by the path of their video."""
+    """The data that the page's script reads; posters are added to it by the path of their video."""
     return {
         "run": sheet.manifest.run.id,
         "job": sheet.manifest.run.job_file,

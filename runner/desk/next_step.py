@@ -38,7 +38,7 @@ class NextStep:
 
 
 def next_step(task: ManifestTask, commands: Commands) -> NextStep | None:
-    """What to do about one task; None where nothing is left to do."""
+    """The next step for one task; None if nothing is left to do."""
     name = task.name
     if not task.in_plan:
         return _departed(task.state, name, commands)
@@ -90,7 +90,7 @@ def next_step(task: ManifestTask, commands: Commands) -> NextStep | None:
 
 
 def _departed(state: TaskState, name: str, commands: Commands) -> NextStep | None:
-    """Of a task that is no longer in the plan: no run of the job goes on with it."""
+    """The next step for a task that has left the plan: no run of the job goes on with it."""
     match state:
         case TaskState.HELD:
             return NextStep(

@@ -173,7 +173,7 @@ def _read(name: str) -> str:
 
 
 def _spend_words(cost: ManifestCost, *, is_rehearsal: bool) -> str:
-    """What a run cost; what is not known is said, never zero."""
+    """The cost of a run; an unknown cost is told as unknown, never as zero."""
     if not cost.tasks:
         return "nothing was submitted"
     if cost.usd is None:

@@ -44,7 +44,7 @@ class Control:
     wall: Callable[[], float] = time.time
     conditions: set[ExitCode] = field(default_factory=set)
     passing: dict[ExitCode, str] = field(default_factory=dict)
-    """Those of the conditions that only kept something from being submitted, with their reasons."""
+    """The conditions that only kept something from being submitted, with their reasons."""
     when_stopped: list[Callable[[], None]] = field(default_factory=list)
     """Called once, when submitting stops."""
     strangers: frozenset[str] = frozenset()
@@ -52,7 +52,7 @@ class Control:
     _notes: list[str] = field(default_factory=list)
     _reasons: list[str] = field(default_factory=list)
     _waits: dict[str, float] = field(default_factory=dict)
-    """What is waited for, and the monotonic time until which that was told."""
+    """The reasons for waits, with the monotonic time until which each was told."""
     _is_submitting: bool = True
     _failures: int = 0
     _defects: int = 0
@@ -123,7 +123,7 @@ class Control:
         self._tell_wait(what, seconds, tasks)
 
     def waited(self, what: str) -> None:
-        """That wait is over, also where it was told to last longer."""
+        """Ends a wait, also one that was told to last longer."""
         if self._waits.pop(what, None) is not None:
             self._tell_wait(what, 0.0, 0)
 

@@ -37,7 +37,7 @@ def caps_of(job: Job, new: Total, unpriced: Task | None) -> Caps:
 
 
 def over_all_runs(caps: Caps, plan: Plan, reader: LedgerReader) -> Caps:
-    """The same caps over every run that counts as this job's.
+    """These caps over every run that counts as this job's.
 
     Those have its name and edition, or an attempt at one of its tasks: a file that was renamed or copied,
     another date or a retry has no cap of its own, and a new edition has.
@@ -51,7 +51,7 @@ def over_all_runs(caps: Caps, plan: Plan, reader: LedgerReader) -> Caps:
 
 
 def outlook(plan: Plan, new: Total, reader: LedgerReader | None) -> list[str]:
-    """What the budget does to a run that would submit `new`: a sentence for each limit that bites.
+    """How the budget bites a run that would submit `new`: a sentence for each limit.
 
     Without a ledger nothing was spent yet.
     """
@@ -81,7 +81,7 @@ def outlook(plan: Plan, new: Total, reader: LedgerReader | None) -> list[str]:
 
 
 def question(job: Job, new: Total) -> str:
-    """What a person has to agree to first; empty where nothing. An unknown price is above every limit."""
+    """The question to ask a person first; empty if there is none. An unknown price is above every limit."""
     limit = job.budget.confirm_micros
     if limit is None or (new.micros <= limit and not new.without_price):
         return ""

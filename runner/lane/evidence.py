@@ -29,7 +29,7 @@ SHOWN_TAGS = 2
 
 
 class Belief(enum.Enum):
-    """Whether what comes back in a field is what was sent in it."""
+    """Whether a field has come back with the value that was sent."""
 
     UNKNOWN = enum.auto()
     EARNED = enum.auto()
@@ -66,7 +66,7 @@ def _belief(echoes: Echoes) -> Belief:
 
 
 class Hope(enum.Enum):
-    """What may still tell whose a row is."""
+    """The values that may still tell whose a row is."""
 
     NONE = enum.auto()
     BELIEF = enum.auto()
@@ -125,7 +125,7 @@ class Unclear:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one scan says of one attempt: its generation, or that each row is excluded, or neither."""
+    """The result of one scan for one attempt: its generation, or that each row is excluded, or neither."""
 
     attempt_id: str
     adopted: Generation | None = None
@@ -135,7 +135,7 @@ class Finding:
     hope: Hope = Hope.NONE
 
     def grounds(self) -> Grounds:
-        """What the generation was recognised by, for the ledger."""
+        """The values by which the generation was recognised, for the ledger."""
         assert self.adopted is not None
         assert self.basis is not None
         return Grounds.of(

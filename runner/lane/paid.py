@@ -49,7 +49,7 @@ class InDoubt:
 
 
 def paid_of(reader: LedgerReader, attempt_id: str, machine: Machine, *, since: float | None = None) -> Paid:
-    """What has to be fetched for an attempt that the service has accepted.
+    """An attempt that the service has accepted, and the facts that its result is fetched by.
 
     `since` is when this session saw that, by its monotonic clock; None for an attempt of an earlier one.
     """

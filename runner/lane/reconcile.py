@@ -31,7 +31,7 @@ SCANS = 3
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What is missing to match_rows a case; `until` is monotonic, where time alone will bring it."""
+    """What is missing to judge a case; `until` (monotonic) is set if time alone will bring it."""
 
     reason: str
     until: float | None = None
@@ -111,7 +111,7 @@ class Case:
         return max(self.late, self.early) >= SCANS and is_young and sight.is_clock_sure
 
     def missing(self, sight: Sight, policy: RunPolicy, record_life: float) -> Wait:
-        """What has to come before it can be judged."""
+        """The evidence that is missing before it can be judged."""
         assert self.since is not None
         settle, alone = self.since + policy.settle, self.since + policy.settle_alone
         if sight.started < settle:
@@ -382,7 +382,7 @@ class Reconciler:
 
     @property
     def _longest(self) -> float:
-        """Seconds for which this process waits to match_rows one."""
+        """Seconds for which this process waits until a case can be judged."""
         return max(self.policy.timeout, self.policy.settle_alone + SCANS * MOST_PAUSE)
 
     def _is_over(self, error: ProviderError | NoScanError, *, is_last: bool) -> bool:

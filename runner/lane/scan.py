@@ -48,7 +48,7 @@ class NoScanError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ListView:
-    """What one scan shows: the ids of all rows, those that no attempt claims, and ours that it has to show.
+    """The result of a scan: the ids of all rows, those that no attempt claims, and ours that it has to show.
 
     A row of `foreign_ids` is a candidate although another attempt holds its id: it shows the tag of one
     that is unclear. `is_readable` is False where a row could not be read: then nothing is absent.

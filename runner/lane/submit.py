@@ -66,7 +66,7 @@ MakeBody = Callable[[int | None, str], Awaitable[Body]]
 
 @dataclass(slots=True)
 class Submitter:
-    """What all submits of a run in one lane share; at most `slots` are between intent and outcome."""
+    """Shared by all submits of a run in one lane; at most `slots` are between intent and outcome."""
 
     lane: Lane
     slots: anyio.Semaphore

@@ -19,8 +19,8 @@ def is_quiet(reader: LedgerReader, place: tuple[str, str], now: float) -> bool:
 
 
 def open_attempts(reader: LedgerReader, place: tuple[str, str], now: float) -> Iterator[AttemptRow]:
-    """What `collect` works on or speaks of at a (provider, origin): in flight, unclear or held, and what was
-    taken for absent, for as long as a service may keep its record.
+    """The attempts that matter to `collect` at a (provider, origin): in flight, unclear or held, and those
+    taken for absent, for as long as a service may keep their record.
     """
     provider, origin = place
     yield from reader.in_state(*AWAITED, TaskState.HELD, origin=origin, provider=provider)
@@ -59,7 +59,7 @@ class NearingExpiry:
 
 
 def nearing_expiry(reader: LedgerReader, now: float) -> NearingExpiry | None:
-    """What has been in flight for so long that its result's URL nears its end; None where nothing has.
+    """Tasks in flight for so long that a result's URL nears its end; None if there are none.
 
     Reckoned from the acceptance, so a result is never older than this says.
     """

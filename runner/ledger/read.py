@@ -149,7 +149,7 @@ class LedgerReader(SpendReader):
         return [TaskState(state) for (state,) in rows]
 
     def standing_attempts(self, identities: Sequence[str]) -> dict[str, AttemptRow]:
-        """What those that need a task go by: its newest done attempt, else its newest one."""
+        """The attempt that dependent tasks go by: a task's newest done one, else its newest."""
         standing = "coalesce(max(seq) FILTER (WHERE state = 'done'), max(seq))"
         rows = self._rows(AttemptRow, f"WHERE seq IN {_newest(identities, standing)}", *identities)
         return {attempt.identity: attempt for attempt in rows}
@@ -207,7 +207,7 @@ class LedgerReader(SpendReader):
         return _by_key((attempt.identity, attempt) for attempt in rows)
 
     def histories_of(self, identities: Sequence[str]) -> dict[str, list[HistoryRow]]:
-        """What happened to each attempt of these tasks, oldest first, by the attempt's id."""
+        """The history of each attempt of these tasks, oldest first, by the attempt's id."""
         rows = self._db.execute(
             "SELECT attempt_id, at, history.state, status FROM history"
             " JOIN attempts ON attempts.id = attempt_id"
@@ -274,7 +274,7 @@ class LedgerReader(SpendReader):
     def claimed(
         self, origin: str, remote_ids: Sequence[str]
     ) -> dict[str, tuple[str, int | None, int | None]]:
-        """Those of `remote_ids` that an attempt holds: its id, and the tag and the seed that it sent."""
+        """The `remote_ids` that an attempt holds: its id, and the tag and the seed that it sent."""
         rows = self._db.execute(
             "SELECT remote_id, id, tag, seed FROM attempts WHERE origin = ?"
             " AND remote_id IN (SELECT value FROM json_each(?))",

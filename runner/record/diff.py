@@ -14,7 +14,7 @@ from runner.record.request import differences
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What is compared of one task of one run. `files` are (kind, sha256), the video first."""
+    """One task of one run, as it is compared. `files` are (kind, sha256), the video first."""
 
     identity: str
     state: TaskState
@@ -49,7 +49,7 @@ class Change:
 
 
 def changes(now: Side, was: Side) -> Iterator[Change]:
-    """What tells a task from the one of the same name in another run."""
+    """The differences of a task from the one of the same name in another run."""
     if now.in_plan != was.in_plan:
         yield Change("plan", "in the plan again" if now.in_plan else "no longer in the plan")
     for words in differences(now.request, was.request):

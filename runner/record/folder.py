@@ -125,7 +125,7 @@ def _not_a_directory(path: Path) -> StateError:
 
 
 def _kind(path: Path) -> int | None:
-    """What stands at `path` itself, links not followed."""
+    """The kind of file at `path` itself, links not followed."""
     try:
         return stat.S_IFMT(path.lstat().st_mode)
     except FileNotFoundError:

@@ -68,7 +68,7 @@ class ManifestJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestCounts:
-    """Of the tasks of the plan. `cached`: this run submitted nothing for them. `not_in_plan` are those that
+    """Counts of the plan's tasks. `cached`: this run submitted nothing for them. `not_in_plan` are those that
     it has an attempt at, and that are no longer in the plan.
     """
 
@@ -80,7 +80,7 @@ class ManifestCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestCost:
-    """What may have been billed to the run; `usd` is of the tasks with a known price."""
+    """The cost that may have been billed to the run; `usd` is of the tasks with a known price."""
 
     tasks: int
     usd: str | None
@@ -178,7 +178,7 @@ class ManifestError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestEstimate:
-    """What one submit is expected to cost by the plan."""
+    """The expected cost of one submit by the plan."""
 
     tokens: int | None
     usd: str | None
@@ -253,7 +253,7 @@ def as_json(value: object) -> dict[str, JsonValue]:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """What the manifest at `path` says of its run. Raises StateError where it is not a whole manifest of a
+    """The manifest at `path` without its tasks. Raises StateError where it is not a whole manifest of a
     version that we know.
     """
     found: dict[str, JsonValue] = {}
@@ -298,7 +298,7 @@ def _check_version(version: str, path: Path) -> None:
 
 @contextlib.contextmanager
 def _errors_of(path: Path) -> Iterator[None]:
-    """What reading a manifest raises, as a sentence for a person."""
+    """Turns every error of reading a manifest into a sentence for a person."""
     try:
         yield
     except FileNotFoundError as error:

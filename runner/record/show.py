@@ -61,7 +61,7 @@ class InputOfOurs:
 
 @dataclass(frozen=True, slots=True)
 class InputOfStep:
-    """What another task made; `task` is its name, None where the ledger does not know it."""
+    """An output of another task; `task` is its name, None where the ledger does not know it."""
 
     role: JsonValue
     task: str | None
@@ -202,7 +202,7 @@ def describe(reader: LedgerReader, task: TaskRow, project: Project) -> ShownTask
 def _inputs(
     value: object, project: Project, reader: LedgerReader, role: JsonValue = None
 ) -> Iterator[InputOfOurs | InputOfStep]:
-    """What a request takes besides text: local files, by their digests, and outputs of other tasks."""
+    """The inputs of a request besides text: local files, by their digests, and outputs of other tasks."""
     if isinstance(value, str) and value.startswith(INPUT_SCHEME):
         digest = value.removeprefix(INPUT_SCHEME)
         kept = project.inputs_dir / digest

@@ -67,7 +67,7 @@ View = Callable[[Task, AttemptRow | None], TaskState]
 
 @dataclass(frozen=True, slots=True)
 class TaskRows:
-    """What the ledger knows of a task: attempts oldest first, and the history of each.
+    """The ledger's rows of a task: attempts oldest first, and the history of each.
 
     `request` is what was sent: the job may say something else by now, in fields outside the identity.
     """
@@ -233,7 +233,7 @@ class _Recorder:
         )
 
     def of_departed(self, row: TaskRow, rows: TaskRows) -> ManifestTask:
-        """The same of a task that is no longer in the plan; what the ledger does not know is None."""
+        """A task that has left the plan; what the ledger does not know is None."""
         texts = [*_texts(row.request)]
         above = (match[1] for text in texts if (match := _STEP.match(text)))
         digests = (match[1] for text in texts if (match := _INPUT.fullmatch(text)))
@@ -246,7 +246,7 @@ class _Recorder:
         )
 
     def _task(self, task: Task | TaskRow, rows: TaskRows, state: TaskState) -> ManifestTask:
-        """What the ledger knows of a task, whether or not a plan has it."""
+        """A task by the ledger's rows, whether or not a plan has it."""
         latest, clean = rows.latest, self.redactor.foreign_text
         observed = latest.generation if latest is not None else None
         is_over = latest is not None and state in (TaskState.DONE, TaskState.ABSENT)

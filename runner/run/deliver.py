@@ -37,7 +37,7 @@ MOST_FILES = 32
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What is here of a generation, and the kinds of files that were asked for and never came."""
+    """The files of a generation that are here, and the kinds that were asked for and never came."""
 
     rows: tuple[OutputRow, ...]
     missing: frozenset[RemoteFileKind]

@@ -149,7 +149,7 @@ def waits_for_a_person(plan: Plan, reader: LedgerReader) -> tuple[str, ...]:
 
 
 def _conditions(counts: Mapping[TaskState, int]) -> set[ExitCode]:
-    """What the states of a plan's tasks tell the caller of the process."""
+    """The exit conditions of the states of a plan's tasks."""
     conditions: set[ExitCode] = set()
     unmade = (TaskState.FAILED, TaskState.EXPIRED, TaskState.WRITTEN_OFF, TaskState.SKIPPED)
     if any(counts.get(state) for state in unmade):
@@ -176,7 +176,7 @@ class RunResult:
     waits: tuple[str, ...] = ()
     """What a person has to write before the job can go on."""
     notes: tuple[str, ...] = ()
-    """What is said of other jobs' tasks; the exit code does not speak of them."""
+    """Sentences about other jobs' tasks, which the exit code leaves out."""
 
 
 def begin(ledger: Ledger, prepared: Prepared, at: float, facts: Mapping[str, JsonValue]) -> int:

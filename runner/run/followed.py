@@ -18,7 +18,7 @@ from runner.run.task import TaskLife
 
 
 async def left_at_the_service(session: Session, only: frozenset[str] | None = None) -> list[AttemptRow]:
-    """What is in flight and then what is unclear, whatever run it is from; `only` are ids of attempts."""
+    """Attempts in flight and then unclear ones, whatever run they are from; `only` are ids of attempts."""
     origin, provider = session.lane.origin, session.lane.provider.name
 
     def find(reader: LedgerReader) -> list[AttemptRow]:

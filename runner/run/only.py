@@ -18,7 +18,7 @@ _MOST_NAMES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Only:
-    """What `--only` said: nothing but these tasks is submitted.
+    """The tasks of `--only`: no other is submitted.
 
     It limits what one process submits, and nothing else: the run is the whole job's, its manifest
     lists every task, its cap holds over all of them, and the next `run` without it goes on with

@@ -30,7 +30,7 @@ _NAMES_SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Resubmit:
-    """What a person asked to be submitted a second time, as `retry` or by `run --again`.
+    """Tasks that a person asked to submit a second time, with `retry` or `run --again`.
 
     `reason` is `retry` (failed tasks and what was written off) or `again` (a new take of a done one
     too). `patterns` are task names with `*` and `?`, or the first digits of identities (8 or more);

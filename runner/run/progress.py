@@ -38,7 +38,7 @@ class Progress:
     conflict: str = ""
     gives_way: tuple[OutputRow, ...] = ()
     published: frozenset[RemoteFileKind] = frozenset()
-    """Of an absent task, the kinds of files that were here once."""
+    """The kinds of files of an absent task that were here once."""
     video: str = ""
     """Where the newest take of a done task is: beside its output, where that was taken."""
 
@@ -102,7 +102,7 @@ class Chain:
         return TaskState.WAITING
 
     def blocked(self, task: Task, attempt: AttemptRow | None, needs: Needs) -> Progress | None:
-        """The same as a Progress that says why."""
+        """A Progress that says why."""
         state = self.state(task, None if attempt is None else attempt.state, needs)
         if state is None or task.upstream is None:
             return None
@@ -277,7 +277,7 @@ def _why_new(task: Task, attempt: AttemptRow | None, before: TaskRow | None) -> 
 
 
 def _difference(task: Task, before: TaskRow) -> str:
-    """What tells a new request from the one that had its output path."""
+    """How a new request differs from the one that had its output path."""
     if before.edition != task.edition:
         return f"edition is {task.edition or 'none'}, was {before.edition or 'none'}"
     changed = list(differences(task.request, before.request))

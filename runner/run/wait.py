@@ -100,7 +100,7 @@ UNKNOWN = Expectation(0.0, 1.0, 1.0, doubt=1.0)
 
 
 def expect(durations: Sequence[float], usual: tuple[float, float, float] | None) -> Expectation:
-    """What to expect of the next generation after these `durations` (seconds) of its like.
+    """The expected length of the next generation after these `durations` (seconds) of its like.
 
     `usual` are the least, the median and the most seconds of a published run of the service, if there is one.
     """
@@ -179,7 +179,7 @@ class Durations:
 
     commits: Commits
     usual: tuple[float, float, float] | None
-    """Of the service's published run; None where it says nothing of this one."""
+    """Seconds of the service's published run; None where they say nothing about this service."""
     _known: dict[Kind, deque[float]] = field(default_factory=dict)
 
     async def expected(self, kind: Kind) -> Expectation:

@@ -39,7 +39,7 @@ def is_whole(row: OutputRow, base: Path) -> bool:
 
 
 def whole_files(rows: Iterable[OutputRow], files: FileStore, base: Path) -> list[OutputRow]:
-    """Those that stand as they were published; each is read."""
+    """The files that stand as they were published; each is read."""
     return [row for row in rows if _has_its_bytes(row, files, base / row.path)]
 
 

@@ -42,7 +42,7 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
 
 
 class DownloadTrouble(enum.StrEnum):
-    """What went wrong, by what the caller can do about it."""
+    """The kinds of trouble, by what the caller can do about them."""
 
     EXPIRED = "expired"
     """The server will not give this URL (any 4xx that waiting does not heal): ask for a fresh one."""

@@ -51,7 +51,7 @@ class PartFile(Protocol):
 
 
 class FileStore(Protocol):
-    """What downloads, copies and checks ask of the disk. Blocking: call it in a worker thread.
+    """The disk as downloads, copies and checks need it. Blocking: call it in a worker thread.
 
     A path is relative to `root`, or absolute and below it. Every method raises UnsafePathError
     for a path that leaves the root and for a name that is no plain file, and OSError for what
@@ -62,7 +62,7 @@ class FileStore(Protocol):
     def root(self) -> Path: ...
 
     def staying_in(self, directory: Path) -> AbstractContextManager[FileStore]:
-        """The same store; while it is open, the way to the names in `directory` is walked no more.
+        """This store with the way to `directory` walked once, for as long as it is open.
 
         Makes the directory where there is none.
         """
@@ -108,7 +108,7 @@ class FileStore(Protocol):
         ...
 
     def free_bytes(self, path: Path) -> int:
-        """What this user may still write where `path` is."""
+        """Free bytes for this user on the disk of `path`."""
         ...
 
 

@@ -24,7 +24,7 @@ from runner.redact import printable, printable_value
 
 
 class What(enum.StrEnum):
-    """What became of a task from one run to the other."""
+    """How a task changed from one run to the other."""
 
     ADDED = "added"
     REMOVED = "removed"

@@ -129,14 +129,14 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What a run came to. It holds no plan: the advice is given once all other jobs have had their turn."""
+    """The result of a run. It holds no plan: the advice is given once all other jobs have had their turn."""
 
     project: Project
     result: RunResult
     run_id: str
     tasks: int
     folders: tuple[str, ...]
-    """Of the videos, in plan order; the first few of many."""
+    """The folders of the videos, in plan order; the first few of many."""
     submitted: int
     spent: Spend
     overdue: NearingExpiry | None

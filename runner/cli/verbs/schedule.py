@@ -45,7 +45,7 @@ COLLECT_MINUTE = 17
 
 @dataclass(frozen=True, slots=True)
 class Nightly:
-    """What the unit starts. `command` starts callsheet, as a list of words."""
+    """The commands that a unit starts. `command` starts callsheet, as a list of words."""
 
     name: str
     command: Sequence[str]

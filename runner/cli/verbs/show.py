@@ -211,7 +211,7 @@ def _media_words(media: MediaFacts) -> str:
 
 
 def _again(task: ShownTask, project: Project, service: ServiceOptions) -> Iterator[tuple[str, str]]:
-    """What to type for the missing file, and for a new take."""
+    """The commands for the missing file, and for a new take."""
     if not task.runs:
         return
     run = task.runs[-1]

@@ -53,7 +53,7 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
     folder = find_folder(run_name, service)
     counts: Counter[Finding] = Counter()
     files: Counter[Finding] = Counter()
-    """Those with a path: they were here once."""
+    """The files with a path: they were here once."""
     rows: list[JsonValue] = []
     manifest = read_manifest(folder.manifest)
     for checked in _check_all(folder, manifest):
@@ -105,7 +105,7 @@ def _check_all(folder: RunFolder, manifest: Manifest) -> Iterator[CheckedFile]:
 
 
 def _probe(readers: Readers | None, kind: RemoteFileKind, file: BinaryIO) -> str:
-    """What is wrong with a file; without `readers` its own structure says it, without FFmpeg."""
+    """The fault of a file; without `readers` its own structure says it, without FFmpeg."""
     if kind is RemoteFileKind.VIDEO and readers is not None:
         return readers.read(file, Wanted.CHECK).why
     try:
