@@ -63,8 +63,8 @@ class LoadOptions:
 def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text: bytes | None = None) -> Job:
     """The job in `file`, or in `text`, the copy that a run keeps.
 
-    Without `options` the environment is the process's, of which the job sees what any job may. Raises
-    JobError with every problem found.
+    Without `options` the job reads this process's environment, as far as any job may. Raises JobError
+    with every problem found.
     """
     options = options or LoadOptions(os.environ)
     shown = _below(file, root)

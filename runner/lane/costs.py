@@ -102,7 +102,7 @@ def _unpriced(new: Total) -> str:
 
 
 MOST_DRIFT = Decimal("0.1")
-"""Of the estimate. Beyond it prices, or the formula for tokens, are no longer those of models.yaml."""
+"""A share of the estimate. Beyond it, prices or the token formula have changed since models.yaml."""
 
 
 def note_cost(ledger: Ledger, provider: Provider, attempt_id: str, generation: Generation) -> None:

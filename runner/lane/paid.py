@@ -1,4 +1,4 @@
-"""An accepted attempt, and one of which nobody knows whether it was accepted."""
+"""An accepted attempt, and an attempt that may or may not have been accepted."""
 
 from __future__ import annotations
 

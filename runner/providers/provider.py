@@ -216,7 +216,7 @@ class Provider:
 
 
 def media_url(files: Mapping[str, InputFile], read_input: ReadInput, url: JsonValue) -> JsonValue:
-    """The URL as it is sent: a data URI for a local file, of which `files` are by reference.
+    """The URL to send: a data URI for a local file. `files` maps references to local files.
 
     Raises ValueError for a reference to a file that is not among them.
     """
