@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import abc
 import enum
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
 from runner.json_value import JsonValue
+
+if TYPE_CHECKING:
+    from runner.http.free import FreeRequests
+    from runner.http.paid import PaidRequests
 
 INPUT_SCHEME = "sha256:"
 """A local file stands in a task's request as the URL `sha256:<64 hex>`; bytes travel separately."""
@@ -150,25 +156,32 @@ class ListPage:
 ReadInput = Callable[[InputFile], bytes]
 
 
-class Client(Protocol):
-    """A connection to a service, with a key."""
+@dataclass(frozen=True)
+class Client(abc.ABC):
+    """A connection to a service, with a key: POSTs by `paid`, GETs by `free`. `wall` gives Unix seconds."""
 
-    origin: str
+    paid: PaidRequests
+    free: FreeRequests
+    wall: Callable[[], float] = time.time
 
+    @property
+    def origin(self) -> str:
+        return self.paid.access.origin
+
+    @abc.abstractmethod
     async def submit(self, body: bytes) -> SubmitOutcome:
         """One POST, never repeated in here; never raises for what the network or service does."""
-        ...
 
+    @abc.abstractmethod
     async def get(self, remote_id: str) -> Generation:
         """The current state. Raises ProviderError."""
-        ...
 
+    @abc.abstractmethod
     async def ping(self) -> float | None:
         """One free GET that shows that the service answers and takes the key; gives the server time.
 
         Raises ProviderError.
         """
-        ...
 
     async def list_page(self, *, created_after: float | None, limit: int, offset: int) -> ListPage:
         """One page of all this key's generations, newest first. Raises ProviderError.

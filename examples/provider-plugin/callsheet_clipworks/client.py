@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from urllib.parse import quote
 
 from callsheet_clipworks.outcomes import SUBMITS
 from runner.http.answers import Answer, clean, read_failure, read_object, read_url, read_usd, usable_id
-from runner.http.free import FreeRequests
 from runner.http.outcomes import judge_submit
-from runner.http.paid import PaidRequests
 from runner.http.verdicts import SubmitOutcome
 from runner.providers.base import Client, Generation, GenerationStatus, RemoteFile, RemoteFileKind
 
@@ -23,20 +20,14 @@ STATES = {
 
 
 class ClipworksClient(Client):
-    def __init__(self, paid: PaidRequests, free: FreeRequests, wall: Callable[[], float]) -> None:
-        self.origin = paid.access.origin
-        self._paid = paid
-        self._free = free
-        self._wall = wall
-
     async def submit(self, body: bytes) -> SubmitOutcome:
-        return judge_submit(SUBMITS, await self._paid.post(CLIPS, body), wall=self._wall())
+        return judge_submit(SUBMITS, await self.paid.post(CLIPS, body), wall=self.wall())
 
     async def get(self, remote_id: str) -> Generation:
-        return read_clip(await self._free.get(f"{CLIPS}/{quote(remote_id, safe='')}")).checked(remote_id)
+        return read_clip(await self.free.get(f"{CLIPS}/{quote(remote_id, safe='')}")).checked(remote_id)
 
     async def ping(self) -> float | None:
-        return (await self._free.get("/v1/account")).server_time
+        return (await self.free.get("/v1/account")).server_time
 
 
 def read_clip(answer: Answer) -> Generation:

@@ -5,8 +5,6 @@ It has no list and no idempotency key, so an ambiguous submit cannot be reconcil
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
@@ -21,9 +19,7 @@ from runner.http.answers import (
     read_usd,
     usable_id,
 )
-from runner.http.free import FreeRequests
 from runner.http.outcomes import judge_submit
-from runner.http.paid import PaidRequests
 from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
 from runner.json_value import JsonValue
 from runner.providers.base import (
@@ -49,26 +45,18 @@ _FACTS = ("width", "height", "duration", "fps", "has_sound")
 class GetimgClient(Client):
     """A Client of getimg.ai."""
 
-    def __init__(
-        self, paid: PaidRequests, free: FreeRequests, *, wall: Callable[[], float] = time.time
-    ) -> None:
-        self.origin = paid.access.origin
-        self._paid = paid
-        self._free = free
-        self._wall = wall
-
     async def submit(self, body: bytes) -> SubmitOutcome:
         """One POST, judged by rows 1 to 21 of docs/reference/faults.md; every 5xx is ambiguous."""
-        return judge_submit(SUBMITS, await self._paid.post(PATH, body), wall=self._wall())
+        return judge_submit(SUBMITS, await self.paid.post(PATH, body), wall=self.wall())
 
     async def get(self, remote_id: str) -> Generation:
         """The generation as it is now. Raises ProviderError, also for an answer about another one."""
-        answer = await self._free.get(f"{PATH}/{quote(remote_id, safe='')}")
+        answer = await self.free.get(f"{PATH}/{quote(remote_id, safe='')}")
         return read_generation(read_json(answer), server_time=answer.server_time).checked(remote_id)
 
     async def ping(self) -> float | None:
         """The server time, by the list of video models. Raises ProviderError."""
-        answer = await self._free.get(MODELS_PATH, [("type", "video")])
+        answer = await self.free.get(MODELS_PATH, [("type", "video")])
         read_json(answer)
         return answer.server_time
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
@@ -21,12 +19,11 @@ from runner.http.answers import (
     read_url,
     usable_id,
 )
-from runner.http.free import FreeRequests
 from runner.http.outcomes import judge_submit
-from runner.http.paid import PaidRequests
 from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
 from runner.json_value import JsonValue
 from runner.providers.base import (
+    Client,
     Generation,
     GenerationStatus,
     ListPage,
@@ -41,24 +38,16 @@ PATH: Final = "/v1/video/generations"
 _FILE_KINDS = {"video_url": RemoteFileKind.VIDEO, "last_frame_url": RemoteFileKind.LAST_FRAME}
 
 
-class MeshClient:
+class MeshClient(Client):
     """A Client of Mesh API."""
-
-    def __init__(
-        self, paid: PaidRequests, free: FreeRequests, *, wall: Callable[[], float] = time.time
-    ) -> None:
-        self.origin = paid.access.origin
-        self._paid = paid
-        self._free = free
-        self._wall = wall
 
     async def submit(self, body: bytes) -> SubmitOutcome:
         """One POST, judged by rows 1 to 21 of docs/reference/faults.md."""
-        return judge_submit(SUBMITS, await self._paid.post(PATH, body), wall=self._wall())
+        return judge_submit(SUBMITS, await self.paid.post(PATH, body), wall=self.wall())
 
     async def get(self, remote_id: str) -> Generation:
         """The task as it is now. Raises ProviderError, also for an answer about another task."""
-        answer = await self._free.get(f"{PATH}/{quote(remote_id, safe='')}", troubles=READS)
+        answer = await self.free.get(f"{PATH}/{quote(remote_id, safe='')}", troubles=READS)
         return read_generation(read_object(answer), server_time=answer.server_time).checked(remote_id)
 
     async def ping(self) -> float | None:
@@ -74,7 +63,7 @@ class MeshClient:
         if created_after is not None:
             moment = datetime.fromtimestamp(math.floor(max(0.0, min(created_after, LAST_SECOND))), UTC)
             query.append(("created_after", moment.strftime("%Y-%m-%dT%H:%M:%SZ")))
-        answer = await self._free.get(PATH, query, troubles=READS)
+        answer = await self.free.get(PATH, query, troubles=READS)
         page = read_object(answer)
         rows, has_more, total = page.get("data"), page.get("has_more"), page.get("total")
         if not isinstance(rows, list) or not isinstance(has_more, bool) or not isinstance(total, int):
