@@ -25,7 +25,7 @@ from runner.run.watch import GoneError, LeftForLater, Watch
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A task that has ended at the service, whose files are still to be fetched."""
+    """A task that has succeeded at the service, whose files are still to be fetched."""
 
     watch: Watch
     generation: Generation
@@ -126,29 +126,31 @@ class TaskLife:
                     return begun
                 self._paid = begun
                 watch = Watch(self.session, begun)
-                return Ended(watch, await watch.until_ended())
-        return None  # what was raised is a condition now
+                generation = await watch.until_ended()
+                if generation.status is GenerationStatus.SUCCEEDED:
+                    return Ended(watch, generation)
+                # before its place is another's: `run.max_failures` counts it before the next submit
+                await self._end_without_video(begun, generation)
+        return None  # it has failed, or what was raised is a condition now
 
     async def _fetch(self, end: Ended | InDoubt | None) -> None:
-        """Makes the end of a task durable, and brings its files."""
-        if not isinstance(end, Ended):
-            return
-        paid, generation = end.watch.paid, end.generation
-        async with self._contained():
-            if generation.status is GenerationStatus.SUCCEEDED:
+        """Makes the success of a task durable, and brings its files."""
+        if isinstance(end, Ended):
+            async with self._contained():
                 await self._deliver(end)
-                return
-            if paid.is_collecting:
-                # the service took back a success: the paid result stays wanted (row 35)
-                raise LeftForLater(f"{paid.name}: succeeded before, and now says {generation.raw_status}")
-            expired = generation.status is GenerationStatus.EXPIRED
-            code = generation.error_code or generation.raw_status
-            message = generation.error_message or f"the service says {generation.raw_status}"
-            await self.session.tools.commits.write(
-                lambda ledger: note_cost(ledger, self.session.tools.provider, paid.attempt_id, generation)
-            )
-            await self._fail(paid, code, message, expired=expired)
-            self.session.control.count_failure(paid.identity)
+
+    async def _end_without_video(self, paid: Paid, generation: Generation) -> None:
+        if paid.is_collecting:
+            # the service took back a success: the paid result stays wanted (row 35)
+            raise LeftForLater(f"{paid.name}: succeeded before, and now says {generation.raw_status}")
+        expired = generation.status is GenerationStatus.EXPIRED
+        code = generation.error_code or generation.raw_status
+        message = generation.error_message or f"the service says {generation.raw_status}"
+        await self.session.tools.commits.write(
+            lambda ledger: note_cost(ledger, self.session.tools.provider, paid.attempt_id, generation)
+        )
+        await self._fail(paid, code, message, expired=expired)
+        self.session.control.count_failure(paid.identity)
 
     async def _deliver(self, end: Ended) -> None:
         paid, generation, at = end.watch.paid, end.generation, self.session.tools.machine.wall()

@@ -10,7 +10,7 @@ from runner.errors import ExitCode
 from runner.ledger.states import TaskState
 from runner.run.session import Session
 from runner.run.task import TaskLife
-from runner.sandbox import SandboxConfig, SandboxServer
+from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.run_bench import RunBench, job_text
 from tests.support.unclear_runs import cut, sweep, warm_up
 
@@ -56,6 +56,26 @@ async def test_a_place_is_left_before_the_files_are_here(
     result = await bench.run(bench.write_job(job_text(seeds=4, run="concurrency: 2")))
     assert result.counts == {TaskState.DONE: 4}
     assert fetched == 4
+
+
+async def test_a_failed_task_keeps_its_place_until_it_is_counted(
+    bench: RunBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next task is submitted only once `run.max_failures` knows of the failure."""
+    held: list[int] = []
+    fail = TaskLife._fail
+
+    async def watched(life: TaskLife, *arguments: object, **keywords: object) -> None:
+        held.append(life.session.lane.in_flight.count)
+        await fail(life, *arguments, **keywords)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TaskLife, "_fail", watched)
+    server.faults.add(
+        Fault(where=Where.SUBMIT, kind=Kind.OUTCOME, text="failed", code="internal_error", times=None)
+    )
+    result = await bench.run(bench.write_job(job_text(seeds=3, run="concurrency: 1, max_failures: 2")))
+    assert result.counts == {TaskState.FAILED: 2, TaskState.PLANNED: 1}
+    assert held == [1, 1]
 
 
 async def test_a_life_that_breaks_gives_its_place_back(
