@@ -14,8 +14,9 @@ from runner.desk.next_step import Commands, next_step
 from runner.desk.timeline import PHASES, milliseconds, sessions, spans
 from runner.errors import CallsheetError
 from runner.http.access import is_loopback
+from runner.job.extends import whole_document
+from runner.job.sources import JobCopy
 from runner.job.yaml.nodes import to_data
-from runner.job.yaml.source import parse
 from runner.json_value import JsonValue
 from runner.ledger.states import STATE_WORDS, TaskState
 from runner.plan.picks import means, pick_pattern
@@ -187,14 +188,14 @@ class _Builder:
         }
 
 
-def read_contact_sheet(manifest: Path, job_text: bytes) -> ContactSheet:
-    """The sheet of the manifest at that path; `job_text` is the job file as run. Raises StateError."""
+def read_contact_sheet(manifest: Path, job: JobCopy, *, root: Path) -> ContactSheet:
+    """The sheet of the manifest at that path, of `job` as it was run. Raises StateError."""
     # what stands behind the tasks is needed for each of them
     whole = read_manifest(manifest)
     run = whole.run
     commands = Commands(run.id, run.job_file, _option(run))
     start, end = milliseconds(run.started_at), _end(run)
-    picks = _pickable_steps(job_text)
+    picks = _pickable_steps(job, file=root / run.job_file, root=root)
     builder = _Builder(commands, find(run.provider), start, end, picks)
     for task in islice(read_tasks(manifest), MOST_TASKS):
         builder.add(task)
@@ -235,22 +236,26 @@ def href(path: str) -> str:
     return _TO_ROOT + quote(pure.as_posix())
 
 
-def _pickable_steps(job_text: bytes) -> dict[str, list[JsonValue] | None]:
+def _pickable_steps(copy: JobCopy, *, file: Path, root: Path) -> dict[str, list[JsonValue] | None]:
     """The steps that another one needs, by name, with their `pick`: `[]` waits for a person.
 
     Empty if the text is not a job file with several steps.
     """
     try:
-        job = to_data(parse(job_text, file="job.yaml"))
+        job = to_data(whole_document(copy, file=file, root=root))
     except CallsheetError:
         return {}
     steps = job.get("steps") if isinstance(job, dict) else None
     if not isinstance(steps, dict):
         return {}
     written = {name: step for name, step in steps.items() if isinstance(step, dict)}
-    needed = {step.get("needs") for step in written.values()}
+    needed = {name for step in written.values() for name in _listed(step.get("needs"))}
     picks = {name: step.get("pick") for name, step in written.items() if name in needed}
     return {name: pick if isinstance(pick, list) else None for name, pick in picks.items()}
+
+
+def _listed(value: JsonValue) -> Sequence[JsonValue]:
+    return value if isinstance(value, list | tuple) else [value]
 
 
 def _words(by_state: Mapping[TaskState, int]) -> dict[str, int]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from runner.errors import JobError, Problem
 from runner.job.environment import key_names, read_env, why_refused
 from runner.job.expressions import KnownNames, has_expression
+from runner.job.extends import read_whole
 from runner.job.inputs import InputReader, check_inputs
 from runner.job.merge import STEPS, correct_keys
 from runner.job.model import Job
@@ -25,7 +26,7 @@ from runner.job.values import Value, compile_value, scalars
 from runner.job.workflow import read_steps, step_keys
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Scalar, entries_of, items_of, text_of
-from runner.job.yaml.source import MAX_BYTES, read
+from runner.job.yaml.source import MAX_BYTES
 from runner.providers import DEFAULT, find
 from runner.providers.provider import Provider
 from runner.spelling import nearest
@@ -73,7 +74,15 @@ def load_job(
     shown = _below(file, root)
     content = _read(file, shown) if copy is None else copy.text
     sources = Sources(root, file.parent, None if copy is None else copy.files)
-    reading = read(content)
+    try:
+        return _load(file, shown, root, content, sources, options)
+    except JobError as error:
+        error.files = sources.files
+        raise
+
+
+def _load(file: Path, shown: str, root: Path, content: bytes, sources: Sources, options: LoadOptions) -> Job:
+    reading = read_whole(content, sources)
     document = reading.root
     if document is None:
         raise JobError(shown, reading.problems)
@@ -125,6 +134,7 @@ def load_job(
         env=env,
         steps=steps,
         lint=lint,
+        document=document,
         warnings=problems.warnings,
     )
 

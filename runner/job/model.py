@@ -13,6 +13,7 @@ from runner.job.seeds import Seeds
 from runner.job.sources import JobCopy
 from runner.job.values import Value
 from runner.job.yaml.nodes import Location
+from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.money import Price
 from runner.providers.provider import Provider
 
@@ -210,6 +211,8 @@ class Job:
     steps: Mapping[str, Step]
     lint: Mapping[str, Level]
     warnings: tuple[Problem, ...]
+    document: MappingNode = field(repr=False)
+    """The job file as read, merged with the one that it `extends`."""
 
     @property
     def text(self) -> bytes:

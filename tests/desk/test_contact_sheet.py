@@ -21,6 +21,7 @@ from runner.desk.contact_sheet import ContactSheet, href, read_contact_sheet
 from runner.desk.posters import Poster
 from runner.desk.report import render
 from runner.errors import StateError
+from runner.job.sources import JobCopy
 from runner.ledger.states import TaskState
 from runner.plan.task import Upstream
 from tests.support.ledger_story import Story, make_run, make_task, output_row
@@ -43,7 +44,7 @@ def story() -> Iterator[Story]:
 
 def sheet_of(story: Story, tasks: list[Any], target: Path, job: bytes = b"", **changes: Any) -> ContactSheet:
     story.write(target / "manifest.json", tasks, **changes)
-    return read_contact_sheet(target / "manifest.json", job)
+    return read_contact_sheet(target / "manifest.json", JobCopy(job), root=target)
 
 
 def data_in(page: str) -> dict[str, Any]:
@@ -296,4 +297,4 @@ def test_what_is_no_manifest_is_told(text: str | None, told: str, tmp_path: Path
     if text is not None:
         manifest.write_text(text, encoding="utf-8")
     with pytest.raises(StateError, match=re.escape(told)):
-        read_contact_sheet(manifest, STEPS)
+        read_contact_sheet(manifest, JobCopy(STEPS), root=manifest.parent)

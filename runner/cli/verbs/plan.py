@@ -26,6 +26,7 @@ from runner.cli.problems import show_warnings
 from runner.cli.runs import reading
 from runner.cli.task_list import CONFLICT, Row, chosen_tasks, write_rows
 from runner.errors import ExitCode
+from runner.job.extends import as_yaml
 from runner.json_value import JsonValue
 from runner.lane.costs import outlook
 from runner.ledger.states import STATE_WORDS, TaskState
@@ -59,6 +60,11 @@ def _installed(_context: click.Context, _option: click.Parameter, name: str | No
 @click.option(
     "--provider", metavar="NAME", callback=_installed, help="Show what the job would lose at this provider."
 )
+@click.option(
+    "--resolved",
+    is_flag=True,
+    help="Print the job as one file, merged with the one that it `extends`, and plan nothing.",
+)
 @only_option
 @common_options
 def plan(
@@ -67,6 +73,7 @@ def plan(
     job_options: JobOptions,
     output_format: str,
     provider: Provider | None,
+    resolved: bool,
     only: tuple[str, ...],
 ) -> ExitCode:
     """Show each task of JOB: its state, its name, where its video goes, and why it is new.
@@ -77,9 +84,13 @@ def plan(
     Examples:
       callsheet plan jobs/hello.yaml
       callsheet plan jobs/hello.yaml --only 'pour-*'
+      callsheet plan jobs/hello.yaml --resolved
       callsheet plan jobs/hello.yaml --output-format jsonl | jq -r .output
     """
     loaded = load(job, service, job_options, provider=provider)
+    if resolved:
+        console.block(as_yaml(loaded.job.document, name=loaded.job.name).removesuffix("\n"))
+        return ExitCode.DONE
     planned = plan_of(loaded, job_options)
     show_warnings(planned.warnings, planned.job.file)
     tasks = chosen_tasks(planned, only)

@@ -44,12 +44,12 @@ def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str
             checked = plan_of(loaded, job_options)
         except JobError as error:
             codes.append(error.exit_code)
-            found += [(file, problem) for problem in error.problems]
+            found += [(_stands_in(problem, file), problem) for problem in error.problems]
             if output_format == "text":
                 show(error)
             continue
         codes.append(ExitCode.DONE)
-        found += [(file, problem) for problem in checked.warnings]
+        found += [(_stands_in(problem, file), problem) for problem in checked.warnings]
         if output_format == "text":
             show_warnings(checked.warnings, checked.job.file)
             console.summary(f"{file}: valid, {count(checked.count, 'task')}")
@@ -76,8 +76,13 @@ def _project(file: Path) -> Project:
         return Project(root=Path.cwd(), base=Path.cwd())
 
 
+def _stands_in(problem: Problem, job: Path) -> Path:
+    """The file to change: the job file as it was given, or a further one that it reads."""
+    return Path(os.path.relpath(_project(job).root / problem.file)) if problem.file else job
+
+
 def _fields(problem: Problem, file: Path) -> dict[str, JsonValue]:
-    """A problem as JSON; `file` as it was given on the command line."""
+    """A problem as JSON; `file` from the working directory."""
     return {
         "file": str(file),
         "line": problem.line,
