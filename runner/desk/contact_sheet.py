@@ -75,7 +75,7 @@ class _Known:
 
     step: str
     cell: Cell
-    needs: str | None
+    needs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,8 @@ class _Builder:
     _known: dict[str, _Known] = field(default_factory=dict)
 
     def add(self, task: ManifestTask) -> None:
-        known = _Known(task.step, task.cell, task.needs)
+        needs = () if task.needs is None else (task.needs, *task.also_needs)
+        known = _Known(task.step, task.cell, needs)
         if known.step:
             self._known[task.identity] = known
         above = self._cells_above(known)
@@ -144,10 +145,12 @@ class _Builder:
             }
 
     def _cells_above(self, known: _Known) -> dict[str, Cell]:
-        cells: dict[str, Cell] = {}
-        while known.needs is not None and (upper := self._known.get(known.needs)) is not None:
-            cells[upper.step] = upper.cell
-            known = upper
+        found = (self._known.get(identity) for identity in reversed(known.needs))
+        above = [upper for upper in found if upper is not None and upper.step != known.step]
+        cells = {upper.step: upper.cell for upper in above}
+        for upper in above:
+            for step, cell in self._cells_above(upper).items():
+                cells.setdefault(step, cell)
         return cells
 
     def _facts(self, task: ManifestTask) -> dict[str, object]:

@@ -41,6 +41,7 @@ _NO_EXPRESSIONS = (
     "seeds",
     "samples",
     "needs",
+    "chain",
     "env",
     "api_key_env",
     "base_url",

@@ -15,6 +15,7 @@ SHARED = (
     "seeds",
     "samples",
     "matrix",
+    "chain",
     "exclude",
     "include",
     "request",

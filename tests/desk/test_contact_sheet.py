@@ -224,10 +224,16 @@ def test_what_is_in_flight_lasts_to_the_end_and_an_earlier_run_is_not_shown(
 
 def test_pick_entries_name_the_cell_and_those_above(story: Story, tmp_path: Path) -> None:
     def step(index: int, name: str, cell: dict[str, Any], above: Any = None) -> Any:
-        upstream = above and Upstream(
-            identity=above.identity, name=above.name, step=above.step, uses=frozenset(), cells={}
+        upstreams = [] if above is None else [above]
+        return replace(
+            make_task(index),
+            step=name,
+            cell={"model": "m", **cell},
+            upstreams=tuple(
+                Upstream(each.identity, each.name, each.step, frozenset(), {each.step: each.cell})
+                for each in upstreams
+            ),
         )
-        return replace(make_task(index), step=name, cell={"model": "m", **cell}, upstream=upstream)
 
     first = step(1, "a", {"seed": 1, "look": {"id": "dawn, early", "sky": "pink"}})
     second = step(2, "b", {"sample": 1, "on": "yes"}, first)

@@ -31,6 +31,8 @@ from runner.json_value import JsonValue
 from runner.lane.costs import outlook
 from runner.ledger.states import STATE_WORDS, TaskState
 from runner.money import usd_or_null, usd_text
+from runner.plan.chains import chain_words
+from runner.plan.combinations import sum_words
 from runner.plan.cost import Total
 from runner.plan.plan import Plan
 from runner.plan.task import Upstream
@@ -106,7 +108,7 @@ def plan(
         code = ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE
         if output_format != "text":
             return code
-        for sentence in (*_estimate_words(new), *outlook(planned, new, ledger)):
+        for sentence in (*_sums(planned), *_estimate_words(new), *outlook(planned, new, ledger)):
             console.result(sentence)
     for sentence in waits:
         console.result(f"waiting for you: {escape(sentence)}")
@@ -119,6 +121,16 @@ def plan(
         patterns = [word for pattern in only for word in ("--only", pattern)]
         console.next_step(command("run", str(job), *patterns, service=service), "submits what is new")
     return code
+
+
+def _sums(planned: Plan) -> Iterator[str]:
+    """How many tasks each step that joins steps or makes a chain has, and why: `film: 4 x 4 = 16`."""
+    for name, combined in planned.combined.items():
+        step = planned.job.steps[name]
+        if step.joins:
+            yield sum_words(step, combined)
+        if step.chain:
+            yield chain_words(step, combined)
 
 
 def _estimate_words(new: Total) -> Iterator[str]:
@@ -151,9 +163,12 @@ def _row(row: Progress, *, has_models: bool) -> Row:
 
     def columns() -> tuple[str, ...]:
         cell = {axis: value for axis, value in task.cell.items() if axis != "model" or has_models}
-        needs = {} if task.upstream is None else {"needs": task.upstream.name}
+        needs = {"needs": ",".join(each.name for each in task.needs)} if task.needs else {}
+        after = {} if task.previous is None else {"after": task.previous.name}
         place = {"step": task.step} if task.step else {}
-        words = (f"{axis}={_value_words(value)}" for axis, value in {**place, **needs, **cell}.items())
+        words = (
+            f"{axis}={_value_words(value)}" for axis, value in {**place, **needs, **after, **cell}.items()
+        )
         return task.name, escape(" ".join(words)), task.output, escape(row.conflict or row.why)
 
     return Row(
@@ -194,6 +209,7 @@ def _fields(row: Progress) -> dict[str, JsonValue]:
         "reason": row.conflict or row.why,
         "step": task.step,
         "upstream": None if task.upstream is None else _upstream(task.upstream),
+        **({"upstreams": [*map(_upstream, task.upstreams)]} if task.previous or len(task.needs) > 1 else {}),
         "cell": dict(task.cell),
         "model": task.model,
         "seed": task.seed,
