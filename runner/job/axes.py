@@ -204,14 +204,18 @@ def axis_locations(step: Step) -> dict[str, Location]:
     return locations
 
 
-def check_use(step: Step, fields: frozenset[str]) -> Checked[None]:
-    """An axis that nothing uses would pay for the same picture several times, or is misspelt."""
+def check_use(step: Step, fields: frozenset[str], above: Iterable[KnownNames]) -> Checked[None]:
+    """An axis that nothing uses would pay for the same picture several times, or is misspelt.
+
+    One that a join shares with a step above says which of its tasks is meant.
+    """
     used = {name for value in step.request.values() for name in value.names}
     payloads = [item.payload for item in step.content]
     used |= {name for payload in payloads if isinstance(payload, Value) for name in payload.names}
     used |= {name for item in step.content if item.role for name in item.role.names}
     used |= step.output.names if step.output else set()
     used.add(step.chain)  # each task along it has another one before it
+    used |= {name for names in above for name in names} if step.joins else set()
     for name, location in axis_locations(step).items():
         if name not in used | fields:
             takes = "use it in an expression, or ask for takes with `samples: N`"

@@ -118,6 +118,15 @@ class _Walk:
                 self._first.setdefault(step.name, task)
                 self._lint(step, task)
                 self._check_children(step, task)
+                if step.spec.chain:
+                    self._check_next(step, task, above)
+
+    def _check_next(self, step: PlannedStep, task: Task, above: Sequence[Task]) -> None:
+        """As if `task` were followed by another one in its chain."""
+        self._problems.gather(_check_outputs(self._job.provider, step.spec, task))
+        after = [(task.index, dict(task.cell), [*above, task])]
+        for following in self._built_one_by_one(step, after):
+            self._lint(step, following)
 
     def _built(self, step: PlannedStep, above: Task | None) -> Iterator[Task]:
         """The tasks of `step` that need `above`, without those of cells that have problems."""

@@ -85,24 +85,23 @@ class Chain:
 
         `own` is the state of its newest attempt.
         """
-        found = self._keeping(task, own, needs)
-        return None if found is None else found[1]
+        return self._keeping(task, own, needs)[0]
 
-    def _keeping(self, task: Task, own: TaskState | None, needs: Needs) -> tuple[Upstream, TaskState] | None:
-        """The upstream that keeps a task from starting, and what the task is then: one that failed counts
-        more than one that is still to come.
+    def _keeping(
+        self, task: Task, own: TaskState | None, needs: Needs
+    ) -> tuple[TaskState | None, list[Upstream]]:
+        """What a task is that cannot start, and the upstreams that keep it from starting; those that failed
+        count more than those that are still to come.
         """
         if own not in (None, TaskState.PLANNED):
-            return None
-        kept: tuple[Upstream, TaskState] | None = None
-        for upstream in task.upstreams:
-            state = self._of_upstream(upstream, needs)
-            if state is TaskState.SKIPPED:
-                self._skipped.add(task.identity)
-                return upstream, state
-            if state is not None and kept is None:
-                kept = upstream, state
-        return kept
+            return None, []
+        found = [(self._of_upstream(upstream, needs), upstream) for upstream in task.upstreams]
+        for state in (TaskState.SKIPPED, TaskState.WAITING):
+            if keeping := [upstream for each, upstream in found if each is state]:
+                if state is TaskState.SKIPPED:
+                    self._skipped.add(task.identity)
+                return state, keeping
+        return None, []
 
     def _of_upstream(self, upstream: Upstream, needs: Needs) -> TaskState | None:
         """What an upstream makes of the tasks that build on it; None where it is done."""
@@ -118,20 +117,23 @@ class Chain:
 
     def blocked(self, task: Task, attempt: AttemptRow | None, needs: Needs) -> Progress | None:
         """A Progress that says why."""
-        found = self._keeping(task, None if attempt is None else attempt.state, needs)
-        if found is None:
+        state, keeping = self._keeping(task, None if attempt is None else attempt.state, needs)
+        if state is None:
             return None
-        upstream, state = found
-        is_previous = upstream.step == task.step
-        if state is TaskState.SKIPPED:
-            why = f"the task of step {upstream.step} failed"
-            if is_previous:
-                what = "failed" if upstream.identity in needs.attempts else "was not made"
-                why = f"{upstream.name}, the task before it in its chain, {what}"
-            return Progress(task, state, attempt, why=why)
-        what = "the last frame of " if upstream.identity in needs.frameless else ""
-        who = upstream.name if is_previous else f"step {upstream.step}"
-        return Progress(task, state, attempt, why=f"waits for {what}{who}")
+        words = _failed_words if state is TaskState.SKIPPED else _awaited_words
+        return Progress(task, state, attempt, why=" and ".join(words(task, each, needs) for each in keeping))
+
+
+def _failed_words(task: Task, upstream: Upstream, needs: Needs) -> str:
+    if upstream.step != task.step:
+        return f"the task of step {upstream.step} failed"
+    what = "failed" if upstream.identity in needs.attempts else "was not made"
+    return f"{upstream.name}, the task before it in its chain, {what}"
+
+
+def _awaited_words(task: Task, upstream: Upstream, needs: Needs) -> str:
+    what = "the last frame of " if upstream.identity in needs.frameless else ""
+    return f"waits for {what}{upstream.name if upstream.step == task.step else f'step {upstream.step}'}"
 
 
 @dataclass(slots=True)
