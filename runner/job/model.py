@@ -10,6 +10,7 @@ from pathlib import Path
 from runner.errors import Problem
 from runner.job.paths import OutputTemplate
 from runner.job.seeds import Seeds
+from runner.job.sources import JobCopy
 from runner.job.values import Value
 from runner.job.yaml.nodes import Location
 from runner.money import Price
@@ -195,7 +196,7 @@ class Job:
     name: str
     file: str
     digest: str
-    text: bytes = field(repr=False)
+    copy: JobCopy = field(repr=False)
     root: Path
     directory: Path
     provider: Provider
@@ -209,6 +210,16 @@ class Job:
     steps: Mapping[str, Step]
     lint: Mapping[str, Level]
     warnings: tuple[Problem, ...]
+
+    @property
+    def text(self) -> bytes:
+        """The job file, byte for byte."""
+        return self.copy.text
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """The further files that it was made of, by path below the root."""
+        return self.copy.files
 
     @property
     def uses_date(self) -> bool:

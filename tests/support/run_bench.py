@@ -130,7 +130,7 @@ class RunBench:
                     source=tools.machine.random,
                     resubmit=resubmit,
                 )
-                RunFolder(self.project, prepared.run.id).make(job.text)
+                RunFolder(self.project, prepared.run.id).make(job.copy)
                 return await run_prepared(prepared, tools, facts={}, deadline=deadline)
 
     async def collect(

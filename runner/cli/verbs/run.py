@@ -30,6 +30,7 @@ from runner.cli.runs import find_run
 from runner.cli.task_list import counts_words
 from runner.errors import INTERRUPTS, BusyError, CallsheetError, ExitCode, JobError, UsageError
 from runner.http.access import ApiKey
+from runner.job.sources import JobCopy
 from runner.json_value import JsonValue
 from runner.lane.costs import question
 from runner.lane.under_way import NearingExpiry, nearing_expiry
@@ -174,14 +175,14 @@ class Outcome:
 
 def _go_on(run_name: str, options: RunOptions, resubmit: Resubmit | None) -> ExitCode:
     found = find_run(run_name, options.service)
-    loaded = _load(found.job_file, options, text=found.job_text)
+    loaded = _load(found.job_file, options, copy=found.job_copy)
     return _run_all([Work(loaded, found.run, resubmit)], options)
 
 
-def _load(job: Path, options: RunOptions, *, text: bytes | None = None) -> Loaded:
+def _load(job: Path, options: RunOptions, *, copy: JobCopy | None = None) -> Loaded:
     """`load`; before it raises JobError, what is in flight is fetched."""
     try:
-        return load(job, options.service, options.job_options, text=text)
+        return load(job, options.service, options.job_options, copy=copy)
     except JobError as error:
         project = find_project(job, root=common().root)
         error.exit_code = fetch_first(error, project, options, deadline=options.deadline)

@@ -79,7 +79,7 @@ def status(
     """
     try:
         found = find_run(run_name, service)
-        loaded = load(found.job_file, service, job_options, text=found.job_text)
+        loaded = load(found.job_file, service, job_options, copy=found.job_copy)
         plan = make_plan(loaded.job, origin=found.run.origin, run_date=RunDate.parse(found.run.run_date))
     except (StateError, JobError) as error:
         _show_what_is_left(run_name, service, error, only, output_format)
