@@ -172,7 +172,7 @@ def prepare_run(
 def _choose(
     job: Job, reader: LedgerReader, origin: str, date: RunDate | None, now: float
 ) -> tuple[RunRow | None, Plan]:
-    plan = make_plan(job, origin=origin, run_date=date or RunDate.today(now))
+    plan = make_plan(job, origin=origin, run_date=date or RunDate.today(now, job.project_file.timezone))
     for run in reader.unfinished_runs(job.file):
         if run.edition != plan.edition or run.origin != origin:
             continue
