@@ -83,7 +83,8 @@ class DownloadLimits:
 @dataclass(frozen=True, slots=True)
 class DownloadRequest:
     """One file to fetch. `url` is signed, thus secret. `part` lies on the file system of `target`,
-    normally beside it; both are below the root of the file store.
+    normally beside it; both are below the root of the file store. `kept` is where what stands at `target` is
+    kept, which may be replaced then.
     """
 
     url: str = field(repr=False)
@@ -92,6 +93,7 @@ class DownloadRequest:
     kind: RemoteFileKind = RemoteFileKind.VIDEO
     allow_loopback: bool = False
     limits: DownloadLimits = field(default_factory=DownloadLimits)
+    kept: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +165,8 @@ class Downloader:
 def download(request: DownloadRequest, source: Source, files: FileStore, buffer: bytearray) -> FileRecord:
     """Fetches, verifies and publishes one file; goes on where an earlier attempt stopped. Blocking.
 
-    Nothing is overwritten: a file with the same content at the target is taken for our own, published
-    just before a kill. Raises DownloadError.
+    What stands at the target is replaced only where it is kept elsewhere, and a file with the same content
+    there is taken for our own, published just before a kill. Raises DownloadError.
     """
     with _told(), files.staying_in(request.part.parent) as files:
         part = Part(files, request.part)
@@ -172,7 +174,7 @@ def download(request: DownloadRequest, source: Source, files: FileStore, buffer:
         files.stat(request.target)
         part.load()
         try:
-            if not part.can_resume or part.size != part.length:
+            if not part.is_complete:
                 _fetch(request, part, source, files, memoryview(buffer))
                 part.close()
             return _verify_and_publish(request, part, files)
@@ -341,7 +343,7 @@ def _verify_and_publish(request: DownloadRequest, part: Part, files: FileStore) 
         part.forget()
         raise DownloadError(DownloadTrouble.REFUSED, f"{error}; the bytes are kept in {part.path}") from error
     try:
-        publish(files, part.path, request.target)
+        publish(files, part.path, request.target, kept=request.kept)
     except FileExistsError as error:
         if digest(files, request.target).sha256 != part.sha256:
             raise DownloadError(
