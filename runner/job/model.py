@@ -31,6 +31,15 @@ class OnAmbiguous(enum.StrEnum):
     HOLD = "hold"
 
 
+class OnEdit(enum.StrEnum):
+    """What becomes of a new task whose output path holds a take of another request."""
+
+    ASK = "ask"
+    VERSION = "version"
+    """It is submitted; the older take is kept as a version."""
+    REFUSE = "refuse"
+
+
 LOOPBACK_MINIMUM = 0.1
 """`run.poll.min` in a rehearsal, in seconds."""
 
@@ -86,6 +95,7 @@ class RunPolicy:
     poll: PollPolicy = field(default_factory=PollPolicy)
     webhook: WebhookPolicy | None = None
     settle_alone: float = 3600.0
+    on_edit: OnEdit = OnEdit.ASK
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,6 +246,23 @@ class LedgerReader(SpendReader):
         """The request of each task, as JSON."""
         yield from (text for (text,) in self._db.execute("SELECT request FROM tasks"))
 
+    def claims(self, paths: Sequence[str]) -> dict[str, str]:
+        """Whose video each path is for, by the newest decision: its identity; a free path has no entry."""
+        rows = self._db.execute(
+            f"SELECT path, identity FROM claims WHERE path IN ({_marks(paths)})", tuple(paths)
+        )
+        return dict(rows.fetchall())
+
+    def paths_of(self, sha256: str) -> list[str]:
+        """Where a published file with these bytes is, by the newest row of each path; the newest first."""
+        rows = self._db.execute(
+            "SELECT path FROM outputs WHERE sha256 = ?"
+            " AND seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path)"
+            " ORDER BY seq DESC",
+            (sha256,),
+        )
+        return [path for (path,) in rows]
+
     def published(self, identities: Sequence[str]) -> dict[str, list[Published]]:
         """The files of the newest attempt of each identity where that is done, the video first."""
         rows = self._db.execute(
