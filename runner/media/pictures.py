@@ -86,10 +86,13 @@ def read_picture(file: BinaryIO, wanted: Wanted) -> Picture:
             # reference frames alone show where the middle is, in half the time
             video.codec_context.skip_frame = "NONREF"
             middle = (video.duration or 0) // 2 if wanted is Wanted.POSTER else 0
-            container.seek(middle, stream=video, backward=True)
             frame = None
-            for number, frame in enumerate(container.decode(video)):
-                if number == _MOST_FRAMES or (frame.pts or 0) >= middle:
+            for start in {middle: None, 0: None}:  # a stream (MPEG-TS) may have nothing behind its middle
+                container.seek(start, stream=video, backward=True)
+                for number, frame in enumerate(container.decode(video)):
+                    if number == _MOST_FRAMES or (frame.pts or 0) >= start:
+                        break
+                if frame is not None:
                     break
             if frame is None:
                 return Picture(why="FFmpeg finds no picture in the video")
