@@ -46,9 +46,8 @@ _ENCODERS = {".mp4": _H264, ".mov": _H264, ".webm": ("libvpx", {"deadline": "rea
 def render_video(picture: Picture, video: Path) -> None:
     """Writes the MP4, or what the suffix says; the same picture gives the same bytes. A WebM is silent."""
     codec, options = _ENCODERS[video.suffix]
-    with av.open(
-        str(video), "w", format=video.suffix[1:], options={"movflags": "+faststart", "fflags": "+bitexact"}
-    ) as box:
+    muxing = {"fflags": "+bitexact"} | ({} if video.suffix == ".webm" else {"movflags": "+faststart"})
+    with av.open(str(video), "w", format=video.suffix[1:], options=muxing) as box:
         stream = box.add_stream(codec, rate=FPS, options=options)
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
