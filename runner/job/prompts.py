@@ -20,7 +20,8 @@ _PLACEHOLDERS = re.compile(
     | (?<![\w%])%\((?P<percent>\w{1,80})\)[a-z]         # %(prompt)s: Python
     | (?<![\w%])%(?P<windows>[A-Za-z_]\w{0,80})%        # %PROMPT%: Windows
     | (?<![\w%])%[sd](?!\w)                             # %s: C
-    | \{\s*(?P<single>(?:[A-Za-z_][\w.\[\]]{0,80}|\d{0,2}))\s*(?:[!:][\w.<>^]{0,10})?\}   # {prompt}: Python
+    | \{\s*(?P<single>(?:[A-Za-z_][\w.\[\]]{0,80}|\d{0,2}))\s*   # {prompt}: Python
+      (?:![a-z])?(?::[\w.<>^]{0,10})?\}
     | \{[^{}|]{0,80}(?:\|[^{}|]{1,80})+\}               # {red|blue}: wildcards of other tools
     | \{%.{0,80}?%\} | <%.{0,80}?%>                     # Jinja's and ERB's statements
     | <(?P<angle>[A-Z][A-Z0-9_]{2,80}|(?i:insert|your)[\ _-][\w\ -]{1,80})>   # <PROMPT>
