@@ -19,6 +19,7 @@ from runner.job.model import Job
 from runner.job.policy import read_budget, read_lint, read_run
 from runner.job.problems import Checked, Problems
 from runner.job.provider_checks import check_run
+from runner.job.scalars import check_scalars
 from runner.job.schema import check_job
 from runner.job.sources import JobCopy, Sources
 from runner.job.trust import check_addresses
@@ -80,7 +81,7 @@ def load_job(
     if document is None:
         raise JobError(shown, reading.problems)
     wrong = check_job(document)
-    problems = Problems(shown, earlier=reading.problems, schema=wrong)
+    problems = Problems(shown, earlier=reading.problems, schema=check_scalars(document, wrong))
     if wrong:
         document = correct_keys(document)
     if not reading.is_whole:

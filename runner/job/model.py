@@ -126,12 +126,17 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class ContentItem:
-    """One content item. `kind` is its type; `payload` its text, URL, file path or task id."""
+    """One content item. `kind` is its type; `payload` its text, URL, file path or task id.
+
+    `key` or `sha256` stands for the address in the task's identity.
+    """
 
     kind: str
     location: Location
     payload: Value | Reference
     role: Value | None
+    key: Value | None = None
+    sha256: Value | None = None
 
     def location_of(self, part: str) -> Location:
         """Where a part of the item stands: its role, its payload (by its type), else the item."""
