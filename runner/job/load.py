@@ -26,6 +26,7 @@ from runner.job.workflow import read_steps, step_keys
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Scalar, entries_of, items_of, text_of
 from runner.job.yaml.source import MAX_BYTES, read
+from runner.project import PROJECT_FILE
 from runner.providers import DEFAULT, find
 from runner.providers.provider import Provider
 from runner.spelling import nearest
@@ -70,6 +71,9 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
     options = options or LoadOptions(os.environ)
     shown = _below(file, root)
     project_file = load_project_file(root)
+    if shown == PROJECT_FILE:
+        told = Problem(1, 1, "", "this is the project file, not a job", "callsheet validate callsheet.yaml")
+        raise JobError(shown, [told])
     content = _read(file, shown) if text is None else text
     reading = read(content)
     document = reading.root
