@@ -13,6 +13,7 @@ from runner.errors import JobError, Problem
 from runner.job.environment import key_names, read_env, why_refused
 from runner.job.expressions import KnownNames, has_expression
 from runner.job.inputs import InputReader, check_inputs
+from runner.job.load_lock import load_models_lock
 from runner.job.load_project import load_project_file
 from runner.job.merge import STEPS, correct_keys
 from runner.job.model import Job
@@ -129,6 +130,7 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
         lint=lint,
         warnings=problems.warnings,
         project_file=project_file,
+        models_lock=load_models_lock(root),
     )
 
 

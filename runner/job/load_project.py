@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime
 import re
 import zoneinfo
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from types import MappingProxyType
 
 from runner.errors import JobError, Problem
+from runner.job.load_lock import load_models_lock
 from runner.job.policy import read_price
 from runner.job.problems import Checked, InvalidValueError, Problems
 from runner.job.project_file import Notify, NotifyOn, ProjectFile, model_key
@@ -71,7 +72,7 @@ def _read(root: Path) -> tuple[bytes, ProjectFile, tuple[Problem, ...]]:
     found = ProjectFile(
         project=project if _PROJECT_ID.fullmatch(project) else "",
         timezone=problems.gather(_timezone(document.get("timezone"))),
-        prices=problems.gather(_prices(document.get("prices"))),
+        prices=problems.gather(_prices(document.get("prices"), _locked(root))),
         trust_env=isinstance(trust_env, Scalar) and trust_env.value is True,
         notify=problems.gather(_notify(document.get("notify"))),
     )
@@ -99,12 +100,21 @@ def _zone_hint(name: str) -> str:
     return did_you_mean(name, sorted(zones)) or "write a name such as Europe/Berlin, or UTC"
 
 
-def _prices(node: Node | None) -> Checked[Mapping[str, Price]]:
+def _locked(root: Path) -> frozenset[tuple[str, str]]:
+    """The models that services were seen to sell; none where the lock cannot be read, which plans tell."""
+    try:
+        services = load_models_lock(root).services.values()
+    except JobError:
+        return frozenset()
+    return frozenset(model_key(model) for service in services for model in service.models)
+
+
+def _prices(node: Node | None, locked: Set[tuple[str, str]]) -> Checked[Mapping[str, Price]]:
     prices: dict[str, Price] = {}
     seen: dict[tuple[str, str], str] = {}
     for key, value in entries_of(node):
         model = str(key.value)
-        for refusal in _refuse_model(model, seen):
+        for refusal in _refuse_model(model, seen, locked):
             yield refusal.at(key.location)
         seen[model_key(model)] = model
         price = yield from read_price(value)
@@ -113,11 +123,13 @@ def _prices(node: Node | None) -> Checked[Mapping[str, Price]]:
     return MappingProxyType(prices)
 
 
-def _refuse_model(model: str, seen: Mapping[tuple[str, str], str]) -> Iterator[InvalidValueError]:
+def _refuse_model(
+    model: str, seen: Mapping[tuple[str, str], str], locked: Set[tuple[str, str]]
+) -> Iterator[InvalidValueError]:
     if (other := seen.get(model_key(model))) is not None:
         yield InvalidValueError(f"`{model}` is the same model as `{other}`", "keep one of them")
     catalogues = [provider.catalogue for provider in every().values()]
-    if any(catalogue.find(model) for catalogue in catalogues):
+    if model_key(model) in locked or any(catalogue.find(model) for catalogue in catalogues):
         return
     known = {name for catalogue in catalogues for name in catalogue.families}
     # a model of which nothing is known may have a price; one with nearly a known name is misspelt

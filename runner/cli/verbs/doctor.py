@@ -18,12 +18,13 @@ import click
 
 from runner import __version__
 from runner.cli import console
+from runner.cli.asking import access_to
 from runner.cli.common_options import common, common_options
 from runner.cli.humanize import size
 from runner.cli.options import ServiceOptions, output_format, service_options
 from runner.cli.place import choose_place, does_trust_env
-from runner.errors import CallsheetError, ExitCode, JobError, UsageError
-from runner.http.access import Access, ApiKey
+from runner.errors import CallsheetError, ExitCode, JobError
+from runner.http.access import Access
 from runner.http.route import VARIABLES, find_route
 from runner.http.transport import tls_context
 from runner.http.verdicts import ProviderError, Trouble
@@ -44,7 +45,6 @@ from runner.redact import json_text, printable
 from runner.run.dating import ClockDate
 from runner.run.ownership import check_is_own
 from runner.run.remembered import check_is_remembered
-from runner.sandbox import SandboxConfig, SandboxServer, SandboxUnavailable
 
 MOST_CLOCK_OFFSET = 60.0
 """Seconds. The Date header has whole ones; `run.date` and schedules go by our own clock."""
@@ -290,23 +290,10 @@ def _services(project: Project, service: ServiceOptions) -> Iterator[Check]:
             continue
         variable = next((key for key in place.provider.key_variables if environment.get(key)), "the sandbox")
         try:
-            with _access(place, key) as access:
+            with access_to(place, key) as access:
                 yield from _ask(place, access, variable)
         except CallsheetError as error:
             yield _wrong(provider.name, error)
-
-
-@contextlib.contextmanager
-def _access(place: Place, key: ApiKey) -> Iterator[Access]:
-    """How to reach the service; for a rehearsal a sandbox of its own, so that none under way is disturbed."""
-    if place.url is not None:
-        yield Access(place.url, key)
-        return
-    try:
-        with SandboxServer(SandboxConfig()) as server:
-            yield Access(server.url, key)
-    except SandboxUnavailable as error:
-        raise UsageError(str(error)) from error
 
 
 def _ask(place: Place, access: Access, variable: str) -> Iterator[Check]:
