@@ -12,13 +12,14 @@ from runner.cli import console
 from runner.cli.attempt_keys import KeyGroup, group_by_key
 from runner.cli.endings import tell_nearing_expiry, tell_reasons
 from runner.cli.options import RunOptions, ServiceOptions
-from runner.cli.place import choose_place
+from runner.cli.place import choose_place, does_trust_env
 from runner.cli.problems import show
 from runner.cli.progress import progress
 from runner.cli.runs import reading
 from runner.cli.task_list import counts_words
 from runner.errors import INTERRUPTS, CallsheetError, ExitCode, JobError, RefusedError
 from runner.job.load import LoadOptions, load_job
+from runner.job.load_project import readable_project_file
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
 from runner.lane.under_way import nearing_expiry, open_attempts, open_services
@@ -107,7 +108,7 @@ def places(project: Project, service: ServiceOptions) -> list[tuple[Place, bool]
     with reading(project) as reader:
         others = {} if reader is None else dict.fromkeys(open_services(reader, time.time()))
     return found + [
-        (Place.at(provider, project, origin), False)
+        (Place.at(provider, project, origin, trust_env=does_trust_env(project, service)), False)
         for name, origin in others
         if (provider := every().get(name)) is not None and (name, origin) not in known
     ]
@@ -134,7 +135,7 @@ def _collect_from(
         console.summary(f"{place.origin}: {counts_words(results[-1].counts)}")
     for result in results:
         tell_reasons(result)
-    tell_nearing_expiry(overdue)
+    tell_nearing_expiry(overdue, readable_project_file(place.project.root).timezone)
     return [Collected(place.origin, result) for result in results]
 
 

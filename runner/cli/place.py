@@ -11,6 +11,7 @@ from runner.cli.common_options import common
 from runner.cli.options import ServiceOptions
 from runner.errors import StateError
 from runner.http.access import is_loopback, is_same_loopback, parse_origin
+from runner.job.load_project import readable_project_file
 from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
 from runner.project import Project, find_project
@@ -30,12 +31,18 @@ def choose_place(
     """A base URL comes from the command line, then the environment, then a trusted job file."""
     if service.sandbox:
         return Place.at(provider, project, SANDBOX_ORIGIN)
+    trust_env = does_trust_env(project, service)
     if service.base_url is None and job_base_url and not os.environ.get(provider.url_variable):
         origin = parse_origin(job_base_url, source="the job file's base_url")
     else:
         origin = provider.find_origin(os.environ, base_url=service.base_url)
-    place = Place.at(provider, project, origin)
+    place = Place.at(provider, project, origin, trust_env=trust_env)
     return replace(place, origin=_as_known(place)) if is_loopback(origin) else place
+
+
+def does_trust_env(project: Project, service: ServiceOptions) -> bool:
+    """Whether a person has asked for the proxy and the certificates of the environment."""
+    return service.trust_env or readable_project_file(project.root).trust_env
 
 
 def _as_known(place: Place) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.errors import Problem
+from runner.job.models_lock import ModelsLock
 from runner.job.paths import OutputTemplate
 from runner.job.project_file import ProjectFile
 from runner.job.seeds import Seeds
@@ -206,7 +207,8 @@ class Job:
 
     Input paths are relative to `directory`. `env` holds the listed variables that are set. `base_url`
     is None unless the job is trusted. `steps` are by name, each after the one that it needs; a flat
-    job has one, named "". `lint` holds the levels that the job changes. `project_file` is that of the root.
+    job has one, named "". `lint` holds the levels that the job changes. `project_file` and `models_lock` are
+    those of the root.
     """
 
     name: str
@@ -227,6 +229,7 @@ class Job:
     lint: Mapping[str, Level]
     warnings: tuple[Problem, ...]
     project_file: ProjectFile = field(default_factory=ProjectFile)
+    models_lock: ModelsLock = field(default_factory=ModelsLock)
 
     @property
     def text(self) -> bytes:

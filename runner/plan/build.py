@@ -81,7 +81,8 @@ class TaskBuilder:
         if sample is not None and honours_seed and SEED in self._fields:
             request[SEED] = derived_seed(self._job.provider, request, sample)
         own = self._step.price or self._job.project_file.price_of(model)
-        cost = estimate(self._job.provider, request, own)
+        published = self._job.models_lock.rates(self._job.provider.name, model)
+        cost = estimate(self._job.provider, request, own, published)
         identity = task_identity(
             provider=self._job.provider,
             origin=self._origin,

@@ -12,14 +12,18 @@ from filelock import FileLock, Timeout
 from runner.errors import BusyError, NoProjectError, StateError
 from runner.ledger.ledger import Ledger
 from runner.project import Project
+from runner.run.ownership import claim
 
 
 @contextlib.contextmanager
 def locked_ledger(project: Project, *, wait: float) -> Iterator[Ledger]:
-    """The ledger, open for writing behind the project's lock. Raises BusyError, StateError."""
+    """The ledger, open for writing behind the project's lock. Raises BusyError, StateError,
+    and NoProjectError for the ledger of another project.
+    """
     with project_lock(project, wait=wait):
         ledger = Ledger.open(project.ledger_path)
         try:
+            claim(project, ledger)
             yield ledger
         finally:
             ledger.close()

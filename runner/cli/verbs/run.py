@@ -30,6 +30,7 @@ from runner.cli.runs import find_run
 from runner.cli.task_list import counts_words
 from runner.errors import INTERRUPTS, BusyError, CallsheetError, ExitCode, JobError, UsageError
 from runner.http.access import ApiKey
+from runner.job.load_project import readable_project_file
 from runner.job.model import OnEdit
 from runner.job.sources import JobCopy
 from runner.json_value import JsonValue
@@ -262,7 +263,7 @@ def _prepare(work: Work, options: RunOptions, ledger: Ledger) -> Prepared:
             project=place.project,
             reader=ledger.read,
             origin=place.origin,
-            date=options.job_options.date,
+            date=options.job_options.run_date(job.project_file.timezone),
             run=work.run,
             now=time.time(),
             source=random.SystemRandom(),
@@ -388,7 +389,7 @@ def _advise(outcome: Outcome, run: Finished, options: RunOptions, *, run_id: str
     counts, code, service = run.result.counts, outcome.exit_code, options.service
     job_file = shown_path(run.project.root / outcome.job)
     tell_reasons(run.result)
-    tell_nearing_expiry(run.overdue)
+    tell_nearing_expiry(run.overdue, readable_project_file(run.project.root).timezone)
     # what became of other jobs' tasks that were looked at along the way
     notes = run.result.notes
     for note in notes[:_MOST_NOTES]:
