@@ -67,6 +67,12 @@ class LedgerReader(SpendReader):
     def run(self, run_id: str) -> RunRow | None:
         return self._row(RunRow, "WHERE id = ?", run_id)
 
+    def runs_beginning(self, digits: str) -> list[RunRow]:
+        """The runs whose id begins with `digits`, newest first; none where that is empty."""
+        return self._rows(
+            RunRow, "WHERE ?1 <> '' AND substr(id, 1, length(?1)) = ?1 ORDER BY id DESC", digits
+        )
+
     def latest_run(self) -> RunRow | None:
         return self._row(RunRow, "ORDER BY started_at DESC, id DESC LIMIT 1")
 

@@ -23,6 +23,7 @@ from runner.cli.options import (
     run_argument,
     service_options,
 )
+from runner.cli.place import named, world_words
 from runner.cli.runs import find_folder, find_run, reading
 from runner.cli.task_list import CONFLICT, Row, chosen_tasks, write_rows
 from runner.errors import CallsheetError, ExitCode, JobError, StateError
@@ -32,12 +33,12 @@ from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
 from runner.ledger.states import AWAITED, STATE_WORDS, TaskState
 from runner.plan.plan import make_plan
+from runner.project import Project
 from runner.record.folder import LATEST, RunFolder
 from runner.record.manifest import ManifestRun, ManifestTask, read_manifest, read_tasks
 from runner.redact import escape, printable
 from runner.run.finish import waits_for_a_person
 from runner.run.lock import is_holder_gone
-from runner.run.only import Only
 from runner.run.progress import Progress, progress_of
 from runner.times import duration_words
 
@@ -79,16 +80,16 @@ def status(
     """
     try:
         found = find_run(run_name, service)
-        loaded = load(found.job_file, service, job_options, text=found.job_text)
+        loaded = load(found.job_file, found.service, job_options, text=found.job_text)
         plan = make_plan(loaded.job, origin=found.run.origin, run_date=RunDate.parse(found.run.run_date))
     except (StateError, JobError) as error:
         _show_what_is_left(run_name, service, error, only, output_format)
         return
-    tasks = chosen_tasks(plan, only)
+    tasks = chosen_tasks(plan, only, found.place.project)
     folder = RunFolder(found.place.project, found.run.id)
     states: Counter[TaskState] = Counter()
     with reading(found.place.project) as ledger:
-        rows = _rows(progress_of(tasks, ledger, found.place.project.base), states, ledger)
+        rows = _rows(progress_of(tasks, ledger, found.place.project.base), states, ledger, folder.project)
         if output_format == "text":
             console.result(_title(found.run, folder))
         write_rows(rows, output_format, _head(found.run))
@@ -101,14 +102,16 @@ def status(
             states,
             ExitCode.TRY_AGAIN if is_open else ExitCode.TASK_FAILED,
             shown_path(found.job_file),
-            service,
+            found.service,
             run_id="" if run_name == LATEST else found.run.id,
             are_reasons_shown=True,
             is_pick_awaited=bool(waits),
         )
 
 
-def _rows(rows: Iterable[Progress], states: Counter[TaskState], ledger: LedgerReader | None) -> Iterator[Row]:
+def _rows(
+    rows: Iterable[Progress], states: Counter[TaskState], ledger: LedgerReader | None, project: Project
+) -> Iterator[Row]:
     for row in rows:
         states[row.state] += 1
         if row.state is TaskState.DONE and row.attempt is None and ledger is not None:
@@ -121,12 +124,20 @@ def _rows(rows: Iterable[Progress], states: Counter[TaskState], ledger: LedgerRe
             row.video or row.task.output,
             _about(row),
             remote_id,
+            project,
         )
 
 
-def _row(identity: str, name: str, state: str, output: str, about: str, remote_id: str | None) -> Row:
+def _row(
+    identity: str, name: str, state: str, output: str, about: str, remote_id: str | None, project: Project
+) -> Row:
     fields: dict[str, JsonValue] = {"reason": about, "output": output, "remote_id": remote_id}
-    return Row(identity, name, state, lambda: (name, output, about), lambda: fields)
+
+    def columns() -> tuple[str, ...]:
+        video = project.base / output
+        return name, shown_path(video) if output and video.exists() else "", about
+
+    return Row(identity, name, state, columns, lambda: fields)
 
 
 def _about(row: Progress) -> str:
@@ -149,7 +160,12 @@ def _title(run: RunRow, folder: RunFolder) -> str:
         how = f"under way{last}"
     else:
         how = f"unfinished{last}"
-    return f"run {run.id} of {run.job_file} at {run.origin}: {how}"
+    return _title_words(run, folder, how)
+
+
+def _title_words(run: RunRow | ManifestRun, folder: RunFolder, how: str) -> str:
+    job_file = shown_path(folder.project.root / run.job_file)
+    return f"run {run.id} of {job_file}, {world_words(folder.project)} at {run.origin}: {how}"
 
 
 def _is_alive(folder: RunFolder) -> bool:
@@ -188,25 +204,29 @@ def _show_what_is_left(
     output_format: str,
 ) -> None:
     """The run by its manifest, as of when that was written. Raises `why` where there is none."""
-    chosen = Only(only) if only else None
     try:
         folder = find_folder(run_name, service)
         run = read_manifest(folder.manifest).run
-        rows = [_row_of(task) for task in read_tasks(folder.manifest) if chosen is None or chosen.names(task)]
+        chosen = named(only, folder.project)
+        rows = [
+            _row_of(task, folder.project)
+            for task in read_tasks(folder.manifest)
+            if not only or chosen.means(task)
+        ]
     except CallsheetError:
         raise why from None
     console.error(str(why))
     console.error(f"what follows is from {shown_path(folder.manifest)}, as of its writing")
     if output_format == "text":
         how = "unfinished" if run.finished_at is None else "finished"
-        console.result(f"run {run.id} of {run.job_file} at {run.origin}: {how}")
+        console.result(_title_words(run, folder, how))
     write_rows(rows, output_format, _head(run))
 
 
-def _row_of(task: ManifestTask) -> Row:
+def _row_of(task: ManifestTask, project: Project) -> Row:
     remote_id = None if task.latest is None else task.latest.remote_id
     output = next((file.path for file in task.outputs), "")
     departed = "" if task.in_plan else "no longer in the plan"
     words = [remote_id, departed, *((task.error.code, task.error.message) if task.error else ())]
     about = printable(" ".join(word for word in words if word))
-    return _row(task.identity, task.name, task.state, output, about, remote_id)
+    return _row(task.identity, task.name, task.state, output, about, remote_id, project)
