@@ -76,6 +76,22 @@ class LedgerReader(SpendReader):
     def latest_run(self) -> RunRow | None:
         return self._row(RunRow, "ORDER BY started_at DESC, id DESC LIMIT 1")
 
+    def newest_runs(self) -> Iterator[RunRow]:
+        """All runs, newest first."""
+        return iter(self._rows(RunRow, "ORDER BY started_at DESC, id DESC"))
+
+    def count_runs(self) -> int:
+        return int(self._db.execute("SELECT count(*) FROM runs").fetchone()[0])
+
+    def states_of_run(self, run_id: str) -> Counter[TaskState]:
+        """Where the newest attempt that a run made at each of its tasks stands, counted."""
+        rows = self._db.execute(
+            "SELECT state, count(*) FROM attempts WHERE seq IN"
+            " (SELECT max(seq) FROM attempts WHERE run_id = ? GROUP BY identity) GROUP BY state",
+            (run_id,),
+        )
+        return Counter({TaskState(state): number for state, number in rows})
+
     def origins(self) -> list[str]:
         """Where runs have sent their requests, the first one first."""
         rows = self._db.execute("SELECT origin FROM runs GROUP BY origin ORDER BY min(started_at)")
