@@ -13,6 +13,7 @@ from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions
 from runner.cli.place import here, leading_to, world_words, worlds
 from runner.errors import StateError, UsageError
+from runner.job.sources import JobCopy
 from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
@@ -33,7 +34,7 @@ class FoundRun:
     place: Place
     service: ServiceOptions
     job_file: Path
-    job_text: bytes
+    job_copy: JobCopy
 
 
 def find_folder(name: str, service: ServiceOptions) -> RunFolder:
@@ -111,18 +112,15 @@ def find_run(name: str, service: ServiceOptions) -> FoundRun:
     """
     project, run = _row(name, service)
     root = project.root
-    kept = RunFolder(project, run.id).job
     try:
-        text = kept.read_bytes()
-    except OSError as error:
-        raise StateError(
-            f"{shown_path(kept)}: cannot read: {error.strerror}",
-            hint=command(
-                "run", shown_path(root / run.job_file), service=leading_to(run.origin, project, service)
-            ),
-        ) from error
+        copy = RunFolder(project, run.id).job_copy()
+    except StateError as error:
+        line = command(
+            "run", shown_path(root / run.job_file), service=leading_to(run.origin, project, service)
+        )
+        raise StateError(error.message, hint=line) from error
     place = Place.at(find(run.provider) or DEFAULT, Project(root, root), run.origin)
-    return FoundRun(run, place, leading_to(run.origin, project, service), root / run.job_file, text)
+    return FoundRun(run, place, leading_to(run.origin, project, service), root / run.job_file, copy)
 
 
 def find_run_to_go_on(name: str, service: ServiceOptions, verb: str) -> FoundRun:

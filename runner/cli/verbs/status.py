@@ -26,13 +26,13 @@ from runner.cli.options import (
 from runner.cli.place import named, world_words
 from runner.cli.run_state import RunState, run_state, seconds_since_last_event
 from runner.cli.runs import FoundRun, find_folder, find_run, reading
-from runner.cli.task_list import CONFLICT, Row, chosen_tasks, counts_words, painted, write_rows
+from runner.cli.task_list import CONFLICT, Row, chosen_tasks, counts_words, listed_word, painted, write_rows
 from runner.errors import CallsheetError, ExitCode, JobError, StateError, UsageError
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
-from runner.ledger.states import AWAITED, STATE_WORDS, TaskState
+from runner.ledger.states import AWAITED, TaskState
 from runner.plan.plan import make_plan
 from runner.plan.task import Task
 from runner.plural import count
@@ -86,7 +86,7 @@ def status(
         )
     try:
         found = find_run(run_name, service)
-        loaded = load(found.job_file, found.service, job_options, text=found.job_text)
+        loaded = load(found.job_file, found.service, job_options, copy=found.job_copy)
         plan = make_plan(loaded.job, origin=found.run.origin, run_date=RunDate.parse(found.run.run_date))
     except (StateError, JobError) as error:
         _show_what_is_left(run_name, service, error, only, output_format, is_failed=failed)
@@ -155,7 +155,7 @@ def _rows(
         yield _row(
             row.task.identity,
             row.task.name,
-            CONFLICT if row.conflict else STATE_WORDS[row.state].listed,
+            listed_word(row),
             row.video or row.task.output,
             _about(row),
             remote_id,
