@@ -112,7 +112,7 @@ def _give_up(
     name: str, project: Project, service: ServiceOptions, *, wait: float, is_agreed: bool
 ) -> ExitCode:
     place = choose_place(DEFAULT, project, service)
-    with locked_ledger(place.project, wait=wait) as ledger:
+    with locked_ledger(place.project, wait=wait, tell=console.note) as ledger:
         task, attempt = find_in_flight(ledger.read, task_words(name, place.project))
         said = (
             f"{task.name} was accepted as {attempt.remote_id} at {iso_time(attempt.intended_at)}: the service"

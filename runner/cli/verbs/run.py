@@ -246,7 +246,7 @@ def _run_one(work: Work, options: RunOptions, deadline: float | None) -> Outcome
         if deadline == 0:
             raise BusyError(f"{job.file}: not begun: the deadline has passed", hint="run again to go on")
         key = place.find_key(work.loaded.environment, variable=job.api_key_env)
-        with locked_ledger(place.project, wait=options.wait) as ledger:
+        with locked_ledger(place.project, wait=options.wait, tell=console.note) as ledger:
             prepared = _prepare(work, options, ledger)
             finished = _finish(prepared, work.loaded, key, ledger, deadline)
     except CallsheetError as error:
