@@ -118,7 +118,7 @@ def _collect_from(
     place: Place, wait: float, ends: float | None, *, is_named_here: bool, is_told: bool
 ) -> list[Collected]:
     """Collects from one service, key by key. Empty where nothing is in flight there."""
-    with locked_ledger(place.project, wait=wait) as ledger:
+    with locked_ledger(place.project, wait=wait, tell=console.note) as ledger:
         with ledger.transaction():
             ledger.recover(time.time())
         attempts = list(open_attempts(ledger.read, (place.provider.name, place.origin), time.time()))

@@ -184,7 +184,7 @@ only_option = click.option(
     multiple=True,
     metavar="PATTERN",
     shell_complete=complete_task,
-    help="Only tasks of this name (with * and ?; or an identity's first 8 digits); may be repeated.",
+    help="Only tasks of this name or output path (with * and ?); may be repeated.",
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from runner.job.expressions import NEEDS, Scope
@@ -17,7 +17,7 @@ from runner.job.yaml.nodes import Location, Path
 from runner.json_value import JsonValue
 from runner.plan.cost import estimate
 from runner.plan.matrix import Cell
-from runner.plan.names import cell_label, task_name
+from runner.plan.names import cell_label, output_name, task_name
 from runner.plan.picks import Lineage
 from runner.plan.task import STEP_SCHEME, Task, Upstream, task_identity
 from runner.providers.base import InputFile
@@ -93,13 +93,14 @@ class TaskBuilder:
         ignored_seed = request.get(SEED) if family is not None and not honours_seed else None
         request = _sent(request, is_derived=sample is not None, is_ignored=ignored_seed is not None)
         seed = request.get(SEED)
-        name = self.name(cell, upstream.cells if upstream is not None else {})
-        output = self._step.output
+        cell_name = self.cell_name(cell, upstream.cells if upstream is not None else {})
+        template = self._step.output
+        output = self._own_output(cell_name) if template is None else template.render(scope)
         return Task(
             identity=identity,
             index=index,
             step=self._step.name,
-            name=name,
+            name=cell_name if template is None else output_name(output),
             cell=cell,
             provider=self._job.provider.name,
             origin=self._origin,
@@ -108,9 +109,10 @@ class TaskBuilder:
             seed=seed if isinstance(seed, int) else None,
             sample=sample,
             ignored_seed=ignored_seed if isinstance(ignored_seed, int) else None,
+            cell_name=cell_name,
             request=request,
             inputs=tuple(dict.fromkeys(item.file for item in items if item.file is not None)),
-            output=self._own_output(name) if output is None else output.render(scope),
+            output=output,
             upstream=upstream,
             addresses=self._addresses(items),
             estimate_tokens=cost.tokens,
@@ -156,8 +158,8 @@ class TaskBuilder:
     def _location(self, path: RequestPath) -> Location:
         return request_location(self._job.provider, self._step, path)
 
-    def name(self, cell: Cell, above: Lineage) -> str:
-        """The readable name of the task of `cell` below those of `above`; several may have it."""
+    def cell_name(self, cell: Cell, above: Lineage) -> str:
+        """The readable name of `cell` below those of `above`; several may have it."""
         cells = {self._step.name: cell, **above}
         labels = (
             cell_label(values, with_model=len(self._job.steps[step].models) > 1)
@@ -165,13 +167,12 @@ class TaskBuilder:
         )
         return task_name((self._slug, *labels), default=self._job.name)
 
-    def with_own_name(self, task: Task, names: Set[str]) -> Task:
-        """`task` with digits of the identity after its name and its upstream's, if these are in `names`."""
-        name, upstream = _with_digits(task.name, task.identity, names), task.upstream
-        if upstream is not None:
-            upstream = replace(upstream, name=_with_digits(upstream.name, upstream.identity, names))
-        output = self._own_output(name) if self._step.output is None else task.output
-        return replace(task, name=name, output=output, upstream=upstream)
+    def with_digits(self, task: Task) -> Task:
+        """`task` with digits of the identity after its cell's name, and so in its own path."""
+        cell_name = f"{task.cell_name}-{task.identity[:8]}"
+        if self._step.output is not None:
+            return replace(task, cell_name=cell_name)
+        return replace(task, cell_name=cell_name, name=cell_name, output=self._own_output(cell_name))
 
     def _own_output(self, name: str) -> str:
         """Where a task goes whose job file does not say."""
@@ -324,10 +325,6 @@ def _stand_in(item: ContentItem) -> _Item:
     if item.role is not None and isinstance(item.role.content, Constant):
         data["role"] = item.role.content.value
     return _Item(data)
-
-
-def _with_digits(name: str, identity: str, names: Set[str]) -> str:
-    return f"{name}-{identity[:8]}" if name in names else name
 
 
 def _kind(value: JsonValue) -> str:

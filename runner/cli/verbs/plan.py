@@ -85,7 +85,7 @@ def plan(
     loaded = load(job, service, job_options, provider=provider)
     planned = plan_of(loaded, job_options)
     show_warnings(planned.warnings, planned.job.file)
-    tasks = chosen_tasks(planned, only)
+    tasks = chosen_tasks(planned, only, loaded.place.project)
     has_models = len({model for step in planned.job.steps.values() for model in step.model_names}) > 1
     with reading(loaded.place.project) as ledger:
         if ledger is not None:
