@@ -16,6 +16,7 @@ from runner.http.access import ApiKey, parse_origin
 from runner.json_value import JsonValue
 from runner.providers.base import INPUT_SCHEME, Client, InputFile, ReadInput, RemoteFileKind
 from runner.providers.dialect import Dialect
+from runner.providers.failures import Cause
 from runner.providers.models import Catalogue, load_catalogue
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Provider:
     an empty type takes all. `not_in_identity` are fields that do not change the picture. `makes` is, for an
     output that another step can take, the field that a step must set to have it. `chosen_by_service` are
     values in whose place the service echoes one of its own choice. `usual_seconds` are the least, the median
-    and the most of a published run.
+    and the most of a published run. `causes` says what the codes of failures mean, in lower case, with `*`.
     """
 
     name: str
@@ -125,6 +126,7 @@ class Provider:
     listing: Listing | None = None
     callback_field: str = ""
     usual_seconds: tuple[float, float, float] | None = None
+    causes: Mapping[str, Cause] = field(default_factory=dict)
 
     @property
     def schema_file(self) -> Path:
