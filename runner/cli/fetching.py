@@ -14,9 +14,10 @@ from runner.cli.endings import tell_nearing_expiry, tell_reasons
 from runner.cli.options import RunOptions, ServiceOptions
 from runner.cli.place import choose_place, does_trust_env
 from runner.cli.problems import show
-from runner.cli.progress import progress
 from runner.cli.runs import reading
 from runner.cli.task_list import counts_words
+from runner.cli.watching import watching
+from runner.cli.work import Work
 from runner.errors import INTERRUPTS, CallsheetError, ExitCode, JobError, RefusedError
 from runner.job.load import LoadOptions, load_job
 from runner.job.load_project import readable_project_file
@@ -147,7 +148,8 @@ def _collect_with(group: KeyGroup, place: Place, ledger: Ledger, ends: float | N
     # imported here: the engine takes 0.3 s, and most often nothing is in flight
     from runner.assemble import collect_from
 
-    with progress() as shown:
+    work = Work("collect", total=len(group.attempts), is_rehearsal=place.project.is_rehearsal)
+    with watching(work) as shown:
         return collect_from(place, group.key, ledger, attempts=group.attempts, observe=shown, deadline=left)
 
 

@@ -16,6 +16,7 @@ from runner.http.access import ApiKey, parse_origin
 from runner.json_value import JsonValue
 from runner.providers.base import INPUT_SCHEME, KEY_SCHEME, Client, InputFile, ReadInput, RemoteFileKind
 from runner.providers.dialect import Dialect
+from runner.providers.failures import Cause
 from runner.providers.models import Catalogue, load_catalogue
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Provider:
     output that another step can take, the field that a step must set to have it. `chosen_by_service` are
     values in whose place the service echoes one of its own choice. `publishes_models`: the service can be
     asked for its models and prices. `usual_seconds` are the least, the median and the most of a published
-    run.
+    run. `causes` says what the codes of failures mean, in lower case, with `*`.
     """
 
     name: str
@@ -127,6 +128,7 @@ class Provider:
     callback_field: str = ""
     publishes_models: bool = False
     usual_seconds: tuple[float, float, float] | None = None
+    causes: Mapping[str, Cause] = field(default_factory=dict)
 
     @property
     def schema_file(self) -> Path:
