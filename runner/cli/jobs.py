@@ -62,7 +62,8 @@ def load(
 
 def plan_of(loaded: Loaded, options: JobOptions) -> Plan:
     """The plan of a loaded job. Raises JobError."""
-    date = options.date or RunDate.today(time.time())
+    zone = loaded.job.project_file.timezone
+    date = options.run_date(zone) or RunDate.today(time.time(), zone)
     with showing_lines(loaded.job.copy):
         return make_plan(loaded.job, origin=loaded.place.origin, run_date=date)
 
@@ -76,6 +77,8 @@ def showing_lines(source: Path | JobCopy) -> Iterator[None]:
     try:
         yield
     except JobError as error:
+        if error.text:  # of another file, which the job's own reader has read
+            raise
         if isinstance(source, JobCopy):
             error.text, error.files = source.text, source.files or error.files
         if isinstance(source, Path):

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.errors import Problem
+from runner.job.models_lock import ModelsLock
 from runner.job.paths import OutputTemplate
+from runner.job.project_file import ProjectFile
 from runner.job.seeds import Seeds
 from runner.job.sources import JobCopy
 from runner.job.values import Value
@@ -29,6 +31,15 @@ class OnAmbiguous(enum.StrEnum):
 
     AUTO = "auto"
     HOLD = "hold"
+
+
+class OnEdit(enum.StrEnum):
+    """What becomes of a new task whose output path holds a take of another request."""
+
+    ASK = "ask"
+    VERSION = "version"
+    """It is submitted; the older take is kept as a version."""
+    REFUSE = "refuse"
 
 
 LOOPBACK_MINIMUM = 0.1
@@ -86,6 +97,7 @@ class RunPolicy:
     poll: PollPolicy = field(default_factory=PollPolicy)
     webhook: WebhookPolicy | None = None
     settle_alone: float = 3600.0
+    on_edit: OnEdit = OnEdit.ASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +132,17 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class ContentItem:
-    """One content item. `kind` is its type; `payload` its text, URL, file path or task id."""
+    """One content item. `kind` is its type; `payload` its text, URL, file path or task id.
+
+    `key` or `sha256` stands for the address in the task's identity.
+    """
 
     kind: str
     location: Location
     payload: Value | Reference
     role: Value | None
+    key: Value | None = None
+    sha256: Value | None = None
     uses_previous: bool = False
     """Whether the first task of a chain lacks it."""
 
@@ -177,6 +194,13 @@ class Step:
         references = (payload for payload in payloads if isinstance(payload, Reference))
         return frozenset(reference.output for reference in references if reference.step == step)
 
+    @property
+    def as_first(self) -> Step:
+        """The step as the first task of a chain has it: without the items that use the one before."""
+        if not self.chain:
+            return self
+        return replace(self, content=tuple(item for item in self.content if not item.uses_previous))
+
     def values(self) -> Iterator[Value | OutputTemplate]:
         """Everything that may hold expressions."""
         for axis in self.axes:
@@ -202,7 +226,8 @@ class Job:
 
     Input paths are relative to `directory`. `env` holds the listed variables that are set. `base_url`
     is None unless the job is trusted. `steps` are by name, each after the one that it needs; a flat
-    job has one, named "". `lint` holds the levels that the job changes.
+    job has one, named "". `lint` holds the levels that the job changes. `project_file` and `models_lock` are
+    those of the root.
     """
 
     name: str
@@ -224,6 +249,8 @@ class Job:
     warnings: tuple[Problem, ...]
     document: MappingNode = field(repr=False)
     """The job file as read, merged with the one that it `extends`."""
+    project_file: ProjectFile = field(default_factory=ProjectFile)
+    models_lock: ModelsLock = field(default_factory=ModelsLock)
 
     @property
     def text(self) -> bytes:

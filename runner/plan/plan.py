@@ -17,7 +17,7 @@ from runner.job.values import Value
 from runner.json_value import JsonValue
 from runner.plan.build import TaskBuilder
 from runner.plan.combinations import Combined
-from runner.plan.cost import Total
+from runner.plan.cost import Total, total_of
 from runner.plan.matrix import Axis, Entry, Matrix
 from runner.plan.patterns import Patterns
 from runner.plan.steps import MOST_CELLS, PlannedSteps, plan_steps, too_many
@@ -80,7 +80,7 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan
     clock = None
     if run_date is None:
         clock = (time.time(), time.monotonic())
-        run_date = RunDate.today(clock[0])
+        run_date = RunDate.today(clock[0], job.project_file.timezone)
     problems = Problems(job.file)
     for warning in job.warnings:
         problems.add(warning)
@@ -104,11 +104,8 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan
             for name, step in job.steps.items()
         }
         tasks = build_tasks(job, steps, builders, problems)
-    cost = Total()
-    for task in tasks:
-        cost.add(task.estimate_tokens, task.estimate_micros)
     combined = {step.name: step.combined for step in steps if step.combined is not None}
-    return Plan(job, origin, run_date, edition, tasks, problems.warnings, cost, clock, combined)
+    return Plan(job, origin, run_date, edition, tasks, problems.warnings, total_of(tasks), clock, combined)
 
 
 def _scope(job: Job, run_date: RunDate) -> Checked[Scope]:

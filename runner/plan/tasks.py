@@ -10,6 +10,7 @@ from runner.job.expressions import TASK_ID
 from runner.job.model import Job, Level, Reference, Step
 from runner.job.paths import confine
 from runner.job.problems import Checked, ProblemError, Problems
+from runner.job.prompts import Place
 from runner.job.yaml.nodes import Location
 from runner.plan.build import TaskBuilder, request_location
 from runner.plan.chains import lineage_key
@@ -17,6 +18,7 @@ from runner.plan.collisions import check_collisions, repeated
 from runner.plan.combinations import Combination, Combined
 from runner.plan.lint import OF_MODEL, Linter
 from runner.plan.matrix import Cell
+from runner.plan.names import names_of_outputs
 from runner.plan.picks import lineage
 from runner.plan.steps import PlannedStep, PlannedSteps
 from runner.plan.task import Task, Upstream, cells_of
@@ -37,10 +39,41 @@ def build_tasks(
     walk.check_picks()
     walk.look_below_picks()
     if walk.is_whole and problems.is_sound:
-        if names := repeated(task.name for task in tasks):
-            tasks = [builders[task.step].with_own_name(task, names) for task in tasks]
+        tasks = _with_own_names(job, tasks, builders)
         problems.gather(check_collisions(job, tasks))
     return tuple(tasks)
+
+
+def _with_own_names(job: Job, tasks: list[Task], builders: Mapping[str, TaskBuilder]) -> list[Task]:
+    """The tasks, each with a name that no other has."""
+    if twins := repeated(task.cell_name for task in tasks):
+        tasks = [builders[task.step].with_digits(task) if task.cell_name in twins else task for task in tasks]
+    written = [task for task in tasks if job.steps[task.step].output is not None]
+    others = {task.name for task in tasks if job.steps[task.step].output is None}
+    names = dict(
+        zip(
+            (task.identity for task in written),
+            names_of_outputs([task.output for task in written], others),
+            strict=True,
+        )
+    )
+    alike = repeated([*names.values(), *others])
+    for task in written:
+        if names[task.identity] in alike:
+            names[task.identity] += f"-{task.identity[:8]}"
+    names |= {task.identity: task.name for task in tasks if task.identity not in names}
+    return [_renamed(task, names) for task in tasks]
+
+
+def _renamed(task: Task, names: Mapping[str, str]) -> Task:
+    name = names[task.identity]
+    upstreams = tuple(
+        each if each.name == names[each.identity] else replace(each, name=names[each.identity])
+        for each in task.upstreams
+    )
+    if name == task.name and upstreams == task.upstreams:
+        return task
+    return replace(task, name=name, upstreams=upstreams)
 
 
 class _Walk:
@@ -61,7 +94,14 @@ class _Walk:
         self._builders = builders
         self._problems = problems
         self._linters = {
-            step.name: Linter(job.provider, job.lint, takes=len(step.spec.seeds or ()) or 2) for step in steps
+            step.name: Linter(
+                job.provider,
+                job.lint,
+                takes=len(step.spec.seeds or ()) or 2,
+                variables={name: value.known for name, value in job.variables.items()},
+                place=Place(job.root, job.directory),
+            )
+            for step in steps
         }
         self._unpicked = {step.name: set(range(len(step.picks or ()))) for step in steps}
         self._first: dict[str, Task] = {}
@@ -174,7 +214,7 @@ class _Walk:
                 task = builder.build(index, cell, upstreams)
             except ProblemError as error:
                 needs = tuple(each for each in upstreams if each.step != step.name)
-                self._report(error.problems, builder.name(cell, cells_of(needs)))
+                self._report(error.problems, builder.cell_name(cell, cells_of(needs)))
             else:
                 yield task
 
@@ -204,13 +244,14 @@ class _Walk:
     def _lint(self, step: PlannedStep, task: Task) -> None:
         """Each finding once, with the first cell that has it unless it holds for the whole model."""
         for finding, level in self._linters[task.step].look_at(task):
-            location = request_location(self._job.provider, step.spec, finding.path, task.cell)
+            spec = step.spec if task.previous is not None else step.spec.as_first
+            location = request_location(self._job.provider, spec, finding.path, task.cell)
             message = finding.message
             if (location, message) in self._linted:
                 continue  # several steps inherit it
             self._linted.add((location, message))
             if not (self._is_one or finding.rule in OF_MODEL):
-                message = f"{message} (in cell {task.name})"
+                message = f"{message} (in cell {task.cell_name})"
             report = location.error if level is Level.ERROR else location.warning
             self._add(report(message, finding.hint))
 

@@ -101,3 +101,13 @@ def test_a_house_file_that_is_missing_is_told_at_the_key(housed: VerbBench) -> N
     (housed.root / "house.yaml").unlink()
     assert housed.call("validate", "boat.yaml") == ExitCode.INPUT_MISSING
     assert housed.err.startswith("boat.yaml:2:10: extends: house.yaml: no such file")
+
+
+def test_a_house_file_that_changed_since_is_told(housed: VerbBench) -> None:
+    assert housed.call("run", "boat.yaml") == ExitCode.DONE
+    assert housed.call("show", "s1") == ExitCode.DONE
+    assert "unchanged since" in housed.out
+    (housed.root / "house.yaml").write_text(HOUSE + "# a note\n", encoding="utf-8")
+    assert housed.call("show", "s1") == ExitCode.DONE
+    assert "unchanged since" not in housed.out
+    assert "changed since" in housed.out
