@@ -110,7 +110,7 @@ def test_a_job_file_that_was_probably_meant_is_named(name: str, tmp_path: Path) 
 def test_the_saved_copy_of_a_run_is_read_instead_of_the_file(jobs: JobBench) -> None:
     first = jobs.load(HEAD + TEXT)
     (jobs.folder / "hero.yaml").unlink()
-    again = load_job(jobs.folder / "hero.yaml", root=jobs.root, options=LoadOptions({}), text=first.text)
+    again = load_job(jobs.folder / "hero.yaml", root=jobs.root, options=LoadOptions({}), copy=first.copy)
     assert (again.digest, again.file, again.name) == (first.digest, first.file, first.name)
 
 

@@ -30,12 +30,15 @@ from runner.cli.runs import find_run
 from runner.cli.task_list import counts_words
 from runner.errors import INTERRUPTS, BusyError, CallsheetError, ExitCode, JobError, UsageError
 from runner.http.access import ApiKey
+from runner.job.model import OnEdit
+from runner.job.sources import JobCopy
 from runner.json_value import JsonValue
 from runner.lane.costs import question
 from runner.lane.under_way import NearingExpiry, nearing_expiry
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow, Spend
 from runner.ledger.states import Reason, TaskState
+from runner.plan.edits import Edits
 from runner.plural import count
 from runner.project import Project, find_project
 from runner.record.events import fan_out
@@ -140,6 +143,8 @@ class Finished:
     submitted: int
     spent: Spend
     overdue: NearingExpiry | None
+    left_edits: Edits | None = None
+    """The edits that --accept-edits would have submitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +179,14 @@ class Outcome:
 
 def _go_on(run_name: str, options: RunOptions, resubmit: Resubmit | None) -> ExitCode:
     found = find_run(run_name, options.service)
-    loaded = _load(found.job_file, options, text=found.job_text)
+    loaded = _load(found.job_file, options, copy=found.job_copy)
     return _run_all([Work(loaded, found.run, resubmit)], options)
 
 
-def _load(job: Path, options: RunOptions, *, text: bytes | None = None) -> Loaded:
+def _load(job: Path, options: RunOptions, *, copy: JobCopy | None = None) -> Loaded:
     """`load`; before it raises JobError, what is in flight is fetched."""
     try:
-        return load(job, options.service, options.job_options, text=text)
+        return load(job, options.service, options.job_options, copy=copy)
     except JobError as error:
         project = find_project(job, root=common().root)
         error.exit_code = fetch_first(error, project, options, deadline=options.deadline)
@@ -263,6 +268,7 @@ def _prepare(work: Work, options: RunOptions, ledger: Ledger) -> Prepared:
             source=random.SystemRandom(),
             resubmit=work.resubmit,
             only=Only(options.only) if options.only else None,
+            agree=functools.partial(_agree_to_edits, options),
         )
     show_warnings(prepared.plan.warnings, job.file)
     if prepared.only is not None:
@@ -271,6 +277,23 @@ def _prepare(work: Work, options: RunOptions, ledger: Ledger) -> Prepared:
     if asked and not options.yes:
         console.agree(f"{asked}. Go on?", f"{asked}; nothing was sent")
     return prepared
+
+
+def _agree_to_edits(options: RunOptions, edits: Edits) -> bool:
+    """Whether edits are submitted. Raises RefusedError where a person says no; where nobody is there, and
+    --accept-edits was not given, they are left and all else goes on.
+    """
+    for line in edits.lines():
+        console.note(line)
+    if options.accept_edits:
+        return True
+    if not console.is_somebody_there():
+        return False
+    console.agree(
+        f"{edits.words}; the older takes are kept as versions, such as NAME.v1.mp4. Submit?",
+        f"{edits.words}; nothing was sent",
+    )
+    return True
 
 
 def _finish(
@@ -321,6 +344,7 @@ def _finish(
         submitted=submits.count,
         spent=ledger.read.spend(prepared.run.id),
         overdue=nearing_expiry(ledger.read, time.time()),
+        left_edits=prepared.left_edits if job.run.on_edit is OnEdit.ASK else None,
     )
 
 
@@ -376,7 +400,15 @@ def _advise(outcome: Outcome, run: Finished, options: RunOptions, *, run_id: str
     is_all_done = all(state is TaskState.DONE for state, number in counts.items() if number)
     if code is not ExitCode.DONE and not is_all_done:
         console.error(f"{job_file}: not all is done: {counts_words(counts)}")
-    tell_next(counts, code, job_file, service, run_id=run_id, is_pick_awaited=bool(run.result.waits))
+    tell_next(
+        counts,
+        code,
+        job_file,
+        service,
+        run_id=run_id,
+        is_pick_awaited=bool(run.result.waits),
+        left_edits=run.left_edits,
+    )
     left_out = counts.get(TaskState.PLANNED, 0)
     if options.only and left_out and code is ExitCode.DONE:
         again = command("run", job_file, service=service)
