@@ -29,6 +29,7 @@ from runner.ledger.states import STATE_WORDS, TaskState
 from runner.media.video import MediaFacts
 from runner.project import Project
 from runner.record.show import (
+    InputByKey,
     InputOfOurs,
     InputOfStep,
     ShownAttempt,
@@ -154,11 +155,13 @@ _SINCE = {
 }
 
 
-def _input_words(taken: InputOfOurs | InputOfStep) -> str:
+def _input_words(taken: InputOfOurs | InputByKey | InputOfStep) -> str:
     role = f"{taken.role}: " if taken.role else ""
     if isinstance(taken, InputOfStep):
         return f"{role}{taken.output} of {taken.task or taken.identity[:12]}"
-    kept = f", kept as {taken.kept}" if taken.kept else ", and its copy is gone"
+    if isinstance(taken, InputByKey):
+        return f"{role}key {taken.key}, which stands for an address"
+    kept = f", kept as {taken.kept}" if taken.kept else ", and no copy is kept"
     return f"{role}sha256 {taken.sha256[:16]}{kept}"
 
 
