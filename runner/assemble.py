@@ -162,7 +162,7 @@ async def carry_out(
     route = find_route(os.environ, trust_env=place.trust_env)
     job, redactor = prepared.plan.job, Redactor([key.value, *route.secrets])
     folder = RunFolder(place.project, prepared.run.id)
-    folder.make(job.text)
+    folder.make(job.copy)
     events = EventLog(folder.events, wall=time.time, redactor=redactor, tell=warn)
     with served(place, key) as access, contextlib.closing(events):
         told = fan_out(events, observe)

@@ -20,7 +20,9 @@ from runner.job.model import Job
 from runner.job.policy import read_budget, read_lint, read_run
 from runner.job.problems import Checked, Problems
 from runner.job.provider_checks import check_run
+from runner.job.scalars import check_scalars
 from runner.job.schema import check_job
+from runner.job.sources import JobCopy, Sources
 from runner.job.trust import check_addresses
 from runner.job.values import Value, compile_value, scalars
 from runner.job.workflow import read_steps, step_keys
@@ -63,8 +65,10 @@ class LoadOptions:
     """Replaces the job's own, to see what the job would lose there."""
 
 
-def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text: bytes | None = None) -> Job:
-    """The job in `file`, or in `text`, the copy that a run keeps.
+def load_job(
+    file: Path, *, root: Path, options: LoadOptions | None = None, copy: JobCopy | None = None
+) -> Job:
+    """The job in `file`, or the `copy` of it that a run keeps; the disk is not read then, but for inputs.
 
     Without `options` the job reads this process's environment, as far as any job may. Raises JobError
     with every problem found.
@@ -75,13 +79,14 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
     if shown == PROJECT_FILE:
         told = Problem(1, 1, "", "this is the project file, not a job", "callsheet validate callsheet.yaml")
         raise JobError(shown, [told])
-    content = _read(file, shown) if text is None else text
+    content = _read(file, shown) if copy is None else copy.text
+    sources = Sources(root, file.parent, None if copy is None else copy.files)
     reading = read(content)
     document = reading.root
     if document is None:
         raise JobError(shown, reading.problems)
     wrong = check_job(document)
-    problems = Problems(shown, earlier=reading.problems, schema=wrong)
+    problems = Problems(shown, earlier=reading.problems, schema=check_scalars(document, wrong))
     if wrong:
         document = correct_keys(document)
     if not reading.is_whole:
@@ -115,7 +120,7 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
         name=name,
         file=shown,
         digest=hashlib.sha256(content).hexdigest(),
-        text=content,
+        copy=JobCopy(content, sources.files),
         root=root.resolve(),
         directory=file.parent.resolve(),
         provider=provider,

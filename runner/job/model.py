@@ -12,6 +12,7 @@ from runner.job.models_lock import ModelsLock
 from runner.job.paths import OutputTemplate
 from runner.job.project_file import ProjectFile
 from runner.job.seeds import Seeds
+from runner.job.sources import JobCopy
 from runner.job.values import Value
 from runner.job.yaml.nodes import Location
 from runner.money import Price
@@ -29,6 +30,15 @@ class OnAmbiguous(enum.StrEnum):
 
     AUTO = "auto"
     HOLD = "hold"
+
+
+class OnEdit(enum.StrEnum):
+    """What becomes of a new task whose output path holds a take of another request."""
+
+    ASK = "ask"
+    VERSION = "version"
+    """It is submitted; the older take is kept as a version."""
+    REFUSE = "refuse"
 
 
 LOOPBACK_MINIMUM = 0.1
@@ -86,6 +96,7 @@ class RunPolicy:
     poll: PollPolicy = field(default_factory=PollPolicy)
     webhook: WebhookPolicy | None = None
     settle_alone: float = 3600.0
+    on_edit: OnEdit = OnEdit.ASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +127,17 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class ContentItem:
-    """One content item. `kind` is its type; `payload` its text, URL, file path or task id."""
+    """One content item. `kind` is its type; `payload` its text, URL, file path or task id.
+
+    `key` or `sha256` stands for the address in the task's identity.
+    """
 
     kind: str
     location: Location
     payload: Value | Reference
     role: Value | None
+    key: Value | None = None
+    sha256: Value | None = None
 
     def location_of(self, part: str) -> Location:
         """Where a part of the item stands: its role, its payload (by its type), else the item."""
@@ -198,7 +214,7 @@ class Job:
     name: str
     file: str
     digest: str
-    text: bytes = field(repr=False)
+    copy: JobCopy = field(repr=False)
     root: Path
     directory: Path
     provider: Provider
@@ -214,6 +230,16 @@ class Job:
     warnings: tuple[Problem, ...]
     project_file: ProjectFile = field(default_factory=ProjectFile)
     models_lock: ModelsLock = field(default_factory=ModelsLock)
+
+    @property
+    def text(self) -> bytes:
+        """The job file, byte for byte."""
+        return self.copy.text
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """The further files that it was made of, by path below the root."""
+        return self.copy.files
 
     @property
     def uses_date(self) -> bool:

@@ -16,7 +16,7 @@ from runner.cli.common_options import common, common_options
 from runner.cli.humanize import shown_path
 from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions, output_format, service_options
-from runner.cli.place import choose_place
+from runner.cli.place import choose_place, task_words
 from runner.cli.runs import reading
 from runner.cli.task_list import shown_word
 from runner.errors import ExitCode, PersonNeededError, ServiceUnreachableError, UsageError
@@ -101,7 +101,7 @@ def reconcile(
     if len(answers) != 1:
         with reading(place.project) as reader:
             if reader is not None:
-                find_unclear(reader, task)
+                find_unclear(reader, task_words(task, place.project))
         raise UsageError(
             f"what became of {task}?",
             hint="give one of --adopt ID, --write-off, --again and --not-billed",
@@ -109,7 +109,7 @@ def reconcile(
     with locked_ledger(place.project, wait=0) as ledger:
         with ledger.transaction():
             ledger.recover(time.time())
-        one = find_unclear(ledger.read, task, answers[0])
+        one = find_unclear(ledger.read, task_words(task, place.project), answers[0])
         if adopt is not None:
             provider = find(one.task.provider)
             if provider is None:
