@@ -141,7 +141,9 @@ async def _keep(
     for row in rows:
         if row.path not in stay:
             await run(files.remove, base / row.path)
-        tools.observe("task.versioned", {"path": row.path, "to": versions[row.path]})
+        tools.observe(
+            "task.versioned", {"identity": row.identity, "path": row.path, "to": versions[row.path]}
+        )
     return versions
 
 
