@@ -141,6 +141,17 @@ def is_terminal() -> bool:
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def is_screen() -> bool:
+    """Whether stdout is a terminal that can be drawn on."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def screen_text(lines: Iterable[str]) -> str:
+    """Lines for a screen that somebody else draws: escaped, and coloured where stdout is."""
+    text = "\n".join(_one_line(line) for line in lines)
+    return text if has_colour(sys.stdout) else click.unstyle(text)
+
+
 def has_colour(stream: TextIO) -> bool:
     """Whether text for `stream` is coloured.
 

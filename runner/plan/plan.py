@@ -76,7 +76,7 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan
     clock = None
     if run_date is None:
         clock = (time.time(), time.monotonic())
-        run_date = RunDate.today(clock[0])
+        run_date = RunDate.today(clock[0], job.project_file.timezone)
     problems = Problems(job.file)
     for warning in job.warnings:
         problems.add(warning)

@@ -10,10 +10,12 @@ from runner.job.expressions import TASK_ID
 from runner.job.model import Job, Level, Reference, Step
 from runner.job.paths import confine
 from runner.job.problems import Checked, ProblemError, Problems
+from runner.job.prompts import Place
 from runner.job.yaml.nodes import Location
 from runner.plan.build import TaskBuilder, request_location
 from runner.plan.collisions import check_collisions, repeated
 from runner.plan.lint import OF_MODEL, Linter
+from runner.plan.names import names_of_outputs
 from runner.plan.picks import lineage
 from runner.plan.steps import PlannedStep, PlannedSteps
 from runner.plan.task import Task, Upstream
@@ -34,10 +36,39 @@ def build_tasks(
     walk.check_picks()
     walk.look_below_picks()
     if walk.is_whole and problems.is_sound:
-        if names := repeated(task.name for task in tasks):
-            tasks = [builders[task.step].with_own_name(task, names) for task in tasks]
+        tasks = _with_own_names(job, tasks, builders)
         problems.gather(check_collisions(job, tasks))
     return tuple(tasks)
+
+
+def _with_own_names(job: Job, tasks: list[Task], builders: Mapping[str, TaskBuilder]) -> list[Task]:
+    """The tasks, each with a name that no other has."""
+    if twins := repeated(task.cell_name for task in tasks):
+        tasks = [builders[task.step].with_digits(task) if task.cell_name in twins else task for task in tasks]
+    written = [task for task in tasks if job.steps[task.step].output is not None]
+    others = {task.name for task in tasks if job.steps[task.step].output is None}
+    names = dict(
+        zip(
+            (task.identity for task in written),
+            names_of_outputs([task.output for task in written], others),
+            strict=True,
+        )
+    )
+    alike = repeated([*names.values(), *others])
+    for task in written:
+        if names[task.identity] in alike:
+            names[task.identity] += f"-{task.identity[:8]}"
+    names |= {task.identity: task.name for task in tasks if task.identity not in names}
+    return [_renamed(task, names) for task in tasks]
+
+
+def _renamed(task: Task, names: Mapping[str, str]) -> Task:
+    name, upstream = names[task.identity], task.upstream
+    if upstream is not None and upstream.name != names[upstream.identity]:
+        upstream = replace(upstream, name=names[upstream.identity])
+    if name == task.name and upstream is task.upstream:
+        return task
+    return replace(task, name=name, upstream=upstream)
 
 
 class _Walk:
@@ -55,7 +86,14 @@ class _Walk:
         self._builders = builders
         self._problems = problems
         self._linters = {
-            step.name: Linter(job.provider, job.lint, takes=len(step.spec.seeds or ()) or 2) for step in steps
+            step.name: Linter(
+                job.provider,
+                job.lint,
+                takes=len(step.spec.seeds or ()) or 2,
+                variables={name: value.known for name, value in job.variables.items()},
+                place=Place(job.root, job.directory),
+            )
+            for step in steps
         }
         self._unpicked = {step.name: set(range(len(step.picks or ()))) for step in steps}
         self._first: dict[str, Task] = {}
@@ -115,7 +153,7 @@ class _Walk:
             try:
                 task = builder.build(index, cell, upstream)
             except ProblemError as error:
-                self._report(error.problems, builder.name(cell, upstream.cells if upstream else {}))
+                self._report(error.problems, builder.cell_name(cell, upstream.cells if upstream else {}))
             else:
                 yield task
 
@@ -151,7 +189,7 @@ class _Walk:
                 continue  # several steps inherit it
             self._linted.add((location, message))
             if not (self._is_one or finding.rule in OF_MODEL):
-                message = f"{message} (in cell {task.name})"
+                message = f"{message} (in cell {task.cell_name})"
             report = location.error if level is Level.ERROR else location.warning
             self._add(report(message, finding.hint))
 

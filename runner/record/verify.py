@@ -67,24 +67,27 @@ def check_task(
 
 
 def check_jobs(folder: RunFolder, manifest: Manifest) -> Iterator[CheckedFile]:
-    """The copies of the job file that the run keeps: the newest, and that of each session."""
-    yield _check_job(folder, folder.job, manifest.job.sha256)
+    """The copies that the run keeps: the newest of the job file, and what each session ran."""
+    yield _check_copy(folder, folder.job, manifest.job.sha256)
     told = [session.job_digest for session in manifest.run.sessions]
     for digest in dict.fromkeys(filter(None, told)):
         if not _SHA256.fullmatch(digest):
             yield CheckedFile("", "jobs", Finding.CHANGED, "the manifest names a job file by no sha256")
         else:
-            yield _check_job(folder, folder.job_of(digest), digest)
+            yield _check_copy(folder, folder.job_of(digest), digest)
+    files = {digest for session in manifest.run.sessions for digest in session.files.values()}
+    for digest in sorted(filter(_SHA256.fullmatch, files)):
+        yield _check_copy(folder, folder.file_of(digest), digest, "file")
 
 
-def _check_job(folder: RunFolder, copy: Path, sha256: str) -> CheckedFile:
+def _check_copy(folder: RunFolder, copy: Path, sha256: str, what: str = "job file") -> CheckedFile:
     path = copy.relative_to(folder.path).as_posix()
     try:
         found = hashlib.sha256(copy.read_bytes()).hexdigest()
     except OSError as error:
         return CheckedFile("", path, Finding.MISSING, _reason(error))
     if found != sha256:
-        return CheckedFile("", path, Finding.CHANGED, "not the job file that the manifest names")
+        return CheckedFile("", path, Finding.CHANGED, f"not the {what} that the manifest names")
     return CheckedFile("", path, Finding.SAME)
 
 

@@ -149,6 +149,7 @@ class Delivery:
     async def _fetch_one(self, generation: Generation, kind: RemoteFileKind, ordinal: int) -> OutputRow:
         paid, tools, base = self.paid, self.session.tools, self.session.tools.project.base
         retry, taken = Retry(tools.machine.random, FETCH_TRIES, most=30.0), 0
+        refused: str | None = None
         version = await self._version()
         while True:
             file = file_at(generation, kind, ordinal)
@@ -175,17 +176,22 @@ class Delivery:
                         raise
                     if not version and not taken and (version := await self._version()):
                         continue
-                    replaced = None if version or taken else await self._replace(request, path)
+                    stands = (error.target or request.target).relative_to(base).as_posix()
+                    replaced = None if version or taken else await self._replace(request, stands)
                     if replaced is None:
                         taken += 1
                         continue
                     record = replaced
             except DownloadError as error:
-                self._judge(error, is_last=retry.failed())
+                # an error page may pass; the same bytes under a fresh URL are what the service has
+                came_again = error.sha256 is not None and error.sha256 == refused
+                refused = error.sha256
+                self._judge(error, is_last=retry.failed() or came_again)
                 if error.trouble is not DownloadTrouble.RETRY:
                     generation = await self.watch.refresh()
                 await anyio.sleep(retry.pause())
                 continue
+            path = record.path.relative_to(base).as_posix()
             row = OutputRow(
                 path=path,
                 identity=paid.identity,
@@ -256,5 +262,5 @@ class Delivery:
             if error.trouble is not DownloadTrouble.PATH_TAKEN:
                 self.session.control.stop(ExitCode.CANNOT_WRITE, reason)
             raise LeftForLater(reason, ExitCode.CANNOT_WRITE)
-        if is_last or error.trouble is DownloadTrouble.TARGET_EXISTS:
+        if is_last or error.trouble in (DownloadTrouble.TARGET_EXISTS, DownloadTrouble.UNPROVEN):
             raise LeftForLater(f"{name}: cannot be fetched: {error}")

@@ -22,7 +22,7 @@ from runner.plan.plan import Plan, make_plan
 from runner.plan.task import Task
 from runner.project import Project
 from runner.run.dating import ClockDate
-from runner.run.only import Only, check_patterns, matches
+from runner.run.only import Named, Only
 from runner.run.progress import Progress, progress_of
 from runner.run.remembered import check_is_remembered
 
@@ -34,15 +34,11 @@ class Resubmit:
     """Tasks that a person asked to submit a second time, with `retry` or `run --again`.
 
     `reason` is `retry` (failed tasks and what was written off) or `again` (a new take of a done one
-    too). `patterns` are task names with `*` and `?`, or the first digits of identities (8 or more);
-    empty means every task that `reason` allows.
+    too). `named` are the tasks, None for every one that `reason` allows.
     """
 
     reason: Reason
-    patterns: tuple[str, ...] = ()
-
-    def names(self, task: Task) -> bool:
-        return not self.patterns or any(matches(pattern, task) for pattern in self.patterns)
+    named: Named | None = None
 
     def allows(self, state: TaskState) -> bool:
         if self.reason is Reason.RETRY:
@@ -105,7 +101,7 @@ def prepare_run(
     date: RunDate | None = None,
     run: RunRow | None = None,
     resubmit: Resubmit | None = None,
-    only: Only | None = None,
+    only: Named | None = None,
     plan: Plan | None = None,
     agree: Callable[[Edits], bool] = lambda _edits: False,
 ) -> Prepared:
@@ -122,6 +118,7 @@ def prepare_run(
     check_is_remembered(project, reader)
     is_new = False
     clock: ClockDate | None = None
+    zone = job.project_file.timezone
     if run is not None:
         frozen = RunDate.parse(run.run_date)
         if date is not None and date.date != frozen.date:
@@ -130,16 +127,20 @@ def prepare_run(
                 hint=f"callsheet run {job.file} --date {date}",
             )
         plan = make_plan(job, origin=origin, run_date=frozen)
-        clock = None if date is not None else ClockDate(frozen, None)
+        clock = None if date is not None else ClockDate(frozen, None, zone=zone)
     else:
         if plan is None:
             run, plan = _choose(job, reader, origin, date, now)
-            clock = None if date is not None else ClockDate(plan.run_date, now if run is None else None)
+            clock = (
+                None
+                if date is not None
+                else ClockDate(plan.run_date, now if run is None else None, zone=zone)
+            )
         else:
             run = _with_the_tasks_of(plan, reader)
             if plan.clock is not None:
                 wall, monotonic = plan.clock
-                clock = ClockDate(plan.run_date, wall, age=time.monotonic() - monotonic)
+                clock = ClockDate(plan.run_date, wall, age=time.monotonic() - monotonic, zone=zone)
         if run is None:
             is_new = True
             run = RunRow(
@@ -153,11 +154,10 @@ def prepare_run(
                 origin=origin,
                 started_at=now,
             )
-    if resubmit is not None:
-        check_patterns(resubmit.patterns, plan)
-    selected = check_patterns(only.patterns, plan) if only is not None else plan.count
-    tasks = plan.tasks if only is None else filter(only.names, plan.tasks)
-    seen = _look_over(job, progress_of(tasks, reader, project.base), resubmit)
+    again = resubmit.named.choose(plan) if resubmit is not None and resubmit.named is not None else None
+    chosen = only.choose(plan) if only is not None else None
+    tasks = plan.tasks if chosen is None else filter(chosen.names, plan.tasks)
+    seen = _look_over(job, progress_of(tasks, reader, project.base), resubmit, again)
     left = None
     if seen.edits is not None and not _may_edit(job, seen.edits, agree):
         left, seen = seen.edits, seen.without_edits()
@@ -169,8 +169,8 @@ def prepare_run(
         new=seen.new,
         is_new=is_new,
         resubmit=resubmit,
-        only=only,
-        selected=selected,
+        only=chosen,
+        selected=plan.count if chosen is None else len(chosen.identities),
         unsettled=seen.unsettled,
         asked_again=seen.asked_again,
         left_edits=left,
@@ -181,7 +181,7 @@ def prepare_run(
 def _choose(
     job: Job, reader: LedgerReader, origin: str, date: RunDate | None, now: float
 ) -> tuple[RunRow | None, Plan]:
-    plan = make_plan(job, origin=origin, run_date=date or RunDate.today(now))
+    plan = make_plan(job, origin=origin, run_date=date or RunDate.today(now, job.project_file.timezone))
     for run in reader.unfinished_runs(job.file):
         if run.edition != plan.edition or run.origin != origin:
             continue
@@ -254,8 +254,13 @@ def _may_edit(job: Job, edits: Edits, agree: Callable[[Edits], bool]) -> bool:
             return agree(edits)
 
 
-def _look_over(job: Job, found: Iterable[Progress], resubmit: Resubmit | None) -> _Overview:
-    """Raises JobError for an output path that would overwrite something."""
+def _look_over(
+    job: Job, found: Iterable[Progress], resubmit: Resubmit | None, again: Only | None
+) -> _Overview:
+    """`again` are the tasks that `resubmit` names, None where it names none.
+
+    Raises JobError for an output path that would overwrite something.
+    """
     submits: list[Task] = []
     edits: list[Edit] = []
     conflicts: dict[tuple[str, str], list[Task]] = {}
@@ -265,7 +270,7 @@ def _look_over(job: Job, found: Iterable[Progress], resubmit: Resubmit | None) -
         task = progress.task
         if progress.state is not TaskState.DONE or progress.elsewhere:
             unsettled.append(task)
-        if _would_submit(progress, resubmit, submitted):
+        if _would_submit(progress, resubmit, again, submitted):
             if resubmit is not None:
                 submitted.add(task.identity)
             submits.append(task)
@@ -298,7 +303,11 @@ def _conflict(job: Job, step: str, why: str, tasks: Sequence[Task]) -> Problem:
     return job.steps[step].output_location.error(said, CONFLICT_HINT)
 
 
-def _would_submit(progress: Progress, resubmit: Resubmit | None, submitted: Container[str]) -> bool:
+def _would_submit(
+    progress: Progress, resubmit: Resubmit | None, again: Only | None, submitted: Container[str]
+) -> bool:
     if progress.state in (TaskState.PLANNED, TaskState.WAITING):
         return resubmit is None or resubmit.takes_along(progress, submitted)
-    return resubmit is not None and resubmit.allows(progress.state) and resubmit.names(progress.task)
+    if resubmit is None or not resubmit.allows(progress.state):
+        return False
+    return again is None or again.names(progress.task)

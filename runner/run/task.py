@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import PurePosixPath
 
 from runner.errors import ExitCode, NothingSentError
 from runner.lane.costs import note_cost
@@ -232,7 +233,8 @@ class TaskLife:
     def _tell_done(self, paid: Paid, rows: tuple[OutputRow, ...]) -> None:
         observe = self.session.tools.observe
         video = next((row.path for row in rows if row.kind is RemoteFileKind.VIDEO), paid.output)
-        if video != paid.output:
+        # a WebM at `s1.webm` has the name that was asked for
+        if PurePosixPath(video).with_suffix("") != PurePosixPath(paid.output).with_suffix(""):
             observe(
                 "task.renamed",
                 {"task": paid.name, "identity": paid.identity, "path": video, "taken": paid.output},

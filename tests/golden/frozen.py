@@ -1,4 +1,4 @@
-"""Job files as they were when identities were frozen, and what they plan: a name, an identity, a path each.
+"""Job files as they were when identities were frozen, and what they plan: cells, identities, paths.
 
 `project/` is read and never changed; a new form of the job language gets a new file there.
 """
@@ -50,7 +50,7 @@ def _of_job(file: str) -> str:
 
 def _tasks(plan: Plan) -> Iterator[str]:
     for task in plan.tasks:
-        yield f"  [{_text(task.identity)}, {_text(task.name)}, {_text(task.output)}]"
+        yield f"  [{_text(task.identity)}, {_text(task.cell_name)}, {_text(task.output)}]"
 
 
 def _text(value: str) -> str:

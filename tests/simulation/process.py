@@ -235,7 +235,7 @@ async def _do(
         resubmit=resubmit,
         agree=lambda _edits: spec.accepts_edits,
     )
-    RunFolder(tools.project, prepared.run.id).make(job.text)
+    RunFolder(tools.project, prepared.run.id).make(job.copy)
     result = await run_prepared(prepared, tools, facts={}, deadline=spec.deadline)
     return result.exit_code, result.reasons
 

@@ -62,7 +62,7 @@ def test_a_crash_at_any_step_costs_nothing(name: str, part: int) -> None:
         assert verdict.accepted == 2 or verdict.held, f"step {step}"
 
 
-@pytest.mark.fault(82)
+@pytest.mark.fault(83)
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("name", EDITS)
 def test_a_crash_at_any_step_of_an_edit_loses_neither_take(name: str, part: int) -> None:

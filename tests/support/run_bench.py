@@ -140,7 +140,7 @@ class RunBench:
                     resubmit=resubmit,
                     agree=lambda _edits: accept_edits,
                 )
-                RunFolder(self.project, prepared.run.id).make(job.text)
+                RunFolder(self.project, prepared.run.id).make(job.copy)
                 return await run_prepared(prepared, tools, facts={}, deadline=deadline)
 
     async def collect(

@@ -42,5 +42,6 @@ GETIMG: Final = Provider(
     record_life=7 * 86_400.0,
     url_life=24 * 3600.0,
     content_fields={"prompt": "text", "images": "image_url"},
+    publishes_models=True,
     usual_seconds=(83.0, 105.0, 253.0),
 )

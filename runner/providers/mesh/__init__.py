@@ -69,5 +69,6 @@ MESH: Final = Provider(
     tag=TAG,
     listing=Listing(scope_field="service_tier"),
     callback_field="callback_url",
+    publishes_models=True,
     usual_seconds=(83.0, 105.0, 253.0),
 )
