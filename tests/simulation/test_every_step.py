@@ -37,12 +37,6 @@ EDITS = {
     "an edit": (ProcessSpec(), ProcessSpec(is_edited=True)),
     "an edit with last frames": (ProcessSpec(), ProcessSpec(is_edited=True)),
     "an edit undone": (ProcessSpec(), ProcessSpec(is_edited=True), ProcessSpec()),
-    "an edit made again": (
-        ProcessSpec(),
-        ProcessSpec(is_edited=True),
-        ProcessSpec(),
-        ProcessSpec(is_edited=True),
-    ),
 }
 
 
