@@ -14,6 +14,7 @@ from runner.job.load_lock import load_models_lock
 from runner.job.policy import read_price
 from runner.job.problems import Checked, InvalidValueError, Problems
 from runner.job.project_file import Notify, NotifyOn, ProjectFile, model_key
+from runner.job.scalars import check_scalars
 from runner.job.schema import check_project
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Node, Scalar, entries_of, items_of, text_of
@@ -66,7 +67,9 @@ def _read(root: Path) -> tuple[bytes, ProjectFile, tuple[Problem, ...]]:
         told = f"this is a job; `{PROJECT_FILE}` is the name of the project file"
         problem = document.location.error(told, "rename the job, or move it into jobs/")
         return text, ProjectFile(), (problem,)
-    problems = Problems(PROJECT_FILE, earlier=reading.problems, schema=check_project(document))
+    problems = Problems(
+        PROJECT_FILE, earlier=reading.problems, schema=check_scalars(document, check_project(document))
+    )
     project = text_of(document.get("project")) or ""
     trust_env = document.get("trust_env")
     found = ProjectFile(
