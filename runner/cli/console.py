@@ -153,7 +153,7 @@ def flush() -> None:
 
 def is_terminal() -> bool:
     """Whether stderr is a terminal that can move its cursor, so that progress can be drawn on it."""
-    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 def is_screen() -> bool:

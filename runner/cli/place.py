@@ -12,6 +12,7 @@ from runner.cli.common_options import common
 from runner.cli.options import ServiceOptions
 from runner.errors import StateError
 from runner.http.access import is_loopback, is_same_loopback, parse_origin
+from runner.job.load_project import readable_project_file
 from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
 from runner.plan.words import TaskWords
@@ -43,7 +44,7 @@ def leading_to(origin: str, project: Project, service: ServiceOptions) -> Servic
         if choose_place(provider, Project(project.root, project.root), service).origin == origin:
             return service
     sandbox = origin == SANDBOX_ORIGIN
-    return ServiceOptions(sandbox=sandbox, base_url=None if sandbox else origin)
+    return replace(service, sandbox=sandbox, base_url=None if sandbox else origin)
 
 
 def world_words(project: Project) -> str:
@@ -67,12 +68,18 @@ def choose_place(
     """A base URL comes from the command line, then the environment, then a trusted job file."""
     if service.sandbox:
         return Place.at(provider, project, SANDBOX_ORIGIN)
+    trust_env = does_trust_env(project, service)
     if service.base_url is None and job_base_url and not os.environ.get(provider.url_variable):
         origin = parse_origin(job_base_url, source="the job file's base_url")
     else:
         origin = provider.find_origin(os.environ, base_url=service.base_url)
-    place = Place.at(provider, project, origin)
+    place = Place.at(provider, project, origin, trust_env=trust_env)
     return replace(place, origin=_as_known(place)) if is_loopback(origin) else place
+
+
+def does_trust_env(project: Project, service: ServiceOptions) -> bool:
+    """Whether a person has asked for the proxy and the certificates of the environment."""
+    return service.trust_env or readable_project_file(project.root).trust_env
 
 
 def _as_known(place: Place) -> str:

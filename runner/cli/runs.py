@@ -21,6 +21,7 @@ from runner.project import Project, find_project
 from runner.providers import DEFAULT, find
 from runner.providers.place import Place
 from runner.record.folder import LATEST, RunFolder
+from runner.run.ownership import check_is_own
 from runner.run.remembered import check_is_remembered
 
 _MOST_SHOWN = 5
@@ -187,7 +188,8 @@ def nothing_yet(project: Project) -> UsageError:
 
 @contextlib.contextmanager
 def reading(project: Project) -> Iterator[LedgerReader | None]:
-    """The project's ledger, read-only; None where nothing has run yet. Raises StateError where it was lost.
+    """The project's ledger, read-only; None where nothing has run yet. Raises StateError where it was
+    lost, NoProjectError where it is another project's.
 
     A ledger without any run is what a refused verb leaves.
     """
@@ -196,6 +198,7 @@ def reading(project: Project) -> Iterator[LedgerReader | None]:
         yield None
         return
     with contextlib.closing(LedgerReader(open_for_reading(project.ledger_path))) as ledger:
+        check_is_own(project, ledger)
         is_empty = ledger.latest_run() is None
         if is_empty:
             check_is_remembered(project, None)

@@ -1,40 +1,34 @@
-"""A screen that is drawn again and again in place, without flicker, until there is nothing more to see."""
+"""Who watches a run decides how it is shown: three lines on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
+import contextlib
+from collections.abc import Iterator
 
 from runner.cli import console
+from runner.cli.common_options import common
+from runner.cli.event_lines import EventLines
+from runner.cli.work import Work
+from runner.record.events import Observer
 
-_PAUSE = 1.0
-_MOST_BUSY = 4.0
-"""A look at 100,000 tasks takes seconds: the pause is this many times as long as the look before it."""
+
+@contextlib.contextmanager
+def watching(work: Work) -> Iterator[Observer]:
+    """An observer that shows `work`. A closed terminal costs no paid task: `stdio.Notes` never raises."""
+    if console.is_terminal() and not common().quiet and not common().verbosity:
+        # imported here: it loads rich
+        from runner.cli.live import shown_live
+
+        with shown_live(work) as observer:
+            yield observer
+    else:
+        lines = plain(work)
+        try:
+            yield lines.observe
+        finally:
+            lines.close()
 
 
-def watch_screen(
-    look: Callable[[], list[str] | None],
-    *,
-    screen: Console | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
-    """Shows the lines that `look` gives, until it gives None or somebody presses Ctrl-C.
-
-    The terminal then has again what it had before. Lines that do not fit are left out at the end.
-    """
-    lines = look()
-    if lines is None:
-        return
-    try:
-        with Live(console=screen or Console(), screen=True, auto_refresh=False) as live:
-            while lines is not None:
-                begun = time.monotonic()
-                live.update(Text.from_ansi(console.screen_text(lines)), refresh=True)
-                sleep(max(_PAUSE, _MOST_BUSY * (time.monotonic() - begun)))
-                lines = look()
-    except KeyboardInterrupt:
-        return
+def plain(work: Work) -> EventLines:
+    """Plain lines, for work that takes no time."""
+    return EventLines(work.name, common().verbosity)

@@ -13,12 +13,14 @@ from runner.errors import JobError, Problem
 from runner.job.environment import key_names, read_env, why_refused
 from runner.job.expressions import KnownNames, has_expression
 from runner.job.inputs import InputReader, check_inputs
+from runner.job.load_lock import load_models_lock
 from runner.job.load_project import load_project_file
 from runner.job.merge import STEPS, correct_keys
 from runner.job.model import Job
 from runner.job.policy import read_budget, read_lint, read_run
 from runner.job.problems import Checked, Problems
 from runner.job.provider_checks import check_run
+from runner.job.scalars import check_scalars
 from runner.job.schema import check_job
 from runner.job.sources import JobCopy, Sources
 from runner.job.trust import check_addresses
@@ -27,6 +29,7 @@ from runner.job.workflow import read_steps, step_keys
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Scalar, entries_of, items_of, text_of
 from runner.job.yaml.source import MAX_BYTES, read
+from runner.project import PROJECT_FILE
 from runner.providers import DEFAULT, find
 from runner.providers.provider import Provider
 from runner.spelling import nearest
@@ -73,6 +76,9 @@ def load_job(
     options = options or LoadOptions(os.environ)
     shown = _below(file, root)
     project_file = load_project_file(root)
+    if shown == PROJECT_FILE:
+        told = Problem(1, 1, "", "this is the project file, not a job", "callsheet validate callsheet.yaml")
+        raise JobError(shown, [told])
     content = _read(file, shown) if copy is None else copy.text
     sources = Sources(root, file.parent, None if copy is None else copy.files)
     reading = read(content)
@@ -80,7 +86,7 @@ def load_job(
     if document is None:
         raise JobError(shown, reading.problems)
     wrong = check_job(document)
-    problems = Problems(shown, earlier=reading.problems, schema=wrong)
+    problems = Problems(shown, earlier=reading.problems, schema=check_scalars(document, wrong))
     if wrong:
         document = correct_keys(document)
     if not reading.is_whole:
@@ -129,6 +135,7 @@ def load_job(
         lint=lint,
         warnings=problems.warnings,
         project_file=project_file,
+        models_lock=load_models_lock(root),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.errors import Problem
+from runner.job.models_lock import ModelsLock
 from runner.job.paths import OutputTemplate
 from runner.job.project_file import ProjectFile
 from runner.job.seeds import Seeds
@@ -126,12 +127,17 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class ContentItem:
-    """One content item. `kind` is its type; `payload` its text, URL, file path or task id."""
+    """One content item. `kind` is its type; `payload` its text, URL, file path or task id.
+
+    `key` or `sha256` stands for the address in the task's identity.
+    """
 
     kind: str
     location: Location
     payload: Value | Reference
     role: Value | None
+    key: Value | None = None
+    sha256: Value | None = None
 
     def location_of(self, part: str) -> Location:
         """Where a part of the item stands: its role, its payload (by its type), else the item."""
@@ -201,7 +207,8 @@ class Job:
 
     Input paths are relative to `directory`. `env` holds the listed variables that are set. `base_url`
     is None unless the job is trusted. `steps` are by name, each after the one that it needs; a flat
-    job has one, named "". `lint` holds the levels that the job changes. `project_file` is that of the root.
+    job has one, named "". `lint` holds the levels that the job changes. `project_file` and `models_lock` are
+    those of the root.
     """
 
     name: str
@@ -222,6 +229,7 @@ class Job:
     lint: Mapping[str, Level]
     warnings: tuple[Problem, ...]
     project_file: ProjectFile = field(default_factory=ProjectFile)
+    models_lock: ModelsLock = field(default_factory=ModelsLock)
 
     @property
     def text(self) -> bytes:

@@ -59,6 +59,11 @@ def check_project(document: Mapping) -> list[Problem]:
     return _check(document, _JobValidator(load_schema("project")))
 
 
+def check_models_lock(document: Mapping) -> list[Problem]:
+    """The same of models.lock.yaml."""
+    return _check(document, _JobValidator(load_schema("models-lock")))
+
+
 def _check(document: Mapping, validator: Draft7Validator) -> list[Problem]:
     found: dict[Problem, None] = {}
     for error in islice(validator.iter_errors(to_data(document)), MOST_PROBLEMS):
@@ -240,6 +245,8 @@ def _key_hint(name: str, schema: dict[str, Any], path: Path) -> str:
             return f"`{name}` belongs under `{section}:`"
     if name in load_schema("job")["properties"] and path:
         return f"`{name}` belongs at the top level"
+    if name in ("key", "sha256") and path[:-1] == ("content",):
+        return f"`{name}` stands beside the address: image_url: {{url: ..., {name}: ...}}"
     if name == "prompt":
         return "a prompt is an item of `content`: {type: text, text: ...}"
     shown = known if len(known) <= 8 else ()

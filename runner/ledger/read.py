@@ -423,6 +423,11 @@ class LedgerReader(SpendReader):
                     break
         return found
 
+    @property
+    def project(self) -> str:
+        """The id of the project that this ledger belongs to; empty where it has none yet."""
+        return self.meta("project") or ""
+
     def meta(self, key: str) -> str | None:
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return str(row[0]) if row else None

@@ -19,6 +19,7 @@ from runner.errors import BusyError, NoProjectError, StateError
 from runner.ledger.ledger import Ledger
 from runner.project import Project
 from runner.redact import Redactor, printable
+from runner.run.ownership import claim
 from runner.times import duration_words
 
 
@@ -73,13 +74,15 @@ class Holder:
 def locked_ledger(
     project: Project, *, wait: float, tell: Callable[[str], None] | None = None
 ) -> Iterator[Ledger]:
-    """The ledger, open for writing behind the project's lock. Raises BusyError, StateError.
+    """The ledger, open for writing behind the project's lock. Raises BusyError, StateError,
+    and NoProjectError for the ledger of another project.
 
     `tell` hears once whom it waits for, if it waits.
     """
     with project_lock(project, wait=wait, tell=tell):
         ledger = Ledger.open(project.ledger_path)
         try:
+            claim(project, ledger)
             yield ledger
         finally:
             ledger.close()

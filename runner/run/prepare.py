@@ -118,6 +118,7 @@ def prepare_run(
     check_is_remembered(project, reader)
     is_new = False
     clock: ClockDate | None = None
+    zone = job.project_file.timezone
     if run is not None:
         frozen = RunDate.parse(run.run_date)
         if date is not None and date.date != frozen.date:
@@ -126,16 +127,20 @@ def prepare_run(
                 hint=f"callsheet run {job.file} --date {date}",
             )
         plan = make_plan(job, origin=origin, run_date=frozen)
-        clock = None if date is not None else ClockDate(frozen, None)
+        clock = None if date is not None else ClockDate(frozen, None, zone=zone)
     else:
         if plan is None:
             run, plan = _choose(job, reader, origin, date, now)
-            clock = None if date is not None else ClockDate(plan.run_date, now if run is None else None)
+            clock = (
+                None
+                if date is not None
+                else ClockDate(plan.run_date, now if run is None else None, zone=zone)
+            )
         else:
             run = _with_the_tasks_of(plan, reader)
             if plan.clock is not None:
                 wall, monotonic = plan.clock
-                clock = ClockDate(plan.run_date, wall, age=time.monotonic() - monotonic)
+                clock = ClockDate(plan.run_date, wall, age=time.monotonic() - monotonic, zone=zone)
         if run is None:
             is_new = True
             run = RunRow(

@@ -267,6 +267,7 @@ def test_a_value_of_an_axis_is_no_expression(jobs: JobBench) -> None:
     text = (
         HEAD + "vars: {x: \"${{ '${{ run.date }}' }}\"}\n"
         "matrix: {a: ['${{ vars.x }}']}\ncontent: [{type: text, text: '${{ a }}'}]\n"
+        "lint: {prompt-placeholder: 'off'}\n"
     )
     [task] = jobs.tasks(text)
     assert task.request["content"] == [{"type": "text", "text": "${{ run.date }}"}]

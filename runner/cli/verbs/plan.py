@@ -33,6 +33,7 @@ from runner.ledger.states import TaskState
 from runner.money import usd_or_null, usd_text
 from runner.plan.cost import Total
 from runner.plan.plan import Plan
+from runner.plan.prices import price_words
 from runner.plan.task import Upstream
 from runner.plural import count
 from runner.providers import every, find
@@ -97,7 +98,7 @@ def plan(
         code = ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE
         if output_format != "text":
             return code
-        for sentence in (*_estimate_words(new), *outlook(planned, new, ledger)):
+        for sentence in (*_estimate_words(new), *price_words(planned.job), *outlook(planned, new, ledger)):
             console.result(sentence)
     for sentence in waits:
         console.result(f"waiting for you: {escape(sentence)}")

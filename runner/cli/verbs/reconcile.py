@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ from runner.cli.runs import reading
 from runner.cli.task_list import shown_word
 from runner.errors import ExitCode, PersonNeededError, ServiceUnreachableError, UsageError
 from runner.http.access import Access
+from runner.http.route import find_route
 from runner.http.verdicts import ProviderError
 from runner.lane.by_hand import (
     UnclearTask,
@@ -268,7 +270,8 @@ def _check_adoption(ledger: Ledger, one: UnclearTask, remote_id: str, place: Pla
 
 
 async def _look(place: Place, access: Access, remote_id: str) -> Generation:
-    async with connect(place.provider, access) as client:
+    route = find_route(os.environ, trust_env=place.trust_env)
+    async with connect(place.provider, access, route=route) as client:
         try:
             return await client.get(remote_id)
         except ProviderError as error:

@@ -15,9 +15,10 @@ from pathlib import Path
 import click
 
 from runner.cli import console
+from runner.cli.advice import tell_advice, tell_troubles
 from runner.cli.common_options import common, common_options
 from runner.cli.completion import complete_task
-from runner.cli.endings import report_after_runs, tell_nearing_expiry, tell_reasons
+from runner.cli.endings import Cost, report_after_runs, tell_nearing_expiry, tell_reasons
 from runner.cli.fetching import fetch_first
 from runner.cli.humanize import shown_path
 from runner.cli.jobs import Loaded, load, showing_lines
@@ -26,11 +27,13 @@ from runner.cli.next_commands import command, tell_next
 from runner.cli.options import RunOptions, jobs_argument, run_argument, run_options
 from runner.cli.place import named
 from runner.cli.problems import show, show_warnings
-from runner.cli.progress import lines, progress
 from runner.cli.runs import find_run_to_go_on
 from runner.cli.task_list import counts_words
+from runner.cli.watching import plain, watching
+from runner.cli.work import work_of
 from runner.errors import INTERRUPTS, BusyError, CallsheetError, ExitCode, JobError, UsageError
 from runner.http.access import ApiKey
+from runner.job.load_project import readable_project_file
 from runner.job.model import OnEdit
 from runner.job.sources import JobCopy
 from runner.json_value import JsonValue
@@ -44,11 +47,13 @@ from runner.plural import count
 from runner.project import Project, find_project
 from runner.record.events import fan_out
 from runner.record.facts import KEY_VARIABLE, session_facts
+from runner.record.folder import RunFolder
 from runner.redact import Redactor, json_text, printable
 from runner.run.finish import RunResult
 from runner.run.idle import conclude_idle, is_idle
 from runner.run.lock import locked_ledger
 from runner.run.prepare import Prepared, Resubmit, prepare_run
+from runner.run.troubles import Trouble
 
 _MOST_FOLDERS = 5
 _MOST_NOTES = 3
@@ -146,6 +151,9 @@ class Finished:
     """The folders of the videos, in plan order; the first few of many."""
     submitted: int
     spent: Spend
+    cost: Cost
+    fetched: int
+    """Tasks that became done now."""
     overdue: NearingExpiry | None
     left_edits: Edits | None = None
     """The edits that --accept-edits would have submitted."""
@@ -173,12 +181,30 @@ class Outcome:
                 "submitted": self.finished.submitted,
                 "usd": spent.usd,
                 "unpriced_tasks": spent.unknown,
+                "usd_now": self.finished.cost.now.usd,
+                "usd_in_all": self.finished.cost.in_all.usd,
+                "seconds": round(self.finished.cost.seconds, 3),
+                "failed": [_told(each) for each in result.troubles if each.state is not TaskState.HELD],
+                "held": [_told(each) for each in result.troubles if each.state is TaskState.HELD],
                 "manifest": None if result.manifest is None else str(result.manifest),
+                "report": str(RunFolder(self.finished.project, self.finished.run_id).report),
                 "reasons": list(result.reasons),
                 "waits": list(result.waits),
                 "notes": list(result.notes),
             }
         return json_text(document)
+
+
+def _told(trouble: Trouble) -> dict[str, JsonValue]:
+    """For programs."""
+    return {
+        "task": trouble.name,
+        "identity": trouble.identity,
+        "state": trouble.state,
+        "code": trouble.code,
+        "message": trouble.message,
+        "cause": trouble.cause,
+    }
 
 
 def _go_on(verb: str, run_name: str, options: RunOptions, resubmit: Resubmit | None) -> ExitCode:
@@ -266,7 +292,7 @@ def _prepare(work: Work, options: RunOptions, ledger: Ledger) -> Prepared:
             project=place.project,
             reader=ledger.read,
             origin=place.origin,
-            date=options.job_options.date,
+            date=options.job_options.run_date(job.project_file.timezone),
             run=work.run,
             now=time.time(),
             source=random.SystemRandom(),
@@ -308,14 +334,15 @@ def _finish(
     root = place.project.root
     facts = session_facts(sys.argv[1:], root / job.file, root, redactor)
     facts |= {KEY_VARIABLE: job.api_key_env}
-    submits = Submits()
+    submits, work = Submits(), work_of(prepared, place.project)
+    began, started = time.time(), time.monotonic()
     if is_idle(prepared, ledger.read, time.time()):
         result = conclude_idle(
             prepared,
             place.project,
             ledger,
             facts=facts,
-            observe=lines(),
+            observe=plain(work).observe,
             warn=console.error,
             redactor=redactor,
         )
@@ -325,7 +352,7 @@ def _finish(
 
         from runner.assemble import carry_out
 
-        with progress() as shown:
+        with watching(work) as shown:
             work_on = functools.partial(
                 carry_out,
                 prepared,
@@ -347,6 +374,8 @@ def _finish(
         folders=tuple(islice(folders, _MOST_FOLDERS)),
         submitted=submits.count,
         spent=ledger.read.spend(prepared.run.id),
+        cost=Cost.read(prepared, ledger.read, began if submits.count else None, time.monotonic() - started),
+        fetched=submits.done,
         overdue=nearing_expiry(ledger.read, time.time()),
         left_edits=prepared.left_edits if job.run.on_edit is OnEdit.ASK else None,
     )
@@ -354,8 +383,11 @@ def _finish(
 
 @dataclass(slots=True)
 class Submits:
-    """Counts the tasks that this process submitted and that may cost something, unclear ones too."""
+    """Counts the tasks that this process submitted and that may cost something, unclear ones too, and those
+    that are done now.
+    """
 
+    done: int = 0
     _posted: set[object] = field(default_factory=set)
     _accepted: int = 0
 
@@ -366,11 +398,13 @@ class Submits:
     def observe(self, name: str, fields: Mapping[str, object]) -> None:
         task = fields.get("identity")
         match name:
-            case "task.submitted":
+            case "task.submitted" | "task.adopted":
                 self._accepted += 1
                 self._posted.discard(task)
             case "task.intended":
                 self._posted.add(task)
+            case "task.done":
+                self.done += 1
             case "task.refused" | "task.failed" | "task.never_accepted":
                 self._posted.discard(task)
 
@@ -378,6 +412,7 @@ class Submits:
 def _tell(run: Finished) -> None:
     submitted = f"{run.submitted} submitted now" if run.submitted else "nothing was submitted"
     console.summary(f"{count(run.tasks, 'task')}: {counts_words(run.result.counts)}; {submitted}")
+    console.summary(f"cost:     {run.cost.words(is_rehearsal=run.project.is_rehearsal)}")
     for folder in run.folders:
         if (run.project.base / folder).is_dir():
             console.summary(f"videos:   {shown_path(run.project.base / folder)}")
@@ -392,7 +427,7 @@ def _advise(outcome: Outcome, run: Finished, options: RunOptions, *, run_id: str
     counts, code, service = run.result.counts, outcome.exit_code, options.service
     job_file = shown_path(run.project.root / outcome.job)
     tell_reasons(run.result)
-    tell_nearing_expiry(run.overdue)
+    tell_nearing_expiry(run.overdue, readable_project_file(run.project.root).timezone)
     # what became of other jobs' tasks that were looked at along the way
     notes = run.result.notes
     for note in notes[:_MOST_NOTES]:
@@ -401,15 +436,18 @@ def _advise(outcome: Outcome, run: Finished, options: RunOptions, *, run_id: str
         console.note(f"and {len(notes) - _MOST_NOTES} more of other jobs")
     if notes:
         console.next_step(command("collect", service=service), "fetches what other jobs have in flight")
+    tell_troubles(run.result.troubles)
     is_all_done = all(state is TaskState.DONE for state, number in counts.items() if number)
     if code is not ExitCode.DONE and not is_all_done:
         console.error(f"{job_file}: not all is done: {counts_words(counts)}")
+    tell_advice(run.result.troubles, job_file, service, run_id=run_id)
     tell_next(
         counts,
         code,
         job_file,
         service,
         run_id=run_id,
+        is_advised=True,
         is_pick_awaited=bool(run.result.waits),
         left_edits=run.left_edits,
     )

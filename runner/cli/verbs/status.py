@@ -126,7 +126,7 @@ def _failed(rows: Iterable[Row], *, is_failed: bool) -> Iterator[Row]:
 def _watch(found: FoundRun, tasks: tuple[Task, ...], *, is_failed: bool) -> None:
     """Shows the run again and again while it is under way; Ctrl-C ends it too."""
     # imported here: rich takes 50 ms, and only a terminal that is watched needs it
-    from runner.cli.watching import watch_screen
+    from runner.cli.screen import watch_screen
 
     project, folder = found.place.project, RunFolder(found.place.project, found.run.id)
 
