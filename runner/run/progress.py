@@ -231,8 +231,10 @@ def _edit(
     before = None
     if owner is not None and owner.identity != task.identity and os.path.lexists(base / task.output):
         before = reader.task(owner.identity)
-    elif claim is not None and (rival := reader.task(claim)) is not None and _is_on_its_way(rival, reader):
-        before = rival
+    elif claim is not None and (rival := reader.task(claim)) is not None:
+        names, rows = names_of_take(task.output), reader.outputs([claim]).get(claim, [])
+        has_take = any(names.fullmatch(row.path) and os.path.lexists(base / row.path) for row in rows)
+        before = rival if has_take or _is_on_its_way(rival, reader) else None
     if before is None or before.edition != task.edition:
         return None
     # of two servers on this machine, and no other is without https: nothing there is paid for
