@@ -319,10 +319,7 @@ def _agree_to_edits(options: RunOptions, edits: Edits) -> bool:
         return True
     if not console.is_somebody_there():
         return False
-    console.agree(
-        f"{edits.words}; the older takes are kept as versions, such as NAME.v1.mp4. Submit?",
-        f"{edits.words}; nothing was sent",
-    )
+    console.agree(edits.question, f"{edits.words}; nothing was sent")
     return True
 
 
