@@ -156,7 +156,7 @@ async def carry_out(
         prepared = _rehearsed(prepared)
     job, redactor = prepared.plan.job, Redactor([key.value])
     folder = RunFolder(place.project, prepared.run.id)
-    folder.make(job.text)
+    folder.make(job.copy)
     events = EventLog(folder.events, wall=time.time, redactor=redactor, tell=warn)
     with served(place, key) as access, contextlib.closing(events):
         told = fan_out(events, observe)

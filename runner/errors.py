@@ -25,7 +25,8 @@ What one module tells another; each is caught before it reaches a person:
     ├── InvalidValueError               job        a value that cannot be used, without its place
     │   ├── ExpressionError             job        a `${{ ... }}` that cannot be read or worked out
     │   ├── InputError                  job        a file or URL that the service cannot be given
-    │   └── SeedError                   job        what is written is not a seed
+    │   ├── SeedError                   job        what is written is not a seed
+    │   └── SourceError                 job        a further file that the job cannot read
     ├── ProblemError                    job        all that is wrong with one value, or with one cell
     ├── CannotSayError                  providers  content that the service has no words for
     ├── ForbiddenAddressError           http       a URL that is not fetched
@@ -40,6 +41,7 @@ What one module tells another; each is caught before it reaches a person:
     ├── ResultLostError                 cli        standard output does not take what is written
     └── ValueError
         └── NotMediaError               media      bytes that are not a whole video or picture
+            └── UnprovenError           media      a video, of which nothing shows whether it is whole
 """
 
 from __future__ import annotations

@@ -108,9 +108,14 @@ def status(line: str) -> None:
         _is_status_shown = True
 
 
+def is_somebody_there() -> bool:
+    """Whether a person can be asked on the terminal."""
+    return sys.stdin.isatty() and is_terminal()
+
+
 def agree(question: str, refusal: str) -> None:
     """Asks a person on the terminal. Raises RefusedError where nobody is there, or the answer is no."""
-    if not (sys.stdin.isatty() and is_terminal()):
+    if not is_somebody_there():
         raise RefusedError(refusal, hint="give --yes, or run it in a terminal")
     if not click.confirm(question, err=True):
         raise RefusedError(f"not agreed to: {refusal}")

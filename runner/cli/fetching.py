@@ -30,7 +30,7 @@ from runner.plan.plan import make_plan
 from runner.project import Project
 from runner.providers import DEFAULT, every
 from runner.providers.place import Place
-from runner.record.facts import JOB_DIGEST, session_facts
+from runner.record.facts import job_facts, session_facts
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
 from runner.run.finish import RunResult, conclude
@@ -157,17 +157,17 @@ def refresh_manifest(ledger: Ledger, place: Place, run: RunRow, redactor: Redact
     project = place.project
     file = project.root / run.job_file
     try:
-        text = RunFolder(project, run.id).job.read_bytes()
+        copy = RunFolder(project, run.id).job_copy()
         # what the job reads was allowed when the run began, and nothing is sent now
         options = LoadOptions(environ=os.environ, trust_job=True)
-        job = load_job(file, root=project.root, options=options, text=text)
+        job = load_job(file, root=project.root, options=options, copy=copy)
         plan = make_plan(job, origin=run.origin, run_date=RunDate.parse(run.run_date))
-    except (CallsheetError, OSError) as error:
+    except CallsheetError as error:
         console.note(f"run {run.id}: its manifest stays as it was: {redactor.foreign_text(str(error))}")
         return
     facts = session_facts(sys.argv[1:], file, project.root, redactor)
     with ledger.transaction():
-        session = ledger.begin_session(run.id, time.time(), {**facts, JOB_DIGEST: job.digest})
+        session = ledger.begin_session(run.id, time.time(), {**facts, **job_facts(job)})
     ended = conclude(ledger, project, plan, run_id=run.id, session=session, at=time.time(), redactor=redactor)
     if is_told:
         console.summary(f"run {run.id}: {counts_words(ended.counts)}")

@@ -17,6 +17,7 @@ from runner.job.environment import read_env
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import Job
 from runner.job.rundate import RunDate
+from runner.job.sources import JobCopy
 from runner.job.yaml.source import MAX_BYTES
 from runner.plan.plan import Plan, make_plan
 from runner.project import Project, find_project
@@ -38,11 +39,11 @@ def load(
     service: ServiceOptions,
     options: JobOptions,
     *,
-    text: bytes | None = None,
+    copy: JobCopy | None = None,
     provider: Provider | None = None,
     project: Project | None = None,
 ) -> Loaded:
-    """Reads a job file (or `text`, the copy that a run kept), and finds where it runs.
+    """Reads a job file (or the `copy` that a run kept), and finds where it runs.
 
     `provider` replaces the job's own, `project` the one that holds the file.
 
@@ -51,8 +52,8 @@ def load(
     project = project or find_project(file, root=common().root)
     allowed = frozenset(options.allow_env)
     reading = LoadOptions(os.environ, allowed, options.trust_job, provider)
-    with showing_lines(file if text is None else text):
-        job = load_job(file, root=project.root, options=reading, text=text)
+    with showing_lines(file if copy is None else copy.text):
+        job = load_job(file, root=project.root, options=reading, copy=copy)
     own_base_url = job.base_url if options.trust_job else None
     place = choose_place(job.provider, project, service, job_base_url=own_base_url)
     named = frozenset({job.api_key_env} if job.api_key_env else ())
@@ -61,7 +62,7 @@ def load(
 
 def plan_of(loaded: Loaded, options: JobOptions) -> Plan:
     """The plan of a loaded job. Raises JobError."""
-    date = options.date or RunDate.today(time.time())
+    date = options.date or RunDate.today(time.time(), loaded.job.project_file.timezone)
     with showing_lines(loaded.job.text):
         return make_plan(loaded.job, origin=loaded.place.origin, run_date=date)
 
@@ -72,6 +73,8 @@ def showing_lines(source: Path | bytes) -> Iterator[None]:
     try:
         yield
     except JobError as error:
+        if error.text:  # of another file, which the job's own reader has read
+            raise
         error.text = source if isinstance(source, bytes) else b""
         if isinstance(source, Path):
             with contextlib.suppress(OSError), source.open("rb") as stream:

@@ -47,6 +47,7 @@ class RunOptions:
     wait: float
     deadline: float | None
     yes: bool
+    accept_edits: bool
     ping: bool
     output_format: str
 
@@ -144,6 +145,11 @@ wait_option = _duration_option(
 )
 
 
+older_option = _duration_option(
+    "--older", default="90d", show_default=True, help="Only files made longer ago than this, for example 30d."
+)
+
+
 def deadline_option(default: str | None) -> Callable[[Command], Command]:
     """--deadline, as the argument `deadline`: seconds, or None."""
     return _duration_option(
@@ -193,6 +199,11 @@ run_options = _all(
     deadline_option(None),
     click.option(
         "--yes", is_flag=True, help="Agree to the cost of the new tasks, even above budget.confirm_usd."
+    ),
+    click.option(
+        "--accept-edits",
+        is_flag=True,
+        help="Submit tasks whose path holds a take of another request, and keep that take as a version.",
     ),
     ping_option,
     output_format("json", "jsonl"),

@@ -13,6 +13,7 @@ from runner.cli.humanize import shown_path
 from runner.cli.options import ServiceOptions
 from runner.cli.place import choose_place, here
 from runner.errors import StateError, UsageError
+from runner.job.sources import JobCopy
 from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
@@ -30,7 +31,7 @@ class FoundRun:
     run: RunRow
     place: Place
     job_file: Path
-    job_text: bytes
+    job_copy: JobCopy
 
 
 def find_folder(name: str, service: ServiceOptions) -> RunFolder:
@@ -106,14 +107,11 @@ def find_run(name: str, service: ServiceOptions) -> FoundRun:
             f"run {run.id} was made at {run.origin}, not at {place.origin}",
             hint="give --sandbox" if run.origin == SANDBOX_ORIGIN else f"give --base-url {run.origin}",
         )
-    kept = RunFolder(project, run.id).job
     try:
-        text = kept.read_bytes()
-    except OSError as error:
-        raise StateError(
-            f"{kept}: cannot read: {error.strerror}", hint=f"callsheet run {shlex.quote(run.job_file)}"
-        ) from error
-    return FoundRun(run, place, root / run.job_file, text)
+        copy = RunFolder(project, run.id).job_copy()
+    except StateError as error:
+        raise StateError(error.message, hint=f"callsheet run {shlex.quote(run.job_file)}") from error
+    return FoundRun(run, place, root / run.job_file, copy)
 
 
 def nothing_yet(project: Project) -> UsageError:

@@ -17,9 +17,13 @@ from runner.plan.task import Task
 from runner.plural import count
 from runner.redact import json_text
 from runner.run.only import Only, check_patterns
+from runner.run.progress import Progress
 
 CONFLICT = "conflict"
 """A new task that cannot run, because its output path is not free."""
+
+EDIT = "edit"
+"""A new task whose output path holds a take of another request."""
 
 _SHOWN = {words.listed: words.shown for words in STATE_WORDS.values()}
 """The listed words that people read in another form."""
@@ -35,6 +39,7 @@ _COLOURS: Mapping[str, str] = {
     "failed": "red",
     "expired": "red",
     CONFLICT: "red",
+    EDIT: "yellow",
 }
 
 _AT_A_TIME = 200
@@ -47,6 +52,14 @@ def chosen_tasks(plan: Plan, only: tuple[str, ...]) -> Iterable[Task]:
         return plan.tasks
     console.note(f"--only: {check_patterns(only, plan)} of {count(plan.count, 'task')}")
     return filter(Only(only).names, plan.tasks)
+
+
+def listed_word(row: Progress) -> str:
+    """How a task stands: a listed word of `STATE_WORDS`, `conflict` or `edit`."""
+    if row.conflict:
+        return CONFLICT
+    is_new = row.state is TaskState.PLANNED
+    return EDIT if is_new and row.edit is not None else STATE_WORDS[row.state].listed
 
 
 def shown_word(listed: str) -> str:
@@ -72,7 +85,7 @@ def counts_words(counts: Mapping[TaskState, int]) -> str:
 class Row:
     """One task: its `columns` follow its state for a person, its `fields` for a program.
 
-    `state` is a listed word of `STATE_WORDS`, or `conflict`.
+    `state` is a listed word of `STATE_WORDS`, `conflict` or `edit`.
     """
 
     identity: str

@@ -1,6 +1,7 @@
 """`report.html`: the contact sheet of a run, one page that needs nothing else but the videos.
 
-Everything that it says comes from the run's folder, so it can be made again later from that alone.
+Everything that it says comes from the run's folder, so it can be made again later from that alone; the ledger
+only tells where its files are by now.
 What a person, a service or a file name put there is data: Jinja2 escapes it in the head, and the
 script writes it as text. Should an escape ever be missing, the page's own Content-Security-Policy
 runs no script but ours and loads nothing from elsewhere (docs/reference/security.md, line 18).
@@ -30,6 +31,7 @@ from runner.plural import count
 from runner.project import Project
 from runner.record.folder import RunFolder
 from runner.record.manifest import ManifestCost
+from runner.record.whereabouts import whereabouts
 from runner.times import duration_words
 from runner.typed_json import members
 
@@ -61,7 +63,8 @@ def make_report(project: Project, run_id: str, *, patience: float, tell: Tell | 
     job_text = b""
     with contextlib.suppress(OSError):  # without it the page offers no `pick` lines
         job_text = folder.job.read_bytes()
-    sheet = read_contact_sheet(folder.manifest, job_text)
+    with whereabouts(project) as known:
+        sheet = read_contact_sheet(folder.manifest, job_text, known.now)
     made = posters(project, sheet.videos, patience=patience, tell=tell)
     page = render(sheet, made)
     with replace_file(folder.report) as file:

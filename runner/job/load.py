@@ -13,12 +13,15 @@ from runner.errors import JobError, Problem
 from runner.job.environment import key_names, read_env, why_refused
 from runner.job.expressions import KnownNames, has_expression
 from runner.job.inputs import InputReader, check_inputs
+from runner.job.load_project import load_project_file
 from runner.job.merge import STEPS, correct_keys
 from runner.job.model import Job
 from runner.job.policy import read_budget, read_lint, read_run
 from runner.job.problems import Checked, Problems
 from runner.job.provider_checks import check_run
+from runner.job.scalars import check_scalars
 from runner.job.schema import check_job
+from runner.job.sources import JobCopy, Sources
 from runner.job.trust import check_addresses
 from runner.job.values import Value, compile_value, scalars
 from runner.job.workflow import read_steps, step_keys
@@ -60,21 +63,25 @@ class LoadOptions:
     """Replaces the job's own, to see what the job would lose there."""
 
 
-def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text: bytes | None = None) -> Job:
-    """The job in `file`, or in `text`, the copy that a run keeps.
+def load_job(
+    file: Path, *, root: Path, options: LoadOptions | None = None, copy: JobCopy | None = None
+) -> Job:
+    """The job in `file`, or the `copy` of it that a run keeps; the disk is not read then, but for inputs.
 
     Without `options` the job reads this process's environment, as far as any job may. Raises JobError
     with every problem found.
     """
     options = options or LoadOptions(os.environ)
     shown = _below(file, root)
-    content = _read(file, shown) if text is None else text
+    project_file = load_project_file(root)
+    content = _read(file, shown) if copy is None else copy.text
+    sources = Sources(root, file.parent, None if copy is None else copy.files)
     reading = read(content)
     document = reading.root
     if document is None:
         raise JobError(shown, reading.problems)
     wrong = check_job(document)
-    problems = Problems(shown, earlier=reading.problems, schema=wrong)
+    problems = Problems(shown, earlier=reading.problems, schema=check_scalars(document, wrong))
     if wrong:
         document = correct_keys(document)
     if not reading.is_whole:
@@ -108,7 +115,7 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
         name=name,
         file=shown,
         digest=hashlib.sha256(content).hexdigest(),
-        text=content,
+        copy=JobCopy(content, sources.files),
         root=root.resolve(),
         directory=file.parent.resolve(),
         provider=provider,
@@ -122,6 +129,7 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
         steps=steps,
         lint=lint,
         warnings=problems.warnings,
+        project_file=project_file,
     )
 
 

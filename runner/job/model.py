@@ -9,7 +9,9 @@ from pathlib import Path
 
 from runner.errors import Problem
 from runner.job.paths import OutputTemplate
+from runner.job.project_file import ProjectFile
 from runner.job.seeds import Seeds
+from runner.job.sources import JobCopy
 from runner.job.values import Value
 from runner.job.yaml.nodes import Location
 from runner.money import Price
@@ -27,6 +29,15 @@ class OnAmbiguous(enum.StrEnum):
 
     AUTO = "auto"
     HOLD = "hold"
+
+
+class OnEdit(enum.StrEnum):
+    """What becomes of a new task whose output path holds a take of another request."""
+
+    ASK = "ask"
+    VERSION = "version"
+    """It is submitted; the older take is kept as a version."""
+    REFUSE = "refuse"
 
 
 LOOPBACK_MINIMUM = 0.1
@@ -84,6 +95,7 @@ class RunPolicy:
     poll: PollPolicy = field(default_factory=PollPolicy)
     webhook: WebhookPolicy | None = None
     settle_alone: float = 3600.0
+    on_edit: OnEdit = OnEdit.ASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +126,17 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class ContentItem:
-    """One content item. `kind` is its type; `payload` its text, URL, file path or task id."""
+    """One content item. `kind` is its type; `payload` its text, URL, file path or task id.
+
+    `key` or `sha256` stands for the address in the task's identity.
+    """
 
     kind: str
     location: Location
     payload: Value | Reference
     role: Value | None
+    key: Value | None = None
+    sha256: Value | None = None
 
     def location_of(self, part: str) -> Location:
         """Where a part of the item stands: its role, its payload (by its type), else the item."""
@@ -189,13 +206,13 @@ class Job:
 
     Input paths are relative to `directory`. `env` holds the listed variables that are set. `base_url`
     is None unless the job is trusted. `steps` are by name, each after the one that it needs; a flat
-    job has one, named "". `lint` holds the levels that the job changes.
+    job has one, named "". `lint` holds the levels that the job changes. `project_file` is that of the root.
     """
 
     name: str
     file: str
     digest: str
-    text: bytes = field(repr=False)
+    copy: JobCopy = field(repr=False)
     root: Path
     directory: Path
     provider: Provider
@@ -209,6 +226,17 @@ class Job:
     steps: Mapping[str, Step]
     lint: Mapping[str, Level]
     warnings: tuple[Problem, ...]
+    project_file: ProjectFile = field(default_factory=ProjectFile)
+
+    @property
+    def text(self) -> bytes:
+        """The job file, byte for byte."""
+        return self.copy.text
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """The further files that it was made of, by path below the root."""
+        return self.copy.files
 
     @property
     def uses_date(self) -> bool:

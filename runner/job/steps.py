@@ -154,10 +154,33 @@ def _content(
         payload: Value | Reference | None = yield from _reference(payload_node, kind, above)
         if payload is None:
             payload = yield from compile_value(payload_node, names)
-        role_node = node.get("role") if isinstance(node, MappingNode) else None
+        role_node = _entry(node, "role")
         role = (yield from compile_value(role_node, names)) if role_node else None
-        items.append(ContentItem(kind, node.location, payload, role))
+        key, sha256 = yield from _stand_ins(_entry(node, kind), payload, names)
+        items.append(ContentItem(kind, node.location, payload, role, key, sha256))
     return tuple(items)
+
+
+def _entry(node: Node | None, name: str) -> Node | None:
+    """The value at `name` of a mapping; None of anything else."""
+    return node.get(name) if isinstance(node, MappingNode) else None
+
+
+def _stand_ins(
+    target: Node | None, payload: Value | Reference, names: KnownNames
+) -> Checked[tuple[Value | None, Value | None]]:
+    """The `key` and the `sha256` that stand for an address."""
+    nodes = [_entry(target, name) for name in ("key", "sha256")]
+    given = [node for node in nodes if node is not None]
+    if len(given) > 1:
+        yield given[1].location.error("`key` and `sha256` exclude each other", "keep one")
+    elif given and isinstance(payload, Reference):
+        yield given[0].location.error("what a step makes is known by its task", "delete this line")
+    key, sha256 = nodes
+    return (
+        (yield from compile_value(key, names)) if key is not None else None,
+        (yield from compile_value(sha256, names)) if sha256 is not None else None,
+    )
 
 
 def _reference(payload: Node, kind: str, above: Mapping[str, KnownNames]) -> Checked[Reference | None]:

@@ -234,6 +234,35 @@ class LedgerReader(SpendReader):
         newest = f"(SELECT max(seq) FROM outputs WHERE path IN ({_marks(paths)}) GROUP BY path)"
         return {row.path: row for row in self._rows(OutputRow, f"WHERE seq IN {newest}", *paths)}
 
+    def standing_outputs(self) -> list[OutputRow]:
+        """The newest row of each path, of done tasks alone, the oldest first."""
+        return self._rows(
+            OutputRow,
+            "WHERE seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path)"
+            " AND attempt_id IN (SELECT id FROM attempts WHERE state = 'done') ORDER BY created_at, seq",
+        )
+
+    def every_request(self) -> Iterator[str]:
+        """The request of each task, as JSON."""
+        yield from (text for (text,) in self._db.execute("SELECT request FROM tasks"))
+
+    def claims(self, paths: Sequence[str]) -> dict[str, str]:
+        """Whose video each path is for, by the newest decision: its identity; a free path has no entry."""
+        rows = self._db.execute(
+            f"SELECT path, identity FROM claims WHERE path IN ({_marks(paths)})", tuple(paths)
+        )
+        return dict(rows.fetchall())
+
+    def paths_of(self, sha256: str) -> list[str]:
+        """Where a published file with these bytes is, by the newest row of each path; the newest first."""
+        rows = self._db.execute(
+            "SELECT path FROM outputs WHERE sha256 = ?"
+            " AND seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path)"
+            " ORDER BY seq DESC",
+            (sha256,),
+        )
+        return [path for (path,) in rows]
+
     def published(self, identities: Sequence[str]) -> dict[str, list[Published]]:
         """The files of the newest attempt of each identity where that is done, the video first."""
         rows = self._db.execute(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 
 from runner.job.expressions import NEEDS, Scope
-from runner.job.inputs import FILES, InputReader, resolve_url
+from runner.job.inputs import FILES, InputError, InputReader, name_of_digest, name_of_key, resolve_url
 from runner.job.model import MODEL, SAMPLE, SEED, ContentItem, Job, Reference, Step
 from runner.job.problems import Checked, ProblemError, require
 from runner.job.schema import check_field, check_request
@@ -30,10 +30,12 @@ _STAND_IN: Mapping[str, JsonValue] = {"text": "text", "draft_task": {"id": ""}}
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """A content item as the request has it, and the local file that it refers to."""
+    """A content item as the request has it, and the local file or the address that it refers to."""
 
     data: dict[str, JsonValue]
     file: InputFile | None = None
+    address: tuple[str, str] | None = None
+    """(what stands for it, the address itself)"""
 
 
 class TaskBuilder:
@@ -78,7 +80,8 @@ class TaskBuilder:
         honours_seed = family is not None and family.honours_seed
         if sample is not None and honours_seed and SEED in self._fields:
             request[SEED] = derived_seed(self._job.provider, request, sample)
-        cost = estimate(self._job.provider, request, self._step.price)
+        own = self._step.price or self._job.project_file.price_of(model)
+        cost = estimate(self._job.provider, request, own)
         identity = task_identity(
             provider=self._job.provider,
             origin=self._origin,
@@ -108,6 +111,7 @@ class TaskBuilder:
             inputs=tuple(dict.fromkeys(item.file for item in items if item.file is not None)),
             output=self._own_output(name) if output is None else output.render(scope),
             upstream=upstream,
+            addresses=self._addresses(items),
             estimate_tokens=cost.tokens,
             estimate_micros=cost.micros,
             price=cost.price,
@@ -138,6 +142,15 @@ class TaskBuilder:
             except ProblemError as error:
                 yield from error.problems
         return fields, items
+
+    def _addresses(self, items: list[_Item]) -> dict[str, str]:
+        """The addresses that are given by name. Raises ProblemError where two have one name."""
+        found: dict[str, str] = {}
+        for item, written in zip(items, self._step.content, strict=True):
+            if item.address is not None and found.setdefault(*item.address) != item.address[1]:
+                location = written.location
+                raise ProblemError(location.error("another address has the same name", "give each its own"))
+        return found
 
     def _location(self, path: RequestPath) -> Location:
         return request_location(self._job.provider, self._step, path)
@@ -184,6 +197,7 @@ class TaskBuilder:
         for item in self._step.content:
             names = item.role.names if item.role is not None else frozenset[str]()
             names |= {NEEDS} if isinstance(item.payload, Reference) else item.payload.names
+            names = names.union(*(each.names for each in (item.key, item.sha256) if each is not None))
             if not names <= self._scope.keys():
                 self._content.append(item)
                 continue
@@ -220,6 +234,7 @@ class TaskBuilder:
     def _item(self, item: ContentItem, scope: Scope, upstream: Upstream | None) -> _Item:
         """Raises ProblemError."""
         file: InputFile | None = None
+        address: tuple[str, str] | None = None
         payload: JsonValue
         if isinstance(item.payload, Reference):
             assert upstream is not None
@@ -227,13 +242,16 @@ class TaskBuilder:
             payload = {key: upstream.reference(item.payload.output)}
         else:
             payload, file = self._payload(item.kind, item.payload, scope)
+            if isinstance(payload, dict) and (name := _name_of(item, scope, payload, file)):
+                address = name, str(payload["url"])
+                payload = {"url": name}
         data: dict[str, JsonValue] = {"type": item.kind, item.kind: payload}
         role = item.role.evaluate(scope) if item.role is not None else None
         if item.role is not None and role is not None:
             if not isinstance(role, str):
                 raise ProblemError(item.role.location.error(f"role needs a word, and this is {_kind(role)}"))
             data["role"] = role
-        return _Item(data, file)
+        return _Item(data, file, address)
 
     def _payload(self, kind: str, written: Value, scope: Scope) -> tuple[JsonValue, InputFile | None]:
         location = written.location
@@ -276,6 +294,27 @@ def _sent(request: dict[str, JsonValue], *, is_derived: bool, is_ignored: bool) 
     if is_ignored:
         return {name: value for name, value in request.items() if name != SEED}
     return {**request, SEED: sent_seed(seed)} if is_derived and isinstance(seed, int) else request
+
+
+def _name_of(
+    item: ContentItem, scope: Scope, payload: Mapping[str, JsonValue], file: InputFile | None
+) -> str:
+    """What stands for the item's address in its request; empty where the address itself does.
+
+    Raises ProblemError.
+    """
+    for written, name_of in ((item.key, name_of_key), (item.sha256, name_of_digest)):
+        value = written.evaluate(scope) if written is not None else None
+        if written is None or value is None:
+            continue
+        if file is not None or str(payload.get("url"))[:8].casefold() != "https://":
+            told = "only an https address needs a name: a file is known by its bytes"
+            raise ProblemError(written.location.error(told, "delete this line"))
+        try:
+            return name_of(value)
+        except InputError as error:
+            raise ProblemError(error.at(written.location)) from None
+    return ""
 
 
 def _stand_in(item: ContentItem) -> _Item:

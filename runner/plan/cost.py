@@ -8,12 +8,13 @@ Formula, sizes and prices are those of models.yaml.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 from runner.json_value import JsonValue
 from runner.money import Price, PriceUnit, micros
+from runner.plan.task import Task
 from runner.providers.dialect import Asked
 from runner.providers.models import DRAFT_RESOLUTION, ModelFamily
 from runner.providers.provider import Provider
@@ -59,6 +60,14 @@ class Total:
     def is_unknown(self) -> bool:
         """Whether there are tasks, and the price of none is known."""
         return self.tasks > 0 and self.without_price == self.tasks
+
+
+def total_of(tasks: Iterable[Task]) -> Total:
+    """The sum of the estimates of these tasks."""
+    total = Total()
+    for task in tasks:
+        total.add(task.estimate_tokens, task.estimate_micros)
+    return total
 
 
 def estimate(provider: Provider, request: Mapping[str, JsonValue], own: Price | None) -> Estimate:

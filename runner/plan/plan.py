@@ -16,7 +16,7 @@ from runner.job.rundate import RunDate
 from runner.job.values import Value
 from runner.json_value import JsonValue
 from runner.plan.build import TaskBuilder
-from runner.plan.cost import Total
+from runner.plan.cost import Total, total_of
 from runner.plan.matrix import Axis, Entry, Matrix
 from runner.plan.patterns import Patterns
 from runner.plan.steps import MOST_CELLS, PlannedSteps, plan_steps, too_many
@@ -76,7 +76,7 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan
     clock = None
     if run_date is None:
         clock = (time.time(), time.monotonic())
-        run_date = RunDate.today(clock[0])
+        run_date = RunDate.today(clock[0], job.project_file.timezone)
     problems = Problems(job.file)
     for warning in job.warnings:
         problems.add(warning)
@@ -100,10 +100,7 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan
             for name, step in job.steps.items()
         }
         tasks = build_tasks(job, steps, builders, problems)
-    cost = Total()
-    for task in tasks:
-        cost.add(task.estimate_tokens, task.estimate_micros)
-    return Plan(job, origin, run_date, edition, tasks, problems.warnings, cost, clock)
+    return Plan(job, origin, run_date, edition, tasks, problems.warnings, total_of(tasks), clock)
 
 
 def _scope(job: Job, run_date: RunDate) -> Checked[Scope]:

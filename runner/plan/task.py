@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runner.json_value import JsonValue, canonical_json
 from runner.money import Price
@@ -45,7 +45,8 @@ class Task:
     reference and each output of another task as `STEP_SCHEME` reference. `seed` is the one that is
     sent, None where none is. `output` is the path of the video below the base directory, with
     forward slashes. `upstream` is None where the step needs no other. `ignored_seed` is one that the
-    job gives and the model ignores: it is part of the identity, and is not sent.
+    job gives and the model ignores: it is part of the identity, and is not sent. `addresses` are the
+    URLs, which may be secret, that names of the job's own stand for in `request`; they are kept nowhere.
     """
 
     identity: str
@@ -67,6 +68,7 @@ class Task:
     estimate_micros: int | None = None
     price: Price | None = None
     ignored_seed: int | None = None
+    addresses: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def task_identity(

@@ -10,6 +10,7 @@ from runner.job.expressions import TASK_ID
 from runner.job.model import Job, Level, Reference, Step
 from runner.job.paths import confine
 from runner.job.problems import Checked, ProblemError, Problems
+from runner.job.prompts import Place
 from runner.job.yaml.nodes import Location
 from runner.plan.build import TaskBuilder, request_location
 from runner.plan.collisions import check_collisions, repeated
@@ -55,7 +56,14 @@ class _Walk:
         self._builders = builders
         self._problems = problems
         self._linters = {
-            step.name: Linter(job.provider, job.lint, takes=len(step.spec.seeds or ()) or 2) for step in steps
+            step.name: Linter(
+                job.provider,
+                job.lint,
+                takes=len(step.spec.seeds or ()) or 2,
+                variables={name: value.known for name, value in job.variables.items()},
+                place=Place(job.root, job.directory),
+            )
+            for step in steps
         }
         self._unpicked = {step.name: set(range(len(step.picks or ()))) for step in steps}
         self._first: dict[str, Task] = {}

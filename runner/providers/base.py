@@ -20,15 +20,24 @@ if TYPE_CHECKING:
 INPUT_SCHEME = "sha256:"
 """A local file stands in a task's request as the URL `sha256:<64 hex>`; bytes travel separately."""
 
+KEY_SCHEME = "key:"
+"""An address that the job gives a name stands in a task's request as `key:<name>`."""
+
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A local file that a request carries: `size` in bytes, `path` absolute at planning time."""
+    """A local file that a request carries: `size` in bytes, `path` absolute at planning time.
+
+    `pixels` are the width and height of an image; None where they are not known. `trouble` is what is wrong
+    with it; empty where nothing is, or where nobody can tell.
+    """
 
     sha256: str
     media_type: str
     size: int
     path: Path
+    pixels: tuple[int, int] | None = None
+    trouble: str = ""
 
     @property
     def reference(self) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from runner.errors import KeyRefusedError
 from runner.http.access import ApiKey, parse_origin
 from runner.json_value import JsonValue
-from runner.providers.base import INPUT_SCHEME, Client, InputFile, ReadInput, RemoteFileKind
+from runner.providers.base import INPUT_SCHEME, KEY_SCHEME, Client, InputFile, ReadInput, RemoteFileKind
 from runner.providers.dialect import Dialect
 from runner.providers.failures import Cause
 from runner.providers.models import Catalogue, load_catalogue
@@ -180,19 +180,23 @@ class Provider:
         *,
         tag: int | None,
         callback_url: str | None,
+        addresses: Mapping[str, str] | None = None,
     ) -> bytes:
         """The exact body of the POST. `read_input` gives the bytes of one of `inputs`.
 
+        `addresses` gives the URL that a name of the job's own stands for.
+
         What the job sets itself is sent as set, above `tag` and `callback_url`; either is left out where
-        the service has no field for it. Raises ValueError for a tag out of range and for a reference to a
-        file that is not among `inputs`.
+        the service has no field for it. Raises ValueError for a tag out of range, and for a reference that is
+        neither among `inputs` nor among `addresses`.
         """
         added: dict[str, JsonValue] = {}
         if tag is not None and self.tag is not None:
             added[self.tag.field] = self.tag.value(tag)
         if callback_url is not None and self.callback_field:
             added[self.callback_field] = callback_url
-        media = functools.partial(media_url, {file.reference: file for file in inputs}, read_input)
+        files = {file.reference: file for file in inputs}
+        media = functools.partial(media_url, files, addresses or {}, read_input)
         return self.dialect.encode(request, added, media)
 
     def find_origin(self, environment: Mapping[str, str], *, base_url: str | None = None) -> str:
@@ -217,13 +221,17 @@ class Provider:
         )
 
 
-def media_url(files: Mapping[str, InputFile], read_input: ReadInput, url: JsonValue) -> JsonValue:
-    """The URL to send: a data URI for a local file. `files` maps references to local files.
+def media_url(
+    files: Mapping[str, InputFile], addresses: Mapping[str, str], read_input: ReadInput, url: JsonValue
+) -> JsonValue:
+    """The URL to send: a data URI for a local file. `files` and `addresses` are by the references to them.
 
-    Raises ValueError for a reference to a file that is not among them.
+    Raises ValueError for a reference to what is not among them.
     """
-    if not isinstance(url, str) or not url.startswith(INPUT_SCHEME):
+    if not isinstance(url, str) or not url.startswith((INPUT_SCHEME, KEY_SCHEME)):
         return url
+    if url in addresses:
+        return addresses[url]
     file = files.get(url)
     if file is None:
         raise ValueError(f"{url} is not among the task's inputs")

@@ -288,6 +288,7 @@ class _Recorder:
             versions={clean(name): clean(version) for name, version in facts.versions.items()},
             git=facts.git and with_texts(facts.git, clean),
             job_digest=facts.job_digest,
+            files={clean(path): digest for path, digest in facts.files.items()},
         )
 
     def _attempt(self, attempt: AttemptRow) -> ManifestAttempt:

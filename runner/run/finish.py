@@ -20,7 +20,7 @@ from runner.plan.plan import Plan
 from runner.plan.task import Task
 from runner.project import Project
 from runner.record.events import Observer
-from runner.record.facts import JOB_DIGEST
+from runner.record.facts import job_facts
 from runner.record.folder import RunFolder
 from runner.record.write import View, write_manifest
 from runner.redact import Redactor
@@ -197,7 +197,7 @@ def begin(ledger: Ledger, prepared: Prepared, at: float, facts: Mapping[str, Jso
     ledger.update_run_digest(run.id, prepared.plan.job.digest)
     ledger.finish_run(run.id, None)
     ledger.recover(at)
-    return ledger.begin_session(run.id, at, {**facts, JOB_DIGEST: prepared.plan.job.digest})
+    return ledger.begin_session(run.id, at, {**facts, **job_facts(prepared.plan.job)})
 
 
 def tell_beginning(observe: Observer, prepared: Prepared) -> None:

@@ -53,7 +53,7 @@ def conclude_idle(
     """
     run, plan = prepared.run, prepared.plan
     folder = RunFolder(project, run.id)
-    folder.make(plan.job.text)
+    folder.make(plan.job.copy)
     events = EventFile(folder.events, wall=time.time, redactor=redactor, tell=warn)
     with contextlib.closing(events):
         told = fan_out(events, observe)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import datetime
 import random
 import time
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from runner.errors import JobError, Problem, UsageError
-from runner.job.model import Job
+from runner.job.model import Job, OnEdit
 from runner.job.rundate import RunDate
 from runner.lane.costs import caps_of, over_all_runs
 from runner.ledger.caps import Caps
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
 from runner.ledger.states import Reason, TaskState
-from runner.plan.cost import Total
+from runner.plan.cost import Total, total_of
+from runner.plan.edits import Edit, Edits
 from runner.plan.plan import Plan, make_plan
 from runner.plan.task import Task
 from runner.project import Project
@@ -81,6 +82,8 @@ class Prepared:
     """The tasks, of those selected, that are not done and in place."""
     asked_again: frozenset[str] = frozenset()
     """The identities that `resubmit` means, as they stood: what fails later is not bought again unasked."""
+    left_edits: Edits | None = None
+    """The edits that nobody agreed to: they are not submitted, nor is what needs them."""
     clock_date: ClockDate | None = None
     """The date that still has to be held against the service's clock; None where it may be used."""
 
@@ -104,12 +107,14 @@ def prepare_run(
     resubmit: Resubmit | None = None,
     only: Only | None = None,
     plan: Plan | None = None,
+    agree: Callable[[Edits], bool] = lambda _edits: False,
 ) -> Prepared:
     """The run that brings `job` to done. `run` is the one to resume; `date` is what --date said.
 
     Without `run`, the unfinished run of the same job and edition goes on under its id and date,
     else one starts. Where `plan` is given nothing is planned again, and an unfinished run goes on only
-    if it asks for the same tasks.
+    if it asks for the same tasks. `agree` says of edits, where `run.on_edit` is `ask`, whether they are
+    submitted; it may raise RefusedError.
 
     Raises JobError for output paths that would overwrite something, RefusedError where the budget
     cannot be held, StateError where the ledger has forgotten a submit.
@@ -153,6 +158,9 @@ def prepare_run(
     selected = check_patterns(only.patterns, plan) if only is not None else plan.count
     tasks = plan.tasks if only is None else filter(only.names, plan.tasks)
     seen = _look_over(job, progress_of(tasks, reader, project.base), resubmit)
+    left = None
+    if seen.edits is not None and not _may_edit(job, seen.edits, agree):
+        left, seen = seen.edits, seen.without_edits()
     caps = over_all_runs(caps_of(job, seen.new, seen.unpriced), plan, reader)
     return Prepared(
         run=run,
@@ -165,6 +173,7 @@ def prepare_run(
         selected=selected,
         unsettled=seen.unsettled,
         asked_again=seen.asked_again,
+        left_edits=left,
         clock_date=clock if job.uses_date and not reader.has_intents(run.id) else None,
     )
 
@@ -172,7 +181,7 @@ def prepare_run(
 def _choose(
     job: Job, reader: LedgerReader, origin: str, date: RunDate | None, now: float
 ) -> tuple[RunRow | None, Plan]:
-    plan = make_plan(job, origin=origin, run_date=date or RunDate.today(now))
+    plan = make_plan(job, origin=origin, run_date=date or RunDate.today(now, job.project_file.timezone))
     for run in reader.unfinished_runs(job.file):
         if run.edition != plan.edition or run.origin != origin:
             continue
@@ -206,17 +215,49 @@ def new_run_id(now: float, source: random.Random) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Overview:
-    """`new` is the estimate of all that would be submitted, `unpriced` the first of it without a price."""
+    """`submits` are the tasks that would be submitted, in plan order."""
 
-    new: Total
-    unpriced: Task | None
+    submits: tuple[Task, ...]
     unsettled: tuple[Task, ...]
     asked_again: frozenset[str]
+    edits: Edits | None = None
+
+    @property
+    def new(self) -> Total:
+        """The estimate of all that would be submitted."""
+        return total_of(self.submits)
+
+    @property
+    def unpriced(self) -> Task | None:
+        """The first task that would be submitted without a price."""
+        return next((task for task in self.submits if task.estimate_micros is None), None)
+
+    def without_edits(self) -> _Overview:
+        """What is left when no edit is submitted, nor what needs one."""
+        left = set() if self.edits is None else set(self.edits.identities)
+        submits: list[Task] = []
+        for task in self.submits:
+            if task.identity in left or (task.upstream is not None and task.upstream.identity in left):
+                left.add(task.identity)
+            else:
+                submits.append(task)
+        return replace(self, submits=tuple(submits), edits=None)
+
+
+def _may_edit(job: Job, edits: Edits, agree: Callable[[Edits], bool]) -> bool:
+    match job.run.on_edit:
+        case OnEdit.VERSION:
+            return True
+        case OnEdit.REFUSE:
+            return False
+        case OnEdit.ASK:
+            return agree(edits)
 
 
 def _look_over(job: Job, found: Iterable[Progress], resubmit: Resubmit | None) -> _Overview:
     """Raises JobError for an output path that would overwrite something."""
-    new, unpriced = Total(), None
+    submits: list[Task] = []
+    edits: list[Edit] = []
     conflicts: dict[tuple[str, str], list[Task]] = {}
     submitted: set[str] = set()
     unsettled: list[Task] = []
@@ -227,9 +268,9 @@ def _look_over(job: Job, found: Iterable[Progress], resubmit: Resubmit | None) -
         if _would_submit(progress, resubmit, submitted):
             if resubmit is not None:
                 submitted.add(task.identity)
-            new.add(task.estimate_tokens, task.estimate_micros)
-            if unpriced is None and task.estimate_micros is None:
-                unpriced = task
+            submits.append(task)
+            if progress.edit is not None:
+                edits.append(progress.edit)
         if progress.state is TaskState.PLANNED and progress.conflict:
             conflicts.setdefault((task.step, progress.conflict), []).append(task)
             if len(conflicts) >= JobError.MOST_SHOWN:
@@ -238,7 +279,8 @@ def _look_over(job: Job, found: Iterable[Progress], resubmit: Resubmit | None) -
         raise JobError(
             job.file, [_conflict(job, step, why, tasks) for (step, why), tasks in conflicts.items()]
         )
-    return _Overview(new, unpriced, tuple(unsettled), frozenset(submitted))
+    found_edits = Edits(tuple(edits), total_of(edit.task for edit in edits)) if edits else None
+    return _Overview(tuple(submits), tuple(unsettled), frozenset(submitted), found_edits)
 
 
 CONFLICT_HINT = "give `output` another path, for example out/v2/..., or move the old files away"

@@ -234,7 +234,7 @@ async def _do(
         source=tools.machine.random,
         resubmit=resubmit,
     )
-    RunFolder(tools.project, prepared.run.id).make(job.text)
+    RunFolder(tools.project, prepared.run.id).make(job.copy)
     result = await run_prepared(prepared, tools, facts={}, deadline=spec.deadline)
     return result.exit_code, result.reasons
 

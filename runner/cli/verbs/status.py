@@ -24,13 +24,13 @@ from runner.cli.options import (
     service_options,
 )
 from runner.cli.runs import find_folder, find_run, reading
-from runner.cli.task_list import CONFLICT, Row, chosen_tasks, write_rows
+from runner.cli.task_list import Row, chosen_tasks, listed_word, write_rows
 from runner.errors import CallsheetError, ExitCode, JobError, StateError
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
-from runner.ledger.states import AWAITED, STATE_WORDS, TaskState
+from runner.ledger.states import AWAITED, TaskState
 from runner.plan.plan import make_plan
 from runner.record.folder import LATEST, RunFolder
 from runner.record.manifest import ManifestRun, ManifestTask, read_manifest, read_tasks
@@ -79,7 +79,7 @@ def status(
     """
     try:
         found = find_run(run_name, service)
-        loaded = load(found.job_file, service, job_options, text=found.job_text)
+        loaded = load(found.job_file, service, job_options, copy=found.job_copy)
         plan = make_plan(loaded.job, origin=found.run.origin, run_date=RunDate.parse(found.run.run_date))
     except (StateError, JobError) as error:
         _show_what_is_left(run_name, service, error, only, output_format)
@@ -117,7 +117,7 @@ def _rows(rows: Iterable[Progress], states: Counter[TaskState], ledger: LedgerRe
         yield _row(
             row.task.identity,
             row.task.name,
-            CONFLICT if row.conflict else STATE_WORDS[row.state].listed,
+            listed_word(row),
             row.video or row.task.output,
             _about(row),
             remote_id,
