@@ -62,9 +62,7 @@ def _check(scalar: Scalar, key: Location | None) -> Iterator[Problem]:
     if text in _EMPTY:
         # an empty value has no place of its own: the parser puts it at the end of the line, or on the next
         location = key if key is not None and not text else scalar.location
-        yield location.error(
-            "has no value", f"give it one, or delete the {'item' if key is None else 'line'}"
-        )
+        yield location.error("is empty", f"give it a value, or delete the {'item' if key is None else 'key'}")
     elif _GROUPED.fullmatch(text):
         number = text.replace("_", "").removeprefix("+")
         yield scalar.location.error(f"`{text}` is text, not the number {number}", _instead(scalar, number))
