@@ -13,7 +13,6 @@ from runner.job.yaml.nodes import Location, Mapping, Node, Path, Scalar, Sequenc
 
 _EMPTY = frozenset({"", "~"})
 """Unlike the word `null`, which says that a field is left to the service."""
-_PLAIN = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)?\.[0-9]*")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+(?:\.[0-9]*)?")
 _OCTAL = re.compile(r"[-+]?0[0-7]+")
@@ -72,7 +71,7 @@ def _check(scalar: Scalar, key: Location | None) -> Iterator[Problem]:
 
 def _check_number(scalar: Scalar, value: float) -> Iterator[Problem]:
     text, is_free = scalar.text, _is_free(scalar.location.path)
-    if text == str(value) or _PLAIN.fullmatch(text) or (_DECIMAL.fullmatch(text) and not is_free):
+    if text == str(value) or (_DECIMAL.fullmatch(text) and not is_free):
         return
     number = str(int(value)) if value == int(value) else str(value)
     told, hint = f"`{cut(text)}` is read as the number {number}", _instead(scalar, number)
