@@ -188,7 +188,7 @@ class Problem:
 
     `line` and `column` count from 1, in characters; `path` is the place in the document as a
     person writes it (`content[0].image_url`, empty for the whole document). `is_missing_input` marks a
-    local input file that cannot be read.
+    local input file that cannot be read. `file` is below the root; empty for the job file itself.
     """
 
     line: int
@@ -198,9 +198,11 @@ class Problem:
     hint: str = ""
     severity: Severity = Severity.ERROR
     is_missing_input: bool = False
+    file: str = ""
 
     def render(self, file: str) -> str:
-        where = f"{file}:{self.line}:{self.column}: "
+        """The sentence for a person; `file` is the job file."""
+        where = f"{self.file or file}:{self.line}:{self.column}: "
         path = f"{self.path}: " if self.path else ""
         prefix = "warning: " if self.severity is Severity.WARNING else ""
         hint = f"; hint: {self.hint}" if self.hint else ""
@@ -219,7 +221,9 @@ class JobError(CallsheetError):
     def __init__(self, file: str, problems: Iterable[Problem]) -> None:
         self.file = file
         self.text = b""
-        self.problems = tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
+        self.problems = tuple(
+            sorted(problems, key=lambda problem: (problem.file, problem.line, problem.column))
+        )
         if self.problems and all(problem.is_missing_input for problem in self.problems):
             self.exit_code = ExitCode.INPUT_MISSING
         super().__init__("\n".join(problem.render(file) for problem in self.problems[: self.MOST_SHOWN]))

@@ -42,9 +42,10 @@ def show_warnings(warnings: Sequence[Problem], file: str) -> None:
 def _lines(problem: Problem, file: str, text: str) -> Iterator[str]:
     """The sentence, and the excerpt of `text` where there is one."""
     told = printable(problem.render(file))
-    place = f"{file}:{problem.line}:{problem.column}:"
+    place = f"{problem.file or file}:{problem.line}:{problem.column}:"
     yield click.style(place, bold=True) + told.removeprefix(place) if told.startswith(place) else told
-    if lines := excerpt(text, problem.line, problem.column, console.columns()):
+    written = "" if problem.file else text
+    if lines := excerpt(written, problem.line, problem.column, console.columns()):
         yield lines[0]
         yield click.style(lines[1], fg="red")
 

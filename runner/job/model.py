@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.errors import Problem
+from runner.job.expressions import NEEDS, RUN, RUN_TIME, Condition
 from runner.job.paths import OutputTemplate
 from runner.job.seeds import Seeds
 from runner.job.sources import JobCopy
@@ -98,11 +99,18 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class AxisSpec:
-    """A matrix axis as written: its values may hold expressions over `vars`, `env` and `run`."""
+    """A matrix axis as written: its values may hold expressions over `vars`, `env` and `run`.
+
+    The values of one from a file are constants, each with its place there; `columns` are their keys (None:
+    the file could not be read), and `is_named` says whether each names its task for good.
+    """
 
     name: str
     location: Location
     values: tuple[Value, ...]
+    is_from_file: bool = False
+    columns: frozenset[str] | None = None
+    is_named: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +123,23 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class ContentItem:
-    """One content item. `kind` is its type; `payload` its text, URL, file path or task id."""
+    """One content item. `kind` is its type; `payload` its text, URL, file path or task id.
+
+    `when` decides whether a cell has the item.
+    """
 
     kind: str
     location: Location
     payload: Value | Reference
     role: Value | None
+    when: Condition | None = None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names in scope that it depends on."""
+        names = {NEEDS} if isinstance(self.payload, Reference) else self.payload.names
+        parts = (part.names for part in (self.role, self.when) if part is not None)
+        return frozenset(names).union(*parts)
 
     def location_of(self, part: str) -> Location:
         """Where a part of the item stands: its role, its payload (by its type), else the item."""
@@ -165,7 +184,7 @@ class Step:
         payloads = (item.payload for item in self.content)
         return frozenset(payload.output for payload in payloads if isinstance(payload, Reference))
 
-    def values(self) -> Iterator[Value | OutputTemplate]:
+    def values(self) -> Iterator[Value | OutputTemplate | Condition]:
         """Everything that may hold expressions."""
         for axis in self.axes:
             yield from axis.values
@@ -175,6 +194,8 @@ class Step:
                 yield item.payload
             if item.role is not None:
                 yield item.role
+            if item.when is not None:
+                yield item.when
         if self.output is not None:
             yield self.output
 
@@ -218,12 +239,23 @@ class Job:
 
     @property
     def files(self) -> Mapping[str, bytes]:
-        """The further files that it was made of, by path below the root."""
+        """The further files that it was made of, by path below the root: once it is planned, all of them."""
         return self.copy.files
 
     @property
     def uses_date(self) -> bool:
-        """Whether an expression reads `run.date`, the only part of `run`."""
+        """Whether an expression reads `run.date` or `run.time`. Known for sure once the job is planned."""
+        return self._reads(RUN)
+
+    @property
+    def uses_time(self) -> bool:
+        """Whether an expression reads `run.time`. Known for sure once the job is planned."""
+        return self._reads(RUN_TIME)
+
+    def _reads(self, name: str) -> bool:
         own = () if self.edition is None else (self.edition,)
         steps = (value for step in self.steps.values() for value in step.values())
-        return any("run" in value.names for value in (*own, *self.variables.values(), *steps))
+        values = (*own, *self.variables.values(), *steps)
+        return any(
+            name in (value.read_names if isinstance(value, Value) else value.names) for value in values
+        )

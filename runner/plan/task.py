@@ -45,7 +45,8 @@ class Task:
     reference and each output of another task as `STEP_SCHEME` reference. `seed` is the one that is
     sent, None where none is. `output` is the path of the video below the base directory, with
     forward slashes. `upstream` is None where the step needs no other. `ignored_seed` is one that the
-    job gives and the model ignores: it is part of the identity, and is not sent.
+    job gives and the model ignores: it is part of the identity, and is not sent. `left_out` are the numbers
+    of the step's content items that `when` leaves out.
     """
 
     identity: str
@@ -67,6 +68,7 @@ class Task:
     estimate_micros: int | None = None
     price: Price | None = None
     ignored_seed: int | None = None
+    left_out: frozenset[int] = frozenset()
 
 
 def task_identity(

@@ -34,10 +34,23 @@ def build_tasks(
     walk.check_picks()
     walk.look_below_picks()
     if walk.is_whole and problems.is_sound:
-        if names := repeated(task.name for task in tasks):
+        names = repeated(task.name for task in tasks)
+        unnamed = _unnamed(job)
+        if names := names.union(task.name for task in tasks if task.step in unnamed):
             tasks = [builders[task.step].with_own_name(task, names) for task in tasks]
         problems.gather(check_collisions(job, tasks))
     return tuple(tasks)
+
+
+def _unnamed(job: Job) -> frozenset[str]:
+    """The steps whose tasks carry digits of their identity in any case: rows of a file name nothing for good,
+    so another row could give them another name.
+    """
+    unnamed: set[str] = set()
+    for name, step in job.steps.items():
+        if step.needs in unnamed or not all(axis.is_named for axis in step.axes):
+            unnamed.add(name)
+    return frozenset(unnamed)
 
 
 class _Walk:
@@ -145,7 +158,9 @@ class _Walk:
     def _lint(self, step: PlannedStep, task: Task) -> None:
         """Each finding once, with the first cell that has it unless it holds for the whole model."""
         for finding, level in self._linters[task.step].look_at(task):
-            location = request_location(self._job.provider, step.spec, finding.path, task.cell)
+            location = request_location(
+                self._job.provider, step.spec, finding.path, task.cell, left_out=task.left_out
+            )
             message = finding.message
             if (location, message) in self._linted:
                 continue  # several steps inherit it

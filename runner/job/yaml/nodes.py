@@ -15,11 +15,15 @@ Path: TypeAlias = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where something stands: `line` and `column` count from 1, in characters."""
+    """Where something stands: `line` and `column` count from 1, in characters.
+
+    `file` is the path below the root of a file that the job file names; empty for the job file itself.
+    """
 
     line: int
     column: int
     path: Path = ()
+    file: str = ""
 
     def below(self, part: str) -> Location:
         """The location of a key that is missing here."""
@@ -27,10 +31,13 @@ class Location:
 
     def error(self, message: str, hint: str = "", *, is_missing_input: bool = False) -> Problem:
         path = show_path(self.path)
-        return Problem(self.line, self.column, path, message, hint, is_missing_input=is_missing_input)
+        return Problem(
+            self.line, self.column, path, message, hint, is_missing_input=is_missing_input, file=self.file
+        )
 
     def warning(self, message: str, hint: str = "") -> Problem:
-        return Problem(self.line, self.column, show_path(self.path), message, hint, Severity.WARNING)
+        path = show_path(self.path)
+        return Problem(self.line, self.column, path, message, hint, Severity.WARNING, file=self.file)
 
 
 @dataclass(frozen=True, slots=True)
