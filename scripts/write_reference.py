@@ -1,6 +1,6 @@
 """Writes docs/reference/job-file.md from the job file's schema: one table per level, every key.
 
-As a program it writes the other generated pages too: commands.md and errors.md.
+As a program it writes the other generated pages too: commands.md, errors.md and expressions.md.
 """
 
 from __future__ import annotations
@@ -122,5 +122,5 @@ if __name__ == "__main__":
     TARGET.write_text(
         render(json.loads((ROOT / "schemas" / "job.schema.json").read_text())), encoding="utf-8"
     )
-    for page in ("commands", "errors"):
+    for page in ("commands", "errors", "expressions"):
         runpy.run_path(str(ROOT / "scripts" / f"{page}_page.py"), run_name="__main__")

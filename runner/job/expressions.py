@@ -129,6 +129,10 @@ class Condition:
     def names(self) -> frozenset[str]:
         return self.expression.names
 
+    @property
+    def read_names(self) -> frozenset[str]:
+        return self.names
+
     def holds(self, scope: Scope) -> bool:
         """False for what is absent: no such key, null, false, a text without a word, an empty list or object.
 

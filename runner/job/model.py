@@ -255,7 +255,4 @@ class Job:
     def _reads(self, name: str) -> bool:
         own = () if self.edition is None else (self.edition,)
         steps = (value for step in self.steps.values() for value in step.values())
-        values = (*own, *self.variables.values(), *steps)
-        return any(
-            name in (value.read_names if isinstance(value, Value) else value.names) for value in values
-        )
+        return any(name in value.read_names for value in (*own, *self.variables.values(), *steps))

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from runner.job.model import SEED, Level
+from runner.job.expressions import RUN_TIME
+from runner.job.model import SEED, Job, Level
+from runner.job.problems import Checked
 from runner.job.yaml.source import MAX_BYTES
 from runner.json_value import JsonValue, canonical_json
 from runner.plan.rules import MODEL_RULES, LintFinding, check_model
@@ -27,6 +29,7 @@ SERVICE_LIMITS = "service-limits"
 PROMPT_FLAGS = "prompt-flags"
 BODY_SIZE = "body-size"
 BODY_LARGE = "body-large"
+TIME_IN_REQUEST = "time-in-request"
 
 DEFAULT_LEVELS: Mapping[str, Level] = {
     **{name: level for name, (level, _) in MODEL_RULES.items()},
@@ -39,6 +42,7 @@ DEFAULT_LEVELS: Mapping[str, Level] = {
     PROMPT_FLAGS: Level.WARN,
     BODY_SIZE: Level.ERROR,
     BODY_LARGE: Level.WARN,
+    TIME_IN_REQUEST: Level.ERROR,
 }
 """Every rule with its level where a job's `lint:` says nothing."""
 
@@ -136,6 +140,23 @@ class Linter:
         if len(images) > most:
             told = f"{len(images)} images; {self._provider.name} takes {most}"
             yield LintFinding(SERVICE_LIMITS, (*images[most][:-1], "url"), told, "remove some")
+
+
+def check_time(job: Job) -> Checked[None]:
+    """`run.time` where it makes a request. In `edition` it says openly that each run pays anew, and in
+    `output` it costs nothing.
+    """
+    level = job.lint.get(TIME_IN_REQUEST, DEFAULT_LEVELS[TIME_IN_REQUEST])
+    if level is Level.OFF:
+        return
+    steps = (value for step in job.steps.values() for value in step.values() if value is not step.output)
+    for value in (*job.variables.values(), *steps):
+        if RUN_TIME in value.read_names:
+            report = value.location.error if level is Level.ERROR else value.location.warning
+            yield report(
+                "`run.time` in a request makes each run's tasks new, and pays for all of them again",
+                "use it in `output`, or say so with `edition: ${{ run.time }}`",
+            )
 
 
 _FLAG = re.compile(

@@ -17,6 +17,7 @@ from runner.job.values import Value
 from runner.json_value import JsonValue
 from runner.plan.build import TaskBuilder
 from runner.plan.cost import Total
+from runner.plan.lint import check_time
 from runner.plan.matrix import Axis, Entry, Matrix
 from runner.plan.patterns import Patterns
 from runner.plan.steps import MOST_CELLS, PlannedSteps, plan_steps, too_many
@@ -105,6 +106,7 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None, began: 
             for name, step in job.steps.items()
         }
         tasks = build_tasks(job, steps, builders, problems)
+        problems.gather(check_time(job))
     cost = Total()
     for task in tasks:
         cost.add(task.estimate_tokens, task.estimate_micros)

@@ -18,8 +18,8 @@ PROJECT = GOLDEN / "project"
 IDENTITIES = GOLDEN / "identities.json"
 LEDGER = GOLDEN / "ledger" / "ledger.db"
 RUNS = LEDGER.parent / "runs"
-UNSERVED = frozenset({"forms/unknown-model.yaml"})
-"""Not in the frozen ledger: the sandbox knew no such model then."""
+UNSERVED = frozenset({"forms/unknown-model.yaml", "forms/from-files.yaml"})
+"""Not in the frozen ledger: the sandbox knew no such model then, or callsheet no such form."""
 
 DATE = RunDate.parse("2026-05-30+02:00")
 _OPTIONS = LoadOptions(environ={"TAKE": "blue"}, allow_env=frozenset({"TAKE"}))
