@@ -41,6 +41,7 @@ What one module tells another; each is caught before it reaches a person:
     ├── ResultLostError                 cli        standard output does not take what is written
     └── ValueError
         └── NotMediaError               media      bytes that are not a whole video or picture
+            └── UnprovenError           media      a video, of which nothing shows whether it is whole
 """
 
 from __future__ import annotations

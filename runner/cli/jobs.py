@@ -62,7 +62,7 @@ def load(
 
 def plan_of(loaded: Loaded, options: JobOptions) -> Plan:
     """The plan of a loaded job. Raises JobError."""
-    date = options.date or RunDate.today(time.time())
+    date = options.date or RunDate.today(time.time(), loaded.job.project_file.timezone)
     with showing_lines(loaded.job.text):
         return make_plan(loaded.job, origin=loaded.place.origin, run_date=date)
 
@@ -73,6 +73,8 @@ def showing_lines(source: Path | bytes) -> Iterator[None]:
     try:
         yield
     except JobError as error:
+        if error.text:  # of another file, which the job's own reader has read
+            raise
         error.text = source if isinstance(source, bytes) else b""
         if isinstance(source, Path):
             with contextlib.suppress(OSError), source.open("rb") as stream:

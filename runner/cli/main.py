@@ -51,6 +51,7 @@ SECTIONS: Mapping[str, Mapping[str, Verb]] = {
         "verify": Verb("verify", "Hash and probe a run's files against its manifest."),
         "diff": Verb("diff", "Show what changed from one run to another."),
         "spend": Verb("spend", "Show what was spent, and what may have been."),
+        "prune": Verb("prune", "List or remove old files, never a row of the ledger."),
     },
     "When something is wrong": {
         "doctor": Verb("doctor", "Check key, service, clock, disk, ledger and versions."),

@@ -144,6 +144,11 @@ wait_option = _duration_option(
 )
 
 
+older_option = _duration_option(
+    "--older", default="90d", show_default=True, help="Only files made longer ago than this, for example 30d."
+)
+
+
 def deadline_option(default: str | None) -> Callable[[Command], Command]:
     """--deadline, as the argument `deadline`: seconds, or None."""
     return _duration_option(

@@ -212,6 +212,34 @@ def read_contact_sheet(manifest: Path, job_text: bytes) -> ContactSheet:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The sha256 of videos that a run's job picks, and of those that it passes over."""
+
+    picked: frozenset[str]
+    passed_over: frozenset[str]
+
+
+def read_choice(manifest: Path, job_text: bytes) -> Choice:
+    """What `pick` in `job_text` says of the videos of that manifest; `pick: []` has not chosen yet.
+
+    Raises StateError where there is no manifest.
+    """
+    sheet = read_contact_sheet(manifest, job_text)
+    digests = {video.path: video.sha256 for video in sheet.videos}
+    chosen: dict[bool, set[str]] = {True: set(), False: set()}
+    for task in sheet.tasks:
+        if "picked" in task and task["step"] not in sheet.waits:
+            chosen[bool(task["picked"])] |= {digests[str(video["path"])] for video in _videos_of(task)}
+    return Choice(frozenset(chosen[True]), frozenset(chosen[False]))
+
+
+def _videos_of(task: Mapping[str, object]) -> list[dict[str, object]]:
+    videos = task["videos"]
+    assert isinstance(videos, list)
+    return videos
+
+
 def data_of(sheet: ContactSheet) -> dict[str, object]:
     """The data that the page's script reads; posters are added to it by the path of their video."""
     return {

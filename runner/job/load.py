@@ -13,6 +13,7 @@ from runner.errors import JobError, Problem
 from runner.job.environment import key_names, read_env, why_refused
 from runner.job.expressions import RUN, RUN_TIME, KnownNames, has_expression
 from runner.job.inputs import InputReader, check_inputs
+from runner.job.load_project import load_project_file
 from runner.job.merge import STEPS, correct_keys
 from runner.job.model import Job
 from runner.job.policy import read_budget, read_lint, read_run
@@ -72,6 +73,7 @@ def load_job(
     """
     options = options or LoadOptions(os.environ)
     shown = _below(file, root)
+    project_file = load_project_file(root)
     content = _read(file, shown) if copy is None else copy.text
     sources = Sources(root, file.parent, None if copy is None else copy.files)
     reading = read(content)
@@ -136,6 +138,7 @@ def load_job(
         steps=steps,
         lint=lint,
         warnings=problems.warnings,
+        project_file=project_file,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from runner.errors import Problem
 from runner.job.expressions import NEEDS, RUN, RUN_TIME, Condition
 from runner.job.paths import OutputTemplate
+from runner.job.project_file import ProjectFile
 from runner.job.seeds import Seeds
 from runner.job.sources import JobCopy
 from runner.job.values import Value
@@ -211,7 +212,7 @@ class Job:
 
     Input paths are relative to `directory`. `env` holds the listed variables that are set. `base_url`
     is None unless the job is trusted. `steps` are by name, each after the one that it needs; a flat
-    job has one, named "". `lint` holds the levels that the job changes.
+    job has one, named "". `lint` holds the levels that the job changes. `project_file` is that of the root.
     """
 
     name: str
@@ -231,6 +232,7 @@ class Job:
     steps: Mapping[str, Step]
     lint: Mapping[str, Level]
     warnings: tuple[Problem, ...]
+    project_file: ProjectFile = field(default_factory=ProjectFile)
 
     @property
     def text(self) -> bytes:

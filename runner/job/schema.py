@@ -1,4 +1,4 @@
-"""Checks the job file and each request against their JSON Schemas.
+"""Checks the job file, the project file and each request against their JSON Schemas.
 
 The messages are our own: jsonschema's name its keywords, print whole values and point nowhere.
 The schemas use neither anyOf nor oneOf, so that each error is a leaf that a person can act on.
@@ -52,9 +52,17 @@ _EXAMPLES = {
 
 def check_job(document: Mapping) -> list[Problem]:
     """Every way in which the document breaks the job schema, in the order of the file, each once."""
+    return _check(document, _job_validator(text_of(document.get("provider")) or ""))
+
+
+def check_project(document: Mapping) -> list[Problem]:
+    """The same of a project file and its schema."""
+    return _check(document, _JobValidator(load_schema("project")))
+
+
+def _check(document: Mapping, validator: Draft7Validator) -> list[Problem]:
     found: dict[Problem, None] = {}
-    errors = _job_validator(text_of(document.get("provider")) or "").iter_errors(to_data(document))
-    for error in islice(errors, MOST_PROBLEMS):
+    for error in islice(validator.iter_errors(to_data(document)), MOST_PROBLEMS):
         on_key = error.validator == "additionalProperties" or "propertyNames" in error.absolute_schema_path
         for path, message, hint in _explain(error):
             location = _location(document, path, on_key=on_key)

@@ -234,6 +234,18 @@ class LedgerReader(SpendReader):
         newest = f"(SELECT max(seq) FROM outputs WHERE path IN ({_marks(paths)}) GROUP BY path)"
         return {row.path: row for row in self._rows(OutputRow, f"WHERE seq IN {newest}", *paths)}
 
+    def standing_outputs(self) -> list[OutputRow]:
+        """The newest row of each path, of done tasks alone, the oldest first."""
+        return self._rows(
+            OutputRow,
+            "WHERE seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path)"
+            " AND attempt_id IN (SELECT id FROM attempts WHERE state = 'done') ORDER BY created_at, seq",
+        )
+
+    def every_request(self) -> Iterator[str]:
+        """The request of each task, as JSON."""
+        yield from (text for (text,) in self._db.execute("SELECT request FROM tasks"))
+
     def published(self, identities: Sequence[str]) -> dict[str, list[Published]]:
         """The files of the newest attempt of each identity where that is done, the video first."""
         rows = self._db.execute(

@@ -87,7 +87,8 @@ class TaskBuilder:
         honours_seed = family is not None and family.honours_seed
         if sample is not None and honours_seed and SEED in self._fields:
             request[SEED] = derived_seed(self._job.provider, request, sample)
-        cost = estimate(self._job.provider, request, self._step.price)
+        own = self._step.price or self._job.project_file.price_of(model)
+        cost = estimate(self._job.provider, request, own)
         identity = task_identity(
             provider=self._job.provider,
             origin=self._origin,

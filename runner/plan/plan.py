@@ -80,7 +80,7 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None, began: 
     clock = None
     if run_date is None:
         clock = (time.time(), time.monotonic())
-        run_date = RunDate.today(clock[0])
+        run_date = RunDate.today(clock[0], job.project_file.timezone)
     if began is None:
         began = time.time() if clock is None else clock[0]
     problems = Problems(job.file)

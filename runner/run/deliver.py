@@ -145,6 +145,7 @@ class Delivery:
     async def _fetch_one(self, generation: Generation, kind: RemoteFileKind, ordinal: int) -> OutputRow:
         paid, tools, base = self.paid, self.session.tools, self.session.tools.project.base
         retry, taken = Retry(tools.machine.random, FETCH_TRIES, most=30.0), 0
+        refused: str | None = None
         while True:
             file = file_at(generation, kind, ordinal)
             if file is None:
@@ -165,13 +166,16 @@ class Delivery:
                 if error.trouble is DownloadTrouble.TARGET_EXISTS and taken < MOST_TAKEN:
                     taken += 1
                     continue
-                self._judge(error, is_last=retry.failed())
+                # an error page may pass; the same bytes under a fresh URL are what the service has
+                came_again = error.sha256 is not None and error.sha256 == refused
+                refused = error.sha256
+                self._judge(error, is_last=retry.failed() or came_again)
                 if error.trouble is not DownloadTrouble.RETRY:
                     generation = await self.watch.refresh()
                 await anyio.sleep(retry.pause())
                 continue
             return OutputRow(
-                path=path,
+                path=record.path.relative_to(base).as_posix(),
                 identity=paid.identity,
                 attempt_id=paid.attempt_id,
                 kind=kind,
@@ -195,5 +199,5 @@ class Delivery:
             if error.trouble is not DownloadTrouble.PATH_TAKEN:
                 self.session.control.stop(ExitCode.CANNOT_WRITE, reason)
             raise LeftForLater(reason, ExitCode.CANNOT_WRITE)
-        if is_last or error.trouble is DownloadTrouble.TARGET_EXISTS:
+        if is_last or error.trouble in (DownloadTrouble.TARGET_EXISTS, DownloadTrouble.UNPROVEN):
             raise LeftForLater(f"{name}: cannot be fetched: {error}")

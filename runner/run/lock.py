@@ -32,6 +32,7 @@ def project_lock(project: Project, *, wait: float = 0.0) -> Iterator[None]:
     Raises BusyError (row 30), NoProjectError for a state directory that cannot be written (row 31),
     StateError on a file system without locks: a marker file would outlive a kill.
     """
+    project.check_is_made()
     project.make_state_dir()
     lock = FileLock(project.lock_path, timeout=wait, mode=0o600, fallback_to_soft=False)
     try:

@@ -172,7 +172,7 @@ def prepare_run(
 def _choose(
     job: Job, reader: LedgerReader, origin: str, date: RunDate | None, now: float
 ) -> tuple[RunRow | None, Plan]:
-    today = date or RunDate.today(now)
+    today = date or RunDate.today(now, job.project_file.timezone)
     new = make_plan(job, origin=origin, run_date=today, began=now)
     for run in reader.unfinished_runs(job.file):
         if run.origin != origin:

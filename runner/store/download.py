@@ -26,7 +26,8 @@ import httpx
 
 from runner.http.addresses import ForbiddenAddressError, check_url
 from runner.http.fetch import Answer, BrokenOffError, Patience, Source, Stop, Wire
-from runner.media.boxes import NotMediaError
+from runner.media.boxes import NotMediaError, UnprovenError
+from runner.media.containers import SUFFIXES
 from runner.media.video import MediaFacts, probe, probe_image
 from runner.providers.base import RemoteFileKind
 from runner.store.files import FileStore, UnsafePathError, digest, publish
@@ -50,6 +51,8 @@ class DownloadTrouble(enum.StrEnum):
     """Cut, stalled, too slow, 5xx, 408, 425 or 429: again later, going on where it stopped."""
     REFUSED = "refused"
     """The answer is not the file that was promised, or its address is forbidden; `.part` is kept."""
+    UNPROVEN = "unproven"
+    """A video of a kind that does not tell where it ends, without a promised length; `.part` is kept."""
     DISK_FULL = "disk_full"
     CANNOT_WRITE = "cannot_write"
     PATH_TAKEN = "path_taken"
@@ -58,14 +61,23 @@ class DownloadTrouble(enum.StrEnum):
     """Another file has the final name; the verified download is kept as `.part`."""
 
 
-class DownloadError(Exception):
-    """A download ended without a file; the text holds no signed URL. `status` where HTTP gave one."""
+_NOT_WANTED = frozenset({DownloadTrouble.REFUSED, DownloadTrouble.UNPROVEN})
+"""Another attempt begins anew after these."""
 
-    def __init__(self, trouble: DownloadTrouble, message: str, *, status: int | None = None) -> None:
+
+class DownloadError(Exception):
+    """A download ended without a file; the text holds no signed URL. `status` where HTTP gave one, `sha256`
+    where a whole body came.
+    """
+
+    def __init__(
+        self, trouble: DownloadTrouble, message: str, *, status: int | None = None, sha256: str | None = None
+    ) -> None:
         super().__init__(message)
         self.trouble = trouble
         self.message = message
         self.status = status
+        self.sha256 = sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +95,8 @@ class DownloadLimits:
 @dataclass(frozen=True, slots=True)
 class DownloadRequest:
     """One file to fetch. `url` is signed, thus secret. `part` lies on the file system of `target`,
-    normally beside it; both are below the root of the file store.
+    normally beside it; both are below the root of the file store. A video that is no MP4 gets the suffix
+    of what it is in place of that of `target`.
     """
 
     url: str = field(repr=False)
@@ -96,8 +109,9 @@ class DownloadRequest:
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """A file under its final name: verified, and on the disk. `etag` is empty where none was sent."""
+    """A file under its final name, `path`: verified, and on the disk. `etag` is empty where none was sent."""
 
+    path: Path
     bytes: int
     sha256: str
     media: MediaFacts
@@ -321,7 +335,7 @@ def _leave(part: Part, error: BaseException) -> None:
 
     What has arrived is not asked for again, even when we were stopped or the server was too slow.
     """
-    is_refused = isinstance(error, DownloadError) and error.trouble is DownloadTrouble.REFUSED
+    is_refused = isinstance(error, DownloadError) and error.trouble in _NOT_WANTED
     # the download has failed already, and that first error is the one to tell
     with contextlib.suppress(OSError, UnsafePathError):
         (part.forget if is_refused else part.take_note)()
@@ -339,20 +353,25 @@ def _verify_and_publish(request: DownloadRequest, part: Part, files: FileStore) 
                 facts = probe_image(file)
     except NotMediaError as error:
         part.forget()
-        raise DownloadError(DownloadTrouble.REFUSED, f"{error}; the bytes are kept in {part.path}") from error
+        trouble = DownloadTrouble.UNPROVEN if isinstance(error, UnprovenError) else DownloadTrouble.REFUSED
+        message = f"{error}; the bytes are kept in {part.path}"
+        raise DownloadError(trouble, message, sha256=part.sha256) from error
+    target = request.target
+    if request.kind is RemoteFileKind.VIDEO:
+        target = target.with_suffix(SUFFIXES[facts.container])
     try:
-        publish(files, part.path, request.target)
+        publish(files, part.path, target)
     except FileExistsError as error:
-        if digest(files, request.target).sha256 != part.sha256:
+        if digest(files, target).sha256 != part.sha256:
             raise DownloadError(
                 DownloadTrouble.TARGET_EXISTS,
-                f"{request.target}: another file is there; the download is kept in {part.path}",
+                f"{target}: another file is there; the download is kept in {part.path}",
             ) from error
-        files.sync_file(request.target)
-        files.sync_dir(request.target)
+        files.sync_file(target)
+        files.sync_dir(target)
         files.remove(part.path)
     part.forget()
-    return FileRecord(part.size, part.sha256, facts, part.etag)
+    return FileRecord(target, part.size, part.sha256, facts, part.etag)
 
 
 @contextlib.contextmanager

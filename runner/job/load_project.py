@@ -1,0 +1,125 @@
+"""Reads `callsheet.yaml` at the root, as a job file is read: text, nodes, schema, then typed values."""
+
+from __future__ import annotations
+
+import datetime
+import zoneinfo
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from runner.errors import JobError, Problem
+from runner.job.policy import read_price
+from runner.job.problems import Checked, InvalidValueError, Problems
+from runner.job.project_file import Notify, NotifyOn, ProjectFile, model_key
+from runner.job.schema import check_project
+from runner.job.yaml.nodes import Mapping as MappingNode
+from runner.job.yaml.nodes import Node, Scalar, entries_of, items_of, text_of
+from runner.job.yaml.source import MAX_BYTES, read
+from runner.money import Price
+from runner.project import PROJECT_FILE
+from runner.providers import every
+from runner.providers.models import family_name
+from runner.spelling import did_you_mean
+
+_JOB_KEYS = ("models", "content", "steps", "matrix")
+
+
+def load_project_file(root: Path) -> ProjectFile:
+    """The project file of `root`; the defaults where there is none.
+
+    Raises JobError, with the text of the file, for every problem found.
+    """
+    try:
+        with (root / PROJECT_FILE).open("rb") as stream:
+            text = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return ProjectFile()
+    except OSError as error:
+        message = f"cannot read the project file: {error.strerror}"
+        raise JobError(PROJECT_FILE, [Problem(1, 1, "", message)]) from None
+    try:
+        return _read(text)
+    except JobError as error:
+        error.text = text
+        raise
+
+
+def _read(text: bytes) -> ProjectFile:
+    reading = read(text)
+    document = reading.root
+    if document is None:
+        raise JobError(PROJECT_FILE, reading.problems)
+    if any(document.get(key) for key in _JOB_KEYS):
+        told = f"this is a job; `{PROJECT_FILE}` is the name of the project file"
+        raise JobError(PROJECT_FILE, [document.location.error(told, "rename the job, or move it into jobs/")])
+    with Problems(PROJECT_FILE, earlier=reading.problems, schema=check_project(document)) as problems:
+        trust_env = document.get("trust_env")
+        return ProjectFile(
+            project=text_of(document.get("project")) or "",
+            timezone=problems.gather(_timezone(document.get("timezone"))),
+            prices=problems.gather(_prices(document.get("prices"))),
+            trust_env=isinstance(trust_env, Scalar) and trust_env.value is True,
+            notify=problems.gather(_notify(document.get("notify"))),
+        )
+
+
+def _timezone(node: Node | None) -> Checked[datetime.tzinfo | None]:
+    name = text_of(node)
+    if node is None or not name:
+        return None
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a directory
+        yield node.location.error(f"`{name[:40]}` is not a time zone", _zone_hint(name))
+        return None
+
+
+def _zone_hint(name: str) -> str:
+    """The zone that was meant: `berlin` is Europe/Berlin."""
+    zones = zoneinfo.available_timezones()
+    town = name.rpartition("/")[2].casefold().replace(" ", "_")
+    same = sorted(zone for zone in zones if zone.rpartition("/")[2].casefold() == town)
+    if same:
+        return f"did you mean `{same[0]}`?"
+    return did_you_mean(name, sorted(zones)) or "write a name such as Europe/Berlin, or UTC"
+
+
+def _prices(node: Node | None) -> Checked[Mapping[str, Price]]:
+    prices: dict[str, Price] = {}
+    seen: dict[tuple[str, str], str] = {}
+    for key, value in entries_of(node):
+        model = str(key.value)
+        for refusal in _refuse_model(model, seen):
+            yield refusal.at(key.location)
+        seen[model_key(model)] = model
+        price = yield from read_price(value)
+        if price is not None:
+            prices[model] = price
+    return MappingProxyType(prices)
+
+
+def _refuse_model(model: str, seen: Mapping[tuple[str, str], str]) -> Iterator[InvalidValueError]:
+    if (other := seen.get(model_key(model))) is not None:
+        yield InvalidValueError(f"`{model}` is the same model as `{other}`", "keep one of them")
+    catalogues = [provider.catalogue for provider in every().values()]
+    if any(catalogue.find(model) for catalogue in catalogues):
+        return
+    known = {name for catalogue in catalogues for name in catalogue.families}
+    # a model of which nothing is known may have a price; one with nearly a known name is misspelt
+    if near := did_you_mean(family_name(model), sorted(known)):
+        hint = f"{near} A job's own `price:` takes any model"
+        yield InvalidValueError(f"nothing is known of the model `{model}`", hint)
+
+
+def _notify(node: Node | None) -> Checked[Notify | None]:
+    if not isinstance(node, MappingNode):
+        return None
+    on = [item.value for item in items_of(node.get("on")) if isinstance(item, Scalar)]
+    url_env = text_of(node.get("url_env")) or ""
+    command = tuple(word for item in items_of(node.get("command")) if (word := text_of(item)) is not None)
+    if bool(url_env) == bool(command):
+        told = "has `url_env` and `command`" if command else "has neither `url_env` nor `command`"
+        hint = "keep one of them" if command else "add `url_env: NOTIFY_URL`, or `command: [...]`"
+        yield node.location.error(told, hint)
+    return Notify(frozenset(end for end in NotifyOn if end in on or not on), url_env, command)
