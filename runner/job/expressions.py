@@ -155,19 +155,20 @@ def has_expression(text: str) -> bool:
     return OPEN in text
 
 
-def compile_template(text: str, known: KnownNames, location: Location) -> Checked[Template | None]:
+def compile_template(
+    text: str, known: KnownNames, location: Location, *, is_file: bool = False
+) -> Checked[Template | None]:
     """The template of the `text` at `location`, every name in it checked against `known`.
 
-    None if something is wrong with it. Where the text is a file of its own, a problem is told at the place
-    of its expression.
+    None if something is wrong with it. Where the text is a whole file (`is_file`), a problem is told at the
+    place of its expression.
     """
     parts: list[str | Expression] = []
     is_whole = True
-    whole = location
     position = 0
     try:
         for is_source, piece in _split(text):
-            if location.file:
+            if is_file:
                 location = replace(location_at(text, position), file=location.file)
             position += len(piece) + is_source * len(OPEN + CLOSE)
             part = (yield from _compile(piece.strip(), known, location)) if is_source else piece
@@ -176,8 +177,8 @@ def compile_template(text: str, known: KnownNames, location: Location) -> Checke
             else:
                 parts.append(part)
     except ExpressionError as error:  # the text cannot be split any further
-        if whole.file:
-            location = replace(location_at(text, text.find(OPEN, position)), file=whole.file)
+        if is_file:
+            location = replace(location_at(text, text.find(OPEN, position)), file=location.file)
         yield error.at(location)
         return None
     names = frozenset[str]().union(*(part.names for part in parts if isinstance(part, Expression)))

@@ -113,7 +113,7 @@ def compile_text(file: TextFile, known: KnownNames) -> Checked[Value]:
     elif not text.strip():
         yield place.error("the file is empty", "write the text into it")
     elif has_expression(text):
-        template = yield from compile_template(text, known, place)
+        template = yield from compile_template(text, known, place, is_file=True)
         if template is not None:
             return Value(place, template, template.names)
     else:

@@ -182,7 +182,7 @@ class TaskBuilder:
         """`problem` at the row of a file that the cell has one of `names` from, unless it is told there."""
         rows = (row_location(axis, cell) for axis in self._step.axes if axis.name in names)
         row = next((row for row in rows if row is not None), None)
-        if row is None or problem.file:
+        if row is None or problem.file == row.file:
             return problem
         return replace(problem, file=row.file, line=row.line, column=row.column)
 

@@ -39,17 +39,18 @@ def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str
     codes: list[ExitCode] = []
     found: list[tuple[Path, Problem]] = []
     for file in jobs:
+        project = _project(file)
         try:
-            loaded = load(file, ServiceOptions(), job_options, project=_project(file))
+            loaded = load(file, ServiceOptions(), job_options, project=project)
             checked = plan_of(loaded, job_options)
         except JobError as error:
             codes.append(error.exit_code)
-            found += [(file, problem) for problem in error.problems]
+            found += [(_place(problem, file, project), problem) for problem in error.problems]
             if output_format == "text":
                 show(error)
             continue
         codes.append(ExitCode.DONE)
-        found += [(file, problem) for problem in checked.warnings]
+        found += [(_place(problem, file, project), problem) for problem in checked.warnings]
         if output_format == "text":
             show_warnings(checked.warnings, checked.job.file)
             console.summary(f"{file}: valid, {count(checked.count, 'task')}")
@@ -76,8 +77,13 @@ def _project(file: Path) -> Project:
         return Project(root=Path.cwd(), base=Path.cwd())
 
 
+def _place(problem: Problem, job: Path, project: Project) -> Path:
+    """The file that holds the problem: the job file as it was given, or one that it names."""
+    return Path(os.path.relpath(project.root / problem.file)) if problem.file else job
+
+
 def _fields(problem: Problem, file: Path) -> dict[str, JsonValue]:
-    """A problem as JSON; `file` as it was given on the command line."""
+    """A problem as JSON."""
     return {
         "file": str(file),
         "line": problem.line,
