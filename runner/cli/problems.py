@@ -22,9 +22,9 @@ def show(error: CallsheetError) -> None:
     if not isinstance(error, JobError):
         console.error(str(error))
         return
-    text = error.text.decode("utf-8", errors="replace")
     for problem in error.problems[: error.MOST_SHOWN]:
-        for line in _lines(problem, error.file, text):
+        text = error.files.get(problem.file, b"") if problem.file else error.text
+        for line in _lines(problem, problem.file or error.file, text.decode("utf-8", errors="replace")):
             console.error(line)
     if len(error.problems) > error.MOST_SHOWN:
         console.error(f"{error.file}: {len(error.problems) - error.MOST_SHOWN} more problems not shown")
@@ -42,10 +42,9 @@ def show_warnings(warnings: Sequence[Problem], file: str) -> None:
 def _lines(problem: Problem, file: str, text: str) -> Iterator[str]:
     """The sentence, and the excerpt of `text` where there is one."""
     told = printable(problem.render(file))
-    place = f"{problem.file or file}:{problem.line}:{problem.column}:"
+    place = f"{file}:{problem.line}:{problem.column}:"
     yield click.style(place, bold=True) + told.removeprefix(place) if told.startswith(place) else told
-    written = "" if problem.file else text
-    if lines := excerpt(written, problem.line, problem.column, console.columns()):
+    if lines := excerpt(text, problem.line, problem.column, console.columns()):
         yield lines[0]
         yield click.style(lines[1], fg="red")
 

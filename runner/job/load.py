@@ -12,6 +12,7 @@ from pathlib import Path
 from runner.errors import JobError, Problem
 from runner.job.environment import key_names, read_env, why_refused
 from runner.job.expressions import RUN, RUN_TIME, KnownNames, has_expression
+from runner.job.extends import read_whole
 from runner.job.inputs import InputReader, check_inputs
 from runner.job.load_project import load_project_file
 from runner.job.merge import STEPS, correct_keys
@@ -27,7 +28,7 @@ from runner.job.values import Value, compile_value, scalars
 from runner.job.workflow import read_steps, step_keys
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Scalar, entries_of, items_of, text_of
-from runner.job.yaml.source import MAX_BYTES, read
+from runner.job.yaml.source import MAX_BYTES
 from runner.providers import DEFAULT, find
 from runner.providers.provider import Provider
 from runner.spelling import nearest
@@ -42,6 +43,7 @@ _NO_EXPRESSIONS = (
     "seeds",
     "samples",
     "needs",
+    "chain",
     "env",
     "api_key_env",
     "base_url",
@@ -73,10 +75,18 @@ def load_job(
     """
     options = options or LoadOptions(os.environ)
     shown = _below(file, root)
-    project_file = load_project_file(root)
     content = _read(file, shown) if copy is None else copy.text
     sources = Sources(root, file.parent, None if copy is None else copy.files)
-    reading = read(content)
+    try:
+        return _load(file, shown, root, content, sources, options)
+    except JobError as error:
+        error.files = sources.files
+        raise
+
+
+def _load(file: Path, shown: str, root: Path, content: bytes, sources: Sources, options: LoadOptions) -> Job:
+    project_file = load_project_file(root)
+    reading = read_whole(content, sources)
     document = reading.root
     if document is None:
         raise JobError(shown, reading.problems)
@@ -137,6 +147,7 @@ def load_job(
         env=env,
         steps=steps,
         lint=lint,
+        document=document,
         warnings=problems.warnings,
         project_file=project_file,
     )

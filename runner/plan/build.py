@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from runner.errors import Problem
 from runner.job.cells import CellText, how_to_write, is_text, typed
-from runner.job.expressions import NEEDS, Scope
+from runner.job.expressions import NEEDS, PREVIOUS, Scope
 from runner.job.inputs import FILES, InputReader, resolve_url
-from runner.job.model import MODEL, SAMPLE, SEED, AxisSpec, ContentItem, Job, Reference, Step
+from runner.job.model import BUILT_IN, MODEL, SAMPLE, SEED, AxisSpec, ContentItem, Job, Reference, Step
 from runner.job.problems import Checked, ProblemError, require
 from runner.job.provider_checks import check_content
 from runner.job.schema import check_field, check_request
@@ -20,9 +20,9 @@ from runner.job.yaml.nodes import Location, Path
 from runner.json_value import JsonValue
 from runner.plan.cost import estimate
 from runner.plan.matrix import Cell
-from runner.plan.names import cell_label, task_name
+from runner.plan.names import cell_label, identifying_part, task_name
 from runner.plan.picks import Lineage
-from runner.plan.task import STEP_SCHEME, Task, Upstream, task_identity
+from runner.plan.task import STEP_SCHEME, Task, Upstream, cells_of, task_identity
 from runner.providers.base import InputFile
 from runner.providers.dialect import CannotSayError, RequestPath
 from runner.providers.provider import Provider
@@ -66,13 +66,18 @@ class TaskBuilder:
         self._left_out: set[frozenset[int]] = set()
         self.problems = (*self._fold_fields(), *self._fold_content())
 
-    def build(self, index: int, cell: Cell, upstream: Upstream | None = None) -> Task:
-        """The task of `cell` that needs that of `upstream`, the same each time. Raises ProblemError."""
+    def build(self, index: int, cell: Cell, upstreams: tuple[Upstream, ...] = ()) -> Task:
+        """The task of `cell` that builds on `upstreams`, the same each time. Raises ProblemError."""
         scope = {**self._scope, **cell, "index": index}
-        if upstream is not None:
-            scope[NEEDS] = upstream.cells
+        above: Lineage = {}
+        if upstreams:
+            above = cells_of(tuple(each for each in upstreams if each.step != self._step.name))
+            scope[NEEDS] = above
+            for each in upstreams:
+                if each.step == self._step.name:
+                    scope[PREVIOUS] = each.cells[each.step]
         left_out = self._without(cell, scope)
-        fields, items = require(self._resolve(cell, scope, upstream, left_out))
+        fields, items = require(self._resolve(cell, scope, upstreams, left_out))
         try:
             request = self._job.provider.dialect.request(fields, [item.data for item in items])
         except CannotSayError as error:
@@ -99,7 +104,7 @@ class TaskBuilder:
         ignored_seed = request.get(SEED) if family is not None and not honours_seed else None
         request = _sent(request, is_derived=sample is not None, is_ignored=ignored_seed is not None)
         seed = request.get(SEED)
-        name = self.name(cell, upstream.cells if upstream is not None else {})
+        name = self.name(cell, above)
         output = self._step.output
         return Task(
             identity=identity,
@@ -117,7 +122,7 @@ class TaskBuilder:
             request=request,
             inputs=tuple(dict.fromkeys(item.file for item in items if item.file is not None)),
             output=self._own_output(name) if output is None else output.render(scope),
-            upstream=upstream,
+            upstreams=upstreams,
             estimate_tokens=cost.tokens,
             estimate_micros=cost.micros,
             price=cost.price,
@@ -125,12 +130,13 @@ class TaskBuilder:
         )
 
     def _resolve(
-        self, cell: Cell, scope: Scope, upstream: Upstream | None, left_out: frozenset[int]
+        self, cell: Cell, scope: Scope, upstreams: tuple[Upstream, ...], left_out: frozenset[int]
     ) -> Checked[tuple[dict[str, JsonValue], list[_Item]]]:
         """(the fields of the request, its content) for one cell."""
         fields: dict[str, JsonValue] = {MODEL: str(cell[MODEL]), **self._constant}
+        is_first = self._step.chain and PREVIOUS not in scope
         for name, computed in self._computed.items():
-            if name not in cell:
+            if name not in cell and not (is_first and PREVIOUS in computed.names):
                 try:
                     value = computed.evaluate(scope)
                 except ProblemError as error:
@@ -149,7 +155,7 @@ class TaskBuilder:
             if number in left_out:
                 continue
             try:
-                items.append(item if isinstance(item, _Item) else self._item(item, scope, upstream))
+                items.append(item if isinstance(item, _Item) else self._item(item, scope, upstreams))
             except ProblemError as error:
                 names = item.names if isinstance(item, ContentItem) else frozenset[str]()
                 yield from (self._in_row(problem, names, cell) for problem in error.problems)
@@ -163,11 +169,16 @@ class TaskBuilder:
         return fields, items
 
     def _without(self, cell: Cell, scope: Scope) -> frozenset[int]:
-        """The numbers of the content items that `when` leaves out. Raises ProblemError."""
-        left_out = set[int]()
+        """The numbers of the content items that `when` leaves out, and of those that use the task before this
+        one where there is none. Raises ProblemError.
+        """
+        is_first = bool(self._step.chain) and PREVIOUS not in scope
+        left_out = {
+            number for number, item in enumerate(self._step.content) if is_first and item.uses_previous
+        }
         for number, when in self._conditions.items():
             try:
-                if not when.holds(scope):
+                if number not in left_out and not when.holds(scope):
                     left_out.add(number)
             except ProblemError as error:
                 raise ProblemError(
@@ -189,19 +200,25 @@ class TaskBuilder:
     def name(self, cell: Cell, above: Lineage) -> str:
         """The readable name of the task of `cell` below those of `above`; several may have it."""
         cells = {self._step.name: cell, **above}
-        labels = (
-            cell_label(values, with_model=len(self._job.steps[step].models) > 1)
-            for step, values in reversed(cells.items())
-        )
+        are_joined = any(self._job.steps[step].joins for step in cells)
+        labels: list[str] = []
+        told: dict[str, JsonValue] = {}
+        for step, values in reversed(cells.items()):
+            shown = values
+            if are_joined:  # the axes that its steps share stand in the name once
+                shown = {axis: value for axis, value in values.items() if not _is_told(axis, value, told)}
+                told |= {axis: identifying_part(value) for axis, value in values.items()}
+            labels.append(cell_label(shown, with_model=len(self._job.steps[step].models) > 1))
         return task_name((self._slug, *labels), default=self._job.name)
 
     def with_own_name(self, task: Task, names: Set[str]) -> Task:
-        """`task` with digits of the identity after its name and its upstream's, if these are in `names`."""
-        name, upstream = _with_digits(task.name, task.identity, names), task.upstream
-        if upstream is not None:
-            upstream = replace(upstream, name=_with_digits(upstream.name, upstream.identity, names))
+        """`task` with digits of the identity after its name and its upstreams', if these are in `names`."""
+        name = _with_digits(task.name, task.identity, names)
+        upstreams = tuple(
+            replace(each, name=_with_digits(each.name, each.identity, names)) for each in task.upstreams
+        )
         output = self._own_output(name) if self._step.output is None else task.output
-        return replace(task, name=name, output=output, upstream=upstream)
+        return replace(task, name=name, output=output, upstreams=upstreams)
 
     def _own_output(self, name: str) -> str:
         """Where a task goes whose job file does not say."""
@@ -230,7 +247,7 @@ class TaskBuilder:
                 self._content.append(item)
                 continue
             try:
-                self._content.append(self._item(item, self._scope, None))
+                self._content.append(self._item(item, self._scope, ()))
             except ProblemError as error:
                 yield from error.problems
                 self._content.append(_stand_in(item))
@@ -266,12 +283,12 @@ class TaskBuilder:
             for problem in check_field(self._job.provider, name, value)[:1]:
                 yield location.error(problem.message, problem.hint)
 
-    def _item(self, item: ContentItem, scope: Scope, upstream: Upstream | None) -> _Item:
+    def _item(self, item: ContentItem, scope: Scope, upstreams: tuple[Upstream, ...]) -> _Item:
         """Raises ProblemError."""
         file: InputFile | None = None
         payload: JsonValue
         if isinstance(item.payload, Reference):
-            assert upstream is not None
+            upstream = next(each for each in upstreams if each.step == item.payload.step)
             key = "id" if item.kind == "draft_task" else "url"
             payload = {key: upstream.reference(item.payload.output)}
         else:
@@ -337,6 +354,11 @@ def _stand_in(item: ContentItem) -> _Item:
     if item.role is not None and isinstance(item.role.content, Constant):
         data["role"] = item.role.content.value
     return _Item(data)
+
+
+def _is_told(axis: str, value: JsonValue, told: Mapping[str, JsonValue]) -> bool:
+    """Whether an axis that is not a take has this value in a label before."""
+    return axis not in BUILT_IN and axis in told and told[axis] == identifying_part(value)
 
 
 def _with_digits(name: str, identity: str, names: Set[str]) -> str:

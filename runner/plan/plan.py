@@ -16,6 +16,7 @@ from runner.job.rundate import RunDate, RunTime
 from runner.job.values import Value
 from runner.json_value import JsonValue
 from runner.plan.build import TaskBuilder
+from runner.plan.combinations import Combined
 from runner.plan.cost import Total
 from runner.plan.lint import check_time
 from runner.plan.matrix import Axis, Entry, Matrix
@@ -30,7 +31,7 @@ MOST_LOOKUPS = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All tasks of a job, depth first: a task comes before those that need it.
+    """All tasks of a job, depth first: a task comes before those that build on it.
 
     `warnings` are the job's and those of the cells. `cost` is the estimate of all tasks, whether they
     are done or not.
@@ -45,6 +46,8 @@ class Plan:
     cost: Total
     clock: tuple[float, float] | None = None
     """`time.time()` and `time.monotonic()` when this machine's clock gave `run_date`; None if it did not."""
+    combined: Mapping[str, Combined] = field(default_factory=dict, repr=False)
+    """How the tasks of each step that joins steps or makes a chain were found, by step."""
     began: float = 0.0
     """What `run.time` is, in Unix seconds."""
     _below: Mapping[str, tuple[Task, ...]] = field(init=False, repr=False, compare=False)
@@ -52,7 +55,8 @@ class Plan:
     def __post_init__(self) -> None:
         below: dict[str, list[Task]] = {}
         for task in self.tasks:
-            below.setdefault(task.upstream.identity if task.upstream else "", []).append(task)
+            for identity in {upstream.identity for upstream in task.upstreams} or {""}:
+                below.setdefault(identity, []).append(task)
         object.__setattr__(self, "_below", {identity: tuple(tasks) for identity, tasks in below.items()})
 
     @property
@@ -62,11 +66,11 @@ class Plan:
 
     @property
     def roots(self) -> tuple[Task, ...]:
-        """The tasks that need no other one."""
+        """The tasks that build on no other one."""
         return self._below.get("", ())
 
     def children(self, task: Task) -> tuple[Task, ...]:
-        """The tasks that need `task`; none where `pick` leaves it out."""
+        """The tasks that build on `task`; none where `pick` leaves it out."""
         return self._below.get(task.identity, ())
 
 
@@ -110,7 +114,8 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None, began: 
     cost = Total()
     for task in tasks:
         cost.add(task.estimate_tokens, task.estimate_micros)
-    return Plan(job, origin, run_date, edition, tasks, problems.warnings, cost, clock, began)
+    combined = {step.name: step.combined for step in steps if step.combined is not None}
+    return Plan(job, origin, run_date, edition, tasks, problems.warnings, cost, clock, combined, began=began)
 
 
 def _scope(job: Job, run_date: RunDate, run_time: RunTime) -> Checked[Scope]:

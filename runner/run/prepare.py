@@ -51,13 +51,12 @@ class Resubmit:
     def takes_along(self, progress: Progress, retried: Container[str]) -> bool:
         """Whether a task that was never accepted is submitted beside these, too.
 
-        A `retry` pays for nothing that has not failed, except what needs a task that it has `retried`
+        A `retry` pays for nothing that has not failed, except what builds on a task that it has `retried`
         (identities) and an earlier retry that could not be sent.
         """
         if self.reason is not Reason.RETRY:
             return True
-        upstream = progress.task.upstream
-        if upstream is not None and upstream.identity in retried:
+        if any(upstream.identity in retried for upstream in progress.task.upstreams):
             return True
         return progress.attempt is not None and progress.attempt.reason is Reason.RETRY
 
