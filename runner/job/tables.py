@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from runner.job.problems import Checked
 from runner.job.texts import TextFile
 from runner.job.values import Constant, Value
 from runner.job.yaml.nodes import Location, cut, to_data
-from runner.job.yaml.source import read_list
+from runner.job.yaml.source import MAX_DEPTH, UNPRINTABLE, read_list
 from runner.json_value import JsonValue, canonical_json
 from runner.plural import count
 from runner.slug import slug
@@ -116,9 +117,13 @@ def _distinct(rows: Iterable[_Row]) -> Checked[list[_Row]]:
     seen: dict[bytes, Location] = {}
     kept: list[_Row] = []
     for location, value in rows:
-        for text, place in _texts(value, location):
-            if has_expression(text):
-                yield place.error(*_LITERAL)
+        try:
+            wrong = [place.error(*why) for text, place in _texts(value, location) if (why := _why_not(text))]
+        except RecursionError:
+            wrong = [location.error("nested too deeply", "one plain object on each line")]
+        if wrong:
+            yield wrong[0]
+            continue
         first = seen.setdefault(canonical_json(value), location)
         if first is location:
             kept.append((location, value))
@@ -128,16 +133,28 @@ def _distinct(rows: Iterable[_Row]) -> Checked[list[_Row]]:
     return kept
 
 
-def _texts(value: JsonValue, location: Location) -> Iterator[tuple[str, Location]]:
+def _why_not(text: str) -> tuple[str, str] | None:
+    """(what is wrong, what to do) with a text that a row must not hold; JSON can spell any character."""
+    if has_expression(text):
+        return _LITERAL
+    bad = UNPRINTABLE.search(text)
+    return (f"invisible character U+{ord(bad[0]):04X}", "delete it") if bad else None
+
+
+def _texts(value: JsonValue, location: Location, depth: int = 0) -> Iterator[tuple[str, Location]]:
+    """Each text of a row, and each key of an object, with its place. Raises RecursionError."""
+    if depth > MAX_DEPTH:
+        raise RecursionError
     match value:
         case str():
             yield value, value.location if isinstance(value, CellText) else location
         case dict():
-            for part in value.values():
-                yield from _texts(part, location)
+            for name, part in value.items():
+                yield name, location
+                yield from _texts(part, location, depth + 1)
         case list() | tuple():
             for part in value:
-                yield from _texts(part, location)
+                yield from _texts(part, location, depth + 1)
 
 
 def _check_ids(rows: Iterable[_Row]) -> Checked[None]:
@@ -187,7 +204,7 @@ def _json_lines(file: TextFile) -> Checked[_Found]:
             yield location.error(*_blank(file, number))
             continue
         try:
-            value = json.loads(line, object_pairs_hook=_object, parse_constant=_refuse)
+            value = json.loads(line, object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite)
             found.rows.append((location, value))
         except json.JSONDecodeError as error:
             place = replace(location, column=error.colno)
@@ -210,6 +227,13 @@ def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
 
 def _refuse(word: str) -> JsonValue:
     raise ValueError(f"a request cannot hold {word}")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError("a number too large for a request")
+    return number
 
 
 def _yaml_list(file: TextFile) -> Checked[_Found]:

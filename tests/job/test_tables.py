@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -213,6 +214,18 @@ WRONG = [
         '{"id": "a"}\n"b"\n',
         "a.jsonl:2:1: some rows have keys and this one has none; hint: give every row the same form",
     ),
+    ("a.jsonl", '{"id": "\\ud800"}\n', "a.jsonl:1:1: invisible character U+D800; hint: delete it"),
+    ("a.jsonl", '{"\\u0000": "a"}\n', "a.jsonl:1:1: invisible character U+0000; hint: delete it"),
+    (
+        "a.jsonl",
+        '{"id": 1e999}\n',
+        "a.jsonl:1:1: a number too large for a request; hint: one plain object on each line",
+    ),
+    (
+        "a.jsonl",
+        "[" * 900 + "]" * 900 + "\n",
+        "a.jsonl:1:1: nested too deeply; hint: one plain object on each line",
+    ),
     ("a.yaml", "id: a\n", "a.yaml:1:1: a file of rows is a list; hint: - {id: hero, prompt: A teapot}"),
     (
         "a.yaml",
@@ -292,6 +305,20 @@ def _as_a_person_writes(cell: str) -> str:
     """Quoted only where it must be."""
     must = any(character in cell for character in '",\n')
     return '"{}"'.format(cell.replace('"', '""')) if must else cell
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.lists(_JSON, min_size=1, max_size=4), st.booleans())
+def test_any_json_is_read_or_refused(values: list[JsonValue], is_ascii: bool) -> None:
+    lines = "".join(f"{json.dumps(value, ensure_ascii=is_ascii)}\n" for value in values)
+    table, problems = read(lines.encode(errors="surrogatepass" if is_ascii else "replace"), "a.jsonl")
+    assert problems or (table is not None and len(table.rows) == len(values))
 
 
 @given(st.text())
