@@ -215,6 +215,7 @@ def _full_disk(stage: Stage) -> Iterator[None]:
         os.fstatvfs = found
 
 
+SIGNED = "https://bucket.example.com/pot.png?X-Amz-Signature=0a1b2c"
 VALIDATE, RUN = (f"validate {FILE}",), (f"run {FILE}",)
 CASES: dict[str, tuple[Case, ...]] = {
     "The command line": (
@@ -246,6 +247,38 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case("A key twice", VALIDATE, _edited(("seeds: 1..2", "seeds: 1..2\nseeds: 5"))),
         Case("A value of the wrong type", VALIDATE, _edited(("duration: 4", "duration: four"))),
         Case("A ratio that the model does not know", VALIDATE, _edited(("16:9", "16:10"))),
+        Case(
+            "A value that is empty",
+            VALIDATE,
+            _edited(("duration: 4", "duration:")),
+            "The word `null` leaves a field to the service.",
+        ),
+        Case(
+            "A number with a zero before it",
+            VALIDATE,
+            _edited(("duration: 4", "duration: 010")),
+            "Other odd spellings, as `0x4` or `+5`, are a warning where only a number may stand.",
+        ),
+        Case(
+            "A model id with a slip",
+            VALIDATE,
+            _edited(("byteplus/", "bytepls/")),
+            "`lint: {model-name: warn}` sends it as it stands.",
+        ),
+        Case(
+            "A prompt that is not filled in",
+            VALIDATE,
+            _edited(("A teapot spins", "$PROMPT")),
+            "It would be paid for as it stands. `lint: {prompt-placeholder: off}` lets it pass.",
+        ),
+        Case(
+            "A signed address without a name",
+            VALIDATE,
+            _edited(
+                ("output:", f"  - {{type: image_url, image_url: '{SIGNED}', role: first_frame}}\noutput:")
+            ),
+            "[Addresses that change](identity.md#addresses-that-change) says what a key is.",
+        ),
         Case(
             "A comment that cuts a prompt off",
             VALIDATE,

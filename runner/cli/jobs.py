@@ -62,7 +62,8 @@ def load(
 
 def plan_of(loaded: Loaded, options: JobOptions) -> Plan:
     """The plan of a loaded job. Raises JobError."""
-    date = options.date or RunDate.today(time.time(), loaded.job.project_file.timezone)
+    zone = loaded.job.project_file.timezone
+    date = options.run_date(zone) or RunDate.today(time.time(), zone)
     with showing_lines(loaded.job.copy):
         return make_plan(loaded.job, origin=loaded.place.origin, run_date=date)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -42,12 +42,17 @@ _TO_ROOT = "../../"
 """From `runs/<run id>/` to the directory that output paths are relative to."""
 
 
+Now = Callable[[ManifestFile], ManifestFile | None]
+"""Gives a file with its path of today; None where it is nowhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A video of a run: `path` as in the manifest."""
+    """A video of a run; `is_lost` where its path has another file by now, and it is nowhere else."""
 
     path: str
     sha256: str
+    is_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,7 @@ class _Builder:
     start: int
     end: int
     picks: Mapping[str, Sequence[JsonValue] | None]
+    now: Now
     drawn: list[_Drawn] = field(default_factory=list)
     videos: list[Video] = field(default_factory=list)
     made: set[str] = field(default_factory=set)
@@ -117,15 +123,17 @@ class _Builder:
         above = self._cells_above(known)
         self.models.setdefault(known.step, set()).add(task.model)
         # the first take first: `boat.mp4`, then `boat-2.mp4`
-        videos = sorted(task.videos, key=lambda file: (len(file.path), file.path))
-        if videos:
+        files = sorted(task.videos, key=lambda file: (len(file.path), file.path))
+        if files:
             self.made.add(task.step)
-        self.videos += [Video(file.path, file.sha256) for file in videos]
-        self.seconds += sum(file.media.duration or 0.0 for file in videos)
+        found = [(self.now(file), file) for file in files]
+        self.videos += [Video((now or file).path, file.sha256, now is None) for now, file in found]
+        videos = [_video(now or file, is_lost=now is None) for now, file in found]
+        self.seconds += sum(file.media.duration or 0.0 for file in files)
         places = self.grid.places(known.cell, above)
         if not task.in_plan:
             self.departed[task.state] += 1
-        facts = {**self._facts(task), "at": places, "videos": [_video(file) for file in videos]}
+        facts = {**self._facts(task), "at": places, "videos": videos}
         self.drawn.append(_Drawn(facts, known, above, task.in_plan and task.step in self.picks))
 
     def tasks(self) -> Iterator[dict[str, object]]:
@@ -174,7 +182,7 @@ class _Builder:
             "inputs": [file.path or file.sha256[:_SHORT] for file in task.inputs],
             "others": [
                 {"kind": file.kind, "path": file.path, "href": href(file.path)}
-                for file in task.outputs
+                for file in filter(None, map(self.now, task.outputs))
                 if file.kind is not RemoteFileKind.VIDEO
             ],
             "tokens": task.total_tokens,
@@ -191,15 +199,19 @@ class _Builder:
         }
 
 
-def read_contact_sheet(manifest: Path, job: JobCopy, *, root: Path) -> ContactSheet:
-    """The sheet of the manifest at that path, of `job` as it was run. Raises StateError."""
+def read_contact_sheet(
+    manifest: Path, job: JobCopy, *, root: Path, now: Now = lambda file: file
+) -> ContactSheet:
+    """The sheet of the manifest at that path, of `job` as it was run; `now` gives each file with its path of
+    today. Raises StateError.
+    """
     # what stands behind the tasks is needed for each of them
     whole = read_manifest(manifest)
     run = whole.run
     commands = Commands(run.id, run.job_file, _option(run))
     start, end = milliseconds(run.started_at), _end(run)
     picks = _pickable_steps(job, file=root / run.job_file, root=root)
-    builder = _Builder(commands, find(run.provider), start, end, picks)
+    builder = _Builder(commands, find(run.provider), start, end, picks, now)
     for task in islice(read_tasks(manifest), MOST_TASKS):
         builder.add(task)
     return ContactSheet(
@@ -311,11 +323,11 @@ def _end(run: ManifestRun) -> int:
     return max(milliseconds(time) for time in times if time is not None)
 
 
-def _video(file: ManifestFile) -> dict[str, object]:
+def _video(file: ManifestFile, *, is_lost: bool) -> dict[str, object]:
     media = file.media
     return {
         "path": file.path,
-        "href": href(file.path),
+        "href": "" if is_lost else href(file.path),
         "bytes": file.bytes,
         "width": media.width,
         "height": media.height,

@@ -10,6 +10,7 @@ from runner.job.filters import as_text
 from runner.job.merge import StepKeys
 from runner.job.model import BUILT_IN, MODEL, SAMPLE, SEED, AxisSpec, Step
 from runner.job.problems import Checked, InvalidValueError, ProblemError
+from runner.job.prompts import has_placeholder
 from runner.job.seeds import Seeds
 from runner.job.sources import FROM
 from runner.job.tables import read_table
@@ -239,15 +240,27 @@ def axis_locations(step: Step) -> dict[str, Location]:
     return locations
 
 
-def check_use(step: Step, fields: frozenset[str]) -> Checked[None]:
-    """An axis that nothing uses would pay for the same picture several times, or is misspelt."""
+def check_use(step: Step, fields: frozenset[str], above: Iterable[KnownNames]) -> Checked[None]:
+    """An axis that nothing uses would pay for the same picture several times, or is misspelt.
+
+    One that a join shares with a step above says which of its tasks is meant.
+    """
     used = {name for value in step.request.values() for name in value.names}
     payloads = [item.payload for item in step.content]
     used |= {name for payload in payloads if isinstance(payload, Value) for name in payload.names}
-    used |= {name for item in step.content if item.role for name in item.role.names}
-    used |= {name for item in step.content if item.when for name in item.when.names}
+    further = [
+        part
+        for item in step.content
+        for part in (item.role, item.when, item.key, item.sha256)
+        if part is not None
+    ]
+    used |= {name for part in further for name in part.names}
     used |= step.output.names if step.output else set()
     used.add(step.chain)  # each task along it has another one before it
+    used |= {name for names in above for name in names} if step.joins else set()
+    texts = [payload.known for payload in payloads if isinstance(payload, Value)]
+    if any(isinstance(text, str) and has_placeholder(text) for text in texts):
+        return  # the axis may be used there, in another tool's form: the lint tells that
     for name, location in axis_locations(step).items():
         if name not in used | fields:
             takes = "use it in an expression, or ask for takes with `samples: N`"

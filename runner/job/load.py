@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.errors import JobError, Problem
@@ -14,12 +14,14 @@ from runner.job.environment import key_names, read_env, why_refused
 from runner.job.expressions import RUN, RUN_TIME, KnownNames, has_expression
 from runner.job.extends import read_whole
 from runner.job.inputs import InputReader, check_inputs
+from runner.job.load_lock import load_models_lock
 from runner.job.load_project import load_project_file
 from runner.job.merge import STEPS, correct_keys
 from runner.job.model import Job
 from runner.job.policy import read_budget, read_lint, read_run
 from runner.job.problems import Checked, Problems
 from runner.job.provider_checks import check_run
+from runner.job.scalars import check_scalars
 from runner.job.schema import check_job
 from runner.job.sources import JobCopy, Sources
 from runner.job.texts import TextFiles
@@ -29,6 +31,7 @@ from runner.job.workflow import read_steps, step_keys
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Scalar, entries_of, items_of, text_of
 from runner.job.yaml.source import MAX_BYTES
+from runner.project import PROJECT_FILE
 from runner.providers import DEFAULT, find
 from runner.providers.provider import Provider
 from runner.spelling import nearest
@@ -75,23 +78,30 @@ def load_job(
     """
     options = options or LoadOptions(os.environ)
     shown = _below(file, root)
+    project_file = load_project_file(root)
+    if shown == PROJECT_FILE:
+        told = Problem(1, 1, "", "this is the project file, not a job", "callsheet validate callsheet.yaml")
+        raise JobError(shown, [told])
     content = _read(file, shown) if copy is None else copy.text
     sources = Sources(root, file.parent, None if copy is None else copy.files)
     try:
-        return _load(file, shown, root, content, sources, options)
+        return replace(
+            _load(file, shown, root, content, sources, options),
+            project_file=project_file,
+            models_lock=load_models_lock(root),
+        )
     except JobError as error:
         error.files = sources.files
         raise
 
 
 def _load(file: Path, shown: str, root: Path, content: bytes, sources: Sources, options: LoadOptions) -> Job:
-    project_file = load_project_file(root)
     reading = read_whole(content, sources)
     document = reading.root
     if document is None:
         raise JobError(shown, reading.problems)
     wrong = check_job(document)
-    problems = Problems(shown, earlier=reading.problems, schema=wrong)
+    problems = Problems(shown, earlier=reading.problems, schema=check_scalars(document, wrong))
     if wrong:
         document = correct_keys(document)
     if not reading.is_whole:
@@ -149,7 +159,6 @@ def _load(file: Path, shown: str, root: Path, content: bytes, sources: Sources, 
         lint=lint,
         document=document,
         warnings=problems.warnings,
-        project_file=project_file,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from runner.errors import Problem
 from runner.job.expressions import NEEDS, PREVIOUS, RUN, RUN_TIME, Condition
+from runner.job.models_lock import ModelsLock
 from runner.job.paths import OutputTemplate
 from runner.job.project_file import ProjectFile
 from runner.job.seeds import Seeds
@@ -31,6 +32,15 @@ class OnAmbiguous(enum.StrEnum):
 
     AUTO = "auto"
     HOLD = "hold"
+
+
+class OnEdit(enum.StrEnum):
+    """What becomes of a new task whose output path holds a take of another request."""
+
+    ASK = "ask"
+    VERSION = "version"
+    """It is submitted; the older take is kept as a version."""
+    REFUSE = "refuse"
 
 
 LOOPBACK_MINIMUM = 0.1
@@ -88,6 +98,7 @@ class RunPolicy:
     poll: PollPolicy = field(default_factory=PollPolicy)
     webhook: WebhookPolicy | None = None
     settle_alone: float = 3600.0
+    on_edit: OnEdit = OnEdit.ASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +142,16 @@ class Reference:
 class ContentItem:
     """One content item. `kind` is its type; `payload` its text, URL, file path or task id.
 
-    `when` decides whether a cell has the item.
+    `key` or `sha256` stands for the address in the task's identity. `when` decides whether a cell has the
+    item.
     """
 
     kind: str
     location: Location
     payload: Value | Reference
     role: Value | None
+    key: Value | None = None
+    sha256: Value | None = None
     when: Condition | None = None
     uses_previous: bool = False
     """Whether the first task of a chain lacks it."""
@@ -146,7 +160,8 @@ class ContentItem:
     def names(self) -> frozenset[str]:
         """The names in scope that it depends on."""
         names = {NEEDS} if isinstance(self.payload, Reference) else self.payload.names
-        parts = (part.names for part in (self.role, self.when) if part is not None)
+        given = (self.role, self.key, self.sha256, self.when)
+        parts = (part.names for part in given if part is not None)
         return frozenset({PREVIOUS} if self.uses_previous else ()).union(names, *parts)
 
     def location_of(self, part: str) -> Location:
@@ -224,7 +239,8 @@ class Job:
 
     Input paths are relative to `directory`. `env` holds the listed variables that are set. `base_url`
     is None unless the job is trusted. `steps` are by name, each after the one that it needs; a flat
-    job has one, named "". `lint` holds the levels that the job changes. `project_file` is that of the root.
+    job has one, named "". `lint` holds the levels that the job changes. `project_file` and `models_lock` are
+    those of the root.
     """
 
     name: str
@@ -247,6 +263,7 @@ class Job:
     document: MappingNode = field(repr=False)
     """The job file as read, merged with the one that it `extends`."""
     project_file: ProjectFile = field(default_factory=ProjectFile)
+    models_lock: ModelsLock = field(default_factory=ModelsLock)
 
     @property
     def text(self) -> bytes:

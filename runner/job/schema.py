@@ -61,6 +61,11 @@ def check_project(document: Mapping) -> list[Problem]:
     return _check(document, _JobValidator(load_schema("project")))
 
 
+def check_models_lock(document: Mapping) -> list[Problem]:
+    """The same of models.lock.yaml."""
+    return _check(document, _JobValidator(load_schema("models-lock")))
+
+
 def _check(document: Mapping, validator: Draft7Validator) -> list[Problem]:
     found: dict[Problem, None] = {}
     for error in islice(validator.iter_errors(to_data(document)), MOST_PROBLEMS):

@@ -204,16 +204,21 @@ def _content(
                 payload = yield from compile_value(payload_node, names)
         else:
             continue
-        role_node = node.get("role") if isinstance(node, MappingNode) else None
+        role_node = _entry(node, "role")
         role = (yield from compile_value(role_node, names)) if role_node else None
-        when_node = node.get("when") if isinstance(node, MappingNode) else None
+        key, sha256 = yield from _stand_ins(_entry(node, kind), payload, names)
+        when_node = _entry(node, "when")
         when = None
         if isinstance(when_node, Scalar) and isinstance(when_node.value, str):
             when = yield from compile_condition(when_node.value, names, when_node.location)
-        parts = (part.read_names for part in (payload, role, when) if isinstance(part, Value | Condition))
+        parts = [
+            part.read_names
+            for part in (payload, role, key, sha256, when)
+            if isinstance(part, Value | Condition)
+        ]
         is_taken = isinstance(payload, Reference) and payload.step == keys.name
         uses_previous = is_chained and (is_taken or PREVIOUS in frozenset[str]().union(*parts))
-        items.append(ContentItem(kind, node.location, payload, role, when, uses_previous))
+        items.append(ContentItem(kind, node.location, payload, role, key, sha256, when, uses_previous))
     return tuple(items)
 
 
@@ -236,6 +241,28 @@ def _text_from(written: MappingNode, names: KnownNames, files: TextFiles) -> Che
     except ProblemError as error:
         yield from error.problems
     return nothing
+
+
+def _entry(node: Node | None, name: str) -> Node | None:
+    """The value at `name` of a mapping; None of anything else."""
+    return node.get(name) if isinstance(node, MappingNode) else None
+
+
+def _stand_ins(
+    target: Node | None, payload: Value | Reference, names: KnownNames
+) -> Checked[tuple[Value | None, Value | None]]:
+    """The `key` and the `sha256` that stand for an address."""
+    nodes = [_entry(target, name) for name in ("key", "sha256")]
+    given = [node for node in nodes if node is not None]
+    if len(given) > 1:
+        yield given[1].location.error("`key` and `sha256` exclude each other", "keep one")
+    elif given and isinstance(payload, Reference):
+        yield given[0].location.error("what a step makes is known by its task", "delete this line")
+    key, sha256 = nodes
+    return (
+        (yield from compile_value(key, names)) if key is not None else None,
+        (yield from compile_value(sha256, names)) if sha256 is not None else None,
+    )
 
 
 def _reference(

@@ -57,7 +57,7 @@ def read_steps(
             read_step(keys, provider=provider, known=known, above=names_above, files=files)
         )
         if not own.errors:  # an expression that did not compile may be the one that uses an axis
-            own.gather(check_use(steps[name], provider.fields))
+            own.gather(check_use(steps[name], provider.fields, names_above.values()))
         for problem in (*own.errors, *own.warnings):
             if problem.path.startswith(f"{STEPS}."):
                 yield problem

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from runner.errors import StateError
 
-SCHEMA_VERSION = "7"
+SCHEMA_VERSION = "8"
+_UPGRADES = {"6": ("upgrade_7.sql", "spends.sql"), "7": ("upgrade_8.sql",)}
+"""By the version that they begin with, the scripts that lead to the next one."""
 
 
 def _script(name: str) -> str:
@@ -57,12 +59,12 @@ def prepare(connection: sqlite3.Connection, path: Path | None) -> None:
         connection.executescript(
             f"BEGIN IMMEDIATE;\n{schema}\nINSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}');\nCOMMIT;"
         )
-    if _version(connection) == "6":
-        upgrade = _script("upgrade_7.sql") + _script("spends.sql")
+    while (found := _version(connection)) in _UPGRADES:
+        upgrade = "".join(map(_script, _UPGRADES[found]))
         connection.executescript(
-            f"BEGIN IMMEDIATE;\n{upgrade}\nUPDATE meta SET value = '7' WHERE key = 'schema';\nCOMMIT;"
+            f"BEGIN IMMEDIATE;\n{upgrade}\nUPDATE meta SET value = '{int(found) + 1}' WHERE key = 'schema';"
+            "\nCOMMIT;"
         )
-    found = _version(connection)
     if found != SCHEMA_VERSION:
         raise StateError(
             f"{path}: the ledger has version {found or 'none'}, this callsheet knows {SCHEMA_VERSION}",

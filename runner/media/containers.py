@@ -55,6 +55,11 @@ class Container:
     ends_where_it_says: bool | None = None
     segment: tuple[int, int] | None = None
 
+    @property
+    def demuxer(self) -> str:
+        """FFmpeg's name of what reads it."""
+        return "matroska" if self.name == "webm" else self.name
+
 
 def recognise(file: BinaryIO, length: int) -> Container | None:
     """The container of a video that is not MP4 or MOV; None for what nobody would call a video.

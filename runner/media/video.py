@@ -213,7 +213,7 @@ def _probe_jpeg(file: BinaryIO, length: int) -> MediaFacts:
     data = read_at(file, 0, length)
     end = 0
     while data.startswith(_JPEG, end):
-        end = _end_of_jpeg(data, end)
+        end = end_of_jpeg(data, end)
     if data[end:].strip(b"\0"):
         raise NotMediaError("something follows the end of the JPEG")
     return MediaFacts("jpeg", codec="mjpeg")
@@ -223,7 +223,7 @@ _END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
 _RESTARTS = range(0xD0, 0xD8)
 
 
-def _end_of_jpeg(data: bytes, start: int) -> int:
+def end_of_jpeg(data: bytes, start: int) -> int:
     """The first byte behind the picture that begins at `start` (T.81, B.1)."""
     position = start + 2
     while position + 4 <= len(data) or data[position:] == b"\xff\xd9":

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from runner.errors import Problem
 from runner.job.cells import CellText, how_to_write, is_text, typed
 from runner.job.expressions import NEEDS, PREVIOUS, Scope
-from runner.job.inputs import FILES, InputReader, resolve_url
+from runner.job.inputs import FILES, InputError, InputReader, name_of_digest, name_of_key, resolve_url
 from runner.job.model import BUILT_IN, MODEL, SAMPLE, SEED, AxisSpec, ContentItem, Job, Reference, Step
 from runner.job.problems import Checked, ProblemError, require
 from runner.job.provider_checks import check_content
@@ -20,11 +20,11 @@ from runner.job.yaml.nodes import Location, Path
 from runner.json_value import JsonValue
 from runner.plan.cost import estimate
 from runner.plan.matrix import Cell
-from runner.plan.names import cell_label, identifying_part, task_name
+from runner.plan.names import cell_label, identifying_part, output_name, task_name
 from runner.plan.picks import Lineage
 from runner.plan.task import STEP_SCHEME, Task, Upstream, cells_of, task_identity
 from runner.providers.base import InputFile
-from runner.providers.dialect import CannotSayError, RequestPath
+from runner.providers.dialect import CannotSayError
 from runner.providers.provider import Provider
 from runner.slug import slug
 
@@ -33,10 +33,12 @@ _STAND_IN: Mapping[str, JsonValue] = {"text": "text", "draft_task": {"id": ""}}
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """A content item as the request has it, and the local file that it refers to."""
+    """A content item as the request has it, and the local file or the address that it refers to."""
 
     data: dict[str, JsonValue]
     file: InputFile | None = None
+    address: tuple[str, str] | None = None
+    """(what stands for it, the address itself)"""
 
 
 class TaskBuilder:
@@ -93,7 +95,8 @@ class TaskBuilder:
         if sample is not None and honours_seed and SEED in self._fields:
             request[SEED] = derived_seed(self._job.provider, request, sample)
         own = self._step.price or self._job.project_file.price_of(model)
-        cost = estimate(self._job.provider, request, own)
+        published = self._job.models_lock.rates(self._job.provider.name, model)
+        cost = estimate(self._job.provider, request, own, published)
         identity = task_identity(
             provider=self._job.provider,
             origin=self._origin,
@@ -104,13 +107,14 @@ class TaskBuilder:
         ignored_seed = request.get(SEED) if family is not None and not honours_seed else None
         request = _sent(request, is_derived=sample is not None, is_ignored=ignored_seed is not None)
         seed = request.get(SEED)
-        name = self.name(cell, above)
-        output = self._step.output
+        cell_name = self.cell_name(cell, above)
+        template = self._step.output
+        output = self._own_output(cell_name) if template is None else template.render(scope)
         return Task(
             identity=identity,
             index=index,
             step=self._step.name,
-            name=name,
+            name=cell_name if template is None else output_name(output),
             cell=cell,
             provider=self._job.provider.name,
             origin=self._origin,
@@ -119,10 +123,12 @@ class TaskBuilder:
             seed=seed if isinstance(seed, int) else None,
             sample=sample,
             ignored_seed=ignored_seed if isinstance(ignored_seed, int) else None,
+            cell_name=cell_name,
             request=request,
             inputs=tuple(dict.fromkeys(item.file for item in items if item.file is not None)),
-            output=self._own_output(name) if output is None else output.render(scope),
+            output=output,
             upstreams=upstreams,
+            addresses=_addresses(items, self._there(left_out)),
             estimate_tokens=cost.tokens,
             estimate_micros=cost.micros,
             price=cost.price,
@@ -161,7 +167,7 @@ class TaskBuilder:
                 yield from (self._in_row(problem, names, cell) for problem in error.problems)
         if self._conditions and left_out not in self._left_out:
             self._left_out.add(left_out)
-            there = [item for number, item in enumerate(self._step.content) if number not in left_out]
+            there = self._there(left_out)
             location = next(iter(self._conditions.values())).location
             if not there:
                 yield location.error("no content is left", "give one item no `when`")
@@ -186,7 +192,11 @@ class TaskBuilder:
                 ) from None
         return frozenset(left_out)
 
-    def _location(self, path: RequestPath, left_out: frozenset[int]) -> Location:
+    def _there(self, left_out: frozenset[int]) -> list[ContentItem]:
+        """The content items that a cell has."""
+        return [item for number, item in enumerate(self._step.content) if number not in left_out]
+
+    def _location(self, path: Path, left_out: frozenset[int]) -> Location:
         return request_location(self._job.provider, self._step, path, left_out=left_out)
 
     def _in_row(self, problem: Problem, names: Set[str], cell: Cell) -> Problem:
@@ -197,8 +207,8 @@ class TaskBuilder:
             return problem
         return replace(problem, file=row.file, line=row.line, column=row.column)
 
-    def name(self, cell: Cell, above: Lineage) -> str:
-        """The readable name of the task of `cell` below those of `above`; several may have it."""
+    def cell_name(self, cell: Cell, above: Lineage) -> str:
+        """The readable name of `cell` below those of `above`; several may have it."""
         cells = {self._step.name: cell, **above}
         are_joined = any(self._job.steps[step].joins for step in cells)
         labels: list[str] = []
@@ -211,14 +221,12 @@ class TaskBuilder:
             labels.append(cell_label(shown, with_model=len(self._job.steps[step].models) > 1))
         return task_name((self._slug, *labels), default=self._job.name)
 
-    def with_own_name(self, task: Task, names: Set[str]) -> Task:
-        """`task` with digits of the identity after its name and its upstreams', if these are in `names`."""
-        name = _with_digits(task.name, task.identity, names)
-        upstreams = tuple(
-            replace(each, name=_with_digits(each.name, each.identity, names)) for each in task.upstreams
-        )
-        output = self._own_output(name) if self._step.output is None else task.output
-        return replace(task, name=name, output=output, upstreams=upstreams)
+    def with_digits(self, task: Task) -> Task:
+        """`task` with digits of the identity after its cell's name, and so in its own path."""
+        cell_name = f"{task.cell_name}-{task.identity[:8]}"
+        if self._step.output is not None:
+            return replace(task, cell_name=cell_name)
+        return replace(task, cell_name=cell_name, name=cell_name, output=self._own_output(cell_name))
 
     def _own_output(self, name: str) -> str:
         """Where a task goes whose job file does not say."""
@@ -286,6 +294,7 @@ class TaskBuilder:
     def _item(self, item: ContentItem, scope: Scope, upstreams: tuple[Upstream, ...]) -> _Item:
         """Raises ProblemError."""
         file: InputFile | None = None
+        address: tuple[str, str] | None = None
         payload: JsonValue
         if isinstance(item.payload, Reference):
             upstream = next(each for each in upstreams if each.step == item.payload.step)
@@ -293,13 +302,16 @@ class TaskBuilder:
             payload = {key: upstream.reference(item.payload.output)}
         else:
             payload, file = self._payload(item.kind, item.payload, scope)
+            if isinstance(payload, dict) and (name := _name_of(item, scope, payload, file)):
+                address = name, str(payload["url"])
+                payload = {"url": name}
         data: dict[str, JsonValue] = {"type": item.kind, item.kind: payload}
         role = item.role.evaluate(scope) if item.role is not None else None
         if item.role is not None and role is not None:
             if not isinstance(role, str):
                 raise ProblemError(item.role.location.error(f"role needs a word, and this is {_kind(role)}"))
             data["role"] = str(role)
-        return _Item(data, file)
+        return _Item(data, file, address)
 
     def _payload(self, kind: str, written: Value, scope: Scope) -> tuple[JsonValue, InputFile | None]:
         location = written.location
@@ -348,6 +360,27 @@ def _sent(request: dict[str, JsonValue], *, is_derived: bool, is_ignored: bool) 
     return {**request, SEED: sent_seed(seed)} if is_derived and isinstance(seed, int) else request
 
 
+def _name_of(
+    item: ContentItem, scope: Scope, payload: Mapping[str, JsonValue], file: InputFile | None
+) -> str:
+    """What stands for the item's address in its request; empty where the address itself does.
+
+    Raises ProblemError.
+    """
+    for written, name_of in ((item.key, name_of_key), (item.sha256, name_of_digest)):
+        value = written.evaluate(scope) if written is not None else None
+        if written is None or value is None:
+            continue
+        if file is not None or str(payload.get("url"))[:8].casefold() != "https://":
+            told = "only an https address needs a name: a file is known by its bytes"
+            raise ProblemError(written.location.error(told, "delete this line"))
+        try:
+            return name_of(value)
+        except InputError as error:
+            raise ProblemError(error.at(written.location)) from None
+    return ""
+
+
 def _stand_in(item: ContentItem) -> _Item:
     """For an item that cannot be read: without its type and role others would seem wrong as well."""
     data: dict[str, JsonValue] = {"type": item.kind, item.kind: _STAND_IN.get(item.kind, {"url": ""})}
@@ -356,13 +389,19 @@ def _stand_in(item: ContentItem) -> _Item:
     return _Item(data)
 
 
+def _addresses(items: Sequence[_Item], content: Sequence[ContentItem]) -> dict[str, str]:
+    """The addresses that are given by name. Raises ProblemError where two have one name."""
+    found: dict[str, str] = {}
+    for item, written in zip(items, content, strict=True):
+        if item.address is not None and found.setdefault(*item.address) != item.address[1]:
+            location = written.location
+            raise ProblemError(location.error("another address has the same name", "give each its own"))
+    return found
+
+
 def _is_told(axis: str, value: JsonValue, told: Mapping[str, JsonValue]) -> bool:
     """Whether an axis that is not a take has this value in a label before."""
     return axis not in BUILT_IN and axis in told and told[axis] == identifying_part(value)
-
-
-def _with_digits(name: str, identity: str, names: Set[str]) -> str:
-    return f"{name}-{identity[:8]}" if name in names else name
 
 
 def _kind(value: JsonValue) -> str:

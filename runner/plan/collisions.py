@@ -66,7 +66,7 @@ def _same_identity(job: Job, first: Task, second: Task) -> Problem:
     if names and all(name.startswith(f"{NEEDS}.") for name in names):
         told = {name.split(".")[1] for name in names}
         needed = next((name for name in step.needs if name in told), step.needs[0])
-        message = f"its requests are the same for each task of `{needed}`, such as {second.name}"
+        message = f"its requests are the same for each task of `{needed}`, such as {second.cell_name}"
         return step.location.error(message, f"use an output or an axis of `{NEEDS}.{needed}`, or pick")
     locations = {axis.name: axis.location for axis in step.axes}
     location = locations.get(names[0], step.takes_location) if names else step.takes_location
@@ -75,7 +75,7 @@ def _same_identity(job: Job, first: Task, second: Task) -> Problem:
     elif len(names) == 1:
         return location.error(f"axis `{names[0]}` changes nothing", "for several takes use `samples: N`")
     return location.error(
-        f"cells {first.index} ({first.name}) and {second.index} ({second.name}) ask for the same video",
+        f"{_cells(first, second)} ask for the same video",
         "keep one of them; for several takes use `samples: N`",
     )
 
@@ -87,10 +87,13 @@ def _same_output(job: Job, pairs: Sequence[tuple[Task, Task]]) -> Problem:
     step = job.steps[second.step]
     more = f"; more cells that share a file: {len(pairs) - 1}" if len(pairs) > 1 else ""
     return step.output_location.error(
-        f"cells {first.index} ({first.name}) and {second.index} ({second.name}) write the same file,"
-        f" {first.output}{more}",
+        f"{_cells(first, second)} write the same file, {first.output}{more}",
         f"tell them apart: {_other_template(step.output, [_expression(name, first) for name in names])}",
     )
+
+
+def _cells(first: Task, second: Task) -> str:
+    return f"cells {first.index} ({first.cell_name}) and {second.index} ({second.cell_name})"
 
 
 def _other_template(output: OutputTemplate | None, telling: list[str]) -> str:

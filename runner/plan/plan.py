@@ -17,7 +17,7 @@ from runner.job.values import Value
 from runner.json_value import JsonValue
 from runner.plan.build import TaskBuilder
 from runner.plan.combinations import Combined
-from runner.plan.cost import Total
+from runner.plan.cost import Total, total_of
 from runner.plan.lint import check_time
 from runner.plan.matrix import Axis, Entry, Matrix
 from runner.plan.patterns import Patterns
@@ -111,10 +111,8 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None, began: 
         }
         tasks = build_tasks(job, steps, builders, problems)
         problems.gather(check_time(job))
-    cost = Total()
-    for task in tasks:
-        cost.add(task.estimate_tokens, task.estimate_micros)
     combined = {step.name: step.combined for step in steps if step.combined is not None}
+    cost = total_of(tasks)
     return Plan(job, origin, run_date, edition, tasks, problems.warnings, cost, clock, combined, began=began)
 
 

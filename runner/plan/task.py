@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runner.json_value import JsonValue, canonical_json
 from runner.money import Price
@@ -42,14 +42,16 @@ class Task:
 
     `identity` is 64 hex digits. `index` counts the tasks of one step and then those of the next,
     from 0, with gaps where `pick` leaves some out. `step` is empty in a flat job; `name` is
-    readable and unique in its plan. `cell` maps each axis to its value (`model`, `seed`, `sample`
-    and the matrix axes). `request` is the wire request with each local file as `INPUT_SCHEME`
-    reference and each output of another task as `STEP_SCHEME` reference. `seed` is the one that is
-    sent, None where none is. `output` is the path of the video below the base directory, with
+    readable, unique in its plan, and ends as the output's stem does. `cell_name` is made of the cell's
+    values: it is the name where the job file has no `output`. `cell` maps each axis to its value
+    (`model`, `seed`, `sample` and the matrix axes). `request` is the wire request with each local file
+    as `INPUT_SCHEME` reference and each output of another task as `STEP_SCHEME` reference. `seed` is
+    the one that is sent, None where none is. `output` is the path of the video below the base directory, with
     forward slashes. `upstreams` are the tasks of the steps that its own needs, in the order of `needs`, and
     then the one before it in its chain. `ignored_seed` is one that the job gives and the model ignores: it is
-    part of the identity, and is not sent. `left_out` are the numbers of the step's content items that `when`
-    leaves out, or that use the one before where there is none.
+    part of the identity, and is not sent. `addresses` are the URLs, which may be secret, that names of the
+    job's own stand for in `request`; they are kept nowhere. `left_out` are the numbers of the step's content
+    items that `when` leaves out, or that use the one before where there is none.
     """
 
     identity: str
@@ -71,6 +73,8 @@ class Task:
     estimate_micros: int | None = None
     price: Price | None = None
     ignored_seed: int | None = None
+    addresses: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cell_name: str = ""
     left_out: frozenset[int] = frozenset()
 
     @property

@@ -10,6 +10,7 @@ from runner.job.expressions import TASK_ID
 from runner.job.model import Job, Level, Reference, Step
 from runner.job.paths import confine
 from runner.job.problems import Checked, ProblemError, Problems
+from runner.job.prompts import Place
 from runner.job.yaml.nodes import Location
 from runner.plan.build import TaskBuilder, request_location
 from runner.plan.chains import lineage_key
@@ -17,6 +18,7 @@ from runner.plan.collisions import check_collisions, repeated
 from runner.plan.combinations import Combination, Combined
 from runner.plan.lint import OF_MODEL, Linter
 from runner.plan.matrix import Cell
+from runner.plan.names import names_of_outputs
 from runner.plan.picks import lineage
 from runner.plan.steps import PlannedStep, PlannedSteps
 from runner.plan.task import Task, Upstream, cells_of
@@ -37,12 +39,45 @@ def build_tasks(
     walk.check_picks()
     walk.look_below_picks()
     if walk.is_whole and problems.is_sound:
-        names = repeated(task.name for task in tasks)
-        unnamed = _unnamed(job)
-        if names := names.union(task.name for task in tasks if task.step in unnamed):
-            tasks = [builders[task.step].with_own_name(task, names) for task in tasks]
+        tasks = _with_own_names(job, tasks, builders)
         problems.gather(check_collisions(job, tasks))
     return tuple(tasks)
+
+
+def _with_own_names(job: Job, tasks: list[Task], builders: Mapping[str, TaskBuilder]) -> list[Task]:
+    """The tasks, each with a name that no other has."""
+    twins, unnamed = repeated(task.cell_name for task in tasks), _unnamed(job)
+    if twins or unnamed:
+        tasks = [
+            builders[task.step].with_digits(task) if task.cell_name in twins or task.step in unnamed else task
+            for task in tasks
+        ]
+    written = [task for task in tasks if job.steps[task.step].output is not None]
+    others = {task.name for task in tasks if job.steps[task.step].output is None}
+    names = dict(
+        zip(
+            (task.identity for task in written),
+            names_of_outputs([task.output for task in written], others),
+            strict=True,
+        )
+    )
+    alike = repeated([*names.values(), *others])
+    for task in written:
+        if names[task.identity] in alike:
+            names[task.identity] += f"-{task.identity[:8]}"
+    names |= {task.identity: task.name for task in tasks if task.identity not in names}
+    return [_renamed(task, names) for task in tasks]
+
+
+def _renamed(task: Task, names: Mapping[str, str]) -> Task:
+    name = names[task.identity]
+    upstreams = tuple(
+        each if each.name == names[each.identity] else replace(each, name=names[each.identity])
+        for each in task.upstreams
+    )
+    if name == task.name and upstreams == task.upstreams:
+        return task
+    return replace(task, name=name, upstreams=upstreams)
 
 
 def _unnamed(job: Job) -> frozenset[str]:
@@ -74,7 +109,14 @@ class _Walk:
         self._builders = builders
         self._problems = problems
         self._linters = {
-            step.name: Linter(job.provider, job.lint, takes=len(step.spec.seeds or ()) or 2) for step in steps
+            step.name: Linter(
+                job.provider,
+                job.lint,
+                takes=len(step.spec.seeds or ()) or 2,
+                variables={name: value.known for name, value in job.variables.items()},
+                place=Place(job.root, job.directory),
+            )
+            for step in steps
         }
         self._unpicked = {step.name: set(range(len(step.picks or ()))) for step in steps}
         self._first: dict[str, Task] = {}
@@ -131,6 +173,15 @@ class _Walk:
                 self._first.setdefault(step.name, task)
                 self._lint(step, task)
                 self._check_children(step, task)
+                if step.spec.chain:
+                    self._check_next(step, task, above)
+
+    def _check_next(self, step: PlannedStep, task: Task, above: Sequence[Task]) -> None:
+        """As if `task` were followed by another one in its chain."""
+        self._problems.gather(_check_outputs(self._job.provider, step.spec, task))
+        after = [(task.index, dict(task.cell), [*above, task])]
+        for following in self._built_one_by_one(step, after):
+            self._lint(step, following)
 
     def _built(self, step: PlannedStep, above: Task | None) -> Iterator[Task]:
         """The tasks of `step` that need `above`, without those of cells that have problems."""
@@ -178,7 +229,7 @@ class _Walk:
                 task = builder.build(index, cell, upstreams)
             except ProblemError as error:
                 needs = tuple(each for each in upstreams if each.step != step.name)
-                self._report(error.problems, builder.name(cell, cells_of(needs)))
+                self._report(error.problems, builder.cell_name(cell, cells_of(needs)))
             else:
                 yield task
 
@@ -216,7 +267,7 @@ class _Walk:
                 continue  # several steps inherit it
             self._linted.add((location, message))
             if not (self._is_one or finding.rule in OF_MODEL):
-                message = f"{message} (in cell {task.name})"
+                message = f"{message} (in cell {task.cell_name})"
             report = location.error if level is Level.ERROR else location.warning
             self._add(report(message, finding.hint))
 

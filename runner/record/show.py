@@ -220,7 +220,7 @@ def _inputs(
 
 def _runs(reader: LedgerReader, attempts: list[AttemptRow], project: Project) -> tuple[ShownRun, ...]:
     """Each run with each job file that an attempt was made from: it may be edited between two sessions."""
-    found: dict[tuple[str, str | None, tuple[str, ...]], ShownRun] = {}
+    found: dict[tuple[object, ...], ShownRun] = {}
     for attempt in attempts:
         run = reader.run(attempt.run_id)
         assert run is not None
@@ -228,7 +228,7 @@ def _runs(reader: LedgerReader, attempts: list[AttemptRow], project: Project) ->
         begun = [session for session in sessions if session.started_at <= attempt.intended_at] or sessions
         facts = begun[-1].facts if begun else SessionFacts()
         digest = facts.job_digest or (run.job_digest if len(sessions) <= 1 else None)
-        key = (run.id, digest, tuple(sorted(facts.files.values())))
+        key = (run.id, digest, *sorted(facts.files.items()))
         if key not in found:
             found[key] = _run(run, digest, facts, project)
     return tuple(found.values())
@@ -236,16 +236,12 @@ def _runs(reader: LedgerReader, attempts: list[AttemptRow], project: Project) ->
 
 def _run(run: RunRow, digest: str | None, facts: SessionFacts, project: Project) -> ShownRun:
     folder, git = RunFolder(project, run.id), facts.git
-    since = _since(project.root / run.job_file, digest)
-    if since is Since.SAME:  # the rows and texts from further files are what was asked for, too
-        files = (_since(project.root / path, sha256) for path, sha256 in facts.files.items())
-        since = Since.SAME if all(each is Since.SAME for each in files) else Since.CHANGED
     kept = folder.job if digest is None else folder.job_of(digest)
     return ShownRun(
         id=run.id,
         job_file=run.job_file,
         job_sha256=digest,
-        job_file_since=since,
+        job_file_since=_since(project.root, {run.job_file: digest, **facts.files}),
         job_kept=str((kept if kept.is_file() else folder.job).relative_to(project.root)),
         date=run.run_date,
         edition=run.edition,
@@ -255,13 +251,15 @@ def _run(run: RunRow, digest: str | None, facts: SessionFacts, project: Project)
     )
 
 
-def _since(file: Path, sha256: str | None) -> Since:
-    if sha256 is None:
+def _since(root: Path, digests: Mapping[str, str | None]) -> Since:
+    """What became of a job file, and of the further ones that it reads, since they had these digests."""
+    if None in digests.values():
         return Since.UNKNOWN
     try:
-        return Since.SAME if hashlib.sha256(file.read_bytes()).hexdigest() == sha256 else Since.CHANGED
+        now = {path: hashlib.sha256((root / path).read_bytes()).hexdigest() for path in digests}
     except OSError:
         return Since.GONE
+    return Since.SAME if now == digests else Since.CHANGED
 
 
 def _attempt(attempt: AttemptRow, history: list[HistoryRow]) -> ShownAttempt:

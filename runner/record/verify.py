@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import enum
-import glob
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +15,7 @@ from runner.ledger.states import TaskState
 from runner.providers.base import RemoteFileKind
 from runner.record.folder import RunFolder
 from runner.record.manifest import Manifest, ManifestFile, ManifestTask
+from runner.record.whereabouts import siblings
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -43,8 +43,14 @@ class CheckedFile:
     why: str = ""
 
 
-def check_task(task: ManifestTask, base: Path, probe: Probe) -> Iterator[CheckedFile]:
-    """Every file of a manifest's task, hashed and probed; `base` is the directory that holds runs/."""
+def check_task(
+    task: ManifestTask, base: Path, probe: Probe, elsewhere: Mapping[str, Sequence[str]] | None = None
+) -> Iterator[CheckedFile]:
+    """Every file of a manifest's task, hashed and probed; `base` is the directory that holds runs/.
+
+    One that is not at its path, or not as it was, is looked for: where the ledger has it (`elsewhere`, by
+    digest), then among its siblings.
+    """
     if not task.outputs and task.state in (TaskState.DONE, TaskState.ABSENT):
         yield CheckedFile(task.name, "", Finding.MISSING, "done, and the manifest names no file")
     for kind in task.missing if task.outputs else ():
@@ -52,9 +58,11 @@ def check_task(task: ManifestTask, base: Path, probe: Probe) -> Iterator[Checked
     for file in task.outputs:
         found = check_file(base, file, probe)
         if found[0] in (Finding.MISSING, Finding.CHANGED):
-            aside = (replace(file, path=path) for path in _moved_aside(base, file.path))
-            checked = (check_file(base, one, probe) for one in aside)
-            found = next((each for each in checked if each[0] is Finding.SAME), found)
+            for path in (*(elsewhere or {}).get(file.sha256, ()), *siblings(base, file.path)):
+                finding, _ = check_file(base, replace(file, path=path), probe)
+                if finding is Finding.SAME:
+                    found = finding, f"kept at {path}"
+                    break
         yield CheckedFile(task.name, file.path, *found)
 
 
@@ -81,17 +89,6 @@ def _check_copy(folder: RunFolder, copy: Path, sha256: str, what: str = "job fil
     if found != sha256:
         return CheckedFile("", path, Finding.CHANGED, f"not the {what} that the manifest names")
     return CheckedFile("", path, Finding.SAME)
-
-
-def _moved_aside(base: Path, path: str) -> Iterator[str]:
-    """Where a file may have given way to another server's: `out/s1.v1.mp4` beside `out/s1.mp4`."""
-    suffix = ".last.png" if path.endswith(".last.png") else ".mp4"
-    file = base / path
-    if not file.resolve().is_relative_to(base.resolve()):
-        return
-    stem = glob.escape(file.name.removesuffix(suffix))
-    for found in sorted(file.parent.glob(f"{stem}.v[0-9]*{suffix}")):
-        yield str(file.with_name(found.name))
 
 
 def check_file(base: Path, recorded: ManifestFile | OutputRow, probe: Probe) -> tuple[Finding, str]:

@@ -114,6 +114,7 @@ async def make_body(tools: Tools, task: Task, tag: int | None, attempt_id: str) 
         inputs.read,
         tag=tag,
         callback_url=callback_url,
+        addresses=resolved.task.addresses,
     )
     content = await tools.machine.threads.run(make) if resolved.task.inputs else make()
     return Body(content, resolved.taken)

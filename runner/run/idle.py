@@ -65,4 +65,13 @@ def conclude_idle(
             ledger, project, plan, run_id=run.id, session=session, at=time.time(), redactor=redactor
         )
         tell_end(told, run.id, ledger.read.drift(run.id), ended.exit_code, ())
-    return RunResult(ended.exit_code, (), ended.counts, run.id, ended.manifest, ended.waits)
+    return RunResult(
+        ended.exit_code,
+        (),
+        ended.counts,
+        run.id,
+        ended.manifest,
+        ended.waits,
+        troubles=ended.troubles,
+        conditions=ended.conditions,
+    )

@@ -14,7 +14,7 @@ from runner.errors import ExitCode
 from runner.job.expressions import LAST_FRAME
 from runner.lane.submit import Submitter
 from runner.ledger.read import BATCH, LedgerReader
-from runner.ledger.rows import AttemptRow, OutputRow
+from runner.ledger.rows import AttemptRow
 from runner.ledger.states import Reason, TaskState
 from runner.plan.task import Task
 from runner.providers.base import RemoteFileKind
@@ -26,6 +26,9 @@ from runner.run.progress import Progress, needs_of, progress_of
 from runner.run.relocate import put_in_place
 from runner.run.session import Session
 from runner.run.task import TaskLife
+
+_CLAIMED_LATER = frozenset({TaskState.PLANNED, TaskState.WAITING, TaskState.SKIPPED, TaskState.DONE})
+"""States of a task that claims its path with its intent, or once its files are in place."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -47,6 +50,8 @@ class Scheduler:
     """Identities of tasks that are done and here, after which others may start."""
     _joined: set[str] = field(default_factory=set)
     """Identities of tasks that build on several others and have started: each of those may be the last."""
+    _left: frozenset[str] = frozenset()
+    """Identities of edits that nobody agreed to."""
 
     def __post_init__(self) -> None:
         self._submitter = Submitter(
@@ -60,6 +65,9 @@ class Scheduler:
 
     async def start(self) -> None:
         """Returns when each task that needs no other has its place; the rest runs beside `followed`."""
+        if (edits := self.prepared.left_edits) is not None:
+            self._left = edits.identities
+            self.session.control.condition(ExitCode.REFUSED, edits.refusal(self.session.policy.on_edit))
         roots = self.prepared.roots
         if cached := len(self.prepared.plan.roots) - len(roots):
             self.session.tools.observe("run.cached", {"tasks": cached})
@@ -78,6 +86,9 @@ class Scheduler:
 
     async def _start(self, progress: Progress) -> None:
         task, asked = progress.task, self.prepared.resubmit
+        if progress.is_displaced and progress.state not in _CLAIMED_LATER:
+            # an edit was undone while this one was on its way: what it makes goes to its path
+            await self.session.tools.commits.write(lambda ledger: ledger.claim(task.output, task.identity))
         match progress.state:
             case state if (
                 asked is not None and asked.allows(state) and task.identity in self.prepared.asked_again
@@ -97,7 +108,7 @@ class Scheduler:
             case TaskState.PLANNED:
                 if asked is not None:
                     self._resubmitted.add(task.identity)
-                await self._buy(task, progress.attempt, Reason.RUN, progress.gives_way)
+                await self._buy(task, progress.attempt, Reason.RUN)
             case TaskState.ABSENT:
                 life = await self._life(task)
                 self._beside(task.name, self._lived, task, partial(self._fetch_again, life, progress))
@@ -113,19 +124,19 @@ class Scheduler:
             case _:
                 await self._catch_up(task)
 
-    async def _buy(
-        self, task: Task, latest: AttemptRow | None, reason: Reason, in_the_way: Sequence[OutputRow] = ()
-    ) -> None:
+    async def _buy(self, task: Task, latest: AttemptRow | None, reason: Reason) -> None:
         """Returns when the task has its place at the service."""
         only, control = self.prepared.only, self.session.control
         if not control.may_submit or not (only is None or only.names(task)):
+            return
+        if task.identity in self._left:
             return
         if not await self.session.lane.answers():
             return
         if doubt := self._date.doubt(self.session.lane.clock.heard(), anyio.current_time()):
             control.stop_submitting(ExitCode.REFUSED, f"{self.session.lane.origin}: {doubt}")
             return
-        story = partial((await self._life(task)).buy, self._submitter, task, latest, reason, in_the_way)
+        story = partial((await self._life(task)).buy, self._submitter, task, latest, reason)
         self._beside(task.name, self._lived, task, story)
 
     async def _life(self, task: Task) -> TaskLife:

@@ -101,7 +101,7 @@ class Kind(enum.StrEnum):
     DRIP = "drip"
     """Download: `count` bytes every `seconds`."""
     CONTAINER = "container"
-    """Download: the video comes as `text`: mov or webm."""
+    """Download: the video comes as `text`: mov, webm or flv."""
     NO_LENGTH = "no_length"
     """Download: no Content-Length; the body ends with its last chunk."""
 

@@ -40,15 +40,22 @@ MIN_SIDE = 300
 
 
 _H264 = "libx264", {"preset": "ultrafast", "qp": "26"}
-_ENCODERS = {".mp4": _H264, ".mov": _H264, ".webm": ("libvpx", {"deadline": "realtime", "cpu-used": "8"})}
+_ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
+    ".mp4": _H264,
+    ".mov": _H264,
+    ".webm": ("libvpx", {"deadline": "realtime", "cpu-used": "8"}),
+    ".flv": ("flv", {}),
+}
 
 
 def render_video(picture: Picture, video: Path) -> None:
-    """Writes the MP4, or what the suffix says; the same picture gives the same bytes. A WebM is silent."""
+    """Writes the MP4, or what the suffix says; the same picture gives the same bytes.
+
+    Only MP4 and MOV have sound.
+    """
     codec, options = _ENCODERS[video.suffix]
-    with av.open(
-        str(video), "w", format=video.suffix[1:], options={"movflags": "+faststart", "fflags": "+bitexact"}
-    ) as box:
+    muxing = {"fflags": "+bitexact"} | ({"movflags": "+faststart"} if codec == "libx264" else {})
+    with av.open(str(video), "w", format=video.suffix[1:], options=muxing) as box:
         stream = box.add_stream(codec, rate=FPS, options=options)
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"

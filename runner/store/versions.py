@@ -1,4 +1,6 @@
-"""The names of older takes: `out/s1.mp4` is kept as `out/s1.v1.mp4`, its last frame as `out/s1.v1.last.png`."""
+"""The names of older takes: `out/s1.mp4` is kept as `out/s1.v1.mp4`, `out/s1.last.png` as
+`out/s1.v1.last.png`.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ def version_of(path: str) -> tuple[str, int] | None:
 
 
 def names_of_take(output: str) -> re.Pattern[str]:
-    """What the files of a task with this `output` are called: `out/s1.mp4`, `out/s1-2.mp4`, `out/s1.last.png`."""
+    """The names of a task's files: with `output` `out/s1.mp4` also `out/s1-2.mp4` and `out/s1.last.png`."""
     stem = output[: _suffix_at(output)]
     return re.compile(rf"{re.escape(stem)}(-\d+)?(\.last\.png|\.[^./]+)")
 

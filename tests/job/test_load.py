@@ -137,6 +137,7 @@ def test_a_job_outside_the_root_keeps_a_name_that_leads_to_it(jobs: JobBench) ->
 
 def test_a_listed_variable_is_a_value_and_nothing_else(jobs: JobBench) -> None:
     text = HEAD + "env: [MOOD]\ncontent: [{type: text, text: '${{ env.MOOD }}'}]\n"
+    text += "lint: {prompt-placeholder: 'off'}\n"
     for mood in ("${{ env.HOME }}", "a\nb: c", "x: [y"):
         [task] = jobs.tasks(text, environ={"MOOD": mood}, allow_env=frozenset({"MOOD"}))
         assert task.request["content"] == [{"type": "text", "text": mood}]

@@ -122,6 +122,7 @@ def test_an_older_ledger_is_brought_up_to_date_by_its_writer(tmp_path: Path) -> 
     path = tmp_path / "ledger.db"
     opened = Ledger.open(path)
     with opened.transaction():
+        opened._db.execute("DROP TABLE claims")
         opened._db.execute("ALTER TABLE attempts DROP COLUMN echoed_seed")
         opened._db.execute("UPDATE meta SET value = '6' WHERE key = 'schema'")
     opened.close()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from runner.media.boxes import NotMediaError, UnprovenError
 from runner.media.containers import SUFFIXES
+from runner.media.pictures import Wanted, read_picture
 from runner.media.video import MediaFacts, probe
 from tests.support.clips import make_other
 
@@ -88,6 +89,12 @@ def test_quicktime_without_a_brand_is_quicktime(clips: dict[str, bytes]) -> None
     (size,) = struct.unpack_from(">I", clip)
     old = struct.pack(">I4s", size, b"skip") + clip[8:]
     assert probe(io.BytesIO(old)).container == "mov"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_ffmpeg_makes_a_poster_of_each(clips: dict[str, bytes], name: str) -> None:
+    picture = read_picture(io.BytesIO(clips[name]), Wanted.POSTER)
+    assert (picture.image is not None, picture.why) == (True, "")
 
 
 @pytest.mark.parametrize("name", ["webm", "avi", "gif"])

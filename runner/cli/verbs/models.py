@@ -8,8 +8,8 @@ import click
 
 from runner.cli import console
 from runner.cli.common_options import common_options
-from runner.cli.options import output_format
-from runner.errors import UsageError
+from runner.cli.options import ServiceOptions, output_format, service_options
+from runner.errors import ExitCode, UsageError
 from runner.json_value import JsonValue
 from runner.providers import DEFAULT
 from runner.providers.models import FixedCamera, ListPrice, ModelFamily, family_name
@@ -20,19 +20,35 @@ _HEAD = ("model", "resolution", "seconds", "frames", "seed", "sound", "frames gi
 
 @click.command()
 @click.argument("model", required=False)
+@click.option(
+    "--refresh", is_flag=True, help="Ask the services for their models and prices: models.lock.yaml."
+)
+@service_options
 @output_format("json", "jsonl")
 @common_options
-def models(model: str | None, output_format: str) -> None:
+def models(model: str | None, refresh: bool, service: ServiceOptions, output_format: str) -> ExitCode:
     """Show what each model accepts and costs, or all that is known of MODEL (an id or a family).
 
     Prices and limits change: each figure is as of the date shown. A model that is not listed has no
     known limits, and its requests pass unchecked.
 
+    --refresh asks each service whose key is set what it sells now (free requests), writes the answer to
+    models.lock.yaml in the root, and shows what has changed. Estimates and caps go by these prices, after
+    `price` in a job and `prices` in callsheet.yaml.
+
     \b
     Examples:
       callsheet models
       callsheet models seedance-1-0-pro
+      callsheet models --refresh
     """
+    if refresh:
+        if model:
+            raise UsageError("--refresh asks for all models", hint="leave out MODEL")
+        # imported here: it takes the client's libraries along
+        from runner.cli.published import refresh as refresh_lock
+
+        return refresh_lock(service, output_format)
     known = DEFAULT.catalogue
     families = [_find(model)] if model else list(known.families.values())
     document = {"as_of": known.as_of, "source": known.source, "prices_as_of": known.prices_as_of}
@@ -40,10 +56,11 @@ def models(model: str | None, output_format: str) -> None:
     if console.for_programs(
         output_format, ({**row, **document} for row in rows), document | {"models": rows}
     ):
-        return
+        return ExitCode.DONE
     for line in _details(families[0]) if model else console.table([_HEAD, *map(_columns, families)]):
         console.result(line)
     console.result(f"as of {known.as_of} (prices: {known.prices_as_of}), from the {known.source}")
+    return ExitCode.DONE
 
 
 def _find(model: str) -> ModelFamily:

@@ -24,18 +24,19 @@ from runner.cli.options import (
 )
 from runner.cli.problems import show_warnings
 from runner.cli.runs import reading
-from runner.cli.task_list import CONFLICT, Row, chosen_tasks, write_rows
+from runner.cli.task_list import CONFLICT, EDIT, Row, chosen_tasks, listed_word, write_rows
 from runner.errors import ExitCode
 from runner.job.extends import as_yaml
-from runner.job.model import Job
+from runner.job.model import Job, OnEdit
 from runner.json_value import JsonValue
 from runner.lane.costs import outlook
-from runner.ledger.states import STATE_WORDS, TaskState
+from runner.ledger.states import TaskState
 from runner.money import usd_or_null, usd_text
 from runner.plan.chains import chain_words
 from runner.plan.combinations import sum_words
 from runner.plan.cost import Total
 from runner.plan.plan import Plan
+from runner.plan.prices import price_words
 from runner.plan.task import Upstream
 from runner.plural import count
 from runner.providers import every, find
@@ -81,7 +82,8 @@ def plan(
 ) -> ExitCode:
     """Show each task of JOB: its state, its name, where its video goes, and why it is new.
 
-    Nothing is sent. Only tasks that are `new` would be submitted by `run`.
+    Nothing is sent. Only tasks that are `new` would be submitted by `run`, and those that are an `edit` once
+    somebody agrees: where their video would go is a take of another request, which is kept as a version.
 
     \b
     Examples:
@@ -96,7 +98,7 @@ def plan(
         return ExitCode.DONE
     planned = plan_of(loaded, job_options)
     show_warnings(planned.warnings, planned.job.file)
-    tasks = chosen_tasks(planned, only)
+    tasks = chosen_tasks(planned, only, loaded.place.project)
     has_models = len({model for step in planned.job.steps.values() for model in step.model_names}) > 1
     with reading(loaded.place.project) as ledger:
         if ledger is not None:
@@ -109,7 +111,12 @@ def plan(
         code = ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE
         if output_format != "text":
             return code
-        for sentence in (*_sums(planned), *_estimate_words(new), *outlook(planned, new, ledger)):
+        for sentence in (
+            *_sums(planned),
+            *_estimate_words(new),
+            *price_words(planned.job),
+            *outlook(planned, new, ledger),
+        ):
             console.result(sentence)
     for sentence in waits:
         console.result(f"waiting for you: {escape(sentence)}")
@@ -118,10 +125,20 @@ def plan(
     if counts[CONFLICT]:
         in_conflict = count(counts[CONFLICT], "task")
         console.note(f"{in_conflict} in conflict: nothing would run; hint: {CONFLICT_HINT}")
-    elif new.tasks and provider is None:
+    elif counts[EDIT]:
+        console.note(f"{count(counts[EDIT], 'edit')}: {_ON_EDIT[planned.job.run.on_edit]}")
+    if new.tasks and provider is None and not counts[CONFLICT]:
         patterns = [word for pattern in only for word in ("--only", pattern)]
         console.next_step(command("run", str(job), *patterns, service=service), "submits what is new")
     return code
+
+
+_ON_EDIT = {
+    OnEdit.ASK: "`run` asks first, and keeps the older takes as versions; --accept-edits agrees",
+    OnEdit.VERSION: "`run` keeps the older takes as versions (run.on_edit)",
+    OnEdit.REFUSE: "`run` submits no edit (run.on_edit); hint: give `output` another path, or write"
+    " `on_edit: ask`",
+}
 
 
 def _sums(planned: Plan) -> Iterator[str]:
@@ -176,7 +193,7 @@ def _row(row: Progress, job: Job, *, has_models: bool) -> Row:
     return Row(
         task.identity,
         task.name,
-        CONFLICT if row.conflict else STATE_WORDS[row.state].listed,
+        listed_word(row),
         columns,
         partial(_fields, row),
     )

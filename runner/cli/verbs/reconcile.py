@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -15,11 +16,12 @@ from runner.cli.common_options import common, common_options
 from runner.cli.humanize import shown_path
 from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions, output_format, service_options
-from runner.cli.place import choose_place
+from runner.cli.place import choose_place, task_words
 from runner.cli.runs import reading
 from runner.cli.task_list import shown_word
 from runner.errors import ExitCode, PersonNeededError, ServiceUnreachableError, UsageError
 from runner.http.access import Access
+from runner.http.route import find_route
 from runner.http.verdicts import ProviderError
 from runner.lane.by_hand import (
     UnclearTask,
@@ -99,7 +101,7 @@ def reconcile(
     if len(answers) != 1:
         with reading(place.project) as reader:
             if reader is not None:
-                find_unclear(reader, task)
+                find_unclear(reader, task_words(task, place.project))
         raise UsageError(
             f"what became of {task}?",
             hint="give one of --adopt ID, --write-off, --again and --not-billed",
@@ -107,7 +109,7 @@ def reconcile(
     with locked_ledger(place.project, wait=0) as ledger:
         with ledger.transaction():
             ledger.recover(time.time())
-        one = find_unclear(ledger.read, task, answers[0])
+        one = find_unclear(ledger.read, task_words(task, place.project), answers[0])
         if adopt is not None:
             provider = find(one.task.provider)
             if provider is None:
@@ -216,7 +218,8 @@ def _adopt(ledger: Ledger, one: UnclearTask, remote_id: str, place: Place, *, is
 
 
 async def _look(place: Place, access: Access, remote_id: str) -> Generation:
-    async with connect(place.provider, access) as client:
+    route = find_route(os.environ, trust_env=place.trust_env)
+    async with connect(place.provider, access, route=route) as client:
         try:
             return await client.get(remote_id)
         except ProviderError as error:
