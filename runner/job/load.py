@@ -6,12 +6,13 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.errors import JobError, Problem
 from runner.job.environment import key_names, read_env, why_refused
 from runner.job.expressions import KnownNames, has_expression
+from runner.job.extends import read_whole
 from runner.job.inputs import InputReader, check_inputs
 from runner.job.load_lock import load_models_lock
 from runner.job.load_project import load_project_file
@@ -28,7 +29,7 @@ from runner.job.values import Value, compile_value, scalars
 from runner.job.workflow import read_steps, step_keys
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Scalar, entries_of, items_of, text_of
-from runner.job.yaml.source import MAX_BYTES, read
+from runner.job.yaml.source import MAX_BYTES
 from runner.project import PROJECT_FILE
 from runner.providers import DEFAULT, find
 from runner.providers.provider import Provider
@@ -44,6 +45,7 @@ _NO_EXPRESSIONS = (
     "seeds",
     "samples",
     "needs",
+    "chain",
     "env",
     "api_key_env",
     "base_url",
@@ -81,7 +83,19 @@ def load_job(
         raise JobError(shown, [told])
     content = _read(file, shown) if copy is None else copy.text
     sources = Sources(root, file.parent, None if copy is None else copy.files)
-    reading = read(content)
+    try:
+        return replace(
+            _load(file, shown, root, content, sources, options),
+            project_file=project_file,
+            models_lock=load_models_lock(root),
+        )
+    except JobError as error:
+        error.files = sources.files
+        raise
+
+
+def _load(file: Path, shown: str, root: Path, content: bytes, sources: Sources, options: LoadOptions) -> Job:
+    reading = read_whole(content, sources)
     document = reading.root
     if document is None:
         raise JobError(shown, reading.problems)
@@ -133,9 +147,8 @@ def load_job(
         env=env,
         steps=steps,
         lint=lint,
+        document=document,
         warnings=problems.warnings,
-        project_file=project_file,
-        models_lock=load_models_lock(root),
     )
 
 

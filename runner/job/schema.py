@@ -10,6 +10,7 @@ import difflib
 import functools
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -18,7 +19,7 @@ from jsonschema.validators import extend
 
 from runner.errors import Problem
 from runner.job.merge import STEP_ONLY
-from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, cut, find, show_path, text_of, to_data
+from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, cut, find, text_of, to_data
 from runner.json_value import JsonValue
 from runner.providers import BUILT_IN
 from runner.providers import find as find_provider
@@ -71,8 +72,8 @@ def _check(document: Mapping, validator: Draft7Validator) -> list[Problem]:
         for path, message, hint in _explain(error):
             location = _location(document, path, on_key=on_key)
             hint = _hint_for_text(document, path, error) or hint
-            found[Problem(location.line, location.column, show_path(path), message, hint)] = None
-    return sorted(found, key=lambda problem: (problem.line, problem.column))
+            found[replace(location, path=path).error(message, hint)] = None
+    return sorted(found, key=lambda problem: (problem.file, problem.line, problem.column))
 
 
 def check_request(provider: Provider, request: dict[str, JsonValue]) -> list[Refusal]:

@@ -181,9 +181,7 @@ class Linter:
 
     def _names(self, task: Task) -> dict[str, JsonValue]:
         """The names that an expression of the task may use, with their values."""
-        above: dict[str, JsonValue] = (
-            {step: dict(cell) for step, cell in task.upstream.cells.items()} if task.upstream else {}
-        )
+        above: dict[str, JsonValue] = {step: dict(cell) for step, cell in task.cells_above.items()}
         return {**task.cell, "vars": self._variables, NEEDS: above}
 
     def _check_media(self, task: Task, family: ModelFamily | None) -> Iterator[LintFinding]:

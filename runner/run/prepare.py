@@ -48,13 +48,12 @@ class Resubmit:
     def takes_along(self, progress: Progress, retried: Container[str]) -> bool:
         """Whether a task that was never accepted is submitted beside these, too.
 
-        A `retry` pays for nothing that has not failed, except what needs a task that it has `retried`
+        A `retry` pays for nothing that has not failed, except what builds on a task that it has `retried`
         (identities) and an earlier retry that could not be sent.
         """
         if self.reason is not Reason.RETRY:
             return True
-        upstream = progress.task.upstream
-        if upstream is not None and upstream.identity in retried:
+        if any(upstream.identity in retried for upstream in progress.task.upstreams):
             return True
         return progress.attempt is not None and progress.attempt.reason is Reason.RETRY
 
@@ -233,11 +232,11 @@ class _Overview:
         return next((task for task in self.submits if task.estimate_micros is None), None)
 
     def without_edits(self) -> _Overview:
-        """What is left when no edit is submitted, nor what needs one."""
+        """What is left when no edit is submitted, nor what builds on one."""
         left = set() if self.edits is None else set(self.edits.identities)
         submits: list[Task] = []
         for task in self.submits:
-            if task.identity in left or (task.upstream is not None and task.upstream.identity in left):
+            if task.identity in left or any(upstream.identity in left for upstream in task.upstreams):
                 left.add(task.identity)
             else:
                 submits.append(task)
