@@ -327,7 +327,7 @@ def _run_one(work: Work, options: RunOptions, deadline: float | None) -> Outcome
 def _prepare(work: Work, options: RunOptions, ledger: Ledger) -> Prepared:
     """The run, once a person has agreed to its cost. Raises RefusedError where nobody does."""
     job, place = work.loaded.job, work.loaded.place
-    with showing_lines(job.text):
+    with showing_lines(job.copy):
         prepared = prepare_run(
             job,
             project=place.project,
