@@ -65,6 +65,10 @@ _SAME: tuple[tuple[str, str], ...] = (
     (r"\bs\d: (/films\S*teapot-)s\d", r"s1: \1s1"),
     (r"[\d,]+ bytes are still to come", "46,807 bytes are still to come"),
     (r"\(last event \d+ \w+ ago\)", "(last event 2 s ago)"),
+    (
+        r"\([^()]*, process \d+, since [0-9: -]+ \([^)]*\)\)",
+        "(callsheet run jobs/teapot.yaml, process 4242, since 2026-05-31 22:00 (3 min 12 s))",
+    ),
 )
 
 

@@ -148,7 +148,12 @@ def _collect_with(group: KeyGroup, place: Place, ledger: Ledger, ends: float | N
     # imported here: the engine takes 0.3 s, and most often nothing is in flight
     from runner.assemble import collect_from
 
-    work = Work("collect", total=len(group.attempts), is_rehearsal=place.project.is_rehearsal)
+    work = Work(
+        "collect",
+        total=len(group.attempts),
+        is_rehearsal=place.project.is_rehearsal,
+        zone=readable_project_file(place.project.root).timezone,
+    )
     with watching(work) as shown:
         return collect_from(place, group.key, ledger, attempts=group.attempts, observe=shown, deadline=left)
 
@@ -162,7 +167,8 @@ def refresh_manifest(ledger: Ledger, place: Place, run: RunRow, redactor: Redact
         # what the job reads was allowed when the run began, and nothing is sent now
         options = LoadOptions(environ=os.environ, trust_job=True)
         job = load_job(file, root=project.root, options=options, copy=copy)
-        plan = make_plan(job, origin=run.origin, run_date=RunDate.parse(run.run_date))
+        date = RunDate.parse(run.run_date)
+        plan = make_plan(job, origin=run.origin, run_date=date, began=run.started_at)
     except CallsheetError as error:
         console.note(f"run {run.id}: its manifest stays as it was: {redactor.foreign_text(str(error))}")
         return

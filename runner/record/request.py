@@ -8,6 +8,7 @@ from difflib import SequenceMatcher
 
 from runner.job.yaml.nodes import show_path
 from runner.json_value import JsonValue
+from runner.plan.task import STEP_SCHEME
 from runner.redact import printable, printable_value
 
 _MOST_SHOWN = 60
@@ -85,6 +86,10 @@ def _walk(path: _Path, now: object, was: object) -> Iterator[tuple[_Path, object
 
 
 def _words(now: object, was: object) -> str:
+    if isinstance(now, str) and now.startswith(STEP_SCHEME):
+        if isinstance(was, str) and was.startswith(STEP_SCHEME):
+            return "is made anew: what this task builds on has changed"
+        return f"is what another task makes, was {_short(was)}"
     if not (isinstance(now, str) and isinstance(was, str)):
         return f"is {_short(now)}, was {_short(was)}"
     shown, shown_before = printable(now), printable(was)

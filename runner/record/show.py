@@ -13,7 +13,6 @@ from runner.json_value import JsonValue
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
     AttemptRow,
-    GitFacts,
     Grounds,
     HistoryRow,
     RunRow,
@@ -36,7 +35,7 @@ from runner.typed_json import with_texts
 
 
 class Since(enum.StrEnum):
-    """Whether a job file is still the one that was run."""
+    """Whether a job file, with the further files that it reads, is still what was run."""
 
     SAME = "same"
     CHANGED = "changed"
@@ -234,7 +233,7 @@ def _inputs(
 
 def _runs(reader: LedgerReader, attempts: list[AttemptRow], project: Project) -> tuple[ShownRun, ...]:
     """Each run with each job file that an attempt was made from: it may be edited between two sessions."""
-    found: dict[tuple[str, str | None], ShownRun] = {}
+    found: dict[tuple[object, ...], ShownRun] = {}
     for attempt in attempts:
         run = reader.run(attempt.run_id)
         assert run is not None
@@ -242,19 +241,20 @@ def _runs(reader: LedgerReader, attempts: list[AttemptRow], project: Project) ->
         begun = [session for session in sessions if session.started_at <= attempt.intended_at] or sessions
         facts = begun[-1].facts if begun else SessionFacts()
         digest = facts.job_digest or (run.job_digest if len(sessions) <= 1 else None)
-        if (run.id, digest) not in found:
-            found[run.id, digest] = _run(run, digest, facts.git, project)
+        key = (run.id, digest, *sorted(facts.files.items()))
+        if key not in found:
+            found[key] = _run(run, digest, facts, project)
     return tuple(found.values())
 
 
-def _run(run: RunRow, digest: str | None, git: GitFacts | None, project: Project) -> ShownRun:
-    folder = RunFolder(project, run.id)
+def _run(run: RunRow, digest: str | None, facts: SessionFacts, project: Project) -> ShownRun:
+    folder, git = RunFolder(project, run.id), facts.git
     kept = folder.job if digest is None else folder.job_of(digest)
     return ShownRun(
         id=run.id,
         job_file=run.job_file,
         job_sha256=digest,
-        job_file_since=_since(project.root / run.job_file, digest),
+        job_file_since=_since(project.root, {run.job_file: digest, **facts.files}),
         job_kept=str((kept if kept.is_file() else folder.job).relative_to(project.root)),
         date=run.run_date,
         edition=run.edition,
@@ -264,13 +264,15 @@ def _run(run: RunRow, digest: str | None, git: GitFacts | None, project: Project
     )
 
 
-def _since(file: Path, sha256: str | None) -> Since:
-    if sha256 is None:
+def _since(root: Path, digests: Mapping[str, str | None]) -> Since:
+    """What became of a job file, and of the further ones that it reads, since they had these digests."""
+    if None in digests.values():
         return Since.UNKNOWN
     try:
-        return Since.SAME if hashlib.sha256(file.read_bytes()).hexdigest() == sha256 else Since.CHANGED
+        now = {path: hashlib.sha256((root / path).read_bytes()).hexdigest() for path in digests}
     except OSError:
         return Since.GONE
+    return Since.SAME if now == digests else Since.CHANGED
 
 
 def _attempt(attempt: AttemptRow, history: list[HistoryRow]) -> ShownAttempt:

@@ -14,7 +14,7 @@ from runner.ledger.rows import AttemptRow, OutputRow, TaskRow
 from runner.ledger.states import TaskState
 from runner.ledger.succession import is_reusable
 from runner.plan.edits import Edit
-from runner.plan.task import Task
+from runner.plan.task import Task, Upstream
 from runner.providers.base import RemoteFileKind
 from runner.record.request import changes, differences
 from runner.run.wholeness import is_untouched, is_whole
@@ -59,7 +59,7 @@ class Needs:
 
 def needs_of(tasks: Iterable[Task], reader: LedgerReader) -> Needs:
     """For a batch of tasks."""
-    needed = [task.upstream for task in tasks if task.upstream is not None]
+    needed = [upstream for task in tasks for upstream in task.upstreams]
     attempts = reader.standing_attempts([upstream.identity for upstream in needed])
     framed = [upstream.identity for upstream in needed if LAST_FRAME in upstream.uses]
     rows = reader.outputs(framed) if framed else {}
@@ -76,7 +76,7 @@ def needs_of(tasks: Iterable[Task], reader: LedgerReader) -> Needs:
 
 @dataclass(slots=True)
 class Chain:
-    """Tells which tasks cannot start because of the one they need; sees a plan in its order.
+    """Tells which tasks cannot start because of one that they build on; sees a plan in its order.
 
     `lost` are identities whose last frame the service no longer has.
     """
@@ -85,13 +85,30 @@ class Chain:
     _skipped: set[str] = field(default_factory=set)
 
     def state(self, task: Task, own: TaskState | None, needs: Needs) -> TaskState | None:
-        """WAITING or SKIPPED for a task that its upstream keeps from starting, else None.
+        """WAITING or SKIPPED for a task that one of its upstreams keeps from starting, else None.
 
         `own` is the state of its newest attempt.
         """
-        upstream = task.upstream
-        if upstream is None or own not in (None, TaskState.PLANNED):
-            return None
+        return self._keeping(task, own, needs)[0]
+
+    def _keeping(
+        self, task: Task, own: TaskState | None, needs: Needs
+    ) -> tuple[TaskState | None, list[Upstream]]:
+        """What a task is that cannot start, and the upstreams that keep it from starting; those that failed
+        count more than those that are still to come.
+        """
+        if own not in (None, TaskState.PLANNED):
+            return None, []
+        found = [(self._of_upstream(upstream, needs), upstream) for upstream in task.upstreams]
+        for state in (TaskState.SKIPPED, TaskState.WAITING):
+            if keeping := [upstream for each, upstream in found if each is state]:
+                if state is TaskState.SKIPPED:
+                    self._skipped.add(task.identity)
+                return state, keeping
+        return None, []
+
+    def _of_upstream(self, upstream: Upstream, needs: Needs) -> TaskState | None:
+        """What an upstream makes of the tasks that build on it; None where it is done."""
         before = needs.attempts.get(upstream.identity)
         is_done = before is not None and before.state is TaskState.DONE
         is_frameless = LAST_FRAME in upstream.uses and upstream.identity in needs.frameless
@@ -100,20 +117,27 @@ class Chain:
         failed = (
             upstream.identity in self.lost if is_done else before is not None and before.state.is_terminal
         )
-        if failed or upstream.identity in self._skipped:
-            self._skipped.add(task.identity)
-            return TaskState.SKIPPED
-        return TaskState.WAITING
+        return TaskState.SKIPPED if failed or upstream.identity in self._skipped else TaskState.WAITING
 
     def blocked(self, task: Task, attempt: AttemptRow | None, needs: Needs) -> Progress | None:
         """A Progress that says why."""
-        state = self.state(task, None if attempt is None else attempt.state, needs)
-        if state is None or task.upstream is None:
+        state, keeping = self._keeping(task, None if attempt is None else attempt.state, needs)
+        if state is None:
             return None
-        if state is TaskState.SKIPPED:
-            return Progress(task, state, attempt, why=f"the task of step {task.upstream.step} failed")
-        what = "the last frame of " if task.upstream.identity in needs.frameless else ""
-        return Progress(task, state, attempt, why=f"waits for {what}step {task.upstream.step}")
+        words = _failed_words if state is TaskState.SKIPPED else _awaited_words
+        return Progress(task, state, attempt, why=" and ".join(words(task, each, needs) for each in keeping))
+
+
+def _failed_words(task: Task, upstream: Upstream, needs: Needs) -> str:
+    if upstream.step != task.step:
+        return f"the task of step {upstream.step} failed"
+    what = "failed" if upstream.identity in needs.attempts else "was not made"
+    return f"{upstream.name}, the task before it in its chain, {what}"
+
+
+def _awaited_words(task: Task, upstream: Upstream, needs: Needs) -> str:
+    what = "the last frame of " if upstream.identity in needs.frameless else ""
+    return f"waits for {what}{upstream.name if upstream.step == task.step else f'step {upstream.step}'}"
 
 
 @dataclass(slots=True)

@@ -18,7 +18,9 @@ PROJECT = GOLDEN / "project"
 IDENTITIES = GOLDEN / "identities.json"
 LEDGER = GOLDEN / "ledger" / "ledger.db"
 RUNS = LEDGER.parent / "runs"
-UNSERVED = frozenset({"forms/addresses.yaml", "forms/unknown-model.yaml"})
+UNSERVED = frozenset(
+    f"forms/{name}.yaml" for name in ("addresses", "chains", "extends", "from-files", "joins", "unknown-model")
+)
 """Not in the frozen ledger: younger than that, or the sandbox knew no such model then."""
 
 DATE = RunDate.parse("2026-05-30+02:00")

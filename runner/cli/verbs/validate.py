@@ -55,13 +55,13 @@ def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str
             codes.append(error.exit_code)
             # one project file may stop many jobs
             hurt = project.root / PROJECT_FILE if error.file == PROJECT_FILE else file
-            told = dict.fromkeys((hurt, problem) for problem in error.problems)
+            told = dict.fromkeys((_stands_in(problem, hurt, project), problem) for problem in error.problems)
             if output_format == "text" and told.keys() - found.keys():
                 show(error)
             found |= told
             continue
         codes.append(ExitCode.DONE)
-        found |= dict.fromkeys((file, problem) for problem in warnings)
+        found |= dict.fromkeys((_stands_in(problem, file, project), problem) for problem in warnings)
         if output_format == "text":
             show_warnings(warnings, shown)
             console.summary(f"{file}: {words}")
@@ -88,8 +88,13 @@ def _project(file: Path) -> Project:
         return Project(root=Path.cwd(), base=Path.cwd())
 
 
+def _stands_in(problem: Problem, job: Path, project: Project) -> Path:
+    """The file to change: the job file as it was given, or a further one that it reads."""
+    return Path(os.path.relpath(project.root / problem.file)) if problem.file else job
+
+
 def _fields(problem: Problem, file: Path) -> dict[str, JsonValue]:
-    """A problem as JSON; `file` as it was given on the command line."""
+    """A problem as JSON."""
     return {
         "file": str(file),
         "line": problem.line,
