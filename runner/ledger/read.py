@@ -26,6 +26,7 @@ from runner.ledger.rows import (
 from runner.ledger.spending import SpendReader
 from runner.ledger.states import (
     COUNTED_ABSENCES,
+    IN_FLIGHT,
     MAYBE_LISTED,
     OPEN,
     TAKEN_FOR_ABSENT,
@@ -274,6 +275,17 @@ class LedgerReader(SpendReader):
             f"SELECT path, identity FROM claims WHERE path IN ({_marks(paths)})", tuple(paths)
         )
         return dict(rows.fetchall())
+
+    def is_awaited_at(self, path: str, identity: str) -> bool:
+        """Whether another task than this is in flight for `path`: a file there may be its own, published just
+        before a kill.
+        """
+        found = self._db.execute(
+            "SELECT 1 FROM tasks JOIN attempts USING (identity) WHERE output = ? AND identity <> ?"
+            f" AND state IN {sql_list(IN_FLIGHT)} LIMIT 1",
+            (path, identity),
+        )
+        return found.fetchone() is not None
 
     def paths_of(self, sha256: str) -> list[str]:
         """Where a published file with these bytes is, by the newest row of each path; the newest first."""

@@ -179,7 +179,7 @@ def progress_of(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) 
     for batch in batches(tasks):
         if reader is None:
             for task in batch:
-                yield chain.blocked(task, None, Needs()) or _new(task, None, folders, None, _NEVER)
+                yield chain.blocked(task, None, Needs()) or _new(task, None, folders, None, None, _NEVER)
             continue
         claims = reader.claims([task.output for task in batch])
         displaced = {
@@ -207,7 +207,7 @@ def progress_of(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) 
                 found = blocked
             elif attempt is None or attempt.state is TaskState.PLANNED:
                 why = _why_new(task, attempt, None if attempt else reader.task_at(task.output))
-                found = _new(task, attempt, folders, owners.get(task.output), why)
+                found = _new(task, attempt, folders, owners.get(task.output), reader, why)
             elif attempt.state is TaskState.DONE:
                 found = _done(task, attempt, outputs.get(task.identity, []), base, is_displaced=is_displaced)
             else:
@@ -238,12 +238,22 @@ _OTHERWISE = "the API or the sample is another one"
 
 
 def _new(
-    task: Task, attempt: AttemptRow | None, folders: _Folders, owner: OutputRow | None, why: str
+    task: Task,
+    attempt: AttemptRow | None,
+    folders: _Folders,
+    owner: OutputRow | None,
+    reader: LedgerReader | None,
+    why: str,
 ) -> Progress:
     conflict, path = folders.trouble(task.output), folders.base / task.output
-    # a take of another request is kept as a version; a link or a directory cannot be
-    may_give_way = owner is not None and path.is_file() and not path.is_symlink()
-    if not conflict and not may_give_way and os.path.lexists(path):
+    if not conflict and os.path.lexists(path):
+        # a take of another request is kept as a version; a link or a directory cannot be
+        is_plain = path.is_file() and not path.is_symlink()
+        is_take = owner is not None or (
+            reader is not None and reader.is_awaited_at(task.output, task.identity)
+        )
+        if is_plain and is_take:
+            return Progress(task, TaskState.PLANNED, attempt, why)
         conflict = "exists already, and nothing that may be paid for is overwritten"
     return Progress(task, TaskState.PLANNED, attempt, why, conflict=conflict)
 

@@ -18,12 +18,13 @@ from runner.errors import ExitCode, StateError
 from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import OutputRow
+from runner.media.video import MediaFacts
 from runner.plan.task import Task
 from runner.providers.base import RemoteFileKind
 from runner.run.progress import Progress
 from runner.run.session import Session, Tools
 from runner.run.wholeness import is_whole, output_path
-from runner.store.files import FileStore, has_copy, place_copy, replace_by
+from runner.store.files import FileStore, digest, has_copy, place_copy, replace_by
 from runner.store.versions import names_of_take, version_of, version_path
 
 
@@ -31,7 +32,8 @@ async def make_way(tools: Tools, output: str, path: str, identity: str) -> Path 
     """Keeps the take of another request that stands at `path`, one of the names of `output`, as a version.
 
     All its files under these names go together. Gives where that of `path` is kept; None where what stands
-    there is not such a take. Raises OSError and StateError for what the disk refuses.
+    there is not such a take, and not one in flight that was published just before a kill. Raises OSError and
+    StateError for what the disk refuses.
     """
 
     def find(reader: LedgerReader) -> list[OutputRow]:
@@ -42,7 +44,25 @@ async def make_way(tools: Tools, output: str, path: str, identity: str) -> Path 
 
     rows = await tools.commits.read(find)
     kept = await _keep(tools, output, rows, frozenset({path, output}))
+    if path not in kept:
+        kept = await _keep_known(tools, output, path, identity)
     return tools.project.base / kept[path] if path in kept else None
+
+
+async def _keep_known(tools: Tools, output: str, path: str, identity: str) -> Mapping[str, str]:
+    """The same for a file that a kill has left without a row: its bytes are those of a take that has a name
+    elsewhere by now, or it may be that of a task in flight.
+    """
+    base, files, run = tools.project.base, tools.files, tools.machine.threads.run
+    found = await run(digest, files, base / path)
+    copies = await tools.commits.read(
+        lambda reader: None if reader.owners([path]) else reader.paths_of(found.sha256)
+    )
+    for copy in copies or ():
+        if await run(has_copy, files, base / path, base / copy):
+            return {path: copy}
+    is_awaited = await tools.commits.read(lambda reader: reader.is_awaited_at(output, identity))
+    return await _keep_stray(tools, output, path) if copies is not None and is_awaited else {}
 
 
 async def keep_twin(tools: Tools, output: str, path: str, row: OutputRow) -> None:
@@ -107,11 +127,16 @@ async def _place(tools: Tools, progress: Progress, row: OutputRow, path: str) ->
     kept = await make_way(tools, task.output, path, task.identity)
     if kept is None and progress.is_displaced:
         # published for another request, and killed before the ledger knew; or somebody's own file
-        there = replace(row, path=path)
-        kept = base / (await _keep(tools, task.output, [there], frozenset({path}), are_recorded=False))[path]
+        kept = base / (await _keep_stray(tools, task.output, path))[path]
     if kept is None:
         raise FileExistsError(f"{path} is another file")
     await run(partial(replace_by, tools.files, source, target, kept=kept))
+
+
+async def _keep_stray(tools: Tools, output: str, path: str) -> Mapping[str, str]:
+    """Keeps a file of which the ledger knows nothing; whoever it turns out to be of finds it as a version."""
+    row = OutputRow(path, "", "", RemoteFileKind.VIDEO, 1, 0, "", MediaFacts(""), 0.0)
+    return await _keep(tools, output, [row], frozenset({path}), are_recorded=False)
 
 
 async def _keep(
@@ -143,9 +168,8 @@ async def _keep(
     for row in rows:
         if row.path not in stay:
             await run(_remove_kept, files, base / row.path, base / versions[row.path])
-        tools.observe(
-            "task.versioned", {"identity": row.identity, "path": row.path, "to": versions[row.path]}
-        )
+        whose = {"identity": row.identity} if row.identity else {}
+        tools.observe("task.versioned", whose | {"path": row.path, "to": versions[row.path]})
     return versions
 
 

@@ -11,6 +11,7 @@ from unittest.mock import patch
 from runner.lane import evidence, reconcile, scan
 from runner.lane.evidence import SKEW, Finding, Unclear
 from runner.ledger.ledger import Ledger
+from runner.ledger.read import LedgerReader
 from runner.providers.base import Generation
 from tests.simulation.mutants import Mutant
 from tests.simulation.schedule import JobSpec, ProcessSpec, Schedule, Shape
@@ -106,6 +107,16 @@ CASES: Mapping[str, Case] = {
             replace(_JOB, shape=Shape.SEEDS),
             Habits(clock_skew=-7200.0),
             (ProcessSpec(weather=Weather(submits=0.8, free=0.3)),),
+            (),
+        ),
+    ),
+    "a file published just before a kill, and its request edited": Case(
+        lambda: patch.object(LedgerReader, "is_awaited_at", lambda *_: False),
+        Schedule(
+            82,
+            replace(_JOB, shape=Shape.SEEDS, tasks=1),
+            Habits(),
+            (ProcessSpec(dies_at=55), ProcessSpec(is_edited=True)),
             (),
         ),
     ),
