@@ -13,7 +13,7 @@ import click
 from runner.cli import console
 from runner.cli.common_options import common_options
 from runner.cli.humanize import fitting
-from runner.cli.jobs import load, plan_of
+from runner.cli.jobs import load, plan_of, project_or_here
 from runner.cli.next_commands import command, tell_pick
 from runner.cli.options import (
     JobOptions,
@@ -41,6 +41,7 @@ from runner.plan.plan import Plan
 from runner.plan.prices import price_words
 from runner.plan.task import Task, Upstream
 from runner.plural import count
+from runner.project import is_project
 from runner.providers import every, find
 from runner.providers.provider import Provider
 from runner.redact import escape
@@ -94,7 +95,7 @@ def plan(
       callsheet plan jobs/hello.yaml --resolved
       callsheet plan jobs/hello.yaml --output-format jsonl | jq -r .output
     """
-    loaded = load(job, service, job_options, provider=provider)
+    loaded = load(job, service, job_options, provider=provider, project=project_or_here(job))
     if resolved:
         console.block(as_yaml(loaded.job.document, name=loaded.job.name).removesuffix("\n"))
         return ExitCode.DONE
@@ -139,6 +140,9 @@ def plan(
     elif counts[EDIT]:
         console.note(f"{count(counts[EDIT], 'edit')}: {_ON_EDIT[planned.job.run.on_edit]}")
     if new.tasks and provider is None and not counts[CONFLICT]:
+        if not is_project(loaded.place.project.root):
+            console.next_step("callsheet init", "makes this directory a project, where jobs can run")
+            return code
         patterns = [word for pattern in only for word in ("--only", pattern)]
         console.next_step(command("run", str(job), *patterns, service=service), "submits what is new")
     return code

@@ -135,6 +135,20 @@ def test_a_plan_works_in_a_fresh_clone_and_sends_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["callsheet.yaml", "tea.yaml"]
 
 
+def test_a_plan_needs_no_project(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkout of job files alone; a given --root has to be one all the same."""
+    (tmp_path / "tea.yaml").write_text(JOB)
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan", "tea.yaml"]) == 0
+    captured = capsys.readouterr()
+    assert "4 tasks: 4 new" in captured.out
+    assert "next: callsheet init" in captured.err
+    assert [path.name for path in tmp_path.iterdir()] == ["tea.yaml"]
+    assert main(["plan", "tea.yaml", "--root", "."]) == ExitCode.NO_PROJECT
+
+
 def test_a_plan_for_programs_is_one_json_object(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(job), "--sandbox", "--date", "2026-05-31+02:00", "--output-format", "json"]) == 0
     plan = json.loads(capsys.readouterr().out)
@@ -188,12 +202,6 @@ def test_a_wrong_option_says_what_to_do(
     captured = capsys.readouterr()
     assert told in captured.err
     assert "canary" not in captured.err
-
-
-def test_a_job_outside_of_a_project_exits_73(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "tea.yaml").write_text(JOB)
-    assert main(["plan", str(tmp_path / "tea.yaml")]) == ExitCode.NO_PROJECT
-    assert "callsheet init" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["job", "manifest"])
