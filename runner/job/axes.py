@@ -257,14 +257,16 @@ def check_use(step: Step, fields: frozenset[str], above: Iterable[KnownNames]) -
     used |= {name for part in further for name in part.names}
     used |= step.output.names if step.output else set()
     used.add(step.chain)  # each task along it has another one before it
-    used |= {name for names in above for name in names} if step.joins else set()
+    shared = {name for names in above for name in names}
+    used |= shared if step.joins else set()
     texts = [payload.known for payload in payloads if isinstance(payload, Value)]
     if any(isinstance(text, str) and has_placeholder(text) for text in texts):
         return  # the axis may be used there, in another tool's form: the lint tells that
     for name, location in axis_locations(step).items():
         if name not in used | fields:
             takes = "use it in an expression, or ask for takes with `samples: N`"
-            hint = did_you_mean(name, fields) or takes
+            join = f"to meet only the tasks with its value: `needs: [{', '.join(step.needs)}]`"
+            hint = join if name in shared else did_you_mean(name, fields) or takes
             yield location.error(f"axis `{name}` changes nothing: no field and no expression uses it", hint)
 
 

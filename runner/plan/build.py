@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from runner.errors import Problem
 from runner.job.cells import CellText, how_to_write, is_text, typed
@@ -31,14 +32,21 @@ from runner.slug import slug
 _STAND_IN: Mapping[str, JsonValue] = {"text": "text", "draft_task": {"id": ""}}
 
 
+class _Address(NamedTuple):
+    """`name` stands for `url` in the request; `location` is the item's."""
+
+    name: str
+    url: str
+    location: Location
+
+
 @dataclass(frozen=True, slots=True)
 class _Item:
     """A content item as the request has it, and the local file or the address that it refers to."""
 
     data: dict[str, JsonValue]
     file: InputFile | None = None
-    address: tuple[str, str] | None = None
-    """(what stands for it, the address itself)"""
+    address: _Address | None = None
 
 
 class TaskBuilder:
@@ -126,7 +134,7 @@ class TaskBuilder:
             inputs=tuple(dict.fromkeys(item.file for item in items if item.file is not None)),
             output=output,
             upstreams=upstreams,
-            addresses=_addresses(items, self._there(left_out)),
+            addresses=_addresses(items),
             estimate_tokens=cost.tokens,
             estimate_micros=cost.micros,
             price=cost.price,
@@ -306,7 +314,7 @@ class TaskBuilder:
     def _item(self, item: ContentItem, scope: Scope, upstreams: tuple[Upstream, ...]) -> _Item:
         """Raises ProblemError."""
         file: InputFile | None = None
-        address: tuple[str, str] | None = None
+        address: _Address | None = None
         payload: JsonValue
         if isinstance(item.payload, Reference):
             upstream = next(each for each in upstreams if each.step == item.payload.step)
@@ -315,7 +323,7 @@ class TaskBuilder:
         else:
             payload, file = self._payload(item.kind, item.payload, scope)
             if isinstance(payload, dict) and (name := _name_of(item, scope, payload, file)):
-                address = name, str(payload["url"])
+                address = _Address(name, str(payload["url"]), item.location)
                 payload = {"url": name}
         data: dict[str, JsonValue] = {"type": item.kind, item.kind: payload}
         role = item.role.evaluate(scope) if item.role is not None else None
@@ -401,13 +409,13 @@ def _stand_in(item: ContentItem) -> _Item:
     return _Item(data)
 
 
-def _addresses(items: Sequence[_Item], content: Sequence[ContentItem]) -> dict[str, str]:
+def _addresses(items: list[_Item]) -> dict[str, str]:
     """The addresses that are given by name. Raises ProblemError where two have one name."""
     found: dict[str, str] = {}
-    for item, written in zip(items, content, strict=True):
-        if item.address is not None and found.setdefault(*item.address) != item.address[1]:
-            location = written.location
-            raise ProblemError(location.error("another address has the same name", "give each its own"))
+    for address in (item.address for item in items):
+        if address is not None and found.setdefault(address.name, address.url) != address.url:
+            told = "another address has the same name"
+            raise ProblemError(address.location.error(told, "give each its own"))
     return found
 
 

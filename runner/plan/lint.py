@@ -7,7 +7,7 @@ remembered by the few fields that rules read, so that 100,000 tasks of one job c
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from runner.job.expressions import NEEDS, RUN_TIME
 from runner.job.inputs import FILES, decode_data_uri, look_at_image, sniff
@@ -70,7 +70,8 @@ class Linter:
     """Looks at the tasks of one plan, in order; gives each finding once.
 
     `levels` are the job's own. `takes` is how many seeds the step sweeps over, for the hint.
-    `variables` are the job's, by name, and `place` is where it stands.
+    `variables` are the job's, by name, and `place` is where it stands. `sold` are the ids that the service
+    was seen to sell.
     """
 
     def __init__(
@@ -81,12 +82,14 @@ class Linter:
         takes: int,
         variables: Mapping[str, JsonValue] | None = None,
         place: Place | None = None,
+        sold: Collection[str] = (),
     ) -> None:
         self._provider = provider
         self._levels = {**DEFAULT_LEVELS, **levels}
         self._takes = takes
         self._variables = dict(variables or {})
         self._place = place
+        self._sold = sold
         self._texts: set[str] = set()
         self._urls: set[tuple[str, str, RequestPath]] = set()
         self._asked: set[Asked] = set()
@@ -125,15 +128,16 @@ class Linter:
         """A misspelt id, and one of which nothing, or not its vendor, is known."""
         catalogue, path = self._provider.catalogue, ("model",)
         vendor, _, name = model.rpartition("/")
-        if meant := id_that_was_meant(catalogue, model):
+        is_sold = model in self._sold
+        if not is_sold and (meant := id_that_was_meant(catalogue, model)):
             told = f"{model} is not a model that {self._provider.name} is known to have"
             yield LintFinding(MODEL_NAME, path, told, f"did you mean `{meant}`?")
         elif not is_known:
             told = f"{model}: nothing is known of this model, so nothing is checked against it"
-            if has_unknown_vendor(catalogue, model):
+            if not is_sold and has_unknown_vendor(catalogue, model):
                 told += f"; nor is `{vendor}/` a prefix that {self._provider.name} is known to have"
             yield LintFinding(UNKNOWN_MODEL, path, told)
-        elif has_unknown_vendor(catalogue, model):
+        elif not is_sold and has_unknown_vendor(catalogue, model):
             told = f"`{vendor}/` is not a prefix that {self._provider.name} is known to have"
             yield LintFinding(UNKNOWN_MODEL, path, told, f"without a prefix it is `{name}`")
 

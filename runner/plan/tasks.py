@@ -140,6 +140,7 @@ class _Walk:
                 takes=len(step.spec.seeds or ()) or 2,
                 variables={name: value.known for name, value in job.variables.items()},
                 place=Place(job.root, job.directory),
+                sold=job.models_lock.ids(job.provider.name),
             )
             for step in steps
         }
