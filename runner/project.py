@@ -107,7 +107,7 @@ def find_project(start: Path, *, root: Path | None = None) -> Project:
     """
     if root is not None:
         resolved = root.resolve()
-        if not _is_root(resolved):
+        if not is_project(resolved):
             raise NoProjectError(
                 f"{root}: not a callsheet project (neither {STATE_DIR}/ nor {PROJECT_FILE} in it)",
                 hint=f"callsheet init {shlex.quote(str(root))}",
@@ -116,8 +116,8 @@ def find_project(start: Path, *, root: Path | None = None) -> Project:
     absolute = start.resolve()
     for directory in (absolute, *absolute.parents):
         # a rehearsal has a state directory of its own, and is not a root
-        is_rehearsal = directory.name == REHEARSAL_DIR and _is_root(directory.parent)
-        if _is_root(directory) and not is_rehearsal:
+        is_rehearsal = directory.name == REHEARSAL_DIR and is_project(directory.parent)
+        if is_project(directory) and not is_rehearsal:
             return Project(root=directory, base=directory)
     raise NoProjectError(
         f"{start}: no callsheet project here or above (looked for {STATE_DIR}/ and {PROJECT_FILE})",
@@ -134,7 +134,8 @@ def init_project(directory: Path) -> Project:
     return project
 
 
-def _is_root(directory: Path) -> bool:
+def is_project(directory: Path) -> bool:
+    """Whether `directory` is a project's root."""
     return _is(stat.S_ISDIR, directory / STATE_DIR) or _is(stat.S_ISREG, directory / PROJECT_FILE)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from runner.cli.common_options import common
 from runner.cli.options import JobOptions, ServiceOptions
 from runner.cli.place import choose_place
-from runner.errors import JobError
+from runner.errors import JobError, NoProjectError
 from runner.job.environment import read_env
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import Job
@@ -58,6 +58,18 @@ def load(
     place = choose_place(job.provider, project, service, job_base_url=own_base_url)
     named = frozenset({job.api_key_env} if job.api_key_env else ())
     return Loaded(job, place, read_env(project.root, os.environ, allow=allowed | named))
+
+
+def project_or_here(file: Path) -> Project:
+    """The file's project. A checkout may have none, for `.callsheet/` is never in git: what sends nothing
+    takes the working directory then. Raises NoProjectError for a --root that is none.
+    """
+    try:
+        return find_project(file, root=common().root)
+    except NoProjectError:
+        if common().root is not None:
+            raise
+        return Project(root=Path.cwd(), base=Path.cwd())
 
 
 def plan_of(loaded: Loaded, options: JobOptions) -> Plan:

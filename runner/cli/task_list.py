@@ -125,11 +125,26 @@ def write_rows(rows: Iterable[Row], output_format: str, head: Mapping[str, JsonV
         for lines in _batches(row.as_json() for row in counted()):
             console.block("\n".join(lines))
     else:
-        table = console.table((painted(row.state), *row.columns()) for row in counted())
-        for lines in _batches(table):
+        return write_groups([("", rows)])
+    return counts
+
+
+def write_groups(groups: Iterable[tuple[str, Iterable[Row]]]) -> Counter[str]:
+    """Writes a line for each task, below the title of its group, and the counts of all as the last one."""
+    counts: Counter[str] = Counter()
+
+    def cells(rows: Iterable[Row]) -> Iterator[tuple[str, ...]]:
+        for row in rows:
+            counts[row.state] += 1
+            yield (painted(row.state), *row.columns())
+
+    for title, rows in groups:
+        if title:
+            console.result(title)
+        for lines in _batches(console.table(cells(rows))):
             console.block("\n".join(lines))
-        told = ", ".join(f"{number} {shown_word(listed)}" for listed, number in counts.items())
-        console.result(f"{count(counts.total(), 'task')}: {told}".removesuffix(": "))
+    told = ", ".join(f"{number} {shown_word(listed)}" for listed, number in counts.items())
+    console.result(f"{count(counts.total(), 'task')}: {told}".removesuffix(": "))
     return counts
 
 

@@ -19,7 +19,7 @@ from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
 from runner.job.values import Constant, Value
 from runner.job.yaml.nodes import Location, Path
 from runner.json_value import JsonValue
-from runner.plan.cost import estimate
+from runner.plan.cost import Estimate, estimate
 from runner.plan.matrix import Cell
 from runner.plan.names import cell_label, identifying_part, output_name, task_name
 from runner.plan.picks import Lineage
@@ -102,9 +102,7 @@ class TaskBuilder:
         honours_seed = family is not None and family.honours_seed
         if sample is not None and honours_seed and SEED in self._fields:
             request[SEED] = derived_seed(self._job.provider, request, sample)
-        own = self._step.price or self._job.project_file.price_of(model)
-        published = self._job.models_lock.rates(self._job.provider.name, model)
-        cost = estimate(self._job.provider, request, own, published)
+        cost = self._estimate(model, request)
         identity = task_identity(
             provider=self._job.provider,
             origin=self._origin,
@@ -142,6 +140,20 @@ class TaskBuilder:
             price=cost.price,
             left_out=left_out,
         )
+
+    def as_final_of(self, task: Task, draft: Task) -> Task:
+        """`task` with the estimate of a final: its size and length are those of its `draft`."""
+        cost = self._estimate(task.model, task.request, draft.request)
+        return replace(
+            task, estimate_tokens=cost.tokens, estimate_micros=cost.micros, price=cost.price or task.price
+        )
+
+    def _estimate(
+        self, model: str, request: Mapping[str, JsonValue], draft: Mapping[str, JsonValue] | None = None
+    ) -> Estimate:
+        own = self._step.price or self._job.project_file.price_of(model)
+        published = self._job.models_lock.rates(self._job.provider.name, model)
+        return estimate(self._job.provider, request, own, published, draft)
 
     def _resolve(
         self, cell: Cell, scope: Scope, upstreams: tuple[Upstream, ...], left_out: frozenset[int]

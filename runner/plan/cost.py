@@ -77,13 +77,32 @@ def estimate(
     request: Mapping[str, JsonValue],
     own: Price | None,
     published: tuple[Rate, ...] = (),
+    draft: Mapping[str, JsonValue] | None = None,
 ) -> Estimate:
     """The expected cost of a resolved request. `own` is what the job or its project says that it costs; it
-    comes before the service's `published` rates, and those before models.yaml.
+    comes before the service's `published` rates, and those before models.yaml. `draft` is the request of
+    the draft that this one makes the final of.
 
     Tokens are known where the service bills by them.
     """
-    return _estimate(provider, provider.dialect.asked(request), own, published)
+    asked = provider.dialect.asked(request)
+    if draft is not None:
+        asked = _final_of(provider.dialect.asked(draft), asked, provider)
+    return _estimate(provider, asked, own, published)
+
+
+def _final_of(draft: Asked, final: Asked, provider: Provider) -> Asked:
+    """The final as if it were asked for by itself: a draft again, at the largest size where none is given."""
+    family = provider.catalogue.find(final.model)
+    resolution = final.resolution
+    if resolution is None and family is not None and family.final_resolutions:
+        resolution = max(family.final_resolutions, key=lambda name: int(name.removesuffix("p")))
+    return draft._replace(
+        model=final.model,
+        resolution=resolution,
+        draft=None,
+        generate_audio=draft.generate_audio if final.generate_audio is None else final.generate_audio,
+    )
 
 
 def seconds_of(provider: Provider, fields: Mapping[str, JsonValue]) -> Decimal | None:

@@ -23,7 +23,7 @@ from runner.plan.matrix import Axis, Entry, Matrix
 from runner.plan.patterns import Patterns
 from runner.plan.steps import MOST_CELLS, PlannedSteps, plan_steps, too_many
 from runner.plan.task import Task
-from runner.plan.tasks import build_tasks
+from runner.plan.tasks import Behind, build_tasks
 
 MOST_LOOKUPS = 20_000_000
 """Look-ups of one step's cells in its `exclude`, `include` and `pick`: a minute or so."""
@@ -48,6 +48,8 @@ class Plan:
     """`time.time()` and `time.monotonic()` when this machine's clock gave `run_date`; None if it did not."""
     combined: Mapping[str, Combined] = field(default_factory=dict, repr=False)
     """How the tasks of each step that joins steps or makes a chain were found, by step."""
+    behind: tuple[Behind, ...] = ()
+    """The steps that wait for a pick."""
     began: float = 0.0
     """What `run.time` is, in Unix seconds."""
     _below: Mapping[str, tuple[Task, ...]] = field(init=False, repr=False, compare=False)
@@ -109,11 +111,21 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None, began: 
             name: TaskBuilder(job, step, origin=origin, edition=edition, scope=scope)
             for name, step in job.steps.items()
         }
-        tasks = build_tasks(job, steps, builders, problems)
+        built = build_tasks(job, steps, builders, problems)
         problems.gather(check_time(job))
-    combined = {step.name: step.combined for step in steps if step.combined is not None}
-    cost = total_of(tasks)
-    return Plan(job, origin, run_date, edition, tasks, problems.warnings, cost, clock, combined, began=began)
+    return Plan(
+        job,
+        origin,
+        run_date,
+        edition,
+        built.tasks,
+        problems.warnings,
+        total_of(built.tasks),
+        clock,
+        {step.name: step.combined for step in steps if step.combined is not None},
+        built.behind,
+        began,
+    )
 
 
 def _scope(job: Job, run_date: RunDate, run_time: RunTime) -> Checked[Scope]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from runner.errors import JobError, Problem
 from runner.job.expressions import TASK_ID
@@ -16,6 +16,7 @@ from runner.plan.build import TaskBuilder, request_location
 from runner.plan.chains import lineage_key
 from runner.plan.collisions import check_collisions, repeated
 from runner.plan.combinations import Combination, Combined
+from runner.plan.cost import Total
 from runner.plan.lint import OF_MODEL, Linter
 from runner.plan.matrix import Cell
 from runner.plan.names import names_of_outputs
@@ -27,9 +28,26 @@ from runner.providers.provider import Provider
 _ENOUGH = JobError.MOST_SHOWN
 
 
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A step that waits for a pick: what one picked take of the step `above` would add."""
+
+    step: str
+    above: str
+    each: Total
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltTasks:
+    """`behind` are the steps that no task has reached yet."""
+
+    tasks: tuple[Task, ...]
+    behind: tuple[Behind, ...]
+
+
 def build_tasks(
     job: Job, steps: PlannedSteps, builders: Mapping[str, TaskBuilder], problems: Problems
-) -> tuple[Task, ...]:
+) -> BuiltTasks:
     """Every task, depth first: each one, then those that need it. What is wrong goes to `problems`."""
     for builder in builders.values():
         for problem in builder.problems:
@@ -37,11 +55,18 @@ def build_tasks(
     walk = _Walk(job, steps, builders, problems)
     tasks = list(walk.all_tasks())
     walk.check_picks()
-    walk.look_below_picks()
+    behind = walk.look_below_picks()
     if walk.is_whole and problems.is_sound:
         tasks = _with_own_names(job, tasks, builders)
         problems.gather(check_collisions(job, tasks))
-    return tuple(tasks)
+    known = {task.identity: task for task in tasks}
+    return BuiltTasks(tuple(_as_final(task, known, builders) for task in tasks), behind)
+
+
+def _as_final(task: Task, drafts: Mapping[str, Task], builders: Mapping[str, TaskBuilder]) -> Task:
+    """`task`, with an estimate by its draft where it is a final."""
+    draft = next((drafts.get(each.identity) for each in task.upstreams if TASK_ID in each.uses), None)
+    return task if draft is None else builders[task.step].as_final_of(task, draft)
 
 
 def _with_own_names(job: Job, tasks: list[Task], builders: Mapping[str, TaskBuilder]) -> list[Task]:
@@ -162,20 +187,29 @@ class _Walk:
                 hint = "`callsheet plan` lists them; an entry matches the cells that have all of its values"
                 self._problems.add(entry.location.error(f"matches no task of step `{step.name}`", hint))
 
-    def look_below_picks(self) -> None:
-        """A step that no task has reached yet is tried below one: its mistakes cost nothing now."""
+    def look_below_picks(self) -> tuple[Behind, ...]:
+        """A step that no task has reached yet is tried below one: its mistakes cost nothing now, and what it
+        would cost is known.
+        """
+        behind: list[Behind] = []
         for step in self._steps:
             needs = step.spec.needs
             if step.name in self._first or not needs or any(name not in self._first for name in needs):
                 continue
             above = [self._first[name] for name in needs]
             cells = ((index, cell, above) for index, cell in step.cells_below(above[0]))
+            each = Total()
             for task in self._built_one_by_one(step, cells):
                 self._first.setdefault(step.name, task)
                 self._lint(step, task)
+                final = _as_final(task, {one.identity: one for one in above}, self._builders)
+                each.add(final.estimate_tokens, final.estimate_micros)
                 self._check_children(step, task)
                 if step.spec.chain:
                     self._check_next(step, task, above)
+            if len(needs) == 1:
+                behind.append(Behind(step.name, needs[0], each))
+        return tuple(behind)
 
     def _check_next(self, step: PlannedStep, task: Task, above: Sequence[Task]) -> None:
         """As if `task` were followed by another one in its chain."""

@@ -213,3 +213,25 @@ def test_money_is_written_in_one_form_and_never_rounded() -> None:
     amounts = (0, 1, 400, 8_000, 10_000, 762_300, 1_204_500_000)
     words = ["0.00", "0.000001", "0.0004", "0.008", "0.01", "0.7623", "1204.50"]
     assert [usd_text(amount) for amount in amounts] == words
+
+
+def of_final(**fields: JsonValue) -> Estimate:
+    """The estimate of the final of a draft of 5 s at 16:9."""
+    draft: dict[str, JsonValue] = {"model": DRAFTS, "draft": True, "ratio": "16:9", "duration": 5}
+    request: dict[str, JsonValue] = {
+        "model": DRAFTS,
+        "content": [{"type": "draft_task", "draft_task": {"id": "step:0/task_id"}}],
+    }
+    return estimate(MESH, {**request, **fields}, None, draft={**draft, "content": [TEXT]})
+
+
+def test_a_final_is_reckoned_by_its_draft_at_the_largest_size_unless_it_says_one() -> None:
+    whole = {"model": DRAFTS, "ratio": "16:9", "duration": 5}
+    assert of_final().tokens == reckon(**whole, resolution="1080p").tokens
+    assert of_final(resolution="720p").tokens == reckon(**whole, resolution="720p").tokens
+    assert of_final().micros is not None
+
+
+def test_a_final_of_a_draft_from_elsewhere_stays_unknown() -> None:
+    content: JsonValue = {"type": "draft_task", "draft_task": {"id": "cgt-1"}}
+    assert reckon(content, model=DRAFTS).tokens is None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import click
 
 from runner.cli import console
 from runner.cli.common_options import common_options
-from runner.cli.jobs import load, plan_of
+from runner.cli.humanize import fitting
+from runner.cli.jobs import load, plan_of, project_or_here
 from runner.cli.next_commands import command, tell_pick
 from runner.cli.options import (
     JobOptions,
@@ -24,7 +26,7 @@ from runner.cli.options import (
 )
 from runner.cli.problems import show_warnings
 from runner.cli.runs import reading
-from runner.cli.task_list import CONFLICT, EDIT, Row, chosen_tasks, listed_word, write_rows
+from runner.cli.task_list import CONFLICT, EDIT, Row, chosen_tasks, listed_word, write_groups, write_rows
 from runner.errors import ExitCode
 from runner.job.extends import as_yaml
 from runner.job.model import Job, OnEdit
@@ -37,8 +39,9 @@ from runner.plan.combinations import sum_words
 from runner.plan.cost import Total
 from runner.plan.plan import Plan
 from runner.plan.prices import price_words
-from runner.plan.task import Upstream
+from runner.plan.task import Task, Upstream
 from runner.plural import count
+from runner.project import is_project
 from runner.providers import every, find
 from runner.providers.provider import Provider
 from runner.redact import escape
@@ -92,28 +95,37 @@ def plan(
       callsheet plan jobs/hello.yaml --resolved
       callsheet plan jobs/hello.yaml --output-format jsonl | jq -r .output
     """
-    loaded = load(job, service, job_options, provider=provider)
+    loaded = load(job, service, job_options, provider=provider, project=project_or_here(job))
     if resolved:
         console.block(as_yaml(loaded.job.document, name=loaded.job.name).removesuffix("\n"))
         return ExitCode.DONE
     planned = plan_of(loaded, job_options)
     show_warnings(planned.warnings, planned.job.file)
     tasks = chosen_tasks(planned, only, loaded.place.project)
-    has_models = len({model for step in planned.job.steps.values() for model in step.model_names}) > 1
     with reading(loaded.place.project) as ledger:
         if ledger is not None:
             check_is_remembered(loaded.place.project, ledger)
         new = Total()
         waits = waits_for_a_person(planned, ledger) if ledger is not None else ()
-        rows = _adding_up(progress_of(tasks, ledger, loaded.place.project.base), new)
-        listed = (_row(row, planned.job, has_models=has_models) for row in rows)
-        counts = write_rows(listed, output_format, {**_head(planned), "waits": [*waits]})
+        base = loaded.place.project.base
+
+        def rows(members: Iterable[Task]) -> Iterator[Progress]:
+            return _adding_up(progress_of(members, ledger, base), new)
+
+        if output_format == "text":
+            counts = write_groups(
+                (group.title, map(group.columns.row, rows(group.tasks))) for group in _groups(planned, tasks)
+            )
+        else:
+            listed = map(_Columns(planned.job).row, rows(tasks))
+            counts = write_rows(listed, output_format, {**_head(planned), "waits": [*waits]})
         code = ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE
         if output_format != "text":
             return code
         for sentence in (
             *_sums(planned),
             *_estimate_words(new),
+            *_behind_words(planned),
             *price_words(planned.job),
             *outlook(planned, new, ledger),
         ):
@@ -128,6 +140,9 @@ def plan(
     elif counts[EDIT]:
         console.note(f"{count(counts[EDIT], 'edit')}: {_ON_EDIT[planned.job.run.on_edit]}")
     if new.tasks and provider is None and not counts[CONFLICT]:
+        if not is_project(loaded.place.project.root):
+            console.next_step("callsheet init", "makes this directory a project, where jobs can run")
+            return code
         patterns = [word for pattern in only for word in ("--only", pattern)]
         console.next_step(command("run", str(job), *patterns, service=service), "submits what is new")
     return code
@@ -175,28 +190,80 @@ def _adding_up(rows: Iterable[Progress], new: Total) -> Iterator[Progress]:
         yield row
 
 
-def _row(row: Progress, job: Job, *, has_models: bool) -> Row:
-    """A line of the list; a model that all tasks share is left out, so that the line fits a terminal."""
-    task = row.task
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """What a line tells besides its state. `what` gives the prompt and the inputs, where
+    they are not the same for all tasks of the step.
+    """
 
-    def columns() -> tuple[str, ...]:
-        cell = {axis: value for axis, value in task.cell.items() if axis != "model" or has_models}
+    job: Job
+    has_models: bool = True
+    what: Callable[[Task], str] | None = None
+
+    def row(self, row: Progress) -> Row:
+        columns, fields = partial(self._columns, row), partial(_fields, row)
+        return Row(row.task.identity, row.task.name, listed_word(row), columns, fields)
+
+    def _columns(self, row: Progress) -> tuple[str, ...]:
+        task = row.task
+        cell = {axis: value for axis, value in task.cell.items() if axis != "model" or self.has_models}
         needs = {"needs": ",".join(each.name for each in task.needs)} if task.needs else {}
         after = {} if task.previous is None else {"after": task.previous.name}
-        place = {"step": task.step} if task.step else {}
-        content = job.steps[task.step].content
+        content = self.job.steps[task.step].content
         without = {"without": ",".join(content[number].kind for number in sorted(task.left_out))}
-        named = {**place, **needs, **after, **cell, **(without if task.left_out else {})}
+        named = {**needs, **after, **cell, **(without if task.left_out else {})}
         words = (f"{axis}={_value_words(value)}" for axis, value in named.items())
-        return task.name, escape(" ".join(words)), task.output, escape(row.conflict or row.why)
+        what = (self.what(task),) if self.what is not None else ()
+        return task.name, escape(" ".join(words)), task.output, escape(row.conflict or row.why), *what
 
-    return Row(
-        task.identity,
-        task.name,
-        listed_word(row),
-        columns,
-        partial(_fields, row),
-    )
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The tasks of one step, under a title."""
+
+    title: str
+    tasks: Sequence[Task]
+    columns: _Columns
+
+
+def _groups(planned: Plan, tasks: Iterable[Task]) -> Iterator[_Group]:
+    """The tasks of each step, in the order of the job file; what all of a step share stands in its title.
+
+    A model that all tasks share is left out, so that a line fits a terminal.
+    """
+    by_step: dict[str, list[Task]] = {name: [] for name in planned.job.steps}
+    for task in tasks:
+        by_step[task.step].append(task)
+    has_models = len({task.model for members in by_step.values() for task in members}) > 1
+    what = partial(_what, planned.job)
+    for name, members in by_step.items():
+        shared = {what(task) for task in members}
+        is_shared = len(shared) == 1 and len(members) > 1
+        title = [f"{name}, {count(len(members), 'task')}"] if name and members else []
+        title += [told for told in shared if told and is_shared]
+        columns = _Columns(planned.job, has_models, None if is_shared else what)
+        yield _Group(": ".join(title), members, columns)
+
+
+_MOST_OF_A_PROMPT = 56
+
+
+def _what(job: Job, task: Task) -> str:
+    """The prompt and the names of the local files that a task is made from: `"A boat..." boat.png`."""
+    prompt = " / ".join(" ".join(text.split()) for _, text in job.provider.dialect.texts(task.request))
+    quoted = [f'"{fitting(_MOST_OF_A_PROMPT, [escape(prompt)])}"'] if prompt else []
+    return " ".join([*quoted, *(escape(file.path.name) for file in task.inputs)])
+
+
+def _behind_words(planned: Plan) -> Iterator[str]:
+    """What each take that is picked would add."""
+    for behind in planned.behind:
+        each = behind.each
+        if not each.tasks:
+            continue
+        cost = "of unknown price" if each.without_price else f"for about USD {usd_text(each.micros)}"
+        tasks = count(each.tasks, "task")
+        yield f"behind a pick: {tasks} of {behind.step} {cost}, for each picked take of {behind.above}"
 
 
 def _value_words(value: JsonValue) -> str:

@@ -8,16 +8,16 @@ from pathlib import Path
 import click
 
 from runner.cli import console
-from runner.cli.common_options import common, common_options
-from runner.cli.jobs import load, plan_of
+from runner.cli.common_options import common_options
+from runner.cli.jobs import load, plan_of, project_or_here
 from runner.cli.next_commands import command
 from runner.cli.options import JobOptions, ServiceOptions, job_options, jobs_argument, output_format
 from runner.cli.problems import show, show_warnings
-from runner.errors import ExitCode, JobError, NoProjectError, Problem
+from runner.errors import ExitCode, JobError, Problem
 from runner.job.load_project import load_project_file
 from runner.json_value import JsonValue
 from runner.plural import count
-from runner.project import PROJECT_FILE, Project, find_project
+from runner.project import PROJECT_FILE, Project
 from runner.redact import json_text
 
 
@@ -41,7 +41,7 @@ def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str
     found: dict[tuple[Path, Problem], None] = {}
     no_warnings: tuple[Problem, ...] = ()
     for file in jobs:
-        project = _project(file)
+        project = project_or_here(file)
         try:
             if file.resolve() == project.root / PROJECT_FILE:
                 load_project_file(project.root)
@@ -76,16 +76,6 @@ def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str
         case _ if set(codes) == {ExitCode.DONE} and jobs[0].name != PROJECT_FILE:
             console.next_step(command("plan", str(jobs[0])), "shows what it would run")
     return ExitCode.first(codes)
-
-
-def _project(file: Path) -> Project:
-    """The file's project; a checkout has none, because `.callsheet/` is never in git, and needs none here."""
-    try:
-        return find_project(file, root=common().root)
-    except NoProjectError:
-        if common().root is not None:
-            raise
-        return Project(root=Path.cwd(), base=Path.cwd())
 
 
 def _stands_in(problem: Problem, job: Path, project: Project) -> Path:

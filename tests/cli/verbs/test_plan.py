@@ -75,13 +75,78 @@ def test_a_plan_lists_each_task_with_its_cell_path_and_reason(
     job: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["plan", str(job), "--sandbox"]) == 0
-    *tasks, counts, estimate = capsys.readouterr().out.splitlines()
+    prompt, *tasks, counts, estimate = capsys.readouterr().out.splitlines()
+    assert prompt == '"Tea is poured"'
     assert len(tasks) == 4
     assert tasks[0].startswith("new ")
     for part in ("ratio=16:9", "shot=pour", "seed=1", "out/pour-16x9-s1.mp4", "never submitted"):
         assert part in tasks[0]
     assert counts == "4 tasks: 4 new"
     assert estimate == "estimate of what is new: tokens of 4 tasks not known; price of 4 tasks not known"
+
+
+STEPS = """\
+version: 1
+models: [byteplus/dreamina-seedance-2-5]
+request: {ratio: 16:9, duration: 5}
+steps:
+  drafts:
+    matrix: {shot: [{id: kettle, prompt: A kettle boils}, {id: tent, prompt: A tent opens}]}
+    request: {draft: true}
+    content: [{type: text, text: "${{ shot.prompt }}"}]
+    pick: []
+  finals:
+    needs: drafts
+    content: [{type: draft_task, draft_task: "${{ needs.drafts.task_id }}"}]
+"""
+
+
+def test_a_plan_shows_each_step_with_its_prompts_and_what_lies_behind_a_pick(
+    job: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job.write_text(STEPS)
+    assert main(["plan", str(job), "--sandbox"]) == 0
+    title, kettle, tent, counts, _, behind = capsys.readouterr().out.splitlines()
+    assert title == "drafts, 2 tasks"
+    assert kettle.endswith('"A kettle boils"')
+    assert tent.endswith('"A tent opens"')
+    assert counts == "2 tasks: 2 new"
+    assert behind.startswith("behind a pick: 1 task of finals for about USD ")
+    assert behind.endswith(", for each picked take of drafts")
+    job.write_text(STEPS.replace("pick: []", "pick: [{shot: {id: tent}}]"))
+    assert main(["plan", str(job), "--sandbox"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith(("drafts", "finals"))] == [
+        "drafts, 2 tasks",
+        "finals, 1 task",
+    ]
+    assert not any("behind" in line for line in lines)
+
+
+def test_a_plan_works_in_a_fresh_clone_and_sends_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The project file marks the root; `.callsheet/` is not in git."""
+    monkeypatch.delenv("MESHAPI_API_KEY", raising=False)
+    (tmp_path / "callsheet.yaml").write_text("version: 1\n")
+    (tmp_path / "tea.yaml").write_text(JOB)
+    assert main(["plan", str(tmp_path / "tea.yaml")]) == 0
+    assert "4 tasks: 4 new" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["callsheet.yaml", "tea.yaml"]
+
+
+def test_a_plan_needs_no_project(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkout of job files alone; a given --root has to be one all the same."""
+    (tmp_path / "tea.yaml").write_text(JOB)
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan", "tea.yaml"]) == 0
+    captured = capsys.readouterr()
+    assert "4 tasks: 4 new" in captured.out
+    assert "next: callsheet init" in captured.err
+    assert [path.name for path in tmp_path.iterdir()] == ["tea.yaml"]
+    assert main(["plan", "tea.yaml", "--root", "."]) == ExitCode.NO_PROJECT
 
 
 def test_a_plan_for_programs_is_one_json_object(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,12 +202,6 @@ def test_a_wrong_option_says_what_to_do(
     captured = capsys.readouterr()
     assert told in captured.err
     assert "canary" not in captured.err
-
-
-def test_a_job_outside_of_a_project_exits_73(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "tea.yaml").write_text(JOB)
-    assert main(["plan", str(tmp_path / "tea.yaml")]) == ExitCode.NO_PROJECT
-    assert "callsheet init" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["job", "manifest"])
