@@ -31,6 +31,8 @@ What one module tells another; each is caught before it reaches a person:
     ├── CannotSayError                  providers  content that the service has no words for
     ├── ForbiddenAddressError           http       a URL that is not fetched
     ├── BrokenOffError                  http       no whole answer came
+    ├── TunnelError                 http       a proxy that opened no tunnel
+    ├── LeftOutError                providers  a published model or price that cannot be used
     ├── ProviderError                   providers  a free request that failed
     │   └── StillLimitedError           lane       nothing but 429 for as long as we wait
     ├── DownloadError                   store      a result that could not be fetched, or stored

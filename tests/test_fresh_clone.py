@@ -83,7 +83,7 @@ def test_the_ledger_takes_the_projects_name_and_refuses_another(
         assert main([*verb, "--sandbox"]) == ExitCode.NO_PROJECT, verb
         told = capsys.readouterr().err
         assert f"is the ledger of project {name}, and callsheet.yaml names 0123abcd" in told
-        assert f"write `project: {name}`" in told
+        assert f'write `project: "{name}"`' in told
     rename(root, name)
     assert main(["-q", "run", "jobs/hello.yaml", "--sandbox"]) == 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -50,8 +50,8 @@ class _Group:
     message: str
 
 
-def tell_troubles(troubles: Sequence[Trouble]) -> None:
-    """A line for each group of tasks that met the same, on stderr: `2 failed: no_space: ... (a, b)`."""
+def trouble_lines(troubles: Sequence[Trouble]) -> Iterator[str]:
+    """A line for each group of tasks that met the same: `2 failed: content_policy: refused (a and b)`."""
     groups: dict[_Group, list[str]] = {}
     messages: Counter[tuple[TaskState, str]] = Counter()
     for trouble in troubles:
@@ -62,13 +62,9 @@ def tell_troubles(troubles: Sequence[Trouble]) -> None:
     told = sorted(_merged(groups, messages).items(), key=lambda each: -len(each[1]))
     for group, names in told[:_MOST_GROUPS]:
         said = ": ".join(part for part in (group.code, group.message) if part) or "without a reason"
-        console.error(
-            f"{len(names):,} {STATE_WORDS[group.state].shown}: {printable(said)} ({names_words(names)})"
-        )
+        yield f"{len(names):,} {STATE_WORDS[group.state].shown}: {printable(said)} ({names_words(names)})"
     if len(told) > _MOST_GROUPS:
-        console.error(
-            f"and {len(told) - _MOST_GROUPS} more reasons; hint: `callsheet status` shows each task"
-        )
+        yield f"and {len(told) - _MOST_GROUPS} more reasons; hint: `callsheet status` shows each task"
 
 
 def tell_advice(

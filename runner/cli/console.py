@@ -121,6 +121,21 @@ def agree(question: str, refusal: str) -> None:
         raise RefusedError(f"not agreed to: {refusal}")
 
 
+def can_ask() -> bool:
+    """Whether a person sits at a terminal who reads what is printed, and can answer."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and is_terminal()
+
+
+def ask(question: str) -> str | None:
+    """The line that a person types, without spaces around it; None after Ctrl-D or Ctrl-C."""
+    try:
+        return str(
+            click.prompt(question, default="", show_default=False, prompt_suffix=" ", err=True)
+        ).strip()
+    except click.Abort:
+        return None
+
+
 def error(line: str) -> None:
     """Prints what went wrong on stderr, even with `-q`."""
     _put(sys.stderr, _one_line(line) + "\n")

@@ -65,7 +65,8 @@ class Cost:
 
     def words(self, *, is_rehearsal: bool) -> str:
         """`USD 7.62 now, 27.44 in all, 18 s`."""
-        in_all = spend_words(self.in_all).removeprefix("USD ")
+        is_unknown = self.in_all.tasks == self.in_all.unknown > 0 and self.now.tasks > 0
+        in_all = f"{self.in_all.tasks:,}" if is_unknown else spend_words(self.in_all).removeprefix("USD ")
         said = f"{spend_words(self.now)} now, {in_all} in all, {took_words(self.seconds)}"
         return f"free, a rehearsal; for real {said}" if is_rehearsal else said
 

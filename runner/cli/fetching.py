@@ -148,7 +148,12 @@ def _collect_with(group: KeyGroup, place: Place, ledger: Ledger, ends: float | N
     # imported here: the engine takes 0.3 s, and most often nothing is in flight
     from runner.assemble import collect_from
 
-    work = Work("collect", total=len(group.attempts), is_rehearsal=place.project.is_rehearsal)
+    work = Work(
+        "collect",
+        total=len(group.attempts),
+        is_rehearsal=place.project.is_rehearsal,
+        zone=readable_project_file(place.project.root).timezone,
+    )
     with watching(work) as shown:
         return collect_from(place, group.key, ledger, attempts=group.attempts, observe=shown, deadline=left)
 

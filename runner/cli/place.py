@@ -44,7 +44,7 @@ def leading_to(origin: str, project: Project, service: ServiceOptions) -> Servic
         if choose_place(provider, Project(project.root, project.root), service).origin == origin:
             return service
     sandbox = origin == SANDBOX_ORIGIN
-    return ServiceOptions(sandbox=sandbox, base_url=None if sandbox else origin)
+    return replace(service, sandbox=sandbox, base_url=None if sandbox else origin)
 
 
 def world_words(project: Project) -> str:

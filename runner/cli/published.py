@@ -32,15 +32,9 @@ from runner.providers import DEFAULT, connect, every
 from runner.providers.models import ListPrice
 from runner.providers.place import Place
 from runner.providers.provider import Provider
-from runner.providers.published import Published, Rate, dearest
+from runner.providers.published import UNIT_WORDS, Published, Rate, dearest, rate_words
 from runner.redact import printable
 from runner.times import iso_time
-
-UNIT_WORDS = {
-    PriceUnit.MTOK: "per million tokens",
-    PriceUnit.SECOND: "per second",
-    PriceUnit.TASK: "per task",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,22 +143,6 @@ def _lower(provider: Provider, model: str, rates: tuple[Rate, ...]) -> Iterator[
                     " estimates and caps go by it, unless `price:` or `prices:` says more"
                 )
                 return
-
-
-def rate_words(rates: tuple[Rate, ...]) -> str:
-    """`USD 7.0 per million tokens with sound, 5.0 ...`, or that no price is published."""
-    return ", ".join(map(_rate_words, rates)) or "no price"
-
-
-def _rate_words(rate: Rate) -> str:
-    words = [f"USD {format(rate.price.usd, 'f')} {UNIT_WORDS[rate.price.unit]}"]
-    if rate.resolution is not None:
-        words.append(f"at {rate.resolution}")
-    if rate.sound is not None:
-        words.append("with sound" if rate.sound else "without sound")
-    if rate.with_video is not None:
-        words.append("with video among the inputs" if rate.with_video else "without video among the inputs")
-    return " ".join(words)
 
 
 def _tell(results: list[Refreshed], target: Path, output_format: str) -> None:

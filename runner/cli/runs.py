@@ -94,7 +94,7 @@ def _no_run(name: str, projects: list[Project]) -> UsageError:
         hint = f"the newest is {newest}"
     else:
         return nothing_yet(projects[0])
-    where = " or ".join(shown_path(project.runs_dir) for project in projects)
+    where = " or ".join(shown_path(project.runs_dir) for project in projects if project.runs_dir.is_dir())
     return UsageError(f"no run `{name}` in {where}", hint=hint)
 
 

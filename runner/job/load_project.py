@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import re
-import zoneinfo
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +13,7 @@ from runner.job.load_lock import load_models_lock
 from runner.job.policy import read_price
 from runner.job.problems import Checked, InvalidValueError, Problems
 from runner.job.project_file import Notify, NotifyOn, ProjectFile, model_key
+from runner.job.scalars import check_scalars
 from runner.job.schema import check_project
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Node, Scalar, entries_of, items_of, text_of
@@ -66,7 +66,9 @@ def _read(root: Path) -> tuple[bytes, ProjectFile, tuple[Problem, ...]]:
         told = f"this is a job; `{PROJECT_FILE}` is the name of the project file"
         problem = document.location.error(told, "rename the job, or move it into jobs/")
         return text, ProjectFile(), (problem,)
-    problems = Problems(PROJECT_FILE, earlier=reading.problems, schema=check_project(document))
+    problems = Problems(
+        PROJECT_FILE, earlier=reading.problems, schema=check_scalars(document, check_project(document))
+    )
     project = text_of(document.get("project")) or ""
     trust_env = document.get("trust_env")
     found = ProjectFile(
@@ -83,16 +85,19 @@ def _timezone(node: Node | None) -> Checked[datetime.tzinfo | None]:
     name = text_of(node)
     if node is None or not name:
         return None
+    # imported here: it takes 5 ms, and few projects name a zone
+    import zoneinfo
+
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a directory
-        yield node.location.error(f"`{name[:40]}` is not a time zone", _zone_hint(name))
+        hint = _zone_hint(name, zoneinfo.available_timezones())
+        yield node.location.error(f"`{name[:40]}` is not a time zone", hint)
         return None
 
 
-def _zone_hint(name: str) -> str:
+def _zone_hint(name: str, zones: Set[str]) -> str:
     """The zone that was meant: `berlin` is Europe/Berlin."""
-    zones = zoneinfo.available_timezones()
     town = name.rpartition("/")[2].casefold().replace(" ", "_")
     same = sorted(zone for zone in zones if zone.rpartition("/")[2].casefold() == town)
     if same:

@@ -249,6 +249,8 @@ def _key_hint(name: str, schema: dict[str, Any], path: Path) -> str:
             return f"`{name}` belongs under `{section}:`"
     if name in load_schema("job")["properties"] and path:
         return f"`{name}` belongs at the top level"
+    if name in ("key", "sha256") and path[:-1] == ("content",):
+        return f"`{name}` stands beside the address: image_url: {{url: ..., {name}: ...}}"
     if name == "prompt":
         return "a prompt is an item of `content`: {type: text, text: ...}"
     shown = known if len(known) <= 8 else ()

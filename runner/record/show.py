@@ -24,7 +24,7 @@ from runner.money import usd_or_null
 from runner.plan.task import STEP_SCHEME
 from runner.project import Project
 from runner.providers import prompt_texts
-from runner.providers.base import INPUT_SCHEME, RemoteFileKind, generation_seconds
+from runner.providers.base import INPUT_SCHEME, KEY_SCHEME, RemoteFileKind, generation_seconds
 from runner.record.folder import RunFolder
 from runner.record.manifest import ManifestFile
 from runner.record.verify import Finding, check_file
@@ -51,11 +51,22 @@ class Seed:
 
 @dataclass(frozen=True, slots=True)
 class InputOfOurs:
-    """A local file; `kept` is the path of our copy, None where that is gone."""
+    """A file by its digest; `kept` is the path of our copy.
+
+    None where there is none: it is gone, or the job gave an address and this digest.
+    """
 
     role: JsonValue
     sha256: str
     kept: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class InputByKey:
+    """An address, by the name that the job gives it."""
+
+    role: JsonValue
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +154,7 @@ class ShownTask:
     cell: Mapping[str, JsonValue]
     seed: Seed
     request: Mapping[str, JsonValue]
-    inputs: tuple[InputOfOurs | InputOfStep, ...]
+    inputs: tuple[InputOfOurs | InputByKey | InputOfStep, ...]
     echo: Mapping[str, JsonValue]
     usage: Mapping[str, JsonValue]
     job_file: str
@@ -200,12 +211,14 @@ def describe(reader: LedgerReader, task: TaskRow, project: Project) -> ShownTask
 
 def _inputs(
     value: object, project: Project, reader: LedgerReader, role: JsonValue = None
-) -> Iterator[InputOfOurs | InputOfStep]:
-    """The inputs of a request besides text: local files, by their digests, and outputs of other tasks."""
+) -> Iterator[InputOfOurs | InputByKey | InputOfStep]:
+    """The inputs of a request besides text: by their digests and keys, and outputs of other tasks."""
     if isinstance(value, str) and value.startswith(INPUT_SCHEME):
         digest = value.removeprefix(INPUT_SCHEME)
         kept = project.inputs_dir / digest
         yield InputOfOurs(role, digest, str(kept.relative_to(project.root)) if kept.is_file() else None)
+    elif isinstance(value, Mapping) and str(value.get("url")).startswith(KEY_SCHEME):
+        yield InputByKey(value.get("role", role), str(value["url"]).removeprefix(KEY_SCHEME))
     elif isinstance(value, str) and value.startswith(STEP_SCHEME):
         identity, _, output = value.removeprefix(STEP_SCHEME).partition("/")
         above = reader.task(identity)

@@ -21,7 +21,7 @@ def check_is_own(project: Project, reader: LedgerReader) -> None:
             f"{project.ledger_path}: is the ledger of project {kept}, and {PROJECT_FILE} names {named};"
             " nothing was sent",
             hint=f"put this project's own ledger back; if {PROJECT_FILE} was copied from another project,"
-            f" write `project: {kept}`",
+            f' write `project: "{kept}"`',
         )
 
 

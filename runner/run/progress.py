@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 from runner.job.expressions import LAST_FRAME
@@ -15,7 +16,7 @@ from runner.ledger.succession import is_reusable
 from runner.plan.edits import Edit
 from runner.plan.task import Task, Upstream
 from runner.providers.base import RemoteFileKind
-from runner.record.request import differences
+from runner.record.request import changes, differences
 from runner.run.wholeness import is_untouched, is_whole
 from runner.store.files import LocalFiles, UnsafePathError
 from runner.store.versions import names_of_take
@@ -211,7 +212,8 @@ def progress_of(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) 
                 found = _done(task, attempt, outputs.get(task.identity, []), base, is_displaced=is_displaced)
             else:
                 found = Progress(task, attempt.state, attempt)
-            yield replace(found, edit=edit, is_displaced=is_displaced)
+            why = edit.change if edit is not None and found.state is TaskState.PLANNED else found.why
+            yield replace(found, why=why, edit=edit, is_displaced=is_displaced)
 
 
 def _in_place(tasks: Sequence[Task], reader: LedgerReader, base: Path) -> dict[str, str]:
@@ -232,6 +234,7 @@ _NEVER = "never submitted"
 _MAY_BE_SUBMITTED = frozenset({TaskState.PLANNED, TaskState.FAILED, TaskState.EXPIRED, TaskState.WRITTEN_OFF})
 """Some of them only where a person asks for them again."""
 _MOST_DIFFERENCES = 3
+_OTHERWISE = "the API or the sample is another one"
 
 
 def _new(
@@ -255,15 +258,18 @@ def _edit(
     before = None
     if owner is not None and owner.identity != task.identity and os.path.lexists(base / task.output):
         before = reader.task(owner.identity)
-    elif claim is not None and (rival := reader.task(claim)) is not None and _is_on_its_way(rival, reader):
-        before = rival
+    elif claim is not None and (rival := reader.task(claim)) is not None:
+        names, rows = names_of_take(task.output), reader.outputs([claim]).get(claim, [])
+        has_take = any(names.fullmatch(row.path) and os.path.lexists(base / row.path) for row in rows)
+        before = rival if has_take or _is_on_its_way(rival, reader) else None
     if before is None or before.edition != task.edition:
         return None
     # of two servers on this machine, and no other is without https: nothing there is paid for
     origins = {task.origin, before.origin}
     if len(origins) == 2 and not any(origin.startswith("https:") for origin in origins):
         return None
-    return Edit(task, _difference(task, before))
+    changed = islice(changes(task.request, before.request), _MOST_DIFFERENCES)
+    return Edit(task, "; ".join(changed) or _OTHERWISE)
 
 
 def _is_on_its_way(task: TaskRow, reader: LedgerReader) -> bool:
@@ -326,4 +332,4 @@ def _difference(task: Task, before: TaskRow) -> str:
     changed = list(differences(task.request, before.request))
     if changed:
         return "; ".join(changed[:_MOST_DIFFERENCES])
-    return "the API or the sample is another one"
+    return _OTHERWISE

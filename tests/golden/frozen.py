@@ -19,9 +19,10 @@ IDENTITIES = GOLDEN / "identities.json"
 LEDGER = GOLDEN / "ledger" / "ledger.db"
 RUNS = LEDGER.parent / "runs"
 UNSERVED = frozenset(
-    f"forms/{name}.yaml" for name in ("unknown-model", "joins", "chains", "extends", "from-files")
+    f"forms/{name}.yaml"
+    for name in ("addresses", "chains", "extends", "from-files", "joins", "unknown-model")
 )
-"""Not in the frozen ledger: the sandbox knew no such model then, or the language no such form."""
+"""Not in the frozen ledger: younger than that, or the sandbox knew no such model then."""
 
 DATE = RunDate.parse("2026-05-30+02:00")
 _OPTIONS = LoadOptions(environ={"TAKE": "blue"}, allow_env=frozenset({"TAKE"}))

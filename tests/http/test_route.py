@@ -99,6 +99,7 @@ async def test_a_post_and_a_get_reach_the_service_through_a_tunnel_that_sees_nei
     assert b"Proxy-Authorization" not in b"".join(service.requests)
 
 
+@pytest.mark.fault(84)
 @pytest.mark.anyio
 @pytest.mark.parametrize("refusal", REFUSALS, ids=REFUSALS.values())
 async def test_a_proxys_own_answer_is_never_the_services_and_nothing_was_sent(
@@ -119,6 +120,7 @@ async def test_a_proxys_own_answer_is_never_the_services_and_nothing_was_sent(
     assert service.requests == []
 
 
+@pytest.mark.fault(84)
 @pytest.mark.anyio
 async def test_a_proxy_that_dies_before_tls_is_done_proves_that_nothing_was_sent(
     service: WireServer, certified: trustme.CA
@@ -130,6 +132,7 @@ async def test_a_proxy_that_dies_before_tls_is_done_proves_that_nothing_was_sent
     assert proxy.targets == ["api.example.test:443"]
 
 
+@pytest.mark.fault(84)
 @pytest.mark.anyio
 async def test_a_proxy_that_dies_under_the_request_leaves_it_unclear(certified: trustme.CA) -> None:
     """It may have handed the whole of it on."""

@@ -398,7 +398,7 @@ def test_a_service_that_takes_one_text_may_have_one_of_two(jobs: JobBench) -> No
     text = """\
 version: 1
 provider: getimg
-models: [seedance-2.0]
+models: [seedance-v1-pro]
 matrix: {shot: [{image: stall.png}, {id: b}]}
 content:
   - {type: text, text: with a picture, when: "${{ shot.image }}"}

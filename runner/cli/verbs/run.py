@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from runner.cli import console
-from runner.cli.advice import tell_advice, tell_troubles
+from runner.cli.advice import tell_advice, trouble_lines
 from runner.cli.common_options import common, common_options
 from runner.cli.completion import complete_task
 from runner.cli.endings import Cost, report_after_runs, tell_nearing_expiry, tell_reasons
@@ -24,8 +24,9 @@ from runner.cli.humanize import shown_path
 from runner.cli.jobs import Loaded, load, showing_lines
 from runner.cli.monitor import Ending, pinged
 from runner.cli.next_commands import command, tell_next
+from runner.cli.notify import JobEnd, notify
 from runner.cli.options import RunOptions, jobs_argument, run_argument, run_options
-from runner.cli.place import named
+from runner.cli.place import choose_place, named
 from runner.cli.problems import show, show_warnings
 from runner.cli.runs import find_run_to_go_on
 from runner.cli.task_list import counts_words
@@ -33,7 +34,7 @@ from runner.cli.watching import plain, watching
 from runner.cli.work import work_of
 from runner.errors import INTERRUPTS, BusyError, CallsheetError, ExitCode, JobError, UsageError
 from runner.http.access import ApiKey
-from runner.job.load_project import readable_project_file
+from runner.job.load_project import load_project_file, readable_project_file
 from runner.job.model import OnEdit
 from runner.job.sources import JobCopy
 from runner.json_value import JsonValue
@@ -45,6 +46,7 @@ from runner.ledger.states import Reason, TaskState
 from runner.plan.edits import Edits
 from runner.plural import count
 from runner.project import Project, find_project
+from runner.providers import DEFAULT
 from runner.record.events import fan_out
 from runner.record.facts import KEY_VARIABLE, session_facts
 from runner.record.folder import RunFolder
@@ -167,9 +169,10 @@ class Outcome:
     exit_code: ExitCode
     finished: Finished | None = None
     error: str = ""
+    is_rehearsal: bool = False
 
-    def as_json(self) -> str:
-        """One line: what `--output-format jsonl` prints and a monitor is told."""
+    def document(self) -> dict[str, JsonValue]:
+        """What `--output-format json` prints, and a monitor and `notify` are told."""
         document: dict[str, JsonValue] = {"job": self.job, "exit_code": int(self.exit_code)}
         if self.error:
             document["error"] = self.error
@@ -192,7 +195,30 @@ class Outcome:
                 "waits": list(result.waits),
                 "notes": list(result.notes),
             }
-        return json_text(document)
+        return document
+
+    def end(self) -> JobEnd:
+        """For `notify`."""
+        run = self.finished
+        if run is None:
+            return JobEnd(
+                frozenset({self.exit_code}),
+                False,
+                self.is_rehearsal,
+                f"{self.job}: {self.error}",
+                self.document(),
+            )
+        counts = run.result.counts
+        is_done = all(state is TaskState.DONE for state, number in counts.items() if number)
+        said = [f"{self.job}: {counts_words(counts)}; {run.cost.words(is_rehearsal=self.is_rehearsal)}"]
+        said += [*trouble_lines(run.result.troubles), *map(printable, run.result.reasons)]
+        return JobEnd(
+            run.result.conditions | {self.exit_code},
+            is_done and run.fetched > 0,
+            self.is_rehearsal,
+            "\n".join(said),
+            self.document(),
+        )
 
 
 def _told(trouble: Trouble) -> dict[str, JsonValue]:
@@ -220,6 +246,10 @@ def _load(job: Path, options: RunOptions, *, copy: JobCopy | None = None) -> Loa
     except JobError as error:
         project = find_project(job, root=common().root)
         error.exit_code = fetch_first(error, project, options, deadline=options.deadline)
+        # the sandbox or a service on loopback, as far as that can be known of a job that cannot be read
+        is_rehearsal = choose_place(DEFAULT, project, options.service).project.is_rehearsal
+        ended = Outcome(shown_path(job), error.exit_code, error=str(error), is_rehearsal=is_rehearsal)
+        _notify([ended], error.exit_code, project, options)
         raise
 
 
@@ -240,26 +270,37 @@ def _run_all(works: Sequence[Work], options: RunOptions) -> ExitCode:
             left = None if ends is None else max(0.0, ends - time.monotonic())
             outcome = _run_one(work, options, left)
             outcomes.append(outcome)
-            ending.lines.append(outcome.as_json())
+            ending.lines.append(json_text(outcome.document()))
             if options.output_format == "text" and outcome.finished is not None:
                 if len(works) > 1:
                     console.summary(f"{outcome.job}:")
                 _tell(outcome.finished)
             if options.output_format == "jsonl":
-                console.outcome(outcome.as_json())
+                console.outcome(ending.lines[-1])
             if outcome.exit_code in INTERRUPTS:
                 break
-        if options.output_format == "json":
-            lines = ",\n".join(ending.lines)
-            console.outcome(lines if len(works) == 1 else f"[{lines}]")
         ending.code = ExitCode.first([outcome.exit_code for outcome in outcomes])
     # after all jobs, and after the monitor was told: pictures delay no submit
     finished = [(outcome, outcome.finished) for outcome in outcomes if outcome.finished is not None]
     runs = [(run.project, run.run_id) for _, run in finished]
     report_after_runs(runs, ending.code, is_told=options.output_format == "text")
+    if options.output_format == "json":
+        documents = ",\n".join(ending.lines)
+        console.outcome(documents if len(works) == 1 else f"[{documents}]")
     for outcome, run in finished:
         _advise(outcome, run, options, run_id=run.run_id if len(works) > 1 else "")
+    _notify(outcomes, ending.code, works[0].loaded.place.project, options)
     return ending.code
+
+
+def _notify(outcomes: Sequence[Outcome], code: ExitCode, project: Project, options: RunOptions) -> None:
+    try:
+        said = load_project_file(project.root)
+    except JobError:
+        return  # it has been told, for no job can be read then
+    ends = [outcome.end() for outcome in outcomes]
+    allowed = frozenset(options.job_options.allow_env)
+    notify(said.notify, ends, code, root=project.root, allow_env=allowed, trust_env=said.trust_env)
 
 
 def _run_one(work: Work, options: RunOptions, deadline: float | None) -> Outcome:
@@ -279,8 +320,8 @@ def _run_one(work: Work, options: RunOptions, deadline: float | None) -> Outcome
         project = find_project(job.root, root=job.root)
         code = fetch_first(error, project, options, deadline=deadline)
         show(error)
-        return Outcome(job.file, code, error=str(error))
-    return Outcome(job.file, finished.result.exit_code, finished)
+        return Outcome(job.file, code, error=str(error), is_rehearsal=place.project.is_rehearsal)
+    return Outcome(job.file, finished.result.exit_code, finished, is_rehearsal=place.project.is_rehearsal)
 
 
 def _prepare(work: Work, options: RunOptions, ledger: Ledger) -> Prepared:
@@ -319,10 +360,7 @@ def _agree_to_edits(options: RunOptions, edits: Edits) -> bool:
         return True
     if not console.is_somebody_there():
         return False
-    console.agree(
-        f"{edits.words}; the older takes are kept as versions, such as NAME.v1.mp4. Submit?",
-        f"{edits.words}; nothing was sent",
-    )
+    console.agree(edits.question, f"{edits.words}; nothing was sent")
     return True
 
 
@@ -436,7 +474,8 @@ def _advise(outcome: Outcome, run: Finished, options: RunOptions, *, run_id: str
         console.note(f"and {len(notes) - _MOST_NOTES} more of other jobs")
     if notes:
         console.next_step(command("collect", service=service), "fetches what other jobs have in flight")
-    tell_troubles(run.result.troubles)
+    for line in trouble_lines(run.result.troubles):
+        console.error(line)
     is_all_done = all(state is TaskState.DONE for state, number in counts.items() if number)
     if code is not ExitCode.DONE and not is_all_done:
         console.error(f"{job_file}: not all is done: {counts_words(counts)}")

@@ -30,6 +30,7 @@ from runner.ledger.states import STATE_WORDS, TaskState
 from runner.media.video import MediaFacts
 from runner.project import Project
 from runner.record.show import (
+    InputByKey,
     InputOfOurs,
     InputOfStep,
     ShownAttempt,
@@ -204,10 +205,12 @@ _SINCE = {
 }
 
 
-def _input_words(taken: InputOfOurs | InputOfStep, project: Project) -> str:
+def _input_words(taken: InputOfOurs | InputByKey | InputOfStep, project: Project) -> str:
     role = f"{taken.role}: " if taken.role else ""
     if isinstance(taken, InputOfStep):
         return f"{role}{taken.output} of {taken.task or taken.identity[:12]}"
+    if isinstance(taken, InputByKey):
+        return f"{role}key {taken.key}, which stands for an address"
     kept = f", kept as {shown_path(project.root / taken.kept)}" if taken.kept else ", and its copy is gone"
     return f"{role}sha256 {taken.sha256[:16]}{kept}"
 

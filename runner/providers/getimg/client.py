@@ -32,14 +32,8 @@ from runner.providers.base import (
     RemoteFileKind,
 )
 from runner.providers.getimg.outcomes import SUBMITS
-from runner.providers.published import (
-    LeftOutError,
-    Published,
-    Rate,
-    published_price,
-    published_word,
-    read_published,
-)
+from runner.providers.published import Published, Rate
+from runner.providers.read_published import LeftOutError, published_price, published_word, read_published
 
 PATH: Final = "/v2/videos/generations"
 MODELS_PATH: Final = "/v2/models"

@@ -35,7 +35,8 @@ from runner.providers.base import (
 )
 from runner.providers.mesh import MESH, TAG
 from runner.providers.mesh.outcomes import READS, SUBMITS
-from runner.providers.published import LeftOutError, Published, Rate, published_price, read_published
+from runner.providers.published import Published, Rate
+from runner.providers.read_published import LeftOutError, published_price, read_published
 
 PATH: Final = "/v1/video/generations"
 MODELS_PATH: Final = "/v1/models"

@@ -50,8 +50,7 @@ def test_a_run_ends_with_where_its_results_are(
     tasks, cost, videos, manifest, report = capsys.readouterr().out.splitlines()
     assert tasks == "2 tasks: 2 done; 2 submitted now"
     assert re.fullmatch(
-        r"cost:     free, a rehearsal; for real 2 tasks of unknown price now,"
-        r" 2 tasks of unknown price in all, [\d.]+ s",
+        r"cost:     free, a rehearsal; for real 2 tasks of unknown price now, 2 in all, [\d.]+ s",
         cost,
     )
     assert videos == "videos:   rehearsal/out"

@@ -9,7 +9,8 @@ import pytest
 
 from runner.money import Price, PriceUnit
 from runner.providers.getimg.client import read_rates
-from runner.providers.published import LeftOutError, Rate, dearest
+from runner.providers.published import Rate, dearest
+from runner.providers.read_published import LeftOutError
 
 
 def row(*rates: Any, currency: str = "USD") -> dict[str, Any]:
