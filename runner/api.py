@@ -57,7 +57,7 @@ async def run_plan(
     """
     job, machine = plan.job, Machine()
     project = find_project(job.root, root=job.root)
-    place = Place.at(job.provider, project, plan.origin)
+    place = Place.at(job.provider, project, plan.origin, trust_env=job.project_file.trust_env)
     if api_key is None:
         key = place.find_key(read_env(project.root, os.environ), variable=job.api_key_env)
     else:

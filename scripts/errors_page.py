@@ -11,6 +11,7 @@ import io
 import os
 import re
 import shlex
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
@@ -63,6 +64,10 @@ _SAME: tuple[tuple[str, str], ...] = (
     (r"[\d,]+ bytes are still to come", "46,807 bytes are still to come"),
     (r"(?m), [\d.]+ s$", ", 2 s"),
     (r"\(last event \d+ \w+ ago\)", "(last event 2 s ago)"),
+    (
+        r"\([^()]*, process \d+, since [0-9: -]+ \([^)]*\)\)",
+        "(callsheet run jobs/teapot.yaml, process 4242, since 2026-05-31 22:00 (3 min 12 s))",
+    ),
 )
 
 
@@ -116,9 +121,22 @@ def _edited(*changes: tuple[str, str], more: str = "") -> Prepare:
 
 def _no_project(stage: Stage) -> None:
     stage.job()
-    (stage.root / ".callsheet" / ".gitignore").unlink()
-    (stage.root / ".callsheet" / "job.schema.json").unlink()
-    (stage.root / ".callsheet").rmdir()
+    shutil.rmtree(stage.root / ".callsheet")
+    (stage.root / "callsheet.yaml").unlink()
+
+
+def _project_file(more: str = "") -> Prepare:
+    def prepare(stage: Stage) -> None:
+        stage.job()
+        (stage.root / "callsheet.yaml").write_text(f'version: 1\nproject: "7f3a9c12"\n{more}', "utf-8")
+
+    return prepare
+
+
+def _other_project(stage: Stage) -> None:
+    _project_file()(stage)
+    stage.quietly("run", FILE)
+    (stage.root / "callsheet.yaml").write_text('version: 1\nproject: "0123abcd"\n', "utf-8")
 
 
 def _no_key(stage: Stage) -> None:
@@ -228,6 +246,10 @@ CASES: dict[str, tuple[Case, ...]] = {
                 "Nothing but `init` makes one: a run in the wrong directory must not start on an empty ledger"
                 " and pay for everything again."
             ),
+        ),
+        Case("A mistake in the project file", VALIDATE, _project_file("timezone: Berlin\n")),
+        Case(
+            "The ledger of another project", RUN, _other_project, "Each ledger knows one project's payments."
         ),
         Case("No such job file", ("validate jobs/teepot.yaml",), _plain),
         Case("A pattern that names no task", (f"plan {FILE} --only teapot-s3 --only 's[12]'",), _plain),

@@ -121,6 +121,21 @@ def agree(question: str, refusal: str) -> None:
         raise RefusedError(f"not agreed to: {refusal}")
 
 
+def can_ask() -> bool:
+    """Whether a person sits at a terminal who reads what is printed, and can answer."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and is_terminal()
+
+
+def ask(question: str) -> str | None:
+    """The line that a person types, without spaces around it; None after Ctrl-D or Ctrl-C."""
+    try:
+        return str(
+            click.prompt(question, default="", show_default=False, prompt_suffix=" ", err=True)
+        ).strip()
+    except click.Abort:
+        return None
+
+
 def error(line: str) -> None:
     """Prints what went wrong on stderr, even with `-q`."""
     _put(sys.stderr, _one_line(line) + "\n")
@@ -139,6 +154,17 @@ def flush() -> None:
 def is_terminal() -> bool:
     """Whether stderr is a terminal that can move its cursor, so that progress can be drawn on it."""
     return sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
+def is_screen() -> bool:
+    """Whether stdout is a terminal that can be drawn on."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def screen_text(lines: Iterable[str]) -> str:
+    """Lines for a screen that somebody else draws: escaped, and coloured where stdout is."""
+    text = "\n".join(_one_line(line) for line in lines)
+    return text if has_colour(sys.stdout) else click.unstyle(text)
 
 
 def has_colour(stream: TextIO) -> bool:

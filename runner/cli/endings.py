@@ -22,6 +22,7 @@ from runner.project import Project
 from runner.redact import printable
 from runner.run.finish import RunResult
 from runner.run.prepare import Prepared
+from runner.times import local_time
 
 AFTER_RUN_SECONDS = 30.0
 AFTER_STOP_SECONDS = 2.0
@@ -35,10 +36,10 @@ def tell_reasons(result: RunResult) -> None:
         console.error(printable(reason))
 
 
-def tell_nearing_expiry(overdue: NearingExpiry | None) -> None:
-    """Says on stderr, in local time, when paid results may be out of reach."""
+def tell_nearing_expiry(overdue: NearingExpiry | None, zone: datetime.tzinfo | None) -> None:
+    """Says on stderr, in the time of `zone` (None: this machine's), when paid results may be out of reach."""
     if overdue is not None:
-        at = datetime.datetime.fromtimestamp(overdue.ends).astimezone()
+        at = local_time(overdue.ends, zone)
         console.error(
             f"{count(overdue.count, 'paid result')} may be out of reach from {at:%Y-%m-%d %H:%M} on;"
             " hint: callsheet collect"

@@ -11,17 +11,20 @@ from runner.cli import console
 from runner.cli.event_words import Known, Weight, raw, words
 from runner.plural import count
 from runner.redact import printable
+from runner.times import local_time
 
 
 @dataclass(slots=True)
 class EventLines:
     """Prints events on stderr: `2026-05-31 22:00:07 harbour: boat-s1 was accepted`.
 
-    `verbosity` 1 adds each step of each task, 2 prints every event by its own name with all its fields.
+    `verbosity` 1 adds each step of each task, 2 prints every event by its own name with all its fields. Times
+    are those of `zone`, None for this machine's.
     """
 
     name: str
     verbosity: int = 0
+    zone: datetime.tzinfo | None = None
     wall: Callable[[], float] = time.time
     now: Callable[[], float] = time.monotonic
     _known: Known = field(default_factory=Known)
@@ -51,5 +54,5 @@ class EventLines:
         return before != fields.get("status")
 
     def _tell(self, text: str) -> None:
-        at = datetime.datetime.fromtimestamp(self.wall()).astimezone()
+        at = local_time(self.wall(), self.zone)
         console.note(f"{at:%Y-%m-%d %H:%M:%S} {printable(self.name)}: {text}")

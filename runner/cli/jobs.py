@@ -52,7 +52,7 @@ def load(
     project = project or find_project(file, root=common().root)
     allowed = frozenset(options.allow_env)
     reading = LoadOptions(os.environ, allowed, options.trust_job, provider)
-    with showing_lines(file if copy is None else copy.text):
+    with showing_lines(file if copy is None else copy):
         job = load_job(file, root=project.root, options=reading, copy=copy)
     own_base_url = job.base_url if options.trust_job else None
     place = choose_place(job.provider, project, service, job_base_url=own_base_url)
@@ -62,20 +62,25 @@ def load(
 
 def plan_of(loaded: Loaded, options: JobOptions) -> Plan:
     """The plan of a loaded job. Raises JobError."""
-    date = options.date or RunDate.today(time.time(), loaded.job.project_file.timezone)
-    with showing_lines(loaded.job.text):
+    zone = loaded.job.project_file.timezone
+    date = options.run_date(zone) or RunDate.today(time.time(), zone)
+    with showing_lines(loaded.job.copy):
         return make_plan(loaded.job, origin=loaded.place.origin, run_date=date)
 
 
 @contextlib.contextmanager
-def showing_lines(source: Path | bytes) -> Iterator[None]:
-    """Adds the text of the job file to a JobError raised in the block, so that its lines can be shown."""
+def showing_lines(source: Path | JobCopy) -> Iterator[None]:
+    """Adds the text of the job file to a JobError raised in the block, so that its lines can be shown.
+
+    Those of the further files are added where `source` has them.
+    """
     try:
         yield
     except JobError as error:
         if error.text:  # of another file, which the job's own reader has read
             raise
-        error.text = source if isinstance(source, bytes) else b""
+        if isinstance(source, JobCopy):
+            error.text, error.files = source.text, source.files or error.files
         if isinstance(source, Path):
             with contextlib.suppress(OSError), source.open("rb") as stream:
                 error.text = stream.read(MAX_BYTES)

@@ -45,6 +45,7 @@ SECTIONS: Mapping[str, Mapping[str, Verb]] = {
         "schedule": Verb("schedule", "Print a cron, systemd or GitHub unit for jobs."),
     },
     "Look at what came": {
+        "runs": Verb("runs", "List the runs, newest first."),
         "status": Verb("status", "Show what became of a run's tasks."),
         "report": Verb("report", "Write a run's contact sheet, a page for a browser."),
         "show": Verb("show", "Show how one clip was made, and how to make it again."),

@@ -20,6 +20,8 @@ def command(verb: str, *arguments: str, service: ServiceOptions | None = None) -
         words.append("--sandbox")
     if service is not None and service.base_url:
         words += ["--base-url", service.base_url]
+    if service is not None and service.trust_env:
+        words.append("--trust-env")
     root = common().root
     if root is not None:
         words += ["--root", str(root)]

@@ -10,13 +10,14 @@ from itertools import islice
 import click
 
 from runner.cli import console
+from runner.cli.place import named
 from runner.json_value import JsonValue
 from runner.ledger.states import STATE_WORDS, TaskState
 from runner.plan.plan import Plan
 from runner.plan.task import Task
 from runner.plural import count
+from runner.project import Project
 from runner.redact import json_text
-from runner.run.only import Only, check_patterns
 from runner.run.progress import Progress
 
 CONFLICT = "conflict"
@@ -46,12 +47,13 @@ _AT_A_TIME = 200
 """Rows per write: one write for each of 100,000 rows would take half the time of all else."""
 
 
-def chosen_tasks(plan: Plan, only: tuple[str, ...]) -> Iterable[Task]:
+def chosen_tasks(plan: Plan, only: tuple[str, ...], project: Project) -> Iterable[Task]:
     """The tasks that the patterns of --only name; all of them where there are none."""
     if not only:
         return plan.tasks
-    console.note(f"--only: {check_patterns(only, plan)} of {count(plan.count, 'task')}")
-    return filter(Only(only).names, plan.tasks)
+    chosen = named(only, project).choose(plan)
+    console.note(f"--only: {len(chosen.identities)} of {count(plan.count, 'task')}")
+    return filter(chosen.names, plan.tasks)
 
 
 def listed_word(row: Progress) -> str:

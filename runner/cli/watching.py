@@ -31,4 +31,4 @@ def watching(work: Work) -> Iterator[Observer]:
 
 def plain(work: Work) -> EventLines:
     """Plain lines, for work that takes no time."""
-    return EventLines(work.name, common().verbosity)
+    return EventLines(work.name, common().verbosity, work.zone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,13 +27,16 @@ _NEWEST = 20
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """`name` is the job's. `total` tasks are to be done, at most `at_once` at the same time."""
+    """`name` is the job's. `total` tasks are to be done, at most `at_once` at the same time. `zone` is the
+    project's, None for this machine's.
+    """
 
     name: str
     total: int = 0
     at_once: int = 1
     caps: Caps = field(default_factory=Caps)
     is_rehearsal: bool = False
+    zone: datetime.tzinfo | None = None
     spend: Callable[[], Spend | None] = lambda: None
     """What counts against the caps: this run and the earlier ones of its job."""
     usual_seconds: Callable[[], float | None] = lambda: None
@@ -55,6 +59,7 @@ def work_of(prepared: Prepared, project: Project) -> Work:
         at_once=job.run.concurrency,
         caps=prepared.caps,
         is_rehearsal=project.is_rehearsal,
+        zone=job.project_file.timezone,
         spend=lambda: _ask(project, lambda reader: reader.spend(*job_runs(prepared, reader))),
         usual_seconds=lambda: _ask(project, usual_seconds),
     )

@@ -14,8 +14,9 @@ from runner.desk.next_step import Commands, next_step
 from runner.desk.timeline import PHASES, milliseconds, sessions, spans
 from runner.errors import CallsheetError
 from runner.http.access import is_loopback
+from runner.job.extends import whole_document
+from runner.job.sources import JobCopy
 from runner.job.yaml.nodes import to_data
-from runner.job.yaml.source import parse
 from runner.json_value import JsonValue
 from runner.ledger.states import STATE_WORDS, TaskState
 from runner.plan.picks import means, pick_pattern
@@ -79,7 +80,7 @@ class _Known:
 
     step: str
     cell: Cell
-    needs: str | None
+    needs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,8 @@ class _Builder:
     _known: dict[str, _Known] = field(default_factory=dict)
 
     def add(self, task: ManifestTask) -> None:
-        known = _Known(task.step, task.cell, task.needs)
+        needs = () if task.needs is None else (task.needs, *task.also_needs)
+        known = _Known(task.step, task.cell, needs)
         if known.step:
             self._known[task.identity] = known
         above = self._cells_above(known)
@@ -151,10 +153,12 @@ class _Builder:
             }
 
     def _cells_above(self, known: _Known) -> dict[str, Cell]:
-        cells: dict[str, Cell] = {}
-        while known.needs is not None and (upper := self._known.get(known.needs)) is not None:
-            cells[upper.step] = upper.cell
-            known = upper
+        found = (self._known.get(identity) for identity in reversed(known.needs))
+        above = [upper for upper in found if upper is not None and upper.step != known.step]
+        cells = {upper.step: upper.cell for upper in above}
+        for upper in above:
+            for step, cell in self._cells_above(upper).items():
+                cells.setdefault(step, cell)
         return cells
 
     def _facts(self, task: ManifestTask) -> dict[str, object]:
@@ -195,16 +199,18 @@ class _Builder:
         }
 
 
-def read_contact_sheet(manifest: Path, job_text: bytes, now: Now = lambda file: file) -> ContactSheet:
-    """The sheet of the manifest at that path; `job_text` is the job file as run, and `now` gives each file
-    with its path of today. Raises StateError.
+def read_contact_sheet(
+    manifest: Path, job: JobCopy, *, root: Path, now: Now = lambda file: file
+) -> ContactSheet:
+    """The sheet of the manifest at that path, of `job` as it was run; `now` gives each file with its path of
+    today. Raises StateError.
     """
     # what stands behind the tasks is needed for each of them
     whole = read_manifest(manifest)
     run = whole.run
     commands = Commands(run.id, run.job_file, _option(run))
     start, end = milliseconds(run.started_at), _end(run)
-    picks = _pickable_steps(job_text)
+    picks = _pickable_steps(job, file=root / run.job_file, root=root)
     builder = _Builder(commands, find(run.provider), start, end, picks, now)
     for task in islice(read_tasks(manifest), MOST_TASKS):
         builder.add(task)
@@ -230,12 +236,12 @@ class Choice:
     passed_over: frozenset[str]
 
 
-def read_choice(manifest: Path, job_text: bytes) -> Choice:
-    """What `pick` in `job_text` says of the videos of that manifest; `pick: []` has not chosen yet.
+def read_choice(manifest: Path, job: JobCopy, *, root: Path) -> Choice:
+    """What `pick` in `job` says of the videos of that manifest; `pick: []` has not chosen yet.
 
     Raises StateError where there is no manifest.
     """
-    sheet = read_contact_sheet(manifest, job_text)
+    sheet = read_contact_sheet(manifest, job, root=root)
     digests = {video.path: video.sha256 for video in sheet.videos}
     chosen: dict[bool, set[str]] = {True: set(), False: set()}
     for task in sheet.tasks:
@@ -273,22 +279,26 @@ def href(path: str) -> str:
     return _TO_ROOT + quote(pure.as_posix())
 
 
-def _pickable_steps(job_text: bytes) -> dict[str, list[JsonValue] | None]:
+def _pickable_steps(copy: JobCopy, *, file: Path, root: Path) -> dict[str, list[JsonValue] | None]:
     """The steps that another one needs, by name, with their `pick`: `[]` waits for a person.
 
     Empty if the text is not a job file with several steps.
     """
     try:
-        job = to_data(parse(job_text, file="job.yaml"))
+        job = to_data(whole_document(copy, file=file, root=root))
     except CallsheetError:
         return {}
     steps = job.get("steps") if isinstance(job, dict) else None
     if not isinstance(steps, dict):
         return {}
     written = {name: step for name, step in steps.items() if isinstance(step, dict)}
-    needed = {step.get("needs") for step in written.values()}
+    needed = {name for step in written.values() for name in _listed(step.get("needs"))}
     picks = {name: step.get("pick") for name, step in written.items() if name in needed}
     return {name: pick if isinstance(pick, list) else None for name, pick in picks.items()}
+
+
+def _listed(value: JsonValue) -> Sequence[JsonValue]:
+    return value if isinstance(value, list | tuple) else [value]
 
 
 def _words(by_state: Mapping[TaskState, int]) -> dict[str, int]:

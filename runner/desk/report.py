@@ -26,6 +26,8 @@ from runner import __version__
 from runner.desk.contact_sheet import MOST_TASKS, ContactSheet, data_of, read_contact_sheet
 from runner.desk.posters import Poster, Tell, posters
 from runner.durable import replace_file
+from runner.errors import StateError
+from runner.job.sources import JobCopy
 from runner.ledger.states import STATE_WORDS
 from runner.plural import count
 from runner.project import Project
@@ -60,11 +62,11 @@ def make_report(project: Project, run_id: str, *, patience: float, tell: Tell | 
     is no manifest, or where the page cannot be written, and UsageError where `run_id` is not the id of a run.
     """
     folder = RunFolder(project, run_id)
-    job_text = b""
-    with contextlib.suppress(OSError):  # without it the page offers no `pick` lines
-        job_text = folder.job.read_bytes()
+    job = JobCopy(b"")
+    with contextlib.suppress(StateError):  # without it the page offers no `pick` lines
+        job = folder.job_copy()
     with whereabouts(project) as known:
-        sheet = read_contact_sheet(folder.manifest, job_text, known.now)
+        sheet = read_contact_sheet(folder.manifest, job, root=project.root, now=known.now)
     made = posters(project, sheet.videos, patience=patience, tell=tell)
     page = render(sheet, made)
     with replace_file(folder.report) as file:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Set
 
-from runner.job.expressions import NEEDS, STEP_OUTPUTS, KnownNames, has_expression
+from runner.job.expressions import NEEDS, PREVIOUS, STEP_OUTPUTS, KnownNames, has_expression
 from runner.job.filters import as_text
 from runner.job.merge import StepKeys
 from runner.job.model import BUILT_IN, MODEL, SAMPLE, SEED, AxisSpec, Step
-from runner.job.problems import Checked
+from runner.job.problems import Checked, InvalidValueError, ProblemError
 from runner.job.prompts import has_placeholder
 from runner.job.seeds import Seeds
+from runner.job.sources import FROM
+from runner.job.tables import read_table
+from runner.job.texts import TextFiles
 from runner.job.values import Constant, Value, compile_values
-from runner.job.yaml.nodes import Location, cut, entries_of, items_of, text_of
+from runner.job.yaml.nodes import Location, Scalar, cut, entries_of, items_of, text_of
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.json_value import JsonValue, canonical_json
 from runner.spelling import did_you_mean
@@ -35,8 +38,10 @@ _OWN_KEYS = {
 """Names that a person might give an axis, and the key that says this."""
 
 
-def read_axes(keys: StepKeys, known: KnownNames) -> Checked[tuple[AxisSpec, ...]]:
-    """The axes of `matrix`."""
+def read_axes(
+    keys: StepKeys, known: KnownNames, files: TextFiles, fields: Set[str]
+) -> Checked[tuple[AxisSpec, ...]]:
+    """The axes of `matrix`; `fields` are those of the request."""
     axes: list[AxisSpec] = []
     for key, values in keys.merged("matrix"):
         name, location = str(key.value), key.location
@@ -48,12 +53,37 @@ def read_axes(keys: StepKeys, known: KnownNames) -> Checked[tuple[AxisSpec, ...]
                 f"`{name}` cannot name an axis", "use a plain word of letters, digits and `_`"
             )
             continue
+        if isinstance(values, MappingNode):
+            axes.append((yield from _axis_from_file(name, location, values, files, fields)))
+            continue
         items = yield from compile_values(items_of(values), known)
         yield from check_values(
             (item.location, item.content.value) for item in items if isinstance(item.content, Constant)
         )
         axes.append(AxisSpec(name, location, items))
     return tuple(axes)
+
+
+def _axis_from_file(
+    name: str, location: Location, written: MappingNode, files: TextFiles, fields: Set[str]
+) -> Checked[AxisSpec]:
+    """The axis whose values are the rows or lines of the file at `from`."""
+    path, separator = written.get(FROM), text_of(written.get("separator"))
+    table = None
+    if isinstance(path, Scalar) and has_expression(path.text):
+        yield path.location.error("expressions are not evaluated here", "write the path of one file")
+    elif isinstance(path, Scalar):
+        try:
+            table = yield from read_table(files.read(path.text), separator)
+        except InvalidValueError as error:
+            yield error.at(path.location)
+        except ProblemError as error:
+            yield from error.problems
+    if table is None or not table.rows:  # the columns that expressions use must not seem unknown
+        return AxisSpec(name, location, (), is_from_file=True)
+    is_named = table.has_ids or (table.columns is None and name in fields)
+    columns = frozenset[str]() if table.columns is None else table.columns
+    return AxisSpec(name, location, table.rows, is_from_file=True, columns=columns, is_named=is_named)
 
 
 def read_entries(keys: StepKeys, key: str, known: KnownNames) -> Checked[tuple[Value, ...]]:
@@ -78,13 +108,18 @@ def axis_names(
         names[SEED] = plain
     if samples is not None:
         names[SAMPLE] = plain
+    from_files = {axis.name: axis.columns for axis in axes if axis.is_from_file}
     for name in {axis.name for axis in axes} | (included - BUILT_IN):
-        names[name] = _parts(name, keys)
+        parts = _parts(name, keys)
+        if name in from_files and parts is not None:
+            columns = from_files[name]
+            parts = None if columns is None else parts | columns
+        names[name] = parts
     return names
 
 
 def _parts(name: str, keys: StepKeys) -> frozenset[str] | None:
-    """The keys of an axis's objects; None if an expression may add some."""
+    """The keys of an axis's objects in the job file; None if an expression may add some."""
     nodes = [item for key, values in keys.merged("matrix") if key.value == name for item in items_of(values)]
     for entry in items_of(keys.get("include")):
         nodes += [value for key, value in entries_of(entry) if key.value == name]
@@ -98,8 +133,10 @@ def _parts(name: str, keys: StepKeys) -> frozenset[str] | None:
 
 def _is_reserved(name: str, keys: StepKeys) -> bool:
     """Whether no axis of the step may have this name."""
-    is_output_of_step = name in STEP_OUTPUTS and keys.shared is not None
-    return name in _RESERVED or is_output_of_step or not _NAME.fullmatch(name)
+    is_chained = keys.get("chain") is not None
+    is_output_of_step = name in STEP_OUTPUTS and (keys.shared is not None or is_chained)
+    is_previous = name == PREVIOUS and is_chained
+    return name in _RESERVED or is_output_of_step or is_previous or not _NAME.fullmatch(name)
 
 
 def _entry_names(entry: Value) -> tuple[str, ...]:
@@ -150,6 +187,31 @@ def _check_axis_name(name: str, location: Location, axes: Set[str]) -> Checked[N
         yield location.error(f"`{name}` is not an axis", hint)
 
 
+def check_chain(step: Step, own: KnownNames, above: Mapping[str, KnownNames]) -> Checked[None]:
+    """A chain goes along an axis of the step or of one above, and what it makes builds on the one before."""
+    if not step.chain:
+        return
+    location = step.chain_location
+    if step.chain in BUILT_IN:
+        message = f"a chain cannot go along `{step.chain}`"
+        yield location.error(
+            message, "name an axis of `matrix`; models, seeds and samples make parallel chains"
+        )
+        return
+    axes = {name for names in (own, *above.values()) for name in names} - BUILT_IN
+    yield from _check_axis_name(step.chain, location, axes)
+    using = [item for item in step.content if item.uses_previous]
+    if not using and not any(PREVIOUS in value.names for value in step.request.values()):
+        message = "nothing uses the task before, so there is no chain"
+        yield location.error(message, f"add to `content`: {_FRAME_BEFORE}")
+    elif using and len(using) == len(step.content):
+        message = "the first task of the chain has no content: each item uses `previous`"
+        yield location.error(message, "add an item that does not")
+
+
+_FRAME_BEFORE = '{type: image_url, image_url: "${{ previous.last_frame }}", role: first_frame}'
+
+
 def check_entry_names(step: Step, keys: StepKeys) -> Checked[None]:
     """Each entry of `exclude` names axes of the step; each of `include` names that an axis may have."""
     names = {MODEL, *(axis.name for axis in step.axes)}
@@ -178,16 +240,24 @@ def axis_locations(step: Step) -> dict[str, Location]:
     return locations
 
 
-def check_use(step: Step, fields: frozenset[str]) -> Checked[None]:
-    """An axis that nothing uses would pay for the same picture several times, or is misspelt."""
+def check_use(step: Step, fields: frozenset[str], above: Iterable[KnownNames]) -> Checked[None]:
+    """An axis that nothing uses would pay for the same picture several times, or is misspelt.
+
+    One that a join shares with a step above says which of its tasks is meant.
+    """
     used = {name for value in step.request.values() for name in value.names}
     payloads = [item.payload for item in step.content]
     used |= {name for payload in payloads if isinstance(payload, Value) for name in payload.names}
     further = [
-        part for item in step.content for part in (item.role, item.key, item.sha256) if part is not None
+        part
+        for item in step.content
+        for part in (item.role, item.when, item.key, item.sha256)
+        if part is not None
     ]
     used |= {name for part in further for name in part.names}
     used |= step.output.names if step.output else set()
+    used.add(step.chain)  # each task along it has another one before it
+    used |= {name for names in above for name in names} if step.joins else set()
     texts = [payload.known for payload in payloads if isinstance(payload, Value)]
     if any(isinstance(text, str) and has_placeholder(text) for text in texts):
         return  # the axis may be used there, in another tool's form: the lint tells that

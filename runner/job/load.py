@@ -6,13 +6,15 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.errors import JobError, Problem
 from runner.job.environment import key_names, read_env, why_refused
-from runner.job.expressions import KnownNames, has_expression
+from runner.job.expressions import RUN, RUN_TIME, KnownNames, has_expression
+from runner.job.extends import read_whole
 from runner.job.inputs import InputReader, check_inputs
+from runner.job.load_lock import load_models_lock
 from runner.job.load_project import load_project_file
 from runner.job.merge import STEPS, correct_keys
 from runner.job.model import Job
@@ -22,12 +24,14 @@ from runner.job.provider_checks import check_run
 from runner.job.scalars import check_scalars
 from runner.job.schema import check_job
 from runner.job.sources import JobCopy, Sources
+from runner.job.texts import TextFiles
 from runner.job.trust import check_addresses
 from runner.job.values import Value, compile_value, scalars
 from runner.job.workflow import read_steps, step_keys
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Scalar, entries_of, items_of, text_of
-from runner.job.yaml.source import MAX_BYTES, read
+from runner.job.yaml.source import MAX_BYTES
+from runner.project import PROJECT_FILE
 from runner.providers import DEFAULT, find
 from runner.providers.provider import Provider
 from runner.spelling import nearest
@@ -42,6 +46,7 @@ _NO_EXPRESSIONS = (
     "seeds",
     "samples",
     "needs",
+    "chain",
     "env",
     "api_key_env",
     "base_url",
@@ -74,9 +79,24 @@ def load_job(
     options = options or LoadOptions(os.environ)
     shown = _below(file, root)
     project_file = load_project_file(root)
+    if shown == PROJECT_FILE:
+        told = Problem(1, 1, "", "this is the project file, not a job", "callsheet validate callsheet.yaml")
+        raise JobError(shown, [told])
     content = _read(file, shown) if copy is None else copy.text
     sources = Sources(root, file.parent, None if copy is None else copy.files)
-    reading = read(content)
+    try:
+        return replace(
+            _load(file, shown, root, content, sources, options),
+            project_file=project_file,
+            models_lock=load_models_lock(root),
+        )
+    except JobError as error:
+        error.files = sources.files
+        raise
+
+
+def _load(file: Path, shown: str, root: Path, content: bytes, sources: Sources, options: LoadOptions) -> Job:
+    reading = read_whole(content, sources)
     document = reading.root
     if document is None:
         raise JobError(shown, reading.problems)
@@ -96,7 +116,12 @@ def load_job(
         problems.gather(_refuse_expressions(document))
 
         name = text_of(document.get("name")) or file.name.removesuffix(file.suffix)
-        known: KnownNames = {"job": frozenset({"name"}), "env": _listed(document), "run": frozenset({"date"})}
+        known: KnownNames = {
+            "job": frozenset({"name"}),
+            "env": _listed(document),
+            RUN: frozenset({"date", "time"}),
+            RUN_TIME: frozenset(),
+        }
         variables = problems.gather(_variables(document, known))
         known = {**known, "vars": frozenset(variables)}
         edition_node = document.get("edition")
@@ -107,7 +132,11 @@ def load_job(
         problems.gather(check_run(provider, document.get("run")))
         budget = problems.gather(read_budget(document.get("budget")))
         lint = problems.gather(read_lint(document.get("lint")))
-        steps = problems.gather(read_steps(document, provider=provider, known=known, found=problems.errors))
+        steps = problems.gather(
+            read_steps(
+                document, provider=provider, known=known, found=problems.errors, files=TextFiles(sources)
+            )
+        )
         if problems.errors:  # without other errors the plan checks the inputs, with those of each cell
             reader = InputReader(root, file.parent, provider.limits.files)
             problems.gather(check_inputs(step_keys(document).values(), provider=provider, reader=reader))
@@ -128,8 +157,8 @@ def load_job(
         env=env,
         steps=steps,
         lint=lint,
+        document=document,
         warnings=problems.warnings,
-        project_file=project_file,
     )
 
 

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.errors import Problem
+from runner.job.expressions import NEEDS, PREVIOUS, RUN, RUN_TIME, Condition
+from runner.job.models_lock import ModelsLock
 from runner.job.paths import OutputTemplate
 from runner.job.project_file import ProjectFile
 from runner.job.seeds import Seeds
 from runner.job.sources import JobCopy
 from runner.job.values import Value
 from runner.job.yaml.nodes import Location
+from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.money import Price
 from runner.providers.provider import Provider
 
@@ -109,18 +112,29 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class AxisSpec:
-    """A matrix axis as written: its values may hold expressions over `vars`, `env` and `run`."""
+    """A matrix axis as written: its values may hold expressions over `vars`, `env` and `run`.
+
+    The values of one from a file are constants, each with its place there; `columns` are their keys (None:
+    the file could not be read), and `is_named` says whether each names its task for good.
+    """
 
     name: str
     location: Location
     values: tuple[Value, ...]
+    is_from_file: bool = False
+    columns: frozenset[str] | None = None
+    is_named: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """`${{ needs.<step>.<output> }}` as a whole payload: one of STEP_OUTPUTS of the upstream task."""
+    """`${{ needs.<step>.<output> }}` or `${{ previous.<output> }}` as a whole payload: one of STEP_OUTPUTS.
+
+    `step` is that of the upstream task; the step's own for the one before it in its chain.
+    """
 
     location: Location
+    step: str
     output: str
 
 
@@ -128,7 +142,8 @@ class Reference:
 class ContentItem:
     """One content item. `kind` is its type; `payload` its text, URL, file path or task id.
 
-    `key` or `sha256` stands for the address in the task's identity.
+    `key` or `sha256` stands for the address in the task's identity. `when` decides whether a cell has the
+    item.
     """
 
     kind: str
@@ -137,6 +152,17 @@ class ContentItem:
     role: Value | None
     key: Value | None = None
     sha256: Value | None = None
+    when: Condition | None = None
+    uses_previous: bool = False
+    """Whether the first task of a chain lacks it."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names in scope that it depends on."""
+        names = {NEEDS} if isinstance(self.payload, Reference) else self.payload.names
+        given = (self.role, self.key, self.sha256, self.when)
+        parts = (part.names for part in given if part is not None)
+        return frozenset({PREVIOUS} if self.uses_previous else ()).union(names, *parts)
 
     def location_of(self, part: str) -> Location:
         """Where a part of the item stands: its role, its payload (by its type), else the item."""
@@ -149,13 +175,18 @@ class ContentItem:
 class Step:
     """What one step generates; a flat job file has one, without a name.
 
-    Each of its cells is made once for each task of the step `needs`, or once if that is empty.
-    `pick` holds patterns of the tasks that further steps may use; None means all.
+    Each of its cells is made once for each task of the step that it `needs`, or once if there is none. Where
+    it `joins`, its cells and the tasks of each step that it needs meet by the axes that they share. `chain`
+    is the axis along which its tasks are made one after the other, or empty. `pick` holds patterns of the
+    tasks that further steps may use; None means all.
     """
 
     name: str
     location: Location
-    needs: str
+    needs: tuple[str, ...]
+    joins: bool
+    chain: str
+    chain_location: Location
     pick: tuple[Value, ...] | None
     pick_location: Location
     models: tuple[tuple[str, Location], ...]
@@ -175,13 +206,13 @@ class Step:
     def model_names(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(model for model, _ in self.models))
 
-    @property
-    def uses(self) -> frozenset[str]:
-        """The STEP_OUTPUTS that its requests take from the upstream task."""
+    def uses(self, step: str) -> frozenset[str]:
+        """The STEP_OUTPUTS that its requests take from a task of `step`; of its own: from the one before."""
         payloads = (item.payload for item in self.content)
-        return frozenset(payload.output for payload in payloads if isinstance(payload, Reference))
+        references = (payload for payload in payloads if isinstance(payload, Reference))
+        return frozenset(reference.output for reference in references if reference.step == step)
 
-    def values(self) -> Iterator[Value | OutputTemplate]:
+    def values(self) -> Iterator[Value | OutputTemplate | Condition]:
         """Everything that may hold expressions."""
         for axis in self.axes:
             yield from axis.values
@@ -191,6 +222,8 @@ class Step:
                 yield item.payload
             if item.role is not None:
                 yield item.role
+            if item.when is not None:
+                yield item.when
         if self.output is not None:
             yield self.output
 
@@ -206,7 +239,8 @@ class Job:
 
     Input paths are relative to `directory`. `env` holds the listed variables that are set. `base_url`
     is None unless the job is trusted. `steps` are by name, each after the one that it needs; a flat
-    job has one, named "". `lint` holds the levels that the job changes. `project_file` is that of the root.
+    job has one, named "". `lint` holds the levels that the job changes. `project_file` and `models_lock` are
+    those of the root.
     """
 
     name: str
@@ -226,7 +260,10 @@ class Job:
     steps: Mapping[str, Step]
     lint: Mapping[str, Level]
     warnings: tuple[Problem, ...]
+    document: MappingNode = field(repr=False)
+    """The job file as read, merged with the one that it `extends`."""
     project_file: ProjectFile = field(default_factory=ProjectFile)
+    models_lock: ModelsLock = field(default_factory=ModelsLock)
 
     @property
     def text(self) -> bytes:
@@ -235,12 +272,20 @@ class Job:
 
     @property
     def files(self) -> Mapping[str, bytes]:
-        """The further files that it was made of, by path below the root."""
+        """The further files that it was made of, by path below the root: once it is planned, all of them."""
         return self.copy.files
 
     @property
     def uses_date(self) -> bool:
-        """Whether an expression reads `run.date`, the only part of `run`."""
+        """Whether an expression reads `run.date` or `run.time`. Known for sure once the job is planned."""
+        return self._reads(RUN)
+
+    @property
+    def uses_time(self) -> bool:
+        """Whether an expression reads `run.time`. Known for sure once the job is planned."""
+        return self._reads(RUN_TIME)
+
+    def _reads(self, name: str) -> bool:
         own = () if self.edition is None else (self.edition,)
         steps = (value for step in self.steps.values() for value in step.values())
-        return any("run" in value.names for value in (*own, *self.variables.values(), *steps))
+        return any(name in value.read_names for value in (*own, *self.variables.values(), *steps))

@@ -13,7 +13,6 @@ from runner.job.yaml.nodes import Location, Mapping, Node, Path, Scalar, Sequenc
 
 _EMPTY = frozenset({"", "~"})
 """Unlike the word `null`, which says that a field is left to the service."""
-_PLAIN = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)?\.[0-9]*")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+(?:\.[0-9]*)?")
 _OCTAL = re.compile(r"[-+]?0[0-7]+")
@@ -42,13 +41,19 @@ def _walk(node: Node, key: Location | None = None) -> Iterator[Problem]:
     match node:
         case Mapping(entries=entries):
             for name, value in entries:
-                if not str(name.value).startswith("x-"):
+                if not (_is_plain_text(value) or str(name.value).startswith("x-")):
                     yield from _walk(value, name.location)
         case Sequence(items=items):
             for item in items:
-                yield from _walk(item)
+                if not _is_plain_text(item):
+                    yield from _walk(item)
         case Scalar(is_plain=True):
             yield from _check(node, key)
+
+
+def _is_plain_text(node: Node) -> bool:
+    """Most values of a large job: told here, they cost no step of the walk."""
+    return isinstance(node, Scalar) and isinstance(node.value, str) and "_" not in node.text
 
 
 def _check(scalar: Scalar, key: Location | None) -> Iterator[Problem]:
@@ -56,9 +61,7 @@ def _check(scalar: Scalar, key: Location | None) -> Iterator[Problem]:
     if text in _EMPTY:
         # an empty value has no place of its own: the parser puts it at the end of the line, or on the next
         location = key if key is not None and not text else scalar.location
-        yield location.error(
-            "has no value", f"give it one, or delete the {'item' if key is None else 'line'}"
-        )
+        yield location.error("is empty", f"give it a value, or delete the {'item' if key is None else 'key'}")
     elif _GROUPED.fullmatch(text):
         number = text.replace("_", "").removeprefix("+")
         yield scalar.location.error(f"`{text}` is text, not the number {number}", _instead(scalar, number))
@@ -68,7 +71,7 @@ def _check(scalar: Scalar, key: Location | None) -> Iterator[Problem]:
 
 def _check_number(scalar: Scalar, value: float) -> Iterator[Problem]:
     text, is_free = scalar.text, _is_free(scalar.location.path)
-    if text == str(value) or _PLAIN.fullmatch(text) or (_DECIMAL.fullmatch(text) and not is_free):
+    if text == str(value) or (_DECIMAL.fullmatch(text) and not is_free):
         return
     number = str(int(value)) if value == int(value) else str(value)
     told, hint = f"`{cut(text)}` is read as the number {number}", _instead(scalar, number)

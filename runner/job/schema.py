@@ -10,6 +10,7 @@ import difflib
 import functools
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -18,7 +19,8 @@ from jsonschema.validators import extend
 
 from runner.errors import Problem
 from runner.job.merge import STEP_ONLY
-from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, cut, find, show_path, text_of, to_data
+from runner.job.sources import FROM
+from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, cut, find, text_of, to_data
 from runner.json_value import JsonValue
 from runner.providers import BUILT_IN
 from runner.providers import find as find_provider
@@ -59,6 +61,11 @@ def check_project(document: Mapping) -> list[Problem]:
     return _check(document, _JobValidator(load_schema("project")))
 
 
+def check_models_lock(document: Mapping) -> list[Problem]:
+    """The same of models.lock.yaml."""
+    return _check(document, _JobValidator(load_schema("models-lock")))
+
+
 def _check(document: Mapping, validator: Draft7Validator) -> list[Problem]:
     found: dict[Problem, None] = {}
     for error in islice(validator.iter_errors(to_data(document)), MOST_PROBLEMS):
@@ -66,8 +73,8 @@ def _check(document: Mapping, validator: Draft7Validator) -> list[Problem]:
         for path, message, hint in _explain(error):
             location = _location(document, path, on_key=on_key)
             hint = _hint_for_text(document, path, error) or hint
-            found[Problem(location.line, location.column, show_path(path), message, hint)] = None
-    return sorted(found, key=lambda problem: (problem.line, problem.column))
+            found[replace(location, path=path).error(message, hint)] = None
+    return sorted(found, key=lambda problem: (problem.file, problem.line, problem.column))
 
 
 def check_request(provider: Provider, request: dict[str, JsonValue]) -> list[Refusal]:
@@ -171,6 +178,8 @@ def _explain(error: ValidationError, above: Path = ()) -> Iterator[tuple[Path, s
         case "type" if "patternErrorMessage" in schema and value is not None:
             yield path, f"{_reason(schema)}, not {_show(value)}", _unit_hint(path, value)
         case "type":
+            if FROM in schema.get("required", ()):  # a form for some, beside the one that is meant mostly
+                expected = [kind for kind in expected if kind != "object"]
             yield path, f"must be {_any_of(expected)}, not {_show(value)}", _type_hint(expected, value)
         case "enum" | "const":
             choices = expected if error.validator == "enum" else [expected]
@@ -240,6 +249,8 @@ def _key_hint(name: str, schema: dict[str, Any], path: Path) -> str:
             return f"`{name}` belongs under `{section}:`"
     if name in load_schema("job")["properties"] and path:
         return f"`{name}` belongs at the top level"
+    if name in ("key", "sha256") and path[:-1] == ("content",):
+        return f"`{name}` stands beside the address: image_url: {{url: ..., {name}: ...}}"
     if name == "prompt":
         return "a prompt is an item of `content`: {type: text, text: ...}"
     shown = known if len(known) <= 8 else ()

@@ -61,6 +61,11 @@ class Ledger:
         assert salt is not None
         return bytes.fromhex(salt)
 
+    def name_project(self, project: str) -> None:
+        """Keeps the id of the project that this ledger belongs to from now on."""
+        with self.transaction():
+            self._db.execute("INSERT INTO meta VALUES ('project', ?)", (project,))
+
     def close(self) -> None:
         self._db.close()
 

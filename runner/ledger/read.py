@@ -67,8 +67,30 @@ class LedgerReader(SpendReader):
     def run(self, run_id: str) -> RunRow | None:
         return self._row(RunRow, "WHERE id = ?", run_id)
 
+    def runs_beginning(self, digits: str) -> list[RunRow]:
+        """The runs whose id begins with `digits`, newest first; none where that is empty."""
+        return self._rows(
+            RunRow, "WHERE ?1 <> '' AND substr(id, 1, length(?1)) = ?1 ORDER BY id DESC", digits
+        )
+
     def latest_run(self) -> RunRow | None:
         return self._row(RunRow, "ORDER BY started_at DESC, id DESC LIMIT 1")
+
+    def newest_runs(self) -> Iterator[RunRow]:
+        """All runs, newest first."""
+        return iter(self._rows(RunRow, "ORDER BY started_at DESC, id DESC"))
+
+    def count_runs(self) -> int:
+        return int(self._db.execute("SELECT count(*) FROM runs").fetchone()[0])
+
+    def states_of_run(self, run_id: str) -> Counter[TaskState]:
+        """Where the newest attempt that a run made at each of its tasks stands, counted."""
+        rows = self._db.execute(
+            "SELECT state, count(*) FROM attempts WHERE seq IN"
+            " (SELECT max(seq) FROM attempts WHERE run_id = ? GROUP BY identity) GROUP BY state",
+            (run_id,),
+        )
+        return Counter({TaskState(state): number for state, number in rows})
 
     def origins(self) -> list[str]:
         """Where runs have sent their requests, the first one first."""
@@ -400,6 +422,11 @@ class LedgerReader(SpendReader):
                 if len(found) == most:
                     break
         return found
+
+    @property
+    def project(self) -> str:
+        """The id of the project that this ledger belongs to; empty where it has none yet."""
+        return self.meta("project") or ""
 
     def meta(self, key: str) -> str | None:
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()

@@ -324,7 +324,7 @@ class Drift:
 
 
 class SpendBy(enum.StrEnum):
-    """Groups of `spending`; a day is in UTC."""
+    """Groups of `spending`; a day is in the zone that is asked for."""
 
     JOB = "job"
     MODEL = "model"

@@ -50,6 +50,8 @@ def _cut_off(at: int, length: int) -> NotMediaError:
 
 
 def _png(data: bytes) -> tuple[int, int]:
+    if data[12:16] != b"IHDR":
+        raise NotMediaError("the image is damaged: it has no header")
     width, height = struct.unpack_from(">II", data, 16)
     position, has_pixels = 8, False
     for _ in range(MOST_BOXES):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
-from runner.job.expressions import NEEDS, Scope
+from runner.errors import Problem
+from runner.job.cells import CellText, how_to_write, is_text, typed
+from runner.job.expressions import NEEDS, PREVIOUS, Scope
 from runner.job.inputs import FILES, InputError, InputReader, name_of_digest, name_of_key, resolve_url
-from runner.job.model import MODEL, SAMPLE, SEED, ContentItem, Job, Reference, Step
+from runner.job.model import BUILT_IN, MODEL, SAMPLE, SEED, AxisSpec, ContentItem, Job, Reference, Step
 from runner.job.problems import Checked, ProblemError, require
+from runner.job.provider_checks import check_content
 from runner.job.schema import check_field, check_request
 from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
 from runner.job.values import Constant, Value
@@ -17,11 +20,11 @@ from runner.job.yaml.nodes import Location, Path
 from runner.json_value import JsonValue
 from runner.plan.cost import estimate
 from runner.plan.matrix import Cell
-from runner.plan.names import cell_label, task_name
+from runner.plan.names import cell_label, identifying_part, output_name, task_name
 from runner.plan.picks import Lineage
-from runner.plan.task import STEP_SCHEME, Task, Upstream, task_identity
+from runner.plan.task import STEP_SCHEME, Task, Upstream, cells_of, task_identity
 from runner.providers.base import InputFile
-from runner.providers.dialect import CannotSayError, RequestPath
+from runner.providers.dialect import CannotSayError
 from runner.providers.provider import Provider
 from runner.slug import slug
 
@@ -59,20 +62,31 @@ class TaskBuilder:
         self._constant: dict[str, JsonValue] = {}
         self._computed: dict[str, Value] = {}
         self._content: list[ContentItem | _Item] = []
+        self._conditions = {
+            number: item.when for number, item in enumerate(step.content) if item.when is not None
+        }
+        self._left_out: set[frozenset[int]] = set()
         self.problems = (*self._fold_fields(), *self._fold_content())
 
-    def build(self, index: int, cell: Cell, upstream: Upstream | None = None) -> Task:
-        """The task of `cell` that needs that of `upstream`, the same each time. Raises ProblemError."""
+    def build(self, index: int, cell: Cell, upstreams: tuple[Upstream, ...] = ()) -> Task:
+        """The task of `cell` that builds on `upstreams`, the same each time. Raises ProblemError."""
         scope = {**self._scope, **cell, "index": index}
-        if upstream is not None:
-            scope[NEEDS] = upstream.cells
-        fields, items = require(self._resolve(cell, scope, upstream))
+        above: Lineage = {}
+        if upstreams:
+            above = cells_of(tuple(each for each in upstreams if each.step != self._step.name))
+            scope[NEEDS] = above
+            for each in upstreams:
+                if each.step == self._step.name:
+                    scope[PREVIOUS] = each.cells[each.step]
+        left_out = self._without(cell, scope)
+        fields, items = require(self._resolve(cell, scope, upstreams, left_out))
         try:
             request = self._job.provider.dialect.request(fields, [item.data for item in items])
         except CannotSayError as error:
             refusal = error.refusal
-            raise ProblemError(self._location(refusal.path).error(refusal.message, refusal.hint)) from None
-        self._check_shape(request, tuple(item.data.get("role") for item in items))
+            location = self._location(refusal.path, left_out)
+            raise ProblemError(location.error(refusal.message, refusal.hint)) from None
+        self._check_shape(request, tuple(item.data.get("role") for item in items), left_out)
 
         model, sample = str(cell[MODEL]), cell.get(SAMPLE)
         assert sample is None or isinstance(sample, int)
@@ -81,7 +95,8 @@ class TaskBuilder:
         if sample is not None and honours_seed and SEED in self._fields:
             request[SEED] = derived_seed(self._job.provider, request, sample)
         own = self._step.price or self._job.project_file.price_of(model)
-        cost = estimate(self._job.provider, request, own)
+        published = self._job.models_lock.rates(self._job.provider.name, model)
+        cost = estimate(self._job.provider, request, own, published)
         identity = task_identity(
             provider=self._job.provider,
             origin=self._origin,
@@ -92,13 +107,14 @@ class TaskBuilder:
         ignored_seed = request.get(SEED) if family is not None and not honours_seed else None
         request = _sent(request, is_derived=sample is not None, is_ignored=ignored_seed is not None)
         seed = request.get(SEED)
-        name = self.name(cell, upstream.cells if upstream is not None else {})
-        output = self._step.output
+        cell_name = self.cell_name(cell, above)
+        template = self._step.output
+        output = self._own_output(cell_name) if template is None else template.render(scope)
         return Task(
             identity=identity,
             index=index,
             step=self._step.name,
-            name=name,
+            name=cell_name if template is None else output_name(output),
             cell=cell,
             provider=self._job.provider.name,
             origin=self._origin,
@@ -107,70 +123,110 @@ class TaskBuilder:
             seed=seed if isinstance(seed, int) else None,
             sample=sample,
             ignored_seed=ignored_seed if isinstance(ignored_seed, int) else None,
+            cell_name=cell_name,
             request=request,
             inputs=tuple(dict.fromkeys(item.file for item in items if item.file is not None)),
-            output=self._own_output(name) if output is None else output.render(scope),
-            upstream=upstream,
-            addresses=self._addresses(items),
+            output=output,
+            upstreams=upstreams,
+            addresses=_addresses(items, self._there(left_out)),
             estimate_tokens=cost.tokens,
             estimate_micros=cost.micros,
             price=cost.price,
+            left_out=left_out,
         )
 
     def _resolve(
-        self, cell: Cell, scope: Scope, upstream: Upstream | None
+        self, cell: Cell, scope: Scope, upstreams: tuple[Upstream, ...], left_out: frozenset[int]
     ) -> Checked[tuple[dict[str, JsonValue], list[_Item]]]:
         """(the fields of the request, its content) for one cell."""
         fields: dict[str, JsonValue] = {MODEL: str(cell[MODEL]), **self._constant}
+        is_first = self._step.chain and PREVIOUS not in scope
         for name, computed in self._computed.items():
-            if name not in cell:
+            if name not in cell and not (is_first and PREVIOUS in computed.names):
                 try:
                     value = computed.evaluate(scope)
                 except ProblemError as error:
-                    yield from error.problems
+                    yield from (self._in_row(problem, computed.names, cell) for problem in error.problems)
                 else:
-                    yield from self._set(fields, name, value, computed.location)
+                    for problem in self._set(fields, name, value, computed.location):
+                        yield self._in_row(problem, computed.names, cell)
         for name, value in cell.items():
             # the axes `model` and `seed`, too, set the field of their name
             if name in self._fields:
                 location = self._locations.get(name, self._step.takes_location)
-                yield from self._set(fields, name, value, location)
+                for problem in self._set(fields, name, value, location):
+                    yield self._in_row(problem, {name}, cell)
         items: list[_Item] = []
-        for item in self._content:
+        for number, item in enumerate(self._content):
+            if number in left_out:
+                continue
             try:
-                items.append(item if isinstance(item, _Item) else self._item(item, scope, upstream))
+                items.append(item if isinstance(item, _Item) else self._item(item, scope, upstreams))
             except ProblemError as error:
-                yield from error.problems
+                names = item.names if isinstance(item, ContentItem) else frozenset[str]()
+                yield from (self._in_row(problem, names, cell) for problem in error.problems)
+        if self._conditions and left_out not in self._left_out:
+            self._left_out.add(left_out)
+            there = self._there(left_out)
+            location = next(iter(self._conditions.values())).location
+            if not there:
+                yield location.error("no content is left", "give one item no `when`")
+            yield from check_content(self._job.provider, there, location)
         return fields, items
 
-    def _addresses(self, items: list[_Item]) -> dict[str, str]:
-        """The addresses that are given by name. Raises ProblemError where two have one name."""
-        found: dict[str, str] = {}
-        for item, written in zip(items, self._step.content, strict=True):
-            if item.address is not None and found.setdefault(*item.address) != item.address[1]:
-                location = written.location
-                raise ProblemError(location.error("another address has the same name", "give each its own"))
-        return found
+    def _without(self, cell: Cell, scope: Scope) -> frozenset[int]:
+        """The numbers of the content items that `when` leaves out, and of those that use the task before this
+        one where there is none. Raises ProblemError.
+        """
+        is_first = bool(self._step.chain) and PREVIOUS not in scope
+        left_out = {
+            number for number, item in enumerate(self._step.content) if is_first and item.uses_previous
+        }
+        for number, when in self._conditions.items():
+            try:
+                if number not in left_out and not when.holds(scope):
+                    left_out.add(number)
+            except ProblemError as error:
+                raise ProblemError(
+                    *(self._in_row(problem, when.names, cell) for problem in error.problems)
+                ) from None
+        return frozenset(left_out)
 
-    def _location(self, path: RequestPath) -> Location:
-        return request_location(self._job.provider, self._step, path)
+    def _there(self, left_out: frozenset[int]) -> list[ContentItem]:
+        """The content items that a cell has."""
+        return [item for number, item in enumerate(self._step.content) if number not in left_out]
 
-    def name(self, cell: Cell, above: Lineage) -> str:
-        """The readable name of the task of `cell` below those of `above`; several may have it."""
+    def _location(self, path: Path, left_out: frozenset[int]) -> Location:
+        return request_location(self._job.provider, self._step, path, left_out=left_out)
+
+    def _in_row(self, problem: Problem, names: Set[str], cell: Cell) -> Problem:
+        """`problem` at the row of a file that the cell has one of `names` from, unless it is told there."""
+        rows = (row_location(axis, cell) for axis in self._step.axes if axis.name in names)
+        row = next((row for row in rows if row is not None), None)
+        if row is None or problem.file == row.file:
+            return problem
+        return replace(problem, file=row.file, line=row.line, column=row.column)
+
+    def cell_name(self, cell: Cell, above: Lineage) -> str:
+        """The readable name of `cell` below those of `above`; several may have it."""
         cells = {self._step.name: cell, **above}
-        labels = (
-            cell_label(values, with_model=len(self._job.steps[step].models) > 1)
-            for step, values in reversed(cells.items())
-        )
+        are_joined = any(self._job.steps[step].joins for step in cells)
+        labels: list[str] = []
+        told: dict[str, JsonValue] = {}
+        for step, values in reversed(cells.items()):
+            shown = values
+            if are_joined:  # the axes that its steps share stand in the name once
+                shown = {axis: value for axis, value in values.items() if not _is_told(axis, value, told)}
+                told |= {axis: identifying_part(value) for axis, value in values.items()}
+            labels.append(cell_label(shown, with_model=len(self._job.steps[step].models) > 1))
         return task_name((self._slug, *labels), default=self._job.name)
 
-    def with_own_name(self, task: Task, names: Set[str]) -> Task:
-        """`task` with digits of the identity after its name and its upstream's, if these are in `names`."""
-        name, upstream = _with_digits(task.name, task.identity, names), task.upstream
-        if upstream is not None:
-            upstream = replace(upstream, name=_with_digits(upstream.name, upstream.identity, names))
-        output = self._own_output(name) if self._step.output is None else task.output
-        return replace(task, name=name, output=output, upstream=upstream)
+    def with_digits(self, task: Task) -> Task:
+        """`task` with digits of the identity after its cell's name, and so in its own path."""
+        cell_name = f"{task.cell_name}-{task.identity[:8]}"
+        if self._step.output is not None:
+            return replace(task, cell_name=cell_name)
+        return replace(task, cell_name=cell_name, name=cell_name, output=self._own_output(cell_name))
 
     def _own_output(self, name: str) -> str:
         """Where a task goes whose job file does not say."""
@@ -195,14 +251,11 @@ class TaskBuilder:
     def _fold_content(self) -> Checked[None]:
         """Resolves the content items that no cell changes."""
         for item in self._step.content:
-            names = item.role.names if item.role is not None else frozenset[str]()
-            names |= {NEEDS} if isinstance(item.payload, Reference) else item.payload.names
-            names = names.union(*(each.names for each in (item.key, item.sha256) if each is not None))
-            if not names <= self._scope.keys():
+            if not item.names <= self._scope.keys():
                 self._content.append(item)
                 continue
             try:
-                self._content.append(self._item(item, self._scope, None))
+                self._content.append(self._item(item, self._scope, ()))
             except ProblemError as error:
                 yield from error.problems
                 self._content.append(_stand_in(item))
@@ -211,6 +264,13 @@ class TaskBuilder:
         self, request: dict[str, JsonValue], name: str, value: JsonValue, location: Location
     ) -> Checked[None]:
         """Puts one field into `request` in its one form; null and the API's own default are left out."""
+        if isinstance(value, CellText):
+            schema = self._job.provider.schema["properties"].get(name, {})
+            read = typed(value, schema)
+            if isinstance(read, str) and not is_text(schema):
+                yield value.location.error(*how_to_write(value, schema))
+                return
+            location, value = value.location, read
         plain = int(value) if isinstance(value, float) and value.is_integer() else value
         if plain is None or (name in self._defaults and plain == self._defaults[name]):
             request.pop(name, None)
@@ -231,13 +291,13 @@ class TaskBuilder:
             for problem in check_field(self._job.provider, name, value)[:1]:
                 yield location.error(problem.message, problem.hint)
 
-    def _item(self, item: ContentItem, scope: Scope, upstream: Upstream | None) -> _Item:
+    def _item(self, item: ContentItem, scope: Scope, upstreams: tuple[Upstream, ...]) -> _Item:
         """Raises ProblemError."""
         file: InputFile | None = None
         address: tuple[str, str] | None = None
         payload: JsonValue
         if isinstance(item.payload, Reference):
-            assert upstream is not None
+            upstream = next(each for each in upstreams if each.step == item.payload.step)
             key = "id" if item.kind == "draft_task" else "url"
             payload = {key: upstream.reference(item.payload.output)}
         else:
@@ -250,12 +310,14 @@ class TaskBuilder:
         if item.role is not None and role is not None:
             if not isinstance(role, str):
                 raise ProblemError(item.role.location.error(f"role needs a word, and this is {_kind(role)}"))
-            data["role"] = role
+            data["role"] = str(role)
         return _Item(data, file, address)
 
     def _payload(self, kind: str, written: Value, scope: Scope) -> tuple[JsonValue, InputFile | None]:
         location = written.location
         value = written.evaluate(scope)
+        if isinstance(value, CellText):
+            location, value = value.location, str(value)
         if not isinstance(value, str):
             raise ProblemError(location.error(f"{kind} needs text, and this is {_kind(value)}"))
         if not value.strip():
@@ -270,14 +332,16 @@ class TaskBuilder:
         file = resolve_url(value, kind, location, provider=self._job.provider, reader=self._reader)
         return {"url": file.reference if file is not None else value}, file
 
-    def _check_shape(self, request: Mapping[str, JsonValue], roles: tuple[JsonValue, ...]) -> None:
+    def _check_shape(
+        self, request: Mapping[str, JsonValue], roles: tuple[JsonValue, ...], left_out: frozenset[int]
+    ) -> None:
         """The rules between fields, and between content items, once for each shape that occurs."""
         shape = (frozenset(request), roles)
         if shape in self._shapes or self.problems:
             return
         self._shapes.add(shape)
         found = [
-            self._location(problem.path).error(problem.message, problem.hint)
+            self._location(problem.path, left_out).error(problem.message, problem.hint)
             for problem in check_request(self._job.provider, dict(request))
         ]
         if found:
@@ -325,8 +389,19 @@ def _stand_in(item: ContentItem) -> _Item:
     return _Item(data)
 
 
-def _with_digits(name: str, identity: str, names: Set[str]) -> str:
-    return f"{name}-{identity[:8]}" if name in names else name
+def _addresses(items: Sequence[_Item], content: Sequence[ContentItem]) -> dict[str, str]:
+    """The addresses that are given by name. Raises ProblemError where two have one name."""
+    found: dict[str, str] = {}
+    for item, written in zip(items, content, strict=True):
+        if item.address is not None and found.setdefault(*item.address) != item.address[1]:
+            location = written.location
+            raise ProblemError(location.error("another address has the same name", "give each its own"))
+    return found
+
+
+def _is_told(axis: str, value: JsonValue, told: Mapping[str, JsonValue]) -> bool:
+    """Whether an axis that is not a take has this value in a label before."""
+    return axis not in BUILT_IN and axis in told and told[axis] == identifying_part(value)
 
 
 def _kind(value: JsonValue) -> str:
@@ -339,14 +414,26 @@ def _kind(value: JsonValue) -> str:
 
 
 def request_location(
-    provider: Provider, step: Step, path: Path, cell: Mapping[str, JsonValue] | None = None
+    provider: Provider,
+    step: Step,
+    path: Path,
+    cell: Mapping[str, JsonValue] | None = None,
+    *,
+    left_out: Set[int] = frozenset(),
 ) -> Location:
-    """The place that a person has to change for what stands at `path` in the request of `cell`."""
+    """The place that a person has to change for what stands at `path` in the request of `cell`: the row of a
+    file where an axis has its values from there.
+
+    `left_out` are the numbers of content items that the request does not have.
+    """
     match path:
         case (str(name), *rest) if name in provider.content_fields or name == "content":
-            return _content_location(provider, step, name, rest)
+            items = [item for number, item in enumerate(step.content) if number not in left_out]
+            item, part = _content_item(provider, items or [*step.content], name, rest)
+            rows = _rows(step, item.names, cell)
+            return next(rows, item.location_of(part) if part else item.location)
         case (str(name), *_) if name in step.request:
-            return step.request[name].location
+            return next(_rows(step, step.request[name].names, cell), step.request[name].location)
         case ("model",):
             locations = dict(reversed(step.models))
             return locations.get(str(cell[MODEL]) if cell else "", step.takes_location)
@@ -355,15 +442,32 @@ def request_location(
     return step.content[0].location
 
 
-def _content_location(provider: Provider, step: Step, name: str, rest: list[str | int]) -> Location:
-    """The location of an item of the field `name`, which holds items of one kind, all items, or a text."""
+def _content_item(
+    provider: Provider, content: Sequence[ContentItem], name: str, rest: list[str | int]
+) -> tuple[ContentItem, str]:
+    """(an item of the field `name`, which holds items of one kind, all items, or a text; the part of it)."""
     kind = provider.content_fields.get(name, "")
-    items = [item for item in step.content if kind in ("", item.kind)]
+    items = [item for item in content if kind in ("", item.kind)]
     number = rest[0] if rest else 0
     if not isinstance(number, int) or number >= len(items):
-        return step.content[0].location
+        return content[0], ""
     is_alone = provider.schema["properties"].get(name, {}).get("type") == "string"
-    return items[number].location_of(kind if is_alone else "".join(map(str, rest[1:2])))
+    return items[number], kind if is_alone else "".join(map(str, rest[1:2]))
+
+
+def _rows(step: Step, names: Set[str], cell: Mapping[str, JsonValue] | None) -> Iterator[Location]:
+    """The rows of files that `cell` has the axes of these names from."""
+    for axis in step.axes if cell else ():
+        if axis.name in names and cell and (row := row_location(axis, cell)) is not None:
+            yield row
+
+
+def row_location(axis: AxisSpec, cell: Mapping[str, JsonValue]) -> Location | None:
+    """The row of a file that the cell has this axis from; None where the axis is written in the job file."""
+    if not axis.is_from_file:
+        return None
+    value = cell.get(axis.name)
+    return next((row.location for row in axis.values if row.content == Constant(value)), None)
 
 
 def _axis_location(step: Step, name: str, cell: Mapping[str, JsonValue] | None) -> Location:

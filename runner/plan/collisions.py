@@ -50,7 +50,7 @@ def _values(task: Task) -> dict[str, JsonValue]:
     values: dict[str, JsonValue] = dict(task.cell)
     if task.step:
         values["step.name"] = task.step
-    for step, cell in task.upstream.cells.items() if task.upstream is not None else ():
+    for step, cell in task.cells_above.items():
         values |= {f"{NEEDS}.{step}.{axis}": value for axis, value in cell.items()}
     return values
 
@@ -64,8 +64,10 @@ def _same_identity(job: Job, first: Task, second: Task) -> Problem:
     names = _differing(first, second)
     step = job.steps[second.step]
     if names and all(name.startswith(f"{NEEDS}.") for name in names):
-        message = f"its requests are the same for each task of `{step.needs}`, such as {second.name}"
-        return step.location.error(message, f"use an output or an axis of `{NEEDS}.{step.needs}`, or pick")
+        told = {name.split(".")[1] for name in names}
+        needed = next((name for name in step.needs if name in told), step.needs[0])
+        message = f"its requests are the same for each task of `{needed}`, such as {second.cell_name}"
+        return step.location.error(message, f"use an output or an axis of `{NEEDS}.{needed}`, or pick")
     locations = {axis.name: axis.location for axis in step.axes}
     location = locations.get(names[0], step.takes_location) if names else step.takes_location
     if first.step != second.step:
@@ -73,7 +75,7 @@ def _same_identity(job: Job, first: Task, second: Task) -> Problem:
     elif len(names) == 1:
         return location.error(f"axis `{names[0]}` changes nothing", "for several takes use `samples: N`")
     return location.error(
-        f"cells {first.index} ({first.name}) and {second.index} ({second.name}) ask for the same video",
+        f"{_cells(first, second)} ask for the same video",
         "keep one of them; for several takes use `samples: N`",
     )
 
@@ -85,10 +87,13 @@ def _same_output(job: Job, pairs: Sequence[tuple[Task, Task]]) -> Problem:
     step = job.steps[second.step]
     more = f"; more cells that share a file: {len(pairs) - 1}" if len(pairs) > 1 else ""
     return step.output_location.error(
-        f"cells {first.index} ({first.name}) and {second.index} ({second.name}) write the same file,"
-        f" {first.output}{more}",
+        f"{_cells(first, second)} write the same file, {first.output}{more}",
         f"tell them apart: {_other_template(step.output, [_expression(name, first) for name in names])}",
     )
+
+
+def _cells(first: Task, second: Task) -> str:
+    return f"cells {first.index} ({first.cell_name}) and {second.index} ({second.cell_name})"
 
 
 def _other_template(output: OutputTemplate | None, telling: list[str]) -> str:

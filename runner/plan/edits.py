@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -38,9 +38,13 @@ class Edits:
     @property
     def words(self) -> str:
         """`2 edits (s1, s2) for about USD 0.17`."""
-        names = ", ".join(edit.task.name for edit in self.edits[:_NAMES_SHOWN])
-        more = ", ..." if len(self.edits) > _NAMES_SHOWN else ""
-        return f"{count(len(self.edits), 'edit')} ({names}{more}) for {self._cost}"
+        names = _listed([edit.task.name for edit in self.edits])
+        return f"{count(len(self.edits), 'edit')} ({names}) for {self._cost}"
+
+    @property
+    def question(self) -> str:
+        edits = count(len(self.edits), "edit")
+        return f"Submit {edits} for {self._cost}? Older takes stay as NAME.v1.mp4."
 
     def refusal(self, on_edit: OnEdit) -> str:
         """Why none of them was submitted, and what a person can do."""
@@ -51,11 +55,14 @@ class Edits:
         return f"{are}; hint: --accept-edits submits edits and keeps the older takes as versions"
 
     def lines(self) -> Iterator[str]:
-        """What was changed, a line for each of the first few."""
-        for edit in islice(self.edits, MOST_SHOWN):
-            yield f"edit: {edit.task.name}: {edit.change}"
-        if len(self.edits) > MOST_SHOWN:
-            yield f"and {count(len(self.edits) - MOST_SHOWN, 'more edit')}"
+        """What was changed, a line for each of the first few changes."""
+        same: dict[str, list[str]] = {}
+        for edit in self.edits:
+            same.setdefault(edit.change, []).append(edit.task.name)
+        for change, names in islice(same.items(), MOST_SHOWN):
+            yield f"edit: {_listed(names)}: {change}"
+        if len(same) > MOST_SHOWN:
+            yield f"and {count(len(same) - MOST_SHOWN, 'more change')}; `callsheet plan` lists them all"
 
     @property
     def _cost(self) -> str:
@@ -64,3 +71,8 @@ class Edits:
             return "an unknown price"
         unknown = f" and {cost.without_price} of unknown price" if cost.without_price else ""
         return f"about USD {usd_text(cost.micros)}{unknown}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from runner.job.expressions import NEEDS
+from runner.job.expressions import NEEDS, RUN_TIME
 from runner.job.inputs import FILES, decode_data_uri, look_at_image, sniff
-from runner.job.model import SEED, Level
+from runner.job.model import SEED, Job, Level
+from runner.job.problems import Checked
 from runner.job.prompts import Place, find_unfilled
 from runner.job.yaml.source import MAX_BYTES
 from runner.json_value import JsonValue, canonical_json
@@ -37,6 +38,7 @@ PROMPT_FLAGS = "prompt-flags"
 PROMPT_PLACEHOLDER = "prompt-placeholder"
 BODY_SIZE = "body-size"
 BODY_LARGE = "body-large"
+TIME_IN_REQUEST = "time-in-request"
 
 DEFAULT_LEVELS: Mapping[str, Level] = {
     **{name: level for name, (level, _) in MODEL_RULES.items()},
@@ -54,6 +56,7 @@ DEFAULT_LEVELS: Mapping[str, Level] = {
     PROMPT_PLACEHOLDER: Level.ERROR,
     BODY_SIZE: Level.ERROR,
     BODY_LARGE: Level.ERROR,
+    TIME_IN_REQUEST: Level.ERROR,
 }
 """Every rule with its level where a job's `lint:` says nothing."""
 
@@ -177,9 +180,7 @@ class Linter:
 
     def _names(self, task: Task) -> dict[str, JsonValue]:
         """The names that an expression of the task may use, with their values."""
-        above: dict[str, JsonValue] = (
-            {step: dict(cell) for step, cell in task.upstream.cells.items()} if task.upstream else {}
-        )
+        above: dict[str, JsonValue] = {step: dict(cell) for step, cell in task.cells_above.items()}
         return {**task.cell, "vars": self._variables, NEEDS: above}
 
     def _check_media(self, task: Task, family: ModelFamily | None) -> Iterator[LintFinding]:
@@ -228,6 +229,23 @@ class Linter:
         if len(images) > most:
             told = f"{len(images)} images; {self._provider.name} takes {most}"
             yield LintFinding(SERVICE_LIMITS, (*images[most][:-1], "url"), told, "remove some")
+
+
+def check_time(job: Job) -> Checked[None]:
+    """`run.time` where it makes a request. In `edition` it says openly that each run pays anew, and in
+    `output` it costs nothing.
+    """
+    level = job.lint.get(TIME_IN_REQUEST, DEFAULT_LEVELS[TIME_IN_REQUEST])
+    if level is Level.OFF:
+        return
+    steps = (value for step in job.steps.values() for value in step.values() if value is not step.output)
+    for value in (*job.variables.values(), *steps):
+        if RUN_TIME in value.read_names:
+            report = value.location.error if level is Level.ERROR else value.location.warning
+            yield report(
+                "`run.time` in a request makes each run's tasks new, and pays for all of them again",
+                "use it in `output`, or say so with `edition: ${{ run.time }}`",
+            )
 
 
 _FLAG = re.compile(

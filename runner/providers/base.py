@@ -16,6 +16,7 @@ from runner.json_value import JsonValue
 if TYPE_CHECKING:
     from runner.http.free import FreeRequests
     from runner.http.paid import PaidRequests
+    from runner.providers.published import Published
 
 INPUT_SCHEME = "sha256:"
 """A local file stands in a task's request as the URL `sha256:<64 hex>`; bytes travel separately."""
@@ -198,3 +199,10 @@ class Client(abc.ABC):
         Only a service whose provider declares a `listing` is asked.
         """
         raise ProviderError(Trouble.WRONG_REQUEST, "the service has no list of generations")
+
+    async def published_models(self) -> Published:
+        """The models that the service sells now, with its prices, by free GETs. Raises ProviderError.
+
+        Only a service whose provider says `publishes_models` is asked.
+        """
+        raise ProviderError(Trouble.WRONG_REQUEST, "the service publishes no list of models")

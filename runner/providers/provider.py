@@ -103,8 +103,9 @@ class Provider:
     `content_fields` are the request's fields that `content:` fills, each with the type of its items, where
     an empty type takes all. `not_in_identity` are fields that do not change the picture. `makes` is, for an
     output that another step can take, the field that a step must set to have it. `chosen_by_service` are
-    values in whose place the service echoes one of its own choice. `usual_seconds` are the least, the median
-    and the most of a published run. `causes` says what the codes of failures mean, in lower case, with `*`.
+    values in whose place the service echoes one of its own choice. `publishes_models`: the service can be
+    asked for its models and prices. `usual_seconds` are the least, the median and the most of a published
+    run. `causes` says what the codes of failures mean, in lower case, with `*`.
     """
 
     name: str
@@ -125,6 +126,7 @@ class Provider:
     tag: TagField | None = None
     listing: Listing | None = None
     callback_field: str = ""
+    publishes_models: bool = False
     usual_seconds: tuple[float, float, float] | None = None
     causes: Mapping[str, Cause] = field(default_factory=dict)
 

@@ -197,6 +197,10 @@ class ManifestTask:
     name: str
     step: str
     needs: str | None = None
+    also_needs: tuple[str, ...] = ()
+    """Of a step that needs several: the tasks of the others."""
+    previous: str | None = None
+    """The task before it in its chain."""
     index: int | None
     in_plan: bool = True
     cell: Mapping[str, JsonValue]

@@ -57,7 +57,7 @@ def check_task(
         yield CheckedFile(task.name, "", Finding.MISSING, f"the {kind} was asked for and never came")
     for file in task.outputs:
         found = check_file(base, file, probe)
-        if found[0] in (Finding.MISSING, Finding.CHANGED):
+        if found[0] in (Finding.MISSING, Finding.CHANGED) and _is_inside(base, file.path):
             for path in (*(elsewhere or {}).get(file.sha256, ()), *siblings(base, file.path)):
                 finding, _ = check_file(base, replace(file, path=path), probe)
                 if finding is Finding.SAME:
@@ -91,11 +91,15 @@ def _check_copy(folder: RunFolder, copy: Path, sha256: str, what: str = "job fil
     return CheckedFile("", path, Finding.SAME)
 
 
+def _is_inside(base: Path, path: str) -> bool:
+    return (base / path).resolve().is_relative_to(base.resolve())
+
+
 def check_file(base: Path, recorded: ManifestFile | OutputRow, probe: Probe) -> tuple[Finding, str]:
     """One file against its record, and more about it in words where there is more to say."""
     path = base / recorded.path
     # a manifest that somebody wrote must not make us read other files
-    if not path.resolve().is_relative_to(base.resolve()):
+    if not _is_inside(base, recorded.path):
         return Finding.CHANGED, "its path leads out of the project"
     try:
         with path.open("rb") as file:

@@ -118,7 +118,7 @@ def _view(reader: LedgerReader, lost: Lost) -> View:
     chain = Chain(lost.frameless)
 
     def view(task: Task, attempt: AttemptRow | None) -> TaskState:
-        needed = needs_of([task], reader) if task.upstream is not None else Needs()
+        needed = needs_of([task], reader) if task.upstreams else Needs()
         return _state(task, attempt.state if attempt is not None else None, needed, chain, lost)
 
     return view

@@ -32,7 +32,7 @@ def is_idle(prepared: Prepared, reader: LedgerReader, now: float) -> bool:
         return False
     if not is_quiet(reader, (prepared.run.provider, prepared.run.origin), now):
         return False
-    needing = (task for task in prepared.plan.tasks if task.upstream is not None)
+    needing = (task for task in prepared.plan.tasks if task.upstreams)
     return not any(needs_of(batch, reader).frameless for batch in batches(needing))
 
 

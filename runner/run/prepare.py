@@ -22,7 +22,7 @@ from runner.plan.plan import Plan, make_plan
 from runner.plan.task import Task
 from runner.project import Project
 from runner.run.dating import ClockDate
-from runner.run.only import Only, check_patterns, matches
+from runner.run.only import Named, Only
 from runner.run.progress import Progress, progress_of
 from runner.run.remembered import check_is_remembered
 
@@ -34,15 +34,11 @@ class Resubmit:
     """Tasks that a person asked to submit a second time, with `retry` or `run --again`.
 
     `reason` is `retry` (failed tasks and what was written off) or `again` (a new take of a done one
-    too). `patterns` are task names with `*` and `?`, or the first digits of identities (8 or more);
-    empty means every task that `reason` allows.
+    too). `named` are the tasks, None for every one that `reason` allows.
     """
 
     reason: Reason
-    patterns: tuple[str, ...] = ()
-
-    def names(self, task: Task) -> bool:
-        return not self.patterns or any(matches(pattern, task) for pattern in self.patterns)
+    named: Named | None = None
 
     def allows(self, state: TaskState) -> bool:
         if self.reason is Reason.RETRY:
@@ -52,13 +48,12 @@ class Resubmit:
     def takes_along(self, progress: Progress, retried: Container[str]) -> bool:
         """Whether a task that was never accepted is submitted beside these, too.
 
-        A `retry` pays for nothing that has not failed, except what needs a task that it has `retried`
+        A `retry` pays for nothing that has not failed, except what builds on a task that it has `retried`
         (identities) and an earlier retry that could not be sent.
         """
         if self.reason is not Reason.RETRY:
             return True
-        upstream = progress.task.upstream
-        if upstream is not None and upstream.identity in retried:
+        if any(upstream.identity in retried for upstream in progress.task.upstreams):
             return True
         return progress.attempt is not None and progress.attempt.reason is Reason.RETRY
 
@@ -105,7 +100,7 @@ def prepare_run(
     date: RunDate | None = None,
     run: RunRow | None = None,
     resubmit: Resubmit | None = None,
-    only: Only | None = None,
+    only: Named | None = None,
     plan: Plan | None = None,
     agree: Callable[[Edits], bool] = lambda _edits: False,
 ) -> Prepared:
@@ -122,6 +117,7 @@ def prepare_run(
     check_is_remembered(project, reader)
     is_new = False
     clock: ClockDate | None = None
+    zone = job.project_file.timezone
     if run is not None:
         frozen = RunDate.parse(run.run_date)
         if date is not None and date.date != frozen.date:
@@ -129,17 +125,21 @@ def prepare_run(
                 f"run {run.id} is dated {frozen} and keeps that date",
                 hint=f"callsheet run {job.file} --date {date}",
             )
-        plan = make_plan(job, origin=origin, run_date=frozen)
-        clock = None if date is not None else ClockDate(frozen, None)
+        plan = make_plan(job, origin=origin, run_date=frozen, began=run.started_at)
+        clock = None if date is not None else ClockDate(frozen, None, zone=zone)
     else:
         if plan is None:
             run, plan = _choose(job, reader, origin, date, now)
-            clock = None if date is not None else ClockDate(plan.run_date, now if run is None else None)
+            clock = (
+                None
+                if date is not None
+                else ClockDate(plan.run_date, now if run is None else None, zone=zone)
+            )
         else:
             run = _with_the_tasks_of(plan, reader)
             if plan.clock is not None:
                 wall, monotonic = plan.clock
-                clock = ClockDate(plan.run_date, wall, age=time.monotonic() - monotonic)
+                clock = ClockDate(plan.run_date, wall, age=time.monotonic() - monotonic, zone=zone)
         if run is None:
             is_new = True
             run = RunRow(
@@ -151,13 +151,12 @@ def prepare_run(
                 run_date=plan.run_date.format(),
                 provider=job.provider.name,
                 origin=origin,
-                started_at=now,
+                started_at=plan.began if job.uses_time else now,
             )
-    if resubmit is not None:
-        check_patterns(resubmit.patterns, plan)
-    selected = check_patterns(only.patterns, plan) if only is not None else plan.count
-    tasks = plan.tasks if only is None else filter(only.names, plan.tasks)
-    seen = _look_over(job, progress_of(tasks, reader, project.base), resubmit)
+    again = resubmit.named.choose(plan) if resubmit is not None and resubmit.named is not None else None
+    chosen = only.choose(plan) if only is not None else None
+    tasks = plan.tasks if chosen is None else filter(chosen.names, plan.tasks)
+    seen = _look_over(job, progress_of(tasks, reader, project.base), resubmit, again)
     left = None
     if seen.edits is not None and not _may_edit(job, seen.edits, agree):
         left, seen = seen.edits, seen.without_edits()
@@ -169,8 +168,8 @@ def prepare_run(
         new=seen.new,
         is_new=is_new,
         resubmit=resubmit,
-        only=only,
-        selected=selected,
+        only=chosen,
+        selected=plan.count if chosen is None else len(chosen.identities),
         unsettled=seen.unsettled,
         asked_again=seen.asked_again,
         left_edits=left,
@@ -181,11 +180,17 @@ def prepare_run(
 def _choose(
     job: Job, reader: LedgerReader, origin: str, date: RunDate | None, now: float
 ) -> tuple[RunRow | None, Plan]:
-    plan = make_plan(job, origin=origin, run_date=date or RunDate.today(now, job.project_file.timezone))
+    today = date or RunDate.today(now, job.project_file.timezone)
+    new = make_plan(job, origin=origin, run_date=today, began=now)
     for run in reader.unfinished_runs(job.file):
-        if run.edition != plan.edition or run.origin != origin:
+        if run.origin != origin:
             continue
-        frozen = RunDate.parse(run.run_date)
+        frozen, plan = RunDate.parse(run.run_date), new
+        if job.uses_time:  # by its own time, which may be a part of its edition
+            day = replace(today, offset=frozen.offset)
+            plan = make_plan(job, origin=origin, run_date=day, began=run.started_at)
+        if run.edition != plan.edition:
+            continue
         # the day alone: its offset differs with the time zone, and when the clocks change
         if date is not None and frozen.date != date.date:
             continue
@@ -193,13 +198,17 @@ def _choose(
             continue  # nothing was submitted under its date, which may be that of a wrong clock
         if frozen == plan.run_date or not job.uses_date:
             return run, replace(plan, run_date=frozen)
-        return run, make_plan(job, origin=origin, run_date=frozen)
-    return None, plan
+        return run, make_plan(job, origin=origin, run_date=frozen, began=run.started_at)
+    return None, new
 
 
 def _with_the_tasks_of(plan: Plan, reader: LedgerReader) -> RunRow | None:
-    """The unfinished run that asks for the same tasks: of another day only where no expression reads it."""
+    """The unfinished run that asks for the same tasks: of another day or time only where no expression reads
+    it.
+    """
     for run in reader.unfinished_runs(plan.job.file):
+        if plan.job.uses_time and run.started_at != plan.began:
+            continue
         is_of_day = RunDate.parse(run.run_date).date == plan.run_date.date
         if (run.edition, run.origin) == (plan.edition, plan.origin) and (is_of_day or not plan.job.uses_date):
             return run
@@ -233,11 +242,11 @@ class _Overview:
         return next((task for task in self.submits if task.estimate_micros is None), None)
 
     def without_edits(self) -> _Overview:
-        """What is left when no edit is submitted, nor what needs one."""
+        """What is left when no edit is submitted, nor what builds on one."""
         left = set() if self.edits is None else set(self.edits.identities)
         submits: list[Task] = []
         for task in self.submits:
-            if task.identity in left or (task.upstream is not None and task.upstream.identity in left):
+            if task.identity in left or any(upstream.identity in left for upstream in task.upstreams):
                 left.add(task.identity)
             else:
                 submits.append(task)
@@ -254,8 +263,13 @@ def _may_edit(job: Job, edits: Edits, agree: Callable[[Edits], bool]) -> bool:
             return agree(edits)
 
 
-def _look_over(job: Job, found: Iterable[Progress], resubmit: Resubmit | None) -> _Overview:
-    """Raises JobError for an output path that would overwrite something."""
+def _look_over(
+    job: Job, found: Iterable[Progress], resubmit: Resubmit | None, again: Only | None
+) -> _Overview:
+    """`again` are the tasks that `resubmit` names, None where it names none.
+
+    Raises JobError for an output path that would overwrite something.
+    """
     submits: list[Task] = []
     edits: list[Edit] = []
     conflicts: dict[tuple[str, str], list[Task]] = {}
@@ -265,7 +279,7 @@ def _look_over(job: Job, found: Iterable[Progress], resubmit: Resubmit | None) -
         task = progress.task
         if progress.state is not TaskState.DONE or progress.elsewhere:
             unsettled.append(task)
-        if _would_submit(progress, resubmit, submitted):
+        if _would_submit(progress, resubmit, again, submitted):
             if resubmit is not None:
                 submitted.add(task.identity)
             submits.append(task)
@@ -298,7 +312,11 @@ def _conflict(job: Job, step: str, why: str, tasks: Sequence[Task]) -> Problem:
     return job.steps[step].output_location.error(said, CONFLICT_HINT)
 
 
-def _would_submit(progress: Progress, resubmit: Resubmit | None, submitted: Container[str]) -> bool:
+def _would_submit(
+    progress: Progress, resubmit: Resubmit | None, again: Only | None, submitted: Container[str]
+) -> bool:
     if progress.state in (TaskState.PLANNED, TaskState.WAITING):
         return resubmit is None or resubmit.takes_along(progress, submitted)
-    return resubmit is not None and resubmit.allows(progress.state) and resubmit.names(progress.task)
+    if resubmit is None or not resubmit.allows(progress.state):
+        return False
+    return again is None or again.names(progress.task)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 from runner.job.expressions import LAST_FRAME
@@ -13,9 +14,9 @@ from runner.ledger.rows import AttemptRow, OutputRow, TaskRow
 from runner.ledger.states import TaskState
 from runner.ledger.succession import is_reusable
 from runner.plan.edits import Edit
-from runner.plan.task import Task
+from runner.plan.task import Task, Upstream
 from runner.providers.base import RemoteFileKind
-from runner.record.request import differences
+from runner.record.request import changes, differences
 from runner.run.wholeness import is_untouched, is_whole
 from runner.store.files import LocalFiles, UnsafePathError
 from runner.store.versions import names_of_take
@@ -58,7 +59,7 @@ class Needs:
 
 def needs_of(tasks: Iterable[Task], reader: LedgerReader) -> Needs:
     """For a batch of tasks."""
-    needed = [task.upstream for task in tasks if task.upstream is not None]
+    needed = [upstream for task in tasks for upstream in task.upstreams]
     attempts = reader.standing_attempts([upstream.identity for upstream in needed])
     framed = [upstream.identity for upstream in needed if LAST_FRAME in upstream.uses]
     rows = reader.outputs(framed) if framed else {}
@@ -75,7 +76,7 @@ def needs_of(tasks: Iterable[Task], reader: LedgerReader) -> Needs:
 
 @dataclass(slots=True)
 class Chain:
-    """Tells which tasks cannot start because of the one they need; sees a plan in its order.
+    """Tells which tasks cannot start because of one that they build on; sees a plan in its order.
 
     `lost` are identities whose last frame the service no longer has.
     """
@@ -84,13 +85,30 @@ class Chain:
     _skipped: set[str] = field(default_factory=set)
 
     def state(self, task: Task, own: TaskState | None, needs: Needs) -> TaskState | None:
-        """WAITING or SKIPPED for a task that its upstream keeps from starting, else None.
+        """WAITING or SKIPPED for a task that one of its upstreams keeps from starting, else None.
 
         `own` is the state of its newest attempt.
         """
-        upstream = task.upstream
-        if upstream is None or own not in (None, TaskState.PLANNED):
-            return None
+        return self._keeping(task, own, needs)[0]
+
+    def _keeping(
+        self, task: Task, own: TaskState | None, needs: Needs
+    ) -> tuple[TaskState | None, list[Upstream]]:
+        """What a task is that cannot start, and the upstreams that keep it from starting; those that failed
+        count more than those that are still to come.
+        """
+        if own not in (None, TaskState.PLANNED):
+            return None, []
+        found = [(self._of_upstream(upstream, needs), upstream) for upstream in task.upstreams]
+        for state in (TaskState.SKIPPED, TaskState.WAITING):
+            if keeping := [upstream for each, upstream in found if each is state]:
+                if state is TaskState.SKIPPED:
+                    self._skipped.add(task.identity)
+                return state, keeping
+        return None, []
+
+    def _of_upstream(self, upstream: Upstream, needs: Needs) -> TaskState | None:
+        """What an upstream makes of the tasks that build on it; None where it is done."""
         before = needs.attempts.get(upstream.identity)
         is_done = before is not None and before.state is TaskState.DONE
         is_frameless = LAST_FRAME in upstream.uses and upstream.identity in needs.frameless
@@ -99,20 +117,27 @@ class Chain:
         failed = (
             upstream.identity in self.lost if is_done else before is not None and before.state.is_terminal
         )
-        if failed or upstream.identity in self._skipped:
-            self._skipped.add(task.identity)
-            return TaskState.SKIPPED
-        return TaskState.WAITING
+        return TaskState.SKIPPED if failed or upstream.identity in self._skipped else TaskState.WAITING
 
     def blocked(self, task: Task, attempt: AttemptRow | None, needs: Needs) -> Progress | None:
         """A Progress that says why."""
-        state = self.state(task, None if attempt is None else attempt.state, needs)
-        if state is None or task.upstream is None:
+        state, keeping = self._keeping(task, None if attempt is None else attempt.state, needs)
+        if state is None:
             return None
-        if state is TaskState.SKIPPED:
-            return Progress(task, state, attempt, why=f"the task of step {task.upstream.step} failed")
-        what = "the last frame of " if task.upstream.identity in needs.frameless else ""
-        return Progress(task, state, attempt, why=f"waits for {what}step {task.upstream.step}")
+        words = _failed_words if state is TaskState.SKIPPED else _awaited_words
+        return Progress(task, state, attempt, why=" and ".join(words(task, each, needs) for each in keeping))
+
+
+def _failed_words(task: Task, upstream: Upstream, needs: Needs) -> str:
+    if upstream.step != task.step:
+        return f"the task of step {upstream.step} failed"
+    what = "failed" if upstream.identity in needs.attempts else "was not made"
+    return f"{upstream.name}, the task before it in its chain, {what}"
+
+
+def _awaited_words(task: Task, upstream: Upstream, needs: Needs) -> str:
+    what = "the last frame of " if upstream.identity in needs.frameless else ""
+    return f"waits for {what}{upstream.name if upstream.step == task.step else f'step {upstream.step}'}"
 
 
 @dataclass(slots=True)
@@ -187,7 +212,8 @@ def progress_of(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) 
                 found = _done(task, attempt, outputs.get(task.identity, []), base, is_displaced=is_displaced)
             else:
                 found = Progress(task, attempt.state, attempt)
-            yield replace(found, edit=edit, is_displaced=is_displaced)
+            why = edit.change if edit is not None and found.state is TaskState.PLANNED else found.why
+            yield replace(found, why=why, edit=edit, is_displaced=is_displaced)
 
 
 def _in_place(tasks: Sequence[Task], reader: LedgerReader, base: Path) -> dict[str, str]:
@@ -208,6 +234,7 @@ _NEVER = "never submitted"
 _MAY_BE_SUBMITTED = frozenset({TaskState.PLANNED, TaskState.FAILED, TaskState.EXPIRED, TaskState.WRITTEN_OFF})
 """Some of them only where a person asks for them again."""
 _MOST_DIFFERENCES = 3
+_OTHERWISE = "the API or the sample is another one"
 
 
 def _new(
@@ -231,15 +258,18 @@ def _edit(
     before = None
     if owner is not None and owner.identity != task.identity and os.path.lexists(base / task.output):
         before = reader.task(owner.identity)
-    elif claim is not None and (rival := reader.task(claim)) is not None and _is_on_its_way(rival, reader):
-        before = rival
+    elif claim is not None and (rival := reader.task(claim)) is not None:
+        names, rows = names_of_take(task.output), reader.outputs([claim]).get(claim, [])
+        has_take = any(names.fullmatch(row.path) and os.path.lexists(base / row.path) for row in rows)
+        before = rival if has_take or _is_on_its_way(rival, reader) else None
     if before is None or before.edition != task.edition:
         return None
     # of two servers on this machine, and no other is without https: nothing there is paid for
     origins = {task.origin, before.origin}
     if len(origins) == 2 and not any(origin.startswith("https:") for origin in origins):
         return None
-    return Edit(task, _difference(task, before))
+    changed = islice(changes(task.request, before.request), _MOST_DIFFERENCES)
+    return Edit(task, "; ".join(changed) or _OTHERWISE)
 
 
 def _is_on_its_way(task: TaskRow, reader: LedgerReader) -> bool:
@@ -302,4 +332,4 @@ def _difference(task: Task, before: TaskRow) -> str:
     changed = list(differences(task.request, before.request))
     if changed:
         return "; ".join(changed[:_MOST_DIFFERENCES])
-    return "the API or the sample is another one"
+    return _OTHERWISE

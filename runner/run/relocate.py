@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from runner.errors import ExitCode, StateError
 from runner.ledger.ledger import Ledger
@@ -88,7 +88,9 @@ def _place_of(task: Task, row: OutputRow) -> str:
     version = version_of(row.path)
     if version is not None and names.fullmatch(version[0]):
         return version[0]
-    return output_path(task.output, row.kind, row.ordinal)
+    path = PurePosixPath(output_path(task.output, row.kind, row.ordinal))
+    is_video = row.kind is RemoteFileKind.VIDEO
+    return str(path.with_suffix(PurePosixPath(row.path).suffix) if is_video else path)
 
 
 async def _place(tools: Tools, progress: Progress, row: OutputRow, path: str) -> None:
@@ -140,8 +142,10 @@ async def _keep(
         await tools.commits.write(lambda ledger: ledger.add_outputs(news))
     for row in rows:
         if row.path not in stay:
-            await run(files.remove, base / row.path)
-        tools.observe("task.versioned", {"path": row.path, "to": versions[row.path]})
+            await run(_remove_kept, files, base / row.path, base / versions[row.path])
+        tools.observe(
+            "task.versioned", {"identity": row.identity, "path": row.path, "to": versions[row.path]}
+        )
     return versions
 
 
@@ -184,6 +188,12 @@ def _link_all(
         except FileExistsError:
             return False
     return True
+
+
+def _remove_kept(files: FileStore, path: Path, kept: Path) -> None:
+    """Unless somebody has put another file there meanwhile."""
+    if has_copy(files, path, kept):
+        files.remove(path)
 
 
 def _is_free(

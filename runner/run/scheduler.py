@@ -1,4 +1,4 @@
-"""What runs beside what: a plan's tasks as there is room for them, each after the one that it needs."""
+"""What runs beside what: a plan's tasks as there is room for them, each after those that it builds on."""
 
 from __future__ import annotations
 
@@ -46,6 +46,10 @@ class Scheduler:
     _date: DateCheck = field(init=False)
     _resubmitted: set[str] = field(default_factory=set)
     """Identities that a person asked for again, and those submitted along with them."""
+    _passed: set[str] = field(default_factory=set)
+    """Identities of tasks that are done and here, after which others may start."""
+    _joined: set[str] = field(default_factory=set)
+    """Identities of tasks that build on several others and have started: each of those may be the last."""
     _left: frozenset[str] = frozenset()
     """Identities of edits that nobody agreed to."""
 
@@ -113,8 +117,8 @@ class Scheduler:
                     await put_in_place(self.session, progress)
                 if await self._awaits_frame(task):
                     self._beside(task.name, self._descend, task)
-                elif children := self.prepared.plan.children(task):
-                    await self._start_all(children)
+                else:
+                    await self._go_on_after(task)
             case _ if task.identity in self.followed:
                 self._beside(task.name, self._catch_up, task)
             case _:
@@ -155,20 +159,40 @@ class Scheduler:
 
     async def _descend(self, task: Task) -> None:
         """Goes on with the tasks that need this one, where it is done."""
-        children = self.prepared.plan.children(task)
-        if not children:
+        if not self.prepared.plan.children(task):
             return
         found = await self._read(lambda reader: reader.standing_attempts([task.identity]))
         attempt = found.get(task.identity)
         if attempt is not None and attempt.state is TaskState.DONE:
             if await self._awaits_frame(task):
                 await self._ask_for_frame(task, attempt)
-            await self._start_all(children)
+            await self._go_on_after(task)
+
+    async def _go_on_after(self, task: Task) -> None:
+        """Starts the tasks that build on this one: one that builds on several after the last of them."""
+        self._passed.add(task.identity)
+        ready: list[Task] = []
+        for child in self.prepared.plan.children(task):
+            if len(child.upstreams) > 1:
+                is_early = any(upstream.identity not in self._passed for upstream in child.upstreams)
+                if is_early or child.identity in self._joined:
+                    continue
+                self._joined.add(child.identity)
+            ready.append(child)
+        if ready:
+            await self._start_all(ready)
 
     async def _awaits_frame(self, task: Task) -> bool:
         """Whether a task of the plan begins with the last frame of this one, and it never came."""
-        children = self.prepared.plan.children(task)
-        first = next((each for each in children if each.upstream and LAST_FRAME in each.upstream.uses), None)
+        first = next(
+            (
+                child
+                for child in self.prepared.plan.children(task)
+                for upstream in child.upstreams
+                if upstream.identity == task.identity and LAST_FRAME in upstream.uses
+            ),
+            None,
+        )
         if first is None:
             return False
         return task.identity in (await self._read(lambda reader: needs_of([first], reader))).frameless

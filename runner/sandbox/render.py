@@ -49,7 +49,10 @@ _ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
 
 
 def render_video(picture: Picture, video: Path) -> None:
-    """Writes the MP4, or what the suffix says; the same picture gives the same bytes. Others than MP4 and MOV are silent."""
+    """Writes the MP4, or what the suffix says; the same picture gives the same bytes.
+
+    Only MP4 and MOV have sound.
+    """
     codec, options = _ENCODERS[video.suffix]
     muxing = {"fflags": "+bitexact"} | ({"movflags": "+faststart"} if codec == "libx264" else {})
     with av.open(str(video), "w", format=video.suffix[1:], options=muxing) as box:

@@ -26,6 +26,7 @@ import httpx
 
 from runner.http.addresses import ForbiddenAddressError, check_url
 from runner.http.fetch import Answer, BrokenOffError, Patience, Source, Stop, Wire
+from runner.http.route import DIRECT, Route
 from runner.media.boxes import NotMediaError, UnprovenError
 from runner.media.containers import SUFFIXES
 from runner.media.video import MediaFacts, probe, probe_image
@@ -138,12 +139,13 @@ class Fetch(Protocol):
 class Downloader:
     """Downloads in worker threads, one for each. It knows no key and keeps no connection.
 
-    `tls` verifies the servers of https URLs.
+    `tls` verifies the servers of https URLs, which `route` leads to.
     """
 
-    def __init__(self, files: FileStore, tls: ssl.SSLContext) -> None:
+    def __init__(self, files: FileStore, tls: ssl.SSLContext, route: Route = DIRECT) -> None:
         self._files = files
         self._tls = tls
+        self._route = route
         # a download holds its thread for minutes, and must take none from a commit: who asks has bounds
         self._limiter = anyio.CapacityLimiter(math.inf)
         self._buffers: list[bytearray] = []
@@ -172,7 +174,8 @@ class Downloader:
 
     def _download(self, request: DownloadRequest, stop: Stop) -> FileRecord:
         limits = request.limits
-        source = Wire(limits.patience, stop, tls=self._tls, allow_loopback=request.allow_loopback)
+        allow_loopback = request.allow_loopback
+        source = Wire(limits.patience, stop, tls=self._tls, allow_loopback=allow_loopback, route=self._route)
         try:
             buffer = self._buffers.pop()  # a new one costs the kernel as much as what is read into it
         except IndexError:

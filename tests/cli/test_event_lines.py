@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import sys
+import zoneinfo
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,12 @@ def test_without_a_terminal_each_step_is_a_line_with_time_and_job(capsys: pytest
     captured = capsys.readouterr()
     assert captured.out == ""
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d night: boat was accepted\n", captured.err)
+
+
+def test_times_are_those_of_the_projects_time_zone(capsys: pytest.CaptureFixture[str]) -> None:
+    zone = zoneinfo.ZoneInfo("Pacific/Kiritimati")
+    EventLines("night", zone=zone, wall=lambda: 1_780_000_000.0).observe("task.submitted", {"task": "boat"})
+    assert capsys.readouterr().err == "2026-05-29 10:26:40 night: boat was accepted\n"
 
 
 def test_repetitions_are_folded_and_counted(capsys: pytest.CaptureFixture[str]) -> None:

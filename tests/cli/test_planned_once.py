@@ -19,9 +19,9 @@ def test_a_run_builds_each_task_once(verbs: VerbBench, monkeypatch: pytest.Monke
     built: list[int] = []
     build = TaskBuilder.build
 
-    def counted(self: TaskBuilder, index: int, cell: Cell, upstream: Upstream | None = None) -> Task:
+    def counted(self: TaskBuilder, index: int, cell: Cell, upstreams: tuple[Upstream, ...] = ()) -> Task:
         built.append(index)
-        return build(self, index, cell, upstream)
+        return build(self, index, cell, upstreams)
 
     monkeypatch.setattr(TaskBuilder, "build", counted)
     verbs.write(STORY)
@@ -39,9 +39,9 @@ def test_a_run_of_another_date_is_planned_again_only_where_an_expression_reads_i
 ) -> None:
     dates: list[str] = []
 
-    def counted(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan:
+    def counted(job: Job, *, origin: str, run_date: RunDate, began: float) -> Plan:
         dates.append(str(run_date))
-        return make_plan(job, origin=origin, run_date=run_date)
+        return make_plan(job, origin=origin, run_date=run_date, began=began)
 
     monkeypatch.setattr(prepare, "make_plan", counted)
     dated = JOB.replace("A paper boat", "A paper boat on ${{ run.date }}").replace("out/s", "out/dated-")

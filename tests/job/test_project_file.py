@@ -172,3 +172,9 @@ def test_a_broken_project_file_stops_its_jobs_at_its_own_lines(tmp_path: Path) -
     with pytest.raises(JobError) as caught:
         bench.load(HEAD + TEXT)
     assert str(caught.value).startswith("callsheet.yaml:2:11: timezone: ")
+
+
+def test_odd_values_are_told_as_in_a_job_file(tmp_path: Path) -> None:
+    told = problems(tmp_path, "version: 1\ntimezone:\nprices:\n  a/b: {usd_per_second: 00.07}\n")
+    assert told[0].startswith("callsheet.yaml:2:1: timezone: ")
+    assert told[1].endswith("`00.07` is read as the number 0.07; hint: write 0.07")

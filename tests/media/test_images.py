@@ -59,6 +59,11 @@ def test_a_damaged_png_is_found() -> None:
         measure(bytes(data), "image/png")
 
 
+def test_a_png_that_is_none_behind_its_first_bytes_is_found() -> None:
+    with pytest.raises(NotMediaError, match="no header"):
+        measure(b"\x89PNG\r\n\x1a\n" + b"x" * 500, "image/png")
+
+
 def box(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I4s", 8 + len(content), kind) + content
 

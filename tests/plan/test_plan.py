@@ -55,7 +55,7 @@ def test_the_example_of_the_documentation(jobs: JobBench) -> None:
     assert len(tasks) == 12
     first = tasks[0]
     assert first.output == "out/spin-16x9-s1.mp4"
-    assert first.name == "16x9-spin-s1"
+    assert (first.name, first.cell_name) == ("spin-16x9-s1", "16x9-spin-s1")
     assert first.request == {
         "model": "byteplus/seedance-1-0-pro",
         "resolution": "720p",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ExitCode
+from runner.record.show import InputByKey, describe
 from runner.sandbox import SandboxServer
 from tests.support.run_bench import RunBench, job_text
 
@@ -25,6 +26,16 @@ async def test_an_address_that_is_signed_anew_buys_nothing(bench: RunBench, serv
         assert (result.exit_code, server.accepted) == (ExitCode.DONE, 2)
     urls = {task.request["content"][1]["image_url"]["url"] for task in server.tasks()}
     assert urls == {"https://host/lake.png?X-Amz-Signature=first"}
+
+
+async def test_show_tells_the_name_of_an_address(bench: RunBench) -> None:
+    await bench.run(signed_job(bench, "first"))
+    (task, *_) = bench.manifest()["tasks"]
+    with bench.ledger() as ledger:
+        row = ledger.read.task(task["identity"])
+        assert row is not None
+        shown = describe(ledger.read, row, bench.project)
+    assert shown.inputs == (InputByKey(None, "lake"),)
 
 
 @pytest.mark.security(16)

@@ -19,7 +19,7 @@ from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
 from tests.support.run_bench import RunBench, job_text
 from tests.support.three_shots import three_shots
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.fault(82)]
 
 ONE = job_text(seeds=1)
 SAMPLED = (

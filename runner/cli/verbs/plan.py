@@ -26,13 +26,17 @@ from runner.cli.problems import show_warnings
 from runner.cli.runs import reading
 from runner.cli.task_list import CONFLICT, EDIT, Row, chosen_tasks, listed_word, write_rows
 from runner.errors import ExitCode
-from runner.job.model import OnEdit
+from runner.job.extends import as_yaml
+from runner.job.model import Job, OnEdit
 from runner.json_value import JsonValue
 from runner.lane.costs import outlook
 from runner.ledger.states import TaskState
 from runner.money import usd_or_null, usd_text
+from runner.plan.chains import chain_words
+from runner.plan.combinations import sum_words
 from runner.plan.cost import Total
 from runner.plan.plan import Plan
+from runner.plan.prices import price_words
 from runner.plan.task import Upstream
 from runner.plural import count
 from runner.providers import every, find
@@ -60,6 +64,11 @@ def _installed(_context: click.Context, _option: click.Parameter, name: str | No
 @click.option(
     "--provider", metavar="NAME", callback=_installed, help="Show what the job would lose at this provider."
 )
+@click.option(
+    "--resolved",
+    is_flag=True,
+    help="Print the job as one file, merged with the one that it `extends`, and plan nothing.",
+)
 @only_option
 @common_options
 def plan(
@@ -68,6 +77,7 @@ def plan(
     job_options: JobOptions,
     output_format: str,
     provider: Provider | None,
+    resolved: bool,
     only: tuple[str, ...],
 ) -> ExitCode:
     """Show each task of JOB: its state, its name, where its video goes, and why it is new.
@@ -79,12 +89,16 @@ def plan(
     Examples:
       callsheet plan jobs/hello.yaml
       callsheet plan jobs/hello.yaml --only 'pour-*'
+      callsheet plan jobs/hello.yaml --resolved
       callsheet plan jobs/hello.yaml --output-format jsonl | jq -r .output
     """
     loaded = load(job, service, job_options, provider=provider)
+    if resolved:
+        console.block(as_yaml(loaded.job.document, name=loaded.job.name).removesuffix("\n"))
+        return ExitCode.DONE
     planned = plan_of(loaded, job_options)
     show_warnings(planned.warnings, planned.job.file)
-    tasks = chosen_tasks(planned, only)
+    tasks = chosen_tasks(planned, only, loaded.place.project)
     has_models = len({model for step in planned.job.steps.values() for model in step.model_names}) > 1
     with reading(loaded.place.project) as ledger:
         if ledger is not None:
@@ -92,12 +106,17 @@ def plan(
         new = Total()
         waits = waits_for_a_person(planned, ledger) if ledger is not None else ()
         rows = _adding_up(progress_of(tasks, ledger, loaded.place.project.base), new)
-        listed = (_row(row, has_models=has_models) for row in rows)
+        listed = (_row(row, planned.job, has_models=has_models) for row in rows)
         counts = write_rows(listed, output_format, {**_head(planned), "waits": [*waits]})
         code = ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE
         if output_format != "text":
             return code
-        for sentence in (*_estimate_words(new), *outlook(planned, new, ledger)):
+        for sentence in (
+            *_sums(planned),
+            *_estimate_words(new),
+            *price_words(planned.job),
+            *outlook(planned, new, ledger),
+        ):
             console.result(sentence)
     for sentence in waits:
         console.result(f"waiting for you: {escape(sentence)}")
@@ -120,6 +139,16 @@ _ON_EDIT = {
     OnEdit.REFUSE: "`run` submits no edit (run.on_edit); hint: give `output` another path, or write"
     " `on_edit: ask`",
 }
+
+
+def _sums(planned: Plan) -> Iterator[str]:
+    """How many tasks each step that joins steps or makes a chain has, and why: `film: 4 x 4 = 16`."""
+    for name, combined in planned.combined.items():
+        step = planned.job.steps[name]
+        if step.joins:
+            yield sum_words(step, combined)
+        if step.chain:
+            yield chain_words(step, combined)
 
 
 def _estimate_words(new: Total) -> Iterator[str]:
@@ -146,15 +175,19 @@ def _adding_up(rows: Iterable[Progress], new: Total) -> Iterator[Progress]:
         yield row
 
 
-def _row(row: Progress, *, has_models: bool) -> Row:
+def _row(row: Progress, job: Job, *, has_models: bool) -> Row:
     """A line of the list; a model that all tasks share is left out, so that the line fits a terminal."""
     task = row.task
 
     def columns() -> tuple[str, ...]:
         cell = {axis: value for axis, value in task.cell.items() if axis != "model" or has_models}
-        needs = {} if task.upstream is None else {"needs": task.upstream.name}
+        needs = {"needs": ",".join(each.name for each in task.needs)} if task.needs else {}
+        after = {} if task.previous is None else {"after": task.previous.name}
         place = {"step": task.step} if task.step else {}
-        words = (f"{axis}={_value_words(value)}" for axis, value in {**place, **needs, **cell}.items())
+        content = job.steps[task.step].content
+        without = {"without": ",".join(content[number].kind for number in sorted(task.left_out))}
+        named = {**place, **needs, **after, **cell, **(without if task.left_out else {})}
+        words = (f"{axis}={_value_words(value)}" for axis, value in named.items())
         return task.name, escape(" ".join(words)), task.output, escape(row.conflict or row.why)
 
     return Row(
@@ -195,6 +228,7 @@ def _fields(row: Progress) -> dict[str, JsonValue]:
         "reason": row.conflict or row.why,
         "step": task.step,
         "upstream": None if task.upstream is None else _upstream(task.upstream),
+        **({"upstreams": [*map(_upstream, task.upstreams)]} if task.previous or len(task.needs) > 1 else {}),
         "cell": dict(task.cell),
         "model": task.model,
         "seed": task.seed,

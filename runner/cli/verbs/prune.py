@@ -102,8 +102,8 @@ def _choices(project: Project) -> Iterator[Choice]:
         if not folder.manifest.exists():  # killed before its first manifest: nothing was done by then
             continue
         try:
-            yield read_choice(folder.manifest, folder.job.read_bytes())
-        except (OSError, StateError) as error:
+            yield read_choice(folder.manifest, folder.job_copy(), root=project.root)
+        except StateError as error:
             raise StateError(
                 f"{shown_path(folder.path)}: cannot tell which takes it picks: {error}",
                 hint="move the run's folder away to prune without it",

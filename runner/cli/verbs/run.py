@@ -8,7 +8,7 @@ import random
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -26,15 +26,15 @@ from runner.cli.monitor import Ending, pinged
 from runner.cli.next_commands import command, tell_next
 from runner.cli.notify import JobEnd, notify
 from runner.cli.options import RunOptions, jobs_argument, run_argument, run_options
-from runner.cli.place import choose_place
+from runner.cli.place import choose_place, named
 from runner.cli.problems import show, show_warnings
-from runner.cli.runs import find_run
+from runner.cli.runs import find_run_to_go_on
 from runner.cli.task_list import counts_words
 from runner.cli.watching import plain, watching
 from runner.cli.work import work_of
 from runner.errors import INTERRUPTS, BusyError, CallsheetError, ExitCode, JobError, UsageError
 from runner.http.access import ApiKey
-from runner.job.load_project import load_project_file
+from runner.job.load_project import load_project_file, readable_project_file
 from runner.job.model import OnEdit
 from runner.job.sources import JobCopy
 from runner.json_value import JsonValue
@@ -54,7 +54,6 @@ from runner.redact import Redactor, json_text, printable
 from runner.run.finish import RunResult
 from runner.run.idle import conclude_idle, is_idle
 from runner.run.lock import locked_ledger
-from runner.run.only import Only
 from runner.run.prepare import Prepared, Resubmit, prepare_run
 from runner.run.troubles import Trouble
 
@@ -70,7 +69,7 @@ _MOST_NOTES = 3
     multiple=True,
     metavar="TASK",
     shell_complete=complete_task,
-    help="Pay for a new take of this task (a name with * and ?, or an identity); may be repeated.",
+    help="Pay for a new take of this task (a name or an output path, with * and ?); may be repeated.",
 )
 @common_options
 def run(jobs: tuple[Path, ...], options: RunOptions, again: tuple[str, ...]) -> ExitCode:
@@ -91,8 +90,12 @@ def run(jobs: tuple[Path, ...], options: RunOptions, again: tuple[str, ...]) -> 
     for option, given in (("--again", again), ("--only", options.only)):
         if given and len(jobs) > 1:
             raise UsageError(f"{option} is about one job", hint="give one JOB with it")
-    resubmit = Resubmit(Reason.AGAIN, again) if again else None
-    return _run_all([Work(_load(job, options), resubmit=resubmit) for job in jobs], options)
+    works = [Work(_load(job, options)) for job in jobs]
+    if again:
+        (work,) = works
+        resubmit = Resubmit(Reason.AGAIN, named(again, work.loaded.place.project))
+        works = [replace(work, resubmit=resubmit)]
+    return _run_all(works, options)
 
 
 @click.command()
@@ -107,7 +110,7 @@ def resume(run_name: str, options: RunOptions) -> ExitCode:
       callsheet resume
       callsheet resume 20260531T220000Z-a1b2c3
     """
-    return _go_on(run_name, options, None)
+    return _go_on("resume", run_name, options, None)
 
 
 @click.command()
@@ -126,7 +129,7 @@ def retry(run_name: str, options: RunOptions) -> ExitCode:
       callsheet retry
       callsheet retry --only 'pour-*'
     """
-    return _go_on(run_name, options, Resubmit(Reason.RETRY))
+    return _go_on("retry", run_name, options, Resubmit(Reason.RETRY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +233,8 @@ def _told(trouble: Trouble) -> dict[str, JsonValue]:
     }
 
 
-def _go_on(run_name: str, options: RunOptions, resubmit: Resubmit | None) -> ExitCode:
-    found = find_run(run_name, options.service)
+def _go_on(verb: str, run_name: str, options: RunOptions, resubmit: Resubmit | None) -> ExitCode:
+    found = find_run_to_go_on(run_name, options.service, verb)
     loaded = _load(found.job_file, options, copy=found.job_copy)
     return _run_all([Work(loaded, found.run, resubmit)], options)
 
@@ -310,7 +313,7 @@ def _run_one(work: Work, options: RunOptions, deadline: float | None) -> Outcome
         if deadline == 0:
             raise BusyError(f"{job.file}: not begun: the deadline has passed", hint="run again to go on")
         key = place.find_key(work.loaded.environment, variable=job.api_key_env)
-        with locked_ledger(place.project, wait=options.wait) as ledger:
+        with locked_ledger(place.project, wait=options.wait, tell=console.note) as ledger:
             prepared = _prepare(work, options, ledger)
             finished = _finish(prepared, work.loaded, key, ledger, deadline)
     except CallsheetError as error:
@@ -324,18 +327,18 @@ def _run_one(work: Work, options: RunOptions, deadline: float | None) -> Outcome
 def _prepare(work: Work, options: RunOptions, ledger: Ledger) -> Prepared:
     """The run, once a person has agreed to its cost. Raises RefusedError where nobody does."""
     job, place = work.loaded.job, work.loaded.place
-    with showing_lines(job.text):
+    with showing_lines(job.copy):
         prepared = prepare_run(
             job,
             project=place.project,
             reader=ledger.read,
             origin=place.origin,
-            date=options.job_options.date,
+            date=options.job_options.run_date(job.project_file.timezone),
             run=work.run,
             now=time.time(),
             source=random.SystemRandom(),
             resubmit=work.resubmit,
-            only=Only(options.only) if options.only else None,
+            only=named(options.only, place.project) if options.only else None,
             agree=functools.partial(_agree_to_edits, options),
         )
     show_warnings(prepared.plan.warnings, job.file)
@@ -357,10 +360,7 @@ def _agree_to_edits(options: RunOptions, edits: Edits) -> bool:
         return True
     if not console.is_somebody_there():
         return False
-    console.agree(
-        f"{edits.words}; the older takes are kept as versions, such as NAME.v1.mp4. Submit?",
-        f"{edits.words}; nothing was sent",
-    )
+    console.agree(edits.question, f"{edits.words}; nothing was sent")
     return True
 
 
@@ -465,7 +465,7 @@ def _advise(outcome: Outcome, run: Finished, options: RunOptions, *, run_id: str
     counts, code, service = run.result.counts, outcome.exit_code, options.service
     job_file = shown_path(run.project.root / outcome.job)
     tell_reasons(run.result)
-    tell_nearing_expiry(run.overdue)
+    tell_nearing_expiry(run.overdue, readable_project_file(run.project.root).timezone)
     # what became of other jobs' tasks that were looked at along the way
     notes = run.result.notes
     for note in notes[:_MOST_NOTES]:

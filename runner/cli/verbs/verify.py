@@ -67,7 +67,7 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
         elif output_format == "jsonl":
             console.result(json_text(_fields(checked)))
         elif checked.finding is not Finding.SAME or common().verbosity:
-            console.result(_line(checked))
+            console.result(_line(checked, folder))
     if not has_pyav():
         console.error(
             "PyAV is not installed: the containers were walked, no picture was decoded;"
@@ -117,11 +117,12 @@ def _probe(readers: Readers | None, kind: RemoteFileKind, file: BinaryIO) -> str
     return ""
 
 
-def _line(checked: CheckedFile) -> str:
+def _line(checked: CheckedFile, folder: RunFolder) -> str:
     finding = click.style(f"{checked.finding:8}", fg=_COLOURS.get(checked.finding))
     why = f"  {printable(checked.why)}" if checked.why else ""
     task = f"  ({printable(checked.task)})" if checked.task else ""
-    return f"{finding} {printable(checked.path)}{task}{why}"
+    path = shown_path(folder.project.base / checked.path) if checked.path else ""
+    return f"{finding} {path}{task}{why}"
 
 
 def _fields(checked: CheckedFile) -> dict[str, JsonValue]:

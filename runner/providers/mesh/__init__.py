@@ -70,6 +70,7 @@ MESH: Final = Provider(
     tag=TAG,
     listing=Listing(scope_field="service_tier"),
     callback_field="callback_url",
+    publishes_models=True,
     usual_seconds=(83.0, 105.0, 253.0),
     causes={
         "content_policy_violation": Cause.PROMPT,
