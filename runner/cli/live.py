@@ -53,7 +53,7 @@ _GLYPHS: Mapping[str, tuple[str, str]] = {
 }
 """What a cell of the bar means, with and without Unicode: the bar can be read without colour."""
 
-_SHORTEST_BAR = 8
+_SHORTEST_BAR = 6
 _REFRESHES = 2
 """A second. tmux tells of a new width a quarter of a second after it has broken the lines: what is drawn in
 between leaves a row behind."""
@@ -217,7 +217,9 @@ def tasks_line(counts: Mapping[str, int], total: int, width: int, *, has_unicode
     shown = shown or {DONE: 0}
     told = ", ".join(f"{number:,} {stage}" for stage, number in shown.items())
     short = ", ".join(f"{number} {_BRIEF.get(stage, stage)}" for stage, number in shown.items())
-    said = fitting(width, (f"{told} of {total:,}", told, short))
+    forms = (f"{told} of {total:,}", told, short)
+    beside_a_bar = (form for form in forms if width - len(form) - 2 >= _SHORTEST_BAR)
+    said = next(beside_a_bar, None) or fitting(width, forms)
     room = width - len(said) - 2
     line = Text()
     if room >= _SHORTEST_BAR:
@@ -233,7 +235,7 @@ def tasks_line(counts: Mapping[str, int], total: int, width: int, *, has_unicode
     return line
 
 
-_BRIEF: Mapping[str, str] = {THERE: "there"}
+_BRIEF: Mapping[str, str] = {THERE: "in flight"}
 
 
 def shares(numbers: Mapping[str, int], cells: int) -> dict[str, int]:
