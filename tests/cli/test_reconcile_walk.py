@@ -9,7 +9,7 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.sandbox import Kind, SandboxServer
-from tests.support.terminal import CTRL_C, CTRL_D, Screen, on_terminal
+from tests.support.terminal import CTRL_C, CTRL_D, Shown, on_terminal
 from tests.support.verb_bench import VerbBench
 
 
@@ -22,7 +22,7 @@ def held(verbs: VerbBench) -> VerbBench:
     return verbs
 
 
-def _sit(verbs: VerbBench, *answers: str, columns: int = 80) -> Screen:
+def _sit(verbs: VerbBench, *answers: str, columns: int = 80) -> Shown:
     return on_terminal("reconcile", cwd=verbs.root, answers=answers, columns=columns)
 
 

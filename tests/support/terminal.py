@@ -23,7 +23,7 @@ _SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Screen:
+class Shown:
     """What was on the terminal, without its control codes, and the exit code."""
 
     text: str
@@ -32,7 +32,7 @@ class Screen:
 
 def on_terminal(
     *arguments: str, cwd: Path, answers: Sequence[str] = (), question: str = r"[:)] $", columns: int = 80
-) -> Screen:
+) -> Shown:
     """Runs the command to its end. When what it printed ends as `question`, the next answer is typed.
 
     A control character is typed without Enter.
@@ -59,7 +59,7 @@ def on_terminal(
             if waiting and re.search(question, since):
                 typed, since = waiting.pop(0), ""
                 os.write(keyboard, (typed if typed in (CTRL_C, CTRL_D) else f"{typed}\n").encode())
-        return Screen(seen, process.wait(_SECONDS))
+        return Shown(seen, process.wait(_SECONDS))
     finally:
         process.kill()
         process.wait()
