@@ -5,23 +5,27 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.cli.common_options import common
 from runner.cli.options import JobOptions, ServiceOptions
 from runner.cli.place import choose_place
-from runner.errors import JobError
+from runner.errors import JobError, Problem
 from runner.job.environment import read_env
 from runner.job.load import LoadOptions, load_job
+from runner.job.mend import Check, mended
 from runner.job.model import Job
 from runner.job.rundate import RunDate
 from runner.job.yaml.source import MAX_BYTES
-from runner.plan.plan import Plan, make_plan
+from runner.plan.plan import Plan, make_plan, most_cells
 from runner.project import Project, find_project
-from runner.providers.place import Place
+from runner.providers.place import SANDBOX_ORIGIN, Place
 from runner.providers.provider import Provider
+
+_MOST_CELLS_OF_COPY = 200
+"""Cells of a job whose copies are planned, to see whether a mend holds; of a larger one only the file is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ def load(
     project = project or find_project(file, root=common().root)
     allowed = frozenset(options.allow_env)
     reading = LoadOptions(os.environ, allowed, options.trust_job, provider)
-    with showing_lines(file if text is None else text):
+    with showing_lines(file if text is None else text, check_copy(file, project.root, reading)):
         job = load_job(file, root=project.root, options=reading, text=text)
     own_base_url = job.base_url if options.trust_job else None
     place = choose_place(job.provider, project, service, job_base_url=own_base_url)
@@ -62,18 +66,42 @@ def load(
 def plan_of(loaded: Loaded, options: JobOptions) -> Plan:
     """The plan of a loaded job. Raises JobError."""
     date = options.date or RunDate.today(time.time())
-    with showing_lines(loaded.job.text):
-        return make_plan(loaded.job, origin=loaded.place.origin, run_date=date)
+    job = loaded.job
+    reading = LoadOptions(loaded.environment, frozenset(options.allow_env), options.trust_job, job.provider)
+    with showing_lines(job.text, check_copy(job.root / job.file, job.root, reading)):
+        return make_plan(job, origin=loaded.place.origin, run_date=date)
 
 
 @contextlib.contextmanager
-def showing_lines(source: Path | bytes) -> Iterator[None]:
-    """Adds the text of the job file to a JobError raised in the block, so that its lines can be shown."""
+def showing_lines(source: Path | bytes, check: Check | None = None) -> Iterator[None]:
+    """Adds the text of the job file to a JobError raised in the block, so that its lines can be shown.
+
+    With `check` the problems of one slip of the hand become one, with a hint that was tried.
+    """
     try:
         yield
     except JobError as error:
-        error.text = source if isinstance(source, bytes) else b""
+        text = source if isinstance(source, bytes) else b""
         if isinstance(source, Path):
             with contextlib.suppress(OSError), source.open("rb") as stream:
-                error.text = stream.read(MAX_BYTES)
-        raise
+                text = stream.read(MAX_BYTES)
+        if check is not None:
+            error = JobError(error.file, mended(text, error.problems, check))
+        error.text = text
+        raise error from None
+
+
+def check_copy(file: Path, root: Path, options: LoadOptions) -> Check:
+    """What is wrong with a changed copy of the job in `file`, as far as it costs little to know."""
+    trial = replace(options, is_trial=True)
+
+    def check(text: bytes) -> Sequence[Problem]:
+        try:
+            job = load_job(file, root=root, options=trial, text=text)
+            if most_cells(job) <= _MOST_CELLS_OF_COPY:
+                make_plan(job, origin=SANDBOX_ORIGIN, run_date=RunDate.today(time.time()))
+        except JobError as error:
+            return [problem for problem in error.problems if not problem.is_missing_input]
+        return ()
+
+    return check

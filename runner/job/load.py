@@ -58,6 +58,8 @@ class LoadOptions:
     trust_job: bool = False
     provider: Provider | None = None
     """Replaces the job's own, to see what the job would lose there."""
+    is_trial: bool = False
+    """Whether no input is read: the text is a copy that somebody may never write."""
 
 
 def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text: bytes | None = None) -> Job:
@@ -101,7 +103,9 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
         budget = problems.gather(read_budget(document.get("budget")))
         lint = problems.gather(read_lint(document.get("lint")))
         steps = problems.gather(read_steps(document, provider=provider, known=known, found=problems.errors))
-        if problems.errors:  # without other errors the plan checks the inputs, with those of each cell
+        if (
+            problems.errors and not options.is_trial
+        ):  # without other errors the plan checks the inputs, with those of each cell
             reader = InputReader(root, file.parent, provider.limits.files)
             problems.gather(check_inputs(step_keys(document).values(), provider=provider, reader=reader))
     return Job(
