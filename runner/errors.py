@@ -187,7 +187,7 @@ class Problem:
 
     `line` and `column` count from 1, in characters; `path` is the place in the document as a
     person writes it (`content[0].image_url`, empty for the whole document). `is_missing_input` marks a
-    local input file that cannot be read.
+    local input file that cannot be read; `is_clash` two tasks at odds, of which neither is wrong by itself.
     """
 
     line: int
@@ -197,6 +197,7 @@ class Problem:
     hint: str = ""
     severity: Severity = Severity.ERROR
     is_missing_input: bool = False
+    is_clash: bool = False
 
     def render(self, file: str) -> str:
         where = f"{file}:{self.line}:{self.column}: "

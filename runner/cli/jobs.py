@@ -25,7 +25,7 @@ from runner.providers.place import SANDBOX_ORIGIN, Place
 from runner.providers.provider import Provider
 
 _MOST_CELLS_OF_COPY = 200
-"""Cells of a job whose copies are planned, to see whether a mend holds; of a larger one only the file is read."""
+"""Cells of a job whose copies are planned, to see whether a mend holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def check_copy(file: Path, root: Path, options: LoadOptions) -> Check:
             if most_cells(job) <= _MOST_CELLS_OF_COPY:
                 make_plan(job, origin=SANDBOX_ORIGIN, run_date=RunDate.today(time.time()))
         except JobError as error:
-            return [problem for problem in error.problems if not problem.is_missing_input]
+            return error.problems
         return ()
 
     return check

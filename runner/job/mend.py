@@ -1,8 +1,8 @@
 """The one change after which a broken job file passes: found by trying, so that a hint can be trusted.
 
 A parser says where it gave up, not what was meant: a space that is missing after a `:` shows two lines
-further down. So the changes that undo a slip of the hand (`slips`) are made one at a time on a copy of the text, and
-the copy is checked like any job file. What passes becomes the message.
+further down. So the changes that undo a slip of the hand (`slips`) are made one at a time on a copy of the
+text, and the copy is checked like any job file. What passes becomes the message.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from runner.errors import Problem
 from runner.job.slips import indents, names, slips
 from runner.job.yaml.nodes import Mapping, Node, Path, entries_of, items_of, show_path
 from runner.job.yaml.nodes import Sequence as SequenceNode
-from runner.job.yaml.source import read
+from runner.job.yaml.source import LOOKS_LIKE_KEY, read
+from runner.plural import count
 from runner.providers import every
 from runner.resources import load_schema
 from runner.spelling import alike, disguise
 
 Check = Callable[[bytes], Sequence[Problem]]
-"""What is wrong with a text of the job file; inputs that are missing do not count."""
+"""Every error of a text of the job file."""
 
 MOST_CHARACTERS = 64 * 1024
 """Of a file that is mended: one that a person wrote. Larger ones keep the parser's messages."""
@@ -69,21 +70,44 @@ def mended(text: bytes, problems: Sequence[Problem], check: Check) -> tuple[Prob
         lines = tuple(text.decode("utf-8").split("\n"))
     except UnicodeDecodeError:
         return tuple(problems)
-    if len(text) > MOST_CHARACTERS:
+    if len(text) > MOST_CHARACTERS or any(problem.message == LOOKS_LIKE_KEY for problem in problems):
         return tuple(problems)
     told: list[Problem] = []
     left = wrong = check(text)
     for _ in range(_MOST_MENDS):
-        best = _best(lines, left, check) if left else None
+        slips_left = [problem for problem in left if not problem.is_missing_input]
+        best = _best(lines, slips_left, check) if slips_left else None
         if best is None:
             break
-        change, after = best
-        told.append(_told(lines, change, left))
-        lines, left = change.lines, after
+        change, left = best
+        told.append(_told(lines, change, slips_left))
+        lines = change.lines
     if not told:
-        return tuple(problems)
-    inputs = (problem for problem in problems if problem not in wrong)
-    return (*told, *left, *inputs)
+        return tuple(_without_failed_hints(lines, problems, wrong, check))
+    places = {(problem.line, problem.path) for problem in wrong}
+    inputs = (problem for problem in problems if (problem.line, problem.path) not in places)
+    return (*told, *_without_failed_hints(lines, left, left, check), *inputs)
+
+
+def _without_failed_hints(
+    lines: tuple[str, ...], problems: Sequence[Problem], wrong: Sequence[Problem], check: Check
+) -> Iterator[Problem]:
+    """The `problems`, without a `did you mean` that brings another problem than those that are `wrong`."""
+    before = {_key(problem) for problem in wrong}
+    for number, problem in enumerate(problems):
+        meant = _MEANT.fullmatch(problem.hint)
+        line, start = lines[problem.line - 1], problem.column - 1
+        wrong_name = _NAMED.search(problem.message)
+        name = wrong_name[1] if wrong_name and line.startswith(wrong_name[1], start) else ""
+        if meant and name and number < _MOST_MENDS and not problem.is_missing_input:
+            renamed = line[:start] + meant[1] + line[start + len(name) :]
+            copy = _changed(lines, problem.line - 1, renamed, (), "")
+            if any(_key(other) not in before for other in check(copy.text)):
+                at = next((name.index + 1 for name in names(lines) if name.text == meant[1]), 0)
+                problem = replace(
+                    problem, hint=f"keep one of this and `{meant[1]}` in line {at}" if at else ""
+                )
+        yield problem
 
 
 def _best(
@@ -93,27 +117,43 @@ def _best(
     before = {_key(problem) for problem in wrong}
     whole = read("\n".join(lines).encode())
     is_read = whole.root is not None
-    count = _count(whole.root)
+    keys = _count(whole.root)
     room, checks = _MOST_READ, _MOST_CHECKS
     best: tuple[_Change, Sequence[Problem]] | None = None
-    for change in sorted(_changes(lines, wrong, whole.root), key=lambda change: change.rank):
+    least = (0, 0)
+    changes = sorted(_changes(lines, wrong, whole.root), key=lambda change: change.rank)
+    if all(problem.is_clash for problem in wrong):
+        # any other text tells two tasks apart; only one that is read as an expression at last was a slip
+        changes = [change for change in changes if _expressions(change.lines) > _expressions(lines)]
+    for change in changes:
         copy = change.text
         room -= len(copy)
         if room < 0 or not checks:
             break
         reading = read(copy)
         # a change that makes a key a part of the text above it hides what is wrong
-        if reading.root is None or (reading.problems and not is_read) or _count(reading.root) < count:
+        is_hidden = change.hint != _DELETE and _count(reading.root) < keys
+        if reading.root is None or (reading.problems and not is_read) or is_hidden:
             continue
         checks -= 1
         left = check(copy)
         if not left:
             return change, left
-        is_less = {_key(problem) for problem in left} < before
-        is_elsewhere = all(abs(problem.line - 1 - change.index) > 1 for problem in left)
-        if (is_less if is_read else is_elsewhere) and (best is None or len(left) < len(best[1])):
-            best = change, left
+        errors = [problem for problem in left if not problem.is_missing_input]
+        cost = (len(errors), len(left))
+        is_less = {_key(problem) for problem in errors} < before
+        touched = {i + 1 for i, line in enumerate(change.lines) if line != lines[i]}
+        is_elsewhere = touched.isdisjoint(problem.line for problem in left) or not errors
+        if (is_less if is_read else is_elsewhere) and (best is None or cost < least):
+            best, least = (change, left), cost
     return best
+
+
+def _expressions(lines: Iterable[str]) -> int:
+    return sum(len(_EXPRESSION.findall(line)) for line in lines)
+
+
+_EXPRESSION = re.compile(r"\$\{\{[^{}]*\}\}")
 
 
 def _key(problem: Problem) -> tuple[str, str]:
@@ -136,8 +176,8 @@ def _changes(lines: tuple[str, ...], wrong: Sequence[Problem], root: Mapping | N
         for row, slip in enumerate(slips(line)):
             rank = (1, away, row) if line.isascii() else (-1, row)
             yield _changed(lines, index, slip.line, rank, slip.message, slip.hint)
-        if index in near and not (is_read and _is_bare(lines, index)):
-            yield from _other_indents(lines, index, away)
+        if index in near:
+            yield from _other_indents(lines, index, away, deepest=_deepest(lines, index, is_read=is_read))
     if is_read:
         yield from _without(lines, wrong)
     else:
@@ -155,11 +195,12 @@ def _around(lines: tuple[str, ...], index: int, *, is_read: bool) -> Iterator[in
     yield from above[: 1 if is_read else _LINES_BACK]
     yield from (i for i in range(index + 1, min(index + 2, len(lines))))
     if not is_read:
-        outer = 1_000
+        outer, below = 1_000, index
         for i in above:
             if _indent(lines[i]) < outer:
                 outer = _indent(lines[i])
-                yield i
+                yield from (i, below)
+            below = i
 
 
 def _is_empty(line: str) -> bool:
@@ -172,18 +213,20 @@ def _changed(
     return _Change((*lines[:index], line, *lines[index + 1 :]), index, rank, message, hint)
 
 
-def _other_indents(lines: tuple[str, ...], index: int, away: int) -> Iterator[_Change]:
+def _other_indents(lines: tuple[str, ...], index: int, away: int, *, deepest: int) -> Iterator[_Change]:
     """The line, alone or with what stands deeper below it, at the columns of the lines around it."""
     line = lines[index]
     own = _indent(line)
-    what = "a tab in the indent" if "\t" in line[:own] else f"an indent of {own} spaces does not fit here"
+    what = f"an indent of {count(own, 'space')} does not fit here"
+    if "\t" in line[:own]:
+        what = "a tab in the indent"
     last = index
     while last + 1 < len(lines) and (not lines[last + 1].strip() or _indent(lines[last + 1]) > own):
         last += 1
     while not lines[last].strip():
         last -= 1
-    for order, at in enumerate(indents(lines, index)):
-        hint = f"indent this line by {at} spaces"
+    for order, at in enumerate(at for at in indents(lines, index) if at <= deepest):
+        hint = f"indent this line by {count(at, 'space')}"
         yield _changed(lines, index, " " * at + line.lstrip(_BLANKS), (2, order, away, 0), what, hint)
         if last > index:
             block = [
@@ -191,7 +234,7 @@ def _other_indents(lines: tuple[str, ...], index: int, away: int) -> Iterator[_C
                 for each in lines[index : last + 1]
             ]
             way = "more" if at > own else "less"
-            hint = f"indent lines {index + 1} to {last + 1} by {abs(at - own)} spaces {way}"
+            hint = f"indent lines {index + 1} to {last + 1} by {count(abs(at - own), 'space')} {way}"
             yield _Change(
                 (*lines[:index], *block, *lines[last + 1 :]), index, (2, order, away, 1), what, hint
             )
@@ -201,20 +244,32 @@ def _indent(line: str) -> int:
     return len(line) - len(line.lstrip(_BLANKS))
 
 
-def _is_bare(lines: tuple[str, ...], index: int) -> bool:
-    """Whether the line is a key with nothing below it: wherever it stood, it would say nothing."""
+def _deepest(lines: tuple[str, ...], index: int, *, is_read: bool) -> int:
+    """How far to the right the line may go: no key without a value where anything may stand, as in `vars`."""
     below = next((line for line in lines[index + 1 :] if not _is_empty(line)), "")
-    return _BARE_KEY.match(lines[index]) is not None and _indent(below) <= _indent(lines[index])
+    is_bare = _BARE_KEY.match(lines[index]) and _indent(below) <= _indent(lines[index])
+    return _indent(lines[index]) if is_read and is_bare else 1_000
 
 
 _BARE_KEY = re.compile(r"\s*[\w-]+:\s*(?:#.*)?$")
 
 
+_DELETE = "delete this line"
+_MEANT = re.compile(r"did you mean `([^`]+)`\?")
+_NAMED = re.compile(r"`([^`]+)`")
+
+
 def _without(lines: tuple[str, ...], wrong: Sequence[Problem]) -> Iterator[_Change]:
-    """Without the second of two equal keys; several such pairs are an item that lost its dash."""
+    """Without the second of two keys that are equal or alike; several equal pairs lack an item's dash."""
     twice = [problem for problem in wrong if problem.message.endswith("appears twice")]
     for problem in twice if len(twice) == 1 else ():
-        yield _changed(lines, problem.line - 1, "", (3,), problem.message, "delete this line")
+        yield _changed(lines, problem.line - 1, "", (3,), problem.message, _DELETE)
+    found = {name.text: name.index + 1 for name in names(lines)}
+    for problem in wrong:
+        meant = _MEANT.fullmatch(problem.hint)
+        if meant and meant[1] in found:
+            told = f"{problem.message}; line {found[meant[1]]} has `{meant[1]}`"
+            yield _changed(lines, problem.line - 1, "", (3,), told, _DELETE)
 
 
 def _as_comments(lines: tuple[str, ...], near: Iterable[int]) -> Iterator[_Change]:
@@ -255,7 +310,9 @@ def _alike(name: str, choices: Sequence[str]) -> list[str]:
             return [f"{head}.{each}" for each in near]
         choices = [start + dot + part for start, dot, part in parts if dot and start != head]
     cutoff = 0.5 if len(name) < _SHORT else 0.6
-    return alike(name, (choice for choice in choices if choice != name), most=_MOST_NAMES, cutoff=cutoff)
+    return [word for word in _other_words(name) if word in choices] + alike(
+        name, (choice for choice in choices if choice != name), most=_MOST_NAMES, cutoff=cutoff
+    )
 
 
 def _parts(node: Node | None) -> Iterator[str]:
@@ -268,6 +325,12 @@ def _parts(node: Node | None) -> Iterator[str]:
             for item in (value, *items_of(value)):
                 yield from (f"{key.value}.{part.value}" for part, _ in entries_of(item))
             yield from _parts(value)
+
+
+def _other_words(name: str) -> list[str]:
+    """What a field is called at other services."""
+    words = [pair for provider in every().values() for pair in provider.dialect.words.items()]
+    return [other for pair in words for one, other in (pair, pair[::-1]) if one == name != other]
 
 
 @functools.cache
@@ -295,9 +358,10 @@ def _told(lines: tuple[str, ...], change: _Change, wrong: Sequence[Problem]) -> 
     start, end = _span(old, new)
     path = show_path(_path_at(read(change.text).root, change.index + 1))
     if change.word is None:
-        hint = (
-            change.hint or f"write `{new[start : len(new) - end]}` instead of `{old[start : len(old) - end]}`"
-        )
+        right, before = new[start : len(new) - end], old[start : len(old) - end]
+        is_secret = _SIGNED_URL.search(before)
+        hint = "look at both ends of the URL" if is_secret else f"write `{right}` instead of `{before}`"
+        hint = change.hint or hint
         return Problem(change.index + 1, start + 1, path, change.message, hint)
     name, near = change.word
     start, _ = _common(old, new)
@@ -319,6 +383,9 @@ def _told(lines: tuple[str, ...], change: _Change, wrong: Sequence[Problem]) -> 
     return problem
 
 
+_SIGNED_URL = re.compile(r"://\S*[?@]")
+
+
 def _common(old: str, new: str) -> tuple[int, int]:
     """How many characters are the same at the start, and at the end."""
     most = min(len(old), len(new))
@@ -330,13 +397,15 @@ def _common(old: str, new: str) -> tuple[int, int]:
 def _span(old: str, new: str) -> tuple[int, int]:
     """What differs between two lines, in whole words: where it begins, and how far from the end it ends."""
     start, end = _common(old, new)
-    while end and not old[len(old) - end].isspace():
+
+    def is_blank() -> bool:
+        return not old[start : len(old) - end].strip() or not new[start : len(new) - end].strip()
+
+    while start and not old[start - 1].isspace():
+        start -= 1
+    while end and (not old[len(old) - end].isspace() or not old[start : len(old) - end].strip()):
         end -= 1
-    while start and (
-        not old[start - 1].isspace()
-        or not old[start : len(old) - end].strip()
-        or not new[start : len(new) - end].strip()
-    ):
+    while start and (is_blank() or not old[start - 1].isspace()):
         start -= 1
     return start, end
 
@@ -359,6 +428,8 @@ def _path_at(node: Node | None, line: int) -> Path:
             if key.location.line > line:
                 break
             best = key.location.path
+            if key.location.line == line:
+                break
             best = _path_at(value, line) or best
     elif isinstance(node, SequenceNode):
         for item in node.items:

@@ -52,14 +52,19 @@ _SHAPES: tuple[tuple[str, str, str], ...] = (
     ),
     (rf"(?<=[\w.)!?,])(?P<quote>[\"'])(?={_WORD}*:|{_END})", "", "a quote that nothing opened"),
     (
+        rf"^(?P<lead>\s*(?:-\s+)?{_WORD}+:\s+|\s*-\s+)(?P<value>[^\s\"'].*?\S\s\#.*\S)\s*$",
+        r'\g<lead>"\g<value>"',
+        "` #` starts a comment, so the rest of the line is lost",
+    ),
+    (
         rf"^(?P<lead>\s*(?:-\s+)?{_WORD}+:\s+|\s*-\s+)(?P<value>[^\s\"'](?:.*?\S)??){_END}",
         r'\g<lead>"\g<value>"\g<end>',
         "this value has a sign that YAML reads as its own, so it needs quotes",
     ),
-    (r"\$\{(?!\{)", "${{", "an expression begins with `${{`"),
-    (r"(?<!\$)\{\{", "${{", "an expression begins with `${{`"),
-    (r"(?<!\})\}(?!\})", "}}", "an expression ends with `}}`"),
-    (r"(?P<lead>\$\{\{\s*[\w.]+) *(?=$|[^\w\s.}|])", r"\g<lead> }}", "an expression ends with `}}`"),
+    (r"\$\{(?!\{)", "${{", "an expression begins with `${{{{`"),
+    (r"(?<!\$)\{\{", "${{", "an expression begins with `${{{{`"),
+    (r"(?<!\})\}(?!\})", "}}", "an expression ends with `}}}}`"),
+    (r"(?P<lead>\$\{\{\s*[\w.]+) *(?=$|[^\w\s.}|])", r"\g<lead> }}", "an expression ends with `}}}}`"),
     (rf"(?P<value>\S){_END}", r"\g<value>]\g<end>", "this list is never closed"),
     (rf"(?P<value>\S){_END}", r"\g<value>}\g<end>", "this mapping is never closed"),
     (rf"(?P<value>\S){_END}", r"\g<value>}]\g<end>", "this list is never closed"),
@@ -99,19 +104,30 @@ _SHAPES: tuple[tuple[str, str, str], ...] = (
         r"\g<value>\g<end>",
         "a number goes without its unit",
     ),
-    (rf"(?<=: )(?P<value>\d+)[.,]\d+{_END}", r"\g<value>\g<end>", "must be a whole number"),
     (
         rf"(?<=: )(?P<value>\d+),(?P<part>\d+){_END}",
         r"\g<value>.\g<part>\g<end>",
         "a decimal sign is a `.`, not a `,`",
     ),
+    (rf"(?<=: )(?P<value>\d+)[.,]\d+{_END}", r"\g<value>\g<end>", "must be a whole number"),
+    (r"(?<=: )(?P<sign>[$€£])\s*(?=\d)", "", "an amount goes without its `{sign}`"),
+    (
+        rf"^(?P<lead>\s*)model: +(?P<value>[^\s[]\S*){_END}",
+        r"\g<lead>models: [\g<value>]\g<end>",
+        "`models` is a list",
+    ),
+    (
+        rf"^(?P<lead>\s*- +)(?P<value>[^\s{{[\"'#-].*?){_END}",
+        r'\g<lead>{type: text, text: "\g<value>"}\g<end>',
+        "a prompt is an item of type `text`",
+    ),
     (rf"(?<=: )(?i:yes|on|y|1){_END}", r"true\g<end>", "must be true or false"),
     (rf"(?<=: )(?i:no|off|n|0){_END}", r"false\g<end>", "must be true or false"),
     (rf"(?<=\w: )(?P<value>[^\s[{{](?:.*?\S)??){_END}", r"[\g<value>]\g<end>", "must be a list"),
     (
-        rf"(?P<lead>\boutput: +)(?:\w+://[^\s/]*/)(?P<value>\S.*?){_END}",
+        rf"(?P<lead>\boutput: +)(?:\w+://[^\s/]*/|[~.]*/+)(?:out/)?(?P<value>\S.*?){_END}",
         r"\g<lead>out/\g<value>\g<end>",
-        "an output is a path below the project root, not a URL",
+        "an output is a path below the project root, not a URL or an absolute path",
     ),
     (
         rf"(?P<lead>\boutput: +)(?P<value>[^\s\"'].*?)(?:\.\w{{1,4}})?{_END}",
@@ -123,6 +139,7 @@ _SHAPES: tuple[tuple[str, str, str], ...] = (
         r'\g<lead>content: [{type: text, text: "\g<value>"}]\g<end>',
         "`content` is a list of items, and a prompt is one of them",
     ),
+    (rf"(?<=[\]}}\"'\w]){_END}", r",\g<end>", "no `,` between two items"),
 )
 """(pattern, what stands in its place, message) for one place of a line; the first row that helps is told."""
 
@@ -141,12 +158,18 @@ _SURROGATES = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IG
 _CAPITALS = re.compile(r"\$\{\{.*?\}\}|\.\w+(?=\s|$)")
 
 
+_KEY_OF_WORDS = re.compile(r"[a-z]+(?: [a-z]+)+(?=:\s)")
+
+
 def slips(line: str) -> Iterator[Slip]:
     """Every change of the `line` alone that the table has, those of single characters first."""
     yield from _foreign(line)
     small = _CAPITALS.sub(lambda found: found[0].lower(), line)
     if small != line:
         yield Slip(small, "capital letters make another name")
+    joined = _KEY_OF_WORDS.sub(lambda found: found[0].replace(" ", "_"), line)
+    if joined != line:
+        yield Slip(joined, "a space in a key")
     for pattern, put, message in _ROWS:
         for found in pattern.finditer(line):
             changed = line[: found.start()] + found.expand(put) + line[found.end() :]
@@ -181,7 +204,7 @@ def _joined(pair: re.Match[str]) -> str:
 def indents(lines: Sequence[str], index: int) -> Iterator[int]:
     """The columns at which the line may have to begin: those of the lines around it, the nearest first."""
     own = _indent(lines[index])
-    found: set[int] = set()
+    found = {0}
     for line in lines[max(0, index - 12) : index + 12]:
         if line.strip() and not line.lstrip().startswith("#"):
             at = _indent(line)

@@ -6,6 +6,7 @@ import difflib
 import fnmatch
 import shlex
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from runner.errors import UsageError
 from runner.plan.plan import Plan
@@ -49,9 +50,13 @@ def check_patterns(patterns: tuple[str, ...], plan: Plan) -> int:
         if len(names) < _MOST_NAMES:
             names.append(task.name)
     for pattern in sorted(missing):
-        near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.5)
+        # a path or a URL of a video has the name in its last part
+        near = difflib.get_close_matches(
+            PurePosixPath(pattern).stem if "/" in pattern else pattern, names, n=3, cutoff=0.5
+        )
         meant = " or ".join(f"`{name}`" for name in near)
         lists = f"`callsheet plan {shlex.quote(plan.job.file)}` lists the tasks"
         hint = f"did you mean {meant}?" if near else lists
-        raise UsageError(f"no task `{pattern}` among the {plan.count} of {plan.job.file}", hint=hint)
+        kind = ": it is a path or a URL, not a task's name" if "/" in pattern else ""
+        raise UsageError(f"no task `{pattern}` among the {plan.count} of {plan.job.file}{kind}", hint=hint)
     return found

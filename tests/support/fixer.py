@@ -10,8 +10,8 @@ from runner.errors import Problem
 _MEANT = re.compile(r"^did you mean `(.+?)`\?")
 _INSTEAD = re.compile(r"^write `(.+)` instead of `(.+?)`$")
 _ADD = re.compile(r"^add `([^`]+)`$")
-_INDENT = re.compile(r"^indent this line by (\d+) spaces$")
-_INDENT_LINES = re.compile(r"^indent lines (\d+) to (\d+) by (\d+) spaces (more|less)$")
+_INDENT = re.compile(r"^indent this line by (\d+) spaces?$")
+_INDENT_LINES = re.compile(r"^indent lines (\d+) to (\d+) by (\d+) spaces? (more|less)$")
 
 
 def paste(text: str, problems: Iterable[Problem]) -> str | None:

@@ -19,7 +19,7 @@ from runner.cli.humanize import shown_path
 from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions, output_format, service_options
 from runner.cli.place import here
-from runner.cli.runs import nothing_yet, reading
+from runner.cli.runs import nothing_yet, reading, run_ids
 from runner.cli.task_list import painted
 from runner.errors import UsageError
 from runner.http.verdicts import Verdict
@@ -100,7 +100,9 @@ def _find(ledger: LedgerSearch, what: str, project: Project) -> list[FoundTask]:
         near = did_you_mean(_below(path, project.base), ledger.paths())
     else:
         near = did_you_mean(what, ledger.names())
-    hint = near or "`callsheet status` lists the tasks of a run"
+    begun = next((run for run in sorted(run_ids(project)) if run.startswith(what)), "")
+    lists = f"`callsheet status {begun}`" if begun else "`callsheet status` lists the tasks of a run"
+    hint = near or (f"that begins the id of a run: {lists}" if begun else lists)
     raise UsageError(f"{what}: not a task, a file, a sha256 or an id that is known here", hint=hint)
 
 
