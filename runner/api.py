@@ -37,6 +37,7 @@ async def run_plan(
     observe: Observer = lambda _name, _fields: None,
     deadline: float | None = None,
     is_agreed: bool = False,
+    accept_edits: bool = False,
 ) -> RunResult:
     """Brings a plan to done, or as far as it gets: what `callsheet run` does. asyncio or trio.
 
@@ -45,7 +46,9 @@ async def run_plan(
     same tasks goes on; what is done is never submitted again. `api_key` is looked for in the environment
     and the root's `.env` where it is not given; `observe` hears each event
     (docs/reference/events.md) in the event loop; `deadline` is seconds from now; `is_agreed` agrees to
-    what goes above `budget.confirm_usd`.
+    what goes above `budget.confirm_usd`; `accept_edits` submits tasks whose path holds a take of another
+    request, which is kept as a version. Without it they are left (exit code 3), unless `run.on_edit` is
+    `version`.
 
     What the network, the service and a task do is in the result, never raised. Raises NoProjectError,
     KeyRefusedError, BusyError (another process is at work), RefusedError (budget, price or
@@ -54,7 +57,7 @@ async def run_plan(
     """
     job, machine = plan.job, Machine()
     project = find_project(job.root, root=job.root)
-    place = Place.at(job.provider, project, plan.origin)
+    place = Place.at(job.provider, project, plan.origin, trust_env=job.project_file.trust_env)
     if api_key is None:
         key = place.find_key(read_env(project.root, os.environ), variable=job.api_key_env)
     else:
@@ -68,6 +71,7 @@ async def run_plan(
             now=machine.wall(),
             source=machine.random,
             plan=plan,
+            agree=lambda _edits: accept_edits,
         )
         if not is_agreed and (asked := question(job, prepared.new)):
             raise RefusedError(f"{asked}; nothing was sent", hint="give is_agreed=True")

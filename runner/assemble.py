@@ -6,6 +6,7 @@ Above the rest, because the sandbox comes in here, which no layer below knows.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ import anyio
 
 from runner.errors import UsageError
 from runner.http.access import Access, ApiKey, is_loopback
+from runner.http.route import find_route
 from runner.http.transport import tls_context
 from runner.job.model import RunPolicy, WebhookPolicy
 from runner.json_value import JsonValue
@@ -93,9 +95,12 @@ async def open_tools(
 ) -> AsyncIterator[Tools]:
     """What a run works with, over real clocks, disks and connections where no others are given."""
     machine, limits = machine or Machine(), limits or RequestLimits()
+    route = find_route(os.environ, trust_env=place.trust_env)
     files = LocalFiles(place.project.base)
     async with (
-        connect(place.provider, access, submit_limits=limits.submits, free_limits=limits.free) as client,
+        connect(
+            place.provider, access, route=route, submit_limits=limits.submits, free_limits=limits.free
+        ) as client,
         receiver(webhook, ledger.salt) as hints,
     ):
         yield Tools(
@@ -104,11 +109,11 @@ async def open_tools(
             provider=place.provider,
             client=client,
             commits=Commits(ledger, machine.threads),
-            fetch=Downloader(files, tls_context()),
+            fetch=Downloader(files, tls_context(route.certificates), route),
             files=files,
             machine=machine,
             observe=observe,
-            redactor=Redactor([access.key.value]),
+            redactor=Redactor([access.key.value, *route.secrets]),
             key_hash=access.key.fingerprint(ledger.salt),
             is_loopback=is_loopback(access.origin),
             limits=limits.downloads,
@@ -154,9 +159,10 @@ async def carry_out(
     """
     if place.url is None:
         prepared = _rehearsed(prepared)
-    job, redactor = prepared.plan.job, Redactor([key.value])
+    route = find_route(os.environ, trust_env=place.trust_env)
+    job, redactor = prepared.plan.job, Redactor([key.value, *route.secrets])
     folder = RunFolder(place.project, prepared.run.id)
-    folder.make(job.text)
+    folder.make(job.copy)
     events = EventLog(folder.events, wall=time.time, redactor=redactor, tell=warn)
     with served(place, key) as access, contextlib.closing(events):
         told = fan_out(events, observe)

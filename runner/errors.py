@@ -25,11 +25,14 @@ What one module tells another; each is caught before it reaches a person:
     ├── InvalidValueError               job        a value that cannot be used, without its place
     │   ├── ExpressionError             job        a `${{ ... }}` that cannot be read or worked out
     │   ├── InputError                  job        a file or URL that the service cannot be given
-    │   └── SeedError                   job        what is written is not a seed
+    │   ├── SeedError                   job        what is written is not a seed
+    │   └── SourceError                 job        a further file that the job cannot read
     ├── ProblemError                    job        all that is wrong with one value, or with one cell
     ├── CannotSayError                  providers  content that the service has no words for
     ├── ForbiddenAddressError           http       a URL that is not fetched
     ├── BrokenOffError                  http       no whole answer came
+    ├── TunnelError                 http       a proxy that opened no tunnel
+    ├── LeftOutError                providers  a published model or price that cannot be used
     ├── ProviderError                   providers  a free request that failed
     │   └── StillLimitedError           lane       nothing but 429 for as long as we wait
     ├── DownloadError                   store      a result that could not be fetched, or stored
@@ -40,12 +43,13 @@ What one module tells another; each is caught before it reaches a person:
     ├── ResultLostError                 cli        standard output does not take what is written
     └── ValueError
         └── NotMediaError               media      bytes that are not a whole video or picture
+            └── UnprovenError           media      a video, of which nothing shows whether it is whole
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -188,6 +192,7 @@ class Problem:
     `line` and `column` count from 1, in characters; `path` is the place in the document as a
     person writes it (`content[0].image_url`, empty for the whole document). `is_missing_input` marks a
     local input file that cannot be read; `is_clash` two tasks at odds, of which neither is wrong by itself.
+    `file` is a further file that the job reads, by its path below the root; empty for the job file itself.
     """
 
     line: int
@@ -197,10 +202,12 @@ class Problem:
     hint: str = ""
     severity: Severity = Severity.ERROR
     is_missing_input: bool = False
+    file: str = ""
     is_clash: bool = False
 
     def render(self, file: str) -> str:
-        where = f"{file}:{self.line}:{self.column}: "
+        """The sentence; `file` is the job file."""
+        where = f"{self.file or file}:{self.line}:{self.column}: "
         path = f"{self.path}: " if self.path else ""
         prefix = "warning: " if self.severity is Severity.WARNING else ""
         hint = f"; hint: {self.hint}" if self.hint else ""
@@ -210,7 +217,7 @@ class Problem:
 class JobError(CallsheetError):
     """The job file cannot be used; carries every problem found, in the order of the file.
 
-    `text` is for whoever read the file and shows its lines.
+    `text` is for whoever read the file and shows its lines, `files` are further ones that the job reads.
     """
 
     exit_code = ExitCode.JOB_INVALID
@@ -219,7 +226,10 @@ class JobError(CallsheetError):
     def __init__(self, file: str, problems: Iterable[Problem]) -> None:
         self.file = file
         self.text = b""
-        self.problems = tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
+        self.files: Mapping[str, bytes] = {}
+        self.problems = tuple(
+            sorted(problems, key=lambda problem: (problem.file, problem.line, problem.column))
+        )
         if self.problems and all(problem.is_missing_input for problem in self.problems):
             self.exit_code = ExitCode.INPUT_MISSING
         super().__init__("\n".join(problem.render(file) for problem in self.problems[: self.MOST_SHOWN]))

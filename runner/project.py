@@ -1,8 +1,8 @@
 """The project root: what everything hangs on, never the working directory.
 
-A root is a directory that holds `.callsheet/`. A rehearsal (an in-process sandbox, or an API on
-loopback) keeps its state, runs and outputs below `rehearsal/` in the root, so that it is never
-taken for the real thing.
+A root is a directory that holds `.callsheet/`, or the project file `callsheet.yaml`. A rehearsal (an
+in-process sandbox, or an API on loopback) keeps its state, runs and outputs below `rehearsal/` in the
+root, so that it is never taken for the real thing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import os
 import shlex
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from runner.durable import make_directory
 from runner.errors import NoProjectError
 
 STATE_DIR = ".callsheet"
+PROJECT_FILE = "callsheet.yaml"
 REHEARSAL_DIR = "rehearsal"
 
 
@@ -67,6 +69,20 @@ class Project:
                     hint="remove the link; state is kept in real files and directories",
                 )
 
+    def check_is_made(self) -> None:
+        """Raises NoProjectError where a project file alone marks the root, as in a fresh clone.
+
+        Nothing but `init` makes the state of real runs, so a cron run in the wrong place, or in a second
+        clone, never starts on an empty ledger.
+        """
+        if not self.is_rehearsal and not self.state_dir.is_dir():
+            raise NoProjectError(
+                f"{self.root}: has {PROJECT_FILE} and no {STATE_DIR}/, so no ledger says what was paid for;"
+                " nothing was sent",
+                hint=f"put {STATE_DIR}/ back if there was one; in a new clone: callsheet init"
+                f" {shlex.quote(str(self.root))}",
+            )
+
     def make_state_dir(self) -> None:
         """Makes the state directory (0700, ignored by git). Raises NoProjectError where that fails."""
         try:
@@ -87,14 +103,13 @@ class Project:
 def find_project(start: Path, *, root: Path | None = None) -> Project:
     """The project of the file or directory `start`, or the one at `root` where that is given.
 
-    Raises NoProjectError (exit 73) where neither holds `.callsheet/`: nothing but `init` makes
-    one, so a cron run in the wrong place never starts on an empty ledger.
+    Raises NoProjectError (exit 73) where neither holds `.callsheet/` or a project file.
     """
     if root is not None:
         resolved = root.resolve()
         if not _is_root(resolved):
             raise NoProjectError(
-                f"{root}: not a callsheet project (no {STATE_DIR}/ in it)",
+                f"{root}: not a callsheet project (neither {STATE_DIR}/ nor {PROJECT_FILE} in it)",
                 hint=f"callsheet init {shlex.quote(str(root))}",
             )
         return Project(root=resolved, base=resolved)
@@ -105,7 +120,7 @@ def find_project(start: Path, *, root: Path | None = None) -> Project:
         if _is_root(directory) and not is_rehearsal:
             return Project(root=directory, base=directory)
     raise NoProjectError(
-        f"{start}: no callsheet project here or above (looked for {STATE_DIR}/)",
+        f"{start}: no callsheet project here or above (looked for {STATE_DIR}/ and {PROJECT_FILE})",
         hint="run `callsheet init` in the directory that holds your job files, or give --root DIR",
     )
 
@@ -120,7 +135,11 @@ def init_project(directory: Path) -> Project:
 
 
 def _is_root(directory: Path) -> bool:
+    return _is(stat.S_ISDIR, directory / STATE_DIR) or _is(stat.S_ISREG, directory / PROJECT_FILE)
+
+
+def _is(kind: Callable[[int], bool], path: Path) -> bool:
     try:
-        return stat.S_ISDIR((directory / STATE_DIR).lstat().st_mode)
+        return kind(path.lstat().st_mode)
     except OSError:
         return False

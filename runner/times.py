@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 _FIRST, _LAST = -62_135_596_800.0, 253_402_300_799.999
 """The first and the last moment that a date can be written of: the years 1 and 9999."""
@@ -21,6 +21,17 @@ def iso_time(at: float) -> str:
 
 def iso_time_or_none(at: float | None) -> str | None:
     return None if at is None else iso_time(at)
+
+
+def local_time(at: float, zone: tzinfo | None) -> datetime:
+    """Unix seconds in `zone` (None: this machine's); beyond what a date can say, its first or last moment."""
+    # a day from either end, so that no zone moves it out again
+    return datetime.fromtimestamp(min(max(at, _FIRST + 86_400), _LAST - 86_400), UTC).astimezone(zone)
+
+
+def local_day(at: float, zone: tzinfo | None) -> str:
+    """The day of Unix seconds in `zone` (None: this machine's): `2026-11-21`."""
+    return local_time(at, zone).date().isoformat()
 
 
 @functools.lru_cache(maxsize=1024)

@@ -36,6 +36,7 @@ characters that a terminal would act on. Advice such as `next: callsheet retry` 
 | `MESHAPI_API_KEY`, or else `MESHAPI_TOKEN` | the key for Mesh API |
 | `GETIMG_API_KEY` | the key for getimg |
 | `MESHAPI_BASE_URL`, `GETIMG_AI_BASE_URL` | where to send requests instead: https, or a loopback address |
+| `HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` | with `--trust-env`: see [proxies](../how-to/proxies.md) |
 | `CALLSHEET_PING_URL` | the monitor that `--ping` tells |
 
 The file `.env` in the project root may hold keys too; a variable that is set comes first. It cannot

@@ -11,6 +11,7 @@ import io
 import os
 import re
 import shlex
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
@@ -71,6 +72,9 @@ _SAME: tuple[tuple[str, str], ...] = (
     (r"http://127\.0\.0\.1:\d+", "http://127.0.0.1:8080"),
     (r"\d{8}T\d{6}Z-[0-9a-f]{6}", "20260531T220000Z-a1b2c3"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "2026-05-31T22:00:00.000Z"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (?=\S+: )", "2026-05-31 22:00:00 "),
+    (r"waiting until \d\d:\d\d:\d\d", "waiting until 23:00:00"),
+    (r"(?m)^(cost: .*), \d+(\.\d+)? s$", r"\1, 0.5 s"),
     (r"\bt-[0-9a-f]{20}\b", "t-0123456789abcdef0123"),
     (r"\breq_[0-9a-f]+\b", "req_0123456789abcdef"),
     (r"\b[0-9a-f]{12}\b", "0123456789ab"),
@@ -78,6 +82,10 @@ _SAME: tuple[tuple[str, str], ...] = (
     (r"\bs\d: (/films\S*teapot-)s\d", r"s1: \1s1"),
     (r"[\d,]+ bytes are still to come", "46,807 bytes are still to come"),
     (r"\(last event \d+ \w+ ago\)", "(last event 2 s ago)"),
+    (
+        r"\([^()]*, process \d+, since [0-9: -]+ \([^)]*\)\)",
+        "(callsheet run jobs/teapot.yaml, process 4242, since 2026-05-31 22:00 (3 min 12 s))",
+    ),
 )
 
 
@@ -131,9 +139,22 @@ def _edited(*changes: tuple[str, str], more: str = "") -> Prepare:
 
 def _no_project(stage: Stage) -> None:
     stage.job()
-    (stage.root / ".callsheet" / ".gitignore").unlink()
-    (stage.root / ".callsheet" / "job.schema.json").unlink()
-    (stage.root / ".callsheet").rmdir()
+    shutil.rmtree(stage.root / ".callsheet")
+    (stage.root / "callsheet.yaml").unlink()
+
+
+def _project_file(more: str = "") -> Prepare:
+    def prepare(stage: Stage) -> None:
+        stage.job()
+        (stage.root / "callsheet.yaml").write_text(f'version: 1\nproject: "7f3a9c12"\n{more}', "utf-8")
+
+    return prepare
+
+
+def _other_project(stage: Stage) -> None:
+    _project_file()(stage)
+    stage.quietly("run", FILE)
+    (stage.root / "callsheet.yaml").write_text('version: 1\nproject: "0123abcd"\n', "utf-8")
 
 
 def _no_key(stage: Stage) -> None:
@@ -229,6 +250,7 @@ def _full_disk(stage: Stage) -> Iterator[None]:
         os.fstatvfs = found
 
 
+SIGNED = "https://bucket.example.com/pot.png?X-Amz-Signature=0a1b2c"
 VALIDATE, RUN = (f"validate {FILE}",), (f"run {FILE}",)
 CASES: dict[str, tuple[Case, ...]] = {
     "The command line": (
@@ -242,6 +264,10 @@ CASES: dict[str, tuple[Case, ...]] = {
                 "Nothing but `init` makes one: a run in the wrong directory must not start on an empty ledger"
                 " and pay for everything again."
             ),
+        ),
+        Case("A mistake in the project file", VALIDATE, _project_file("timezone: Berlin\n")),
+        Case(
+            "The ledger of another project", RUN, _other_project, "Each ledger knows one project's payments."
         ),
         Case("No such job file", ("validate jobs/teepot.yaml",), _plain),
         Case("A pattern that names no task", (f"plan {FILE} --only teapot-s3 --only 's[12]'",), _plain),
@@ -269,6 +295,38 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case("A key twice", VALIDATE, _edited(("seeds: 1..2", "seeds: 1..2\nseeds: 5"))),
         Case("A value of the wrong type", VALIDATE, _edited(("duration: 4", "duration: four"))),
         Case("A ratio that the model does not know", VALIDATE, _edited(("16:9", "16:10"))),
+        Case(
+            "A value that is empty",
+            VALIDATE,
+            _edited(("duration: 4", "duration:")),
+            "The word `null` leaves a field to the service.",
+        ),
+        Case(
+            "A number with a zero before it",
+            VALIDATE,
+            _edited(("duration: 4", "duration: 010")),
+            "Other odd spellings, as `0x4` or `+5`, are a warning where only a number may stand.",
+        ),
+        Case(
+            "A model id with a slip",
+            VALIDATE,
+            _edited(("byteplus/", "bytepls/")),
+            "`lint: {model-name: warn}` sends it as it stands.",
+        ),
+        Case(
+            "A prompt that is not filled in",
+            VALIDATE,
+            _edited(("A teapot spins", "$PROMPT")),
+            "It would be paid for as it stands. `lint: {prompt-placeholder: off}` lets it pass.",
+        ),
+        Case(
+            "A signed address without a name",
+            VALIDATE,
+            _edited(
+                ("output:", f"  - {{type: image_url, image_url: '{SIGNED}', role: first_frame}}\noutput:")
+            ),
+            "[Addresses that change](identity.md#addresses-that-change) says what a key is.",
+        ),
         Case(
             "A comment that cuts a prompt off",
             VALIDATE,

@@ -1,4 +1,4 @@
-"""Writes docs/reference/job-file.md from the job file's schema: one table per level, every key.
+"""Writes docs/reference/job-file.md and project-file.md from their schemas: one table per level, every key.
 
 As a program it writes the other generated pages too: commands.md and errors.md.
 """
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-TARGET = ROOT / "docs" / "reference" / "job-file.md"
 HEAD = """\
 # The job file, key by key
 
@@ -65,9 +64,56 @@ night.
 """
 
 
-def render(schema: dict[str, Any]) -> str:
+PROJECT_HEAD = """\
+# The project file, key by key
+
+`callsheet.yaml` in the root says what holds for all jobs of a project. It is optional, belongs in git, and is
+checked like a job file.
+
+Written by `python scripts/write_reference.py` from schemas/project.schema.json, which editors read too; a
+test holds this page to it.
+
+## An example
+
+`callsheet init` writes the file with the first two keys. Add the others as you need them:
+
+```yaml callsheet.yaml
+version: 1
+project: "7f3a9c12"
+timezone: Europe/Berlin
+prices:
+  byteplus/dreamina-seedance-2-0: {usd_per_mtok: 7.0}
+trust_env: false
+notify: {on: [failed, held, budget, done], url_env: NOTIFY_URL}
+```
+
+```sh
+callsheet validate callsheet.yaml
+callsheet doctor --sandbox
+```
+
+```text
+...
+ok       settings   callsheet.yaml: project 7f3a9c12, time zone Europe/Berlin, 1 price, notify NOTIFY_URL...
+```
+
+- **The file marks a root.** In a fresh clone `plan`, `validate` and rehearsals work at once. What pays needs
+  `.callsheet/` with its ledger, which is not in git: `callsheet init` makes an empty one. Nothing else does,
+  so a second clone never pays again unnoticed.
+- **`project` and the ledger belong together.** The ledger takes this id at the first run. With another
+  project's ledger, or another project's file, every verb stops with exit code 73.
+- **A price** is found by the model's id, else by its family behind the same prefix, else by its family. So
+  `seedance-2-0` holds for every prefix. The order is: `price` of the job, `prices` here,
+  [models.lock.yaml](../how-to/models.md#ask-the-services), the public price.
+- **`timezone`** decides the day of `run.date`, of `spend --by day` and of messages. Ledger, manifest and
+  events keep UTC.
+- **A mistake** in the file stops what would pay. What is paid for is fetched all the same.
+"""
+
+
+def render(schema: dict[str, Any], head: str = HEAD) -> str:
     """The whole page."""
-    parts = [HEAD, "## Top level\n", *_table(schema, schema)]
+    parts = [head, "## Top level\n", *_table(schema, schema)]
     for name, key in schema["properties"].items():
         for path, level in _levels(name, key, schema):
             parts += [f"\n## `{path}`\n", *_table(level, schema)]
@@ -119,8 +165,9 @@ def _text(text: str) -> str:
 
 
 if __name__ == "__main__":
-    TARGET.write_text(
-        render(json.loads((ROOT / "schemas" / "job.schema.json").read_text())), encoding="utf-8"
-    )
+    for name, page_head in (("job", HEAD), ("project", PROJECT_HEAD)):
+        schema = json.loads((ROOT / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8"))
+        page = ROOT / "docs" / "reference" / f"{name}-file.md"
+        page.write_text(render(schema, page_head), encoding="utf-8")
     for page in ("commands", "errors"):
         runpy.run_path(str(ROOT / "scripts" / f"{page}_page.py"), run_name="__main__")

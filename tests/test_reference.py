@@ -12,11 +12,12 @@ from runner.resources import load_schema
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def test_the_page_of_the_job_file_is_what_the_schema_says() -> None:
+@pytest.mark.parametrize(("name", "head"), [("job", "HEAD"), ("project", "PROJECT_HEAD")])
+def test_the_page_of_a_file_is_what_its_schema_says(name: str, head: str) -> None:
     script = runpy.run_path(str(ROOT / "scripts" / "write_reference.py"))
-    page = (ROOT / "docs" / "reference" / "job-file.md").read_text(encoding="utf-8")
-    assert page == script["render"](load_schema("job")), "run: python scripts/write_reference.py"
-    for key in load_schema("job")["properties"]:
+    page = (ROOT / "docs" / "reference" / f"{name}-file.md").read_text(encoding="utf-8")
+    assert page == script["render"](load_schema(name), script[head]), "run: python scripts/write_reference.py"
+    for key in load_schema(name)["properties"]:
         assert f"| `{key}` |" in page
 
 

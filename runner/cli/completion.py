@@ -17,7 +17,7 @@ from click.shell_completion import CompletionItem
 
 from runner.cli.common_options import common
 from runner.errors import CallsheetError
-from runner.project import Project, find_project
+from runner.project import PROJECT_FILE, Project, find_project
 
 MOST_OFFERED = 200
 _TYPABLE = re.compile(r"[\w@%+=:,./~-]+")
@@ -62,7 +62,8 @@ def _job_files(typed: str) -> Iterator[str]:
         with contextlib.suppress(OSError):
             for path in sorted(Path(folder or ".").expanduser().iterdir()):
                 shown = f"{folder}{path.name}"
-                if shown.startswith(typed) and path.suffix in _SUFFIXES and _is_offered(path.name):
+                is_job = path.suffix in _SUFFIXES and path.name != PROJECT_FILE
+                if shown.startswith(typed) and is_job and _is_offered(path.name):
                     yield shown
 
 

@@ -108,12 +108,32 @@ def status(line: str) -> None:
         _is_status_shown = True
 
 
+def is_somebody_there() -> bool:
+    """Whether a person can be asked on the terminal."""
+    return sys.stdin.isatty() and is_terminal()
+
+
 def agree(question: str, refusal: str) -> None:
     """Asks a person on the terminal. Raises RefusedError where nobody is there, or the answer is no."""
-    if not (sys.stdin.isatty() and is_terminal()):
+    if not is_somebody_there():
         raise RefusedError(refusal, hint="give --yes, or run it in a terminal")
     if not click.confirm(question, err=True):
         raise RefusedError(f"not agreed to: {refusal}")
+
+
+def can_ask() -> bool:
+    """Whether a person sits at a terminal who reads what is printed, and can answer."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and is_terminal()
+
+
+def ask(question: str) -> str | None:
+    """The line that a person types, without spaces around it; None after Ctrl-D or Ctrl-C."""
+    try:
+        return str(
+            click.prompt(question, default="", show_default=False, prompt_suffix=" ", err=True)
+        ).strip()
+    except click.Abort:
+        return None
 
 
 def error(line: str) -> None:
@@ -133,7 +153,18 @@ def flush() -> None:
 
 def is_terminal() -> bool:
     """Whether stderr is a terminal that can move its cursor, so that progress can be drawn on it."""
-    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
+def is_screen() -> bool:
+    """Whether stdout is a terminal that can be drawn on."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def screen_text(lines: Iterable[str]) -> str:
+    """Lines for a screen that somebody else draws: escaped, and coloured where stdout is."""
+    text = "\n".join(_one_line(line) for line in lines)
+    return text if has_colour(sys.stdout) else click.unstyle(text)
 
 
 def has_colour(stream: TextIO) -> bool:

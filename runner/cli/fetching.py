@@ -12,13 +12,15 @@ from runner.cli import console
 from runner.cli.attempt_keys import KeyGroup, group_by_key
 from runner.cli.endings import tell_nearing_expiry, tell_reasons
 from runner.cli.options import RunOptions, ServiceOptions
-from runner.cli.place import choose_place
+from runner.cli.place import choose_place, does_trust_env
 from runner.cli.problems import show
-from runner.cli.progress import progress
 from runner.cli.runs import reading
 from runner.cli.task_list import counts_words
+from runner.cli.watching import watching
+from runner.cli.work import Work
 from runner.errors import INTERRUPTS, CallsheetError, ExitCode, JobError, RefusedError
 from runner.job.load import LoadOptions, load_job
+from runner.job.load_project import readable_project_file
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
 from runner.lane.under_way import nearing_expiry, open_attempts, open_services
@@ -29,7 +31,7 @@ from runner.plan.plan import make_plan
 from runner.project import Project
 from runner.providers import DEFAULT, every
 from runner.providers.place import Place
-from runner.record.facts import JOB_DIGEST, session_facts
+from runner.record.facts import job_facts, session_facts
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
 from runner.run.finish import RunResult, conclude
@@ -107,7 +109,7 @@ def places(project: Project, service: ServiceOptions) -> list[tuple[Place, bool]
     with reading(project) as reader:
         others = {} if reader is None else dict.fromkeys(open_services(reader, time.time()))
     return found + [
-        (Place.at(provider, project, origin), False)
+        (Place.at(provider, project, origin, trust_env=does_trust_env(project, service)), False)
         for name, origin in others
         if (provider := every().get(name)) is not None and (name, origin) not in known
     ]
@@ -117,7 +119,7 @@ def _collect_from(
     place: Place, wait: float, ends: float | None, *, is_named_here: bool, is_told: bool
 ) -> list[Collected]:
     """Collects from one service, key by key. Empty where nothing is in flight there."""
-    with locked_ledger(place.project, wait=wait) as ledger:
+    with locked_ledger(place.project, wait=wait, tell=console.note) as ledger:
         with ledger.transaction():
             ledger.recover(time.time())
         attempts = list(open_attempts(ledger.read, (place.provider.name, place.origin), time.time()))
@@ -134,7 +136,7 @@ def _collect_from(
         console.summary(f"{place.origin}: {counts_words(results[-1].counts)}")
     for result in results:
         tell_reasons(result)
-    tell_nearing_expiry(overdue)
+    tell_nearing_expiry(overdue, readable_project_file(place.project.root).timezone)
     return [Collected(place.origin, result) for result in results]
 
 
@@ -146,7 +148,13 @@ def _collect_with(group: KeyGroup, place: Place, ledger: Ledger, ends: float | N
     # imported here: the engine takes 0.3 s, and most often nothing is in flight
     from runner.assemble import collect_from
 
-    with progress() as shown:
+    work = Work(
+        "collect",
+        total=len(group.attempts),
+        is_rehearsal=place.project.is_rehearsal,
+        zone=readable_project_file(place.project.root).timezone,
+    )
+    with watching(work) as shown:
         return collect_from(place, group.key, ledger, attempts=group.attempts, observe=shown, deadline=left)
 
 
@@ -155,17 +163,17 @@ def refresh_manifest(ledger: Ledger, place: Place, run: RunRow, redactor: Redact
     project = place.project
     file = project.root / run.job_file
     try:
-        text = RunFolder(project, run.id).job.read_bytes()
+        copy = RunFolder(project, run.id).job_copy()
         # what the job reads was allowed when the run began, and nothing is sent now
         options = LoadOptions(environ=os.environ, trust_job=True)
-        job = load_job(file, root=project.root, options=options, text=text)
+        job = load_job(file, root=project.root, options=options, copy=copy)
         plan = make_plan(job, origin=run.origin, run_date=RunDate.parse(run.run_date))
-    except (CallsheetError, OSError) as error:
+    except CallsheetError as error:
         console.note(f"run {run.id}: its manifest stays as it was: {redactor.foreign_text(str(error))}")
         return
     facts = session_facts(sys.argv[1:], file, project.root, redactor)
     with ledger.transaction():
-        session = ledger.begin_session(run.id, time.time(), {**facts, JOB_DIGEST: job.digest})
+        session = ledger.begin_session(run.id, time.time(), {**facts, **job_facts(job)})
     ended = conclude(ledger, project, plan, run_id=run.id, session=session, at=time.time(), redactor=redactor)
     if is_told:
         console.summary(f"run {run.id}: {counts_words(ended.counts)}")

@@ -45,12 +45,14 @@ SECTIONS: Mapping[str, Mapping[str, Verb]] = {
         "schedule": Verb("schedule", "Print a cron, systemd or GitHub unit for jobs."),
     },
     "Look at what came": {
+        "runs": Verb("runs", "List the runs, newest first."),
         "status": Verb("status", "Show what became of a run's tasks."),
         "report": Verb("report", "Write a run's contact sheet, a page for a browser."),
         "show": Verb("show", "Show how one clip was made, and how to make it again."),
         "verify": Verb("verify", "Hash and probe a run's files against its manifest."),
         "diff": Verb("diff", "Show what changed from one run to another."),
         "spend": Verb("spend", "Show what was spent, and what may have been."),
+        "prune": Verb("prune", "List or remove old files, never a row of the ledger."),
     },
     "When something is wrong": {
         "doctor": Verb("doctor", "Check key, service, clock, disk, ledger and versions."),

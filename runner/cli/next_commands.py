@@ -10,6 +10,7 @@ from runner.cli.common_options import common
 from runner.cli.options import ServiceOptions
 from runner.errors import ExitCode
 from runner.ledger.states import TaskState
+from runner.plan.edits import Edits
 
 
 def command(verb: str, *arguments: str, service: ServiceOptions | None = None) -> str:
@@ -19,6 +20,8 @@ def command(verb: str, *arguments: str, service: ServiceOptions | None = None) -
         words.append("--sandbox")
     if service is not None and service.base_url:
         words += ["--base-url", service.base_url]
+    if service is not None and service.trust_env:
+        words.append("--trust-env")
     root = common().root
     if root is not None:
         words += ["--root", str(root)]
@@ -32,13 +35,16 @@ def tell_next(
     service: ServiceOptions,
     *,
     run_id: str = "",
+    is_advised: bool = False,
     are_reasons_shown: bool = False,
     is_pick_awaited: bool = False,
+    left_edits: Edits | None = None,
 ) -> None:
     """Prints the commands that fit the state of a job. `job_file` is as a person types it here.
 
-    `run_id` is empty for the latest run. `are_reasons_shown`: the screen shows already why tasks failed.
-    `is_pick_awaited`: a person has to choose the takes that later steps go on with.
+    `run_id` is empty for the latest run. `is_advised`: what helps the failed tasks is told already.
+    `are_reasons_shown`: the screen shows already why tasks failed. `is_pick_awaited`: a person has to choose
+    the takes that later steps go on with. `left_edits` are those that --accept-edits would submit.
     """
     run = command("run", job_file, service=service)
     own = [run_id] if run_id else []
@@ -47,9 +53,12 @@ def tell_next(
         console.next_step(listing, "lists what is held, and what to type for each")
     if exit_code in _CHECK_FIRST:
         console.next_step(command("doctor", service=service), "checks key, service, clock, disk and ledger")
-    if exit_code in _GOES_ON:
+    if left_edits is not None:
+        accept = command("run", job_file, "--accept-edits", service=service)
+        console.next_step(accept, f"keeps the older takes as versions, and submits {left_edits.words}")
+    elif exit_code in _GOES_ON:
         console.next_step(run, _GOES_ON[exit_code])
-    if any(counts.get(state) for state in (TaskState.FAILED, TaskState.EXPIRED)):
+    if not is_advised and any(counts.get(state) for state in (TaskState.FAILED, TaskState.EXPIRED)):
         if not are_reasons_shown:
             console.next_step(command("status", *own, service=service), "says why each failed")
         retry = command("retry", *own, service=service)

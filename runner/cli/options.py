@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -18,10 +19,14 @@ from runner.job.rundate import RunDate
 
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
-    """Where requests go: to the embedded sandbox, to another base URL, or else to the real service."""
+    """Where requests go: to the embedded sandbox, to another base URL, or else to the real service.
+
+    `trust_env`: through the environment's proxy, by the environment's certificates.
+    """
 
     sandbox: bool = False
     base_url: str | None = None
+    trust_env: bool = False
 
     def __post_init__(self) -> None:
         if self.sandbox and self.base_url:
@@ -30,11 +35,15 @@ class ServiceOptions:
 
 @dataclass(frozen=True, slots=True)
 class JobOptions:
-    """How a job file is read. `date` is that of `run.date`, None for today."""
+    """How a job file is read. `date` is that of `run.date` as it was given, empty for today."""
 
-    date: RunDate | None
+    date: str
     allow_env: tuple[str, ...]
     trust_job: bool
+
+    def run_date(self, zone: datetime.tzinfo | None) -> RunDate | None:
+        """The date, None for today; `zone` (None: this machine's) is of a date without an offset."""
+        return RunDate.parse(self.date, zone) if self.date else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,7 @@ class RunOptions:
     wait: float
     deadline: float | None
     yes: bool
+    accept_edits: bool
     ping: bool
     output_format: str
 
@@ -80,6 +90,11 @@ service_options = _all(
     click.option(
         "--base-url", metavar="URL", help="Send requests there instead; default: the provider's own."
     ),
+    click.option(
+        "--trust-env",
+        is_flag=True,
+        help="Use the proxy and certificates of HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE.",
+    ),
     gathered("service", ServiceOptions),
 )
 """As the argument `service`."""
@@ -99,22 +114,23 @@ trust_options = _all(
 )
 
 
-def _read_date(_context: click.Context, _option: click.Parameter, text: str | None) -> RunDate | None:
-    if text is None:
-        return None
+def _check_date(_context: click.Context, _option: click.Parameter, text: str) -> str:
     try:
-        return RunDate.parse(text)
+        if text:
+            RunDate.parse(text)
     except ValueError as error:
         raise UsageError(
             f"--date {text}: not a date", hint="write it as 2026-05-31 or 2026-05-31+02:00"
         ) from error
+    return text
 
 
 job_options = _all(
     click.option(
         "--date",
         metavar="DATE",
-        callback=_read_date,
+        default="",
+        callback=_check_date,
         help="The value of run.date, such as 2026-05-31 or 2026-05-31+02:00.",
     ),
     trust_options,
@@ -144,6 +160,11 @@ wait_option = _duration_option(
 )
 
 
+older_option = _duration_option(
+    "--older", default="90d", show_default=True, help="Only files made longer ago than this, for example 30d."
+)
+
+
 def deadline_option(default: str | None) -> Callable[[Command], Command]:
     """--deadline, as the argument `deadline`: seconds, or None."""
     return _duration_option(
@@ -163,7 +184,7 @@ only_option = click.option(
     multiple=True,
     metavar="PATTERN",
     shell_complete=complete_task,
-    help="Only tasks of this name (with * and ?; or an identity's first 8 digits); may be repeated.",
+    help="Only tasks of this name or output path (with * and ?); may be repeated.",
 )
 
 
@@ -193,6 +214,11 @@ run_options = _all(
     deadline_option(None),
     click.option(
         "--yes", is_flag=True, help="Agree to the cost of the new tasks, even above budget.confirm_usd."
+    ),
+    click.option(
+        "--accept-edits",
+        is_flag=True,
+        help="Submit tasks whose path holds a take of another request, and keep that take as a version.",
     ),
     ping_option,
     output_format("json", "jsonl"),

@@ -22,9 +22,9 @@ def show(error: CallsheetError) -> None:
     if not isinstance(error, JobError):
         console.error(str(error))
         return
-    text = error.text.decode("utf-8", errors="replace")
     for problem in error.problems[: error.MOST_SHOWN]:
-        for line in _lines(problem, error.file, text):
+        text = error.files.get(problem.file, b"") if problem.file else error.text
+        for line in _lines(problem, problem.file or error.file, text.decode("utf-8", errors="replace")):
             console.error(line)
     if len(error.problems) > error.MOST_SHOWN:
         console.error(f"{error.file}: {len(error.problems) - error.MOST_SHOWN} more problems not shown")

@@ -3,75 +3,99 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from runner.cli.common_options import common
 from runner.cli.humanize import shown_path
+from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions
-from runner.cli.place import choose_place, here
+from runner.cli.place import here, leading_to, world_words, worlds
 from runner.errors import StateError, UsageError
+from runner.job.sources import JobCopy
 from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
 from runner.project import Project, find_project
 from runner.providers import DEFAULT, find
-from runner.providers.place import SANDBOX_ORIGIN, Place
+from runner.providers.place import Place
 from runner.record.folder import LATEST, RunFolder
+from runner.run.ownership import check_is_own
 from runner.run.remembered import check_is_remembered
+
+_MOST_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class FoundRun:
-    """A run of this project, with the job file as it was run."""
+    """A run of this project, with the job file as it was run. `service` are the options that lead to it."""
 
     run: RunRow
     place: Place
+    service: ServiceOptions
     job_file: Path
-    job_text: bytes
+    job_copy: JobCopy
 
 
 def find_folder(name: str, service: ServiceOptions) -> RunFolder:
     """The folder of the run `name`: an id or its beginning, a path, or `latest`.
 
-    No ledger is read: it may be gone, or at work. Raises UsageError, NoProjectError.
+    Where `service` says nothing, a rehearsal is found too. No ledger is read: it may be gone, or at work.
+    Raises UsageError, NoProjectError.
     """
     path = Path(name)
-    project, run_id = _meant(path, service)
     if len(path.parts) > 1:
-        return RunFolder(project, run_id)
-    ids = sorted(run_ids(project))
-    found = [run_id] if run_id in ids else [each for each in ids if name and each.startswith(name)]
+        return RunFolder(*_at(path, service))
+    if name == LATEST:
+        project = here(service)
+        link = project.runs_dir / LATEST
+        if link.is_symlink():
+            return RunFolder(project, link.readlink().name)
+        raise _no_run(name, [project])
+    projects = worlds(service)
+    found = [(project, each) for project in projects for each in run_ids(project) if each == name]
+    found = found or _beginning_with(name, ((p, each) for p in projects for each in run_ids(p)))
+    if not found:
+        raise _no_run(name, projects)
+    return RunFolder(*found[0])
+
+
+def _at(path: Path, service: ServiceOptions) -> tuple[Project, str]:
+    """The project and the id that a path means; the run's folder may be gone."""
+    folder = path.parent.resolve() if path.is_file() else path.resolve()
+    if not path.exists():
+        project = here(service)
+        return next((each for each in worlds(service) if each.runs_dir == folder.parent), project), path.name
+    project = find_project(folder, root=common().root)
+    return project if folder.parent.parent == project.root else project.rehearsal(), folder.name
+
+
+def _beginning_with(name: str, runs: Iterable[tuple[Project, str]]) -> list[tuple[Project, str]]:
+    """The one run whose id begins with `name`, or none. Raises UsageError where several do."""
+    found = sorted(
+        ((project, each) for project, each in runs if name and each.startswith(name)),
+        key=lambda one: one[1],
+        reverse=True,
+    )
     if len(found) > 1:
-        raise UsageError(f"{name}: {len(found)} runs begin so", hint="give more of the id")
-    if found:
-        return RunFolder(project, found[0])
-    if not project.is_rehearsal and (project.rehearsal().runs_dir / name).is_dir():
-        hint = "give --sandbox: it is a rehearsal"
-    elif path.suffix in (".yaml", ".yml"):
+        shown = ", ".join(f"{each} ({world_words(project)})" for project, each in found[:_MOST_SHOWN])
+        more = ", ..." if len(found) > _MOST_SHOWN else ""
+        raise UsageError(f"{name}: {len(found)} runs begin so: {shown}{more}", hint="give more of the id")
+    return found
+
+
+def _no_run(name: str, projects: list[Project]) -> UsageError:
+    """That no run is called `name`, with the newest one that there is."""
+    ids = [max(run_ids(project), default="") for project in projects]
+    if Path(name).suffix in (".yaml", ".yml"):
         hint = "this verb takes a run, not a job file: `latest`, or an id"
-    elif ids:
-        hint = f"the newest is {ids[-1]}"
+    elif newest := max(ids, default=""):
+        hint = f"the newest is {newest}"
     else:
-        raise nothing_yet(project)
-    raise UsageError(f"no run `{name}` in {shown_path(project.runs_dir)}", hint=hint)
-
-
-def _meant(path: Path, service: ServiceOptions) -> tuple[Project, str]:
-    """The project and the id that a path, an id or `latest` means; the run's folder may be gone.
-
-    The id stays `latest` where no link says which run that is.
-    """
-    if len(path.parts) > 1 and path.exists():
-        folder = path.resolve() if path.is_dir() else path.resolve().parent
-        project = find_project(folder, root=common().root)
-        own = project if folder.parent.parent == project.root else project.rehearsal()
-        return own, folder.name
-    project = here(service)
-    link = project.runs_dir / LATEST
-    return project, link.readlink().name if path == Path(LATEST) and link.is_symlink() else path.name
+        return nothing_yet(projects[0])
+    where = " or ".join(shown_path(project.runs_dir) for project in projects if project.runs_dir.is_dir())
+    return UsageError(f"no run `{name}` in {where}", hint=hint)
 
 
 def run_ids(project: Project) -> Iterator[str]:
@@ -85,35 +109,69 @@ def run_ids(project: Project) -> Iterator[str]:
 def find_run(name: str, service: ServiceOptions) -> FoundRun:
     """The run `name`, as `find_folder` takes it, by its ledger: its folder may be gone.
 
-    Raises UsageError too where it was made at another service, and StateError where the ledger or the
-    copy of the job file cannot be read.
+    Raises UsageError, and StateError where the ledger or the copy of the job file cannot be read.
     """
-    project, run_id = _meant(Path(name), service)
-    with reading(project) as ledger:
-        if ledger is None:
-            raise nothing_yet(project)
-        run = ledger.latest_run() if run_id == LATEST else ledger.run(run_id)
-        if run is None:  # the beginning of an id, perhaps
-            run_id = find_folder(name, service).run_id
-            run = ledger.run(run_id)
-        if run is None:
-            check_is_remembered(project, ledger)
-            raise UsageError(f"the ledger knows no run {run_id}", hint="callsheet run JOB")
+    project, run = _row(name, service)
     root = project.root
-    place = choose_place(find(run.provider) or DEFAULT, Project(root, root), service)
-    if run.origin != place.origin:
-        raise UsageError(
-            f"run {run.id} was made at {run.origin}, not at {place.origin}",
-            hint="give --sandbox" if run.origin == SANDBOX_ORIGIN else f"give --base-url {run.origin}",
-        )
-    kept = RunFolder(project, run.id).job
     try:
-        text = kept.read_bytes()
-    except OSError as error:
-        raise StateError(
-            f"{kept}: cannot read: {error.strerror}", hint=f"callsheet run {shlex.quote(run.job_file)}"
-        ) from error
-    return FoundRun(run, place, root / run.job_file, text)
+        copy = RunFolder(project, run.id).job_copy()
+    except StateError as error:
+        line = command(
+            "run", shown_path(root / run.job_file), service=leading_to(run.origin, project, service)
+        )
+        raise StateError(error.message, hint=line) from error
+    place = Place.at(find(run.provider) or DEFAULT, Project(root, root), run.origin)
+    return FoundRun(run, place, leading_to(run.origin, project, service), root / run.job_file, copy)
+
+
+def find_run_to_go_on(name: str, service: ServiceOptions, verb: str) -> FoundRun:
+    """`find_run`, of the service that the options lead to: what is submitted goes nowhere else.
+
+    Raises UsageError too where the run was made at another service.
+    """
+    found = find_run(name, service)
+    if found.service != service:
+        line = command(verb, name, service=found.service)
+        raise UsageError(
+            f"run {found.run.id} is {world_words(found.place.project)}, made at {found.run.origin}", hint=line
+        )
+    return found
+
+
+def _row(name: str, service: ServiceOptions) -> tuple[Project, RunRow]:
+    """The run by the ledger that knows it."""
+    path = Path(name)
+    if len(path.parts) > 1:
+        project, run_id = _at(path, service)
+        sought = [(project, RunFolder(project, run_id).run_id)]
+    elif name == LATEST:
+        project = here(service)
+        link = project.runs_dir / LATEST
+        sought = [(project, link.readlink().name if link.is_symlink() else LATEST)]
+    else:
+        sought = [(project, name) for project in worlds(service)]
+    begun: list[tuple[Project, str]] = []
+    rows: dict[str, tuple[Project, RunRow]] = {}
+    for project, run_id in sought:
+        with reading(project) as ledger:
+            if ledger is None:
+                continue
+            run = ledger.latest_run() if run_id == LATEST else ledger.run(run_id)
+            if run is not None:
+                return project, run
+            for each in ledger.runs_beginning(run_id):
+                rows[each.id] = project, each
+                begun.append((project, each.id))
+    if not rows and not any(project.ledger_path.exists() for project, _ in sought):
+        raise nothing_yet(sought[0][0])
+    if found := _beginning_with(name, begun):
+        return rows[found[0][1]]
+    for project, _ in sought:
+        with reading(project) as ledger:
+            if ledger is not None:
+                check_is_remembered(project, ledger)
+    folder = find_folder(name, service)
+    raise UsageError(f"the ledger knows no run {folder.run_id}", hint="callsheet run JOB")
 
 
 def nothing_yet(project: Project) -> UsageError:
@@ -130,7 +188,8 @@ def nothing_yet(project: Project) -> UsageError:
 
 @contextlib.contextmanager
 def reading(project: Project) -> Iterator[LedgerReader | None]:
-    """The project's ledger, read-only; None where nothing has run yet. Raises StateError where it was lost.
+    """The project's ledger, read-only; None where nothing has run yet. Raises StateError where it was
+    lost, NoProjectError where it is another project's.
 
     A ledger without any run is what a refused verb leaves.
     """
@@ -139,6 +198,7 @@ def reading(project: Project) -> Iterator[LedgerReader | None]:
         yield None
         return
     with contextlib.closing(LedgerReader(open_for_reading(project.ledger_path))) as ledger:
+        check_is_own(project, ledger)
         is_empty = ledger.latest_run() is None
         if is_empty:
             check_is_remembered(project, None)

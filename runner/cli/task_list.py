@@ -10,16 +10,21 @@ from itertools import islice
 import click
 
 from runner.cli import console
+from runner.cli.place import named
 from runner.json_value import JsonValue
 from runner.ledger.states import STATE_WORDS, TaskState
 from runner.plan.plan import Plan
 from runner.plan.task import Task
 from runner.plural import count
+from runner.project import Project
 from runner.redact import json_text
-from runner.run.only import Only, check_patterns
+from runner.run.progress import Progress
 
 CONFLICT = "conflict"
 """A new task that cannot run, because its output path is not free."""
+
+EDIT = "edit"
+"""A new task whose output path holds a take of another request."""
 
 _SHOWN = {words.listed: words.shown for words in STATE_WORDS.values()}
 """The listed words that people read in another form."""
@@ -35,18 +40,28 @@ _COLOURS: Mapping[str, str] = {
     "failed": "red",
     "expired": "red",
     CONFLICT: "red",
+    EDIT: "yellow",
 }
 
 _AT_A_TIME = 200
 """Rows per write: one write for each of 100,000 rows would take half the time of all else."""
 
 
-def chosen_tasks(plan: Plan, only: tuple[str, ...]) -> Iterable[Task]:
+def chosen_tasks(plan: Plan, only: tuple[str, ...], project: Project) -> Iterable[Task]:
     """The tasks that the patterns of --only name; all of them where there are none."""
     if not only:
         return plan.tasks
-    console.note(f"--only: {check_patterns(only, plan)} of {count(plan.count, 'task')}")
-    return filter(Only(only).names, plan.tasks)
+    chosen = named(only, project).choose(plan)
+    console.note(f"--only: {len(chosen.identities)} of {count(plan.count, 'task')}")
+    return filter(chosen.names, plan.tasks)
+
+
+def listed_word(row: Progress) -> str:
+    """How a task stands: a listed word of `STATE_WORDS`, `conflict` or `edit`."""
+    if row.conflict:
+        return CONFLICT
+    is_new = row.state is TaskState.PLANNED
+    return EDIT if is_new and row.edit is not None else STATE_WORDS[row.state].listed
 
 
 def shown_word(listed: str) -> str:
@@ -72,7 +87,7 @@ def counts_words(counts: Mapping[TaskState, int]) -> str:
 class Row:
     """One task: its `columns` follow its state for a person, its `fields` for a program.
 
-    `state` is a listed word of `STATE_WORDS`, or `conflict`.
+    `state` is a listed word of `STATE_WORDS`, `conflict` or `edit`.
     """
 
     identity: str

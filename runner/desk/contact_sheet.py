@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -14,8 +14,9 @@ from runner.desk.next_step import Commands, next_step
 from runner.desk.timeline import PHASES, milliseconds, sessions, spans
 from runner.errors import CallsheetError
 from runner.http.access import is_loopback
+from runner.job.extends import whole_document
+from runner.job.sources import JobCopy
 from runner.job.yaml.nodes import to_data
-from runner.job.yaml.source import parse
 from runner.json_value import JsonValue
 from runner.ledger.states import STATE_WORDS, TaskState
 from runner.plan.picks import means, pick_pattern
@@ -41,12 +42,17 @@ _TO_ROOT = "../../"
 """From `runs/<run id>/` to the directory that output paths are relative to."""
 
 
+Now = Callable[[ManifestFile], ManifestFile | None]
+"""Gives a file with its path of today; None where it is nowhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A video of a run: `path` as in the manifest."""
+    """A video of a run; `is_lost` where its path has another file by now, and it is nowhere else."""
 
     path: str
     sha256: str
+    is_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,7 @@ class _Known:
 
     step: str
     cell: Cell
-    needs: str | None
+    needs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,7 @@ class _Builder:
     start: int
     end: int
     picks: Mapping[str, Sequence[JsonValue] | None]
+    now: Now
     drawn: list[_Drawn] = field(default_factory=list)
     videos: list[Video] = field(default_factory=list)
     made: set[str] = field(default_factory=set)
@@ -109,21 +116,24 @@ class _Builder:
     _known: dict[str, _Known] = field(default_factory=dict)
 
     def add(self, task: ManifestTask) -> None:
-        known = _Known(task.step, task.cell, task.needs)
+        needs = () if task.needs is None else (task.needs, *task.also_needs)
+        known = _Known(task.step, task.cell, needs)
         if known.step:
             self._known[task.identity] = known
         above = self._cells_above(known)
         self.models.setdefault(known.step, set()).add(task.model)
         # the first take first: `boat.mp4`, then `boat-2.mp4`
-        videos = sorted(task.videos, key=lambda file: (len(file.path), file.path))
-        if videos:
+        files = sorted(task.videos, key=lambda file: (len(file.path), file.path))
+        if files:
             self.made.add(task.step)
-        self.videos += [Video(file.path, file.sha256) for file in videos]
-        self.seconds += sum(file.media.duration or 0.0 for file in videos)
+        found = [(self.now(file), file) for file in files]
+        self.videos += [Video((now or file).path, file.sha256, now is None) for now, file in found]
+        videos = [_video(now or file, is_lost=now is None) for now, file in found]
+        self.seconds += sum(file.media.duration or 0.0 for file in files)
         places = self.grid.places(known.cell, above)
         if not task.in_plan:
             self.departed[task.state] += 1
-        facts = {**self._facts(task), "at": places, "videos": [_video(file) for file in videos]}
+        facts = {**self._facts(task), "at": places, "videos": videos}
         self.drawn.append(_Drawn(facts, known, above, task.in_plan and task.step in self.picks))
 
     def tasks(self) -> Iterator[dict[str, object]]:
@@ -143,10 +153,12 @@ class _Builder:
             }
 
     def _cells_above(self, known: _Known) -> dict[str, Cell]:
-        cells: dict[str, Cell] = {}
-        while known.needs is not None and (upper := self._known.get(known.needs)) is not None:
-            cells[upper.step] = upper.cell
-            known = upper
+        found = (self._known.get(identity) for identity in reversed(known.needs))
+        above = [upper for upper in found if upper is not None and upper.step != known.step]
+        cells = {upper.step: upper.cell for upper in above}
+        for upper in above:
+            for step, cell in self._cells_above(upper).items():
+                cells.setdefault(step, cell)
         return cells
 
     def _facts(self, task: ManifestTask) -> dict[str, object]:
@@ -170,7 +182,7 @@ class _Builder:
             "inputs": [file.path or file.sha256[:_SHORT] for file in task.inputs],
             "others": [
                 {"kind": file.kind, "path": file.path, "href": href(file.path)}
-                for file in task.outputs
+                for file in filter(None, map(self.now, task.outputs))
                 if file.kind is not RemoteFileKind.VIDEO
             ],
             "tokens": task.total_tokens,
@@ -187,15 +199,19 @@ class _Builder:
         }
 
 
-def read_contact_sheet(manifest: Path, job_text: bytes) -> ContactSheet:
-    """The sheet of the manifest at that path; `job_text` is the job file as run. Raises StateError."""
+def read_contact_sheet(
+    manifest: Path, job: JobCopy, *, root: Path, now: Now = lambda file: file
+) -> ContactSheet:
+    """The sheet of the manifest at that path, of `job` as it was run; `now` gives each file with its path of
+    today. Raises StateError.
+    """
     # what stands behind the tasks is needed for each of them
     whole = read_manifest(manifest)
     run = whole.run
     commands = Commands(run.id, run.job_file, _option(run))
     start, end = milliseconds(run.started_at), _end(run)
-    picks = _pickable_steps(job_text)
-    builder = _Builder(commands, find(run.provider), start, end, picks)
+    picks = _pickable_steps(job, file=root / run.job_file, root=root)
+    builder = _Builder(commands, find(run.provider), start, end, picks, now)
     for task in islice(read_tasks(manifest), MOST_TASKS):
         builder.add(task)
     return ContactSheet(
@@ -210,6 +226,34 @@ def read_contact_sheet(manifest: Path, job_text: bytes) -> ContactSheet:
         commands=commands,
         waits=tuple(step for step, picked in picks.items() if picked == [] and step in builder.made),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The sha256 of videos that a run's job picks, and of those that it passes over."""
+
+    picked: frozenset[str]
+    passed_over: frozenset[str]
+
+
+def read_choice(manifest: Path, job: JobCopy, *, root: Path) -> Choice:
+    """What `pick` in `job` says of the videos of that manifest; `pick: []` has not chosen yet.
+
+    Raises StateError where there is no manifest.
+    """
+    sheet = read_contact_sheet(manifest, job, root=root)
+    digests = {video.path: video.sha256 for video in sheet.videos}
+    chosen: dict[bool, set[str]] = {True: set(), False: set()}
+    for task in sheet.tasks:
+        if "picked" in task and task["step"] not in sheet.waits:
+            chosen[bool(task["picked"])] |= {digests[str(video["path"])] for video in _videos_of(task)}
+    return Choice(frozenset(chosen[True]), frozenset(chosen[False]))
+
+
+def _videos_of(task: Mapping[str, object]) -> list[dict[str, object]]:
+    videos = task["videos"]
+    assert isinstance(videos, list)
+    return videos
 
 
 def data_of(sheet: ContactSheet) -> dict[str, object]:
@@ -235,22 +279,26 @@ def href(path: str) -> str:
     return _TO_ROOT + quote(pure.as_posix())
 
 
-def _pickable_steps(job_text: bytes) -> dict[str, list[JsonValue] | None]:
+def _pickable_steps(copy: JobCopy, *, file: Path, root: Path) -> dict[str, list[JsonValue] | None]:
     """The steps that another one needs, by name, with their `pick`: `[]` waits for a person.
 
     Empty if the text is not a job file with several steps.
     """
     try:
-        job = to_data(parse(job_text, file="job.yaml"))
+        job = to_data(whole_document(copy, file=file, root=root))
     except CallsheetError:
         return {}
     steps = job.get("steps") if isinstance(job, dict) else None
     if not isinstance(steps, dict):
         return {}
     written = {name: step for name, step in steps.items() if isinstance(step, dict)}
-    needed = {step.get("needs") for step in written.values()}
+    needed = {name for step in written.values() for name in _listed(step.get("needs"))}
     picks = {name: step.get("pick") for name, step in written.items() if name in needed}
     return {name: pick if isinstance(pick, list) else None for name, pick in picks.items()}
+
+
+def _listed(value: JsonValue) -> Sequence[JsonValue]:
+    return value if isinstance(value, list | tuple) else [value]
 
 
 def _words(by_state: Mapping[TaskState, int]) -> dict[str, int]:
@@ -275,11 +323,11 @@ def _end(run: ManifestRun) -> int:
     return max(milliseconds(time) for time in times if time is not None)
 
 
-def _video(file: ManifestFile) -> dict[str, object]:
+def _video(file: ManifestFile, *, is_lost: bool) -> dict[str, object]:
     media = file.media
     return {
         "path": file.path,
-        "href": href(file.path),
+        "href": "" if is_lost else href(file.path),
         "bytes": file.bytes,
         "width": media.width,
         "height": media.height,

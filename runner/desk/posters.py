@@ -59,7 +59,7 @@ def posters(
 
 def _poster(video: Video, directory: Path, files: FileStore, readers: Readers, until: float) -> Poster:
     try:
-        is_there = files.stat(Path(video.path)) is not None
+        is_there = not video.is_lost and files.stat(Path(video.path)) is not None
     except (OSError, StateError, ValueError):  # ValueError: a NUL in a manifest that somebody wrote
         is_there = False
     kept = directory / f"{Path(video.sha256).name}.webp"

@@ -1,6 +1,7 @@
 """`report.html`: the contact sheet of a run, one page that needs nothing else but the videos.
 
-Everything that it says comes from the run's folder, so it can be made again later from that alone.
+Everything that it says comes from the run's folder, so it can be made again later from that alone; the ledger
+only tells where its files are by now.
 What a person, a service or a file name put there is data: Jinja2 escapes it in the head, and the
 script writes it as text. Should an escape ever be missing, the page's own Content-Security-Policy
 runs no script but ours and loads nothing from elsewhere (docs/reference/security.md, line 18).
@@ -25,11 +26,14 @@ from runner import __version__
 from runner.desk.contact_sheet import MOST_TASKS, ContactSheet, data_of, read_contact_sheet
 from runner.desk.posters import Poster, Tell, posters
 from runner.durable import replace_file
+from runner.errors import StateError
+from runner.job.sources import JobCopy
 from runner.ledger.states import STATE_WORDS
 from runner.plural import count
 from runner.project import Project
 from runner.record.folder import RunFolder
 from runner.record.manifest import ManifestCost
+from runner.record.whereabouts import whereabouts
 from runner.times import duration_words
 from runner.typed_json import members
 
@@ -58,10 +62,11 @@ def make_report(project: Project, run_id: str, *, patience: float, tell: Tell | 
     is no manifest, or where the page cannot be written, and UsageError where `run_id` is not the id of a run.
     """
     folder = RunFolder(project, run_id)
-    job_text = b""
-    with contextlib.suppress(OSError):  # without it the page offers no `pick` lines
-        job_text = folder.job.read_bytes()
-    sheet = read_contact_sheet(folder.manifest, job_text)
+    job = JobCopy(b"")
+    with contextlib.suppress(StateError):  # without it the page offers no `pick` lines
+        job = folder.job_copy()
+    with whereabouts(project) as known:
+        sheet = read_contact_sheet(folder.manifest, job, root=project.root, now=known.now)
     made = posters(project, sheet.videos, patience=patience, tell=tell)
     page = render(sheet, made)
     with replace_file(folder.report) as file:

@@ -1,7 +1,7 @@
 """One GET of a file, blocking: made for a worker thread, bounded in time, and stopped from outside.
 
 Over http.client, on a socket that is connected here: to an address that was checked, with TLS for the
-name that the URL has. No proxy, cookie, redirect or kept connection.
+name that the URL has; or through a proxy's tunnel. No cookie, redirect or kept connection.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Protocol
 import httpx
 
 from runner.http.addresses import Resolve, port_of, resolve_host, usable_addresses
+from runner.http.route import DIRECT, Handshake, Route, TunnelError
 
 _HEAD = 1 << 16
 """Bytes read ahead for the head of an answer; a body goes straight into the caller's buffer."""
@@ -126,12 +127,14 @@ class Wire:
         tls: ssl.SSLContext,
         allow_loopback: bool,
         resolve: Resolve = resolve_host,
+        route: Route = DIRECT,
     ) -> None:
         self._clock = _Clock(patience)
         self._stop = stop
         self._tls = tls
         self._allow_loopback = allow_loopback
         self._resolve = resolve
+        self._route = route
 
     @contextlib.contextmanager
     def get(self, url: httpx.URL, headers: Mapping[str, str]) -> Iterator[Answer]:
@@ -145,8 +148,14 @@ class Wire:
     @contextlib.contextmanager
     def _connected(self, url: httpx.URL) -> Iterator[socket.socket]:
         failure: Exception | None = None
+        proxy = self._route.proxy_for(url.host)
         with _broken_off():
-            addresses = usable_addresses(url, allow_loopback=self._allow_loopback, resolve=self._resolve)
+            if proxy is None:
+                port = port_of(url)
+                addresses = usable_addresses(url, allow_loopback=self._allow_loopback, resolve=self._resolve)
+            else:  # which resolves the name itself: whether that is public is the proxy's to say
+                port = proxy.port
+                addresses = self._resolve(proxy.host, port)
         for address in addresses:
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             with contextlib.ExitStack() as stack:
@@ -154,10 +163,13 @@ class Wire:
                     connection = socket.socket(family, socket.SOCK_STREAM)
                     stack.enter_context(self._stop.watching(connection))
                     connection.settimeout(self._clock.connect_left())
-                    connection.connect((address, port_of(url)))
+                    connection.connect((address, port))
                 except OSError as error:
                     failure = error
                     continue
+                if proxy is not None:
+                    with _broken_off():
+                        self._open_tunnel(connection, Handshake(proxy, url.host, port_of(url)))
                 if url.scheme == "https":
                     with _broken_off():
                         connection = self._tls.wrap_socket(
@@ -170,6 +182,11 @@ class Wire:
                 yield connection
                 return
         raise BrokenOffError(_words(failure)) from failure
+
+    def _open_tunnel(self, connection: socket.socket, handshake: Handshake) -> None:
+        connection.sendall(handshake.request)
+        while not handshake.receive(connection.recv(_HEAD)):
+            connection.settimeout(self._clock.connect_left())
 
 
 class _Clock:
@@ -341,6 +358,8 @@ def _broken_off(guarded: _Guarded | None = None) -> Iterator[None]:
     """
     try:
         yield
+    except TunnelError as error:
+        raise BrokenOffError(str(error)) from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         failure = guarded.failure if guarded is not None else None
         raise failure or BrokenOffError(_words(error)) from error

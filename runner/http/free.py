@@ -79,5 +79,7 @@ class FreeRequests:
 def _unreachable(error: BaseException) -> ProviderError:
     if any(isinstance(one, ssl.SSLCertVerificationError) for one in causes(error)):
         return ProviderError(Trouble.CERTIFICATE, "the server's certificate is not trusted")
+    if isinstance(error, httpx.ProxyError):
+        return ProviderError(Trouble.UNREACHABLE, str(error))
     # the type alone: httpx's texts may quote what the server sent
     return ProviderError(Trouble.UNREACHABLE, f"no usable answer ({type(error).__name__})")

@@ -10,16 +10,19 @@ import contextlib
 import functools
 import logging
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import anyio
 import httpcore
 import httpx
 
+from runner.errors import UsageError
 from runner.http.access import Access, ApiKey
 from runner.http.answers import MOST_BODY, Answer
+from runner.http.route import Handshake, Route, TunnelError
 
 # at INFO these print every URL, signed ones included
 for _name in ("httpx", "httpcore"):
@@ -27,6 +30,8 @@ for _name in ("httpx", "httpcore"):
 
 CONNECTIONS = 16
 """For POSTs, and as many for all else, however many tasks are in flight."""
+_HEAD = 4096
+"""Bytes of a proxy's answer that are read at once."""
 _FREE_IDLE = 5.0
 """Seconds. A stale connection costs a free request one more try."""
 
@@ -34,6 +39,7 @@ _ERRORS = (
     httpcore.TimeoutException,
     httpcore.NetworkError,
     httpcore.ProtocolError,
+    httpcore.ProxyError,
     httpcore.UnsupportedProtocol,
 )
 _ACTED_UPON = frozenset({b"location", b"set-cookie"})
@@ -83,7 +89,7 @@ class Transport(httpx.AsyncBaseTransport):
 
     A POST's connection that was idle for `keepalive` seconds is not used again, for a stale one looks
     begun. A request's `trace` extension is a Testimony, if it has one. `network_backend` is the
-    simulation's seam; `tls` is for https origins (default: certifi).
+    simulation's seam, and Tunnels where there is a proxy; `tls` is for https origins (default: certifi).
     """
 
     def __init__(
@@ -119,6 +125,46 @@ class Transport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         await self._paid.aclose()
         await self._free.aclose()
+
+
+class Tunnels(httpcore.AsyncNetworkBackend):
+    """Connects through the route's proxy. To httpcore a tunnel is a plain connection, so what its trace says
+    of a request is as true as without one: bytes of a POST follow TLS with the service, which follows the
+    tunnel.
+    """
+
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self._network = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        proxy = self._route.proxy_for(host)
+        to = (host, port) if proxy is None else (proxy.host, proxy.port)
+        stream = await self._network.connect_tcp(*to, timeout, local_address, socket_options)
+        if proxy is None:
+            return stream
+        try:
+            handshake = Handshake(proxy, host, port)
+            await stream.write(handshake.request, timeout)
+            while not handshake.receive(await stream.read(_HEAD, timeout)):
+                pass
+        except BaseException as error:
+            with anyio.CancelScope(shield=True):
+                await stream.aclose()
+            if isinstance(error, TunnelError):
+                raise httpcore.ProxyError(str(error)) from error
+            raise
+        return stream
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
 
 
 class _Connections:
@@ -231,9 +277,23 @@ def _as_httpx() -> Iterator[None]:
 
 
 @functools.cache
-def tls_context() -> ssl.SSLContext:
-    """A verifying context that all clients share, of certifi's authorities whatever the environment says."""
-    return httpx.create_ssl_context(trust_env=False)
+def tls_context(certificates: str = "") -> ssl.SSLContext:
+    """A verifying context that all clients share: of certifi's authorities whatever the environment says, or
+    of those in `certificates`, a file or a directory. Raises UsageError where that cannot be read.
+    """
+    if not certificates:
+        return httpx.create_ssl_context(trust_env=False)
+    try:
+        if Path(certificates).is_dir():
+            return ssl.create_default_context(capath=certificates)
+        return ssl.create_default_context(cafile=certificates)
+    except OSError as error:  # ssl's own are among them
+        told = (
+            error.strerror if error.errno and not isinstance(error, ssl.SSLError) else "holds no certificates"
+        )
+        raise UsageError(
+            f"{certificates}: {told}", hint="set SSL_CERT_FILE to a PEM file, or leave out --trust-env"
+        ) from error
 
 
 def open_client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Set
 
-from runner.job.expressions import NEEDS, STEP_OUTPUTS, KnownNames, has_expression
+from runner.job.expressions import NEEDS, PREVIOUS, STEP_OUTPUTS, KnownNames, has_expression
 from runner.job.filters import as_text
 from runner.job.merge import StepKeys
 from runner.job.model import BUILT_IN, MODEL, SAMPLE, SEED, AxisSpec, Step
 from runner.job.problems import Checked
+from runner.job.prompts import has_placeholder
 from runner.job.seeds import Seeds
 from runner.job.values import Constant, Value, compile_values
 from runner.job.yaml.nodes import Location, cut, entries_of, items_of, text_of
@@ -97,8 +98,10 @@ def _parts(name: str, keys: StepKeys) -> frozenset[str] | None:
 
 def _is_reserved(name: str, keys: StepKeys) -> bool:
     """Whether no axis of the step may have this name."""
-    is_output_of_step = name in STEP_OUTPUTS and keys.shared is not None
-    return name in _RESERVED or is_output_of_step or not _NAME.fullmatch(name)
+    is_chained = keys.get("chain") is not None
+    is_output_of_step = name in STEP_OUTPUTS and (keys.shared is not None or is_chained)
+    is_previous = name == PREVIOUS and is_chained
+    return name in _RESERVED or is_output_of_step or is_previous or not _NAME.fullmatch(name)
 
 
 def _entry_names(entry: Value) -> tuple[str, ...]:
@@ -149,6 +152,31 @@ def _check_axis_name(name: str, location: Location, axes: Set[str]) -> Checked[N
         yield location.error(f"`{name}` is not an axis", hint)
 
 
+def check_chain(step: Step, own: KnownNames, above: Mapping[str, KnownNames]) -> Checked[None]:
+    """A chain goes along an axis of the step or of one above, and what it makes builds on the one before."""
+    if not step.chain:
+        return
+    location = step.chain_location
+    if step.chain in BUILT_IN:
+        message = f"a chain cannot go along `{step.chain}`"
+        yield location.error(
+            message, "name an axis of `matrix`; models, seeds and samples make parallel chains"
+        )
+        return
+    axes = {name for names in (own, *above.values()) for name in names} - BUILT_IN
+    yield from _check_axis_name(step.chain, location, axes)
+    using = [item for item in step.content if item.uses_previous]
+    if not using and not any(PREVIOUS in value.names for value in step.request.values()):
+        message = "nothing uses the task before, so there is no chain"
+        yield location.error(message, f"add to `content`: {_FRAME_BEFORE}")
+    elif using and len(using) == len(step.content):
+        message = "the first task of the chain has no content: each item uses `previous`"
+        yield location.error(message, "add an item that does not")
+
+
+_FRAME_BEFORE = '{type: image_url, image_url: "${{ previous.last_frame }}", role: first_frame}'
+
+
 def check_entry_names(step: Step, keys: StepKeys) -> Checked[None]:
     """Each entry of `exclude` names axes of the step; each of `include` names that an axis may have."""
     names = {MODEL, *(axis.name for axis in step.axes)}
@@ -177,13 +205,24 @@ def axis_locations(step: Step) -> dict[str, Location]:
     return locations
 
 
-def check_use(step: Step, fields: frozenset[str]) -> Checked[None]:
-    """An axis that nothing uses would pay for the same picture several times, or is misspelt."""
+def check_use(step: Step, fields: frozenset[str], above: Iterable[KnownNames]) -> Checked[None]:
+    """An axis that nothing uses would pay for the same picture several times, or is misspelt.
+
+    One that a join shares with a step above says which of its tasks is meant.
+    """
     used = {name for value in step.request.values() for name in value.names}
     payloads = [item.payload for item in step.content]
     used |= {name for payload in payloads if isinstance(payload, Value) for name in payload.names}
-    used |= {name for item in step.content if item.role for name in item.role.names}
+    further = [
+        part for item in step.content for part in (item.role, item.key, item.sha256) if part is not None
+    ]
+    used |= {name for part in further for name in part.names}
     used |= step.output.names if step.output else set()
+    used.add(step.chain)  # each task along it has another one before it
+    used |= {name for names in above for name in names} if step.joins else set()
+    texts = [payload.known for payload in payloads if isinstance(payload, Value)]
+    if any(isinstance(text, str) and has_placeholder(text) for text in texts):
+        return  # the axis may be used there, in another tool's form: the lint tells that
     for name, location in axis_locations(step).items():
         if name not in used | fields:
             takes = "use it in an expression, or ask for takes with `samples: N`"

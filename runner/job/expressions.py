@@ -33,13 +33,18 @@ MOST_RESULT = 64 * 1024
 """Characters of one evaluated scalar."""
 
 NEEDS = "needs"
+PREVIOUS = "previous"
+"""The task before this one in its chain."""
 LAST_FRAME, OUTPUT, TASK_ID = "last_frame", "output", "task_id"
 STEP_OUTPUTS: Mapping[str, str] = {
     LAST_FRAME: "the image of an image_url item",
     OUTPUT: "the video of a video_url item",
     TASK_ID: "the id of a draft_task item",
 }
-"""What `needs.<step>` has besides axes, and where each may be used: no plan knows its value."""
+"""What `needs.<step>` and `previous` have besides axes, and where each may be used: known only later."""
+
+_OTHER_WORDS = {"video": OUTPUT, "video_url": OUTPUT, "last_frame_url": LAST_FRAME, "id": TASK_ID}
+"""What a person may call such an output."""
 
 KnownNames: TypeAlias = Mapping[str, frozenset[str] | None]
 """The names in scope, each with its attributes (None: known only when it is evaluated).
@@ -222,6 +227,8 @@ def _unknown_names(names: Set[str], known: KnownNames) -> Iterator[tuple[str, st
         hint = did_you_mean(name, plain) or f"names here: {', '.join(sorted(plain))}"
         if name == NEEDS:
             hint = "only a step with a `needs:` key has it"
+        elif name == PREVIOUS:
+            hint = "only the content and the request of a step with a `chain:` key have it"
         yield f"unknown name `{name}`", hint
 
 
@@ -232,8 +239,11 @@ def _missing_parts(tree: nodes.Node, known: KnownNames) -> Iterator[tuple[str, s
         attributes = known.get(owner) if owner else None
         if attributes is None or part in attributes:
             continue
-        if owner.startswith(f"{NEEDS}.") and part in STEP_OUTPUTS:
+        is_upstream = owner == PREVIOUS or owner.startswith(f"{NEEDS}.")
+        if is_upstream and part in STEP_OUTPUTS:
             yield f"`{owner}.{part}` cannot be used here", f"use it alone, as {STEP_OUTPUTS[part]}"
+        elif is_upstream and part in _OTHER_WORDS:
+            yield f"`{owner}` has no `{part}`", f"${{{{ {owner}.{_OTHER_WORDS[part]} }}}}"
         else:
             yield f"`{owner}` has no `{part}`", _missing_part_hint(owner, part, attributes)
 

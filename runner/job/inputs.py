@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import os
+import re
 import stat
+import unicodedata
 from collections.abc import Iterable, Mapping
 from io import FileIO
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from runner.job.expressions import has_expression
 from runner.job.lost_inputs import did_you_mean_file, is_lfs_pointer
@@ -16,11 +20,19 @@ from runner.job.merge import StepKeys
 from runner.job.problems import Checked, InvalidValueError, ProblemError
 from runner.job.yaml.nodes import Location, Node, Scalar, items_of, text_of
 from runner.job.yaml.nodes import Mapping as MappingNode
-from runner.providers.base import InputFile
+from runner.json_value import JsonValue
+from runner.media.boxes import NotMediaError
+from runner.media.images import measure
+from runner.media.video import probe
+from runner.providers.base import INPUT_SCHEME, KEY_SCHEME, InputFile
 from runner.providers.provider import Provider
 
 _CHUNK = 1 << 20
 _HEAD = 64
+_MOST_OF_A_KEY = 200
+_DIGEST = re.compile("[0-9a-fA-F]{64}")
+_MOST_LOOKED_AT = 64 << 20
+"""Bytes of an image that are read at once."""
 
 _KINDS = {"image_url": "image", "video_url": "video", "audio_url": "audio"}
 FILES = frozenset(_KINDS)
@@ -53,6 +65,23 @@ def check_remote(text: str) -> None:
         raise InputError("not a URL that a service could fetch", "https://host/path")
     if user is not None:
         raise InputError("a URL with a user name or password", "give a URL that anybody can fetch")
+
+
+def name_of_key(value: JsonValue) -> str:
+    """What stands for an address whose `key` is `value`. Raises InputError."""
+    text = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
+    name = unicodedata.normalize("NFC", text)
+    if not 0 < len(name) <= _MOST_OF_A_KEY or name != name.strip() or not name.isprintable() or "://" in name:
+        told = f"a key is a name of 1 to {_MOST_OF_A_KEY} characters that stays the same, and no address"
+        raise InputError(told, "for example lake-day")
+    return KEY_SCHEME + name
+
+
+def name_of_digest(value: JsonValue) -> str:
+    """What stands for an address at which a file of this sha256 lies. Raises InputError."""
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise InputError("a sha256 has 64 hex digits", "`sha256sum FILE` prints it")
+    return INPUT_SCHEME + value.lower()
 
 
 class InputReader:
@@ -90,14 +119,15 @@ class InputReader:
             raise InputError(f"{_shown(text)}: not a file")
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             sha256, size, head = _digest(file, text, self._most_bytes.get(kind))
-        media_type = sniff(head)
+            media_type = sniff(head)
+            pixels, trouble = _look_into(file, size, media_type)
         if is_lfs_pointer(head):
             message = f"{_shown(text)}: a Git LFS pointer stands here, not the file itself"
             raise InputError(message, "run `git lfs pull`", is_missing_input=True)
         if not media_type.startswith(f"{_KINDS[kind]}/"):
             found = media_type or "not an image, video or audio that the service knows"
             raise InputError(f"{_shown(text)}: {kind} needs {_KINDS[kind]}; its content is {found}")
-        return InputFile(sha256=sha256, media_type=media_type, size=size, path=path)
+        return InputFile(sha256, media_type, size, path, pixels, trouble)
 
     def _find(self, text: str) -> Path:
         if "://" in text:
@@ -130,6 +160,42 @@ def _digest(file: FileIO, text: str, most: int | None) -> tuple[str, int, bytes]
             message = f"{_shown(text)}: larger than the {most / 1e6:.3g} MB that the service takes"
             raise InputError(message, "make it smaller, or give an https URL")
     return digest.hexdigest(), size, head
+
+
+def look_at_image(data: bytes, media_type: str) -> tuple[tuple[int, int] | None, str]:
+    """(width and height, what is wrong) of an image; None and nothing for a format that is not known."""
+    try:
+        size = measure(data, media_type)
+    except NotMediaError as error:
+        return None, str(error)
+    return (size.width, size.height) if size is not None else None, ""
+
+
+def decode_data_uri(text: str) -> bytes | None:
+    """The bytes of a data URI of an image; None for anything else."""
+    if text[:11].casefold() != "data:image/":
+        return None
+    head, _, payload = text.partition(",")
+    content = unquote_to_bytes(payload)
+    if not head.casefold().endswith(";base64"):
+        return content
+    try:
+        return base64.b64decode(content)
+    except binascii.Error:
+        return b""
+
+
+def _look_into(file: FileIO, size: int, media_type: str) -> tuple[tuple[int, int] | None, str]:
+    """As `look_at_image`, of an image or a video; of another file nothing."""
+    file.seek(0)
+    if media_type.startswith("image/") and size <= _MOST_LOOKED_AT:
+        return look_at_image(file.readall(), media_type)
+    if media_type == "video/mp4":
+        try:
+            probe(file)
+        except NotMediaError as error:
+            return None, str(error)
+    return None, ""
 
 
 def find_payload(item: Node) -> tuple[str, Node] | None:

@@ -6,25 +6,31 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.errors import JobError, Problem
 from runner.job.environment import key_names, read_env, why_refused
 from runner.job.expressions import KnownNames, has_expression
+from runner.job.extends import read_whole
 from runner.job.inputs import InputReader, check_inputs
+from runner.job.load_lock import load_models_lock
+from runner.job.load_project import load_project_file
 from runner.job.merge import STEPS, correct_keys
 from runner.job.model import Job
 from runner.job.policy import read_budget, read_lint, read_run
 from runner.job.problems import Checked, Problems
 from runner.job.provider_checks import check_run
+from runner.job.scalars import check_scalars
 from runner.job.schema import check_job
+from runner.job.sources import JobCopy, Sources
 from runner.job.trust import check_addresses
 from runner.job.values import Value, compile_value, scalars
 from runner.job.workflow import read_steps, step_keys
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Scalar, entries_of, items_of, text_of
-from runner.job.yaml.source import MAX_BYTES, read
+from runner.job.yaml.source import MAX_BYTES
+from runner.project import PROJECT_FILE
 from runner.providers import DEFAULT, find
 from runner.providers.provider import Provider
 from runner.spelling import nearest
@@ -39,6 +45,7 @@ _NO_EXPRESSIONS = (
     "seeds",
     "samples",
     "needs",
+    "chain",
     "env",
     "api_key_env",
     "base_url",
@@ -62,21 +69,48 @@ class LoadOptions:
     """Whether no input is read: the text is a copy that somebody may never write."""
 
 
-def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text: bytes | None = None) -> Job:
-    """The job in `file`, or in `text`, the copy that a run keeps.
+def load_job(
+    file: Path,
+    *,
+    root: Path,
+    options: LoadOptions | None = None,
+    copy: JobCopy | None = None,
+    text: bytes | None = None,
+) -> Job:
+    """The job in `file`, or the `copy` of it that a run keeps; the disk is not read then, but for inputs.
+
+    `text` stands in the place of the file's own.
 
     Without `options` the job reads this process's environment, as far as any job may. Raises JobError
     with every problem found.
     """
     options = options or LoadOptions(os.environ)
     shown = _below(file, root)
-    content = _read(file, shown) if text is None else text
-    reading = read(content)
+    project_file = load_project_file(root)
+    if shown == PROJECT_FILE:
+        told = Problem(1, 1, "", "this is the project file, not a job", "callsheet validate callsheet.yaml")
+        raise JobError(shown, [told])
+    if text is None:
+        text = _read(file, shown) if copy is None else copy.text
+    sources = Sources(root, file.parent, None if copy is None else copy.files)
+    try:
+        return replace(
+            _load(file, shown, root, text, sources, options),
+            project_file=project_file,
+            models_lock=load_models_lock(root),
+        )
+    except JobError as error:
+        error.files = sources.files
+        raise
+
+
+def _load(file: Path, shown: str, root: Path, content: bytes, sources: Sources, options: LoadOptions) -> Job:
+    reading = read_whole(content, sources)
     document = reading.root
     if document is None:
         raise JobError(shown, reading.problems)
     wrong = check_job(document)
-    problems = Problems(shown, earlier=reading.problems, schema=wrong)
+    problems = Problems(shown, earlier=reading.problems, schema=check_scalars(document, wrong))
     if wrong:
         document = correct_keys(document)
     if not reading.is_whole:
@@ -103,16 +137,15 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
         budget = problems.gather(read_budget(document.get("budget")))
         lint = problems.gather(read_lint(document.get("lint")))
         steps = problems.gather(read_steps(document, provider=provider, known=known, found=problems.errors))
-        if (
-            problems.errors and not options.is_trial
-        ):  # without other errors the plan checks the inputs, with those of each cell
+        # without other errors the plan checks the inputs, with those of each cell
+        if problems.errors and not options.is_trial:
             reader = InputReader(root, file.parent, provider.limits.files)
             problems.gather(check_inputs(step_keys(document).values(), provider=provider, reader=reader))
     return Job(
         name=name,
         file=shown,
         digest=hashlib.sha256(content).hexdigest(),
-        text=content,
+        copy=JobCopy(content, sources.files),
         root=root.resolve(),
         directory=file.parent.resolve(),
         provider=provider,
@@ -125,6 +158,7 @@ def load_job(file: Path, *, root: Path, options: LoadOptions | None = None, text
         env=env,
         steps=steps,
         lint=lint,
+        document=document,
         warnings=problems.warnings,
     )
 

@@ -75,7 +75,7 @@ def mended(text: bytes, problems: Sequence[Problem], check: Check) -> tuple[Prob
     told: list[Problem] = []
     left = wrong = check(text)
     for _ in range(_MOST_MENDS):
-        slips_left = [problem for problem in left if not problem.is_missing_input]
+        slips_left = _own(left)
         best = _best(lines, slips_left, check) if slips_left else None
         if best is None:
             break
@@ -95,15 +95,16 @@ def _without_failed_hints(
     """The `problems`, without a `did you mean` that brings another problem than those that are `wrong`."""
     before = {_key(problem) for problem in wrong}
     for number, problem in enumerate(problems):
-        meant = _MEANT.fullmatch(problem.hint)
-        line, start = lines[problem.line - 1], problem.column - 1
-        wrong_name = _NAMED.search(problem.message)
-        name = wrong_name[1] if wrong_name and line.startswith(wrong_name[1], start) else ""
-        if meant and name and number < _MOST_MENDS and not problem.is_missing_input:
+        meant, named = _MEANT.fullmatch(problem.hint), _NAMED.search(problem.message)
+        if meant and named and number < _MOST_MENDS and _own([problem]):
+            line, start, name = lines[problem.line - 1], problem.column - 1, named[1]
+            if not line.startswith(name, start):
+                yield problem
+                continue
             renamed = line[:start] + meant[1] + line[start + len(name) :]
             copy = _changed(lines, problem.line - 1, renamed, (), "")
             if any(_key(other) not in before for other in check(copy.text)):
-                at = next((name.index + 1 for name in names(lines) if name.text == meant[1]), 0)
+                at = next((each.index + 1 for each in names(lines) if each.text == meant[1]), 0)
                 problem = replace(
                     problem, hint=f"keep one of this and `{meant[1]}` in line {at}" if at else ""
                 )
@@ -139,14 +140,19 @@ def _best(
         left = check(copy)
         if not left:
             return change, left
-        errors = [problem for problem in left if not problem.is_missing_input]
+        errors = _own(left)
         cost = (len(errors), len(left))
         is_less = {_key(problem) for problem in errors} < before
         touched = {i + 1 for i, line in enumerate(change.lines) if line != lines[i]}
-        is_elsewhere = touched.isdisjoint(problem.line for problem in left) or not errors
+        is_elsewhere = touched.isdisjoint(problem.line for problem in errors)
         if (is_less if is_read else is_elsewhere) and (best is None or cost < least):
             best, least = (change, left), cost
     return best
+
+
+def _own(problems: Iterable[Problem]) -> list[Problem]:
+    """Those that a change of the job file's text may mend."""
+    return [problem for problem in problems if not problem.is_missing_input and not problem.file]
 
 
 def _expressions(lines: Iterable[str]) -> int:

@@ -1,4 +1,4 @@
-"""The keys of one step: its own, and those that it inherits from the top level."""
+"""What is merged: a step with what it inherits from the top level, a job with the file that it extends."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ SHARED = (
     "seeds",
     "samples",
     "matrix",
+    "chain",
     "exclude",
     "include",
     "request",
@@ -66,6 +67,31 @@ class StepKeys:
         if key in _TAKES and any(self.own.get(other) is not None for other in ("needs", *_TAKES)):
             return self.own
         return self.shared if self.shared.get(key) is not None else self.own
+
+
+def on_top_of(below: Mapping, own: Mapping) -> Mapping:
+    """`own` merged into `below`: mappings key by key, all the way down; anything else replaces.
+
+    An empty value (`null`) takes away what `below` has. `seeds` and `samples` replace each other.
+    """
+    written = {str(key.value): value for key, value in own}
+    hidden = _TAKES if _TAKES & written.keys() else frozenset[str]()
+    entries: list[tuple[Scalar, Node]] = []
+    inherited: set[str] = set()
+    for key, value in below:
+        name = str(key.value)
+        inherited.add(name)
+        match written.get(name):
+            case None if name not in hidden:
+                entries.append((key, value))
+            case None | Scalar(value=None):
+                pass
+            case Mapping() as mapping if isinstance(value, Mapping):
+                entries.append((key, on_top_of(value, mapping)))
+            case other:
+                entries.append((next(each for each, _ in own if each.value == name), other))
+    entries += ((key, value) for key, value in own if str(key.value) not in inherited)
+    return Mapping(tuple(entries), own.location)
 
 
 def correct_keys(document: Mapping) -> Mapping:

@@ -8,10 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.errors import Problem
+from runner.job.models_lock import ModelsLock
 from runner.job.paths import OutputTemplate
+from runner.job.project_file import ProjectFile
 from runner.job.seeds import Seeds
+from runner.job.sources import JobCopy
 from runner.job.values import Value
 from runner.job.yaml.nodes import Location
+from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.money import Price
 from runner.providers.provider import Provider
 
@@ -27,6 +31,15 @@ class OnAmbiguous(enum.StrEnum):
 
     AUTO = "auto"
     HOLD = "hold"
+
+
+class OnEdit(enum.StrEnum):
+    """What becomes of a new task whose output path holds a take of another request."""
+
+    ASK = "ask"
+    VERSION = "version"
+    """It is submitted; the older take is kept as a version."""
+    REFUSE = "refuse"
 
 
 LOOPBACK_MINIMUM = 0.1
@@ -84,6 +97,7 @@ class RunPolicy:
     poll: PollPolicy = field(default_factory=PollPolicy)
     webhook: WebhookPolicy | None = None
     settle_alone: float = 3600.0
+    on_edit: OnEdit = OnEdit.ASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +120,31 @@ class AxisSpec:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """`${{ needs.<step>.<output> }}` as a whole payload: one of STEP_OUTPUTS of the upstream task."""
+    """`${{ needs.<step>.<output> }}` or `${{ previous.<output> }}` as a whole payload: one of STEP_OUTPUTS.
+
+    `step` is that of the upstream task; the step's own for the one before it in its chain.
+    """
 
     location: Location
+    step: str
     output: str
 
 
 @dataclass(frozen=True, slots=True)
 class ContentItem:
-    """One content item. `kind` is its type; `payload` its text, URL, file path or task id."""
+    """One content item. `kind` is its type; `payload` its text, URL, file path or task id.
+
+    `key` or `sha256` stands for the address in the task's identity.
+    """
 
     kind: str
     location: Location
     payload: Value | Reference
     role: Value | None
+    key: Value | None = None
+    sha256: Value | None = None
+    uses_previous: bool = False
+    """Whether the first task of a chain lacks it."""
 
     def location_of(self, part: str) -> Location:
         """Where a part of the item stands: its role, its payload (by its type), else the item."""
@@ -132,13 +157,18 @@ class ContentItem:
 class Step:
     """What one step generates; a flat job file has one, without a name.
 
-    Each of its cells is made once for each task of the step `needs`, or once if that is empty.
-    `pick` holds patterns of the tasks that further steps may use; None means all.
+    Each of its cells is made once for each task of the step that it `needs`, or once if there is none. Where
+    it `joins`, its cells and the tasks of each step that it needs meet by the axes that they share. `chain`
+    is the axis along which its tasks are made one after the other, or empty. `pick` holds patterns of the
+    tasks that further steps may use; None means all.
     """
 
     name: str
     location: Location
-    needs: str
+    needs: tuple[str, ...]
+    joins: bool
+    chain: str
+    chain_location: Location
     pick: tuple[Value, ...] | None
     pick_location: Location
     models: tuple[tuple[str, Location], ...]
@@ -158,11 +188,18 @@ class Step:
     def model_names(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(model for model, _ in self.models))
 
-    @property
-    def uses(self) -> frozenset[str]:
-        """The STEP_OUTPUTS that its requests take from the upstream task."""
+    def uses(self, step: str) -> frozenset[str]:
+        """The STEP_OUTPUTS that its requests take from a task of `step`; of its own: from the one before."""
         payloads = (item.payload for item in self.content)
-        return frozenset(payload.output for payload in payloads if isinstance(payload, Reference))
+        references = (payload for payload in payloads if isinstance(payload, Reference))
+        return frozenset(reference.output for reference in references if reference.step == step)
+
+    @property
+    def as_first(self) -> Step:
+        """The step as the first task of a chain has it: without the items that use the one before."""
+        if not self.chain:
+            return self
+        return replace(self, content=tuple(item for item in self.content if not item.uses_previous))
 
     def values(self) -> Iterator[Value | OutputTemplate]:
         """Everything that may hold expressions."""
@@ -189,13 +226,14 @@ class Job:
 
     Input paths are relative to `directory`. `env` holds the listed variables that are set. `base_url`
     is None unless the job is trusted. `steps` are by name, each after the one that it needs; a flat
-    job has one, named "". `lint` holds the levels that the job changes.
+    job has one, named "". `lint` holds the levels that the job changes. `project_file` and `models_lock` are
+    those of the root.
     """
 
     name: str
     file: str
     digest: str
-    text: bytes = field(repr=False)
+    copy: JobCopy = field(repr=False)
     root: Path
     directory: Path
     provider: Provider
@@ -209,6 +247,20 @@ class Job:
     steps: Mapping[str, Step]
     lint: Mapping[str, Level]
     warnings: tuple[Problem, ...]
+    document: MappingNode = field(repr=False)
+    """The job file as read, merged with the one that it `extends`."""
+    project_file: ProjectFile = field(default_factory=ProjectFile)
+    models_lock: ModelsLock = field(default_factory=ModelsLock)
+
+    @property
+    def text(self) -> bytes:
+        """The job file, byte for byte."""
+        return self.copy.text
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """The further files that it was made of, by path below the root."""
+        return self.copy.files
 
     @property
     def uses_date(self) -> bool:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from runner.errors import Problem
-from runner.job.model import Budget, Level, OnAmbiguous, PollPolicy, RunPolicy, WebhookPolicy
+from runner.job.model import Budget, Level, OnAmbiguous, OnEdit, PollPolicy, RunPolicy, WebhookPolicy
 from runner.job.problems import Checked
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Node, Scalar
@@ -99,6 +99,7 @@ def read_run(node: Node | None) -> Checked[RunPolicy]:
         settle=settle,
         settle_alone=section.read("settle_alone", _duration, ALONE * settle),
         on_ambiguous=section.read("on_ambiguous", _on_ambiguous, standard.on_ambiguous),
+        on_edit=section.read("on_edit", _on_edit, standard.on_edit),
         poll=policy,
         webhook=_read_webhook(section.section("webhook")),
     )
@@ -173,6 +174,12 @@ def _on_ambiguous(node: Scalar) -> OnAmbiguous:
     if node.value not in set(OnAmbiguous):
         raise TypeError
     return OnAmbiguous(str(node.value))
+
+
+def _on_edit(node: Scalar) -> OnEdit:
+    if node.value not in set(OnEdit):
+        raise TypeError
+    return OnEdit(str(node.value))
 
 
 def _level(node: Scalar) -> Level:

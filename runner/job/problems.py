@@ -70,12 +70,12 @@ class Problems:
     ) -> None:
         self._file = file
         self._found: dict[Problem, None] = dict.fromkeys(earlier)
-        locations = {(problem.line, problem.column) for problem in self._found}
+        locations = {(problem.file, problem.line, problem.column) for problem in self._found}
         paths = {problem.path for problem in self._found if problem.path}
         self._reported = set(paths)
         for problem in schema:
             self._reported.add(problem.path)
-            if problem.path not in paths and (problem.line, problem.column) not in locations:
+            if problem.path not in paths and (problem.file, problem.line, problem.column) not in locations:
                 self._found[problem] = None
 
     def __enter__(self) -> Problems:

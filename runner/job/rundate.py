@@ -54,10 +54,10 @@ class RunDate:
         return f"{self.date.isoformat()}{sign}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
     @classmethod
-    def parse(cls, text: str) -> RunDate:
-        """Reads `2026-11-21+01:00`, or `2026-11-21` with this machine's offset on that day.
+    def parse(cls, text: str, zone: datetime.tzinfo | None = None) -> RunDate:
+        """Reads `2026-11-21+01:00`, or `2026-11-21` with the offset of `zone` on that day.
 
-        Raises ValueError for anything else.
+        `zone` is this machine's where it is None. Raises ValueError for anything else.
         """
         match = _TEXT.fullmatch(text)
         if match is None:
@@ -66,8 +66,8 @@ class RunDate:
         if match[5]:
             return cls(date, datetime.timedelta())
         if match[2] is None:
-            noon = datetime.datetime.combine(date, datetime.time(12)).astimezone()
-            return cls(date, noon.utcoffset() or datetime.timedelta())
+            noon = datetime.datetime.combine(date, datetime.time(12), zone)
+            return cls(date, noon.astimezone(zone).utcoffset() or datetime.timedelta())
         hours, minutes = int(match[3]), int(match[4])
         if hours > 23 or minutes > 59:
             raise ValueError(f"{text!r}: an offset is at most 23:59")
@@ -75,7 +75,7 @@ class RunDate:
         return cls(date, -offset if match[2] == "-" else offset)
 
     @classmethod
-    def today(cls, wall: float) -> RunDate:
-        """The local day at `wall`, in Unix seconds."""
-        now = datetime.datetime.fromtimestamp(wall, datetime.UTC).astimezone()
+    def today(cls, wall: float, zone: datetime.tzinfo | None = None) -> RunDate:
+        """The day at `wall`, in Unix seconds, in `zone` (None: this machine's)."""
+        now = datetime.datetime.fromtimestamp(wall, datetime.UTC).astimezone(zone)
         return cls(now.date(), now.utcoffset() or datetime.timedelta())

@@ -1,4 +1,4 @@
-"""Checks the job file and each request against their JSON Schemas.
+"""Checks the job file, the project file and each request against their JSON Schemas.
 
 The messages are our own: jsonschema's name its keywords, print whole values and point nowhere.
 The schemas use neither anyOf nor oneOf, so that each error is a leaf that a person can act on.
@@ -10,6 +10,7 @@ import difflib
 import functools
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -18,7 +19,7 @@ from jsonschema.validators import extend
 
 from runner.errors import Problem
 from runner.job.merge import STEP_ONLY
-from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, cut, find, show_path, text_of, to_data
+from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, cut, find, text_of, to_data
 from runner.json_value import JsonValue
 from runner.providers import BUILT_IN
 from runner.providers import find as find_provider
@@ -71,15 +72,28 @@ _INSTEAD: dict[str, str] = {
 
 def check_job(document: Mapping) -> list[Problem]:
     """Every way in which the document breaks the job schema, in the order of the file, each once."""
+    return _check(document, _job_validator(text_of(document.get("provider")) or ""))
+
+
+def check_project(document: Mapping) -> list[Problem]:
+    """The same of a project file and its schema."""
+    return _check(document, _JobValidator(load_schema("project")))
+
+
+def check_models_lock(document: Mapping) -> list[Problem]:
+    """The same of models.lock.yaml."""
+    return _check(document, _JobValidator(load_schema("models-lock")))
+
+
+def _check(document: Mapping, validator: Draft7Validator) -> list[Problem]:
     found: dict[Problem, None] = {}
-    errors = _job_validator(text_of(document.get("provider")) or "").iter_errors(to_data(document))
-    for error in islice(errors, MOST_PROBLEMS):
+    for error in islice(validator.iter_errors(to_data(document)), MOST_PROBLEMS):
         on_key = error.validator == "additionalProperties" or "propertyNames" in error.absolute_schema_path
         for path, message, hint in _explain(error):
             location = _location(document, path, on_key=on_key)
             hint = _hint_for_text(document, path, error) or hint
-            found[Problem(location.line, location.column, show_path(path), message, hint)] = None
-    return sorted(found, key=lambda problem: (problem.line, problem.column))
+            found[replace(location, path=path).error(message, hint)] = None
+    return sorted(found, key=lambda problem: (problem.file, problem.line, problem.column))
 
 
 def check_request(provider: Provider, request: dict[str, JsonValue]) -> list[Refusal]:
@@ -254,6 +268,8 @@ def _key_hint(name: str, schema: dict[str, Any], path: Path) -> str:
         return f"`{name}` belongs at the top level"
     if instead := _INSTEAD.get(name.casefold()):
         return instead
+    if name in ("key", "sha256") and path[:-1] == ("content",):
+        return f"`{name}` stands beside the address: image_url: {{url: ..., {name}: ...}}"
     shown = known if len(known) <= 8 else ()
     return "keys here: " + ", ".join(shown) if shown else "a key of your own begins with `x-`"
 

@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from runner.job.axes import (
     axis_locations,
     axis_names,
+    check_chain,
     check_conflicts,
     check_entry_names,
     check_pick_names,
     read_axes,
     read_entries,
 )
-from runner.job.expressions import LAST_FRAME, NEEDS, OUTPUT, TASK_ID, KnownNames
+from runner.job.expressions import LAST_FRAME, NEEDS, OUTPUT, PREVIOUS, TASK_ID, KnownNames
 from runner.job.inputs import find_payload
 from runner.job.merge import StepKeys
 from runner.job.model import ContentItem, Reference, Step
@@ -25,11 +26,11 @@ from runner.job.problems import Checked
 from runner.job.provider_checks import check_axes, check_content, check_fields, check_seeds
 from runner.job.seeds import SeedError, Seeds, parse_seeds
 from runner.job.values import Value, compile_value
+from runner.job.yaml.nodes import Location, Node, Scalar, Sequence, items_of, text_of
 from runner.job.yaml.nodes import Mapping as MappingNode
-from runner.job.yaml.nodes import Node, Scalar, Sequence, items_of, text_of
 from runner.providers.provider import Provider
 
-_REFERENCE = re.compile(r"\$\{\{\s*needs\.(?P<step>\w+)\.(?P<output>\w+)\s*\}\}")
+_REFERENCE = re.compile(r"\$\{\{\s*(?:needs\.(?P<step>\w+)|previous)\.(?P<output>\w+)\s*\}\}")
 _REFERENCE_IN = {"image_url": LAST_FRAME, "video_url": OUTPUT, "draft_task": TASK_ID}
 
 
@@ -58,21 +59,30 @@ def read_step(
     pick = (yield from read_entries(keys, "pick", known)) if keys.get("pick") is not None else None
     own_names = axis_names(keys, axes, include, seeds=seeds, samples=samples)
     cell_names = _cell_names(known, own_names, above)
+    names_of_path = cell_names
+    chain = text_of(keys.get("chain")) or ""
+    if chain:
+        parts = {f"{PREVIOUS}.{axis}": each for axis, each in own_names.items()}
+        cell_names = {**cell_names, PREVIOUS: frozenset(own_names), **parts}
     request: dict[str, Value] = {}
     for key, value in keys.merged("request"):
         request[str(key.value)] = yield from compile_value(value, cell_names)
-    content = yield from _content(keys, cell_names, above)
+    needs = needs_of(keys)
+    content = yield from _content(keys, cell_names, above, tuple(needs))
     output_node = keys.get("output")
     output = None
     if isinstance(output_node, Scalar) and isinstance(output_node.value, str):
-        output = yield from compile_output(output_node, cell_names)
+        output = yield from compile_output(output_node, names_of_path)
     price = yield from read_price(keys.get("price"))
     fields = provider.fields
     yield from check_fields(provider, request)
     step = Step(
         name=keys.name,
         location=keys.own.location,
-        needs=next(iter(above), ""),
+        needs=tuple(needs) if above else (),
+        joins=isinstance(keys.get("needs"), Sequence),
+        chain=chain,
+        chain_location=keys.location_of("chain"),
         pick=pick,
         pick_location=keys.location_of("pick"),
         models=tuple((str(item.value), item.location) for item in models if isinstance(item, Scalar)),
@@ -92,9 +102,17 @@ def read_step(
         yield from check_seeds(provider, seeds, keys.location_of("seeds"))
     yield from check_content(provider, content, keys.location_of("content"))
     yield from check_entry_names(step, keys)
+    yield from check_chain(step, own_names, above)
     yield from check_pick_names(keys, own_names, above)
     yield from check_conflicts(step)
     return step, own_names
+
+
+def needs_of(keys: StepKeys) -> dict[str, Location]:
+    """The steps that one `needs`, with the location of each name."""
+    node = keys.own.get("needs") if keys.shared is not None else None
+    nodes = node.items if isinstance(node, Sequence) else (node,)
+    return {name: each.location for each in nodes if each is not None and (name := text_of(each))}
 
 
 def _seeds(keys: StepKeys) -> Checked[Seeds | None]:
@@ -143,32 +161,77 @@ def _cell_names(known: KnownNames, own: KnownNames, above: Mapping[str, KnownNam
 
 
 def _content(
-    keys: StepKeys, names: KnownNames, above: Mapping[str, KnownNames]
+    keys: StepKeys, names: KnownNames, above: Mapping[str, KnownNames], needs: tuple[str, ...]
 ) -> Checked[tuple[ContentItem, ...]]:
     items: list[ContentItem] = []
+    is_chained = bool(text_of(keys.get("chain")))
     for node in items_of(keys.get("content")):
         found = find_payload(node)
         if found is None:
             continue
         kind, payload_node = found
-        payload: Value | Reference | None = yield from _reference(payload_node, kind, above)
+        payload: Value | Reference | None = None
+        if is_chained or above:
+            payload = yield from _reference(
+                payload_node, kind, keys.name if is_chained else None, above, needs
+            )
         if payload is None:
             payload = yield from compile_value(payload_node, names)
-        role_node = node.get("role") if isinstance(node, MappingNode) else None
+        role_node = _entry(node, "role")
         role = (yield from compile_value(role_node, names)) if role_node else None
-        items.append(ContentItem(kind, node.location, payload, role))
+        key, sha256 = yield from _stand_ins(_entry(node, kind), payload, names)
+        item_names = frozenset[str]().union(*(each.names for each in (role, key, sha256) if each is not None))
+        item_names |= payload.names if isinstance(payload, Value) else frozenset()
+        is_taken = isinstance(payload, Reference) and payload.step == keys.name
+        uses_previous = is_chained and (is_taken or PREVIOUS in item_names)
+        items.append(ContentItem(kind, node.location, payload, role, key, sha256, uses_previous))
     return tuple(items)
 
 
-def _reference(payload: Node, kind: str, above: Mapping[str, KnownNames]) -> Checked[Reference | None]:
-    """The payload as a reference to the upstream task; None where it is none that may stand here."""
+def _entry(node: Node | None, name: str) -> Node | None:
+    """The value at `name` of a mapping; None of anything else."""
+    return node.get(name) if isinstance(node, MappingNode) else None
+
+
+def _stand_ins(
+    target: Node | None, payload: Value | Reference, names: KnownNames
+) -> Checked[tuple[Value | None, Value | None]]:
+    """The `key` and the `sha256` that stand for an address."""
+    nodes = [_entry(target, name) for name in ("key", "sha256")]
+    given = [node for node in nodes if node is not None]
+    if len(given) > 1:
+        yield given[1].location.error("`key` and `sha256` exclude each other", "keep one")
+    elif given and isinstance(payload, Reference):
+        yield given[0].location.error("what a step makes is known by its task", "delete this line")
+    key, sha256 = nodes
+    return (
+        (yield from compile_value(key, names)) if key is not None else None,
+        (yield from compile_value(sha256, names)) if sha256 is not None else None,
+    )
+
+
+def _reference(
+    payload: Node,
+    kind: str,
+    chained: str | None,
+    above: Mapping[str, KnownNames],
+    needs: tuple[str, ...],
+) -> Checked[Reference | None]:
+    """The payload as a reference to an upstream task; None where it is none that may stand here.
+
+    `chained` is the name of the step, None where it has no chain.
+    """
     found = _REFERENCE.fullmatch(text_of(payload) or "")
-    if found is None or found["step"] not in above or _REFERENCE_IN.get(kind) != found["output"]:
+    if found is None or _REFERENCE_IN.get(kind) != found["output"]:
         return None
-    nearest = next(iter(above))
-    if found["step"] != nearest:
+    step = found["step"]
+    if step is None:
+        return None if chained is None else Reference(payload.location, chained, found["output"])
+    if step not in above:
+        return None
+    if step not in needs:
         yield payload.location.error(
-            f"`{found['step']}` is not the step that this one needs: only its axes are known here",
-            f"needs.{nearest}.{found['output']}",
+            f"`{step}` is not a step that this one needs: only its axes are known here",
+            " or ".join(f"needs.{each}.{found['output']}" for each in needs),
         )
-    return Reference(payload.location, found["output"])
+    return Reference(payload.location, step, found["output"])

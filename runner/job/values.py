@@ -30,6 +30,11 @@ class Value:
     content: Constant | Template | tuple[Value, ...] | Mapping[str, Value]
     names: frozenset[str]
 
+    @property
+    def known(self) -> JsonValue:
+        """The value of a constant, and null for what has to be evaluated."""
+        return self.content.value if isinstance(self.content, Constant) else None
+
     def evaluate(self, scope: Scope) -> JsonValue:
         """Raises ProblemError for the expression that fails."""
         match self.content:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from runner.errors import Problem
 from runner.job.axes import check_use
@@ -11,9 +11,9 @@ from runner.job.expressions import KnownNames
 from runner.job.merge import STEPS, StepKeys
 from runner.job.model import Step
 from runner.job.problems import Checked, Problems
-from runner.job.steps import read_step
+from runner.job.steps import needs_of, read_step
+from runner.job.yaml.nodes import Location, entries_of
 from runner.job.yaml.nodes import Mapping as MappingNode
-from runner.job.yaml.nodes import entries_of, text_of
 from runner.providers.provider import Provider
 from runner.spelling import did_you_mean
 
@@ -51,7 +51,7 @@ def read_steps(
             read_step(keys, provider=provider, known=known, above=names_above)
         )
         if not own.errors:  # an expression that did not compile may be the one that uses an axis
-            own.gather(check_use(steps[name], provider.fields))
+            own.gather(check_use(steps[name], provider.fields, names_above.values()))
         for problem in (*own.errors, *own.warnings):
             if problem.path.startswith(f"{STEPS}."):
                 yield problem
@@ -76,30 +76,50 @@ def _in_order(bodies: Mapping[str, StepKeys]) -> Checked[dict[str, tuple[str, ..
 
     Steps in a circle, above a missing step, or below either are left out; each is a problem.
     """
-    needs = {name: text_of(keys.own.get("needs")) or "" for name, keys in bodies.items()}
-    above: dict[str, tuple[str, ...]] = {}
-    circled: set[str] = set()
+    order = _Order({name: needs_of(keys) for name, keys in bodies.items()})
     for name in bodies:
-        path = [name]
-        while (wanted := needs[path[-1]]) and wanted not in above and wanted in bodies and wanted not in path:
-            path.append(wanted)
-        location = bodies[path[-1]].location_of("needs")
-        if wanted and wanted not in bodies:
-            others = frozenset(bodies) - {path[-1]}
-            hint = did_you_mean(wanted, others) or f"steps: {', '.join(sorted(others)) or 'no other'}"
-            yield location.error(f"no step `{wanted}`", hint)
-            continue
-        if wanted in path:
-            if wanted == name and circled.isdisjoint(path):
-                circled.update(path)
-                location = bodies[name].location_of("needs")
-                circle = " > ".join([*path, name])
-                yield location.error(f"steps in a circle: {circle}", "one of them must need no other step")
-            continue
-        for step in reversed(path):
-            up = needs[step]
-            above[step] = (up, *above[up]) if up else ()
-    return above
+        yield from order.visit(name, ())
+    return order.above
+
+
+@dataclass(slots=True)
+class _Order:
+    """`needs` has for each step the steps that it needs, with the location of each name."""
+
+    needs: Mapping[str, Mapping[str, Location]]
+    above: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _broken: set[str] = field(default_factory=set)
+
+    def visit(self, name: str, path: tuple[str, ...]) -> Checked[None]:
+        """Puts a step after those above it; `path` leads to it."""
+        if name in self.above or name in self._broken:
+            return
+        if name in path:
+            yield self._circle(path[path.index(name) :])
+            return
+        for wanted, location in self.needs[name].items():
+            if wanted in self.needs:
+                yield from self.visit(wanted, (*path, name))
+            else:
+                others = frozenset(self.needs) - {name}
+                hint = did_you_mean(wanted, others) or f"steps: {', '.join(sorted(others)) or 'no other'}"
+                yield location.error(f"no step `{wanted}`", hint)
+        if all(wanted in self.above for wanted in self.needs[name]):
+            direct = tuple(self.needs[name])
+            further = (step for wanted in direct for step in self.above[wanted])
+            self.above[name] = tuple(dict.fromkeys((*direct, *further)))
+        else:
+            self._broken.add(name)
+
+    def _circle(self, steps: tuple[str, ...]) -> Problem:
+        """Told from the step that comes first in the file."""
+        start = next(name for name in self.needs if name in steps)
+        at = steps.index(start)
+        circle = (*steps[at:], *steps[:at], start)
+        location = self.needs[start][circle[1]]
+        return location.error(
+            f"steps in a circle: {' > '.join(circle)}", "one of them must need no other step"
+        )
 
 
 def _check_required(keys: StepKeys) -> Checked[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from runner.ledger.ledger import Ledger, RemoteIdTakenError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import GIVEN_UP, AttemptRow, Grounds, TaskRow
 from runner.ledger.states import IN_FLIGHT, UNCLEAR, Basis, Resolution, TaskState
+from runner.plan.words import TaskWords
 from runner.providers.base import Generation
 from runner.providers.provider import Provider
 
@@ -59,50 +61,54 @@ def _tasks(reader: LedgerReader, attempts: Iterable[AttemptRow]) -> Iterator[Unc
         yield UnclearTask(task, attempt)
 
 
-def find_unclear(reader: LedgerReader, name: str, answer: Resolution | None = None) -> UnclearTask:
-    """The task of that name, identity or attempt (first digits will do) that `answer` can settle.
+def find_unclear(reader: LedgerReader, words: TaskWords, answer: Resolution | None = None) -> UnclearTask:
+    """The task of that name, output, identity or attempt (first digits will do) that `answer` can settle.
 
     Raises UsageError.
     """
-    found = [
-        one
-        for one in (absent_tasks if answer is Resolution.NOT_BILLED else unclear_tasks)(reader)
-        if one.task.name == name or one.begins_with(name)
-    ]
+    found = _named((absent_tasks if answer is Resolution.NOT_BILLED else unclear_tasks)(reader), words)
     if len(found) == 1:
         return found[0]
     if found:
         digits = ", ".join(one.attempt.id[:12] for one in found)
         raise UsageError(
-            f"{name}: {len(found)} unclear submits have this name",
+            f"{words.typed}: {len(found)} unclear submits have this name",
             hint=f"give the attempt instead: {digits}",
         )
-    raise UsageError(f"{name}: no unclear task", hint="`callsheet reconcile` lists them")
+    raise UsageError(f"{words.typed}: no unclear task", hint="`callsheet reconcile` lists them")
 
 
-def find_in_flight(reader: LedgerReader, name: str) -> tuple[TaskRow, AttemptRow]:
+def find_in_flight(reader: LedgerReader, words: TaskWords) -> tuple[TaskRow, AttemptRow]:
     """The accepted task of that name, output, service's id, identity or attempt (first digits will do).
 
     Raises UsageError.
     """
-    found = [
-        (one.task, one.attempt)
-        for one in _tasks(reader, reader.in_state(*IN_FLIGHT))
-        if one.begins_with(name) or name in (one.task.name, one.task.output, one.attempt.remote_id)
-    ]
+    found = _named(_tasks(reader, reader.in_state(*IN_FLIGHT)), words)
     if len(found) == 1:
-        return found[0]
+        return found[0].task, found[0].attempt
     if found:
         raise UsageError(
-            f"{name}: {len(found)} tasks in flight have this name", hint="give the service's id of one"
+            f"{words.typed}: {len(found)} tasks in flight have this name", hint="give the service's id of one"
         )
-    unclear = any(one.task.name == name for one in unclear_tasks(reader))
     raise UsageError(
-        f"{name}: no task in flight",
-        hint=f"it is unclear: callsheet reconcile {name} --write-off"
-        if unclear
+        f"{words.typed}: no task in flight",
+        hint=f"it is unclear: callsheet reconcile {shlex.quote(words.typed)} --write-off"
+        if _named(unclear_tasks(reader), words)
         else "`callsheet status` lists the tasks of the last run",
     )
+
+
+def _named(tasks: Iterable[UnclearTask], words: TaskWords) -> list[UnclearTask]:
+    """Those that are meant; where none is, those whose path ends in these words."""
+    among = list(tasks)
+    meant = [
+        one
+        for one in among
+        if one.begins_with(words.typed)
+        or words.typed == one.attempt.remote_id
+        or words.mean(one.task.name, one.task.output)
+    ]
+    return meant or [one for one in among if words.may_mean(one.task.output)]
 
 
 def give_up(ledger: Ledger, attempt: AttemptRow, at: float) -> None:

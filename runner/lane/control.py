@@ -15,6 +15,7 @@ from typing import NoReturn
 import anyio
 
 from runner.errors import CallsheetError, ExitCode
+from runner.http.verdicts import ProviderError, Trouble
 from runner.record.events import Observer
 from runner.redact import Redactor
 from runner.times import iso_time
@@ -26,10 +27,14 @@ POST_GRACE = 10.0
 WORTH_TELLING = 10.0
 """Seconds: a shorter wait is not told."""
 
+QUIET = 60.0
+"""Seconds without a repetition, after which the same trouble is told again."""
+
 MOST_DEFECTS = 5
 """Sentences: one defect may strike every task of a plan."""
 
 _FRAMES = 8
+_PASSES = frozenset({Trouble.UNREACHABLE, Trouble.UNAVAILABLE, Trouble.RATE_LIMITED})
 _LONGEST_TEXT = 300
 _ANOTHER_TRY = frozenset({ExitCode.TRY_AGAIN, ExitCode.UNREACHABLE})
 
@@ -53,6 +58,8 @@ class Control:
     _reasons: list[str] = field(default_factory=list)
     _waits: dict[str, float] = field(default_factory=dict)
     """The reasons for waits, with the monotonic time until which each was told."""
+    _troubles: dict[tuple[int | None, str], float] = field(default_factory=dict)
+    """When each trouble with free requests, by status and code, was met last (monotonic)."""
     _is_submitting: bool = True
     _failures: int = 0
     _defects: int = 0
@@ -114,22 +121,38 @@ class Control:
         """No new POST, for the reason and with the exit code of `error`."""
         self.stop_submitting(error.exit_code, str(error))
 
-    def waiting(self, what: str, seconds: float, tasks: int) -> None:
-        """Tells what `tasks` of the run wait for, for at most `seconds`: once, until that time has passed."""
+    def trouble(self, error: ProviderError) -> None:
+        """Tells that a free request failed and is sent again: once, until it has been quiet for a minute."""
+        if error.trouble not in _PASSES:
+            return
+        now, key = anyio.current_time(), (error.status, error.code)
+        is_new = now - self._troubles.get(key, -math.inf) > QUIET
+        self._troubles[key] = now
+        if is_new:
+            self.observe(
+                "service.trouble", {"status": error.status, "code": error.code, "message": error.message}
+            )
+
+    def waiting(self, what: str, seconds: float, tasks: int, said: str = "") -> None:
+        """Tells what `tasks` of the run wait for, for at most `seconds`: once, until that time has passed.
+
+        `said` are the service's own words, where it asked for the wait.
+        """
         now = anyio.current_time()
         if seconds < WORTH_TELLING or self._waits.get(what, -math.inf) >= now:
             return
         self._waits[what] = now + seconds
-        self._tell_wait(what, seconds, tasks)
+        self._tell_wait(what, seconds, tasks, said)
 
     def waited(self, what: str) -> None:
         """Ends a wait, also one that was told to last longer."""
         if self._waits.pop(what, None) is not None:
             self._tell_wait(what, 0.0, 0)
 
-    def _tell_wait(self, what: str, seconds: float, tasks: int) -> None:
+    def _tell_wait(self, what: str, seconds: float, tasks: int, said: str = "") -> None:
         until = iso_time(self.wall() + seconds)
-        self.observe("run.waiting", {"for": what, "until": until, "tasks": tasks})
+        fields: dict[str, object] = {"for": what, "until": until, "tasks": tasks}
+        self.observe("run.waiting", fields | ({"said": said} if said else {}))
 
     def count_failure(self, identity: str = "") -> None:
         """A task of this job failed at the service; after `max_failures` of them, submitting stops."""

@@ -61,7 +61,7 @@ class Lane:
             policy.rate,
             patience=policy.timeout,
             give_up=partial(control.stop_submitting, ExitCode.TRY_AGAIN),
-            waiting=lambda what, seconds: control.waiting(what, seconds, self.in_flight.count),
+            waiting=lambda what, seconds, said: control.waiting(what, seconds, self.in_flight.count, said),
         )
         self.in_flight = InFlight(policy.concurrency, lambda: self.requests.most_in_flight, stand_back)
         self.breaker = Breaker(self.ping, tools.machine.random, self._still_down)
@@ -73,6 +73,7 @@ class Lane:
         try:
             self.clock.hear(await self.client.ping())
         except ProviderError as error:
+            self.control.trouble(error)
             if error.trouble is Trouble.RATE_LIMITED:
                 self.requests.refused(error)
             raise

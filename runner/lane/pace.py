@@ -86,8 +86,8 @@ class RequestPace:
     patience: float = math.inf
     give_up: Callable[[str], None] = lambda said: None
     """Told why, once."""
-    waiting: Callable[[str, float], None] = lambda what, seconds: None
-    """Told at each pause what is waited for, and how long."""
+    waiting: Callable[[str, float, str], None] = lambda what, seconds, said: None
+    """Told at each pause what is waited for, how long, and what the service said."""
     _refused_since: float | None = None
     _lost: str = ""
     _has_lost: anyio.Event = field(default_factory=anyio.Event)
@@ -144,7 +144,7 @@ class RequestPace:
         now = anyio.current_time()
         if self._refused_since is None:
             self._refused_since = now
-        self.throttled(error.retry_after)
+        self.throttled(error.retry_after, error.message)
         if not self._lost and max(now, self._blocked_until) - self._refused_since > self.patience:
             self._lost = (
                 "the service answers nothing but 429, and its next wait would pass run.timeout"
@@ -153,8 +153,9 @@ class RequestPace:
             self.give_up(self._lost)
             self._has_lost.set()
 
-    def throttled(self, retry_after: float | None, *, in_flight: int | None = None) -> None:
-        """The service answered 429: nothing goes out for that long, and less afterwards.
+    def throttled(self, retry_after: float | None, said: str = "", *, in_flight: int | None = None) -> None:
+        """The service answered 429 with the message `said`: nothing goes out for that long, and less
+        afterwards.
 
         `in_flight` comes with a refused submit: how many tasks are under way beside it.
         """
@@ -162,14 +163,14 @@ class RequestPace:
         pause = retry_after if retry_after is not None else 1.0
         recent = self._recent(now)
         if in_flight and 2 * recent <= self._proved:
-            self._lower_room(now, pause, in_flight)
+            self._lower_room(now, pause, said, in_flight)
             return
         is_echo = now < self._blocked_until
         self._blocked_until = max(self._blocked_until, now + pause)
         if is_echo:
             # requests that were on their way together are refused together: one lesson, not many
             return
-        self.waiting("the service's limit on requests (429)", pause)
+        self.waiting("the service's limit on requests (429)", pause, said)
         spread = min(max(now - self._sent[0] + pause, 1.0), self.WINDOW) if self._sent else self.WINDOW
         seen = max(recent, 1) / spread
         self._rate_before = self.rate
@@ -177,12 +178,12 @@ class RequestPace:
         self._next = now + pause
         self._raised_at = now
 
-    def _lower_room(self, now: float, pause: float, in_flight: int) -> None:
+    def _lower_room(self, now: float, pause: float, said: str, in_flight: int) -> None:
         is_echo = now < self._submits_blocked_until
         self._submits_blocked_until = max(self._submits_blocked_until, now + pause)
         if is_echo:
             return
-        self.waiting("the service's limit on tasks at once (429)", pause)
+        self.waiting("the service's limit on tasks at once (429)", pause, said)
         # tasks that wait for their first POST are counted too, so one lesson may not be enough
         self._most_in_flight = max(1, min(in_flight, (self._most_in_flight or in_flight + 1) - 1))
         self._room_raised_at = now

@@ -194,6 +194,8 @@ class Reconciler:
                 self.lane.control.refuse(error)
                 self._leave_all()
             except (ProviderError, NoScanError) as error:
+                if isinstance(error, ProviderError):
+                    self.lane.control.trouble(error)
                 if self._is_over(error, is_last=retry.failed()):
                     await self._give_up(error)
                     retry = self._tries()

@@ -253,6 +253,8 @@ class Submission:
         fields: dict[str, object] = {
             "verdict": outcome.verdict,
             "status": evidence.status,
+            "code": evidence.code,
+            "message": evidence.message,
             "reason": evidence.reason,
             "row": evidence.row,
         }
@@ -268,7 +270,7 @@ class Submission:
                 self.lane.control.count_failure()
             case verdict:
                 await self._write(lambda ledger, at: ledger.withdraw(attempt_id, verdict, evidence, at))
-                self._tell("task.refused", **fields)
+                self._tell("task.refused", **fields, again=outcome.reaction is Reaction.BACK_OFF)
                 self._react(outcome)
         return outcome
 
@@ -285,7 +287,8 @@ class Submission:
                 untrusted = ServiceUnreachableError.untrusted(said)
                 run.stop(untrusted.exit_code, str(untrusted))
             case Reaction.BACK_OFF if evidence.status == 429:
-                self.lane.requests.throttled(outcome.retry_after, in_flight=self.lane.in_flight.count - 1)
+                in_flight = self.lane.in_flight.count - 1
+                self.lane.requests.throttled(outcome.retry_after, said, in_flight=in_flight)
             case Reaction.BACK_OFF if evidence.status is not None and evidence.status >= 500:
                 self.lane.breaker.trip()
             case _:

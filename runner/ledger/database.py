@@ -11,7 +11,9 @@ from pathlib import Path
 
 from runner.errors import StateError
 
-SCHEMA_VERSION = "7"
+SCHEMA_VERSION = "8"
+_UPGRADES = {"6": ("upgrade_7.sql", "spends.sql"), "7": ("upgrade_8.sql",)}
+"""By the version that they begin with, the scripts that lead to the next one."""
 
 
 def _script(name: str) -> str:
@@ -57,17 +59,26 @@ def prepare(connection: sqlite3.Connection, path: Path | None) -> None:
         connection.executescript(
             f"BEGIN IMMEDIATE;\n{schema}\nINSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}');\nCOMMIT;"
         )
-    if _version(connection) == "6":
-        upgrade = _script("upgrade_7.sql") + _script("spends.sql")
-        connection.executescript(
-            f"BEGIN IMMEDIATE;\n{upgrade}\nUPDATE meta SET value = '7' WHERE key = 'schema';\nCOMMIT;"
-        )
+    _upgrade(connection)
     found = _version(connection)
     if found != SCHEMA_VERSION:
-        raise StateError(
-            f"{path}: the ledger has version {found or 'none'}, this callsheet knows {SCHEMA_VERSION}",
-            hint="use the callsheet that wrote it, or a newer one",
+        raise _unknown(path, found)
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    while (found := _version(connection)) in _UPGRADES:
+        upgrade = "".join(map(_script, _UPGRADES[found]))
+        connection.executescript(
+            f"BEGIN IMMEDIATE;\n{upgrade}\nUPDATE meta SET value = '{int(found) + 1}' WHERE key = 'schema';"
+            "\nCOMMIT;"
         )
+
+
+def _unknown(path: Path | None, found: str) -> StateError:
+    return StateError(
+        f"{path}: the ledger has version {found or 'none'}, this callsheet knows {SCHEMA_VERSION}",
+        hint="use the callsheet that wrote it, or a newer one",
+    )
 
 
 def _version(connection: sqlite3.Connection) -> str:
@@ -78,17 +89,21 @@ def _version(connection: sqlite3.Connection) -> str:
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """A read-only connection beside a running writer. Raises StateError.
 
-    Never `immutable`: the file changes under it.
+    Never `immutable`: the file changes under it. An older ledger is read from a copy in memory, which is
+    brought up to date: whoever writes next does the same to the file.
     """
     with translate_errors(path):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        if _version(connection) in _UPGRADES:
+            with contextlib.closing(connection) as older:
+                connection = sqlite3.connect(":memory:", isolation_level=None)
+                older.backup(connection)
+            _upgrade(connection)
+            connection.execute("PRAGMA query_only = ON")
         found = _version(connection)
     if found != SCHEMA_VERSION:
         connection.close()
-        raise StateError(
-            f"{path}: the ledger has version {found or 'none'}, this callsheet reads {SCHEMA_VERSION}",
-            hint="`callsheet collect` brings an older one up to date",
-        )
+        raise _unknown(path, found)
     return connection
 
 

@@ -61,6 +61,11 @@ class Ledger:
         assert salt is not None
         return bytes.fromhex(salt)
 
+    def name_project(self, project: str) -> None:
+        """Keeps the id of the project that this ledger belongs to from now on."""
+        with self.transaction():
+            self._db.execute("INSERT INTO meta VALUES ('project', ?)", (project,))
+
     def close(self) -> None:
         self._db.close()
 
@@ -166,6 +171,7 @@ class Ledger:
                 task.output,
             ),
         )
+        self.claim(task.output, task.identity)
         if latest is not None and not may_follow(latest, intent.reason):
             raise StateError(
                 f"{task.name}: refused to submit a task that stands at `{latest.state}`",
@@ -324,6 +330,13 @@ class Ledger:
         """The service's own verdict (`expired`: the result can no longer be fetched)."""
         state = TaskState.EXPIRED if expired else TaskState.FAILED
         self._move(attempt_id, state, at, error_code=code, error_message=message)
+
+    def claim(self, path: str, identity: str) -> None:
+        """A path is for the video of this task from now on."""
+        self._db.execute(
+            "INSERT INTO claims VALUES (?, ?) ON CONFLICT (path) DO UPDATE SET identity = excluded.identity",
+            (path, identity),
+        )
 
     def add_outputs(self, outputs: Sequence[OutputRow]) -> None:
         """Notes published files; a path that another task had is this one's from now on."""

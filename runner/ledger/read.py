@@ -67,8 +67,30 @@ class LedgerReader(SpendReader):
     def run(self, run_id: str) -> RunRow | None:
         return self._row(RunRow, "WHERE id = ?", run_id)
 
+    def runs_beginning(self, digits: str) -> list[RunRow]:
+        """The runs whose id begins with `digits`, newest first; none where that is empty."""
+        return self._rows(
+            RunRow, "WHERE ?1 <> '' AND substr(id, 1, length(?1)) = ?1 ORDER BY id DESC", digits
+        )
+
     def latest_run(self) -> RunRow | None:
         return self._row(RunRow, "ORDER BY started_at DESC, id DESC LIMIT 1")
+
+    def newest_runs(self) -> Iterator[RunRow]:
+        """All runs, newest first."""
+        return iter(self._rows(RunRow, "ORDER BY started_at DESC, id DESC"))
+
+    def count_runs(self) -> int:
+        return int(self._db.execute("SELECT count(*) FROM runs").fetchone()[0])
+
+    def states_of_run(self, run_id: str) -> Counter[TaskState]:
+        """Where the newest attempt that a run made at each of its tasks stands, counted."""
+        rows = self._db.execute(
+            "SELECT state, count(*) FROM attempts WHERE seq IN"
+            " (SELECT max(seq) FROM attempts WHERE run_id = ? GROUP BY identity) GROUP BY state",
+            (run_id,),
+        )
+        return Counter({TaskState(state): number for state, number in rows})
 
     def origins(self) -> list[str]:
         """Where runs have sent their requests, the first one first."""
@@ -234,6 +256,35 @@ class LedgerReader(SpendReader):
         newest = f"(SELECT max(seq) FROM outputs WHERE path IN ({_marks(paths)}) GROUP BY path)"
         return {row.path: row for row in self._rows(OutputRow, f"WHERE seq IN {newest}", *paths)}
 
+    def standing_outputs(self) -> list[OutputRow]:
+        """The newest row of each path, of done tasks alone, the oldest first."""
+        return self._rows(
+            OutputRow,
+            "WHERE seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path)"
+            " AND attempt_id IN (SELECT id FROM attempts WHERE state = 'done') ORDER BY created_at, seq",
+        )
+
+    def every_request(self) -> Iterator[str]:
+        """The request of each task, as JSON."""
+        yield from (text for (text,) in self._db.execute("SELECT request FROM tasks"))
+
+    def claims(self, paths: Sequence[str]) -> dict[str, str]:
+        """Whose video each path is for, by the newest decision: its identity; a free path has no entry."""
+        rows = self._db.execute(
+            f"SELECT path, identity FROM claims WHERE path IN ({_marks(paths)})", tuple(paths)
+        )
+        return dict(rows.fetchall())
+
+    def paths_of(self, sha256: str) -> list[str]:
+        """Where a published file with these bytes is, by the newest row of each path; the newest first."""
+        rows = self._db.execute(
+            "SELECT path FROM outputs WHERE sha256 = ?"
+            " AND seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path)"
+            " ORDER BY seq DESC",
+            (sha256,),
+        )
+        return [path for (path,) in rows]
+
     def published(self, identities: Sequence[str]) -> dict[str, list[Published]]:
         """The files of the newest attempt of each identity where that is done, the video first."""
         rows = self._db.execute(
@@ -371,6 +422,11 @@ class LedgerReader(SpendReader):
                 if len(found) == most:
                     break
         return found
+
+    @property
+    def project(self) -> str:
+        """The id of the project that this ledger belongs to; empty where it has none yet."""
+        return self.meta("project") or ""
 
     def meta(self, key: str) -> str | None:
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()

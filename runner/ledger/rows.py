@@ -43,13 +43,15 @@ class GitFacts:
 @dataclass(frozen=True, slots=True)
 class SessionFacts:
     """What is true of one process that works on a run; `job_digest` is the sha256 of the job file as it ran
-    it. None, or empty: an older callsheet did not note it.
+    it, `files` are those of the further files that it read, by path below the root. None, or empty: there are
+    none, or an older callsheet did not note it.
     """
 
     command: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     git: GitFacts | None = None
     job_digest: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +324,7 @@ class Drift:
 
 
 class SpendBy(enum.StrEnum):
-    """Groups of `spending`; a day is in UTC."""
+    """Groups of `spending`; a day is in the zone that is asked for."""
 
     JOB = "job"
     MODEL = "model"

@@ -99,6 +99,11 @@ CREATE TABLE history (
 ) STRICT;
 CREATE INDEX history_attempt ON history (attempt_id);
 
+CREATE TABLE claims (               -- whose video a path is for, by the newest decision
+    path TEXT PRIMARY KEY,           -- relative to the base directory
+    identity TEXT NOT NULL REFERENCES tasks (identity)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE outputs (              -- a published file; the newest row of a path says whose it is
     seq INTEGER PRIMARY KEY,
     path TEXT NOT NULL,              -- relative to the base directory

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import TaskRow
+from runner.plan.words import TaskWords
 
 SHORTEST_DIGEST = 8
 _MOST_FOUND = 20
+_MOST_LOOKED_AT = 10_000
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -49,6 +51,14 @@ class LedgerSearch(LedgerReader):
                 return found
         return []
 
+    def find_path(self, words: TaskWords) -> list[FoundTask]:
+        """The tasks whose output path is meant, else those whose path ends in these words; newest first."""
+        last = words.typed.removesuffix(".mp4").rpartition("/")[2].rpartition("-")[2]
+        like = "SELECT identity FROM tasks WHERE instr(output, ?) > 0"
+        among = self._tasks("its path", like, (f"{last}.mp4",), most=_MOST_LOOKED_AT)
+        meant = [one for one in among if words.mean("", one.task.output)]
+        return (meant or [one for one in among if words.may_mean(one.task.output)])[:_MOST_FOUND]
+
     def names(self) -> Iterable[str]:
         """The names of tasks that were asked for, the newest 10,000."""
         rows = self._db.execute(
@@ -61,10 +71,12 @@ class LedgerSearch(LedgerReader):
         rows = self._db.execute("SELECT path FROM outputs ORDER BY seq DESC LIMIT 10000")
         return (path for (path,) in rows)
 
-    def _tasks(self, by: str, query: str, values: tuple[str, ...]) -> list[FoundTask]:
+    def _tasks(
+        self, by: str, query: str, values: tuple[str, ...], most: int = _MOST_FOUND
+    ) -> list[FoundTask]:
         rows = self._db.execute(
             f"SELECT identity FROM ({query}) AS found GROUP BY identity ORDER BY (SELECT max(seq)"
-            f" FROM attempts WHERE attempts.identity = found.identity) DESC LIMIT {_MOST_FOUND}",
+            f" FROM attempts WHERE attempts.identity = found.identity) DESC LIMIT {most}",
             values,
         ).fetchall()
         tasks = (self.task(identity) for (identity,) in rows)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
+import functools
 import json
 import sqlite3
 from collections.abc import Sequence
 
 from runner.ledger.rows import Drift, Spend, SpendBy, SpendRow
 from runner.ledger.states import COUNTED_ABSENCES, IN_FLIGHT, sql_list
+from runner.times import local_day
 
 # a rejected POST costs nothing; everything else may have been billed, also what a person had submitted
 # again without proof, and what was taken for absent until a day later still shows nothing of it
@@ -19,7 +22,7 @@ _POSSIBLY_BILLED = (
 _GROUPS = {
     SpendBy.JOB: "runs.job_file",
     SpendBy.MODEL: "attempts.model",
-    SpendBy.DAY: "date(intended_at, 'unixepoch')",
+    SpendBy.DAY: "day_of(intended_at)",
 }
 
 
@@ -58,8 +61,17 @@ class SpendReader:
         )
         return {run_id for (run_id,) in rows}
 
-    def spending(self, by: SpendBy | None = None, since: float | None = None) -> list[SpendRow]:
-        """What may have been billed since a Unix time, by group, or in one row where `by` is None."""
+    def spending(
+        self,
+        by: SpendBy | None = None,
+        since: float | None = None,
+        zone: datetime.tzinfo | None = None,
+    ) -> list[SpendRow]:
+        """What may have been billed since a Unix time, by group, or in one row where `by` is None.
+
+        Days are those of `zone` (None: this machine's).
+        """
+        self._db.create_function("day_of", 1, functools.partial(local_day, zone=zone), deterministic=True)
         # nobody knows whether a failed one is billed, unless the service says what it cost
         settled = (
             "(attempts.state = 'done' OR attempts.state IN ('failed', 'expired') AND cost_micros IS NOT NULL)"

@@ -17,9 +17,16 @@ from typing import BinaryIO
 MOST_BOXES = 100_000
 """Boxes side by side, and chunks of a picture: an hour in fragments of a second has 7,200."""
 
+_FIRST = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"})
+"""What a file may begin with: QuickTime's had no `ftyp` until 2005."""
+
 
 class NotMediaError(ValueError):
     """The bytes are not a whole file of the kind that was promised; the text says what they are."""
+
+
+class UnprovenError(NotMediaError):
+    """A video, of which nothing shows whether it is whole."""
 
 
 def top_boxes(file: BinaryIO, length: int) -> Iterator[tuple[bytes, int, int]]:
@@ -33,7 +40,7 @@ def top_boxes(file: BinaryIO, length: int) -> Iterator[tuple[bytes, int, int]]:
         if length - position < 8:
             raise NotMediaError(_cut_or_foreign(file, position, length))
         size, kind = struct.unpack(">I4s", read_at(file, position, 8))
-        if position == 0 and kind != b"ftyp":
+        if position == 0 and kind not in _FIRST:
             raise NotMediaError(f"not an MP4: {describe(read_at(file, 0, min(64, length)))}")
         header = 8
         if size == 1 and length - position >= 16:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from runner.media.boxes import NotMediaError
+from runner.media.containers import recognise
 from runner.media.video import read_index
 
 LONGEST_SIDE = 320
@@ -54,7 +55,7 @@ class Wanted(enum.Enum):
 
 
 def read_picture(file: BinaryIO, wanted: Wanted) -> Picture:
-    """A frame from the middle of an MP4 or MOV file, at most LONGEST_SIDE wide and high.
+    """A frame from the middle of a video, at most LONGEST_SIDE wide and high.
 
     From the middle: takes that begin with one picture all look alike at their first frame. A codec that
     this FFmpeg does not know, or an index too large for it, says nothing against the file.
@@ -63,13 +64,18 @@ def read_picture(file: BinaryIO, wanted: Wanted) -> Picture:
     import av
 
     try:
-        if read_index(file).samples > _MOST_SAMPLES:
+        other = recognise(file, file.seek(0, io.SEEK_END))
+        if other is None and read_index(file).samples > _MOST_SAMPLES:
             return Picture()
         file.seek(0)
         # the format is given: FFmpeg's playlist readers would open addresses named in the file; while it
         # opens the file it needs no frames, and would decode one to learn what the index says
         with av.open(
-            file, mode="r", format="mp4", metadata_errors="replace", options={"skip_frame": "all"}
+            file,
+            mode="r",
+            format="mp4" if other is None else other.demuxer,
+            metadata_errors="replace",
+            options={"skip_frame": "all"},
         ) as container:
             video = container.streams.video[0]
             # no context: a codec that this FFmpeg does not know
@@ -80,10 +86,13 @@ def read_picture(file: BinaryIO, wanted: Wanted) -> Picture:
             # reference frames alone show where the middle is, in half the time
             video.codec_context.skip_frame = "NONREF"
             middle = (video.duration or 0) // 2 if wanted is Wanted.POSTER else 0
-            container.seek(middle, stream=video, backward=True)
             frame = None
-            for number, frame in enumerate(container.decode(video)):
-                if number == _MOST_FRAMES or (frame.pts or 0) >= middle:
+            for start in {middle: None, 0: None}:  # a stream (MPEG-TS) may have nothing behind its middle
+                container.seek(start, stream=video, backward=True)
+                for number, frame in enumerate(container.decode(video)):
+                    if number == _MOST_FRAMES or (frame.pts or 0) >= start:
+                        break
+                if frame is not None:
                     break
             if frame is None:
                 return Picture(why="FFmpeg finds no picture in the video")

@@ -20,6 +20,7 @@ from runner.media.boxes import (
     MOST_BOXES,
     NotMediaError,
     Tables,
+    UnprovenError,
     boxes,
     describe,
     find,
@@ -31,6 +32,7 @@ from runner.media.boxes import (
     read_times,
     top_boxes,
 )
+from runner.media.containers import read_matroska, recognise
 
 _MOST_INDEX_BYTES = 16 << 20
 """A larger index (moov, moof) is refused: an hour at 60 fps needs about 4 MB."""
@@ -89,13 +91,33 @@ class Index:
 
 
 def probe(file: BinaryIO, *, has_kept_length: bool = True) -> MediaFacts:
-    """Facts of a whole MP4 or MOV file, opened for reading; blocking. Raises NotMediaError.
+    """Facts of a whole video, opened for reading; blocking. Raises NotMediaError.
 
-    The top-level boxes must add up to the file's length, with `ftyp` first, media data, and an
-    index that holds a video track and names no sample beyond the file's end. Without
-    `has_kept_length` (a length that the server promised and kept) the index has to prove the end.
+    Of an MP4 or MOV the top-level boxes must add up to the file's length, with media data and an index
+    that holds a video track and names no sample beyond the file's end. Of another container
+    little is read. Without `has_kept_length` (a length that the server promised and kept) the file itself
+    has to prove its end.
     """
-    return read_index(file, has_kept_length=has_kept_length).facts
+    other = recognise(file, file.seek(0, io.SEEK_END))
+    if other is None:
+        return read_index(file, has_kept_length=has_kept_length).facts
+    if not has_kept_length and not other.ends_where_it_says:
+        raise UnprovenError(
+            f"nothing proves that the {other.name} file is whole: the server promised no length, and the file"
+            " does not tell its own"
+        )
+    if other.segment is None:
+        return MediaFacts(other.name)
+    found = read_matroska(file, other.segment)
+    return MediaFacts(
+        other.name,
+        codec=found.codec,
+        width=found.width,
+        height=found.height,
+        duration=found.duration,
+        fps=found.fps,
+        has_sound=found.has_sound,
+    )
 
 
 def read_index(file: BinaryIO, *, has_kept_length: bool = True) -> Index:
@@ -138,7 +160,7 @@ def read_index(file: BinaryIO, *, has_kept_length: bool = True) -> Index:
             "nothing proves that the video is whole: the server promised no length, and the file's index"
             " does not name every sample"
         )
-    container = "mov" if brand == b"qt  " else "mp4"
+    container = "mov" if brand in (b"qt  ", None) else "mp4"
     return Index(replace(facts, container=container), sum(each.claimed for each in samples) + held)
 
 
@@ -191,7 +213,7 @@ def _probe_jpeg(file: BinaryIO, length: int) -> MediaFacts:
     data = read_at(file, 0, length)
     end = 0
     while data.startswith(_JPEG, end):
-        end = _end_of_jpeg(data, end)
+        end = end_of_jpeg(data, end)
     if data[end:].strip(b"\0"):
         raise NotMediaError("something follows the end of the JPEG")
     return MediaFacts("jpeg", codec="mjpeg")
@@ -201,7 +223,7 @@ _END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
 _RESTARTS = range(0xD0, 0xD8)
 
 
-def _end_of_jpeg(data: bytes, start: int) -> int:
+def end_of_jpeg(data: bytes, start: int) -> int:
     """The first byte behind the picture that begins at `start` (T.81, B.1)."""
     position = start + 2
     while position + 4 <= len(data) or data[position:] == b"\xff\xd9":

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from runner.job.expressions import NEEDS, Scope
-from runner.job.inputs import FILES, InputReader, resolve_url
-from runner.job.model import MODEL, SAMPLE, SEED, ContentItem, Job, Reference, Step
+from runner.job.expressions import NEEDS, PREVIOUS, Scope
+from runner.job.inputs import FILES, InputError, InputReader, name_of_digest, name_of_key, resolve_url
+from runner.job.model import BUILT_IN, MODEL, SAMPLE, SEED, ContentItem, Job, Reference, Step
 from runner.job.problems import Checked, ProblemError, require
 from runner.job.schema import check_field, check_request
 from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
@@ -17,11 +17,11 @@ from runner.job.yaml.nodes import Location, Path
 from runner.json_value import JsonValue
 from runner.plan.cost import estimate
 from runner.plan.matrix import Cell
-from runner.plan.names import cell_label, task_name
+from runner.plan.names import cell_label, identifying_part, output_name, task_name
 from runner.plan.picks import Lineage
-from runner.plan.task import STEP_SCHEME, Task, Upstream, task_identity
+from runner.plan.task import STEP_SCHEME, Task, Upstream, cells_of, task_identity
 from runner.providers.base import InputFile
-from runner.providers.dialect import CannotSayError, RequestPath
+from runner.providers.dialect import CannotSayError
 from runner.providers.provider import Provider
 from runner.slug import slug
 
@@ -30,10 +30,12 @@ _STAND_IN: Mapping[str, JsonValue] = {"text": "text", "draft_task": {"id": ""}}
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """A content item as the request has it, and the local file that it refers to."""
+    """A content item as the request has it, and the local file or the address that it refers to."""
 
     data: dict[str, JsonValue]
     file: InputFile | None = None
+    address: tuple[str, str] | None = None
+    """(what stands for it, the address itself)"""
 
 
 class TaskBuilder:
@@ -47,6 +49,7 @@ class TaskBuilder:
         self._step = step
         self._origin = origin
         self._edition = edition
+        self._as_first = step.as_first
         self._scope = {**scope, "step": {"name": step.name}}
         self._slug = slug(step.name)
         self._locations = {axis.name: axis.location for axis in step.axes}
@@ -59,18 +62,25 @@ class TaskBuilder:
         self._content: list[ContentItem | _Item] = []
         self.problems = (*self._fold_fields(), *self._fold_content())
 
-    def build(self, index: int, cell: Cell, upstream: Upstream | None = None) -> Task:
-        """The task of `cell` that needs that of `upstream`, the same each time. Raises ProblemError."""
+    def build(self, index: int, cell: Cell, upstreams: tuple[Upstream, ...] = ()) -> Task:
+        """The task of `cell` that builds on `upstreams`, the same each time. Raises ProblemError."""
         scope = {**self._scope, **cell, "index": index}
-        if upstream is not None:
-            scope[NEEDS] = upstream.cells
-        fields, items = require(self._resolve(cell, scope, upstream))
+        above: Lineage = {}
+        if upstreams:
+            above = cells_of(tuple(each for each in upstreams if each.step != self._step.name))
+            scope[NEEDS] = above
+            for each in upstreams:
+                if each.step == self._step.name:
+                    scope[PREVIOUS] = each.cells[each.step]
+        step = self._as_first if PREVIOUS not in scope else self._step
+        fields, items = require(self._resolve(cell, scope, upstreams))
         try:
             request = self._job.provider.dialect.request(fields, [item.data for item in items])
         except CannotSayError as error:
             refusal = error.refusal
-            raise ProblemError(self._location(refusal.path).error(refusal.message, refusal.hint)) from None
-        self._check_shape(request, tuple(item.data.get("role") for item in items))
+            location = request_location(self._job.provider, step, refusal.path)
+            raise ProblemError(location.error(refusal.message, refusal.hint)) from None
+        self._check_shape(request, tuple(item.data.get("role") for item in items), step)
 
         model, sample = str(cell[MODEL]), cell.get(SAMPLE)
         assert sample is None or isinstance(sample, int)
@@ -78,7 +88,9 @@ class TaskBuilder:
         honours_seed = family is not None and family.honours_seed
         if sample is not None and honours_seed and SEED in self._fields:
             request[SEED] = derived_seed(self._job.provider, request, sample)
-        cost = estimate(self._job.provider, request, self._step.price)
+        own = self._step.price or self._job.project_file.price_of(model)
+        published = self._job.models_lock.rates(self._job.provider.name, model)
+        cost = estimate(self._job.provider, request, own, published)
         identity = task_identity(
             provider=self._job.provider,
             origin=self._origin,
@@ -89,13 +101,14 @@ class TaskBuilder:
         ignored_seed = request.get(SEED) if family is not None and not honours_seed else None
         request = _sent(request, is_derived=sample is not None, is_ignored=ignored_seed is not None)
         seed = request.get(SEED)
-        name = self.name(cell, upstream.cells if upstream is not None else {})
-        output = self._step.output
+        cell_name = self.cell_name(cell, above)
+        template = self._step.output
+        output = self._own_output(cell_name) if template is None else template.render(scope)
         return Task(
             identity=identity,
             index=index,
             step=self._step.name,
-            name=name,
+            name=cell_name if template is None else output_name(output),
             cell=cell,
             provider=self._job.provider.name,
             origin=self._origin,
@@ -104,22 +117,25 @@ class TaskBuilder:
             seed=seed if isinstance(seed, int) else None,
             sample=sample,
             ignored_seed=ignored_seed if isinstance(ignored_seed, int) else None,
+            cell_name=cell_name,
             request=request,
             inputs=tuple(dict.fromkeys(item.file for item in items if item.file is not None)),
-            output=self._own_output(name) if output is None else output.render(scope),
-            upstream=upstream,
+            output=output,
+            upstreams=upstreams,
+            addresses=_addresses(items, step),
             estimate_tokens=cost.tokens,
             estimate_micros=cost.micros,
             price=cost.price,
         )
 
     def _resolve(
-        self, cell: Cell, scope: Scope, upstream: Upstream | None
+        self, cell: Cell, scope: Scope, upstreams: tuple[Upstream, ...]
     ) -> Checked[tuple[dict[str, JsonValue], list[_Item]]]:
         """(the fields of the request, its content) for one cell."""
         fields: dict[str, JsonValue] = {MODEL: str(cell[MODEL]), **self._constant}
+        is_first = self._step.chain and PREVIOUS not in scope
         for name, computed in self._computed.items():
-            if name not in cell:
+            if name not in cell and not (is_first and PREVIOUS in computed.names):
                 try:
                     value = computed.evaluate(scope)
                 except ProblemError as error:
@@ -133,31 +149,34 @@ class TaskBuilder:
                 yield from self._set(fields, name, value, location)
         items: list[_Item] = []
         for item in self._content:
+            if is_first and isinstance(item, ContentItem) and item.uses_previous:
+                continue
             try:
-                items.append(item if isinstance(item, _Item) else self._item(item, scope, upstream))
+                items.append(item if isinstance(item, _Item) else self._item(item, scope, upstreams))
             except ProblemError as error:
                 yield from error.problems
         return fields, items
 
-    def _location(self, path: RequestPath) -> Location:
-        return request_location(self._job.provider, self._step, path)
-
-    def name(self, cell: Cell, above: Lineage) -> str:
-        """The readable name of the task of `cell` below those of `above`; several may have it."""
+    def cell_name(self, cell: Cell, above: Lineage) -> str:
+        """The readable name of `cell` below those of `above`; several may have it."""
         cells = {self._step.name: cell, **above}
-        labels = (
-            cell_label(values, with_model=len(self._job.steps[step].models) > 1)
-            for step, values in reversed(cells.items())
-        )
+        are_joined = any(self._job.steps[step].joins for step in cells)
+        labels: list[str] = []
+        told: dict[str, JsonValue] = {}
+        for step, values in reversed(cells.items()):
+            shown = values
+            if are_joined:  # the axes that its steps share stand in the name once
+                shown = {axis: value for axis, value in values.items() if not _is_told(axis, value, told)}
+                told |= {axis: identifying_part(value) for axis, value in values.items()}
+            labels.append(cell_label(shown, with_model=len(self._job.steps[step].models) > 1))
         return task_name((self._slug, *labels), default=self._job.name)
 
-    def with_own_name(self, task: Task, names: Set[str]) -> Task:
-        """`task` with digits of the identity after its name and its upstream's, if these are in `names`."""
-        name, upstream = _with_digits(task.name, task.identity, names), task.upstream
-        if upstream is not None:
-            upstream = replace(upstream, name=_with_digits(upstream.name, upstream.identity, names))
-        output = self._own_output(name) if self._step.output is None else task.output
-        return replace(task, name=name, output=output, upstream=upstream)
+    def with_digits(self, task: Task) -> Task:
+        """`task` with digits of the identity after its cell's name, and so in its own path."""
+        cell_name = f"{task.cell_name}-{task.identity[:8]}"
+        if self._step.output is not None:
+            return replace(task, cell_name=cell_name)
+        return replace(task, cell_name=cell_name, name=cell_name, output=self._own_output(cell_name))
 
     def _own_output(self, name: str) -> str:
         """Where a task goes whose job file does not say."""
@@ -184,11 +203,13 @@ class TaskBuilder:
         for item in self._step.content:
             names = item.role.names if item.role is not None else frozenset[str]()
             names |= {NEEDS} if isinstance(item.payload, Reference) else item.payload.names
+            names |= {PREVIOUS} if item.uses_previous else set()
+            names = names.union(*(each.names for each in (item.key, item.sha256) if each is not None))
             if not names <= self._scope.keys():
                 self._content.append(item)
                 continue
             try:
-                self._content.append(self._item(item, self._scope, None))
+                self._content.append(self._item(item, self._scope, ()))
             except ProblemError as error:
                 yield from error.problems
                 self._content.append(_stand_in(item))
@@ -217,23 +238,27 @@ class TaskBuilder:
             for problem in check_field(self._job.provider, name, value)[:1]:
                 yield location.error(problem.message, problem.hint)
 
-    def _item(self, item: ContentItem, scope: Scope, upstream: Upstream | None) -> _Item:
+    def _item(self, item: ContentItem, scope: Scope, upstreams: tuple[Upstream, ...]) -> _Item:
         """Raises ProblemError."""
         file: InputFile | None = None
+        address: tuple[str, str] | None = None
         payload: JsonValue
         if isinstance(item.payload, Reference):
-            assert upstream is not None
+            upstream = next(each for each in upstreams if each.step == item.payload.step)
             key = "id" if item.kind == "draft_task" else "url"
             payload = {key: upstream.reference(item.payload.output)}
         else:
             payload, file = self._payload(item.kind, item.payload, scope)
+            if isinstance(payload, dict) and (name := _name_of(item, scope, payload, file)):
+                address = name, str(payload["url"])
+                payload = {"url": name}
         data: dict[str, JsonValue] = {"type": item.kind, item.kind: payload}
         role = item.role.evaluate(scope) if item.role is not None else None
         if item.role is not None and role is not None:
             if not isinstance(role, str):
                 raise ProblemError(item.role.location.error(f"role needs a word, and this is {_kind(role)}"))
             data["role"] = role
-        return _Item(data, file)
+        return _Item(data, file, address)
 
     def _payload(self, kind: str, written: Value, scope: Scope) -> tuple[JsonValue, InputFile | None]:
         location = written.location
@@ -252,14 +277,16 @@ class TaskBuilder:
         file = resolve_url(value, kind, location, provider=self._job.provider, reader=self._reader)
         return {"url": file.reference if file is not None else value}, file
 
-    def _check_shape(self, request: Mapping[str, JsonValue], roles: tuple[JsonValue, ...]) -> None:
+    def _check_shape(
+        self, request: Mapping[str, JsonValue], roles: tuple[JsonValue, ...], step: Step
+    ) -> None:
         """The rules between fields, and between content items, once for each shape that occurs."""
         shape = (frozenset(request), roles)
         if shape in self._shapes or self.problems:
             return
         self._shapes.add(shape)
         found = [
-            self._location(problem.path).error(problem.message, problem.hint)
+            request_location(self._job.provider, step, problem.path).error(problem.message, problem.hint)
             for problem in check_request(self._job.provider, dict(request))
         ]
         if found:
@@ -278,6 +305,27 @@ def _sent(request: dict[str, JsonValue], *, is_derived: bool, is_ignored: bool) 
     return {**request, SEED: sent_seed(seed)} if is_derived and isinstance(seed, int) else request
 
 
+def _name_of(
+    item: ContentItem, scope: Scope, payload: Mapping[str, JsonValue], file: InputFile | None
+) -> str:
+    """What stands for the item's address in its request; empty where the address itself does.
+
+    Raises ProblemError.
+    """
+    for written, name_of in ((item.key, name_of_key), (item.sha256, name_of_digest)):
+        value = written.evaluate(scope) if written is not None else None
+        if written is None or value is None:
+            continue
+        if file is not None or str(payload.get("url"))[:8].casefold() != "https://":
+            told = "only an https address needs a name: a file is known by its bytes"
+            raise ProblemError(written.location.error(told, "delete this line"))
+        try:
+            return name_of(value)
+        except InputError as error:
+            raise ProblemError(error.at(written.location)) from None
+    return ""
+
+
 def _stand_in(item: ContentItem) -> _Item:
     """For an item that cannot be read: without its type and role others would seem wrong as well."""
     data: dict[str, JsonValue] = {"type": item.kind, item.kind: _STAND_IN.get(item.kind, {"url": ""})}
@@ -286,8 +334,19 @@ def _stand_in(item: ContentItem) -> _Item:
     return _Item(data)
 
 
-def _with_digits(name: str, identity: str, names: Set[str]) -> str:
-    return f"{name}-{identity[:8]}" if name in names else name
+def _addresses(items: list[_Item], step: Step) -> dict[str, str]:
+    """The addresses that are given by name. Raises ProblemError where two have one name."""
+    found: dict[str, str] = {}
+    for item, written in zip(items, step.content, strict=True):
+        if item.address is not None and found.setdefault(*item.address) != item.address[1]:
+            location = written.location
+            raise ProblemError(location.error("another address has the same name", "give each its own"))
+    return found
+
+
+def _is_told(axis: str, value: JsonValue, told: Mapping[str, JsonValue]) -> bool:
+    """Whether an axis that is not a take has this value in a label before."""
+    return axis not in BUILT_IN and axis in told and told[axis] == identifying_part(value)
 
 
 def _kind(value: JsonValue) -> str:

@@ -52,7 +52,7 @@ def _values(task: Task) -> dict[str, JsonValue]:
     values: dict[str, JsonValue] = dict(task.cell)
     if task.step:
         values["step.name"] = task.step
-    for step, cell in task.upstream.cells.items() if task.upstream is not None else ():
+    for step, cell in task.cells_above.items():
         values |= {f"{NEEDS}.{step}.{axis}": value for axis, value in cell.items()}
     return values
 
@@ -66,8 +66,10 @@ def _same_identity(job: Job, first: Task, second: Task) -> Problem:
     names = _differing(first, second)
     step = job.steps[second.step]
     if names and all(name.startswith(f"{NEEDS}.") for name in names):
-        message = f"its requests are the same for each task of `{step.needs}`, such as {second.name}"
-        return step.location.error(message, f"use an output or an axis of `{NEEDS}.{step.needs}`, or pick")
+        told = {name.split(".")[1] for name in names}
+        needed = next((name for name in step.needs if name in told), step.needs[0])
+        message = f"its requests are the same for each task of `{needed}`, such as {second.cell_name}"
+        return step.location.error(message, f"use an output or an axis of `{NEEDS}.{needed}`, or pick")
     locations = {axis.name: axis.location for axis in step.axes}
     location = locations.get(names[0], step.takes_location) if names else step.takes_location
     if first.step != second.step:
@@ -77,7 +79,7 @@ def _same_identity(job: Job, first: Task, second: Task) -> Problem:
             f"axis `{names[0]}` changes nothing", "for several takes use `samples: N`"
         )
     return location.error(
-        f"cells {first.index} ({first.name}) and {second.index} ({second.name}) ask for the same video",
+        f"{_cells(first, second)} ask for the same video",
         "keep one of them; for several takes use `samples: N`",
     )
 
@@ -99,7 +101,7 @@ def _same_rows(step: Step, axis: str, first: Task, second: Task) -> Problem | No
         return None
     return other.error(
         f"this value of `{axis}` makes the same request as the one in line {one.line}"
-        f" (tasks {first.name} and {second.name})",
+        f" (cells {first.cell_name} and {second.cell_name})",
         "change its prompt, or what else the request uses; or delete one, and for takes use `samples: 2`",
     )
 
@@ -115,10 +117,13 @@ def _same_output(job: Job, pairs: Sequence[tuple[Task, Task]]) -> Problem:
     is_same = first.output == second.output
     alike = "" if is_same else f" and {second.output}, one file on a disk that ignores case and Unicode forms"
     return step.output_location.error(
-        f"cells {first.index} ({first.name}) and {second.index} ({second.name}) write"
-        f"{' the same file,' if is_same else ''} {first.output}{alike}{more}",
+        f"{_cells(first, second)} write{' the same file,' if is_same else ''} {first.output}{alike}{more}",
         f"write `{template}`{written}" if written else f"tell them apart: `output: {template}`",
     )
+
+
+def _cells(first: Task, second: Task) -> str:
+    return f"cells {first.index} ({first.cell_name}) and {second.index} ({second.cell_name})"
 
 
 def _other_template(output: OutputTemplate | None, telling: list[str]) -> str:

@@ -8,15 +8,17 @@ Formula, sizes and prices are those of models.yaml.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 from runner.json_value import JsonValue
 from runner.money import Price, PriceUnit, micros
+from runner.plan.task import Task
 from runner.providers.dialect import Asked
 from runner.providers.models import DRAFT_RESOLUTION, ModelFamily
 from runner.providers.provider import Provider
+from runner.providers.published import Rate, dearest
 
 _PIXELS_PER_TOKEN = 1024
 
@@ -25,7 +27,8 @@ _PIXELS_PER_TOKEN = 1024
 class Estimate:
     """The expected cost of one task; `note` says what is not known, and why.
 
-    `price` is what it is reckoned with: the job's own, else that of models.yaml.
+    `price` is what it is reckoned with: the job's own, else the project's, else what the service publishes,
+    else that of models.yaml.
     """
 
     tokens: int | None
@@ -61,12 +64,26 @@ class Total:
         return self.tasks > 0 and self.without_price == self.tasks
 
 
-def estimate(provider: Provider, request: Mapping[str, JsonValue], own: Price | None) -> Estimate:
-    """The expected cost of a resolved request; `own` is the job's price, before that of models.yaml.
+def total_of(tasks: Iterable[Task]) -> Total:
+    """The sum of the estimates of these tasks."""
+    total = Total()
+    for task in tasks:
+        total.add(task.estimate_tokens, task.estimate_micros)
+    return total
+
+
+def estimate(
+    provider: Provider,
+    request: Mapping[str, JsonValue],
+    own: Price | None,
+    published: tuple[Rate, ...] = (),
+) -> Estimate:
+    """The expected cost of a resolved request. `own` is what the job or its project says that it costs; it
+    comes before the service's `published` rates, and those before models.yaml.
 
     Tokens are known where the service bills by them.
     """
-    return _estimate(provider, provider.dialect.asked(request), own)
+    return _estimate(provider, provider.dialect.asked(request), own, published)
 
 
 def seconds_of(provider: Provider, fields: Mapping[str, JsonValue]) -> Decimal | None:
@@ -81,7 +98,7 @@ def token_count(frames: int, width: int, height: int) -> int:
 
 
 @functools.lru_cache(maxsize=4096)
-def _estimate(provider: Provider, asked: Asked, own: Price | None) -> Estimate:
+def _estimate(provider: Provider, asked: Asked, own: Price | None, published: tuple[Rate, ...]) -> Estimate:
     model, kinds = asked.model, {item.kind for item in asked.items}
     has_video, has_draft = "video_url" in kinds, "draft_task" in kinds
     resolution, ratio = _text(asked.resolution), _text(asked.ratio)
@@ -102,7 +119,12 @@ def _estimate(provider: Provider, asked: Asked, own: Price | None) -> Estimate:
         notes.append(note)
     elif catalogue.is_priced_in_tokens:
         notes.append(f"nothing is known of {model}")
-    price = own or _list_price(family, resolution, has_video, asked.generate_audio is False)
+    sound = asked.generate_audio if isinstance(asked.generate_audio, bool) else None
+    price = (
+        own
+        or dearest(published, resolution, sound, has_video)
+        or _list_price(family, resolution, has_video, sound is False)
+    )
     usd = price.cost(tokens=tokens, seconds=_seconds(catalogue.fps, duration, frames)) if price else None
     if price is None:
         notes.append(f"no price of {model} is known" + (f" at {resolution}" if resolution else ""))

@@ -9,22 +9,32 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from runner.job.expressions import NEEDS
+from runner.job.inputs import FILES, decode_data_uri, look_at_image, sniff
 from runner.job.model import SEED, Level
+from runner.job.prompts import Place, find_unfilled
 from runner.job.yaml.source import MAX_BYTES
 from runner.json_value import JsonValue, canonical_json
 from runner.plan.rules import MODEL_RULES, LintFinding, check_model
+from runner.plan.signed import key_for, signature_in
 from runner.plan.task import Task
 from runner.providers.dialect import Asked, RequestPath
+from runner.providers.model_ids import has_unknown_vendor, id_that_was_meant
 from runner.providers.models import ModelFamily
-from runner.providers.provider import Provider, ServiceLimits
+from runner.providers.provider import Provider
 
 SEED_SWEEP = "seed-sweep"
 SEED_UNKNOWN = "seed-unknown"
 SEED_RANGE = "seed-range"
 UNKNOWN_MODEL = "unknown-model"
+MODEL_NAME = "model-name"
 IMAGE_FORMAT = "image-format"
+IMAGE_SIZE = "image-size"
+INPUT_BROKEN = "input-broken"
+SIGNED_URL = "signed-url"
 SERVICE_LIMITS = "service-limits"
 PROMPT_FLAGS = "prompt-flags"
+PROMPT_PLACEHOLDER = "prompt-placeholder"
 BODY_SIZE = "body-size"
 BODY_LARGE = "body-large"
 
@@ -34,15 +44,20 @@ DEFAULT_LEVELS: Mapping[str, Level] = {
     SEED_UNKNOWN: Level.WARN,
     SEED_RANGE: Level.WARN,
     UNKNOWN_MODEL: Level.WARN,
+    MODEL_NAME: Level.ERROR,
     IMAGE_FORMAT: Level.ERROR,
+    IMAGE_SIZE: Level.ERROR,
+    INPUT_BROKEN: Level.ERROR,
+    SIGNED_URL: Level.WARN,
     SERVICE_LIMITS: Level.ERROR,
     PROMPT_FLAGS: Level.WARN,
+    PROMPT_PLACEHOLDER: Level.ERROR,
     BODY_SIZE: Level.ERROR,
-    BODY_LARGE: Level.WARN,
+    BODY_LARGE: Level.ERROR,
 }
 """Every rule with its level where a job's `lint:` says nothing."""
 
-OF_MODEL = frozenset({SEED_SWEEP, SEED_UNKNOWN, UNKNOWN_MODEL, "retired", "seed-ignored"})
+OF_MODEL = frozenset({SEED_SWEEP, SEED_UNKNOWN, UNKNOWN_MODEL, MODEL_NAME, "retired", "seed-ignored"})
 """Rules whose findings hold for every cell of a model."""
 
 _DATA_URI_OVERHEAD = len("data:video/quicktime;base64,")
@@ -52,12 +67,25 @@ class Linter:
     """Looks at the tasks of one plan, in order; gives each finding once.
 
     `levels` are the job's own. `takes` is how many seeds the step sweeps over, for the hint.
+    `variables` are the job's, by name, and `place` is where it stands.
     """
 
-    def __init__(self, provider: Provider, levels: Mapping[str, Level], *, takes: int) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        levels: Mapping[str, Level],
+        *,
+        takes: int,
+        variables: Mapping[str, JsonValue] | None = None,
+        place: Place | None = None,
+    ) -> None:
         self._provider = provider
         self._levels = {**DEFAULT_LEVELS, **levels}
         self._takes = takes
+        self._variables = dict(variables or {})
+        self._place = place
+        self._texts: set[str] = set()
+        self._urls: set[tuple[str, str, RequestPath]] = set()
         self._asked: set[Asked] = set()
         self._seeds: dict[str, JsonValue] = {}
         self._seed_of_rest: dict[int, JsonValue] = {}
@@ -79,18 +107,32 @@ class Linter:
         asked = self._provider.dialect.asked(request)
         if asked not in self._asked:
             self._asked.add(asked)
-            if family is None:
-                told = f"{task.model}: nothing is known of this model, so nothing is checked against it"
-                yield LintFinding(UNKNOWN_MODEL, ("model",), told)
-            else:
+            yield from self._check_name(task.model, is_known=family is not None)
+            if family is not None:
                 yield from check_model(asked, family)
         yield from self._sweep(task, request, family)
-        yield from self._check_texts(request)
+        yield from self._check_texts(task, request)
         yield from self._check_images(asked)
+        if any(item.kind in FILES for item in asked.items):
+            yield from self._check_media(task, family)
         if task.inputs:
-            path = (self._provider.dialect.items_field,)
-            yield from _check_formats(task, family, path)
-            yield from _check_size(task, self._provider.limits, path)
+            yield from self._check_size(task)
+
+    def _check_name(self, model: str, *, is_known: bool) -> Iterator[LintFinding]:
+        """A misspelt id, and one of which nothing, or not its vendor, is known."""
+        catalogue, path = self._provider.catalogue, ("model",)
+        vendor, _, name = model.rpartition("/")
+        if meant := id_that_was_meant(catalogue, model):
+            told = f"{model} is not a model that {self._provider.name} is known to have"
+            yield LintFinding(MODEL_NAME, path, told, f"did you mean `{meant}`?")
+        elif not is_known:
+            told = f"{model}: nothing is known of this model, so nothing is checked against it"
+            if has_unknown_vendor(catalogue, model):
+                told += f"; nor is `{vendor}/` a prefix that {self._provider.name} is known to have"
+            yield LintFinding(UNKNOWN_MODEL, path, told)
+        elif has_unknown_vendor(catalogue, model):
+            told = f"`{vendor}/` is not a prefix that {self._provider.name} is known to have"
+            yield LintFinding(UNKNOWN_MODEL, path, told, f"without a prefix it is `{name}`")
 
     def _sweep(
         self, task: Task, request: Mapping[str, JsonValue], family: ModelFamily | None
@@ -118,15 +160,63 @@ class Linter:
         if self._seed_of_rest.setdefault(rest, seed) != seed:
             yield LintFinding(rule, (SEED,), told, "remove `seed`; for several takes use `samples: N`")
 
-    def _check_texts(self, request: Mapping[str, JsonValue]) -> Iterator[LintFinding]:
-        """A text that is too long, or has `--seed 7`: a way around the request that nothing here sees."""
+    def _check_texts(self, task: Task, request: Mapping[str, JsonValue]) -> Iterator[LintFinding]:
+        """A text that is too long, is not filled in, or has `--seed 7`, which goes around the request."""
         most = self._provider.limits.prompt
         for path, text in self._provider.dialect.texts(request):
+            if text in self._texts:
+                continue
+            self._texts.add(text)
             if "--" in text:
                 yield from check_flags(text, path)
+            for found in find_unfilled(text, self._names(task), self._place):
+                yield LintFinding(PROMPT_PLACEHOLDER, path, found.message, found.hint)
             if most is not None and len(text) > most:
                 told = f"the prompt has {len(text):,} characters; {self._provider.name} takes {most:,}"
                 yield LintFinding(SERVICE_LIMITS, path, told, "make it shorter")
+
+    def _names(self, task: Task) -> dict[str, JsonValue]:
+        """The names that an expression of the task may use, with their values."""
+        above: dict[str, JsonValue] = {step: dict(cell) for step, cell in task.cells_above.items()}
+        return {**task.cell, "vars": self._variables, NEEDS: above}
+
+    def _check_media(self, task: Task, family: ModelFamily | None) -> Iterator[LintFinding]:
+        """Each image, video and sound: a file by its content, an address by how it is written."""
+        files = {file.reference: file for file in task.inputs}
+        for path, url in self._provider.dialect.urls(task.request):
+            key = (url, task.model, path)
+            if key in self._urls:
+                continue
+            self._urls.add(key)
+            if (file := files.get(url)) is not None:
+                yield from _check_file(file.media_type, file.pixels, file.trouble, family, path)
+            elif (found := decode_data_uri(url)) is not None:
+                media_type = sniff(found)
+                yield from _check_file(media_type, *look_at_image(found, media_type), family, path)
+            elif name := signature_in(url):
+                yield LintFinding(
+                    SIGNED_URL,
+                    path,
+                    f"the address is signed (`{name}`): signed anew, it makes a new task",
+                    f"{path[-1]}: {{url: ..., key: {key_for(url)}}}, with a key that stays the same",
+                )
+
+    def _check_size(self, task: Task) -> Iterator[LintFinding]:
+        """The body with its files as data URIs; base64 makes four bytes of three."""
+        limits, path = self._provider.limits, (self._provider.dialect.items_field,)
+        files = {file.reference: file.size for file in task.inputs}
+        sizes = (files[url] for _, url in self._provider.dialect.urls(task.request) if url in files)
+        size = sum(4 * -(-each // 3) + _DATA_URI_OVERHEAD for each in sizes)
+        if size <= limits.large_body - 2 * MAX_BYTES:
+            return  # what is not in a file stands in the job file, and that is smaller than this
+        size += len(canonical_json(task.request))
+        shown = f"the request is {size / 1e6:.1f} MB with its files"
+        hint = "give https URLs instead of local files, or smaller files"
+        if size > limits.body:
+            yield LintFinding(BODY_SIZE, path, f"{shown}; the service takes {limits.body / 1e6:.3g} MB", hint)
+        elif size > limits.large_body:
+            told = f"{shown}; the service's edge refuses more than {limits.large_body / 2**20:.3g} MiB"
+            yield LintFinding(BODY_LARGE, path, told, hint)
 
     def _check_images(self, asked: Asked) -> Iterator[LintFinding]:
         most = self._provider.limits.images
@@ -161,27 +251,28 @@ def check_flags(text: str, path: RequestPath) -> Iterator[LintFinding]:
         )
 
 
-def _check_formats(task: Task, family: ModelFamily | None, path: RequestPath) -> Iterator[LintFinding]:
-    for media_type in dict.fromkeys(file.media_type for file in task.inputs):
-        if media_type in ("image/heic", "image/heif") and family is not None and not family.heic:
-            told = f"{family.title} takes no {media_type.removeprefix('image/')} images"
-            yield LintFinding(IMAGE_FORMAT, path, told, "save the image as PNG or JPEG")
-
-
-def _check_size(task: Task, limits: ServiceLimits, path: RequestPath) -> Iterator[LintFinding]:
-    """The body with its files as data URIs; base64 makes four bytes of three."""
-    size = sum(4 * -(-file.size // 3) + _DATA_URI_OVERHEAD for file in task.inputs)
-    if size <= limits.large_body - 2 * MAX_BYTES:
-        return  # what is not in a file stands in the job file, and that is smaller than this
-    size += len(canonical_json(task.request))
-    shown = f"the request is {size / 1e6:.1f} MB with its files"
-    hint = "give https URLs instead of local files, or smaller files"
-    if size > limits.body:
-        yield LintFinding(BODY_SIZE, path, f"{shown}; the service takes {limits.body / 1e6:.3g} MB", hint)
-    elif size > limits.large_body:
-        yield LintFinding(
-            BODY_LARGE,
-            path,
-            f"{shown}; the service may refuse more than {limits.large_body / 2**20:.3g} MiB",
-            hint,
-        )
+def _check_file(
+    media_type: str,
+    pixels: tuple[int, int] | None,
+    trouble: str,
+    family: ModelFamily | None,
+    path: RequestPath,
+) -> Iterator[LintFinding]:
+    """What the service could not read in a file, or would refuse."""
+    if trouble:
+        yield LintFinding(INPUT_BROKEN, path, trouble, "export or copy the file once more")
+    if family is None:
+        return
+    if media_type in ("image/heic", "image/heif") and not family.heic:
+        told = f"{family.title} takes no {media_type.removeprefix('image/')} images"
+        yield LintFinding(IMAGE_FORMAT, path, told, "save the image as PNG or JPEG")
+    if pixels is None:
+        return
+    shown, ratio = f"the image has {pixels[0]} x {pixels[1]} pixels", pixels[0] / pixels[1]
+    sides, ratios = family.image_sides, family.image_ratios
+    if sides is not None and not sides[0] <= min(pixels) <= max(pixels) <= sides[1]:
+        told = f"{shown}; {family.title} takes sides of {sides[0]} to {sides[1]}"
+        yield LintFinding(IMAGE_SIZE, path, told, "scale it")
+    elif ratios is not None and not ratios[0] <= ratio <= ratios[1]:
+        told = f"{shown}, a ratio of {ratio:.3g}; {family.title} takes {ratios[0]} to {ratios[1]}"
+        yield LintFinding(IMAGE_SIZE, path, told, "crop it")

@@ -1,10 +1,11 @@
-"""Readable names of cells: `spin-16x9-s1`."""
+"""Readable names: of cells, `spin-16x9-s1`, and of tasks whose job file says where they go."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from runner.job.model import MODEL, SAMPLE, SEED
+from runner.job.paths import SUFFIX
 from runner.json_value import JsonValue
 from runner.providers.models import family_name
 from runner.slug import cut, slug
@@ -27,6 +28,24 @@ def cell_label(cell: Mapping[str, JsonValue], *, with_model: bool) -> str:
     """The cell's values in the order of its axes, seeds as `s1`, samples as `t1`; empty if it has none."""
     labels = (_label(name, value) for name, value in cell.items() if name != MODEL or with_model)
     return "-".join(label for label in labels if label)
+
+
+def output_name(output: str, parts: int = 1) -> str:
+    """The last `parts` of an output path, joined by `-`: `hero-s1` for two of `out/hero/s1.mp4`."""
+    return "-".join(output.removesuffix(SUFFIX).split("/")[-parts:])
+
+
+def names_of_outputs(outputs: Sequence[str], taken: Set[str]) -> list[str]:
+    """A name for each path: as few of its last parts as tell all of them apart, and from those `taken`.
+
+    Where the whole paths do not, they are the names.
+    """
+    names: list[str] = []
+    for parts in range(1, max((output.count("/") for output in outputs), default=0) + 2):
+        names = [output_name(output, parts) for output in outputs]
+        if len(set(names)) == len(names) and taken.isdisjoint(names):
+            break
+    return names
 
 
 def _label(axis: str, value: JsonValue) -> str:

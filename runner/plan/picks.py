@@ -21,7 +21,7 @@ Lineage: TypeAlias = Mapping[str, Mapping[str, JsonValue]]
 
 
 def lineage(task: Task) -> Lineage:
-    return {task.step: task.cell, **(task.upstream.cells if task.upstream is not None else {})}
+    return {task.step: task.cell, **task.cells_above}
 
 
 def pickable(cells: Lineage) -> Cell:
@@ -45,7 +45,7 @@ def how_to_pick(job: Job, task: Task) -> str:
     Empty where nobody is asked: the step picks already, or no step needs it.
     """
     step = job.steps[task.step]
-    is_needed = any(task.step and other.needs == task.step for other in job.steps.values())
+    is_needed = any(task.step in other.needs for other in job.steps.values())
     if step.pick != () or not is_needed:
         return ""
     several_models = {name: len(other.models) > 1 for name, other in job.steps.items()}

@@ -17,7 +17,8 @@ from runner.job.rundate import RunDate
 from runner.job.values import Value
 from runner.json_value import JsonValue
 from runner.plan.build import TaskBuilder
-from runner.plan.cost import Total
+from runner.plan.combinations import Combined
+from runner.plan.cost import Total, total_of
 from runner.plan.matrix import Axis, Entry, Matrix
 from runner.plan.patterns import Patterns
 from runner.plan.steps import MOST_CELLS, PlannedSteps, plan_steps, too_many
@@ -30,7 +31,7 @@ MOST_LOOKUPS = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All tasks of a job, depth first: a task comes before those that need it.
+    """All tasks of a job, depth first: a task comes before those that build on it.
 
     `warnings` are the job's and those of the cells. `cost` is the estimate of all tasks, whether they
     are done or not.
@@ -45,12 +46,15 @@ class Plan:
     cost: Total
     clock: tuple[float, float] | None = None
     """`time.time()` and `time.monotonic()` when this machine's clock gave `run_date`; None if it did not."""
+    combined: Mapping[str, Combined] = field(default_factory=dict, repr=False)
+    """How the tasks of each step that joins steps or makes a chain were found, by step."""
     _below: Mapping[str, tuple[Task, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         below: dict[str, list[Task]] = {}
         for task in self.tasks:
-            below.setdefault(task.upstream.identity if task.upstream else "", []).append(task)
+            for identity in {upstream.identity for upstream in task.upstreams} or {""}:
+                below.setdefault(identity, []).append(task)
         object.__setattr__(self, "_below", {identity: tuple(tasks) for identity, tasks in below.items()})
 
     @property
@@ -60,11 +64,11 @@ class Plan:
 
     @property
     def roots(self) -> tuple[Task, ...]:
-        """The tasks that need no other one."""
+        """The tasks that build on no other one."""
         return self._below.get("", ())
 
     def children(self, task: Task) -> tuple[Task, ...]:
-        """The tasks that need `task`; none where `pick` leaves it out."""
+        """The tasks that build on `task`; none where `pick` leaves it out."""
         return self._below.get(task.identity, ())
 
 
@@ -77,7 +81,7 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan
     clock = None
     if run_date is None:
         clock = (time.time(), time.monotonic())
-        run_date = RunDate.today(clock[0])
+        run_date = RunDate.today(clock[0], job.project_file.timezone)
     problems = Problems(job.file)
     for warning in job.warnings:
         problems.add(warning)
@@ -101,10 +105,8 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan
             for name, step in job.steps.items()
         }
         tasks = build_tasks(job, steps, builders, problems)
-    cost = Total()
-    for task in tasks:
-        cost.add(task.estimate_tokens, task.estimate_micros)
-    return Plan(job, origin, run_date, edition, tasks, problems.warnings, cost, clock)
+    combined = {step.name: step.combined for step in steps if step.combined is not None}
+    return Plan(job, origin, run_date, edition, tasks, problems.warnings, total_of(tasks), clock, combined)
 
 
 def most_cells(job: Job) -> int:

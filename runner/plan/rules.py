@@ -67,6 +67,9 @@ def _ratio(request: Asked, family: ModelFamily) -> Told:
             f"{family.title} does not make {request.ratio}",
             f"it makes {', '.join(family.ratios)}",
         )
+    elif family.adaptive_needs_image and request.ratio == "adaptive" and not request.has_image:
+        told = f"{family.title} takes `adaptive` only with an image, whose ratio it is"
+        yield (request.name("ratio"),), told, f"{request.name('ratio')}: 16:9"
     elif family.frames_fix_ratio and request.number("first_frame") and request.ratio not in _NO_RATIO:
         told = f"{family.title} gives a video the ratio of its first frame"
         yield (request.name("ratio"),), told, f"{request.name('ratio')}: adaptive"
@@ -174,15 +177,17 @@ def _references(request: Asked, family: ModelFamily) -> Told:
 
 
 def _needs_image(request: Asked, family: ModelFamily) -> Told:
-    if family.needs_image and not any(item.kind == "image_url" for item in request.items):
+    if family.needs_image and not request.has_image:
         yield ("content",), f"{family.title} needs an image", "add an image_url item"
 
 
 def _audio_alone(request: Asked, family: ModelFamily) -> Told:
     if family.audio_alone:
         return
-    if request.items and all(item.kind == "audio_url" for item in request.items):
-        yield request.first("reference_audio"), "sound cannot be the only input", "add a text, image or video"
+    has_picture = any(item.kind in ("image_url", "video_url", "draft_task") for item in request.items)
+    if not has_picture and any(item.kind == "audio_url" for item in request.items):
+        told = f"{family.title} takes sound only with an image or a video"
+        yield request.first("reference_audio"), told, "add an image or a video, or remove the sound"
 
 
 MODEL_RULES: Mapping[str, tuple[Level, Check]] = {

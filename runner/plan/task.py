@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from runner.json_value import JsonValue, canonical_json
 from runner.money import Price
@@ -17,10 +17,12 @@ STEP_SCHEME = "step:"
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """The task that another one needs, and what that one takes of it.
+    """A task that another one builds on, and what that one takes of it: a task of a step that its own step
+    needs, or the one before it in its chain, whose step is its own.
 
     `name` is the readable one. `uses` are those of STEP_OUTPUTS that the request refers to; it may
-    be empty. `cells` are the cells of the tasks above, by the name of their step, the nearest first.
+    be empty. `cells` are its cell and those of the tasks above it, by the name of their step, the nearest
+    first.
     """
 
     identity: str
@@ -40,12 +42,15 @@ class Task:
 
     `identity` is 64 hex digits. `index` counts the tasks of one step and then those of the next,
     from 0, with gaps where `pick` leaves some out. `step` is empty in a flat job; `name` is
-    readable and unique in its plan. `cell` maps each axis to its value (`model`, `seed`, `sample`
-    and the matrix axes). `request` is the wire request with each local file as `INPUT_SCHEME`
-    reference and each output of another task as `STEP_SCHEME` reference. `seed` is the one that is
-    sent, None where none is. `output` is the path of the video below the base directory, with
-    forward slashes. `upstream` is None where the step needs no other. `ignored_seed` is one that the
-    job gives and the model ignores: it is part of the identity, and is not sent.
+    readable, unique in its plan, and ends as the output's stem does. `cell_name` is made of the cell's
+    values: it is the name where the job file has no `output`. `cell` maps each axis to its value
+    (`model`, `seed`, `sample` and the matrix axes). `request` is the wire request with each local file
+    as `INPUT_SCHEME` reference and each output of another task as `STEP_SCHEME` reference. `seed` is
+    the one that is sent, None where none is. `output` is the path of the video below the base directory, with
+    forward slashes. `upstreams` are the tasks of the steps that its own needs, in the order of `needs`, and
+    then the one before it in its chain. `ignored_seed` is one that the job gives and the model ignores: it is
+    part of the identity, and is not sent. `addresses` are the URLs, which may be secret, that names of the
+    job's own stand for in `request`; they are kept nowhere.
     """
 
     identity: str
@@ -62,11 +67,40 @@ class Task:
     request: Mapping[str, JsonValue]
     inputs: tuple[InputFile, ...]
     output: str
-    upstream: Upstream | None = None
+    upstreams: tuple[Upstream, ...] = ()
     estimate_tokens: int | None = None
     estimate_micros: int | None = None
     price: Price | None = None
     ignored_seed: int | None = None
+    addresses: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cell_name: str = ""
+
+    @property
+    def needs(self) -> tuple[Upstream, ...]:
+        """Those of the upstream tasks that are of other steps."""
+        return tuple(upstream for upstream in self.upstreams if upstream.step != self.step)
+
+    @property
+    def previous(self) -> Upstream | None:
+        """The task before this one in its chain."""
+        return next((upstream for upstream in self.upstreams if upstream.step == self.step), None)
+
+    @property
+    def upstream(self) -> Upstream | None:
+        """The task of the first step that its own needs."""
+        return next(iter(self.needs), None)
+
+    @property
+    def cells_above(self) -> Mapping[str, Mapping[str, JsonValue]]:
+        """The cells of the tasks above, by the name of their step, the nearest first."""
+        return cells_of(self.needs)
+
+
+def cells_of(needs: Sequence[Upstream]) -> Mapping[str, Mapping[str, JsonValue]]:
+    """The cells of tasks and of all above them, by step: those of the last one first, then what is above."""
+    nearest = {upstream.step: upstream.cells[upstream.step] for upstream in reversed(needs)}
+    further = {step: cell for upstream in reversed(needs) for step, cell in upstream.cells.items()}
+    return nearest | {step: cell for step, cell in further.items() if step not in nearest}
 
 
 def task_identity(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from runner.errors import JobError, Problem
@@ -10,13 +10,18 @@ from runner.job.expressions import TASK_ID
 from runner.job.model import Job, Level, Reference, Step
 from runner.job.paths import confine
 from runner.job.problems import Checked, ProblemError, Problems
+from runner.job.prompts import Place
 from runner.job.yaml.nodes import Location
 from runner.plan.build import TaskBuilder, request_location
+from runner.plan.chains import lineage_key
 from runner.plan.collisions import check_collisions, repeated
+from runner.plan.combinations import Combination, Combined
 from runner.plan.lint import OF_MODEL, Linter
+from runner.plan.matrix import Cell
+from runner.plan.names import names_of_outputs
 from runner.plan.picks import lineage
 from runner.plan.steps import PlannedStep, PlannedSteps
-from runner.plan.task import Task, Upstream
+from runner.plan.task import Task, Upstream, cells_of
 from runner.providers.provider import Provider
 
 _ENOUGH = JobError.MOST_SHOWN
@@ -30,14 +35,45 @@ def build_tasks(
         for problem in builder.problems:
             problems.add(problem)
     walk = _Walk(job, steps, builders, problems)
-    tasks = [task for step in steps.roots for task in walk.tasks(step, None)]
+    tasks = list(walk.all_tasks())
     walk.check_picks()
     walk.look_below_picks()
     if walk.is_whole and problems.is_sound:
-        if names := repeated(task.name for task in tasks):
-            tasks = [builders[task.step].with_own_name(task, names) for task in tasks]
+        tasks = _with_own_names(job, tasks, builders)
         problems.gather(check_collisions(job, tasks))
     return tuple(tasks)
+
+
+def _with_own_names(job: Job, tasks: list[Task], builders: Mapping[str, TaskBuilder]) -> list[Task]:
+    """The tasks, each with a name that no other has."""
+    if twins := repeated(task.cell_name for task in tasks):
+        tasks = [builders[task.step].with_digits(task) if task.cell_name in twins else task for task in tasks]
+    written = [task for task in tasks if job.steps[task.step].output is not None]
+    others = {task.name for task in tasks if job.steps[task.step].output is None}
+    names = dict(
+        zip(
+            (task.identity for task in written),
+            names_of_outputs([task.output for task in written], others),
+            strict=True,
+        )
+    )
+    alike = repeated([*names.values(), *others])
+    for task in written:
+        if names[task.identity] in alike:
+            names[task.identity] += f"-{task.identity[:8]}"
+    names |= {task.identity: task.name for task in tasks if task.identity not in names}
+    return [_renamed(task, names) for task in tasks]
+
+
+def _renamed(task: Task, names: Mapping[str, str]) -> Task:
+    name = names[task.identity]
+    upstreams = tuple(
+        each if each.name == names[each.identity] else replace(each, name=names[each.identity])
+        for each in task.upstreams
+    )
+    if name == task.name and upstreams == task.upstreams:
+        return task
+    return replace(task, name=name, upstreams=upstreams)
 
 
 class _Walk:
@@ -52,10 +88,20 @@ class _Walk:
         self._job = job
         self._steps = steps
         self._below = {step.name: steps.below(step) for step in steps}
+        combined = [step for step in steps if step.combined is not None]
+        self._needed_later = {name for step in combined for name in step.spec.needs}
+        self._made: dict[str, dict[bytes, Task]] = {name: {} for name in self._needed_later}
         self._builders = builders
         self._problems = problems
         self._linters = {
-            step.name: Linter(job.provider, job.lint, takes=len(step.spec.seeds or ()) or 2) for step in steps
+            step.name: Linter(
+                job.provider,
+                job.lint,
+                takes=len(step.spec.seeds or ()) or 2,
+                variables={name: value.known for name, value in job.variables.items()},
+                place=Place(job.root, job.directory),
+            )
+            for step in steps
         }
         self._unpicked = {step.name: set(range(len(step.picks or ()))) for step in steps}
         self._first: dict[str, Task] = {}
@@ -70,15 +116,23 @@ class _Walk:
         """Whether every cell has its task."""
         return not self._reported
 
-    def tasks(self, step: PlannedStep, above: Task | None) -> Iterator[Task]:
-        """The tasks of `step` that need `above`, and all below them."""
-        below = self._below[step.name]
+    def all_tasks(self) -> Iterator[Task]:
+        """Every task after those that it builds on."""
+        for step in self._steps:
+            if step.combined is not None or not step.spec.needs:
+                yield from self._tasks(step, None)
+
+    def _tasks(self, step: PlannedStep, above: Task | None) -> Iterator[Task]:
+        """The tasks of `step` that need `above`, and all below them that need nothing else."""
+        below = [child for child in self._below[step.name] if child.combined is None]
         for task in self._built(step, above):
             self._check(step, task)
             yield task
+            if step.name in self._needed_later:
+                self._made[step.name][lineage_key(lineage(task))] = task
             if below and step.goes_on(lineage(task)):
                 for child in below:
-                    yield from self.tasks(child, task)
+                    yield from self._tasks(child, task)
 
     def check_picks(self) -> None:
         """Reports entries that match no task: they are misspelt, or their task is no longer made."""
@@ -96,26 +150,71 @@ class _Walk:
         """A step that no task has reached yet is tried below one: its mistakes cost nothing now."""
         for step in self._steps:
             needs = step.spec.needs
-            if step.name in self._first or needs not in self._first:
+            if step.name in self._first or not needs or any(name not in self._first for name in needs):
                 continue
-            for task in self._built(step, self._first[needs]):
+            above = [self._first[name] for name in needs]
+            cells = ((index, cell, above) for index, cell in step.cells_below(above[0]))
+            for task in self._built_one_by_one(step, cells):
                 self._first.setdefault(step.name, task)
                 self._lint(step, task)
                 self._check_children(step, task)
+                if step.spec.chain:
+                    self._check_next(step, task, above)
+
+    def _check_next(self, step: PlannedStep, task: Task, above: Sequence[Task]) -> None:
+        """As if `task` were followed by another one in its chain."""
+        self._problems.gather(_check_outputs(self._job.provider, step.spec, task))
+        after = [(task.index, dict(task.cell), [*above, task])]
+        for following in self._built_one_by_one(step, after):
+            self._lint(step, following)
 
     def _built(self, step: PlannedStep, above: Task | None) -> Iterator[Task]:
         """The tasks of `step` that need `above`, without those of cells that have problems."""
+        if step.combined is not None:
+            return self._combined(step, step.combined)
+        needs = [] if above is None else [above]
+        return self._built_one_by_one(step, ((index, cell, needs) for index, cell in step.cells_below(above)))
+
+    def _combined(self, step: PlannedStep, combined: Combined) -> Iterator[Task]:
+        made: dict[int, Task] = {}
+
+        def upstreams(each: Combination) -> list[Task] | None:
+            """None where one of them has problems of its own."""
+            found = [
+                self._made[name].get(lineage_key(above))
+                for name, above in zip(step.spec.needs, each.above, strict=True)
+            ]
+            if each.previous is not None:
+                found.append(made.get(each.previous))
+            return None if None in found else [task for task in found if task is not None]
+
+        for each in combined.made:
+            above = upstreams(each)
+            if above is None:
+                continue
+            for task in self._built_one_by_one(step, [(each.index, each.cell, above)]):
+                if each.previous is not None:
+                    self._problems.gather(_check_outputs(self._job.provider, step.spec, above[-1]))
+                made[each.index] = task
+                yield task
+
+    def _built_one_by_one(
+        self, step: PlannedStep, cells: Iterable[tuple[int, Cell, Sequence[Task]]]
+    ) -> Iterator[Task]:
+        """The task of each (index, cell, tasks that it builds on), without those that have problems."""
         builder = self._builders[step.name]
-        upstream = None
-        if above is not None:
-            upstream = Upstream(above.identity, above.name, above.step, step.spec.uses, lineage(above))
-        for index, cell in step.cells_below(above):
+        for index, cell, above in cells:
             if self._is_over:
                 return
+            upstreams = tuple(
+                Upstream(task.identity, task.name, task.step, step.spec.uses(task.step), lineage(task))
+                for task in above
+            )
             try:
-                task = builder.build(index, cell, upstream)
+                task = builder.build(index, cell, upstreams)
             except ProblemError as error:
-                self._report(error.problems, builder.name(cell, upstream.cells if upstream else {}))
+                needs = tuple(each for each in upstreams if each.step != step.name)
+                self._report(error.problems, builder.cell_name(cell, cells_of(needs)))
             else:
                 yield task
 
@@ -145,13 +244,14 @@ class _Walk:
     def _lint(self, step: PlannedStep, task: Task) -> None:
         """Each finding once, with the first cell that has it unless it holds for the whole model."""
         for finding, level in self._linters[task.step].look_at(task):
-            location = request_location(self._job.provider, step.spec, finding.path, task.cell)
+            spec = step.spec if task.previous is not None else step.spec.as_first
+            location = request_location(self._job.provider, spec, finding.path, task.cell)
             message = finding.message
             if (location, message) in self._linted:
                 continue  # several steps inherit it
             self._linted.add((location, message))
             if not (self._is_one or finding.rule in OF_MODEL):
-                message = f"{message} (in cell {task.name})"
+                message = f"{message} (in cell {task.cell_name})"
             report = location.error if level is Level.ERROR else location.warning
             self._add(report(message, finding.hint))
 
@@ -171,11 +271,12 @@ def _check_outputs(provider: Provider, step: Step, above: Task) -> Checked[None]
     """Whether the task `above` makes what `step` takes of it."""
     for item in step.content:
         payload = item.payload
-        if not isinstance(payload, Reference):
+        if not isinstance(payload, Reference) or payload.step != above.step:
             continue
         name = provider.makes.get(payload.output)
         if name is None or above.request.get(name) is True:
             continue
         what = "is not a draft" if payload.output == TASK_ID else "returns no last frame"
-        hint = f"steps.{above.step}.request: {{{name}: true}}"
-        yield payload.location.error(f"step `{above.step}` {what}", hint)
+        place = f"steps.{above.step}.request" if above.step else "request"
+        who = f"step `{above.step}`" if above.step else "the task before"
+        yield payload.location.error(f"{who} {what}", f"{place}: {{{name}: true}}")

@@ -19,6 +19,7 @@ from runner.providers.provider import Provider
 if TYPE_CHECKING:
     from runner.http.free import FreeLimits
     from runner.http.paid import SubmitLimits
+    from runner.http.route import Route
 
 ENTRY_POINTS: Final = "callsheet.providers"
 BUILT_IN: Final[Mapping[str, Provider]] = {each.name: each for each in (MESH, GETIMG)}
@@ -68,20 +69,26 @@ async def connect(
     provider: Provider,
     access: Access,
     *,
+    route: Route | None = None,
     submit_limits: SubmitLimits | None = None,
     free_limits: FreeLimits | None = None,
 ) -> AsyncIterator[Client]:
-    """A client with its connections, which are closed at the end."""
+    """A client with its connections, which are closed at the end; they are direct without a `route`.
+
+    Raises UsageError where the route's certificates cannot be read.
+    """
     # imported here, as the services' clients are: it takes 7 ms
     import ssl
 
     from runner.http.free import FreeRequests
     from runner.http.paid import PaidRequests
-    from runner.http.transport import Transport, open_client, tls_context
+    from runner.http.transport import Transport, Tunnels, open_client, tls_context
 
     # loading the trusted certificates takes 10 ms or more; plain http gets a context that trusts none
     is_tls = access.origin.startswith("https:")
-    tls = tls_context() if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    async with open_client(Transport(tls=tls)) as client:
+    certificates = route.certificates if route is not None else ""
+    tls = tls_context(certificates) if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    network = Tunnels(route) if route is not None and route.proxy is not None else None
+    async with open_client(Transport(tls=tls, network_backend=network)) as client:
         paid = PaidRequests(access, client, submit_limits)
         yield provider.make_client(paid, FreeRequests(access, client, free_limits, wall=time.time), time.time)

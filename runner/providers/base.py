@@ -16,19 +16,29 @@ from runner.json_value import JsonValue
 if TYPE_CHECKING:
     from runner.http.free import FreeRequests
     from runner.http.paid import PaidRequests
+    from runner.providers.published import Published
 
 INPUT_SCHEME = "sha256:"
 """A local file stands in a task's request as the URL `sha256:<64 hex>`; bytes travel separately."""
 
+KEY_SCHEME = "key:"
+"""An address that the job gives a name stands in a task's request as `key:<name>`."""
+
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A local file that a request carries: `size` in bytes, `path` absolute at planning time."""
+    """A local file that a request carries: `size` in bytes, `path` absolute at planning time.
+
+    `pixels` are the width and height of an image; None where they are not known. `trouble` is what is wrong
+    with it; empty where nothing is, or where nobody can tell.
+    """
 
     sha256: str
     media_type: str
     size: int
     path: Path
+    pixels: tuple[int, int] | None = None
+    trouble: str = ""
 
     @property
     def reference(self) -> str:
@@ -189,3 +199,10 @@ class Client(abc.ABC):
         Only a service whose provider declares a `listing` is asked.
         """
         raise ProviderError(Trouble.WRONG_REQUEST, "the service has no list of generations")
+
+    async def published_models(self) -> Published:
+        """The models that the service sells now, with its prices, by free GETs. Raises ProviderError.
+
+        Only a service whose provider says `publishes_models` is asked.
+        """
+        raise ProviderError(Trouble.WRONG_REQUEST, "the service publishes no list of models")

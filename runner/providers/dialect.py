@@ -96,6 +96,10 @@ class Asked(NamedTuple):
         return next((item.path for item in self.items if item.role in roles), ("content",))
 
     @property
+    def has_image(self) -> bool:
+        return any(item.kind == "image_url" for item in self.items)
+
+    @property
     def has_references(self) -> bool:
         return any(item.role in REFERENCES for item in self.items)
 
@@ -154,6 +158,18 @@ class Dialect:
             text = item.get("text") if isinstance(item, dict) else None
             if isinstance(text, str):
                 yield ("content", number, "text"), text
+
+    def urls(self, request: Mapping[str, JsonValue]) -> Iterator[tuple[RequestPath, str]]:
+        """The URL of each media item as it stands in the request, with its place."""
+        content = request.get("content")
+        for number, item in enumerate(content if isinstance(content, (list, tuple)) else ()):
+            if not isinstance(item, dict):
+                continue
+            for kind in _MEDIA:
+                target = item.get(kind)
+                url = target.get("url") if isinstance(target, dict) else None
+                if isinstance(url, str):
+                    yield ("content", number, kind), url
 
     def refuse_content(self, items: Sequence[ContentFacts]) -> Iterator[Refusal]:
         """Refuses items whose kind, number or role the service does not take, whatever the cells hold."""

@@ -20,6 +20,7 @@ import yaml
 DRAFT_RESOLUTION = "480p"
 """Of every family that makes drafts."""
 _DATE_SUFFIX = re.compile(r"-\d{6,8}$")
+_OLD_VERSION = re.compile(r"^(seedance)-v(\d+)(?:-(\d+))?(?=-|$)")
 _VERSION = re.compile(r"^(seedance)-v?(\d+)(?:[-.](\d+))?(?=-|$)")
 
 
@@ -54,19 +55,22 @@ class ModelFamily:
 
     The defaults say what a family cannot do, or is not known of it, unless its row says so.
 
-    `retired` is the date, such as 2026-11-11, and None while it is sold; `successors` are the ids that
-    are offered in its place, with their families. `most_seed` is the largest seed that is taken.
-    `sizes` are by resolution and ratio. `durations` are seconds, first and last; `auto_duration`:
-    whether -1 lets the model choose, which is the `default_duration` of some. `frames` are the least
-    and the most, in steps of 4 from 25, None where the field is not taken. `honours_seed`: whether the
-    same seed gives a similar video again. `audio_default` is None where it is not known; `audio_alone`:
-    whether sound may be the only input. `final_resolutions` are those of a final that is made of a
-    draft. `frames_fix_ratio`: with a first frame the ratio is `adaptive`. `needs_image`: there is no
-    video from text alone. `heic`: whether such images are taken, and heif. `reference_*` are the most
-    of each kind, 0 for none, and `most_references` of all together; `reference_resolutions` the sizes
-    that they allow; `reference_seconds` how long a video or sound is at least, and all of a kind
-    together at most. `least_billed`: with video among the inputs, a length in seconds and the seconds
-    that are billed for it at least. `prices` by resolution, empty where there is no public figure.
+    `retired` is the date, such as 2026-11-11, and None while it is sold; `successors` are the ids that are
+    offered in its place, with their families. `most_seed` is the largest seed that is taken. `sizes` are by
+    resolution and ratio. `durations` are seconds, first and last; `auto_duration`: whether -1 lets the
+    model choose, which is the `default_duration` of some. `frames` are the least and the most, in steps of
+    4 from 25, None where the field is not taken. `honours_seed`: whether the same seed gives a similar
+    video again. `audio_default` is None where it is not known; `audio_alone`: whether sound may be the only
+    input. `final_resolutions` are those of a final that is made of a draft. `frames_fix_ratio`: with a
+    first frame the ratio is `adaptive`. `needs_image`: there is no video from text alone. `heic`: whether
+    such images are taken, and heif. `image_sides` are the least and the most pixels of an image's side,
+    `image_ratios` the least and the most of its width by its height, None where no limit is known.
+    `adaptive_needs_image`: the ratio `adaptive` is that of an image, and without one it is refused.
+    `reference_*` are the most of each kind, 0 for none, and `most_references` of all together;
+    `reference_resolutions` the sizes that they allow; `reference_seconds` how long a video or sound is at
+    least, and all of a kind together at most. `least_billed`: with video among the inputs, a length in
+    seconds and the seconds that are billed for it at least. `prices` by resolution, empty where there is no
+    public figure.
     """
 
     name: str
@@ -96,6 +100,9 @@ class ModelFamily:
     frames_fix_ratio: bool = False
     needs_image: bool = False
     heic: bool = False
+    image_sides: tuple[int, int] | None = None
+    image_ratios: tuple[float, float] | None = None
+    adaptive_needs_image: bool = False
     reference_images: int = 0
     reference_videos: int = 0
     reference_audios: int = 0
@@ -114,7 +121,8 @@ class ModelFamily:
 class Catalogue:
     """The models of one service. `as_of` is a month such as 2026-06, `prices_as_of` the days of the prices.
 
-    `is_priced_in_tokens`: the list prices are the service's own, and it bills by tokens.
+    `is_priced_in_tokens`: the list prices are the service's own, and it bills by tokens. `vendors` are
+    the names that may stand before an id and a slash; None where they are not known.
     """
 
     as_of: str
@@ -123,6 +131,14 @@ class Catalogue:
     fps: int
     families: Mapping[str, ModelFamily]
     is_priced_in_tokens: bool
+    vendors: tuple[str, ...] | None = None
+
+    @functools.cached_property
+    def names(self) -> Mapping[str, str]:
+        """The family of each name that the service may know, in the form of `plain_name`."""
+        own = {plain_name(each): family.name for family in self.families.values() for each in family.ids}
+        dreamina = {f"dreamina-{name}": name for name in self.families}
+        return {**own, **{name: name for name in self.families}, **dreamina}
 
     @functools.cached_property
     def _by_id(self) -> Mapping[str, ModelFamily]:
@@ -146,6 +162,13 @@ def family_name(model: str) -> str:
     return _VERSION.sub(lambda found: f"{found[1]}-{found[2]}-{found[3] or '0'}", name)
 
 
+def plain_name(name: str) -> str:
+    """An id without vendor and date suffix, else as it is spelled: `dreamina-seedance-2-0-fast`."""
+    return _OLD_VERSION.sub(
+        lambda found: f"{found[1]}-{found[2]}-{found[3] or '0'}", _DATE_SUFFIX.sub("", name)
+    )
+
+
 def load_catalogue(file: Path) -> Catalogue:
     """Reads a provider's models.yaml, and the families that it names."""
     own = _read(file)
@@ -162,6 +185,7 @@ def load_catalogue(file: Path) -> Catalogue:
         fps=data["fps"],
         families=sold,
         is_priced_in_tokens=own["priced_in_tokens"],
+        vendors=tuple(own["vendors"]) if "vendors" in own else None,
     )
 
 

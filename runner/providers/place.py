@@ -20,21 +20,23 @@ REHEARSAL_KEY = "rsk_sandbox"
 class Place:
     """A service and a project. `url` is None for the embedded sandbox.
 
-    What goes to the sandbox, or to a loopback address, is a rehearsal.
+    What goes to the sandbox, or to a loopback address, is a rehearsal. `trust_env`: whether the proxy and
+    the certificates of the environment are used on the way.
     """
 
     provider: Provider
     project: Project
     origin: str
     url: str | None
+    trust_env: bool = False
 
     @classmethod
-    def at(cls, provider: Provider, project: Project, origin: str) -> Place:
+    def at(cls, provider: Provider, project: Project, origin: str, *, trust_env: bool = False) -> Place:
         """The place of an origin as plans name it: SANDBOX_ORIGIN, or scheme, host and port."""
         if origin == SANDBOX_ORIGIN:
-            return cls(provider, project.rehearsal(), origin, None)
+            return cls(provider, project.rehearsal(), origin, None, trust_env)
         at = project.rehearsal() if is_loopback(origin) else project
-        return cls(provider, at, origin, origin)
+        return cls(provider, at, origin, origin, trust_env)
 
     def find_key(self, environment: Mapping[str, str], *, variable: str | None = None) -> ApiKey:
         """The key for the service, from `variable` where that is given. Raises KeyRefusedError."""

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from runner.errors import KeyRefusedError
 from runner.http.access import ApiKey, parse_origin
 from runner.json_value import JsonValue
-from runner.providers.base import INPUT_SCHEME, Client, InputFile, ReadInput, RemoteFileKind
+from runner.providers.base import INPUT_SCHEME, KEY_SCHEME, Client, InputFile, ReadInput, RemoteFileKind
 from runner.providers.dialect import Dialect
+from runner.providers.failures import Cause
 from runner.providers.models import Catalogue, load_catalogue
 
 if TYPE_CHECKING:
@@ -102,8 +103,9 @@ class Provider:
     `content_fields` are the request's fields that `content:` fills, each with the type of its items, where
     an empty type takes all. `not_in_identity` are fields that do not change the picture. `makes` is, for an
     output that another step can take, the field that a step must set to have it. `chosen_by_service` are
-    values in whose place the service echoes one of its own choice. `usual_seconds` are the least, the median
-    and the most of a published run.
+    values in whose place the service echoes one of its own choice. `publishes_models`: the service can be
+    asked for its models and prices. `usual_seconds` are the least, the median and the most of a published
+    run. `causes` says what the codes of failures mean, in lower case, with `*`.
     """
 
     name: str
@@ -124,7 +126,9 @@ class Provider:
     tag: TagField | None = None
     listing: Listing | None = None
     callback_field: str = ""
+    publishes_models: bool = False
     usual_seconds: tuple[float, float, float] | None = None
+    causes: Mapping[str, Cause] = field(default_factory=dict)
 
     @property
     def schema_file(self) -> Path:
@@ -178,19 +182,23 @@ class Provider:
         *,
         tag: int | None,
         callback_url: str | None,
+        addresses: Mapping[str, str] | None = None,
     ) -> bytes:
         """The exact body of the POST. `read_input` gives the bytes of one of `inputs`.
 
+        `addresses` gives the URL that a name of the job's own stands for.
+
         What the job sets itself is sent as set, above `tag` and `callback_url`; either is left out where
-        the service has no field for it. Raises ValueError for a tag out of range and for a reference to a
-        file that is not among `inputs`.
+        the service has no field for it. Raises ValueError for a tag out of range, and for a reference that is
+        neither among `inputs` nor among `addresses`.
         """
         added: dict[str, JsonValue] = {}
         if tag is not None and self.tag is not None:
             added[self.tag.field] = self.tag.value(tag)
         if callback_url is not None and self.callback_field:
             added[self.callback_field] = callback_url
-        media = functools.partial(media_url, {file.reference: file for file in inputs}, read_input)
+        files = {file.reference: file for file in inputs}
+        media = functools.partial(media_url, files, addresses or {}, read_input)
         return self.dialect.encode(request, added, media)
 
     def find_origin(self, environment: Mapping[str, str], *, base_url: str | None = None) -> str:
@@ -215,13 +223,17 @@ class Provider:
         )
 
 
-def media_url(files: Mapping[str, InputFile], read_input: ReadInput, url: JsonValue) -> JsonValue:
-    """The URL to send: a data URI for a local file. `files` maps references to local files.
+def media_url(
+    files: Mapping[str, InputFile], addresses: Mapping[str, str], read_input: ReadInput, url: JsonValue
+) -> JsonValue:
+    """The URL to send: a data URI for a local file. `files` and `addresses` are by the references to them.
 
-    Raises ValueError for a reference to a file that is not among them.
+    Raises ValueError for a reference to what is not among them.
     """
-    if not isinstance(url, str) or not url.startswith(INPUT_SCHEME):
+    if not isinstance(url, str) or not url.startswith((INPUT_SCHEME, KEY_SCHEME)):
         return url
+    if url in addresses:
+        return addresses[url]
     file = files.get(url)
     if file is None:
         raise ValueError(f"{url} is not among the task's inputs")

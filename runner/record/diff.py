@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ class Side:
     cost_usd: str | None
     files: tuple[tuple[RemoteFileKind, str], ...]
     in_plan: bool = True
+    cell: str = ""
+    """The step and the values of its axes, as one text."""
 
     @classmethod
     def of(cls, task: ManifestTask) -> Side:
@@ -37,6 +40,7 @@ class Side:
             cost_usd=costs[-1] if costs else None,
             files=tuple((file.kind, file.sha256) for file in task.outputs),
             in_plan=task.in_plan,
+            cell=json.dumps([task.step, task.cell], sort_keys=True),
         )
 
 

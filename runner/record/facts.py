@@ -13,13 +13,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from runner import __version__
+from runner.job.model import Job
 from runner.json_value import JsonValue
 from runner.ledger.rows import GitFacts
 from runner.redact import Redactor
 from runner.typed_json import members, with_texts
 
-JOB_DIGEST = "job_digest"
-"""The session's own fact beside these: sha256 of the job file as it ran it, in hex."""
 KEY_VARIABLE = "api_key_env"
 """The fact that names the variable of the key a session submits with; null: one of the provider's own."""
 
@@ -42,6 +41,14 @@ def session_facts(
         "versions": _versions(),
         "git": members(with_texts(git, redactor.foreign_text)),
     }
+
+
+def job_facts(job: Job) -> dict[str, JsonValue]:
+    """What a session ran, as facts: `job_digest`, and `files` where the job reads further ones."""
+    files: dict[str, JsonValue] = {
+        path: hashlib.sha256(content).hexdigest() for path, content in job.files.items()
+    }
+    return {"job_digest": job.digest} | ({"files": files} if files else {})
 
 
 def _versions() -> dict[str, JsonValue]:

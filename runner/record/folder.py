@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from runner.durable import make_directory, replace_file, sync_directory
 from runner.errors import StateError, UsageError
+from runner.job.sources import JobCopy
 from runner.project import Project
+from runner.typed_json import read
 
 LATEST = "latest"
 _RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
@@ -30,6 +34,13 @@ def check_runs(project: Project) -> None:
     link = project.runs_dir / LATEST
     if _kind(link) not in (None, stat.S_IFLNK):
         raise StateError(f"{link}: is not a symbolic link", hint="move it away: callsheet keeps a link there")
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The sha256 of each further file of a job, by its path below the root."""
+
+    files: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +75,34 @@ class RunFolder:
         """The job file as a session ran it, by its sha256 in hex."""
         return self.path / "jobs" / f"{digest}.yaml"
 
+    def file_of(self, digest: str) -> Path:
+        """A further file that a job read, by its sha256 in hex."""
+        return self.path / "jobs" / "files" / digest
+
+    def job_copy(self) -> JobCopy:
+        """The job as the newest session ran it. Raises StateError where it cannot be read."""
+        text = _read(self.job)
+        index = self._files_of(text)
+        if _kind(index) is None:
+            return JobCopy(text)
+        try:
+            digests = read(_Files, json.loads(_read(index))).files
+        except ValueError as error:
+            raise StateError(f"{index}: cannot read: {error}") from error
+        files = {path: _read(self.file_of(digest)) for path, digest in digests.items()}
+        if any(hashlib.sha256(content).hexdigest() != digests[path] for path, content in files.items()):
+            raise StateError(f"{index}: a file beside it is not as it was")
+        return JobCopy(text, files)
+
     @property
     def report(self) -> Path:
         """The contact sheet."""
         return self.path / "report.html"
 
-    def make(self, job_text: bytes) -> None:
-        """Makes the folder, writes the job file as run and points `runs/latest` here.
+    def make(self, job: JobCopy) -> None:
+        """Makes the folder, writes the job as run and points `runs/latest` here.
 
-        Fit for a resume too: the text of each session is kept. Raises StateError where something else
+        Fit for a resume too: what each session ran is kept. Raises StateError where something else
         stands in its place.
         """
         check_runs(self.project)
@@ -82,16 +112,30 @@ class RunFolder:
         with contextlib.suppress(OSError):
             if _kind(self.job) == stat.S_IFREG:  # an older callsheet kept the newest text alone
                 self._keep(self.job.read_bytes())
-        self._keep(job_text)
+        self._keep(job.text)
+        self._keep_files(job)
+        # last: a kill before this leaves the job of the session before, with its own files
         with replace_file(self.job) as file:
-            file.write(job_text)
+            file.write(job.text)
         self._point_latest()
 
+    def _files_of(self, job_text: bytes) -> Path:
+        """A `_Files` of this job as JSON; not there if it reads none."""
+        return self.path / "jobs" / f"{hashlib.sha256(job_text).hexdigest()}.files.json"
+
     def _keep(self, job_text: bytes) -> None:
-        copy = self.job_of(hashlib.sha256(job_text).hexdigest())
-        if _kind(copy) != stat.S_IFREG:
-            with replace_file(copy) as file:
-                file.write(job_text)
+        _write_once(self.job_of(hashlib.sha256(job_text).hexdigest()), job_text)
+
+    def _keep_files(self, job: JobCopy) -> None:
+        if not job.files:
+            return
+        digests: dict[str, str] = {}
+        _make_directory(self.path / "jobs" / "files", 0o700)
+        for path, content in job.files.items():
+            digests[path] = hashlib.sha256(content).hexdigest()
+            _write_once(self.file_of(digests[path]), content)
+        with replace_file(self._files_of(job.text)) as file:
+            file.write(json.dumps({"files": digests}, indent=1, sort_keys=True).encode() + b"\n")
 
     def _point_latest(self) -> None:
         link = self.project.runs_dir / LATEST
@@ -103,6 +147,20 @@ class RunFolder:
             sync_directory(link.parent)
         except OSError as error:
             raise StateError(f"{link}: cannot make the link: {error.strerror}") from error
+
+
+def _write_once(file: Path, content: bytes) -> None:
+    """Under a name that says its content."""
+    if _kind(file) != stat.S_IFREG:
+        with replace_file(file) as stream:
+            stream.write(content)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise StateError(f"{file}: cannot read: {error.strerror}") from error
 
 
 def _make_directory(directory: Path, mode: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import StateError
@@ -27,7 +27,9 @@ MANIFEST_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestSession:
-    """One process that worked on the run. `job_digest` is the sha256 of the job file as it ran it."""
+    """One process that worked on the run. `job_digest` is the sha256 of the job file as it ran it, `files`
+    are those of the further files that the job reads, by path below the root.
+    """
 
     started_at: str
     ended_at: str | None
@@ -36,6 +38,7 @@ class ManifestSession:
     versions: Mapping[str, str]
     git: GitFacts | None
     job_digest: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +197,10 @@ class ManifestTask:
     name: str
     step: str
     needs: str | None = None
+    also_needs: tuple[str, ...] = ()
+    """Of a step that needs several: the tasks of the others."""
+    previous: str | None = None
+    """The task before it in its chain."""
     index: int | None
     in_plan: bool = True
     cell: Mapping[str, JsonValue]

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from difflib import SequenceMatcher
 
 from runner.job.yaml.nodes import show_path
 from runner.json_value import JsonValue
+from runner.plan.task import STEP_SCHEME
 from runner.redact import printable, printable_value
 
 _MOST_SHOWN = 60
 _BEFORE, _AFTER = 16, 36
 """Characters of a text that are shown on the two sides of the first that differs."""
 _ABSENT = object()
+_FEWEST_WORDS, _MOST_WORDS = 6, 2000
+"""Of two texts together."""
+_MOST_CHANGES = 4
+_MOST_CHANGED = 40
+"""Characters of words that went or came."""
 
 _Path = tuple[str | int, ...]
 
@@ -27,6 +34,40 @@ def differences(request: Mapping[str, JsonValue], before: Mapping[str, JsonValue
         # as a person finds it in the job file: content stands beside `request:`, not below it
         place = show_path(path if path[0] == "content" else ("request", *path))
         yield f"{place} {_words(now, was)}"
+
+
+def changes(request: Mapping[str, JsonValue], before: Mapping[str, JsonValue]) -> Iterator[str]:
+    """The same for who has just made them, shorter: of a text the words alone that went and came.
+
+    `request.duration is 5, was 4`, `content[0].text: paper -> tin, + at dusk`.
+    """
+    for path, now, was in _walk((), request, before):
+        place = show_path(path if path[0] == "content" else ("request", *path))
+        words = _changed_words(now, was) if isinstance(now, str) and isinstance(was, str) else ""
+        yield f"{place}: {words}" if words else f"{place} {_words(now, was)}"
+
+
+def _changed_words(now: str, was: str) -> str:
+    """Empty where the texts have few words, or so many that they take long to compare."""
+    new, old = printable(now).split(), printable(was).split()
+    if not _FEWEST_WORDS <= len(new) + len(old) <= _MOST_WORDS:
+        return ""
+    found: list[str] = []
+    for kind, start, end, new_start, new_end in SequenceMatcher(None, old, new, False).get_opcodes():
+        gone, came = _cut(" ".join(old[start:end])), _cut(" ".join(new[new_start:new_end]))
+        match kind:
+            case "replace":
+                found.append(f"{gone} -> {came}")
+            case "insert":
+                found.append(f"+ {came}")
+            case "delete":
+                found.append(f"- {gone}")
+    more = ", ..." if len(found) > _MOST_CHANGES else ""
+    return ", ".join(found[:_MOST_CHANGES]) + more
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST_CHANGED else f"{text[: _MOST_CHANGED - 3]}..."
 
 
 def _walk(path: _Path, now: object, was: object) -> Iterator[tuple[_Path, object, object]]:
@@ -45,6 +86,10 @@ def _walk(path: _Path, now: object, was: object) -> Iterator[tuple[_Path, object
 
 
 def _words(now: object, was: object) -> str:
+    if isinstance(now, str) and now.startswith(STEP_SCHEME):
+        if isinstance(was, str) and was.startswith(STEP_SCHEME):
+            return "is made anew: what this task builds on has changed"
+        return f"is what another task makes, was {_short(was)}"
     if not (isinstance(now, str) and isinstance(was, str)):
         return f"is {_short(now)}, was {_short(was)}"
     shown, shown_before = printable(now), printable(was)

@@ -13,7 +13,6 @@ from runner.json_value import JsonValue
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
     AttemptRow,
-    GitFacts,
     Grounds,
     HistoryRow,
     RunRow,
@@ -25,7 +24,7 @@ from runner.money import usd_or_null
 from runner.plan.task import STEP_SCHEME
 from runner.project import Project
 from runner.providers import prompt_texts
-from runner.providers.base import INPUT_SCHEME, RemoteFileKind, generation_seconds
+from runner.providers.base import INPUT_SCHEME, KEY_SCHEME, RemoteFileKind, generation_seconds
 from runner.record.folder import RunFolder
 from runner.record.manifest import ManifestFile
 from runner.record.verify import Finding, check_file
@@ -52,11 +51,22 @@ class Seed:
 
 @dataclass(frozen=True, slots=True)
 class InputOfOurs:
-    """A local file; `kept` is the path of our copy, None where that is gone."""
+    """A file by its digest; `kept` is the path of our copy.
+
+    None where there is none: it is gone, or the job gave an address and this digest.
+    """
 
     role: JsonValue
     sha256: str
     kept: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class InputByKey:
+    """An address, by the name that the job gives it."""
+
+    role: JsonValue
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +154,7 @@ class ShownTask:
     cell: Mapping[str, JsonValue]
     seed: Seed
     request: Mapping[str, JsonValue]
-    inputs: tuple[InputOfOurs | InputOfStep, ...]
+    inputs: tuple[InputOfOurs | InputByKey | InputOfStep, ...]
     echo: Mapping[str, JsonValue]
     usage: Mapping[str, JsonValue]
     job_file: str
@@ -201,12 +211,14 @@ def describe(reader: LedgerReader, task: TaskRow, project: Project) -> ShownTask
 
 def _inputs(
     value: object, project: Project, reader: LedgerReader, role: JsonValue = None
-) -> Iterator[InputOfOurs | InputOfStep]:
-    """The inputs of a request besides text: local files, by their digests, and outputs of other tasks."""
+) -> Iterator[InputOfOurs | InputByKey | InputOfStep]:
+    """The inputs of a request besides text: by their digests and keys, and outputs of other tasks."""
     if isinstance(value, str) and value.startswith(INPUT_SCHEME):
         digest = value.removeprefix(INPUT_SCHEME)
         kept = project.inputs_dir / digest
         yield InputOfOurs(role, digest, str(kept.relative_to(project.root)) if kept.is_file() else None)
+    elif isinstance(value, Mapping) and str(value.get("url")).startswith(KEY_SCHEME):
+        yield InputByKey(value.get("role", role), str(value["url"]).removeprefix(KEY_SCHEME))
     elif isinstance(value, str) and value.startswith(STEP_SCHEME):
         identity, _, output = value.removeprefix(STEP_SCHEME).partition("/")
         above = reader.task(identity)
@@ -221,7 +233,7 @@ def _inputs(
 
 def _runs(reader: LedgerReader, attempts: list[AttemptRow], project: Project) -> tuple[ShownRun, ...]:
     """Each run with each job file that an attempt was made from: it may be edited between two sessions."""
-    found: dict[tuple[str, str | None], ShownRun] = {}
+    found: dict[tuple[object, ...], ShownRun] = {}
     for attempt in attempts:
         run = reader.run(attempt.run_id)
         assert run is not None
@@ -229,19 +241,20 @@ def _runs(reader: LedgerReader, attempts: list[AttemptRow], project: Project) ->
         begun = [session for session in sessions if session.started_at <= attempt.intended_at] or sessions
         facts = begun[-1].facts if begun else SessionFacts()
         digest = facts.job_digest or (run.job_digest if len(sessions) <= 1 else None)
-        if (run.id, digest) not in found:
-            found[run.id, digest] = _run(run, digest, facts.git, project)
+        key = (run.id, digest, *sorted(facts.files.items()))
+        if key not in found:
+            found[key] = _run(run, digest, facts, project)
     return tuple(found.values())
 
 
-def _run(run: RunRow, digest: str | None, git: GitFacts | None, project: Project) -> ShownRun:
-    folder = RunFolder(project, run.id)
+def _run(run: RunRow, digest: str | None, facts: SessionFacts, project: Project) -> ShownRun:
+    folder, git = RunFolder(project, run.id), facts.git
     kept = folder.job if digest is None else folder.job_of(digest)
     return ShownRun(
         id=run.id,
         job_file=run.job_file,
         job_sha256=digest,
-        job_file_since=_since(project.root / run.job_file, digest),
+        job_file_since=_since(project.root, {run.job_file: digest, **facts.files}),
         job_kept=str((kept if kept.is_file() else folder.job).relative_to(project.root)),
         date=run.run_date,
         edition=run.edition,
@@ -251,13 +264,15 @@ def _run(run: RunRow, digest: str | None, git: GitFacts | None, project: Project
     )
 
 
-def _since(file: Path, sha256: str | None) -> Since:
-    if sha256 is None:
+def _since(root: Path, digests: Mapping[str, str | None]) -> Since:
+    """What became of a job file, and of the further ones that it reads, since they had these digests."""
+    if None in digests.values():
         return Since.UNKNOWN
     try:
-        return Since.SAME if hashlib.sha256(file.read_bytes()).hexdigest() == sha256 else Since.CHANGED
+        now = {path: hashlib.sha256((root / path).read_bytes()).hexdigest() for path in digests}
     except OSError:
         return Since.GONE
+    return Since.SAME if now == digests else Since.CHANGED
 
 
 def _attempt(attempt: AttemptRow, history: list[HistoryRow]) -> ShownAttempt:

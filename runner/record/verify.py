@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import enum
-import glob
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +15,7 @@ from runner.ledger.states import TaskState
 from runner.providers.base import RemoteFileKind
 from runner.record.folder import RunFolder
 from runner.record.manifest import Manifest, ManifestFile, ManifestTask
+from runner.record.whereabouts import siblings
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -43,59 +43,63 @@ class CheckedFile:
     why: str = ""
 
 
-def check_task(task: ManifestTask, base: Path, probe: Probe) -> Iterator[CheckedFile]:
-    """Every file of a manifest's task, hashed and probed; `base` is the directory that holds runs/."""
+def check_task(
+    task: ManifestTask, base: Path, probe: Probe, elsewhere: Mapping[str, Sequence[str]] | None = None
+) -> Iterator[CheckedFile]:
+    """Every file of a manifest's task, hashed and probed; `base` is the directory that holds runs/.
+
+    One that is not at its path, or not as it was, is looked for: where the ledger has it (`elsewhere`, by
+    digest), then among its siblings.
+    """
     if not task.outputs and task.state in (TaskState.DONE, TaskState.ABSENT):
         yield CheckedFile(task.name, "", Finding.MISSING, "done, and the manifest names no file")
     for kind in task.missing if task.outputs else ():
         yield CheckedFile(task.name, "", Finding.MISSING, f"the {kind} was asked for and never came")
     for file in task.outputs:
         found = check_file(base, file, probe)
-        if found[0] in (Finding.MISSING, Finding.CHANGED):
-            aside = (replace(file, path=path) for path in _moved_aside(base, file.path))
-            checked = (check_file(base, one, probe) for one in aside)
-            found = next((each for each in checked if each[0] is Finding.SAME), found)
+        if found[0] in (Finding.MISSING, Finding.CHANGED) and _is_inside(base, file.path):
+            for path in (*(elsewhere or {}).get(file.sha256, ()), *siblings(base, file.path)):
+                finding, _ = check_file(base, replace(file, path=path), probe)
+                if finding is Finding.SAME:
+                    found = finding, f"kept at {path}"
+                    break
         yield CheckedFile(task.name, file.path, *found)
 
 
 def check_jobs(folder: RunFolder, manifest: Manifest) -> Iterator[CheckedFile]:
-    """The copies of the job file that the run keeps: the newest, and that of each session."""
-    yield _check_job(folder, folder.job, manifest.job.sha256)
+    """The copies that the run keeps: the newest of the job file, and what each session ran."""
+    yield _check_copy(folder, folder.job, manifest.job.sha256)
     told = [session.job_digest for session in manifest.run.sessions]
     for digest in dict.fromkeys(filter(None, told)):
         if not _SHA256.fullmatch(digest):
             yield CheckedFile("", "jobs", Finding.CHANGED, "the manifest names a job file by no sha256")
         else:
-            yield _check_job(folder, folder.job_of(digest), digest)
+            yield _check_copy(folder, folder.job_of(digest), digest)
+    files = {digest for session in manifest.run.sessions for digest in session.files.values()}
+    for digest in sorted(filter(_SHA256.fullmatch, files)):
+        yield _check_copy(folder, folder.file_of(digest), digest, "file")
 
 
-def _check_job(folder: RunFolder, copy: Path, sha256: str) -> CheckedFile:
+def _check_copy(folder: RunFolder, copy: Path, sha256: str, what: str = "job file") -> CheckedFile:
     path = copy.relative_to(folder.path).as_posix()
     try:
         found = hashlib.sha256(copy.read_bytes()).hexdigest()
     except OSError as error:
         return CheckedFile("", path, Finding.MISSING, _reason(error))
     if found != sha256:
-        return CheckedFile("", path, Finding.CHANGED, "not the job file that the manifest names")
+        return CheckedFile("", path, Finding.CHANGED, f"not the {what} that the manifest names")
     return CheckedFile("", path, Finding.SAME)
 
 
-def _moved_aside(base: Path, path: str) -> Iterator[str]:
-    """Where a file may have given way to another server's: `out/s1.v1.mp4` beside `out/s1.mp4`."""
-    suffix = ".last.png" if path.endswith(".last.png") else ".mp4"
-    file = base / path
-    if not file.resolve().is_relative_to(base.resolve()):
-        return
-    stem = glob.escape(file.name.removesuffix(suffix))
-    for found in sorted(file.parent.glob(f"{stem}.v[0-9]*{suffix}")):
-        yield str(file.with_name(found.name))
+def _is_inside(base: Path, path: str) -> bool:
+    return (base / path).resolve().is_relative_to(base.resolve())
 
 
 def check_file(base: Path, recorded: ManifestFile | OutputRow, probe: Probe) -> tuple[Finding, str]:
     """One file against its record, and more about it in words where there is more to say."""
     path = base / recorded.path
     # a manifest that somebody wrote must not make us read other files
-    if not path.resolve().is_relative_to(base.resolve()):
+    if not _is_inside(base, recorded.path):
         return Finding.CHANGED, "its path leads out of the project"
     try:
         with path.open("rb") as file:

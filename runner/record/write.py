@@ -216,15 +216,18 @@ class _Recorder:
         )
 
     def of_planned(self, task: Task, rows: TaskRows, state: TaskState) -> ManifestTask:
-        record, upstream = self._task(task, rows, state), task.upstream
+        record, needs, previous = self._task(task, rows, state), task.needs, task.previous
         error = record.error
-        if state is TaskState.SKIPPED and upstream is not None:
-            never = ", or its last frame never came" if LAST_FRAME in upstream.uses else ""
-            said = f"the task of step {upstream.step} that it needs failed{never}"
+        if state is TaskState.SKIPPED:
+            framed = any(LAST_FRAME in upstream.uses for upstream in task.upstreams)
+            never = ", or its last frame never came" if framed else ""
+            said = _skipped_words(task) + never
             error = ManifestError(code="skipped", message=said)
         return replace(
             record,
-            needs=None if upstream is None else upstream.identity,
+            needs=needs[0].identity if needs else None,
+            also_needs=tuple(upstream.identity for upstream in needs[1:]),
+            previous=None if previous is None else previous.identity,
             index=task.index,
             in_plan=True,
             inputs=tuple(_input(file, self.root) for file in task.inputs),
@@ -235,11 +238,12 @@ class _Recorder:
     def of_departed(self, row: TaskRow, rows: TaskRows) -> ManifestTask:
         """A task that has left the plan; what the ledger does not know is None."""
         texts = [*_texts(row.request)]
-        above = (match[1] for text in texts if (match := _STEP.match(text)))
+        above = [*dict.fromkeys(match[1] for text in texts if (match := _STEP.match(text)))]
         digests = (match[1] for text in texts if (match := _INPUT.fullmatch(text)))
         return replace(
             self._task(row, rows, rows.latest.state if rows.latest is not None else TaskState.PLANNED),
-            needs=next(above, None),
+            needs=above[0] if above else None,
+            also_needs=tuple(above[1:]),
             inputs=tuple(
                 ManifestInput(path=None, sha256=sha256, media_type=None, bytes=None) for sha256 in digests
             ),
@@ -288,6 +292,7 @@ class _Recorder:
             versions={clean(name): clean(version) for name, version in facts.versions.items()},
             git=facts.git and with_texts(facts.git, clean),
             job_digest=facts.job_digest,
+            files={clean(path): digest for path, digest in facts.files.items()},
         )
 
     def _attempt(self, attempt: AttemptRow) -> ManifestAttempt:
@@ -331,6 +336,14 @@ class _Recorder:
 
     def _foreign(self, value: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
         return cast(Mapping[str, JsonValue], self.redactor.foreign_value(value))
+
+
+def _skipped_words(task: Task) -> str:
+    """Why a task was not made: one that it builds on was not."""
+    if task.previous is None:
+        return " or ".join(f"the task of step {each.step} that it needs failed" for each in task.needs)
+    what = "a task that it builds on" if task.needs else "the task before it in its chain"
+    return f"{what} was not made"
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -26,26 +26,41 @@ _MEDIA_TYPES = {LAST_FRAME: "image/png", OUTPUT: "video/mp4"}
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """`task` as it is sent; `taken` says what of its upstream went into that, None where nothing did."""
+    """`task` as it is sent; `taken` says what of its upstreams went into that, None where nothing did."""
 
     task: Task
     taken: Mapping[str, JsonValue] | None = None
 
 
 def resolve(task: Task, reader: LedgerReader, base: Path) -> Resolved:
-    """Replaces the references to the upstream task by files and ids.
+    """Replaces the references to upstream tasks by files and ids.
 
     The identity stays: it was made with the references. Raises NothingSentError.
     """
-    upstream = task.upstream
-    if upstream is None or not upstream.uses:
+    used = [upstream for upstream in task.upstreams if upstream.uses]
+    if not used:
         return Resolved(task)
-    attempt = reader.standing_attempts([upstream.identity]).get(upstream.identity)
-    if attempt is None or attempt.state is not TaskState.DONE or attempt.remote_id is None:
-        raise NothingSentError(f"{task.name}: the task of step {upstream.step} that it needs is not done")
-    taken: dict[str, JsonValue] = {"attempt": attempt.id, "remote_id": attempt.remote_id}
     values: dict[str, str] = {}
     files: list[InputFile] = []
+    taken = [_take(task, upstream, reader, base, values, files) for upstream in used]
+    request = {name: _replaced(value, values) for name, value in task.request.items()}
+    sent = replace(task, request=request, inputs=(*task.inputs, *files))
+    return Resolved(sent, _as_one(taken))
+
+
+def _take(
+    task: Task,
+    upstream: Upstream,
+    reader: LedgerReader,
+    base: Path,
+    values: dict[str, str],
+    files: list[InputFile],
+) -> dict[str, JsonValue]:
+    """Adds what `task` takes of `upstream` to `values`, by reference, and to `files`; gives its record."""
+    attempt = reader.standing_attempts([upstream.identity]).get(upstream.identity)
+    if attempt is None or attempt.state is not TaskState.DONE or attempt.remote_id is None:
+        raise NothingSentError(f"{task.name}: {upstream.name}, on which it builds, is not done")
+    taken: dict[str, JsonValue] = {"attempt": attempt.id, "remote_id": attempt.remote_id}
     for name in sorted(upstream.uses):
         if name == TASK_ID:
             values[upstream.reference(name)] = attempt.remote_id
@@ -55,8 +70,11 @@ def resolve(task: Task, reader: LedgerReader, base: Path) -> Resolved:
         files.append(file)
         taken[name] = {"path": file.path.relative_to(base).as_posix(), "sha256": file.sha256}
         values[upstream.reference(name)] = file.reference
-    request = {name: _replaced(value, values) for name, value in task.request.items()}
-    return Resolved(replace(task, request=request, inputs=(*task.inputs, *files)), taken)
+    return taken
+
+
+def _as_one(taken: list[dict[str, JsonValue]]) -> dict[str, JsonValue]:
+    return taken[0] if len(taken) == 1 else {"tasks": [*taken]}
 
 
 def _file(task: Task, upstream: Upstream, name: str, rows: list[OutputRow], base: Path) -> InputFile:
@@ -85,7 +103,7 @@ def _replaced(value: JsonValue, values: Mapping[str, str]) -> JsonValue:
 async def make_body(tools: Tools, task: Task, tag: int | None, attempt_id: str) -> Body:
     """Raises NothingSentError where an input, or what the task before it made, is not as it was."""
     resolved = Resolved(task)
-    if task.upstream is not None:
+    if task.upstreams:
         resolved = await tools.commits.read(lambda reader: resolve(task, reader, tools.project.base))
     callback_url = tools.hints.callback_url(attempt_id) if tools.hints else None
     inputs = InputStore(tools.project.inputs_dir)
@@ -96,6 +114,7 @@ async def make_body(tools: Tools, task: Task, tag: int | None, attempt_id: str) 
         inputs.read,
         tag=tag,
         callback_url=callback_url,
+        addresses=resolved.task.addresses,
     )
     content = await tools.machine.threads.run(make) if resolved.task.inputs else make()
     return Body(content, resolved.taken)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runner.job.rundate import RunDate
+from runner.times import local_time
 
 MOST_APART = 600.0
 """Seconds between clocks that agree. At midnight they may name two days then, and either will do."""
@@ -20,12 +21,13 @@ class ClockDate:
     """The date of a run by this machine's clock, under which nothing has been submitted yet.
 
     `read_at` is what the clock said, in Unix seconds, `age` seconds before this session; None where an
-    earlier session read it.
+    earlier session read it. `zone` is the project's, None for this machine's.
     """
 
     date: RunDate
     read_at: float | None
     age: float = 0.0
+    zone: datetime.tzinfo | None = None
 
     def doubt(self, service_time: float) -> str:
         """Why the date is not to be used; empty where it is right.
@@ -33,10 +35,10 @@ class ClockDate:
         `service_time` is what the service's clock said when this session began.
         """
         service_time = min(max(service_time - self.age, 0.0), _LATEST)
-        today = RunDate.today(service_time)
+        today = RunDate.today(service_time, self.zone)
         if self.date.date == today.date:
             return ""
-        said = f"the service's clock says {_moment(service_time)}"
+        said = f"the service's clock says {self._moment(service_time)}"
         if self.read_at is None:
             return (
                 f"this run is dated {self.date}, has submitted nothing, and {said}; nothing was submitted;"
@@ -45,9 +47,12 @@ class ClockDate:
         if abs(self.read_at - service_time) <= MOST_APART:
             return ""
         return (
-            f"this machine's clock says {_moment(self.read_at)}, and {said}, so `run.date` is in doubt;"
+            f"this machine's clock says {self._moment(self.read_at)}, and {said}, so `run.date` is in doubt;"
             f" nothing was submitted; hint: set the clock, or give the date yourself: --date {today}"
         )
+
+    def _moment(self, at: float) -> str:
+        return f"{local_time(at, self.zone):%Y-%m-%d %H:%M %z}"
 
 
 @dataclass(slots=True)
@@ -71,7 +76,3 @@ class DateCheck:
         if not doubt:
             self.date = None
         return doubt
-
-
-def _moment(at: float) -> str:
-    return f"{datetime.datetime.fromtimestamp(at, datetime.UTC).astimezone():%Y-%m-%d %H:%M %z}"

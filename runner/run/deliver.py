@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
-from runner.errors import ExitCode
+from runner.errors import ExitCode, StateError
 from runner.lane.pace import Retry
 from runner.lane.paid import Paid
+from runner.ledger.read import LedgerReader
 from runner.ledger.rows import OutputRow
 from runner.providers.base import Generation, RemoteFileKind
+from runner.run.relocate import keep_twin, make_way
 from runner.run.session import Session
 from runner.run.wait import look_after_call
 from runner.run.watch import GoneError, LeftForLater, Watch
@@ -24,7 +27,8 @@ from runner.run.wholeness import (
     whole_files,
     words_of,
 )
-from runner.store.download import DownloadError, DownloadRequest, DownloadTrouble
+from runner.store.download import DownloadError, DownloadRequest, DownloadTrouble, FileRecord
+from runner.store.versions import version_of, version_path
 
 FETCH_TRIES = 6
 
@@ -145,11 +149,16 @@ class Delivery:
     async def _fetch_one(self, generation: Generation, kind: RemoteFileKind, ordinal: int) -> OutputRow:
         paid, tools, base = self.paid, self.session.tools, self.session.tools.project.base
         retry, taken = Retry(tools.machine.random, FETCH_TRIES, most=30.0), 0
+        refused: str | None = None
+        version = await self._version()
         while True:
             file = file_at(generation, kind, ordinal)
             if file is None:
                 raise LeftForLater(f"{paid.name}: the service shows fewer files than before")
-            path = output_path(paid.output, kind, ordinal + taken)
+            if version:
+                path = version_path(output_path(paid.output, kind, ordinal), version + taken)
+            else:
+                path = output_path(paid.output, kind, ordinal + taken)
             tools.observe("task.download", {"task": paid.name, "identity": paid.identity, "path": path})
             request = DownloadRequest(
                 url=file.url,
@@ -160,17 +169,30 @@ class Delivery:
                 limits=tools.limits,
             )
             try:
-                record = await tools.fetch(request)
+                try:
+                    record = await tools.fetch(request)
+                except DownloadError as error:
+                    if error.trouble is not DownloadTrouble.TARGET_EXISTS or taken == MOST_TAKEN:
+                        raise
+                    if not version and not taken and (version := await self._version()):
+                        continue
+                    stands = (error.target or request.target).relative_to(base).as_posix()
+                    replaced = None if version or taken else await self._replace(request, stands)
+                    if replaced is None:
+                        taken += 1
+                        continue
+                    record = replaced
             except DownloadError as error:
-                if error.trouble is DownloadTrouble.TARGET_EXISTS and taken < MOST_TAKEN:
-                    taken += 1
-                    continue
-                self._judge(error, is_last=retry.failed())
+                # an error page may pass; the same bytes under a fresh URL are what the service has
+                came_again = error.sha256 is not None and error.sha256 == refused
+                refused = error.sha256
+                self._judge(error, is_last=retry.failed() or came_again)
                 if error.trouble is not DownloadTrouble.RETRY:
                     generation = await self.watch.refresh()
                 await anyio.sleep(retry.pause())
                 continue
-            return OutputRow(
+            path = record.path.relative_to(base).as_posix()
+            row = OutputRow(
                 path=path,
                 identity=paid.identity,
                 attempt_id=paid.attempt_id,
@@ -181,6 +203,51 @@ class Delivery:
                 media=record.media,
                 created_at=tools.machine.wall(),
             )
+            if not version and not taken:
+                await keep_twin(tools, paid.output, path, row)
+            return row
+
+    async def _version(self) -> int:
+        """0 where the path is for this task; where an edit has given it to another one, the number of the
+        version that this take becomes.
+        """
+        paid = self.paid
+
+        def find(reader: LedgerReader) -> int:
+            if reader.claims([paid.output]).get(paid.output, paid.identity) == paid.identity:
+                return 0
+            names = {output_path(paid.output, kind, 1) for kind in RemoteFileKind}
+            own = (
+                version_of(row.path)
+                for row in reader.outputs([paid.identity]).get(paid.identity, [])
+                if row.attempt_id == paid.attempt_id
+            )
+            number = next((version[1] for version in own if version and version[0] in names), 0)
+            return number or next(
+                number
+                for number in itertools.count(1)
+                if not reader.owners([version_path(name, number) for name in names])
+            )
+
+        return await self.session.tools.commits.read(find)
+
+    async def _replace(self, request: DownloadRequest, path: str) -> FileRecord | None:
+        """Publishes over the take of another request, which is kept as a version; None where what stands
+        there is none.
+        """
+        tools, paid = self.session.tools, self.paid
+        async with self.session.moving:
+            if await self._version():
+                return None
+            try:
+                kept = await make_way(tools, paid.output, path, paid.identity)
+            except (OSError, StateError) as error:
+                raise LeftForLater(
+                    f"{paid.name}: what stands at {path} cannot be kept as a version: {error}; the result is"
+                    " paid for and kept at the service",
+                    ExitCode.CANNOT_WRITE,
+                ) from error
+            return None if kept is None else await tools.fetch(replace(request, kept=kept))
 
     def _judge(self, error: DownloadError, *, is_last: bool) -> None:
         """Returns where another try is due; raises or stops the run where none is."""
@@ -195,5 +262,5 @@ class Delivery:
             if error.trouble is not DownloadTrouble.PATH_TAKEN:
                 self.session.control.stop(ExitCode.CANNOT_WRITE, reason)
             raise LeftForLater(reason, ExitCode.CANNOT_WRITE)
-        if is_last or error.trouble is DownloadTrouble.TARGET_EXISTS:
+        if is_last or error.trouble in (DownloadTrouble.TARGET_EXISTS, DownloadTrouble.UNPROVEN):
             raise LeftForLater(f"{name}: cannot be fetched: {error}")

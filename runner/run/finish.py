@@ -20,12 +20,13 @@ from runner.plan.plan import Plan
 from runner.plan.task import Task
 from runner.project import Project
 from runner.record.events import Observer
-from runner.record.facts import JOB_DIGEST
+from runner.record.facts import job_facts
 from runner.record.folder import RunFolder
 from runner.record.write import View, write_manifest
 from runner.redact import Redactor
 from runner.run.prepare import Prepared
 from runner.run.progress import Chain, Needs, needs_of
+from runner.run.troubles import Trouble, troubles
 
 MOST_WAITS = 5
 
@@ -51,6 +52,9 @@ class Conclusion:
     """What a person has to write before the job can go on: the first few `pick` lines."""
     is_finished: bool = False
     """Nothing of the plan is left for another start."""
+    troubles: tuple[Trouble, ...] = ()
+    conditions: frozenset[ExitCode] = frozenset()
+    """All that hold; the exit code is the first of them."""
 
 
 def conclude(
@@ -79,7 +83,8 @@ def conclude(
     states = counts + reader.open_states(run_id)
     is_finished = all(state.is_terminal for state in states)
     kept = conditions - passing if is_finished else conditions
-    exit_code = ExitCode.first(kept | _conditions(states))
+    kept = kept | _conditions(states)
+    exit_code = ExitCode.first(kept)
     with ledger.transaction():
         ledger.end_session(session, at, exit_code)
         if not waits and is_finished:
@@ -105,14 +110,15 @@ def conclude(
             ledger.end_session(session, at, ExitCode.CANNOT_WRITE)
             ledger.finish_run(run_id, None)
         raise
-    return Conclusion(counts, exit_code, manifest, waits, is_finished)
+    found = troubles(plan, reader, counts, redactor)
+    return Conclusion(counts, exit_code, manifest, waits, is_finished, found, kept)
 
 
 def _view(reader: LedgerReader, lost: Lost) -> View:
     chain = Chain(lost.frameless)
 
     def view(task: Task, attempt: AttemptRow | None) -> TaskState:
-        needed = needs_of([task], reader) if task.upstream is not None else Needs()
+        needed = needs_of([task], reader) if task.upstreams else Needs()
         return _state(task, attempt.state if attempt is not None else None, needed, chain, lost)
 
     return view
@@ -177,6 +183,10 @@ class RunResult:
     """What a person has to write before the job can go on."""
     notes: tuple[str, ...] = ()
     """Sentences about other jobs' tasks, which the exit code leaves out."""
+    troubles: tuple[Trouble, ...] = ()
+    """The plan's tasks that failed, expired or are held, with the reason of each."""
+    conditions: frozenset[ExitCode] = frozenset()
+    """All that hold; `exit_code` is the first of them."""
 
 
 def begin(ledger: Ledger, prepared: Prepared, at: float, facts: Mapping[str, JsonValue]) -> int:
@@ -187,7 +197,7 @@ def begin(ledger: Ledger, prepared: Prepared, at: float, facts: Mapping[str, Jso
     ledger.update_run_digest(run.id, prepared.plan.job.digest)
     ledger.finish_run(run.id, None)
     ledger.recover(at)
-    return ledger.begin_session(run.id, at, {**facts, JOB_DIGEST: prepared.plan.job.digest})
+    return ledger.begin_session(run.id, at, {**facts, **job_facts(prepared.plan.job)})
 
 
 def tell_beginning(observe: Observer, prepared: Prepared) -> None:

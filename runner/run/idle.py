@@ -32,7 +32,7 @@ def is_idle(prepared: Prepared, reader: LedgerReader, now: float) -> bool:
         return False
     if not is_quiet(reader, (prepared.run.provider, prepared.run.origin), now):
         return False
-    needing = (task for task in prepared.plan.tasks if task.upstream is not None)
+    needing = (task for task in prepared.plan.tasks if task.upstreams)
     return not any(needs_of(batch, reader).frameless for batch in batches(needing))
 
 
@@ -53,7 +53,7 @@ def conclude_idle(
     """
     run, plan = prepared.run, prepared.plan
     folder = RunFolder(project, run.id)
-    folder.make(plan.job.text)
+    folder.make(plan.job.copy)
     events = EventFile(folder.events, wall=time.time, redactor=redactor, tell=warn)
     with contextlib.closing(events):
         told = fan_out(events, observe)
@@ -65,4 +65,13 @@ def conclude_idle(
             ledger, project, plan, run_id=run.id, session=session, at=time.time(), redactor=redactor
         )
         tell_end(told, run.id, ledger.read.drift(run.id), ended.exit_code, ())
-    return RunResult(ended.exit_code, (), ended.counts, run.id, ended.manifest, ended.waits)
+    return RunResult(
+        ended.exit_code,
+        (),
+        ended.counts,
+        run.id,
+        ended.manifest,
+        ended.waits,
+        troubles=ended.troubles,
+        conditions=ended.conditions,
+    )

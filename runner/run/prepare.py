@@ -5,23 +5,24 @@ from __future__ import annotations
 import datetime
 import random
 import time
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from runner.errors import JobError, Problem, UsageError
-from runner.job.model import Job
+from runner.job.model import Job, OnEdit
 from runner.job.rundate import RunDate
 from runner.lane.costs import caps_of, over_all_runs
 from runner.ledger.caps import Caps
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
 from runner.ledger.states import Reason, TaskState
-from runner.plan.cost import Total
+from runner.plan.cost import Total, total_of
+from runner.plan.edits import Edit, Edits
 from runner.plan.plan import Plan, make_plan
 from runner.plan.task import Task
 from runner.project import Project
 from runner.run.dating import ClockDate
-from runner.run.only import Only, check_patterns, matches
+from runner.run.only import Named, Only
 from runner.run.progress import Progress, progress_of
 from runner.run.remembered import check_is_remembered
 
@@ -33,15 +34,11 @@ class Resubmit:
     """Tasks that a person asked to submit a second time, with `retry` or `run --again`.
 
     `reason` is `retry` (failed tasks and what was written off) or `again` (a new take of a done one
-    too). `patterns` are task names with `*` and `?`, or the first digits of identities (8 or more);
-    empty means every task that `reason` allows.
+    too). `named` are the tasks, None for every one that `reason` allows.
     """
 
     reason: Reason
-    patterns: tuple[str, ...] = ()
-
-    def names(self, task: Task) -> bool:
-        return not self.patterns or any(matches(pattern, task) for pattern in self.patterns)
+    named: Named | None = None
 
     def allows(self, state: TaskState) -> bool:
         if self.reason is Reason.RETRY:
@@ -51,13 +48,12 @@ class Resubmit:
     def takes_along(self, progress: Progress, retried: Container[str]) -> bool:
         """Whether a task that was never accepted is submitted beside these, too.
 
-        A `retry` pays for nothing that has not failed, except what needs a task that it has `retried`
+        A `retry` pays for nothing that has not failed, except what builds on a task that it has `retried`
         (identities) and an earlier retry that could not be sent.
         """
         if self.reason is not Reason.RETRY:
             return True
-        upstream = progress.task.upstream
-        if upstream is not None and upstream.identity in retried:
+        if any(upstream.identity in retried for upstream in progress.task.upstreams):
             return True
         return progress.attempt is not None and progress.attempt.reason is Reason.RETRY
 
@@ -81,6 +77,8 @@ class Prepared:
     """The tasks, of those selected, that are not done and in place."""
     asked_again: frozenset[str] = frozenset()
     """The identities that `resubmit` means, as they stood: what fails later is not bought again unasked."""
+    left_edits: Edits | None = None
+    """The edits that nobody agreed to: they are not submitted, nor is what needs them."""
     clock_date: ClockDate | None = None
     """The date that still has to be held against the service's clock; None where it may be used."""
 
@@ -102,14 +100,16 @@ def prepare_run(
     date: RunDate | None = None,
     run: RunRow | None = None,
     resubmit: Resubmit | None = None,
-    only: Only | None = None,
+    only: Named | None = None,
     plan: Plan | None = None,
+    agree: Callable[[Edits], bool] = lambda _edits: False,
 ) -> Prepared:
     """The run that brings `job` to done. `run` is the one to resume; `date` is what --date said.
 
     Without `run`, the unfinished run of the same job and edition goes on under its id and date,
     else one starts. Where `plan` is given nothing is planned again, and an unfinished run goes on only
-    if it asks for the same tasks.
+    if it asks for the same tasks. `agree` says of edits, where `run.on_edit` is `ask`, whether they are
+    submitted; it may raise RefusedError.
 
     Raises JobError for output paths that would overwrite something, RefusedError where the budget
     cannot be held, StateError where the ledger has forgotten a submit.
@@ -117,6 +117,7 @@ def prepare_run(
     check_is_remembered(project, reader)
     is_new = False
     clock: ClockDate | None = None
+    zone = job.project_file.timezone
     if run is not None:
         frozen = RunDate.parse(run.run_date)
         if date is not None and date.date != frozen.date:
@@ -125,16 +126,20 @@ def prepare_run(
                 hint=f"callsheet run {job.file} --date {date}",
             )
         plan = make_plan(job, origin=origin, run_date=frozen)
-        clock = None if date is not None else ClockDate(frozen, None)
+        clock = None if date is not None else ClockDate(frozen, None, zone=zone)
     else:
         if plan is None:
             run, plan = _choose(job, reader, origin, date, now)
-            clock = None if date is not None else ClockDate(plan.run_date, now if run is None else None)
+            clock = (
+                None
+                if date is not None
+                else ClockDate(plan.run_date, now if run is None else None, zone=zone)
+            )
         else:
             run = _with_the_tasks_of(plan, reader)
             if plan.clock is not None:
                 wall, monotonic = plan.clock
-                clock = ClockDate(plan.run_date, wall, age=time.monotonic() - monotonic)
+                clock = ClockDate(plan.run_date, wall, age=time.monotonic() - monotonic, zone=zone)
         if run is None:
             is_new = True
             run = RunRow(
@@ -148,11 +153,13 @@ def prepare_run(
                 origin=origin,
                 started_at=now,
             )
-    if resubmit is not None:
-        check_patterns(resubmit.patterns, plan)
-    selected = check_patterns(only.patterns, plan) if only is not None else plan.count
-    tasks = plan.tasks if only is None else filter(only.names, plan.tasks)
-    seen = _look_over(job, progress_of(tasks, reader, project.base), resubmit)
+    again = resubmit.named.choose(plan) if resubmit is not None and resubmit.named is not None else None
+    chosen = only.choose(plan) if only is not None else None
+    tasks = plan.tasks if chosen is None else filter(chosen.names, plan.tasks)
+    seen = _look_over(job, progress_of(tasks, reader, project.base), resubmit, again)
+    left = None
+    if seen.edits is not None and not _may_edit(job, seen.edits, agree):
+        left, seen = seen.edits, seen.without_edits()
     caps = over_all_runs(caps_of(job, seen.new, seen.unpriced), plan, reader)
     return Prepared(
         run=run,
@@ -161,10 +168,11 @@ def prepare_run(
         new=seen.new,
         is_new=is_new,
         resubmit=resubmit,
-        only=only,
-        selected=selected,
+        only=chosen,
+        selected=plan.count if chosen is None else len(chosen.identities),
         unsettled=seen.unsettled,
         asked_again=seen.asked_again,
+        left_edits=left,
         clock_date=clock if job.uses_date and not reader.has_intents(run.id) else None,
     )
 
@@ -172,7 +180,7 @@ def prepare_run(
 def _choose(
     job: Job, reader: LedgerReader, origin: str, date: RunDate | None, now: float
 ) -> tuple[RunRow | None, Plan]:
-    plan = make_plan(job, origin=origin, run_date=date or RunDate.today(now))
+    plan = make_plan(job, origin=origin, run_date=date or RunDate.today(now, job.project_file.timezone))
     for run in reader.unfinished_runs(job.file):
         if run.edition != plan.edition or run.origin != origin:
             continue
@@ -206,17 +214,54 @@ def new_run_id(now: float, source: random.Random) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Overview:
-    """`new` is the estimate of all that would be submitted, `unpriced` the first of it without a price."""
+    """`submits` are the tasks that would be submitted, in plan order."""
 
-    new: Total
-    unpriced: Task | None
+    submits: tuple[Task, ...]
     unsettled: tuple[Task, ...]
     asked_again: frozenset[str]
+    edits: Edits | None = None
+
+    @property
+    def new(self) -> Total:
+        """The estimate of all that would be submitted."""
+        return total_of(self.submits)
+
+    @property
+    def unpriced(self) -> Task | None:
+        """The first task that would be submitted without a price."""
+        return next((task for task in self.submits if task.estimate_micros is None), None)
+
+    def without_edits(self) -> _Overview:
+        """What is left when no edit is submitted, nor what builds on one."""
+        left = set() if self.edits is None else set(self.edits.identities)
+        submits: list[Task] = []
+        for task in self.submits:
+            if task.identity in left or any(upstream.identity in left for upstream in task.upstreams):
+                left.add(task.identity)
+            else:
+                submits.append(task)
+        return replace(self, submits=tuple(submits), edits=None)
 
 
-def _look_over(job: Job, found: Iterable[Progress], resubmit: Resubmit | None) -> _Overview:
-    """Raises JobError for an output path that would overwrite something."""
-    new, unpriced = Total(), None
+def _may_edit(job: Job, edits: Edits, agree: Callable[[Edits], bool]) -> bool:
+    match job.run.on_edit:
+        case OnEdit.VERSION:
+            return True
+        case OnEdit.REFUSE:
+            return False
+        case OnEdit.ASK:
+            return agree(edits)
+
+
+def _look_over(
+    job: Job, found: Iterable[Progress], resubmit: Resubmit | None, again: Only | None
+) -> _Overview:
+    """`again` are the tasks that `resubmit` names, None where it names none.
+
+    Raises JobError for an output path that would overwrite something.
+    """
+    submits: list[Task] = []
+    edits: list[Edit] = []
     conflicts: dict[tuple[str, str], list[Task]] = {}
     submitted: set[str] = set()
     unsettled: list[Task] = []
@@ -224,12 +269,12 @@ def _look_over(job: Job, found: Iterable[Progress], resubmit: Resubmit | None) -
         task = progress.task
         if progress.state is not TaskState.DONE or progress.elsewhere:
             unsettled.append(task)
-        if _would_submit(progress, resubmit, submitted):
+        if _would_submit(progress, resubmit, again, submitted):
             if resubmit is not None:
                 submitted.add(task.identity)
-            new.add(task.estimate_tokens, task.estimate_micros)
-            if unpriced is None and task.estimate_micros is None:
-                unpriced = task
+            submits.append(task)
+            if progress.edit is not None:
+                edits.append(progress.edit)
         if progress.state is TaskState.PLANNED and progress.conflict:
             conflicts.setdefault((task.step, progress.conflict), []).append(task)
             if len(conflicts) >= JobError.MOST_SHOWN:
@@ -238,7 +283,8 @@ def _look_over(job: Job, found: Iterable[Progress], resubmit: Resubmit | None) -
         raise JobError(
             job.file, [_conflict(job, step, why, tasks) for (step, why), tasks in conflicts.items()]
         )
-    return _Overview(new, unpriced, tuple(unsettled), frozenset(submitted))
+    found_edits = Edits(tuple(edits), total_of(edit.task for edit in edits)) if edits else None
+    return _Overview(tuple(submits), tuple(unsettled), frozenset(submitted), found_edits)
 
 
 CONFLICT_HINT = "give `output` another path, for example out/v2/..., or move the old files away"
@@ -256,7 +302,11 @@ def _conflict(job: Job, step: str, why: str, tasks: Sequence[Task]) -> Problem:
     return job.steps[step].output_location.error(said, CONFLICT_HINT)
 
 
-def _would_submit(progress: Progress, resubmit: Resubmit | None, submitted: Container[str]) -> bool:
+def _would_submit(
+    progress: Progress, resubmit: Resubmit | None, again: Only | None, submitted: Container[str]
+) -> bool:
     if progress.state in (TaskState.PLANNED, TaskState.WAITING):
         return resubmit is None or resubmit.takes_along(progress, submitted)
-    return resubmit is not None and resubmit.allows(progress.state) and resubmit.names(progress.task)
+    if resubmit is None or not resubmit.allows(progress.state):
+        return False
+    return again is None or again.names(progress.task)

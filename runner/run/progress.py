@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 from runner.job.expressions import LAST_FRAME
@@ -13,11 +13,13 @@ from runner.ledger.read import LedgerReader, batches
 from runner.ledger.rows import AttemptRow, OutputRow, TaskRow
 from runner.ledger.states import TaskState
 from runner.ledger.succession import is_reusable
-from runner.plan.task import Task
+from runner.plan.edits import Edit
+from runner.plan.task import Task, Upstream
 from runner.providers.base import RemoteFileKind
-from runner.record.request import differences
+from runner.record.request import changes, differences
 from runner.run.wholeness import is_untouched, is_whole
 from runner.store.files import LocalFiles, UnsafePathError
+from runner.store.versions import names_of_take
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +27,8 @@ class Progress:
     """`state` is PLANNED for what `run` would submit, ABSENT for a done task whose file is missing here.
 
     `attempt` is the newest one; None where there is none, and for a task that is done and in place.
-    `why` says it in words for a new or absent task. `elsewhere` are this identity's own files
-    under other paths. `conflict` says of the output path why it cannot be used; empty where it can.
-    `gives_way` are files of a rehearsal at another server that stand where this one's will; they are moved.
+    `why` says it in words for a new or absent task. `elsewhere` are this identity's own files where they
+    are not all in their places. `conflict` says of the output path why it cannot be used; empty where it can.
     """
 
     task: Task
@@ -36,7 +37,10 @@ class Progress:
     why: str = ""
     elsewhere: tuple[OutputRow, ...] = ()
     conflict: str = ""
-    gives_way: tuple[OutputRow, ...] = ()
+    edit: Edit | None = None
+    """Where a person has to agree first: the path has, or will have, a take of another request."""
+    is_displaced: bool = False
+    """By the newest decision the path is for another task: an edit that was undone."""
     published: frozenset[RemoteFileKind] = frozenset()
     """The kinds of files of an absent task that were here once."""
     video: str = ""
@@ -55,7 +59,7 @@ class Needs:
 
 def needs_of(tasks: Iterable[Task], reader: LedgerReader) -> Needs:
     """For a batch of tasks."""
-    needed = [task.upstream for task in tasks if task.upstream is not None]
+    needed = [upstream for task in tasks for upstream in task.upstreams]
     attempts = reader.standing_attempts([upstream.identity for upstream in needed])
     framed = [upstream.identity for upstream in needed if LAST_FRAME in upstream.uses]
     rows = reader.outputs(framed) if framed else {}
@@ -72,7 +76,7 @@ def needs_of(tasks: Iterable[Task], reader: LedgerReader) -> Needs:
 
 @dataclass(slots=True)
 class Chain:
-    """Tells which tasks cannot start because of the one they need; sees a plan in its order.
+    """Tells which tasks cannot start because of one that they build on; sees a plan in its order.
 
     `lost` are identities whose last frame the service no longer has.
     """
@@ -81,13 +85,30 @@ class Chain:
     _skipped: set[str] = field(default_factory=set)
 
     def state(self, task: Task, own: TaskState | None, needs: Needs) -> TaskState | None:
-        """WAITING or SKIPPED for a task that its upstream keeps from starting, else None.
+        """WAITING or SKIPPED for a task that one of its upstreams keeps from starting, else None.
 
         `own` is the state of its newest attempt.
         """
-        upstream = task.upstream
-        if upstream is None or own not in (None, TaskState.PLANNED):
-            return None
+        return self._keeping(task, own, needs)[0]
+
+    def _keeping(
+        self, task: Task, own: TaskState | None, needs: Needs
+    ) -> tuple[TaskState | None, list[Upstream]]:
+        """What a task is that cannot start, and the upstreams that keep it from starting; those that failed
+        count more than those that are still to come.
+        """
+        if own not in (None, TaskState.PLANNED):
+            return None, []
+        found = [(self._of_upstream(upstream, needs), upstream) for upstream in task.upstreams]
+        for state in (TaskState.SKIPPED, TaskState.WAITING):
+            if keeping := [upstream for each, upstream in found if each is state]:
+                if state is TaskState.SKIPPED:
+                    self._skipped.add(task.identity)
+                return state, keeping
+        return None, []
+
+    def _of_upstream(self, upstream: Upstream, needs: Needs) -> TaskState | None:
+        """What an upstream makes of the tasks that build on it; None where it is done."""
         before = needs.attempts.get(upstream.identity)
         is_done = before is not None and before.state is TaskState.DONE
         is_frameless = LAST_FRAME in upstream.uses and upstream.identity in needs.frameless
@@ -96,20 +117,27 @@ class Chain:
         failed = (
             upstream.identity in self.lost if is_done else before is not None and before.state.is_terminal
         )
-        if failed or upstream.identity in self._skipped:
-            self._skipped.add(task.identity)
-            return TaskState.SKIPPED
-        return TaskState.WAITING
+        return TaskState.SKIPPED if failed or upstream.identity in self._skipped else TaskState.WAITING
 
     def blocked(self, task: Task, attempt: AttemptRow | None, needs: Needs) -> Progress | None:
         """A Progress that says why."""
-        state = self.state(task, None if attempt is None else attempt.state, needs)
-        if state is None or task.upstream is None:
+        state, keeping = self._keeping(task, None if attempt is None else attempt.state, needs)
+        if state is None:
             return None
-        if state is TaskState.SKIPPED:
-            return Progress(task, state, attempt, why=f"the task of step {task.upstream.step} failed")
-        what = "the last frame of " if task.upstream.identity in needs.frameless else ""
-        return Progress(task, state, attempt, why=f"waits for {what}step {task.upstream.step}")
+        words = _failed_words if state is TaskState.SKIPPED else _awaited_words
+        return Progress(task, state, attempt, why=" and ".join(words(task, each, needs) for each in keeping))
+
+
+def _failed_words(task: Task, upstream: Upstream, needs: Needs) -> str:
+    if upstream.step != task.step:
+        return f"the task of step {upstream.step} failed"
+    what = "failed" if upstream.identity in needs.attempts else "was not made"
+    return f"{upstream.name}, the task before it in its chain, {what}"
+
+
+def _awaited_words(task: Task, upstream: Upstream, needs: Needs) -> str:
+    what = "the last frame of " if upstream.identity in needs.frameless else ""
+    return f"waits for {what}{upstream.name if upstream.step == task.step else f'step {upstream.step}'}"
 
 
 @dataclass(slots=True)
@@ -151,9 +179,13 @@ def progress_of(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) 
     for batch in batches(tasks):
         if reader is None:
             for task in batch:
-                yield chain.blocked(task, None, Needs()) or _new(task, None, folders, None, None, _NEVER)
+                yield chain.blocked(task, None, Needs()) or _new(task, None, folders, None, _NEVER)
             continue
-        videos = _in_place(batch, reader, base)
+        claims = reader.claims([task.output for task in batch])
+        displaced = {
+            task.identity for task in batch if claims.get(task.output, task.identity) != task.identity
+        }
+        videos = _in_place([task for task in batch if task.identity not in displaced], reader, base)
         others = [task for task in batch if task.identity not in videos]
         attempts = reader.latest([task.identity for task in others])
         needed = needs_of(others, reader)
@@ -164,15 +196,24 @@ def progress_of(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) 
             blocked = chain.blocked(task, attempt, needed)
             if task.identity in videos:
                 yield Progress(task, TaskState.DONE, None, video=videos[task.identity])
-            elif blocked is not None:
-                yield blocked
+                continue
+            is_displaced = task.identity in displaced
+            edit = None
+            if (attempt is None or attempt.state in _MAY_BE_SUBMITTED) and (
+                is_displaced or task.output not in claims
+            ):
+                edit = _edit(task, owners.get(task.output), claims.get(task.output), reader, base)
+            if blocked is not None:
+                found = blocked
             elif attempt is None or attempt.state is TaskState.PLANNED:
                 why = _why_new(task, attempt, None if attempt else reader.task_at(task.output))
-                yield _new(task, attempt, folders, owners.get(task.output), reader, why)
+                found = _new(task, attempt, folders, owners.get(task.output), why)
             elif attempt.state is TaskState.DONE:
-                yield _done(task, attempt, outputs.get(task.identity, []), base)
+                found = _done(task, attempt, outputs.get(task.identity, []), base, is_displaced=is_displaced)
             else:
-                yield Progress(task, attempt.state, attempt)
+                found = Progress(task, attempt.state, attempt)
+            why = edit.change if edit is not None and found.state is TaskState.PLANNED else found.why
+            yield replace(found, why=why, edit=edit, is_displaced=is_displaced)
 
 
 def _in_place(tasks: Sequence[Task], reader: LedgerReader, base: Path) -> dict[str, str]:
@@ -190,46 +231,45 @@ def _in_place(tasks: Sequence[Task], reader: LedgerReader, base: Path) -> dict[s
 
 
 _NEVER = "never submitted"
+_MAY_BE_SUBMITTED = frozenset({TaskState.PLANNED, TaskState.FAILED, TaskState.EXPIRED, TaskState.WRITTEN_OFF})
+"""Some of them only where a person asks for them again."""
 _MOST_DIFFERENCES = 3
+_OTHERWISE = "the API or the sample is another one"
 
 
 def _new(
-    task: Task,
-    attempt: AttemptRow | None,
-    folders: _Folders,
-    owner: OutputRow | None,
-    reader: LedgerReader | None,
-    why: str,
+    task: Task, attempt: AttemptRow | None, folders: _Folders, owner: OutputRow | None, why: str
 ) -> Progress:
-    conflict = folders.trouble(task.output)
-    if conflict or (owner is not None and owner.identity == task.identity):
-        pass  # an older take of this very task: a new one finds its own place beside it
-    elif os.path.lexists(folders.base / task.output):
+    conflict, path = folders.trouble(task.output), folders.base / task.output
+    # a take of another request is kept as a version; a link or a directory cannot be
+    may_give_way = owner is not None and path.is_file() and not path.is_symlink()
+    if not conflict and not may_give_way and os.path.lexists(path):
         conflict = "exists already, and nothing that may be paid for is overwritten"
-        if owner is not None and reader is not None:
-            holder = reader.task(owner.identity)
-            assert holder is not None
-            own = _in_the_way(task, reader.outputs([owner.identity]).get(owner.identity, []), folders.base)
-            # of two servers on this machine, and no other is without https: nothing there is paid for
-            origins = {task.origin, holder.origin}
-            are_rehearsals = len(origins) == 2 and not any(origin.startswith("https:") for origin in origins)
-            if are_rehearsals and any(row.path == task.output for row in own):
-                return Progress(task, TaskState.PLANNED, attempt, why, gives_way=own)
-            difference = _difference(task, holder)
-            conflict = f"holds the video of another request ({difference})"
-    elif reader is not None:
-        rival = reader.task_at(task.output)
-        if rival is not None and rival.identity != task.identity and _is_on_its_way(rival, reader):
-            conflict = f"is where a task in flight will put its video ({rival.name})"
     return Progress(task, TaskState.PLANNED, attempt, why, conflict=conflict)
 
 
-def _in_the_way(task: Task, outputs: Iterable[OutputRow], base: Path) -> tuple[OutputRow, ...]:
-    """Those published files that stand under the name of the task's own; whole, so that nothing is taken
-    for one that somebody has put there.
+def _edit(
+    task: Task, owner: OutputRow | None, claim: str | None, reader: LedgerReader, base: Path
+) -> Edit | None:
+    """The edit that a submit of `task` is: its path has, or a task in flight will put there, the take of
+    another request. Where nobody has to agree, it is none: in a new edition, or in a rehearsal at another
+    server, what stands there is kept as a version all the same.
     """
-    names = re.compile(rf"{re.escape(task.output.removesuffix('.mp4'))}(-\d+)?(\.mp4|\.last\.png)")
-    return tuple(row for row in outputs if names.fullmatch(row.path) and is_whole(row, base))
+    before = None
+    if owner is not None and owner.identity != task.identity and os.path.lexists(base / task.output):
+        before = reader.task(owner.identity)
+    elif claim is not None and (rival := reader.task(claim)) is not None:
+        names, rows = names_of_take(task.output), reader.outputs([claim]).get(claim, [])
+        has_take = any(names.fullmatch(row.path) and os.path.lexists(base / row.path) for row in rows)
+        before = rival if has_take or _is_on_its_way(rival, reader) else None
+    if before is None or before.edition != task.edition:
+        return None
+    # of two servers on this machine, and no other is without https: nothing there is paid for
+    origins = {task.origin, before.origin}
+    if len(origins) == 2 and not any(origin.startswith("https:") for origin in origins):
+        return None
+    changed = islice(changes(task.request, before.request), _MOST_DIFFERENCES)
+    return Edit(task, "; ".join(changed) or _OTHERWISE)
 
 
 def _is_on_its_way(task: TaskRow, reader: LedgerReader) -> bool:
@@ -237,18 +277,28 @@ def _is_on_its_way(task: TaskRow, reader: LedgerReader) -> bool:
     return attempt is not None and not attempt.state.is_terminal and attempt.state is not TaskState.PLANNED
 
 
-def _done(task: Task, attempt: AttemptRow, outputs: list[OutputRow], base: Path) -> Progress:
+def _done(
+    task: Task, attempt: AttemptRow, outputs: list[OutputRow], base: Path, *, is_displaced: bool
+) -> Progress:
     """Done where each file of the newest take is here, whole; a changed file counts as missing."""
     here = [row for row in outputs if is_whole(row, base)]
     wanted = {(row.kind, row.ordinal) for row in outputs if row.attempt_id == attempt.id}
     found = {(row.kind, row.ordinal) for row in here if row.attempt_id == attempt.id}
     at_path = any(row.path == task.output for row in here)
     if wanted and wanted == found:
-        elsewhere = () if at_path or _was_published(task, outputs) else tuple(here)
+        is_in_place = not is_displaced and (at_path or _was_published(task, outputs))
+        elsewhere = () if is_in_place else tuple(here)
         own = (row for row in here if row.attempt_id == attempt.id and row.kind is RemoteFileKind.VIDEO)
         first = min(own, key=lambda row: row.ordinal, default=None)
+        video = first.path if first is not None else ""
+        is_moved = is_displaced and video != task.output
         return Progress(
-            task, TaskState.DONE, attempt, elsewhere=elsewhere, video=first.path if first is not None else ""
+            task,
+            TaskState.DONE,
+            attempt,
+            why=f"its take is kept at {video}, and `run` puts it back" if is_moved else "",
+            elsewhere=elsewhere,
+            video=video,
         )
     gone = ", ".join(sorted({row.path for row in outputs if row not in here})) or task.output
     return Progress(
@@ -262,9 +312,8 @@ def _done(task: Task, attempt: AttemptRow, outputs: list[OutputRow], base: Path)
 
 
 def _was_published(task: Task, outputs: list[OutputRow]) -> bool:
-    """Whether this path had its file once: under a suffix where the name was taken, or moved aside since."""
-    stem = re.escape(task.output.removesuffix(".mp4"))
-    return any(re.fullmatch(rf"{stem}(-\d+)?(\.v\d+)?\.mp4", row.path) for row in outputs)
+    """Whether this path had its file once, under a suffix where the name was taken."""
+    return any(names_of_take(task.output).fullmatch(row.path) for row in outputs)
 
 
 def _why_new(task: Task, attempt: AttemptRow | None, before: TaskRow | None) -> str:
@@ -283,4 +332,4 @@ def _difference(task: Task, before: TaskRow) -> str:
     changed = list(differences(task.request, before.request))
     if changed:
         return "; ".join(changed[:_MOST_DIFFERENCES])
-    return "the API or the sample is another one"
+    return _OTHERWISE

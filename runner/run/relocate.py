@@ -1,81 +1,205 @@
-"""Files that change their place: linked under a task's new path, or moved out of another's way."""
+"""Files that change their place: an older take gives way and is kept as a version, and a take that is paid
+for goes where it is wanted.
+
+Whatever step a kill comes at, each take has its bytes under a name that the ledger knows: a version is linked
+and durable before the ledger names it, the ledger names it before its old path is taken, and a version is
+never removed.
+"""
 
 from __future__ import annotations
 
 import itertools
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 
 from runner.errors import ExitCode, StateError
+from runner.ledger.ledger import Ledger
+from runner.ledger.read import LedgerReader
 from runner.ledger.rows import OutputRow
 from runner.plan.task import Task
+from runner.providers.base import RemoteFileKind
 from runner.run.progress import Progress
 from runner.run.session import Session, Tools
-from runner.run.wholeness import output_path
-from runner.store.files import place_copy
+from runner.run.wholeness import is_whole, output_path
+from runner.store.files import FileStore, has_copy, place_copy, replace_by
+from runner.store.versions import names_of_take, version_of, version_path
+
+
+async def make_way(tools: Tools, output: str, path: str, identity: str) -> Path | None:
+    """Keeps the take of another request that stands at `path`, one of the names of `output`, as a version.
+
+    All its files under these names go together. Gives where that of `path` is kept; None where what stands
+    there is not such a take. Raises OSError and StateError for what the disk refuses.
+    """
+
+    def find(reader: LedgerReader) -> list[OutputRow]:
+        owner = reader.owners([path]).get(path)
+        if owner is None or owner.identity == identity:
+            return []
+        return reader.outputs([owner.identity])[owner.identity]
+
+    rows = await tools.commits.read(find)
+    kept = await _keep(tools, output, rows, frozenset({path, output}))
+    return tools.project.base / kept[path] if path in kept else None
+
+
+async def keep_twin(tools: Tools, output: str, path: str, row: OutputRow) -> None:
+    """Where the take of another request stands at `path` with the very bytes of `row`, it gets a version all
+    the same: or its name would be gone with the row's.
+    """
+    owner = (await tools.commits.read(lambda reader: reader.owners([path]))).get(path)
+    if owner is not None and owner.identity != row.identity and owner.sha256 == row.sha256:
+        await make_way(tools, output, path, row.identity)
 
 
 async def put_in_place(session: Session, progress: Progress) -> None:
-    """A known identity under a new path: linked or copied, never bought again."""
+    """A take that is paid for goes where its task wants it, and is never bought again; what stands there is
+    kept as a version where it is a take of another request.
+    """
     tools, task = session.tools, progress.task
-    rows: dict[str, OutputRow] = {}
-    for row in progress.elsewhere:
-        path = output_path(task.output, row.kind, row.ordinal)
-        if path in rows:
-            continue
-        try:
-            await _copy(tools, row.path, path)
-        except (OSError, StateError) as error:
-            _leave(session, task, f"{path}: cannot place {row.path} there: {error}")
-            return
-        rows[path] = replace(row, path=path, created_at=tools.machine.wall())
-    await tools.commits.write(lambda ledger: ledger.add_outputs([*rows.values()]))
+    async with session.moving:
+        placed: dict[str, OutputRow] = {}
+        for row in progress.elsewhere:
+            path = _place_of(task, row)
+            if path in placed:
+                continue
+            try:
+                await _place(tools, progress, row, path)
+            except (OSError, StateError) as error:
+                _leave(session, task, f"{path}: cannot place {row.path} there: {error}")
+                return
+            placed[path] = replace(row, path=path, created_at=tools.machine.wall())
+
+        def note(ledger: Ledger) -> None:
+            ledger.add_outputs([*placed.values()])
+            ledger.claim(task.output, task.identity)
+
+        await tools.commits.write(note)
     tools.observe("task.placed", {"task": task.name, "path": task.output})
 
 
-async def move_aside(session: Session, task: Task, rows: Sequence[OutputRow]) -> bool:
-    """Moves what a rehearsal at another server left where the task's own files will stand.
+def _place_of(task: Task, row: OutputRow) -> str:
+    """Where a file of a task belongs: what was a version goes back to its own name."""
+    names = names_of_take(task.output)
+    if names.fullmatch(row.path):
+        return row.path
+    version = version_of(row.path)
+    if version is not None and names.fullmatch(version[0]):
+        return version[0]
+    path = PurePosixPath(output_path(task.output, row.kind, row.ordinal))
+    is_video = row.kind is RemoteFileKind.VIDEO
+    return str(path.with_suffix(PurePosixPath(row.path).suffix) if is_video else path)
 
-    A kill on the way leaves a file under both names, and a row in the ledger for each that it has.
+
+async def _place(tools: Tools, progress: Progress, row: OutputRow, path: str) -> None:
+    if row.path == path:
+        return
+    task, base, run = progress.task, tools.project.base, tools.machine.threads.run
+    source, target = base / row.path, base / path
+    if await run(tools.files.stat, target) is None:
+        await run(place_copy, tools.files, source, target)
+        return
+    if await run(has_copy, tools.files, source, target):
+        await keep_twin(tools, task.output, path, row)
+        return
+    kept = await make_way(tools, task.output, path, task.identity)
+    if kept is None and progress.is_displaced:
+        # published for another request, and killed before the ledger knew; or somebody's own file
+        there = replace(row, path=path)
+        kept = base / (await _keep(tools, task.output, [there], frozenset({path}), are_recorded=False))[path]
+    if kept is None:
+        raise FileExistsError(f"{path} is another file")
+    await run(partial(replace_by, tools.files, source, target, kept=kept))
+
+
+async def _keep(
+    tools: Tools,
+    output: str,
+    outputs: Sequence[OutputRow],
+    stay: frozenset[str],
+    *,
+    are_recorded: bool = True,
+) -> Mapping[str, str]:
+    """Gives each file that stands under one of the names of `output` a second name as a version, all with one
+    number, durably and in the ledger.
+
+    All but those that `stay` leave their old names then. Gives the new paths by the old ones.
     """
-    if not rows:
-        return True
-    tools = session.tools
-    moved = await tools.machine.threads.run(_free_names, rows, tools.project.base)
-    try:
-        for row, to in zip(rows, moved, strict=True):
-            await _copy(tools, row.path, to.path)
-    except (OSError, StateError) as error:
-        _leave(session, task, f"{task.name}: {row.path} cannot be moved aside: {error}")
+    base, files, run = tools.project.base, tools.files, tools.machine.threads.run
+    names = names_of_take(output)
+    named = [row for row in outputs if names.fullmatch(row.path)]
+    rows = await run(lambda: [row for row in named if files.stat(base / row.path) is not None])
+    for number in itertools.count(1):
+        versions = {row.path: version_path(row.path, number) for row in rows}
+        taken = await tools.commits.read(partial(_taken, paths=[*versions.values()]))
+        if await run(_link_all, files, base, versions, rows, taken):
+            break
+    if are_recorded:
+        kept = [replace(row, path=versions[row.path]) for row in await run(_telling, rows, outputs, base)]
+        news = [row for row in kept if taken.get(row.path) != _digest(row)]
+        await tools.commits.write(lambda ledger: ledger.add_outputs(news))
+    for row in rows:
+        if row.path not in stay:
+            await run(files.remove, base / row.path)
+        tools.observe(
+            "task.versioned", {"identity": row.identity, "path": row.path, "to": versions[row.path]}
+        )
+    return versions
+
+
+def _telling(rows: Sequence[OutputRow], outputs: Sequence[OutputRow], base: Path) -> list[OutputRow]:
+    """Those of `rows` that are whole, and those changed since that have no whole copy among `outputs`."""
+    whole = {_file(row) for row in outputs if is_whole(row, base)}
+    return [row for row in rows if _file(row) not in whole or is_whole(row, base)]
+
+
+def _file(row: OutputRow) -> tuple[str, RemoteFileKind, int]:
+    return row.attempt_id, row.kind, row.ordinal
+
+
+def _digest(row: OutputRow) -> tuple[str, str]:
+    return row.identity, row.sha256
+
+
+def _taken(reader: LedgerReader, paths: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Whose file, and which, each of these paths has or is meant for."""
+    meant = {path: (identity, "") for path, identity in reader.claims(paths).items()}
+    return meant | {path: _digest(row) for path, row in reader.owners(paths).items()}
+
+
+def _link_all(
+    files: FileStore,
+    base: Path,
+    versions: Mapping[str, str],
+    rows: Sequence[OutputRow],
+    taken: Mapping[str, tuple[str, str]],
+) -> bool:
+    """False where one of the versions' names is not free; a foreign file, for example, stands there."""
+    if not all(_is_free(files, base, row, versions[row.path], taken) for row in rows):
         return False
-    await tools.commits.write(lambda ledger: ledger.add_outputs(moved))
-    for row, to in zip(rows, moved, strict=True):
-        await tools.machine.threads.run(tools.files.remove, tools.project.base / row.path)
-        tools.observe("task.moved_aside", {"task": task.name, "path": row.path, "to": to.path})
+    for old, new in versions.items():
+        try:
+            if not has_copy(files, base / old, base / new):
+                place_copy(files, base / old, base / new)
+            files.sync_file(base / new)
+            files.sync_dir(base / new)
+        except FileExistsError:
+            return False
     return True
 
 
-def _free_names(rows: Sequence[OutputRow], base: Path) -> list[OutputRow]:
-    """The same files where they are kept when they give way: `out/s1.mp4` as `out/s1.v1.mp4`, or the next
-    number that is free for all of them.
-    """
-    for number in itertools.count(1):
-        moved = [replace(row, path=_numbered(row.path, number)) for row in rows]
-        if not any(os.path.lexists(base / row.path) for row in moved):
-            return moved
-    raise AssertionError("unreachable")
-
-
-def _numbered(path: str, number: int) -> str:
-    suffix = ".last.png" if path.endswith(".last.png") else ".mp4"
-    return f"{path.removesuffix(suffix)}.v{number}{suffix}"
-
-
-async def _copy(tools: Tools, source: str, target: str) -> None:
-    base = tools.project.base
-    await tools.machine.threads.run(place_copy, tools.files, base / source, base / target)
+def _is_free(
+    files: FileStore, base: Path, row: OutputRow, version: str, taken: Mapping[str, tuple[str, str]]
+) -> bool:
+    try:
+        if taken.get(version, _digest(row)) != _digest(row):
+            return False
+        # there already: an earlier try was killed, or the take was this version before
+        return files.stat(base / version) is None or has_copy(files, base / row.path, base / version)
+    except (OSError, StateError):
+        return False
 
 
 def _leave(session: Session, task: Task, reason: str) -> None:

@@ -67,7 +67,15 @@ async def run_prepared(
     drift = await tools.commits.read(lambda reader: reader.drift(run.id))
     tell_end(tools.observe, run.id, drift, ended.exit_code, control.reasons)
     return RunResult(
-        ended.exit_code, control.reasons, ended.counts, run.id, ended.manifest, ended.waits, control.notes
+        ended.exit_code,
+        control.reasons,
+        ended.counts,
+        run.id,
+        ended.manifest,
+        ended.waits,
+        control.notes,
+        ended.troubles,
+        ended.conditions,
     )
 
 

@@ -1,4 +1,4 @@
-"""What runs beside what: a plan's tasks as there is room for them, each after the one that it needs."""
+"""What runs beside what: a plan's tasks as there is room for them, each after those that it builds on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runner.errors import ExitCode
 from runner.job.expressions import LAST_FRAME
 from runner.lane.submit import Submitter
 from runner.ledger.read import BATCH, LedgerReader
-from runner.ledger.rows import AttemptRow, OutputRow
+from runner.ledger.rows import AttemptRow
 from runner.ledger.states import Reason, TaskState
 from runner.plan.task import Task
 from runner.providers.base import RemoteFileKind
@@ -26,6 +26,9 @@ from runner.run.progress import Progress, needs_of, progress_of
 from runner.run.relocate import put_in_place
 from runner.run.session import Session
 from runner.run.task import TaskLife
+
+_CLAIMED_LATER = frozenset({TaskState.PLANNED, TaskState.WAITING, TaskState.SKIPPED, TaskState.DONE})
+"""States of a task that claims its path with its intent, or once its files are in place."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -43,6 +46,12 @@ class Scheduler:
     _date: DateCheck = field(init=False)
     _resubmitted: set[str] = field(default_factory=set)
     """Identities that a person asked for again, and those submitted along with them."""
+    _passed: set[str] = field(default_factory=set)
+    """Identities of tasks that are done and here, after which others may start."""
+    _joined: set[str] = field(default_factory=set)
+    """Identities of tasks that build on several others and have started: each of those may be the last."""
+    _left: frozenset[str] = frozenset()
+    """Identities of edits that nobody agreed to."""
 
     def __post_init__(self) -> None:
         self._submitter = Submitter(
@@ -56,6 +65,9 @@ class Scheduler:
 
     async def start(self) -> None:
         """Returns when each task that needs no other has its place; the rest runs beside `followed`."""
+        if (edits := self.prepared.left_edits) is not None:
+            self._left = edits.identities
+            self.session.control.condition(ExitCode.REFUSED, edits.refusal(self.session.policy.on_edit))
         roots = self.prepared.roots
         if cached := len(self.prepared.plan.roots) - len(roots):
             self.session.tools.observe("run.cached", {"tasks": cached})
@@ -74,6 +86,9 @@ class Scheduler:
 
     async def _start(self, progress: Progress) -> None:
         task, asked = progress.task, self.prepared.resubmit
+        if progress.is_displaced and progress.state not in _CLAIMED_LATER:
+            # an edit was undone while this one was on its way: what it makes goes to its path
+            await self.session.tools.commits.write(lambda ledger: ledger.claim(task.output, task.identity))
         match progress.state:
             case state if (
                 asked is not None and asked.allows(state) and task.identity in self.prepared.asked_again
@@ -93,7 +108,7 @@ class Scheduler:
             case TaskState.PLANNED:
                 if asked is not None:
                     self._resubmitted.add(task.identity)
-                await self._buy(task, progress.attempt, Reason.RUN, progress.gives_way)
+                await self._buy(task, progress.attempt, Reason.RUN)
             case TaskState.ABSENT:
                 life = await self._life(task)
                 self._beside(task.name, self._lived, task, partial(self._fetch_again, life, progress))
@@ -102,26 +117,26 @@ class Scheduler:
                     await put_in_place(self.session, progress)
                 if await self._awaits_frame(task):
                     self._beside(task.name, self._descend, task)
-                elif children := self.prepared.plan.children(task):
-                    await self._start_all(children)
+                else:
+                    await self._go_on_after(task)
             case _ if task.identity in self.followed:
                 self._beside(task.name, self._catch_up, task)
             case _:
                 await self._catch_up(task)
 
-    async def _buy(
-        self, task: Task, latest: AttemptRow | None, reason: Reason, in_the_way: Sequence[OutputRow] = ()
-    ) -> None:
+    async def _buy(self, task: Task, latest: AttemptRow | None, reason: Reason) -> None:
         """Returns when the task has its place at the service."""
         only, control = self.prepared.only, self.session.control
         if not control.may_submit or not (only is None or only.names(task)):
+            return
+        if task.identity in self._left:
             return
         if not await self.session.lane.answers():
             return
         if doubt := self._date.doubt(self.session.lane.clock.heard(), anyio.current_time()):
             control.stop_submitting(ExitCode.REFUSED, f"{self.session.lane.origin}: {doubt}")
             return
-        story = partial((await self._life(task)).buy, self._submitter, task, latest, reason, in_the_way)
+        story = partial((await self._life(task)).buy, self._submitter, task, latest, reason)
         self._beside(task.name, self._lived, task, story)
 
     async def _life(self, task: Task) -> TaskLife:
@@ -144,20 +159,40 @@ class Scheduler:
 
     async def _descend(self, task: Task) -> None:
         """Goes on with the tasks that need this one, where it is done."""
-        children = self.prepared.plan.children(task)
-        if not children:
+        if not self.prepared.plan.children(task):
             return
         found = await self._read(lambda reader: reader.standing_attempts([task.identity]))
         attempt = found.get(task.identity)
         if attempt is not None and attempt.state is TaskState.DONE:
             if await self._awaits_frame(task):
                 await self._ask_for_frame(task, attempt)
-            await self._start_all(children)
+            await self._go_on_after(task)
+
+    async def _go_on_after(self, task: Task) -> None:
+        """Starts the tasks that build on this one: one that builds on several after the last of them."""
+        self._passed.add(task.identity)
+        ready: list[Task] = []
+        for child in self.prepared.plan.children(task):
+            if len(child.upstreams) > 1:
+                is_early = any(upstream.identity not in self._passed for upstream in child.upstreams)
+                if is_early or child.identity in self._joined:
+                    continue
+                self._joined.add(child.identity)
+            ready.append(child)
+        if ready:
+            await self._start_all(ready)
 
     async def _awaits_frame(self, task: Task) -> bool:
         """Whether a task of the plan begins with the last frame of this one, and it never came."""
-        children = self.prepared.plan.children(task)
-        first = next((each for each in children if each.upstream and LAST_FRAME in each.upstream.uses), None)
+        first = next(
+            (
+                child
+                for child in self.prepared.plan.children(task)
+                for upstream in child.upstreams
+                if upstream.identity == task.identity and LAST_FRAME in upstream.uses
+            ),
+            None,
+        )
         if first is None:
             return False
         return task.identity in (await self._read(lambda reader: needs_of([first], reader))).frameless

@@ -46,6 +46,8 @@ class Session:
         self.control = control
         self.policy = replace(policy, poll=policy.poll.on_loopback()) if tools.is_loopback else policy
         # tasks that end together leave the service at once: new ones may come before their files are here
+        self.moving = anyio.Lock()
+        """Held while a file gives way to another: two tasks may want one path."""
         self.downloads = PrioritySlots(policy.downloads, line=policy.concurrency)
         self.durations = Durations(tools.commits, None if tools.is_loopback else tools.provider.usual_seconds)
         self.lane = Lane(tools, control, policy, self.downloads.room)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import PurePosixPath
 
 from runner.errors import ExitCode, NothingSentError
 from runner.lane.costs import note_cost
@@ -18,7 +19,6 @@ from runner.plan.task import Task
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
 from runner.run.body import make_body
 from runner.run.deliver import Delivery
-from runner.run.relocate import move_aside
 from runner.run.session import Session
 from runner.run.watch import GoneError, LeftForLater, Watch
 
@@ -53,16 +53,15 @@ class TaskLife:
         task: Task,
         latest: AttemptRow | None,
         reason: Reason,
-        in_the_way: Sequence[OutputRow] = (),
     ) -> None:
-        """Submits a task and fetches what it makes; `in_the_way` are files that are moved aside first.
+        """Submits a task and fetches what it makes.
 
         A submit in doubt gives its place in flight to others until it is clarified.
         """
         body = partial(make_body, self.session.tools, task)
         submission = Submission(submitter, task, body, latest, reason)
         try:
-            end = await self._at_the_service(partial(self._submit, submission, in_the_way), is_paid=False)
+            end = await self._at_the_service(partial(self._submit, submission), is_paid=False)
             while isinstance(end, InDoubt):
                 match await self.session.reconciler.clarify(end.attempt_id):
                     case Resolution.ADOPTED:
@@ -104,12 +103,8 @@ class TaskLife:
             await self.follow(await self._attempt(attempt.id))
         return is_there
 
-    async def _submit(self, submission: Submission, in_the_way: Sequence[OutputRow]) -> Paid | InDoubt | None:
-        if not self.session.control.may_submit:
-            return None
-        if not await move_aside(self.session, submission.task, in_the_way):
-            return None
-        return await submission.submit()
+    async def _submit(self, submission: Submission) -> Paid | InDoubt | None:
+        return await submission.submit() if self.session.control.may_submit else None
 
     async def _at_the_service(
         self, begin: Callable[[], Awaitable[Paid | InDoubt | None]], *, is_paid: bool
@@ -219,7 +214,9 @@ class TaskLife:
             return
         said = f"{gone}: its result can no longer be fetched"
         # published, and killed before the ledger knew: nothing proves now whose file it is
-        if await tools.machine.threads.run(tools.files.stat, tools.project.base / paid.output) is not None:
+        is_known = await tools.commits.read(lambda reader: reader.owners([paid.output]))
+        there = tools.project.base / paid.output
+        if not is_known and await tools.machine.threads.run(tools.files.stat, there) is not None:
             said += f"; a file stands at {paid.output}, which may be its video"
         await self._fail(paid, GONE, said, expired=True)
 
@@ -236,7 +233,8 @@ class TaskLife:
     def _tell_done(self, paid: Paid, rows: tuple[OutputRow, ...]) -> None:
         observe = self.session.tools.observe
         video = next((row.path for row in rows if row.kind is RemoteFileKind.VIDEO), paid.output)
-        if video != paid.output:
+        # a WebM at `s1.webm` has the name that was asked for
+        if PurePosixPath(video).with_suffix("") != PurePosixPath(paid.output).with_suffix(""):
             observe(
                 "task.renamed",
                 {"task": paid.name, "identity": paid.identity, "path": video, "taken": paid.output},

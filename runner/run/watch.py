@@ -133,6 +133,8 @@ class Watch:
             except StillLimitedError as error:
                 raise LeftForLater(error.message) from None
             except ProviderError as error:
+                if error.trouble is not Trouble.NOT_FOUND:
+                    self.session.control.trouble(error)
                 if error.trouble is Trouble.RATE_LIMITED and limited < LIMITED_LOOKS:
                     limited += 1
                     lane.requests.refused(error)

@@ -27,7 +27,8 @@ class SandboxConfig:
     `store` is the SQLite file that keeps accepted tasks, None keeps them in memory; rendered
     files lie beside it. `spend_cap` is how many tasks are accepted before 402. `shared_list`
     shows every key all tasks. `max_body` is the largest request in bytes (wire/mesh-api.md: a
-    hard 32 MiB at the edge). `cache_bytes` bounds the rendered files that are kept.
+    hard 32 MiB at the edge). `public_url` begins the URLs of files where the server stands behind
+    another one, empty for its own. `cache_bytes` bounds the rendered files that are kept.
     """
 
     provider: str | None = None
@@ -43,6 +44,7 @@ class SandboxConfig:
     shared_list: bool = False
     url_ttl: float = 86_400.0
     max_body: int = 33_554_432
+    public_url: str = ""
     cache_bytes: int = 1 << 30
     render_threads: int = 2
 

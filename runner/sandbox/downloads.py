@@ -63,8 +63,10 @@ async def _download(request: Request, state: State, name: str, *, signed: str, n
         return Response(_HTML, 200, media_type="text/html")
     if fault is not None and fault.kind is not Kind.CUT and await connection.strike(fault, b""):
         return GONE
+    other = struck.of(Kind.CONTAINER)
+    kept_as = f"video.{other.text}" if other is not None and name == "video.mp4" else name
     rendered = await state.renderer.file(
-        state.service.file_key(task, number), name, lambda: state.service.picture(task, number)
+        state.service.file_key(task, number), kept_as, lambda: state.service.picture(task, number)
     )
     return _answer(request, name, rendered, struck, connection)
 
@@ -126,6 +128,8 @@ class _FileAnswer(Response):
         self._content = body
         self._gzip = body.struck.of(Kind.GZIP) is not None
         own = {"content-encoding": "gzip"} if self._gzip else {"content-length": str(body.length)}
+        if body.struck.of(Kind.NO_LENGTH) is not None:
+            own = {"transfer-encoding": "chunked"}
         super().__init__(status_code=status, headers={**headers, **own})
         # Response counted its own empty body.
         self.raw_headers = [

@@ -100,6 +100,10 @@ class Kind(enum.StrEnum):
     """Download: Content-Encoding gzip."""
     DRIP = "drip"
     """Download: `count` bytes every `seconds`."""
+    CONTAINER = "container"
+    """Download: the video comes as `text`: mov, webm or flv."""
+    NO_LENGTH = "no_length"
+    """Download: no Content-Length; the body ends with its last chunk."""
 
     DROP = "drop"
     """Webhook: never sent."""
@@ -132,7 +136,8 @@ _ALLOWED = {
     | _VIEWS
     | {Kind.LAG, Kind.SHUFFLE, Kind.OVERLAP, Kind.HIDDEN, Kind.ENDLESS, Kind.TOTAL},
     Where.DOWNLOAD: _GENERAL
-    | {Kind.SHORT, Kind.LONG, Kind.HTML, Kind.ETAG, Kind.IGNORE_RANGE, Kind.GZIP, Kind.DRIP},
+    | {Kind.SHORT, Kind.LONG, Kind.HTML, Kind.ETAG, Kind.IGNORE_RANGE, Kind.GZIP, Kind.DRIP}
+    | {Kind.CONTAINER, Kind.NO_LENGTH},
     Where.WEBHOOK: frozenset({Kind.DROP, Kind.REPEAT, Kind.EARLY, Kind.FORGE, Kind.HUGE}),
 }
 

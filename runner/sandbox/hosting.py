@@ -67,7 +67,7 @@ class Host:
             Renderer(directory, self._config.cache_bytes, self._config.render_threads)
         ) as renderer:
             service = Service(self._config, self._store)
-            service.base_url = self.url
+            service.base_url = self._config.public_url or self.url
             state = State(
                 service=service,
                 faults=self._faults,

@@ -16,6 +16,7 @@ from runner.sandbox.answers import answer, encode, error, injected, too_large
 from runner.sandbox.config import KEY_PREFIX
 from runner.sandbox.connection import Connection
 from runner.sandbox.faults import Fault, Kind, Stage, Struck, Where
+from runner.sandbox.models import FAMILIES, USD_PER_MTOK, Family
 from runner.sandbox.service import ECHOED, owner_of
 from runner.sandbox.state import State
 from runner.sandbox.store import AcceptedTask, Selection
@@ -36,6 +37,7 @@ def mesh_routes(state: State) -> list[Route]:
         # one route: of two, a 405 would name the methods of the first alone
         Route(PATH, mesh.create_or_list, methods=["GET", "POST"]),
         Route(PATH + "/{task_id}", mesh.get, methods=["GET"]),
+        Route("/v1/models", mesh.models, methods=["GET"]),
     ]
 
 
@@ -155,6 +157,16 @@ class MeshRoutes:
 
         return await self._read_only(request, Where.LIST, "", make)
 
+    async def models(self, request: Request) -> Response:
+        """What is sold, with prices (wire/mesh-api.md, corrections). All of it is video."""
+        self.state.stats.lists += 1
+        wanted = request.query_params.get("type", "video")
+
+        def make(_owner: str, _struck: Struck) -> dict[str, Any]:
+            return {"data": [_model(family) for family in FAMILIES] if wanted == "video" else []}
+
+        return await self._read_only(request, Where.LIST, "", make)
+
     async def _read_only(
         self, request: Request, where: Where, task_id: str, make: Callable[[str, Struck], object]
     ) -> Response:
@@ -206,6 +218,21 @@ class MeshRoutes:
             "limit": limit,
             "offset": offset,
         }
+
+
+def _model(family: Family) -> dict[str, Any]:
+    plain, with_video = USD_PER_MTOK.get(family.name, (None, None))
+    maker = "dreamina-" if family.name.startswith("2-") else ""
+    pricing = {
+        "pricing_unit": "tokens",
+        "output_usd_per_1m": plain,
+        "output_with_video_usd_per_1m": with_video,
+    }
+    return {
+        "id": f"byteplus/{maker}seedance-{family.name}",
+        "supports_video_generation": True,
+        "pricing": None if plain is None else pricing,
+    }
 
 
 class _TooMany(Refusal):

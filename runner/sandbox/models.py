@@ -157,6 +157,8 @@ FAMILIES = (
         most_references=4,
     ),
 )
+USD_PER_MTOK = {"2-0": ("7.7", "4.7"), "2-0-fast": ("5.6", "3.3"), "2-0-mini": ("3.5", "2.1")}
+"""Without and with video among the inputs, at the dearest resolution, of those with a public price."""
 _BY_NAME = {family.name: family for family in FAMILIES}
 
 _MODEL = re.compile(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import random
-import textwrap
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import fontpkg_noto_sans
+import noto_cjk_sans_jp_regular
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 FPS = 24
@@ -49,7 +52,7 @@ def draw_pictures(picture: Picture) -> Iterator[tuple[Image.Image, range]]:
     step_x, step_y = chance.choice((-2, -1, 1, 2)), chance.choice((-1, 1))
     opening, closing = _fit(picture.opening, size), _fit(picture.closing, size)
     caption = _draw_caption(picture)
-    font = ImageFont.load_default(_font_size(picture))
+    font = _Font.load(_font_size(picture)).western
     corner = picture.width - 4, picture.height - 4
     # a ground for the counter: an outline round its digits takes as long to draw as all the rest
     under = ImageDraw.Draw(ground).textbbox(corner, f"{picture.frames}/{picture.frames}", font, "rs")
@@ -97,20 +100,77 @@ def _font_size(picture: Picture) -> int:
     return max(8, picture.height // 14)
 
 
+_CJK = re.compile(
+    "([\u1100-\u11ff\u2e80-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff]+)"
+)
+"""Chinese, Japanese and Korean, with their punctuation."""
+
+_MAY_BREAK = re.compile(rf"(?<=\s)|(?<={_CJK.pattern[1:-2]})")
+"""After a space, and after each character of a script that is written without spaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Font:
+    """Noto Sans for Latin, Greek and Cyrillic, and Noto Sans CJK (SIL Open Font License, both)."""
+
+    size: int
+    western: ImageFont.FreeTypeFont
+    cjk: ImageFont.FreeTypeFont
+
+    @classmethod
+    @functools.lru_cache(maxsize=8)
+    def load(cls, size: int) -> _Font:
+        paths = (
+            fontpkg_noto_sans.ROOT / "files" / "NotoSans[wdth,wght].ttf",
+            noto_cjk_sans_jp_regular.FONT_PATH,
+        )
+        # BASIC: shaping by Raqm takes longer, and these scripts need none
+        return cls(
+            size,
+            *(ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC) for path in paths),
+        )
+
+    def runs(self, text: str) -> Iterator[tuple[str, ImageFont.FreeTypeFont]]:
+        for number, run in enumerate(_CJK.split(text)):
+            yield run, self.cjk if number % 2 else self.western
+
+    def width(self, text: str) -> float:
+        return sum(font.getlength(run) for run, font in self.runs(text))
+
+    def draw(self, draw: ImageDraw.ImageDraw, left: float, baseline: float, text: str) -> None:
+        for run, font in self.runs(text):
+            draw.text((left, baseline), run, font=font, anchor="ls", fill="white")
+            left += font.getlength(run)
+
+
 def _draw_caption(picture: Picture) -> Image.Image:
     """The seed and the prompt, white on black, at most half of the frame high."""
-    size = _font_size(picture)
+    font = _Font.load(_font_size(picture))
+    line_height = round(font.size * 1.25)
+    most = max(1, picture.height // 2 // line_height)
     printable = "".join(mark if mark.isprintable() else " " for mark in picture.prompt[:400])
-    columns = max(4, int(picture.width / (size * 0.52)))
-    lines = [f"seed {picture.label}", *textwrap.wrap(printable, columns)]
-    line_height = size + 3
-    lines = lines[: max(1, picture.height // 2 // line_height)]
+    lines = [f"seed {picture.label}", *_wrapped(printable, font, picture.width - 8)][:most]
     caption = Image.new("RGB", (picture.width, line_height * len(lines) + 4), "black")
     draw = ImageDraw.Draw(caption)
-    font = ImageFont.load_default(size)
-    for row, line in enumerate(lines):
-        draw.text((4, 2 + row * line_height), line, font=font, fill="white")
+    for row, line in enumerate(lines, start=1):
+        font.draw(draw, 4, row * line_height - font.size // 5, line)
     return caption
+
+
+def _wrapped(text: str, font: _Font, width: int) -> Iterator[str]:
+    """`text` in lines of at most `width` pixels."""
+    line = ""
+    for piece in _MAY_BREAK.split(" ".join(text.split())):
+        if line and font.width((line + piece).rstrip()) > width:
+            yield line
+            line = ""
+        line += piece
+        while len(line) > 1 and font.width(line.rstrip()) > width:  # a word that is wider than a line
+            fits = next((n for n in range(len(line) - 1, 1, -1) if font.width(line[:n]) <= width), 1)
+            yield line[:fits]
+            line = line[fits:]
+    if line:
+        yield line
 
 
 def _fit(data: bytes | None, size: tuple[int, int]) -> Image.Image | None:

@@ -39,16 +39,29 @@ MIN_SIDE = 300
 """Pixels: the shortest side of an image in a request (wire/seedance.md)."""
 
 
+_H264 = "libx264", {"preset": "ultrafast", "qp": "26"}
+_ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
+    ".mp4": _H264,
+    ".mov": _H264,
+    ".webm": ("libvpx", {"deadline": "realtime", "cpu-used": "8"}),
+    ".flv": ("flv", {}),
+}
+
+
 def render_video(picture: Picture, video: Path) -> None:
-    """Writes the MP4; the same picture gives the same bytes."""
-    with av.open(
-        str(video), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"}
-    ) as box:
-        stream = box.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "qp": "26"})
+    """Writes the MP4, or what the suffix says; the same picture gives the same bytes.
+
+    Only MP4 and MOV have sound.
+    """
+    codec, options = _ENCODERS[video.suffix]
+    muxing = {"fflags": "+bitexact"} | ({"movflags": "+faststart"} if codec == "libx264" else {})
+    with av.open(str(video), "w", format=video.suffix[1:], options=muxing) as box:
+        stream = box.add_stream(codec, rate=FPS, options=options)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
         # More than one thread would make the bytes depend on the machine.
         stream.codec_context.thread_count = 1
-        sound = _Sound(box, picture) if picture.sound else None
+        sound = _Sound(box, picture) if picture.sound and codec == "libx264" else None
         converter = VideoReformatter()
         for frame, indices in draw_pictures(picture):
             drawn = av.VideoFrame.from_image(frame)  # type: ignore[no-untyped-call]
@@ -70,7 +83,7 @@ def render_last_frame(picture: Picture, image: Path) -> None:
     _fit_for_a_request(frame).save(image, format="PNG")
 
 
-RENDER = {"video.mp4": render_video, "last_frame.png": render_last_frame}
+RENDER = {f"video{suffix}": render_video for suffix in _ENCODERS} | {"last_frame.png": render_last_frame}
 
 
 def _fit_for_a_request(frame: Image.Image) -> Image.Image:
@@ -173,7 +186,7 @@ class Renderer:
 
     def _produce(self, path: Path, name: str, make_picture: Callable[[], Picture]) -> Rendered:
         if not path.exists():
-            self.rendered += name == "video.mp4"
+            self.rendered += name != "last_frame.png"
             draft = path.with_name(f".{path.name}")
             RENDER[name](make_picture(), draft)
             draft.replace(path)

@@ -26,7 +26,9 @@ import httpx
 
 from runner.http.addresses import ForbiddenAddressError, check_url
 from runner.http.fetch import Answer, BrokenOffError, Patience, Source, Stop, Wire
-from runner.media.boxes import NotMediaError
+from runner.http.route import DIRECT, Route
+from runner.media.boxes import NotMediaError, UnprovenError
+from runner.media.containers import SUFFIXES
 from runner.media.video import MediaFacts, probe, probe_image
 from runner.providers.base import RemoteFileKind
 from runner.store.files import FileStore, UnsafePathError, digest, publish
@@ -50,6 +52,8 @@ class DownloadTrouble(enum.StrEnum):
     """Cut, stalled, too slow, 5xx, 408, 425 or 429: again later, going on where it stopped."""
     REFUSED = "refused"
     """The answer is not the file that was promised, or its address is forbidden; `.part` is kept."""
+    UNPROVEN = "unproven"
+    """A video of a kind that does not tell where it ends, without a promised length; `.part` is kept."""
     DISK_FULL = "disk_full"
     CANNOT_WRITE = "cannot_write"
     PATH_TAKEN = "path_taken"
@@ -58,14 +62,30 @@ class DownloadTrouble(enum.StrEnum):
     """Another file has the final name; the verified download is kept as `.part`."""
 
 
-class DownloadError(Exception):
-    """A download ended without a file; the text holds no signed URL. `status` where HTTP gave one."""
+_NOT_WANTED = frozenset({DownloadTrouble.REFUSED, DownloadTrouble.UNPROVEN})
+"""Another attempt begins anew after these."""
 
-    def __init__(self, trouble: DownloadTrouble, message: str, *, status: int | None = None) -> None:
+
+class DownloadError(Exception):
+    """A download ended without a file; the text holds no signed URL. `status` where HTTP gave one, `sha256`
+    where a whole body came, `target` where another file has the final name.
+    """
+
+    def __init__(
+        self,
+        trouble: DownloadTrouble,
+        message: str,
+        *,
+        status: int | None = None,
+        sha256: str | None = None,
+        target: Path | None = None,
+    ) -> None:
         super().__init__(message)
         self.trouble = trouble
         self.message = message
         self.status = status
+        self.sha256 = sha256
+        self.target = target
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +103,9 @@ class DownloadLimits:
 @dataclass(frozen=True, slots=True)
 class DownloadRequest:
     """One file to fetch. `url` is signed, thus secret. `part` lies on the file system of `target`,
-    normally beside it; both are below the root of the file store.
+    normally beside it; both are below the root of the file store. A video that is no MP4 gets the suffix
+    of what it is in place of that of `target`. `kept` is where what stands at `target` is kept, which may be
+    replaced then.
     """
 
     url: str = field(repr=False)
@@ -92,12 +114,14 @@ class DownloadRequest:
     kind: RemoteFileKind = RemoteFileKind.VIDEO
     allow_loopback: bool = False
     limits: DownloadLimits = field(default_factory=DownloadLimits)
+    kept: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """A file under its final name: verified, and on the disk. `etag` is empty where none was sent."""
+    """A file under its final name, `path`: verified, and on the disk. `etag` is empty where none was sent."""
 
+    path: Path
     bytes: int
     sha256: str
     media: MediaFacts
@@ -115,12 +139,13 @@ class Fetch(Protocol):
 class Downloader:
     """Downloads in worker threads, one for each. It knows no key and keeps no connection.
 
-    `tls` verifies the servers of https URLs.
+    `tls` verifies the servers of https URLs, which `route` leads to.
     """
 
-    def __init__(self, files: FileStore, tls: ssl.SSLContext) -> None:
+    def __init__(self, files: FileStore, tls: ssl.SSLContext, route: Route = DIRECT) -> None:
         self._files = files
         self._tls = tls
+        self._route = route
         # a download holds its thread for minutes, and must take none from a commit: who asks has bounds
         self._limiter = anyio.CapacityLimiter(math.inf)
         self._buffers: list[bytearray] = []
@@ -149,7 +174,8 @@ class Downloader:
 
     def _download(self, request: DownloadRequest, stop: Stop) -> FileRecord:
         limits = request.limits
-        source = Wire(limits.patience, stop, tls=self._tls, allow_loopback=request.allow_loopback)
+        allow_loopback = request.allow_loopback
+        source = Wire(limits.patience, stop, tls=self._tls, allow_loopback=allow_loopback, route=self._route)
         try:
             buffer = self._buffers.pop()  # a new one costs the kernel as much as what is read into it
         except IndexError:
@@ -163,8 +189,8 @@ class Downloader:
 def download(request: DownloadRequest, source: Source, files: FileStore, buffer: bytearray) -> FileRecord:
     """Fetches, verifies and publishes one file; goes on where an earlier attempt stopped. Blocking.
 
-    Nothing is overwritten: a file with the same content at the target is taken for our own, published
-    just before a kill. Raises DownloadError.
+    What stands at the target is replaced only where it is kept elsewhere, and a file with the same content
+    there is taken for our own, published just before a kill. Raises DownloadError.
     """
     with _told(), files.staying_in(request.part.parent) as files:
         part = Part(files, request.part)
@@ -172,7 +198,7 @@ def download(request: DownloadRequest, source: Source, files: FileStore, buffer:
         files.stat(request.target)
         part.load()
         try:
-            if not part.can_resume or part.size != part.length:
+            if not part.is_complete:
                 _fetch(request, part, source, files, memoryview(buffer))
                 part.close()
             return _verify_and_publish(request, part, files)
@@ -321,7 +347,7 @@ def _leave(part: Part, error: BaseException) -> None:
 
     What has arrived is not asked for again, even when we were stopped or the server was too slow.
     """
-    is_refused = isinstance(error, DownloadError) and error.trouble is DownloadTrouble.REFUSED
+    is_refused = isinstance(error, DownloadError) and error.trouble in _NOT_WANTED
     # the download has failed already, and that first error is the one to tell
     with contextlib.suppress(OSError, UnsafePathError):
         (part.forget if is_refused else part.take_note)()
@@ -339,20 +365,26 @@ def _verify_and_publish(request: DownloadRequest, part: Part, files: FileStore) 
                 facts = probe_image(file)
     except NotMediaError as error:
         part.forget()
-        raise DownloadError(DownloadTrouble.REFUSED, f"{error}; the bytes are kept in {part.path}") from error
+        trouble = DownloadTrouble.UNPROVEN if isinstance(error, UnprovenError) else DownloadTrouble.REFUSED
+        message = f"{error}; the bytes are kept in {part.path}"
+        raise DownloadError(trouble, message, sha256=part.sha256) from error
+    target = request.target
+    if request.kind is RemoteFileKind.VIDEO:
+        target = target.with_suffix(SUFFIXES[facts.container])
     try:
-        publish(files, part.path, request.target)
+        publish(files, part.path, target, kept=request.kept)
     except FileExistsError as error:
-        if digest(files, request.target).sha256 != part.sha256:
+        if digest(files, target).sha256 != part.sha256:
             raise DownloadError(
                 DownloadTrouble.TARGET_EXISTS,
-                f"{request.target}: another file is there; the download is kept in {part.path}",
+                f"{target}: another file is there; the download is kept in {part.path}",
+                target=target,
             ) from error
-        files.sync_file(request.target)
-        files.sync_dir(request.target)
+        files.sync_file(target)
+        files.sync_dir(target)
         files.remove(part.path)
     part.forget()
-    return FileRecord(part.size, part.sha256, facts, part.etag)
+    return FileRecord(target, part.size, part.sha256, facts, part.etag)
 
 
 @contextlib.contextmanager

@@ -103,6 +103,10 @@ class FileStore(Protocol):
         """A second name for one file; raises FileExistsError and never overwrites."""
         ...
 
+    def rename_over(self, source: Path, target: Path) -> None:
+        """Moves within one file system, in place of what stands at `target`; a reader finds one of them."""
+        ...
+
     def remove(self, path: Path) -> None:
         """Does nothing where there is no such file."""
         ...
@@ -131,13 +135,17 @@ def digest(files: FileStore, path: Path) -> Digest:
     return Digest(size, sha256.hexdigest())
 
 
-def publish(files: FileStore, part: Path, target: Path) -> None:
+def publish(files: FileStore, part: Path, target: Path, *, kept: Path | None = None) -> None:
     """Gives the finished `part` its final name, durably; a kill leaves none or a whole file there.
 
-    Raises FileExistsError where another file has the name already. A publish that was killed
-    half-way is brought to its end.
+    What stands at `target` is replaced only where it stands at `kept` too. Raises FileExistsError where
+    another file has the name. A publish that was killed half-way is brought to its end.
     """
     files.sync_file(part)
+    if kept is not None and has_copy(files, target, kept):
+        files.rename_over(part, target)
+        files.sync_dir(target)
+        return
     try:
         files.rename_new(part, target)
     except FileExistsError:
@@ -175,6 +183,33 @@ def _copy(files: FileStore, source: Path, part: Path) -> None:
                 out.write(block)
     finally:
         out.close()
+
+
+def replace_by(files: FileStore, source: Path, target: Path, *, kept: Path) -> None:
+    """Puts the file `source` at `target` too, in place of a file that stands at `kept` as well.
+
+    Raises FileExistsError where what stands at `target` is not kept. A kill leaves
+    one of the two files there.
+    """
+    staged = target.with_name(f".{target.name}.placed")
+    files.remove(staged)
+    place_copy(files, source, staged)
+    if not has_copy(files, target, kept):
+        files.remove(staged)
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+    files.rename_over(staged, target)
+    files.remove(staged)  # rename(2) leaves both names where they are one file already
+    files.sync_dir(target)
+
+
+def has_copy(files: FileStore, one: Path, other: Path) -> bool:
+    """Whether two names have the same bytes: one file, or a copy where there are no hard links."""
+    if _is_one_file(files, one, other):
+        return True
+    first, second = files.stat(one), files.stat(other)
+    if first is None or second is None or first.size != second.size:
+        return False
+    return digest(files, one) == digest(files, other)
 
 
 def _is_one_file(files: FileStore, one: Path, other: Path) -> bool:
@@ -266,6 +301,13 @@ class LocalFiles:
         with self._parent(source) as (here, old), self._parent(target, create=True) as (there, new):
             _require_plain(os.stat(old, dir_fd=here, follow_symlinks=False).st_mode, source)
             os.link(old, new, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
+
+    def rename_over(self, source: Path, target: Path) -> None:
+        with self._parent(source) as (here, old), self._parent(target, create=True) as (there, new):
+            _require_plain(os.stat(old, dir_fd=here, follow_symlinks=False).st_mode, source)
+            with contextlib.suppress(FileNotFoundError):
+                _require_plain(os.stat(new, dir_fd=there, follow_symlinks=False).st_mode, target)
+            os.replace(old, new, src_dir_fd=here, dst_dir_fd=there)
 
     def remove(self, path: Path) -> None:
         with contextlib.suppress(FileNotFoundError), self._parent(path) as (directory, name):

@@ -56,6 +56,10 @@ class Part:
     def can_resume(self) -> bool:
         return self.size > 0 and self.length is not None and bool(self.etag)
 
+    @property
+    def is_complete(self) -> bool:
+        return self.size > 0 and self.size == self.length
+
     def load(self) -> None:
         """Takes up what an earlier attempt left; leaves the part empty where that proves nothing."""
         note = self._read_note()
@@ -98,7 +102,8 @@ class Part:
 
     def take_note(self) -> None:
         """Records how far the part can be trusted, where the server lets a download go on at all."""
-        if not self.can_resume or self.length is None or self.size == self._noted:
+        is_of_use = self.can_resume or self.is_complete
+        if not is_of_use or self.length is None or self.size == self._noted:
             return
         note = _Note(self.etag, self.length, self.size, self.sha256)
         self._has_note = True

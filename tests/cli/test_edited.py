@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft7Validator
 
 from runner.errors import ExitCode
+from runner.job.sources import JobCopy
 from runner.project import find_project
 from runner.record.folder import RunFolder
 from runner.resources import load_schema
@@ -184,7 +185,7 @@ def test_what_an_older_callsheet_kept_is_kept_and_its_manifest_is_valid(edited: 
         copy.unlink()
     manifest = edited.manifest()
     # as `resume` does: the finished run is opened again
-    RunFolder(find_project(edited.root).rehearsal(), manifest["run"]["id"]).make(b"version: 2")
+    RunFolder(find_project(edited.root).rehearsal(), manifest["run"]["id"]).make(JobCopy(b"version: 2"))
     assert (folder(edited) / "jobs" / f"{sha256(AFTER)}.yaml").read_text() == AFTER
     for session in manifest["run"]["sessions"]:
         del session["job_digest"]

@@ -94,3 +94,40 @@ def test_a_rehearsal_at_another_server_leaves_alone_what_was_not_named(verbs: Ve
             verbs.err
         )
         assert (other.accepted, files[1].read_bytes()) == (1, second)
+
+
+TAKES = JOB.replace("out/s${{ seed }}.mp4", "out/${{ seed }}/boat.mp4")
+
+
+@pytest.mark.parametrize(
+    ("typed", "where"),
+    [
+        ("2-boat", "."),
+        ("out/2/boat.mp4", "."),
+        ("out/2/boat", "."),
+        ("rehearsal/out/2/boat.mp4", "."),
+        ("../rehearsal/out/2/*", "elsewhere"),
+        ("{root}/rehearsal/out/2/boat.mp4", "."),
+        ("s2", "."),
+    ],
+)
+def test_a_task_is_named_by_name_by_path_or_by_its_cell(
+    verbs: VerbBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch, typed: str, where: str
+) -> None:
+    """`s2` is what its cell is called: a ledger of an older callsheet has that name."""
+    verbs.write(TAKES)
+    (verbs.root / "elsewhere").mkdir()
+    monkeypatch.chdir(verbs.root / where)
+    typed, job = typed.format(root=verbs.root), str(verbs.root / "boat.yaml")
+    assert verbs.call("run", job, "--only", typed) == ExitCode.DONE, verbs.err
+    assert (server.accepted, verbs.states()) == (1, ["planned", "done"])
+    assert verbs.call("run", job, "--again", typed, "--only", typed) == ExitCode.DONE, verbs.err
+    assert (server.accepted, verbs.states()) == (2, ["planned", "done"])
+    assert [task["name"] for task in verbs.manifest()["tasks"]] == ["1-boat", "2-boat"]
+
+
+def test_a_name_comes_before_a_cell_of_that_name(verbs: VerbBench, server: SandboxServer) -> None:
+    """Seed 2 is written to `s1`, and seed 1 has the cell `s1`: one take is paid for, not two."""
+    verbs.write(JOB.replace("out/s${{ seed }}.mp4", "out/s${{ index }}.mp4"))
+    assert verbs.call("run", "boat.yaml", "--only", "s1") == ExitCode.DONE, verbs.err
+    assert (server.accepted, verbs.states()) == (1, ["planned", "done"])

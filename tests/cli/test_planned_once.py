@@ -19,9 +19,9 @@ def test_a_run_builds_each_task_once(verbs: VerbBench, monkeypatch: pytest.Monke
     built: list[int] = []
     build = TaskBuilder.build
 
-    def counted(self: TaskBuilder, index: int, cell: Cell, upstream: Upstream | None = None) -> Task:
+    def counted(self: TaskBuilder, index: int, cell: Cell, upstreams: tuple[Upstream, ...] = ()) -> Task:
         built.append(index)
-        return build(self, index, cell, upstream)
+        return build(self, index, cell, upstreams)
 
     monkeypatch.setattr(TaskBuilder, "build", counted)
     verbs.write(STORY)

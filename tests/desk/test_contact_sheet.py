@@ -21,6 +21,7 @@ from runner.desk.contact_sheet import ContactSheet, href, read_contact_sheet
 from runner.desk.posters import Poster
 from runner.desk.report import render
 from runner.errors import StateError
+from runner.job.sources import JobCopy
 from runner.ledger.states import TaskState
 from runner.plan.task import Upstream
 from tests.support.ledger_story import Story, make_run, make_task, output_row
@@ -43,7 +44,7 @@ def story() -> Iterator[Story]:
 
 def sheet_of(story: Story, tasks: list[Any], target: Path, job: bytes = b"", **changes: Any) -> ContactSheet:
     story.write(target / "manifest.json", tasks, **changes)
-    return read_contact_sheet(target / "manifest.json", job)
+    return read_contact_sheet(target / "manifest.json", JobCopy(job), root=target)
 
 
 def data_in(page: str) -> dict[str, Any]:
@@ -223,10 +224,16 @@ def test_what_is_in_flight_lasts_to_the_end_and_an_earlier_run_is_not_shown(
 
 def test_pick_entries_name_the_cell_and_those_above(story: Story, tmp_path: Path) -> None:
     def step(index: int, name: str, cell: dict[str, Any], above: Any = None) -> Any:
-        upstream = above and Upstream(
-            identity=above.identity, name=above.name, step=above.step, uses=frozenset(), cells={}
+        upstreams = [] if above is None else [above]
+        return replace(
+            make_task(index),
+            step=name,
+            cell={"model": "m", **cell},
+            upstreams=tuple(
+                Upstream(each.identity, each.name, each.step, frozenset(), {each.step: each.cell})
+                for each in upstreams
+            ),
         )
-        return replace(make_task(index), step=name, cell={"model": "m", **cell}, upstream=upstream)
 
     first = step(1, "a", {"seed": 1, "look": {"id": "dawn, early", "sky": "pink"}})
     second = step(2, "b", {"sample": 1, "on": "yes"}, first)
@@ -296,4 +303,4 @@ def test_what_is_no_manifest_is_told(text: str | None, told: str, tmp_path: Path
     if text is not None:
         manifest.write_text(text, encoding="utf-8")
     with pytest.raises(StateError, match=re.escape(told)):
-        read_contact_sheet(manifest, STEPS)
+        read_contact_sheet(manifest, JobCopy(STEPS), root=manifest.parent)

@@ -10,6 +10,7 @@ import pytest
 from runner.cli import endings as cli
 from runner.desk.report import make_report
 from runner.errors import ExitCode, StateError, UsageError
+from runner.job.sources import JobCopy
 from runner.project import Project, init_project
 from runner.record.folder import RunFolder
 from tests.support.clips import make_clip, with_noise_for_pictures
@@ -27,7 +28,7 @@ def project(tmp_path: Path) -> Project:
     (tmp_path / "out").mkdir()
     (tmp_path / tasks[0].output).write_bytes(make_clip())
     folder = RunFolder(project, story.run.id)
-    folder.make(b"version: 1\n")
+    folder.make(JobCopy(b"version: 1\n"))
     story.write(folder.manifest, tasks)
     story.ledger.close()
     return project

@@ -24,6 +24,8 @@ from runner import load_job, make_plan
 from runner.__main__ import main
 from runner.errors import JobError
 from runner.job.load import LoadOptions
+from runner.job.load_project import load_project_file
+from runner.project import PROJECT_FILE
 from tests.docs.fragment import put_into
 from tests.docs.pages import ROOT, Block, Page
 
@@ -155,6 +157,8 @@ class Player:
                 # the reader's own job: what only a trusted one may say is no mistake here
                 options = LoadOptions(os.environ, trust_job=True)
                 make_plan(load_job(file, root=self.project, options=options), origin="sandbox")
+            elif file == self.project / PROJECT_FILE:
+                load_project_file(self.project)
             else:
                 _READERS[block.kind](body)
         except (JobError, ValueError, yaml.YAMLError) as error:

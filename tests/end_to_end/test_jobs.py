@@ -54,7 +54,7 @@ def test_the_quickstart_is_rehearsed_without_a_key_or_a_server(tmp_path: Path) -
 
     second = callsheet("run", "jobs/quickstart.yaml", "--sandbox", cwd=tmp_path)
     assert second.returncode == 0, second.stderr
-    assert "submitted" not in second.stderr
+    assert "was accepted" not in second.stderr
     assert [video.stat().st_mtime_ns for video in videos] == before
 
 

@@ -1,4 +1,4 @@
-"""Job files as they were when identities were frozen, and what they plan: a name, an identity, a path each.
+"""Job files as they were when identities were frozen, and what they plan: cells, identities, paths.
 
 `project/` is read and never changed; a new form of the job language gets a new file there.
 """
@@ -18,8 +18,10 @@ PROJECT = GOLDEN / "project"
 IDENTITIES = GOLDEN / "identities.json"
 LEDGER = GOLDEN / "ledger" / "ledger.db"
 RUNS = LEDGER.parent / "runs"
-UNSERVED = frozenset({"forms/unknown-model.yaml"})
-"""Not in the frozen ledger: the sandbox knew no such model then."""
+UNSERVED = frozenset(
+    f"forms/{name}.yaml" for name in ("addresses", "chains", "extends", "joins", "unknown-model")
+)
+"""Not in the frozen ledger: younger than that, or the sandbox knew no such model then."""
 
 DATE = RunDate.parse("2026-05-30+02:00")
 _OPTIONS = LoadOptions(environ={"TAKE": "blue"}, allow_env=frozenset({"TAKE"}))
@@ -50,7 +52,7 @@ def _of_job(file: str) -> str:
 
 def _tasks(plan: Plan) -> Iterator[str]:
     for task in plan.tasks:
-        yield f"  [{_text(task.identity)}, {_text(task.name)}, {_text(task.output)}]"
+        yield f"  [{_text(task.identity)}, {_text(task.cell_name)}, {_text(task.output)}]"
 
 
 def _text(value: str) -> str:

@@ -22,10 +22,17 @@ def test_every_frozen_job_is_in_the_golden_file_and_the_other_way_round() -> Non
 
 
 @pytest.mark.parametrize("file", GOLDEN)
-def test_a_job_plans_the_same_names_identities_and_paths(file: str) -> None:
+def test_a_job_plans_the_same_cells_identities_and_paths(file: str) -> None:
     plan = plan_of(file)
-    assert [[task.identity, task.name, task.output] for task in plan.tasks] == GOLDEN[file]["tasks"]
+    assert [[task.identity, task.cell_name, task.output] for task in plan.tasks] == GOLDEN[file]["tasks"]
     assert (plan.origin, plan.edition) == (GOLDEN[file]["origin"], GOLDEN[file]["edition"])
+
+
+@pytest.mark.parametrize("file", GOLDEN)
+def test_names_end_as_their_outputs_do_and_tell_the_tasks_apart(file: str) -> None:
+    tasks = plan_of(file).tasks
+    assert len({task.name for task in tasks}) == len(tasks)
+    assert all(task.name.endswith(Path(task.output).stem) for task in tasks)
 
 
 def test_the_golden_file_is_the_same_to_the_byte() -> None:

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 from runner.errors import ExitCode
+from runner.ledger.database import SCHEMA_VERSION
+from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
 from runner.project import init_project
 from runner.sandbox import SandboxServer
@@ -60,6 +62,15 @@ async def test_all_jobs_over_a_frozen_ledger_make_no_post(root: Path, server: Sa
         assert (result.exit_code, counts.keys()) == (ExitCode.DONE, {TaskState.DONE}), (file, counts)
     assert server.accepted == 0
     assert _query(ledger, "SELECT id, state FROM attempts ORDER BY seq") == before
+
+
+def test_the_frozen_ledger_is_brought_up_to_date_with_whose_each_path_is(root: Path) -> None:
+    path = init_project(root).ledger_path
+    Ledger.open(path).close()
+    assert _query(path, "SELECT value FROM meta WHERE key = 'schema'") == [(SCHEMA_VERSION,)]
+    claims = _query(path, "SELECT path, identity FROM claims ORDER BY path")
+    assert claims == _query(path, "SELECT output, identity FROM tasks ORDER BY output")
+    assert len(claims) == len(_query(LEDGER, "SELECT identity FROM tasks"))
 
 
 def test_the_frozen_ledger_has_paid_once_for_each_task_of_each_job() -> None:

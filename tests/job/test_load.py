@@ -110,7 +110,7 @@ def test_a_job_file_that_was_probably_meant_is_named(name: str, tmp_path: Path) 
 def test_the_saved_copy_of_a_run_is_read_instead_of_the_file(jobs: JobBench) -> None:
     first = jobs.load(HEAD + TEXT)
     (jobs.folder / "hero.yaml").unlink()
-    again = load_job(jobs.folder / "hero.yaml", root=jobs.root, options=LoadOptions({}), text=first.text)
+    again = load_job(jobs.folder / "hero.yaml", root=jobs.root, options=LoadOptions({}), copy=first.copy)
     assert (again.digest, again.file, again.name) == (first.digest, first.file, first.name)
 
 
@@ -137,6 +137,7 @@ def test_a_job_outside_the_root_keeps_a_name_that_leads_to_it(jobs: JobBench) ->
 
 def test_a_listed_variable_is_a_value_and_nothing_else(jobs: JobBench) -> None:
     text = HEAD + "env: [MOOD]\ncontent: [{type: text, text: '${{ env.MOOD }}'}]\n"
+    text += "lint: {prompt-placeholder: 'off'}\n"
     for mood in ("${{ env.HOME }}", "a\nb: c", "x: [y"):
         [task] = jobs.tasks(text, environ={"MOOD": mood}, allow_env=frozenset({"MOOD"}))
         assert task.request["content"] == [{"type": "text", "text": mood}]

@@ -146,7 +146,7 @@ CHOICES = {
     ),
     "two shots with one prompt": (
         HEAD + ROWS.replace("A train", "A boat"),
-        "7:7 this value of `shot` makes the same request as the one in line 5 (tasks boat and train); "
+        "7:7 this value of `shot` makes the same request as the one in line 5 (cells boat and train); "
         "hint: change its prompt, or what else the request uses; or delete one, and for takes use "
         "`samples: 2`",
         ("      prompt: A boat\ncontent", "      prompt: A train\ncontent"),

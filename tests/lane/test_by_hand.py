@@ -16,6 +16,7 @@ from runner.lane.by_hand import (
 )
 from runner.ledger.rows import GIVEN_UP, AttemptRow, Grounds
 from runner.ledger.states import Basis, Resolution, TaskState
+from runner.plan.words import TaskWords
 from runner.providers.base import Generation, GenerationStatus
 from runner.providers.mesh import MESH
 from tests.support.ledger_story import MODEL, Story, make_task
@@ -33,7 +34,7 @@ def attempt_of(story: Story, attempt_id: str) -> AttemptRow:
 
 
 def answer(story: Story, name: str, said: Resolution, remote_id: str | None = None) -> None:
-    one = find_unclear(story.ledger.read, name, said)
+    one = find_unclear(story.ledger.read, TaskWords(name), said)
     with story.ledger.transaction():
         record_answer(story.ledger, one, said, story.tick(), remote_id=remote_id)
 
@@ -44,10 +45,10 @@ def test_an_unclear_task_is_found_by_name_identity_and_attempt(story: Story) -> 
     story.submit(make_task(2))
     reader = story.ledger.read
     for name in ("s1", task.identity, task.identity[:6], lost):
-        assert find_unclear(reader, name).attempt.id == lost
+        assert find_unclear(reader, TaskWords(name)).attempt.id == lost
     for name in ("s2", task.identity[:5], "s"):
         with pytest.raises(UsageError, match="no unclear task"):
-            find_unclear(reader, name)
+            find_unclear(reader, TaskWords(name))
     [one] = unclear_tasks(reader)
     assert (one.state_word, one.evidence) == ("ambiguous", "reset while reading the answer")
 
@@ -75,7 +76,7 @@ def test_an_answer_is_durable_with_its_basis(
 def test_no_generation_is_adopted_twice(story: Story) -> None:
     holder = story.submit(make_task(1))
     lost = story.lose(make_task(2))
-    one = find_unclear(story.ledger.read, "s2")
+    one = find_unclear(story.ledger.read, TaskWords("s2"))
     taken = Generation(f"t-{holder}", GenerationStatus.RUNNING, "running", model=MODEL)
     with pytest.raises(UsageError, match="belongs to another task"):
         check_adoptable(story.ledger.read, one, MESH, taken)
@@ -86,7 +87,7 @@ def test_no_generation_is_adopted_twice(story: Story) -> None:
 
 def test_what_speaks_against_a_generation_is_told(story: Story) -> None:
     story.lose(make_task(1))
-    one = find_unclear(story.ledger.read, "s1")
+    one = find_unclear(story.ledger.read, TaskWords("s1"))
     free = Generation("t-free", GenerationStatus.RUNNING, "running", model=MODEL)
     assert check_adoptable(story.ledger.read, one, MESH, free) == ""
     other = Generation("t-other", GenerationStatus.RUNNING, "running", model="byteplus/dreamina-seedance-2-0")
@@ -96,7 +97,7 @@ def test_what_speaks_against_a_generation_is_told(story: Story) -> None:
 def test_only_what_counts_as_absent_can_be_not_billed(story: Story) -> None:
     lost = story.lose(make_task(1))
     with pytest.raises(UsageError, match="no unclear task"):
-        find_unclear(story.ledger.read, "s1", Resolution.NOT_BILLED)
+        find_unclear(story.ledger.read, TaskWords("s1"), Resolution.NOT_BILLED)
     with story.ledger.transaction():
         story.ledger.resolve(lost, Resolution.ABSENT, Grounds.of(Basis.LIST), story.tick())
     assert [one.state_word for one in absent_tasks(story.ledger.read)] == ["absent"]
@@ -110,11 +111,11 @@ def test_what_is_given_up_is_in_flight_no_more(story: Story) -> None:
     task = make_task(1)
     attempt = story.submit(task)
     for name in ("s1", task.output, f"t-{attempt}", attempt):
-        assert find_in_flight(story.ledger.read, name)[1].id == attempt
+        assert find_in_flight(story.ledger.read, TaskWords(name))[1].id == attempt
     with story.ledger.transaction():
         give_up(story.ledger, attempt_of(story, attempt), story.tick())
     found = attempt_of(story, attempt)
     assert (found.state, found.error_code) == (TaskState.EXPIRED, GIVEN_UP)
     assert "may be billed" in found.error_message
     with pytest.raises(UsageError, match="no task in flight"):
-        find_in_flight(story.ledger.read, "s1")
+        find_in_flight(story.ledger.read, TaskWords("s1"))

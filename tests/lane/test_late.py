@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import anyio
 import pytest
 
 from runner.errors import ExitCode
@@ -197,6 +198,9 @@ async def test_a_row_of_what_was_taken_for_absent_is_found_later(
         with lane.ledger.transaction():
             lane.ledger.resolve(doubt.attempt_id, Resolution.ABSENT, grounds, at)
         assert lane.latest(1).state is TaskState.PLANNED
+        with anyio.fail_after(10):  # a row that is still queued echoes nothing
+            while (await lane.session.lane.client.get(server.tasks()[-1].id)).is_undecided:
+                await anyio.sleep(0.01)
         [found] = await lane.session.lookback.find()
         assert found == replace(lane.latest(1), state=TaskState.SUBMITTED)
         assert await lane.session.lookback.find() == []

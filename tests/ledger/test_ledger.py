@@ -468,6 +468,7 @@ def test_a_ledger_of_version_6_is_brought_up_to_date_with_what_was_spent(tmp_pat
     intend(older, 2)
     before = older.read.spend(RUN.id)
     older._db.execute("DELETE FROM spends")
+    older._db.execute("DROP TABLE claims")
     older._db.execute("ALTER TABLE attempts DROP COLUMN echoed_seed")
     older._db.execute("UPDATE meta SET value = '6' WHERE key = 'schema'")
     older.close()

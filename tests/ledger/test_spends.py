@@ -98,6 +98,7 @@ def test_a_ledger_of_before_is_added_up_once(tmp_path: Path) -> None:
             intent = Intent(f"a{number}", Reason.RUN, "key", number + 1, "b" * 64, 1.0, 500)
             ledger.intend(task(number), RUN.job_file, RUN.id, intent, Caps(), 1.0)
         ledger._db.execute("DELETE FROM spends")
+        ledger._db.execute("DROP TABLE claims")
         ledger._db.execute("ALTER TABLE attempts DROP COLUMN echoed_seed")
         ledger._db.execute("UPDATE meta SET value = '6' WHERE key = 'schema'")
     ledger.close()

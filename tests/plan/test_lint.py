@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from runner.providers import BUILT_IN
 from runner.providers.base import InputFile
 from runner.providers.mesh import MESH
 from runner.resources import load_schema
+from tests.support.pictures import png
 
 TWO = "byteplus/dreamina-seedance-2-0-260128"
 FAST = "dreamina-seedance-2-0-fast-260128"
@@ -44,6 +46,23 @@ HEIC = InputFile(sha256="0" * 64, media_type="image/heic", size=9, path=Path("/a
 DRAFT: JsonValue = {"type": "draft_task", "draft_task": {"id": "t-1"}}
 
 
+def local(file: InputFile) -> JsonValue:
+    return {"type": "image_url", "image_url": {"url": file.reference}, "role": "first_frame"}
+
+
+def data_uri(image: bytes) -> JsonValue:
+    url = f"data:image/png;base64,{base64.b64encode(image).decode()}"
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def signed(query: str) -> JsonValue:
+    return {"type": "image_url", "image_url": {"url": f"https://example.com/lake.png?{query}"}}
+
+
+def says(text: str) -> JsonValue:
+    return {"type": "text", "text": text}
+
+
 def make_task(
     model: str,
     *content: JsonValue,
@@ -71,6 +90,13 @@ def make_task(
         inputs=inputs,
         output="out/t.mp4",
     )
+
+
+def of_image(width: int, height: int, *, trouble: str = "", model: str = TWO) -> Task:
+    """A task that begins with a local image."""
+    pixels = (width, height) if width else None
+    file = InputFile("1" * 64, "image/png", 99, Path("/a.png"), pixels, trouble)
+    return make_task(model, TEXT, local(file), inputs=(file,))
 
 
 def look(task: Task, **levels: Level) -> list[tuple[LintFinding, Level]]:
@@ -132,7 +158,7 @@ REFUSED = [
     ("references", "Seedance 1.5 pro takes no reference images", make_task(HALF, TEXT, IMAGE)),
     ("references", "Seedance 1.0 lite i2v takes no reference videos", make_task(I2V, IMAGE, VIDEO)),
     ("references", "10 reference images; Seedance 2.0 takes 9", make_task(TWO, TEXT, *[IMAGE] * 10)),
-    ("references", "4 reference audios; Seedance 2.0 takes 3", make_task(TWO, TEXT, *[SOUND] * 4)),
+    ("references", "4 reference audios; Seedance 2.0 takes 3", make_task(TWO, TEXT, IMAGE, *[SOUND] * 4)),
     (
         "references",
         "31 reference images; Seedance 2.5 takes 30",
@@ -140,7 +166,7 @@ REFUSED = [
     ),
     ("references", "16 references; Seedance 2.0 takes 15", make_task(TWO, *[IMAGE] * 13, *[VIDEO] * 3)),
     ("needs-image", "Seedance 1.0 lite i2v needs an image", make_task(I2V)),
-    ("image-format", "Seedance 1.0 pro takes no heic images", make_task(ONE, FIRST, inputs=(HEIC,))),
+    ("image-format", "Seedance 1.0 pro takes no heic images", make_task(ONE, local(HEIC), inputs=(HEIC,))),
     (
         "service-limits",
         "the prompt has 4,097 characters; getimg takes 4,096",
@@ -156,7 +182,21 @@ REFUSED = [
             images=[{"url": "https://example.com/a", "role": "reference_image"}] * 9,
         ),
     ),
-    ("audio-alone", "sound cannot be the only input", make_task(TWO, SOUND)),
+    ("audio-alone", "Seedance 2.0 takes sound only with an image or a video", make_task(TWO, SOUND)),
+    ("audio-alone", "Seedance 2.0 takes sound only with an image or a video", make_task(TWO, TEXT, SOUND)),
+    ("ratio", "Seedance 1.0 pro takes `adaptive` only with an image", make_task(ONE, ratio="adaptive")),
+    ("ratio", "Seedance 1.0 lite t2v takes `adaptive` only with an image", make_task(T2V, ratio="adaptive")),
+    ("image-size", "the image has 10 x 10 pixels; Seedance 2.0 takes", of_image(10, 10)),
+    ("image-size", "the image has 7000 x 5000 pixels; Seedance 2.0 takes", of_image(7000, 5000)),
+    ("image-size", "the image has 4000 x 400 pixels, a ratio of 10; Seedance", of_image(4000, 400)),
+    ("image-size", "the image has 4000 x 100 pixels; Seedance 2.0 takes", of_image(4000, 100)),
+    ("image-size", "the image has 10 x 10 pixels; Seedance 2.0 takes", make_task(TWO, data_uri(png(10, 10)))),
+    ("input-broken", "the image is cut off", make_task(TWO, data_uri(png()[:200]))),
+    ("input-broken", "the image is cut off", of_image(0, 0, trouble="the image is cut off")),
+    ("signed-url", "the address is signed (`X-Amz-Signature`)", make_task(TWO, signed("X-Amz-Signature=a"))),
+    ("model-name", f"{TWO}x is not a model that mesh is known to have", make_task(f"{TWO}x")),
+    ("prompt-placeholder", "`{{ prompt }}` is not filled in", make_task(TWO, says("{{ prompt }}"))),
+    ("prompt-placeholder", "`hero.txt` is a file's name", make_task(TWO, says("hero.txt"))),
     ("unknown-model", "kling-3: nothing is known of this model, so nothing is", make_task("kling-3", seed=7)),
     (
         "prompt-flags",
@@ -186,7 +226,7 @@ def test_a_rule_finds_what_its_model_would_refuse_or_ignore(rule: str, message: 
         make_task(NEW, *[IMAGE] * 30, *[VIDEO] * 10, *[SOUND] * 10),
         make_task(NEW, draft=True, resolution="480p"),
         make_task(NEW, DRAFT, resolution="1080p"),
-        make_task(TWO, TEXT, FIRST, inputs=(HEIC,)),
+        make_task(TWO, TEXT, local(HEIC), inputs=(HEIC,)),
         make_task(HALF, duration=-1),
         make_task(ONE, seed=2**31 - 1),
         make_task(HALF, draft=True, resolution="480p", seed=7, camera_fixed=True, generate_audio=True),
@@ -225,7 +265,7 @@ def test_the_job_s_schema_names_every_rule_with_its_level() -> None:
         (make_task(HALF, service_tier="flex"), "seedance-1-0-pro-250528"),
         (make_task(HALF, draft=True, resolution="480p"), "dreamina-seedance-2-5-260628"),
         (make_task(HALF, DRAFT), "dreamina-seedance-2-5-260628"),
-        (make_task("Seedance-1.5-pro"), "dreamina-seedance-2-0-mini-260615"),
+        (make_task("seedance-1-5-pro"), "dreamina-seedance-2-0-mini-260615"),
         (make_task("seedance-1-0-lite"), "seedance-1-0-pro-250528"),
         (make_task(T2V, seed=7), "seedance-1-0-pro-250528"),
         (make_task(I2V, TEXT, IMAGE), "dreamina-seedance-2-0-mini-260615"),
@@ -346,7 +386,7 @@ def test_flags_in_a_prompt(text: str, flags: list[str]) -> None:
 )
 def test_files_count_with_a_third_on_top(size: int, rule: list[str]) -> None:
     file = InputFile(sha256="0" * 64, media_type="image/png", size=size, path=Path("/a.png"))
-    assert [name for name, _ in told(make_task(HALF, inputs=(file,)))] == rule
+    assert [name for name, _ in told(make_task(HALF, local(file), inputs=(file,)))] == rule
 
 
 def test_many_tasks_cost_a_lookup_each() -> None:

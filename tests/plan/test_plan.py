@@ -55,7 +55,7 @@ def test_the_example_of_the_documentation(jobs: JobBench) -> None:
     assert len(tasks) == 12
     first = tasks[0]
     assert first.output == "out/spin-16x9-s1.mp4"
-    assert first.name == "16x9-spin-s1"
+    assert (first.name, first.cell_name) == ("spin-16x9-s1", "16x9-spin-s1")
     assert first.request == {
         "model": "byteplus/seedance-1-0-pro",
         "resolution": "720p",
@@ -267,6 +267,7 @@ def test_a_value_of_an_axis_is_no_expression(jobs: JobBench) -> None:
     text = (
         HEAD + "vars: {x: \"${{ '${{ run.date }}' }}\"}\n"
         "matrix: {a: ['${{ vars.x }}']}\ncontent: [{type: text, text: '${{ a }}'}]\n"
+        "lint: {prompt-placeholder: 'off'}\n"
     )
     [task] = jobs.tasks(text)
     assert task.request["content"] == [{"type": "text", "text": "${{ run.date }}"}]
@@ -491,6 +492,7 @@ _MEASURE = """
 import sys, time
 from pathlib import Path
 from runner.job.load import LoadOptions, load_job
+from runner.job.sources import JobCopy
 from runner.plan.plan import RunDate, make_plan
 
 def resident():
@@ -504,7 +506,7 @@ matrix: {{ratio: [16:9, 9:16]}}
 content: [{{type: text, text: "A teapot ${{{{ index }}}}"}}]
 '''.encode()
     file = Path(sys.argv[1]) / "jobs" / "hero.yaml"
-    job = load_job(file, root=Path(sys.argv[1]), options=LoadOptions({}), text=text)
+    job = load_job(file, root=Path(sys.argv[1]), options=LoadOptions({}), copy=JobCopy(text))
     return make_plan(job, origin="http://127.0.0.1/a", run_date=RunDate.parse("2026-11-21Z"))
 
 plan(500)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import StateError, UsageError
+from runner.job.sources import JobCopy
 from runner.project import Project, init_project
 from runner.record.folder import RunFolder
 
@@ -24,7 +25,7 @@ def mode(path: Path) -> int:
 
 def test_the_job_is_kept_as_run_in_a_private_folder(project: Project) -> None:
     folder = RunFolder(project, "20261121-1")
-    folder.make(b"version: 1\r\n")
+    folder.make(JobCopy(b"version: 1\r\n"))
 
     assert folder.job.read_bytes() == b"version: 1\r\n"
     assert (mode(folder.path), mode(folder.job)) == (0o700, 0o600)
@@ -33,8 +34,8 @@ def test_the_job_is_kept_as_run_in_a_private_folder(project: Project) -> None:
 
 
 def test_latest_is_a_relative_link_to_the_newest(project: Project) -> None:
-    RunFolder(project, "r1").make(b"1")
-    RunFolder(project, "r2").make(b"2")
+    RunFolder(project, "r1").make(JobCopy(b"1"))
+    RunFolder(project, "r2").make(JobCopy(b"2"))
 
     latest = project.runs_dir / "latest"
     assert latest.readlink() == Path("r2")
@@ -44,9 +45,9 @@ def test_latest_is_a_relative_link_to_the_newest(project: Project) -> None:
 
 def test_a_resume_writes_the_newest_text_and_keeps_the_rest(project: Project) -> None:
     folder = RunFolder(project, "r1")
-    folder.make(b"1")
+    folder.make(JobCopy(b"1"))
     folder.manifest.write_text("{}")
-    folder.make(b"2")
+    folder.make(JobCopy(b"2"))
 
     assert folder.job.read_bytes() == b"2"
     assert folder.manifest.exists()
@@ -55,7 +56,7 @@ def test_a_resume_writes_the_newest_text_and_keeps_the_rest(project: Project) ->
 def test_a_rehearsal_has_runs_of_its_own(project: Project) -> None:
     rehearsal = project.rehearsal()
     rehearsal.make_state_dir()
-    RunFolder(rehearsal, "r1").make(b"1")
+    RunFolder(rehearsal, "r1").make(JobCopy(b"1"))
 
     assert (project.root / "rehearsal" / "runs" / "latest" / "job.yaml").exists()
     assert not project.runs_dir.exists()
@@ -71,7 +72,7 @@ def test_a_planted_link_is_refused(project: Project, tmp_path: Path, planted: st
     place.symlink_to(elsewhere)
 
     with pytest.raises(StateError, match="is not a directory"):
-        RunFolder(project, "r1").make(b"1")
+        RunFolder(project, "r1").make(JobCopy(b"1"))
 
     assert list(elsewhere.iterdir()) == []
 
@@ -84,7 +85,7 @@ def test_a_planted_link_for_the_job_file_is_replaced_not_followed(project: Proje
     folder.job.symlink_to(precious)
     folder.path.joinpath(".job.yaml.partial").symlink_to(precious)
 
-    folder.make(b"1")
+    folder.make(JobCopy(b"1"))
 
     assert precious.read_text() == "mine"
     assert not folder.job.is_symlink()
@@ -95,7 +96,7 @@ def test_something_else_under_the_name_latest_is_refused(project: Project) -> No
     (project.runs_dir / "latest").write_text("mine")
 
     with pytest.raises(StateError, match=r"latest: is not a symbolic link"):
-        RunFolder(project, "r1").make(b"1")
+        RunFolder(project, "r1").make(JobCopy(b"1"))
 
     assert (project.runs_dir / "latest").read_text() == "mine"
 
@@ -108,22 +109,51 @@ def test_a_name_that_is_no_run_id_is_refused(project: Project, name: str) -> Non
 
 def test_a_directory_that_cannot_be_made_is_said_so(project: Project) -> None:
     with pytest.raises(StateError, match="cannot write: No such file"):
-        RunFolder(project.rehearsal(), "r1").make(b"1")
+        RunFolder(project.rehearsal(), "r1").make(JobCopy(b"1"))
 
 
 def test_a_link_that_cannot_be_made_is_said_so(project: Project) -> None:
     (project.runs_dir / ".latest.partial").mkdir(parents=True)
 
     with pytest.raises(StateError, match="cannot make the link"):
-        RunFolder(project, "r1").make(b"1")
+        RunFolder(project, "r1").make(JobCopy(b"1"))
 
 
 def test_the_text_of_each_session_is_kept(project: Project) -> None:
     """Also the one that an older callsheet kept as job.yaml alone."""
     folder = RunFolder(project, "r1")
-    folder.make(b"1")
+    folder.make(JobCopy(b"1"))
     folder.job_of(sha256(b"1").hexdigest()).unlink()
     for text in (b"2", b"3", b"2"):
-        folder.make(text)
+        folder.make(JobCopy(text))
     kept = {path.name: path.read_bytes() for path in (folder.path / "jobs").iterdir()}
     assert kept == {f"{sha256(text).hexdigest()}.yaml": text for text in (b"1", b"2", b"3")}
+
+
+def test_the_files_of_a_job_are_kept_with_the_job_that_read_them(project: Project) -> None:
+    folder = RunFolder(project, "r1")
+    first = JobCopy(b"extends: house.yaml\n", {"jobs/house.yaml": b"seeds: 1\n", "jobs/list.csv": b"id\n"})
+    second = JobCopy(first.text, {**first.files, "jobs/house.yaml": b"seeds: 2\n"})
+
+    folder.make(first)
+    assert folder.job_copy() == first
+    folder.make(second)
+    assert folder.job_copy() == second
+    folder.make(JobCopy(b"version: 1\n"))
+    assert folder.job_copy() == JobCopy(b"version: 1\n")
+
+    kept = {
+        folder.file_of(sha256(content).hexdigest())
+        for each in (first, second)
+        for content in each.files.values()
+    }
+    assert set(folder.path.glob("jobs/files/*")) == kept
+
+
+def test_a_kept_file_that_was_changed_is_not_run(project: Project) -> None:
+    folder = RunFolder(project, "r1")
+    folder.make(JobCopy(b"1", {"house.yaml": b"seeds: 1\n"}))
+    folder.file_of(sha256(b"seeds: 1\n").hexdigest()).write_bytes(b"seeds: 9\n")
+
+    with pytest.raises(StateError, match="not as it was"):
+        folder.job_copy()

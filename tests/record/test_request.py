@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.json_value import JsonValue
-from runner.record.request import differences
+from runner.record.request import changes, differences
 
 LONG = (
     "A teapot made of porcelain stands by a {} at dawn, steam rises slowly from its spout, 35mm, soft light"
@@ -64,3 +64,43 @@ def test_two_texts_are_told_apart_shortly_or_are_one(now: str, was: str) -> None
     told = list(differences(text(now), text(was)))
     assert len(told) == (now != was)
     assert all(len(each) < 250 for each in told)
+
+
+@pytest.mark.parametrize(
+    ("now", "was", "told"),
+    [
+        ({"duration": 5}, {"duration": 4}, ["request.duration is 5, was 4"]),
+        (text("A tin boat at dawn"), text("A paper boat at dawn"), ["content[0].text: paper -> tin"]),
+        (
+            text("Fog. A boat leaves the harbour"),
+            text("A boat leaves the harbour, gulls overhead"),
+            ["content[0].text: + Fog., harbour, gulls overhead -> harbour"],
+        ),
+        (text("A boat at dawn, fog"), text("A boat at dawn"), ["content[0].text: dawn -> dawn, fog"]),
+        (text("A boat, its sails down"), text("A red boat, its sails down"), ["content[0].text: - red"]),
+        (text("cat"), text("dog"), ["content[0].text is cat, was dog"]),
+        (
+            text(" ".join(f"new{number} same" for number in range(6))),
+            text(" ".join(f"old{number} same" for number in range(6))),
+            [
+                "content[0].text: old0 -> new0, old1 -> new1, old2 -> new2, old3 -> new3, ...",
+            ],
+        ),
+        (
+            text("a boat " + "very " * 30 + "slowly"),
+            text("a boat slowly and surely"),
+            ["content[0].text: + very very very very very very very ve..., - and surely"],
+        ),
+    ],
+)
+def test_an_edit_is_told_by_the_words_that_went_and_came(
+    now: dict[str, JsonValue], was: dict[str, JsonValue], told: list[str]
+) -> None:
+    assert list(changes(now, was)) == told
+
+
+@given(st.lists(st.text(), max_size=30), st.lists(st.text(), max_size=30))
+def test_any_two_texts_have_a_change_in_a_short_line(now: list[str], was: list[str]) -> None:
+    for line in changes(text(" ".join(now)), text(" ".join(was))):
+        assert len(line) < 500
+        assert not set(line) & {"\n", "\x1b", "\r"}

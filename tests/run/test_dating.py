@@ -167,3 +167,15 @@ def test_a_date_is_checked_until_one_reading_confirms_it() -> None:
     assert check.doubt((now + 5 - YEARS, now + 5), 105.0) == ""
     assert check.doubt((now + 5 - YEARS,), 105.0) == ""
     assert DateCheck(None, began=0.0).doubt((now,), 1.0) == ""
+
+
+def test_the_service_s_day_is_that_of_the_projects_time_zone() -> None:
+    """An hour after midnight there, it is yesterday on this machine, and nothing is in doubt."""
+    zone = datetime.timezone(datetime.timedelta(hours=14))
+    midnight = datetime.datetime(2026, 11, 22, 1, tzinfo=zone).timestamp()
+    dated = RunDate.today(midnight, zone)
+    assert str(dated) == "2026-11-22"
+    assert ClockDate(dated, midnight, zone=zone).doubt(midnight + 5) == ""
+    told = ClockDate(dated, midnight, zone=zone).doubt(midnight - 7200)
+    assert "the service's clock says 2026-11-21 23:00 +1400" in told
+    assert "--date 2026-11-21" in told

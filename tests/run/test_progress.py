@@ -63,8 +63,8 @@ def ledger(project: Project) -> Iterator[Ledger]:
     ledger.close()
 
 
-def _intend(ledger: Ledger, task: Task) -> None:
-    intent = Intent(ATTEMPT, Reason.RUN, "k", None, "b" * 64, 1.0)
+def _intend(ledger: Ledger, task: Task, attempt: str = ATTEMPT) -> None:
+    intent = Intent(attempt, Reason.RUN, "k", None, "b" * 64, 1.0)
     ledger.intend(task, "a.yaml", "r1", intent, Caps(), 1.0)
 
 
@@ -197,14 +197,58 @@ def test_a_new_edition_says_so(project: Project, ledger: Ledger) -> None:
     assert _one(tomorrow, project, ledger).why == "edition is 2026-06-01, was none"
 
 
-def test_a_path_that_holds_another_task_s_video_is_a_conflict(project: Project, ledger: Ledger) -> None:
-    """Nothing that was paid for is overwritten."""
+def test_a_new_task_where_another_s_video_stands_is_an_edit(project: Project, ledger: Ledger) -> None:
     task = make_task(duration=4)
     with ledger.transaction():
         _intend(ledger, task)
         _finish(ledger, task)
     _publish(project, task.output)
-    assert "request.duration is 5, was 4" in _one(make_task(duration=5), project, ledger).conflict
+    found = _one(make_task(duration=5), project, ledger)
+    assert found.edit is not None
+    assert (found.edit.change, found.conflict) == ("request.duration is 5, was 4", "")
+
+
+@pytest.mark.parametrize("kind", ["link", "directory"])
+def test_what_is_no_plain_file_cannot_be_kept(kind: str, project: Project, ledger: Ledger) -> None:
+    task = make_task(duration=4)
+    with ledger.transaction():
+        _intend(ledger, task)
+        _finish(ledger, task)
+    path = project.base / task.output
+    path.parent.mkdir()
+    path.mkdir() if kind == "directory" else path.symlink_to("elsewhere.mp4")
+    assert "exists already" in _one(make_task(duration=5), project, ledger).conflict
+
+
+def test_a_path_whose_video_was_moved_away_is_free(project: Project, ledger: Ledger) -> None:
+    with ledger.transaction():
+        _intend(ledger, make_task(duration=4))
+        _finish(ledger, make_task(duration=4))
+    found = _one(make_task(duration=5), project, ledger)
+    assert (found.state, found.edit, found.conflict) == (TaskState.PLANNED, None, "")
+
+
+def test_in_a_new_edition_nobody_has_to_agree(project: Project, ledger: Ledger) -> None:
+    with ledger.transaction():
+        _intend(ledger, make_task())
+        _finish(ledger, make_task())
+    _publish(project, make_task().output)
+    tomorrow = replace(make_task(), edition="2026-06-01", identity="f" * 64)
+    found = _one(tomorrow, project, ledger)
+    assert (found.state, found.edit, found.conflict) == (TaskState.PLANNED, None, "")
+
+
+def test_who_agreed_once_is_not_asked_again(project: Project, ledger: Ledger) -> None:
+    with ledger.transaction():
+        _intend(ledger, make_task(duration=4))
+        _finish(ledger, make_task(duration=4))
+    _publish(project, "out/a.mp4")
+    edited = make_task(duration=5)
+    assert _one(edited, project, ledger).edit is not None
+    with ledger.transaction():
+        _intend(ledger, edited, "b" * 32)
+        ledger.withdraw("b" * 32, Verdict.REJECTED, EVIDENCE, 6.0)
+    assert _one(edited, project, ledger).edit is None
 
 
 def test_a_path_that_holds_a_file_of_somebody_is_a_conflict(project: Project) -> None:
@@ -212,11 +256,13 @@ def test_a_path_that_holds_a_file_of_somebody_is_a_conflict(project: Project) ->
     assert "exists already" in _one(make_task(), project, None).conflict
 
 
-def test_a_path_that_a_task_in_flight_will_fill_is_a_conflict(project: Project, ledger: Ledger) -> None:
+def test_where_a_task_in_flight_will_put_its_video_another_one_is_an_edit(
+    project: Project, ledger: Ledger
+) -> None:
     with ledger.transaction():
         _intend(ledger, make_task(duration=4))
         ledger.accept(ATTEMPT, "t-1", EVIDENCE, 2.0)
-    assert "in flight" in _one(make_task(duration=5), project, ledger).conflict
+    assert _one(make_task(duration=5), project, ledger).edit is not None
 
 
 def test_a_plan_of_more_tasks_than_one_query_asks_for_keeps_its_order(

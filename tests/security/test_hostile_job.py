@@ -127,6 +127,7 @@ def test_no_option_makes_the_key_a_value(checkout: Checkout) -> None:
 def test_the_value_of_a_variable_stays_a_value(checkout: Checkout, value: str) -> None:
     checkout.variables["MOOD"] = value
     text = JOB.replace("text: A paper boat", "text: '${{ env.MOOD }}'") + "env: [MOOD]\n"
+    text += "lint: {prompt-placeholder: 'off'}\n"
     told = checkout.run(text, "--allow-env", "MOOD")
     assert told.returncode == 0, told.stderr
     assert {task.request["content"][0]["text"] for task in checkout.server.tasks()} == {value}

@@ -16,6 +16,7 @@ from typing import Any
 from runner.http.access import ApiKey
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import Job
+from runner.job.sources import JobCopy
 from runner.ledger.database import open_for_writing, prepare
 from runner.ledger.ledger import Ledger
 from runner.project import Project, init_project
@@ -156,7 +157,9 @@ def job_of(spec: JobSpec) -> Job:
 
 @cache
 def _read(text: str) -> Job:
-    return load_job(folder() / "job.yaml", root=folder(), options=LoadOptions(environ={}), text=text.encode())
+    return load_job(
+        folder() / "job.yaml", root=folder(), options=LoadOptions(environ={}), copy=JobCopy(text.encode())
+    )
 
 
 def clean_folder() -> Path:

@@ -10,7 +10,7 @@ import anyio
 
 from runner.errors import ExitCode
 from runner.ledger.ledger import Ledger
-from runner.ledger.rows import AttemptRow
+from runner.ledger.rows import AttemptRow, OutputRow, TaskRow
 from runner.ledger.states import TaskState
 from runner.plan.plan import Plan
 from runner.plan.task import Task
@@ -77,13 +77,13 @@ def _is_here(bench: Bench, task: Task) -> bool:
     return label is not None and (label.owner, *label.said) == (OURS, *said_of(task))
 
 
-def check_end(bench: Bench, ledger: Ledger, plan: Plan, ended: Ended) -> Counter[str]:
-    """After the last calm process; gives why tasks are held or unclear."""
+def check_end(bench: Bench, ledger: Ledger, plan: Plan, plans: Sequence[Plan], ended: Ended) -> Counter[str]:
+    """After the last calm process; gives why tasks are held or unclear. `plans` are those of all edits."""
     attempts = list(ledger.read.in_state(*TaskState))
     senders = {row.id: _sender(row, attempts) for row in bench.service.accepted()}
     for row in bench.service.accepted():
         _check_row(bench, row, senders[row.id])
-    _check_billing(bench, plan, senders)
+    _check_billing(bench, plans, senders)
     _check_caps(bench, senders)
     owners: Counter[str] = Counter(attempt.remote_id for attempt in attempts if attempt.remote_id)
     for remote_id, count in owners.items():
@@ -92,6 +92,7 @@ def check_end(bench: Bench, ledger: Ledger, plan: Plan, ended: Ended) -> Counter
     if (
         ended.exit_code is not ExitCode.DONE
         and not bench.consents
+        and not bench.schedule.has_edits
         and not bench.schedule.job.last_frame
         and not bench.schedule.habits.lies
         # what the service has forgotten cannot be proved to be its file, whatever stands there
@@ -125,9 +126,13 @@ def _may_stay(bench: Bench, state: TaskState, attempt: AttemptRow | None) -> boo
     return True
 
 
-def _check_billing(bench: Bench, plan: Plan, senders: Mapping[str, AttemptRow | None]) -> None:
-    """One accepted POST for each decision, and one more where a limit that is told was passed."""
-    wanted = Counter(said_of(task) for task in plan.tasks) + bench.consents + bench.earlier
+def _check_billing(bench: Bench, plans: Sequence[Plan], senders: Mapping[str, AttemptRow | None]) -> None:
+    """One accepted POST for each decision, and one more where a limit that is told was passed.
+
+    An edit that is undone, and made again, is no further decision.
+    """
+    asked = Counter(said_of(task) for plan in plans for task in plan.tasks)
+    wanted = asked + bench.consents + bench.earlier
     billed = Counter(row.said for row in bench.service.accepted())
     excused: Counter[Said] = Counter()
     for row in bench.service.accepted():
@@ -230,15 +235,29 @@ def _check_files(bench: Bench, ledger: Ledger, attempt: AttemptRow) -> None:
         and made.forgotten_at == math.inf
     ):
         bench.violate("lost", f"{attempt.identity[:8]} is done without its last frame")
+    found: dict[tuple[str, int], list[tuple[str, str]]] = {}
     for row in rows:
-        content = bench.platter.read(row.path)
-        label = None if content is None else read_label(content)
-        if content is None or len(content) != row.bytes:
-            bench.violate("claim", f"{row.path} is done, and the file is missing or partial")
-        elif label is None:
-            bench.violate("claim", f"{row.path} is done, and the file is broken")
-        elif (label.remote_id, label.owner, *label.said) != (attempt.remote_id, OURS, *said_of(task)):
-            bench.violate("wrong", f"{row.path} holds {label}")
+        trouble = _trouble(bench, attempt, task, row)
+        found.setdefault((row.kind, row.ordinal), []).append(trouble)
+        if trouble[0] and not bench.schedule.has_edits:
+            bench.violate(*trouble)
+    # a kill leaves the path that a take has given up to it in the ledger: its version has the bytes
+    for troubles in found.values():
+        if all(kind for kind, _ in troubles):
+            bench.violate(*troubles[0])
+
+
+def _trouble(bench: Bench, attempt: AttemptRow, task: TaskRow, row: OutputRow) -> tuple[str, str]:
+    """What is wrong with a file of a done attempt, by kind and in words; both empty for nothing."""
+    content = bench.platter.read(row.path)
+    label = None if content is None else read_label(content)
+    if content is None or len(content) != row.bytes:
+        return "claim", f"{row.path} is done, and the file is missing or partial"
+    if label is None:
+        return "claim", f"{row.path} is done, and the file is broken"
+    if (label.remote_id, label.owner, *label.said) != (attempt.remote_id, OURS, *said_of(task)):
+        return "wrong", f"{row.path} holds {label}"
+    return "", ""
 
 
 def _why(attempt: AttemptRow) -> str:

@@ -173,6 +173,13 @@ class SimulatedDisk:
         self._refuse_if_full()
         self._platter.bind(self._name(target), inode)
 
+    def rename_over(self, source: Path, target: Path) -> None:
+        self._step()
+        inode = self._need(source)
+        if self._find(target) is not inode:
+            self._platter.bind(self._name(target), inode)
+            self._platter.bind(self._name(source), None)
+
     def remove(self, path: Path) -> None:
         self._step()
         self._platter.bind(self._name(path), None)

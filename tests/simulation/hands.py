@@ -14,6 +14,7 @@ from runner.ledger.rows import TaskRow
 from runner.ledger.states import Reason, Resolution, TaskState
 from runner.plan.task import Task
 from runner.providers.mesh import TAG
+from runner.run.only import Named
 from runner.run.prepare import Resubmit
 from tests.simulation.bench import EARLIER, Bench
 from tests.simulation.schedule import Hand, Verb
@@ -26,7 +27,7 @@ def asked(bench: Bench, verb: Verb, ledger: Ledger) -> Resubmit | None:
         return None
     latest = [one for one in ledger.read.in_state(*TaskState) if one.run_id != EARLIER]
     if verb is Verb.AGAIN:
-        resubmit = Resubmit(Reason.AGAIN, (latest[0].identity[:12],)) if latest else None
+        resubmit = Resubmit(Reason.AGAIN, Named((latest[0].identity[:12],))) if latest else None
     else:
         resubmit = Resubmit(Reason.RETRY)
     for attempt in latest:

@@ -30,9 +30,11 @@ from runner.ledger.states import Basis, Reason, Resolution
 from runner.providers.base import Generation, GenerationStatus
 from runner.providers.mesh import MESH
 from runner.providers.mesh.client import MeshClient
+from runner.run import relocate
 from runner.run.watch import Watch
 from runner.run.webhook import Hints
 from runner.store import download
+from runner.store import files as store_files
 from runner.store.files import FileStore
 from tests.simulation import process
 from tests.simulation.schedule import SETTLE_ALONE, Schedule, draw
@@ -251,8 +253,8 @@ def _no_lock() -> AbstractContextManager[object]:
 
 
 def _rename_without_fsync() -> AbstractContextManager[object]:
-    def publish(files: FileStore, part: Path, target: Path) -> None:
-        files.rename_new(part, target)
+    def publish(files: FileStore, part: Path, target: Path, *, kept: Path | None = None) -> None:
+        (files.rename_new if kept is None else files.rename_over)(part, target)
 
     return patch.object(download, "publish", publish)
 
@@ -300,6 +302,16 @@ def _forgetful_of(cap: str) -> Mutant:
     return lambda: patch.object(Ledger, "_check_caps", checking)
 
 
+@contextmanager
+def _renamed_over_unlinked() -> Iterator[None]:
+    """The ledger is told of a version that was never linked, and the new take goes over the old one."""
+    with (
+        patch.object(relocate, "_link_all", lambda *_: True),
+        patch.object(store_files, "has_copy", lambda *_: True),
+    ):
+        yield
+
+
 MUTANTS: Mapping[str, Mutant] = {
     "no durable intent": lambda: _unsynced("intend"),
     "retry on timeout": lambda: _resubmitting(lambda outcome: outcome.evidence.row in (6, 7)),
@@ -326,6 +338,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "404s that end a paid task": lambda: patch.dict(vars(MESH), {"record_life": 60.0}),
     "submitting that doubts do not stop": lambda: patch.object(submit, "MOST_DOUBTS", 1000),
     "a list without bounds": _list_without_bounds,
+    "an older take that is renamed over without a link": _renamed_over_unlinked,
     "no cap on tasks": _forgetful_of("max_tasks"),
     "no cap in dollars": _forgetful_of("max_micros"),
 }
@@ -352,6 +365,7 @@ _IS_FOR: Mapping[str, Callable[[Schedule], bool]] = {
     "404s that end a paid task": _lies_by("lost"),
     "submitting that doubts do not stop": _lies_by("unclear"),
     "a list without bounds": _lies_by("list fault"),
+    "an older take that is renamed over without a link": lambda schedule: schedule.has_edits,
     "no cap on tasks": lambda schedule: schedule.job.max_tasks is not None,
     "no cap in dollars": lambda schedule: schedule.job.max_usd is not None,
 }

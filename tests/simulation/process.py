@@ -221,7 +221,7 @@ async def _do(
     if spec.verb is Verb.COLLECT:
         result = await collect_all(tools, RunPolicy(), deadline=spec.deadline)
         return result.exit_code, result.reasons
-    job = job_of(bench.schedule.job)
+    job = job_of(bench.schedule.job_of(spec))
     resubmit = asked(bench, spec.verb, ledger)
     prepared = prepare_run(
         job,
@@ -233,8 +233,9 @@ async def _do(
         now=tools.machine.wall(),
         source=tools.machine.random,
         resubmit=resubmit,
+        agree=lambda _edits: spec.accepts_edits,
     )
-    RunFolder(tools.project, prepared.run.id).make(job.text)
+    RunFolder(tools.project, prepared.run.id).make(job.copy)
     result = await run_prepared(prepared, tools, facts={}, deadline=spec.deadline)
     return result.exit_code, result.reasons
 

@@ -17,6 +17,11 @@ SETTLE_ALONE = 12
 """So many times `settle` is what a list takes that shows nothing newer, by default."""
 
 
+EDITED = "samovar"
+"""What edited prompts are about. Its files are longer than those of a teapot: the engine asks a real
+directory whether a file was changed, and that has sizes alone."""
+
+
 class Shape(StrEnum):
     """What tells a job's tasks apart."""
 
@@ -43,6 +48,8 @@ class JobSpec:
     max_usd: int | None = None
     """Each task costs one dollar where this is given, and so it caps their number as well."""
     models: int = 1
+    thing: str = "teapot"
+    """What the prompts are about: a person may edit it."""
 
     @property
     def cap(self) -> int | None:
@@ -69,7 +76,7 @@ class JobSpec:
             f"request: {{resolution: 480p, ratio: 16:9, duration: 4{last_frame}}}",
             "content:",
             "  - type: text",
-            "    text: the teapot in ${{ shot }}",
+            f"    text: the {self.thing} in ${{{{ shot }}}}",
             *(() if self.max_usd is None else ("price: {usd_per_task: 1}",)),
             f"output: out/{'${{ model }}/' if self.models > 1 else ''}${{{{ shot }}}}-${{{{ {take} }}}}.mp4",
         ]
@@ -122,6 +129,9 @@ class ProcessSpec:
     deadline: float | None = None
     rival_after: float | None = None
     hand: Hand = Hand.NONE
+    is_edited: bool = False
+    """Whether a person has edited the prompts before it starts, else they are as at first."""
+    accepts_edits: bool = True
     cut_at: float | None = None
     """Simulated seconds after which whoever runs it cancels it: asyncio's own way, which knows no shield."""
 
@@ -145,6 +155,14 @@ class Schedule:
     foreign: tuple[Foreign, ...]
     has_history: bool = False
     """Whether the project has a task of this model from before (history.py)."""
+
+    @property
+    def has_edits(self) -> bool:
+        return any(process.is_edited for process in self.processes)
+
+    def job_of(self, process: ProcessSpec) -> JobSpec:
+        """The job as its file says when this process starts."""
+        return replace(self.job, thing=EDITED) if process.is_edited else self.job
 
 
 def draw(seed: int, *, lies: bool = True) -> Schedule:
@@ -170,7 +188,20 @@ def draw(seed: int, *, lies: bool = True) -> Schedule:
         foreign=_foreign(source, job, habits),
         has_history=random.Random(f"history {seed}").random() < 0.5,
     )
+    schedule = _edited(schedule, random.Random(f"edits {seed}"))
     return _lying(schedule, random.Random(f"lies {seed}")) if lies and further.random() < 0.5 else schedule
+
+
+def _edited(schedule: Schedule, source: random.Random) -> Schedule:
+    """In a third of the schedules of several processes a person edits the prompts, and may undo that."""
+    if len(schedule.processes) == 1 or source.random() > 0.35:
+        return schedule
+    first, *later = schedule.processes
+    processes = [first]
+    for process in later:
+        is_edited = processes[-1].is_edited != (source.random() < 0.7)
+        processes.append(replace(process, is_edited=is_edited, accepts_edits=source.random() < 0.8))
+    return replace(schedule, processes=tuple(processes))
 
 
 def _job(source: random.Random) -> JobSpec:

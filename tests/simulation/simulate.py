@@ -113,7 +113,7 @@ async def _play(schedule: Schedule) -> Verdict:
         ledger=ledger_of(empty_image()),
         trace=Trace(root),
     )
-    plan = plan_of(schedule)
+    plan = plan_of(schedule, schedule.processes[0])
     if schedule.has_history:
         give_history(bench, plan)
     for foreign in schedule.foreign:
@@ -127,17 +127,20 @@ async def _play(schedule: Schedule) -> Verdict:
         settle_held(bench, spec.hand)
         states = _standing(bench)
         ended = await live(bench, spec)
+        plan = plan_of(schedule, spec)
         states = _check(bench, plan, ended, states, spec.verb)
         steps.append(ended.steps)
         crashes += ended.exit_code is None
-    has_said_so = ended.exit_code is not None and schedule.processes[-1].verb is not Verb.COLLECT
+    last = schedule.processes[-1]
+    has_said_so = ended.exit_code is not None and last.verb is not Verb.COLLECT and last.accepts_edits
     for number in range(CALM_RUNS):
         if (number or has_said_so) and _is_settled(bench, plan, ended):
             break
         await anyio.sleep(min(60.0 * 4**number, LONGEST_PAUSE))
-        ended = await live(bench, ProcessSpec(weather=CALM))
+        ended = await live(bench, ProcessSpec(weather=CALM, is_edited=last.is_edited))
         states = _check(bench, plan, ended, states, Verb.RUN)
-    held = check_end(bench, bench.reader(), plan, ended)
+    plans = [plan_of(schedule, one) for one in {spec.is_edited: spec for spec in schedule.processes}.values()]
+    held = check_end(bench, bench.reader(), plan, plans, ended)
     bench.ledger.close()
     return Verdict(
         seed=schedule.seed,
@@ -190,8 +193,8 @@ def _make_plan(job: Job, *, origin: str, run_date: RunDate) -> Plan:
     return replace(_PLANS[key], job=job)
 
 
-def plan_of(schedule: Schedule) -> Plan:
-    return _make_plan(job_of(schedule.job), origin=ORIGIN, run_date=RunDate.today(START))
+def plan_of(schedule: Schedule, process: ProcessSpec) -> Plan:
+    return _make_plan(job_of(schedule.job_of(process)), origin=ORIGIN, run_date=RunDate.today(START))
 
 
 def _submit_foreign(bench: Bench, plan: Plan, foreign: Foreign) -> None:

@@ -33,6 +33,12 @@ BASES = {
 }
 PARTS = 4
 
+EDITS = {
+    "an edit": (ProcessSpec(), ProcessSpec(is_edited=True)),
+    "an edit with last frames": (ProcessSpec(), ProcessSpec(is_edited=True)),
+    "an edit undone": (ProcessSpec(), ProcessSpec(is_edited=True), ProcessSpec()),
+}
+
 
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("name", BASES)
@@ -48,3 +54,23 @@ def test_a_crash_at_any_step_costs_nothing(name: str, part: int) -> None:
         assert verdict.crashes == 1, f"step {step}"
         assert verdict.violations == (), f"step {step}"
         assert verdict.accepted == 2 or verdict.held, f"step {step}"
+
+
+@pytest.mark.fault(83)
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("name", EDITS)
+def test_a_crash_at_any_step_of_an_edit_loses_neither_take(name: str, part: int) -> None:
+    """The last process dies; what follows brings the job to what its file says."""
+    job = replace(JOB, last_frame="frames" in name)
+    *before, last = EDITS[name]
+    base = Schedule(4, job, HABITS, (*before, last), ())
+    whole = play(base)
+    assert (whole.violations, whole.finished, whole.accepted) == ((), True, 4)
+    steps = whole.steps[-1]
+    assert steps > 50
+    for step in range(1 + part, steps + 1, PARTS):
+        verdict = play(replace(base, processes=(*before, replace(last, dies_at=step))))
+        assert verdict.crashes == 1, f"step {step}"
+        assert verdict.violations == (), f"step {step}"
+        assert verdict.finished, f"step {step}"
+        assert verdict.accepted == 4 or verdict.held, f"step {step}"

@@ -17,6 +17,7 @@ from runner.http.fetch import Patience
 from runner.providers.base import RemoteFileKind
 from runner.store.download import DownloadLimits, DownloadTrouble
 from runner.store.files import LocalFiles
+from tests.support.clips import make_other
 from tests.support.download_requests import LIMITS, fetch, left_over, make_request, trouble_of
 from tests.support.files_server import Answer, Connection, FilesServer, Seen, file, status
 
@@ -414,3 +415,17 @@ async def test_no_log_shows_a_signed_url(
 
 async def test_a_request_shows_no_signed_url() -> None:
     assert "canary" not in repr(make_request("https://example.com/a?canary"))
+
+
+@pytest.mark.fault(81)
+@pytest.mark.parametrize("suffix", ["webm", "mov"])
+async def test_a_video_that_is_no_mp4_gets_its_own_suffix(files: LocalFiles, suffix: str) -> None:
+    """Published as it came; a second fetch takes it for our own."""
+    other = make_other(files.root, suffix, "libvpx" if suffix == "webm" else "libx264")
+    with FilesServer(file(other), file(other)) as server:
+        record = await fetch(make_request(server.url()), files)
+        again = await fetch(make_request(server.url()), files)
+    assert record == again
+    assert record.path == Path(f"out/clip.{suffix}")
+    assert (files.root / record.path).read_bytes() == other
+    assert left_over(files) == {f"clip.{suffix}"}

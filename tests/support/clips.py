@@ -53,6 +53,23 @@ def _write(
             container.mux(audio.encode(None))
 
 
+def make_other(folder: Path, muxer: str, codec: str) -> bytes:
+    """A second of grey in another container. Written into `folder`: a muxer goes back to fill in sizes."""
+    path = folder / f"clip.{muxer}"
+    with av.open(str(path), "w", format=muxer) as container:
+        video = container.add_stream(codec, rate=25)
+        video.width, video.height = 64, 48
+        video.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
+        for index in range(25):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            for plane in frame.planes:
+                plane.update(bytes([index]) * plane.buffer_size)
+            frame.pts = index
+            container.mux(video.encode(frame.reformat(format=video.pix_fmt)))
+        container.mux(video.encode(None))
+    return path.read_bytes()
+
+
 def with_noise_for_pictures(clip: bytes) -> bytes:
     """The clip with boxes as they were, and no picture in its media data that a decoder would take."""
     at = clip.rindex(b"mdat") + 4

@@ -56,6 +56,10 @@ class FaultyFiles:
         self.before("link")
         self.inner.link_new(source, target)
 
+    def rename_over(self, source: Path, target: Path) -> None:
+        self.before("rename")
+        self.inner.rename_over(source, target)
+
     def remove(self, path: Path) -> None:
         self.before("remove")
         self.inner.remove(path)

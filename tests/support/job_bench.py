@@ -15,9 +15,10 @@ from runner.job.rundate import RunDate
 from runner.plan.plan import Plan, make_plan
 from runner.plan.task import Task
 from runner.project import init_project
+from tests.support.pictures import png
 
 ORIGIN = "https://api.example.com"
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
+PNG = png()
 HEAD = "version: 1\nmodels: [byteplus/seedance-1-0-pro]\n"
 TEXT = "content: [{type: text, text: A teapot}]\n"
 

@@ -108,6 +108,7 @@ class RunBench:
         resume: str | None = None,
         key: str | None = None,
         resubmit: Resubmit | None = None,
+        accept_edits: bool = False,
     ) -> RunResult:
         """`run JOB`, without the command line around it.
 
@@ -115,7 +116,15 @@ class RunBench:
         """
         if until:
             with deadline_once(until):
-                return await self.run(file, deadline=30, date=date, resume=resume, key=key, resubmit=resubmit)
+                return await self.run(
+                    file,
+                    deadline=30,
+                    date=date,
+                    resume=resume,
+                    key=key,
+                    resubmit=resubmit,
+                    accept_edits=accept_edits,
+                )
         job = load_job(file, root=self.root.resolve(), options=LoadOptions(environ={}))
         with self.ledger() as ledger:
             async with self.tools(ledger, key=key, webhook=job.run.webhook) as tools:
@@ -129,8 +138,9 @@ class RunBench:
                     now=tools.machine.wall(),
                     source=tools.machine.random,
                     resubmit=resubmit,
+                    agree=lambda _edits: accept_edits,
                 )
-                RunFolder(self.project, prepared.run.id).make(job.text)
+                RunFolder(self.project, prepared.run.id).make(job.copy)
                 return await run_prepared(prepared, tools, facts={}, deadline=deadline)
 
     async def collect(

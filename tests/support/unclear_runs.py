@@ -127,5 +127,5 @@ async def run_changed(bench: RunBench, text: str, change: Callable[[Tools], Tool
                 now=tools.machine.wall(),
                 source=tools.machine.random,
             )
-            RunFolder(bench.project, prepared.run.id).make(job.text)
+            RunFolder(bench.project, prepared.run.id).make(job.copy)
             return await run_prepared(prepared, tools, facts={})

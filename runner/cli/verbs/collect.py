@@ -23,7 +23,7 @@ from runner.cli.options import (
     service_options,
     wait_option,
 )
-from runner.cli.place import choose_place
+from runner.cli.place import choose_place, task_words
 from runner.cli.runs import reading
 from runner.errors import ExitCode, StateError
 from runner.lane.by_hand import find_in_flight
@@ -112,8 +112,8 @@ def _give_up(
     name: str, project: Project, service: ServiceOptions, *, wait: float, is_agreed: bool
 ) -> ExitCode:
     place = choose_place(DEFAULT, project, service)
-    with locked_ledger(place.project, wait=wait) as ledger:
-        task, attempt = find_in_flight(ledger.read, name)
+    with locked_ledger(place.project, wait=wait, tell=console.note) as ledger:
+        task, attempt = find_in_flight(ledger.read, task_words(name, place.project))
         said = (
             f"{task.name} was accepted as {attempt.remote_id} at {iso_time(attempt.intended_at)}: the service"
             " may bill it, and its video will not be fetched"

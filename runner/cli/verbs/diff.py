@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import click
@@ -132,19 +132,37 @@ class _Difference:
     @property
     def counts(self) -> dict[str, int]:
         counts = {str(what): sum(task.what is what for task in self.tasks) for what in What}
-        in_both = len(self.new.tasks.keys() & self.old.tasks.keys())
+        in_both = len(self.new.tasks) - counts[What.ADDED]
         return {**counts, "same": in_both - counts[What.CHANGED]}
 
 
 def _compare(new: _Read, old: _Read) -> Iterator[_ChangedTask]:
+    before = _pairs(new, old)
     for name, side in new.tasks.items():
-        if name not in old.tasks:
+        if name not in before:
             yield _ChangedTask(What.ADDED, name, (Change("state", side.state),))
-        elif changed := tuple(changes(side, old.tasks[name])):
+        elif changed := tuple(changes(side, old.tasks[before[name]])):
             yield _ChangedTask(What.CHANGED, name, changed)
-    for name, side in old.tasks.items():
-        if name not in new.tasks:
-            yield _ChangedTask(What.REMOVED, name, (Change("state", f"was {side.state}"),))
+    paired = set(before.values())
+    for name in (name for name in old.tasks if name not in paired):
+        yield _ChangedTask(What.REMOVED, name, (Change("state", f"was {old.tasks[name].state}"),))
+
+
+def _pairs(new: _Read, old: _Read) -> dict[str, str]:
+    """The name in the old run of each task of the new one: the same, else that of the same task, else that
+    of the same cell. An edition's date may stand in the name.
+    """
+    pairs = {name: name for name in new.tasks if name in old.tasks}
+    keys: tuple[Callable[[Side], str], ...] = (lambda side: side.identity, lambda side: side.cell)
+    for key in keys:
+        left = {key(side): name for name, side in old.tasks.items() if name not in new.tasks}
+        taken = set(pairs.values())
+        for name, side in new.tasks.items():
+            was = left.get(key(side))
+            if name not in pairs and was is not None and was not in taken:
+                pairs[name] = was
+                taken.add(was)
+    return pairs
 
 
 def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:

@@ -18,27 +18,33 @@ import click
 
 from runner import __version__
 from runner.cli import console
+from runner.cli.asking import access_to
 from runner.cli.common_options import common, common_options
 from runner.cli.humanize import size
 from runner.cli.options import ServiceOptions, output_format, service_options
-from runner.cli.place import choose_place
-from runner.errors import CallsheetError, ExitCode, UsageError
-from runner.http.access import Access, ApiKey
+from runner.cli.place import choose_place, does_trust_env
+from runner.errors import CallsheetError, ExitCode, JobError
+from runner.http.access import Access
+from runner.http.route import VARIABLES, find_route
+from runner.http.transport import tls_context
 from runner.http.verdicts import ProviderError, Trouble
 from runner.job.environment import read_env
+from runner.job.load_project import load_project_file, readable_project_file
+from runner.job.project_file import NotifyOn
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
 from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
 from runner.ledger.states import TaskState
-from runner.project import Project, find_project
+from runner.plural import count
+from runner.project import PROJECT_FILE, Project, find_project
 from runner.providers import DEFAULT, connect, every
 from runner.providers.place import Place
 from runner.record.folder import check_runs
 from runner.redact import json_text, printable
 from runner.run.dating import ClockDate
+from runner.run.ownership import check_is_own
 from runner.run.remembered import check_is_remembered
-from runner.sandbox import SandboxConfig, SandboxServer, SandboxUnavailable
 
 MOST_CLOCK_OFFSET = 60.0
 """Seconds. The Date header has whole ones; `run.date` and schedules go by our own clock."""
@@ -145,6 +151,8 @@ def _checks(service: ServiceOptions) -> Iterator[Check]:
         return
     kind = "a rehearsal, in " if place.project.is_rehearsal else ""
     yield _ok("project", f"{kind}{place.project.base}")
+    yield from _settings(project)
+    yield from _route(project, service)
     yield from _disk(place.project)
     yield from _ledger(place.project)
     yield from _services(project, service)
@@ -164,6 +172,55 @@ def _extras() -> Iterator[Check]:
             yield _ok(f"[{extra}]", ", ".join(found))
         else:
             yield _warning(f"[{extra}]", f"not installed: {lacking}", f"pip install 'callsheet[{extra}]'")
+
+
+def _settings(project: Project) -> Iterator[Check]:
+    """What the project file says, or what is wrong with it."""
+    if not (project.root / PROJECT_FILE).exists():
+        yield _ok("settings", f"no {PROJECT_FILE}: all of them have their defaults")
+        return
+    try:
+        said = load_project_file(project.root)
+    except JobError as error:
+        for problem in error.problems:
+            yield Check("wrong", "settings", problem.render(PROJECT_FILE), code=error.exit_code)
+        return
+    words = [f"project {said.project or 'without an id'}", f"time zone {said.timezone or 'of this machine'}"]
+    if said.prices:
+        words.append(count(len(said.prices), "price"))
+    if said.notify is not None:
+        whom = said.notify.command[0] if said.notify.command else said.notify.url_env
+        ends = ", ".join(end for end in NotifyOn if end in said.notify.on)
+        words.append(f"notify {whom} ({ends})")
+    yield _ok("settings", f"{PROJECT_FILE}: {', '.join(words)}")
+    if said.notify is not None and said.notify.url_env and not os.environ.get(said.notify.url_env):
+        hint = f"export {said.notify.url_env}=<the URL>"
+        yield _warning("notify", f"{said.notify.url_env} is not set, so nobody is told", hint)
+
+
+def _route(project: Project, service: ServiceOptions) -> Iterator[Check]:
+    """Whether proxy and certificates of the environment are used, and for what."""
+    is_trusted = does_trust_env(project, service)
+    if not is_trusted:
+        found = [name for name in VARIABLES if os.environ.get(name) or os.environ.get(name.lower())]
+        told = "no proxy is used, and the certificates are certifi's"
+        if found:
+            verb = "is" if len(found) == 1 else "are"
+            told = f"{' and '.join(found)} {verb} set and not used; --trust-env asks for that"
+        yield _ok("network", told)
+        return
+    try:
+        route = find_route(os.environ, trust_env=True)
+        tls_context(route.certificates)
+    except CallsheetError as error:
+        yield _wrong("network", error)
+        return
+    words = "no proxy is set"
+    if route.proxy is not None:
+        login = ", with a user name" if route.proxy.user_info else ""
+        direct = ", ".join(filter(None, ("loopback", route.no_proxy)))
+        words = f"https goes through the proxy {route.proxy.address}{login}, except to {direct}"
+    yield _ok("network", f"{words}; the certificates are {route.certificates or 'certifi'}'s")
 
 
 def _disk(project: Project) -> Iterator[Check]:
@@ -197,6 +254,7 @@ def _ledger(project: Project) -> Iterator[Check]:
             yield _ok("ledger", "none yet: nothing has been run")
             return
         with contextlib.closing(open_for_reading(project.ledger_path)) as connection:
+            check_is_own(project, LedgerReader(connection))
             verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
             counts = LedgerReader(connection).count_states()
             check_is_remembered(project, LedgerReader(connection))
@@ -232,26 +290,14 @@ def _services(project: Project, service: ServiceOptions) -> Iterator[Check]:
             continue
         variable = next((key for key in place.provider.key_variables if environment.get(key)), "the sandbox")
         try:
-            with _access(place, key) as access:
+            with access_to(place, key) as access:
                 yield from _ask(place, access, variable)
         except CallsheetError as error:
             yield _wrong(provider.name, error)
 
 
-@contextlib.contextmanager
-def _access(place: Place, key: ApiKey) -> Iterator[Access]:
-    """How to reach the service; for a rehearsal a sandbox of its own, so that none under way is disturbed."""
-    if place.url is not None:
-        yield Access(place.url, key)
-        return
-    try:
-        with SandboxServer(SandboxConfig()) as server:
-            yield Access(server.url, key)
-    except SandboxUnavailable as error:
-        raise UsageError(str(error)) from error
-
-
 def _ask(place: Place, access: Access, variable: str) -> Iterator[Check]:
+    zone = readable_project_file(place.project.root).timezone
     name = place.provider.name
     began = time.time()
     try:
@@ -273,7 +319,7 @@ def _ask(place: Place, access: Access, variable: str) -> Iterator[Check]:
     # the header's seconds are cut, not rounded
     offset = server_time + 0.5 - (began + ended) / 2
     words = f"{offset:+.0f} s to {place.origin}"
-    if ClockDate(RunDate.today(began), began).doubt(server_time):
+    if ClockDate(RunDate.today(began, zone), began, zone=zone).doubt(server_time):
         hint = "set the clock of this machine (NTP), or give --date"
         yield _warning("clock", f"{words}, another day: `run` refuses jobs that use `run.date`", hint)
     elif abs(offset) > MOST_CLOCK_OFFSET:
@@ -283,5 +329,6 @@ def _ask(place: Place, access: Access, variable: str) -> Iterator[Check]:
 
 
 async def _ping(place: Place, access: Access) -> float | None:
-    async with connect(place.provider, access) as client:
+    route = find_route(os.environ, trust_env=place.trust_env)
+    async with connect(place.provider, access, route=route) as client:
         return await client.ping()

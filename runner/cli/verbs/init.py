@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shlex
 from pathlib import Path
 
@@ -13,18 +14,37 @@ from runner.cli.common_options import common, common_options
 from runner.cli.humanize import shown_path
 from runner.durable import replace_file
 from runner.errors import NoProjectError, UsageError
-from runner.project import Project, find_project, init_project
+from runner.ledger.database import open_for_reading
+from runner.ledger.read import LedgerReader
+from runner.project import PROJECT_FILE, Project, find_project, init_project
 from runner.providers import every, find
 from runner.resources import schema_path
 
 _JOB_SUFFIXES = {".yaml", ".yml"}
 _JOB_SCHEMA = "job"
+_PROJECT_SCHEMA = "project"
 _SUFFIX = ".schema.json"
+_WHERE_LINES_STAND = {_JOB_SCHEMA: "each job file", _PROJECT_SCHEMA: PROJECT_FILE}
 _EDITOR_LINE = "# yaml-language-server: $schema={}"
-"""The first line of a job file, for editors; the path is relative to the job file.
+"""The first line of a job or project file, for editors; the path is relative to that file.
 
 https://github.com/redhat-developer/yaml-language-server#using-inlined-schema
 """
+
+_PROJECT_FILE = (
+    _EDITOR_LINE.format(f".callsheet/{_PROJECT_SCHEMA}{_SUFFIX}")
+    + """
+#
+# What holds for all jobs of this project. Keep this file in git.
+version: 1
+project: "%s"            # this project's ledger has the same id
+# timezone: Europe/Berlin      # of run.date, and of every day that is shown
+# prices:                      # what you pay; a job's own `price` comes first
+#   byteplus/dreamina-seedance-2-0: {usd_per_mtok: 7.0}
+# trust_env: true              # use the proxy and the certificates that the environment names
+# notify: {on: [failed, held, budget, done], url_env: NOTIFY_URL}
+"""
+)
 
 _FIRST_JOB = f"""\
 {_EDITOR_LINE.format(f"../.callsheet/{_JOB_SCHEMA}{_SUFFIX}")}
@@ -52,7 +72,8 @@ output: out/boat-${{{{ ratio }}}}-s${{{{ seed }}}}.mp4
 def init(directory: Path | None) -> None:
     """Make DIRECTORY (default: this one) a project root, with a first job file to try.
 
-    The root holds the ledger, the runs and the outputs. Job files that are there stay as they are.
+    The root holds the ledger, the runs and the outputs, and `callsheet.yaml`, the project file. Files
+    that are there stay as they are.
 
     \b
     Examples:
@@ -62,7 +83,9 @@ def init(directory: Path | None) -> None:
     place = directory or common().root or Path()
     try:
         project = init_project(place)
-        _write_schema(_JOB_SCHEMA, project.state_dir / f"{_JOB_SCHEMA}{_SUFFIX}")
+        for name in (_JOB_SCHEMA, _PROJECT_SCHEMA):
+            _write_schema(name, project.state_dir / f"{name}{_SUFFIX}")
+        _write_project_file(project)
         first_job = _write_first_job(project)
         # keeps keys, videos and runs out of git
         with contextlib.suppress(FileExistsError), (project.root / ".gitignore").open("x") as file:
@@ -78,6 +101,16 @@ def init(directory: Path | None) -> None:
         shown = shown_path(first_job)
         console.summary(f"job:     {shown}")
         console.next_step(f"callsheet run {shlex.quote(shown)} --sandbox", "rehearses it, free and offline")
+
+
+def _write_project_file(project: Project) -> None:
+    """Writes callsheet.yaml where there is none; its id is that of a ledger that is there already."""
+    kept = ""
+    if project.ledger_path.exists():
+        with contextlib.closing(LedgerReader(open_for_reading(project.ledger_path))) as ledger:
+            kept = ledger.project
+    with contextlib.suppress(FileExistsError), (project.root / PROJECT_FILE).open("x") as file:
+        file.write(_PROJECT_FILE % (kept or secrets.token_hex(4)))
 
 
 def _write_first_job(project: Project) -> Path | None:
@@ -100,11 +133,11 @@ def _write_first_job(project: Project) -> Path | None:
     is_flag=False,
     flag_value="",
     metavar="[PATH]",
-    help="Write it to PATH instead; without PATH into jobs/ of the project, beside the job files.",
+    help="Write it to PATH instead; without PATH beside the files that it is for.",
 )
 @common_options
 def schema(name: str, target: Path | None) -> None:
-    """Print the JSON Schema NAME: job (the default), manifest, or PROVIDER-request.
+    """Print the JSON Schema NAME: job (the default), project, manifest, or PROVIDER-request.
 
     With --write it goes into a file, which may be committed. Printed is then the line to put on top of
     job files, so that editors complete and check them.
@@ -118,14 +151,15 @@ def schema(name: str, target: Path | None) -> None:
         console.block(_shipped(name).read_text(encoding="utf-8").rstrip())
         return
     if target == Path():
-        target = find_project(Path(), root=common().root).root / "jobs"
+        root = find_project(Path(), root=common().root).root
+        target = root if name == _PROJECT_SCHEMA else root / "jobs"
         target.mkdir(exist_ok=True)
     written = target / f"{name}{_SUFFIX}" if target.is_dir() else target
     _write_schema(name, written)
     console.note(f"schema: {shown_path(written)}")
-    if name == _JOB_SCHEMA:
+    if name in _WHERE_LINES_STAND:
         console.result(_EDITOR_LINE.format(written.name))
-        console.note("next: put this line on top of each job file beside it")
+        console.note(f"next: put this line on top of {_WHERE_LINES_STAND[name]} beside it")
 
 
 def _shipped(name: str) -> Path:
@@ -136,7 +170,9 @@ def _shipped(name: str) -> Path:
         return schema_path(name) if known is None else known.schema_file
     except FileNotFoundError as error:
         requests = " and ".join(f"{each}-request" for each in every())
-        raise UsageError(f"no schema `{name}`", hint=f"the schemas are job, manifest, {requests}") from error
+        raise UsageError(
+            f"no schema `{name}`", hint=f"the schemas are job, project, manifest, {requests}"
+        ) from error
 
 
 def _write_schema(name: str, target: Path) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
 from runner.cli import console
-from runner.cli.common_options import common_options
-from runner.cli.options import output_format
-from runner.errors import UsageError
+from runner.cli.common_options import common, common_options
+from runner.cli.options import ServiceOptions, output_format, service_options
+from runner.errors import ExitCode, NoProjectError, UsageError
+from runner.job.load_lock import load_models_lock
+from runner.job.load_project import load_project_file
+from runner.job.models_lock import LOCK_FILE
 from runner.json_value import JsonValue
+from runner.project import PROJECT_FILE, find_project
 from runner.providers import DEFAULT
 from runner.providers.models import FixedCamera, ListPrice, ModelFamily, family_name
+from runner.providers.published import UNIT_WORDS, rate_words
 from runner.spelling import did_you_mean
 
 _HEAD = ("model", "resolution", "seconds", "frames", "seed", "sound", "frames given", "references")
@@ -20,30 +26,53 @@ _HEAD = ("model", "resolution", "seconds", "frames", "seed", "sound", "frames gi
 
 @click.command()
 @click.argument("model", required=False)
+@click.option(
+    "--refresh", is_flag=True, help="Ask the services for their models and prices: models.lock.yaml."
+)
+@service_options
 @output_format("json", "jsonl")
 @common_options
-def models(model: str | None, output_format: str) -> None:
+def models(model: str | None, refresh: bool, service: ServiceOptions, output_format: str) -> ExitCode:
     """Show what each model accepts and costs, or all that is known of MODEL (an id or a family).
 
     Prices and limits change: each figure is as of the date shown. A model that is not listed has no
     known limits, and its requests pass unchecked.
 
+    --refresh asks each service whose key is set what it sells now (free requests), writes the answer to
+    models.lock.yaml in the root, and shows what has changed. Estimates and caps go by these prices, after
+    `price` in a job and `prices` in callsheet.yaml.
+
     \b
     Examples:
       callsheet models
       callsheet models seedance-1-0-pro
+      callsheet models --refresh
     """
+    if refresh:
+        if model:
+            raise UsageError("--refresh asks for all models", hint="leave out MODEL")
+        # imported here: it takes the client's libraries along
+        from runner.cli.published import refresh as refresh_lock
+
+        return refresh_lock(service, output_format)
     known = DEFAULT.catalogue
+    own = list(_own_prices(model)) if model else []
+    if model and own and known.find(model) is None and output_format == "text":
+        for line in console.table(own):
+            console.result(line)
+        console.note("what it accepts is not known here: its requests pass unchecked")
+        return ExitCode.DONE
     families = [_find(model)] if model else list(known.families.values())
     document = {"as_of": known.as_of, "source": known.source, "prices_as_of": known.prices_as_of}
     rows = [_fields(family) for family in families]
     if console.for_programs(
         output_format, ({**row, **document} for row in rows), document | {"models": rows}
     ):
-        return
-    for line in _details(families[0]) if model else console.table([_HEAD, *map(_columns, families)]):
+        return ExitCode.DONE
+    for line in _details(families[0], own) if model else console.table([_HEAD, *map(_columns, families)]):
         console.result(line)
     console.result(f"as of {known.as_of} (prices: {known.prices_as_of}), from the {known.source}")
+    return ExitCode.DONE
 
 
 def _find(model: str) -> ModelFamily:
@@ -68,8 +97,23 @@ def _columns(family: ModelFamily) -> tuple[str, ...]:
     )
 
 
-def _details(family: ModelFamily) -> Iterator[str]:
-    """One line for each fact."""
+def _own_prices(model: str) -> Iterator[tuple[str, str]]:
+    """What this project's files say that `model` costs; nothing where there is no project."""
+    try:
+        root = find_project(Path(), root=common().root).root
+    except NoProjectError:
+        return
+    price = load_project_file(root).price_of(model)
+    if price is not None:
+        yield "price here", f"USD {format(price.usd, 'f')} {UNIT_WORDS[price.unit]} ({PROJECT_FILE})"
+    lock = load_models_lock(root)
+    for name, service in sorted(lock.services.items()):
+        if rates := lock.rates(name, model):
+            yield f"price at {name}", f"{rate_words(rates)} ({LOCK_FILE}, {service.asked[:10]})"
+
+
+def _details(family: ModelFamily, own: list[tuple[str, str]]) -> Iterator[str]:
+    """One line for each fact; `own` are the project's prices."""
     camera = {
         FixedCamera.NONE: "no",
         FixedCamera.ALWAYS: "yes",
@@ -109,7 +153,7 @@ def _details(family: ModelFamily) -> Iterator[str]:
         price = family.prices.get(resolution)
         told = _price(price, family) if price else "unknown; `price:` in a job file sets it"
         rows.append((f"USD at {resolution}", told))
-    return console.table(rows)
+    return console.table([*rows, *own])
 
 
 def _fields(family: ModelFamily) -> dict[str, JsonValue]:

@@ -24,14 +24,19 @@ from runner.cli.options import (
 )
 from runner.cli.problems import show_warnings
 from runner.cli.runs import reading
-from runner.cli.task_list import CONFLICT, Row, chosen_tasks, write_rows
+from runner.cli.task_list import CONFLICT, EDIT, Row, chosen_tasks, listed_word, write_rows
 from runner.errors import ExitCode
+from runner.job.extends import as_yaml
+from runner.job.model import OnEdit
 from runner.json_value import JsonValue
 from runner.lane.costs import outlook
-from runner.ledger.states import STATE_WORDS, TaskState
+from runner.ledger.states import TaskState
 from runner.money import usd_or_null, usd_text
+from runner.plan.chains import chain_words
+from runner.plan.combinations import sum_words
 from runner.plan.cost import Total
 from runner.plan.plan import Plan
+from runner.plan.prices import price_words
 from runner.plan.task import Upstream
 from runner.plural import count
 from runner.providers import every, find
@@ -59,6 +64,11 @@ def _installed(_context: click.Context, _option: click.Parameter, name: str | No
 @click.option(
     "--provider", metavar="NAME", callback=_installed, help="Show what the job would lose at this provider."
 )
+@click.option(
+    "--resolved",
+    is_flag=True,
+    help="Print the job as one file, merged with the one that it `extends`, and plan nothing.",
+)
 @only_option
 @common_options
 def plan(
@@ -67,22 +77,28 @@ def plan(
     job_options: JobOptions,
     output_format: str,
     provider: Provider | None,
+    resolved: bool,
     only: tuple[str, ...],
 ) -> ExitCode:
     """Show each task of JOB: its state, its name, where its video goes, and why it is new.
 
-    Nothing is sent. Only tasks that are `new` would be submitted by `run`.
+    Nothing is sent. Only tasks that are `new` would be submitted by `run`, and those that are an `edit` once
+    somebody agrees: where their video would go is a take of another request, which is kept as a version.
 
     \b
     Examples:
       callsheet plan jobs/hello.yaml
       callsheet plan jobs/hello.yaml --only 'pour-*'
+      callsheet plan jobs/hello.yaml --resolved
       callsheet plan jobs/hello.yaml --output-format jsonl | jq -r .output
     """
     loaded = load(job, service, job_options, provider=provider)
+    if resolved:
+        console.block(as_yaml(loaded.job.document, name=loaded.job.name).removesuffix("\n"))
+        return ExitCode.DONE
     planned = plan_of(loaded, job_options)
     show_warnings(planned.warnings, planned.job.file)
-    tasks = chosen_tasks(planned, only)
+    tasks = chosen_tasks(planned, only, loaded.place.project)
     has_models = len({model for step in planned.job.steps.values() for model in step.model_names}) > 1
     with reading(loaded.place.project) as ledger:
         if ledger is not None:
@@ -95,7 +111,12 @@ def plan(
         code = ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE
         if output_format != "text":
             return code
-        for sentence in (*_estimate_words(new), *outlook(planned, new, ledger)):
+        for sentence in (
+            *_sums(planned),
+            *_estimate_words(new),
+            *price_words(planned.job),
+            *outlook(planned, new, ledger),
+        ):
             console.result(sentence)
     for sentence in waits:
         console.result(f"waiting for you: {escape(sentence)}")
@@ -104,10 +125,30 @@ def plan(
     if counts[CONFLICT]:
         in_conflict = count(counts[CONFLICT], "task")
         console.note(f"{in_conflict} in conflict: nothing would run; hint: {CONFLICT_HINT}")
-    elif new.tasks and provider is None:
+    elif counts[EDIT]:
+        console.note(f"{count(counts[EDIT], 'edit')}: {_ON_EDIT[planned.job.run.on_edit]}")
+    if new.tasks and provider is None and not counts[CONFLICT]:
         patterns = [word for pattern in only for word in ("--only", pattern)]
         console.next_step(command("run", str(job), *patterns, service=service), "submits what is new")
     return code
+
+
+_ON_EDIT = {
+    OnEdit.ASK: "`run` asks first, and keeps the older takes as versions; --accept-edits agrees",
+    OnEdit.VERSION: "`run` keeps the older takes as versions (run.on_edit)",
+    OnEdit.REFUSE: "`run` submits no edit (run.on_edit); hint: give `output` another path, or write"
+    " `on_edit: ask`",
+}
+
+
+def _sums(planned: Plan) -> Iterator[str]:
+    """How many tasks each step that joins steps or makes a chain has, and why: `film: 4 x 4 = 16`."""
+    for name, combined in planned.combined.items():
+        step = planned.job.steps[name]
+        if step.joins:
+            yield sum_words(step, combined)
+        if step.chain:
+            yield chain_words(step, combined)
 
 
 def _estimate_words(new: Total) -> Iterator[str]:
@@ -140,15 +181,18 @@ def _row(row: Progress, *, has_models: bool) -> Row:
 
     def columns() -> tuple[str, ...]:
         cell = {axis: value for axis, value in task.cell.items() if axis != "model" or has_models}
-        needs = {} if task.upstream is None else {"needs": task.upstream.name}
+        needs = {"needs": ",".join(each.name for each in task.needs)} if task.needs else {}
+        after = {} if task.previous is None else {"after": task.previous.name}
         place = {"step": task.step} if task.step else {}
-        words = (f"{axis}={_value_words(value)}" for axis, value in {**place, **needs, **cell}.items())
+        words = (
+            f"{axis}={_value_words(value)}" for axis, value in {**place, **needs, **after, **cell}.items()
+        )
         return task.name, escape(" ".join(words)), task.output, escape(row.conflict or row.why)
 
     return Row(
         task.identity,
         task.name,
-        CONFLICT if row.conflict else STATE_WORDS[row.state].listed,
+        listed_word(row),
         columns,
         partial(_fields, row),
     )
@@ -183,6 +227,7 @@ def _fields(row: Progress) -> dict[str, JsonValue]:
         "reason": row.conflict or row.why,
         "step": task.step,
         "upstream": None if task.upstream is None else _upstream(task.upstream),
+        **({"upstreams": [*map(_upstream, task.upstreams)]} if task.previous or len(task.needs) > 1 else {}),
         "cell": dict(task.cell),
         "model": task.model,
         "seed": task.seed,

@@ -1,8 +1,11 @@
-"""`reconcile`: lists unclear submits with their evidence, and takes a person's answer to one."""
+"""`reconcile`: what is unclear with its evidence, and a person's answers, one by one or in one sitting."""
 
 from __future__ import annotations
 
+import os
 import time
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import anyio
@@ -12,14 +15,17 @@ from runner.assemble import served
 from runner.cli import console
 from runner.cli.attempt_keys import key_for
 from runner.cli.common_options import common, common_options
+from runner.cli.completion import complete_task
 from runner.cli.humanize import shown_path
 from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions, output_format, service_options
-from runner.cli.place import choose_place
+from runner.cli.place import choose_place, task_words
+from runner.cli.reconcile_walk import CHOICES, choices_for, evidence_lines, walk
 from runner.cli.runs import reading
 from runner.cli.task_list import shown_word
 from runner.errors import ExitCode, PersonNeededError, ServiceUnreachableError, UsageError
 from runner.http.access import Access
+from runner.http.route import find_route
 from runner.http.verdicts import ProviderError
 from runner.lane.by_hand import (
     UnclearTask,
@@ -31,6 +37,7 @@ from runner.lane.by_hand import (
 )
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import Resolution, TaskState
+from runner.plan.words import TaskWords
 from runner.plural import count
 from runner.project import Project, find_project
 from runner.providers import DEFAULT, connect, find
@@ -42,7 +49,7 @@ from runner.times import iso_time
 
 
 @click.command()
-@click.argument("task", required=False)
+@click.argument("task", required=False, shell_complete=complete_task)
 @click.option("--adopt", metavar="ID", help="It is this generation at the service: fetch that.")
 @click.option(
     "--write-off",
@@ -69,10 +76,12 @@ def reconcile(
     service: ServiceOptions,
     output_format: str,
 ) -> ExitCode:
-    """List submits that may or may not have been accepted; settle TASK by hand.
+    """Settle submits that may or may not have been accepted: all of them in one sitting, or TASK.
 
-    Without TASK nothing changes. A run looks for unclear tasks by itself. What it cannot prove stays
-    `held`, for a person who can see the service's own list or bill.
+    Without TASK, on a terminal, it goes from one to the next, shows the evidence, and asks. Elsewhere it
+    lists them with the commands that settle each, and changes nothing. TASK is a name, an output, or the
+    first digits of an identity or an attempt. A run looks for unclear tasks by itself. What it cannot prove
+    stays `held`, for a person who can see the service's own list or bill. Exit code 5: something is held.
 
     \b
     Examples:
@@ -95,71 +104,113 @@ def reconcile(
                 "which task?",
                 hint="callsheet reconcile TASK --adopt ID | --write-off | --again | --not-billed",
             )
+        if output_format == "text" and console.can_ask():
+            return _walk(project, place, service)
         return _list(place.project, output_format, service)
+    words = task_words(task, place.project)
     if len(answers) != 1:
         with reading(place.project) as reader:
             if reader is not None:
-                find_unclear(reader, task)
+                find_unclear(reader, words)
         raise UsageError(
             f"what became of {task}?",
             hint="give one of --adopt ID, --write-off, --again and --not-billed",
         )
+    one = _settle(words, answers[0], adopt, project, place, service, is_sure=yes)
+    _tell_next([(one, answers[0])], project, service)
+    return ExitCode.DONE
+
+
+def _settle(
+    words: TaskWords,
+    answer: Resolution,
+    remote_id: str | None,
+    project: Project,
+    place: Place,
+    service: ServiceOptions,
+    *,
+    is_sure: bool,
+) -> UnclearTask:
+    """Takes a person's answer to the task that is meant. Raises CallsheetError; nothing has changed then."""
     with locked_ledger(place.project, wait=0) as ledger:
         with ledger.transaction():
             ledger.recover(time.time())
-        one = find_unclear(ledger.read, task, answers[0])
-        if adopt is not None:
+        one = find_unclear(ledger.read, words, answer)
+        if remote_id is not None:
             provider = find(one.task.provider)
             if provider is None:
                 raise UsageError(
                     f"{one.task.name}: the provider `{one.task.provider}` is not installed",
                     hint="install the plug-in that brings it",
                 )
-            place = choose_place(provider, project, service)
-            _adopt(ledger, one, adopt, place, is_sure=yes)
-        else:
-            _settle(ledger, one, answers[0])
-    _tell_next(one, answers[0], project, service)
-    return ExitCode.DONE
+            _check_adoption(ledger, one, remote_id, choose_place(provider, project, service), is_sure=is_sure)
+        with ledger.transaction():
+            record_answer(ledger, one, answer, time.time(), remote_id=remote_id)
+    console.summary(f"{one.task.name}: {answer.replace('_', ' ')}")
+    return one
+
+
+def _walk(project: Project, place: Place, service: ServiceOptions) -> ExitCode:
+    """Asks about each on the terminal."""
+
+    def settle(one: UnclearTask, answer: Resolution, remote_id: str | None, is_sure: bool) -> None:
+        words = TaskWords(one.attempt.id)
+        _settle(words, answer, remote_id, project, place, service, is_sure=is_sure)
+
+    found = _found(place.project)
+    if not found:
+        console.summary("0 unclear tasks")
+        return ExitCode.DONE
+    settled = walk(found, settle, console.ask)
+    left = _found(place.project)
+    console.summary(f"{len(settled)} settled, {count(_unclear(left), 'unclear task')} left")
+    _tell_next(settled, project, service)
+    return _exit_code(left)
 
 
 def _list(project: Project, output_format: str, service: ServiceOptions) -> ExitCode:
+    found = _found(project)
+    rows = [_as_json(one) for one in found]
+    if not console.for_programs(output_format, rows, rows):
+        _show(found, project.root, service)
+    return _exit_code(found)
+
+
+def _found(project: Project) -> list[UnclearTask]:
+    """What is unclear or held, then what still counts although it was probably never accepted."""
     with reading(project) as reader:
-        found = [*unclear_tasks(reader), *absent_tasks(reader)] if reader is not None else []
-        rows = [_as_json(one) for one in found]
-        if not console.for_programs(output_format, rows, rows):
-            _show(found, project.root, service)
+        return [*unclear_tasks(reader), *absent_tasks(reader)] if reader is not None else []
+
+
+def _unclear(found: Iterable[UnclearTask]) -> int:
+    return sum(one.attempt.state is not TaskState.PLANNED for one in found)
+
+
+def _exit_code(found: Iterable[UnclearTask]) -> ExitCode:
     is_held = any(one.attempt.state is TaskState.HELD for one in found)
     return ExitCode.PERSON_NEEDED if is_held else ExitCode.DONE
 
 
 def _show(found: list[UnclearTask], root: Path, service: ServiceOptions) -> None:
+    names = Counter(one.task.name for one in found)
     for one in found:
-        attempt = one.attempt
-        console.result(
-            f"{shown_word(one.state_word)}  {one.task.name}  {one.task.identity[:12]}  {one.task.output}"
-        )
-        take = "" if attempt.seed is None else f", seed {attempt.seed}"
-        console.result(f"    submitted {iso_time(attempt.intended_at)} ({one.task.model}{take})")
-        console.result(f"    {printable(one.evidence)}")
-    absent = [one for one in found if one.attempt.state is TaskState.PLANNED]
-    console.summary(f"{count(len(found) - len(absent), 'unclear task')}")
-    if any(one.attempt.state in (TaskState.INTENDED, TaskState.AMBIGUOUS) for one in found):
-        job_file = shown_path(root / found[0].task.job_file)
-        console.next_step(command("run", job_file, service=service), "looks for the unclear ones again")
-    held = next((one for one in found if one.attempt.state is TaskState.HELD), None)
-    if held is not None:
-        settle = command("reconcile", held.task.name, service=service)
-        console.next_step(f"{settle} --adopt ID", "it is this generation at the service")
-        console.next_step(f"{settle} --again", "it was never accepted: submit it again")
-        console.next_step(f"{settle} --write-off", "give it up")
-    if absent:
-        console.note(
-            f"{count(len(absent), 'submit')} taken for never accepted: counted against budgets until a day"
-            " later the service's list still shows nothing of it"
-        )
-        settle = command("reconcile", absent[0].task.name, service=service)
-        console.next_step(f"{settle} --not-billed", "the service did not bill it")
+        console.result(f"{shown_word(one.state_word)}  {one.task.name}  {one.task.identity[:12]}")
+        for label, words in evidence_lines(one):
+            if words:
+                console.result(f"    {label:11}{words}")
+        own = one.task.name if names[one.task.name] == 1 else one.attempt.id[:12]
+        settle = command("reconcile", own, service=service)
+        commands = [
+            (f"{settle} {CHOICES[answer].option}", CHOICES[answer].means) for answer in choices_for(one)
+        ]
+        widest = max(len(line) for line, _ in commands)
+        for line, means in commands:
+            console.result(f"    {line:{widest}}    {means}")
+    console.summary(count(_unclear(found), "unclear task"))
+    open_states = (TaskState.INTENDED, TaskState.AMBIGUOUS)
+    for job_file in dict.fromkeys(one.task.job_file for one in found if one.attempt.state in open_states):
+        line = command("run", shown_path(root / job_file), service=service)
+        console.next_step(line, "looks for the unclear ones again")
 
 
 def _as_json(one: UnclearTask) -> dict[str, object]:
@@ -178,26 +229,30 @@ def _as_json(one: UnclearTask) -> dict[str, object]:
     }
 
 
-def _settle(ledger: Ledger, one: UnclearTask, answer: Resolution, remote_id: str | None = None) -> None:
-    with ledger.transaction():
-        record_answer(ledger, one, answer, time.time(), remote_id=remote_id)
-    console.summary(f"{one.task.name}: {answer.replace('_', ' ')}")
+def _tell_next(
+    settled: Iterable[tuple[UnclearTask, Resolution]], project: Project, service: ServiceOptions
+) -> None:
+    """The commands that go on from these answers, each once."""
+    steps: dict[str, str] = {}
+    for one, answer in settled:
+        match answer:
+            case Resolution.ADOPTED:
+                steps[command("collect", service=service)] = "fetches it"
+            case Resolution.AGAIN:
+                job_file = shown_path(project.root / one.task.job_file)
+                steps[command("run", job_file, service=service)] = "submits it again"
+            case Resolution.WRITTEN_OFF:
+                console.note(
+                    f"{one.task.name}: nothing more is done for it; `callsheet retry` would pay for it again"
+                )
+            case Resolution.NOT_BILLED:
+                console.note(f"{one.task.name}: it no longer counts against a budget")
+    for line, why in steps.items():
+        console.next_step(line, why)
 
 
-def _tell_next(one: UnclearTask, answer: Resolution, project: Project, service: ServiceOptions) -> None:
-    match answer:
-        case Resolution.ADOPTED:
-            console.next_step(command("collect", service=service), "fetches it")
-        case Resolution.AGAIN:
-            job_file = shown_path(project.root / one.task.job_file)
-            console.next_step(command("run", job_file, service=service), "submits it again")
-        case Resolution.WRITTEN_OFF:
-            console.note("nothing more is done for it; `callsheet retry` would pay for it again")
-        case Resolution.NOT_BILLED:
-            console.note("it no longer counts against a budget")
-
-
-def _adopt(ledger: Ledger, one: UnclearTask, remote_id: str, place: Place, *, is_sure: bool) -> None:
+def _check_adoption(ledger: Ledger, one: UnclearTask, remote_id: str, place: Place, *, is_sure: bool) -> None:
+    """Raises CallsheetError where the generation is not, or not surely, that of the task."""
     if one.attempt.origin != place.origin:
         raise UsageError(
             f"{one.task.name} was submitted to {one.attempt.origin}, not to {place.origin}",
@@ -212,11 +267,11 @@ def _adopt(ledger: Ledger, one: UnclearTask, remote_id: str, place: Place, *, is
             f"{remote_id} is probably not {one.task.name}: {printable(conflict)}",
             hint="if you are sure that it is, add --yes",
         )
-    _settle(ledger, one, Resolution.ADOPTED, remote_id)
 
 
 async def _look(place: Place, access: Access, remote_id: str) -> Generation:
-    async with connect(place.provider, access) as client:
+    route = find_route(os.environ, trust_env=place.trust_env)
+    async with connect(place.provider, access, route=route) as client:
         try:
             return await client.get(remote_id)
         except ProviderError as error:

@@ -33,9 +33,10 @@ from runner.durable import replace_file
 from runner.errors import CallsheetError, ExitCode, StateError, UsageError
 from runner.job.environment import read_env
 from runner.job.load import LoadOptions, load_job
+from runner.job.load_project import load_project_file
 from runner.job.model import Job
 from runner.job.policy import parse_duration
-from runner.project import Project, find_project
+from runner.project import PROJECT_FILE, Project, find_project
 from runner.redact import escape
 from runner.slug import slug
 
@@ -82,11 +83,10 @@ def unit_name(stem: str) -> str:
 
 
 def crontab(nightly: Nightly) -> dict[str, str]:
-    """Three lines for `crontab -e` (crontab(5)). Output goes to a log in the state directory."""
-    log = shlex.quote(str(nightly.root / ".callsheet" / "cron.log"))
+    """Three lines for `crontab -e` (crontab(5)). Cron mails what they print: nothing where all is well."""
 
     def line(when: str, words: Sequence[str]) -> str:
-        command = f"{shlex.join(words)} >> {log} 2>&1"
+        command = shlex.join(words)
         # an unescaped % would end the command; one after a backslash cannot be escaped, so an empty pair
         # of quotes goes between them
         return f"{when} " + command.replace("\\%", "\\''%").replace("%", "\\%") + "\n"
@@ -303,6 +303,7 @@ def schedule(
             ".env names a monitor, which may have come with a checkout: it is not told of runs;"
             f" hint: if you wrote it, --allow-env {VARIABLE}"
         )
+    _advise_of_notify(project, frozenset(allow_env))
     if folder is None:
         for name, text in files.items():
             if len(files) > 1:
@@ -344,6 +345,17 @@ def _advise(job: Job, project: Project, *, yes: bool) -> None:
         name = job.api_key_env or job.provider.key_variables[0]
         console.note(
             f"{job.file}: a unit does not see your shell's variables; hint: {name}=... in .env of the root"
+        )
+
+
+def _advise_of_notify(project: Project, allow_env: frozenset[str]) -> None:
+    wanted = load_project_file(project.root).notify
+    if wanted is None or not wanted.url_env:
+        return
+    if wanted.url_env not in read_env(project.root, {}, allow=allow_env):
+        console.note(
+            f"{PROJECT_FILE}: notify: a unit does not see {wanted.url_env};"
+            f" hint: {wanted.url_env}=... in .env of the root, and --allow-env {wanted.url_env}"
         )
 
 

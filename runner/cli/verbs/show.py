@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -18,7 +19,7 @@ from runner.cli.completion import complete_task
 from runner.cli.humanize import shown_path
 from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions, output_format, service_options
-from runner.cli.place import here
+from runner.cli.place import here, leading_to, task_words, world_words, worlds
 from runner.cli.runs import nothing_yet, reading, run_ids
 from runner.cli.task_list import painted
 from runner.errors import UsageError
@@ -29,6 +30,7 @@ from runner.ledger.states import STATE_WORDS, TaskState
 from runner.media.video import MediaFacts
 from runner.project import Project
 from runner.record.show import (
+    InputByKey,
     InputOfOurs,
     InputOfStep,
     ShownAttempt,
@@ -52,8 +54,9 @@ _LABEL = 11
 def show(what: str, service: ServiceOptions, output_format: str) -> None:
     """Show how a clip was made: prompt, seed, commit, inputs, ids, tokens, cost, and how to make it again.
 
-    Give a task's name, a video (it is known by its bytes, wherever it is now), the first digits of its
-    sha256 or of the task's identity, or the service's id. No service is asked.
+    Give a task's name, a video (it is known by its bytes, wherever it is now, and by its path), the first
+    digits of its sha256 or of the task's identity, or the service's id. A rehearsal is found too. No
+    service is asked.
 
     \b
     Examples:
@@ -61,24 +64,66 @@ def show(what: str, service: ServiceOptions, output_format: str) -> None:
       callsheet show ~/archive/final-cut/take7.mp4
       callsheet show 9f86d081
     """
-    project = here(service)
-    with reading(project) as reader:
-        if reader is None:
-            raise nothing_yet(project)
-    with contextlib.closing(LedgerSearch(open_for_reading(project.ledger_path))) as ledger:
-        found = _find(ledger, what, project)
-        documents = [describe(ledger, one.task, project) for one in found]
+    with contextlib.ExitStack() as opened:
+        found = _Found.look(what, service, opened)
+        documents = [describe(found.ledger, one.task, found.project) for one in found.tasks]
     if console.for_programs(output_format, documents, documents):
         return
-    for one, document in zip(found, documents, strict=True):
-        for line in _card(document, one.by):
+    for one, document in zip(found.tasks, documents, strict=True):
+        for line in _card(document, one.by, found.project):
             console.block(line)
-    for line, why in _again(documents[0], project, service):
+    for note in found.notes:
+        console.note(note)
+    service = leading_to(documents[0].origin, found.project, service)
+    for line, why in _again(documents[0], found.project, service):
         console.next_step(line, why)
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The tasks that somebody means, in the project or in its rehearsal; several may have one name."""
+
+    project: Project
+    ledger: LedgerSearch
+    tasks: list[FoundTask]
+    notes: tuple[str, ...]
+
+    @classmethod
+    def look(cls, what: str, service: ServiceOptions, opened: contextlib.ExitStack) -> _Found:
+        """Raises UsageError where nothing is known of `what`."""
+        ledgers: list[tuple[Project, LedgerSearch]] = []
+        path = Path(what).expanduser()
+        # the bytes of a rehearsal may be known in both worlds: a path says which is meant
+        for project in sorted(worlds(service), key=lambda world: not _lies_in(path, world)):
+            with reading(project) as reader:
+                is_empty = reader is None
+            if not is_empty:
+                ledger = LedgerSearch(open_for_reading(project.ledger_path))
+                ledgers.append((project, opened.enter_context(contextlib.closing(ledger))))
+        if not ledgers:
+            raise nothing_yet(here(service))
+        found = [
+            (project, ledger, tasks) for project, ledger in ledgers if (tasks := _find(ledger, what, project))
+        ]
+        if not found:
+            raise _unknown(what, ledgers)
+        project, ledger, tasks = found[0]
+        notes = [_also(project, tasks[0]) for project, _, tasks in found[1:]]
+        return cls(project, ledger, tasks, tuple(notes))
+
+
+def _lies_in(path: Path, project: Project) -> bool:
+    """Whether it is a file of the rehearsal that `project` is."""
+    return project.is_rehearsal and path.is_file() and path.resolve().is_relative_to(project.base)
+
+
+def _also(project: Project, one: FoundTask) -> str:
+    line = command("show", shown_path(project.base / one.task.output))
+    return f"{world_words(project)} is known by {one.by} too: {line}"
+
+
 def _find(ledger: LedgerSearch, what: str, project: Project) -> list[FoundTask]:
-    """The tasks that `what` means; several may have one name. Raises UsageError."""
+    """The tasks that `what` means in one ledger, newest first; none where it is not known there."""
     path = Path(what).expanduser()
     if path.is_file():
         with path.open("rb") as file:
@@ -90,29 +135,36 @@ def _find(ledger: LedgerSearch, what: str, project: Project) -> list[FoundTask]:
         task = ledger.task(owner.identity) if owner is not None else None
         if task is not None:
             return [FoundTask(task, f"the path {shown}")]
-    if found := ledger.find(what):
-        return found
+    return ledger.find(what) or ledger.find_path(task_words(str(path), project))
+
+
+def _unknown(what: str, ledgers: Sequence[tuple[Project, LedgerSearch]]) -> UsageError:
+    path = Path(what).expanduser()
     if path.is_file():
-        raise UsageError(
+        return UsageError(
             f"{what}: not a file that this project made", hint="was it edited, or made elsewhere?"
         )
-    if os.sep in what:
-        near = did_you_mean(_below(path, project.base), ledger.paths())
-    else:
-        near = did_you_mean(what, ledger.names())
-    begun = next((run for run in sorted(run_ids(project)) if run.startswith(what)), "")
-    lists = f"`callsheet status {begun}`" if begun else "`callsheet status` lists the tasks of a run"
-    hint = near or (f"that begins the id of a run: {lists}" if begun else lists)
-    raise UsageError(f"{what}: not a task, a file, a sha256 or an id that is known here", hint=hint)
+    for project, ledger in ledgers:
+        typed, known = (
+            (_below(path, project.base), ledger.paths()) if os.sep in what else (what, ledger.names())
+        )
+        if near := did_you_mean(typed, known):
+            break
+    ids = (run for project, _ in ledgers for run in sorted(run_ids(project)))
+    begun = next((run for run in ids if run.startswith(what)), "")
+    lists = "`callsheet status` lists the tasks of a run"
+    hint = near or (f"it begins the id of a run: `callsheet status {begun}`" if begun else lists)
+    return UsageError(f"{what}: not a task, a file, a sha256 or an id that is known here", hint=hint)
 
 
 def _below(path: Path, base: Path) -> str:
     return os.path.relpath(path.resolve(), base)
 
 
-def _card(task: ShownTask, by: str) -> Iterator[str]:
+def _card(task: ShownTask, by: str, project: Project) -> Iterator[str]:
     state = painted(STATE_WORDS[task.state].listed)
-    yield f"{click.style(task.name, bold=True)}  {state}  (found by {escape(by)})"
+    world = f"{world_words(project)}; found by {escape(by)}"
+    yield f"{click.style(task.name, bold=True)}  {state}  ({world})"
     echoed = "" if task.seed.echoed is None else f", {task.seed.echoed} echoed by the service"
     sent = "none sent" if task.seed.sent is None else f"{task.seed.sent} sent"
     yield from _row("prompt", task.prompt)
@@ -121,11 +173,11 @@ def _card(task: ShownTask, by: str) -> Iterator[str]:
     fields = {name: value for name, value in task.request.items() if name not in _TOLD_ELSEWHERE}
     yield from _row("request", " ".join(f"{name}={_short(value)}" for name, value in fields.items()))
     for taken in task.inputs:
-        yield from _row("input", _input_words(taken))
+        yield from _row("input", _input_words(taken, project))
     for run in task.runs:
         yield from _row("run", f"{run.id}, date {run.date}")
-        yield from _row("job file", _job_words(run))
-        yield from _row("", f"as it was run: {run.job_kept}")
+        yield from _row("job file", _job_words(run, project))
+        yield from _row("", f"as it was run: {shown_path(project.root / run.job_kept)}")
     for number, attempt in enumerate(task.attempts, 1):
         accepted = f"accepted as {attempt.remote_id}" if attempt.remote_id else attempt.state
         request = f" (request {attempt.request_id})" if attempt.request_id else ""
@@ -133,7 +185,7 @@ def _card(task: ShownTask, by: str) -> Iterator[str]:
         yield from _row("attempt" if number == 1 else "", words)
         yield from _row("", _outcome_words(attempt))
     for file in task.files:
-        yield from _row("file", f"{file.path}  {_STANDS[file.stands]}")
+        yield from _row("file", f"{shown_path(project.base / file.path)}  {_STANDS[file.stands]}")
         yield from _row("", f"{file.bytes:,} bytes{_media_words(file.media)}")
         yield from _row("sha256", file.sha256)
     for kind in task.missing:
@@ -156,11 +208,13 @@ _SINCE = {
 }
 
 
-def _input_words(taken: InputOfOurs | InputOfStep) -> str:
+def _input_words(taken: InputOfOurs | InputByKey | InputOfStep, project: Project) -> str:
     role = f"{taken.role}: " if taken.role else ""
     if isinstance(taken, InputOfStep):
         return f"{role}{taken.output} of {taken.task or taken.identity[:12]}"
-    kept = f", kept as {taken.kept}" if taken.kept else ", and its copy is gone"
+    if isinstance(taken, InputByKey):
+        return f"{role}key {taken.key}, which stands for an address"
+    kept = f", kept as {shown_path(project.root / taken.kept)}" if taken.kept else ", and its copy is gone"
     return f"{role}sha256 {taken.sha256[:16]}{kept}"
 
 
@@ -173,13 +227,13 @@ def _short(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _job_words(run: ShownRun) -> str:
+def _job_words(run: ShownRun, project: Project) -> str:
     if run.commit:
         dirty = ", with changes that were not committed" if run.job_file_dirty else ""
         commit = f"at commit {run.commit[:12]}{dirty}"
     else:
         commit = run.git_note or "commit unknown"
-    return f"{run.job_file} ({commit}); {_SINCE[run.job_file_since]}"
+    return f"{shown_path(project.root / run.job_file)} ({commit}); {_SINCE[run.job_file_since]}"
 
 
 def _outcome_words(attempt: ShownAttempt) -> str:

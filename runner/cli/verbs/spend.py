@@ -12,6 +12,7 @@ from runner.cli.common_options import common_options
 from runner.cli.options import ServiceOptions, output_format, service_options
 from runner.cli.place import here
 from runner.cli.runs import nothing_yet, reading
+from runner.job.load_project import readable_project_file
 from runner.json_value import JsonValue
 from runner.ledger.rows import Spend, SpendBy, SpendRow
 from runner.plural import count
@@ -21,30 +22,32 @@ _NOTHING = SpendRow("", Spend(0, 0, 0), Spend(0, 0, 0), Spend(0, 0, 0))
 _HEAD = ("settled", "in flight", "possibly billed")
 
 
-def _read_since(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
+def _read_since(
+    _context: click.Context, _option: click.Parameter, text: str | None
+) -> datetime.datetime | None:
     if text is None:
         return None
     try:
-        day = datetime.date.fromisoformat(text)
+        return datetime.datetime.combine(datetime.date.fromisoformat(text), datetime.time())
     except ValueError as error:
         raise click.BadParameter("write it as 2026-05-31") from error
-    return datetime.datetime.combine(day, datetime.time(), datetime.UTC).timestamp()
 
 
 @click.command()
-@click.option("--since", metavar="DATE", callback=_read_since, help="Only from this day on (UTC).")
-@click.option(
-    "--by", type=click.Choice([by.value for by in SpendBy]), help="One line for each (days in UTC)."
-)
+@click.option("--since", metavar="DATE", callback=_read_since, help="Only from this day on.")
+@click.option("--by", type=click.Choice([by.value for by in SpendBy]), help="One line for each.")
 @service_options
 @output_format("json", "jsonl")
 @common_options
-def spend(since: float | None, by: str | None, service: ServiceOptions, output_format: str) -> None:
+def spend(
+    since: datetime.datetime | None, by: str | None, service: ServiceOptions, output_format: str
+) -> None:
     """Show what was spent, from the ledger: no service is asked.
 
     Settled is what is done, at the actual cost where it is known, else as estimated. Possibly billed are
     submits that may or may not have been accepted, and failed tasks whose cost the service has not told.
-    Tasks without a known price are counted, never taken as free.
+    Tasks without a known price are counted, never taken as free. Days are those of the project's
+    `timezone`, or of this machine's where it names none.
 
     \b
     Examples:
@@ -52,10 +55,12 @@ def spend(since: float | None, by: str | None, service: ServiceOptions, output_f
       callsheet spend --by model --since 2026-05-01 --output-format json
     """
     project = here(service)
+    zone = readable_project_file(project.root).timezone
+    from_then = None if since is None else since.replace(tzinfo=zone).timestamp()
     group = SpendBy(by) if by else None
     with reading(project) as ledger:
-        rows = ledger.spending(group, since) if ledger is not None and group is not None else []
-        (total,) = ledger.spending(None, since) if ledger is not None else [_NOTHING]
+        rows = ledger.spending(group, from_then, zone) if ledger is not None and group is not None else []
+        (total,) = ledger.spending(None, from_then) if ledger is not None else [_NOTHING]
         if ledger is None:
             console.note(str(nothing_yet(project)))
     grouped = [{str(by): row.group, **_fields(row)} for row in rows]

@@ -23,33 +23,29 @@ from runner.cli.options import (
     run_argument,
     service_options,
 )
-from runner.cli.runs import find_folder, find_run, reading
-from runner.cli.task_list import CONFLICT, Row, chosen_tasks, write_rows
-from runner.errors import CallsheetError, ExitCode, JobError, StateError
+from runner.cli.place import named, world_words
+from runner.cli.run_state import RunState, run_state, seconds_since_last_event
+from runner.cli.runs import FoundRun, find_folder, find_run, reading
+from runner.cli.task_list import CONFLICT, Row, chosen_tasks, counts_words, listed_word, painted, write_rows
+from runner.errors import CallsheetError, ExitCode, JobError, StateError, UsageError
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
-from runner.ledger.states import AWAITED, STATE_WORDS, TaskState
+from runner.ledger.states import AWAITED, TaskState
 from runner.plan.plan import make_plan
+from runner.plan.task import Task
+from runner.plural import count
+from runner.project import Project
 from runner.record.folder import LATEST, RunFolder
 from runner.record.manifest import ManifestRun, ManifestTask, read_manifest, read_tasks
 from runner.redact import escape, printable
 from runner.run.finish import waits_for_a_person
-from runner.run.lock import is_holder_gone
-from runner.run.only import Only
 from runner.run.progress import Progress, progress_of
 from runner.times import duration_words
 
-ALIVE_WITHIN = 3600.0
-"""Seconds after its last event in which a run counts as under way while its process lives.
-
-A poll that finds nothing new is not an event, and a generation may wait in a queue for long. After this
-time another process may have the process's number.
-"""
-
-_TAIL = 16_384
-"""Bytes at the end of a log that hold its last line."""
+_FAILED = frozenset({"failed", "expired", CONFLICT})
+"""What --failed shows, by its listed words."""
 
 
 @click.command()
@@ -57,6 +53,10 @@ _TAIL = 16_384
 @service_options
 @job_options
 @only_option
+@click.option("--failed", is_flag=True, help="Only tasks that failed, with the reason of each.")
+@click.option(
+    "--watch", is_flag=True, help="Show it again each second, until the run is not at work any more."
+)
 @output_format("json", "jsonl")
 @common_options
 def status(
@@ -64,51 +64,89 @@ def status(
     service: ServiceOptions,
     job_options: JobOptions,
     only: tuple[str, ...],
+    failed: bool,
+    watch: bool,
     output_format: str,
 ) -> None:
-    """Show the state of each task of RUN (an id, a path to a run, or `latest`).
+    """Show the state of each task of RUN (an id or its beginning, a path to a run, or `latest`).
 
     Reads the ledger without locking it, and asks no service: a run may be under way meanwhile. Where the
-    ledger cannot be read, what the run left in runs/ is shown.
+    ledger cannot be read, what the run left in runs/ is shown. A rehearsal is found by its id or path.
 
     \b
     Examples:
       callsheet status
-      watch callsheet status            while a run is under way
+      callsheet status --watch           while a run is under way
+      callsheet status --failed
       callsheet status --only 'pour-*' --output-format jsonl
     """
+    if watch and not (output_format == "text" and console.is_screen()):
+        raise UsageError(
+            "--watch needs a terminal", hint="leave it out, or repeat it: watch callsheet status"
+        )
     try:
         found = find_run(run_name, service)
-        loaded = load(found.job_file, service, job_options, text=found.job_text)
+        loaded = load(found.job_file, found.service, job_options, copy=found.job_copy)
         plan = make_plan(loaded.job, origin=found.run.origin, run_date=RunDate.parse(found.run.run_date))
     except (StateError, JobError) as error:
-        _show_what_is_left(run_name, service, error, only, output_format)
+        _show_what_is_left(run_name, service, error, only, output_format, is_failed=failed)
         return
-    tasks = chosen_tasks(plan, only)
-    folder = RunFolder(found.place.project, found.run.id)
+    tasks = tuple(chosen_tasks(plan, only, found.place.project))
+    project, folder = found.place.project, RunFolder(found.place.project, found.run.id)
+    if watch:
+        _watch(found, tasks, is_failed=failed)
     states: Counter[TaskState] = Counter()
-    with reading(found.place.project) as ledger:
-        rows = _rows(progress_of(tasks, ledger, found.place.project.base), states, ledger)
+    with reading(project) as ledger:
+        run = (ledger.run(found.run.id) if ledger is not None else None) or found.run
+        rows = _rows(progress_of(tasks, ledger, project.base), states, ledger, project)
         if output_format == "text":
-            console.result(_title(found.run, folder))
-        write_rows(rows, output_format, _head(found.run))
+            console.result(_title(run, folder))
+        write_rows(_failed(rows, is_failed=failed), output_format, _head(run))
         waits = waits_for_a_person(plan, ledger) if ledger is not None and output_format == "text" else ()
         for sentence in waits:
             console.result(f"waiting for you: {escape(sentence)}")
-    if output_format == "text" and not (found.run.finished_at is None and _is_alive(folder)):
+    if output_format == "text" and run_state(run, folder) is not RunState.UNDER_WAY:
         is_open = any(states[state] for state in (TaskState.PLANNED, *AWAITED))
         tell_next(
             states,
             ExitCode.TRY_AGAIN if is_open else ExitCode.TASK_FAILED,
             shown_path(found.job_file),
-            service,
+            found.service,
             run_id="" if run_name == LATEST else found.run.id,
             are_reasons_shown=True,
             is_pick_awaited=bool(waits),
         )
 
 
-def _rows(rows: Iterable[Progress], states: Counter[TaskState], ledger: LedgerReader | None) -> Iterator[Row]:
+def _failed(rows: Iterable[Row], *, is_failed: bool) -> Iterator[Row]:
+    """The rows; with --failed only those that failed."""
+    return (row for row in rows if not is_failed or row.state in _FAILED)
+
+
+def _watch(found: FoundRun, tasks: tuple[Task, ...], *, is_failed: bool) -> None:
+    """Shows the run again and again while it is under way; Ctrl-C ends it too."""
+    # imported here: rich takes 50 ms, and only a terminal that is watched needs it
+    from runner.cli.screen import watch_screen
+
+    project, folder = found.place.project, RunFolder(found.place.project, found.run.id)
+
+    def look() -> list[str] | None:
+        with reading(project) as ledger:
+            run = ledger.run(found.run.id) if ledger is not None else None
+            if run is None or run_state(run, folder) is not RunState.UNDER_WAY:
+                return None
+            states: Counter[TaskState] = Counter()
+            every = list(_rows(progress_of(tasks, ledger, project.base), states, ledger, project))
+            rows = sorted(_failed(every, is_failed=is_failed), key=lambda row: row.state in ("done", "new"))
+            lines = console.table((painted(row.state), *row.columns()) for row in rows)
+            return [_title(run, folder), f"{count(len(every), 'task')}: {counts_words(states)}", *lines]
+
+    watch_screen(look)
+
+
+def _rows(
+    rows: Iterable[Progress], states: Counter[TaskState], ledger: LedgerReader | None, project: Project
+) -> Iterator[Row]:
     for row in rows:
         states[row.state] += 1
         if row.state is TaskState.DONE and row.attempt is None and ledger is not None:
@@ -117,16 +155,24 @@ def _rows(rows: Iterable[Progress], states: Counter[TaskState], ledger: LedgerRe
         yield _row(
             row.task.identity,
             row.task.name,
-            CONFLICT if row.conflict else STATE_WORDS[row.state].listed,
+            listed_word(row),
             row.video or row.task.output,
             _about(row),
             remote_id,
+            project,
         )
 
 
-def _row(identity: str, name: str, state: str, output: str, about: str, remote_id: str | None) -> Row:
+def _row(
+    identity: str, name: str, state: str, output: str, about: str, remote_id: str | None, project: Project
+) -> Row:
     fields: dict[str, JsonValue] = {"reason": about, "output": output, "remote_id": remote_id}
-    return Row(identity, name, state, lambda: (name, output, about), lambda: fields)
+
+    def columns() -> tuple[str, ...]:
+        video = project.base / output
+        return name, shown_path(video) if output and video.exists() else "", about
+
+    return Row(identity, name, state, columns, lambda: fields)
 
 
 def _about(row: Progress) -> str:
@@ -141,32 +187,15 @@ def _about(row: Progress) -> str:
 
 
 def _title(run: RunRow, folder: RunFolder) -> str:
-    seconds = _seconds_since_last_event(folder)
-    last = "" if seconds is None else f" (last event {duration_words(seconds)} ago)"
-    if run.finished_at is not None:
-        how = "finished"
-    elif _is_alive(folder):
-        how = f"under way{last}"
-    else:
-        how = f"unfinished{last}"
-    return f"run {run.id} of {run.job_file} at {run.origin}: {how}"
+    state, seconds = run_state(run, folder), seconds_since_last_event(folder)
+    if state is RunState.FINISHED or seconds is None:
+        return _title_words(run, folder, state)
+    return _title_words(run, folder, f"{state} (last event {duration_words(seconds)} ago)")
 
 
-def _is_alive(folder: RunFolder) -> bool:
-    """Judged by its log and its process: taking the lock could keep a run that starts now from it."""
-    seconds = _seconds_since_last_event(folder)
-    if seconds is None or seconds > ALIVE_WITHIN or is_holder_gone(folder.project):
-        return False
-    with folder.events.open("rb") as file:
-        file.seek(max(0, folder.events.stat().st_size - _TAIL))
-        return b'"event":"run.finished"' not in file.read().rstrip(b"\n").rpartition(b"\n")[2]
-
-
-def _seconds_since_last_event(folder: RunFolder) -> float | None:
-    try:
-        return max(0.0, time.time() - folder.events.stat().st_mtime)
-    except OSError:
-        return None
+def _title_words(run: RunRow | ManifestRun, folder: RunFolder, how: str) -> str:
+    job_file = shown_path(folder.project.root / run.job_file)
+    return f"run {run.id} of {job_file}, {world_words(folder.project)} at {run.origin}: {how}"
 
 
 def _head(run: RunRow | ManifestRun) -> dict[str, JsonValue]:
@@ -186,27 +215,33 @@ def _show_what_is_left(
     why: CallsheetError,
     only: tuple[str, ...],
     output_format: str,
+    *,
+    is_failed: bool,
 ) -> None:
     """The run by its manifest, as of when that was written. Raises `why` where there is none."""
-    chosen = Only(only) if only else None
     try:
         folder = find_folder(run_name, service)
         run = read_manifest(folder.manifest).run
-        rows = [_row_of(task) for task in read_tasks(folder.manifest) if chosen is None or chosen.names(task)]
+        chosen = named(only, folder.project)
+        rows = [
+            _row_of(task, folder.project)
+            for task in read_tasks(folder.manifest)
+            if not only or chosen.means(task)
+        ]
     except CallsheetError:
         raise why from None
     console.error(str(why))
     console.error(f"what follows is from {shown_path(folder.manifest)}, as of its writing")
     if output_format == "text":
         how = "unfinished" if run.finished_at is None else "finished"
-        console.result(f"run {run.id} of {run.job_file} at {run.origin}: {how}")
-    write_rows(rows, output_format, _head(run))
+        console.result(_title_words(run, folder, how))
+    write_rows(_failed(rows, is_failed=is_failed), output_format, _head(run))
 
 
-def _row_of(task: ManifestTask) -> Row:
+def _row_of(task: ManifestTask, project: Project) -> Row:
     remote_id = None if task.latest is None else task.latest.remote_id
     output = next((file.path for file in task.outputs), "")
     departed = "" if task.in_plan else "no longer in the plan"
     words = [remote_id, departed, *((task.error.code, task.error.message) if task.error else ())]
     about = printable(" ".join(word for word in words if word))
-    return _row(task.identity, task.name, task.state, output, about, remote_id)
+    return _row(task.identity, task.name, task.state, output, about, remote_id, project)

@@ -14,9 +14,10 @@ from runner.cli.next_commands import command
 from runner.cli.options import JobOptions, ServiceOptions, job_options, jobs_argument, output_format
 from runner.cli.problems import show, show_warnings
 from runner.errors import ExitCode, JobError, NoProjectError, Problem
+from runner.job.load_project import load_project_file
 from runner.json_value import JsonValue
 from runner.plural import count
-from runner.project import Project, find_project
+from runner.project import PROJECT_FILE, Project, find_project
 from runner.redact import json_text
 
 
@@ -26,7 +27,7 @@ from runner.redact import json_text
 @output_format("json", "jsonl", "github")
 @common_options
 def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str) -> ExitCode:
-    """Check job files, and show every problem with its line, its column and what to do.
+    """Check job files and the project file: every problem with its line, its column and what to do.
 
     No service is asked, and neither a key nor a project is needed: in a fresh checkout the working
     directory is the root. Exit code 65 where a file is wrong, 66 where only its inputs are missing.
@@ -37,22 +38,33 @@ def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str
       callsheet validate --output-format github jobs/*.yaml    in a pull request's workflow
     """
     codes: list[ExitCode] = []
-    found: list[tuple[Path, Problem]] = []
+    found: dict[tuple[Path, Problem], None] = {}
+    no_warnings: tuple[Problem, ...] = ()
     for file in jobs:
+        project = _project(file)
         try:
-            loaded = load(file, ServiceOptions(), job_options, project=_project(file))
-            checked = plan_of(loaded, job_options)
+            if file.resolve() == project.root / PROJECT_FILE:
+                load_project_file(project.root)
+                words, warnings, shown = "valid", no_warnings, PROJECT_FILE
+            else:
+                loaded = load(file, ServiceOptions(), job_options, project=project)
+                checked = plan_of(loaded, job_options)
+                words = f"valid, {count(checked.count, 'task')}"
+                warnings, shown = checked.warnings, checked.job.file
         except JobError as error:
             codes.append(error.exit_code)
-            found += [(file, problem) for problem in error.problems]
-            if output_format == "text":
+            # one project file may stop many jobs
+            hurt = project.root / PROJECT_FILE if error.file == PROJECT_FILE else file
+            told = dict.fromkeys((_stands_in(problem, hurt, project), problem) for problem in error.problems)
+            if output_format == "text" and told.keys() - found.keys():
                 show(error)
+            found |= told
             continue
         codes.append(ExitCode.DONE)
-        found += [(file, problem) for problem in checked.warnings]
+        found |= dict.fromkeys((_stands_in(problem, file, project), problem) for problem in warnings)
         if output_format == "text":
-            show_warnings(checked.warnings, checked.job.file)
-            console.summary(f"{file}: valid, {count(checked.count, 'task')}")
+            show_warnings(warnings, shown)
+            console.summary(f"{file}: {words}")
     match output_format:
         case "json":
             console.result(json_text([_fields(problem, file) for file, problem in found]))
@@ -61,7 +73,7 @@ def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str
         case "github":
             for file, problem in found:
                 console.result(_annotation(problem, file))
-        case _ if set(codes) == {ExitCode.DONE}:
+        case _ if set(codes) == {ExitCode.DONE} and jobs[0].name != PROJECT_FILE:
             console.next_step(command("plan", str(jobs[0])), "shows what it would run")
     return ExitCode.first(codes)
 
@@ -76,8 +88,13 @@ def _project(file: Path) -> Project:
         return Project(root=Path.cwd(), base=Path.cwd())
 
 
+def _stands_in(problem: Problem, job: Path, project: Project) -> Path:
+    """The file to change: the job file as it was given, or a further one that it reads."""
+    return Path(os.path.relpath(project.root / problem.file)) if problem.file else job
+
+
 def _fields(problem: Problem, file: Path) -> dict[str, JsonValue]:
-    """A problem as JSON; `file` as it was given on the command line."""
+    """A problem as JSON; `file` from the working directory."""
     return {
         "file": str(file),
         "line": problem.line,

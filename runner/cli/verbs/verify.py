@@ -27,6 +27,7 @@ from runner.providers.base import RemoteFileKind
 from runner.record.folder import RunFolder
 from runner.record.manifest import Manifest, read_manifest, read_tasks
 from runner.record.verify import CheckedFile, Finding, check_jobs, check_task
+from runner.record.whereabouts import whereabouts
 from runner.redact import json_text, printable
 
 _MOST_WAITING = 200
@@ -43,7 +44,8 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
     """Hash and probe every file of RUN again, and compare with its manifest.
 
     RUN is an id or its beginning, a path to a run, or `latest`. Exit code 1 where a file is missing,
-    changed or broken. Nothing is asked of a service, and no ledger is needed: an archive will do.
+    changed or broken. Nothing is asked of a service, and no ledger is needed: an archive will do. What
+    an edit has made a version is found there.
 
     \b
     Examples:
@@ -65,7 +67,7 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
         elif output_format == "jsonl":
             console.result(json_text(_fields(checked)))
         elif checked.finding is not Finding.SAME or common().verbosity:
-            console.result(_line(checked))
+            console.result(_line(checked, folder))
     if not has_pyav():
         console.error(
             "PyAV is not installed: the containers were walked, no picture was decoded;"
@@ -90,13 +92,13 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
 
 def _check_all(folder: RunFolder, manifest: Manifest) -> Iterator[CheckedFile]:
     """Every file of the run, in the order of its manifest; the files of several tasks are read at once."""
-    with Readers() as readers:
+    with Readers() as readers, whereabouts(folder.project) as known:
         find_wrong = functools.partial(_probe, readers if has_pyav() else None)
         waiting: deque[Future[list[CheckedFile]]] = deque()
         for task in read_tasks(folder.manifest):
-            waiting.append(
-                readers.submit(functools.partial(list, check_task(task, folder.project.base, find_wrong)))
-            )
+            elsewhere = {file.sha256: known.elsewhere(file) for file in task.outputs}
+            checks = check_task(task, folder.project.base, find_wrong, elsewhere)
+            waiting.append(readers.submit(functools.partial(list, checks)))
             if len(waiting) > _MOST_WAITING:
                 yield from waiting.popleft().result()
         while waiting:
@@ -115,11 +117,12 @@ def _probe(readers: Readers | None, kind: RemoteFileKind, file: BinaryIO) -> str
     return ""
 
 
-def _line(checked: CheckedFile) -> str:
+def _line(checked: CheckedFile, folder: RunFolder) -> str:
     finding = click.style(f"{checked.finding:8}", fg=_COLOURS.get(checked.finding))
     why = f"  {printable(checked.why)}" if checked.why else ""
     task = f"  ({printable(checked.task)})" if checked.task else ""
-    return f"{finding} {printable(checked.path)}{task}{why}"
+    path = shown_path(folder.project.base / checked.path) if checked.path else ""
+    return f"{finding} {path}{task}{why}"
 
 
 def _fields(checked: CheckedFile) -> dict[str, JsonValue]:

@@ -15,22 +15,28 @@ Path: TypeAlias = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where something stands: `line` and `column` count from 1, in characters."""
+    """Where something stands: `line` and `column` count from 1, in characters.
+
+    `file` is a further file that the job reads, by its path below the root; empty for the job file itself.
+    """
 
     line: int
     column: int
     path: Path = ()
+    file: str = ""
 
     def below(self, part: str) -> Location:
         """The location of a key that is missing here."""
         return replace(self, path=(*self.path, part))
 
     def error(self, message: str, hint: str = "", *, is_missing_input: bool = False) -> Problem:
-        path = show_path(self.path)
-        return Problem(self.line, self.column, path, message, hint, is_missing_input=is_missing_input)
+        return replace(
+            self.warning(message, hint), severity=Severity.ERROR, is_missing_input=is_missing_input
+        )
 
     def warning(self, message: str, hint: str = "") -> Problem:
-        return Problem(self.line, self.column, show_path(self.path), message, hint, Severity.WARNING)
+        path = show_path(self.path)
+        return Problem(self.line, self.column, path, message, hint, Severity.WARNING, file=self.file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,22 @@ def to_data(node: Node) -> JsonValue:
             return [to_data(item) for item in items]
         case Mapping(entries=entries):
             return {str(key.value): to_data(value) for key, value in entries}
+
+
+def in_file(node: Node, file: str) -> Node:
+    """The node with locations that say that it stands in `file`."""
+    location = replace(node.location, file=file)
+    match node:
+        case Scalar():
+            return replace(node, location=location)
+        case Sequence(items=items):
+            return Sequence(tuple(in_file(item, file) for item in items), location)
+        case Mapping(entries=entries):
+            pairs = (
+                (replace(key, location=replace(key.location, file=file)), in_file(value, file))
+                for key, value in entries
+            )
+            return Mapping(tuple(pairs), location)
 
 
 def find(node: Node, path: Path) -> Node:

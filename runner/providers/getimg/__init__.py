@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from runner.providers.base import Client
+from runner.providers.failures import SEEDANCE, Cause
 from runner.providers.getimg.dialect import GetimgDialect
 from runner.providers.provider import Provider, ServiceLimits
 
@@ -42,5 +43,8 @@ GETIMG: Final = Provider(
     record_life=7 * 86_400.0,
     url_life=24 * 3600.0,
     content_fields={"prompt": "text", "images": "image_url"},
+    publishes_models=True,
     usual_seconds=(83.0, 105.0, 253.0),
+    # the service documents no codes; this one is in its example of a failure
+    causes={"content_policy*": Cause.PROMPT, **SEEDANCE},
 )

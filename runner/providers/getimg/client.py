@@ -5,6 +5,7 @@ It has no list and no idempotency key, so an ambiguous submit cannot be reconcil
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
@@ -22,6 +23,7 @@ from runner.http.answers import (
 from runner.http.outcomes import judge_submit
 from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
 from runner.json_value import JsonValue
+from runner.money import PriceUnit
 from runner.providers.base import (
     Client,
     Generation,
@@ -30,6 +32,8 @@ from runner.providers.base import (
     RemoteFileKind,
 )
 from runner.providers.getimg.outcomes import SUBMITS
+from runner.providers.published import Published, Rate
+from runner.providers.read_published import LeftOutError, published_price, published_word, read_published
 
 PATH: Final = "/v2/videos/generations"
 MODELS_PATH: Final = "/v2/models"
@@ -59,6 +63,37 @@ class GetimgClient(Client):
         answer = await self.free.get(MODELS_PATH, [("type", "video")])
         read_json(answer)
         return answer.server_time
+
+    async def published_models(self) -> Published:
+        """The video models and their prices. Raises ProviderError."""
+        answer = await self.free.get(MODELS_PATH, [("type", "video")])
+        source = f"{self.origin}{MODELS_PATH}?type=video"
+        return read_published(read_json(answer), read_rates, source=source)
+
+
+_UNITS = {"video_second": PriceUnit.SECOND}
+_SOUND = {"sound_on": True, "sound_off": False, "not_applicable": None}
+
+
+def read_rates(row: dict[str, JsonValue]) -> Iterator[Rate]:
+    """The rates of a model; an empty list of them does not mean free. Raises LeftOutError."""
+    pricing = row.get("pricing")
+    if pricing is None:
+        return
+    rates = pricing.get("rates") if isinstance(pricing, dict) else None
+    if not isinstance(pricing, dict) or not isinstance(rates, list):
+        raise LeftOutError("`pricing` has no list of rates")
+    if pricing.get("currency") != "USD":
+        raise LeftOutError(f"its currency is `{clean(pricing.get('currency'), 20)}`, not USD")
+    for rate in rates:
+        unit = _UNITS.get(str(rate.get("billable_unit"))) if isinstance(rate, dict) else None
+        if not isinstance(rate, dict) or unit is None or str(rate.get("sound")) not in _SOUND:
+            raise LeftOutError("a rate is for something that is not known here")
+        yield Rate(
+            published_price(rate.get("unit_price"), unit),
+            resolution=published_word(rate.get("resolution")),
+            sound=_SOUND[str(rate.get("sound"))],
+        )
 
 
 def read_generation(document: JsonValue, *, server_time: float | None = None) -> Generation:

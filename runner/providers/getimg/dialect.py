@@ -47,6 +47,13 @@ class GetimgDialect(Dialect):
         if isinstance(prompt, str):
             yield ("prompt",), prompt
 
+    def urls(self, request: Mapping[str, JsonValue]) -> Iterator[tuple[RequestPath, str]]:
+        images = request.get("images")
+        for number, image in enumerate(images if isinstance(images, (list, tuple)) else ()):
+            url = image.get("url") if isinstance(image, dict) else None
+            if isinstance(url, str):
+                yield ("images", number, "image_url"), url
+
     def refuse_content(self, items: Sequence[ContentFacts]) -> Iterator[Refusal]:
         texts = [number for number, item in enumerate(items) if item.kind == "text"]
         if not texts:

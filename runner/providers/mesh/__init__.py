@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from runner.providers.base import Client
 from runner.providers.dialect import Dialect
+from runner.providers.failures import SEEDANCE, Cause
 from runner.providers.provider import Echo, Listing, Provider, ServiceLimits, TagField
 
 if TYPE_CHECKING:
@@ -69,5 +70,23 @@ MESH: Final = Provider(
     tag=TAG,
     listing=Listing(scope_field="service_tier"),
     callback_field="callback_url",
+    publishes_models=True,
     usual_seconds=(83.0, 105.0, 253.0),
+    causes={
+        "content_policy_violation": Cause.PROMPT,
+        "invalid_input": Cause.REQUEST,
+        "bad_request": Cause.REQUEST,
+        "invalid_request": Cause.REQUEST,
+        "validation_error": Cause.REQUEST,
+        "unprocessable_entity": Cause.REQUEST,
+        "model_excluded": Cause.ACCESS,
+        "model_not_found": Cause.ACCESS,
+        "internal_error": Cause.PASSING,
+        "provider_job_failed": Cause.PASSING,
+        "provider_timeout": Cause.PASSING,
+        "provider_not_available": Cause.PASSING,
+        "upstream_error": Cause.PASSING,
+        "gateway_timeout": Cause.PASSING,
+        **SEEDANCE,
+    },
 )

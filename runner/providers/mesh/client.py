@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from runner.http.answers import (
     is_moment,
     read_count,
     read_failure,
+    read_json,
     read_object,
     read_scalars,
     read_url,
@@ -22,6 +24,7 @@ from runner.http.answers import (
 from runner.http.outcomes import judge_submit
 from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
 from runner.json_value import JsonValue
+from runner.money import PriceUnit
 from runner.providers.base import (
     Client,
     Generation,
@@ -32,8 +35,11 @@ from runner.providers.base import (
 )
 from runner.providers.mesh import MESH, TAG
 from runner.providers.mesh.outcomes import READS, SUBMITS
+from runner.providers.published import Published, Rate
+from runner.providers.read_published import LeftOutError, published_price, read_published
 
 PATH: Final = "/v1/video/generations"
+MODELS_PATH: Final = "/v1/models"
 
 _FILE_KINDS = {"video_url": RemoteFileKind.VIDEO, "last_frame_url": RemoteFileKind.LAST_FRAME}
 
@@ -73,6 +79,37 @@ class MeshClient(Client):
             with contextlib.suppress(ProviderError):
                 read.append(read_generation(row, server_time=answer.server_time))
         return ListPage(tuple(read), has_more, total, answer.server_time, len(rows) - len(read))
+
+    async def published_models(self) -> Published:
+        """The video models and their prices. Raises ProviderError."""
+        answer = await self.free.get(MODELS_PATH, [("type", "video")], troubles=READS)
+        document = read_json(answer)
+        rows = document.get("data", document.get("models")) if isinstance(document, dict) else document
+        source = f"{self.origin}{MODELS_PATH}?type=video"
+        return read_published(rows, read_rates, source=source)
+
+
+_RATES: Mapping[str, tuple[PriceUnit, bool | None, bool | None]] = {
+    "output_usd_per_1m": (PriceUnit.MTOK, None, None),
+    "output_with_audio_usd_per_1m": (PriceUnit.MTOK, True, None),
+    "output_with_video_usd_per_1m": (PriceUnit.MTOK, None, True),
+}
+"""Of `pricing`, what a million tokens cost: unit, sound, video among the inputs. Where several are for a
+request the dearest counts, and a discount that is told beside them does not."""
+
+
+def read_rates(row: dict[str, JsonValue]) -> Iterator[Rate]:
+    """The rates of a row of /v1/models. Raises LeftOutError."""
+    pricing = row.get("pricing")
+    if pricing is None:
+        return
+    if not isinstance(pricing, dict):
+        raise LeftOutError("`pricing` is not an object")
+    found = {name: rate for name, rate in _RATES.items() if pricing.get(name) is not None}
+    for name, (unit, sound, with_video) in found.items():
+        yield Rate(published_price(pricing[name], unit), sound=sound, with_video=with_video)
+    if not found and pricing.get("request_usd") is not None:
+        yield Rate(published_price(pricing["request_usd"], PriceUnit.TASK))
 
 
 def read_generation(document: JsonValue, *, server_time: float | None = None) -> Generation:

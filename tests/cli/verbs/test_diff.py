@@ -88,3 +88,14 @@ def test_what_changed_alike_is_one_line_and_what_is_not_made_yet_is_not_gone(ver
         f"changed  s{seed}  not made yet" for seed in range(2, 6)
     ]
     assert "gone" not in verbs.out
+
+
+def test_a_task_whose_name_has_the_date_is_compared_with_that_of_its_cell(verbs: VerbBench) -> None:
+    verbs.write(
+        JOB.replace("out/s${{ seed }}", "out/${{ run.date }}-${{ seed }}") + "edition: ${{ run.date }}\n"
+    )
+    for date in ("2026-05-30", "2026-05-31"):
+        assert verbs.call("run", "boat.yaml", "--date", date) == ExitCode.DONE, verbs.err
+    assert verbs.call("diff", "--output-format", "json") == ExitCode.DONE, verbs.err
+    counts = json.loads(verbs.out)["counts"]
+    assert (counts["added"], counts["removed"]) == (0, 0)

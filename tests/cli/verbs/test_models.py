@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from runner.__main__ import main
 from runner.errors import ExitCode
+from runner.job.models_lock import LockedService, ModelsLock
+from runner.money import Price, PriceUnit
 from runner.providers.mesh import MESH
+from runner.providers.published import Rate
 
 
 def test_the_table_has_every_family_and_says_as_of_when(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,3 +74,21 @@ def test_an_unknown_model_is_a_wrong_argument(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert f"nothing is known of the model `{model}`; hint: {hint}" in captured.err
+
+
+def test_what_the_project_s_files_say_of_prices_is_shown_with_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also of a model of which nothing else is known."""
+    assert main(["-q", "init", str(tmp_path)]) == 0
+    monkeypatch.chdir(tmp_path)
+    with (tmp_path / "callsheet.yaml").open("a") as file:
+        file.write("prices: {kling/kling-2.6: {usd_per_second: 0.07}}\n")
+    rate = Rate(Price(PriceUnit.TASK, Decimal("0.5")), sound=True)
+    service = LockedService("2026-11-26T08:30:00.000Z", "https://api.example", {"kling/kling-2.6": (rate,)})
+    (tmp_path / "models.lock.yaml").write_text(ModelsLock({"mesh": service}).text())
+    assert main(["models", "kling/kling-2.6"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "price here     USD 0.07 per second (callsheet.yaml)",
+        "price at mesh  USD 0.5 per task with sound (models.lock.yaml, 2026-11-26)",
+    ]

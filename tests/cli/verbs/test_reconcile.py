@@ -30,13 +30,14 @@ def test_nothing_unclear_is_an_empty_list(verbs: VerbBench) -> None:
 
 def test_a_held_task_is_listed_with_its_evidence_and_what_to_type(verbs: VerbBench, held: str) -> None:
     assert verbs.call("reconcile") == ExitCode.PERSON_NEEDED
-    first, _, evidence, total = verbs.out.splitlines()
+    first, prompt, _, evidence, *_, total = verbs.out.splitlines()
     assert first.startswith(f"held  {held}  ")
+    assert "A paper boat" in prompt
     assert "500" in evidence
     assert "the service itself did not know" in evidence
     assert total == "1 unclear task"
     for option in ("--adopt ID", "--again", "--write-off"):
-        assert f"callsheet reconcile {held} {option}" in verbs.err
+        assert f"callsheet reconcile {held} {option}" in verbs.out
 
 
 def test_for_programs_it_is_one_json_list(verbs: VerbBench, held: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,8 +47,12 @@ def test_a_run_ends_with_where_its_results_are(
     project: Path, server: SandboxServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["run", "boat.yaml"]) == 0
-    tasks, videos, manifest, report = capsys.readouterr().out.splitlines()
+    tasks, cost, videos, manifest, report = capsys.readouterr().out.splitlines()
     assert tasks == "2 tasks: 2 done; 2 submitted now"
+    assert re.fullmatch(
+        r"cost:     free, a rehearsal; for real 2 tasks of unknown price now, 2 in all, [\d.]+ s",
+        cost,
+    )
     assert videos == "videos:   rehearsal/out"
     assert (project / manifest.removeprefix("manifest: ")).is_file()
     assert (project / report.removeprefix("report:   ")).is_file()

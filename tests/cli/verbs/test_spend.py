@@ -232,3 +232,23 @@ def test_a_terminal_asks(
     assert "Go on?" in captured.err
     assert nothing_was_sent(root) is (answer == "n\n")
     assert ("not agreed to" in captured.err) is (answer == "n\n")
+
+
+@pytest.mark.parametrize(
+    ("zone", "days"),
+    [
+        ("UTC", ["1970-01-02", "1970-01-03", "1970-01-04"]),
+        ("Pacific/Pago_Pago", ["1970-01-01", "1970-01-02", "1970-01-03"]),
+    ],
+)
+def test_days_are_those_of_the_projects_time_zone(
+    spent: Path, capsys: pytest.CaptureFixture[str], zone: str, days: list[str]
+) -> None:
+    with (spent / "callsheet.yaml").open("a") as file:
+        file.write(f"timezone: {zone}\n")
+    assert main(["spend", "--by", "day", "--output-format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["day"] for row in rows] == days
+    assert main(["spend", "--by", "day", "--since", days[1], "--output-format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["day"] for row in rows] == days[1:]

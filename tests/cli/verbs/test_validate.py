@@ -90,6 +90,7 @@ def test_a_fresh_checkout_is_no_project_and_is_checked_all_the_same(
 ) -> None:
     """`.callsheet/` is not in git: CI and a hook see job files alone, and leave nothing behind."""
     shutil.rmtree(tmp_path / ".callsheet")
+    (tmp_path / "callsheet.yaml").unlink()
     assert main(["validate", str(wrong)]) == ExitCode.JOB_INVALID
     assert "did you mean `seeds`?" in capsys.readouterr().err
     assert not (tmp_path / ".callsheet").exists()

@@ -1,0 +1,25 @@
+"""Whose prices an estimate goes by, where they are neither the job's own nor the public ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runner.job.model import Job
+from runner.job.models_lock import LOCK_FILE
+from runner.project import PROJECT_FILE
+
+
+def price_words(job: Job) -> Iterator[str]:
+    """One sentence for each file that sets prices of this job's models."""
+    models = dict.fromkeys(
+        model for step in job.steps.values() if step.price is None for model in step.model_names
+    )
+    of_project = [model for model in models if job.project_file.price_of(model)]
+    provider = job.provider.name
+    published = [model for model in models if job.models_lock.rates(provider, model)]
+    published = [model for model in published if model not in of_project]
+    if of_project:
+        yield f"price by {PROJECT_FILE}: {', '.join(of_project)}"
+    if published:
+        asked = job.models_lock.services[provider].asked[:10]
+        yield f"price by {LOCK_FILE}, asked on {asked}: {', '.join(published)}"

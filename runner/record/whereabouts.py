@@ -1,0 +1,91 @@
+"""Where the files of a manifest are by now: an edit keeps a take as a version of its path."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runner.errors import StateError
+from runner.ledger.database import open_for_reading
+from runner.ledger.read import LedgerReader
+from runner.project import Project
+from runner.record.manifest import ManifestFile
+from runner.store.versions import version_of, version_path
+
+_ANY = 999_999_999
+"""Stands for the number of a version in a pattern of names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Finds files below `base`: by their path in the ledger, where there is one, then among their siblings,
+    by digest.
+    """
+
+    base: Path
+    ledger: LedgerReader | None = None
+
+    def elsewhere(self, file: ManifestFile) -> tuple[str, ...]:
+        """The other paths at which the ledger has a file with these bytes."""
+        if self.ledger is None:
+            return ()
+        return tuple(path for path in self.ledger.paths_of(file.sha256) if path != file.path)
+
+    def now(self, file: ManifestFile) -> ManifestFile | None:
+        """The file with its path of today; None where its path is another file's, and it is nowhere."""
+        owner = self.ledger.owners([file.path]).get(file.path) if self.ledger is not None else None
+        is_own = owner is None or owner.sha256 == file.sha256
+        if is_own and self._fits(file.path, file):
+            return file
+        for path in self.elsewhere(file):
+            if self._fits(path, file):
+                return replace(file, path=path)
+        for path in siblings(self.base, file.path):
+            if self._fits(path, file) and _sha256(self.base / path) == file.sha256:
+                return replace(file, path=path)
+        return file if is_own else None
+
+    def _fits(self, path: str, file: ManifestFile) -> bool:
+        with contextlib.suppress(OSError, ValueError):
+            return (self.base / path).stat().st_size == file.bytes
+        return False
+
+
+@contextlib.contextmanager
+def whereabouts(project: Project) -> Iterator[Whereabouts]:
+    """Without a ledger that can be read, its siblings alone tell where a file is."""
+    with contextlib.ExitStack() as stack:
+        ledger = None
+        if project.ledger_path.is_file():
+            with contextlib.suppress(StateError):
+                ledger = LedgerReader(open_for_reading(project.ledger_path))
+                stack.callback(ledger.close)
+        yield Whereabouts(project.base, ledger)
+
+
+def siblings(base: Path, path: str) -> Iterator[str]:
+    """The other names below `base` that a file at `path` may have: `out/s1.v1.mp4` for `out/s1.mp4`."""
+    version = version_of(path)
+    first = version[0] if version is not None else path
+    file = base / first
+    with contextlib.suppress(OSError, ValueError):
+        if not file.resolve().is_relative_to(base.resolve()):
+            return
+        pattern = glob.escape(version_path(file.name, _ANY)).replace(f".v{_ANY}", ".v[0-9]*")
+        names = [file.name, *sorted(found.name for found in file.parent.glob(pattern))]
+        for name in names:
+            other = first.removesuffix(file.name) + name
+            if other != path and (other == first or version_of(other) is not None):
+                yield other
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
