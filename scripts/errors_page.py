@@ -64,10 +64,8 @@ run: {settle: 0s, concurrency: 1, poll: {first: 20ms, min: 20ms, max: 50ms}}
 """
 FILE = "jobs/teapot.yaml"
 
-_PROGRESS = re.compile(
-    r"(submitted|status|download|done|failed|refused|unclear|held|left|retry|waiting|run\.\S+|"
-    r"never_accepted|nothing more is submitted:|unclear submits of earlier|submits taken for absent) "
-)
+_PROGRESS = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+: ")
+"""A line of a run under way."""
 _SAME: tuple[tuple[str, str], ...] = (
     (r"http://127\.0\.0\.1:\d+", "http://127.0.0.1:8080"),
     (r"\d{8}T\d{6}Z-[0-9a-f]{6}", "20260531T220000Z-a1b2c3"),
@@ -81,6 +79,7 @@ _SAME: tuple[tuple[str, str], ...] = (
     (r"\.[0-9a-f]{8}\.part\b", ".01234567.part"),
     (r"\bs\d: (/films\S*teapot-)s\d", r"s1: \1s1"),
     (r"[\d,]+ bytes are still to come", "46,807 bytes are still to come"),
+    (r"(?m), [\d.]+ s$", ", 2 s"),
     (r"\(last event \d+ \w+ ago\)", "(last event 2 s ago)"),
     (
         r"\([^()]*, process \d+, since [0-9: -]+ \([^)]*\)\)",

@@ -1,6 +1,6 @@
 """Writes docs/reference/job-file.md and project-file.md from their schemas: one table per level, every key.
 
-As a program it writes the other generated pages too: commands.md and errors.md.
+As a program it writes the other generated pages too: commands.md, errors.md and expressions.md.
 """
 
 from __future__ import annotations
@@ -169,5 +169,5 @@ if __name__ == "__main__":
         schema = json.loads((ROOT / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8"))
         page = ROOT / "docs" / "reference" / f"{name}-file.md"
         page.write_text(render(schema, page_head), encoding="utf-8")
-    for page in ("commands", "errors"):
+    for page in ("commands", "errors", "expressions"):
         runpy.run_path(str(ROOT / "scripts" / f"{page}_page.py"), run_name="__main__")

@@ -219,3 +219,21 @@ async def test_a_plan_that_a_wrong_clock_has_dated_is_refused(
     assert (result.exit_code, server.accepted) == (ExitCode.REFUSED, 0)
     given = make_plan(job, origin=server.url, run_date=plan.run_date)
     assert (await run_plan(given, api_key=SANDBOX_KEY)).exit_code is ExitCode.DONE
+
+
+@pytest.mark.anyio
+async def test_a_plan_goes_on_under_its_own_time_and_another_one_begins_a_run(
+    file: Path, server: SandboxServer
+) -> None:
+    text = job_text(seeds=2, more="edition: ${{ run.time }}")
+    file.write_text(text.replace("out/s", "out/${{ run.time }}-s"))
+    job = load_job(file, root=file.parent)
+    plan = make_plan(job, origin=server.url, began=1_700_000_000.25)
+    server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=402, code="insufficient_credits"))
+    first = await run_plan(plan, api_key=SANDBOX_KEY)
+    assert first.exit_code is ExitCode.OUT_OF_MONEY
+    again = await run_plan(plan, api_key=SANDBOX_KEY)
+    assert (again.run_id, again.exit_code, server.accepted) == (first.run_id, ExitCode.DONE, 2)
+    other = await run_plan(make_plan(job, origin=server.url, began=1_700_000_060.0), api_key=SANDBOX_KEY)
+    assert other.run_id != first.run_id
+    assert server.accepted == 4

@@ -21,9 +21,9 @@ def test_the_page_of_a_file_is_what_its_schema_says(name: str, head: str) -> Non
         assert f"| `{key}` |" in page
 
 
-@pytest.mark.parametrize("name", ["commands", "errors"])
+@pytest.mark.parametrize("name", ["commands", "errors", "expressions"])
 def test_a_page_that_is_made_by_running_the_program_is_what_it_says_now(name: str) -> None:
-    """The catalogue of errors provokes each of them again."""
+    """The catalogue of errors provokes each of them again, and each expression is computed."""
     script = runpy.run_path(str(ROOT / "scripts" / f"{name}_page.py"))
     page = (ROOT / "docs" / "reference" / f"{name}.md").read_text(encoding="utf-8")
     assert page == script["render"](), "run: python scripts/write_reference.py"

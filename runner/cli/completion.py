@@ -37,7 +37,13 @@ def complete_run(context: click.Context, _option: click.Parameter, typed: str) -
     """`latest`, and the ids of the runs, newest first."""
     names = ["latest"]
     with contextlib.suppress(CallsheetError, OSError):
-        folders = (entry.name for entry in _project(context).runs_dir.iterdir() if not entry.is_symlink())
+        folders = {
+            entry.name
+            for project in _projects(context)
+            if project.runs_dir.is_dir()
+            for entry in project.runs_dir.iterdir()
+            if not entry.is_symlink()
+        }
         names += sorted((name for name in folders if _is_offered(name)), reverse=True)
     return [CompletionItem(name) for name in names if name.startswith(typed)][:MOST_OFFERED]
 
@@ -45,12 +51,16 @@ def complete_run(context: click.Context, _option: click.Parameter, typed: str) -
 def complete_task(context: click.Context, _option: click.Parameter, typed: str) -> list[CompletionItem]:
     """The names of the tasks in the ledger."""
     query = "SELECT DISTINCT name FROM tasks WHERE substr(name, 1, ?) = ? ORDER BY name LIMIT ?"
-    with contextlib.suppress(CallsheetError, OSError, sqlite3.Error):
-        ledger = f"{_project(context).ledger_path.absolute().as_uri()}?mode=ro"
-        with contextlib.closing(sqlite3.connect(ledger, uri=True, timeout=0.2)) as connection:
-            names = [name for (name,) in connection.execute(query, (len(typed), typed, MOST_OFFERED))]
-        return [CompletionItem(name) for name in names if _is_offered(name)]
-    return []
+    names: set[str] = set()
+    with contextlib.suppress(CallsheetError, OSError):
+        for project in _projects(context):
+            ledger = f"{project.ledger_path.absolute().as_uri()}?mode=ro"
+            with (
+                contextlib.suppress(sqlite3.Error),
+                contextlib.closing(sqlite3.connect(ledger, uri=True, timeout=0.2)) as connection,
+            ):
+                names.update(name for (name,) in connection.execute(query, (len(typed), typed, MOST_OFFERED)))
+    return [CompletionItem(name) for name in sorted(names) if _is_offered(name)][:MOST_OFFERED]
 
 
 def _job_files(typed: str) -> Iterator[str]:
@@ -71,7 +81,8 @@ def _is_offered(name: str) -> bool:
     return not name.startswith((".", "-")) and _TYPABLE.fullmatch(name) is not None
 
 
-def _project(context: click.Context) -> Project:
-    """The project here or at --root; its rehearsal where --sandbox was typed."""
+def _projects(context: click.Context) -> list[Project]:
+    """The project here or at --root, and its rehearsal, which is found without --sandbox too."""
     project = find_project(Path(), root=common(context).root)
-    return project.rehearsal() if context.params.get("sandbox") else project
+    rehearsal = project.rehearsal()
+    return [rehearsal] if context.params.get("sandbox") else [project, rehearsal]

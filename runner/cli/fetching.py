@@ -167,7 +167,8 @@ def refresh_manifest(ledger: Ledger, place: Place, run: RunRow, redactor: Redact
         # what the job reads was allowed when the run began, and nothing is sent now
         options = LoadOptions(environ=os.environ, trust_job=True)
         job = load_job(file, root=project.root, options=options, copy=copy)
-        plan = make_plan(job, origin=run.origin, run_date=RunDate.parse(run.run_date))
+        date = RunDate.parse(run.run_date)
+        plan = make_plan(job, origin=run.origin, run_date=date, began=run.started_at)
     except CallsheetError as error:
         console.note(f"run {run.id}: its manifest stays as it was: {redactor.foreign_text(str(error))}")
         return

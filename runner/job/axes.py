@@ -9,11 +9,14 @@ from runner.job.expressions import NEEDS, PREVIOUS, STEP_OUTPUTS, KnownNames, ha
 from runner.job.filters import as_text
 from runner.job.merge import StepKeys
 from runner.job.model import BUILT_IN, MODEL, SAMPLE, SEED, AxisSpec, Step
-from runner.job.problems import Checked
+from runner.job.problems import Checked, InvalidValueError, ProblemError
 from runner.job.prompts import has_placeholder
 from runner.job.seeds import Seeds
+from runner.job.sources import FROM
+from runner.job.tables import read_table
+from runner.job.texts import TextFiles
 from runner.job.values import Constant, Value, compile_values
-from runner.job.yaml.nodes import Location, cut, entries_of, items_of, text_of
+from runner.job.yaml.nodes import Location, Scalar, cut, entries_of, items_of, text_of
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.json_value import JsonValue, canonical_json
 from runner.spelling import did_you_mean
@@ -35,8 +38,10 @@ _OWN_KEYS = {
 """Names that a person might give an axis, and the key that says this."""
 
 
-def read_axes(keys: StepKeys, known: KnownNames) -> Checked[tuple[AxisSpec, ...]]:
-    """The axes of `matrix`."""
+def read_axes(
+    keys: StepKeys, known: KnownNames, files: TextFiles, fields: Set[str]
+) -> Checked[tuple[AxisSpec, ...]]:
+    """The axes of `matrix`; `fields` are those of the request."""
     axes: list[AxisSpec] = []
     for key, values in keys.merged("matrix"):
         name, location = str(key.value), key.location
@@ -48,12 +53,37 @@ def read_axes(keys: StepKeys, known: KnownNames) -> Checked[tuple[AxisSpec, ...]
                 f"`{name}` cannot name an axis", "use a plain word of letters, digits and `_`"
             )
             continue
+        if isinstance(values, MappingNode):
+            axes.append((yield from _axis_from_file(name, location, values, files, fields)))
+            continue
         items = yield from compile_values(items_of(values), known)
         yield from check_values(
             (item.location, item.content.value) for item in items if isinstance(item.content, Constant)
         )
         axes.append(AxisSpec(name, location, items))
     return tuple(axes)
+
+
+def _axis_from_file(
+    name: str, location: Location, written: MappingNode, files: TextFiles, fields: Set[str]
+) -> Checked[AxisSpec]:
+    """The axis whose values are the rows or lines of the file at `from`."""
+    path, separator = written.get(FROM), text_of(written.get("separator"))
+    table = None
+    if isinstance(path, Scalar) and has_expression(path.text):
+        yield path.location.error("expressions are not evaluated here", "write the path of one file")
+    elif isinstance(path, Scalar):
+        try:
+            table = yield from read_table(files.read(path.text), separator)
+        except InvalidValueError as error:
+            yield error.at(path.location)
+        except ProblemError as error:
+            yield from error.problems
+    if table is None or not table.rows:  # the columns that expressions use must not seem unknown
+        return AxisSpec(name, location, (), is_from_file=True)
+    is_named = table.has_ids or (table.columns is None and name in fields)
+    columns = frozenset[str]() if table.columns is None else table.columns
+    return AxisSpec(name, location, table.rows, is_from_file=True, columns=columns, is_named=is_named)
 
 
 def read_entries(keys: StepKeys, key: str, known: KnownNames) -> Checked[tuple[Value, ...]]:
@@ -78,13 +108,18 @@ def axis_names(
         names[SEED] = plain
     if samples is not None:
         names[SAMPLE] = plain
+    from_files = {axis.name: axis.columns for axis in axes if axis.is_from_file}
     for name in {axis.name for axis in axes} | (included - BUILT_IN):
-        names[name] = _parts(name, keys)
+        parts = _parts(name, keys)
+        if name in from_files and parts is not None:
+            columns = from_files[name]
+            parts = None if columns is None else parts | columns
+        names[name] = parts
     return names
 
 
 def _parts(name: str, keys: StepKeys) -> frozenset[str] | None:
-    """The keys of an axis's objects; None if an expression may add some."""
+    """The keys of an axis's objects in the job file; None if an expression may add some."""
     nodes = [item for key, values in keys.merged("matrix") if key.value == name for item in items_of(values)]
     for entry in items_of(keys.get("include")):
         nodes += [value for key, value in entries_of(entry) if key.value == name]
@@ -214,19 +249,24 @@ def check_use(step: Step, fields: frozenset[str], above: Iterable[KnownNames]) -
     payloads = [item.payload for item in step.content]
     used |= {name for payload in payloads if isinstance(payload, Value) for name in payload.names}
     further = [
-        part for item in step.content for part in (item.role, item.key, item.sha256) if part is not None
+        part
+        for item in step.content
+        for part in (item.role, item.when, item.key, item.sha256)
+        if part is not None
     ]
     used |= {name for part in further for name in part.names}
     used |= step.output.names if step.output else set()
     used.add(step.chain)  # each task along it has another one before it
-    used |= {name for names in above for name in names} if step.joins else set()
+    shared = {name for names in above for name in names}
+    used |= shared if step.joins else set()
     texts = [payload.known for payload in payloads if isinstance(payload, Value)]
     if any(isinstance(text, str) and has_placeholder(text) for text in texts):
         return  # the axis may be used there, in another tool's form: the lint tells that
     for name, location in axis_locations(step).items():
         if name not in used | fields:
             takes = "use it in an expression, or ask for takes with `samples: N`"
-            hint = did_you_mean(name, fields) or takes
+            join = f"to meet only the tasks with its value: `needs: [{', '.join(step.needs)}]`"
+            hint = join if name in shared else did_you_mean(name, fields) or takes
             yield location.error(f"axis `{name}` changes nothing: no field and no expression uses it", hint)
 
 

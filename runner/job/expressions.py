@@ -11,17 +11,18 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from jinja2 import TemplateError, Undefined, nodes
 from jinja2.environment import TemplateExpression
 from jinja2.parser import Parser
 
-from runner.job.filters import ENVIRONMENT, FILTERS, ExpressionError, as_text
-from runner.job.problems import Checked
-from runner.job.rundate import RunDate
+from runner.job.filters import CONDITIONS, ENVIRONMENT, FILTERS, ExpressionError, as_text
+from runner.job.problems import Checked, ProblemError
+from runner.job.rundate import RunDate, RunTime
 from runner.job.yaml.nodes import Location
+from runner.job.yaml.source import location_at
 from runner.json_value import JsonValue
 from runner.spelling import did_you_mean
 
@@ -33,6 +34,7 @@ MOST_RESULT = 64 * 1024
 """Characters of one evaluated scalar."""
 
 NEEDS = "needs"
+RUN, RUN_TIME = "run", "run.time"
 PREVIOUS = "previous"
 """The task before this one in its chain."""
 LAST_FRAME, OUTPUT, TASK_ID = "last_frame", "output", "task_id"
@@ -57,7 +59,7 @@ Scope: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """One compiled `${{ source }}`; `names` are the top-level names that its value depends on."""
+    """One compiled `${{ source }}`; `names` are the top-level names that it uses, and `run.time`."""
 
     source: str
     names: frozenset[str]
@@ -67,15 +69,16 @@ class Expression:
     def evaluate(self, scope: Scope) -> JsonValue:
         """The value, with its type. Raises ExpressionError."""
         value = self._look_up(scope)
-        if value is not None:
-            return self._checked(value)
+        return self._checked(value if value is not None else self.compute(scope))
+
+    def compute(self, scope: Scope) -> object:
+        """What Jinja gives, perhaps an Undefined. Raises ExpressionError."""
         try:
-            value = self.compiled(scope)
+            return self.compiled(scope)
         except NameError:  # Jinja writes a constant that overflows as the name `inf`
             raise ExpressionError(f"`{self.source}` is not a finite number") from None
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
             raise ExpressionError(f"`{self.source}`: {_reason(error)}") from None
-        return self._checked(value)
 
     def _look_up(self, scope: Scope) -> object:
         """`name.key.key` without Jinja, which takes 20 times as long; None if only Jinja can tell."""
@@ -91,7 +94,7 @@ class Expression:
             if len(value) > MOST_RESULT:
                 raise ExpressionError(f"`{self.source}` gives more than {MOST_RESULT:,} characters")
             return value
-        if isinstance(value, RunDate):
+        if isinstance(value, RunDate | RunTime):
             return str(value)
         if isinstance(value, float) and not math.isfinite(value):
             raise ExpressionError(f"`{self.source}` is not a finite number")
@@ -120,25 +123,67 @@ class Template:
         return text
 
 
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`when:` of a content item."""
+
+    location: Location
+    expression: Expression
+
+    @property
+    def names(self) -> frozenset[str]:
+        return self.expression.names
+
+    @property
+    def read_names(self) -> frozenset[str]:
+        return self.names
+
+    def holds(self, scope: Scope) -> bool:
+        """False for what is absent: no such key, null, false, a text without a word, an empty list or object.
+
+        Raises ProblemError for a number, and for what cannot be computed.
+        """
+        try:
+            value = self.expression.compute(scope)
+        except ExpressionError as error:
+            raise ProblemError(error.at(self.location)) from None
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            source = self.expression.source
+            hint = f"compare it: when: ${{{{ {source} > 0 }}}}"
+            raise ProblemError(self.location.error(f"`{source}` is the number {value}", hint))
+        if type(value) is str:
+            value = value.strip()
+        return bool(value)
+
+
 def has_expression(text: str) -> bool:
     return OPEN in text
 
 
-def compile_template(text: str, known: KnownNames, location: Location) -> Checked[Template | None]:
+def compile_template(
+    text: str, known: KnownNames, location: Location, *, is_file: bool = False
+) -> Checked[Template | None]:
     """The template of the `text` at `location`, every name in it checked against `known`.
 
-    None if something is wrong with it.
+    None if something is wrong with it. Where the text is a whole file (`is_file`), a problem is told at the
+    place of its expression.
     """
     parts: list[str | Expression] = []
     is_whole = True
+    position = 0
     try:
         for is_source, piece in _split(text):
+            if is_file:
+                location = replace(location_at(text, position), file=location.file)
+            position += len(piece) + is_source * len(OPEN + CLOSE)
             part = (yield from _compile(piece.strip(), known, location)) if is_source else piece
             if part is None:
                 is_whole = False
             else:
                 parts.append(part)
     except ExpressionError as error:  # the text cannot be split any further
+        if is_file:
+            location = replace(location_at(text, text.find(OPEN, position)), file=location.file)
         yield error.at(location)
         return None
     names = frozenset[str]().union(*(part.names for part in parts if isinstance(part, Expression)))
@@ -180,26 +225,43 @@ def _end_of_expression(text: str, position: int) -> int:
 
 
 @functools.lru_cache(maxsize=4096)
-def _parse(source: str) -> tuple[nodes.Expr, TemplateExpression]:
+def _parse(source: str, *, is_condition: bool = False) -> tuple[nodes.Expr, TemplateExpression]:
     """The nodes are checked before they are compiled: the compiler computes constants."""
+    environment = CONDITIONS if is_condition else ENVIRONMENT
     if not source:
         raise ExpressionError("`${{ }}` is empty")
     try:
-        parser = Parser(ENVIRONMENT, source, state="variable")
+        parser = Parser(environment, source, state="variable")
         tree = parser.parse_expression()
         if not parser.stream.eos:
             raise ExpressionError(f"`{source}`: cannot read it from `{parser.stream.current.value}` on")
         _check_nodes(tree, source)
-        return tree, ENVIRONMENT.compile_expression(source, undefined_to_none=False)
+        return tree, environment.compile_expression(source, undefined_to_none=False)
     except TemplateError as error:
         raise ExpressionError(f"`{source}`: {_reason(error)}") from None
     except (RecursionError, MemoryError, SyntaxError, ValueError):
         raise ExpressionError(f"`{source[:40]}...` is nested too deeply") from None
 
 
-def _compile(source: str, known: KnownNames, location: Location) -> Checked[Expression | None]:
+def compile_condition(text: str, known: KnownNames, location: Location) -> Checked[Condition | None]:
+    """The condition that the whole of `text` is; None if something is wrong with it."""
     try:
-        tree, compiled = _parse(source)
+        pieces = list(_split(text.strip()))
+    except ExpressionError as error:
+        yield error.at(location)
+        return None
+    if [is_source for is_source, _ in pieces] != [True]:
+        yield location.error("`when` is one expression", "when: ${{ shot.image }}")
+        return None
+    expression = yield from _compile(pieces[0][1].strip(), known, location, is_condition=True)
+    return None if expression is None else Condition(location, expression)
+
+
+def _compile(
+    source: str, known: KnownNames, location: Location, *, is_condition: bool = False
+) -> Checked[Expression | None]:
+    try:
+        tree, compiled = _parse(source, is_condition=is_condition)
     except ExpressionError as error:
         yield error.at(location)
         return None
@@ -208,7 +270,16 @@ def _compile(source: str, known: KnownNames, location: Location) -> Checked[Expr
     for message, hint in (*_unknown_names(names, known), *_missing_parts(tree, known)):
         is_known = False
         yield location.error(message, hint)
+    if RUN in names and _reads_time(tree):
+        names |= {RUN_TIME}
     return Expression(source, names, _keys(tree), compiled) if is_known else None
+
+
+def _reads_time(tree: nodes.Node) -> bool:
+    """Whether it uses `run.time`, or `run` in a way that may."""
+    whole = sum(isinstance(node, nodes.Name) and node.name == RUN for node in _walk(tree))
+    parts = [part for owner, part in map(_attribute, _walk(tree)) if owner == RUN]
+    return "time" in parts or whole > len(parts)
 
 
 def _keys(tree: nodes.Node) -> tuple[str, ...]:

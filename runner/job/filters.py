@@ -9,7 +9,7 @@ from jinja2 import StrictUndefined, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from runner.job.problems import InvalidValueError
-from runner.job.rundate import RunDate
+from runner.job.rundate import RunDate, RunTime, formatted
 from runner.json_value import JsonValue
 from runner.slug import slug
 
@@ -41,13 +41,36 @@ def _int(value: int | float | str) -> int:
     return int(value)
 
 
-def _string(value: JsonValue | RunDate) -> str:
-    if isinstance(value, RunDate):
+def _string(value: JsonValue | RunDate | RunTime | Undefined) -> str:
+    if isinstance(value, RunDate | RunTime):
         return str(value)
+    if isinstance(value, Undefined):
+        raise ExpressionError(
+            "a filter has no value to work on in this cell", "put `| default(...)` before it"
+        )
     return as_text(value, "value")
 
 
+def _date(value: JsonValue | RunDate | RunTime | Undefined, pattern: object) -> str:
+    if not isinstance(pattern, str):
+        raise ExpressionError("`date` takes its pattern as text", '${{ run.date | date("%Y-%m-%d") }}')
+    if not isinstance(value, RunDate | RunTime):
+        try:
+            value = RunDate.parse(_string(value))
+        except ValueError:
+            what = f"`{as_text(value, 'value')[:40]}`" if isinstance(value, str) else "this value"
+            raise ExpressionError(
+                f"`date`: {what} is not a date", "2026-11-21, `run.date` or `run.time`"
+            ) from None
+    try:
+        return formatted(value, pattern)
+    except ValueError as error:
+        message, _, hint = str(error).partition("; ")
+        raise ExpressionError(message, hint) from None
+
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
+    "date": _date,
     "default": _default,
     "int": _int,
     "length": len,
@@ -58,7 +81,9 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "trim": lambda value: _string(value).strip(),
     "upper": lambda value: _string(value).upper(),
 }
-"""All filters. `default` also replaces null; `int` refuses anything that is not a number."""
+"""All filters. `default` also replaces null; `int` refuses anything that is not a number; `date` takes the
+codes of `DATE_CODES`.
+"""
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -77,8 +102,8 @@ class _Environment(ImmutableSandboxedEnvironment):
         return self.undefined(obj=obj, name=argument)
 
 
-def _make_environment() -> _Environment:
-    environment = _Environment(undefined=StrictUndefined, autoescape=False)
+def _make_environment(undefined: type[Undefined]) -> _Environment:
+    environment = _Environment(undefined=undefined, autoescape=False)
     environment.globals.clear()
     environment.tests.clear()
     environment.filters.clear()
@@ -86,4 +111,6 @@ def _make_environment() -> _Environment:
     return environment
 
 
-ENVIRONMENT = _make_environment()
+ENVIRONMENT = _make_environment(StrictUndefined)
+CONDITIONS = _make_environment(Undefined)
+"""For `when`: what is absent is false there, so that `not shot.image` and `a or b` can ask for it."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runner.errors import JobError, Problem
 from runner.job.environment import key_names, read_env, why_refused
-from runner.job.expressions import KnownNames, has_expression
+from runner.job.expressions import RUN, RUN_TIME, KnownNames, has_expression
 from runner.job.extends import read_whole
 from runner.job.inputs import InputReader, check_inputs
 from runner.job.load_lock import load_models_lock
@@ -24,6 +24,7 @@ from runner.job.provider_checks import check_run
 from runner.job.scalars import check_scalars
 from runner.job.schema import check_job
 from runner.job.sources import JobCopy, Sources
+from runner.job.texts import TextFiles
 from runner.job.trust import check_addresses
 from runner.job.values import Value, compile_value, scalars
 from runner.job.workflow import read_steps, step_keys
@@ -125,7 +126,12 @@ def _load(file: Path, shown: str, root: Path, content: bytes, sources: Sources, 
         problems.gather(_refuse_expressions(document))
 
         name = text_of(document.get("name")) or file.name.removesuffix(file.suffix)
-        known: KnownNames = {"job": frozenset({"name"}), "env": _listed(document), "run": frozenset({"date"})}
+        known: KnownNames = {
+            "job": frozenset({"name"}),
+            "env": _listed(document),
+            RUN: frozenset({"date", "time"}),
+            RUN_TIME: frozenset(),
+        }
         variables = problems.gather(_variables(document, known))
         known = {**known, "vars": frozenset(variables)}
         edition_node = document.get("edition")
@@ -136,7 +142,11 @@ def _load(file: Path, shown: str, root: Path, content: bytes, sources: Sources, 
         problems.gather(check_run(provider, document.get("run")))
         budget = problems.gather(read_budget(document.get("budget")))
         lint = problems.gather(read_lint(document.get("lint")))
-        steps = problems.gather(read_steps(document, provider=provider, known=known, found=problems.errors))
+        steps = problems.gather(
+            read_steps(
+                document, provider=provider, known=known, found=problems.errors, files=TextFiles(sources)
+            )
+        )
         # without other errors the plan checks the inputs, with those of each cell
         if problems.errors and not options.is_trial:
             reader = InputReader(root, file.parent, provider.limits.files)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.errors import Problem
+from runner.job.expressions import NEEDS, PREVIOUS, RUN, RUN_TIME, Condition
 from runner.job.models_lock import ModelsLock
 from runner.job.paths import OutputTemplate
 from runner.job.project_file import ProjectFile
@@ -111,11 +112,18 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class AxisSpec:
-    """A matrix axis as written: its values may hold expressions over `vars`, `env` and `run`."""
+    """A matrix axis as written: its values may hold expressions over `vars`, `env` and `run`.
+
+    The values of one from a file are constants, each with its place there; `columns` are their keys (None:
+    the file could not be read), and `is_named` says whether each names its task for good.
+    """
 
     name: str
     location: Location
     values: tuple[Value, ...]
+    is_from_file: bool = False
+    columns: frozenset[str] | None = None
+    is_named: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +142,8 @@ class Reference:
 class ContentItem:
     """One content item. `kind` is its type; `payload` its text, URL, file path or task id.
 
-    `key` or `sha256` stands for the address in the task's identity.
+    `key` or `sha256` stands for the address in the task's identity. `when` decides whether a cell has the
+    item.
     """
 
     kind: str
@@ -143,8 +152,17 @@ class ContentItem:
     role: Value | None
     key: Value | None = None
     sha256: Value | None = None
+    when: Condition | None = None
     uses_previous: bool = False
     """Whether the first task of a chain lacks it."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names in scope that it depends on."""
+        names = {NEEDS} if isinstance(self.payload, Reference) else self.payload.names
+        given = (self.role, self.key, self.sha256, self.when)
+        parts = (part.names for part in given if part is not None)
+        return frozenset({PREVIOUS} if self.uses_previous else ()).union(names, *parts)
 
     def location_of(self, part: str) -> Location:
         """Where a part of the item stands: its role, its payload (by its type), else the item."""
@@ -194,14 +212,7 @@ class Step:
         references = (payload for payload in payloads if isinstance(payload, Reference))
         return frozenset(reference.output for reference in references if reference.step == step)
 
-    @property
-    def as_first(self) -> Step:
-        """The step as the first task of a chain has it: without the items that use the one before."""
-        if not self.chain:
-            return self
-        return replace(self, content=tuple(item for item in self.content if not item.uses_previous))
-
-    def values(self) -> Iterator[Value | OutputTemplate]:
+    def values(self) -> Iterator[Value | OutputTemplate | Condition]:
         """Everything that may hold expressions."""
         for axis in self.axes:
             yield from axis.values
@@ -211,6 +222,8 @@ class Step:
                 yield item.payload
             if item.role is not None:
                 yield item.role
+            if item.when is not None:
+                yield item.when
         if self.output is not None:
             yield self.output
 
@@ -259,12 +272,20 @@ class Job:
 
     @property
     def files(self) -> Mapping[str, bytes]:
-        """The further files that it was made of, by path below the root."""
+        """The further files that it was made of, by path below the root: once it is planned, all of them."""
         return self.copy.files
 
     @property
     def uses_date(self) -> bool:
-        """Whether an expression reads `run.date`, the only part of `run`."""
+        """Whether an expression reads `run.date` or `run.time`. Known for sure once the job is planned."""
+        return self._reads(RUN)
+
+    @property
+    def uses_time(self) -> bool:
+        """Whether an expression reads `run.time`. Known for sure once the job is planned."""
+        return self._reads(RUN_TIME)
+
+    def _reads(self, name: str) -> bool:
         own = () if self.edition is None else (self.edition,)
         steps = (value for step in self.steps.values() for value in step.values())
-        return any("run" in value.names for value in (*own, *self.variables.values(), *steps))
+        return any(name in value.read_names for value in (*own, *self.variables.values(), *steps))

@@ -6,7 +6,7 @@ It is sorted and written the same way each time, so that git shows what has chan
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -34,6 +34,11 @@ class ModelsLock:
     """What is known of each service, by the provider's name."""
 
     services: Mapping[str, LockedService] = field(default_factory=lambda: MappingProxyType({}))
+
+    def ids(self, provider: str) -> Collection[str]:
+        """The ids that a service was seen to sell."""
+        service = self.services.get(provider)
+        return service.models.keys() if service is not None else ()
 
     def rates(self, provider: str, model: str) -> tuple[Rate, ...]:
         """The rates of a model: by its id, else all of its family behind the same prefix."""

@@ -40,6 +40,10 @@ class OutputTemplate:
         return self.template.names
 
     @property
+    def read_names(self) -> frozenset[str]:
+        return self.names
+
+    @property
     def written(self) -> str:
         """As it is written in the file."""
         return "".join(

@@ -92,7 +92,7 @@ class Problems:
         return _finish(checked, self.add)
 
     def add(self, problem: Problem) -> None:
-        if problem.path not in self._reported:
+        if problem.file or problem.path not in self._reported:
             self._found[problem] = None
 
     @property

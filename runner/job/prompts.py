@@ -68,10 +68,11 @@ def find_unfilled(text: str, names: Mapping[str, JsonValue], place: Place | None
     if (found := _placeholder_in(text)) is not None:
         shown = " ".join(found[0].split())
         inner = next((part for part in found.groups() if part), "")
-        yield Unfilled(
-            f"`{shown}` is not filled in: it would be sent, and paid for, as it stands",
-            _expression(inner, names),
-        )
+        told = f"`{shown}` is not filled in: it would be sent, and paid for, as it stands"
+        values = dict(path for name, value in names.items() for path in _paths(name, value))
+        # an expression within a value of an axis would not be evaluated
+        is_in_value = any(isinstance(value, str) and found[0] in value for value in values.values())
+        yield Unfilled(told, "write the text itself" if is_in_value else _expression(inner, list(values)))
     elif (path := _file_named(text, place)) is not None:
         yield Unfilled(
             f"`{' '.join(text.split())}` is a file's name, and would be sent, and paid for, as it stands",
@@ -89,12 +90,11 @@ def _placeholders() -> re.Pattern[str]:
     return re.compile(_PLACEHOLDERS, re.VERBOSE)
 
 
-def _expression(inner: str, names: Mapping[str, JsonValue]) -> str:
-    """How the value is written that a placeholder may mean."""
+def _expression(inner: str, known: list[str]) -> str:
+    """How the value is written that a placeholder may mean, one of the `known` names."""
     if not inner:
         return "write the text itself"
     wanted = inner.strip("$. ")
-    known = [path for name, value in names.items() for path in _paths(name, value)]
     if wanted in known:
         return f'"${{{{ {wanted} }}}}"'
     by_last = {path.rpartition(".")[2].casefold(): path for path in reversed(known)}
@@ -112,10 +112,10 @@ def _expression(inner: str, names: Mapping[str, JsonValue]) -> str:
     return f'write the text itself, or "${{{{ vars.{name} }}}}" with `vars: {{{name}: ...}}`'
 
 
-def _paths(name: str, value: JsonValue) -> Iterator[str]:
-    """The names of a value's texts and numbers."""
+def _paths(name: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
+    """The names of a value's texts and numbers, each with the value."""
     if not isinstance(value, Mapping):
-        yield name
+        yield name, value
         return
     for key, part in value.items():
         if _NAME.fullmatch(key):

@@ -72,7 +72,7 @@ def check_seeds(provider: Provider, seeds: Seeds, location: Location) -> Checked
 def check_content(
     provider: Provider, content: Sequence[ContentItem], content_location: Location
 ) -> Checked[None]:
-    """The items of content that the provider does not take."""
+    """The items of content that the provider does not take; `content` are those of one cell, or of all."""
     for refusal in provider.dialect.refuse_content([_facts(item) for item in content]):
         match refusal.path:
             case (_, int(number), *rest):

@@ -1,11 +1,12 @@
-"""The local date of a run: fixed when the run starts, kept by every resume."""
+"""The local date and time of a run: fixed when the run starts, kept by every resume."""
 
 from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 _TEXT = re.compile(r"(\d{4}-\d{2}-\d{2})(?:([+-])(\d{2}):(\d{2})|(Z))?")
 
@@ -79,3 +80,76 @@ class RunDate:
         """The day at `wall`, in Unix seconds, in `zone` (None: this machine's)."""
         now = datetime.datetime.fromtimestamp(wall, datetime.UTC).astimezone(zone)
         return cls(now.date(), now.utcoffset() or datetime.timedelta())
+
+
+@dataclass(frozen=True, slots=True)
+class RunTime:
+    """The moment when a run began. `str()` is `2026-11-21T08:30:00+01:00`."""
+
+    moment: datetime.datetime
+
+    def __str__(self) -> str:
+        return self.moment.isoformat(timespec="seconds")
+
+    @classmethod
+    def of(cls, began: float, date: RunDate) -> RunTime:
+        """`began`, in Unix seconds, as a clock with the offset of `date` shows it.
+
+        The offset is the run's own, kept with it: another machine's zone would make another text of it, and
+        so other tasks.
+        """
+        zone = datetime.timezone(date.offset)
+        return cls(datetime.datetime.fromtimestamp(began, zone).replace(microsecond=0))
+
+
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+Code: TypeAlias = Callable[[datetime.datetime], str]
+
+DATE_CODES: Mapping[str, tuple[Code, str]] = {
+    "%Y": (lambda at: f"{at.year:04}", "year"),
+    "%y": (lambda at: f"{at.year % 100:02}", "year without the century"),
+    "%m": (lambda at: f"{at.month:02}", "month, 01 to 12"),
+    "%B": (lambda at: _MONTHS[at.month - 1], "month in English"),
+    "%b": (lambda at: _MONTHS[at.month - 1][:3], "month in English, three letters"),
+    "%d": (lambda at: f"{at.day:02}", "day of the month, 01 to 31"),
+    "%j": (lambda at: f"{at.timetuple().tm_yday:03}", "day of the year, 001 to 366"),
+    "%A": (lambda at: _DAYS[at.weekday()], "weekday in English"),
+    "%a": (lambda at: _DAYS[at.weekday()][:3], "weekday in English, three letters"),
+    "%u": (lambda at: str(at.isoweekday()), "weekday, 1 (Monday) to 7"),
+    "%V": (lambda at: f"{at.isocalendar().week:02}", "ISO week, 01 to 53"),
+    "%G": (lambda at: f"{at.isocalendar().year:04}", "year that the ISO week belongs to"),
+    "%H": (lambda at: f"{at.hour:02}", "hour, 00 to 23"),
+    "%M": (lambda at: f"{at.minute:02}", "minute, 00 to 59"),
+    "%S": (lambda at: f"{at.second:02}", "second, 00 to 59"),
+    "%%": (lambda _: "%", "a percent sign"),
+}
+"""What `date(...)` knows, with what each code gives: the same on every platform and in every locale,
+which is not true of `strftime`.
+"""
+_OF_TIME = frozenset({"%H", "%M", "%S"})
+_CODE = re.compile(r"%.?", re.DOTALL)
+
+
+def formatted(value: RunDate | RunTime, pattern: str) -> str:
+    """`pattern` with each of `DATE_CODES` replaced. Raises ValueError for another code, and for one of the
+    time of day where `value` is a day.
+    """
+
+    def replaced(match: re.Match[str]) -> str:
+        code = match[0]
+        if code not in DATE_CODES:
+            raise ValueError(f"`{code}` is not a code of `date`; codes: {' '.join(DATE_CODES)}")
+        if code in _OF_TIME and isinstance(value, RunDate):
+            raise ValueError(f"`{code}` is a time of day, and this is a day; `run.time` has both")
+        return DATE_CODES[code][0](moment)
+
+    if isinstance(value, RunDate):
+        moment = datetime.datetime.combine(value.date, datetime.time())
+    else:
+        moment = value.moment
+    return _CODE.sub(replaced, pattern)

@@ -19,6 +19,7 @@ from jsonschema.validators import extend
 
 from runner.errors import Problem
 from runner.job.merge import STEP_ONLY
+from runner.job.sources import FROM
 from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, cut, find, text_of, to_data
 from runner.json_value import JsonValue
 from runner.providers import BUILT_IN
@@ -197,6 +198,8 @@ def _explain(error: ValidationError, above: Path = ()) -> Iterator[tuple[Path, s
         case "type" if "patternErrorMessage" in schema and value is not None:
             yield path, f"{_reason(schema)}, not {_show(value)}", _unit_hint(path, value)
         case "type":
+            if FROM in schema.get("required", ()):  # a form for some, beside the one that is meant mostly
+                expected = [kind for kind in expected if kind != "object"]
             yield path, f"must be {_any_of(expected)}, not {_show(value)}", _type_hint(expected, value)
         case "enum" | "const":
             choices = expected if error.validator == "enum" else [expected]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from runner.job.problems import InvalidValueError
 from runner.job.yaml.nodes import cut
 from runner.job.yaml.source import MAX_BYTES
+from runner.spelling import did_you_mean
+
+FROM = "from"
+"""The key that names the file which holds the values of an axis, or a text."""
 
 _RELATIVE = "paths are relative to the job file"
 
@@ -41,8 +47,8 @@ class Sources:
 
     @property
     def files(self) -> Mapping[str, bytes]:
-        """What was read so far, by path below the root, with forward slashes."""
-        return dict(self._read)
+        """What was read so far, by path below the root, with forward slashes; it grows."""
+        return MappingProxyType(self._read)
 
     def read(self, text: str) -> tuple[str, bytes]:
         """(path below the root, content) of the file that a job calls `text`. Raises SourceError."""
@@ -82,7 +88,7 @@ class Sources:
             descriptor = os.open(resolved, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             message = f"{_shown(text)}: no such file (looked for {_shown(path)} below the project root)"
-            raise SourceError(message, _RELATIVE, is_missing_input=True) from None
+            raise SourceError(message, _near(resolved) or _RELATIVE, is_missing_input=True) from None
         except OSError as error:
             message = f"{_shown(text)}: cannot read it: {error.strerror}"
             raise SourceError(message, is_missing_input=True) from None
@@ -94,6 +100,13 @@ class Sources:
         if len(content) > MAX_BYTES:
             raise SourceError(f"{_shown(text)}: larger than {MAX_BYTES:,} bytes", "split it")
         return content
+
+
+def _near(path: Path) -> str:
+    """A hint at a file beside it that is spelled alike; empty if there is none."""
+    with contextlib.suppress(OSError):
+        return did_you_mean(path.name, [entry.name for entry in path.parent.iterdir()])
+    return ""
 
 
 def _refuse_hidden(text: str, relative: Path) -> None:

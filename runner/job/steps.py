@@ -16,16 +16,29 @@ from runner.job.axes import (
     read_axes,
     read_entries,
 )
-from runner.job.expressions import LAST_FRAME, NEEDS, OUTPUT, PREVIOUS, TASK_ID, KnownNames
+from runner.job.expressions import (
+    LAST_FRAME,
+    NEEDS,
+    OUTPUT,
+    PREVIOUS,
+    TASK_ID,
+    Condition,
+    KnownNames,
+    compile_condition,
+    compile_template,
+    has_expression,
+)
 from runner.job.inputs import find_payload
 from runner.job.merge import StepKeys
 from runner.job.model import ContentItem, Reference, Step
 from runner.job.paths import compile_output
 from runner.job.policy import read_price
-from runner.job.problems import Checked
+from runner.job.problems import Checked, InvalidValueError, ProblemError
 from runner.job.provider_checks import check_axes, check_content, check_fields, check_seeds
 from runner.job.seeds import SeedError, Seeds, parse_seeds
-from runner.job.values import Value, compile_value
+from runner.job.sources import FROM
+from runner.job.texts import TextFiles
+from runner.job.values import Constant, TextFrom, Value, compile_text, compile_value
 from runner.job.yaml.nodes import Location, Node, Scalar, Sequence, items_of, text_of
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.providers.provider import Provider
@@ -35,7 +48,12 @@ _REFERENCE_IN = {"image_url": LAST_FRAME, "video_url": OUTPUT, "draft_task": TAS
 
 
 def read_step(
-    keys: StepKeys, *, provider: Provider, known: KnownNames, above: Mapping[str, KnownNames]
+    keys: StepKeys,
+    *,
+    provider: Provider,
+    known: KnownNames,
+    above: Mapping[str, KnownNames],
+    files: TextFiles,
 ) -> Checked[tuple[Step, KnownNames]]:
     """(the step, the names of its axes). The step is fit for use only where no problem is found.
 
@@ -53,7 +71,7 @@ def read_step(
             "seeds and samples are two ways to ask for several takes",
             "keep `seeds` to choose the seeds, or `samples` to have them derived",
         )
-    axes = yield from read_axes(keys, known)
+    axes = yield from read_axes(keys, known, files, provider.fields)
     include = yield from read_entries(keys, "include", known)
     exclude = yield from read_entries(keys, "exclude", known)
     pick = (yield from read_entries(keys, "pick", known)) if keys.get("pick") is not None else None
@@ -68,7 +86,7 @@ def read_step(
     for key, value in keys.merged("request"):
         request[str(key.value)] = yield from compile_value(value, cell_names)
     needs = needs_of(keys)
-    content = yield from _content(keys, cell_names, above, tuple(needs))
+    content = yield from _content(keys, cell_names, above, tuple(needs), files)
     output_node = keys.get("output")
     output = None
     if isinstance(output_node, Scalar) and isinstance(output_node.value, str):
@@ -100,7 +118,8 @@ def read_step(
     yield from check_axes(provider, axis_locations(step), step.request, content)
     if seeds is not None:
         yield from check_seeds(provider, seeds, keys.location_of("seeds"))
-    yield from check_content(provider, content, keys.location_of("content"))
+    if all(item.when is None for item in content):  # else each cell's own are checked
+        yield from check_content(provider, content, keys.location_of("content"))
     yield from check_entry_names(step, keys)
     yield from check_chain(step, own_names, above)
     yield from check_pick_names(keys, own_names, above)
@@ -161,31 +180,67 @@ def _cell_names(known: KnownNames, own: KnownNames, above: Mapping[str, KnownNam
 
 
 def _content(
-    keys: StepKeys, names: KnownNames, above: Mapping[str, KnownNames], needs: tuple[str, ...]
+    keys: StepKeys,
+    names: KnownNames,
+    above: Mapping[str, KnownNames],
+    needs: tuple[str, ...],
+    files: TextFiles,
 ) -> Checked[tuple[ContentItem, ...]]:
     items: list[ContentItem] = []
     is_chained = bool(text_of(keys.get("chain")))
     for node in items_of(keys.get("content")):
-        found = find_payload(node)
-        if found is None:
+        payload: Value | Reference | None
+        text_node = node.get("text") if isinstance(node, MappingNode) else None
+        if isinstance(text_node, MappingNode):
+            kind, payload = "text", (yield from _text_from(text_node, names, files))
+        elif (found := find_payload(node)) is not None:
+            kind, payload_node = found
+            payload = None
+            if is_chained or above:
+                payload = yield from _reference(
+                    payload_node, kind, keys.name if is_chained else None, above, needs
+                )
+            if payload is None:
+                payload = yield from compile_value(payload_node, names)
+        else:
             continue
-        kind, payload_node = found
-        payload: Value | Reference | None = None
-        if is_chained or above:
-            payload = yield from _reference(
-                payload_node, kind, keys.name if is_chained else None, above, needs
-            )
-        if payload is None:
-            payload = yield from compile_value(payload_node, names)
         role_node = _entry(node, "role")
         role = (yield from compile_value(role_node, names)) if role_node else None
         key, sha256 = yield from _stand_ins(_entry(node, kind), payload, names)
-        item_names = frozenset[str]().union(*(each.names for each in (role, key, sha256) if each is not None))
-        item_names |= payload.names if isinstance(payload, Value) else frozenset()
+        when_node = _entry(node, "when")
+        when = None
+        if isinstance(when_node, Scalar) and isinstance(when_node.value, str):
+            when = yield from compile_condition(when_node.value, names, when_node.location)
+        parts = [
+            part.read_names
+            for part in (payload, role, key, sha256, when)
+            if isinstance(part, Value | Condition)
+        ]
         is_taken = isinstance(payload, Reference) and payload.step == keys.name
-        uses_previous = is_chained and (is_taken or PREVIOUS in item_names)
-        items.append(ContentItem(kind, node.location, payload, role, key, sha256, uses_previous))
+        uses_previous = is_chained and (is_taken or PREVIOUS in frozenset[str]().union(*parts))
+        items.append(ContentItem(kind, node.location, payload, role, key, sha256, when, uses_previous))
     return tuple(items)
+
+
+def _text_from(written: MappingNode, names: KnownNames, files: TextFiles) -> Checked[Value]:
+    """The text of the file at `from`, which may hold what a text in the job file may hold."""
+    path = written.get(FROM)
+    nothing = Value(written.location, Constant(None), frozenset())
+    if not isinstance(path, Scalar):
+        return nothing
+    if has_expression(path.text):
+        template = yield from compile_template(path.text, names, path.location)
+        any_name = frozenset(names)
+        return (
+            nothing if template is None else Value(path.location, TextFrom(template, files, names), any_name)
+        )
+    try:
+        return (yield from compile_text(files.read(path.text), names))
+    except InvalidValueError as error:
+        yield error.at(path.location)
+    except ProblemError as error:
+        yield from error.problems
+    return nothing
 
 
 def _entry(node: Node | None, name: str) -> Node | None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from runner.job.expressions import (
+    MOST_RESULT,
     KnownNames,
     Scope,
     Template,
     compile_template,
     has_expression,
 )
-from runner.job.filters import ExpressionError
-from runner.job.problems import Checked, ProblemError
+from runner.job.filters import ExpressionError, as_text
+from runner.job.problems import Checked, InvalidValueError, ProblemError, require
+from runner.job.texts import TextFile, TextFiles
 from runner.job.yaml.nodes import Location, Node, Scalar, Sequence
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.json_value import JsonValue
@@ -23,11 +25,12 @@ from runner.json_value import JsonValue
 class Value:
     """A JSON value of the job file: a constant, a template, or a list or an object of these.
 
-    `names` are the names in scope that it depends on; a constant depends on none.
+    `names` are the names in scope that it depends on; a constant depends on none. A text from a file whose
+    path is an expression may depend on any.
     """
 
     location: Location
-    content: Constant | Template | tuple[Value, ...] | Mapping[str, Value]
+    content: Constant | Template | TextFrom | tuple[Value, ...] | Mapping[str, Value]
     names: frozenset[str]
 
     @property
@@ -45,6 +48,8 @@ class Value:
                     return template.evaluate(scope)
                 except ExpressionError as error:
                     raise ProblemError(error.at(self.location)) from None
+            case TextFrom() as text:
+                return text.of(scope, self.location).evaluate(scope)
             case tuple() as items:
                 return [item.evaluate(scope) for item in items]
             case _ as entries:
@@ -62,10 +67,63 @@ class Value:
             return replace(self, content={name: value.fold(scope) for name, value in self.content.items()})
         return self
 
+    @property
+    def read_names(self) -> frozenset[str]:
+        """The names that it has used so far: `names`, except in files that no cell has asked for."""
+        return self.content.read_names if isinstance(self.content, TextFrom) else self.names
+
 
 @dataclass(frozen=True, slots=True)
 class Constant:
     value: JsonValue
+
+
+@dataclass(frozen=True, slots=True)
+class TextFrom:
+    """`{from: ...}` of a text where the path holds an expression: each file is read when a cell names it.
+
+    `known` are the names that a text may use there.
+    """
+
+    path: Template
+    files: TextFiles
+    known: KnownNames
+    _texts: dict[str, Value] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def read_names(self) -> frozenset[str]:
+        return self.path.names.union(*(text.names for text in self._texts.values()))
+
+    def of(self, scope: Scope, location: Location) -> Value:
+        """The text of one cell; `location` is that of the path. Raises ProblemError."""
+        try:
+            path = as_text(self.path.evaluate(scope), "from")
+        except ExpressionError as error:
+            raise ProblemError(error.at(location)) from None
+        if path not in self._texts:
+            try:
+                self._texts[path] = require(compile_text(self.files.read(path), self.known))
+            except InvalidValueError as error:
+                raise ProblemError(error.at(location)) from None
+        return self._texts[path]
+
+
+def compile_text(file: TextFile, known: KnownNames) -> Checked[Value]:
+    """The text of a whole file, as if it stood in the job file, without its last line break."""
+    place, text = file.at(1, 1), file.text.removesuffix("\n")
+    if len(text) > MOST_RESULT:
+        yield place.error(
+            f"more than {MOST_RESULT:,} characters", "a prompt is a text that a person can read"
+        )
+    elif not text.strip():
+        yield place.error("the file is empty", "write the text into it")
+    elif has_expression(text):
+        template = yield from compile_template(text, known, place, is_file=True)
+        if template is not None:
+            return Value(place, template, template.names)
+    else:
+        return Value(place, Constant(text), frozenset())
+    return Value(place, Constant(None), frozenset())
 
 
 def compile_value(node: Node, known: KnownNames) -> Checked[Value]:

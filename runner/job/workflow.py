@@ -12,6 +12,7 @@ from runner.job.merge import STEPS, StepKeys
 from runner.job.model import Step
 from runner.job.problems import Checked, Problems
 from runner.job.steps import needs_of, read_step
+from runner.job.texts import TextFiles
 from runner.job.yaml.nodes import Location, entries_of
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.providers.provider import Provider
@@ -31,7 +32,12 @@ def step_keys(document: MappingNode) -> Mapping[str, StepKeys]:
 
 
 def read_steps(
-    document: MappingNode, *, provider: Provider, known: KnownNames, found: tuple[Problem, ...]
+    document: MappingNode,
+    *,
+    provider: Provider,
+    known: KnownNames,
+    found: tuple[Problem, ...],
+    files: TextFiles,
 ) -> Checked[Mapping[str, Step]]:
     """All steps by name, fit for use only where no problem is found.
 
@@ -48,7 +54,7 @@ def read_steps(
         own = Problems(earlier=found)
         names_above = {step: axes[step] for step in above}
         steps[name], axes[name] = own.gather(
-            read_step(keys, provider=provider, known=known, above=names_above)
+            read_step(keys, provider=provider, known=known, above=names_above, files=files)
         )
         if not own.errors:  # an expression that did not compile may be the one that uses an axis
             own.gather(check_use(steps[name], provider.fields, names_above.values()))

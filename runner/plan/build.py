@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+from runner.errors import Problem
+from runner.job.cells import CellText, how_to_write, is_text, typed
 from runner.job.expressions import NEEDS, PREVIOUS, Scope
 from runner.job.inputs import FILES, InputError, InputReader, name_of_digest, name_of_key, resolve_url
-from runner.job.model import BUILT_IN, MODEL, SAMPLE, SEED, ContentItem, Job, Reference, Step
+from runner.job.model import BUILT_IN, MODEL, SAMPLE, SEED, AxisSpec, ContentItem, Job, Reference, Step
 from runner.job.problems import Checked, ProblemError, require
+from runner.job.provider_checks import check_content
 from runner.job.schema import check_field, check_request
 from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
 from runner.job.values import Constant, Value
@@ -28,14 +32,21 @@ from runner.slug import slug
 _STAND_IN: Mapping[str, JsonValue] = {"text": "text", "draft_task": {"id": ""}}
 
 
+class _Address(NamedTuple):
+    """`name` stands for `url` in the request; `location` is the item's."""
+
+    name: str
+    url: str
+    location: Location
+
+
 @dataclass(frozen=True, slots=True)
 class _Item:
     """A content item as the request has it, and the local file or the address that it refers to."""
 
     data: dict[str, JsonValue]
     file: InputFile | None = None
-    address: tuple[str, str] | None = None
-    """(what stands for it, the address itself)"""
+    address: _Address | None = None
 
 
 class TaskBuilder:
@@ -49,7 +60,6 @@ class TaskBuilder:
         self._step = step
         self._origin = origin
         self._edition = edition
-        self._as_first = step.as_first
         self._scope = {**scope, "step": {"name": step.name}}
         self._slug = slug(step.name)
         self._locations = {axis.name: axis.location for axis in step.axes}
@@ -60,6 +70,10 @@ class TaskBuilder:
         self._constant: dict[str, JsonValue] = {}
         self._computed: dict[str, Value] = {}
         self._content: list[ContentItem | _Item] = []
+        self._conditions = {
+            number: item.when for number, item in enumerate(step.content) if item.when is not None
+        }
+        self._left_out: set[frozenset[int]] = set()
         self.problems = (*self._fold_fields(), *self._fold_content())
 
     def build(self, index: int, cell: Cell, upstreams: tuple[Upstream, ...] = ()) -> Task:
@@ -72,15 +86,15 @@ class TaskBuilder:
             for each in upstreams:
                 if each.step == self._step.name:
                     scope[PREVIOUS] = each.cells[each.step]
-        step = self._as_first if PREVIOUS not in scope else self._step
-        fields, items = require(self._resolve(cell, scope, upstreams))
+        left_out = self._without(cell, scope)
+        fields, items = require(self._resolve(cell, scope, upstreams, left_out))
         try:
             request = self._job.provider.dialect.request(fields, [item.data for item in items])
         except CannotSayError as error:
             refusal = error.refusal
-            location = request_location(self._job.provider, step, refusal.path)
+            location = self._location(refusal.path, left_out)
             raise ProblemError(location.error(refusal.message, refusal.hint)) from None
-        self._check_shape(request, tuple(item.data.get("role") for item in items), step)
+        self._check_shape(request, tuple(item.data.get("role") for item in items), left_out)
 
         model, sample = str(cell[MODEL]), cell.get(SAMPLE)
         assert sample is None or isinstance(sample, int)
@@ -122,14 +136,15 @@ class TaskBuilder:
             inputs=tuple(dict.fromkeys(item.file for item in items if item.file is not None)),
             output=output,
             upstreams=upstreams,
-            addresses=_addresses(items, step),
+            addresses=_addresses(items),
             estimate_tokens=cost.tokens,
             estimate_micros=cost.micros,
             price=cost.price,
+            left_out=left_out,
         )
 
     def _resolve(
-        self, cell: Cell, scope: Scope, upstreams: tuple[Upstream, ...]
+        self, cell: Cell, scope: Scope, upstreams: tuple[Upstream, ...], left_out: frozenset[int]
     ) -> Checked[tuple[dict[str, JsonValue], list[_Item]]]:
         """(the fields of the request, its content) for one cell."""
         fields: dict[str, JsonValue] = {MODEL: str(cell[MODEL]), **self._constant}
@@ -139,23 +154,66 @@ class TaskBuilder:
                 try:
                     value = computed.evaluate(scope)
                 except ProblemError as error:
-                    yield from error.problems
+                    yield from (self._in_row(problem, computed.names, cell) for problem in error.problems)
                 else:
-                    yield from self._set(fields, name, value, computed.location)
+                    for problem in self._set(fields, name, value, computed.location):
+                        yield self._in_row(problem, computed.names, cell)
         for name, value in cell.items():
             # the axes `model` and `seed`, too, set the field of their name
             if name in self._fields:
                 location = self._locations.get(name, self._step.takes_location)
-                yield from self._set(fields, name, value, location)
+                for problem in self._set(fields, name, value, location):
+                    yield self._in_row(problem, {name}, cell)
         items: list[_Item] = []
-        for item in self._content:
-            if is_first and isinstance(item, ContentItem) and item.uses_previous:
+        for number, item in enumerate(self._content):
+            if number in left_out:
                 continue
             try:
                 items.append(item if isinstance(item, _Item) else self._item(item, scope, upstreams))
             except ProblemError as error:
-                yield from error.problems
+                names = item.names if isinstance(item, ContentItem) else frozenset[str]()
+                yield from (self._in_row(problem, names, cell) for problem in error.problems)
+        if self._conditions and left_out not in self._left_out:
+            self._left_out.add(left_out)
+            there = self._there(left_out)
+            location = next(iter(self._conditions.values())).location
+            if not there:
+                yield location.error("no content is left", "give one item no `when`")
+            yield from check_content(self._job.provider, there, location)
         return fields, items
+
+    def _without(self, cell: Cell, scope: Scope) -> frozenset[int]:
+        """The numbers of the content items that `when` leaves out, and of those that use the task before this
+        one where there is none. Raises ProblemError.
+        """
+        is_first = bool(self._step.chain) and PREVIOUS not in scope
+        left_out = {
+            number for number, item in enumerate(self._step.content) if is_first and item.uses_previous
+        }
+        for number, when in self._conditions.items():
+            try:
+                if number not in left_out and not when.holds(scope):
+                    left_out.add(number)
+            except ProblemError as error:
+                raise ProblemError(
+                    *(self._in_row(problem, when.names, cell) for problem in error.problems)
+                ) from None
+        return frozenset(left_out)
+
+    def _there(self, left_out: frozenset[int]) -> list[ContentItem]:
+        """The content items that a cell has."""
+        return [item for number, item in enumerate(self._step.content) if number not in left_out]
+
+    def _location(self, path: Path, left_out: frozenset[int]) -> Location:
+        return request_location(self._job.provider, self._step, path, left_out=left_out)
+
+    def _in_row(self, problem: Problem, names: Set[str], cell: Cell) -> Problem:
+        """`problem` at the row of a file that the cell has one of `names` from, unless it is told there."""
+        rows = (row_location(axis, cell) for axis in self._step.axes if axis.name in names)
+        row = next((row for row in rows if row is not None), None)
+        if row is None or problem.file == row.file:
+            return problem
+        return replace(problem, file=row.file, line=row.line, column=row.column)
 
     def cell_name(self, cell: Cell, above: Lineage) -> str:
         """The readable name of `cell` below those of `above`; several may have it."""
@@ -201,11 +259,7 @@ class TaskBuilder:
     def _fold_content(self) -> Checked[None]:
         """Resolves the content items that no cell changes."""
         for item in self._step.content:
-            names = item.role.names if item.role is not None else frozenset[str]()
-            names |= {NEEDS} if isinstance(item.payload, Reference) else item.payload.names
-            names |= {PREVIOUS} if item.uses_previous else set()
-            names = names.union(*(each.names for each in (item.key, item.sha256) if each is not None))
-            if not names <= self._scope.keys():
+            if not item.names <= self._scope.keys():
                 self._content.append(item)
                 continue
             try:
@@ -218,6 +272,13 @@ class TaskBuilder:
         self, request: dict[str, JsonValue], name: str, value: JsonValue, location: Location
     ) -> Checked[None]:
         """Puts one field into `request` in its one form; null and the API's own default are left out."""
+        if isinstance(value, CellText):
+            schema = self._job.provider.schema["properties"].get(name, {})
+            read = typed(value, schema)
+            if isinstance(read, str) and not is_text(schema):
+                yield value.location.error(*how_to_write(value, schema))
+                return
+            location, value = value.location, read
         plain = int(value) if isinstance(value, float) and value.is_integer() else value
         if plain is None or (name in self._defaults and plain == self._defaults[name]):
             request.pop(name, None)
@@ -241,7 +302,7 @@ class TaskBuilder:
     def _item(self, item: ContentItem, scope: Scope, upstreams: tuple[Upstream, ...]) -> _Item:
         """Raises ProblemError."""
         file: InputFile | None = None
-        address: tuple[str, str] | None = None
+        address: _Address | None = None
         payload: JsonValue
         if isinstance(item.payload, Reference):
             upstream = next(each for each in upstreams if each.step == item.payload.step)
@@ -250,19 +311,21 @@ class TaskBuilder:
         else:
             payload, file = self._payload(item.kind, item.payload, scope)
             if isinstance(payload, dict) and (name := _name_of(item, scope, payload, file)):
-                address = name, str(payload["url"])
+                address = _Address(name, str(payload["url"]), item.location)
                 payload = {"url": name}
         data: dict[str, JsonValue] = {"type": item.kind, item.kind: payload}
         role = item.role.evaluate(scope) if item.role is not None else None
         if item.role is not None and role is not None:
             if not isinstance(role, str):
                 raise ProblemError(item.role.location.error(f"role needs a word, and this is {_kind(role)}"))
-            data["role"] = role
+            data["role"] = str(role)
         return _Item(data, file, address)
 
     def _payload(self, kind: str, written: Value, scope: Scope) -> tuple[JsonValue, InputFile | None]:
         location = written.location
         value = written.evaluate(scope)
+        if isinstance(value, CellText):
+            location, value = value.location, str(value)
         if not isinstance(value, str):
             raise ProblemError(location.error(f"{kind} needs text, and this is {_kind(value)}"))
         if not value.strip():
@@ -278,7 +341,7 @@ class TaskBuilder:
         return {"url": file.reference if file is not None else value}, file
 
     def _check_shape(
-        self, request: Mapping[str, JsonValue], roles: tuple[JsonValue, ...], step: Step
+        self, request: Mapping[str, JsonValue], roles: tuple[JsonValue, ...], left_out: frozenset[int]
     ) -> None:
         """The rules between fields, and between content items, once for each shape that occurs."""
         shape = (frozenset(request), roles)
@@ -286,7 +349,7 @@ class TaskBuilder:
             return
         self._shapes.add(shape)
         found = [
-            request_location(self._job.provider, step, problem.path).error(problem.message, problem.hint)
+            self._location(problem.path, left_out).error(problem.message, problem.hint)
             for problem in check_request(self._job.provider, dict(request))
         ]
         if found:
@@ -334,13 +397,13 @@ def _stand_in(item: ContentItem) -> _Item:
     return _Item(data)
 
 
-def _addresses(items: list[_Item], step: Step) -> dict[str, str]:
+def _addresses(items: list[_Item]) -> dict[str, str]:
     """The addresses that are given by name. Raises ProblemError where two have one name."""
     found: dict[str, str] = {}
-    for item, written in zip(items, step.content, strict=True):
-        if item.address is not None and found.setdefault(*item.address) != item.address[1]:
-            location = written.location
-            raise ProblemError(location.error("another address has the same name", "give each its own"))
+    for address in (item.address for item in items):
+        if address is not None and found.setdefault(address.name, address.url) != address.url:
+            told = "another address has the same name"
+            raise ProblemError(address.location.error(told, "give each its own"))
     return found
 
 
@@ -359,14 +422,26 @@ def _kind(value: JsonValue) -> str:
 
 
 def request_location(
-    provider: Provider, step: Step, path: Path, cell: Mapping[str, JsonValue] | None = None
+    provider: Provider,
+    step: Step,
+    path: Path,
+    cell: Mapping[str, JsonValue] | None = None,
+    *,
+    left_out: Set[int] = frozenset(),
 ) -> Location:
-    """The place that a person has to change for what stands at `path` in the request of `cell`."""
+    """The place that a person has to change for what stands at `path` in the request of `cell`: the row of a
+    file where an axis has its values from there.
+
+    `left_out` are the numbers of content items that the request does not have.
+    """
     match path:
         case (str(name), *rest) if name in provider.content_fields or name == "content":
-            return _content_location(provider, step, name, rest)
+            items = [item for number, item in enumerate(step.content) if number not in left_out]
+            item, part = _content_item(provider, items or [*step.content], name, rest)
+            rows = _rows(step, item.names, cell)
+            return next(rows, item.location_of(part) if part else item.location)
         case (str(name), *_) if name in step.request:
-            return step.request[name].location
+            return next(_rows(step, step.request[name].names, cell), step.request[name].location)
         case ("model",):
             locations = dict(reversed(step.models))
             return locations.get(str(cell[MODEL]) if cell else "", step.takes_location)
@@ -375,15 +450,32 @@ def request_location(
     return step.content[0].location
 
 
-def _content_location(provider: Provider, step: Step, name: str, rest: list[str | int]) -> Location:
-    """The location of an item of the field `name`, which holds items of one kind, all items, or a text."""
+def _content_item(
+    provider: Provider, content: Sequence[ContentItem], name: str, rest: list[str | int]
+) -> tuple[ContentItem, str]:
+    """(an item of the field `name`, which holds items of one kind, all items, or a text; the part of it)."""
     kind = provider.content_fields.get(name, "")
-    items = [item for item in step.content if kind in ("", item.kind)]
+    items = [item for item in content if kind in ("", item.kind)]
     number = rest[0] if rest else 0
     if not isinstance(number, int) or number >= len(items):
-        return step.content[0].location
+        return content[0], ""
     is_alone = provider.schema["properties"].get(name, {}).get("type") == "string"
-    return items[number].location_of(kind if is_alone else "".join(map(str, rest[1:2])))
+    return items[number], kind if is_alone else "".join(map(str, rest[1:2]))
+
+
+def _rows(step: Step, names: Set[str], cell: Mapping[str, JsonValue] | None) -> Iterator[Location]:
+    """The rows of files that `cell` has the axes of these names from."""
+    for axis in step.axes if cell else ():
+        if axis.name in names and cell and (row := row_location(axis, cell)) is not None:
+            yield row
+
+
+def row_location(axis: AxisSpec, cell: Mapping[str, JsonValue]) -> Location | None:
+    """The row of a file that the cell has this axis from; None where the axis is written in the job file."""
+    if not axis.is_from_file:
+        return None
+    value = cell.get(axis.name)
+    return next((row.location for row in axis.values if row.content == Constant(value)), None)
 
 
 def _axis_location(step: Step, name: str, cell: Mapping[str, JsonValue] | None) -> Location:

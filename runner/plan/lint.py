@@ -7,11 +7,12 @@ remembered by the few fields that rules read, so that 100,000 tasks of one job c
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
-from runner.job.expressions import NEEDS
+from runner.job.expressions import NEEDS, RUN_TIME
 from runner.job.inputs import FILES, decode_data_uri, look_at_image, sniff
-from runner.job.model import SEED, Level
+from runner.job.model import SEED, Job, Level
+from runner.job.problems import Checked
 from runner.job.prompts import Place, find_unfilled
 from runner.job.yaml.source import MAX_BYTES
 from runner.json_value import JsonValue, canonical_json
@@ -37,6 +38,7 @@ PROMPT_FLAGS = "prompt-flags"
 PROMPT_PLACEHOLDER = "prompt-placeholder"
 BODY_SIZE = "body-size"
 BODY_LARGE = "body-large"
+TIME_IN_REQUEST = "time-in-request"
 
 DEFAULT_LEVELS: Mapping[str, Level] = {
     **{name: level for name, (level, _) in MODEL_RULES.items()},
@@ -54,6 +56,7 @@ DEFAULT_LEVELS: Mapping[str, Level] = {
     PROMPT_PLACEHOLDER: Level.ERROR,
     BODY_SIZE: Level.ERROR,
     BODY_LARGE: Level.ERROR,
+    TIME_IN_REQUEST: Level.ERROR,
 }
 """Every rule with its level where a job's `lint:` says nothing."""
 
@@ -67,7 +70,8 @@ class Linter:
     """Looks at the tasks of one plan, in order; gives each finding once.
 
     `levels` are the job's own. `takes` is how many seeds the step sweeps over, for the hint.
-    `variables` are the job's, by name, and `place` is where it stands.
+    `variables` are the job's, by name, and `place` is where it stands. `sold` are the ids that the service
+    was seen to sell.
     """
 
     def __init__(
@@ -78,12 +82,14 @@ class Linter:
         takes: int,
         variables: Mapping[str, JsonValue] | None = None,
         place: Place | None = None,
+        sold: Collection[str] = (),
     ) -> None:
         self._provider = provider
         self._levels = {**DEFAULT_LEVELS, **levels}
         self._takes = takes
         self._variables = dict(variables or {})
         self._place = place
+        self._sold = sold
         self._texts: set[str] = set()
         self._urls: set[tuple[str, str, RequestPath]] = set()
         self._asked: set[Asked] = set()
@@ -122,15 +128,16 @@ class Linter:
         """A misspelt id, and one of which nothing, or not its vendor, is known."""
         catalogue, path = self._provider.catalogue, ("model",)
         vendor, _, name = model.rpartition("/")
-        if meant := id_that_was_meant(catalogue, model):
+        is_sold = model in self._sold
+        if not is_sold and (meant := id_that_was_meant(catalogue, model)):
             told = f"{model} is not a model that {self._provider.name} is known to have"
             yield LintFinding(MODEL_NAME, path, told, f"did you mean `{meant}`?")
         elif not is_known:
             told = f"{model}: nothing is known of this model, so nothing is checked against it"
-            if has_unknown_vendor(catalogue, model):
+            if not is_sold and has_unknown_vendor(catalogue, model):
                 told += f"; nor is `{vendor}/` a prefix that {self._provider.name} is known to have"
             yield LintFinding(UNKNOWN_MODEL, path, told)
-        elif has_unknown_vendor(catalogue, model):
+        elif not is_sold and has_unknown_vendor(catalogue, model):
             told = f"`{vendor}/` is not a prefix that {self._provider.name} is known to have"
             yield LintFinding(UNKNOWN_MODEL, path, told, f"without a prefix it is `{name}`")
 
@@ -226,6 +233,23 @@ class Linter:
         if len(images) > most:
             told = f"{len(images)} images; {self._provider.name} takes {most}"
             yield LintFinding(SERVICE_LIMITS, (*images[most][:-1], "url"), told, "remove some")
+
+
+def check_time(job: Job) -> Checked[None]:
+    """`run.time` where it makes a request. In `edition` it says openly that each run pays anew, and in
+    `output` it costs nothing.
+    """
+    level = job.lint.get(TIME_IN_REQUEST, DEFAULT_LEVELS[TIME_IN_REQUEST])
+    if level is Level.OFF:
+        return
+    steps = (value for step in job.steps.values() for value in step.values() if value is not step.output)
+    for value in (*job.variables.values(), *steps):
+        if RUN_TIME in value.read_names:
+            report = value.location.error if level is Level.ERROR else value.location.warning
+            yield report(
+                "`run.time` in a request makes each run's tasks new, and pays for all of them again",
+                "use it in `output`, or say so with `edition: ${{ run.time }}`",
+            )
 
 
 _FLAG = re.compile(

@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 
 from runner.errors import Problem
 from runner.job.axes import check_values
-from runner.job.expressions import Scope
+from runner.job.expressions import RUN, RUN_TIME, Scope
 from runner.job.filters import ExpressionError, as_text
 from runner.job.model import Job, Step
 from runner.job.problems import Checked, ProblemError, Problems
-from runner.job.rundate import RunDate
+from runner.job.rundate import RunDate, RunTime
 from runner.job.values import Value
 from runner.json_value import JsonValue
 from runner.plan.build import TaskBuilder
 from runner.plan.combinations import Combined
 from runner.plan.cost import Total, total_of
+from runner.plan.lint import check_time
 from runner.plan.matrix import Axis, Entry, Matrix
 from runner.plan.patterns import Patterns
 from runner.plan.steps import MOST_CELLS, PlannedSteps, plan_steps, too_many
@@ -48,6 +49,8 @@ class Plan:
     """`time.time()` and `time.monotonic()` when this machine's clock gave `run_date`; None if it did not."""
     combined: Mapping[str, Combined] = field(default_factory=dict, repr=False)
     """How the tasks of each step that joins steps or makes a chain were found, by step."""
+    began: float = 0.0
+    """What `run.time` is, in Unix seconds."""
     _below: Mapping[str, tuple[Task, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -72,21 +75,24 @@ class Plan:
         return self._below.get(task.identity, ())
 
 
-def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan:
+def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None, began: float | None = None) -> Plan:
     """Expands and checks the whole job. Raises JobError with every problem found.
 
     `origin` is where its requests go, as `https://api.example.com`; it is a part of each task's
-    identity. `sandbox` is the embedded sandbox. `run_date` is today if not given.
+    identity. `sandbox` is the embedded sandbox. `run_date` is today if not given, and `began`, the start of
+    the run in Unix seconds, is now.
     """
     clock = None
     if run_date is None:
         clock = (time.time(), time.monotonic())
         run_date = RunDate.today(clock[0], job.project_file.timezone)
+    if began is None:
+        began = time.time() if clock is None else clock[0]
     problems = Problems(job.file)
     for warning in job.warnings:
         problems.add(warning)
     with problems:
-        scope = problems.gather(_scope(job, run_date))
+        scope = problems.gather(_scope(job, run_date, RunTime.of(began, run_date)))
     with problems:
         edition = problems.gather(_edition(job, scope))
         matrices = {name: problems.gather(_matrix(step, scope)) for name, step in job.steps.items()}
@@ -105,8 +111,10 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan
             for name, step in job.steps.items()
         }
         tasks = build_tasks(job, steps, builders, problems)
+        problems.gather(check_time(job))
     combined = {step.name: step.combined for step in steps if step.combined is not None}
-    return Plan(job, origin, run_date, edition, tasks, problems.warnings, total_of(tasks), clock, combined)
+    cost = total_of(tasks)
+    return Plan(job, origin, run_date, edition, tasks, problems.warnings, cost, clock, combined, began=began)
 
 
 def most_cells(job: Job) -> int:
@@ -119,9 +127,14 @@ def most_cells(job: Job) -> int:
     return cells
 
 
-def _scope(job: Job, run_date: RunDate) -> Checked[Scope]:
+def _scope(job: Job, run_date: RunDate, run_time: RunTime) -> Checked[Scope]:
     """The names that hold for all cells."""
-    scope: Scope = {"job": {"name": job.name}, "env": dict(job.env), "run": {"date": run_date}}
+    scope: Scope = {
+        "job": {"name": job.name},
+        "env": dict(job.env),
+        RUN: {"date": run_date, "time": run_time},
+        RUN_TIME: run_time,
+    }
     variables: dict[str, JsonValue] = {}
     for name, value in job.variables.items():
         for _, result in (yield from _computed([value], scope)):

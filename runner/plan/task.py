@@ -50,7 +50,8 @@ class Task:
     forward slashes. `upstreams` are the tasks of the steps that its own needs, in the order of `needs`, and
     then the one before it in its chain. `ignored_seed` is one that the job gives and the model ignores: it is
     part of the identity, and is not sent. `addresses` are the URLs, which may be secret, that names of the
-    job's own stand for in `request`; they are kept nowhere.
+    job's own stand for in `request`; they are kept nowhere. `left_out` are the numbers of the step's content
+    items that `when` leaves out, or that use the one before where there is none.
     """
 
     identity: str
@@ -74,6 +75,7 @@ class Task:
     ignored_seed: int | None = None
     addresses: Mapping[str, str] = field(default_factory=dict, repr=False)
     cell_name: str = ""
+    left_out: frozenset[int] = frozenset()
 
     @property
     def needs(self) -> tuple[Upstream, ...]:

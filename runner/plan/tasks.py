@@ -46,8 +46,12 @@ def build_tasks(
 
 def _with_own_names(job: Job, tasks: list[Task], builders: Mapping[str, TaskBuilder]) -> list[Task]:
     """The tasks, each with a name that no other has."""
-    if twins := repeated(task.cell_name for task in tasks):
-        tasks = [builders[task.step].with_digits(task) if task.cell_name in twins else task for task in tasks]
+    twins, unnamed = repeated(task.cell_name for task in tasks), _unnamed(job)
+    if twins or unnamed:
+        tasks = [
+            builders[task.step].with_digits(task) if task.cell_name in twins or task.step in unnamed else task
+            for task in tasks
+        ]
     written = [task for task in tasks if job.steps[task.step].output is not None]
     others = {task.name for task in tasks if job.steps[task.step].output is None}
     names = dict(
@@ -76,6 +80,17 @@ def _renamed(task: Task, names: Mapping[str, str]) -> Task:
     return replace(task, name=name, upstreams=upstreams)
 
 
+def _unnamed(job: Job) -> frozenset[str]:
+    """The steps whose tasks carry digits of their identity in any case: rows of a file name nothing for good,
+    so another row could give them another name.
+    """
+    unnamed: set[str] = set()
+    for name, step in job.steps.items():
+        if not unnamed.isdisjoint(step.needs) or not all(axis.is_named for axis in step.axes):
+            unnamed.add(name)
+    return frozenset(unnamed)
+
+
 class _Walk:
     """Goes depth first over the cells of a plan, builds the task of each, and checks it.
 
@@ -100,6 +115,7 @@ class _Walk:
                 takes=len(step.spec.seeds or ()) or 2,
                 variables={name: value.known for name, value in job.variables.items()},
                 place=Place(job.root, job.directory),
+                sold=job.models_lock.ids(job.provider.name),
             )
             for step in steps
         }
@@ -244,8 +260,9 @@ class _Walk:
     def _lint(self, step: PlannedStep, task: Task) -> None:
         """Each finding once, with the first cell that has it unless it holds for the whole model."""
         for finding, level in self._linters[task.step].look_at(task):
-            spec = step.spec if task.previous is not None else step.spec.as_first
-            location = request_location(self._job.provider, spec, finding.path, task.cell)
+            location = request_location(
+                self._job.provider, step.spec, finding.path, task.cell, left_out=task.left_out
+            )
             message = finding.message
             if (location, message) in self._linted:
                 continue  # several steps inherit it

@@ -35,7 +35,7 @@ from runner.typed_json import with_texts
 
 
 class Since(enum.StrEnum):
-    """Whether a job file is still the one that was run."""
+    """Whether a job file, with the further files that it reads, is still what was run."""
 
     SAME = "same"
     CHANGED = "changed"

@@ -204,7 +204,8 @@ class Delivery:
                 created_at=tools.machine.wall(),
             )
             if not version and not taken:
-                await keep_twin(tools, paid.output, path, row)
+                async with self.session.moving:
+                    await keep_twin(tools, paid.output, path, row)
             return row
 
     async def _version(self) -> int:

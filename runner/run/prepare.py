@@ -125,7 +125,7 @@ def prepare_run(
                 f"run {run.id} is dated {frozen} and keeps that date",
                 hint=f"callsheet run {job.file} --date {date}",
             )
-        plan = make_plan(job, origin=origin, run_date=frozen)
+        plan = make_plan(job, origin=origin, run_date=frozen, began=run.started_at)
         clock = None if date is not None else ClockDate(frozen, None, zone=zone)
     else:
         if plan is None:
@@ -151,7 +151,7 @@ def prepare_run(
                 run_date=plan.run_date.format(),
                 provider=job.provider.name,
                 origin=origin,
-                started_at=now,
+                started_at=plan.began if job.uses_time else now,
             )
     again = resubmit.named.choose(plan) if resubmit is not None and resubmit.named is not None else None
     chosen = only.choose(plan) if only is not None else None
@@ -180,11 +180,17 @@ def prepare_run(
 def _choose(
     job: Job, reader: LedgerReader, origin: str, date: RunDate | None, now: float
 ) -> tuple[RunRow | None, Plan]:
-    plan = make_plan(job, origin=origin, run_date=date or RunDate.today(now, job.project_file.timezone))
+    today = date or RunDate.today(now, job.project_file.timezone)
+    new = make_plan(job, origin=origin, run_date=today, began=now)
     for run in reader.unfinished_runs(job.file):
-        if run.edition != plan.edition or run.origin != origin:
+        if run.origin != origin:
             continue
-        frozen = RunDate.parse(run.run_date)
+        frozen, plan = RunDate.parse(run.run_date), new
+        if job.uses_time:  # by its own time, which may be a part of its edition
+            day = replace(today, offset=frozen.offset)
+            plan = make_plan(job, origin=origin, run_date=day, began=run.started_at)
+        if run.edition != plan.edition:
+            continue
         # the day alone: its offset differs with the time zone, and when the clocks change
         if date is not None and frozen.date != date.date:
             continue
@@ -192,13 +198,17 @@ def _choose(
             continue  # nothing was submitted under its date, which may be that of a wrong clock
         if frozen == plan.run_date or not job.uses_date:
             return run, replace(plan, run_date=frozen)
-        return run, make_plan(job, origin=origin, run_date=frozen)
-    return None, plan
+        return run, make_plan(job, origin=origin, run_date=frozen, began=run.started_at)
+    return None, new
 
 
 def _with_the_tasks_of(plan: Plan, reader: LedgerReader) -> RunRow | None:
-    """The unfinished run that asks for the same tasks: of another day only where no expression reads it."""
+    """The unfinished run that asks for the same tasks: of another day or time only where no expression reads
+    it.
+    """
     for run in reader.unfinished_runs(plan.job.file):
+        if plan.job.uses_time and run.started_at != plan.began:
+            continue
         is_of_day = RunDate.parse(run.run_date).date == plan.run_date.date
         if (run.edition, run.origin) == (plan.edition, plan.origin) and (is_of_day or not plan.job.uses_date):
             return run

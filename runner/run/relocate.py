@@ -142,7 +142,7 @@ async def _keep(
         await tools.commits.write(lambda ledger: ledger.add_outputs(news))
     for row in rows:
         if row.path not in stay:
-            await run(files.remove, base / row.path)
+            await run(_remove_kept, files, base / row.path, base / versions[row.path])
         tools.observe(
             "task.versioned", {"identity": row.identity, "path": row.path, "to": versions[row.path]}
         )
@@ -188,6 +188,12 @@ def _link_all(
         except FileExistsError:
             return False
     return True
+
+
+def _remove_kept(files: FileStore, path: Path, kept: Path) -> None:
+    """Unless somebody has put another file there meanwhile."""
+    if has_copy(files, path, kept):
+        files.remove(path)
 
 
 def _is_free(

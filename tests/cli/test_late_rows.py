@@ -39,7 +39,7 @@ def test_collect_finds_a_row_that_turns_up_though_nothing_is_in_flight(
 def test_reconcile_lists_what_counts_against_budgets_and_a_person_takes_it_out(absent: VerbBench) -> None:
     assert absent.call("reconcile") == ExitCode.DONE
     assert "absent  s2" in absent.out
-    assert "--not-billed" in absent.err
+    assert "--not-billed" in absent.out
     assert absent.call("spend", "--output-format", "json") == ExitCode.DONE
     assert json.loads(absent.out)["total"]["possibly_billed"]["tasks"] == 1
     assert absent.call("reconcile", "s2", "--not-billed") == ExitCode.DONE

@@ -39,9 +39,9 @@ def test_a_run_of_another_date_is_planned_again_only_where_an_expression_reads_i
 ) -> None:
     dates: list[str] = []
 
-    def counted(job: Job, *, origin: str, run_date: RunDate | None = None) -> Plan:
+    def counted(job: Job, *, origin: str, run_date: RunDate, began: float) -> Plan:
         dates.append(str(run_date))
-        return make_plan(job, origin=origin, run_date=run_date)
+        return make_plan(job, origin=origin, run_date=run_date, began=began)
 
     monkeypatch.setattr(prepare, "make_plan", counted)
     dated = JOB.replace("A paper boat", "A paper boat on ${{ run.date }}").replace("out/s", "out/dated-")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import csv
 import json
 import os
 import re
@@ -29,7 +30,7 @@ from runner.project import PROJECT_FILE
 from tests.docs.fragment import put_into
 from tests.docs.pages import ROOT, Block, Page
 
-KINDS = frozenset({"sh", "yaml", "json", "toml", "python", "text"})
+KINDS = frozenset({"sh", "yaml", "json", "toml", "python", "text", "csv", "markdown"})
 REASONS = frozenset(
     {
         "installs from the network",
@@ -89,7 +90,7 @@ class Player:
                 self._run(block, ["bash", "-eu", "-o", "pipefail", "-c", _PRELUDE + body])
             case "python" if not block.words:
                 self._run(block, [sys.executable, "-c", body])
-            case "yaml" | "json" | "toml" | "python":
+            case "yaml" | "json" | "toml" | "python" | "csv" | "markdown":
                 self._write(block, body)
             case "text":
                 if before is None or before.kind not in ("sh", "python"):
@@ -153,7 +154,7 @@ class Player:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(body, encoding="utf-8")
         try:
-            if file.parent.name == "jobs":
+            if file.parent.name == "jobs" and file.suffix in (".yaml", ".yml"):
                 # the reader's own job: what only a trusted one may say is no mistake here
                 options = LoadOptions(os.environ, trust_job=True)
                 make_plan(load_job(file, root=self.project, options=options), origin="sandbox")
@@ -186,6 +187,8 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "json": json.loads,
     "toml": tomllib.loads,
     "python": ast.parse,
+    "csv": lambda body: list(csv.reader(body.splitlines(), strict=True)),
+    "markdown": str,
 }
 
 

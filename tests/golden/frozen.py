@@ -19,7 +19,8 @@ IDENTITIES = GOLDEN / "identities.json"
 LEDGER = GOLDEN / "ledger" / "ledger.db"
 RUNS = LEDGER.parent / "runs"
 UNSERVED = frozenset(
-    f"forms/{name}.yaml" for name in ("addresses", "chains", "extends", "joins", "unknown-model")
+    f"forms/{name}.yaml"
+    for name in ("addresses", "chains", "extends", "from-files", "joins", "unknown-model")
 )
 """Not in the frozen ledger: younger than that, or the sandbox knew no such model then."""
 

@@ -101,11 +101,12 @@ def test_a_key_of_an_object_wins_over_a_method_of_python() -> None:
         ("nothing | default('x')", "x"),
         ("shot.missing | default('x')", "x"),
         ("run.date | string", "2026-11-21"),
+        ("run.date | date('%G-W%V')", "2026-W47"),
     ],
 )
 def test_the_filters_are_a_short_list(source: str, expected: JsonValue) -> None:
     assert value(f"${{{{ {source} }}}}") == expected
-    assert len(FILTERS) == 9
+    assert len(FILTERS) == 10
 
 
 @pytest.mark.security(3)

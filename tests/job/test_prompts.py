@@ -146,7 +146,7 @@ def test_each_prompt_of_a_matrix_is_looked_at(jobs: JobBench) -> None:
         "`two.prompt` is a file's name, and would be sent, and paid for, as it stands (in cell two.prompt);"
         " hint: text: {from: two.prompt}",
         "`{{ x }}` is not filled in: it would be sent, and paid for, as it stands (in cell x); hint:"
-        ' write the text itself, or "${{ vars.x }}" with `vars: {x: ...}`',
+        " write the text itself",
     ]
 
 

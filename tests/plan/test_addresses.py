@@ -100,6 +100,18 @@ def test_two_addresses_of_one_request_have_two_names(jobs: JobBench) -> None:
     assert "another address has the same name; hint: give each its own" in problem
 
 
+def test_an_item_that_a_chain_leaves_out_takes_no_address_along(jobs: JobBench) -> None:
+    first, second = jobs.tasks(
+        HEAD + "steps:\n  film:\n    chain: shot\n    matrix: {shot: [a, b]}\n"
+        "    request: {return_last_frame: true}\n    content:\n"
+        "      - {type: text, text: '${{ shot }}'}\n"
+        "      - {type: image_url, image_url: '${{ previous.last_frame }}', role: first_frame}\n"
+        f"      - {{type: image_url, image_url: {{url: '{SIGNED}', key: lake}}, role: last_frame}}\n"
+        "lint: {frame-roles: 'off'}\n"
+    )
+    assert first.addresses == second.addresses == {"key:lake": SIGNED}
+
+
 def test_what_a_step_makes_needs_no_name(jobs: JobBench) -> None:
     [problem] = jobs.problems(
         HEAD + "steps:\n  a:\n    request: {return_last_frame: true}\n    content: [{type: text, text: A}]\n"

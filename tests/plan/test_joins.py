@@ -231,3 +231,17 @@ def test_as_many_tasks_as_pairs_with_equal_values(
     order = {task.identity: place for place, task in enumerate(plan.tasks)}
     for task in films(plan):
         assert all(order[upstream.identity] < order[task.identity] for upstream in task.upstreams)
+
+
+def test_an_inherited_axis_that_only_multiplies_is_told_with_the_join(jobs: JobBench) -> None:
+    text = HEAD + (
+        "request: {return_last_frame: true}\nmatrix: {shot: [a, b]}\nsteps:\n"
+        "  one: {content: [{type: text, text: '${{ shot }}'}]}\n"
+        "  two: {needs: one, content: [{type: image_url, image_url: '${{ needs.one.last_frame }}'}]}\n"
+    )
+    (problem,) = jobs.problems(text)
+    assert problem.endswith("hint: to meet only the tasks with its value: `needs: [one]`")
+    assert [task.name for task in jobs.tasks(text.replace("needs: one", "needs: [one]"))][2:] == [
+        "two-a",
+        "two-b",
+    ]

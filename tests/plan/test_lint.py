@@ -246,6 +246,7 @@ def test_what_a_model_takes_passes(task: Task) -> None:
 
 def test_every_rule_is_shown_to_find_something() -> None:
     elsewhere = {"retired", lint.SEED_SWEEP, lint.SEED_UNKNOWN, lint.BODY_SIZE, lint.BODY_LARGE}
+    elsewhere |= {lint.TIME_IN_REQUEST}
     assert {rule for rule, _, _ in REFUSED} | elsewhere == set(DEFAULT_LEVELS)
 
 
@@ -396,3 +397,31 @@ def test_many_tasks_cost_a_lookup_each() -> None:
     started = time.process_time()
     assert sum(len(list(linter.look_at(task))) for task in tasks) == 0
     assert time.process_time() - started < 0.5
+
+
+def test_an_id_that_the_service_was_seen_to_sell_is_right_as_it_is() -> None:
+    """Whatever known id it resembles; what is not known of the model is still told."""
+    sold = {"bytedance/seedance-2.0", "acme/new"}
+    linter = Linter(MESH, {}, takes=2, sold=sold)
+    found = [finding for model in sorted(sold) for finding, _ in linter.look_at(make_task(model))]
+    assert [(finding.rule, finding.message) for finding in found] == [
+        ("unknown-model", "acme/new: nothing is known of this model, so nothing is checked against it")
+    ]
+
+
+def test_an_unknown_prefix_is_told_once_with_what_is_not_known() -> None:
+    messages = [
+        message for _, message in told(make_task("acme/new")) + told(make_task("acme/seedance-1-0-pro"))
+    ]
+    assert messages == [
+        "acme/new: nothing is known of this model, so nothing is checked against it; nor is `acme/` a prefix"
+        " that mesh is known to have",
+        "`acme/` is not a prefix that mesh is known to have",
+    ]
+
+
+def test_a_file_that_stands_in_a_request_twice_counts_twice() -> None:
+    file = InputFile(sha256="0" * 64, media_type="image/png", size=13_000_000, path=Path("/a.png"))
+    item: JsonValue = {"type": "image_url", "image_url": {"url": file.reference}, "role": "reference_image"}
+    assert told(make_task(TWO, TEXT, item, inputs=(file,))) == []
+    assert [rule for rule, _ in told(make_task(TWO, TEXT, item, item, inputs=(file,)))] == ["body-large"]

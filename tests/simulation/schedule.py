@@ -31,6 +31,43 @@ class Shape(StrEnum):
     SAMPLES = "samples"
     """A model that ignores seeds: every POST has the same body but for its tag."""
     BOTH = "both"
+    CHAIN = "chain"
+    """Shots that each begin with the last frame of the one before."""
+    JOIN = "join"
+    """Two shots, and a third one that begins with the last frame of one and ends with that of the other."""
+
+
+DRAWN = (Shape.SEEDS, Shape.PROMPTS, Shape.SAMPLES, Shape.BOTH)
+"""Those that a seed decides between; the others have tests of their own."""
+
+
+_AFTER = (
+    "  - {type: image_url, image_url: '${{ previous.last_frame }}', role: first_frame}",
+    "chain: shot",
+)
+
+_JOIN = """\
+version: 1
+models: [byteplus/seedance-1-0-pro]
+request: {resolution: 480p, ratio: 16:9, duration: 4, return_last_frame: true}
+steps:
+  first:
+    seeds: [7]
+    content: [{type: text, text: the teapot in shot0}]
+    output: out/shot0-7.mp4
+  last:
+    seeds: [7]
+    content: [{type: text, text: the teapot in shot1}]
+    output: out/shot1-7.mp4
+  film:
+    needs: [first, last]
+    seeds: [7]
+    content:
+      - {type: text, text: the teapot in shot2}
+      - {type: image_url, image_url: "${{ needs.first.last_frame }}", role: first_frame}
+      - {type: image_url, image_url: "${{ needs.last.last_frame }}", role: last_frame}
+    output: out/shot2-7.mp4
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +95,15 @@ class JobSpec:
 
     def text(self) -> str:
         """The job file, but for `run` and `budget`: few texts, and each is read once."""
+        if self.shape is Shape.JOIN:
+            return _JOIN
         model = "seedance-2-0" if self.shape is Shape.SAMPLES else "seedance-1-0-pro"
-        shots = self.tasks if self.shape is Shape.PROMPTS else 2 if self.shape is Shape.BOTH else 1
+        is_listed = self.shape in (Shape.PROMPTS, Shape.CHAIN)
+        shots = self.tasks if is_listed else 2 if self.shape is Shape.BOTH else 1
         takes = {
             Shape.SEEDS: f"seeds: 1..{self.tasks}",
             Shape.PROMPTS: "seeds: [7]",
+            Shape.CHAIN: "seeds: [7]",
             Shape.SAMPLES: f"samples: {self.tasks}",
             Shape.BOTH: f"seeds: 1..{max(self.tasks // 2, 1)}",
         }[self.shape]
@@ -77,6 +118,7 @@ class JobSpec:
             "content:",
             "  - type: text",
             f"    text: the {self.thing} in ${{{{ shot }}}}",
+            *(_AFTER if self.shape is Shape.CHAIN else ()),
             *(() if self.max_usd is None else ("price: {usd_per_task: 1}",)),
             f"output: out/{'${{ model }}/' if self.models > 1 else ''}${{{{ shot }}}}-${{{{ {take} }}}}.mp4",
         ]
@@ -205,7 +247,7 @@ def _edited(schedule: Schedule, source: random.Random) -> Schedule:
 
 
 def _job(source: random.Random) -> JobSpec:
-    shape = source.choice(list(Shape))
+    shape = source.choice(DRAWN)
     tasks = source.choices((1, 2, 3, 4, 6, 8, 12), (30, 40, 20, 10, 4, 2, 1))[0]
     if shape is Shape.BOTH:
         tasks = max(2, tasks // 2 * 2)

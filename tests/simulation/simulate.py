@@ -186,11 +186,11 @@ _PLANS: dict[tuple[str, str], Plan] = {}
 """The job language has tests of its own: each job is planned once for each date."""
 
 
-def _make_plan(job: Job, *, origin: str, run_date: RunDate) -> Plan:
+def _make_plan(job: Job, *, origin: str, run_date: RunDate, began: float = START) -> Plan:
     key = (job.digest, run_date.format())
     if key not in _PLANS:
-        _PLANS[key] = make_plan(job, origin=origin, run_date=run_date)
-    return replace(_PLANS[key], job=job)
+        _PLANS[key] = make_plan(job, origin=origin, run_date=run_date, began=began)
+    return replace(_PLANS[key], job=job, began=began)
 
 
 def plan_of(schedule: Schedule, process: ProcessSpec) -> Plan:

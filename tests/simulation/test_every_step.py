@@ -30,6 +30,12 @@ BASES = {
     "two samples with last frames": Schedule(
         3, replace(JOB, shape=Shape.SAMPLES, last_frame=True), HABITS, (ProcessSpec(),), ()
     ),
+    "a chain of two shots": Schedule(
+        4, replace(JOB, shape=Shape.CHAIN, last_frame=True), HABITS, (ProcessSpec(),), ()
+    ),
+    "two shots and what joins them": Schedule(
+        5, replace(JOB, shape=Shape.JOIN, tasks=3, last_frame=True), HABITS, (ProcessSpec(),), ()
+    ),
 }
 PARTS = 4
 
@@ -46,14 +52,15 @@ def test_a_crash_at_any_step_costs_nothing(name: str, part: int) -> None:
     """Steps are task switches and touches of the disk; together the parts take every one of them."""
     base = BASES[name]
     whole = play(base)
-    assert (whole.violations, whole.finished, whole.accepted) == ((), True, 2)
+    tasks = base.job.tasks
+    assert (whole.violations, whole.finished, whole.accepted) == ((), True, tasks)
     steps = whole.steps[0]
     assert steps > 80
     for step in range(1 + part, steps + 1, PARTS):
         verdict = play(replace(base, processes=(ProcessSpec(dies_at=step),)))
         assert verdict.crashes == 1, f"step {step}"
         assert verdict.violations == (), f"step {step}"
-        assert verdict.accepted == 2 or verdict.held, f"step {step}"
+        assert verdict.accepted == tasks or verdict.held, f"step {step}"
 
 
 @pytest.mark.fault(83)

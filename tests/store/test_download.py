@@ -207,6 +207,25 @@ async def test_without_a_strong_validator_nothing_is_resumed(
     assert "range" not in server.seen[1].headers
 
 
+@pytest.mark.fault(82)
+@pytest.mark.parametrize("etag", ["", '"v1"'])
+async def test_what_waits_for_its_name_is_not_fetched_twice(
+    clip: bytes, files: LocalFiles, etag: str
+) -> None:
+    """An older take stands there until it is kept as a version."""
+    older, kept = files.root / "out/clip.mp4", files.root / "out/clip.v1.mp4"
+    older.parent.mkdir()
+    older.write_bytes(b"older")
+    with FilesServer(file(clip, etag=etag)) as server:
+        request = make_request(server.url())
+        assert (await trouble_of(request, files)).trouble is DownloadTrouble.TARGET_EXISTS
+        files.link_new(older, kept)
+        record = await fetch(replace(request, kept=kept), files)
+    assert (older.read_bytes(), kept.read_bytes()) == (clip, b"older")
+    assert (record.bytes, len(server.seen)) == (len(clip), 1)
+    assert left_over(files) == {"clip.mp4", "clip.v1.mp4"}
+
+
 async def test_a_part_that_nobody_asked_for_is_refused(clip: bytes, files: LocalFiles) -> None:
     with FilesServer(answer_206(clip, "bytes 0-1/2")) as server:
         assert (await trouble_of(make_request(server.url()), files)).trouble is DownloadTrouble.REFUSED

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner.store.files import LocalFiles, UnsafePathError, digest, place_copy, publish
+from runner.store.files import LocalFiles, UnsafePathError, digest, place_copy, publish, replace_by
 
 
 @pytest.fixture
@@ -316,3 +316,58 @@ def test_no_handle_stays_open(files: LocalFiles) -> None:
         with pytest.raises((UnsafePathError, FileNotFoundError)):
             files.open(Path(path))
     assert len(list(handles.iterdir())) == before
+
+
+@pytest.mark.fault(83)
+def test_a_new_take_replaces_what_is_kept_elsewhere(files: LocalFiles) -> None:
+    put(files, "s1.mp4", b"old")
+    files.link_new(Path("s1.mp4"), Path("s1.v1.mp4"))
+    publish(files, put(files, "x.part", b"new"), Path("s1.mp4"), kept=Path("s1.v1.mp4"))
+    assert (read(files, "s1.mp4"), read(files, "s1.v1.mp4")) == (b"new", b"old")
+    assert files.stat(Path("x.part")) is None
+
+
+@pytest.mark.fault(83)
+@pytest.mark.parametrize("there", [b"changed since", b"eld"])
+def test_what_is_kept_nowhere_is_not_replaced(files: LocalFiles, there: bytes) -> None:
+    """Somebody has put another file there between the link and the rename."""
+    put(files, "s1.v1.mp4", b"old")
+    put(files, "s1.mp4", there)
+    part = put(files, "x.part", b"new")
+    with pytest.raises(FileExistsError):
+        publish(files, part, Path("s1.mp4"), kept=Path("s1.v1.mp4"))
+    with pytest.raises(FileExistsError):
+        replace_by(files, part, Path("s1.mp4"), kept=Path("s1.v1.mp4"))
+    assert (read(files, "s1.mp4"), read(files, "x.part")) == (there, b"new")
+    assert sorted(path.name for path in files.root.iterdir()) == ["s1.mp4", "s1.v1.mp4", "x.part"]
+
+
+@pytest.mark.fault(83)
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_version_goes_back_to_its_path_and_stays_where_it_is(
+    files: LocalFiles, has_links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(files, "s1.v1.mp4", b"first")
+    put(files, "s1.mp4", b"second")
+    put(files, "s1.v2.mp4", b"second")
+    if not has_links:
+        monkeypatch.setattr(os, "link", _no_links)
+    for kept in ("s1.v2.mp4", "s1.v1.mp4"):  # a second time, as after a kill
+        replace_by(files, Path("s1.v1.mp4"), Path("s1.mp4"), kept=Path(kept))
+        assert (read(files, "s1.mp4"), read(files, "s1.v1.mp4")) == (b"first", b"first")
+    assert sorted(path.name for path in files.root.iterdir()) == ["s1.mp4", "s1.v1.mp4", "s1.v2.mp4"]
+
+
+@pytest.mark.security(4)
+def test_no_link_is_followed_or_replaced_by_a_rename(files: LocalFiles) -> None:
+    put(files, "x", b"1")
+    (files.root / "link").symlink_to("../outside/secret")
+    (files.root / "directory").mkdir()
+    for target in ("link", "directory"):
+        with pytest.raises(UnsafePathError):
+            files.rename_over(Path("x"), Path(target))
+    assert (files.root / "../outside/secret").read_bytes() == b"precious"
+
+
+def _no_links(*_names: object, **_options: object) -> None:
+    raise OSError(errno.EPERM, os.strerror(errno.EPERM))

@@ -27,7 +27,7 @@ from runner.cli.runs import reading
 from runner.cli.task_list import CONFLICT, EDIT, Row, chosen_tasks, listed_word, write_rows
 from runner.errors import ExitCode
 from runner.job.extends import as_yaml
-from runner.job.model import OnEdit
+from runner.job.model import Job, OnEdit
 from runner.json_value import JsonValue
 from runner.lane.costs import outlook
 from runner.ledger.states import TaskState
@@ -106,7 +106,7 @@ def plan(
         new = Total()
         waits = waits_for_a_person(planned, ledger) if ledger is not None else ()
         rows = _adding_up(progress_of(tasks, ledger, loaded.place.project.base), new)
-        listed = (_row(row, has_models=has_models) for row in rows)
+        listed = (_row(row, planned.job, has_models=has_models) for row in rows)
         counts = write_rows(listed, output_format, {**_head(planned), "waits": [*waits]})
         code = ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE
         if output_format != "text":
@@ -175,7 +175,7 @@ def _adding_up(rows: Iterable[Progress], new: Total) -> Iterator[Progress]:
         yield row
 
 
-def _row(row: Progress, *, has_models: bool) -> Row:
+def _row(row: Progress, job: Job, *, has_models: bool) -> Row:
     """A line of the list; a model that all tasks share is left out, so that the line fits a terminal."""
     task = row.task
 
@@ -184,9 +184,10 @@ def _row(row: Progress, *, has_models: bool) -> Row:
         needs = {"needs": ",".join(each.name for each in task.needs)} if task.needs else {}
         after = {} if task.previous is None else {"after": task.previous.name}
         place = {"step": task.step} if task.step else {}
-        words = (
-            f"{axis}={_value_words(value)}" for axis, value in {**place, **needs, **after, **cell}.items()
-        )
+        content = job.steps[task.step].content
+        without = {"without": ",".join(content[number].kind for number in sorted(task.left_out))}
+        named = {**place, **needs, **after, **cell, **(without if task.left_out else {})}
+        words = (f"{axis}={_value_words(value)}" for axis, value in named.items())
         return task.name, escape(" ".join(words)), task.output, escape(row.conflict or row.why)
 
     return Row(

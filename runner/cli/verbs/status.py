@@ -87,7 +87,8 @@ def status(
     try:
         found = find_run(run_name, service)
         loaded = load(found.job_file, found.service, job_options, copy=found.job_copy)
-        plan = make_plan(loaded.job, origin=found.run.origin, run_date=RunDate.parse(found.run.run_date))
+        date = RunDate.parse(found.run.run_date)
+        plan = make_plan(loaded.job, origin=found.run.origin, run_date=date, began=found.run.started_at)
     except (StateError, JobError) as error:
         _show_what_is_left(run_name, service, error, only, output_format, is_failed=failed)
         return

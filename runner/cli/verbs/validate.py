@@ -94,7 +94,7 @@ def _stands_in(problem: Problem, job: Path, project: Project) -> Path:
 
 
 def _fields(problem: Problem, file: Path) -> dict[str, JsonValue]:
-    """A problem as JSON; `file` from the working directory."""
+    """A problem as JSON."""
     return {
         "file": str(file),
         "line": problem.line,

@@ -59,13 +59,13 @@ class _YamlMark(Protocol):
 
 # NEL, LS and PS are line breaks to the parser (YAML 1.1) and not to YAML 1.2: refused, not guessed.
 # Named rather than the rest excluded: the class of the rest takes 5 ms to compile.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 # Refused before parsing: libyaml compares each %TAG with all before it.
 _DIRECTIVE = re.compile(r"(?:^|\r)%(?:TAG|YAML)\b|\A(?:[ \t]*+(?:#.*+)?(?:\r\n?|\n))*+%", re.MULTILINE)
 LOOKS_LIKE_KEY = "this looks like an API key; a job file is shared, kept in git and copied into every run"
 # By the services' own prefixes; found in the raw text, comments included, so that no later message prints it.
-_API_KEY = re.compile(
+API_KEY = re.compile(
     r"(?<![A-Za-z0-9_-])(?:rsk_[A-Za-z0-9]{3}|key-(?=[A-Za-z_-]{0,64}[0-9])[A-Za-z0-9_]{16})"
 )
 _LINE_BREAK = re.compile(r"\r\n?|\n")
@@ -120,6 +120,19 @@ def read(text: bytes) -> Reading:
     return Reading(None if builder.has_aliases else root, tuple(problems), is_whole=builder.is_whole)
 
 
+def read_list(text: bytes) -> tuple[Sequence | None, tuple[Problem, ...]]:
+    """The list that a YAML file of rows is, read by the rules of a job file, and its problems."""
+    problems: list[Problem] = []
+    decoded = _decode(text, problems)
+    if problems:
+        return None, tuple(problems)
+    builder = _Builder(decoded, problems)
+    root = builder.root if builder.parse() else None
+    if not problems and not isinstance(root, Sequence):
+        problems.append(Location(1, 1).error("a file of rows is a list", "- {id: hero, prompt: A teapot}"))
+    return root if isinstance(root, Sequence) else None, tuple(problems)
+
+
 def resolve(plain: str) -> bool | int | float | str | None:
     """The value of an unquoted scalar by the YAML 1.2 core schema (section 10.3.2 of the specification).
 
@@ -156,13 +169,13 @@ def _decode(text: bytes, problems: list[Problem]) -> str:
         location = location_at(text[: error.start].decode("utf-8"), error.start)
         problems.append(location.error("not UTF-8 text", "save the file as UTF-8"))
         return ""
-    for match in islice(_API_KEY.finditer(decoded), 20):
+    for match in islice(API_KEY.finditer(decoded), 20):
         location = location_at(decoded, match.start())
         hint = "put the key into the environment or .env, and revoke this one if the file was ever shared"
         problems.append(location.error(LOOKS_LIKE_KEY, hint))
     if problems:
         return ""
-    for match in islice(_UNPRINTABLE.finditer(decoded), 20):
+    for match in islice(UNPRINTABLE.finditer(decoded), 20):
         location = location_at(decoded, match.start())
         name = f"U+{ord(match[0]):04X}"
         hint = f'delete it, or write "\\u{ord(match[0]):04x}" in double quotes'
@@ -221,17 +234,20 @@ class _Builder:
         self.has_aliases = False
         self.is_whole = True
 
-    def build(self) -> Mapping | None:
+    def parse(self) -> bool:
+        """Reads to the end, into `root`; whether that could be done."""
         try:
             events: Iterator[yaml.Event] = yaml.parse(self.text, Loader=event_parser)
-            for event in events:
-                if not self._take(event):
-                    return None
+            return all(self._take(event) for event in events)
         except yaml.MarkedYAMLError as error:
             path = self._open_path()
             location = replace(self._location(error.problem_mark or error.context_mark), path=path)
             opened = replace(self._location(error.context_mark), path=path) if error.context_mark else None
             self.problems.append(explain(error, self.text, location, opened))
+            return False
+
+    def build(self) -> Mapping | None:
+        if not self.parse():
             return None
         if self.root is None or (isinstance(self.root, Scalar) and not self.root.text):
             self._report(

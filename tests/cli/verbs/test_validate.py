@@ -105,3 +105,17 @@ def test_of_many_warnings_a_person_reads_the_first(capsys: pytest.CaptureFixture
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == JobError.MOST_SHOWN + 1
     assert lines[-1] == "a.yaml: 18950 more warnings not shown"
+
+
+def test_a_mistake_in_a_row_is_told_at_the_line_of_its_table(
+    good: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good.with_name("shots.csv").write_text("id,prompt\na\n")
+    text = "version: 1\nmodels: [byteplus/seedance-1-0-pro]\nmatrix: {shot: {from: shots.csv}}\n"
+    good.write_text(text + "content: [{type: text, text: '${{ shot.prompt }}'}]\n")
+    assert main(["validate", "--output-format", "github", str(good)]) == ExitCode.JOB_INVALID
+    assert capsys.readouterr().out.startswith(
+        "::error file=jobs/shots.csv,line=2,col=1,title=callsheet::this row"
+    )
+    main(["validate", "--output-format", "json", str(good)])
+    assert json.loads(capsys.readouterr().out)[0]["file"] == "jobs/shots.csv"

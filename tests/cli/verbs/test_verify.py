@@ -44,8 +44,8 @@ def test_a_missing_file_is_told_apart_from_a_changed_one(done: VerbBench) -> Non
     (clip.parent / "s2.mp4").unlink()
     assert done.call("verify") == ExitCode.TASK_FAILED
     assert [line.split()[:2] for line in done.out.splitlines()[:2]] == [
-        ["changed", "out/s1.mp4"],
-        ["missing", "out/s2.mp4"],
+        ["changed", "rehearsal/out/s1.mp4"],
+        ["missing", "rehearsal/out/s2.mp4"],
     ]
     assert "free of charge" in done.err
     assert _findings(done) == {"out/s1.mp4": "changed", "out/s2.mp4": "missing"}
@@ -78,7 +78,7 @@ def test_a_video_that_ffmpeg_cannot_read_is_broken(done: VerbBench) -> None:
     """Its boxes, its digest and its length are right."""
     put_in_place(done, with_noise_for_pictures(_clip(done).read_bytes()))
     assert done.call("verify") == ExitCode.TASK_FAILED
-    assert done.out.startswith("broken   out/s1.mp4  (s1)  FFmpeg")
+    assert done.out.startswith("broken   rehearsal/out/s1.mp4  (s1)  FFmpeg")
     assert done.out.endswith(": 4 files: 3 same, 1 broken\n")
 
 
