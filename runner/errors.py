@@ -191,8 +191,8 @@ class Problem:
 
     `line` and `column` count from 1, in characters; `path` is the place in the document as a
     person writes it (`content[0].image_url`, empty for the whole document). `is_missing_input` marks a
-    local input file that cannot be read. `file` is a further file that the job reads, by its path below the
-    root; empty for the job file itself.
+    local input file that cannot be read; `is_clash` two tasks at odds, of which neither is wrong by itself.
+    `file` is a further file that the job reads, by its path below the root; empty for the job file itself.
     """
 
     line: int
@@ -203,6 +203,7 @@ class Problem:
     severity: Severity = Severity.ERROR
     is_missing_input: bool = False
     file: str = ""
+    is_clash: bool = False
 
     def render(self, file: str) -> str:
         """The sentence; `file` is the job file."""

@@ -32,6 +32,20 @@ Written by `python scripts/write_reference.py`, which provokes each of these in 
 test does it again and holds this page to it. Paths, ids, ports and times are made the same. An error
 says where, what, and after `hint:` what to do; the exit codes are those of
 [exit-codes.md](exit-codes.md). Progress lines are left out here.
+
+A hint of one of these forms can be pasted as it stands:
+
+| hint | what to do |
+|---|---|
+| did you mean `x`? | put `x` in the place of the name that is wrong |
+| write `x` instead of `y` | put `x` in the place of `y`, at the caret |
+| write plain spaces in this line | put a space in the place of each odd one |
+| indent this line by 4 spaces | make it begin with that many spaces; a range of lines likewise |
+| delete this line | delete that line alone |
+| add `x` | put `x` on a line of its own above the caret, as far to the right |
+
+For a slip of the hand such a change was first made on a copy of the file, and the copy passed. Where a
+file has several slips, paste all hints.
 """
 
 JOB = """\
@@ -56,6 +70,9 @@ _SAME: tuple[tuple[str, str], ...] = (
     (r"http://127\.0\.0\.1:\d+", "http://127.0.0.1:8080"),
     (r"\d{8}T\d{6}Z-[0-9a-f]{6}", "20260531T220000Z-a1b2c3"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "2026-05-31T22:00:00.000Z"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (?=\S+: )", "2026-05-31 22:00:00 "),
+    (r"waiting until \d\d:\d\d:\d\d", "waiting until 23:00:00"),
+    (r"(?m)^(cost: .*), \d+(\.\d+)? s$", r"\1, 0.5 s"),
     (r"\bt-[0-9a-f]{20}\b", "t-0123456789abcdef0123"),
     (r"\breq_[0-9a-f]+\b", "req_0123456789abcdef"),
     (r"\b[0-9a-f]{12}\b", "0123456789ab"),
@@ -264,6 +281,15 @@ CASES: dict[str, tuple[Case, ...]] = {
     "The job file": (
         Case("Not YAML", VALIDATE, _edited(("seeds: 1..2", "seeds: [1, 2"))),
         Case("A tab where YAML wants spaces", VALIDATE, _edited(("  ratio: 16:9", "\tratio: 16:9"))),
+        Case("A space that is missing", VALIDATE, _edited(("resolution: 480p", "resolution:480p"))),
+        Case("An indent that does not fit", VALIDATE, _edited(("  ratio: 16:9", "   ratio: 16:9"))),
+        Case("A quote that is never closed", VALIDATE, _edited(("text: A teapot", 'text: "A teapot'))),
+        Case(
+            "A letter of another alphabet",
+            VALIDATE,
+            _edited(("  ratio", "  r\u0430tio")),
+            "It looks the same, so its name is told.",
+        ),
         Case("An unknown key", VALIDATE, _edited(("seeds:", "seedz:"))),
         Case("A key twice", VALIDATE, _edited(("seeds: 1..2", "seeds: 1..2\nseeds: 5"))),
         Case("A value of the wrong type", VALIDATE, _edited(("duration: 4", "duration: four"))),
@@ -337,6 +363,19 @@ CASES: dict[str, tuple[Case, ...]] = {
             "An axis that changes nothing",
             VALIDATE,
             _edited(("seeds: 1..2", "seeds: 1..2\nmatrix: {mood: [calm, wild]}")),
+        ),
+        Case(
+            "Two shots with one prompt",
+            VALIDATE,
+            _edited(
+                (
+                    "seeds: 1..2",
+                    "matrix:\n  shot:\n    - {id: a, prompt: Steam}\n    - {id: b, prompt: Steam}",
+                ),
+                ("A teapot spins, steam rising", "${{ shot.prompt }}"),
+                ("teapot-s${{ seed }}", "${{ shot.id }}"),
+            ),
+            "The same request twice would pay twice for one video.",
         ),
         Case(
             "Two tasks with one path",

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from runner.cli.common_options import common
 from runner.cli.options import JobOptions, ServiceOptions
 from runner.cli.place import choose_place
-from runner.errors import JobError, NoProjectError
+from runner.errors import JobError, NoProjectError, Problem
 from runner.job.environment import read_env
 from runner.job.load import LoadOptions, load_job
+from runner.job.mend import Check, mended
 from runner.job.model import Job
 from runner.job.rundate import RunDate
 from runner.job.sources import JobCopy
 from runner.job.yaml.source import MAX_BYTES
-from runner.plan.plan import Plan, make_plan
+from runner.plan.plan import Plan, make_plan, most_cells
 from runner.project import Project, find_project
-from runner.providers.place import Place
+from runner.providers.place import SANDBOX_ORIGIN, Place
 from runner.providers.provider import Provider
+
+_MOST_CELLS_OF_COPY = 200
+"""Cells of a job whose copies are planned, to see whether a mend holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ def load(
     project = project or find_project(file, root=common().root)
     allowed = frozenset(options.allow_env)
     reading = LoadOptions(os.environ, allowed, options.trust_job, provider)
-    with showing_lines(file if copy is None else copy):
+    with showing_lines(file if copy is None else copy, check_copy(file, project.root, reading, copy)):
         job = load_job(file, root=project.root, options=reading, copy=copy)
     own_base_url = job.base_url if options.trust_job else None
     place = choose_place(job.provider, project, service, job_base_url=own_base_url)
@@ -76,24 +81,50 @@ def plan_of(loaded: Loaded, options: JobOptions) -> Plan:
     """The plan of a loaded job. Raises JobError."""
     zone = loaded.job.project_file.timezone
     date = options.run_date(zone) or RunDate.today(time.time(), zone)
-    with showing_lines(loaded.job.copy):
-        return make_plan(loaded.job, origin=loaded.place.origin, run_date=date)
+    job = loaded.job
+    reading = LoadOptions(loaded.environment, frozenset(options.allow_env), options.trust_job, job.provider)
+    with showing_lines(job.copy, check_copy(job.root / job.file, job.root, reading, job.copy)):
+        return make_plan(job, origin=loaded.place.origin, run_date=date)
 
 
 @contextlib.contextmanager
-def showing_lines(source: Path | JobCopy) -> Iterator[None]:
+def showing_lines(source: Path | JobCopy, check: Check | None = None) -> Iterator[None]:
     """Adds the text of the job file to a JobError raised in the block, so that its lines can be shown.
 
-    Those of the further files are added where `source` has them.
+    Those of the further files are added where `source` has them. With `check` the problems of one slip of
+    the hand become one, with a hint that was tried.
     """
     try:
         yield
     except JobError as error:
         if error.text:  # of another file, which the job's own reader has read
             raise
+        text, files = b"", error.files
         if isinstance(source, JobCopy):
-            error.text, error.files = source.text, source.files or error.files
+            text, files = source.text, source.files or error.files
         if isinstance(source, Path):
             with contextlib.suppress(OSError), source.open("rb") as stream:
-                error.text = stream.read(MAX_BYTES)
-        raise
+                text = stream.read(MAX_BYTES)
+        if check is not None:
+            error = JobError(error.file, mended(text, error.problems, check))
+        error.text, error.files = text, files
+        raise error from None
+
+
+def check_copy(file: Path, root: Path, options: LoadOptions, copy: JobCopy | None = None) -> Check:
+    """What is wrong with another text of the job in `file`, or of its `copy`, as far as it costs little."""
+    trial = dataclasses.replace(options, is_trial=True)
+
+    def check(text: bytes) -> Sequence[Problem]:
+        try:
+            if copy is None:
+                job = load_job(file, root=root, options=trial, text=text)
+            else:
+                job = load_job(file, root=root, options=trial, copy=JobCopy(text, copy.files))
+            if most_cells(job) <= _MOST_CELLS_OF_COPY:
+                make_plan(job, origin=SANDBOX_ORIGIN)
+        except JobError as error:
+            return error.problems
+        return ()
+
+    return check

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from runner.job.expressions import has_expression
+from runner.job.lost_inputs import did_you_mean_file, is_lfs_pointer
 from runner.job.merge import StepKeys
 from runner.job.problems import Checked, InvalidValueError, ProblemError
 from runner.job.yaml.nodes import Location, Node, Scalar, items_of, text_of
@@ -108,7 +109,8 @@ class InputReader:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             message = f"{_shown(text)}: no such file (looked for {_shown(str(path))})"
-            raise InputError(message, _RELATIVE, is_missing_input=True) from None
+            hint = did_you_mean_file(text, self._directory, self._root) or _RELATIVE
+            raise InputError(message, hint, is_missing_input=True) from None
         except OSError as error:
             message = f"{_shown(text)}: cannot read it: {error.strerror}"
             raise InputError(message, is_missing_input=True) from None
@@ -119,6 +121,9 @@ class InputReader:
             sha256, size, head = _digest(file, text, self._most_bytes.get(kind))
             media_type = sniff(head)
             pixels, trouble = _look_into(file, size, media_type)
+        if is_lfs_pointer(head):
+            message = f"{_shown(text)}: a Git LFS pointer stands here, not the file itself"
+            raise InputError(message, "run `git lfs pull`", is_missing_input=True)
         if not media_type.startswith(f"{_KINDS[kind]}/"):
             found = media_type or "not an image, video or audio that the service knows"
             raise InputError(f"{_shown(text)}: {kind} needs {_KINDS[kind]}; its content is {found}")

@@ -66,12 +66,21 @@ class LoadOptions:
     trust_job: bool = False
     provider: Provider | None = None
     """Replaces the job's own, to see what the job would lose there."""
+    is_trial: bool = False
+    """Whether no input is read: the text is a copy that somebody may never write."""
 
 
 def load_job(
-    file: Path, *, root: Path, options: LoadOptions | None = None, copy: JobCopy | None = None
+    file: Path,
+    *,
+    root: Path,
+    options: LoadOptions | None = None,
+    copy: JobCopy | None = None,
+    text: bytes | None = None,
 ) -> Job:
     """The job in `file`, or the `copy` of it that a run keeps; the disk is not read then, but for inputs.
+
+    `text` stands in the place of the file's own.
 
     Without `options` the job reads this process's environment, as far as any job may. Raises JobError
     with every problem found.
@@ -82,11 +91,12 @@ def load_job(
     if shown == PROJECT_FILE:
         told = Problem(1, 1, "", "this is the project file, not a job", "callsheet validate callsheet.yaml")
         raise JobError(shown, [told])
-    content = _read(file, shown) if copy is None else copy.text
+    if text is None:
+        text = _read(file, shown) if copy is None else copy.text
     sources = Sources(root, file.parent, None if copy is None else copy.files)
     try:
         return replace(
-            _load(file, shown, root, content, sources, options),
+            _load(file, shown, root, text, sources, options),
             project_file=project_file,
             models_lock=load_models_lock(root),
         )
@@ -137,7 +147,8 @@ def _load(file: Path, shown: str, root: Path, content: bytes, sources: Sources, 
                 document, provider=provider, known=known, found=problems.errors, files=TextFiles(sources)
             )
         )
-        if problems.errors:  # without other errors the plan checks the inputs, with those of each cell
+        # without other errors the plan checks the inputs, with those of each cell
+        if problems.errors and not options.is_trial:
             reader = InputReader(root, file.parent, provider.limits.files)
             problems.gather(check_inputs(step_keys(document).values(), provider=provider, reader=reader))
     return Job(

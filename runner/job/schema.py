@@ -46,9 +46,29 @@ _YES_OR_NO = frozenset({"yes", "no", "on", "off", "y", "n"})
 _EXAMPLES = {
     "version": "add `version: 1`",
     "models": "add `models: [byteplus/seedance-1-0-pro]`",
-    "content": "add `content:` with an item such as {type: text, text: A teapot spins}",
+    "content": "add `content: [{type: text, text: A teapot spins}]`",
+    "text": "add `text: A teapot spins`",
     "type": "add `type: text`, `image_url`, `video_url`, `audio_url` or `draft_task`",
 }
+
+
+_PICTURE = "a picture is an item of `content`: {type: image_url, image_url: a.png, role: first_frame}"
+_SIZE = "write `resolution` and `ratio` in its place"
+_TAKES = "write `samples: 4` at the top level in its place"
+_IN_WORDS = "delete it, and say it in the text of `content`: no field does that"
+_INSTEAD: dict[str, str] = {
+    "prompt": "a prompt is an item of `content`: {type: text, text: ...}",
+    "negative_prompt": _IN_WORDS,
+    "style": _IN_WORDS,
+    "camera": _IN_WORDS,
+    "guidance_scale": _IN_WORDS,
+    "fps": "delete it: no field sets that",
+    **dict.fromkeys(("width", "height", "size", "quality"), _SIZE),
+    **dict.fromkeys(("n", "count", "number", "num_videos", "takes"), _TAKES),
+    **dict.fromkeys(("image", "images", "image_url", "input_image", "first_frame", "last_frame"), _PICTURE),
+    **dict.fromkeys(("length", "seconds", "num_frames"), "write `duration` in its place, in seconds"),
+}
+"""Fields of other tools that people bring along, and how the same is said here."""
 
 
 def check_job(document: Mapping) -> list[Problem]:
@@ -249,10 +269,10 @@ def _key_hint(name: str, schema: dict[str, Any], path: Path) -> str:
             return f"`{name}` belongs under `{section}:`"
     if name in load_schema("job")["properties"] and path:
         return f"`{name}` belongs at the top level"
+    if instead := _INSTEAD.get(name.casefold()):
+        return instead
     if name in ("key", "sha256") and path[:-1] == ("content",):
         return f"`{name}` stands beside the address: image_url: {{url: ..., {name}: ...}}"
-    if name == "prompt":
-        return "a prompt is an item of `content`: {type: text, text: ...}"
     shown = known if len(known) <= 8 else ()
     return "keys here: " + ", ".join(shown) if shown else "a key of your own begins with `x-`"
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from runner.errors import JobError, Problem
 from runner.job.expressions import NEEDS
-from runner.job.model import Job
+from runner.job.model import Job, Step
 from runner.job.paths import OutputTemplate, collision_key
 from runner.job.problems import Checked
-from runner.json_value import JsonValue
+from runner.job.values import Constant, Value
+from runner.json_value import JsonValue, canonical_json
 from runner.plan.task import Task
 
 
@@ -41,8 +43,8 @@ def check_collisions(job: Job, tasks: Sequence[Task]) -> Checked[None]:
                 shared.setdefault(task.step, []).append((first, task))
         if len(twins) >= JobError.MOST_SHOWN:
             break
-    yield from twins
-    yield from (_same_output(job, pairs) for pairs in shared.values())
+    for problem in (*twins, *(_same_output(job, pairs) for pairs in shared.values())):
+        yield replace(problem, is_clash=True)
 
 
 def _values(task: Task) -> dict[str, JsonValue]:
@@ -73,10 +75,34 @@ def _same_identity(job: Job, first: Task, second: Task) -> Problem:
     if first.step != second.step:
         location = step.location
     elif len(names) == 1:
-        return location.error(f"axis `{names[0]}` changes nothing", "for several takes use `samples: N`")
+        return _same_rows(step, names[0], first, second) or location.error(
+            f"axis `{names[0]}` changes nothing", "for several takes use `samples: N`"
+        )
     return location.error(
         f"{_cells(first, second)} ask for the same video",
         "keep one of them; for several takes use `samples: N`",
+    )
+
+
+def _same_rows(step: Step, axis: str, first: Task, second: Task) -> Problem | None:
+    """The problem at the second of two values of `axis` that make one request; None where none uses it."""
+    payloads = (value for item in step.content for value in (item.payload, item.role))
+    asked = [*step.request.values(), *(value for value in payloads if isinstance(value, Value))]
+    if not any(axis in value.names for value in asked):
+        return None
+    values = next((spec.values for spec in step.axes if spec.name == axis), ())
+    rows = {
+        canonical_json(value.content.value): value.location
+        for value in values
+        if isinstance(value.content, Constant)
+    }
+    one, other = (rows.get(canonical_json(task.cell[axis])) for task in (first, second))
+    if one is None or other is None:
+        return None
+    return other.error(
+        f"this value of `{axis}` makes the same request as the one in line {one.line}"
+        f" (cells {first.cell_name} and {second.cell_name})",
+        "change its prompt, or what else the request uses; or delete one, and for takes use `samples: 2`",
     )
 
 
@@ -86,9 +112,13 @@ def _same_output(job: Job, pairs: Sequence[tuple[Task, Task]]) -> Problem:
     names = dict.fromkeys(name for pair in pairs for name in _differing(*pair))
     step = job.steps[second.step]
     more = f"; more cells that share a file: {len(pairs) - 1}" if len(pairs) > 1 else ""
+    template = _other_template(step.output, [_expression(name, first) for name in names])
+    written = "" if step.output is None else f" instead of `{step.output.written}`"
+    is_same = first.output == second.output
+    alike = "" if is_same else f" and {second.output}, one file on a disk that ignores case and Unicode forms"
     return step.output_location.error(
-        f"{_cells(first, second)} write the same file, {first.output}{more}",
-        f"tell them apart: {_other_template(step.output, [_expression(name, first) for name in names])}",
+        f"{_cells(first, second)} write{' the same file,' if is_same else ''} {first.output}{alike}{more}",
+        f"write `{template}`{written}" if written else f"tell them apart: `output: {template}`",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -126,6 +127,16 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None, began: 
         built.behind,
         began,
     )
+
+
+def most_cells(job: Job) -> int:
+    """No plan of `job` has more cells: as if each step were combined with all that it needs."""
+    cells = 1
+    for step in job.steps.values():
+        axes = math.prod(len(axis.values) for axis in step.axes)
+        takes = len(step.seeds) if step.seeds is not None else step.samples or 1
+        cells *= max(1, axes * takes * len(step.models)) + len(step.include)
+    return cells
 
 
 def _scope(job: Job, run_date: RunDate, run_time: RunTime) -> Checked[Scope]:

@@ -7,6 +7,7 @@ import fnmatch
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from runner.errors import UsageError
 from runner.plan.plan import Plan
@@ -53,11 +54,16 @@ class Named:
 
     def _names_none(self, pattern: str, plan: Plan) -> UsageError:
         names = [task.name for task in plan.tasks[:_MOST_NAMES]]
-        near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.5)
+        is_path = "/" in pattern  # or a URL: the name is its last part
+        typed = PurePosixPath(pattern).stem if is_path else pattern
+        near = difflib.get_close_matches(typed, names, n=3, cutoff=0.5)
         meant = " or ".join(f"`{name}`" for name in near)
         lists = f"`callsheet plan {shlex.quote(plan.job.file)}` lists the tasks"
         hint = f"did you mean {meant}?" if near else lists
-        return UsageError(f"no task `{pattern}` among the {plan.count} of {plan.job.file}", hint=hint)
+        shown = f"`{pattern}`"
+        if "://" in pattern:
+            shown = f"`{pattern.partition('?')[0]}` (a URL is not the name of a task)"
+        return UsageError(f"no task {shown} among the {plan.count} of {plan.job.file}", hint=hint)
 
     def means(self, task: ManifestTask) -> bool:
         """Whether a task of an old run is meant."""

@@ -20,7 +20,7 @@ from runner.cli.humanize import shown_path
 from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions, output_format, service_options
 from runner.cli.place import here, leading_to, task_words, world_words, worlds
-from runner.cli.runs import nothing_yet, reading
+from runner.cli.runs import nothing_yet, reading, run_ids
 from runner.cli.task_list import painted
 from runner.errors import UsageError
 from runner.http.verdicts import Verdict
@@ -150,7 +150,10 @@ def _unknown(what: str, ledgers: Sequence[tuple[Project, LedgerSearch]]) -> Usag
         )
         if near := did_you_mean(typed, known):
             break
-    hint = near or "`callsheet status` lists the tasks of a run"
+    ids = (run for project, _ in ledgers for run in sorted(run_ids(project)))
+    begun = next((run for run in ids if run.startswith(what)), "")
+    lists = "`callsheet status` lists the tasks of a run"
+    hint = near or (f"it begins the id of a run: `callsheet status {begun}`" if begun else lists)
     return UsageError(f"{what}: not a task, a file, a sha256 or an id that is known here", hint=hint)
 
 

@@ -63,6 +63,7 @@ UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 # Refused before parsing: libyaml compares each %TAG with all before it.
 _DIRECTIVE = re.compile(r"(?:^|\r)%(?:TAG|YAML)\b|\A(?:[ \t]*+(?:#.*+)?(?:\r\n?|\n))*+%", re.MULTILINE)
+LOOKS_LIKE_KEY = "this looks like an API key; a job file is shared, kept in git and copied into every run"
 # By the services' own prefixes; found in the raw text, comments included, so that no later message prints it.
 API_KEY = re.compile(
     r"(?<![A-Za-z0-9_-])(?:rsk_[A-Za-z0-9]{3}|key-(?=[A-Za-z_-]{0,64}[0-9])[A-Za-z0-9_]{16})"
@@ -170,9 +171,8 @@ def _decode(text: bytes, problems: list[Problem]) -> str:
         return ""
     for match in islice(API_KEY.finditer(decoded), 20):
         location = location_at(decoded, match.start())
-        message = "this looks like an API key; a job file is shared, kept in git and copied into every run"
         hint = "put the key into the environment or .env, and revoke this one if the file was ever shared"
-        problems.append(location.error(message, hint))
+        problems.append(location.error(LOOKS_LIKE_KEY, hint))
     if problems:
         return ""
     for match in islice(UNPRINTABLE.finditer(decoded), 20):
