@@ -485,8 +485,6 @@ def _advise(outcome: Outcome, run: Finished, options: RunOptions, *, run_id: str
         code,
         job_file,
         service,
-        run_id=run_id,
-        is_advised=True,
         is_pick_awaited=bool(run.result.waits),
         left_edits=run.left_edits,
     )

@@ -10,6 +10,7 @@ from dataclasses import replace
 import click
 
 from runner.cli import console
+from runner.cli.advice import tell_advice
 from runner.cli.common_options import common_options
 from runner.cli.humanize import shown_path
 from runner.cli.jobs import load
@@ -39,9 +40,10 @@ from runner.plural import count
 from runner.project import Project
 from runner.record.folder import LATEST, RunFolder
 from runner.record.manifest import ManifestRun, ManifestTask, read_manifest, read_tasks
-from runner.redact import escape, printable
+from runner.redact import Redactor, escape, printable
 from runner.run.finish import waits_for_a_person
 from runner.run.progress import Progress, progress_of
+from runner.run.troubles import troubles
 from runner.times import duration_words
 
 _FAILED = frozenset({"failed", "expired", CONFLICT})
@@ -103,18 +105,20 @@ def status(
         if output_format == "text":
             console.result(_title(run, folder))
         write_rows(_failed(rows, is_failed=failed), output_format, _head(run))
-        waits = waits_for_a_person(plan, ledger) if ledger is not None and output_format == "text" else ()
+        is_told = ledger is not None and output_format == "text"
+        waits = waits_for_a_person(plan, ledger) if ledger is not None and is_told else ()
+        failed_tasks = troubles(plan, ledger, states, Redactor([])) if ledger is not None and is_told else ()
         for sentence in waits:
             console.result(f"waiting for you: {escape(sentence)}")
     if output_format == "text" and run_state(run, folder) is not RunState.UNDER_WAY:
+        job_file, run_id = shown_path(found.job_file), "" if run_name == LATEST else found.run.id
+        tell_advice(failed_tasks, job_file, found.service, run_id=run_id)
         is_open = any(states[state] for state in (TaskState.PLANNED, *AWAITED))
         tell_next(
             states,
             ExitCode.TRY_AGAIN if is_open else ExitCode.TASK_FAILED,
-            shown_path(found.job_file),
+            job_file,
             found.service,
-            run_id="" if run_name == LATEST else found.run.id,
-            are_reasons_shown=True,
             is_pick_awaited=bool(waits),
         )
 
