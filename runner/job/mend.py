@@ -397,7 +397,9 @@ def _told(lines: tuple[str, ...], change: _Change, wrong: Sequence[Problem]) -> 
     start, end = _span(old, new)
     path = show_path(_path_at(read(change.text).root, change.index + 1))
     if change.hint == _DELETE:
-        path = next((problem.path for problem in wrong if problem.line == change.index + 1), path)
+        own = next((problem.path for problem in wrong if problem.line == change.index + 1), "")
+        named = _NAMED.search(change.message)
+        path = own or (path if named is not None and path.endswith(named[1]) else "")
     if change.word is None:
         right, before = new[start : len(new) - end], old[start : len(old) - end]
         is_secret = _SIGNED_URL.search(before)
