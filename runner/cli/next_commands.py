@@ -34,20 +34,15 @@ def tell_next(
     job_file: str,
     service: ServiceOptions,
     *,
-    run_id: str = "",
-    is_advised: bool = False,
-    are_reasons_shown: bool = False,
     is_pick_awaited: bool = False,
     left_edits: Edits | None = None,
 ) -> None:
     """Prints the commands that fit the state of a job. `job_file` is as a person types it here.
 
-    `run_id` is empty for the latest run. `is_advised`: what helps the failed tasks is told already.
-    `are_reasons_shown`: the screen shows already why tasks failed. `is_pick_awaited`: a person has to choose
-    the takes that later steps go on with. `left_edits` are those that --accept-edits would submit.
+    What helps failed tasks is told by `tell_advice`. `is_pick_awaited`: a person has to choose the takes that
+    later steps go on with. `left_edits` are those that --accept-edits would submit.
     """
     run = command("run", job_file, service=service)
-    own = [run_id] if run_id else []
     if counts.get(TaskState.HELD):
         listing = command("reconcile", service=service)
         console.next_step(listing, "lists what is held, and what to type for each")
@@ -58,11 +53,6 @@ def tell_next(
         console.next_step(accept, f"keeps the older takes as versions, and submits {left_edits.words}")
     elif exit_code in _GOES_ON:
         console.next_step(run, _GOES_ON[exit_code])
-    if not is_advised and any(counts.get(state) for state in (TaskState.FAILED, TaskState.EXPIRED)):
-        if not are_reasons_shown:
-            console.next_step(command("status", *own, service=service), "says why each failed")
-        retry = command("retry", *own, service=service)
-        console.next_step(retry, "submits the failed tasks once more; what is accepted is paid for again")
     if is_pick_awaited:
         tell_pick(job_file, service)
     elif exit_code is ExitCode.DONE and service.sandbox and counts.get(TaskState.DONE):

@@ -475,7 +475,7 @@ def _advise(outcome: Outcome, run: Finished, options: RunOptions, *, run_id: str
     if notes:
         console.next_step(command("collect", service=service), "fetches what other jobs have in flight")
     for line in trouble_lines(run.result.troubles):
-        console.error(line)
+        console.advice(line)
     is_all_done = all(state is TaskState.DONE for state, number in counts.items() if number)
     if code is not ExitCode.DONE and not is_all_done:
         console.error(f"{job_file}: not all is done: {counts_words(counts)}")
@@ -485,8 +485,6 @@ def _advise(outcome: Outcome, run: Finished, options: RunOptions, *, run_id: str
         code,
         job_file,
         service,
-        run_id=run_id,
-        is_advised=True,
         is_pick_awaited=bool(run.result.waits),
         left_edits=run.left_edits,
     )
