@@ -257,6 +257,26 @@ def task_table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
         yield from _below(filter(None, row[beside:]), room - _BELOW)
 
 
+def headed_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Lines of aligned columns under their titles.
+
+    Where the terminal of stdout is too narrow, each row is a block: its first cell, then a title and a cell a line.
+    """
+    held = [*rows]
+    aligned = [*table([head, *held])]
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    if max(map(_room, aligned)) <= room:
+        yield from aligned
+        return
+    titles = max(map(width, head[1:]), default=0)
+    for first, *cells in held:
+        yield _one_line(first)
+        for title, cell in zip(head[1:], cells, strict=True):
+            first_line, *more = wrapped(cell, titles + 4).split("\n")
+            yield f"  {title}{' ' * (titles - width(title))}  {first_line}"
+            yield from more
+
+
 def _below(cells: Iterable[str], room: int) -> Iterator[str]:
     """Cells as lines of at most `room` columns, as many of them side by side as fit."""
     line = ""

@@ -108,6 +108,18 @@ def test_a_long_cell_is_broken_between_words(monkeypatch: pytest.MonkeyPatch) ->
     assert lines == ["new  s1", "    a prompt of more words than there is", "    room for"]
 
 
+def test_a_headed_table_that_does_not_fit_says_what_each_cell_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    head, rows = ("model", "seconds", "seed"), [("pro", "4..12 or -1", "yes"), ("lite", "2..12", "no")]
+    _on_terminal(monkeypatch, 30)
+    assert list(console.headed_table(head, rows))[1] == "pro    4..12 or -1  yes"
+    _on_terminal(monkeypatch, 22)
+    assert list(console.headed_table(head, rows))[:3] == [
+        "pro",
+        "  seconds  4..12 or -1",
+        "  seed     yes",
+    ]
+
+
 def test_a_file_has_each_task_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     assert len(list(console.task_table([_ROW]))) == 1
