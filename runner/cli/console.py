@@ -260,7 +260,8 @@ def task_table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
 def headed_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """Lines of aligned columns under their titles.
 
-    Where the terminal of stdout is too narrow, each row is a block: its first cell, then a title and a cell a line.
+    Where the terminal of stdout is too narrow, each row is a block: its first cell, then a line with title
+    and content of each other cell.
     """
     held = [*rows]
     aligned = [*table([head, *held])]
