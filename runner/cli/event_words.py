@@ -109,6 +109,7 @@ _WORDS: Mapping[str, Words] = {
     "task.moved_aside": Words(
         Weight.NEWS, "{path} is of another server's rehearsal: it is now {to}", "an older rehearsal makes way"
     ),
+    "task.versioned": Words(Weight.STEP, "{path}: the older take is kept as {to}"),
     "task.placed": Words(Weight.STEP, "{task}: its known video is now at {path} too"),
     "task.done": Words(Weight.STEP, "{task} is done"),
     "task.absent": Words(
