@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from runner.durable import replace_file, sync, sync_directory
+from runner.job.sources import JobCopy
 from runner.ledger.database import open_for_writing
 from runner.project import init_project
 from runner.providers.base import InputFile
@@ -93,7 +94,7 @@ def test_every_directory_that_is_made_is_synced_in_the_one_above(calls: Calls, t
     project = init_project(tmp_path)
     assert calls.made == ["full"], "or a power cut takes .callsheet, and the ledger with it"
     calls.made.clear()
-    RunFolder(project, "20260531T220000Z-a1b2c3").make(b"version: 1\n")
+    RunFolder(project, "20260531T220000Z-a1b2c3").make(JobCopy(b"version: 1\n"))
     assert calls.made == ["full"] * 8, (
         "runs/, the run's folder, the job file and its name, `latest`, and jobs/ with the same file's name"
     )

@@ -109,7 +109,7 @@ def test_its_words_models_and_limits_are_checked_before_anything_is_sent(python:
     )
     told = call(python, project, "validate", "wrong.yaml")
     assert told.returncode == 65
-    for expected in ("at clipworks it is `shape`", "seconds", "clipworks takes no image_url"):
+    for expected in ("did you mean `shape`?", "seconds", "clipworks takes no image_url"):
         assert expected in told.stderr
 
 

@@ -36,6 +36,7 @@ VERIFIED = frozenset({"story", "getimg", "frameless", "gone"})
 
 _RUN = re.compile(r"20\d{6}T\d{6}Z-[0-9a-f]{6}")
 _DAYS = re.compile(r"\bfor \d+ d\b")
+_SECONDS = re.compile(r'"seconds": [\d.]+')
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class Rehearsed:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
             code = int(main(command))
         text = out.getvalue().replace(str(self.root), "ROOT")
-        text = _DAYS.sub("for DAYS", _RUN.sub(self._known, text))
+        text = _SECONDS.sub('"seconds": 1', _DAYS.sub("for DAYS", _RUN.sub(self._known, text)))
         answer = json.loads(text) if text and "json" in command else text.splitlines()
         return {"command": command, "exit_code": code, "answer": answer}
 

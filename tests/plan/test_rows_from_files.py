@@ -160,8 +160,8 @@ def test_an_axis_named_like_a_field_takes_its_values_from_a_file(jobs: JobBench)
         ),
         (
             "a,A,4,stall.csv",
-            "jobs/shots.csv:2:7: stall.csv: no such file (looked for ROOT/jobs/stall.csv); hint: input"
-            " paths are relative to the job file",
+            "jobs/shots.csv:2:7: stall.csv: no such file (looked for ROOT/jobs/stall.csv); hint: did you"
+            " mean `stall.png`?",
         ),
     ],
 )

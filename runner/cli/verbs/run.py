@@ -436,7 +436,10 @@ class Submits:
     def observe(self, name: str, fields: Mapping[str, object]) -> None:
         task = fields.get("identity")
         match name:
-            case "task.submitted" | "task.adopted":
+            case "task.submitted":
+                self._accepted += 1
+                self._posted.discard(task)
+            case "task.adopted" if task in self._posted:  # else an earlier process has submitted it
                 self._accepted += 1
                 self._posted.discard(task)
             case "task.intended":
