@@ -140,6 +140,8 @@ def _best(
         left = check(copy)
         if not left:
             return change, left
+        if any(_is_missing_at(problem, change.index) for problem in left):
+            continue
         errors = _own(left)
         cost = (len(errors), len(left))
         is_less = {_key(problem) for problem in errors} < before
@@ -148,6 +150,11 @@ def _best(
         if (is_less if is_read else is_elsewhere) and (best is None or cost < least):
             best, least = (change, left), cost
     return best
+
+
+def _is_missing_at(problem: Problem, index: int) -> bool:
+    """Whether this line names a file that is not there: to write another name mends nothing."""
+    return problem.is_missing_input and problem.line == index + 1
 
 
 def _own(problems: Iterable[Problem]) -> list[Problem]:
