@@ -191,7 +191,8 @@ class Problem:
 
     `line` and `column` count from 1, in characters; `path` is the place in the document as a
     person writes it (`content[0].image_url`, empty for the whole document). `is_missing_input` marks a
-    local input file that cannot be read; `is_clash` two tasks at odds, of which neither is wrong by itself.
+    local input file that cannot be read; `is_clash` one that any other text would end, such as two tasks at
+    odds or a prompt that is not filled in, so that a change which ends it proves nothing.
     `file` is a further file that the job reads, by its path below the root; empty for the job file itself.
     """
 

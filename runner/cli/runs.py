@@ -61,8 +61,13 @@ def find_folder(name: str, service: ServiceOptions) -> RunFolder:
     return RunFolder(*found[0])
 
 
+_OF_JOBS = (".yaml", ".yml")
+
+
 def _at(path: Path, service: ServiceOptions) -> tuple[Project, str]:
     """The project and the id that a path means; the run's folder may be gone."""
+    if path.suffix in _OF_JOBS and path.is_file():
+        raise _no_run(str(path), worlds(service))
     folder = path.parent.resolve() if path.is_file() else path.resolve()
     if not path.exists():
         project = here(service)
@@ -88,7 +93,7 @@ def _beginning_with(name: str, runs: Iterable[tuple[Project, str]]) -> list[tupl
 def _no_run(name: str, projects: list[Project]) -> UsageError:
     """That no run is called `name`, with the newest one that there is."""
     ids = [max(run_ids(project), default="") for project in projects]
-    if Path(name).suffix in (".yaml", ".yml"):
+    if Path(name).suffix in _OF_JOBS:
         hint = "this verb takes a run, not a job file: `latest`, or an id"
     elif newest := max(ids, default=""):
         hint = f"the newest is {newest}"

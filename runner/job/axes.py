@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Set
+from dataclasses import replace
 
 from runner.job.expressions import NEEDS, PREVIOUS, STEP_OUTPUTS, KnownNames, has_expression
 from runner.job.filters import as_text
@@ -155,7 +156,8 @@ def check_values(values: Iterable[tuple[Location, JsonValue]]) -> Checked[None]:
             what = "the same list" if isinstance(plain, list | tuple) else "the same object"
             if not isinstance(plain, list | tuple | dict):
                 what = cut(as_text(plain, ""))
-            yield location.error(f"{what} appears twice", "keep one; for several takes use `samples: N`")
+            twice = location.error(f"{what} appears twice", "keep one; for several takes use `samples: N`")
+            yield replace(twice, is_clash=True)
         seen.add(key)
 
 

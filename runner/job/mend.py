@@ -55,6 +55,7 @@ class _Change:
     message: str = ""
     hint: str = ""
     word: tuple[str, str] | None = None
+    is_indent: bool = False
 
     @property
     def text(self) -> bytes:
@@ -115,7 +116,11 @@ def _best(
     lines: tuple[str, ...], wrong: Sequence[Problem], check: Check
 ) -> tuple[_Change, Sequence[Problem]] | None:
     """The likeliest change that leaves fewer problems and brings none of its own, and what it leaves."""
-    before = {_key(problem) for problem in wrong}
+    # a known key in another place is told by its own hint
+    placed = {_key(problem) for problem in wrong if _BELONGS in problem.hint}
+    before = {_key(problem) for problem in wrong} - placed
+    if not before:
+        return None
     whole = read("\n".join(lines).encode())
     is_read = whole.root is not None
     keys = _count(whole.root)
@@ -123,8 +128,9 @@ def _best(
     best: tuple[_Change, Sequence[Problem]] | None = None
     least = (0, 0)
     changes = sorted(_changes(lines, wrong, whole.root), key=lambda change: change.rank)
-    if all(problem.is_clash for problem in wrong):
-        # any other text tells two tasks apart; only one that is read as an expression at last was a slip
+    # any other text ends a clash; only one that is read as an expression at last was a slip
+    clashes = {_key(problem) for problem in wrong if problem.is_clash}
+    if clashes == before:
         changes = [change for change in changes if _expressions(change.lines) > _expressions(lines)]
     for change in changes:
         copy = change.text
@@ -136,17 +142,22 @@ def _best(
         is_hidden = change.hint != _DELETE and _count(reading.root) < keys
         if reading.root is None or (reading.problems and not is_read) or is_hidden:
             continue
+        if change.is_indent and _is_folded(reading.root, change):
+            continue
         checks -= 1
         left = check(copy)
+        errors = [problem for problem in _own(left) if _key(problem) not in placed]
+        ended = before - {_key(problem) for problem in errors}
+        if ended <= clashes and is_read and _expressions(change.lines) <= _expressions(lines):
+            continue
         if not left:
             return change, left
         if any(_is_missing_at(problem, change.index) for problem in left):
             continue
-        errors = _own(left)
         cost = (len(errors), len(left))
         is_less = {_key(problem) for problem in errors} < before
         touched = {i + 1 for i, line in enumerate(change.lines) if line != lines[i]}
-        is_elsewhere = touched.isdisjoint(problem.line for problem in errors)
+        is_elsewhere = touched.isdisjoint(each.line for each in errors if _BELONGS not in each.hint)
         if (is_less if is_read else is_elsewhere) and (best is None or cost < least):
             best, least = (change, left), cost
     return best
@@ -160,6 +171,25 @@ def _is_missing_at(problem: Problem, index: int) -> bool:
 def _own(problems: Iterable[Problem]) -> list[Problem]:
     """Those that a change of the job file's text may mend."""
     return [problem for problem in problems if not problem.is_missing_input and not problem.file]
+
+
+_BELONGS = "` belongs under `"
+_KEY_OF_LINE = re.compile(r"\s*[a-z_]+:")
+
+
+def _is_folded(root: Node, change: _Change) -> bool:
+    """Whether the line, which has a key, is now a part of the text above it."""
+    if not _KEY_OF_LINE.match(change.lines[change.index]):
+        return False
+    return change.index + 1 not in set(_lines_of_keys(root))
+
+
+def _lines_of_keys(node: Node) -> Iterator[int]:
+    for key, value in entries_of(node):
+        yield key.location.line
+        yield from _lines_of_keys(value)
+    for item in items_of(node):
+        yield from _lines_of_keys(item)
 
 
 def _expressions(lines: Iterable[str]) -> int:
@@ -240,7 +270,8 @@ def _other_indents(lines: tuple[str, ...], index: int, away: int, *, deepest: in
         last -= 1
     for order, at in enumerate(at for at in indents(lines, index) if at <= deepest):
         hint = f"indent this line by {count(at, 'space')}"
-        yield _changed(lines, index, " " * at + line.lstrip(_BLANKS), (2, order, away, 0), what, hint)
+        alone = _changed(lines, index, " " * at + line.lstrip(_BLANKS), (2, order, away, 0), what, hint)
+        yield replace(alone, is_indent=True)
         if last > index:
             block = [
                 " " * max(0, _indent(each) + at - own) + each.lstrip(_BLANKS)
@@ -280,7 +311,7 @@ def _without(lines: tuple[str, ...], wrong: Sequence[Problem]) -> Iterator[_Chan
     found = {name.text: name.index + 1 for name in names(lines)}
     for problem in wrong:
         meant = _MEANT.fullmatch(problem.hint)
-        if meant and meant[1] in found:
+        if meant and found.get(meant[1], problem.line) != problem.line:
             told = f"{problem.message}; line {found[meant[1]]} has `{meant[1]}`"
             yield _changed(lines, problem.line - 1, "", (3,), told, _DELETE)
 
@@ -306,6 +337,8 @@ def _other_names(lines: tuple[str, ...], wrong: Sequence[Problem], root: Mapping
     everything = sorted(language | times.keys() | set(_parts(root)))
     for name in found:
         for order, near in enumerate(_alike(name.text, everything if name.index in places else here)):
+            if not any(map(str.isalpha, near)):  # another number is another wish
+                continue
             line = lines[name.index]
             changed = line[: name.start] + near + line[name.start + len(name.text) :]
             is_unlikely = name.text in language or near not in language
@@ -370,6 +403,8 @@ def _told(lines: tuple[str, ...], change: _Change, wrong: Sequence[Problem]) -> 
     old, new = lines[change.index], change.lines[change.index]
     start, end = _span(old, new)
     path = show_path(_path_at(read(change.text).root, change.index + 1))
+    if change.hint == _DELETE:
+        path = next((problem.path for problem in wrong if problem.line == change.index + 1), path)
     if change.word is None:
         right, before = new[start : len(new) - end], old[start : len(old) - end]
         is_secret = _SIGNED_URL.search(before)
@@ -388,7 +423,7 @@ def _told(lines: tuple[str, ...], change: _Change, wrong: Sequence[Problem]) -> 
         problem = replace(here[0], column=column, hint=f"write `{near}` instead of `{name}`")
     else:
         problem = Problem(change.index + 1, column, path, f"`{name}` is used nowhere", hint)
-    if odd := disguise(name):
+    if (odd := disguise(name)) and odd not in problem.message:
         return replace(problem, message=f"{problem.message}: {odd}")
     elsewhere = next((at.index + 1 for at in names(lines) if at.text == near), 0)
     if elsewhere and near not in _language():

@@ -75,7 +75,7 @@ def _check_number(scalar: Scalar, value: float) -> Iterator[Problem]:
         return
     number = str(int(value)) if value == int(value) else str(value)
     told, hint = f"`{cut(text)}` is read as the number {number}", _instead(scalar, number)
-    if _OCTAL.fullmatch(text):
+    if _OCTAL.fullmatch(text) and int(text, 8) != value:
         told += f", and by other programs as {int(text, 8)}"
     # where no text may stand, `0x4` can mean one number alone
     is_sure = not is_free and not _LEADING_ZERO.fullmatch(text)

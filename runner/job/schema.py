@@ -27,7 +27,7 @@ from runner.providers import find as find_provider
 from runner.providers.dialect import Refusal
 from runner.providers.provider import Provider
 from runner.resources import load_schema
-from runner.spelling import did_you_mean
+from runner.spelling import alike, did_you_mean, disguise, nearest
 
 MOST_PROBLEMS = 100
 
@@ -192,7 +192,9 @@ def _explain(error: ValidationError, above: Path = ()) -> Iterator[tuple[Path, s
             known = tuple(schema.get("properties", ()))
             unknown = (name for name in value if name not in known and not name.startswith("x-"))
             for name in islice(unknown, MOST_PROBLEMS):
-                yield (*path, name), f"unknown key `{cut(name)}`", _key_hint(name, schema, path)
+                hint = _key_hint(name, schema, path)
+                odd = f": {found}" if hint and (found := disguise(cut(name))) else ""
+                yield (*path, name), f"unknown key `{cut(name)}`{odd}", hint
         case "pattern" if "propertyNames" in error.absolute_schema_path:
             yield (*path, str(value)), f"`{cut(str(value))}` {_reason(schema)}", ""
         case "type" if "patternErrorMessage" in schema and value is not None:
@@ -259,14 +261,23 @@ def _key_hint(name: str, schema: dict[str, Any], path: Path) -> str:
         return did_you_mean(name, known)
     if name in STEP_ONLY:
         return f"`{name}` belongs in a step: steps: {{final: {{{name}: ...}}}}"
-    if near := did_you_mean(name, known):
-        return near
+    elsewhere = {
+        field: section
+        for section in ("request", "run", "budget")
+        if section not in path
+        for field in load_schema("job")["properties"][section]["properties"]
+        if field not in known
+    }
+    is_of_job = bool(path) and name in load_schema("job")["properties"]
+    close = (each for names in (known, elsewhere) for each in alike(name, names, cutoff=0.75))
+    near = name if name in elsewhere else "" if is_of_job else next(close, nearest(name, known))
+    if section := elsewhere.get(near):
+        return f"`{near}` belongs under `{section}:`"
+    if near:
+        return f"did you mean `{near}`?"
     if path == ("lint",):
         rules = difflib.get_close_matches(name[:64], known, n=3, cutoff=0)
         return "the nearest rules: " + ", ".join(f"`{rule}`" for rule in rules)
-    for section in ("request", "run", "budget"):
-        if section not in path and name in load_schema("job")["properties"][section]["properties"]:
-            return f"`{name}` belongs under `{section}:`"
     if name in load_schema("job")["properties"] and path:
         return f"`{name}` belongs at the top level"
     if instead := _INSTEAD.get(name.casefold()):

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from runner.plural import count
 from runner.spelling import name_of
 
 
@@ -44,6 +45,21 @@ _SHAPES: tuple[tuple[str, str, str], ...] = (
         rf"^(?P<lead>\s*(?:-\s+)?(?:{_WORD}+:\s+)?)(?P<quote>[\"'])(?P<value>.*?){_END}",
         r"\g<lead>\g<quote>\g<value>\g<quote>\g<end>",
         "this quote is never closed",
+    ),
+    (
+        rf"^(?P<lead>\s*(?:-\s+)?(?:{_WORD}+:\s+)?)\"(?P<value>[^']*\"[^']*?)\"{_END}",
+        r"\g<lead>'\g<value>'\g<end>",
+        'a `"` inside ends this quote',
+    ),
+    (
+        rf"^(?P<lead>\s*(?:-\s+)?(?:{_WORD}+:\s+)?)(?P<value>\"[^']+?){_END}",
+        r"\g<lead>'\g<value>'\g<end>",
+        "only a part of this value is quoted",
+    ),
+    (
+        rf"^(?P<lead>\s*(?:-\s+)?(?:{_WORD}+:\s+)?)'(?P<value>[^\"]*'[^\"]*?)'{_END}",
+        r'\g<lead>"\g<value>"\g<end>',
+        "a `'` inside ends this quote",
     ),
     (
         rf"^(?P<lead>\s*(?:-\s+)?(?:{_WORD}+:\s+)?)(?P<quote>[\"'])(?P<value>.*?){_END}",
@@ -86,7 +102,7 @@ _SHAPES: tuple[tuple[str, str, str], ...] = (
     (r"(?<=\w)(?=\s*(?:,|[]}]|$))", "]", "this list is never closed"),
     (r"(?<=[]\w\"'}]) +(?=[\w\"'{[])", ", ", "no `,` between two items"),
     (rf"(?<=\S)(?P<sign>[,;.]){_END}", r"\g<end>", "a `{sign}` after the value"),
-    (r"(?<=: )(?P<sign>[#&*!%@`])(?=\w)", "", "a value begins with `{sign}`"),
+    (r"(?<=: )(?P<sign>[#&*!%@`])(?=\w)(?!\w+%)", "", "a value begins with `{sign}`"),
     (r"(?<=\s)(?P<sign>//|--|;)(?=\s)", "#", "a comment begins with `#`, not `{sign}`"),
     (rf"(?<=: )[\"'](?P<value>-?\d[\d.]*|true|false){_END}", r"\g<value>\g<end>", "a number needs no quotes"),
     (
@@ -105,6 +121,11 @@ _SHAPES: tuple[tuple[str, str, str], ...] = (
         "a number goes without its unit",
     ),
     (
+        rf"(?<=: )(?P<value>\d{{1,3}}),(?P<part>\d{{3}}){_END}",
+        r"\g<value>\g<part>\g<end>",
+        "a number has no `,`: this is {value}{part} or {value}.{part}",
+    ),
+    (
         rf"(?<=: )(?P<value>\d+),(?P<part>\d+){_END}",
         r"\g<value>.\g<part>\g<end>",
         "a decimal sign is a `.`, not a `,`",
@@ -117,9 +138,24 @@ _SHAPES: tuple[tuple[str, str, str], ...] = (
         "`models` is a list",
     ),
     (
-        rf"^(?P<lead>\s*- +)(?P<value>[^\s{{[\"'#-].*?){_END}",
+        rf"^(?P<lead>\s*- +)text: +(?P<value>[\"'].*?[\"']){_END}",
+        r"\g<lead>{type: text, text: \g<value>}\g<end>",
+        "a prompt is an item of type `text`",
+    ),
+    (
+        rf"^(?P<lead>\s*- +)(?:text: +)?(?P<value>(?!{_WORD}+:\s)[^\s{{[\"'#-].*?){_END}",
         r'\g<lead>{type: text, text: "\g<value>"}\g<end>',
         "a prompt is an item of type `text`",
+    ),
+    (
+        rf"^(?P<lead>\s*content: +)\[(?P<value>[^\]\[{{}}\"':,]+)\]{_END}",
+        r'\g<lead>[{type: text, text: "\g<value>"}]\g<end>',
+        "a prompt is an item of type `text`",
+    ),
+    (
+        rf"(?<=seeds: )(?P<value>\d+)\s*(?:-|\.{{3}}|to|:)\s*(?P<last>\d+){_END}",
+        r"\g<value>..\g<last>\g<end>",
+        "a range is written with `..`",
     ),
     (rf"(?<=: )(?i:yes|on|y|1){_END}", r"true\g<end>", "must be true or false"),
     (rf"(?<=: )(?i:no|off|n|0){_END}", r"false\g<end>", "must be true or false"),
@@ -187,9 +223,10 @@ def _foreign(line: str) -> Iterator[Slip]:
     spaces = [c for c in line if c != " " and unicodedata.category(c) == "Zs"]
     if spaces:
         plain = "".join(" " if c in spaces else c for c in line)
-        yield Slip(
-            plain, f"{name_of(spaces[0])} where a plain space belongs", "write plain spaces in this line"
-        )
+        told = f"{name_of(spaces[0])} where a plain space belongs"
+        yield Slip(plain, told, "write plain spaces in this line")
+        bare = line.lstrip("".join(spaces))
+        yield Slip(bare, told, f"indent this line by {count(_indent(bare), 'space')}")
     plain = line.translate(_PLAIN)
     odd = [c for c in line if c.translate(_PLAIN) != c]
     for changed in dict.fromkeys((plain, re.sub(r"(?<=:) +", " ", plain))):

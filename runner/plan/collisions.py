@@ -112,9 +112,11 @@ def _same_output(job: Job, pairs: Sequence[tuple[Task, Task]]) -> Problem:
     names = dict.fromkeys(name for pair in pairs for name in _differing(*pair))
     step = job.steps[second.step]
     more = f"; more cells that share a file: {len(pairs) - 1}" if len(pairs) > 1 else ""
-    template = _other_template(step.output, [_expression(name, first) for name in names])
-    written = "" if step.output is None else f" instead of `{step.output.written}`"
     is_same = first.output == second.output
+    # what differs in case alone tells no files apart
+    telling = [_expression(name, first) for name in names] if is_same else []
+    template = _other_template(step.output, telling)
+    written = "" if step.output is None else f" instead of `{step.output.written}`"
     alike = "" if is_same else f" and {second.output}, one file on a disk that ignores case and Unicode forms"
     return step.output_location.error(
         f"{_cells(first, second)} write{' the same file,' if is_same else ''} {first.output}{alike}{more}",

@@ -90,6 +90,9 @@ def test_a_refused_prompt_is_to_be_changed_and_not_retried(verbs: VerbBench) -> 
     verbs.write(JOB)
     assert verbs.call(*shlex.split(command)[1:]) == 0
     assert verbs.server.accepted == 4
+    assert verbs.call("status", "--sandbox") == ExitCode.DONE
+    assert "after you change the prompt or input: the same one is refused again" in verbs.err
+    assert "callsheet retry" not in verbs.err
 
 
 def test_a_passing_fault_is_to_be_retried(verbs: VerbBench) -> None:

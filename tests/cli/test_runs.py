@@ -51,12 +51,13 @@ def test_the_manifest_of_a_run_whose_folder_is_gone_cannot_be_read(done: VerbBen
     assert done.call("verify", f"rehearsal/runs/{run_id}") == ExitCode.CANNOT_WRITE
 
 
-@pytest.mark.parametrize("verb", ["resume", "retry", "status"])
+@pytest.mark.parametrize("verb", ["resume", "retry", "status", "verify"])
 def test_an_unknown_run_is_refused_with_the_newest(done: VerbBench, verb: str) -> None:
     assert done.call(verb, "20990101T000000Z-ffffff") == ExitCode.USAGE
     assert f"hint: the newest is {_run_id(done)}" in done.err
-    assert done.call(verb, "boat.yaml") == ExitCode.USAGE
-    assert "this verb takes a run, not a job file" in done.err
+    for job in ("boat.yaml", str(done.root / "boat.yaml")):
+        assert done.call(verb, job) == ExitCode.USAGE
+        assert "this verb takes a run, not a job file" in done.err
 
 
 def test_the_beginning_of_an_id_and_a_path_mean_the_run(done: VerbBench) -> None:

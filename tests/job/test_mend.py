@@ -55,7 +55,34 @@ PASTED = {
     ),
     "a prompt of which a part is quoted": (
         HEAD + ROWS.replace("A boat", '"A boat", at sea'),
-        '6:15 this quote is never closed; hint: write `A` instead of `"A`',
+        "6:15 only a part of this value is quoted; "
+        'hint: write `\'"A boat", at sea\'` instead of `"A boat", at sea`',
+    ),
+    "a prompt with a quote inside its quotes": (
+        HEAD + ROWS.replace("A boat", '"A "red" boat"'),
+        '6:15 a `"` inside ends this quote; hint: write `\'A "red" boat\'` instead of `"A "red" boat"`',
+    ),
+    "a prompt with an apostrophe inside its quotes": (
+        HEAD + ROWS.replace("A boat", "'The boat's sail'"),
+        "6:15 a `'` inside ends this quote; hint: write `\"The boat's sail\"` instead of `'The boat's sail'`",
+    ),
+    "a prompt as an item without its type": (
+        HEAD + "content:\n  - text: A red boat\n",
+        "4:5 a prompt is an item of type `text`; "
+        'hint: write `{type: text, text: "A red boat"}` instead of `text: A red boat`',
+    ),
+    "a prompt in brackets": (
+        HEAD + "content: [A red boat]\n",
+        "3:10 a prompt is an item of type `text`; "
+        'hint: write `[{type: text, text: "A red boat"}]` instead of `[A red boat]`',
+    ),
+    "a range with one dash": (
+        HEAD + TEXT + "seeds: 1-4\n",
+        "6:8 a range is written with `..`; hint: write `1..4` instead of `1-4`",
+    ),
+    "a no-break space before a key of the job": (
+        HEAD + TEXT + "\u00a0samples: 2\n",
+        "6:1 U+00A0 NO-BREAK SPACE where a plain space belongs; hint: indent this line by 0 spaces",
     ),
     "no space after the colon": (
         request("ratio:16:9"),
@@ -143,6 +170,56 @@ CHOICES = {
         HEAD + RATIOS + "request:\n  ration: 16:9\n" + TEXT,
         "6:3 unknown key `ration`; hint: keep one of this and `ratio` in line 4",
         ("request:\n  ration: 16:9\n", ""),
+    ),
+    "a field of the request beside it": (
+        HEAD + TEXT + "duration: 5s\n",
+        "6:1 unknown key `duration`; hint: `duration` belongs under `request:`",
+        ("duration: 5s\n", "request:\n  duration: 5\n"),
+    ),
+    "a misspelt field of the request beside it": (
+        HEAD + TEXT + "Ration: 16:9\n",
+        "6:1 unknown key `Ration`; hint: `ratio` belongs under `request:`",
+        ("Ration: 16:9\n", "request:\n  ratio: 16:9\n"),
+    ),
+    "a field of the request beside it, in letters of another alphabet": (
+        HEAD + TEXT + "r\u0430tio: 16:9\n",
+        "6:1 unknown key `r\u0430tio`: its `\u0430` is U+0430 CYRILLIC SMALL LETTER A; "
+        "hint: `ratio` belongs under `request:`",
+        ("r\u0430tio: 16:9\n", "request:\n  ratio: 16:9\n"),
+    ),
+    "a number with a leading zero": (
+        request("seed: 010"),
+        "5:9 `010` is read as the number 10, and by other programs as 8; hint: write 10",
+        ("010", "10"),
+    ),
+    "a comma in a number of four digits": (
+        HEAD + TEXT + "budget:\n  max_usd: 1,000\n",
+        "7:12 a number has no `,`: this is 1000 or 1.000; hint: write `1000` instead of `1,000`",
+        ("1,000", "1000"),
+    ),
+    "a prompt that is a file's name": (
+        HEAD + "content:\n  - type: text\n    text: prompts/lake.txt\n",
+        "5:11 `prompts/lake.txt` is a file's name, and would be sent, and paid for, as it stands; "
+        "hint: text: {from: prompts/lake.txt}",
+        ("prompts/lake.txt", "A lake"),
+    ),
+    "a prompt that another program would fill in": (
+        HEAD + 'content:\n  - type: text\n    text: "{prompt}"\n',
+        "5:11 `{prompt}` is not filled in: it would be sent, and paid for, as it stands; hint: write the "
+        'text itself, or "${{ vars.prompt }}" with `vars: {prompt: ...}`',
+        ('"{prompt}"', "A lake"),
+    ),
+    "one value twice": (
+        HEAD + "matrix:\n  prompt: [A boat, A boat]\n" + TEXT.replace("A red boat", "${{ prompt }}"),
+        "4:20 A boat appears twice; hint: keep one; for several takes use `samples: N`",
+        ("A boat, A boat", "A boat, A train"),
+    ),
+    "two cells that differ in case alone, and no output": (
+        HEAD + ROWS.replace("id: train", "id: Boat"),
+        "2:9 cells 0 (boat) and 1 (Boat) write out/job/boat.mp4 and out/job/Boat.mp4, one file on a disk "
+        "that ignores case and Unicode forms; "
+        "hint: tell them apart: `output: out/${{ job.name }}-${{ index }}.mp4`",
+        ("version: 1\n", "version: 1\noutput: out/${{ job.name }}-${{ index }}.mp4\n"),
     ),
     "two shots with one prompt": (
         HEAD + ROWS.replace("A train", "A boat"),

@@ -38,6 +38,7 @@ def hints(text: str, place: Place | None = None) -> list[str]:
         ("%PROMPT%", "shot.prompt"),
         ("#{prompt}", "shot.prompt"),
         ("<PROMPT>", "shot.prompt"),
+        ("<prompt>", "shot.prompt"),
         ("<YOUR PROMPT HERE>", "shot.prompt"),
         ("__PROMPT__", "shot.prompt"),
         ("[[prompt]]", "shot.prompt"),
