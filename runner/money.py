@@ -14,6 +14,8 @@ MOST_USD = Decimal(MICROS)
 """A price or cost at or above this is ignored: it would only spoil the sums, which hold 64 bits."""
 _DECIMALS = 6
 _FEWEST_DECIMALS = 2
+_CENT = 10_000
+"""In micros."""
 _TOKENS_PER_PRICE = Decimal(1_000_000)
 
 
@@ -57,6 +59,12 @@ def usd_text(amount: int) -> str:
     """Micros in US dollars, never rounded, for people and programs alike: `1204.50`, `0.008`, `0.7623`."""
     decimals = f"{amount % MICROS:0{_DECIMALS}}".rstrip("0")
     return f"{amount // MICROS}.{decimals:0<{_FEWEST_DECIMALS}}"
+
+
+def usd_words(amount: int) -> str:
+    """Micros for people, rounded to cents: `USD 27.44`; below a cent as they are, `USD 0.0046`."""
+    cents = (amount + _CENT // 2) // _CENT * _CENT
+    return f"USD {usd_text(cents if amount >= _CENT else amount)}"
 
 
 def usd_or_null(amount: int | None) -> str | None:

@@ -31,7 +31,7 @@ def slug(text: str, most_bytes: int = MOST_BYTES) -> str:
     Empty if nothing is left.
     """
     if len(text) <= most_bytes and _PLAIN.fullmatch(text) and text.casefold() not in _DEVICES:
-        return text
+        return str(text)
     normal = unicodedata.normalize("NFC", text)
     mapped = "".join(character if _is_safe(character) else "-" for character in _RATIO.sub("x", normal))
     joined = _DOTS.sub(".", _RUNS.sub("-", mapped))

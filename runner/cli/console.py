@@ -33,6 +33,12 @@ _WIPE = "\r\x1b[K"
 """Goes back to the start of the line, and erases it."""
 _is_status_shown = False
 
+_INDENT, _WHY_INDENT = 2, 6
+"""Of a line that goes on from the one before, and of what a command does."""
+_NARROWEST = 20
+_BESIDE, _BELOW = 2, 4
+"""How many columns of a task's row stay side by side, and the indent of those below."""
+
 _COLOURS = re.compile("(\x1b\\[(?:0|1|31|32|33|36)m)")
 """The codes that `click.style` writes for the colours used here."""
 
@@ -79,7 +85,7 @@ def outcome(text: str) -> None:
 def summary(line: str) -> None:
     """Prints a line of an outcome; `-q` leaves it out, because the exit code says it too."""
     if not common().quiet:
-        outcome(_one_line(line))
+        outcome(wrapped(line, _INDENT))
 
 
 def note(line: str) -> None:
@@ -96,7 +102,8 @@ def next_step(command: str, why: str = "") -> None:
         note(line)
     else:
         note(f"next: {command}")
-        note(f"      {why}")
+        for line in _broken(why, _WHY_INDENT, sys.stderr):
+            note(" " * _WHY_INDENT + line)
 
 
 def status(line: str) -> None:
@@ -200,12 +207,22 @@ def width(text: str) -> int:
 
 def wrapped(text: str, indent: int) -> str:
     """`text` in lines that fit the terminal of stdout, all but the first indented; elsewhere one line."""
-    text = _one_line(text)
-    if not sys.stdout.isatty():
-        return text
-    room = max(20, shutil.get_terminal_size().columns - indent)
-    lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
-    return f"\n{' ' * indent}".join(lines)
+    return f"\n{' ' * indent}".join(_broken(_one_line(text), indent, sys.stdout))
+
+
+def advice(line: str) -> None:
+    """Prints prose on stderr, even with `-q`: on a terminal it is broken between words, and indented."""
+    first, *rest = _broken(_one_line(line), _INDENT, sys.stderr)
+    for row in (first, *(" " * _INDENT + row for row in rest)):
+        error(row)
+
+
+def _broken(text: str, indent: int, stream: TextIO) -> list[str]:
+    """`text` in pieces that a terminal has room for beside an indent; elsewhere as it is."""
+    if not stream.isatty():
+        return [text]
+    room = max(_NARROWEST, shutil.get_terminal_size().columns - indent)
+    return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [text]
 
 
 def table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -218,6 +235,65 @@ def table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     for row in chain(first, remaining):
         cells = (cell + " " * (most - _room(cell)) for cell, most in zip(row, widths, strict=True))
         yield "  ".join(cells).rstrip()
+
+
+def task_table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """The same for rows that may be too wide for the terminal of stdout.
+
+    What no longer fits beside the first two columns stands below them, indented and broken between words.
+    """
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    remaining = ([_one_line(cell) for cell in row] for row in rows)
+    first = list(islice(remaining, _WIDTHS_FROM))
+    if not first:
+        return
+    widths = [max(_room(row[column]) for row in first) for column in range(len(first[0]))]
+    beside = len(widths)
+    while beside > _BESIDE and sum(widths[:beside]) + 2 * (beside - 1) > room:
+        beside -= 1
+    for row in chain(first, remaining):
+        cells = (cell + " " * (most - _room(cell)) for cell, most in zip(row[:beside], widths, strict=False))
+        yield "  ".join(cells).rstrip()
+        yield from _below(filter(None, row[beside:]), room - _BELOW)
+
+
+def headed_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Lines of aligned columns under their titles.
+
+    Where the terminal of stdout is too narrow, each row is a block: its first cell, then a line with title
+    and content of each other cell.
+    """
+    held = [*rows]
+    aligned = [*table([head, *held])]
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    if max(map(_room, aligned)) <= room:
+        yield from aligned
+        return
+    titles = max(map(width, head[1:]), default=0)
+    for first, *cells in held:
+        yield _one_line(first)
+        for title, cell in zip(head[1:], cells, strict=True):
+            first_line, *more = wrapped(cell, titles + 4).split("\n")
+            yield f"  {title}{' ' * (titles - width(title))}  {first_line}"
+            yield from more
+
+
+def _below(cells: Iterable[str], room: int) -> Iterator[str]:
+    """Cells as lines of at most `room` columns, as many of them side by side as fit."""
+    line = ""
+    for cell in cells:
+        joined = f"{line}  {cell}" if line else cell
+        if _room(joined) <= room:
+            line = joined
+            continue
+        if line:
+            yield " " * _BELOW + line
+        *whole, line = textwrap.wrap(
+            cell, max(_NARROWEST, room), break_long_words=False, break_on_hyphens=False
+        )
+        yield from (" " * _BELOW + piece for piece in whole)
+    if line:
+        yield " " * _BELOW + line
 
 
 def _room(cell: str) -> int:

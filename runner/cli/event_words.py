@@ -99,6 +99,11 @@ _WORDS: Mapping[str, Words] = {
         "{task}: the service calls it `{status}`, a word that this version does not know",
         "{task} is {status}",
     ),
+    "task.not_shown": Words(
+        Weight.NEWS,
+        "the service does not show {task} for now ({said}); it is looked for again",
+        "the service does not show {task} for now",
+    ),
     "task.download": Words(Weight.DETAIL, "{task} is being downloaded"),
     "task.file": Words(Weight.DETAIL, "{task} is here"),
     "task.renamed": Words(
@@ -108,6 +113,9 @@ _WORDS: Mapping[str, Words] = {
     ),
     "task.moved_aside": Words(
         Weight.NEWS, "{path} is of another server's rehearsal: it is now {to}", "an older rehearsal makes way"
+    ),
+    "task.versioned": Words(
+        Weight.STEP, "the older take of {path} is kept as {to}", "an older take is kept as {to}"
     ),
     "task.placed": Words(Weight.STEP, "{task}: its known video is now at {path} too"),
     "task.done": Words(Weight.STEP, "{task} is done"),
@@ -209,7 +217,7 @@ class Known:
 def _fold_key(name: str, fields: Mapping[str, object]) -> tuple[object, ...] | None:
     """What two events share that tell a person the same; None for what happens to one task."""
     match name:
-        case "service.trouble" | "task.refused":
+        case "service.trouble" | "task.refused" | "task.not_shown":
             return (name, fields.get("verdict"), fields.get("status"), fields.get("code"))
         case "run.waiting" if waits_until(fields) > time.time():
             return (name, fields.get("for"))

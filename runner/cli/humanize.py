@@ -8,19 +8,10 @@ from pathlib import Path
 
 from runner.cli import console
 from runner.ledger.rows import Spend
-from runner.money import usd_text
+from runner.money import usd_words
 from runner.plural import count
 from runner.redact import escape
 from runner.times import duration_words
-
-_CENT = 10_000
-"""In micros."""
-
-
-def usd_words(amount: int) -> str:
-    """Micros for people, rounded to cents: `USD 27.44`; below a cent as they are, `USD 0.0046`."""
-    cents = (amount + _CENT // 2) // _CENT * _CENT
-    return f"USD {usd_text(cents if amount >= _CENT else amount)}"
 
 
 def spend_words(spent: Spend) -> str:

@@ -29,10 +29,11 @@ from rich.text import Text
 
 from runner.cli import console
 from runner.cli.event_words import Known, Weight, waits_until, words
-from runner.cli.humanize import clock_words, fitting, spend_words, to_go_words, usd_words
+from runner.cli.humanize import clock_words, fitting, spend_words, to_go_words
 from runner.cli.tally import ABSENT, DONE, FAILED, HELD, STAGES, THERE, UNCLEAR, Tally
 from runner.cli.work import Work
 from runner.ledger.rows import Spend
+from runner.money import usd_words
 from runner.plural import count
 from runner.record.events import Observer
 
@@ -183,7 +184,7 @@ class Display:
             return
         caps = self.work.caps
         if self.work.is_rehearsal:
-            long, said = (f"{free}{spend_words(spent)}" for free in ("rehearsal (free): ", "free: "))
+            long, said = (f"{world}, for real {spend_words(spent)}" for world in ("rehearsal", "free"))
         else:
             long, said = f"{spend_words(spent)} spent", spend_words(spent)
         if caps.max_micros is not None and not spent.unknown:

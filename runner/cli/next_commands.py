@@ -39,7 +39,7 @@ def tell_next(
 ) -> None:
     """Prints the commands that fit the state of a job. `job_file` is as a person types it here.
 
-    What helps the failed tasks is told by `advice`. `is_pick_awaited`: a person has to choose the takes that
+    What helps failed tasks is told by `tell_advice`. `is_pick_awaited`: a person has to choose the takes that
     later steps go on with. `left_edits` are those that --accept-edits would submit.
     """
     run = command("run", job_file, service=service)

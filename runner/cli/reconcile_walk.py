@@ -15,7 +15,7 @@ from runner.cli.task_list import painted
 from runner.errors import CallsheetError, PersonNeededError
 from runner.lane.by_hand import UnclearTask
 from runner.ledger.states import Resolution, TaskState
-from runner.money import usd_text
+from runner.money import usd_words
 from runner.providers import prompt_texts
 from runner.redact import printable
 from runner.times import iso_time
@@ -66,7 +66,7 @@ def evidence_lines(one: UnclearTask) -> Iterator[tuple[str, str]]:
     """(label, words) of what is known of it."""
     attempt, task = one.attempt, one.task
     seed = "" if attempt.seed is None else f", seed {attempt.seed}"
-    cost = "" if attempt.estimate_micros is None else f", about USD {usd_text(attempt.estimate_micros)}"
+    cost = "" if attempt.estimate_micros is None else f", about {usd_words(attempt.estimate_micros)}"
     yield "prompt", printable(" ".join(prompt_texts(task.provider, task.request)))
     yield "submitted", f"{iso_time(attempt.intended_at)} to {attempt.origin} ({task.model}{seed}{cost})"
     yield "evidence", printable(one.evidence)

@@ -141,7 +141,7 @@ def write_groups(groups: Iterable[tuple[str, Iterable[Row]]]) -> Counter[str]:
     for title, rows in groups:
         if title:
             console.result(title)
-        for lines in _batches(console.table(cells(rows))):
+        for lines in _batches(console.task_table(cells(rows))):
             console.block("\n".join(lines))
     told = ", ".join(f"{number} {shown_word(listed)}" for listed, number in counts.items())
     console.result(f"{count(counts.total(), 'task')}: {told}".removesuffix(": "))

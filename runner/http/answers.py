@@ -75,6 +75,8 @@ class ErrorBody:
     retry_after: float | None = None
 
 
+_MOST_DECIMALS = 18
+"""Of a price: written out, `1e-999999` would fill a megabyte."""
 MOST_NUMBER = 2**53
 """JSON, SQLite and arithmetic agree on numbers up to it: each is exact as a float."""
 LAST_SECOND = 253_402_300_799.0
@@ -153,7 +155,9 @@ def read_usd(value: JsonValue) -> str:
         price = Decimal(str(value))
     except InvalidOperation:
         return ""
-    return format(price, "f") if price.is_finite() and 0 <= price < MOST_USD else ""
+    if not price.is_finite() or not 0 <= price < MOST_USD or price.adjusted() < -_MOST_DECIMALS:
+        return ""
+    return format(price, "f")
 
 
 def read_count(value: JsonValue) -> int | None:

@@ -22,7 +22,7 @@ def as_text(value: JsonValue, source: str) -> str:
     """A scalar inside other text, spelled as in YAML. Raises ExpressionError for lists and objects."""
     match value:
         case str():
-            return value
+            return str(value)  # a cell that says `0` or `no` is false, and its text is not
         case bool():
             return "true" if value else "false"
         case None:

@@ -152,6 +152,8 @@ def _best(
             continue
         if not left:
             return change, left
+        if any(_is_missing_at(problem, change.index) for problem in left):
+            continue
         cost = (len(errors), len(left))
         is_less = {_key(problem) for problem in errors} < before
         touched = {i + 1 for i, line in enumerate(change.lines) if line != lines[i]}
@@ -159,6 +161,11 @@ def _best(
         if (is_less if is_read else is_elsewhere) and (best is None or cost < least):
             best, least = (change, left), cost
     return best
+
+
+def _is_missing_at(problem: Problem, index: int) -> bool:
+    """Whether this line names a file that is not there: to write another name mends nothing."""
+    return problem.is_missing_input and problem.line == index + 1
 
 
 def _own(problems: Iterable[Problem]) -> list[Problem]:

@@ -25,6 +25,8 @@ from runner.slug import slug
 
 MOST_ROWS = 10_000
 MOST_COLUMNS = 200
+MOST_CELLS = 10_000
+"""Of one row that is read at all: a file of commas took a minute and 500 MB to be refused."""
 MOST_PROBLEMS = 20
 """Of one file: those below are mostly of the same kind."""
 
@@ -376,6 +378,9 @@ def _records(file: TextFile, separator: str) -> Iterator[list[CellText] | Proble
             position = found.end()
         cells.append(CellText(value, location))
         if text[position : position + 1] == separator:
+            if len(cells) == MOST_CELLS:
+                yield cells[0].location.error(f"more than {MOST_CELLS:,} cells in this row", "split the file")
+                return
             position += 1
             continue
         yield cells

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from runner.job.model import OnEdit
-from runner.money import usd_text
+from runner.money import usd_words
 from runner.plan.cost import Total
 from runner.plan.task import Task
 from runner.plural import count
@@ -70,7 +70,7 @@ class Edits:
         if cost.is_unknown:
             return "an unknown price"
         unknown = f" and {cost.without_price} of unknown price" if cost.without_price else ""
-        return f"about USD {usd_text(cost.micros)}{unknown}"
+        return f"about {usd_words(cost.micros)}{unknown}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ def price_words(job: Job) -> Iterator[str]:
     published = [model for model in models if job.models_lock.rates(provider, model)]
     published = [model for model in published if model not in of_project]
     if of_project:
-        yield f"price by {PROJECT_FILE}: {', '.join(of_project)}"
+        yield f"prices from {PROJECT_FILE}: {', '.join(of_project)}"
     if published:
         asked = job.models_lock.services[provider].asked[:10]
-        yield f"price by {LOCK_FILE}, asked on {asked}: {', '.join(published)}"
+        yield f"prices from {LOCK_FILE}, asked on {asked}: {', '.join(published)}"

@@ -9,7 +9,7 @@ from decimal import Decimal
 from runner.http.answers import clean, read_usd
 from runner.http.verdicts import ProviderError, Trouble
 from runner.json_value import JsonValue
-from runner.money import Price, PriceUnit
+from runner.money import MICROS, Price, PriceUnit
 from runner.providers.published import Published, PublishedModel, Rate
 
 MOST_MODELS = 1000
@@ -62,13 +62,16 @@ def read_published(rows: JsonValue, read_rates: ReadRates, *, source: str) -> Pu
 
 
 def published_price(value: JsonValue, unit: PriceUnit) -> Price:
-    """The price that `value` says. Raises LeftOutError, for nothing too: free is what `price:` may say."""
+    """The price that `value` says. Raises LeftOutError, for next to nothing too: free is what `price:` may
+    say.
+    """
     text = read_usd(value)
     if not text:
         raise LeftOutError(f"`{clean(str(value), 40)}` is not a price")
     usd = Decimal(text)
-    if usd == 0:
-        raise LeftOutError("it is given as 0, which no cap could hold; `price:` may say so")
+    if usd * MICROS < 1:
+        told = "0" if usd == 0 else "less than a millionth of a dollar"
+        raise LeftOutError(f"it is given as {told}, which no cap could hold; `price:` may say so")
     return Price(unit, usd)
 
 

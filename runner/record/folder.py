@@ -79,20 +79,36 @@ class RunFolder:
         """A further file that a job read, by its sha256 in hex."""
         return self.path / "jobs" / "files" / digest
 
+    def files_changed(self, job: Path) -> Mapping[Path, Path]:
+        """The tables, texts and house files that `job`, a copy of ours, read and that are no longer the same,
+        each with the path of its copy. Raises StateError where their list cannot be read.
+        """
+        root = self.project.root
+        digests = self._digests(_read(job)) if job.is_file() else {}
+        return {
+            root / path: self.file_of(digest)
+            for path, digest in digests.items()
+            if not is_of_digest(root / path, digest)
+        }
+
     def job_copy(self) -> JobCopy:
         """The job as the newest session ran it. Raises StateError where it cannot be read."""
         text = _read(self.job)
-        index = self._files_of(text)
-        if _kind(index) is None:
-            return JobCopy(text)
-        try:
-            digests = read(_Files, json.loads(_read(index))).files
-        except ValueError as error:
-            raise StateError(f"{index}: cannot read: {error}") from error
+        digests = self._digests(text)
         files = {path: _read(self.file_of(digest)) for path, digest in digests.items()}
         if any(hashlib.sha256(content).hexdigest() != digests[path] for path, content in files.items()):
-            raise StateError(f"{index}: a file beside it is not as it was")
+            raise StateError(f"{self._files_of(text)}: a file beside it is not as it was")
         return JobCopy(text, files)
+
+    def _digests(self, job_text: bytes) -> Mapping[str, str]:
+        """The sha256 of each further file that this job read, by its path below the root."""
+        index = self._files_of(job_text)
+        if _kind(index) is None:
+            return {}
+        try:
+            return read(_Files, json.loads(_read(index))).files
+        except ValueError as error:
+            raise StateError(f"{index}: cannot read: {error}") from error
 
     @property
     def report(self) -> Path:
@@ -154,6 +170,14 @@ def _write_once(file: Path, content: bytes) -> None:
     if _kind(file) != stat.S_IFREG:
         with replace_file(file) as stream:
             stream.write(content)
+
+
+def is_of_digest(file: Path, digest: str) -> bool:
+    """Whether a file is there and has this sha256 in hex."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest() == digest
+    except OSError:
+        return False
 
 
 def _read(file: Path) -> bytes:

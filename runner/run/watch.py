@@ -22,7 +22,8 @@ LIMITED_LOOKS = 60
 """429s in a row to one look; `run.timeout` ends them earlier where the waits between them are long."""
 
 MISSING_LOOKS = 3
-"""So many 404s in a row, after the life of its record, mean that the service has forgotten the task."""
+"""So many 404s in a row are told: a record may only lag behind its acceptance. After the life of the
+record, they mean that the service has forgotten the task."""
 
 SAFETY_NET = 10.0
 """With a webhook, looks are this many times `run.poll.max` apart."""
@@ -144,6 +145,8 @@ class Watch:
                 missing = missing + 1 if error.trouble is Trouble.NOT_FOUND else 0
                 is_gone = missing >= MISSING_LOOKS and self._may_be_forgotten()
                 self._judge(error, is_last=is_last, is_gone=is_gone)
+                if missing == MISSING_LOOKS:
+                    self._tell_missing(error)
                 pause = error.retry_after or retry.pause()
                 await anyio.sleep(min(pause, self.session.policy.poll.maximum))
                 continue
@@ -209,6 +212,16 @@ class Watch:
                 f"{paid.name}: {LOOK_FAILURES} looks failed in a row, last: {error.message}{kept}",
                 ExitCode.UNREACHABLE if error.trouble is Trouble.UNREACHABLE else ExitCode.TRY_AGAIN,
             )
+
+    def _tell_missing(self, error: ProviderError) -> None:
+        fields = {
+            "task": self.paid.name,
+            "identity": self.paid.identity,
+            "status": error.status,
+            "code": error.code,
+            "message": error.message,
+        }
+        self.session.tools.observe("task.not_shown", fields)
 
     def _note(self, generation: Generation) -> None:
         said = (generation.raw_status, generation.tag)

@@ -313,7 +313,7 @@ def _check_answer(answer: Answer, limits: DownloadLimits, *, resumed: bool) -> N
     if status >= 400:
         raise DownloadError(
             DownloadTrouble.EXPIRED,
-            f"the file's server answered {status}: the URL has expired",
+            f"the file's server answered {status}: it refuses this URL, or it has expired",
             status=status,
         )
     if status != 200 and not (status == 206 and resumed):

@@ -63,6 +63,68 @@ def test_a_table_streams() -> None:
     assert list(itertools.islice(console.table(endless), 1000))[-1].split() == ["999", "task"]
 
 
+_ROW = ("done", "hall-16x9", "rehearsal/out/campaign/hall-16x9.mp4", "t-2e0f21b7cf9914973fdc", "")
+
+
+def _on_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setattr("sys.stdout", _Terminal())
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+
+@pytest.mark.parametrize(
+    ("columns", "lines"),
+    [
+        (
+            200,
+            ["done  hall-16x9  rehearsal/out/campaign/hall-16x9.mp4  t-2e0f21b7cf9914973fdc"],
+        ),
+        (
+            60,
+            [
+                "done  hall-16x9  rehearsal/out/campaign/hall-16x9.mp4",
+                "    t-2e0f21b7cf9914973fdc",
+            ],
+        ),
+        (
+            50,
+            [
+                "done  hall-16x9",
+                "    rehearsal/out/campaign/hall-16x9.mp4",
+                "    t-2e0f21b7cf9914973fdc",
+            ],
+        ),
+    ],
+)
+def test_what_a_terminal_has_no_room_for_stands_below_its_task(
+    columns: int, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _on_terminal(monkeypatch, columns)
+    assert list(console.task_table([_ROW])) == lines
+
+
+def test_a_long_cell_is_broken_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    _on_terminal(monkeypatch, 40)
+    lines = list(console.task_table([("new", "s1", "a prompt of more words than there is room for")]))
+    assert lines == ["new  s1", "    a prompt of more words than there is", "    room for"]
+
+
+def test_a_headed_table_that_does_not_fit_says_what_each_cell_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    head, rows = ("model", "seconds", "seed"), [("pro", "4..12 or -1", "yes"), ("lite", "2..12", "no")]
+    _on_terminal(monkeypatch, 30)
+    assert list(console.headed_table(head, rows))[1] == "pro    4..12 or -1  yes"
+    _on_terminal(monkeypatch, 22)
+    assert list(console.headed_table(head, rows))[:3] == [
+        "pro",
+        "  seconds  4..12 or -1",
+        "  seed     yes",
+    ]
+
+
+def test_a_file_has_each_task_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert len(list(console.task_table([_ROW]))) == 1
+
+
 def _raised(error: Exception) -> Exception:
     try:
         raise error

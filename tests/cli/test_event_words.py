@@ -61,6 +61,11 @@ def text(name: str, fields: dict[str, object]) -> str | None:
             "the service does not answer for now (HTTP 503: upstream: gone); it is asked again",
         ),
         (
+            "task.not_shown",
+            {"task": "boat", "status": 404, "code": "gone", "message": "HTTP 404: gone: no task"},
+            "the service does not show boat for now (HTTP 404: gone: no task); it is looked for again",
+        ),
+        (
             "run.submitting_stopped",
             {"reason": "the {cap}\nis reached", "exit_code": 3},
             "nothing more is submitted: the {cap}\\nis reached",

@@ -118,7 +118,7 @@ def test_a_price_that_is_not_known_is_not_zero(spend: Spend | None, caps: Caps, 
 
 def test_a_rehearsal_says_that_it_is_free() -> None:
     display, _, _ = shown(spend=Spend(2, 3_400_000, 0), is_rehearsal=True)
-    assert lines(display, 80)[1] == "rehearsal (free): USD 3.40, 0:00"
+    assert lines(display, 80)[1] == "rehearsal, for real USD 3.40, 0:00"
 
 
 def test_nothing_is_said_of_the_time_to_go_where_nothing_is_known() -> None:
@@ -263,7 +263,7 @@ def test_the_screen_of_a_run_that_meets_trouble(
     assert "4 failed: content_policy_violation: the prompt violates the content policy" in told
     assert not screen.screen.cursor.hidden
     seen = {row for rows in screen.snapshots for row in rows}
-    assert any(re.match(r"(rehearsal \(free\)|free): USD \d+\.\d\d, ", row) for row in seen)
+    assert any(re.match(r"(rehearsal|free), for real USD \d+\.\d\d, ", row) for row in seen)
     assert any(re.match(r"(harbour|boat)-\d (is|was|failed)", row) for row in seen)
     assert all(len(row) <= columns for row in seen)
 

@@ -147,6 +147,18 @@ def test_an_answer_that_is_no_success_is_told_and_not_followed(
     assert listener.paths == [f"/{SECRET}"]
 
 
+def test_a_listener_on_this_machine_is_reached_directly_whatever_proxy_is_named(
+    tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By http a proxy would read the secret path, and the message with it."""
+    wanted = by_url(listener, monkeypatch)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    code = ExitCode.TASK_FAILED
+    notify(wanted, [end(code)], code, root=tmp_path, allow_env=NONE, trust_env=True)
+    assert listener.paths == [f"/{SECRET}"]
+
+
 @pytest.mark.parametrize("url", ["http://example.com/x", "ftp://127.0.0.1/", "", "http://[", "https://"])
 def test_an_address_that_is_not_fit_is_told_without_it(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

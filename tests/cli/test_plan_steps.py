@@ -37,11 +37,11 @@ def test_a_plan_shows_the_step_of_a_task_and_the_task_that_it_needs(
     job: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["plan", str(job), "--sandbox"]) == 0
-    first, second = capsys.readouterr().out.splitlines()[:2]
+    dawn, first, noon, second = capsys.readouterr().out.splitlines()[:4]
+    assert (dawn, noon) == ("dawn, 1 task", "noon, 1 task")
     assert "dawn-s7" in first
-    assert "step=dawn seed=" in first
     assert "noon-s7-t1" in second
-    assert "step=noon needs=dawn-s7" in second
+    assert "needs=dawn-s7" in second
 
 
 def test_a_plan_for_programs_names_the_upstream_task_and_what_is_taken_of_it(

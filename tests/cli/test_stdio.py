@@ -117,7 +117,7 @@ def test_another_encoding_changes_neither_the_work_nor_its_exit_code(
         document = json.loads(told.stdout.decode(encoding))
         task = document["tasks"][0] if output_format == "json" else document
         assert task["output"] == "out/雨-s1.mp4"
-    shown = started("", "show", "s1", "--sandbox", cwd=root, **changes)
+    shown = started("", "show", task["identity"][:12], "--sandbox", cwd=root, **changes)
     assert shown.returncode == 0, shown.stderr
 
 

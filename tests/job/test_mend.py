@@ -303,6 +303,21 @@ def test_two_mistakes_that_no_one_change_mends_are_told_as_found(job: Path) -> N
     ]
 
 
+def test_a_file_that_cannot_be_read_is_not_mended_by_the_name_of_one_that_is_missing(job: Path) -> None:
+    """`shot.csv` was offered in place of `shots.csv`, and the reason and its own hint were lost."""
+    table = job.parent / "shots.csv"
+    table.mkdir()
+    text = HEAD + "matrix: {shot: {from: shots.csv}}\n" + ROWS[ROWS.index("content") :]
+    assert [said(problem) for problem in problems_of(text, job)] == ["3:23 shots.csv: not a file; hint: "]
+
+
+def test_a_house_file_that_cannot_be_read_is_not_mended_by_a_bracket(job: Path) -> None:
+    """The hint was to write `house.yaml]`, a file that is not there either."""
+    (job.parent / "house.yaml").mkdir()
+    [problem] = problems_of(f"extends: house.yaml\n{HEAD}{TEXT}", job)
+    assert said(problem) == "1:10 house.yaml: not a file; hint: "
+
+
 def test_nothing_of_a_text_with_a_key_is_quoted(job: Path) -> None:
     [problem] = problems_of(request("ratio:16:9") + "x-key: rsk_0123456789abcdef0123456789abcdef\n", job)
     assert "looks like an API key" in problem.message

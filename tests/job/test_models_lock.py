@@ -116,10 +116,10 @@ def test_a_plan_says_which_file_its_prices_are_from(tmp_path: Path) -> None:
     assert list(price_words(bench.load(JOB))) == []
     lock(tmp_path, per_mtok("6"))
     assert list(price_words(bench.load(JOB))) == [
-        f"price by models.lock.yaml, asked on 2026-11-26: {MODEL}-260128"
+        f"prices from models.lock.yaml, asked on 2026-11-26: {MODEL}-260128"
     ]
     (tmp_path / "callsheet.yaml").write_text(f"version: 1\nprices: {{{MODEL}: {{usd_per_mtok: 6}}}}\n")
-    assert list(price_words(bench.load(JOB))) == [f"price by callsheet.yaml: {MODEL}-260128"]
+    assert list(price_words(bench.load(JOB))) == [f"prices from callsheet.yaml: {MODEL}-260128"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.job.cells import CellText, typed
+from runner.job.filters import as_text
 from runner.job.problems import ProblemError, Problems
 from runner.job.sources import Sources
 from runner.job.tables import MOST_PROBLEMS, MOST_ROWS, Table, read_table
@@ -19,6 +20,7 @@ from runner.job.texts import TextFiles
 from runner.job.values import Constant
 from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
+from runner.slug import slug
 
 
 def read(
@@ -261,6 +263,12 @@ def test_a_file_with_many_mistakes_tells_the_first_ones() -> None:
     assert len(problems) == MOST_PROBLEMS
 
 
+def test_a_row_without_end_is_refused_at_its_beginning() -> None:
+    """Two million cells took a minute, and a place for each of them half a gigabyte."""
+    _, problems = read("id,prompt\n" + "," * 2_000_000)
+    assert problems == ["shots.csv:2:1: more than 10,000 cells in this row; hint: split the file"]
+
+
 def test_a_table_has_at_most_so_many_rows() -> None:
     most = "id\n" + "".join(f"r{number}\n" for number in range(MOST_ROWS))
     assert len(rows(most)) == MOST_ROWS
@@ -374,3 +382,11 @@ def test_a_cell_takes_the_type_of_its_field(
 )
 def test_a_cell_that_says_no_is_false_as_a_condition(text: str, expected: bool) -> None:
     assert bool(CellText(text, Location(1, 1))) is expected
+
+
+@pytest.mark.parametrize("text", ["0", "no", "off", "n", "none", "FALSE"])
+def test_a_cell_that_says_no_names_a_file_like_any_other(text: str) -> None:
+    """Rows are often numbered from 0."""
+    name = slug(as_text(CellText(text, Location(1, 1)), "shot.id"))
+    assert name == text
+    assert bool(name) is True

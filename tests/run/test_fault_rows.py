@@ -100,6 +100,28 @@ async def test_a_404_right_after_acceptance_is_waited_out(tmp_path: Path, server
     assert (result.exit_code, server.accepted) == (ExitCode.DONE, 2)
 
 
+@pytest.mark.fault(71)
+async def test_a_404_that_stays_is_told_before_the_looks_run_out(
+    tmp_path: Path, server: SandboxServer
+) -> None:
+    """The service's own code and message are told, once for each task."""
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    answer = Fault(where=Where.GET, kind=Kind.ANSWER, times=5, status=404, code="gone", message="no task")
+    server.faults.add(answer)
+    await bench.run(bench.write_job(job_text(seeds=1)))
+    told = [fields for name, fields in bench.events if name == "task.not_shown"]
+    assert [(fields["status"], fields["code"]) for fields in told] == [(404, "gone")]
+    assert "no task" in str(told[0]["message"])
+
+
+@pytest.mark.fault(32)
+async def test_a_short_404_is_no_news(tmp_path: Path, server: SandboxServer) -> None:
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    server.faults.add(Fault(where=Where.GET, kind=Kind.ANSWER, times=2, status=404, code="not_found"))
+    await bench.run(bench.write_job(job_text(seeds=1)))
+    assert "task.not_shown" not in [name for name, _ in bench.events]
+
+
 @pytest.mark.fault(33)
 async def test_a_look_that_succeeds_forgives_those_that_failed(tmp_path: Path, server: SandboxServer) -> None:
     """Two long series of failures with one success between them, together more than may fail in a row."""

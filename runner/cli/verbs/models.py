@@ -69,7 +69,7 @@ def models(model: str | None, refresh: bool, service: ServiceOptions, output_for
         output_format, ({**row, **document} for row in rows), document | {"models": rows}
     ):
         return ExitCode.DONE
-    for line in _details(families[0], own) if model else console.table([_HEAD, *map(_columns, families)]):
+    for line in _details(families[0], own) if model else console.headed_table(_HEAD, map(_columns, families)):
         console.result(line)
     console.result(f"as of {known.as_of} (prices: {known.prices_as_of}), from the {known.source}")
     return ExitCode.DONE

@@ -33,7 +33,7 @@ from runner.job.model import Job, OnEdit
 from runner.json_value import JsonValue
 from runner.lane.costs import outlook
 from runner.ledger.states import TaskState
-from runner.money import usd_or_null, usd_text
+from runner.money import usd_or_null, usd_text, usd_words
 from runner.plan.chains import chain_words
 from runner.plan.combinations import sum_words
 from runner.plan.cost import Total
@@ -172,7 +172,7 @@ def _estimate_words(new: Total) -> Iterator[str]:
         return
     known = [
         f"{new.tokens:,} tokens" if new.without_tokens < new.tasks else "",
-        f"about USD {usd_text(new.micros)}" if new.without_price < new.tasks else "",
+        f"about {usd_words(new.micros)}" if new.without_price < new.tasks else "",
     ]
     unknown = [
         f"tokens of {count(new.without_tokens, 'task')} not known" if new.without_tokens else "",
@@ -261,7 +261,7 @@ def _behind_words(planned: Plan) -> Iterator[str]:
         each = behind.each
         if not each.tasks:
             continue
-        cost = "of unknown price" if each.without_price else f"for about USD {usd_text(each.micros)}"
+        cost = "of unknown price" if each.without_price else f"for about {usd_words(each.micros)}"
         tasks = count(each.tasks, "task")
         yield f"behind a pick: {tasks} of {behind.step} {cost}, for each picked take of {behind.above}"
 

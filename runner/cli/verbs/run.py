@@ -478,7 +478,7 @@ def _advise(outcome: Outcome, run: Finished, options: RunOptions, *, run_id: str
     if notes:
         console.next_step(command("collect", service=service), "fetches what other jobs have in flight")
     for line in trouble_lines(run.result.troubles):
-        console.error(line)
+        console.advice(line)
     is_all_done = all(state is TaskState.DONE for state, number in counts.items() if number)
     if code is not ExitCode.DONE and not is_all_done:
         console.error(f"{job_file}: not all is done: {counts_words(counts)}")

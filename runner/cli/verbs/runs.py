@@ -25,6 +25,7 @@ from runner.json_value import JsonValue
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow, Spend
 from runner.ledger.states import TaskState
+from runner.money import usd_words
 from runner.plural import count
 from runner.project import Project
 from runner.record.folder import RunFolder
@@ -64,7 +65,7 @@ def runs(limit: int, service: ServiceOptions, output_format: str) -> None:
     if console.for_programs(output_format, rows, rows):
         return
     for line in _lines(newest):
-        console.result(line)
+        console.block(line)
     if number > len(newest):
         console.note(f"{count(number - len(newest), 'older run')}; hint: --limit {number} lists all")
 
@@ -137,12 +138,13 @@ def _lines(listed: list[ListedRun]) -> Iterator[str]:
     for one in listed:
         run_id, when, job, state, counts, cost, world = _columns(one)
         yield f"{run_id}  {when}  {world}"
-        yield f"  {job}: {', '.join(filter(None, (state, counts, cost)))}"
+        told = f"{job}: {', '.join(filter(None, (state, counts, cost)))}"
+        yield f"  {console.wrapped(told, 4)}"
 
 
 def _columns(one: ListedRun) -> tuple[str, ...]:
     row, spent = one.row, one.spent
-    cost = "" if not spent.tasks else f"USD {spent.usd}" if spent.usd is not None else "cost unknown"
+    cost = "" if not spent.tasks else "cost unknown" if spent.usd is None else usd_words(spent.micros)
     return (
         row.id,
         f"{datetime.fromtimestamp(row.started_at):%Y-%m-%d %H:%M}",

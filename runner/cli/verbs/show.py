@@ -29,6 +29,7 @@ from runner.ledger.search import FoundTask, LedgerSearch
 from runner.ledger.states import STATE_WORDS, TaskState
 from runner.media.video import MediaFacts
 from runner.project import Project
+from runner.record.folder import RunFolder, is_of_digest
 from runner.record.show import (
     InputByKey,
     InputOfOurs,
@@ -273,6 +274,20 @@ def _again(task: ShownTask, project: Project, service: ServiceOptions) -> Iterat
     run = task.runs[-1]
     job = project.root / run.job_file
     dated = ["--date", run.date] if run.edition else []
+    changed = RunFolder(project, run.id).files_changed(project.root / run.job_kept)
+    # another session of this run may have read the same job with other files
+    is_job_same = run.job_sha256 is not None and is_of_digest(job, run.job_sha256)
+    if (
+        changed or (is_job_same and run.job_file_since is not Since.SAME)
+    ) and task.state is not TaskState.HELD:
+        # the job with a table or text that was changed since asks for other videos
+        if not task.state.is_terminal:
+            yield command("resume", run.id, service=service), "goes on with it, by the files as it read them"
+            return
+        for file, kept in changed.items():
+            back = shlex.join(["cp", shown_path(kept), shown_path(file)])
+            yield back, "puts it back as the run read it; save your own first, then ask `show` again"
+        return
     if run.job_file_since is not Since.SAME:
         kept = project.root / run.job_kept
         copy = job.with_name(f"{job.stem}-as-run{job.suffix}")

@@ -67,9 +67,9 @@ def spend(
     summed = {"total": _fields(total)}
     if console.for_programs(output_format, [*grouped, summed], {"rows": grouped, **summed}):
         return
-    table: list[Sequence[str]] = [(by or "", *_HEAD)]
-    table += [(escape(row.group), *map(_words, _parts(row))) for row in rows]
-    for line in console.table([*table, ("total", *map(_words, _parts(total)))]):
+    table: list[Sequence[str]] = [(escape(row.group), *map(_words, _parts(row))) for row in rows]
+    table.append(("total", *map(_words, _parts(total))))
+    for line in console.headed_table((by or "", *_HEAD), table):
         console.result(line)
 
 

@@ -43,7 +43,7 @@ from runner.record.manifest import ManifestRun, ManifestTask, read_manifest, rea
 from runner.redact import Redactor, escape, printable
 from runner.run.finish import waits_for_a_person
 from runner.run.progress import Progress, progress_of
-from runner.run.troubles import troubles
+from runner.run.troubles import Trouble, troubles
 from runner.times import duration_words
 
 _FAILED = frozenset({"failed", "expired", CONFLICT})
@@ -103,16 +103,21 @@ def status(
         run = (ledger.run(found.run.id) if ledger is not None else None) or found.run
         rows = _rows(progress_of(tasks, ledger, project.base), states, ledger, project)
         if output_format == "text":
-            console.result(_title(run, folder))
+            console.block(console.wrapped(_title(run, folder), 2))
         write_rows(_failed(rows, is_failed=failed), output_format, _head(run))
-        is_told = ledger is not None and output_format == "text"
-        waits = waits_for_a_person(plan, ledger) if ledger is not None and is_told else ()
-        failed_tasks = troubles(plan, ledger, states, Redactor([])) if ledger is not None and is_told else ()
+        waits: tuple[str, ...] = ()
+        met: list[Trouble] = []
+        if output_format == "text" and failed:
+            console.result(f"of {count(len(tasks), 'task')}: {counts_words(states)}")
+        if output_format == "text" and ledger is not None:
+            waits = waits_for_a_person(plan, ledger)
+            shown = {task.identity for task in tasks}
+            met = [each for each in troubles(plan, ledger, states, Redactor(())) if each.identity in shown]
         for sentence in waits:
             console.result(f"waiting for you: {escape(sentence)}")
     if output_format == "text" and run_state(run, folder) is not RunState.UNDER_WAY:
-        job_file, run_id = shown_path(found.job_file), "" if run_name == LATEST else found.run.id
-        tell_advice(failed_tasks, job_file, found.service, run_id=run_id)
+        job_file, own = shown_path(found.job_file), "" if run_name == LATEST else found.run.id
+        tell_advice(met, job_file, found.service, run_id=own)
         is_open = any(states[state] for state in (TaskState.PLANNED, *AWAITED))
         tell_next(
             states,
@@ -143,7 +148,7 @@ def _watch(found: FoundRun, tasks: tuple[Task, ...], *, is_failed: bool) -> None
             states: Counter[TaskState] = Counter()
             every = list(_rows(progress_of(tasks, ledger, project.base), states, ledger, project))
             rows = sorted(_failed(every, is_failed=is_failed), key=lambda row: row.state in ("done", "new"))
-            lines = console.table((painted(row.state), *row.columns()) for row in rows)
+            lines = console.task_table((painted(row.state), *row.columns()) for row in rows)
             return [_title(run, folder), f"{count(len(every), 'task')}: {counts_words(states)}", *lines]
 
     watch_screen(look)

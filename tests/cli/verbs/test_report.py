@@ -76,7 +76,7 @@ def test_a_run_that_is_not_there_is_told_with_where_it_may_be(project: Path) -> 
     assert "no run `no-such-run` in rehearsal/runs" in made.stderr
     made = callsheet("report", cwd=project)
     assert made.returncode == ExitCode.USAGE
-    assert "give --sandbox: it is a rehearsal" in made.stderr
+    assert "there are rehearsals: give --sandbox" in made.stderr
 
 
 def test_a_run_without_a_manifest_is_told(project: Path) -> None:

@@ -83,7 +83,7 @@ def test_it_fits_the_terminal(three: VerbBench, columns: int) -> None:
 def test_failed_tasks_are_shown_alone_with_their_reason(three: VerbBench) -> None:
     ship = _listed(three)[1]["run"]
     assert three.call("status", ship, "--failed") == ExitCode.DONE
-    _, failed, total = three.out.splitlines()
+    _, failed, total, _of_all = three.out.splitlines()
     assert failed.startswith("failed  s")
     assert "internal_error" in failed
     assert total == "1 task: 1 failed"

@@ -67,6 +67,29 @@ def test_what_it_says_to_type_makes_it_again(done: VerbBench, server: SandboxSer
     assert [attempt["reason"] for attempt in _shown(done, "s2")["attempts"]] == ["run", "again"]
 
 
+def test_after_an_edit_of_the_table_nothing_else_is_bought_in_the_name_of_a_clip(verbs: VerbBench) -> None:
+    """The job as it was run reads the table as it is now, so a copy of the job alone makes another video."""
+    table = verbs.root / "shots.csv"
+    table.write_text("id,prompt\nhall,A red boat\n")
+    verbs.write(
+        "version: 1\nmodels: [byteplus/seedance-1-0-pro]\n"
+        "matrix: {shot: {from: shots.csv}}\nrequest: {resolution: 480p, duration: 4, ratio: '1:1'}\n"
+        "content: [{type: text, text: '${{ shot.prompt }}'}]\n"
+    )
+    assert verbs.call("run", "boat.yaml") == ExitCode.DONE
+    identity = _shown(verbs, "hall")["identity"]
+    table.write_text("id,prompt\nhall,A green boat\n")
+    assert verbs.call("show", identity) == ExitCode.DONE
+    (back,) = verbs.err.splitlines()
+    assert back.startswith("next: cp rehearsal/runs/")
+    _, _, kept, there = back.split("    ")[0].split()
+    shutil.copy(verbs.root / kept, verbs.root / there)
+    assert verbs.call("show", identity) == ExitCode.DONE
+    again = verbs.err.removeprefix("next: callsheet ").split("    ")[0]
+    assert verbs.call(*again.split()) == ExitCode.DONE
+    assert len(_shown(verbs, identity)["attempts"]) == 2
+
+
 def test_a_changed_job_file_and_a_lost_video_are_told_with_the_way_back(done: VerbBench) -> None:
     done.write((done.root / "boat.yaml").read_text() + "# edited\n")
     (done.root / "rehearsal/out/s1.mp4").unlink()

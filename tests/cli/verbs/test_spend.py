@@ -121,7 +121,7 @@ def test_plan_tells_the_estimate_in_text_and_json(root: Path, capsys: pytest.Cap
     job = write_job(root, PRICED)
     assert main(["plan", job]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "estimate of what is new: 217,800 tokens, about USD 1.5246"
+        "estimate of what is new: 217,800 tokens, about USD 1.52"
     )
     assert main(["plan", job, "--output-format", "json"]) == 0
     told = json.loads(capsys.readouterr().out)

@@ -86,6 +86,21 @@ def test_a_failed_task_is_told_with_retry(verbs: VerbBench) -> None:
     assert "next: callsheet retry" in verbs.err
 
 
+def test_after_a_refused_prompt_the_advice_is_to_change_it(verbs: VerbBench) -> None:
+    """The same request is refused again, so nobody is told to retry it."""
+    (verbs.root / "boat.yaml").write_text(JOB.replace("A paper boat", "'A paper boat [violate]'"))
+    assert verbs.call("run", "boat.yaml") == ExitCode.TASK_FAILED
+    assert verbs.call("status") == ExitCode.DONE
+    assert "next: callsheet run boat.yaml    after you change the prompt or input" in verbs.err
+    assert "retry" not in verbs.err
+
+
+def test_failed_says_of_how_many_tasks(verbs: VerbBench) -> None:
+    assert verbs.call("run", "boat.yaml") == ExitCode.DONE
+    assert verbs.call("status", "--failed") == ExitCode.DONE
+    assert verbs.out.splitlines()[1:] == ["0 tasks", "of 2 tasks: 2 done"]
+
+
 def test_people_read_unclear_and_programs_ambiguous(verbs: VerbBench, server: SandboxServer) -> None:
     """As the contact sheet and the line of a run under way say it."""
     verbs.write(JOB.replace("settle: 0s", "settle: 60s"))
