@@ -405,8 +405,8 @@ def _told(lines: tuple[str, ...], change: _Change, wrong: Sequence[Problem]) -> 
     path = show_path(_path_at(read(change.text).root, change.index + 1))
     if change.hint == _DELETE:
         own = next((problem.path for problem in wrong if problem.line == change.index + 1), "")
-        named = _NAMED.search(change.message)
-        path = own or (path if named is not None and path.endswith(named[1]) else "")
+        key = _NAMED.search(change.message)
+        path = own or (path if key is not None and path.endswith(key[1]) else "")
     if change.word is None:
         right, before = new[start : len(new) - end], old[start : len(old) - end]
         is_secret = _SIGNED_URL.search(before)
