@@ -26,13 +26,14 @@ _PLACEHOLDERS = r"""
     | \{%.{0,80}?%\} | <%.{0,80}?%>                     # Jinja's and ERB's statements
     | <(?P<angle>[A-Z][A-Z0-9_]{2,80}|(?i:insert|your)[\ _-][\w\ -]{1,80})>   # <PROMPT>
     | \A\s*<\s*(?P<pointed_alone>[a-z][\w\ -]{1,80}?)\s*>\s*\Z           # <prompt>, and nothing else
+    | \A\s*@(?P<at>[A-Za-z_]\w{0,80})\s*\Z                               # @prompt, and nothing else
     | (?<!\w)__(?P<dunder>[A-Za-z]\w{0,80}?)__(?!\w)    # __PROMPT__
     | \[\[\s*(?P<square>[\w.\ -]{1,80}?)\s*\]\]          # [[prompt]]
     | <<\s*(?P<pointed>[\w.\ -]{1,80}?)\s*>>           # <<prompt>>
     | \[(?i:insert|your|todo|tbd|placeholder|prompt)\b[^\[\]]{0,80}\]       # [YOUR PROMPT HERE]
     | \A\s*(?:TODO|TBD|FIXME|XXX|(?i:lorem\ ipsum))\b
     """
-_MAY_HOLD_ONE = re.compile(r"[{$%<\[]|__|TODO|TBD|FIXME|XXX|[lL]orem")
+_MAY_HOLD_ONE = re.compile(r"[{$%<\[@]|__|TODO|TBD|FIXME|XXX|[lL]orem")
 _NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 
 _MARK = re.compile(r"file:(?:/{2,3})?|@|<|!?(?:include|file|from)[:\s(\"']+")
@@ -79,6 +80,21 @@ def find_unfilled(text: str, names: Mapping[str, JsonValue], place: Place | None
             f"`{' '.join(text.split())}` is a file's name, and would be sent, and paid for, as it stands",
             f"text: {{from: {path}}}",
         )
+    elif (side := _stray_quote(text)) is not None:
+        yield Unfilled(
+            f"the quote at its {side} has no other: it would be sent, and paid for, as it stands",
+            "delete it, or put quotes around the whole text",
+        )
+
+
+def _stray_quote(text: str) -> str | None:
+    """`beginning` or `end`, where a text has one double quote, and has it there; not behind inches."""
+    whole = text.strip()
+    if whole.count('"') != 1:
+        return None
+    if whole.startswith('"'):
+        return "beginning"
+    return "end" if whole.endswith('"') and not whole[-2:-1].isdigit() else None
 
 
 def _placeholder_in(text: str) -> re.Match[str] | None:

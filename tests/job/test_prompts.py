@@ -39,6 +39,7 @@ def hints(text: str, place: Place | None = None) -> list[str]:
         ("#{prompt}", "shot.prompt"),
         ("<PROMPT>", "shot.prompt"),
         ("<prompt>", "shot.prompt"),
+        ("@prompt", "shot.prompt"),
         ("<YOUR PROMPT HERE>", "shot.prompt"),
         ("__PROMPT__", "shot.prompt"),
         ("[[prompt]]", "shot.prompt"),
@@ -67,6 +68,22 @@ def test_a_placeholder_of_another_tool_is_told_with_the_name_that_is_meant(text:
 )
 def test_a_placeholder_without_a_name_is_told(text: str) -> None:
     assert len(hints(text)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "side"),
+    [('A boat"', "end"), ('"A boat', "beginning"), ('A boat at dawn, 35mm film" ', "end")],
+)
+def test_a_quote_without_another_is_told(text: str, side: str) -> None:
+    (found,) = find_unfilled(text, NAMES, None)
+    assert found.message.startswith(f"the quote at its {side} has no other")
+
+
+@pytest.mark.parametrize(
+    "text", ['A sign says "Open"', 'A screen of 27"', 'A 6" pipe and a 8" pipe', '"A boat"']
+)
+def test_quotes_that_belong_to_the_text_pass(text: str) -> None:
+    assert hints(text) == []
 
 
 @pytest.mark.parametrize(
