@@ -25,7 +25,7 @@ _PLACEHOLDERS = r"""
     | \{[^{}|]{0,80}(?:\|[^{}|]{1,80})+\}               # {red|blue}: wildcards of other tools
     | \{%.{0,80}?%\} | <%.{0,80}?%>                     # Jinja's and ERB's statements
     | <(?P<angle>[A-Z][A-Z0-9_]{2,80}|(?i:insert|your)[\ _-][\w\ -]{1,80})>   # <PROMPT>
-    | \A\s*<\s*(?P<pointed_alone>[a-z][\w\ -]{1,80}?)\s*>\s*\Z           # <prompt>, and nothing else
+    | \A\s*<\s*(?P<pointed_alone>(?i:(?:my\ )?(?:prompt|text|shot|scene|description)))\s*>\s*\Z   # <prompt>
     | \A\s*@(?P<at>[A-Za-z_]\w{0,80})\s*\Z                               # @prompt, and nothing else
     | (?<!\w)__(?P<dunder>[A-Za-z]\w{0,80}?)__(?!\w)    # __PROMPT__
     | \[\[\s*(?P<square>[\w.\ -]{1,80}?)\s*\]\]          # [[prompt]]

@@ -17,7 +17,7 @@ from runner.plan.chains import lineage_key
 from runner.plan.collisions import check_collisions, repeated
 from runner.plan.combinations import Combination, Combined
 from runner.plan.cost import Total
-from runner.plan.lint import OF_MODEL, PROMPT_PLACEHOLDER, Linter
+from runner.plan.lint import MODEL_NAME, OF_MODEL, PROMPT_PLACEHOLDER, Linter
 from runner.plan.matrix import Cell
 from runner.plan.names import names_of_outputs
 from runner.plan.picks import lineage
@@ -304,7 +304,8 @@ class _Walk:
             if not (self._is_one or finding.rule in OF_MODEL):
                 message = f"{message} (in cell {task.cell_name})"
             report = location.error if level is Level.ERROR else location.warning
-            self._add(replace(report(message, finding.hint), is_clash=finding.rule == PROMPT_PLACEHOLDER))
+            is_clash = finding.rule in (PROMPT_PLACEHOLDER, MODEL_NAME)
+            self._add(replace(report(message, finding.hint), is_clash=is_clash))
 
     def _check_children(self, step: PlannedStep, task: Task) -> None:
         for child in self._below[step.name]:

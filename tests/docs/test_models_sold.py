@@ -20,6 +20,7 @@ ABOUT_RETIRED_MODELS = frozenset(
         "tests/plan/test_cost.py",
         "tests/plan/test_lint.py",
         "tests/plan/test_steps.py",
+        "tests/providers/test_model_ids.py",
         "tests/providers/test_models.py",
         "tests/sandbox/test_models.py",
         "tests/sandbox/test_validation.py",

@@ -34,7 +34,7 @@ def held(film: ProcessBench) -> Path:
     listed = film.call("reconcile")
     assert listed.returncode == ExitCode.PERSON_NEEDED
     for option in ("--adopt ID", "--write-off", "--again"):
-        assert option in listed.stderr
+        assert option in listed.stdout
     return job
 
 

@@ -95,6 +95,7 @@ def test_collect_brings_in_what_a_killed_run_has_paid_for_and_submits_nothing(fi
 def test_without_a_project_root_nothing_is_sent(film: ProcessBench) -> None:
     job = film.write(SWEEP)
     shutil.rmtree(film.root / ".callsheet")
+    (film.root / "callsheet.yaml").unlink()
     refused = film.call("run", job)
     assert refused.returncode == ExitCode.NO_PROJECT
     assert "callsheet init" in refused.stderr

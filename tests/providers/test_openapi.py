@@ -85,7 +85,7 @@ def test_the_job_schema_takes_every_field_of_the_request() -> None:
 
 def test_the_job_schema_takes_every_content_item() -> None:
     item = load_schema("job")["definitions"]["item"]["properties"]
-    assert set(item) == set(documented("VideoContentItem")["properties"])
+    assert set(item) == {*documented("VideoContentItem")["properties"], "when"}
     assert item["type"]["enum"] == ours("VideoContentItem")["properties"]["type"]["enum"]
 
 

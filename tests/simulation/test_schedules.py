@@ -8,7 +8,7 @@ from tests.simulation.batch import play_here
 from tests.simulation.loops import Backend
 from tests.simulation.simulate import replay
 
-SCHEDULES = {Backend.TRIO: 1000, Backend.ASYNCIO: 250}
+SCHEDULES = {Backend.TRIO: 500, Backend.ASYNCIO: 150}
 CHUNK = 50
 
 
