@@ -14,18 +14,12 @@ FILES = sorted(BROKEN.glob("*.yaml"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_every_message_names_the_line_that_was_hurt(file: Path, tmp_path: Path) -> None:
-    broken = Broken.read(file)
-    problems = problems_of(broken.text, project_with_inputs(tmp_path) / broken.job)
-    assert problems
-    assert [each.render(file.name) for each in problems if not names_its_line(broken, each)] == []
-
-
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_what_the_hints_say_mends_the_file(file: Path, tmp_path: Path) -> None:
+def test_every_message_names_the_line_that_was_hurt_and_its_hint_mends_it(file: Path, tmp_path: Path) -> None:
     broken = Broken.read(file)
     job = project_with_inputs(tmp_path) / broken.job
     problems = problems_of(broken.text, job)
+    assert problems
+    assert [each.render(file.name) for each in problems if not names_its_line(broken, each)] == []
     pasted = paste(broken.text, problems)
     if pasted is None:
         assert file.stem in NOTHING_TO_PASTE

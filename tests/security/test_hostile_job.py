@@ -49,7 +49,7 @@ def test_a_trusted_job_may_name_the_host_where_nobody_else_does(checkout: Checko
         ("request", "{callback_url: 'http://${{ run.date }}.example'}"),
         ("matrix", "{callback_url: ['https://thief.example', 'http://127.0.0.1:9']}"),
         ("matrix", "{look: [{id: a, callback_url: 'https://thief.example'}]}"),
-        ("matrix", "{look: {ours: [{callback_url: 'https://thief.example'}]}}"),
+        ("matrix", "{callback_url: {from: addresses.txt}}"),
     ],
 )
 def test_a_job_cannot_have_the_service_call_elsewhere(checkout: Checkout, key: str, value: str) -> None:

@@ -8,7 +8,7 @@ from tests.simulation.batch import play_here
 from tests.simulation.loops import Backend
 from tests.simulation.simulate import replay
 
-SCHEDULES = {Backend.TRIO: 500, Backend.ASYNCIO: 150}
+SCHEDULES = {Backend.TRIO: 200, Backend.ASYNCIO: 100}
 CHUNK = 50
 
 
