@@ -136,7 +136,7 @@ def _answer(
 
 def _help(typed: str, words: str) -> None:
     if typed not in ("", _HELP, "help"):
-        console.error(f"`{typed}` is no answer: type {words}, {_HELP} or {_QUIT}")
+        console.error(f"`{typed}` is not an answer: type {words}, {_HELP} or {_QUIT}")
         return
     for line in _HELP_LINES:
         console.block(console.wrapped(line, 0))

@@ -110,7 +110,7 @@ def _near(path: Path) -> str:
 
 
 def _refuse_hidden(text: str, relative: Path) -> None:
-    """What a job reads may go to the service: `.env` holds keys, and `.callsheet` and `.git` are no texts."""
+    """Hidden files are refused, because what a job reads may be sent to the service: `.env` holds keys."""
     if any(part.startswith(".") for part in relative.parts):
         message = f"{_shown(text)}: a hidden file, which may hold secrets"
         raise SourceError(message, "give it a name that begins with no dot")

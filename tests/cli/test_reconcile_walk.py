@@ -50,7 +50,7 @@ def test_enter_help_and_half_an_answer_decide_nothing(held: VerbBench) -> None:
     seen = _sit(held, "", "?", "a", "y", "adopt", "again now", "skip", "q")
     assert seen.exit_code == ExitCode.PERSON_NEEDED, seen.text
     assert "Look at the service's own list" in seen.text
-    assert "`y` is no answer" in seen.text
+    assert "`y` is not an answer" in seen.text
     assert "0 settled, 2 unclear tasks left" in seen.text
     assert held.unclear() == before
 
