@@ -42,10 +42,6 @@ class ApiKey:
             )
         return cls(value)
 
-    def bearer(self) -> str:
-        """The value of the Authorization header."""
-        return f"Bearer {self.value}"
-
     def fingerprint(self, salt: bytes) -> str:
         """64 hex digits that tell two keys apart and give neither away; `salt` is the project's."""
         return hashlib.sha256(salt + self.value.encode()).hexdigest()
@@ -62,17 +58,28 @@ class ApiKey:
         }
 
 
+NO_KEY = ApiKey("")
+"""Of a server that wants none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A service's origin as `parse_origin` gives it, and the key that goes there and nowhere else."""
+    """A service's origin as `parse_origin` gives it, below which its paths begin, and the key that goes there
+    and nowhere else. `scheme` is the word before the key.
+    """
 
     origin: str
     key: ApiKey
+    scheme: str = "Bearer"
+
+    def authorization(self) -> dict[str, str]:
+        """The header that the key stands in; none where the server wants no key."""
+        return {"Authorization": f"{self.scheme} {self.key.value}"} if self.key.value else {}
 
     def headers(self) -> dict[str, str]:
         """The headers of every API request. Bodies come uncompressed, so their size is known beforehand."""
         return {
-            "Authorization": self.key.bearer(),
+            **self.authorization(),
             "Accept": "application/json",
             "Accept-Encoding": "identity",
             "User-Agent": "callsheet",
@@ -105,6 +112,12 @@ def parse_origin(url: str, *, source: str) -> str:
     shown = f"[{address}]" if address is not None and address.version == 6 else host
     suffix = "" if port is None or port == _DEFAULT_PORTS[parts.scheme] else f":{port}"
     return f"{parts.scheme}://{shown}{suffix}"
+
+
+def origin_of(url: str) -> str:
+    """`scheme://host[:port]` of an URL that has been checked."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def is_loopback(origin: str) -> bool:

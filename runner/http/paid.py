@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -76,18 +77,26 @@ class PaidRequests:
         self.access = access
         self._client = client
         self._limits = limits or SubmitLimits()
-        self._headers = [*common_headers(access), (b"Content-Type", b"application/json")]
+        self._headers = common_headers(access)
         self._timeout = httpx.Timeout(
             connect=self._limits.connect, write=self._limits.write, read=self._limits.read, pool=None
         ).as_dict()
 
-    async def post(self, path: str, body: bytes) -> Answer | Failure:
-        """One POST of JSON. Never raises for what the network or service does."""
+    async def post(
+        self,
+        path: str,
+        body: bytes,
+        *,
+        content_type: str = "application/json",
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> Answer | Failure:
+        """One POST. Never raises for what the network or service does."""
+        more = [("Content-Type", content_type), ("Content-Length", str(len(body))), *headers]
         testimony = Testimony()
         deadline = self._limits.total + len(body) / _SLOWEST_UPLOAD
         try:
             with anyio.fail_after(deadline):
-                return await self._post(path, body, testimony)
+                return await self._post(path, body, more, testimony)
         # errors of the backend and of ssl come through unmapped, and whatever it was, the testimony
         # decides what it means for the money
         except Exception as error:
@@ -95,11 +104,13 @@ class PaidRequests:
                 _kind(error, testimony), testimony.headers_begun, self._in_words(error), testimony.status
             )
 
-    async def _post(self, path: str, body: bytes, testimony: Testimony) -> Answer:
+    async def _post(
+        self, path: str, body: bytes, headers: Sequence[tuple[str, str]], testimony: Testimony
+    ) -> Answer:
         request = httpx.Request(
             "POST",
             self.access.origin + path,
-            headers=[*self._headers, (b"Content-Length", str(len(body)).encode())],
+            headers=[*self._headers, *((name.encode(), value.encode()) for name, value in headers)],
             stream=_Chunks(body),
             extensions={"trace": testimony, "timeout": self._timeout},
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from runner.errors import CallsheetError, KeyRefusedError, OutOfMoneyError, ServiceUnreachableError
 
@@ -55,7 +56,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class SubmitOutcome:
-    """`server_time` is the answer's Date header in Unix seconds; `retry_after` is seconds, clamped."""
+    """`server_time` is the answer's Date header in Unix seconds; `retry_after` is seconds, clamped.
+
+    `handle` is what else the service gave beside the id and wants back in a GET, such as URLs, by name.
+    """
 
     verdict: Verdict
     reaction: Reaction
@@ -63,6 +67,7 @@ class SubmitOutcome:
     remote_id: str = ""
     retry_after: float | None = None
     server_time: float | None = None
+    handle: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Trouble(enum.StrEnum):

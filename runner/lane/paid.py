@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import anyio
 
@@ -10,6 +11,7 @@ from runner.lane.machine import Machine
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Kind
 from runner.ledger.states import TaskState
+from runner.providers.base import RemoteTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ class Paid:
     is_done: bool
     is_collecting: bool
     """The service has shown its result before."""
+    handle: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def remote(self) -> RemoteTask:
+        return RemoteTask(self.remote_id, self.model, self.handle)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from runner.lane.lane import Lane
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Accepted, AttemptRow
 from runner.ledger.states import MAYBE_LISTED, TAKEN_FOR_ABSENT, TaskState
-from runner.providers.base import Generation
+from runner.providers.base import Generation, ListQuery, RemoteTask
 from runner.providers.provider import Listing
 
 PAGE = 200
@@ -200,13 +200,15 @@ class Scanner:
         while True:
             await self.lane.requests.acquire()
             offset = len(rows) + unreadable
-            page = await self.lane.client.list_page(created_after=since, limit=PAGE, offset=offset)
+            page = await self.lane.client.list_page(ListQuery(since, PAGE, offset))
             pages += 1
             self.lane.requests.answered()
             self.lane.clock.hear(page.server_time)
             if total is not None and page.total != total:
                 raise NoScanError("the list changed while it was read")
             total = page.total
+            if total is None:
+                raise NoScanError("the list does not say how many rows it has")
             if total > MOST_ROWS:
                 raise NoScanError(f"the list has {total} rows, more than the {MOST_ROWS} that are read")
             known = len(rows)
@@ -244,7 +246,7 @@ class Scanner:
     async def _read_again(self, row: Generation) -> Generation:
         await self.lane.requests.acquire()
         try:
-            fresh = await self.lane.client.get(row.id)
+            fresh = await self.lane.client.get(RemoteTask(row.id, row.model))
         except ProviderError as error:
             is_key = error.trouble is Trouble.KEY_REFUSED and error.status != _FORBIDDEN
             if is_key or error.trouble in _ALL_ROWS:

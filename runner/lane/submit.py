@@ -28,6 +28,7 @@ from runner.ledger.rows import AttemptRow, Intent
 from runner.ledger.states import Reason
 from runner.ledger.succession import goes_on
 from runner.plan.task import Task
+from runner.providers.base import Body
 
 MOST_AFTER_429 = 5.0
 """Seconds of our own before the same intent goes again; how long all wait, the request budget knows."""
@@ -53,14 +54,14 @@ CUT_BY_US = Evidence(row=7, headers_begun=None, reason="we stopped waiting for t
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
-    """A POST's body; `taken` says what of the task before it went in, None where nothing did."""
+class MadeBody:
+    """A POST; `taken` says what of the task before it went in, None where nothing did."""
 
-    content: bytes
+    body: Body
     taken: Mapping[str, JsonValue] | None = None
 
 
-MakeBody = Callable[[int | None, str], Awaitable[Body]]
+MakeBody = Callable[[int | None, str], Awaitable[MadeBody]]
 """Makes the body from a tag and the attempt's id. Raises CallsheetError where an input is not as it was."""
 
 
@@ -166,9 +167,9 @@ class Submission:
         self.tag = await self._pick_tag(reused)
         self.attempt_id = reused.id if reused else f"{lane.machine.random.getrandbits(128):032x}"
         try:
-            body = await self.make_body(self.tag, self.attempt_id)
+            made = await self.make_body(self.tag, self.attempt_id)
             self.attempt_id = await lane.commits.write(
-                functools.partial(self._write_intent, self._make_intent(body))
+                functools.partial(self._write_intent, self._make_intent(made))
             )
         except CapReachedError as cap:
             lane.control.refuse(cap)
@@ -178,7 +179,7 @@ class Submission:
         self._tell("task.intended", attempt=self.attempt_id)
         try:
             try:
-                outcome = await lane.client.submit(body.content)
+                outcome = await lane.client.submit(made.body)
             except anyio.get_cancelled_exc_class():
                 await self._leave_unclear(CUT_BY_US)
                 raise
@@ -209,17 +210,17 @@ class Submission:
                 " what became of them is looked up, now and by each later run",
             )
 
-    def _make_intent(self, body: Body) -> Intent:
+    def _make_intent(self, made: MadeBody) -> Intent:
         return Intent(
             attempt_id=self.attempt_id,
             reason=self.reason,
             key_hash=self.lane.key_hash,
             tag=self.tag,
-            body_sha256=hashlib.sha256(body.content).hexdigest(),
+            body_sha256=hashlib.sha256(made.body.content).hexdigest(),
             server_time=self.lane.clock.earliest(),
             estimate_micros=self.task.estimate_micros,
             price=self.task.price,
-            taken=body.taken,
+            taken=made.taken,
         )
 
     def _write_intent(self, intent: Intent, ledger: Ledger) -> str:

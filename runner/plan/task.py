@@ -51,7 +51,8 @@ class Task:
     then the one before it in its chain. `ignored_seed` is one that the job gives and the model ignores: it is
     part of the identity, and is not sent. `addresses` are the URLs, which may be secret, that names of the
     job's own stand for in `request`; they are kept nowhere. `left_out` are the numbers of the step's content
-    items that `when` leaves out, or that use the one before where there is none.
+    items that `when` leaves out, or that use the one before where there is none. `account` is whose key pays
+    for it, and `model_name` how the job calls the model: in paths, in `exclude` and on the sheet.
     """
 
     identity: str
@@ -76,6 +77,8 @@ class Task:
     addresses: Mapping[str, str] = field(default_factory=dict, repr=False)
     cell_name: str = ""
     left_out: frozenset[int] = frozenset()
+    account: str = ""
+    model_name: str = ""
 
     @property
     def needs(self) -> tuple[Upstream, ...]:

@@ -6,10 +6,11 @@ import contextlib
 import functools
 import time
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from runner.errors import UsageError
-from runner.http.access import Access
+from runner.http.access import Access, origin_of
 from runner.json_value import JsonValue
 from runner.providers.base import Client, RemoteFileKind
 from runner.providers.getimg import GETIMG
@@ -91,4 +92,14 @@ async def connect(
     network = Tunnels(route) if route is not None and route.proxy is not None else None
     async with open_client(Transport(tls=tls, network_backend=network)) as client:
         paid = PaidRequests(access, client, submit_limits)
-        yield provider.make_client(paid, FreeRequests(access, client, free_limits, wall=time.time), time.time)
+        free = FreeRequests(access, client, free_limits, wall=time.time)
+        # a sandbox, or a gateway, stands for all of a service's hosts
+        is_replaced = access.origin != provider.origin + provider.base_path
+        origins = {
+            role: origin_of(access.origin) if is_replaced else host for role, host in provider.hosts.items()
+        }
+        hosts = {
+            role: FreeRequests(replace(access, origin=origin), client, free_limits, wall=time.time)
+            for role, origin in origins.items()
+        }
+        yield provider.make_client(paid, free, time.time, hosts)

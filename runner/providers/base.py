@@ -14,8 +14,9 @@ from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
 from runner.json_value import JsonValue
 
 if TYPE_CHECKING:
+    from runner.http.answers import Answer
     from runner.http.free import FreeRequests
-    from runner.http.paid import PaidRequests
+    from runner.http.paid import Failure, PaidRequests
     from runner.providers.published import Published
 
 INPUT_SCHEME = "sha256:"
@@ -152,15 +153,57 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
-    """One page of the service's list, newest first. `total` counts all rows that match, `unreadable` those of
-    this page that name no task with a usable id.
+    """One page of the service's list, newest first. `total` counts all rows that match, None where the
+    service does not count them; `unreadable` those of this page that name no task with a usable id. `cursor`
+    leads to the next page.
     """
 
     rows: tuple[Generation, ...]
     has_more: bool
-    total: int
+    total: int | None = None
     server_time: float | None = None
     unreadable: int = 0
+    cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """What one page of a list is asked for.
+
+    `created_after` is Unix seconds, None for all that there is. `offset` counts the rows that were read
+    before this page, and `cursor` is what the page before named; a service goes by one of them. `model` and
+    `scope` are those of the generation that is looked for: where the service keeps such lists apart, only
+    they show it.
+    """
+
+    created_after: float | None
+    limit: int
+    offset: int = 0
+    cursor: str = ""
+    model: str = ""
+    scope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteTask:
+    """A generation as a GET names it. `handle` is what else the service gave when it accepted it, by name:
+    for a service that wants its own URLs back. It is empty for one that a list has shown. `model` is the one
+    that was asked for.
+    """
+
+    id: str
+    model: str = ""
+    handle: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A POST as it is sent: `path` follows the origin, `headers` stand beside those of every request."""
+
+    path: str
+    content: bytes = field(repr=False)
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 ReadInput = Callable[[InputFile], bytes]
@@ -168,22 +211,33 @@ ReadInput = Callable[[InputFile], bytes]
 
 @dataclass(frozen=True)
 class Client(abc.ABC):
-    """A connection to a service, with a key: POSTs by `paid`, GETs by `free`. `wall` gives Unix seconds."""
+    """A connection to a service, with a key: paid POSTs by `paid`, all else by `free`. `wall` gives Unix
+    seconds.
+
+    `hosts` are the further origins of the service, by their role in `Provider.hosts`.
+    """
 
     paid: PaidRequests
     free: FreeRequests
     wall: Callable[[], float] = time.time
+    hosts: Mapping[str, FreeRequests] = field(default_factory=dict)
 
     @property
     def origin(self) -> str:
         return self.paid.access.origin
 
+    async def post(self, body: Body) -> Answer | Failure:
+        """The one POST of a submit. Never raises for what the network or service does."""
+        return await self.paid.post(
+            body.path, body.content, content_type=body.content_type, headers=body.headers
+        )
+
     @abc.abstractmethod
-    async def submit(self, body: bytes) -> SubmitOutcome:
+    async def submit(self, body: Body) -> SubmitOutcome:
         """One POST, never repeated in here; never raises for what the network or service does."""
 
     @abc.abstractmethod
-    async def get(self, remote_id: str) -> Generation:
+    async def get(self, task: RemoteTask) -> Generation:
         """The current state. Raises ProviderError."""
 
     @abc.abstractmethod
@@ -193,8 +247,8 @@ class Client(abc.ABC):
         Raises ProviderError.
         """
 
-    async def list_page(self, *, created_after: float | None, limit: int, offset: int) -> ListPage:
-        """One page of all this key's generations, newest first. Raises ProviderError.
+    async def list_page(self, query: ListQuery) -> ListPage:
+        """One page of this key's generations, newest first. Raises ProviderError.
 
         Only a service whose provider declares a `listing` is asked.
         """
@@ -206,3 +260,31 @@ class Client(abc.ABC):
         Only a service whose provider says `publishes_models` is asked.
         """
         raise ProviderError(Trouble.WRONG_REQUEST, "the service publishes no list of models")
+
+    async def upload(self, file: InputFile, content: bytes) -> str:
+        """Puts a local file at the service, which is free and may be repeated; gives its URL, a secret.
+
+        Only a service whose provider says `takes_uploads` is asked. Raises ProviderError.
+        """
+        raise ProviderError(Trouble.WRONG_REQUEST, "the service takes no uploads")
+
+    async def is_signed(self, headers: Mapping[str, str], body: bytes) -> bool:
+        """Whether a call to our webhook was signed by the service; header names are in lower case.
+
+        Only a service whose provider says `signs_callbacks` is asked. A signed call is a hint, too. Raises
+        ProviderError.
+        """
+        return False
+
+    async def balance(self) -> str:
+        """US dollars that the key may still spend, as decimal text; empty where the service does not tell.
+
+        Only a service whose provider says `tells_costs` is asked. Raises ProviderError.
+        """
+        return ""
+
+    async def spent(self, since: float, until: float) -> str:
+        """US dollars that the service says were spent between two moments, in Unix seconds; empty where it
+        does not tell. Only a service whose provider says `tells_costs` is asked. Raises ProviderError.
+        """
+        return ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from runner.json_value import JsonValue
-from runner.providers.base import InputFile
+from runner.providers.base import Body, InputFile
 
 Request = dict[str, JsonValue]
 Content = Sequence[dict[str, JsonValue]]
@@ -112,10 +112,12 @@ _WORDS: tuple[str, ...] = Asked._fields[1:9]
 class Dialect:
     """The common words, as they are: `content` is a list of items, and each field has its job file's name.
 
-    `words` are fields that have another name here. `flex_field` is where `flex` asks for the slow, cheap
-    tier, `last_frame_field` where true asks for the last frame; both are empty where that cannot be asked.
+    `path` is where submits go, after the origin. `words` are fields that have another name here. `flex_field`
+    is where `flex` asks for the slow, cheap tier, `last_frame_field` where true asks for the last frame; both
+    are empty where that cannot be asked.
     """
 
+    path: str = ""
     words: Mapping[str, str] = field(default_factory=dict)
     flex_field: str = ""
     last_frame_field: str = ""
@@ -185,8 +187,8 @@ class Dialect:
 
     def encode(
         self, request: Mapping[str, JsonValue], added: Mapping[str, JsonValue], media: MediaUrl
-    ) -> bytes:
-        """The exact body of the POST: compact JSON, absent instead of null, local files by `media`.
+    ) -> Body:
+        """The exact POST: compact JSON, absent instead of null, local files by `media`.
 
         `added` is what the job may set itself, and then is sent as the job sets it.
         """
@@ -194,7 +196,8 @@ class Dialect:
         sent = self.with_media(sent, media)
         for name, value in added.items():
             sent.setdefault(name, value)
-        return json.dumps(sent, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        content = json.dumps(sent, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        return Body(self.path, content)
 
     def with_media(self, request: Request, media: MediaUrl) -> Request:
         """The request with the URL of each media item as it is sent."""

@@ -6,6 +6,7 @@ import base64
 import enum
 import functools
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from runner.errors import KeyRefusedError
 from runner.http.access import ApiKey, parse_origin
+from runner.http.answers import read_count
 from runner.json_value import JsonValue
-from runner.providers.base import INPUT_SCHEME, KEY_SCHEME, Client, InputFile, ReadInput, RemoteFileKind
+from runner.providers.base import (
+    INPUT_SCHEME,
+    KEY_SCHEME,
+    Body,
+    Client,
+    InputFile,
+    ReadInput,
+    RemoteFileKind,
+)
 from runner.providers.dialect import Dialect
 from runner.providers.failures import Cause
 from runner.providers.models import Catalogue, load_catalogue
@@ -35,26 +45,56 @@ class Echo(enum.Enum):
     """Another value than the one sent: not this submit's generation."""
     NOTED = enum.auto()
     """Nothing; it is recorded."""
+    INPUT = enum.auto()
+    """The field is a part of the request that comes back whole: with an equal one, and no rival, whose it
+    is."""
 
 
 @dataclass(frozen=True, slots=True)
 class TagField:
     """A field of the request that changes nothing and comes back: it carries a number of ours.
 
-    What is sent is `default` less the tag. Tags are 1 to `count` - 1: 0 would send the service's own
-    default, whose echo proves nothing. With `most_open` of them in doubt no submit gets one.
+    What is sent is `default` less the tag; with a `prefix` it is a text, the tag in hexadecimal after it.
+    Tags are 1 to `count` - 1: 0 would send the service's own default, whose echo proves nothing. With
+    `most_open` of them in doubt no submit gets one.
     """
 
     field: str
     default: int
     count: int
     most_open: int
+    prefix: str = ""
 
-    def value(self, tag: int) -> int:
+    def value(self, tag: int) -> int | str:
         """The value to send for `tag`. Raises ValueError for a tag that is out of range."""
         if not 0 <= tag < self.count:
             raise ValueError(f"tag {tag} is not in 0..{self.count - 1}")
-        return self.default - tag
+        return f"{self.prefix}{tag:x}" if self.prefix else self.default - tag
+
+    def read(self, value: JsonValue) -> int | None:
+        """The tag that came back as `value`, which may be another than any that is sent; None for nothing.
+
+        A text that is not one of ours is 0, as the service's own default is.
+        """
+        if not self.prefix:
+            seconds = read_count(value)
+            return None if seconds is None else self.default - seconds
+        if not isinstance(value, str) or not value:
+            return None
+        digits = value.removeprefix(self.prefix)
+        is_ours = value.startswith(self.prefix) and re.fullmatch(r"[1-9a-f][0-9a-f]{0,15}", digits)
+        return int(digits, 16) if is_ours else 0
+
+
+class ListKind(enum.Enum):
+    """How a list is read to its end, and what it shows."""
+
+    PAGES = enum.auto()
+    """By the number of rows that were read; a `total` says how many there are."""
+    CURSOR = enum.auto()
+    """Each page leads to the next one."""
+    HISTORY = enum.auto()
+    """As CURSOR, and it shows only what has ended: a missing row may be at work, so nothing is absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +102,17 @@ class Listing:
     """The service lists its generations, newest first, page by page.
 
     `scope_field` is a field of the request whose values a list may keep apart; empty where there is none.
+    `by_model`: each model has a list of its own. `page` are the most rows of a page. `window` is how many
+    seconds the list reaches back, None for a record's life; `interval` the least seconds between two pages.
     """
 
     scope_field: str = ""
     scope_default: str = "default"
+    kind: ListKind = ListKind.PAGES
+    by_model: bool = False
+    page: int = 200
+    window: float | None = None
+    interval: float = 0.0
 
     def scope(self, request: Mapping[str, JsonValue]) -> str:
         """Which part of the list shows the generation of `request`."""
@@ -88,8 +135,12 @@ class ServiceLimits:
     files: Mapping[str, int] = field(default_factory=dict)
 
 
-MakeClient = Callable[["PaidRequests", "FreeRequests", Callable[[], float]], Client]
-"""Makes a client out of the two kinds of requests and a wall clock in Unix seconds."""
+MakeClient = Callable[
+    ["PaidRequests", "FreeRequests", Callable[[], float], Mapping[str, "FreeRequests"]], Client
+]
+"""Makes a client out of the two kinds of requests, a wall clock in Unix seconds, and free requests to the
+provider's further hosts by their role.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,6 +157,15 @@ class Provider:
     values in whose place the service echoes one of its own choice. `publishes_models`: the service can be
     asked for its models and prices. `usual_seconds` are the least, the median and the most of a published
     run. `causes` says what the codes of failures mean, in lower case, with `*`.
+
+    `origin` is empty for a service that runs where an account's `base_url` says. `base_path` stands between
+    the origin and every path. `hosts` are further origins by role; each gets the key, and where `origin` is
+    replaced all of them are. `key_scheme` is the word before the key; without `needs_key` there may be none.
+    `dialects` are the provider as it speaks to each kind of server that an account may name, and `tags` the
+    tag fields that an account may choose in place of `tag`. `keyed_files`: results lie at the service's own
+    origin, which wants the key for them. `takes_uploads`: a local file goes first, by `Client.upload`.
+    `signs_callbacks`: a call that `Client.is_signed` does not know is no hint. `tells_costs`: the client can
+    be asked for the balance and for what was spent.
     """
 
     name: str
@@ -129,6 +189,16 @@ class Provider:
     publishes_models: bool = False
     usual_seconds: tuple[float, float, float] | None = None
     causes: Mapping[str, Cause] = field(default_factory=dict)
+    base_path: str = ""
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    key_scheme: str = "Bearer"
+    needs_key: bool = True
+    dialects: Mapping[str, Provider] = field(default_factory=dict)
+    tags: Mapping[str, TagField] = field(default_factory=dict)
+    keyed_files: bool = False
+    takes_uploads: bool = False
+    signs_callbacks: bool = False
+    tells_costs: bool = False
 
     @property
     def schema_file(self) -> Path:
@@ -183,8 +253,8 @@ class Provider:
         tag: int | None,
         callback_url: str | None,
         addresses: Mapping[str, str] | None = None,
-    ) -> bytes:
-        """The exact body of the POST. `read_input` gives the bytes of one of `inputs`.
+    ) -> Body:
+        """The exact POST. `read_input` gives the bytes of one of `inputs`.
 
         `addresses` gives the URL that a name of the job's own stands for.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from runner.errors import NothingSentError
 from runner.job.expressions import LAST_FRAME, OUTPUT, TASK_ID
 from runner.json_value import JsonValue
-from runner.lane.submit import Body
+from runner.lane.submit import MadeBody
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import OutputRow
 from runner.ledger.states import TaskState
@@ -100,7 +100,7 @@ def _replaced(value: JsonValue, values: Mapping[str, str]) -> JsonValue:
     return value
 
 
-async def make_body(tools: Tools, task: Task, tag: int | None, attempt_id: str) -> Body:
+async def make_body(tools: Tools, task: Task, tag: int | None, attempt_id: str) -> MadeBody:
     """Raises NothingSentError where an input, or what the task before it made, is not as it was."""
     resolved = Resolved(task)
     if task.upstreams:
@@ -116,5 +116,5 @@ async def make_body(tools: Tools, task: Task, tag: int | None, attempt_id: str) 
         callback_url=callback_url,
         addresses=resolved.task.addresses,
     )
-    content = await tools.machine.threads.run(make) if resolved.task.inputs else make()
-    return Body(content, resolved.taken)
+    body = await tools.machine.threads.run(make) if resolved.task.inputs else make()
+    return MadeBody(body, resolved.taken)

@@ -130,7 +130,7 @@ class Watch:
         while True:
             try:
                 await lane.requests.acquire()
-                generation = await lane.client.get(self.paid.remote_id)
+                generation = await lane.client.get(self.paid.remote)
             except StillLimitedError as error:
                 raise LeftForLater(error.message) from None
             except ProviderError as error:

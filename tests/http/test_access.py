@@ -14,7 +14,7 @@ from runner.http.access import Access, ApiKey, is_loopback, parse_origin
 
 @pytest.mark.security(14)
 def test_a_key_is_stripped() -> None:
-    assert ApiKey.load(" rsk_abc\n", source="MESHAPI_API_KEY").bearer() == "Bearer rsk_abc"
+    assert ApiKey.load(" rsk_abc\n", source="MESHAPI_API_KEY").value == "rsk_abc"
 
 
 @pytest.mark.security(14)

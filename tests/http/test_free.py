@@ -12,7 +12,7 @@ import trustme
 
 from runner.http.free import FreeLimits
 from runner.http.verdicts import ProviderError, Trouble
-from runner.providers.base import GenerationStatus
+from runner.providers.base import GenerationStatus, RemoteTask
 from tests.support.provider_clients import GOLDEN, KEY, mesh_at, server_context
 from tests.support.wire_server import Peer, WireServer, answer, answering, serve
 
@@ -27,7 +27,7 @@ PAGE = (GOLDEN / "error_page.html").read_bytes()
 async def trouble_of(server: WireServer, limits: FreeLimits | None = None) -> ProviderError:
     async with mesh_at(server.origin, free_limits=limits or FreeLimits(connect=5, read=5, total=10)) as mesh:
         with pytest.raises(ProviderError) as caught:
-            await mesh.get(ID)
+            await mesh.get(RemoteTask(ID))
     assert "canary" not in f"{caught.value!r} {caught.value} {caught.value.__cause__}".lower()
     return caught.value
 
@@ -127,8 +127,8 @@ async def test_after_a_failure_the_next_look_succeeds() -> None:
     with answering(answer(503, PAGE), answer(200, TASK)) as server:
         async with mesh_at(server.origin) as mesh:
             with pytest.raises(ProviderError):
-                await mesh.get(ID)
-            assert (await mesh.get(ID)).status is GenerationStatus.SUCCEEDED
+                await mesh.get(RemoteTask(ID))
+            assert (await mesh.get(RemoteTask(ID))).status is GenerationStatus.SUCCEEDED
 
 
 @pytest.mark.fault(34)
@@ -136,7 +136,7 @@ async def test_after_a_failure_the_next_look_succeeds() -> None:
 async def test_an_unknown_status_is_none_and_keeps_the_word(status: object) -> None:
     with answering(answer(200, {"id": ID, "status": status})) as server:
         async with mesh_at(server.origin) as mesh:
-            generation = await mesh.get(ID)
+            generation = await mesh.get(RemoteTask(ID))
     assert generation.status is None
     assert generation.raw_status == (status if isinstance(status, str) else "")
 
@@ -227,7 +227,7 @@ async def test_polls_share_connections_and_return_no_cookie() -> None:
     with answering(answer(200, TASK, {"Set-Cookie": "session=1; Path=/"})) as server:
         async with mesh_at(server.origin) as mesh:
             for _ in range(3):
-                await mesh.get(ID)
+                await mesh.get(RemoteTask(ID))
     assert server.connections == 1
     for request in server.requests:
         head = request.decode().lower()

@@ -13,18 +13,21 @@ from runner.http.access import ApiKey
 from runner.http.answers import Answer
 from runner.http.paid import Failure, FailureKind
 from runner.http.verdicts import SubmitOutcome, Verdict
+from runner.providers.base import Body
+from runner.providers.mesh import MESH
 from tests.support.provider_clients import KEY, mesh_at, posts_to, server_context, trusting
 from tests.support.wire_server import Peer, answer, answering, serve
 
 pytestmark = pytest.mark.anyio
 
+PATH = MESH.dialect.path
 BODY = b"{}"
 ACCEPTED = answer(200, {"id": "t-1"})
 
 
 async def submit(origin: str, body: bytes = BODY) -> SubmitOutcome:
     async with mesh_at(origin) as mesh:
-        return await mesh.submit(body)
+        return await mesh.submit(Body(PATH, body))
 
 
 async def test_the_post_is_one_plain_request_with_the_key_and_the_exact_body() -> None:
@@ -70,16 +73,16 @@ async def test_a_connection_in_use_is_reused() -> None:
     with answering(ACCEPTED) as server:
         async with mesh_at(server.origin) as mesh:
             for _ in range(3):
-                await mesh.submit(BODY)
+                await mesh.submit(Body(PATH, BODY))
     assert (server.connections, len(server.requests)) == (1, 3)
 
 
 async def test_a_connection_that_was_idle_too_long_is_not_reused() -> None:
     with answering(ACCEPTED) as server:
         async with mesh_at(server.origin, keepalive=0.02) as mesh:
-            await mesh.submit(BODY)
+            await mesh.submit(Body(PATH, BODY))
             await anyio.sleep(0.04)
-            await mesh.submit(BODY)
+            await mesh.submit(Body(PATH, BODY))
     assert server.connections == 2
 
 

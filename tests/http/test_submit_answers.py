@@ -10,7 +10,9 @@ import pytest
 from runner.http.answers import LONGEST_WAIT
 from runner.http.outcomes import judge_submit
 from runner.http.verdicts import Reaction, SubmitOutcome, Verdict
+from runner.providers.base import Body
 from runner.providers.getimg.outcomes import SUBMITS as GETIMG_SUBMITS
+from runner.providers.mesh import MESH
 from tests.support.provider_clients import (
     BODY,
     GOLDEN,
@@ -86,7 +88,7 @@ async def test_a_success_without_a_usable_id_is_ambiguous(bytes_of_answer: bytes
 async def test_an_id_that_comes_twice_is_told_twice_so_that_the_ledger_can_find_it() -> None:
     with answering(ACCEPTED) as server:
         async with mesh_at(server.origin) as mesh:
-            ids = [(await mesh.submit(BODY)).remote_id for _ in range(2)]
+            ids = [(await mesh.submit(Body(MESH.dialect.path, BODY))).remote_id for _ in range(2)]
     assert ids == ["t-1", "t-1"]
 
 
@@ -307,7 +309,7 @@ async def test_a_redirect_is_not_followed_and_ambiguous(status: int) -> None:
 async def test_a_service_that_quotes_the_request_gives_nothing_away() -> None:
     """Neither the key nor a data URI nor a signed query reaches an outcome, in text or repr."""
     url = "https://cdn.example.net/a.png?sig=CANARYSIGNATURE"
-    said = f"refused {KEY.bearer()} with data:image/png;base64,CANARYDATA and {url}"
+    said = f"refused Bearer {KEY.value} with data:image/png;base64,CANARYDATA and {url}"
 
     for bytes_of_answer in (
         answer(400, envelope("bad_request", said), {"X-Request-Id": said}),

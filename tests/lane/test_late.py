@@ -13,6 +13,7 @@ from runner.errors import ExitCode
 from runner.lane.paid import InDoubt
 from runner.ledger.rows import GIVEN_UP, Grounds
 from runner.ledger.states import Basis, Reason, Resolution, TaskState
+from runner.providers.base import RemoteTask
 from runner.run.prepare import Resubmit
 from runner.sandbox import Fault, Kind, SandboxServer, Where
 from tests.support.lane_bench import open_lane
@@ -199,7 +200,7 @@ async def test_a_row_of_what_was_taken_for_absent_is_found_later(
             lane.ledger.resolve(doubt.attempt_id, Resolution.ABSENT, grounds, at)
         assert lane.latest(1).state is TaskState.PLANNED
         with anyio.fail_after(10):  # a row that is still queued echoes nothing
-            while (await lane.session.lane.client.get(server.tasks()[-1].id)).is_undecided:
+            while (await lane.session.lane.client.get(RemoteTask(server.tasks()[-1].id))).is_undecided:
                 await anyio.sleep(0.01)
         [found] = await lane.session.lookback.find()
         assert found == replace(lane.latest(1), state=TaskState.SUBMITTED)

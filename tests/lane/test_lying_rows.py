@@ -11,7 +11,7 @@ import pytest
 from runner.errors import ExitCode
 from runner.http.verdicts import ProviderError, Trouble
 from runner.ledger.states import TaskState
-from runner.providers.base import Generation, GenerationStatus, ListPage
+from runner.providers.base import Generation, GenerationStatus, ListPage, ListQuery, RemoteTask
 from runner.run.session import Tools
 from runner.sandbox import SandboxServer
 from tests.support.run_bench import RunBench, job_text
@@ -35,13 +35,13 @@ class Altered:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.client, name)
 
-    async def list_page(self, **query: Any) -> ListPage:
-        return self.alter(await self.client.list_page(**query))
+    async def list_page(self, query: ListQuery) -> ListPage:
+        return self.alter(await self.client.list_page(query))
 
-    async def get(self, remote_id: str) -> Generation:
-        if remote_id == FOREIGN.id:
+    async def get(self, task: RemoteTask) -> Generation:
+        if task.id == FOREIGN.id:
             raise ProviderError(Trouble.KEY_REFUSED, "not yours", status=403)
-        found: Generation = await self.client.get(remote_id)
+        found: Generation = await self.client.get(task)
         return found
 
 
@@ -100,8 +100,8 @@ async def test_a_row_under_an_id_that_another_task_holds_is_no_proof_of_absence(
         def in_doubt(self) -> object:
             return next((task.request["seed"] for task in server.tasks()[1:]), None)
 
-        async def list_page(self, **query: Any) -> ListPage:
-            page: ListPage = await self.client.list_page(**query)
+        async def list_page(self, query: ListQuery) -> ListPage:
+            page: ListPage = await self.client.list_page(query)
             self.ids.update((row.echo.get("seed"), row.id) for row in page.rows)
             rows = tuple(
                 replace(row, id=self.ids[self.first]) if row.echo.get("seed") == self.in_doubt else row
@@ -110,10 +110,12 @@ async def test_a_row_under_an_id_that_another_task_holds_is_no_proof_of_absence(
             )
             return replace(page, rows=rows, total=len(rows))
 
-        async def get(self, remote_id: str) -> Generation:
-            is_taken = self.in_doubt in self.ids and remote_id == self.ids[self.first]
-            found: Generation = await self.client.get(self.ids[self.in_doubt] if is_taken else remote_id)
-            return replace(found, id=remote_id)
+        async def get(self, task: RemoteTask) -> Generation:
+            is_taken = self.in_doubt in self.ids and task.id == self.ids[self.first]
+            found: Generation = await self.client.get(
+                RemoteTask(self.ids[self.in_doubt]) if is_taken else task
+            )
+            return replace(found, id=task.id)
 
     server.faults.add(cut(accept=True, after=1))
     result = await run_changed(
@@ -134,8 +136,8 @@ async def test_an_id_that_was_given_away_twice_brings_no_wrong_video(
 
     @dataclass
     class Renumbered(Altered):
-        async def get(self, remote_id: str) -> Generation:
-            found: Generation = await self.client.get(remote_id)
+        async def get(self, task: RemoteTask) -> Generation:
+            found: Generation = await self.client.get(task)
             seed, tag = found.echo.get("seed"), found.tag
             if isinstance(seed, int) and tag is not None:
                 tags[seed] = tag

@@ -38,7 +38,7 @@ def test_what_is_sent_is_the_address(jobs: JobBench) -> None:
         body = MESH.body(
             task.request, task.inputs, lambda _: b"", tag=None, callback_url=None, addresses=task.addresses
         )
-        assert json.loads(body)["content"][1]["image_url"] == {"url": SIGNED}
+        assert json.loads(body.content)["content"][1]["image_url"] == {"url": SIGNED}
 
 
 def test_another_name_is_another_task(jobs: JobBench) -> None:

@@ -12,6 +12,7 @@ from runner.http.access import Access, parse_origin
 from runner.http.transport import tls_context
 from runner.http.verdicts import Verdict
 from runner.providers import connect, every, find
+from runner.providers.base import Body, RemoteTask
 from runner.providers.mesh import MESH
 from tests.support.provider_clients import KEY
 from tests.support.wire_server import answer, answering
@@ -52,8 +53,8 @@ async def test_a_client_submits_and_polls() -> None:
     task = answer(200, {"id": "t-1", "status": "running"})
     with answering(task) as server:
         async with connect(MESH, Access(server.origin, KEY)) as client:
-            accepted = await client.submit(b"{}")
-            generation = await client.get(accepted.remote_id)
+            accepted = await client.submit(Body("/v1/clips", b"{}"))
+            generation = await client.get(RemoteTask(accepted.remote_id))
     assert client.origin == server.origin
     assert (accepted.verdict, generation.raw_status) == (Verdict.ACCEPTED, "running")
 

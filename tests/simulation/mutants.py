@@ -27,7 +27,7 @@ from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Echoes
 from runner.ledger.states import Basis, Reason, Resolution
-from runner.providers.base import Generation, GenerationStatus
+from runner.providers.base import Generation, GenerationStatus, ListQuery
 from runner.providers.mesh import MESH
 from runner.providers.mesh.client import MeshClient
 from runner.run import relocate
@@ -197,7 +197,7 @@ def _list_without_bounds() -> AbstractContextManager[object]:
         offset = 0
         while True:
             await scanner.lane.requests.acquire()
-            page = await scanner.lane.client.list_page(created_after=since, limit=200, offset=offset)
+            page = await scanner.lane.client.list_page(ListQuery(since, 200, offset))
             rows.update((row.id, row) for row in page.rows)
             offset += len(page.rows)
             if not page.has_more:

@@ -15,6 +15,8 @@ from runner.http.free import FreeLimits, FreeRequests
 from runner.http.paid import PaidRequests, SubmitLimits
 from runner.http.transport import Transport, open_client
 from runner.http.verdicts import Reaction, SubmitOutcome, Verdict
+from runner.providers.base import Body
+from runner.providers.mesh import MESH
 from runner.providers.mesh.client import MeshClient
 
 KEY = ApiKey("rsk_canary_0123456789")
@@ -73,7 +75,7 @@ async def posts_to(
 
 async def submit(origin: str, body: bytes = BODY, limits: SubmitLimits = PATIENT) -> SubmitOutcome:
     async with mesh_at(origin, limits=limits) as mesh:
-        return await mesh.submit(body)
+        return await mesh.submit(Body(MESH.dialect.path, body))
 
 
 def assert_not_sent(outcome: SubmitOutcome, row: int, reaction: Reaction = Reaction.BACK_OFF) -> None:

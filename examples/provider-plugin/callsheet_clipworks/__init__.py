@@ -5,7 +5,7 @@ It has no list and repeats nothing of a request, so a submit whose outcome is un
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from runner.http.paid import PaidRequests
 
 
-def _client(paid: PaidRequests, free: FreeRequests, wall: Callable[[], float]) -> Client:
+def _client(
+    paid: PaidRequests, free: FreeRequests, wall: Callable[[], float], hosts: Mapping[str, FreeRequests]
+) -> Client:
     # imported when a connection is opened: most verbs send nothing
     from callsheet_clipworks.client import ClipworksClient
 
-    return ClipworksClient(paid, free, wall)
+    return ClipworksClient(paid, free, wall, hosts)
 
 
 CLIPWORKS = Provider(
@@ -31,7 +33,7 @@ CLIPWORKS = Provider(
     key_variables=("CLIPWORKS_API_KEY",),
     url_variable="CLIPWORKS_BASE_URL",
     folder=Path(__file__).parent,
-    dialect=ClipworksDialect(words={"ratio": "shape", "duration": "seconds"}),
+    dialect=ClipworksDialect(path="/v1/clips", words={"ratio": "shape", "duration": "seconds"}),
     make_client=_client,
     limits=ServiceLimits(body=1_000_000, large_body=1_000_000),
     # the service promises a month, and a day for a film's URL

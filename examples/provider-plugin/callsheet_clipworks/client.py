@@ -8,7 +8,15 @@ from callsheet_clipworks.outcomes import SUBMITS
 from runner.http.answers import Answer, clean, read_failure, read_object, read_url, read_usd, usable_id
 from runner.http.outcomes import judge_submit
 from runner.http.verdicts import SubmitOutcome
-from runner.providers.base import Client, Generation, GenerationStatus, RemoteFile, RemoteFileKind
+from runner.providers.base import (
+    Body,
+    Client,
+    Generation,
+    GenerationStatus,
+    RemoteFile,
+    RemoteFileKind,
+    RemoteTask,
+)
 
 CLIPS = "/v1/clips"
 STATES = {
@@ -20,11 +28,11 @@ STATES = {
 
 
 class ClipworksClient(Client):
-    async def submit(self, body: bytes) -> SubmitOutcome:
-        return judge_submit(SUBMITS, await self.paid.post(CLIPS, body), wall=self.wall())
+    async def submit(self, body: Body) -> SubmitOutcome:
+        return judge_submit(SUBMITS, await self.post(body), wall=self.wall())
 
-    async def get(self, remote_id: str) -> Generation:
-        return read_clip(await self.free.get(f"{CLIPS}/{quote(remote_id, safe='')}")).checked(remote_id)
+    async def get(self, task: RemoteTask) -> Generation:
+        return read_clip(await self.free.get(f"{CLIPS}/{quote(task.id, safe='')}")).checked(task.id)
 
     async def ping(self) -> float | None:
         return (await self.free.get("/v1/account")).server_time

@@ -41,7 +41,7 @@ from runner.plan.words import TaskWords
 from runner.plural import count
 from runner.project import Project, find_project
 from runner.providers import DEFAULT, connect, find
-from runner.providers.base import Generation
+from runner.providers.base import Generation, RemoteTask
 from runner.providers.place import Place
 from runner.redact import printable
 from runner.run.lock import locked_ledger
@@ -273,7 +273,7 @@ async def _look(place: Place, access: Access, remote_id: str) -> Generation:
     route = find_route(os.environ, trust_env=place.trust_env)
     async with connect(place.provider, access, route=route) as client:
         try:
-            return await client.get(remote_id)
+            return await client.get(RemoteTask(remote_id))
         except ProviderError as error:
             raise ServiceUnreachableError(
                 f"{remote_id}: cannot be looked up: {printable(error.message)}",

@@ -6,7 +6,7 @@ outcome is unclear is held for a person. Pages: docs/reference/provider.md, test
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from runner.http.paid import PaidRequests
 
 
-def _client(paid: PaidRequests, free: FreeRequests, wall: Callable[[], float]) -> Client:
+def _client(
+    paid: PaidRequests, free: FreeRequests, wall: Callable[[], float], hosts: Mapping[str, FreeRequests]
+) -> Client:
     # imported when a connection is opened, as httpx is
     from runner.providers.getimg.client import GetimgClient
 
-    return GetimgClient(paid, free, wall=wall)
+    return GetimgClient(paid, free, wall, hosts)
 
 
 GETIMG: Final = Provider(
@@ -33,7 +35,11 @@ GETIMG: Final = Provider(
     key_variables=("GETIMG_API_KEY",),
     url_variable="GETIMG_AI_BASE_URL",
     folder=Path(__file__).parent,
-    dialect=GetimgDialect(words={"ratio": "aspect_ratio", "generate_audio": "sound"}, items_field="images"),
+    dialect=GetimgDialect(
+        path="/v2/videos/generations",
+        words={"ratio": "aspect_ratio", "generate_audio": "sound"},
+        items_field="images",
+    ),
     make_client=_client,
     # of one image, decoded, by default
     limits=ServiceLimits(

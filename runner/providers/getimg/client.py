@@ -25,17 +25,20 @@ from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
 from runner.json_value import JsonValue
 from runner.money import PriceUnit
 from runner.providers.base import (
+    Body,
     Client,
     Generation,
     GenerationStatus,
     RemoteFile,
     RemoteFileKind,
+    RemoteTask,
 )
+from runner.providers.getimg import GETIMG
 from runner.providers.getimg.outcomes import SUBMITS
 from runner.providers.published import Published, Rate
 from runner.providers.read_published import LeftOutError, published_price, published_word, read_published
 
-PATH: Final = "/v2/videos/generations"
+PATH: Final = GETIMG.dialect.path
 MODELS_PATH: Final = "/v2/models"
 
 _STATUSES = {
@@ -49,14 +52,14 @@ _FACTS = ("width", "height", "duration", "fps", "has_sound")
 class GetimgClient(Client):
     """A Client of getimg.ai."""
 
-    async def submit(self, body: bytes) -> SubmitOutcome:
+    async def submit(self, body: Body) -> SubmitOutcome:
         """One POST, judged by rows 1 to 21 of docs/reference/faults.md; every 5xx is ambiguous."""
-        return judge_submit(SUBMITS, await self.paid.post(PATH, body), wall=self.wall())
+        return judge_submit(SUBMITS, await self.post(body), wall=self.wall())
 
-    async def get(self, remote_id: str) -> Generation:
+    async def get(self, task: RemoteTask) -> Generation:
         """The generation as it is now. Raises ProviderError, also for an answer about another one."""
-        answer = await self.free.get(f"{PATH}/{quote(remote_id, safe='')}")
-        return read_generation(read_json(answer), server_time=answer.server_time).checked(remote_id)
+        answer = await self.free.get(f"{PATH}/{quote(task.id, safe='')}")
+        return read_generation(read_json(answer), server_time=answer.server_time).checked(task.id)
 
     async def ping(self) -> float | None:
         """The server time, by the list of video models. Raises ProviderError."""

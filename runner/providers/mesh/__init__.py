@@ -7,7 +7,7 @@ Results: one video and, where asked for, its last frame. Pages: docs/reference/p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,11 +25,13 @@ TAG: Final = TagField("execution_expires_after", default=172_800, count=65_536, 
 takes long, and nobody has so many submits in doubt."""
 
 
-def _client(paid: PaidRequests, free: FreeRequests, wall: Callable[[], float]) -> Client:
+def _client(
+    paid: PaidRequests, free: FreeRequests, wall: Callable[[], float], hosts: Mapping[str, FreeRequests]
+) -> Client:
     # imported when a connection is opened: httpx takes 80 ms, and most verbs send nothing
     from runner.providers.mesh.client import MeshClient
 
-    return MeshClient(paid, free, wall=wall)
+    return MeshClient(paid, free, wall, hosts)
 
 
 MESH: Final = Provider(
@@ -38,7 +40,9 @@ MESH: Final = Provider(
     key_variables=("MESHAPI_API_KEY", "MESHAPI_TOKEN"),
     url_variable="MESHAPI_BASE_URL",
     folder=Path(__file__).parent,
-    dialect=Dialect(flex_field="service_tier", last_frame_field="return_last_frame"),
+    dialect=Dialect(
+        path="/v1/video/generations", flex_field="service_tier", last_frame_field="return_last_frame"
+    ),
     make_client=_client,
     # the guide says 64 MB, and at a later date 32 MiB; of one file, the models' documentation
     limits=ServiceLimits(

@@ -26,19 +26,22 @@ from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
 from runner.json_value import JsonValue
 from runner.money import PriceUnit
 from runner.providers.base import (
+    Body,
     Client,
     Generation,
     GenerationStatus,
     ListPage,
+    ListQuery,
     RemoteFile,
     RemoteFileKind,
+    RemoteTask,
 )
 from runner.providers.mesh import MESH, TAG
 from runner.providers.mesh.outcomes import READS, SUBMITS
 from runner.providers.published import Published, Rate
 from runner.providers.read_published import LeftOutError, published_price, read_published
 
-PATH: Final = "/v1/video/generations"
+PATH: Final = MESH.dialect.path
 MODELS_PATH: Final = "/v1/models"
 
 _FILE_KINDS = {"video_url": RemoteFileKind.VIDEO, "last_frame_url": RemoteFileKind.LAST_FRAME}
@@ -47,29 +50,30 @@ _FILE_KINDS = {"video_url": RemoteFileKind.VIDEO, "last_frame_url": RemoteFileKi
 class MeshClient(Client):
     """A Client of Mesh API."""
 
-    async def submit(self, body: bytes) -> SubmitOutcome:
+    async def submit(self, body: Body) -> SubmitOutcome:
         """One POST, judged by rows 1 to 21 of docs/reference/faults.md."""
-        return judge_submit(SUBMITS, await self.paid.post(PATH, body), wall=self.wall())
+        return judge_submit(SUBMITS, await self.post(body), wall=self.wall())
 
-    async def get(self, remote_id: str) -> Generation:
+    async def get(self, task: RemoteTask) -> Generation:
         """The task as it is now. Raises ProviderError, also for an answer about another task."""
-        answer = await self.free.get(f"{PATH}/{quote(remote_id, safe='')}", troubles=READS)
-        return read_generation(read_object(answer), server_time=answer.server_time).checked(remote_id)
+        answer = await self.free.get(f"{PATH}/{quote(task.id, safe='')}", troubles=READS)
+        return read_generation(read_object(answer), server_time=answer.server_time).checked(task.id)
 
     async def ping(self) -> float | None:
         """The server time, by a list of one: free, and refused without a good key. Raises ProviderError."""
-        return (await self.list_page(created_after=None, limit=1, offset=0)).server_time
+        return (await self.list_page(ListQuery(None, limit=1))).server_time
 
-    async def list_page(self, *, created_after: float | None, limit: int, offset: int) -> ListPage:
+    async def list_page(self, query: ListQuery) -> ListPage:
         """One page, newest first. Raises ProviderError.
 
         A row that cannot be read is counted, for it may be a paid task that would look absent without it.
         """
-        query = [("limit", str(limit)), ("offset", str(offset))]
-        if created_after is not None:
-            moment = datetime.fromtimestamp(math.floor(max(0.0, min(created_after, LAST_SECOND))), UTC)
-            query.append(("created_after", moment.strftime("%Y-%m-%dT%H:%M:%SZ")))
-        answer = await self.free.get(PATH, query, troubles=READS)
+        asked = [("limit", str(query.limit)), ("offset", str(query.offset))]
+        if query.created_after is not None:
+            since = math.floor(max(0.0, min(query.created_after, LAST_SECOND)))
+            moment = datetime.fromtimestamp(since, UTC)
+            asked.append(("created_after", moment.strftime("%Y-%m-%dT%H:%M:%SZ")))
+        answer = await self.free.get(PATH, asked, troubles=READS)
         page = read_object(answer)
         rows, has_more, total = page.get("data"), page.get("has_more"), page.get("total")
         if not isinstance(rows, list) or not isinstance(has_more, bool) or not isinstance(total, int):
@@ -132,7 +136,7 @@ def read_generation(document: JsonValue, *, server_time: float | None = None) ->
         error_message=message,
         echo=read_scalars({name: document.get(name) for name in MESH.echoes}),
         # -1 says that nothing is decided yet
-        tag=None if (seconds := read_count(document.get(TAG.field))) is None else TAG.default - seconds,
+        tag=TAG.read(document.get(TAG.field)),
         usage=usage,
         # input tokens are 0 (wire/seedance.md)
         billed_tokens=read_count(usage.get("completion_tokens")),

@@ -16,7 +16,7 @@ from runner.http.free import FreeRequests
 from runner.http.paid import PaidRequests
 from runner.http.transport import Transport, open_client
 from runner.http.verdicts import ProviderError, Reaction, Trouble, Verdict
-from runner.providers.base import GenerationStatus, RemoteFileKind
+from runner.providers.base import Body, GenerationStatus, ListQuery, RemoteFileKind, RemoteTask
 from runner.providers.getimg import GETIMG
 from runner.providers.getimg.client import GetimgClient, read_generation
 from tests.support.provider_clients import KEY, NOW, PATIENT, PATIENT_FREE, trusts_nothing
@@ -50,7 +50,7 @@ async def getimg_at(origin: str) -> AsyncIterator[GetimgClient]:
 async def test_a_202_with_an_id_is_accepted() -> None:
     with answering(answer(202, {"id": "req-1", "status": "pending"}, DATE)) as server:
         async with getimg_at(server.origin) as getimg:
-            outcome = await getimg.submit(BODY)
+            outcome = await getimg.submit(Body(GETIMG.dialect.path, BODY))
     assert (outcome.verdict, outcome.remote_id) == (Verdict.ACCEPTED, "req-1")
     assert outcome.server_time == 1_767_355_200.0
     head = server.requests[0]
@@ -66,7 +66,7 @@ async def test_what_the_official_clients_repeat_is_ambiguous_here(status: int) -
     body = {"error": {"code": "internal_error", "message": "try again"}}
     with answering(answer(status, body)) as server:
         async with getimg_at(server.origin) as getimg:
-            outcome = await getimg.submit(BODY)
+            outcome = await getimg.submit(Body(GETIMG.dialect.path, BODY))
     assert (outcome.verdict, outcome.reaction) == (Verdict.AMBIGUOUS, Reaction.RECONCILE)
     assert len(server.requests) == 1
 
@@ -76,7 +76,7 @@ async def test_a_refused_role_fails_the_task_with_its_message() -> None:
     body = {"error": {"code": "invalid_parameter", "message": "images: last_frame is not supported"}}
     with answering(answer(400, body)) as server:
         async with getimg_at(server.origin) as getimg:
-            outcome = await getimg.submit(BODY)
+            outcome = await getimg.submit(Body(GETIMG.dialect.path, BODY))
     assert (outcome.verdict, outcome.reaction) == (Verdict.REJECTED, Reaction.FAIL_TASK)
     assert outcome.evidence.code == "invalid_parameter"
     assert outcome.evidence.message == "images: last_frame is not supported"
@@ -86,7 +86,7 @@ async def test_a_refused_role_fails_the_task_with_its_message() -> None:
 async def test_get_reads_the_generation_by_its_id() -> None:
     with answering(answer(200, golden("completed.json"), DATE)) as server:
         async with getimg_at(server.origin) as getimg:
-            generation = await getimg.get("req-01HX")
+            generation = await getimg.get(RemoteTask("req-01HX"))
     assert generation.status is GenerationStatus.SUCCEEDED
     assert server.requests[0].startswith(b"GET /v2/videos/generations/req-01HX HTTP/1.1\r\n")
 
@@ -96,7 +96,7 @@ async def test_an_answer_about_another_generation_is_refused() -> None:
     with answering(answer(200, golden("completed.json"))) as server:
         async with getimg_at(server.origin) as getimg:
             with pytest.raises(ProviderError, match="another generation"):
-                await getimg.get("req-other")
+                await getimg.get(RemoteTask("req-other"))
 
 
 @pytest.mark.anyio
@@ -122,7 +122,7 @@ async def test_there_is_no_list() -> None:
     async with getimg_at("http://127.0.0.1:9") as getimg:
         assert GETIMG.listing is None
         with pytest.raises(ProviderError, match="no list"):
-            await getimg.list_page(created_after=None, limit=1, offset=0)
+            await getimg.list_page(ListQuery(None, 1))
 
 
 def test_a_completed_generation_is_read_whole() -> None:

@@ -19,7 +19,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
 def test_the_body_is_the_request_alone(tmp_path: Path) -> None:
     """The service echoes no field of ours and calls nobody: tag and callback go nowhere."""
     plain: dict[str, JsonValue] = {"model": "seedance-v1-pro", "prompt": "a teapot", "sound": None}
-    body = GETIMG.body(plain, (), lambda _: b"", tag=7, callback_url="https://example.com/hook")
+    body = GETIMG.body(plain, (), lambda _: b"", tag=7, callback_url="https://example.com/hook").content
     assert body == b'{"model":"seedance-v1-pro","prompt":"a teapot"}'
     file = InputFile("ab" * 32, "image/png", 3, tmp_path / "a.png")
     images: list[JsonValue] = [
@@ -27,7 +27,7 @@ def test_the_body_is_the_request_alone(tmp_path: Path) -> None:
         {"url": "https://example.com/a.png", "role": "last_frame"},
     ]
     request: dict[str, JsonValue] = {"model": "m", "prompt": "a", "images": images}
-    sent = GETIMG.body(request, (file,), lambda _: b"abc", tag=None, callback_url=None)
+    sent = GETIMG.body(request, (file,), lambda _: b"abc", tag=None, callback_url=None).content
     assert [image["url"] for image in json.loads(sent)["images"]] == [
         "data:image/png;base64,YWJj",
         "https://example.com/a.png",

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.http.verdicts import ProviderError, Trouble
-from runner.providers.base import GenerationStatus, RemoteFileKind
+from runner.providers.base import GenerationStatus, ListQuery, RemoteFileKind, RemoteTask
 from runner.providers.mesh import MESH, TAG
 from runner.providers.mesh.client import read_generation
 from tests.support.provider_clients import GOLDEN, NOW, mesh_at
@@ -141,7 +141,7 @@ async def test_an_id_is_percent_encoded_in_the_path() -> None:
     odd = "t?x=1#%2e&~"
     with answering(answer(200, {"id": odd, "status": "running"})) as server:
         async with mesh_at(server.origin) as mesh:
-            assert (await mesh.get(odd)).id == odd
+            assert (await mesh.get(RemoteTask(odd))).id == odd
     assert server.requests[0].startswith(b"GET /v1/video/generations/t%3Fx%3D1%23%252e%26~ HTTP/1.1\r\n")
 
 
@@ -150,7 +150,7 @@ async def test_a_page_of_the_list_is_read() -> None:
     date = email.utils.formatdate(NOW, usegmt=True)
     with answering(answer(200, golden("list_page"), {"Date": date})) as server:
         async with mesh_at(server.origin) as mesh:
-            page = await mesh.list_page(created_after=1_790_000_000.9, limit=2, offset=4)
+            page = await mesh.list_page(ListQuery(1_790_000_000.9, 2, 4))
     assert server.requests[0].startswith(
         b"GET /v1/video/generations?limit=2&offset=4&created_after=2026-09-21T14%3A13%3A20Z HTTP/1.1\r\n"
     )
@@ -165,7 +165,7 @@ async def test_a_row_that_cannot_be_read_is_counted() -> None:
     rows = [*json.loads(json.dumps(golden("list_page")))["data"], {"status": "running"}, None]
     with answering(answer(200, {**golden("list_page"), "data": rows})) as server:
         async with mesh_at(server.origin) as mesh:
-            page = await mesh.list_page(created_after=None, limit=50, offset=0)
+            page = await mesh.list_page(ListQuery(None, 50))
     assert ([row.id for row in page.rows], page.unreadable) == (["t-2", "t-1"], 2)
 
 
@@ -175,7 +175,7 @@ async def test_a_page_without_its_frame_is_refused(change: dict[str, object]) ->
     with answering(answer(200, {**golden("list_page"), **change})) as server:
         async with mesh_at(server.origin) as mesh:
             with pytest.raises(ProviderError) as caught:
-                await mesh.list_page(created_after=None, limit=50, offset=0)
+                await mesh.list_page(ListQuery(None, 50))
     assert caught.value.trouble is Trouble.UNAVAILABLE
 
 

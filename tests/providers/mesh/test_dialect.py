@@ -19,12 +19,12 @@ PICTURE = InputFile("5e" * 32, "image/png", 4, Path("/project/teapot.png"))
 
 def encode(request: dict[str, Any], *inputs: InputFile, **options: Any) -> Any:
     options = {"tag": None, "callback_url": None, **options}
-    return json.loads(MESH.body(request, inputs, lambda _: b"\x89PNG", **options))
+    return json.loads(MESH.body(request, inputs, lambda _: b"\x89PNG", **options).content)
 
 
 def test_the_body_is_compact_utf8_in_the_order_of_the_job() -> None:
     request = {"model": "m", "content": [{"type": "text", "text": "thé ☕"}], "ratio": "16:9"}
-    body = MESH.body(request, (), lambda _: b"", tag=None, callback_url=None)
+    body = MESH.body(request, (), lambda _: b"", tag=None, callback_url=None).content
     assert body == '{"model":"m","content":[{"type":"text","text":"thé ☕"}],"ratio":"16:9"}'.encode()
 
 

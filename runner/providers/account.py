@@ -1,0 +1,36 @@
+"""A name for a key at a service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from runner.providers.provider import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who pays, and where. Each provider is an account of its own name; a project file adds further ones.
+
+    `provider` is the service as this account speaks to it, its dialect and its tag chosen. `key_variable`
+    holds the key, empty for the provider's own variables. `base_url` is where requests go, empty for the
+    provider's own origin; it may lie on loopback and still be real. `rate` is requests a second, None for no
+    limit of ours. `labels` are what spending is told by.
+    """
+
+    name: str
+    provider: Provider
+    key_variable: str = ""
+    base_url: str = ""
+    rate: float | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> str:
+        """Where requests go for real, as identities name it."""
+        return self.base_url or self.provider.origin + self.provider.base_path
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the provider's own account, which no project file needs to name."""
+        return self.name == self.provider.name
