@@ -21,6 +21,7 @@ from runner.providers.base import (
     KEY_SCHEME,
     Body,
     Client,
+    GenerationStatus,
     InputFile,
     ReadInput,
     RemoteFileKind,
@@ -164,6 +165,7 @@ class Provider:
     `dialects` are the provider as it speaks to each kind of server that an account may name, and `tags` the
     tag fields that an account may choose in place of `tag`. `keyed_files`: results lie at the service's own
     origin, which wants the key for them. `takes_uploads`: a local file goes first, by `Client.upload`.
+    `free_ends` are ends of a generation that cost nothing by the service's own word.
     `signs_callbacks`: a call that `Client.is_signed` does not know is no hint. `tells_costs`: the client can
     be asked for the balance and for what was spent.
     """
@@ -199,6 +201,7 @@ class Provider:
     takes_uploads: bool = False
     signs_callbacks: bool = False
     tells_costs: bool = False
+    free_ends: frozenset[GenerationStatus] = frozenset()
 
     @property
     def schema_file(self) -> Path:
