@@ -105,6 +105,8 @@ class Listing:
     `scope_field` is a field of the request whose values a list may keep apart; empty where there is none.
     `by_model`: each model has a list of its own. `page` are the most rows of a page. `window` is how many
     seconds the list reaches back, None for a record's life; `interval` the least seconds between two pages.
+    `is_ordered`: the service says that the newest come first, so a page of older rows than are looked for is
+    the last that matters.
     """
 
     scope_field: str = ""
@@ -114,6 +116,7 @@ class Listing:
     page: int = 200
     window: float | None = None
     interval: float = 0.0
+    is_ordered: bool = False
 
     def scope(self, request: Mapping[str, JsonValue]) -> str:
         """Which part of the list shows the generation of `request`."""
@@ -230,6 +233,11 @@ class Provider:
         return self.picture(
             {name: each["default"] for name, each in properties.items() if each.get("default") is not None}
         )
+
+    @functools.cached_property
+    def input_fields(self) -> frozenset[str]:
+        """Fields of the request that come back as they were sent."""
+        return frozenset(name for name, echo in self.echoes.items() if echo is Echo.INPUT)
 
     @functools.cached_property
     def compared(self) -> tuple[str, ...]:
