@@ -87,7 +87,7 @@ def _same_identity(job: Job, first: Task, second: Task) -> Problem:
 def _same_rows(step: Step, axis: str, first: Task, second: Task) -> Problem | None:
     """The problem at the second of two values of `axis` that make one request; None where none uses it."""
     payloads = (value for item in step.content for value in (item.payload, item.role))
-    asked = [*step.request.values(), *(value for value in payloads if isinstance(value, Value))]
+    asked = [*step.fields, *(value for value in payloads if isinstance(value, Value))]
     if not any(axis in value.names for value in asked):
         return None
     values = next((spec.values for spec in step.axes if spec.name == axis), ())

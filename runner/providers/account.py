@@ -34,3 +34,14 @@ class Account:
     def is_own(self) -> bool:
         """Whether it is the provider's own account, which no project file needs to name."""
         return self.name == self.provider.name
+
+
+def replaced_origins(accounts: Mapping[str, Account], origin: str) -> dict[str, str]:
+    """The origin of each account, by its name, where all requests go to `origin` instead: a rehearsal.
+
+    Two servers of one's own stay two: one that an account names is `<origin>:<account>`.
+    """
+    return {
+        name: origin if account.is_own or not account.base_url else f"{origin}:{name}"
+        for name, account in accounts.items()
+    }
