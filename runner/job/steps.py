@@ -6,7 +6,6 @@ import bisect
 import re
 from collections.abc import Mapping
 
-from runner.job.accounts import providers_of, read_models
 from runner.job.axes import (
     axis_locations,
     axis_names,
@@ -17,6 +16,7 @@ from runner.job.axes import (
     read_axes,
     read_entries,
 )
+from runner.job.choices import providers_of, read_models
 from runner.job.expressions import (
     LAST_FRAME,
     NEEDS,

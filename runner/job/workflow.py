@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from runner.errors import Problem
-from runner.job.accounts import providers_of
 from runner.job.axes import check_use
+from runner.job.choices import providers_of
 from runner.job.expressions import KnownNames
 from runner.job.merge import STEPS, StepKeys
 from runner.job.model import Step

@@ -84,7 +84,8 @@ class TagField:
             return None
         digits = value.removeprefix(self.prefix)
         is_ours = value.startswith(self.prefix) and re.fullmatch(r"[1-9a-f][0-9a-f]{0,15}", digits)
-        return int(digits, 16) if is_ours else 0
+        tag = int(digits, 16) if is_ours else 0
+        return tag if tag < self.count else 0
 
 
 class ListKind(enum.Enum):
@@ -165,6 +166,7 @@ class Provider:
     `dialects` are the provider as it speaks to each kind of server that an account may name, and `tags` the
     tag fields that an account may choose in place of `tag`. `keyed_files`: results lie at the service's own
     origin, which wants the key for them. `takes_uploads`: a local file goes first, by `Client.upload`.
+    `upload_paths` are where POSTs cost nothing, at any of its hosts; no submit goes there.
     `signs_callbacks`: a call that `Client.is_signed` does not know is no hint. `tells_costs`: the client can
     be asked for the balance and for what was spent. `honours_seeds`: so do models of which nothing is known.
     `price` is what a task costs where neither the job nor a list says it, such as nothing at a server of
@@ -200,6 +202,7 @@ class Provider:
     tags: Mapping[str, TagField] = field(default_factory=dict)
     keyed_files: bool = False
     takes_uploads: bool = False
+    upload_paths: frozenset[str] = frozenset()
     signs_callbacks: bool = False
     tells_costs: bool = False
     honours_seeds: bool = False
@@ -285,8 +288,8 @@ class Provider:
         `addresses` gives the URL that a name of the job's own stands for.
 
         What the job sets itself is sent as set, above `tag` and `callback_url`; either is left out where
-        the service has no field for it. Raises ValueError for a tag out of range, and for a reference that is
-        neither among `inputs` nor among `addresses`.
+        the service has no field for it. Raises ValueError for a tag out of range, for a reference that is
+        neither among `inputs` nor among `addresses`, and for a path that is for uploads.
         """
         added: dict[str, JsonValue] = {}
         if tag is not None and self.tag is not None:
@@ -295,7 +298,10 @@ class Provider:
             added[self.callback_field] = callback_url
         files = {file.reference: file for file in inputs}
         media = functools.partial(media_url, files, addresses or {}, read_input)
-        return self.dialect.encode(request, added, media)
+        body = self.dialect.encode(request, added, media)
+        if body.path.partition("?")[0] in self.upload_paths:
+            raise ValueError(f"{body.path} is for uploads, and a submit may cost money")
+        return body
 
     def find_origin(self, environment: Mapping[str, str], *, base_url: str | None = None) -> str:
         """The origin by the option, else the environment, else the default. Raises UsageError.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from runner.job.rundate import RunDate
 from runner.plan.plan import make_plan
 from tests.support.job_bench import TEXT, JobBench
 
