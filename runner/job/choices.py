@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from runner.job.merge import STEPS
 from runner.job.model import ModelChoice
@@ -59,18 +59,19 @@ def read_models(nodes: Iterable[Node], accounts: Mapping[str, Account]) -> Check
     """The entries of `models`; those at an account that is not known are left out, and have been reported."""
     own = next(iter(accounts))
     choices: list[ModelChoice] = []
+    names: dict[str, ModelChoice] = {}
     for node in nodes:
         if isinstance(node, Scalar):
             choices.append(ModelChoice(str(node.value), node.location, own, str(node.value)))
         elif isinstance(node, MappingNode) and (model := text_of(node.get("id"))) is not None:
             at, name = text_of(node.get("at")) or own, text_of(node.get("name")) or model
             if name != model and slug(name) != name:
-                yield _entry(node, "name").error(
-                    f"the name `{name}` would not stand in paths as it is", f"name: {slug(name) or 'a-name'}"
-                )
+                hint = f"write `{slug(name) or 'a-name'}` instead of `{name}`"
+                yield _entry(node, "name").error(f"the name `{name}` cannot stand in paths as it is", hint)
             elif at in accounts:
                 choices.append(ModelChoice(model, _entry(node, "id"), at, name))
-    yield from _check_names(choices)
+        if choices:
+            yield from _check_name(choices[-1], node, names)
     return tuple(choices)
 
 
@@ -85,23 +86,21 @@ def _entry(node: MappingNode, name: str) -> Location:
     return node.location if value is None else value.location
 
 
-def _check_names(choices: Sequence[ModelChoice]) -> Checked[None]:
-    """A model's name tells it from the others, in paths as well. (The schema reports an id that is written
-    twice without one.)
+def _check_name(choice: ModelChoice, node: Node, names: dict[str, ModelChoice]) -> Checked[None]:
+    """A model's name tells it from the others, in paths as well; `names` are those before it, without case.
+    (The schema reports an id that is written twice without one.)
     """
-    seen: dict[str, ModelChoice] = {}
-    for choice in choices:
-        first = seen.setdefault(choice.name.casefold(), choice)
-        if first is choice or (choice.is_plain and first.is_plain and choice.account == first.account):
-            continue
-        what = "are both called" if choice.name == first.name else "are told apart by letter case alone:"
-        told = f"two models {what} `{choice.name}`"
-        hint = f"{{id: {choice.id}, at: {choice.account}, name: {_other(choice, seen)}}}"
-        yield choice.location.error(told, hint)
-
-
-def _other(choice: ModelChoice, taken: Mapping[str, ModelChoice]) -> str:
-    """A name that no other model has."""
+    first = names.setdefault(choice.name.casefold(), choice)
+    if first is choice or (choice.is_plain and first.is_plain and choice.account == first.account):
+        return
+    what = "are both called" if choice.name == first.name else "are told apart by letter case alone:"
     stem = slug(choice.name.rpartition("/")[2])
-    names = (f"{stem}-{choice.account}", *(f"{stem}-{choice.account}-{number}" for number in range(2, 99)))
-    return next(name for name in names if name.casefold() not in taken)
+    other = next(
+        name
+        for name in (f"{stem}-{choice.account}", *(f"{stem}-{number}" for number in range(2, 99_999)))
+        if name.casefold() not in names
+    )
+    written = node.get("name") if isinstance(node, MappingNode) else None
+    location = choice.location if written is None else written.location
+    hint = f"add `name: {other}`" if written is None else f"write `{other}` instead of `{choice.name}`"
+    yield location.error(f"two models {what} `{choice.name}`", hint)

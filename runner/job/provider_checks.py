@@ -20,16 +20,18 @@ def settable(providers: Iterable[Provider]) -> frozenset[str]:
     return frozenset[str]().union(*(provider.settable for provider in providers))
 
 
-def check_fields(providers: Sequence[Provider], request: Mapping[str, Value]) -> Checked[None]:
+def check_fields(
+    providers: Sequence[Provider], request: Mapping[str, Value], *, is_mixed: bool = False
+) -> Checked[None]:
     """Each field of `request` that none of the providers has: an error, if the picture depends on it. One
-    that some have is a matter of the lint `unsupported`.
+    that some have is a matter of the lint `unsupported`. `is_mixed`: the job has further providers.
     """
     known, first = settable(providers), providers[0]
     for name, value in request.items():
         if name in known:
             continue
         own = _own_name(first, name)
-        hint = f"at {first.name} it is `{own}`" if own else _instead(providers, name)
+        hint = f"at {first.name} it is `{own}`" if own else _instead(providers, name, is_mixed=is_mixed)
         report = value.location.warning if _is_unseen(name) else value.location.error
         yield report(_told(providers, f"`{name}`"), hint)
 
@@ -130,9 +132,9 @@ def _is_unseen(name: str) -> bool:
     )
 
 
-def _instead(providers: Sequence[Provider], name: str) -> str:
+def _instead(providers: Sequence[Provider], name: str, *, is_mixed: bool) -> str:
     if name == SEED:
         return "ask for several takes with `samples: N`"
     others = (other.name for other in every().values() if other not in providers and name in other.fields)
-    other = next(others, "") if len(providers) == 1 else ""
+    other = "" if is_mixed else next(others, "")
     return f"remove it, or use provider: {other}" if other else "remove it"

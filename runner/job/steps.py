@@ -104,7 +104,7 @@ def read_step(
     if isinstance(output_node, Scalar) and isinstance(output_node.value, str):
         output = yield from compile_output(output_node, names_of_path)
     price = yield from read_price(keys.get("price"))
-    yield from check_fields(providers, request)
+    yield from check_fields(providers, request, is_mixed=len(accounts) > 1)
     yield from check_twice(providers, request)
     known_fields = settable(providers)
     step = Step(
@@ -160,7 +160,7 @@ def _request_at(
         for key, value in keys.merged_below("request_at", name):
             request[str(key.value)] = yield from compile_value(value, names)
         if provider in providers:
-            yield from check_fields((provider,), request)
+            yield from check_fields((provider,), request, is_mixed=len(accounts) > 1)
             yield from check_twice((provider,), request)
         by_name[name] = {field: value for field, value in request.items() if provider.own_name(field)}
     return by_name

@@ -14,8 +14,10 @@ from runner.job.inputs import FILES, decode_data_uri, look_at_image, sniff
 from runner.job.model import SEED, Job, Level
 from runner.job.problems import Checked
 from runner.job.prompts import Place, find_unfilled
+from runner.job.values import Value
 from runner.job.yaml.source import MAX_BYTES
 from runner.json_value import JsonValue, canonical_json
+from runner.plan.picks import flow_yaml
 from runner.plan.rules import MODEL_RULES, LintFinding, check_model
 from runner.plan.signed import key_for, signature_in
 from runner.plan.task import Task
@@ -75,7 +77,8 @@ class Linter:
 
     `levels` are the job's own. `takes` is how many seeds the step sweeps over, for the hint.
     `variables` are the job's, by name, and `place` is where it stands. `sold` are the ids that the service
-    was seen to sell, and `others` the accounts of the whole job, by name.
+    was seen to sell, and `others` the accounts of the whole job, by name. `written` is the
+    step's `request`.
     """
 
     def __init__(
@@ -88,10 +91,12 @@ class Linter:
         place: Place | None = None,
         sold: Collection[str] = (),
         others: Mapping[str, Account] | None = None,
+        written: Mapping[str, Value] | None = None,
     ) -> None:
         self._account = account
         self._provider = account.provider
         self._others = dict(others or {})
+        self._written = dict(written or {})
         self._levels = {**DEFAULT_LEVELS, **levels}
         self._takes = takes
         self._variables = dict(variables or {})
@@ -139,9 +144,11 @@ class Linter:
             who = f"{task.model_name} at {self._account.name}" if is_of_model else self._account.name
             takers = (each.name for each in self._others.values() if each.provider.own_name(name))
             taker = next((each for each in takers if each != self._account.name), "")
-            hint = f"where it is meant for {taker} alone: `request_at: {{{taker}: {{{name}: ...}}}}`"
-            if name in task.cell or not taker:
-                hint = "if that is meant: `lint: {unsupported: off}`"
+            hint = "if that is meant: `lint: {unsupported: off}`"
+            if taker and name in self._written:
+                value = self._written[name].known
+                moved = "..." if value is None else flow_yaml(value)
+                hint = f"to ask {taker} alone: `request_at: {{{taker}: {{{name}: {moved}}}}}`"
             yield LintFinding(UNSUPPORTED, (name,), f"{who} has no `{name}`, so it is not sent there", hint)
 
     def _check_name(self, model: str, *, is_known: bool) -> Iterator[LintFinding]:

@@ -143,6 +143,7 @@ class _Walk:
                 place=Place(job.root, job.directory),
                 sold=job.models_lock.ids(account.provider.name),
                 others=job.accounts,
+                written=step.spec.request,
             )
             for step in steps
             for account in job.accounts.values()

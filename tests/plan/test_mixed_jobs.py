@@ -127,7 +127,7 @@ def test_a_field_of_one_service_alone_applies_where_it_is_known(jobs: JobBench) 
     assert "generate_audio" not in mesh.request
     assert getimg.request["sound"] is True
     assert [warning.message for warning in plan.warnings] == ["mesh has no `sound`, so it is not sent there"]
-    assert plan.warnings[0].hint == "where it is meant for getimg alone: `request_at: {getimg: {sound: ...}}`"
+    assert plan.warnings[0].hint == "to ask getimg alone: `request_at: {getimg: {sound: true}}`"
 
 
 def test_an_empty_value_is_missing_nowhere(jobs: JobBench) -> None:
@@ -177,12 +177,17 @@ def test_a_step_merges_its_own_fields_for_a_place(jobs: JobBench) -> None:
             "did you mean `getimg`?",
         ),
         ("models: [{id: m, at: nowhere}]\n", 2, "no account `nowhere`", "accounts here: getimg, mesh"),
-        ("models: [{id: m, name: a/b}]\n", 2, "must be one word without slashes", ""),
+        (
+            "models: [{id: m, name: a/b}]\n",
+            2,
+            "must be one word without slashes",
+            "write `a-b` instead of `a/b`",
+        ),
         (
             "models: [{id: m, name: 'a,b'}]\n",
             2,
-            "the name `a,b` would not stand in paths",
-            "name: a-b",
+            "the name `a,b` cannot stand in paths",
+            "write `a-b`",
         ),
         ("models: [{name: fast}]\n", 2, "`id` is missing", "add `id:`"),
         ("models: [{id: m, nam: a}]\n", 2, "unknown key `nam`", "did you mean `name`?"),
@@ -190,19 +195,19 @@ def test_a_step_merges_its_own_fields_for_a_place(jobs: JobBench) -> None:
             "models:\n- {id: seedance-1-0-pro, name: a}\n- {id: seedance-1-0-pro, at: getimg, name: a}\n",
             4,
             "two models are both called `a`",
-            "{id: seedance-1-0-pro, at: getimg, name: a-getimg}",
+            "write `a-getimg` instead of `a`",
         ),
         (
             "models:\n- seedance-1-0-pro\n- {id: seedance-1-0-pro, at: getimg}\n",
             4,
             "two models are both called `seedance-1-0-pro`",
-            "{id: seedance-1-0-pro, at: getimg, name: seedance-1-0-pro-getimg}",
+            "add `name: seedance-1-0-pro-getimg`",
         ),
         (
             "models:\n- {id: m, name: Fast}\n- {id: n, name: fast}\n",
             4,
             "two models are told apart by letter case alone: `fast`",
-            "{id: n, at: mesh, name: fast-mesh}",
+            "write `fast-mesh` instead of `fast`",
         ),
         (
             TWO + "request_at: {getmig: {sound: true}}\n",
@@ -265,3 +270,55 @@ def test_each_task_is_estimated_by_its_own_services_prices(jobs: JobBench) -> No
 
     assert mesh.estimate_micros is not None
     assert getimg.estimate_micros is None, "only its published prices are its own"
+
+
+TWICE = "models: [seedance-1-0-pro, {id: seedance-1-0-pro, at: acme, name: acme}]\n"
+
+
+def test_models_that_differ_by_their_key_alone_ask_for_one_video(jobs: JobBench) -> None:
+    """Identity holds where a request goes, and not who pays for it."""
+    (jobs.root / "callsheet.yaml").write_text(
+        "version: 1\naccounts: {acme: {provider: mesh, api_key_env: ACME_KEY}}\n", encoding="utf-8"
+    )
+    problems = jobs.problems(HEAD + TWICE + TEXT)
+
+    assert problems[0].startswith(
+        "jobs/hero.yaml:2:33: models[1].id: `seedance-1-0-pro` at mesh and `acme` at"
+    )
+    assert "both accounts are at https://api.example.com" in problems[0]
+    assert "delete one of the two" in problems[0]
+
+
+def test_two_servers_of_ones_own_stay_two_in_a_rehearsal(jobs: JobBench) -> None:
+    (jobs.root / "callsheet.yaml").write_text(
+        "version: 1\naccounts: {acme: {provider: mesh, base_url: 'http://127.0.0.1:9'}}\n", encoding="utf-8"
+    )
+    tasks = jobs.tasks(HEAD + TWICE + TEXT)
+
+    assert [task.origin for task in tasks] == ["https://api.example.com", "https://api.example.com:acme"]
+
+
+@pytest.mark.parametrize(
+    ("more", "message", "hint"),
+    [
+        (
+            "seeds: [1, 2]",
+            "getimg has no `seed`, so cells 1 (get-s1) and 3 (get-s2) ask there for the same video",
+            "in place of `seeds`: `samples: 2`",
+        ),
+        (
+            "matrix: {watermark: [true, false]}",
+            "getimg has no `watermark`, so cells 2 (get-watermark-yes) and 3 (get-watermark-no) ask there",
+            "exclude: [{model: get, watermark: false}]",
+        ),
+    ],
+)
+def test_takes_that_a_service_cannot_tell_apart_are_an_error_that_says_so(
+    jobs: JobBench, more: str, message: str, hint: str
+) -> None:
+    problems = jobs.problems(f"{HEAD}{TWO}{TEXT}{more}\n")
+
+    assert message in problems[0]
+    assert hint in problems[0]
+    if hint.startswith("exclude"):
+        assert jobs.plan(f"{HEAD}{TWO}{TEXT}{more}\n{hint}\n").count == 3
