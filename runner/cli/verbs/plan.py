@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,8 @@ from runner.job.extends import as_yaml
 from runner.job.model import Job, OnEdit
 from runner.json_value import JsonValue
 from runner.lane.costs import outlook
+from runner.lane.forecast import budget_outlook
+from runner.ledger.read import LedgerReader
 from runner.ledger.states import TaskState
 from runner.money import usd_or_null, usd_text, usd_words
 from runner.plan.chains import chain_words
@@ -41,7 +44,7 @@ from runner.plan.plan import Plan
 from runner.plan.prices import price_words
 from runner.plan.task import Task, Upstream
 from runner.plural import count
-from runner.project import is_project
+from runner.project import Project, is_project
 from runner.providers import every, find
 from runner.providers.provider import Provider
 from runner.redact import escape
@@ -128,6 +131,7 @@ def plan(
             *_behind_words(planned),
             *price_words(planned.job),
             *outlook(planned, new, ledger),
+            *_budget_words(loaded.place.project, planned, new, ledger),
         ):
             console.result(sentence)
     for sentence in waits:
@@ -182,11 +186,18 @@ def _estimate_words(new: Total) -> Iterator[str]:
     yield f"estimate of what is new: {told}"
 
 
+def _budget_words(project: Project, planned: Plan, new: Total, ledger: LedgerReader | None) -> list[str]:
+    """None in a rehearsal, which no budget of the project is for."""
+    if project.is_rehearsal:
+        return []
+    return budget_outlook(planned.job.project_file, new, ledger, time.time())
+
+
 def _adding_up(rows: Iterable[Progress], new: Total) -> Iterator[Progress]:
     """Passes the rows on, and adds what `run` would submit to `new`."""
     for row in rows:
         if row.state in (TaskState.PLANNED, TaskState.WAITING) and not row.conflict:
-            new.add(row.task.estimate_tokens, row.task.estimate_micros)
+            new.add_task(row.task)
         yield row
 
 
