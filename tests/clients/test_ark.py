@@ -69,9 +69,7 @@ def test_a_task_is_created_read_and_its_files_downloaded(client: Ark) -> None:
 
 def test_an_mov_comes_as_it_was_asked_for(client: Ark) -> None:
     tasks = client.content_generation.tasks
-    made = tasks.create(
-        model="dreamina-seedance-2-5-260628", content=[TEXT], output_format="mov", duration=4
-    )
+    made = tasks.create(model="dreamina-seedance-2-5-260628", content=[TEXT], output_format="mov", duration=4)
     task = tasks.get(task_id=made.id)
     assert (task.output_format, task.status) == ("mov", "succeeded")
     video = get_file(task.content.video_url)
