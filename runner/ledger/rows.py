@@ -336,6 +336,9 @@ class Spend:
     micros: int
     unknown: int
 
+    def __add__(self, more: Spend) -> Spend:
+        return Spend(self.tasks + more.tasks, self.micros + more.micros, self.unknown + more.unknown)
+
     @property
     def usd(self) -> str | None:
         """The amount as text; None where there are tasks and the price of none is known: that is not 0."""
@@ -352,16 +355,28 @@ class Drift:
 
 
 class SpendBy(enum.StrEnum):
-    """Groups of `spending`; a day is in the zone that is asked for."""
+    """Groups of `spending`; days and months are those of the last intents."""
 
     JOB = "job"
+    ACCOUNT = "account"
+    LABEL = "label"
+    """Each label with its value: an attempt counts for each label that its account had."""
     MODEL = "model"
     DAY = "day"
+    MONTH = "month"
+
+
+@dataclass(frozen=True, slots=True)
+class SpendDays:
+    """The days whose attempts count, both included, such as 2026-11-27; empty for no limit."""
+
+    first: str = ""
+    last: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SpendRow:
-    """What one group of attempts cost, in micros: a job, a model, a day, or all together.
+    """What one group of attempts cost, in micros: a job, an account, a day, or all together.
 
     `settled`: ended, at the actual cost, else the estimate. `in_flight`: accepted and not ended.
     `possibly`: unclear, held, written off, or failed without a named cost, at the estimate. Each has its
