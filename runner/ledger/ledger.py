@@ -23,6 +23,7 @@ from runner.ledger.database import open_for_writing, translate_errors
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
     AttemptRow,
+    Echoed,
     Grounds,
     Intent,
     Observed,
@@ -308,18 +309,23 @@ class Ledger:
         """The service still has an accepted task that was given up."""
         self._move(attempt_id, TaskState.SUBMITTED, at)
 
-    def notice_echo(self, attempt_id: str, tag: int | None, seed: int | None) -> None:
-        """What came back for an attempt's tag and seed. Another value than was sent is never forgotten."""
+    def notice_echo(self, attempt_id: str, echoed: Echoed) -> None:
+        """What came back of what an attempt sent. Another value than was sent is never forgotten."""
         self._db.execute(
             "UPDATE attempts SET"
             " echoed_tag = CASE WHEN echoed_tag <> tag THEN echoed_tag ELSE coalesce(?, echoed_tag) END,"
-            " echoed_seed = CASE WHEN echoed_seed <> seed THEN echoed_seed ELSE coalesce(?, echoed_seed) END"
+            " echoed_seed = CASE WHEN echoed_seed <> seed THEN echoed_seed ELSE coalesce(?, echoed_seed) END,"
+            " echoed_input = min(coalesce(?3, echoed_input), coalesce(echoed_input, ?3))"
             " WHERE id = ?",
-            (tag, seed, attempt_id),
+            (echoed.tag, echoed.seed, echoed.is_same_input, attempt_id),
         )
 
-    def observe(self, attempt_id: str, generation: Generation, at: float) -> None:
-        """What the service last said; its signed URLs are not kept."""
+    def observe(
+        self, attempt_id: str, generation: Generation, at: float, *, is_same_input: bool | None = None
+    ) -> None:
+        """What the service last said; its signed URLs are not kept. `is_same_input`: whether it showed the
+        input that was sent.
+        """
         observed = Observed(
             status=generation.raw_status,
             model=generation.model,
@@ -330,7 +336,7 @@ class Ledger:
             request_id=generation.request_id,
         )
         self._db.execute("UPDATE attempts SET generation = ? WHERE id = ?", (_dumps(observed), attempt_id))
-        self.notice_echo(attempt_id, generation.final_tag, generation.final_seed)
+        self.notice_echo(attempt_id, Echoed(generation.final_tag, generation.final_seed, is_same_input))
         last = self._db.execute(
             "SELECT status FROM history WHERE attempt_id = ? AND status IS NOT NULL"
             " ORDER BY rowid DESC LIMIT 1",

@@ -224,6 +224,26 @@ class Echoes:
 
 
 @dataclass(frozen=True, slots=True)
+class Echoed:
+    """What came back of what an attempt sent; None where nothing did."""
+
+    tag: int | None = None
+    seed: int | None = None
+    is_same_input: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An attempt that holds a remote id, and what it sent."""
+
+    attempt_id: str
+    tag: int | None
+    seed: int | None
+    model: str
+    request: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """Of a published file what tells whether it is still there as it was."""
 

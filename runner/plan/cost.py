@@ -158,6 +158,7 @@ def _estimate(provider: Provider, asked: Asked, own: Price | None, published: tu
         own
         or dearest(published, resolution, sound, has_video)
         or _list_price(family, resolution, has_video, sound is False)
+        or provider.price
     )
     usd = price.cost(tokens=tokens, seconds=_seconds(catalogue.fps, duration, frames)) if price else None
     if price is None:

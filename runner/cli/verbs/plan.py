@@ -245,7 +245,7 @@ def _groups(planned: Plan, tasks: Iterable[Task]) -> Iterator[_Group]:
     by_step: dict[str, list[Task]] = {name: [] for name in planned.job.steps}
     for task in tasks:
         by_step[task.step].append(task)
-    has_models = len({task.model for members in by_step.values() for task in members}) > 1
+    has_models = len({task.model_name for members in by_step.values() for task in members}) > 1
     what = partial(_what, planned.job)
     for name, members in by_step.items():
         shared = {what(task) for task in members}
@@ -261,7 +261,8 @@ _MOST_OF_A_PROMPT = 56
 
 def _what(job: Job, task: Task) -> str:
     """The prompt and the names of the local files that a task is made from: `"A boat..." boat.png`."""
-    prompt = " / ".join(" ".join(text.split()) for _, text in job.provider.dialect.texts(task.request))
+    dialect = job.accounts[task.account].provider.dialect
+    prompt = " / ".join(" ".join(text.split()) for _, text in dialect.texts(task.request))
     quoted = [f'"{fitting(_MOST_OF_A_PROMPT, [escape(prompt)])}"'] if prompt else []
     return " ".join([*quoted, *(escape(file.path.name) for file in task.inputs)])
 
@@ -309,6 +310,7 @@ def _fields(row: Progress) -> dict[str, JsonValue]:
         **({"upstreams": [*map(_upstream, task.upstreams)]} if task.previous or len(task.needs) > 1 else {}),
         "cell": dict(task.cell),
         "model": task.model,
+        "account": task.account,
         "seed": task.seed,
         "sample": task.sample,
         "request": dict(task.request),
