@@ -76,13 +76,14 @@ class AnswerRule:
 class TroubleRule:
     """For the HTTP answer to a free request that cannot be used. Defaults as in AnswerRule.
 
-    `code` is the error's own or the one it hands on from upstream.
+    `code` is the error's own or the one it hands on from upstream. `message` is as in AnswerRule.
     """
 
     trouble: Trouble
     statuses: Collection[int]
     enveloped: bool = False
     code: str = ""
+    message: str = ""
     used_up: bool = False
 
     def matches(self, status: int, error: ErrorBody, *, used_up: bool) -> bool:
@@ -90,6 +91,7 @@ class TroubleRule:
             status in self.statuses
             and (not self.enveloped or error.is_envelope)
             and self.code in ("", error.code, error.provider_code)
+            and self.message in error.message.lower()
             and (not self.used_up or used_up)
         )
 

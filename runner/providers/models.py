@@ -17,6 +17,8 @@ from typing import Any
 
 import yaml
 
+from runner.money import PriceUnit
+
 DRAFT_RESOLUTION = "480p"
 """Of every family that makes drafts."""
 _DATE_SUFFIX = re.compile(r"-\d{6,8}$")
@@ -34,10 +36,12 @@ class FixedCamera(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ListPrice:
-    """US dollars per million tokens: with video among the inputs, without sound, and otherwise."""
+    """US dollars for one unit: with video among the inputs, without sound, and otherwise. With video it is
+    None where more counts than the length of the output.
+    """
 
     plain: Decimal
-    with_video: Decimal
+    with_video: Decimal | None
     silent: Decimal
 
 
@@ -122,9 +126,10 @@ class ModelFamily:
 class Catalogue:
     """The models of one service. `as_of` is a month such as 2026-06, `prices_as_of` the days of the prices.
 
-    `is_priced_in_tokens`: the list prices are the service's own, and it bills by tokens. `vendors` are
+    `price_unit` is what the list prices are for; None where they are not the service's own. `vendors` are
     the names that may stand before an id and a slash; None where they are not known. `exact_ids`: the service
     knows a model by one of its `ids` alone, which end with a date; another date is a model of next year.
+    `whole_ids`: an id with its slashes is a path, and no other is known.
     """
 
     as_of: str
@@ -132,9 +137,15 @@ class Catalogue:
     prices_as_of: str
     fps: int
     families: Mapping[str, ModelFamily]
-    is_priced_in_tokens: bool
+    price_unit: PriceUnit | None
     vendors: tuple[str, ...] | None = None
     exact_ids: bool = False
+    whole_ids: bool = False
+
+    @property
+    def is_priced_in_tokens(self) -> bool:
+        """Whether the service bills by tokens, at prices of its own."""
+        return self.price_unit is PriceUnit.MTOK
 
     @functools.cached_property
     def names(self) -> Mapping[str, str]:
@@ -147,11 +158,18 @@ class Catalogue:
         return {**own, **{name: name for name in self.families}, **dreamina}
 
     @functools.cached_property
+    def by_whole_id(self) -> Mapping[str, ModelFamily]:
+        """The family of each id, as it is written."""
+        return {each: family for family in self.families.values() for each in family.ids}
+
+    @functools.cached_property
     def _by_id(self) -> Mapping[str, ModelFamily]:
         return _by_id(self.families)
 
     def find(self, model: str) -> ModelFamily | None:
         """The family of `model`, or None if it is unknown."""
+        if self.whole_ids:
+            return self.by_whole_id.get(model)
         name = family_name(model)
         return self.families.get(name) or self._by_id.get(name)
 
@@ -208,9 +226,10 @@ def load_catalogue(file: Path) -> Catalogue:
         prices_as_of=data["prices_as_of"],
         fps=data["fps"],
         families=sold,
-        is_priced_in_tokens=own["priced_in_tokens"],
+        price_unit=_price_unit(own),
         vendors=tuple(own["vendors"]) if "vendors" in own else None,
         exact_ids=own.get("exact_ids", False),
+        whole_ids=own.get("whole_ids", False),
     )
 
 
@@ -219,6 +238,12 @@ def _unpriced(family: ModelFamily, prefix: str) -> ModelFamily:
     plain = (each.removeprefix("dreamina-").removeprefix(prefix) for each in family.ids)
     ids = tuple(dict.fromkeys(f"{prefix}{each}" for each in plain))
     return replace(family, name=f"{prefix}{family.name}", ids=ids, retired=None, prices={})
+
+
+def _price_unit(own: Mapping[str, Any]) -> PriceUnit | None:
+    if own["priced_in_tokens"]:
+        return PriceUnit.MTOK
+    return PriceUnit(own["price_unit"]) if "price_unit" in own else None
 
 
 def _read(file: Path) -> Mapping[str, Any]:
@@ -261,6 +286,11 @@ def _family(name: str, row: Mapping[str, Any], data: Mapping[str, Any]) -> Model
     return ModelFamily(**{**defaults, **said, **read})
 
 
-def _price(row: Mapping[str, str]) -> ListPrice:
-    plain = row["plain"]
-    return ListPrice(Decimal(plain), Decimal(row.get("with_video", plain)), Decimal(row.get("silent", plain)))
+def _price(row: Mapping[str, str | None]) -> ListPrice:
+    plain = str(row["plain"])
+    with_video = row.get("with_video", plain)
+    return ListPrice(
+        Decimal(plain),
+        None if with_video is None else Decimal(with_video),
+        Decimal(row.get("silent") or plain),
+    )
