@@ -43,7 +43,7 @@ project: "%s"            # this project's ledger has the same id
 # accounts:                    # names for keys; each provider is an account of its own name
 #   acme: {provider: mesh, api_key_env: ACME_MESH_KEY, rate: 60/min, labels: {client: acme}}
 #   gateway: {provider: mesh, api_key_env: GATEWAY_KEY, base_url: "https://mesh.example.com"}
-#   # a provider may have `dialect` and `tag` to choose from: docs/reference/provider.md
+#   ark: {tag: safety_identifier}     # of a provider that knows several, as `dialect` is
 #
 # budgets:                     # never more than this, over all jobs and runs
 #   - {month: {max_usd: 900, max_tasks: 3000}}
