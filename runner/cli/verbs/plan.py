@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -106,11 +106,12 @@ def plan(
         if ledger is not None:
             check_is_remembered(loaded.place.project, ledger)
         new = Total()
+        shares = {name: Total() for name in planned.job.accounts}
         waits = waits_for_a_person(planned, ledger) if ledger is not None else ()
         base = loaded.place.project.base
 
         def rows(members: Iterable[Task]) -> Iterator[Progress]:
-            return _adding_up(progress_of(members, ledger, base), new)
+            return _adding_up(progress_of(members, ledger, base), new, shares)
 
         if output_format == "text":
             counts = write_groups(
@@ -125,6 +126,7 @@ def plan(
         for sentence in (
             *_sums(planned),
             *_estimate_words(new),
+            *_share_words(shares),
             *_behind_words(planned),
             *price_words(planned.job),
             *outlook(planned, new, ledger),
@@ -182,11 +184,22 @@ def _estimate_words(new: Total) -> Iterator[str]:
     yield f"estimate of what is new: {told}"
 
 
-def _adding_up(rows: Iterable[Progress], new: Total) -> Iterator[Progress]:
-    """Passes the rows on, and adds what `run` would submit to `new`."""
+def _share_words(shares: Mapping[str, Total]) -> Iterator[str]:
+    """What of the estimate is for each of several accounts."""
+    asked = {name: share for name, share in shares.items() if share.tasks}
+    for name, share in asked.items() if len(shares) > 1 else ():
+        known = "price not known" if share.is_unknown else f"about {usd_words(share.micros)}"
+        unknown = share.without_price if not share.is_unknown else 0
+        told = f"; price of {count(unknown, 'task')} not known" if unknown else ""
+        yield f"  at {name}: {count(share.tasks, 'task')}, {known}{told}"
+
+
+def _adding_up(rows: Iterable[Progress], new: Total, shares: Mapping[str, Total]) -> Iterator[Progress]:
+    """Passes the rows on, and adds what `run` would submit to `new`, and to the share of its account."""
     for row in rows:
         if row.state in (TaskState.PLANNED, TaskState.WAITING) and not row.conflict:
-            new.add(row.task.estimate_tokens, row.task.estimate_micros)
+            for total in (new, shares[row.task.account]):
+                total.add(row.task.estimate_tokens, row.task.estimate_micros)
         yield row
 
 
@@ -207,11 +220,12 @@ class _Columns:
     def _columns(self, row: Progress) -> tuple[str, ...]:
         task = row.task
         cell = {axis: value for axis, value in task.cell.items() if axis != "model" or self.has_models}
+        at = {"at": task.account} if len(self.job.accounts) > 1 and task.account != task.model_name else {}
         needs = {"needs": ",".join(each.name for each in task.needs)} if task.needs else {}
         after = {} if task.previous is None else {"after": task.previous.name}
         content = self.job.steps[task.step].content
         without = {"without": ",".join(content[number].kind for number in sorted(task.left_out))}
-        named = {**needs, **after, **cell, **(without if task.left_out else {})}
+        named = {**needs, **after, **cell, **at, **(without if task.left_out else {})}
         words = (f"{axis}={_value_words(value)}" for axis, value in named.items())
         what = (self.what(task),) if self.what is not None else ()
         return task.name, escape(" ".join(words)), task.output, escape(row.conflict or row.why), *what
