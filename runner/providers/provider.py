@@ -21,6 +21,7 @@ from runner.providers.base import (
     KEY_SCHEME,
     Body,
     Client,
+    GenerationStatus,
     InputFile,
     ReadInput,
     RemoteFileKind,
@@ -105,6 +106,8 @@ class Listing:
     `scope_field` is a field of the request whose values a list may keep apart; empty where there is none.
     `by_model`: each model has a list of its own. `page` are the most rows of a page. `window` is how many
     seconds the list reaches back, None for a record's life; `interval` the least seconds between two pages.
+    `is_ordered`: the service says that the newest come first, so a page of older rows than are looked for is
+    the last that matters.
     """
 
     scope_field: str = ""
@@ -114,6 +117,7 @@ class Listing:
     page: int = 200
     window: float | None = None
     interval: float = 0.0
+    is_ordered: bool = False
 
     def scope(self, request: Mapping[str, JsonValue]) -> str:
         """Which part of the list shows the generation of `request`."""
@@ -165,6 +169,7 @@ class Provider:
     `dialects` are the provider as it speaks to each kind of server that an account may name, and `tags` the
     tag fields that an account may choose in place of `tag`. `keyed_files`: results lie at the service's own
     origin, which wants the key for them. `takes_uploads`: a local file goes first, by `Client.upload`.
+    `free_ends` are ends of a generation that cost nothing by the service's own word.
     `upload_paths` are where POSTs cost nothing, at any of its hosts; no submit goes there.
     `signs_callbacks`: a call that `Client.is_signed` does not know is no hint. `tells_costs`: the client can
     be asked for the balance and for what was spent. `is_own_server`: it runs on a machine of the user's, who
@@ -204,6 +209,7 @@ class Provider:
     signs_callbacks: bool = False
     tells_costs: bool = False
     is_own_server: bool = False
+    free_ends: frozenset[GenerationStatus] = frozenset()
 
     @property
     def schema_file(self) -> Path:
@@ -253,6 +259,11 @@ class Provider:
         return self.picture(
             {name: each["default"] for name, each in properties.items() if each.get("default") is not None}
         )
+
+    @functools.cached_property
+    def input_fields(self) -> frozenset[str]:
+        """Fields of the request that come back as they were sent."""
+        return frozenset(name for name, echo in self.echoes.items() if echo is Echo.INPUT)
 
     @functools.cached_property
     def compared(self) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,8 @@ from runner.job.extends import as_yaml
 from runner.job.model import Job, OnEdit
 from runner.json_value import JsonValue
 from runner.lane.costs import outlook
+from runner.lane.forecast import budget_outlook
+from runner.ledger.read import LedgerReader
 from runner.ledger.states import TaskState
 from runner.money import usd_or_null, usd_text, usd_words
 from runner.plan.chains import chain_words
@@ -41,7 +44,7 @@ from runner.plan.plan import Plan
 from runner.plan.prices import price_words
 from runner.plan.task import Task, Upstream
 from runner.plural import count
-from runner.project import is_project
+from runner.project import Project, is_project
 from runner.providers import every, find
 from runner.providers.provider import Provider
 from runner.redact import escape
@@ -106,12 +109,11 @@ def plan(
         if ledger is not None:
             check_is_remembered(loaded.place.project, ledger)
         new = Total()
-        shares = {name: Total() for name in planned.job.accounts}
         waits = waits_for_a_person(planned, ledger) if ledger is not None else ()
         base = loaded.place.project.base
 
         def rows(members: Iterable[Task]) -> Iterator[Progress]:
-            return _adding_up(progress_of(members, ledger, base), new, shares)
+            return _adding_up(progress_of(members, ledger, base), new)
 
         if output_format == "text":
             counts = write_groups(
@@ -126,10 +128,11 @@ def plan(
         for sentence in (
             *_sums(planned),
             *_estimate_words(new),
-            *_share_words(shares),
+            *_share_words(new),
             *_behind_words(planned),
             *price_words(planned.job),
             *outlook(planned, new, ledger),
+            *_budget_words(loaded.place.project, planned, new, ledger),
         ):
             console.result(sentence)
     for sentence in waits:
@@ -184,22 +187,27 @@ def _estimate_words(new: Total) -> Iterator[str]:
     yield f"estimate of what is new: {told}"
 
 
-def _share_words(shares: Mapping[str, Total]) -> Iterator[str]:
+def _budget_words(project: Project, planned: Plan, new: Total, ledger: LedgerReader | None) -> list[str]:
+    """None in a rehearsal, which no budget of the project is for."""
+    if project.is_rehearsal:
+        return []
+    return budget_outlook(planned.job.project_file, new, ledger, time.time())
+
+
+def _share_words(new: Total) -> Iterator[str]:
     """What of the estimate is for each of several accounts."""
-    asked = {name: share for name, share in shares.items() if share.tasks}
-    for name, share in asked.items() if len(shares) > 1 else ():
+    for name, share in new.accounts.items() if len(new.accounts) > 1 else ():
         known = "price not known" if share.is_unknown else f"about {usd_words(share.micros)}"
         unknown = share.without_price if not share.is_unknown else 0
         told = f"; price of {count(unknown, 'task')} not known" if unknown else ""
         yield f"  at {name}: {count(share.tasks, 'task')}, {known}{told}"
 
 
-def _adding_up(rows: Iterable[Progress], new: Total, shares: Mapping[str, Total]) -> Iterator[Progress]:
-    """Passes the rows on, and adds what `run` would submit to `new`, and to the share of its account."""
+def _adding_up(rows: Iterable[Progress], new: Total) -> Iterator[Progress]:
+    """Passes the rows on, and adds what `run` would submit to `new`."""
     for row in rows:
         if row.state in (TaskState.PLANNED, TaskState.WAITING) and not row.conflict:
-            for total in (new, shares[row.task.account]):
-                total.add(row.task.estimate_tokens, row.task.estimate_micros)
+            new.add_task(row.task)
         yield row
 
 
