@@ -159,8 +159,11 @@ def _problems(validator: Draft7Validator, value: object, path: Path) -> tuple[Re
 
 @functools.lru_cache(maxsize=4)
 def _job_validator(providers: tuple[Provider, ...]) -> Draft7Validator:
-    """The shipped schema knows the built-in providers; an installed one adds its name and its fields."""
-    schema = load_schema("job")
+    """The shipped schema knows the built-in providers; an installed one adds its name and its fields.
+
+    What one service lacks `provider_checks` tells, with what to do; `allOf` tells editors.
+    """
+    schema = {key: value for key, value in load_schema("job").items() if key != "allOf"}
     properties = schema["properties"]
     named, request = properties["provider"], properties["request"]
     further = [name for provider in providers for name in provider.fields - request["properties"].keys()]
