@@ -343,7 +343,8 @@ def _check_fields(given: dict[str, Any], family: Family | None) -> None:
         raise _invalid("seed", f"must be from -1 to {MOST_SEED}")
     if given.get("safety_identifier") == "":
         raise _invalid("safety_identifier", "must not be empty")
-    if "tools" in given and (given["tools"] != _TOOLS or _kinds(given) != {"text"}):
+    is_for_text = family is None or _kinds(given) == {"text"}
+    if "tools" in given and (given["tools"] != _TOOLS or not is_for_text):
         raise _invalid("tools", "web_search alone, for a prompt of text alone")
 
 

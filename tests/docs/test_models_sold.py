@@ -18,7 +18,6 @@ ABOUT_RETIRED_MODELS = frozenset(
         "runner/providers/getimg/models.yaml",
         "runner/providers/mesh/models.yaml",
         "runner/providers/seedance.yaml",
-        "runner/sandbox/ark.py",
         "tests/clients/test_ark.py",
         "tests/plan/test_cost.py",
         "tests/plan/test_lint.py",
