@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,8 +14,9 @@ from PIL import Image
 
 from runner.errors import ExitCode
 from runner.ledger.states import TaskState
-from runner.providers import BUILT_IN
+from runner.providers import BUILT_IN, every
 from runner.providers.ark import ARK, TAG, TEXT_TAG
+from runner.providers.provider import Provider
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.run_bench import RunBench
 from tests.support.sandbox_requests import NO_TLS
@@ -58,20 +59,25 @@ def bench(tmp_path: Path, server: SandboxServer) -> Iterator[RunBench]:
 
 
 @pytest.fixture(autouse=True)
-def listed_without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second between two pages is for the service, and is proved in tests/lane/test_scan.py."""
+def speaks_as(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Provider], None]]:
+    """Puts another declaration in the service's place: first one whose list waits for nothing between two
+    pages.
+    """
+
+    def put(provider: Provider) -> None:
+        monkeypatch.setitem(cast("dict[str, Any]", BUILT_IN), "ark", provider)
+        every.cache_clear()
+
     assert ARK.listing is not None
-    swift = replace(ARK, listing=replace(ARK.listing, interval=0.0))
-    monkeypatch.setitem(cast("dict[str, Any]", BUILT_IN), "ark", swift)
+    put(replace(ARK, listing=replace(ARK.listing, interval=0.0)))
+    yield put
+    every.cache_clear()
 
 
 @pytest.fixture(params=[TAG, TEXT_TAG], ids=lambda tag: tag.field)
-def tagged(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, listed_without_pauses: None
-) -> str:
+def tagged(request: pytest.FixtureRequest, speaks_as: Callable[[Provider], None]) -> str:
     """The provider as an account that chose this tag has it; gives the field's name."""
-    chosen = replace(BUILT_IN["ark"], tag=request.param)
-    monkeypatch.setitem(cast("dict[str, Any]", BUILT_IN), "ark", chosen)
+    speaks_as(replace(BUILT_IN["ark"], tag=request.param))
     return str(request.param.field)
 
 
