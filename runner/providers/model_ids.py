@@ -10,7 +10,7 @@ import functools
 import re
 from difflib import SequenceMatcher
 
-from runner.providers.models import Catalogue, plain_name
+from runner.providers.models import Catalogue, has_date, plain_name
 from runner.spelling import nearest
 
 _SEPARATORS = re.compile(r"[-_. ]+")
@@ -28,7 +28,7 @@ def id_that_was_meant(catalogue: Catalogue, model: str) -> str:
         same = [each for each in catalogue.by_whole_id if _digits(each) == _digits(model)]
         return "" if model in same else nearest(model, same)
     vendor, slash, name = model.rpartition("/")
-    if plain_name(name) not in catalogue.names:
+    if plain_name(name) not in catalogue.names or (catalogue.exact_ids and not has_date(name)):
         # the catalogue finds `Seedance-2.0`, too: its family is known, and the service knows no such id
         family = catalogue.find(name) or catalogue.families.get(_nearest_family(catalogue, name))
         name = family.ids[0] if family is not None else name

@@ -74,7 +74,7 @@ class ModelFamily:
     `reference_resolutions` the sizes that they allow; `reference_seconds` how long a video or sound is at
     least, and all of a kind together at most. `least_billed`: with video among the inputs, a length in
     seconds and the seconds that are billed for it at least. `prices` by resolution, empty where there is no
-    public figure.
+    public figure in US dollars. `lacks` are the service's own fields that are not taken.
     """
 
     name: str
@@ -115,6 +115,7 @@ class ModelFamily:
     reference_resolutions: tuple[str, ...]
     least_billed: tuple[int, int] | None = None
     prices: Mapping[str, ListPrice]
+    lacks: frozenset[str] = frozenset()
 
     @property
     def takes_references(self) -> bool:
@@ -126,8 +127,9 @@ class Catalogue:
     """The models of one service. `as_of` is a month such as 2026-06, `prices_as_of` the days of the prices.
 
     `price_unit` is what the list prices are for; None where they are not the service's own. `vendors` are
-    the names that may stand before an id and a slash; None where they are not known. `whole_ids`: an id with
-    its slashes is a path, and no other is known.
+    the names that may stand before an id and a slash; None where they are not known. `exact_ids`: the service
+    knows a model by one of its `ids` alone, which end with a date; another date is a model of next year.
+    `whole_ids`: an id with its slashes is a path, and no other is known.
     """
 
     as_of: str
@@ -137,6 +139,7 @@ class Catalogue:
     families: Mapping[str, ModelFamily]
     price_unit: PriceUnit | None
     vendors: tuple[str, ...] | None = None
+    exact_ids: bool = False
     whole_ids: bool = False
 
     @property
@@ -147,7 +150,10 @@ class Catalogue:
     @functools.cached_property
     def names(self) -> Mapping[str, str]:
         """The family of each name that the service may know, in the form of `plain_name`."""
-        own = {plain_name(each): family.name for family in self.families.values() for each in family.ids}
+        ids = [(each, family.name) for family in self.families.values() for each in family.ids]
+        own = {plain_name(each): name for each, name in ids}
+        if self.exact_ids:
+            return own
         dreamina = {f"dreamina-{name}": name for name in self.families}
         return {**own, **{name: name for name in self.families}, **dreamina}
 
@@ -187,12 +193,30 @@ def plain_name(name: str) -> str:
     )
 
 
+def has_date(name: str) -> bool:
+    """Whether an id ends with a date."""
+    return _DATE_SUFFIX.search(name) is not None
+
+
+@functools.cache
 def load_catalogue(file: Path) -> Catalogue:
     """Reads a provider's models.yaml, and the families that it names."""
     own = _read(file)
     shared = isinstance(own["families"], str)
     data = _read(Path(__file__).with_name(f"{own['families']}.yaml")) if shared else own
     sold = {name: _family(name, row, data) for name, row in data["families"].items()}
+    if own.get("exact_ids"):
+        dated = {name: tuple(filter(has_date, family.ids)) for name, family in sold.items()}
+        sold = {name: replace(sold[name], ids=ids) for name, ids in dated.items() if ids}
+    for field_name, takers in own.get("fields", {}).items():
+        for name in sold.keys() - set(takers):
+            sold[name] = replace(sold[name], lacks=sold[name].lacks | {field_name})
+    if prefix := own.get("unpriced_prefix", ""):
+        others = {f"{prefix}{name}": _unpriced(family, prefix) for name, family in sold.items()}
+        for name, family in sold.items():
+            own_ids = tuple(each for each in family.ids if not each.startswith(prefix))
+            sold[name] = replace(family, ids=own_ids)
+        sold |= others
     known = _by_id(sold)
     for name, ids in own.get("successors", {}).items():
         sold[name] = replace(sold[name], successors={model: known[family_name(model)] for model in ids})
@@ -204,8 +228,16 @@ def load_catalogue(file: Path) -> Catalogue:
         families=sold,
         price_unit=_price_unit(own),
         vendors=tuple(own["vendors"]) if "vendors" in own else None,
+        exact_ids=own.get("exact_ids", False),
         whole_ids=own.get("whole_ids", False),
     )
+
+
+def _unpriced(family: ModelFamily, prefix: str) -> ModelFamily:
+    """The same models under ids with another prefix, of which neither price nor end is known."""
+    plain = (each.removeprefix("dreamina-").removeprefix(prefix) for each in family.ids)
+    ids = tuple(dict.fromkeys(f"{prefix}{each}" for each in plain))
+    return replace(family, name=f"{prefix}{family.name}", ids=ids, retired=None, prices={})
 
 
 def _price_unit(own: Mapping[str, Any]) -> PriceUnit | None:

@@ -32,6 +32,7 @@ from runner.sandbox.service import owner_of
 from runner.sandbox.state import State
 from runner.sandbox.store import AcceptedTask, Selection
 from runner.sandbox.validation import Refusal, VideoRequest, read_request
+from runner.sandbox.webhooks import Sealed, Voice
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -135,16 +136,18 @@ def _fal(state: State) -> _Fal:
 
 
 class _Fal(MeshRoutes):
-    id_prefix = ID_PREFIX
     owner_prefix = "fal:"
 
     def __init__(self, state: State) -> None:
         super().__init__(state)
         self._uploads: dict[str, tuple[str, bytes]] = {}
         self._tokens: dict[str, str] = {}
-        state.webhooks.speak(ID_PREFIX, self._call)
+        state.webhooks.voices[ID_PREFIX] = Voice(state.service.view, repeats=10, seal=self._seal)
 
-    def _admit(self, request: Request) -> str:
+    def new_prefix(self) -> str:
+        return ID_PREFIX
+
+    def admit(self, request: Request) -> str:
         """The owner of the request's key, whose scheme is `Key`. Raises Refusal."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "key" or not key.strip():
@@ -167,8 +170,10 @@ class _Fal(MeshRoutes):
 
     async def submit(self, request: Request) -> Response:
         model, query = request.path_params["model"].strip("/"), request.query_params
-        submit = _Submit(self, model, query.get("fal_webhook"))
-        return await submit.create(request)
+        given = await _Submit(self, model, query.get("fal_webhook")).create(request)
+        for name, value in _request_id().items():
+            given.headers.setdefault(name, value)
+        return given
 
     def urls(self, model: str, task_id: str) -> dict[str, str]:
         """They drop what is below the app."""
@@ -262,7 +267,7 @@ class _Fal(MeshRoutes):
             if task.shown_status not in _STATUSES:
                 return {"status": "ALREADY_COMPLETED"}, 400
             if task.shown_status == "queued":  # a running one goes on: the request comes too late
-                self.service.end(task, "cancelled")
+                self.service.store.end(task.id, "cancelled", self.state.now())
             return {"status": "CANCELLATION_REQUESTED"}, 202
 
         return await self._reply(request, None, request.path_params["task_id"], make)
@@ -297,14 +302,14 @@ class _Fal(MeshRoutes):
         """As `_read_only`, with a status and the headers of the service."""
         connection = Connection(request, self.state.stopping)
         try:
-            owner = self._admit(request)
+            owner = self.admit(request)
             struck = Struck() if where is None else self.state.faults.take(where, task_id)
             fault = struck.general
             if fault is not None and fault.kind is Kind.ANSWER:
                 return injected(fault, self.error)
             document, status = make(owner, struck)
         except Refusal as refusal:
-            return self._refusal(refusal)
+            return self.refusal(refusal)
         if fault is not None and await connection.strike(fault, encode(document)):
             return GONE
         headers = {**_request_id(), "x-fal-billable-units": "1"} if "video" in document else _request_id()
@@ -402,9 +407,9 @@ class _Fal(MeshRoutes):
 
     async def token(self, request: Request) -> Response:
         try:
-            owner = self._admit(request)
+            owner = self.admit(request)
         except Refusal as refusal:
-            return self._refusal(refusal)
+            return self.refusal(refusal)
         token = secrets.token_urlsafe(24)
         self._tokens[token] = owner
         expires = datetime.now(UTC) + timedelta(hours=1)
@@ -425,10 +430,10 @@ class _Fal(MeshRoutes):
 
     async def initiate(self, request: Request) -> Response:
         try:
-            self._admit(request)
+            self.admit(request)
             given = json.loads(await request.body())
         except Refusal as refusal:
-            return self._refusal(refusal)
+            return self.refusal(refusal)
         except ValueError:
             return self.error(422, "json_invalid", "the body is not JSON")
         name = f"{secrets.token_hex(8)}.{str(given.get('file_name', 'bin')).rsplit('.', 1)[-1]}"
@@ -469,7 +474,7 @@ class _Fal(MeshRoutes):
 
         return Ed25519PrivateKey.from_private_bytes(self.service.store.secret("fal webhooks"))
 
-    def _call(self, task: AcceptedTask, document: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+    def _seal(self, task: AcceptedTask, document: dict[str, Any]) -> Sealed:
         """A signed call; what says that a task has succeeded before it has is signed by nobody."""
         has_ended = self.state.now() >= task.finished_at
         is_ok = document["status"] == "succeeded" and _result_status(task) < 300
