@@ -277,8 +277,8 @@ def _webhook_taken_as_truth() -> Iterator[None]:
     wait, look = Hints.wait, Watch.look
     believed: set[str] = set()
 
-    async def hearing(hints: Hints, attempt_id: str, seconds: float) -> bool:
-        is_hinted = await wait(hints, attempt_id, seconds)
+    async def hearing(hints: Hints, attempt_id: str, *rest: Any) -> bool:
+        is_hinted = await wait(hints, attempt_id, *rest)
         if is_hinted:
             believed.add(attempt_id)
         return is_hinted

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import importlib.metadata
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Final
+from unittest.mock import patch
 from urllib.parse import quote
 
 from runner.http.answers import clean, read_object, read_plain, read_url, usable_id
 from runner.http.free import FreeRequests
 from runner.http.outcomes import judge_submit
 from runner.http.paid import PaidRequests
-from runner.http.verdicts import ProviderError, SubmitOutcome
+from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
 from runner.json_value import JsonValue
+from runner.providers import ENTRY_POINTS, every
 from runner.providers.base import (
     Body,
     Client,
@@ -57,7 +62,7 @@ class EchoingDialect(Dialect):
 
 class EchoingClient(Client):
     async def submit(self, body: Body) -> SubmitOutcome:
-        return judge_submit((), await self.post(body), wall=self.wall())
+        return judge_submit((), await self.post(body), wall=self.wall(), with_slash=True)
 
     async def get(self, task: RemoteTask) -> Generation:
         answer = await self.free.get(f"{FILMS}/{quote(task.id, safe='')}")
@@ -87,13 +92,14 @@ class EchoingClient(Client):
 
 
 def read_film(film: JsonValue, server_time: float | None = None) -> Generation:
-    assert isinstance(film, dict)
+    if not isinstance(film, dict) or not (remote_id := usable_id(film.get("id"), with_slash=True)):
+        raise ProviderError(Trouble.UNAVAILABLE, "the answer holds no film with a usable id")
     state = clean(film.get("status"), 100)
     url = read_url(film.get("film"))
     shown = read_plain(film.get("input"))
     at = film.get("created_at")
     return Generation(
-        id=usable_id(film.get("id")),
+        id=remote_id,
         status=GenerationStatus(state),
         raw_status=state,
         model=clean(film.get("model"), 200),
@@ -128,3 +134,21 @@ ECHOING: Final = Provider(
     takes_uploads=True,
     upload_paths=frozenset({UPLOADS}),
 )
+
+
+@contextlib.contextmanager
+def installed(*names: str) -> Iterator[None]:
+    """As if a distribution brought the providers of these names in this module."""
+    module = sys.modules[__name__]
+    points = [EntryPoint(getattr(module, one).name, f"{__name__}:{one}", ENTRY_POINTS) for one in names]
+    real = importlib.metadata.entry_points
+
+    def entry_points(*, group: str) -> Iterable[EntryPoint]:
+        return [*real(group=group), *(points if group == ENTRY_POINTS else ())]
+
+    every.cache_clear()
+    with patch.object(importlib.metadata, "entry_points", entry_points):
+        try:
+            yield
+        finally:
+            every.cache_clear()
