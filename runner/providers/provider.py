@@ -223,6 +223,22 @@ class Provider:
         """The fields that `request:` and matrix axes may set."""
         return frozenset(self.schema["properties"]) - {"model"} - self.content_fields.keys()
 
+    def own_name(self, name: str, model: str = "") -> str:
+        """The field that `name`, a common word or a field, sets, or the word itself where others are made of
+        it; empty where the service, or `model`, has nothing for it.
+        """
+        dialect = self.dialect
+        own = dialect.words.get(name, name)
+        is_known = own in self.fields or own in dialect.composed
+        return own if is_known and own not in dialect.lacks(model) else ""
+
+    @functools.cached_property
+    def settable(self) -> frozenset[str]:
+        """What `request:` and axes may set: its fields, and the common words that it takes."""
+        return frozenset(
+            filter(self.own_name, self.fields | self.dialect.words.keys() | self.dialect.composed)
+        )
+
     @functools.cached_property
     def defaults(self) -> Mapping[str, JsonValue]:
         """The fields of the picture that the service documents a default for, none of them null."""
