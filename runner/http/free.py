@@ -63,15 +63,20 @@ class FreeRequests:
         self._wall = wall
 
     async def get(
-        self, path: str, query: Sequence[tuple[str, str]] = (), *, troubles: Sequence[TroubleRule] = ()
+        self,
+        path: str,
+        query: Sequence[tuple[str, str]] = (),
+        *,
+        troubles: Sequence[TroubleRule] = (),
+        takes: Callable[[Answer], bool] | None = None,
     ) -> Answer:
-        """The answer of a GET that succeeded (2xx), its body at most 1 MiB.
+        """The answer of a GET that succeeded (2xx), or another that `takes` takes; its body at most 1 MiB.
 
         `path` follows the origin, or is a whole URL that the service gave: at the same host, or it is not
         asked for. Raises ProviderError; `troubles` are the service's own rules for an answer that cannot be
         used.
         """
-        return await self._ask("GET", self._url(path, query), troubles)
+        return await self._ask("GET", self._url(path, query), troubles, takes=takes)
 
     async def upload(
         self,
@@ -130,6 +135,7 @@ class FreeRequests:
         *,
         with_key: bool = True,
         is_upload: bool = False,
+        takes: Callable[[Answer], bool] | None = None,
     ) -> Answer:
         common = [one for one in self._headers if with_key or one[0] != b"Authorization"]
         request = httpx.Request(
@@ -144,7 +150,8 @@ class FreeRequests:
                 answer = await self._answer(request)
         except (httpx.HTTPError, httpx.StreamError, TimeoutError, OSError) as error:
             raise _unreachable(error) from None
-        if 200 <= answer.status < 300 and not answer.unreadable:
+        is_taken = 200 <= answer.status < 300 or (takes is not None and takes(answer))
+        if is_taken and not answer.unreadable:
             return answer
         raise judge_refusal(troubles, answer, wall=self._wall())
 

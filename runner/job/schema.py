@@ -149,17 +149,18 @@ def _problems(validator: Draft7Validator, value: object, path: Path) -> tuple[Re
 
 @functools.lru_cache(maxsize=4)
 def _job_validator(provider_name: str) -> Draft7Validator:
-    """The shipped schema knows the built-in providers; an installed one adds its name and its fields."""
+    """The shipped schema has the common words; a provider adds its own fields, an installed one its name."""
     schema = load_schema("job")
-    provider = None if provider_name in BUILT_IN else find_provider(provider_name)
-    if provider is None:
-        return _JobValidator(schema)
+    provider = find_provider(provider_name)
     properties = schema["properties"]
     named, request = properties["provider"], properties["request"]
+    is_known = provider_name in BUILT_IN
+    if provider is None or (is_known and provider.fields <= request["properties"].keys()):
+        return _JobValidator(schema)
     # what a field may be, the provider's own schema says of the resolved request
     fields = {**request["properties"], **dict.fromkeys(provider.fields, True)}
     widened = {
-        "provider": {**named, "enum": [*named["enum"], provider_name]},
+        "provider": {**named, "enum": [*named["enum"], *([] if is_known else [provider_name])]},
         "request": {**request, "properties": fields},
     }
     return _JobValidator({**schema, "properties": {**properties, **widened}})

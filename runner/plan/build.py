@@ -99,7 +99,7 @@ class TaskBuilder:
         model, sample = str(cell[MODEL]), cell.get(SAMPLE)
         assert sample is None or isinstance(sample, int)
         family = self._job.provider.catalogue.find(model)
-        honours_seed = family is not None and family.honours_seed
+        honours_seed = self._job.provider.is_own_server if family is None else family.honours_seed
         if sample is not None and honours_seed and SEED in self._fields:
             request[SEED] = derived_seed(self._job.provider, request, sample)
         cost = self._estimate(model, request)

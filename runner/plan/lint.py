@@ -126,6 +126,8 @@ class Linter:
 
     def _check_name(self, model: str, *, is_known: bool) -> Iterator[LintFinding]:
         """A misspelt id, and one of which nothing, or not its vendor, is known."""
+        if self._provider.is_own_server:
+            return
         catalogue, path = self._provider.catalogue, ("model",)
         vendor, _, name = model.rpartition("/")
         is_sold = model in self._sold
@@ -151,6 +153,8 @@ class Linter:
         if family is not None and isinstance(seed, int) and seed > family.most_seed:
             told = f"the service takes seeds up to {family.most_seed}"
             yield LintFinding(SEED_RANGE, (SEED,), told, "use a smaller one")
+        if family is None and self._provider.is_own_server:
+            return
         if family is None:
             rule, ignores = SEED_UNKNOWN, "may ignore `seed`: it is not known whether"
         elif not family.honours_seed:

@@ -15,6 +15,7 @@ from runner.json_value import JsonValue
 from runner.providers.base import Client, RemoteFileKind
 from runner.providers.getimg import GETIMG
 from runner.providers.mesh import MESH
+from runner.providers.openai import OPENAI
 from runner.providers.provider import Provider
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from runner.http.route import Route
 
 ENTRY_POINTS: Final = "callsheet.providers"
-BUILT_IN: Final[Mapping[str, Provider]] = {each.name: each for each in (MESH, GETIMG)}
+BUILT_IN: Final[Mapping[str, Provider]] = {each.name: each for each in (MESH, GETIMG, OPENAI)}
 DEFAULT: Final = MESH
 """Of a job that names none."""
 

@@ -17,10 +17,15 @@ from runner.sandbox.downloads import download_routes
 from runner.sandbox.faults import Fault
 from runner.sandbox.getimg import getimg_routes
 from runner.sandbox.mesh import mesh_routes
+from runner.sandbox.openai import openai_routes
 from runner.sandbox.state import State
 
 ENTRY_POINTS = "callsheet.sandboxes"
-BUILT_IN: dict[str, Callable[[State], list[Route]]] = {"mesh": mesh_routes, "getimg": getimg_routes}
+BUILT_IN: dict[str, Callable[[State], list[Route]]] = {
+    "mesh": mesh_routes,
+    "getimg": getimg_routes,
+    "openai": openai_routes,
+}
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
