@@ -108,11 +108,6 @@ class Asked(NamedTuple):
 _WORDS: tuple[str, ...] = Asked._fields[1:9]
 """`resolution` to `priority`."""
 
-COMMON_WORDS: Final = frozenset(
-    {*_WORDS, "seed", "watermark", "service_tier", "return_last_frame", "safety_identifier", "callback_url"}
-)
-"""The fields that a job file may give whatever its services call them."""
-
 
 class Form(NamedTuple):
     """Another form of a value: `say` makes the service's own of a job file's, and `hear` a common one of the

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,12 +12,13 @@ from runner.errors import ExitCode, NothingSentError
 from runner.lane.costs import note_cost
 from runner.lane.paid import InDoubt, Paid, paid_of
 from runner.lane.submit import Submission, Submitter
+from runner.ledger.caps import Overshoot
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import GONE, AttemptRow, OutputRow
 from runner.ledger.states import Reason, Resolution, TaskState
 from runner.plan.task import Task
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
-from runner.run.body import make_body
+from runner.run.body import make_body, put_inputs
 from runner.run.deliver import Delivery
 from runner.run.session import Session
 from runner.run.watch import GoneError, LeftForLater, Watch
@@ -58,7 +59,7 @@ class TaskLife:
 
         A submit in doubt gives its place in flight to others until it is clarified.
         """
-        body = partial(make_body, self.session.tools, task)
+        body = partial(make_body, self.session, task)
         submission = Submission(submitter, task, body, latest, reason)
         try:
             end = await self._at_the_service(partial(self._submit, submission), is_paid=False)
@@ -104,7 +105,11 @@ class TaskLife:
         return is_there
 
     async def _submit(self, submission: Submission) -> Paid | InDoubt | None:
-        return await submission.submit() if self.session.control.may_submit else None
+        if not self.session.control.may_submit:
+            return None
+        # here a stop may cut it; a submit is shielded
+        await put_inputs(self.session, submission.task)
+        return await submission.submit()
 
     async def _at_the_service(
         self, begin: Callable[[], Awaitable[Paid | InDoubt | None]], *, is_paid: bool
@@ -141,21 +146,22 @@ class TaskLife:
         expired = generation.status is GenerationStatus.EXPIRED
         code = generation.error_code or generation.raw_status
         message = generation.error_message or f"the service says {generation.raw_status}"
-        await self.session.tools.commits.write(
+        passed = await self.session.tools.commits.write(
             lambda ledger: note_cost(ledger, self.session.tools.provider, paid.attempt_id, generation)
         )
+        self._tell_overshoots(passed)
         await self._fail(paid, code, message, expired=expired)
         self.session.control.count_failure(paid.identity)
 
     async def _deliver(self, end: Ended) -> None:
         paid, generation, at = end.watch.paid, end.generation, self.session.tools.machine.wall()
 
-        def collect(ledger: Ledger) -> None:
-            note_cost(ledger, self.session.tools.provider, paid.attempt_id, generation)
+        def collect(ledger: Ledger) -> tuple[Overshoot, ...]:
             ledger.collect(paid.attempt_id, at)
+            return note_cost(ledger, self.session.tools.provider, paid.attempt_id, generation)
 
         if not paid.is_collecting:
-            await self.session.tools.commits.write(collect)
+            self._tell_overshoots(await self.session.tools.commits.write(collect))
         if not any(file.kind is RemoteFileKind.VIDEO for file in generation.files):
             generation = await end.watch.refresh()
         delivered = await Delivery(end.watch).deliver(generation)
@@ -174,6 +180,11 @@ class TaskLife:
             at = self.session.tools.machine.wall()
             await self.session.tools.commits.write(lambda ledger: ledger.finish(paid.attempt_id, (), at))
         self._tell_done(paid, delivered.rows)
+
+    def _tell_overshoots(self, passed: Iterable[Overshoot]) -> None:
+        for each in passed:
+            self.session.control.note(each.words)
+            self.session.tools.observe("budget.exceeded", {"cap": each.cap.path, "reason": each.words})
 
     async def _is_there(self, paid: Paid) -> bool | None:
         async with self._contained():
