@@ -17,7 +17,6 @@ import anyio
 import httpx
 
 from runner.http.access import Access, origin_of
-from runner.http.addresses import is_at
 from runner.http.answers import Answer
 from runner.http.outcomes import TroubleRule, judge_refusal
 from runner.http.transport import FREE, Chunks, causes, common_headers, read_answer
@@ -69,15 +68,16 @@ class FreeRequests:
         query: Sequence[tuple[str, str]] = (),
         *,
         troubles: Sequence[TroubleRule] = (),
-        takes: Callable[[Answer], bool] | None = None,
+        also: Collection[int] = (),
     ) -> Answer:
-        """The answer of a GET that succeeded (2xx), or another that `takes` takes; its body at most 1 MiB.
+        """The answer of a GET that succeeded (2xx), its body at most 1 MiB; or that has one of the statuses
+        `also`, which say something of the generation.
 
         `path` follows the origin, or is a whole URL that the service gave: at the same host, or it is not
         asked for. Raises ProviderError; `troubles` are the service's own rules for an answer that cannot be
         used.
         """
-        return await self._ask("GET", self._url(path, query), troubles, takes=takes)
+        return await self._ask("GET", self._url(path, query), troubles, also=also)
 
     async def upload(
         self,
@@ -120,7 +120,7 @@ class FreeRequests:
         """Raises ProviderError for a URL at another host: the key goes to its own alone."""
         if path.startswith("/"):
             url = self.access.origin + path
-        elif is_at(path, origin_of(self.access.origin)):
+        elif _is_at(path, origin_of(self.access.origin)):
             url = path
         else:
             raise ProviderError(Trouble.WRONG_REQUEST, "the service names a URL at another host")
@@ -136,7 +136,7 @@ class FreeRequests:
         *,
         with_key: bool = True,
         is_upload: bool = False,
-        takes: Callable[[Answer], bool] | None = None,
+        also: Collection[int] = (),
     ) -> Answer:
         common = [one for one in self._headers if with_key or one[0] != b"Authorization"]
         request = httpx.Request(
@@ -151,8 +151,7 @@ class FreeRequests:
                 answer = await self._answer(request)
         except (httpx.HTTPError, httpx.StreamError, TimeoutError, OSError) as error:
             raise _unreachable(error) from None
-        is_taken = 200 <= answer.status < 300 or (takes is not None and takes(answer))
-        if is_taken and not answer.unreadable:
+        if (200 <= answer.status < 300 or answer.status in also) and not answer.unreadable:
             return answer
         raise judge_refusal(troubles, answer, wall=self._wall())
 
@@ -162,6 +161,19 @@ class FreeRequests:
             return await read_answer(response, self.access.key)
         finally:
             await response.aclose()
+
+
+def _is_at(url: str, origin: str) -> bool:
+    """Whether a URL that a service gave leads to `origin`, without a user, and can be asked for."""
+    try:
+        parsed = httpx.URL(url)
+        return bool(parsed.host) and not parsed.userinfo and not parsed.fragment and _origin(parsed) == origin
+    except (httpx.InvalidURL, ValueError):  # ValueError: a surrogate, or no IDNA name
+        return False
+
+
+def _origin(url: httpx.URL) -> str:
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"
 
 
 def _unreachable(error: BaseException) -> ProviderError:

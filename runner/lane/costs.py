@@ -131,6 +131,8 @@ def has_drifted(drift: Drift) -> bool:
 def _cost(provider: Provider, attempt: AttemptRow, task: TaskRow, generation: Generation) -> Decimal | None:
     if generation.cost_usd:
         return Decimal(generation.cost_usd)
+    if generation.status in provider.free_ends:
+        return Decimal(0)
     if attempt.price is None:
         return None
     if generation.status is not GenerationStatus.SUCCEEDED and attempt.price.unit is not PriceUnit.MTOK:

@@ -97,7 +97,9 @@ class Linter:
         self._provider = account.provider
         self._others = dict(others or {})
         self._written = dict(written or {})
-        self._levels = {**DEFAULT_LEVELS, **levels}
+        # a flag that is obeyed changes what is paid for; elsewhere it is only a word of the prompt
+        flags = Level.ERROR if account.provider.dialect.reads_flags else DEFAULT_LEVELS[PROMPT_FLAGS]
+        self._levels = {**DEFAULT_LEVELS, PROMPT_FLAGS: flags, **levels}
         self._takes = takes
         self._variables = dict(variables or {})
         self._place = place
@@ -128,6 +130,8 @@ class Linter:
             yield from self._check_name(task.model, is_known=family is not None)
             if family is not None:
                 yield from check_model(asked, family)
+                for refusal in self._provider.dialect.refuse_request(asked, family):
+                    yield LintFinding(SERVICE_LIMITS, refusal.path, refusal.message, refusal.hint)
         yield from self._check_unsaid(task)
         yield from self._sweep(task, request, family)
         yield from self._check_texts(task, request)

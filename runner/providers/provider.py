@@ -22,6 +22,7 @@ from runner.providers.base import (
     KEY_SCHEME,
     Body,
     Client,
+    GenerationStatus,
     InputFile,
     ReadInput,
     RemoteFileKind,
@@ -169,6 +170,7 @@ class Provider:
     `dialects` are the provider as it speaks to each kind of server that an account may name, and `tags` the
     tag fields that an account may choose in place of `tag`. `keyed_files`: results lie at the service's own
     origin, which wants the key for them. `takes_uploads`: a local file goes first, by `Client.upload`.
+    `free_ends` are ends of a generation that cost nothing by the service's own word.
     `upload_paths` are where POSTs cost nothing, at any of its hosts; no submit goes there.
     `signs_callbacks`: a call that `Client.is_signed` does not know is no hint. `tells_costs`: the client can
     be asked for the balance and for what was spent. `honours_seeds`: so do models of which nothing is known.
@@ -210,6 +212,7 @@ class Provider:
     tells_costs: bool = False
     honours_seeds: bool = False
     price: Price | None = None
+    free_ends: frozenset[GenerationStatus] = frozenset()
 
     @property
     def schema_file(self) -> Path:

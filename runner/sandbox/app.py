@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from runner.sandbox.answers import answer, error, plain_error
+from runner.sandbox.ark import ark_routes
 from runner.sandbox.config import SandboxUnavailable
 from runner.sandbox.downloads import download_routes
 from runner.sandbox.faults import Fault
@@ -24,6 +25,7 @@ ENTRY_POINTS = "callsheet.sandboxes"
 BUILT_IN: dict[str, Callable[[State], list[Route]]] = {
     "mesh": mesh_routes,
     "getimg": getimg_routes,
+    "ark": ark_routes,
     "openai": openai_routes,
 }
 

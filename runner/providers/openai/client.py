@@ -21,7 +21,7 @@ from runner.http.answers import (
     read_url,
     usable_id,
 )
-from runner.http.outcomes import judge_submit
+from runner.http.outcomes import judge_refusal, judge_submit
 from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
 from runner.json_value import JsonValue
 from runner.providers.base import (
@@ -59,8 +59,8 @@ _STATUSES: Final[Mapping[str, GenerationStatus]] = {
 }
 _MILLISECONDS = 100_000_000_000
 """A time from here on is not in seconds: they would be of the year 5138."""
-_ABOUT_US: Final = (401, 403, 407, 429)
-"""Statuses that tell of the key or of the pace, never of a job."""
+_MAY_TELL: Final = frozenset(range(400, 600)) - {401, 403, 407, 429}
+"""Statuses that may be a failed job's own; the others tell of the key or of the pace."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,11 @@ class VideosClient(Client):
 
         Raises ProviderError, also for an answer about another job.
         """
-        answer = await self.free.get(
-            f"{PATH}/{quote(task.id, safe='')}",
-            takes=lambda answer: self._is_ended(answer, task.id) or _is_gone(answer),
-        )
-        if _is_gone(answer):
-            raise ProviderError(Trouble.NOT_FOUND, f"HTTP 404: {read_error(answer).message}", status=404)
+        answer = await self.free.get(f"{PATH}/{quote(task.id, safe='')}", also=_MAY_TELL)
+        if answer.status in _MAY_TELL and not self._is_ended(answer, task.id):
+            if _is_gone(answer):
+                raise ProviderError(Trouble.NOT_FOUND, f"HTTP 404: {read_error(answer).message}", status=404)
+            raise judge_refusal((), answer, wall=self.wall())
         return self._read(read_object(answer), answer.server_time).checked(task.id)
 
     async def ping(self) -> float | None:
@@ -122,8 +121,6 @@ class VideosClient(Client):
 
     def _is_ended(self, answer: Answer, asked: str) -> bool:
         """Whether a refusal's body is the job that was asked for, ended without a video."""
-        if answer.status in _ABOUT_US:
-            return False
         try:
             document = answer.document()
         except ValueError:
