@@ -206,18 +206,19 @@ def openai_routes(state: State) -> list[Route]:
 
 
 class _Videos(MeshRoutes):
-    id_prefix = "video_"
-
     def __init__(self, state: State, kind: Kindred, deleted: set[str] | None = None) -> None:
         super().__init__(state)
         self.kind = kind
         self.owner_prefix = f"openai:{kind.name}:"
         self._deleted = set[str]() if deleted is None else deleted
 
-    def _admit(self, request: Request) -> str:
+    def new_prefix(self) -> str:
+        return "video_"
+
+    def admit(self, request: Request) -> str:
         if not self.kind.needs_key and "authorization" not in request.headers:
             return owner_of(self.owner_prefix)
-        return super()._admit(request)
+        return super().admit(request)
 
     def takes_key(self, key: str) -> bool:
         return bool(key)
@@ -285,11 +286,11 @@ class _Videos(MeshRoutes):
         """The video itself, to the key that asked for it."""
         self.state.stats.downloads += 1
         try:
-            task = self.found(self.inner(request.path_params["task_id"]), self._admit(request))
+            task = self.found(self.inner(request.path_params["task_id"]), self.admit(request))
             task = self.service.refresh(task)
             number = self._result(task, request.query_params.get("variant"))
         except Refusal as refusal:
-            return self._refusal(refusal)
+            return self.refusal(refusal)
         return await send_file(request, self.state, task, "video.mp4", number=number, ranges=self.kind.ranges)
 
     def _result(self, task: AcceptedTask, variant: str | None) -> int:
