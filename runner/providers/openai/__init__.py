@@ -10,11 +10,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from runner.money import Price, PriceUnit
 from runner.providers.base import Client
 from runner.providers.failures import SEEDANCE, Cause
 from runner.providers.openai.dialect import FIRST, VideosDialect
@@ -71,8 +69,7 @@ def _speaking(server: Server) -> Provider:
         not_in_identity=frozenset({"user"}),
         echoes=server.echoes,
         listing=Listing(kind=ListKind.CURSOR, page=100) if server.lists else None,
-        honours_seeds=server.is_own,
-        price=Price(PriceUnit.TASK, Decimal(0)) if server.is_own else None,
+        is_own_server=server.is_own,
         causes={
             "content_policy*": Cause.PROMPT,
             "moderation*": Cause.PROMPT,

@@ -333,7 +333,7 @@ def test_only_servers_whose_list_tells_whose_a_job_is_are_looked_through() -> No
         "vllm-omni",
         "reference",
     }
-    assert {name for name, each in OPENAI.dialects.items() if each.honours_seeds and each.price} == {
+    assert {name for name, each in OPENAI.dialects.items() if each.is_own_server} == {
         "vllm-omni",
         "sglang",
     }
