@@ -110,7 +110,7 @@ class TaskBuilder:
             sample=sample,
             edition=self._edition,
         )
-        ignored_seed = request.get(SEED) if family is not None and not honours_seed else None
+        ignored_seed = request.get(SEED) if family is not None and family.honours_seed is False else None
         request = _sent(request, is_derived=sample is not None, is_ignored=ignored_seed is not None)
         seed = request.get(SEED)
         cell_name = self.cell_name(cell, above)

@@ -125,14 +125,14 @@ def _estimate(provider: Provider, asked: Asked, own: Price | None, published: tu
     if resolution is None and asked.draft:
         resolution = DRAFT_RESOLUTION
     catalogue = provider.catalogue
-    family = catalogue.find(model) if catalogue.is_priced_in_tokens else None
+    family = catalogue.find(model) if catalogue.price_unit is not None else None
     tokens, notes = None, []
     if family is not None and frames is None and not has_draft:
         duration = family.default_duration if duration is None else duration
         if duration == -1:
             duration = family.durations[1]
             notes.append(f"the model chooses `duration`: {duration} s at most")
-    if family is not None:
+    if family is not None and catalogue.is_priced_in_tokens:
         made = catalogue.fps * duration + 1 if frames is None and duration is not None else frames
         tokens, note = _tokens(family, resolution, ratio, made, has_video, has_draft)
         notes.append(note)
@@ -142,7 +142,7 @@ def _estimate(provider: Provider, asked: Asked, own: Price | None, published: tu
     price = (
         own
         or dearest(published, resolution, sound, has_video)
-        or _list_price(family, resolution, has_video, sound is False)
+        or _list_price(catalogue.price_unit, family, resolution, has_video, sound is False)
     )
     usd = price.cost(tokens=tokens, seconds=_seconds(catalogue.fps, duration, frames)) if price else None
     if price is None:
@@ -181,13 +181,17 @@ def _tokens(
 
 
 def _list_price(
-    family: ModelFamily | None, resolution: str | None, has_video: bool, is_silent: bool
+    unit: PriceUnit | None,
+    family: ModelFamily | None,
+    resolution: str | None,
+    has_video: bool,
+    is_silent: bool,
 ) -> Price | None:
     found = family.prices.get(resolution) if family is not None and resolution is not None else None
-    if found is None:
+    if found is None or unit is None:
         return None
     usd = found.with_video if has_video else found.silent if is_silent else found.plain
-    return Price(PriceUnit.MTOK, usd)
+    return Price(unit, usd)
 
 
 def _seconds(fps: int, duration: int | None, frames: int | None) -> Decimal | None:

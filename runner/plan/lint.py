@@ -151,7 +151,7 @@ class Linter:
         if family is not None and isinstance(seed, int) and seed > family.most_seed:
             told = f"the service takes seeds up to {family.most_seed}"
             yield LintFinding(SEED_RANGE, (SEED,), told, "use a smaller one")
-        if family is None:
+        if family is None or family.honours_seed is None:
             rule, ignores = SEED_UNKNOWN, "may ignore `seed`: it is not known whether"
         elif not family.honours_seed:
             rule, ignores = SEED_SWEEP, "ignores `seed`:"

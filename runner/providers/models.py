@@ -17,6 +17,8 @@ from typing import Any
 
 import yaml
 
+from runner.money import PriceUnit
+
 DRAFT_RESOLUTION = "480p"
 """Of every family that makes drafts."""
 _DATE_SUFFIX = re.compile(r"-\d{6,8}$")
@@ -34,7 +36,7 @@ class FixedCamera(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ListPrice:
-    """US dollars per million tokens: with video among the inputs, without sound, and otherwise."""
+    """US dollars for one unit: with video among the inputs, without sound, and otherwise."""
 
     plain: Decimal
     with_video: Decimal
@@ -60,9 +62,9 @@ class ModelFamily:
     resolution and ratio. `durations` are seconds, first and last; `auto_duration`: whether -1 lets the
     model choose, which is the `default_duration` of some. `frames` are the least and the most, in steps of
     4 from 25, None where the field is not taken. `honours_seed`: whether the same seed gives a similar
-    video again. `audio_default` is None where it is not known; `audio_alone`: whether sound may be the only
-    input. `final_resolutions` are those of a final that is made of a draft. `frames_fix_ratio`: with a
-    first frame the ratio is `adaptive`. `needs_image`: there is no video from text alone. `heic`: whether
+    video again, None where nobody says: a seed is sent then. `audio_default` is None where it is not known;
+    `audio_alone`: whether sound may be the only input. `final_resolutions` are those of a final that is made
+    of a draft. `frames_fix_ratio`: with a first frame the ratio is `adaptive`. `needs_image`: there is no video from text alone. `heic`: whether
     such images are taken, and heif. `image_sides` are the least and the most pixels of an image's side,
     `image_ratios` the least and the most of its width by its height, None where no limit is known.
     `adaptive_needs_image`: the ratio `adaptive` is that of an image, and without one it is refused.
@@ -86,7 +88,7 @@ class ModelFamily:
     auto_duration: bool = False
     default_duration: int
     frames: tuple[int, int] | None = None
-    honours_seed: bool = False
+    honours_seed: bool | None = False
     camera_fixed: FixedCamera
     audio: bool = False
     audio_default: bool | None = None
@@ -121,7 +123,7 @@ class ModelFamily:
 class Catalogue:
     """The models of one service. `as_of` is a month such as 2026-06, `prices_as_of` the days of the prices.
 
-    `is_priced_in_tokens`: the list prices are the service's own, and it bills by tokens. `vendors` are
+    `price_unit` is what the list prices are for; None where they are not the service's own. `vendors` are
     the names that may stand before an id and a slash; None where they are not known.
     """
 
@@ -130,8 +132,13 @@ class Catalogue:
     prices_as_of: str
     fps: int
     families: Mapping[str, ModelFamily]
-    is_priced_in_tokens: bool
+    price_unit: PriceUnit | None
     vendors: tuple[str, ...] | None = None
+
+    @property
+    def is_priced_in_tokens(self) -> bool:
+        """Whether the service bills by tokens, at prices of its own."""
+        return self.price_unit is PriceUnit.MTOK
 
     @functools.cached_property
     def names(self) -> Mapping[str, str]:
@@ -184,9 +191,15 @@ def load_catalogue(file: Path) -> Catalogue:
         prices_as_of=data["prices_as_of"],
         fps=data["fps"],
         families=sold,
-        is_priced_in_tokens=own["priced_in_tokens"],
+        price_unit=_price_unit(own),
         vendors=tuple(own["vendors"]) if "vendors" in own else None,
     )
+
+
+def _price_unit(own: Mapping[str, Any]) -> PriceUnit | None:
+    if own["priced_in_tokens"]:
+        return PriceUnit.MTOK
+    return PriceUnit(own["price_unit"]) if "price_unit" in own else None
 
 
 def _read(file: Path) -> Mapping[str, Any]:
@@ -222,6 +235,7 @@ def _family(name: str, row: Mapping[str, Any], data: Mapping[str, Any]) -> Model
         "most_seed": data["most_seed"],
         "ratios": tuple(data["ratios"]),
         "sizes": _sizes(data["sizes"]) | _sizes(row.get("sizes", {})),
+        "honours_seed": row.get("honours_seed", False),
         "retired": str(row["retired"]) if row.get("retired") else None,
         "camera_fixed": FixedCamera(row.get("camera_fixed", FixedCamera.NONE)),
         "prices": {resolution: _price(price) for resolution, price in (row.get("prices") or {}).items()},
