@@ -147,7 +147,7 @@ def test_its_words_models_and_limits_are_checked_before_anything_is_sent(python:
     frame = "  - {type: image_url, image_url: https://example.com/cup.png, role: last_frame}\n"
     for wrong, expected in (
         (job.replace("480p", "360p"), "resolution"),
-        (job.replace("duration: 4", "duration: 40"), "takes 4 to 15"),
+        (job.replace("duration: 4", "duration: 40"), "does not make 40 s"),
         (job + frame, "last_frame only with a first_frame"),
         (job.replace("seedance-2.0", "sedance-2.0"), "did you mean `bytedance/seedance-2.0`?"),
     ):

@@ -158,6 +158,10 @@ class AttemptRow:
     price: Price | None = None
     taken: Mapping[str, JsonValue] | None = None
     """What of its upstream task went into the request."""
+    account: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    handle: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What the service gave beside the id when it accepted it; it may hold URLs, which are secrets."""
 
     @property
     def request_id(self) -> str:
@@ -217,6 +221,26 @@ class Echoes:
 
     def __add__(self, more: Echoes) -> Echoes:
         return Echoes(self.same + more.same, self.other + more.other, self.nothing + more.nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class Echoed:
+    """What came back of what an attempt sent; None where nothing did."""
+
+    tag: int | None = None
+    seed: int | None = None
+    is_same_input: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An attempt that holds a remote id, and what it sent."""
+
+    attempt_id: str
+    tag: int | None
+    seed: int | None
+    model: str
+    request: Mapping[str, JsonValue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +311,10 @@ class Intent:
     price: Price | None = None
     taken: Mapping[str, JsonValue] | None = None
     """What of its upstream task goes into the request."""
+    account: str = ""
+    """Who pays; empty for the provider's own account."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The account's labels."""
 
     @property
     def price_json(self) -> str | None:
@@ -308,6 +336,9 @@ class Spend:
     micros: int
     unknown: int
 
+    def __add__(self, more: Spend) -> Spend:
+        return Spend(self.tasks + more.tasks, self.micros + more.micros, self.unknown + more.unknown)
+
     @property
     def usd(self) -> str | None:
         """The amount as text; None where there are tasks and the price of none is known: that is not 0."""
@@ -324,16 +355,28 @@ class Drift:
 
 
 class SpendBy(enum.StrEnum):
-    """Groups of `spending`; a day is in the zone that is asked for."""
+    """Groups of `spending`; days and months are those of the last intents."""
 
     JOB = "job"
+    ACCOUNT = "account"
+    LABEL = "label"
+    """Each label with its value: an attempt counts for each label that its account had."""
     MODEL = "model"
     DAY = "day"
+    MONTH = "month"
+
+
+@dataclass(frozen=True, slots=True)
+class SpendDays:
+    """The days whose attempts count, both included, such as 2026-11-27; empty for no limit."""
+
+    first: str = ""
+    last: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SpendRow:
-    """What one group of attempts cost, in micros: a job, a model, a day, or all together.
+    """What one group of attempts cost, in micros: a job, an account, a day, or all together.
 
     `settled`: ended, at the actual cost, else the estimate. `in_flight`: accepted and not ended.
     `possibly`: unclear, held, written off, or failed without a named cost, at the estimate. Each has its

@@ -70,13 +70,19 @@ CREATE TABLE attempts (
     echoed_tag INTEGER,              -- what came back in the tag's field; null: nothing did. Another value
                                      -- than was sent stays: it says that tags cannot be believed
     echoed_seed INTEGER,             -- the same of the seed
+    echoed_input INTEGER,            -- 1: the input came back as it was sent; 0, which stays: it did not
     generation TEXT,                 -- JSON: status, echo, usage, times as last seen
     error_code TEXT NOT NULL DEFAULT '',
     error_message TEXT NOT NULL DEFAULT '',
     price TEXT,                      -- JSON: what the estimate is reckoned with; null: none known
     taken TEXT,                      -- JSON: what of the upstream task went into the request
     estimate_micros INTEGER,         -- millionths of a US dollar; null: unknown, which is not zero
-    cost_micros INTEGER              -- what the service says, or its usage times the price
+    cost_micros INTEGER,             -- the service's word; else its usage times the price
+    account TEXT NOT NULL DEFAULT '',
+    labels TEXT NOT NULL DEFAULT '{}',   -- JSON: the account's; keys are sorted
+    handle TEXT NOT NULL DEFAULT '{}',   -- JSON: what a GET needs beside the id; its URLs are secrets
+    day TEXT NOT NULL DEFAULT '',    -- of the last intent in the project's zone: 2026-11-27
+    month TEXT NOT NULL GENERATED ALWAYS AS (substr(day, 1, 7)) VIRTUAL
 ) STRICT;
 CREATE INDEX attempts_identity ON attempts (identity, seq);
 CREATE INDEX attempts_run ON attempts (run_id);
@@ -90,6 +96,10 @@ CREATE INDEX attempts_tags ON attempts (origin, tag) WHERE tag IS NOT NULL
 -- and of those that wait to be posted once more under their own tag
 CREATE INDEX attempts_unsent ON attempts (origin, tag)
     WHERE state = 'planned' AND resolution IS NULL AND tag IS NOT NULL;
+-- where tasks are told by their input, what was given up is looked for by that
+CREATE INDEX attempts_given_up ON attempts (origin) WHERE remote_id IS NULL
+    AND (state IN ('intended', 'ambiguous', 'held', 'written_off')
+        OR resolution IN ('again', 'absent', 'confirmed', 'not_billed'));
 
 CREATE TABLE history (
     attempt_id TEXT NOT NULL REFERENCES attempts (id),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from runner.json_value import JsonValue
@@ -39,13 +39,28 @@ class Estimate:
 
 @dataclass(slots=True)
 class Total:
-    """A sum of estimates. `tokens` and `micros` are those of the known ones; the others are counted."""
+    """A sum of estimates. `tokens` and `micros` are those of the known ones; the others are counted.
+    `accounts` are its parts by who pays.
+    """
 
     tasks: int = 0
     tokens: int = 0
     micros: int = 0
     without_tokens: int = 0
     without_price: int = 0
+    accounts: dict[str, Total] = field(default_factory=dict, compare=False)
+
+    def add_task(self, task: Task) -> None:
+        """Adds the estimate of a task, and to the part of its account."""
+        self.add(task.estimate_tokens, task.estimate_micros)
+        part = self.accounts.setdefault(task.account or task.provider, Total())
+        part.add(task.estimate_tokens, task.estimate_micros)
+
+    def __iadd__(self, other: Total) -> Total:
+        """Adds the sums of `other`, without its parts."""
+        for name in ("tasks", "tokens", "micros", "without_tokens", "without_price"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        return self
 
     def add(self, tokens: int | None, micros: int | None) -> None:
         self.tasks += 1
@@ -68,7 +83,7 @@ def total_of(tasks: Iterable[Task]) -> Total:
     """The sum of the estimates of these tasks."""
     total = Total()
     for task in tasks:
-        total.add(task.estimate_tokens, task.estimate_micros)
+        total.add_task(task)
     return total
 
 
@@ -143,6 +158,7 @@ def _estimate(provider: Provider, asked: Asked, own: Price | None, published: tu
         own
         or dearest(published, resolution, sound, has_video)
         or _list_price(catalogue.price_unit, family, resolution, has_video, sound is False)
+        or provider.price
     )
     usd = price.cost(tokens=tokens, seconds=_seconds(catalogue.fps, duration, frames)) if price else None
     if price is None:
@@ -191,7 +207,7 @@ def _list_price(
     if found is None or unit is None:
         return None
     usd = found.with_video if has_video else found.silent if is_silent else found.plain
-    return Price(unit, usd)
+    return None if usd is None else Price(unit, usd)
 
 
 def _seconds(fps: int, duration: int | None, frames: int | None) -> Decimal | None:

@@ -36,10 +36,12 @@ class FixedCamera(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ListPrice:
-    """US dollars for one unit: with video among the inputs, without sound, and otherwise."""
+    """US dollars for one unit: with video among the inputs, without sound, and otherwise. With video it is
+    None where more counts than the length of the output.
+    """
 
     plain: Decimal
-    with_video: Decimal
+    with_video: Decimal | None
     silent: Decimal
 
 
@@ -62,9 +64,9 @@ class ModelFamily:
     resolution and ratio. `durations` are seconds, first and last; `auto_duration`: whether -1 lets the
     model choose, which is the `default_duration` of some. `frames` are the least and the most, in steps of
     4 from 25, None where the field is not taken. `honours_seed`: whether the same seed gives a similar
-    video again, None where nobody says: a seed is sent then. `audio_default` is None where it is not known;
-    `audio_alone`: whether sound may be the only input. `final_resolutions` are those of a final that is made
-    of a draft. `frames_fix_ratio`: with a first frame the ratio is `adaptive`. `needs_image`: there is no video from text alone. `heic`: whether
+    video again; None where nobody says, and a seed is sent then. `audio_default` is None where it is not
+    known; `audio_alone`: whether sound may be the only input. `final_resolutions` are those of a final that is made of a draft. `frames_fix_ratio`: with a
+    first frame the ratio is `adaptive`. `needs_image`: there is no video from text alone. `heic`: whether
     such images are taken, and heif. `image_sides` are the least and the most pixels of an image's side,
     `image_ratios` the least and the most of its width by its height, None where no limit is known.
     `adaptive_needs_image`: the ratio `adaptive` is that of an image, and without one it is refused.
@@ -72,7 +74,7 @@ class ModelFamily:
     `reference_resolutions` the sizes that they allow; `reference_seconds` how long a video or sound is at
     least, and all of a kind together at most. `least_billed`: with video among the inputs, a length in
     seconds and the seconds that are billed for it at least. `prices` by resolution, empty where there is no
-    public figure.
+    public figure in US dollars. `lacks` are the service's own fields that are not taken.
     """
 
     name: str
@@ -113,6 +115,7 @@ class ModelFamily:
     reference_resolutions: tuple[str, ...]
     least_billed: tuple[int, int] | None = None
     prices: Mapping[str, ListPrice]
+    lacks: frozenset[str] = frozenset()
 
     @property
     def takes_references(self) -> bool:
@@ -124,7 +127,9 @@ class Catalogue:
     """The models of one service. `as_of` is a month such as 2026-06, `prices_as_of` the days of the prices.
 
     `price_unit` is what the list prices are for; None where they are not the service's own. `vendors` are
-    the names that may stand before an id and a slash; None where they are not known.
+    the names that may stand before an id and a slash; None where they are not known. `exact_ids`: the service
+    knows a model by one of its `ids` alone, which end with a date; another date is a model of next year.
+    `whole_ids`: an id with its slashes is a path, and no other is known.
     """
 
     as_of: str
@@ -134,6 +139,8 @@ class Catalogue:
     families: Mapping[str, ModelFamily]
     price_unit: PriceUnit | None
     vendors: tuple[str, ...] | None = None
+    exact_ids: bool = False
+    whole_ids: bool = False
 
     @property
     def is_priced_in_tokens(self) -> bool:
@@ -143,9 +150,17 @@ class Catalogue:
     @functools.cached_property
     def names(self) -> Mapping[str, str]:
         """The family of each name that the service may know, in the form of `plain_name`."""
-        own = {plain_name(each): family.name for family in self.families.values() for each in family.ids}
+        ids = [(each, family.name) for family in self.families.values() for each in family.ids]
+        own = {plain_name(each): name for each, name in ids}
+        if self.exact_ids:
+            return own
         dreamina = {f"dreamina-{name}": name for name in self.families}
         return {**own, **{name: name for name in self.families}, **dreamina}
+
+    @functools.cached_property
+    def by_whole_id(self) -> Mapping[str, ModelFamily]:
+        """The family of each id, as it is written."""
+        return {each: family for family in self.families.values() for each in family.ids}
 
     @functools.cached_property
     def _by_id(self) -> Mapping[str, ModelFamily]:
@@ -153,6 +168,8 @@ class Catalogue:
 
     def find(self, model: str) -> ModelFamily | None:
         """The family of `model`, or None if it is unknown."""
+        if self.whole_ids:
+            return self.by_whole_id.get(model)
         name = family_name(model)
         return self.families.get(name) or self._by_id.get(name)
 
@@ -176,12 +193,30 @@ def plain_name(name: str) -> str:
     )
 
 
+def has_date(name: str) -> bool:
+    """Whether an id ends with a date."""
+    return _DATE_SUFFIX.search(name) is not None
+
+
+@functools.cache
 def load_catalogue(file: Path) -> Catalogue:
     """Reads a provider's models.yaml, and the families that it names."""
     own = _read(file)
     shared = isinstance(own["families"], str)
     data = _read(Path(__file__).with_name(f"{own['families']}.yaml")) if shared else own
     sold = {name: _family(name, row, data) for name, row in data["families"].items()}
+    if own.get("exact_ids"):
+        dated = {name: tuple(filter(has_date, family.ids)) for name, family in sold.items()}
+        sold = {name: replace(sold[name], ids=ids) for name, ids in dated.items() if ids}
+    for field_name, takers in own.get("fields", {}).items():
+        for name in sold.keys() - set(takers):
+            sold[name] = replace(sold[name], lacks=sold[name].lacks | {field_name})
+    if prefix := own.get("unpriced_prefix", ""):
+        others = {f"{prefix}{name}": _unpriced(family, prefix) for name, family in sold.items()}
+        for name, family in sold.items():
+            own_ids = tuple(each for each in family.ids if not each.startswith(prefix))
+            sold[name] = replace(family, ids=own_ids)
+        sold |= others
     known = _by_id(sold)
     for name, ids in own.get("successors", {}).items():
         sold[name] = replace(sold[name], successors={model: known[family_name(model)] for model in ids})
@@ -193,7 +228,16 @@ def load_catalogue(file: Path) -> Catalogue:
         families=sold,
         price_unit=_price_unit(own),
         vendors=tuple(own["vendors"]) if "vendors" in own else None,
+        exact_ids=own.get("exact_ids", False),
+        whole_ids=own.get("whole_ids", False),
     )
+
+
+def _unpriced(family: ModelFamily, prefix: str) -> ModelFamily:
+    """The same models under ids with another prefix, of which neither price nor end is known."""
+    plain = (each.removeprefix("dreamina-").removeprefix(prefix) for each in family.ids)
+    ids = tuple(dict.fromkeys(f"{prefix}{each}" for each in plain))
+    return replace(family, name=f"{prefix}{family.name}", ids=ids, retired=None, prices={})
 
 
 def _price_unit(own: Mapping[str, Any]) -> PriceUnit | None:
@@ -243,6 +287,11 @@ def _family(name: str, row: Mapping[str, Any], data: Mapping[str, Any]) -> Model
     return ModelFamily(**{**defaults, **said, **read})
 
 
-def _price(row: Mapping[str, str]) -> ListPrice:
-    plain = row["plain"]
-    return ListPrice(Decimal(plain), Decimal(row.get("with_video", plain)), Decimal(row.get("silent", plain)))
+def _price(row: Mapping[str, str | None]) -> ListPrice:
+    plain = str(row["plain"])
+    with_video = row.get("with_video", plain)
+    return ListPrice(
+        Decimal(plain),
+        None if with_video is None else Decimal(with_video),
+        Decimal(row.get("silent") or plain),
+    )

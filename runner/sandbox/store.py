@@ -193,7 +193,7 @@ class Store:
             )
 
     def end(self, task_id: str, outcome: str, at: float) -> None:
-        """Ends a task before its time."""
+        """The task ends now, before its time."""
         with self._lock:
             self._database.execute(
                 "UPDATE tasks SET outcome = ?, finished_at = ? WHERE id = ?", (outcome, at, task_id)

@@ -1,4 +1,6 @@
-"""Calls the callback URL when a task ends: once, not signed, never again (wire/mesh-api.md)."""
+"""Calls the callback URL when a task ends: once, not signed, never again (wire/mesh-api.md). A service that
+calls more often, or says it otherwise, has a voice of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import asyncio
 import ipaddress
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +20,7 @@ from runner.sandbox.service import Service
 from runner.sandbox.store import AcceptedTask
 
 MakeCall = Callable[[AcceptedTask, dict[str, Any]], tuple[bytes, dict[str, str]]]
-"""The body and the headers of a call about a task, out of the Task object that Mesh would send."""
+"""The body and the headers of a call about a task, out of what is told of it."""
 
 _TIMEOUT = 10.0
 _ANNOUNCED = frozenset({"succeeded", "failed", "expired"})
@@ -32,10 +35,27 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
+def _as_told(_: AcceptedTask, document: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+    return encode(document), {}
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """How a service calls back: what it tells of a task, and of which of its states. A call of the end that
+    gets no answer is made `repeats` times more. `make` gives body and headers of what `view` tells.
+    """
+
+    view: Callable[[AcceptedTask], dict[str, Any]]
+    announced: frozenset[str] = _ANNOUNCED
+    repeats: int = 0
+    make: MakeCall = _as_told
+
+
 class Webhooks:
     """Sends on loopback only: a rehearsal must not tell a real receiver of videos that do not exist.
 
     `sent` counts the calls that got an answer, `dropped` those that got none, and the URLs elsewhere.
+    `voices` are those of services by what the ids of their tasks begin with.
     """
 
     def __init__(self, service: Service, faults: FaultPlan) -> None:
@@ -43,13 +63,13 @@ class Webhooks:
         self._faults = faults
         self._calls: set[asyncio.Task[None]] = set()
         self._client: httpx.AsyncClient | None = None
-        self._words: dict[str, MakeCall] = {}
+        self.voices: dict[str, Voice] = {}
         self.sent = 0
         self.dropped = 0
 
-    def speak(self, id_prefix: str, make: MakeCall) -> None:
-        """Calls about tasks whose id begins so are made by `make`."""
-        self._words[id_prefix] = make
+    def speak(self, id_prefix: str, make: MakeCall, announced: frozenset[str] = _ANNOUNCED) -> None:
+        """Calls about tasks whose id begins so are made by `make`, out of the Task object of Mesh."""
+        self.voices[id_prefix] = Voice(self._service.view, announced, make=make)
 
     def follow(self, task: AcceptedTask, callback_url: str | None) -> None:
         """Calls back when this task ends."""
@@ -72,44 +92,53 @@ class Webhooks:
         if self._client is not None:
             await self._client.aclose()
 
+    def _voice(self, task: AcceptedTask) -> Voice:
+        own = (voice for prefix, voice in self.voices.items() if task.id.startswith(prefix))
+        return next(own, Voice(self._service.view))
+
     async def _follow(self, task: AcceptedTask, url: str) -> None:
-        struck = self._faults.take(Where.WEBHOOK, task.id)
-        if struck.of(Kind.EARLY) is not None:
-            await self._call(url, task, self._service.view(task))
+        voice, struck = self._voice(task), self._faults.take(Where.WEBHOOK, task.id)
+        if struck.of(Kind.EARLY) is not None or "queued" in voice.announced:
+            await self._call(url, task, voice, voice.view(task))
         if struck.of(Kind.FORGE) is not None:
             forged = {"video_url": "http://127.0.0.1:9/forged.mp4", "last_frame_url": None}
-            await self._call(
-                url, task, {**self._service.view(task), "status": "succeeded", "content": forged}
-            )
+            told = {**voice.view(task), "status": "succeeded", "content": forged}
+            await self._call(url, task, voice, told)
+        if "running" in voice.announced:
+            await asyncio.sleep(max(0.0, task.running_at - time.time()))
+            now = self._service.store.find(task.id)
+            if now is not None and now.status_at(time.time()) == "running":
+                await self._call(url, now, voice, voice.view(self._service.refresh(now)))
         await asyncio.sleep(max(0.0, task.finished_at - time.time()))
-        task = self._service.store.find(task.id) or task
-        if task.outcome not in _ANNOUNCED or struck.of(Kind.DROP) is not None:
+        ended = self._service.store.find(task.id) or task
+        if ended.outcome not in voice.announced or struck.of(Kind.DROP) is not None:
             self.dropped += 1
             return
         repeat = struck.of(Kind.REPEAT)
         for _ in range(1 + (repeat.count if repeat is not None else 0)):
-            await self._call(url, task, self._ended(task, struck))
+            await self._tell_end(url, ended, voice, struck)
 
-    def _ended(self, task: AcceptedTask, struck: Struck) -> dict[str, Any]:
-        document = self._service.view(self._service.refresh(task))
+    async def _tell_end(self, url: str, task: AcceptedTask, voice: Voice, struck: Struck) -> None:
+        document = voice.view(self._service.refresh(task))
         huge = struck.of(Kind.HUGE)
         if huge is not None:
             document["padding"] = "x" * huge.count
-        return document
+        for _ in range(1 + voice.repeats):
+            if await self._call(url, task, voice, document):
+                return
 
-    async def _call(self, url: str, task: AcceptedTask, document: dict[str, Any]) -> None:
-        body, headers = encode(document), dict[str, str]()
-        for id_prefix, make in self._words.items():
-            if task.id.startswith(id_prefix):
-                body, headers = make(task, document)
+    async def _call(self, url: str, task: AcceptedTask, voice: Voice, document: dict[str, Any]) -> bool:
+        """One call; whether it got an answer."""
         if self._client is None:
             # Only loopback is called, where certificates are home-made.
             self._client = httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False, verify=False)  # noqa: S501
+        body, headers = voice.make(task, document)
         try:
             await self._client.post(
                 url, content=body, headers={"content-type": "application/json", **headers}
             )
         except (httpx.HTTPError, httpx.InvalidURL):
             self.dropped += 1
-        else:
-            self.sent += 1
+            return False
+        self.sent += 1
+        return True

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from callsheet_replicate.dialect import PLAIN, ReplicateDialect
-from runner.providers.base import Client
+from runner.providers.base import Client, GenerationStatus
 from runner.providers.failures import SEEDANCE, Cause
 from runner.providers.provider import Echo, Listing, ListKind, Provider, ServiceLimits
 
@@ -64,6 +64,8 @@ REPLICATE: Final = Provider(
     echoes=dict.fromkeys(PLAIN, Echo.INPUT),
     listing=Listing(kind=ListKind.CURSOR, page=100),
     callback_field="webhook",
+    # it ended before it began
+    free_ends=frozenset({GenerationStatus.EXPIRED}),
     publishes_models=True,
     takes_uploads=True,
     upload_paths=frozenset({"/files"}),

@@ -52,8 +52,6 @@ from runner.providers.read_published import LeftOutError, read_published
 
 PREDICTIONS: Final = "/predictions"
 FILES: Final = "/files"
-OWNER: Final = "bytedance"
-"""Of the models in models.yaml."""
 SECRET: Final = "/webhooks/default/secret"  # noqa: S105 - a path
 
 STATUSES: Final = {
@@ -126,7 +124,7 @@ class ReplicateClient(Client):
         """
         rows: list[JsonValue] = []
         for family in REPLICATE.catalogue.families.values():
-            model = f"{OWNER}/{family.ids[0]}"
+            model = family.ids[0]
             try:
                 answer = await self._get(f"/models/{model}")
             except ProviderError as error:

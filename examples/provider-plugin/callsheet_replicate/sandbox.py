@@ -60,6 +60,8 @@ NAMES = {"aspect_ratio": "ratio", "watermark": "watermark"} | {
     name: name for name in ("duration", "resolution", "generate_audio", "seed")
 }
 TOP_LEVEL = {"input", "version", "webhook", "webhook_events_filter", "stream"}
+CALLED = frozenset({"succeeded", "failed", "cancelled", "expired"})
+"""Ends that are told."""
 PAGE = 100
 DATA_LIFE = 3600.0
 """Seconds after its end that a prediction keeps input and output."""
@@ -85,7 +87,7 @@ def replicate_routes(state: State) -> list[Route]:
         return call
 
     voice = ReplicateRoutes(state, files)
-    state.webhooks.speak(voice.id_prefix, voice.webhook)
+    state.webhooks.speak(voice.id_prefix, voice.webhook, CALLED)
     at = "/v1/predictions"
     return [
         Route(at, calling("create_or_list"), methods=["GET", "POST"]),
