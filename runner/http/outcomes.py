@@ -76,8 +76,8 @@ class AnswerRule:
 class TroubleRule:
     """For the HTTP answer to a free request that cannot be used. Defaults as in AnswerRule.
 
-    `code` is the error's own or the one it hands on from upstream. `message` is as in AnswerRule. `problem`: the
-    body is a problem document, by which a service without an envelope shows that no edge wrote it.
+    `code` is the error's own or the one it hands on from upstream. `message` is as in AnswerRule. `problem`:
+    the body is a problem document, by which a service without an envelope shows that no edge wrote it.
     """
 
     trouble: Trouble

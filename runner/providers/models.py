@@ -65,8 +65,8 @@ class ModelFamily:
     model choose, which is the `default_duration` of some. `frames` are the least and the most, in steps of
     4 from 25, None where the field is not taken. `honours_seed`: whether the same seed gives a similar
     video again; None where nobody says, and a seed is sent then. `audio_default` is None where it is not
-    known; `audio_alone`: whether sound may be the only input. `final_resolutions` are those of a final that is made of a draft. `frames_fix_ratio`: with a
-    first frame the ratio is `adaptive`. `needs_image`: there is no video from text alone. `heic`: whether
+    known; `audio_alone`: whether sound may be the only input. `final_resolutions` are those of a final
+    that is made of a draft. `frames_fix_ratio`: with a first frame the ratio is `adaptive`. `needs_image`: there is no video from text alone. `heic`: whether
     such images are taken, and heif. `image_sides` are the least and the most pixels of an image's side,
     `image_ratios` the least and the most of its width by its height, None where no limit is known.
     `adaptive_needs_image`: the ratio `adaptive` is that of an image, and without one it is refused.

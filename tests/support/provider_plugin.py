@@ -23,7 +23,7 @@ replicate = callsheet_replicate.sandbox:replicate_routes
 def installed(directory: Path) -> Iterator[None]:
     """Its metadata are written below `directory`: building a wheel takes seconds."""
     metadata = directory / "callsheet_replicate-1.0.dist-info"
-    metadata.mkdir()
+    metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: callsheet-replicate\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text(_ENTRY_POINTS)
     before = [*sys.path]

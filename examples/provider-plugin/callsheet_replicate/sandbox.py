@@ -63,6 +63,7 @@ TOP_LEVEL = {"input", "version", "webhook", "webhook_events_filter", "stream"}
 CALLED = frozenset({"succeeded", "failed", "cancelled", "expired"})
 """Ends that are told."""
 PAGE = 100
+ID_PREFIX = "rp"
 DATA_LIFE = 3600.0
 """Seconds after its end that a prediction keeps input and output."""
 MOST_FILE = 100_000_000
@@ -87,7 +88,7 @@ def replicate_routes(state: State) -> list[Route]:
         return call
 
     voice = ReplicateRoutes(state, files)
-    state.webhooks.speak(voice.id_prefix, voice.webhook, CALLED)
+    state.webhooks.speak(ID_PREFIX, voice.webhook, CALLED)
     at = "/v1/predictions"
     return [
         Route(at, calling("create_or_list"), methods=["GET", "POST"]),
@@ -105,13 +106,15 @@ class ReplicateRoutes(MeshRoutes):
     """For one request, whose path and headers say what its body does not."""
 
     accepted_status = 201
-    id_prefix = "rp"
     owner_prefix = "replicate:"
 
     def __init__(self, state: State, files: dict[str, KeptFile], request: Request | None = None) -> None:
         super().__init__(state)
         self._files = files
         self._request = request
+
+    def new_prefix(self) -> str:
+        return ID_PREFIX
 
     def takes_key(self, key: str) -> bool:
         return bool(key)
