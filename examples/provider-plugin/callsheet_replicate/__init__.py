@@ -62,7 +62,7 @@ REPLICATE: Final = Provider(
     not_in_identity=frozenset({"webhook", "webhook_events_filter", "cancel_after"}),
     # addresses of files may come back changed, so they tell no prediction from another
     echoes=dict.fromkeys(PLAIN, Echo.INPUT),
-    listing=Listing(kind=ListKind.CURSOR, page=100),
+    listing=Listing(kind=ListKind.CURSOR, page=100, is_ordered=True),
     callback_field="webhook",
     # it ended before it began
     free_ends=frozenset({GenerationStatus.EXPIRED}),
