@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
+import anyio
 import httpx
 import pytest
 from PIL import Image
@@ -16,6 +18,8 @@ from runner.errors import ExitCode
 from runner.ledger.states import TaskState
 from runner.providers import BUILT_IN, every
 from runner.providers.ark import ARK, TAG, TEXT_TAG
+from runner.providers.ark.client import ArkClient
+from runner.providers.base import ListPage, ListQuery
 from runner.providers.provider import Provider
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.run_bench import RunBench
@@ -154,6 +158,30 @@ async def test_a_submit_that_never_arrived_is_made_again(
     result = await bench.run(bench.write_job(SAMPLES % 4))
     assert (result.exit_code, result.reasons, server.accepted) == (ExitCode.DONE, (), 4)
     assert settled(bench)[0][0] == "absent"
+
+
+async def test_pages_are_asked_for_no_faster_than_the_service_allows(
+    bench: RunBench,
+    server: SandboxServer,
+    speaks_as: Callable[[Provider], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also between one scan and the next."""
+    interval, asked = 0.1, list[float]()
+    assert ARK.listing is not None
+    speaks_as(replace(ARK, listing=replace(ARK.listing, interval=interval, page=2)))
+    plain = ArkClient.list_page
+
+    async def timed(self: ArkClient, query: ListQuery) -> ListPage:
+        if query.limit > 1:  # a ping is no scan
+            asked.append(anyio.current_time())
+        return await plain(self, query)
+
+    monkeypatch.setattr(ArkClient, "list_page", timed)
+    server.faults.add(cut(accept=False, after=3))
+    assert (await bench.run(bench.write_job(SAMPLES % 4))).exit_code is ExitCode.DONE
+    assert len(asked) >= 6
+    assert all(later - earlier >= interval * 0.95 for earlier, later in pairwise(asked))
 
 
 @pytest.mark.fault(13)
