@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -230,6 +231,20 @@ async def test_an_end_without_a_video_costs_nothing(bench: RunBench, server: San
     with bench.ledger() as ledger:
         spent = ledger.read.spend()
     assert (spent.micros, spent.unknown) == (0, 0)
+
+
+async def test_a_callback_of_the_end_wakes_a_run_that_sleeps(bench: RunBench, server: SandboxServer) -> None:
+    """It comes unsigned, so it says only that it is time to look."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    hook = f'webhook: {{public_url: "http://127.0.0.1:{port}/hooks", listen: "127.0.0.1:{port}"}}'
+    run = f"run: {{poll: {{first: 60s, min: 60s, max: 60s}}, {hook}}}\n"
+    with anyio.fail_after(20):
+        result = await bench.run(bench.write_job((SAMPLES % 1).replace(RUN, run)))
+    assert (result.exit_code, server.accepted) == (ExitCode.DONE, 1)
+    (request,) = sent(server)
+    assert request["callback_url"].startswith(f"http://127.0.0.1:{port}/hooks/")
 
 
 async def test_a_draft_is_made_and_then_its_final(bench: RunBench, server: SandboxServer) -> None:
