@@ -95,6 +95,28 @@ async def test_inputs_that_are_gone_prove_no_absence(bench: RunBench, server: Ec
     assert server.posts == 2
 
 
+async def test_what_came_with_the_id_goes_back_in_each_get_and_is_shown_nowhere(
+    bench: RunBench, server: EchoingServer
+) -> None:
+    """Also by a later process: it is in the ledger with the id, and in no event, manifest, log or report."""
+    server.queued_until = 3
+    job = bench.write_job(JOB)
+    await bench.run(job, until=lambda: bench.has_seen("task.status", 2))
+    server.queued_until = 0
+    assert (await bench.run(job)).exit_code is ExitCode.DONE
+    gets = {path for path, _ in server.told if path.startswith(("/status/", "/v1/films/"))}
+    assert gets == {"/status/0", "/status/1"}
+    with bench.ledger() as ledger:
+        (row, *_) = ledger.read.in_state(TaskState.DONE)
+        assert "canary-handle" in row.handle["status"]
+        assert "canary" not in repr(row)
+    shown = [
+        path for path in bench.root.rglob("*") if path.is_file() and not path.name.startswith("ledger.db")
+    ]
+    assert not any(b"canary-handle" in path.read_bytes() for path in shown)
+    assert "canary" not in repr(bench.events)
+
+
 async def test_an_input_file_is_put_up_once_for_a_run(bench: RunBench, server: EchoingServer) -> None:
     (bench.root / "in.png").write_bytes(png(640, 480))
     server.refused_uploads = 1

@@ -83,7 +83,8 @@ def echoing_server(clip: bytes) -> Iterator[EchoingServer]:
             if is_accepted is not None:
                 self.close_connection = True
                 return None
-            return self.answer(200, {"id": film["id"]})
+            status_url = f"{state.url}/status/{len(state.films) - 1}?token=canary-handle"
+            return self.answer(200, {"id": film["id"], "status_url": status_url})
 
         def do_GET(self) -> None:
             target = urlsplit(self.path)
@@ -101,7 +102,7 @@ def echoing_server(clip: bytes) -> Iterator[EchoingServer]:
                     200, {"films": listed, "next": str(after) if after < len(newest) else None}
                 )
             for number, film in enumerate(state.films):
-                if target.path == f"{FILMS}/film%2B{number}%2F%3D":
+                if target.path in (f"{FILMS}/film%2B{number}%2F%3D", f"/status/{number}"):
                     return self.answer(200, state.shown(film))
             return self.answer(404, {"error": {"code": "not_found", "message": "no such film"}})
 
