@@ -84,6 +84,23 @@ async def test_absence_is_proved_by_inputs_that_are_believed(bench: RunBench, se
     assert server.lists >= SCANS
 
 
+@pytest.mark.fault(78)
+async def test_a_row_that_turns_up_late_is_found_by_its_input(bench: RunBench, server: EchoingServer) -> None:
+    """It was taken for absent and paid for again: it is paid for, too, and its video is kept."""
+    warm = JOB.replace("seeds: 1..2", "seeds: [7]")
+    assert (await bench.run(bench.write_job(warm, "jobs/warm.yaml"))).exit_code is ExitCode.DONE
+    server.cuts, server.unlisted = [True], {1}
+    job = bench.write_job(JOB.replace("seeds: 1..2", "seeds: [1]"))
+    assert (await bench.run(job)).exit_code is ExitCode.DONE
+    assert (server.posts, bench.has_seen("task.found")) == (3, False)
+    server.unlisted.clear()
+    assert (await bench.run(job)).exit_code is ExitCode.DONE
+    assert (server.posts, bench.has_seen("task.found")) == (3, True)
+    assert (Resolution.FOUND, Basis.INPUT) in attempts(bench)
+    with bench.ledger() as ledger:
+        assert len(list(ledger.read.in_state(TaskState.DONE))) == 3
+
+
 async def test_inputs_that_are_gone_prove_no_absence(bench: RunBench, server: EchoingServer) -> None:
     """As where a service drops them an hour after the end: that is nothing that came back."""
     warm = JOB.replace("seeds: 1..2", "seeds: [7]")

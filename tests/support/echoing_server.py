@@ -33,6 +33,7 @@ class EchoingServer:
     page: int = 2
     queued_until: int = 0
     forgets_inputs: bool = False
+    unlisted: set[int] = field(default_factory=set)
     told: list[tuple[str, str]] = field(default_factory=list)
     """(path, Authorization) of each request."""
 
@@ -94,7 +95,8 @@ def echoing_server(clip: bytes) -> Iterator[EchoingServer]:
             if target.path == FILMS:
                 state.lists += 1
                 begin = int(parse_qs(target.query).get("cursor", ["0"])[0])
-                newest = [*reversed(state.films)]
+                shown = [film for number, film in enumerate(state.films) if number not in state.unlisted]
+                newest = [*reversed(shown)]
                 page = newest[begin : begin + state.page]
                 after = begin + len(page)
                 listed = [state.shown(film) for film in page]
