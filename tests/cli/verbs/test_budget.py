@@ -1,4 +1,4 @@
-"""`callsheet budget`, `spend` by account, label and month, and what `plan` says of budgets too small for it."""
+"""`callsheet budget`, `spend` by account, label and month, and what `plan` says of budgets too small."""
 
 from __future__ import annotations
 
