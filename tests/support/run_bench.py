@@ -89,7 +89,11 @@ class RunBench:
         limits = RequestLimits(self.submit_limits, self.free_limits, self.limits)
         async with open_tools(
             Place(every()[self.provider], self.project, self.url, self.url),
-            Access(self.url, ApiKey.load(key or self.key, source="test")),
+            Access(
+                self.url,
+                ApiKey.load(key or self.key, source="test"),
+                scheme=every()[self.provider].key_scheme,
+            ),
             ledger,
             self._observe,
             webhook,
