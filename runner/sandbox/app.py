@@ -19,6 +19,7 @@ from runner.sandbox.fal import fal_routes, queue_routes
 from runner.sandbox.faults import Fault
 from runner.sandbox.getimg import getimg_routes
 from runner.sandbox.mesh import mesh_routes
+from runner.sandbox.openai import openai_routes
 from runner.sandbox.state import State
 
 ENTRY_POINTS = "callsheet.sandboxes"
@@ -27,6 +28,7 @@ BUILT_IN: dict[str, Callable[[State], list[Route]]] = {
     "getimg": getimg_routes,
     "ark": ark_routes,
     "fal": fal_routes,
+    "openai": openai_routes,
 }
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}

@@ -14,7 +14,13 @@ from runner.job.expressions import STEP_OUTPUTS
 from runner.providers import BUILT_IN, every, find
 from runner.providers.provider import Echo, Provider
 
-EACH = pytest.mark.parametrize("provider", every().values(), ids=every())
+_SPOKEN = {
+    name if dialect is provider else f"{name}-{kind}": dialect
+    for name, provider in every().items()
+    for kind, dialect in {"": provider, **provider.dialects}.items()
+}
+"""Every provider, also as it speaks to each kind of server."""
+EACH = pytest.mark.parametrize("provider", _SPOKEN.values(), ids=_SPOKEN)
 
 
 @EACH
@@ -24,7 +30,8 @@ def test_fields_are_fields_of_the_request(provider: Provider) -> None:
     assert provider.content_fields.keys() <= fields
     assert set(provider.dialect.words.values()) <= provider.fields
     assert provider.dialect.items_field in provider.content_fields
-    declared = {*provider.echoes, *provider.not_in_identity, *provider.makes.values()}
+    assert provider.echoes.keys() <= fields
+    declared = {*provider.not_in_identity, *provider.makes.values()}
     declared |= {provider.callback_field, provider.dialect.flex_field, provider.dialect.last_frame_field}
     declared |= {provider.listing.scope_field} if provider.listing is not None else set()
     # a prompt may come back, too
