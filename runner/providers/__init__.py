@@ -104,4 +104,5 @@ async def connect(
             role: origin_of(access.origin) if is_replaced else host for role, host in provider.hosts.items()
         }
         hosts = {role: free_at(replace(access, origin=origin)) for role, origin in origins.items()}
-        yield provider.make_client(paid, free_at(access), time.time, hosts)
+        made = provider.make_client(paid, free_at(access), time.time, hosts)
+        yield replace(made, tag_field=provider.tag.field) if provider.tags and provider.tag else made

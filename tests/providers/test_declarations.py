@@ -48,15 +48,21 @@ def test_a_default_is_one_that_the_schema_takes_and_of_the_picture(provider: Pro
 
 @EACH
 def test_every_tag_is_a_value_that_the_field_takes_and_that_comes_back(provider: Provider) -> None:
-    tag = provider.tag
-    if tag is None:
-        return
-    field = Draft7Validator(provider.schema["properties"][tag.field])
-    assert all(field.is_valid(tag.value(each)) for each in (0, 1, tag.count - 1))
-    assert 0 < tag.most_open < tag.count
-    assert provider.echoes[tag.field] is Echo.TAG
-    assert tag.field in provider.not_in_identity
-    assert provider.listing is not None
+    if provider.tag is not None:
+        assert provider.echoes[provider.tag.field] is Echo.TAG
+    for tag in filter(None, (provider.tag, *provider.tags.values())):
+        field = Draft7Validator(provider.schema["properties"][tag.field])
+        assert all(field.is_valid(tag.value(each)) for each in (0, 1, tag.count - 1))
+        assert [tag.read(tag.value(each)) for each in (1, tag.count - 1)] == [1, tag.count - 1]
+        assert 0 < tag.most_open < tag.count
+        assert tag.field in provider.echoes
+        assert tag.field in provider.not_in_identity
+        assert provider.listing is not None
+
+
+@EACH
+def test_a_tag_that_an_account_may_choose_goes_by_the_name_of_its_field(provider: Provider) -> None:
+    assert all(name == tag.field for name, tag in provider.tags.items())
 
 
 @EACH
