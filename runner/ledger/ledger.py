@@ -164,8 +164,7 @@ class Ledger:
         latest = self.read.latest([task.identity]).get(task.identity)
         intent = replace(intent, account=intent.account or task.account or task.provider)
         day = self._budgets.day(at)
-        if not caps.is_none:
-            caps.check(self.read.spend(run_id, *caps.runs), intent.estimate_micros)
+        self._check_caps(run_id, intent.estimate_micros, caps)
         self._check_budgets(intent, day)
         self._db.execute(
             "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -376,6 +375,10 @@ class Ledger:
         """Notes published files; a path that another task had is this one's from now on."""
         for row in outputs:
             self._insert("outputs", members(row) | {"media": _dumps(row.media)})
+
+    def _check_caps(self, run_id: str, estimate: int | None, caps: Caps) -> None:
+        if not caps.is_none:
+            caps.check(self.read.spend(run_id, *caps.runs), estimate)
 
     def _check_budgets(self, intent: Intent, day: str) -> None:
         """Reserves: what is checked here is added up by the same transaction."""

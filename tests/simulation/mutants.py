@@ -37,7 +37,7 @@ from runner.store import download
 from runner.store import files as store_files
 from runner.store.files import FileStore
 from tests.simulation import process
-from tests.simulation.schedule import SETTLE_ALONE, Schedule, draw
+from tests.simulation.schedule import SETTLE_ALONE, Schedule, daily, draw
 from tests.simulation.simulate import play
 
 Mutant = Callable[[], AbstractContextManager[object]]
@@ -61,6 +61,8 @@ def catch(name: str, *, most: int) -> Catch | None:
         schedule = draw(seed)
         if name in _IS_FOR and not _IS_FOR[name](schedule):
             continue
+        if name == "no cap of a day":
+            schedule = daily(schedule)
         with MUTANTS[name]():
             verdict = play(schedule)
         played += 1
@@ -341,6 +343,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "an older take that is renamed over without a link": _renamed_over_unlinked,
     "no cap on tasks": _forgetful_of("max_tasks"),
     "no cap in dollars": _forgetful_of("max_micros"),
+    "no cap of a day": lambda: patch.object(Ledger, "_check_budgets", lambda *_: None),
 }
 """By the names under the table of docs/reference/faults.md, and those of the caps."""
 
@@ -368,5 +371,6 @@ _IS_FOR: Mapping[str, Callable[[Schedule], bool]] = {
     "an older take that is renamed over without a link": lambda schedule: schedule.has_edits,
     "no cap on tasks": lambda schedule: schedule.job.max_tasks is not None,
     "no cap in dollars": lambda schedule: schedule.job.max_usd is not None,
+    "no cap of a day": lambda schedule: schedule.job.cap is not None,
 }
 """The schedules for which a safeguard is there; without an entry any will do."""
