@@ -15,7 +15,7 @@ from tests.simulation.schedule import Schedule, daily, draw
 from tests.simulation.service import START
 from tests.simulation.simulate import play
 
-SCHEDULES = 25
+SCHEDULES = 12
 
 
 def capped() -> list[Schedule]:
