@@ -156,8 +156,8 @@ def _sender(row: Row, attempts: Sequence[AttemptRow]) -> AttemptRow | None:
 
 
 def _check_caps(bench: Bench, senders: Mapping[str, AttemptRow | None]) -> None:
-    """What was accepted never exceeds the cap of the job, or of the day of its intent, lost or not; a failed one
-    costs nothing.
+    """What was accepted never exceeds the cap of the job, or of the day of its intent, lost or not; a failed
+    one costs nothing.
     """
     job = bench.schedule.job
     counts: Counter[str] = Counter()
