@@ -56,7 +56,7 @@ _PICTURE = "a picture is an item of `content`: {type: image_url, image_url: a.pn
 _SIZE = "write `resolution` and `ratio` in its place"
 _TAKES = "write `samples: 4` at the top level in its place"
 _IN_WORDS = "delete it, and say it in the text of `content`: no field does that"
-INSTEAD: dict[str, str] = {
+_INSTEAD: dict[str, str] = {
     "prompt": "a prompt is an item of `content`: {type: text, text: ...}",
     "negative_prompt": _IN_WORDS,
     "style": _IN_WORDS,
@@ -298,7 +298,7 @@ def _key_hint(name: str, schema: dict[str, Any], path: Path) -> str:
         return "the nearest rules: " + ", ".join(f"`{rule}`" for rule in rules)
     if name in load_schema("job")["properties"] and path:
         return f"`{name}` belongs at the top level"
-    if instead := INSTEAD.get(name.casefold()):
+    if instead := _INSTEAD.get(name.casefold()):
         return instead
     if name in ("key", "sha256") and path[:-1] == ("content",):
         return f"`{name}` stands beside the address: image_url: {{url: ..., {name}: ...}}"

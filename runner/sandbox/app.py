@@ -27,9 +27,8 @@ BUILT_IN: dict[str, Callable[[State], list[Route]]] = {
     "mesh": mesh_routes,
     "getimg": getimg_routes,
     "ark": ark_routes,
-    "openai": openai_routes,
-    # last: a model's name is a path of its own
     "fal": fal_routes,
+    "openai": openai_routes,
 }
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
