@@ -50,6 +50,7 @@ from runner.providers.read_published import LeftOutError, published_price, read_
 HISTORY_PATH: Final = "/v1/models/requests/by-endpoint"
 PRICES_PATH: Final = "/v1/models/pricing"
 KEYS_PATH: Final = "/.well-known/jwks.json"
+NOBODYS: Final = "00000000-0000-0000-0000-000000000000"
 HANDLE: Final = ("response_url", "status_url", "cancel_url")
 MOST_ENDPOINTS: Final = 50
 """In one question for prices."""
@@ -154,9 +155,16 @@ class FalClient(Client):
         )
 
     async def ping(self) -> float | None:
-        """The server time, by a history of one. Raises ProviderError."""
-        model = next(iter(FAL.catalogue.by_whole_id))
-        return (await self._history(model, [("limit", "1")])).server_time
+        """The server time, by the status of a request that nobody made. Raises ProviderError.
+
+        The queue is asked, and not the history: a key that may submit need not be one that may read that.
+        """
+        path = f"{_queue_path(next(iter(FAL.catalogue.by_whole_id)))}/requests/{NOBODYS}/status"
+        answer = await self.free.get(path, troubles=READS, also={404})
+        refusal = judge_refusal(READS, answer, wall=self.wall())
+        if answer.status == 404 and refusal.trouble is not Trouble.NOT_FOUND:
+            raise refusal
+        return answer.server_time
 
     async def list_page(self, query: ListQuery) -> ListPage:
         """One page of what has ended, newest first, with its input. Raises ProviderError."""
@@ -402,15 +410,22 @@ _UNITS = {
 
 
 def read_rates(row: dict[str, JsonValue]) -> Iterator[Rate]:
-    """The price of an endpoint. Raises LeftOutError, also where the resolution decides over it, which the
-    list does not tell: the price of the smallest would weaken a cap.
+    """The price of an endpoint. Raises LeftOutError.
+
+    There is none where the resolution decides over it, which the list does not tell: the price of the
+    smallest would weaken a cap. One that models.yaml does not have there is told.
     """
-    family = FAL.catalogue.find(str(row.get("id")))
-    if family is not None and len({price.plain for price in family.prices.values()}) > 1:
-        raise LeftOutError("it depends on the resolution, which the list does not tell: models.yaml has it")
     if row.get("currency", "USD") != "USD":
         raise LeftOutError(f"its currency is `{clean(row.get('currency'), 20)}`, not USD")
-    unit = _UNITS.get(str(row.get("unit")).lower())
+    unit_word = clean(str(row.get("unit")), 40).lower()
+    unit = _UNITS.get(unit_word)
     if unit is None:
-        raise LeftOutError(f"it is for a `{clean(str(row.get('unit')), 40)}`, which is not known here")
-    yield Rate(published_price(row.get("unit_price"), unit))
+        raise LeftOutError(f"it is for a `{unit_word}`, which is not known here")
+    price = published_price(row.get("unit_price"), unit)
+    family = FAL.catalogue.find(str(row.get("id")))
+    known = {each.plain for each in family.prices.values()} if family is not None else set()
+    if len(known) < 2:
+        yield Rate(price)
+    elif unit is not PriceUnit.SECOND or price.usd not in known:
+        told = ", ".join(map(str, sorted(known)))
+        raise LeftOutError(f"it is {price.usd} a {unit_word}, where {told} a second are known, by resolution")
