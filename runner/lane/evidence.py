@@ -113,11 +113,14 @@ class Unclear:
     @property
     def may_learn(self) -> bool:
         """Whether the next accepted attempt may earn a belief that tells more."""
-        return Belief.UNKNOWN in (
-            self.attempt.tag is not None and self.belief.tag,
+        return self.may_learn_of_tags or Belief.UNKNOWN in (
             self.seed is not None and self.belief.seed,
             bool(self.provider.input_fields) and self.belief.input,
         )
+
+    @property
+    def may_learn_of_tags(self) -> bool:
+        return self.attempt.tag is not None and self.belief.tag is Belief.UNKNOWN
 
     def shows_input(self, row: Generation) -> bool | None:
         """Whether `row` was made from this attempt's input; None where that cannot be told."""
@@ -317,10 +320,19 @@ def _match_one(
     return _unknown(one, possible, f"{len(possible)} generations may be this one; nothing tells which")
 
 
-def _unknown(one: Unclear, possible: Sequence[Generation], reason: str, *, is_open: bool = False) -> Finding:
+def _unknown(
+    one: Unclear,
+    possible: Sequence[Generation],
+    reason: str,
+    *,
+    is_open: bool = False,
+    may_learn: bool | None = None,
+) -> Finding:
+    """`is_open`: a POST under way may be its owner; `may_learn`: a belief that is earned later may help."""
     if is_open or any(row.is_undecided for row in possible):
         return Finding(one.attempt.id, reason=reason, hope=Hope.ROWS)
-    return Finding(one.attempt.id, reason=reason, hope=Hope.BELIEF if one.may_learn else Hope.NONE)
+    may_learn = one.may_learn if may_learn is None else may_learn
+    return Finding(one.attempt.id, reason=reason, hope=Hope.BELIEF if may_learn else Hope.NONE)
 
 
 def _by_tag(one: Unclear, possible: Sequence[Generation]) -> Finding:
@@ -371,6 +383,8 @@ def _by_value(
             possible,
             f"{row.id} may belong to {len(open_rivals) + 1} unclear submits",
             is_open=any(rival.state is TaskState.INTENDED for rival in open_rivals),
+            # equal inputs stay equal, however much they are believed
+            may_learn=one.may_learn_of_tags if value is _INPUT else None,
         )
     if not value.is_shown(one, row):
         return _unknown(one, possible, f"{row.id} shows no {value.word}")

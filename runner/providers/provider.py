@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.errors import KeyRefusedError
-from runner.http.access import ApiKey, parse_origin
+from runner.errors import KeyRefusedError, UsageError
+from runner.http.access import NO_KEY, ApiKey, parse_origin
 from runner.http.answers import read_count
 from runner.json_value import JsonValue
-from runner.money import Price
 from runner.providers.base import (
     INPUT_SCHEME,
     KEY_SCHEME,
@@ -173,9 +172,8 @@ class Provider:
     `free_ends` are ends of a generation that cost nothing by the service's own word.
     `upload_paths` are where POSTs cost nothing, at any of its hosts; no submit goes there.
     `signs_callbacks`: a call that `Client.is_signed` does not know is no hint. `tells_costs`: the client can
-    be asked for the balance and for what was spent. `honours_seeds`: so do models of which nothing is known.
-    `price` is what a task costs where neither the job nor a list says it, such as nothing at a server of
-    one's own.
+    be asked for the balance and for what was spent. `is_own_server`: it runs on a machine of the user's, who
+    knows its models; they honour seeds, and what they make costs nothing.
     """
 
     name: str
@@ -210,8 +208,7 @@ class Provider:
     upload_paths: frozenset[str] = frozenset()
     signs_callbacks: bool = False
     tells_costs: bool = False
-    honours_seeds: bool = False
-    price: Price | None = None
+    is_own_server: bool = False
     free_ends: frozenset[GenerationStatus] = frozenset()
 
     @property
@@ -246,7 +243,7 @@ class Provider:
     def honours_seed(self, model: str) -> bool | None:
         """Whether the same seed gives a similar video again; None where nobody knows."""
         family = self.catalogue.find(model)
-        return family.honours_seed if family is not None else self.honours_seeds or None
+        return family.honours_seed if family is not None else self.is_own_server or None
 
     @functools.cached_property
     def settable(self) -> frozenset[str]:
@@ -322,14 +319,24 @@ class Provider:
         if base_url is not None:
             return parse_origin(base_url, source="--base-url")
         named = environment.get(self.url_variable, "").strip()
+        if not named and not self.origin:
+            raise UsageError(
+                f"{self.name} has no address of its own",
+                hint=f"name an account with its `base_url` in callsheet.yaml, set {self.url_variable}, or"
+                " rehearse with --sandbox",
+            )
         return parse_origin(named, source=self.url_variable) if named else self.origin
 
     def find_key(self, environment: Mapping[str, str], *, variable: str | None = None) -> ApiKey:
-        """The key in the first variable that is set, or in `variable` alone. Raises KeyRefusedError."""
+        """The key in the first variable that is set, or in `variable` alone; NO_KEY where the service needs
+        none. Raises KeyRefusedError.
+        """
         names = (variable,) if variable else self.key_variables
         for name in names:
             if environment.get(name, "").strip():
                 return ApiKey.load(environment[name], source=name)
+        if not self.needs_key and variable is None:
+            return NO_KEY
         raise KeyRefusedError(
             f"no API key for {self.name}: {' and '.join(names)} not set",
             hint=f"export {names[0]}=<your key>, or rehearse with --sandbox",

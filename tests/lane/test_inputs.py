@@ -56,7 +56,7 @@ def test_an_equal_input_without_a_rival_is_adopted_before_it_is_believed() -> No
 def test_two_equal_submits_in_doubt_are_nobody_s_rows(state: TaskState) -> None:
     """Which of the two was accepted, no input can tell. One under way may turn out to be the owner."""
     finding = found(one_of("a"), row_of(), others=[one_of("b", state=state)])
-    hope = Hope.ROWS if state is TaskState.INTENDED else Hope.BELIEF
+    hope = Hope.ROWS if state is TaskState.INTENDED else Hope.NONE
     assert (finding.adopted, finding.is_excluded, finding.hope) == (None, False, hope)
 
 

@@ -11,8 +11,9 @@ from runner.errors import ExitCode
 from runner.lane.reconcile import SCANS
 from runner.ledger.states import Basis, Resolution, TaskState
 from tests.support.echoing_server import EchoingServer, echoing_server
-from tests.support.echoing_service import UPLOADS, installed
+from tests.support.echoing_service import UPLOADS
 from tests.support.pictures import png
+from tests.support.plugins import installed
 from tests.support.run_bench import RunBench
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +34,7 @@ IMAGE = "  - {type: image_url, image_url: ../in.png}\n"
 
 @pytest.fixture
 def server(clip: bytes) -> Iterator[EchoingServer]:
-    with installed("ECHOING"), echoing_server(clip) as running:
+    with installed(echoing="tests.support.echoing_service:ECHOING"), echoing_server(clip) as running:
         yield running
 
 

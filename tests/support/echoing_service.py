@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib.metadata import EntryPoint
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
-from unittest.mock import patch
 from urllib.parse import quote
 
 from runner.http.answers import clean, read_object, read_plain, read_url, usable_id
@@ -18,7 +14,6 @@ from runner.http.outcomes import judge_submit
 from runner.http.paid import PaidRequests
 from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
 from runner.json_value import JsonValue
-from runner.providers import ENTRY_POINTS, every
 from runner.providers.base import (
     Body,
     Client,
@@ -134,21 +129,3 @@ ECHOING: Final = Provider(
     takes_uploads=True,
     upload_paths=frozenset({UPLOADS}),
 )
-
-
-@contextlib.contextmanager
-def installed(*names: str) -> Iterator[None]:
-    """As if a distribution brought the providers of these names in this module."""
-    module = sys.modules[__name__]
-    points = [EntryPoint(getattr(module, one).name, f"{__name__}:{one}", ENTRY_POINTS) for one in names]
-    real = importlib.metadata.entry_points
-
-    def entry_points(*, group: str) -> Iterable[EntryPoint]:
-        return [*real(group=group), *(points if group == ENTRY_POINTS else ())]
-
-    every.cache_clear()
-    with patch.object(importlib.metadata, "entry_points", entry_points):
-        try:
-            yield
-        finally:
-            every.cache_clear()
