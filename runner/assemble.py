@@ -56,8 +56,9 @@ def served(place: Place, key: ApiKey) -> Iterator[Access]:
 
     Its tasks lie in the rehearsal, so that a killed one finds them again. Enter it under the lock.
     """
+    base_path = place.provider.base_path
     if place.url is not None:
-        yield Access(place.url, key, place.provider.key_scheme)
+        yield Access(place.url.removesuffix(base_path) + base_path, key, place.provider.key_scheme)
         return
     store = place.project.state_dir / "sandbox"
     store.mkdir(mode=0o700, exist_ok=True)
@@ -70,7 +71,7 @@ def served(place: Place, key: ApiKey) -> Iterator[Access]:
             )
         except SandboxUnavailable as error:
             raise UsageError(str(error)) from error
-        yield Access(server.url + place.provider.base_path, key, place.provider.key_scheme)
+        yield Access(server.url + base_path, key, place.provider.key_scheme)
 
 
 @dataclass(frozen=True, slots=True)

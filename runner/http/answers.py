@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from typing import NoReturn
@@ -68,6 +69,8 @@ class ErrorBody:
     is_envelope: bool = False
     is_signed: bool = False
     """The body names its request: proof that the service wrote it, where all of its errors do."""
+    is_problem: bool = False
+    """A problem document of RFC 9457, whose title is the `code`."""
     code: str = ""
     message: str = ""
     provider_code: str = ""
@@ -162,6 +165,21 @@ def read_plain(value: JsonValue) -> dict[str, JsonValue]:
     }
 
 
+def read_moment(value: JsonValue) -> float | None:
+    """Unix seconds of an ISO 8601 time, taken as UTC where it names no zone; None for anything else."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    if moment is None:
+        return None
+    try:
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (OverflowError, ValueError):
+        return None
+    return seconds if is_moment(seconds) else None
+
+
 def read_usd(value: JsonValue) -> str:
     """US dollars as plain decimal text, empty for anything but a price.
 
@@ -193,7 +211,7 @@ def read_failure(error: JsonValue) -> tuple[str, str]:
 
 
 def read_error(answer: Answer) -> ErrorBody:
-    """The error in an answer: the envelope, FastAPI's `detail`, or whatever a page says."""
+    """The error in an answer: an envelope, a problem document, FastAPI's `detail`, or what a page says."""
     request_id = clean(answer.headers.get("x-request-id", ""), 200)
     try:
         document = answer.document()
@@ -205,7 +223,14 @@ def read_error(answer: Answer) -> ErrorBody:
     error = document.get("error")
     if not isinstance(error, dict):
         message = _detail_message(document.get("detail")) or clean(error) or clean(document.get("message"))
-        return ErrorBody(message=message or _page_message(answer), request_id=request_id)
+        title = clean(document.get("title"), 100)
+        is_problem = title != "" and document.get("status") == answer.status
+        return ErrorBody(
+            is_problem=is_problem,
+            code=title if is_problem else "",
+            message=message or _page_message(answer),
+            request_id=request_id,
+        )
     code = clean(error.get("code"), 100)
     return ErrorBody(
         # load balancers write {"error": {"code": 502}}, or "502"

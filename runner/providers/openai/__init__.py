@@ -36,7 +36,7 @@ def _client(
     # imported when a connection is opened, as httpx is
     from runner.providers.openai.client import VideosClient
 
-    return VideosClient(paid, free, wall, hosts, server)
+    return VideosClient(paid, free, wall, hosts, server=server)
 
 
 def _speaking(server: Server) -> Provider:
