@@ -298,11 +298,15 @@ async def test_a_ping_asks_the_queue_for_a_request_that_nobody_made() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("status", "trouble"),
-    [(401, Trouble.KEY_REFUSED), (404, Trouble.UNAVAILABLE), (503, Trouble.UNAVAILABLE)],
+    ("status", "body", "trouble"),
+    [
+        (401, {"detail": "no"}, Trouble.KEY_REFUSED),
+        (404, "an edge's page", Trouble.UNAVAILABLE),
+        (503, {"detail": "no"}, Trouble.UNAVAILABLE),
+    ],
 )
-async def test_a_ping_hears_a_refusal(status: int, trouble: Trouble) -> None:
-    with answering(answer(status, {"detail": "no"})) as server:
+async def test_a_ping_hears_a_refusal(status: int, body: object, trouble: Trouble) -> None:
+    with answering(answer(status, body)) as server:
         async with fal_at(server.origin) as fal:
             with pytest.raises(ProviderError) as caught:
                 await fal.ping()
