@@ -16,6 +16,7 @@ from runner.lane.commits import Commits
 from runner.lane.control import Control
 from runner.lane.machine import Machine
 from runner.lane.pace import Breaker, InFlight, RequestPace, Retry
+from runner.lane.uploads import Uploads
 from runner.providers.base import Client
 from runner.providers.provider import Provider
 from runner.record.events import Observer
@@ -57,6 +58,7 @@ class Lane:
         self.control = control
         self.patience = policy.timeout
         self.clock = ServerClock(tools.machine)
+        self.uploads = Uploads(tools.client, tools.machine.random)
         self.requests = RequestPace(
             policy.rate,
             patience=policy.timeout,

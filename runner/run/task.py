@@ -18,7 +18,7 @@ from runner.ledger.rows import GONE, AttemptRow, OutputRow
 from runner.ledger.states import Reason, Resolution, TaskState
 from runner.plan.task import Task
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
-from runner.run.body import make_body
+from runner.run.body import make_body, put_inputs
 from runner.run.deliver import Delivery
 from runner.run.session import Session
 from runner.run.watch import GoneError, LeftForLater, Watch
@@ -59,7 +59,7 @@ class TaskLife:
 
         A submit in doubt gives its place in flight to others until it is clarified.
         """
-        body = partial(make_body, self.session.tools, task)
+        body = partial(make_body, self.session, task)
         submission = Submission(submitter, task, body, latest, reason)
         try:
             end = await self._at_the_service(partial(self._submit, submission), is_paid=False)
@@ -105,7 +105,11 @@ class TaskLife:
         return is_there
 
     async def _submit(self, submission: Submission) -> Paid | InDoubt | None:
-        return await submission.submit() if self.session.control.may_submit else None
+        if not self.session.control.may_submit:
+            return None
+        # here a stop may cut it; a submit is shielded
+        await put_inputs(self.session, submission.task)
+        return await submission.submit()
 
     async def _at_the_service(
         self, begin: Callable[[], Awaitable[Paid | InDoubt | None]], *, is_paid: bool

@@ -19,9 +19,6 @@ from runner.sandbox.faults import FaultPlan, Kind, Struck, Where
 from runner.sandbox.service import Service
 from runner.sandbox.store import AcceptedTask
 
-MakeCall = Callable[[AcceptedTask, dict[str, Any]], tuple[bytes, dict[str, str]]]
-"""The body and the headers of a call about a task, out of what is told of it."""
-
 _TIMEOUT = 10.0
 _ANNOUNCED = frozenset({"succeeded", "failed", "expired"})
 
@@ -35,20 +32,24 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-def _as_told(_: AcceptedTask, document: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+Sealed = tuple[bytes, dict[str, str]]
+"""The body of a call, and the headers that it has of its own."""
+
+
+def _unsigned(_: AcceptedTask, document: dict[str, Any]) -> Sealed:
     return encode(document), {}
 
 
 @dataclass(frozen=True, slots=True)
 class Voice:
     """How a service calls back: what it tells of a task, and of which of its states. A call of the end that
-    gets no answer is made `repeats` times more. `make` gives body and headers of what `view` tells.
+    gets no answer is made `repeats` times more. `seal` makes the call of what is told, and may sign it.
     """
 
     view: Callable[[AcceptedTask], dict[str, Any]]
     announced: frozenset[str] = _ANNOUNCED
     repeats: int = 0
-    make: MakeCall = _as_told
+    seal: Callable[[AcceptedTask, dict[str, Any]], Sealed] = _unsigned
 
 
 class Webhooks:
@@ -66,10 +67,6 @@ class Webhooks:
         self.voices: dict[str, Voice] = {}
         self.sent = 0
         self.dropped = 0
-
-    def speak(self, id_prefix: str, make: MakeCall, announced: frozenset[str] = _ANNOUNCED) -> None:
-        """Calls about tasks whose id begins so are made by `make`, out of the Task object of Mesh."""
-        self.voices[id_prefix] = Voice(self._service.view, announced, make=make)
 
     def follow(self, task: AcceptedTask, callback_url: str | None) -> None:
         """Calls back when this task ends."""
@@ -99,16 +96,16 @@ class Webhooks:
     async def _follow(self, task: AcceptedTask, url: str) -> None:
         voice, struck = self._voice(task), self._faults.take(Where.WEBHOOK, task.id)
         if struck.of(Kind.EARLY) is not None or "queued" in voice.announced:
-            await self._call(url, task, voice, voice.view(task))
+            await self._call(url, voice.seal(task, voice.view(task)))
         if struck.of(Kind.FORGE) is not None:
             forged = {"video_url": "http://127.0.0.1:9/forged.mp4", "last_frame_url": None}
             told = {**voice.view(task), "status": "succeeded", "content": forged}
-            await self._call(url, task, voice, told)
+            await self._call(url, voice.seal(task, told))
         if "running" in voice.announced:
             await asyncio.sleep(max(0.0, task.running_at - time.time()))
             now = self._service.store.find(task.id)
             if now is not None and now.status_at(time.time()) == "running":
-                await self._call(url, now, voice, voice.view(self._service.refresh(now)))
+                await self._call(url, voice.seal(now, voice.view(self._service.refresh(now))))
         await asyncio.sleep(max(0.0, task.finished_at - time.time()))
         ended = self._service.store.find(task.id) or task
         if ended.outcome not in voice.announced or struck.of(Kind.DROP) is not None:
@@ -124,15 +121,15 @@ class Webhooks:
         if huge is not None:
             document["padding"] = "x" * huge.count
         for _ in range(1 + voice.repeats):
-            if await self._call(url, task, voice, document):
+            if await self._call(url, voice.seal(task, document)):
                 return
 
-    async def _call(self, url: str, task: AcceptedTask, voice: Voice, document: dict[str, Any]) -> bool:
+    async def _call(self, url: str, sealed: Sealed) -> bool:
         """One call; whether it got an answer."""
+        body, headers = sealed
         if self._client is None:
             # Only loopback is called, where certificates are home-made.
             self._client = httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False, verify=False)  # noqa: S501
-        body, headers = voice.make(task, document)
         try:
             await self._client.post(
                 url, content=body, headers={"content-type": "application/json", **headers}

@@ -19,8 +19,6 @@ from runner.lane.commits import Commits
 from runner.lane.machine import Machine
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
-from runner.providers.mesh import MESH
-from runner.providers.mesh.client import MeshClient
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
 from runner.run.lock import project_lock
@@ -33,6 +31,7 @@ from tests.simulation.answers import ApiTransport, Files, FreeTransport
 from tests.simulation.bench import KEY, ORIGIN, UNBOUNDED, Bench, job_of
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.hands import asked
+from tests.simulation.kinds import CLIENTS, PROVIDERS
 from tests.simulation.life import MOST_GETS, InlineThreads, Life
 from tests.simulation.loops import cancelled_after, watched
 from tests.simulation.schedule import ProcessSpec, Verb
@@ -189,8 +188,8 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
         tools = Tools(
             project=bench.project,
             origin=ORIGIN,
-            provider=MESH,
-            client=MeshClient(
+            provider=PROVIDERS[bench.schedule.kind],
+            client=CLIENTS[bench.schedule.kind](
                 PaidRequests(access, client), FreeRequests(access, client, wall=wall), wall=wall
             ),
             commits=Commits(ledger, threads),

@@ -48,7 +48,7 @@ class LaneBench:
         self, index: int, *, latest: AttemptRow | None = None, reason: Reason = Reason.RUN
     ) -> Paid | InDoubt | None:
         task = self.task(index)
-        body = partial(make_body, self.session.tools, task)
+        body = partial(make_body, self.session, task)
         return await Submission(self.submitter, task, body, latest, reason).submit()
 
 

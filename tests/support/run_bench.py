@@ -19,7 +19,7 @@ from runner.job.rundate import RunDate
 from runner.lane.machine import Machine
 from runner.ledger.ledger import Ledger
 from runner.project import Project, init_project
-from runner.providers import BUILT_IN
+from runner.providers import every
 from runner.providers.place import Place
 from runner.record.events import Observer
 from runner.record.folder import RunFolder
@@ -88,8 +88,12 @@ class RunBench:
     ) -> AsyncIterator[Tools]:
         limits = RequestLimits(self.submit_limits, self.free_limits, self.limits)
         async with open_tools(
-            Place(BUILT_IN[self.provider], self.project, self.url, self.url),
-            Access(self.url, ApiKey.load(key or self.key, source="test")),
+            Place(every()[self.provider], self.project, self.url, self.url),
+            Access(
+                self.url,
+                ApiKey.load(key or self.key, source="test"),
+                scheme=every()[self.provider].key_scheme,
+            ),
             ledger,
             self._observe,
             webhook,
