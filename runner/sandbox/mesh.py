@@ -151,9 +151,13 @@ class MeshRoutes:
             task = self.find(task_id, owner)
             if task is None:
                 raise Refusal(404, "not_found", f"no video generation {task_id}")
-            return self.shown(self.service.refresh(task), struck)
+            return self.got(self.shown(self.service.refresh(task), struck))
 
         return await self._read_only(request, Where.GET, task_id, make)
+
+    def got(self, document: dict[str, Any]) -> dict[str, Any]:
+        """What is answered to a GET of one task; `document` is as `shown` gives it."""
+        return document
 
     async def list(self, request: Request) -> Response:
         self.state.stats.lists += 1
