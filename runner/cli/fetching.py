@@ -12,7 +12,7 @@ from runner.cli import console
 from runner.cli.attempt_keys import KeyGroup, group_by_key
 from runner.cli.endings import tell_nearing_expiry, tell_reasons
 from runner.cli.options import RunOptions, ServiceOptions
-from runner.cli.place import choose_place, does_trust_env
+from runner.cli.place import choose_place, does_trust_env, reachable
 from runner.cli.problems import show
 from runner.cli.runs import reading
 from runner.cli.task_list import counts_words
@@ -101,7 +101,7 @@ def places(project: Project, service: ServiceOptions) -> list[tuple[Place, bool]
     """Where tasks may be in flight: at the services as they are named here (True), and at those that only
     the ledger names (False), for jobs with a base URL of their own.
     """
-    places = [choose_place(each, project, service) for each in every().values()]
+    places = [choose_place(each, project, service) for each in reachable(service)]
     known = {(place.provider.name, place.origin) for place in places}
     found = [(place, True) for place in places]
     if service.base_url is not None or any(place.project != project for place in places):

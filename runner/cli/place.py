@@ -38,9 +38,17 @@ def worlds(service: ServiceOptions) -> list[Project]:
     return [own, Project(own.root, own.root) if own.is_rehearsal else own.rehearsal()]
 
 
+def reachable(service: ServiceOptions) -> list[Provider]:
+    """The providers that a request could go to: not those whose address only an account knows."""
+    is_replaced = service.sandbox or service.base_url is not None
+    return [
+        each for each in every().values() if is_replaced or each.origin or os.environ.get(each.url_variable)
+    ]
+
+
 def leading_to(origin: str, project: Project, service: ServiceOptions) -> ServiceOptions:
     """The options that lead to the service at `origin`; `service` where it does already."""
-    for provider in every().values():
+    for provider in reachable(service):
         if choose_place(provider, Project(project.root, project.root), service).origin == origin:
             return service
     sandbox = origin == SANDBOX_ORIGIN

@@ -208,8 +208,8 @@ class Body:
 
 
 def read_rows(rows: JsonValue, read: Callable[[JsonValue], Generation]) -> tuple[tuple[Generation, ...], int]:
-    """The rows of a list, and the number of those that `read` refused with a ProviderError: each may be a task
-    that was paid for. Raises ProviderError where there is no list.
+    """The rows of a list, and how many `read` refused with a ProviderError: each may be a task that was paid
+    for. Raises ProviderError where there is no list.
     """
     if not isinstance(rows, list):
         raise ProviderError(Trouble.UNAVAILABLE, "the answer holds no list")
@@ -228,13 +228,15 @@ class Client(abc.ABC):
     """A connection to a service, with a key: paid POSTs by `paid`, all else by `free`. `wall` gives Unix
     seconds.
 
-    `hosts` are the further origins of the service, by their role in `Provider.hosts`.
+    `hosts` are the further origins of the service, by their role in `Provider.hosts`. `tag_field` is what
+    `Generation.tag` is read from, where an account may choose among `Provider.tags`.
     """
 
     paid: PaidRequests
     free: FreeRequests
     wall: Callable[[], float] = time.time
     hosts: Mapping[str, FreeRequests] = field(default_factory=dict)
+    tag_field: str = ""
 
     @property
     def origin(self) -> str:

@@ -19,6 +19,7 @@ from runner.sandbox.fal import fal_routes, queue_routes
 from runner.sandbox.faults import Fault
 from runner.sandbox.getimg import getimg_routes
 from runner.sandbox.mesh import mesh_routes
+from runner.sandbox.openai import openai_routes
 from runner.sandbox.state import State
 
 ENTRY_POINTS = "callsheet.sandboxes"
@@ -26,6 +27,8 @@ BUILT_IN: dict[str, Callable[[State], list[Route]]] = {
     "mesh": mesh_routes,
     "getimg": getimg_routes,
     "ark": ark_routes,
+    "openai": openai_routes,
+    # last: a model's name is a path of its own
     "fal": fal_routes,
 }
 
