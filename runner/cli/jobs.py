@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runner.cli.common_options import common
 from runner.cli.options import JobOptions, ServiceOptions
-from runner.cli.place import choose_place
+from runner.cli.place import choose_places
 from runner.errors import JobError, NoProjectError, Problem
 from runner.job.environment import read_env
 from runner.job.load import LoadOptions, load_job
@@ -25,6 +25,7 @@ from runner.plan.plan import Plan, make_plan, most_cells
 from runner.project import Project, find_project
 from runner.providers.place import SANDBOX_ORIGIN, Place
 from runner.providers.provider import Provider
+from runner.run.prepare import accounts_of
 
 _MOST_CELLS_OF_COPY = 200
 """Cells of a job whose copies are planned, to see whether a mend holds."""
@@ -35,8 +36,18 @@ class Loaded:
     """A job that is ready to run. `environment` holds keys, so it is never shown."""
 
     job: Job
-    place: Place
+    places: Mapping[str, Place]
+    """By account, the job's own first."""
     environment: Mapping[str, str]
+
+    @property
+    def place(self) -> Place:
+        """That of the job's own account; all lie in one project."""
+        return next(iter(self.places.values()))
+
+    @property
+    def origins(self) -> dict[str, str]:
+        return {name: place.origin for name, place in self.places.items()}
 
 
 def load(
@@ -60,9 +71,10 @@ def load(
     with showing_lines(file if copy is None else copy, check_copy(file, project.root, reading, copy)):
         job = load_job(file, root=project.root, options=reading, copy=copy)
     own_base_url = job.base_url if options.trust_job else None
-    place = choose_place(job.provider, project, service, job_base_url=own_base_url)
-    named = frozenset({job.api_key_env} if job.api_key_env else ())
-    return Loaded(job, place, read_env(project.root, os.environ, allow=allowed | named))
+    accounts = accounts_of(job)
+    places = choose_places(accounts, project, service, job_base_url=own_base_url)
+    named = (job.api_key_env, *(account.key_variable for account in accounts.values()))
+    return Loaded(job, places, read_env(project.root, os.environ, allow=allowed.union(filter(None, named))))
 
 
 def project_or_here(file: Path) -> Project:

@@ -16,7 +16,7 @@ from runner.ledger.rows import OutputRow
 from runner.ledger.states import TaskState
 from runner.plan.task import STEP_SCHEME, Task, Upstream
 from runner.providers.base import InputFile, RemoteFileKind
-from runner.run.session import Tools
+from runner.run.session import Session
 from runner.run.wholeness import is_whole
 from runner.store.inputs import InputStore
 
@@ -100,15 +100,16 @@ def _replaced(value: JsonValue, values: Mapping[str, str]) -> JsonValue:
     return value
 
 
-async def make_body(tools: Tools, task: Task, tag: int | None, attempt_id: str) -> MadeBody:
+async def make_body(session: Session, task: Task, tag: int | None, attempt_id: str) -> MadeBody:
     """Raises NothingSentError where an input, or what the task before it made, is not as it was."""
+    tools = session.tools
     resolved = Resolved(task)
     if task.upstreams:
         resolved = await tools.commits.read(lambda reader: resolve(task, reader, tools.project.base))
     callback_url = tools.hints.callback_url(attempt_id) if tools.hints else None
     inputs = InputStore(tools.project.inputs_dir)
     make = functools.partial(
-        tools.provider.body,
+        session.lane.provider.body,
         resolved.task.request,
         resolved.task.inputs,
         inputs.read,

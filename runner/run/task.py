@@ -58,15 +58,15 @@ class TaskLife:
 
         A submit in doubt gives its place in flight to others until it is clarified.
         """
-        body = partial(make_body, self.session.tools, task)
+        body = partial(make_body, self.session, task)
         submission = Submission(submitter, task, body, latest, reason)
         try:
             end = await self._at_the_service(partial(self._submit, submission), is_paid=False)
             while isinstance(end, InDoubt):
-                match await self.session.reconciler.clarify(end.attempt_id):
+                match await self._clarify(end.attempt_id):
                     case Resolution.ADOPTED:
                         end = await self._at_the_service(partial(self._read, end.attempt_id), is_paid=True)
-                    case Resolution.ABSENT if self.session.control.may_submit:
+                    case Resolution.ABSENT if self.session.may_submit:
                         absent = await self._attempt(end.attempt_id)
                         submission = replace(submission, latest=absent, reason=Reason.RECONCILE)
                         end = await self._at_the_service(submission.submit, is_paid=False)
@@ -80,7 +80,7 @@ class TaskLife:
         """Goes on with what an earlier session has left in flight or in doubt."""
         try:
             is_unclear = attempt.state is TaskState.AMBIGUOUS
-            if is_unclear and await self.session.reconciler.clarify(attempt.id) is not Resolution.ADOPTED:
+            if is_unclear and await self._clarify(attempt.id) is not Resolution.ADOPTED:
                 return
             await self._fetch(await self._at_the_service(partial(self._read, attempt.id), is_paid=True))
         finally:
@@ -104,7 +104,12 @@ class TaskLife:
         return is_there
 
     async def _submit(self, submission: Submission) -> Paid | InDoubt | None:
-        return await submission.submit() if self.session.control.may_submit else None
+        return await submission.submit() if self.session.may_submit else None
+
+    async def _clarify(self, attempt_id: str) -> Resolution | None:
+        with self.session.lane.gate.work():
+            return await self.session.work.reconciler.clarify(attempt_id, self.session.control)
+        return None  # the lane was closed
 
     async def _at_the_service(
         self, begin: Callable[[], Awaitable[Paid | InDoubt | None]], *, is_paid: bool
@@ -116,17 +121,24 @@ class TaskLife:
         with self.place or await self.session.lane.in_flight.place(is_paid=is_paid):
             self.place = None
             async with self._contained():
-                begun = await begin()
-                if not isinstance(begun, Paid):
-                    return begun
-                self._paid = begun
-                watch = Watch(self.session, begun)
-                generation = await watch.until_ended()
-                if generation.status is GenerationStatus.SUCCEEDED:
-                    return Ended(watch, generation)
-                # before its place is another's: `run.max_failures` counts it before the next submit
-                await self._end_without_video(begun, generation)
-        return None  # it has failed, or what was raised is a condition now
+                with self.session.lane.gate.work():
+                    return await self._to_its_end(begin)
+        return None  # what was raised is a condition now, or the lane was closed
+
+    async def _to_its_end(
+        self, begin: Callable[[], Awaitable[Paid | InDoubt | None]]
+    ) -> Ended | InDoubt | None:
+        begun = await begin()
+        if not isinstance(begun, Paid):
+            return begun
+        self._paid = begun
+        watch = Watch(self.session, begun)
+        generation = await watch.until_ended()
+        if generation.status is GenerationStatus.SUCCEEDED:
+            return Ended(watch, generation)
+        # before its place is another's: `run.max_failures` counts it before the next submit
+        await self._end_without_video(begun, generation)
+        return None
 
     async def _fetch(self, end: Ended | InDoubt | None) -> None:
         """Makes the success of a task durable, and brings its files."""
@@ -142,7 +154,7 @@ class TaskLife:
         code = generation.error_code or generation.raw_status
         message = generation.error_message or f"the service says {generation.raw_status}"
         await self.session.tools.commits.write(
-            lambda ledger: note_cost(ledger, self.session.tools.provider, paid.attempt_id, generation)
+            lambda ledger: note_cost(ledger, self.session.lane.provider, paid.attempt_id, generation)
         )
         await self._fail(paid, code, message, expired=expired)
         self.session.control.count_failure(paid.identity)
@@ -151,7 +163,7 @@ class TaskLife:
         paid, generation, at = end.watch.paid, end.generation, self.session.tools.machine.wall()
 
         def collect(ledger: Ledger) -> None:
-            note_cost(ledger, self.session.tools.provider, paid.attempt_id, generation)
+            note_cost(ledger, self.session.lane.provider, paid.attempt_id, generation)
             ledger.collect(paid.attempt_id, at)
 
         if not paid.is_collecting:
@@ -177,12 +189,13 @@ class TaskLife:
 
     async def _is_there(self, paid: Paid) -> bool | None:
         async with self._contained():
-            try:
-                await Watch(self.session, paid).look()
-            except GoneError:
-                return False
-            return True
-        return None  # what was raised is a condition now
+            with self.session.lane.gate.work():
+                try:
+                    await Watch(self.session, paid).look()
+                except GoneError:
+                    return False
+                return True
+        return None  # what was raised is a condition now, or the lane was closed
 
     @asynccontextmanager
     async def _contained(self) -> AsyncIterator[None]:

@@ -15,6 +15,7 @@ from runner.errors import ExitCode
 from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import RunPolicy
 from runner.lane.control import Control
+from runner.lane.gate import Gate
 from runner.lane.pace import RequestPace, StillLimitedError
 from runner.ledger.states import TaskState
 from runner.providers.mesh.client import MeshClient
@@ -191,21 +192,21 @@ def test_an_answer_forgives_the_refusals_before_it() -> None:
 def test_a_wait_is_told_once_with_its_end_and_its_tasks() -> None:
     async def scenario() -> list[dict[str, object]]:
         told: list[dict[str, object]] = []
-        control = Control(
-            lambda name, fields: told.append({"event": name, **fields}), Redactor(()), wall=lambda: 0.0
-        )
-        control.waiting("a limit", 9.9, 1)
+        gate = Gate("mesh", lambda: 0.0)
+        gate.join(Control(lambda name, fields: told.append({"event": name, **fields}), Redactor(())))
+        gate.waiting("a limit", 9.9, 1)
         for _ in range(3):
-            control.waiting("a limit", 60.0, 2)
+            gate.waiting("a limit", 60.0, 2)
             await anyio.sleep(1)
-        control.waited("a limit")
-        control.waited("a limit")
+        gate.waited("a limit")
+        gate.waited("a limit")
         return told
 
     told = trio.run(scenario, clock=trio.testing.MockClock(autojump_threshold=0))
+    wait = {"event": "run.waiting", "account": "mesh", "for": "a limit"}
     assert told == [
-        {"event": "run.waiting", "for": "a limit", "until": "1970-01-01T00:01:00.000Z", "tasks": 2},
-        {"event": "run.waiting", "for": "a limit", "until": "1970-01-01T00:00:00.000Z", "tasks": 0},
+        {**wait, "until": "1970-01-01T00:01:00.000Z", "tasks": 2},
+        {**wait, "until": "1970-01-01T00:00:00.000Z", "tasks": 0},
     ]
 
 

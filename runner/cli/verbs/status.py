@@ -94,8 +94,8 @@ def status(
     except (StateError, JobError) as error:
         _show_what_is_left(run_name, service, error, only, output_format, is_failed=failed)
         return
-    tasks = tuple(chosen_tasks(plan, only, found.place.project))
-    project, folder = found.place.project, RunFolder(found.place.project, found.run.id)
+    tasks = tuple(chosen_tasks(plan, only, found.project))
+    project, folder = found.project, RunFolder(found.project, found.run.id)
     if watch:
         _watch(found, tasks, is_failed=failed)
     states: Counter[TaskState] = Counter()
@@ -138,7 +138,7 @@ def _watch(found: FoundRun, tasks: tuple[Task, ...], *, is_failed: bool) -> None
     # imported here: rich takes 50 ms, and only a terminal that is watched needs it
     from runner.cli.screen import watch_screen
 
-    project, folder = found.place.project, RunFolder(found.place.project, found.run.id)
+    project, folder = found.project, RunFolder(found.project, found.run.id)
 
     def look() -> list[str] | None:
         with reading(project) as ledger:
