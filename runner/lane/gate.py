@@ -25,13 +25,15 @@ _PASSES = frozenset({Trouble.UNREACHABLE, Trouble.UNAVAILABLE, Trouble.RATE_LIMI
 
 @dataclass(slots=True, eq=False)
 class Gate:
-    """A lane's stop concerns the jobs that have `joined`, and no others.
+    """What happens here all its jobs hear of. A stop concerns only those that have `joined`, as they have
+    tasks here.
 
     `account` is what people call the lane; `wall` gives Unix seconds.
     """
 
     account: str
     wall: Callable[[], float]
+    hearing: list[Control] = field(default_factory=list)
     is_closed: bool = False
     """Nothing more is asked of the service either: it refuses the key, or there is none."""
     when_stopped: list[Callable[[], None]] = field(default_factory=list)
@@ -55,7 +57,7 @@ class Gate:
         return self.may_submit and any(job.may_submit for job in self._jobs)
 
     def join(self, control: Control) -> None:
-        """From now on the job hears what happens here; and of what has stopped the lane before."""
+        """The job has tasks here: it is told of what stops the lane, and of what has stopped it before."""
         if control in self._jobs:
             return
         self._jobs.append(control)
@@ -74,8 +76,8 @@ class Gate:
         """No new POST here, for the reason and with the exit code of `error`; what is wrong with the ledger
         stops all jobs.
         """
-        if isinstance(error, StateError) and self._jobs:
-            self._jobs[0].refuse(error)
+        if isinstance(error, StateError):
+            self.hearing[0].refuse(error)
         else:
             self.stop_submitting(error.exit_code, str(error))
 
@@ -100,7 +102,7 @@ class Gate:
 
     def defect(self, name: str, error: Exception) -> None:
         """Something of ours broke in the work on `name`."""
-        for job in self._jobs:
+        for job in self.hearing:
             job.defect(name, error)
 
     def condition(self, code: ExitCode, reason: str) -> None:
@@ -135,8 +137,8 @@ class Gate:
             self._tell_wait(what, 0.0, 0)
 
     def tell(self, event: str, **fields: object) -> None:
-        """An event of the lane, for each of its jobs."""
-        for job in self._jobs:
+        """An event of the lane."""
+        for job in self.hearing:
             job.observe(event, {**fields, "account": self.account})
 
     def _tell_wait(self, what: str, seconds: float, tasks: int, said: str = "") -> None:

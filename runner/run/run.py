@@ -110,7 +110,7 @@ class Crew:
             self.jobs.append(_Job(order, JobWork(order.tools, control, sessions)))
         for job in self.jobs:
             for session in job.work.lanes.values():
-                session.work.enter()
+                session.work.enter(job.work.control)
 
     def _open(self, tools: LaneTools, order: Order, policy: RunPolicy) -> LaneWork:
         commits, machine = order.tools.commits, order.tools.machine

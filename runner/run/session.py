@@ -128,9 +128,10 @@ class LaneWork:
         """Set once late rows of the service's list have been looked for: only then is anything bought."""
         self._jobs = 0
 
-    def enter(self) -> None:
+    def enter(self, control: Control) -> None:
         """A job that may have tasks here begins."""
         self._jobs += 1
+        self.lane.gate.hearing.append(control)
 
     def leave(self) -> bool:
         """A job has ended; whether it was the last one here."""

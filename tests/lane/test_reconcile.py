@@ -223,7 +223,9 @@ async def test_a_doubt_is_clarified_by_the_list(
         server.faults.add(cut(accept=accept))
         doubt = await lane.submit(1)
         assert isinstance(doubt, InDoubt)
-        assert await lane.session.reconciler.clarify(doubt.attempt_id) is resolution
+        assert (
+            await lane.session.work.reconciler.clarify(doubt.attempt_id, lane.session.control) is resolution
+        )
         attempt = lane.latest(1)
     remote_id = server.tasks()[-1].id if accept else None
     state = TaskState.SUBMITTED if accept else TaskState.PLANNED

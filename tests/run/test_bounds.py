@@ -193,7 +193,9 @@ def test_a_wait_is_told_once_with_its_end_and_its_tasks() -> None:
     async def scenario() -> list[dict[str, object]]:
         told: list[dict[str, object]] = []
         gate = Gate("mesh", lambda: 0.0)
-        gate.join(Control(lambda name, fields: told.append({"event": name, **fields}), Redactor(())))
+        gate.hearing.append(
+            Control(lambda name, fields: told.append({"event": name, **fields}), Redactor(()))
+        )
         gate.waiting("a limit", 9.9, 1)
         for _ in range(3):
             gate.waiting("a limit", 60.0, 2)

@@ -18,7 +18,7 @@ from runner.plan.task import Task
 from runner.run.body import make_body
 from runner.run.prepare import Prepared, prepare_run
 from runner.run.run import Crew
-from runner.run.session import Session
+from runner.run.session import JobWork, Session
 from tests.support.run_bench import RunBench
 
 
@@ -26,6 +26,7 @@ from tests.support.run_bench import RunBench
 class LaneBench:
     """`session` has the lane, the scanner's users and the control that a run would have."""
 
+    job: JobWork
     session: Session
     prepared: Prepared
     submitter: Submitter
@@ -82,4 +83,4 @@ async def open_lane(bench: RunBench, text: str, *, caps: Caps | None = None) -> 
             )
             async with crew.at_work():
                 assert await session.lane.answers(submitter.may_submit)
-                yield LaneBench(session, prepared, submitter)
+                yield LaneBench(crew.jobs[0].work, session, prepared, submitter)
