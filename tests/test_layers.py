@@ -16,7 +16,7 @@ RANKS = {
     name: rank
     for rank, names in enumerate(
         (
-            "errors json_value money plural resources slug spelling times typed_json",
+            "errors json_value money plain_file plural resources slug spelling times typed_json",
             "durable redact",
             "project http",
             "providers media",

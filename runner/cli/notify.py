@@ -147,7 +147,7 @@ def _send(url: str, message: str, trust_env: bool) -> str:
 
 def _run(command: Sequence[str], message: str, root: Path) -> str:
     """What went wrong; empty where it ended with 0. No shell reads it, and its environment has no API key."""
-    keys = key_names()
+    keys = key_names(root)
     environment = {name: value for name, value in os.environ.items() if name not in keys}
     try:
         process = subprocess.Popen(  # noqa: S603  the project's owner wrote it

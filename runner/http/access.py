@@ -14,6 +14,7 @@ from runner.errors import KeyRefusedError, UsageError
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]{1,100}){0,10}")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _SHORTEST_MASKED = 8
 """A shorter key (a test's `rsk_x`) would blank out ordinary words of an answer."""
@@ -92,6 +93,27 @@ def parse_origin(url: str, *, source: str) -> str:
     `source` names where the URL came from. Only https, or http on loopback. Raises UsageError,
     which never quotes the URL: it may hold a password.
     """
+    origin, path = _split(url, source)
+    if path:
+        raise _refused(source, "must end after the host: paths such as /v1 are added by callsheet")
+    if origin.startswith("http:") and not is_loopback(origin):
+        raise _refused(source, "must be https; http is for loopback only")
+    return origin
+
+
+def parse_base_url(url: str, *, source: str) -> tuple[str, str]:
+    """(origin, path without a slash at its end) of the URL of a server that its owner names.
+
+    It may have a path, and be plain http to any host. Raises UsageError, which never quotes the URL.
+    """
+    origin, path = _split(url, source)
+    if not _PATH.fullmatch(path) or any(part in (".", "..") for part in path.split("/")):
+        raise _refused(source, "must end with a plain path")
+    return origin, path
+
+
+def _split(url: str, source: str) -> tuple[str, str]:
+    """The origin, and what follows it."""
     try:
         parts = urlsplit(_printable(url.strip()))
         port = parts.port
@@ -102,16 +124,13 @@ def parse_origin(url: str, *, source: str) -> str:
         raise _refused(source, "must begin with https://")
     if parts.username is not None or parts.password is not None:
         raise _refused(source, "must not hold a user name or password")
-    if parts.query or parts.fragment or parts.path not in ("", "/"):
-        raise _refused(source, "must end after the host: paths such as /v1 are added by callsheet")
     address = read_address(host)
     if address is None and not _HOST_NAME.fullmatch(host):
         raise _refused(source, "has no usable host name")
-    if parts.scheme == "http" and not is_loopback_host(host):
-        raise _refused(source, "must be https; http is for loopback only")
     shown = f"[{address}]" if address is not None and address.version == 6 else host
     suffix = "" if port is None or port == _DEFAULT_PORTS[parts.scheme] else f":{port}"
-    return f"{parts.scheme}://{shown}{suffix}"
+    rest = parts._replace(scheme="", netloc="").geturl()
+    return f"{parts.scheme}://{shown}{suffix}", rest.rstrip("/")
 
 
 def origin_of(url: str) -> str:

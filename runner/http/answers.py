@@ -84,15 +84,18 @@ LAST_SECOND = 253_402_300_799.0
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
 
-def usable_id(value: object) -> str:
+def usable_id(value: object, *, with_slash: bool = False) -> str:
     """`value` where it can name a generation, else an empty string.
 
     1 to 200 visible ASCII characters without a slash, and not a dot segment: whatever else is in
     it, it can be percent-encoded into one path segment and come back from any server unchanged.
+    `with_slash` is for a service that is known to take `%2F` as a part of its segment.
     """
     if not isinstance(value, str) or not 1 <= len(value) <= 200 or value in (".", ".."):
         return ""
-    return value if all("!" <= character <= "~" and character != "/" for character in value) else ""
+    if "/" in value and not (with_slash and all(part not in ("", ".", "..") for part in value.split("/"))):
+        return ""
+    return value if all("!" <= character <= "~" for character in value) else ""
 
 
 def clean(text: object, limit: int = _LONGEST_MESSAGE) -> str:
@@ -139,6 +142,19 @@ def read_scalars(value: JsonValue) -> dict[str, JsonValue]:
         return {}
     return {
         clean(name, 100): clean(part, 200) if isinstance(part, str) else part
+        for name, part in value.items()
+        if isinstance(part, str) or (isinstance(part, int | float) and -MOST_NUMBER <= part <= MOST_NUMBER)
+    }
+
+
+def read_plain(value: JsonValue) -> dict[str, JsonValue]:
+    """The members that are single values, texts whole: an input that came back, to be compared with the one
+    that was sent. An empty dict for anything but an object.
+    """
+    if not isinstance(value, dict):
+        return {}
+    return {
+        name: part
         for name, part in value.items()
         if isinstance(part, str) or (isinstance(part, int | float) and -MOST_NUMBER <= part <= MOST_NUMBER)
     }

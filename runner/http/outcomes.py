@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from runner.http.answers import Answer, ErrorBody, is_used_up, read_error, retry_after, usable_id
 from runner.http.paid import Failure, FailureKind
 from runner.http.verdicts import Evidence, ProviderError, Reaction, SubmitOutcome, Trouble, Verdict
+from runner.json_value import JsonValue
 
 _ANY_FAILURE = frozenset(FailureKind)
 _SUCCESS = range(200, 300)
@@ -151,15 +152,21 @@ TROUBLES = (
 
 
 def judge_submit(
-    own: Sequence[AnswerRule], end: Answer | Failure, *, wall: float, id_at: Sequence[str] = ("id",)
+    own: Sequence[AnswerRule],
+    end: Answer | Failure,
+    *,
+    wall: float,
+    id_at: Sequence[str] = ("id",),
+    with_slash: bool = False,
 ) -> SubmitOutcome:
     """The outcome of one POST by a provider's own rules; `wall` is now, in Unix seconds. Pure.
 
-    `id_at` are the keys that lead to the generation's id in the answer: ("data", "id").
+    `id_at` are the keys that lead to the generation's id in the answer: ("data", "id"). `with_slash`: an id
+    may hold one, as `usable_id` says.
     """
     if isinstance(end, Failure):
         return _judge_failure(end)
-    remote_id = _find_id(end, id_at)
+    remote_id = usable_id(_find(end, id_at), with_slash=with_slash)
     error = read_error(end)
     used_up = is_used_up(end, error, wall=wall)
     rules = (*ACCEPTANCE, *own, *COMMON)
@@ -185,14 +192,14 @@ def judge_submit(
     )
 
 
-def _find_id(answer: Answer, keys: Sequence[str]) -> str:
+def _find(answer: Answer, keys: Sequence[str]) -> JsonValue:
     try:
         found = answer.document()
     except ValueError:
-        return ""
+        return None
     for key in keys:
         found = found.get(key) if isinstance(found, dict) else None
-    return usable_id(found)
+    return found
 
 
 def _judge_failure(failure: Failure) -> SubmitOutcome:

@@ -20,9 +20,8 @@ import httpx
 
 from runner.http.access import Access
 from runner.http.answers import Answer, clean
-from runner.http.transport import Testimony, causes, common_headers, read_answer
+from runner.http.transport import Chunks, Testimony, causes, common_headers, read_answer
 
-_CHUNK = 65_536
 _SLOWEST_UPLOAD = 32_768.0
 """Bytes per second; the total deadline grows with the body by this rate (32 MiB: 17 minutes)."""
 
@@ -111,7 +110,7 @@ class PaidRequests:
             "POST",
             self.access.origin + path,
             headers=[*self._headers, *((name.encode(), value.encode()) for name, value in headers)],
-            stream=_Chunks(body),
+            stream=Chunks(body),
             extensions={"trace": testimony, "timeout": self._timeout},
         )
         response = await self._client.send(request, stream=True)
@@ -125,27 +124,6 @@ class PaidRequests:
             return type(error).__name__  # its text quotes our own headers
         text = self.access.key.hide_in(str(error).encode(errors="replace")).decode()
         return clean(f"{type(error).__name__}: {text}" if text else type(error).__name__, 300)
-
-
-class _Chunks(httpx.AsyncByteStream):
-    """A body in chunks, so that the write timeout bounds 64 KiB and not 32 MiB.
-
-    A class and no async generator: httpcore drops it half-way when a write fails.
-    """
-
-    def __init__(self, body: bytes) -> None:
-        self._body = memoryview(body)
-        self._at = 0
-
-    def __aiter__(self) -> _Chunks:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._at >= len(self._body):
-            raise StopAsyncIteration
-        chunk = bytes(self._body[self._at : self._at + _CHUNK])
-        self._at += _CHUNK
-        return chunk
 
 
 def _kind(error: BaseException, testimony: Testimony) -> FailureKind:

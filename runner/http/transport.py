@@ -13,7 +13,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import httpcore
@@ -30,6 +30,7 @@ for _name in ("httpx", "httpcore"):
 
 CONNECTIONS = 16
 """For POSTs, and as many for all else, however many tasks are in flight."""
+_CHUNK = 65_536
 _HEAD = 4096
 """Bytes of a proxy's answer that are read at once."""
 _FREE_IDLE = 5.0
@@ -42,6 +43,9 @@ _ERRORS = (
     httpcore.ProxyError,
     httpcore.UnsupportedProtocol,
 )
+FREE: Final = {"is_free": True}
+"""The extension of a POST that costs nothing: it keeps off the connections of those that do."""
+
 _ACTED_UPON = frozenset({b"location", b"set-cookie"})
 """Headers of an answer from which httpx's client would build a next request, or fill its cookie jar."""
 
@@ -114,7 +118,8 @@ class Transport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         testimony: Testimony = request.extensions.setdefault("trace", Testimony())
         testimony.is_given = True
-        connections = self._paid if request.method == "POST" else self._free
+        is_paid = request.method == "POST" and not request.extensions.get("is_free")
+        connections = self._paid if is_paid else self._free
         try:
             with _as_httpx():
                 return await connections.send(request)
@@ -168,7 +173,8 @@ class Tunnels(httpcore.AsyncNetworkBackend):
 
 
 class _Connections:
-    """At most CONNECTIONS at once, the one used last before the others; requests wait their turn outside.
+    """At most CONNECTIONS at once, for each origin the one used last before the others; requests wait their
+    turn outside.
 
     httpcore's own pool goes through all its connections and requests at the begin and end of each request,
     which with 16 and 256 waiting took more than twice the time of the request itself.
@@ -177,7 +183,7 @@ class _Connections:
     def __init__(self, factory: httpcore.AsyncConnectionPool) -> None:
         self._factory = factory
         self._turns = anyio.Semaphore(CONNECTIONS, fast_acquire=True)
-        self._idle: list[httpcore.AsyncConnectionInterface] = []
+        self._idle: dict[str, list[httpcore.AsyncConnectionInterface]] = {}
 
     async def send(self, request: httpx.Request) -> httpx.Response:
         url = request.url
@@ -206,27 +212,33 @@ class _Connections:
         return httpx.Response(
             response.status,
             headers=[header for header in response.headers if header[0].lower() not in _ACTED_UPON],
-            stream=_Body(response, connection, self),
+            stream=_Body(response, connection, str(target.origin), self),
         )
 
     async def _take(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
-        if self._idle and self._idle[-1].has_expired():
+        idle = self._idle.setdefault(str(origin), [])
+        if idle and idle[-1].has_expired():
             # the others were idle for longer
-            await self.aclose()
-        return self._idle.pop() if self._idle else self._factory.create_connection(origin)
+            await self._close(idle)
+        return idle.pop() if idle else self._factory.create_connection(origin)
 
-    async def give_back(self, connection: httpcore.AsyncConnectionInterface) -> None:
+    async def give_back(self, connection: httpcore.AsyncConnectionInterface, origin: str) -> None:
         try:
             if _has_more(connection):
                 with anyio.CancelScope(shield=True):
                     await connection.aclose()
             elif connection.is_available():
-                self._idle.append(connection)
+                self._idle.setdefault(origin, []).append(connection)
         finally:
             self._turns.release()
 
     async def aclose(self) -> None:
-        closing, self._idle = self._idle, []
+        for idle in [*self._idle.values()]:
+            await self._close(idle)
+
+    async def _close(self, idle: list[httpcore.AsyncConnectionInterface]) -> None:
+        closing = [*idle]
+        idle.clear()
         with anyio.CancelScope(shield=True):
             for connection in closing:
                 await connection.aclose()
@@ -237,10 +249,12 @@ class _Body(httpx.AsyncByteStream):
         self,
         response: httpcore.Response,
         connection: httpcore.AsyncConnectionInterface,
+        origin: str,
         connections: _Connections,
     ) -> None:
         self._response = response
         self._connection = connection
+        self._origin = origin
         self._connections = connections
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -253,7 +267,7 @@ class _Body(httpx.AsyncByteStream):
             with anyio.CancelScope(shield=True):
                 await self._response.aclose()
         finally:
-            await self._connections.give_back(self._connection)
+            await self._connections.give_back(self._connection, self._origin)
 
 
 def _has_more(connection: object) -> bool:
@@ -294,6 +308,27 @@ def tls_context(certificates: str = "") -> ssl.SSLContext:
         raise UsageError(
             f"{certificates}: {told}", hint="set SSL_CERT_FILE to a PEM file, or leave out --trust-env"
         ) from error
+
+
+class Chunks(httpx.AsyncByteStream):
+    """A body in chunks, so that the write timeout bounds 64 KiB and not 32 MiB.
+
+    A class and no async generator: httpcore drops it half-way when a write fails.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self._body = memoryview(body)
+        self._at = 0
+
+    def __aiter__(self) -> Chunks:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._at >= len(self._body):
+            raise StopAsyncIteration
+        chunk = bytes(self._body[self._at : self._at + _CHUNK])
+        self._at += _CHUNK
+        return chunk
 
 
 def open_client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:

@@ -8,9 +8,11 @@ API key is never the value of an expression, whatever is allowed.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 
+from runner.job.load_project import readable_project_file
+from runner.plain_file import read_plain
 from runner.providers import every
 
 _MOST_BYTES = 256 * 1024
@@ -19,9 +21,12 @@ _OWN_PREFIX = "CALLSHEET_"
 """Of variables that say where callsheet itself sends or keeps something; their values hold secrets."""
 
 
-def key_names() -> frozenset[str]:
-    """The variables that hold the API keys of the providers that are installed."""
-    return frozenset(name for provider in every().values() for name in provider.key_variables)
+def key_names(root: Path) -> frozenset[str]:
+    """The variables that hold the API keys of the providers that are installed, and of the accounts that the
+    project file of `root` names.
+    """
+    providers = frozenset(name for provider in every().values() for name in provider.key_variables)
+    return providers | readable_project_file(root).key_variables
 
 
 def _base_urls() -> frozenset[str]:
@@ -32,7 +37,7 @@ def _base_urls() -> frozenset[str]:
 def read_env(
     root: Path, environ: Mapping[str, str], *, allow: frozenset[str] = frozenset()
 ) -> Mapping[str, str]:
-    """`environ`, and below it what `.env` in `root` says of the providers' keys and of `allow`.
+    """`environ`, and below it what `.env` in `root` says of the keys of `key_names` and of `allow`.
 
     A `.env` may have come with a checkout, so it decides nothing but what is named here: no base URL,
     even where `allow` has it, for that is where a key is sent; and nothing is expanded. `os.environ`
@@ -41,15 +46,15 @@ def read_env(
     said = _read_file(root / ".env")
     if not said:
         return environ
-    wanted = (key_names() | allow) - _base_urls()
+    wanted = (key_names(root) | allow) - _base_urls()
     return {**{name: value for name, value in said.items() if name in wanted}, **environ}
 
 
-def why_refused(
-    name: str, *, allow: frozenset[str], trust_job: bool, key_name: str | None
-) -> tuple[str, str]:
-    """(why, what to do) where a job may not read the variable `name`; two empty strings where it may."""
-    if name in key_names() or name == key_name:
+def why_refused(name: str, *, allow: frozenset[str], trust_job: bool, keys: Set[str]) -> tuple[str, str]:
+    """(why, what to do) where a job may not read the variable `name`; two empty strings where it may. `keys`
+    are the variables that hold keys.
+    """
+    if name in keys:
         return f"`{name}` holds an API key, which is never an expression's value", "remove it from `env:`"
     if name.startswith(_OWN_PREFIX):
         return f"`{name}` is callsheet's own, which is never an expression's value", "remove it from `env:`"
@@ -63,8 +68,7 @@ def why_refused(
 
 def _read_file(path: Path) -> Mapping[str, str]:
     try:
-        with path.open("rb") as file:
-            text = file.read(_MOST_BYTES).decode("utf-8-sig", errors="replace")
+        text = read_plain(path, _MOST_BYTES).decode("utf-8-sig", errors="replace")
     except OSError:
         return {}
     # imported here: it takes 7 ms, and few roots have such a file

@@ -231,16 +231,14 @@ def _env(
         return {}
     allow = options.allow_env | (listed if options.trust_job else frozenset())
     own_key = {api_key_env} if api_key_env else set()
-    environ = read_env(root, options.environ, allow=allow | own_key)
-    keys = {environ[name].strip() for name in key_names() | own_key if environ.get(name, "").strip()}
+    environ, named = read_env(root, options.environ, allow=allow | own_key), key_names(root) | own_key
+    keys = {environ[name].strip() for name in named if environ.get(name, "").strip()}
     found: dict[str, str] = {}
     for item in items_of(document.get("env")):
         name, location = text_of(item), item.location
         if name is None:
             continue
-        why, what_to_do = why_refused(
-            name, allow=options.allow_env, trust_job=options.trust_job, key_name=api_key_env
-        )
+        why, what_to_do = why_refused(name, allow=options.allow_env, trust_job=options.trust_job, keys=named)
         value = environ.get(name)
         if why:
             yield location.error(why, what_to_do)

@@ -13,14 +13,14 @@ from runner.job.schema import check_models_lock
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Node, Scalar, entries_of, items_of, text_of
 from runner.job.yaml.source import MAX_BYTES, read
+from runner.plain_file import read_plain
 from runner.providers.published import Rate
 
 
 def load_models_lock(directory: Path) -> ModelsLock:
     """The lock in `directory`; an empty one where there is none. Raises JobError, with its text."""
     try:
-        with (directory / LOCK_FILE).open("rb") as stream:
-            text = stream.read(MAX_BYTES + 1)
+        text = read_plain(directory / LOCK_FILE, MAX_BYTES + 1)
     except FileNotFoundError:
         return ModelsLock()
     except OSError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from runner.errors import JobError, Problem
+from runner.job.accounts import read_accounts, read_budgets
 from runner.job.load_lock import load_models_lock
 from runner.job.policy import read_price
 from runner.job.problems import Checked, InvalidValueError, Problems
@@ -19,6 +20,7 @@ from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Node, Scalar, entries_of, items_of, text_of
 from runner.job.yaml.source import MAX_BYTES, read
 from runner.money import Price
+from runner.plain_file import read_plain
 from runner.project import PROJECT_FILE
 from runner.providers import every
 from runner.providers.models import family_name
@@ -51,8 +53,7 @@ def readable_project_file(root: Path) -> ProjectFile:
 def _read(root: Path) -> tuple[bytes, ProjectFile, tuple[Problem, ...]]:
     """The text, what it says as far as that can be read, and its problems."""
     try:
-        with (root / PROJECT_FILE).open("rb") as stream:
-            text = stream.read(MAX_BYTES + 1)
+        text = read_plain(root / PROJECT_FILE, MAX_BYTES + 1)
     except FileNotFoundError:
         return b"", ProjectFile(), ()
     except OSError as error:
@@ -71,9 +72,12 @@ def _read(root: Path) -> tuple[bytes, ProjectFile, tuple[Problem, ...]]:
     )
     project = text_of(document.get("project")) or ""
     trust_env = document.get("trust_env")
+    accounts = problems.gather(read_accounts(document.get("accounts")))
     found = ProjectFile(
         project=project if _PROJECT_ID.fullmatch(project) else "",
         timezone=problems.gather(_timezone(document.get("timezone"))),
+        accounts=accounts,
+        budgets=problems.gather(read_budgets(document.get("budgets"), accounts)),
         prices=problems.gather(_prices(document.get("prices"), _locked(root))),
         trust_env=isinstance(trust_env, Scalar) and trust_env.value is True,
         notify=problems.gather(_notify(document.get("notify"))),

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from runner.money import Price
+from runner.providers import find
+from runner.providers.account import Account
 from runner.providers.models import family_name
 
 
@@ -31,19 +33,73 @@ class Notify:
     command: tuple[str, ...] = ()
 
 
+class Window(enum.StrEnum):
+    """For how long a budget holds, in the project's time zone."""
+
+    DAY = "day"
+    MONTH = "month"
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Whose attempts a budget is for: those of an account, and of accounts with these labels; all of the
+    project's where neither is given.
+    """
+
+    account: str = ""
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def covers(self, account: str, labels: Mapping[str, str]) -> bool:
+        """Whether what this account, with these labels, pays for counts."""
+        return self.account in ("", account) and self.labels.items() <= labels.items()
+
+    @property
+    def words(self) -> str:
+        """`the project`, `account acme`, `label.client acme`."""
+        account = [f"account {self.account}"] if self.account else []
+        labels = [f"label.{name} {value}" for name, value in self.labels.items()]
+        return " and ".join([*account, *labels]) or "the project"
+
+
+@dataclass(frozen=True, slots=True)
+class WindowCap:
+    """What may be spent in one day, or in one month; None: no limit. `path` is its place in the file."""
+
+    path: str
+    where: Where
+    window: Window
+    max_micros: int | None = None
+    max_tasks: int | None = None
+
+
 @dataclass(frozen=True)
 class ProjectFile:
     """A valid project file; the defaults are those of a project without one.
 
     `project` is the project's id, empty where none is given. `timezone` is None for this machine's.
-    `prices` are by model id or family, as they are written.
+    `accounts` are those that the file names, and `budgets` stand in the order of the file. `prices` are by
+    model id or family, as they are written.
     """
 
     project: str = ""
     timezone: datetime.tzinfo | None = None
+    accounts: Mapping[str, Account] = field(default_factory=lambda: MappingProxyType({}))
+    budgets: tuple[WindowCap, ...] = ()
     prices: Mapping[str, Price] = field(default_factory=lambda: MappingProxyType({}))
     trust_env: bool = False
     notify: Notify | None = None
+
+    def account(self, name: str) -> Account | None:
+        """The account of this name: one that the file names, else a provider's own; None for neither."""
+        if name in self.accounts:
+            return self.accounts[name]
+        provider = find(name)
+        return None if provider is None else Account(name, provider)
+
+    @property
+    def key_variables(self) -> frozenset[str]:
+        """The variables that hold the keys of the named accounts."""
+        return frozenset(each.key_variable for each in self.accounts.values() if each.key_variable)
 
     def price_of(self, model: str) -> Price | None:
         """The price of `model`: by its id, else by its family behind the same prefix, else by its family."""

@@ -190,7 +190,12 @@ def _explain(error: ValidationError, above: Path = ()) -> Iterator[tuple[Path, s
                     yield path, f"`{name}` is missing", _EXAMPLES.get(name, f"add `{name}:`")
         case "additionalProperties":
             known = tuple(schema.get("properties", ()))
-            unknown = (name for name in value if name not in known and not name.startswith("x-"))
+            patterns = ("^x-", *schema.get("patternProperties", ()))
+            unknown = (
+                name
+                for name in value
+                if name not in known and not any(re.search(pattern, name) for pattern in patterns)
+            )
             for name in islice(unknown, MOST_PROBLEMS):
                 hint = _key_hint(name, schema, path)
                 odd = f": {found}" if hint and (found := disguise(cut(name))) else ""
@@ -290,7 +295,7 @@ def _key_hint(name: str, schema: dict[str, Any], path: Path) -> str:
 
 def _unit_hint(path: Path, value: object) -> str:
     """The rate with the unit that it lacks."""
-    is_rate = path == ("run", "rate") and not isinstance(value, bool)
+    is_rate = path[-1:] == ("rate",) and not isinstance(value, bool)
     return f"{value}/min" if is_rate and re.fullmatch(r"[1-9][0-9]{0,8}", str(value)) else ""
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from types import MappingProxyType
 from runner.job.problems import InvalidValueError
 from runner.job.yaml.nodes import cut
 from runner.job.yaml.source import MAX_BYTES
+from runner.plain_file import read_plain
 from runner.spelling import did_you_mean
 
 FROM = "from"
@@ -85,18 +86,15 @@ class Sources:
             raise _outside(text)
         _refuse_hidden(text, resolved.relative_to(self._root))
         try:
-            descriptor = os.open(resolved, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            content = read_plain(resolved, MAX_BYTES + 1, follow=False)
         except FileNotFoundError:
             message = f"{_shown(text)}: no such file (looked for {_shown(path)} below the project root)"
             raise SourceError(message, _near(resolved) or _RELATIVE, is_missing_input=True) from None
         except OSError as error:
+            if error.errno in (errno.EINVAL, errno.EISDIR):
+                raise SourceError(f"{_shown(text)}: not a file") from None
             message = f"{_shown(text)}: cannot read it: {error.strerror}"
             raise SourceError(message, is_missing_input=True) from None
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise SourceError(f"{_shown(text)}: not a file")
-        with os.fdopen(descriptor, "rb") as file:
-            content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise SourceError(f"{_shown(text)}: larger than {MAX_BYTES:,} bytes", "split it")
         return content

@@ -302,7 +302,9 @@ class Submission:
         while True:
             try:
                 await self._write(
-                    lambda ledger, at: ledger.accept(self.attempt_id, outcome.remote_id, outcome.evidence, at)
+                    lambda ledger, at: ledger.accept(
+                        self.attempt_id, outcome.remote_id, outcome.evidence, at, outcome.handle
+                    )
                 )
             except RemoteIdTakenError:
                 evidence = Evidence(

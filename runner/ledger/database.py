@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
+import functools
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -10,9 +12,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from runner.errors import StateError
+from runner.times import local_day
 
-SCHEMA_VERSION = "8"
-_UPGRADES = {"6": ("upgrade_7.sql", "spends.sql"), "7": ("upgrade_8.sql",)}
+SCHEMA_VERSION = "9"
+_UPGRADES = {"6": ("upgrade_7.sql",), "7": ("upgrade_8.sql",), "8": ("upgrade_9.sql", "spends.sql")}
 """By the version that they begin with, the scripts that lead to the next one."""
 
 
@@ -26,8 +29,10 @@ _RECOVER = (
 )
 
 
-def open_for_writing(path: Path | None) -> sqlite3.Connection:
+def open_for_writing(path: Path | None, zone: datetime.tzinfo | None = None) -> sqlite3.Connection:
     """The one writing connection (None: in memory, for simulation). Raises StateError.
+
+    The attempts of an older ledger get the days of `zone` (None: this machine's).
 
     WAL with synchronous=FULL: a commit is on the disk when it returns. On macOS only fullfsync takes it
     past the drive's cache (https://sqlite.org/pragma.html#pragma_fullfsync); it does nothing elsewhere.
@@ -44,11 +49,11 @@ def open_for_writing(path: Path | None) -> sqlite3.Connection:
         connection.execute("PRAGMA fullfsync = ON")
         connection.execute("PRAGMA checkpoint_fullfsync = ON")
         connection.execute("PRAGMA foreign_keys = ON")
-        prepare(connection, path)
+        prepare(connection, path, zone)
     return connection
 
 
-def prepare(connection: sqlite3.Connection, path: Path | None) -> None:
+def prepare(connection: sqlite3.Connection, path: Path | None, zone: datetime.tzinfo | None = None) -> None:
     """Checks the file, and makes the tables in a new one. Raises StateError."""
     verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
@@ -59,18 +64,24 @@ def prepare(connection: sqlite3.Connection, path: Path | None) -> None:
         connection.executescript(
             f"BEGIN IMMEDIATE;\n{schema}\nINSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}');\nCOMMIT;"
         )
-    _upgrade(connection)
+    _upgrade(connection, zone)
     found = _version(connection)
     if found != SCHEMA_VERSION:
         raise _unknown(path, found)
 
 
-def _upgrade(connection: sqlite3.Connection) -> None:
-    while (found := _version(connection)) in _UPGRADES:
-        upgrade = "".join(map(_script, _UPGRADES[found]))
+def _upgrade(connection: sqlite3.Connection, zone: datetime.tzinfo | None) -> None:
+    """All steps or none: between two of them the sums of `spends` are not kept."""
+    version = _version(connection)
+    scripts: list[str] = []
+    while version in _UPGRADES:
+        scripts += map(_script, _UPGRADES[version])
+        version = str(int(version) + 1)
+    if scripts:
+        connection.create_function("day_of", 1, functools.partial(local_day, zone=zone), deterministic=True)
         connection.executescript(
-            f"BEGIN IMMEDIATE;\n{upgrade}\nUPDATE meta SET value = '{int(found) + 1}' WHERE key = 'schema';"
-            "\nCOMMIT;"
+            "BEGIN IMMEDIATE;\n" + "".join(scripts) + f"\nUPDATE meta SET value = '{version}'"
+            " WHERE key = 'schema';\nCOMMIT;"
         )
 
 
@@ -86,11 +97,11 @@ def _version(connection: sqlite3.Connection) -> str:
     return str(row[0]) if row else ""
 
 
-def open_for_reading(path: Path) -> sqlite3.Connection:
+def open_for_reading(path: Path, zone: datetime.tzinfo | None = None) -> sqlite3.Connection:
     """A read-only connection beside a running writer. Raises StateError.
 
     Never `immutable`: the file changes under it. An older ledger is read from a copy in memory, which is
-    brought up to date: whoever writes next does the same to the file.
+    brought up to date, with the days of `zone`: whoever writes next does the same to the file.
     """
     with translate_errors(path):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
@@ -98,7 +109,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
             with contextlib.closing(connection) as older:
                 connection = sqlite3.connect(":memory:", isolation_level=None)
                 older.backup(connection)
-            _upgrade(connection)
+            _upgrade(connection, zone)
             connection.execute("PRAGMA query_only = ON")
         found = _version(connection)
     if found != SCHEMA_VERSION:

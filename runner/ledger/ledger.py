@@ -7,11 +7,13 @@ ends without an exception, the step is on the disk.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from runner.errors import StateError
 from runner.http.verdicts import Evidence, Verdict
@@ -31,6 +33,7 @@ from runner.ledger.states import COUNTED_ABSENCES, TRANSITIONS, Resolution, Task
 from runner.ledger.succession import goes_on, may_follow, reason_after
 from runner.plan.task import Task
 from runner.providers.base import Generation
+from runner.times import local_day
 from runner.typed_json import members
 
 
@@ -41,18 +44,25 @@ class RemoteIdTakenError(Exception):
 class Ledger:
     """The one writer. `read` asks over the same connection."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path | None = None) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        path: Path | None = None,
+        zone: datetime.tzinfo | None = None,
+    ) -> None:
+        """Attempts belong to days of `zone` (None: this machine's)."""
         self._db = connection
         self._path = path
+        self._zone = zone
         self.read = LedgerReader(connection)
         if self.read.meta("salt") is None:
             with self.transaction():
                 self._db.execute("INSERT INTO meta VALUES ('salt', ?)", (secrets.token_hex(16),))
 
     @classmethod
-    def open(cls, path: Path) -> Ledger:
+    def open(cls, path: Path, zone: datetime.tzinfo | None = None) -> Ledger:
         """Opens or makes the ledger at `path`. Raises StateError."""
-        return cls(open_for_writing(path), path)
+        return cls(open_for_writing(path, zone), path, zone)
 
     @property
     def salt(self) -> bytes:
@@ -187,6 +197,9 @@ class Ledger:
             "price": intent.price_json,
             "taken": intent.taken_json,
             "intended_at": at,
+            "account": intent.account or task.provider,
+            "labels": json.dumps(dict(intent.labels), ensure_ascii=False, sort_keys=True),
+            "day": local_day(at, self._zone),
         }
         if latest is not None and goes_on(latest, run_id):
             self._move(latest.id, TaskState.INTENDED, at, **facts)
@@ -204,8 +217,15 @@ class Ledger:
         self._note(intent.attempt_id, at, state=TaskState.INTENDED)
         return intent.attempt_id
 
-    def accept(self, attempt_id: str, remote_id: str, evidence: Evidence, at: float) -> None:
-        """The service took it under `remote_id`. Raises RemoteIdTakenError."""
+    def accept(
+        self,
+        attempt_id: str,
+        remote_id: str,
+        evidence: Evidence,
+        at: float,
+        handle: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """The service took it under `remote_id`, and gave `handle` with it. Raises RemoteIdTakenError."""
         self._claim(attempt_id, remote_id)
         self._move(
             attempt_id,
@@ -214,6 +234,7 @@ class Ledger:
             verdict=Verdict.ACCEPTED,
             evidence=_dumps(evidence),
             accepted_at=at,
+            handle=_dumps(dict(handle)),
         )
 
     def withdraw(self, attempt_id: str, verdict: Verdict, evidence: Evidence, at: float) -> None:

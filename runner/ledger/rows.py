@@ -158,6 +158,10 @@ class AttemptRow:
     price: Price | None = None
     taken: Mapping[str, JsonValue] | None = None
     """What of its upstream task went into the request."""
+    account: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    handle: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What the service gave beside the id when it accepted it; it may hold URLs, which are secrets."""
 
     @property
     def request_id(self) -> str:
@@ -287,6 +291,10 @@ class Intent:
     price: Price | None = None
     taken: Mapping[str, JsonValue] | None = None
     """What of its upstream task goes into the request."""
+    account: str = ""
+    """Who pays; empty for the provider's own account."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The account's labels."""
 
     @property
     def price_json(self) -> str | None:

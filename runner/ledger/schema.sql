@@ -76,7 +76,12 @@ CREATE TABLE attempts (
     price TEXT,                      -- JSON: what the estimate is reckoned with; null: none known
     taken TEXT,                      -- JSON: what of the upstream task went into the request
     estimate_micros INTEGER,         -- millionths of a US dollar; null: unknown, which is not zero
-    cost_micros INTEGER              -- what the service says, or its usage times the price
+    cost_micros INTEGER,             -- the service's word; else its usage times the price
+    account TEXT NOT NULL DEFAULT '',
+    labels TEXT NOT NULL DEFAULT '{}',   -- JSON: the account's; keys are sorted
+    handle TEXT NOT NULL DEFAULT '{}',   -- JSON: what a GET needs beside the id; its URLs are secrets
+    day TEXT NOT NULL DEFAULT '',    -- of the last intent in the project's zone: 2026-11-27
+    month TEXT NOT NULL GENERATED ALWAYS AS (substr(day, 1, 7)) VIRTUAL
 ) STRICT;
 CREATE INDEX attempts_identity ON attempts (identity, seq);
 CREATE INDEX attempts_run ON attempts (run_id);

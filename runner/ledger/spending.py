@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
-import functools
 import json
 import sqlite3
 from collections.abc import Sequence
 
 from runner.ledger.rows import Drift, Spend, SpendBy, SpendRow
 from runner.ledger.states import COUNTED_ABSENCES, IN_FLIGHT, sql_list
-from runner.times import local_day
 
 # a rejected POST costs nothing; everything else may have been billed, also what a person had submitted
 # again without proof, and what was taken for absent until a day later still shows nothing of it
@@ -22,7 +19,7 @@ _POSSIBLY_BILLED = (
 _GROUPS = {
     SpendBy.JOB: "runs.job_file",
     SpendBy.MODEL: "attempts.model",
-    SpendBy.DAY: "day_of(intended_at)",
+    SpendBy.DAY: "day",
 }
 
 
@@ -39,7 +36,7 @@ class SpendReader:
         """
         row = self._db.execute(
             "SELECT coalesce(sum(tasks), 0), coalesce(sum(micros), 0), coalesce(sum(unknown), 0)"
-            " FROM spends WHERE run_id IN (SELECT value FROM json_each(?))",
+            " FROM spends WHERE span IN (SELECT value FROM json_each(?))",
             (json.dumps(run_ids),),
         ).fetchone()
         return Spend(*row)
@@ -47,7 +44,7 @@ class SpendReader:
     def billed_runs_named(self, job_name: str, edition: str) -> set[str]:
         """The runs of a job's name and edition that may have been billed for anything."""
         rows = self._db.execute(
-            "SELECT id FROM runs JOIN spends ON run_id = id WHERE job_name = ? AND edition = ? AND tasks > 0",
+            "SELECT id FROM runs JOIN spends ON span = id WHERE job_name = ? AND edition = ? AND tasks > 0",
             (job_name, edition),
         )
         return {run_id for (run_id,) in rows}
@@ -56,22 +53,13 @@ class SpendReader:
         """The runs with an attempt at one of these tasks that may have been billed for anything."""
         rows = self._db.execute(
             "SELECT DISTINCT run_id FROM attempts WHERE identity IN (SELECT value FROM json_each(?))"
-            " AND run_id IN (SELECT run_id FROM spends WHERE tasks > 0)",
+            " AND EXISTS (SELECT 1 FROM spends WHERE span = run_id AND tasks > 0)",
             (json.dumps(identities),),
         )
         return {run_id for (run_id,) in rows}
 
-    def spending(
-        self,
-        by: SpendBy | None = None,
-        since: float | None = None,
-        zone: datetime.tzinfo | None = None,
-    ) -> list[SpendRow]:
-        """What may have been billed since a Unix time, by group, or in one row where `by` is None.
-
-        Days are those of `zone` (None: this machine's).
-        """
-        self._db.create_function("day_of", 1, functools.partial(local_day, zone=zone), deterministic=True)
+    def spending(self, by: SpendBy | None = None, since: float | None = None) -> list[SpendRow]:
+        """What may have been billed since a Unix time, by group, or in one row where `by` is None."""
         # nobody knows whether a failed one is billed, unless the service says what it cost
         settled = (
             "(attempts.state = 'done' OR attempts.state IN ('failed', 'expired') AND cost_micros IS NOT NULL)"

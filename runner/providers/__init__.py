@@ -92,14 +92,13 @@ async def connect(
     network = Tunnels(route) if route is not None and route.proxy is not None else None
     async with open_client(Transport(tls=tls, network_backend=network)) as client:
         paid = PaidRequests(access, client, submit_limits)
-        free = FreeRequests(access, client, free_limits, wall=time.time)
+        free_at = functools.partial(
+            FreeRequests, client=client, limits=free_limits, wall=time.time, uploads=provider.upload_paths
+        )
         # a sandbox, or a gateway, stands for all of a service's hosts
         is_replaced = access.origin != provider.origin + provider.base_path
         origins = {
             role: origin_of(access.origin) if is_replaced else host for role, host in provider.hosts.items()
         }
-        hosts = {
-            role: FreeRequests(replace(access, origin=origin), client, free_limits, wall=time.time)
-            for role, origin in origins.items()
-        }
-        yield provider.make_client(paid, free, time.time, hosts)
+        hosts = {role: free_at(replace(access, origin=origin)) for role, origin in origins.items()}
+        yield provider.make_client(paid, free_at(access), time.time, hosts)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
+from runner.errors import KeyRefusedError
+from runner.http.access import ApiKey, is_same_loopback
 from runner.providers.provider import Provider
 
 
@@ -34,3 +37,29 @@ class Account:
     def is_own(self) -> bool:
         """Whether it is the provider's own account, which no project file needs to name."""
         return self.name == self.provider.name
+
+    @property
+    def key_variables(self) -> tuple[str, ...]:
+        """The variables that may hold its key, in the order in which they are asked."""
+        return (self.key_variable,) if self.key_variable else self.provider.key_variables
+
+    def is_at(self, other: Account) -> bool:
+        """Whether both lead to one server, `localhost` and `127.0.0.1` being one."""
+        one, two = self.origin, other.origin
+        return one == two or (is_same_loopback(one, two) and urlsplit(one).path == urlsplit(two).path)
+
+
+def refuse_twins(keys: Iterable[tuple[Account, ApiKey]]) -> None:
+    """Raises KeyRefusedError where two accounts have one origin and one key: each would keep a pace, a budget
+    and an evidence of its own for what the service takes for one customer.
+    """
+    seen: list[tuple[Account, ApiKey]] = []
+    for account, key in keys:
+        for other, known in seen:
+            if account.name != other.name and known.value == key.value and account.is_at(other):
+                raise KeyRefusedError(
+                    f"the accounts `{other.name}` and `{account.name}` have the same key at {account.origin}"
+                    f" ({' or '.join(other.key_variables)}; {' or '.join(account.key_variables)})",
+                    hint="give one of them a key of its own, or remove it from callsheet.yaml",
+                )
+        seen.append((account, key))

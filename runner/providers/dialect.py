@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from runner.json_value import JsonValue
 from runner.providers.base import Body, InputFile
@@ -107,14 +108,43 @@ class Asked(NamedTuple):
 _WORDS: tuple[str, ...] = Asked._fields[1:9]
 """`resolution` to `priority`."""
 
+COMMON_WORDS: Final = frozenset(
+    {*_WORDS, "seed", "watermark", "service_tier", "return_last_frame", "safety_identifier", "callback_url"}
+)
+"""The fields that a job file may give whatever its services call them."""
+
+
+class Form(NamedTuple):
+    """Another form of a value: `say` makes the service's own of a job file's, and `hear` a common one of the
+    service's own. Each leaves a value as it is that it does not know, its own form included.
+    """
+
+    say: Callable[[JsonValue], JsonValue]
+    hear: Callable[[JsonValue], JsonValue]
+
+
+def _digits(value: JsonValue) -> JsonValue:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _number(value: JsonValue) -> JsonValue:
+    return int(value) if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value) else value
+
+
+_WHOLE_NUMBER = re.compile("-?[0-9]{1,9}")
+DIGITS: Final = Form(_digits, _number)
+"""A whole number as text: "5"."""
+
 
 @dataclass(frozen=True, eq=False)
 class Dialect:
     """The common words, as they are: `content` is a list of items, and each field has its job file's name.
 
-    `path` is where submits go, after the origin. `words` are fields that have another name here. `flex_field`
-    is where `flex` asks for the slow, cheap tier, `last_frame_field` where true asks for the last frame; both
-    are empty where that cannot be asked.
+    `path` is where submits go, after the origin. `words` are common words that have another name here, and
+    `forms` the fields, by their own names, whose values have another form. `composed` are common words that
+    are no fields, of which `request` makes others, and `hear` makes them again. `flex_field` is where `flex`
+    asks for the slow, cheap tier, `last_frame_field` where true asks for the last frame; both are empty where
+    that cannot be asked.
     """
 
     path: str = ""
@@ -122,29 +152,49 @@ class Dialect:
     flex_field: str = ""
     last_frame_field: str = ""
     items_field: str = "content"
+    forms: Mapping[str, Form] = field(default_factory=dict)
+    composed: frozenset[str] = frozenset()
 
     @functools.cached_property
     def names(self) -> Mapping[str, str]:
         return {**self.words, "flex": self.flex_field, "last_frame": self.last_frame_field}
 
-    @functools.cached_property
-    def _fields(self) -> tuple[str, ...]:
-        return tuple(self.words.get(word, word) for word in _WORDS)
+    def lacks(self, model: str) -> frozenset[str]:
+        """The fields, by their own names, and the composed words that this model of the service has not."""
+        return frozenset()
+
+    def value(self, field: str, value: JsonValue) -> JsonValue:
+        """A job file's value of a field, which has its own name, as the service has it."""
+        form = self.forms.get(field)
+        return value if form is None or value is None else form.say(value)
+
+    def hear(self, request: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+        """A request, or its echo, whose fields have the common words' names and values too."""
+        if not self.words and not self.forms:
+            return request
+        heard = dict(request)
+        for own, form in self.forms.items():
+            heard[own] = form.hear(request.get(own))
+        renamed = {word: heard.get(own) for word, own in self.words.items()}
+        return {**heard, **renamed}
 
     def request(self, fields: Request, content: Content) -> Request:
-        """The request of one cell: its model and fields, and its content items. Raises CannotSayError."""
+        """The request of one cell: its model and fields, and its content items. Raises CannotSayError.
+
+        The fields have their own names and values here, but for the words that are `composed`.
+        """
         # the tasks of a plan share the items that no cell changes
         return {**fields, "content": [*content]}
 
     def asked(self, request: Mapping[str, JsonValue]) -> Asked:
         """A request, or its echo, in the common words."""
-        get = request.get
+        get, heard = request.get, self.hear(request)
         items = get(self.items_field)
         said = tuple([_said(item) for item in items]) if isinstance(items, list) else ()
         return Asked._make(
             (
                 str(get("model")),
-                *map(get, self._fields),
+                *map(heard.get, _WORDS),
                 "seed" in request,
                 get(self.flex_field) == "flex",
                 get(self.last_frame_field) is True,

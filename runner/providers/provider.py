@@ -83,7 +83,8 @@ class TagField:
             return None
         digits = value.removeprefix(self.prefix)
         is_ours = value.startswith(self.prefix) and re.fullmatch(r"[1-9a-f][0-9a-f]{0,15}", digits)
-        return int(digits, 16) if is_ours else 0
+        tag = int(digits, 16) if is_ours else 0
+        return tag if tag < self.count else 0
 
 
 class ListKind(enum.Enum):
@@ -164,6 +165,7 @@ class Provider:
     `dialects` are the provider as it speaks to each kind of server that an account may name, and `tags` the
     tag fields that an account may choose in place of `tag`. `keyed_files`: results lie at the service's own
     origin, which wants the key for them. `takes_uploads`: a local file goes first, by `Client.upload`.
+    `upload_paths` are where POSTs cost nothing, at any of its hosts; no submit goes there.
     `signs_callbacks`: a call that `Client.is_signed` does not know is no hint. `tells_costs`: the client can
     be asked for the balance and for what was spent.
     """
@@ -197,6 +199,7 @@ class Provider:
     tags: Mapping[str, TagField] = field(default_factory=dict)
     keyed_files: bool = False
     takes_uploads: bool = False
+    upload_paths: frozenset[str] = frozenset()
     signs_callbacks: bool = False
     tells_costs: bool = False
 
@@ -219,6 +222,22 @@ class Provider:
     def fields(self) -> frozenset[str]:
         """The fields that `request:` and matrix axes may set."""
         return frozenset(self.schema["properties"]) - {"model"} - self.content_fields.keys()
+
+    def own_name(self, name: str, model: str = "") -> str:
+        """The field that `name`, a common word or a field, sets, or the word itself where others are made of
+        it; empty where the service, or `model`, has nothing for it.
+        """
+        dialect = self.dialect
+        own = dialect.words.get(name, name)
+        is_known = own in self.fields or own in dialect.composed
+        return own if is_known and own not in dialect.lacks(model) else ""
+
+    @functools.cached_property
+    def settable(self) -> frozenset[str]:
+        """What `request:` and axes may set: its fields, and the common words that it takes."""
+        return frozenset(
+            filter(self.own_name, self.fields | self.dialect.words.keys() | self.dialect.composed)
+        )
 
     @functools.cached_property
     def defaults(self) -> Mapping[str, JsonValue]:
@@ -259,8 +278,8 @@ class Provider:
         `addresses` gives the URL that a name of the job's own stands for.
 
         What the job sets itself is sent as set, above `tag` and `callback_url`; either is left out where
-        the service has no field for it. Raises ValueError for a tag out of range, and for a reference that is
-        neither among `inputs` nor among `addresses`.
+        the service has no field for it. Raises ValueError for a tag out of range, for a reference that is
+        neither among `inputs` nor among `addresses`, and for a path that is for uploads.
         """
         added: dict[str, JsonValue] = {}
         if tag is not None and self.tag is not None:
@@ -269,7 +288,10 @@ class Provider:
             added[self.callback_field] = callback_url
         files = {file.reference: file for file in inputs}
         media = functools.partial(media_url, files, addresses or {}, read_input)
-        return self.dialect.encode(request, added, media)
+        body = self.dialect.encode(request, added, media)
+        if body.path.partition("?")[0] in self.upload_paths:
+            raise ValueError(f"{body.path} is for uploads, and a submit may cost money")
+        return body
 
     def find_origin(self, environment: Mapping[str, str], *, base_url: str | None = None) -> str:
         """The origin by the option, else the environment, else the default. Raises UsageError.

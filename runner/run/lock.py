@@ -16,6 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from runner.errors import BusyError, NoProjectError, StateError
+from runner.job.load_project import readable_project_file
 from runner.ledger.ledger import Ledger
 from runner.project import Project
 from runner.redact import Redactor, printable
@@ -80,7 +81,7 @@ def locked_ledger(
     `tell` hears once whom it waits for, if it waits.
     """
     with project_lock(project, wait=wait, tell=tell):
-        ledger = Ledger.open(project.ledger_path)
+        ledger = Ledger.open(project.ledger_path, readable_project_file(project.root).timezone)
         try:
             claim(project, ledger)
             yield ledger

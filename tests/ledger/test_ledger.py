@@ -27,7 +27,7 @@ from runner.ledger.rows import (
 from runner.ledger.states import TRANSITIONS, Basis, Reason, Resolution, TaskState
 from runner.media.video import MediaFacts
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
-from tests.support.ledger_rows import CUT, RUN, SENT, intend, intent, task
+from tests.support.ledger_rows import CUT, RUN, SENT, intend, intent, make_older, task
 
 
 @pytest.fixture
@@ -467,10 +467,7 @@ def test_a_ledger_of_version_6_is_brought_up_to_date_with_what_was_spent(tmp_pat
     accept(older, 1)
     intend(older, 2)
     before = older.read.spend(RUN.id)
-    older._db.execute("DELETE FROM spends")
-    older._db.execute("DROP TABLE claims")
-    older._db.execute("ALTER TABLE attempts DROP COLUMN echoed_seed")
-    older._db.execute("UPDATE meta SET value = '6' WHERE key = 'schema'")
+    make_older(older._db, 6)
     older.close()
     ledger = Ledger.open(path)
     assert before.tasks == 2

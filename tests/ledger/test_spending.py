@@ -17,7 +17,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Drift, Intent, Spend, SpendBy, SpendRow
 from runner.ledger.states import Reason
 from runner.money import Price, PriceUnit
-from tests.support.ledger_rows import CUT, RUN, SENT, task
+from tests.support.ledger_rows import CUT, RUN, SENT, make_older, task
 
 DAY = 86_400.0
 NOTHING = Spend(0, 0, 0)
@@ -123,9 +123,7 @@ def test_an_older_ledger_is_brought_up_to_date_by_its_writer(tmp_path: Path) -> 
     path = tmp_path / "ledger.db"
     opened = Ledger.open(path)
     with opened.transaction():
-        opened._db.execute("DROP TABLE claims")
-        opened._db.execute("ALTER TABLE attempts DROP COLUMN echoed_seed")
-        opened._db.execute("UPDATE meta SET value = '6' WHERE key = 'schema'")
+        make_older(opened._db, 6)
     opened.close()
     with contextlib.closing(open_for_reading(path)) as read:
         assert read.execute("SELECT count(*) FROM claims").fetchone() == (0,)

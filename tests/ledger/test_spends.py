@@ -14,12 +14,24 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Intent, RunRow, Spend
 from runner.ledger.spending import _POSSIBLY_BILLED
 from runner.ledger.states import Reason, TaskState
-from tests.support.ledger_rows import RUN, task
+from tests.support.ledger_rows import RUN, make_older, task
 
 OTHER = RunRow("r2", "b.yaml", "b", "0" * 64, "", "2026-05-31+00:00", "mesh", "o", 2.0)
 ATTEMPTS = 4
 
-Change = tuple[int, str, str | None, str | None, int | None, int | None, str]
+SPANS = (
+    RUN.id,
+    OTHER.id,
+    "1970-01-01",
+    "2026-11-30",
+    "2026-12-01",
+    "2026-12-02",
+    "1970-01",
+    "2026-11",
+    "2026-12",
+)
+
+Change = tuple[int, str, str | None, str | None, int | None, int | None, str, str, str]
 
 changes = st.tuples(
     st.integers(0, ATTEMPTS - 1),
@@ -29,6 +41,8 @@ changes = st.tuples(
     st.none() | st.integers(0, 10_000_000),
     st.none() | st.integers(0, 10_000_000),
     st.sampled_from([RUN.id, OTHER.id]),
+    st.sampled_from(["mesh", "acme"]),
+    st.sampled_from(["2026-11-30", "2026-12-01", "2026-12-02"]),
 )
 
 
@@ -44,19 +58,25 @@ def filled() -> Ledger:
     return ledger
 
 
-def added_up(db: sqlite3.Connection, run_id: str) -> Spend:
-    row = db.execute(
-        "SELECT count(*), coalesce(sum(coalesce(cost_micros, estimate_micros, 0)), 0),"
+def added_up(db: sqlite3.Connection, span: str) -> dict[str, Spend]:
+    """By account, of those that have any."""
+    rows = db.execute(
+        "SELECT account, count(*), sum(coalesce(cost_micros, estimate_micros, 0)),"
         " count(*) FILTER (WHERE coalesce(cost_micros, estimate_micros) IS NULL)"
-        f" FROM attempts WHERE run_id = ? AND {_POSSIBLY_BILLED}",
-        (run_id,),
-    ).fetchone()
-    return Spend(*row)
+        f" FROM attempts WHERE ? IN (run_id, day, month) AND {_POSSIBLY_BILLED} GROUP BY account",
+        (span,),
+    )
+    return {account: Spend(*row) for account, *row in rows}
+
+
+def kept(db: sqlite3.Connection, span: str) -> dict[str, Spend]:
+    rows = db.execute("SELECT account, tasks, micros, unknown FROM spends WHERE span = ? AND tasks", (span,))
+    return {account: Spend(*row) for account, *row in rows}
 
 
 @given(changed=st.lists(changes, max_size=12))
 def test_the_kept_sums_are_those_of_the_attempts(changed: list[Change]) -> None:
-    """Whatever state, verdict, resolution, cost or run an attempt gets, and goes back to."""
+    """Whatever state, verdict, resolution, cost, run, account or day an attempt gets, and goes back to."""
     ledger = filled()
     db = ledger._db
     for number, *values in changed:
@@ -64,13 +84,13 @@ def test_the_kept_sums_are_those_of_the_attempts(changed: list[Change]) -> None:
             with ledger.transaction():
                 db.execute(
                     "UPDATE attempts SET state = ?, verdict = ?, resolution = ?, cost_micros = ?,"
-                    " estimate_micros = ?, run_id = ? WHERE id = ?",
+                    " estimate_micros = ?, run_id = ?, account = ?, day = ? WHERE id = ?",
                     (*values, f"a{number}"),
                 )
         except sqlite3.IntegrityError:
             pass  # a terminal state stays
-        for run in (RUN.id, OTHER.id):
-            assert ledger.read.spend(run) == added_up(db, run)
+        for span in SPANS:
+            assert kept(db, span) == added_up(db, span)
     ledger.close()
 
 
@@ -97,10 +117,7 @@ def test_a_ledger_of_before_is_added_up_once(tmp_path: Path) -> None:
         for number in range(3):
             intent = Intent(f"a{number}", Reason.RUN, "key", number + 1, "b" * 64, 1.0, 500)
             ledger.intend(task(number), RUN.job_file, RUN.id, intent, Caps(), 1.0)
-        ledger._db.execute("DELETE FROM spends")
-        ledger._db.execute("DROP TABLE claims")
-        ledger._db.execute("ALTER TABLE attempts DROP COLUMN echoed_seed")
-        ledger._db.execute("UPDATE meta SET value = '6' WHERE key = 'schema'")
+        make_older(ledger._db, 6)
     ledger.close()
     ledger = Ledger.open(path)
     assert ledger.read.spend(RUN.id) == Spend(3, 1500, 0)

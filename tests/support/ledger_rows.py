@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from runner.http.verdicts import Evidence
 from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger
@@ -52,3 +54,26 @@ def intend(
     made = intent(number, reason=reason, name=name)
     with ledger.transaction():
         return ledger.intend(task(number), RUN.job_file, RUN.id, made, caps, 1000.0 + number)
+
+
+def make_older(db: sqlite3.Connection, version: int) -> None:
+    """Takes from a ledger what came with later versions than 8 or 6, in a transaction of the caller's."""
+    for trigger in ("spend_begins", "spend_is_taken_back", "spend_is_added"):
+        db.execute(f"DROP TRIGGER {trigger}")
+    db.execute("DROP TABLE spends")
+    for column in ("month", "day", "handle", "labels", "account"):
+        db.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
+    # of the same names as the later ones
+    db.execute("CREATE TABLE spends (run_id TEXT PRIMARY KEY, tasks INTEGER) STRICT, WITHOUT ROWID")
+    db.execute(
+        "CREATE TRIGGER spend_begins AFTER INSERT ON attempts BEGIN INSERT INTO spends VALUES (NEW.run_id, 1)"
+        " ON CONFLICT DO UPDATE SET tasks = tasks + 1; END"
+    )
+    if version < 8:
+        db.execute("DROP TRIGGER spend_begins")
+        db.execute("DROP TABLE spends")
+        db.execute("DROP TABLE claims")
+        db.execute("ALTER TABLE attempts DROP COLUMN echoed_seed")
+        for trigger in ("spend_begins", "spend_is_taken_back", "spend_is_added"):
+            db.execute(f"CREATE TRIGGER {trigger} AFTER UPDATE OF seed ON attempts BEGIN SELECT 1; END")
+    db.execute(f"UPDATE meta SET value = '{version}' WHERE key = 'schema'")

@@ -59,7 +59,7 @@ def spend(
     from_then = None if since is None else since.replace(tzinfo=zone).timestamp()
     group = SpendBy(by) if by else None
     with reading(project) as ledger:
-        rows = ledger.spending(group, from_then, zone) if ledger is not None and group is not None else []
+        rows = ledger.spending(group, from_then) if ledger is not None and group is not None else []
         (total,) = ledger.spending(None, from_then) if ledger is not None else [_NOTHING]
         if ledger is None:
             console.note(str(nothing_yet(project)))

@@ -13,11 +13,11 @@ from runner.__main__ import main
 from runner.errors import ExitCode
 from runner.http.verdicts import Evidence
 from runner.ledger.caps import Caps
-from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Intent
 from runner.ledger.states import Reason
 from runner.money import Price, PriceUnit
 from runner.project import find_project
+from runner.run.lock import locked_ledger
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.ledger_rows import RUN, SENT, task
 
@@ -57,11 +57,10 @@ def nothing_was_sent(root: Path) -> bool:
     return not (root / "rehearsal" / "runs").exists()
 
 
-@pytest.fixture
-def spent(root: Path) -> Path:
+def spend_some(root: Path) -> None:
     """A ledger with one task in flight, one of unknown price, and one in doubt."""
-    ledger = Ledger.open(find_project(root / "jobs", root=root).ledger_path)
-    with ledger.transaction():
+    project = find_project(root / "jobs", root=root)
+    with locked_ledger(project, wait=0) as ledger, ledger.transaction():
         ledger.begin_run(RUN)
         for number in (1, 2, 3):
             price = Price(PriceUnit.TASK, Decimal("0.5")) if number != 2 else None
@@ -80,7 +79,11 @@ def spent(root: Path) -> Path:
                 ledger.leave_unclear(attempt, Evidence(row=8, headers_begun=True, reason="cut"), 3.0)
             else:
                 ledger.accept(attempt, f"t-{number}", SENT, 2.0)
-    ledger.close()
+
+
+@pytest.fixture
+def spent(root: Path) -> Path:
+    spend_some(root)
     return root
 
 
@@ -242,10 +245,11 @@ def test_a_terminal_asks(
     ],
 )
 def test_days_are_those_of_the_projects_time_zone(
-    spent: Path, capsys: pytest.CaptureFixture[str], zone: str, days: list[str]
+    root: Path, capsys: pytest.CaptureFixture[str], zone: str, days: list[str]
 ) -> None:
-    with (spent / "callsheet.yaml").open("a") as file:
+    with (root / "callsheet.yaml").open("a") as file:
         file.write(f"timezone: {zone}\n")
+    spend_some(root)
     assert main(["spend", "--by", "day", "--output-format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert [row["day"] for row in rows] == days

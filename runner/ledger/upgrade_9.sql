@@ -1,0 +1,12 @@
+-- From version 8: an attempt knows its account and that one's labels, and the day that it belongs to.
+DROP TRIGGER IF EXISTS spend_begins;
+DROP TRIGGER IF EXISTS spend_is_taken_back;
+DROP TRIGGER IF EXISTS spend_is_added;
+DROP TABLE IF EXISTS spends;
+ALTER TABLE attempts ADD COLUMN account TEXT NOT NULL DEFAULT '';
+ALTER TABLE attempts ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE attempts ADD COLUMN handle TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE attempts ADD COLUMN day TEXT NOT NULL DEFAULT '';
+ALTER TABLE attempts ADD COLUMN month TEXT NOT NULL GENERATED ALWAYS AS (substr(day, 1, 7)) VIRTUAL;
+UPDATE attempts SET day = day_of(intended_at),
+    account = (SELECT provider FROM tasks WHERE tasks.identity = attempts.identity);

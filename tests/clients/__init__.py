@@ -1,0 +1,1 @@
+"""The services' official clients, unmodified, against the sandbox."""
