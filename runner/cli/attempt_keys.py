@@ -58,8 +58,7 @@ def group_by_key(
     found: dict[tuple[str, str | None], list[AttemptRow]] = {}
     strange: list[AttemptRow] = []
     for attempt in attempts:
-        account = getattr(attempt, "account", "")
-        account = account if account in accounts else first
+        account = attempt.account if attempt.account in accounts else first
         if attempt.key_hash in by_print:
             found.setdefault(by_print[attempt.key_hash], []).append(attempt)
         elif is_named_here:

@@ -56,7 +56,7 @@ def leading_to(origins: str, project: Project, service: ServiceOptions) -> Servi
 def accounts_here(project: Project) -> dict[str, Account]:
     """The accounts of the project file, and each provider's own."""
     own = {name: Account(name, provider) for name, provider in every().items()}
-    return own | dict(getattr(readable_project_file(project.root), "accounts", {}))
+    return own | dict(readable_project_file(project.root).accounts)
 
 
 def world_words(project: Project) -> str:

@@ -29,6 +29,7 @@ from runner.ledger.rows import AttemptRow, Intent
 from runner.ledger.states import Reason
 from runner.ledger.succession import goes_on
 from runner.plan.task import Task
+from runner.providers.account import Account
 from runner.providers.base import Body
 from runner.record.events import Observer
 
@@ -74,6 +75,7 @@ class Submitter:
     lane: Lane
     control: Control
     observe: Observer
+    account: Account
     run_id: str
     job_file: str
     caps: Caps
@@ -223,6 +225,8 @@ class Submission:
             estimate_micros=self.task.estimate_micros,
             price=self.task.price,
             taken=made.taken,
+            account=self.submitter.account.name,
+            labels=self.submitter.account.labels,
         )
 
     def _write_intent(self, intent: Intent, ledger: Ledger) -> str:

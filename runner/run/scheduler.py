@@ -25,7 +25,7 @@ from runner.plan.task import Task
 from runner.providers.base import RemoteFileKind
 from runner.run.dating import DateCheck
 from runner.run.finish import Lost
-from runner.run.prepare import Prepared
+from runner.run.prepare import Prepared, accounts_of
 from runner.run.progress import Progress, needs_of, progress_of
 from runner.run.relocate import put_in_place
 from runner.run.session import JobWork, Session, UnderWay
@@ -148,7 +148,13 @@ class Scheduler:
         await session.work.is_looked_over.wait()
         run = self.prepared.run
         submitter = Submitter(
-            session.lane, session.control, session.tools.observe, run.id, run.job_file, self.prepared.caps
+            session.lane,
+            session.control,
+            session.tools.observe,
+            accounts_of(self.prepared.plan.job)[task.account or task.provider],
+            run.id,
+            run.job_file,
+            self.prepared.caps,
         )
         if not session.may_submit or not await session.lane.answers(submitter.may_submit):
             return

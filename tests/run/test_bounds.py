@@ -64,7 +64,7 @@ async def test_polls_that_are_always_refused_leave_their_tasks_to_the_next_start
     result = await bench.run(file)
     assert (result.exit_code, result.counts) == (ExitCode.TRY_AGAIN, {TaskState.SUBMITTED: 3})
     if verb == "collect":
-        monkeypatch.setattr("tests.support.run_bench.RunPolicy", functools.partial(RunPolicy, timeout=1.0))
+        monkeypatch.setattr("runner.run.run.RunPolicy", functools.partial(RunPolicy, timeout=1.0))
         result = await bench.collect()
         assert result.exit_code is ExitCode.TRY_AGAIN
     assert any("rate_limit_exceeded: slow down" in reason for reason in result.reasons)

@@ -15,6 +15,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import Reason
 from runner.plan.task import Task
+from runner.providers.account import Account
 from runner.run.body import make_body
 from runner.run.prepare import Prepared, prepare_run
 from runner.run.run import Crew
@@ -77,6 +78,7 @@ async def open_lane(bench: RunBench, text: str, *, caps: Caps | None = None) -> 
                 session.lane,
                 session.control,
                 session.tools.observe,
+                Account(job.provider.name, job.provider),
                 prepared.run.id,
                 job.file,
                 caps or prepared.caps,
