@@ -23,7 +23,7 @@ from runner.record.facts import KEY_VARIABLE, session_facts
 from runner.redact import Redactor
 from runner.run.finish import RunResult
 from runner.run.lock import locked_ledger
-from runner.run.prepare import accounts_of, prepare_run
+from runner.run.prepare import prepare_run
 
 _LOG = logging.getLogger("callsheet")
 
@@ -59,8 +59,8 @@ async def run_plan(
     """
     job, machine = plan.job, Machine()
     project = find_project(job.root, root=job.root)
-    accounts = accounts_of(job)
-    origins = dict.fromkeys(accounts, plan.origin)
+    accounts = job.accounts
+    origins = plan.origins
     places = {
         name: Place.at(account, project, origins[name], trust_env=job.project_file.trust_env)
         for name, account in accounts.items()

@@ -3,7 +3,7 @@
     CallsheetError                      exit code
     ├── UsageError                      2    an option or an argument is wrong
     ├── RefusedError                    3    budget, price or confirmation; nothing was sent
-    │   └── CapReachedError             3    the next task would pass a cap of its job
+    │   └── CapReachedError             3    the next task would pass a cap
     ├── OutOfMoneyError                 4    the account is out of credit, or a quota is used up
     ├── PersonNeededError               5    held tasks, or tasks under another key
     ├── JobError                        65   the job file is invalid (66: only inputs are missing)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, time, tzinfo
 
 _FIRST, _LAST = -62_135_596_800.0, 253_402_300_799.999
 """The first and the last moment that a date can be written of: the years 1 and 9999."""
@@ -32,6 +32,18 @@ def local_time(at: float, zone: tzinfo | None) -> datetime:
 def local_day(at: float, zone: tzinfo | None) -> str:
     """The day of Unix seconds in `zone` (None: this machine's): `2026-11-21`."""
     return local_time(at, zone).date().isoformat()
+
+
+def local_midnight(day: date, zone: tzinfo | None) -> datetime:
+    """When a day begins in `zone` (None: this machine's).
+
+    Where clocks are put forward at midnight, or a whole day is left out, that is the first moment after it.
+    """
+    naive = datetime.combine(day, time())
+    # by way of UTC: a time that no clock there shows becomes one that it does
+    return (naive.astimezone() if zone is None else naive.replace(tzinfo=zone).astimezone(UTC)).astimezone(
+        zone
+    )
 
 
 @functools.lru_cache(maxsize=1024)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -192,18 +193,25 @@ def _names_and_texts(tree: ast.AST) -> Iterator[tuple[str, int]]:
                 yield text, line
 
 
+def _pattern(word: str) -> str:
+    if len(word) >= 4:
+        return f"(?i:{word})"
+    # a short one is in other words, as `ark` is in `mark`
+    return f"(?<![A-Za-z])(?i:{word})(?![A-Za-z])|{word.capitalize()}(?=[A-Z])"
+
+
 @pytest.mark.parametrize("file", FILES, ids=_module)
 def test_a_service_is_known_in_its_own_folder_alone(file: Path) -> None:
     """And in the sandbox, and in the registry, which lists the built-in ones and names the default."""
     room, *below = file.relative_to(PACKAGE).parts
     if room == "sandbox" or (room == "providers" and below[0] in {"__init__.py", *BUILT_IN}):
         return
-    words = {word.lower() for provider in BUILT_IN.values() for word in _own_words(provider)}
+    words = sorted({word.lower() for provider in BUILT_IN.values() for word in _own_words(provider)})
+    said = re.compile("|".join(map(_pattern, words)))
     wrong = [
-        f"{file.name}:{line} says {word}"
+        f"{file.name}:{line} says {found[0]}"
         for text, line in _names_and_texts(ast.parse(file.read_text(encoding="utf-8")))
-        for word in words
-        if word in text.lower()
+        if (found := said.search(text))
     ]
     assert wrong == []
 

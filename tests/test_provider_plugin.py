@@ -103,7 +103,7 @@ def test_its_words_models_and_limits_are_checked_before_anything_is_sent(python:
     file.write_text(
         (EXAMPLE / "clip.yaml")
         .read_text()
-        .replace("shape: 1:1", "ratio: 1:1")
+        .replace("shape: 1:1", "shap: 1:1")
         .replace("seconds: 4", "seconds: 40")
         + "  - {type: image_url, image_url: https://example.com/cup.png}\n"
     )

@@ -56,6 +56,7 @@ _WORDS: Mapping[str, Words] = {
         " hint: `price:` in the job file says what you pay",
         "cost and estimate differ",
     ),
+    "budget.exceeded": Words(Weight.NEWS, "{reason}", "a budget is exceeded"),
     "run.not_looked_back": Words(
         Weight.NEWS,
         "submits taken for absent were not looked for: {reason}; the next run looks again",

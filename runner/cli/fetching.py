@@ -32,7 +32,7 @@ from runner.plan.plan import make_plan
 from runner.project import Project
 from runner.providers import DEFAULT, every
 from runner.providers.account import Account
-from runner.providers.place import Place, parted
+from runner.providers.place import Place, origins_of, parted
 from runner.record.facts import job_facts, session_facts
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
@@ -220,7 +220,9 @@ def refresh_manifest(
         options = LoadOptions(environ=os.environ, trust_job=True)
         job = load_job(file, root=project.root, options=options, copy=copy)
         date = RunDate.parse(run.run_date)
-        plan = make_plan(job, origin=run.origin, run_date=date, began=run.started_at)
+        plan = make_plan(
+            job, origins=origins_of(job.accounts, run.origin), run_date=date, began=run.started_at
+        )
     except CallsheetError as error:
         console.note(f"run {run.id}: its manifest stays as it was: {redactor.foreign_text(str(error))}")
         return

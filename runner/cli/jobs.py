@@ -25,7 +25,6 @@ from runner.plan.plan import Plan, make_plan, most_cells
 from runner.project import Project, find_project
 from runner.providers.place import SANDBOX_ORIGIN, Place
 from runner.providers.provider import Provider
-from runner.run.prepare import accounts_of
 
 _MOST_CELLS_OF_COPY = 200
 """Cells of a job whose copies are planned, to see whether a mend holds."""
@@ -71,7 +70,7 @@ def load(
     with showing_lines(file if copy is None else copy, check_copy(file, project.root, reading, copy)):
         job = load_job(file, root=project.root, options=reading, copy=copy)
     own_base_url = job.base_url if options.trust_job else None
-    accounts = accounts_of(job)
+    accounts = job.accounts
     places = choose_places(accounts, project, service, job_base_url=own_base_url)
     named = (job.api_key_env, *(account.key_variable for account in accounts.values()))
     return Loaded(job, places, read_env(project.root, os.environ, allow=allowed.union(filter(None, named))))
@@ -96,7 +95,7 @@ def plan_of(loaded: Loaded, options: JobOptions) -> Plan:
     job = loaded.job
     reading = LoadOptions(loaded.environment, frozenset(options.allow_env), options.trust_job, job.provider)
     with showing_lines(job.copy, check_copy(job.root / job.file, job.root, reading, job.copy)):
-        return make_plan(job, origin=loaded.place.origin, run_date=date)
+        return make_plan(job, origins=loaded.origins, run_date=date)
 
 
 @contextlib.contextmanager

@@ -52,6 +52,7 @@ SECTIONS: Mapping[str, Mapping[str, Verb]] = {
         "verify": Verb("verify", "Hash and probe a run's files against its manifest."),
         "diff": Verb("diff", "Show what changed from one run to another."),
         "spend": Verb("spend", "Show what was spent, and what may have been."),
+        "budget": Verb("budget", "Show what is left of each of the project's budgets."),
         "prune": Verb("prune", "List or remove old files, never a row of the ledger."),
     },
     "When something is wrong": {

@@ -191,6 +191,7 @@ only_option = click.option(
 _FORMATS = {
     "json": "json is one document",
     "jsonl": "jsonl one object a line",
+    "csv": "csv one line a group",
     "github": "github annotates the lines of a pull request",
 }
 

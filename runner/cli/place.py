@@ -18,8 +18,8 @@ from runner.ledger.read import LedgerReader
 from runner.plan.words import TaskWords
 from runner.project import Project, find_project
 from runner.providers import DEFAULT, every
-from runner.providers.account import Account
-from runner.providers.place import SANDBOX_ORIGIN, Place, parted, sandbox_origin
+from runner.providers.account import Account, replaced_origins
+from runner.providers.place import SANDBOX_ORIGIN, Place, parted
 from runner.providers.provider import Provider
 from runner.run.only import Named
 
@@ -95,7 +95,8 @@ def choose_places(
     """
     if service.sandbox:
         return {
-            name: Place.at(account, project, sandbox_origin(account)) for name, account in accounts.items()
+            name: Place.at(accounts[name], project, origin)
+            for name, origin in replaced_origins(accounts, SANDBOX_ORIGIN).items()
         }
     own = next(iter(accounts))
     named = {
@@ -119,7 +120,10 @@ def choose_places(
     for name, account in accounts.items():
         origin = named[name] or rehearsed or account.origin
         place = Place.at(account, project, origin, trust_env=trust_env)
-        places[name] = replace(place, origin=_as_known(place)) if place.project.is_rehearsal else place
+        if place.project.is_rehearsal:
+            known = replaced_origins({name: account}, _as_known(place))[name]
+            place = replace(place, origin=known)
+        places[name] = place
     return places
 
 
@@ -133,6 +137,13 @@ def _named_origin(account: Account, service: ServiceOptions, job_base_url: str |
     if named := os.environ.get(provider.url_variable, "").strip():
         return parse_origin(named, source=provider.url_variable)
     return parse_origin(job_base_url, source="the job file's base_url") if job_base_url else ""
+
+
+def _is_same(origin: str, other: str) -> bool:
+    try:
+        return is_same_loopback(origin, other)
+    except ValueError:  # `<origin>:<account>`
+        return False
 
 
 def does_trust_env(project: Project, service: ServiceOptions) -> bool:
@@ -152,5 +163,5 @@ def _as_known(place: Place) -> str:
         return place.origin
     with contextlib.closing(reader):
         known = [origin for row in reader.origins() for origin in parted(row)]
-    same = [origin for origin in known if is_same_loopback(origin, place.origin)]
+    same = [origin for origin in known if _is_same(origin, place.origin)]
     return place.origin if place.origin in same else next(iter(same), place.origin)

@@ -129,6 +129,7 @@ def _lower(provider: Provider, model: str, rates: tuple[Rate, ...]) -> Iterator[
     """Where a published price is below the public one, or cannot be compared: caps may let more through."""
     family = provider.catalogue.find(model)
     known: Mapping[str, ListPrice] = family.prices if family is not None else {}
+    unit = provider.catalogue.price_unit or PriceUnit.MTOK
     for resolution, public in known.items():
         for sound, with_video, usd in (
             (True, False, public.plain),
@@ -136,10 +137,10 @@ def _lower(provider: Provider, model: str, rates: tuple[Rate, ...]) -> Iterator[
             (True, True, public.with_video),
         ):
             price = dearest(rates, resolution, sound, with_video)
-            if price is not None and (price.unit is not PriceUnit.MTOK or price.usd < usd):
+            if price is not None and usd is not None and (price.unit is not unit or price.usd < usd):
                 told = f"USD {format(price.usd, 'f')} {UNIT_WORDS[price.unit]} at {resolution}"
                 yield (
-                    f"{model}: {told}, where USD {usd} {UNIT_WORDS[PriceUnit.MTOK]} is public;"
+                    f"{model}: {told}, where USD {usd} {UNIT_WORDS[unit]} is public;"
                     " estimates and caps go by it, unless `price:` or `prices:` says more"
                 )
                 return

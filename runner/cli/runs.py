@@ -13,6 +13,7 @@ from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions
 from runner.cli.place import here, leading_to, world_words, worlds
 from runner.errors import StateError, UsageError
+from runner.job.load_project import readable_project_file
 from runner.job.sources import JobCopy
 from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
@@ -199,7 +200,8 @@ def reading(project: Project) -> Iterator[LedgerReader | None]:
         check_is_remembered(project, None)
         yield None
         return
-    with contextlib.closing(LedgerReader(open_for_reading(project.ledger_path))) as ledger:
+    zone = readable_project_file(project.root).timezone
+    with contextlib.closing(LedgerReader(open_for_reading(project.ledger_path, zone))) as ledger:
         check_is_own(project, ledger)
         is_empty = ledger.latest_run() is None
         if is_empty:

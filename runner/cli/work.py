@@ -16,7 +16,7 @@ from runner.ledger.database import open_for_reading, translate_errors
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Kind, Spend
 from runner.project import Project
-from runner.run.prepare import Prepared, accounts_of
+from runner.run.prepare import Prepared
 
 T = TypeVar("T")
 
@@ -88,7 +88,7 @@ def work_of(prepared: Prepared, project: Project) -> Work:
         caps=prepared.caps,
         is_rehearsal=project.is_rehearsal,
         zone=job.project_file.timezone,
-        names_accounts=len(accounts_of(job)) > 1,
+        names_accounts=len(job.accounts) > 1,
         spend=lambda: _ask(project, lambda reader: reader.spend(*job_runs(prepared, reader))),
         usual_seconds=lambda: _ask(project, usual_seconds),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -15,14 +15,14 @@ from runner.desk.timeline import PHASES, milliseconds, sessions, spans
 from runner.errors import CallsheetError
 from runner.http.access import is_loopback
 from runner.job.extends import whole_document
+from runner.job.load_project import readable_project_file
 from runner.job.sources import JobCopy
 from runner.job.yaml.nodes import to_data
 from runner.json_value import JsonValue
 from runner.ledger.states import STATE_WORDS, TaskState
 from runner.plan.picks import means, pick_pattern
-from runner.providers import find
+from runner.providers import every, find
 from runner.providers.base import RemoteFileKind
-from runner.providers.provider import Provider
 from runner.record.manifest import (
     Manifest,
     ManifestFile,
@@ -98,8 +98,8 @@ class _Builder:
     """Takes the tasks of a manifest one by one."""
 
     commands: Commands
-    provider: Provider | None
-    """None where it is not installed: prompts and ratios are not read then."""
+    provider: str
+    """The run's own, where a task names none."""
     start: int
     end: int
     picks: Mapping[str, Sequence[JsonValue] | None]
@@ -163,7 +163,9 @@ class _Builder:
 
     def _facts(self, task: ManifestTask) -> dict[str, object]:
         latest, short = task.latest, task.identity[:_SHORT]
-        dialect = self.provider.dialect if self.provider is not None else None
+        # where it is not installed, prompts and ratios are not read
+        provider = find(task.provider or self.provider)
+        dialect = None if provider is None else provider.dialect
         bought_for = latest.estimate_usd if latest is not None else None
         return {
             "number": None if task.index is None else task.index + 1,
@@ -173,6 +175,7 @@ class _Builder:
             "state": STATE_WORDS[task.state].shown,
             "cached": task.cached,
             "model": task.model,
+            "account": task.account or task.provider or self.provider,
             "seed": task.seed,
             "echo": task.echoed_seed,
             "sample": task.sample,
@@ -208,10 +211,16 @@ def read_contact_sheet(
     # what stands behind the tasks is needed for each of them
     whole = read_manifest(manifest)
     run = whole.run
-    commands = Commands(run.id, run.job_file, _option(run))
+    origins = run.origin.split(", ")
+    own = _own_origins(root)
+    is_rehearsal = any(
+        origin.partition(":")[0] == EMBEDDED or (is_loopback(origin) and origin not in own)
+        for origin in origins
+    )
+    commands = Commands(run.id, run.job_file, _option(origins, own))
     start, end = milliseconds(run.started_at), _end(run)
     picks = _pickable_steps(job, file=root / run.job_file, root=root)
-    builder = _Builder(commands, find(run.provider), start, end, picks, now)
+    builder = _Builder(commands, run.provider, start, end, picks, now)
     for task in islice(read_tasks(manifest), MOST_TASKS):
         builder.add(task)
     return ContactSheet(
@@ -222,7 +231,7 @@ def read_contact_sheet(
         videos=tuple(builder.videos),
         words=_words(builder.departed + Counter(whole.counts.by_state)),
         video_seconds=builder.seconds,
-        is_rehearsal=run.origin == EMBEDDED or is_loopback(run.origin),
+        is_rehearsal=is_rehearsal,
         commands=commands,
         waits=tuple(step for step, picked in picks.items() if picked == [] and step in builder.made),
     )
@@ -267,6 +276,7 @@ def data_of(sheet: ContactSheet) -> dict[str, object]:
         "phases": PHASES,
         "words": list(sheet.words),
         "rehearsal": sheet.is_rehearsal,
+        "compares": len({task["account"] for task in sheet.tasks}) > 1,
         "again": sheet.commands.run(),
     }
 
@@ -308,11 +318,19 @@ def _words(by_state: Mapping[TaskState, int]) -> dict[str, int]:
     return {word: count for word, count in counts.items() if count}
 
 
-def _option(run: ManifestRun) -> tuple[str, ...]:
-    provider = find(run.provider)
-    if run.origin == EMBEDDED:
+def _own_origins(root: Path) -> frozenset[str]:
+    """Where requests go for real without an option: to the services, and where an account's base URL says."""
+    accounts = readable_project_file(root).accounts.values()
+    providers = (each.origin + each.base_path for each in every().values())
+    return frozenset((*providers, *(account.origin for account in accounts)))
+
+
+def _option(origins: Sequence[str], own: Set[str]) -> tuple[str, ...]:
+    """What leads to the services of a run."""
+    if any(origin.partition(":")[0] == EMBEDDED for origin in origins):
         return ("--sandbox",)
-    return () if provider is not None and provider.origin == run.origin else ("--base-url", run.origin)
+    other = next((origin for origin in origins if origin not in own), None)
+    return () if other is None else ("--base-url", other)
 
 
 def _end(run: ManifestRun) -> int:

@@ -63,15 +63,21 @@ class FreeRequests:
         self._wall = wall
 
     async def get(
-        self, path: str, query: Sequence[tuple[str, str]] = (), *, troubles: Sequence[TroubleRule] = ()
+        self,
+        path: str,
+        query: Sequence[tuple[str, str]] = (),
+        *,
+        troubles: Sequence[TroubleRule] = (),
+        also: Collection[int] = (),
     ) -> Answer:
-        """The answer of a GET that succeeded (2xx), its body at most 1 MiB.
+        """The answer of a GET that succeeded (2xx), its body at most 1 MiB; or that has one of the statuses
+        `also`, which say something of the generation.
 
         `path` follows the origin, or is a whole URL that the service gave: at the same host, or it is not
         asked for. Raises ProviderError; `troubles` are the service's own rules for an answer that cannot be
         used.
         """
-        return await self._ask("GET", self._url(path, query), troubles)
+        return await self._ask("GET", self._url(path, query), troubles, also=also)
 
     async def upload(
         self,
@@ -130,6 +136,7 @@ class FreeRequests:
         *,
         with_key: bool = True,
         is_upload: bool = False,
+        also: Collection[int] = (),
     ) -> Answer:
         common = [one for one in self._headers if with_key or one[0] != b"Authorization"]
         request = httpx.Request(
@@ -144,7 +151,7 @@ class FreeRequests:
                 answer = await self._answer(request)
         except (httpx.HTTPError, httpx.StreamError, TimeoutError, OSError) as error:
             raise _unreachable(error) from None
-        if 200 <= answer.status < 300 and not answer.unreadable:
+        if (200 <= answer.status < 300 or answer.status in also) and not answer.unreadable:
             return answer
         raise judge_refusal(troubles, answer, wall=self._wall())
 

@@ -76,13 +76,14 @@ class AnswerRule:
 class TroubleRule:
     """For the HTTP answer to a free request that cannot be used. Defaults as in AnswerRule.
 
-    `code` is the error's own or the one it hands on from upstream.
+    `code` is the error's own or the one it hands on from upstream. `message` is as in AnswerRule.
     """
 
     trouble: Trouble
     statuses: Collection[int]
     enveloped: bool = False
     code: str = ""
+    message: str = ""
     used_up: bool = False
 
     def matches(self, status: int, error: ErrorBody, *, used_up: bool) -> bool:
@@ -90,6 +91,7 @@ class TroubleRule:
             status in self.statuses
             and (not self.enveloped or error.is_envelope)
             and self.code in ("", error.code, error.provider_code)
+            and self.message in error.message.lower()
             and (not self.used_up or used_up)
         )
 
@@ -121,7 +123,7 @@ UNCLEAR = (Verdict.AMBIGUOUS, Reaction.RECONCILE)
 AGAIN = (Verdict.REJECTED, Reaction.BACK_OFF)
 TASK_FAILS = (Verdict.REJECTED, Reaction.FAIL_TASK)
 _KEY_STOPS = (Verdict.REJECTED, Reaction.STOP_KEY)
-_MONEY_STOPS = (Verdict.REJECTED, Reaction.STOP_MONEY)
+MONEY_STOPS = (Verdict.REJECTED, Reaction.STOP_MONEY)
 
 ACCEPTANCE = (
     AnswerRule(0, "accepted", _SUCCESS, *_ACCEPTED, with_id=True),
@@ -129,10 +131,10 @@ ACCEPTANCE = (
 )
 COMMON = (
     AnswerRule(13, "500: the outcome could not be confirmed", (500,), *UNCLEAR),
-    AnswerRule(72, "429: a quota is used up", (429,), *_MONEY_STOPS, used_up=True),
+    AnswerRule(72, "429: a quota is used up", (429,), *MONEY_STOPS, used_up=True),
     AnswerRule(16, "429: too many requests", (429,), *AGAIN),
     AnswerRule(17, "the key was refused", (401, 403), *_KEY_STOPS),
-    AnswerRule(18, "402: out of money, or at the spend limit", (402,), *_MONEY_STOPS),
+    AnswerRule(18, "402: out of money, or at the spend limit", (402,), *MONEY_STOPS),
     AnswerRule(20, "the request was refused", (400, 404, 413, 422), *TASK_FAILS),
     AnswerRule(21, "a redirect, which is never followed", _REDIRECT, *UNCLEAR),
     AnswerRule(15, "an answer that does not say what became of the request", ANY_STATUS, *UNCLEAR),

@@ -20,6 +20,7 @@ from runner.job.values import Constant, Value, compile_values
 from runner.job.yaml.nodes import Location, Scalar, cut, entries_of, items_of, text_of
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.json_value import JsonValue, canonical_json
+from runner.providers.provider import Provider
 from runner.spelling import did_you_mean
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -203,7 +204,7 @@ def check_chain(step: Step, own: KnownNames, above: Mapping[str, KnownNames]) ->
     axes = {name for names in (own, *above.values()) for name in names} - BUILT_IN
     yield from _check_axis_name(step.chain, location, axes)
     using = [item for item in step.content if item.uses_previous]
-    if not using and not any(PREVIOUS in value.names for value in step.request.values()):
+    if not using and not any(PREVIOUS in value.names for value in step.fields):
         message = "nothing uses the task before, so there is no chain"
         yield location.error(message, f"add to `content`: {_FRAME_BEFORE}")
     elif using and len(using) == len(step.content):
@@ -247,7 +248,7 @@ def check_use(step: Step, fields: frozenset[str], above: Iterable[KnownNames]) -
 
     One that a join shares with a step above says which of its tasks is meant.
     """
-    used = {name for value in step.request.values() for name in value.names}
+    used = {name for value in step.fields for name in value.names}
     payloads = [item.payload for item in step.content]
     used |= {name for payload in payloads if isinstance(payload, Value) for name in payload.names}
     further = [
@@ -272,12 +273,22 @@ def check_use(step: Step, fields: frozenset[str], above: Iterable[KnownNames]) -
             yield location.error(f"axis `{name}` changes nothing: no field and no expression uses it", hint)
 
 
-def check_conflicts(step: Step) -> Checked[None]:
-    """Finds fields that an axis and `request` both set."""
+def check_conflicts(step: Step, providers: Iterable[Provider]) -> Checked[None]:
+    """Finds fields that an axis and `request`, or `request_at`, both set."""
+    own_names = [provider.own_name for provider in providers]
+    written = [
+        (name, value)
+        for fields in (step.request, *step.request_at.values())
+        for name, value in fields.items()
+    ]
     for axis in step.axes:
-        if axis.name in step.request:
-            location = step.request[axis.name].location
-            yield location.error(f"the axis `{axis.name}` sets this field too", "keep one of the two")
-    if "seed" in step.request and (step.seeds is not None or step.samples is not None):
-        key = "seeds" if step.seeds is not None else "samples"
-        yield step.request["seed"].location.error(f"`{key}` sets this field too", "keep one of the two")
+        for name, value in written:
+            is_one = any(own(axis.name) == own(name) != "" for own in own_names)
+            if name == axis.name or is_one:
+                yield value.location.error(
+                    f"the axis `{axis.name}` sets this field too", "keep one of the two"
+                )
+    for name, value in written:
+        if name == SEED and (step.seeds is not None or step.samples is not None):
+            key = "seeds" if step.seeds is not None else "samples"
+            yield value.location.error(f"`{key}` sets this field too", "keep one of the two")

@@ -220,6 +220,8 @@ def resolve_url(
         if is_remote(text):
             check_remote(text)
             return None
+        if text.startswith(provider.dialect.address_schemes):
+            return None
         file = reader.read(text, kind)
     except InputError as error:
         raise ProblemError(error.at(location)) from None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.errors import JobError, Problem
+from runner.job.choices import read_accounts
 from runner.job.environment import key_names, read_env, why_refused
 from runner.job.expressions import RUN, RUN_TIME, KnownNames, has_expression
 from runner.job.extends import read_whole
@@ -20,6 +21,7 @@ from runner.job.merge import STEPS, correct_keys
 from runner.job.model import Job
 from runner.job.policy import read_budget, read_lint, read_run
 from runner.job.problems import Checked, Problems
+from runner.job.project_file import ProjectFile
 from runner.job.provider_checks import check_run
 from runner.job.scalars import check_scalars
 from runner.job.schema import check_job
@@ -32,7 +34,6 @@ from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Scalar, entries_of, items_of, text_of
 from runner.job.yaml.source import MAX_BYTES
 from runner.project import PROJECT_FILE
-from runner.providers import DEFAULT, find
 from runner.providers.provider import Provider
 from runner.spelling import nearest
 
@@ -95,17 +96,22 @@ def load_job(
         text = _read(file, shown) if copy is None else copy.text
     sources = Sources(root, file.parent, None if copy is None else copy.files)
     try:
-        return replace(
-            _load(file, shown, root, text, sources, options),
-            project_file=project_file,
-            models_lock=load_models_lock(root),
-        )
+        job = _load(file, shown, root, text, sources, project_file, options)
+        return replace(job, models_lock=load_models_lock(root))
     except JobError as error:
         error.files = sources.files
         raise
 
 
-def _load(file: Path, shown: str, root: Path, content: bytes, sources: Sources, options: LoadOptions) -> Job:
+def _load(
+    file: Path,
+    shown: str,
+    root: Path,
+    content: bytes,
+    sources: Sources,
+    project_file: ProjectFile,
+    options: LoadOptions,
+) -> Job:
     reading = read_whole(content, sources)
     document = reading.root
     if document is None:
@@ -117,11 +123,12 @@ def _load(file: Path, shown: str, root: Path, content: bytes, sources: Sources, 
     if not reading.is_whole:
         problems.raise_errors()
     with problems:
-        # a name that is not known has been reported by the schema
-        provider = options.provider or find(text_of(document.get("provider")) or "") or DEFAULT
+        accounts = problems.gather(read_accounts(document, project_file, options.provider))
+        provider = next(iter(accounts.values())).provider
+        providers = tuple(dict.fromkeys(account.provider for account in accounts.values()))
         api_key_env = problems.gather(_api_key_env(document, provider, options))
         if not options.trust_job:
-            problems.gather(check_addresses(document, provider))
+            problems.gather(check_addresses(document, providers))
         env = problems.gather(_env(document, root, options, api_key_env))
         problems.gather(_refuse_expressions(document))
 
@@ -139,18 +146,19 @@ def _load(file: Path, shown: str, root: Path, content: bytes, sources: Sources, 
         if edition_node is not None:
             edition = problems.gather(compile_value(edition_node, known))
         run = problems.gather(read_run(document.get("run")))
-        problems.gather(check_run(provider, document.get("run")))
+        problems.gather(check_run(providers, document.get("run")))
         budget = problems.gather(read_budget(document.get("budget")))
         lint = problems.gather(read_lint(document.get("lint")))
         steps = problems.gather(
             read_steps(
-                document, provider=provider, known=known, found=problems.errors, files=TextFiles(sources)
+                document, accounts=accounts, known=known, found=problems.errors, files=TextFiles(sources)
             )
         )
         # without other errors the plan checks the inputs, with those of each cell
         if problems.errors and not options.is_trial:
-            reader = InputReader(root, file.parent, provider.limits.files)
-            problems.gather(check_inputs(step_keys(document).values(), provider=provider, reader=reader))
+            for each in providers:
+                reader = InputReader(root, file.parent, each.limits.files)
+                problems.gather(check_inputs(step_keys(document).values(), provider=each, reader=reader))
     return Job(
         name=name,
         file=shown,
@@ -170,6 +178,8 @@ def _load(file: Path, shown: str, root: Path, content: bytes, sources: Sources, 
         lint=lint,
         document=document,
         warnings=problems.warnings,
+        accounts=accounts,
+        project_file=project_file,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from runner.errors import JobError, Problem
-from runner.job.accounts import read_accounts, read_budgets
+from runner.job.load_accounts import read_accounts, read_budgets
 from runner.job.load_lock import load_models_lock
 from runner.job.policy import read_price
 from runner.job.problems import Checked, InvalidValueError, Problems

@@ -19,6 +19,7 @@ SHARED = (
     "exclude",
     "include",
     "request",
+    "request_at",
     "content",
     "output",
     "price",
@@ -59,6 +60,16 @@ class StepKeys:
                 text = str(name.value)
                 if not text.startswith("x-"):
                     found[text] = (name, value)
+        return iter(found.values())
+
+    def merged_below(self, key: str, name: str) -> Iterator[tuple[Scalar, Node]]:
+        """As `merged`, of the mapping at `name` of the mapping at `key`."""
+        found: dict[str, tuple[Scalar, Node]] = {}
+        for owner in (self.own,) if self.shared is None else (self.shared, self.own):
+            parent = owner.get(key)
+            for field, value in entries_of(parent.get(name) if isinstance(parent, Mapping) else None):
+                if not str(field.value).startswith("x-"):
+                    found[str(field.value)] = (field, value)
         return iter(found.values())
 
     def _owner(self, key: str) -> Mapping:

@@ -18,6 +18,7 @@ from runner.job.values import Value
 from runner.job.yaml.nodes import Location
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.money import Price
+from runner.providers.account import Account
 from runner.providers.provider import Provider
 
 MODEL = "model"
@@ -172,6 +173,21 @@ class ContentItem:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """A model of `models`, at an account. `name` is how the job calls it: its id where the job gives none."""
+
+    id: str
+    location: Location
+    account: str
+    name: str
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it has no name but its id."""
+        return self.name == self.id
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """What one step generates; a flat job file has one, without a name.
 
@@ -189,7 +205,7 @@ class Step:
     chain_location: Location
     pick: tuple[Value, ...] | None
     pick_location: Location
-    models: tuple[tuple[str, Location], ...]
+    models: tuple[ModelChoice, ...]
     seeds: Seeds | None
     samples: int | None
     takes_location: Location
@@ -201,10 +217,17 @@ class Step:
     content: tuple[ContentItem, ...]
     output: OutputTemplate | None
     price: Price | None
+    request_at: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    """Fields for one account, or for one provider, by its name."""
 
     @property
     def model_names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(model for model, _ in self.models))
+        """The values of the axis `model`."""
+        return tuple(dict.fromkeys(choice.name for choice in self.models))
+
+    def choice(self, name: str) -> ModelChoice | None:
+        """The model that the job calls so; None for one that only `include` adds."""
+        return next((choice for choice in self.models if choice.name == name), None)
 
     def uses(self, step: str) -> frozenset[str]:
         """The STEP_OUTPUTS that its requests take from a task of `step`; of its own: from the one before."""
@@ -216,7 +239,7 @@ class Step:
         """Everything that may hold expressions."""
         for axis in self.axes:
             yield from axis.values
-        yield from (*(self.pick or ()), *self.exclude, *self.include, *self.request.values())
+        yield from (*(self.pick or ()), *self.exclude, *self.include, *self.fields)
         for item in self.content:
             if isinstance(item.payload, Value):
                 yield item.payload
@@ -228,6 +251,12 @@ class Step:
             yield self.output
 
     @property
+    def fields(self) -> tuple[Value, ...]:
+        """The values of `request` and `request_at`."""
+        further = (value for fields in self.request_at.values() for value in fields.values())
+        return (*self.request.values(), *further)
+
+    @property
     def output_location(self) -> Location:
         """The location of `output`, or of the takes if it is not given."""
         return self.output.location if self.output is not None else self.takes_location
@@ -237,7 +266,8 @@ class Step:
 class Job:
     """A valid job file. `file` is its path below the root, with forward slashes; `text` its bytes.
 
-    Input paths are relative to `directory`. `env` holds the listed variables that are set. `base_url`
+    Input paths are relative to `directory`. `accounts` are those of its models, by name, and the first is its
+    own, whose provider is `provider`. `env` holds the listed variables that are set. `base_url`
     is None unless the job is trusted. `steps` are by name, each after the one that it needs; a flat
     job has one, named "". `lint` holds the levels that the job changes. `project_file` and `models_lock` are
     those of the root.
@@ -262,6 +292,7 @@ class Job:
     warnings: tuple[Problem, ...]
     document: MappingNode = field(repr=False)
     """The job file as read, merged with the one that it `extends`."""
+    accounts: Mapping[str, Account] = field(default_factory=dict)
     project_file: ProjectFile = field(default_factory=ProjectFile)
     models_lock: ModelsLock = field(default_factory=ModelsLock)
 
@@ -274,6 +305,11 @@ class Job:
     def files(self) -> Mapping[str, bytes]:
         """The further files that it was made of, by path below the root: once it is planned, all of them."""
         return self.copy.files
+
+    @property
+    def providers(self) -> tuple[Provider, ...]:
+        """Those of its accounts, each once."""
+        return tuple(dict.fromkeys(account.provider for account in self.accounts.values()))
 
     @property
     def uses_date(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from runner.job.model import SEED, ContentItem, OnAmbiguous, Reference
 from runner.job.problems import Checked
@@ -15,58 +15,83 @@ from runner.providers.dialect import ContentFacts
 from runner.providers.provider import Provider
 
 
-def check_fields(provider: Provider, request: Mapping[str, Value]) -> Checked[None]:
-    """Each field of `request` that the provider does not have: an error, if the picture depends on it."""
+def settable(providers: Iterable[Provider]) -> frozenset[str]:
+    """What a request or an axis may set at one of the providers at least."""
+    return frozenset[str]().union(*(provider.settable for provider in providers))
+
+
+def check_fields(
+    providers: Sequence[Provider], request: Mapping[str, Value], *, is_mixed: bool = False
+) -> Checked[None]:
+    """Each field of `request` that none of the providers has: an error, if the picture depends on it. One
+    that some have is a matter of the lint `unsupported`. `is_mixed`: the job has further providers.
+    """
+    known, first = settable(providers), providers[0]
     for name, value in request.items():
-        if name in provider.fields:
+        if name in known:
             continue
-        own = _own_name(provider, name)
-        hint = f"at {provider.name} it is `{own}`" if own else _instead(provider, name)
+        own = _own_name(first, name)
+        hint = f"at {first.name} it is `{own}`" if own else _instead(providers, name, is_mixed=is_mixed)
         report = value.location.warning if _is_unseen(name) else value.location.error
-        yield report(f"{provider.name} has no `{name}`", hint)
+        yield report(_told(providers, f"`{name}`"), hint)
+
+
+def _told(providers: Sequence[Provider], what: str) -> str:
+    names = list(dict.fromkeys(provider.name for provider in providers))
+    return f"{names[0]} has no {what}" if len(names) == 1 else f"none of {', '.join(names)} has {what}"
+
+
+def check_twice(providers: Sequence[Provider], request: Mapping[str, Value]) -> Checked[None]:
+    """Each field that is set twice at one of the providers: by a common word, and by its own name."""
+    for provider in providers:
+        for word, own in provider.dialect.words.items():
+            if word in request and own in request and provider.own_name(own) and word != own:
+                hint = f"keep one of them, or write `{own}` under `request_at: {{{provider.name}: ...}}`"
+                yield request[own].location.error(
+                    f"at {provider.name} `{word}` and `{own}` are one field", hint
+                )
 
 
 def check_axes(
-    provider: Provider,
+    providers: Sequence[Provider],
     axes: Mapping[str, Location],
-    request: Mapping[str, Value],
+    request: Iterable[Value],
     content: Sequence[ContentItem],
 ) -> Checked[None]:
     """Each axis named like a field that is called otherwise here, and sets nothing.
 
-    `axes` are the places of the axes, by name. A common word is reported even where an expression uses the
-    axis: in a job that was written for another provider it set the field.
+    `axes` are the places of the axes, by name.
     """
-    values = [*request.values(), *(item.payload for item in content), *(item.role for item in content)]
+    values = [*request, *(item.payload for item in content), *(item.role for item in content)]
     used = {name for value in values if isinstance(value, Value) for name in value.names}
-    for name, location in axes.items():
-        if name in used and name not in provider.dialect.words:
-            continue
-        if own := _own_name(provider, name):
-            message = f"{provider.name} has no `{name}`, so this axis sets no field"
-            yield location.error(message, f"name it `{own}`")
+    for name in axes.keys() - used - settable(providers):
+        if own := _own_name(providers[0], name):
+            message = f"{_told(providers, f'`{name}`')}, so this axis sets no field"
+            yield axes[name].error(message, f"name it `{own}`")
 
 
-def check_run(provider: Provider, run: Node | None) -> Checked[None]:
-    """A warning for each key under `run` that the provider has nothing for."""
+def check_run(providers: Sequence[Provider], run: Node | None) -> Checked[None]:
+    """A warning for each key under `run` that none of the providers has something for."""
     if not isinstance(run, MappingNode):
         return
     webhook, on_ambiguous = run.get("webhook"), run.get("on_ambiguous")
-    if isinstance(webhook, MappingNode) and not provider.callback_field:
-        message = f"{provider.name} has no webhooks, so results are polled for"
-        yield webhook.location.warning(message, "remove it")
+    if isinstance(webhook, MappingNode) and not any(each.callback_field for each in providers):
+        yield webhook.location.warning(
+            f"{_told(providers, 'webhooks')}, so results are polled for", "remove it"
+        )
     is_auto = isinstance(on_ambiguous, Scalar) and on_ambiguous.value == OnAmbiguous.AUTO
-    if on_ambiguous is not None and is_auto and provider.listing is None:
+    if on_ambiguous is not None and is_auto and all(each.listing is None for each in providers):
+        article = "" if len(providers) == 1 else "a "
+        told = _told(providers, f"{article}list to reconcile with")
         yield on_ambiguous.location.warning(
-            f"{provider.name} has no list to reconcile with, so a submit whose outcome is unclear is held",
-            "on_ambiguous: hold",
+            f"{told}, so a submit whose outcome is unclear is held", "on_ambiguous: hold"
         )
 
 
-def check_seeds(provider: Provider, seeds: Seeds, location: Location) -> Checked[None]:
-    """Seeds that the provider does not take."""
-    if SEED not in provider.fields:
-        yield location.error(f"{provider.name} has no `{SEED}`", f"samples: {len(seeds)}")
+def check_seeds(providers: Sequence[Provider], seeds: Seeds, location: Location) -> Checked[None]:
+    """Seeds that none of the providers takes."""
+    if SEED not in settable(providers):
+        yield location.error(_told(providers, f"`{SEED}`"), f"samples: {len(seeds)}")
 
 
 def check_content(
@@ -107,9 +132,9 @@ def _is_unseen(name: str) -> bool:
     )
 
 
-def _instead(provider: Provider, name: str) -> str:
+def _instead(providers: Sequence[Provider], name: str, *, is_mixed: bool) -> str:
     if name == SEED:
         return "ask for several takes with `samples: N`"
-    others = (other.name for other in every().values() if other is not provider and name in other.fields)
-    other = next(others, "")
+    others = (other.name for other in every().values() if other not in providers and name in other.fields)
+    other = "" if is_mixed else next(others, "")
     return f"remove it, or use provider: {other}" if other else "remove it"

@@ -27,6 +27,7 @@ from runner.providers import find as find_provider
 from runner.providers.dialect import Refusal
 from runner.providers.provider import Provider
 from runner.resources import load_schema
+from runner.slug import slug
 from runner.spelling import alike, did_you_mean, disguise, nearest
 
 MOST_PROBLEMS = 100
@@ -203,7 +204,7 @@ def _explain(error: ValidationError, above: Path = ()) -> Iterator[tuple[Path, s
         case "pattern" if "propertyNames" in error.absolute_schema_path:
             yield (*path, str(value)), f"`{cut(str(value))}` {_reason(schema)}", ""
         case "type" if "patternErrorMessage" in schema and value is not None:
-            yield path, f"{_reason(schema)}, not {_show(value)}", _unit_hint(path, value)
+            yield path, f"{_reason(schema)}, not {_show(value)}", _form_hint(path, value)
         case "type":
             if FROM in schema.get("required", ()):  # a form for some, beside the one that is meant mostly
                 expected = [kind for kind in expected if kind != "object"]
@@ -222,7 +223,7 @@ def _explain(error: ValidationError, above: Path = ()) -> Iterator[tuple[Path, s
         case "uniqueItems":
             yield path, "the same value appears twice", "keep one"
         case "pattern":
-            yield path, f"{_reason(schema)}, not {_show(value)}", _unit_hint(path, value)
+            yield path, f"{_reason(schema)}, not {_show(value)}", _form_hint(path, value)
         case _:
             yield path, "does not fit the schema", ""
 
@@ -293,8 +294,10 @@ def _key_hint(name: str, schema: dict[str, Any], path: Path) -> str:
     return "keys here: " + ", ".join(shown) if shown else "a key of your own begins with `x-`"
 
 
-def _unit_hint(path: Path, value: object) -> str:
-    """The rate with the unit that it lacks."""
+def _form_hint(path: Path, value: object) -> str:
+    """The rate with the unit that it lacks; the name of a model as it may stand in a path."""
+    if path[-3:-2] == ("models",) and path[-1] == "name" and isinstance(value, str) and slug(value):
+        return f"write `{slug(value)}` instead of `{cut(value)}`"
     is_rate = path[-1:] == ("rate",) and not isinstance(value, bool)
     return f"{value}/min" if is_rate and re.fullmatch(r"[1-9][0-9]{0,8}", str(value)) else ""
 

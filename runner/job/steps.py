@@ -16,6 +16,7 @@ from runner.job.axes import (
     read_axes,
     read_entries,
 )
+from runner.job.choices import providers_of, read_models
 from runner.job.expressions import (
     LAST_FRAME,
     NEEDS,
@@ -34,14 +35,23 @@ from runner.job.model import ContentItem, Reference, Step
 from runner.job.paths import compile_output
 from runner.job.policy import read_price
 from runner.job.problems import Checked, InvalidValueError, ProblemError
-from runner.job.provider_checks import check_axes, check_content, check_fields, check_seeds
+from runner.job.provider_checks import (
+    check_axes,
+    check_content,
+    check_fields,
+    check_seeds,
+    check_twice,
+    settable,
+)
 from runner.job.seeds import SeedError, Seeds, parse_seeds
 from runner.job.sources import FROM
 from runner.job.texts import TextFiles
 from runner.job.values import Constant, TextFrom, Value, compile_text, compile_value
 from runner.job.yaml.nodes import Location, Node, Scalar, Sequence, items_of, text_of
 from runner.job.yaml.nodes import Mapping as MappingNode
+from runner.providers.account import Account
 from runner.providers.provider import Provider
+from runner.spelling import did_you_mean
 
 _REFERENCE = re.compile(r"\$\{\{\s*(?:needs\.(?P<step>\w+)|previous)\.(?P<output>\w+)\s*\}\}")
 _REFERENCE_IN = {"image_url": LAST_FRAME, "video_url": OUTPUT, "draft_task": TASK_ID}
@@ -50,7 +60,7 @@ _REFERENCE_IN = {"image_url": LAST_FRAME, "video_url": OUTPUT, "draft_task": TAS
 def read_step(
     keys: StepKeys,
     *,
-    provider: Provider,
+    accounts: Mapping[str, Account],
     known: KnownNames,
     above: Mapping[str, KnownNames],
     files: TextFiles,
@@ -64,14 +74,15 @@ def read_step(
     node = keys.get("samples")
     number = node.value if isinstance(node, Scalar) else None
     samples = number if isinstance(number, int) and not isinstance(number, bool) else None
-    models = items_of(keys.get("models"))
+    models = yield from read_models(items_of(keys.get("models")), accounts)
+    providers = providers_of(models, accounts)
     takes_key = next((key for key in ("seeds", "samples", "models") if keys.get(key)), "models")
     if seeds is not None and samples is not None:
         yield keys.location_of("samples").error(
             "seeds and samples are two ways to ask for several takes",
             "keep `seeds` to choose the seeds, or `samples` to have them derived",
         )
-    axes = yield from read_axes(keys, known, files, provider.fields)
+    axes = yield from read_axes(keys, known, files, settable(providers))
     include = yield from read_entries(keys, "include", known)
     exclude = yield from read_entries(keys, "exclude", known)
     pick = (yield from read_entries(keys, "pick", known)) if keys.get("pick") is not None else None
@@ -85,6 +96,7 @@ def read_step(
     request: dict[str, Value] = {}
     for key, value in keys.merged("request"):
         request[str(key.value)] = yield from compile_value(value, cell_names)
+    request_at = yield from _request_at(keys, accounts, providers, cell_names)
     needs = needs_of(keys)
     content = yield from _content(keys, cell_names, above, tuple(needs), files)
     output_node = keys.get("output")
@@ -92,8 +104,9 @@ def read_step(
     if isinstance(output_node, Scalar) and isinstance(output_node.value, str):
         output = yield from compile_output(output_node, names_of_path)
     price = yield from read_price(keys.get("price"))
-    fields = provider.fields
-    yield from check_fields(provider, request)
+    yield from check_fields(providers, request, is_mixed=len(accounts) > 1)
+    yield from check_twice(providers, request)
+    known_fields = settable(providers)
     step = Step(
         name=keys.name,
         location=keys.own.location,
@@ -103,28 +116,54 @@ def read_step(
         chain_location=keys.location_of("chain"),
         pick=pick,
         pick_location=keys.location_of("pick"),
-        models=tuple((str(item.value), item.location) for item in models if isinstance(item, Scalar)),
+        models=models,
         seeds=seeds,
         samples=samples,
         takes_location=keys.location_of(takes_key),
         axes=axes,
         exclude=exclude,
         include=include,
-        request={name: value for name, value in request.items() if name in fields},
+        request={name: value for name, value in request.items() if name in known_fields},
         content=content,
         output=output,
         price=price,
+        request_at=request_at,
     )
-    yield from check_axes(provider, axis_locations(step), step.request, content)
+    yield from check_axes(providers, axis_locations(step), step.fields, content)
     if seeds is not None:
-        yield from check_seeds(provider, seeds, keys.location_of("seeds"))
+        yield from check_seeds(providers, seeds, keys.location_of("seeds"))
     if all(item.when is None for item in content):  # else each cell's own are checked
-        yield from check_content(provider, content, keys.location_of("content"))
+        for each in providers:
+            yield from check_content(each, content, keys.location_of("content"))
     yield from check_entry_names(step, keys)
     yield from check_chain(step, own_names, above)
     yield from check_pick_names(keys, own_names, above)
-    yield from check_conflicts(step)
+    yield from check_conflicts(step, providers)
     return step, own_names
+
+
+def _request_at(
+    keys: StepKeys, accounts: Mapping[str, Account], providers: tuple[Provider, ...], names: KnownNames
+) -> Checked[Mapping[str, Mapping[str, Value]]]:
+    """The fields for one account or one provider, by its name; each is one that it has."""
+    by_name: dict[str, Mapping[str, Value]] = {}
+    whose = {name: account.provider for name, account in accounts.items()}
+    whose |= {account.provider.name: account.provider for account in accounts.values()}
+    for place, _ in keys.merged("request_at"):
+        name = str(place.value)
+        provider = whose.get(name)
+        if provider is None:
+            hint = did_you_mean(name, whose) or f"accounts of this job: {', '.join(accounts)}"
+            yield place.location.error(f"no model of this job is asked at `{name}`", hint)
+            continue
+        request: dict[str, Value] = {}
+        for key, value in keys.merged_below("request_at", name):
+            request[str(key.value)] = yield from compile_value(value, names)
+        if provider in providers:
+            yield from check_fields((provider,), request, is_mixed=len(accounts) > 1)
+            yield from check_twice((provider,), request)
+        by_name[name] = {field: value for field, value in request.items() if provider.own_name(field)}
+    return by_name
 
 
 def needs_of(keys: StepKeys) -> dict[str, Location]:

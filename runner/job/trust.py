@@ -6,7 +6,7 @@ A job file may come from a pull request. `--trust-job` says that whoever runs it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from runner.job.problems import Checked
 from runner.job.values import scalars
@@ -26,7 +26,7 @@ _LOCAL_PORT = re.compile(rf"{_HERE}:[0-9]+")
 _LISTEN = ("run", "webhook", "listen")
 
 
-def check_addresses(document: MappingNode, provider: Provider) -> Checked[None]:
+def check_addresses(document: MappingNode, providers: Iterable[Provider]) -> Checked[None]:
     """Each address that only a trusted job may name."""
     base_url = document.get("base_url")
     if base_url is not None:
@@ -41,7 +41,7 @@ def check_addresses(document: MappingNode, provider: Provider) -> Checked[None]:
             "this would open a port to the network, which a job file must not decide",
             "listen on 127.0.0.1, or give --trust-job",
         )
-    fields = {each.callback_field for each in (*BUILT_IN.values(), provider)}
+    fields = {each.callback_field for each in (*BUILT_IN.values(), *providers)}
     for scalar in _callbacks(document, frozenset(fields)):
         yield scalar.location.error(
             "the service would tell this address of your results, which a job file must not decide",

@@ -7,15 +7,17 @@ from dataclasses import dataclass, field, replace
 
 from runner.errors import Problem
 from runner.job.axes import check_use
+from runner.job.choices import providers_of
 from runner.job.expressions import KnownNames
 from runner.job.merge import STEPS, StepKeys
 from runner.job.model import Step
 from runner.job.problems import Checked, Problems
+from runner.job.provider_checks import settable
 from runner.job.steps import needs_of, read_step
 from runner.job.texts import TextFiles
 from runner.job.yaml.nodes import Location, entries_of
 from runner.job.yaml.nodes import Mapping as MappingNode
-from runner.providers.provider import Provider
+from runner.providers.account import Account
 from runner.spelling import did_you_mean
 
 
@@ -34,7 +36,7 @@ def step_keys(document: MappingNode) -> Mapping[str, StepKeys]:
 def read_steps(
     document: MappingNode,
     *,
-    provider: Provider,
+    accounts: Mapping[str, Account],
     known: KnownNames,
     found: tuple[Problem, ...],
     files: TextFiles,
@@ -54,10 +56,11 @@ def read_steps(
         own = Problems(earlier=found)
         names_above = {step: axes[step] for step in above}
         steps[name], axes[name] = own.gather(
-            read_step(keys, provider=provider, known=known, above=names_above, files=files)
+            read_step(keys, accounts=accounts, known=known, above=names_above, files=files)
         )
         if not own.errors:  # an expression that did not compile may be the one that uses an axis
-            own.gather(check_use(steps[name], provider.fields, names_above.values()))
+            fields = settable(providers_of(steps[name].models, accounts))
+            own.gather(check_use(steps[name], fields, names_above.values()))
         for problem in (*own.errors, *own.warnings):
             if problem.path.startswith(f"{STEPS}."):
                 yield problem

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from runner.errors import RefusedError
 from runner.job.model import Job
-from runner.ledger.caps import Cap, Caps
+from runner.ledger.caps import Cap, Caps, Overshoot
 from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader, batches
 from runner.ledger.rows import AttemptRow, Drift, Spend, TaskRow
@@ -105,8 +105,11 @@ MOST_DRIFT = Decimal("0.1")
 """A share of the estimate. Beyond it, prices or the token formula have changed since models.yaml."""
 
 
-def note_cost(ledger: Ledger, provider: Provider, attempt_id: str, generation: Generation) -> None:
-    """Notes what an ended generation cost, in the caller's transaction; nothing where it is not known.
+def note_cost(
+    ledger: Ledger, provider: Provider, attempt_id: str, generation: Generation
+) -> tuple[Overshoot, ...]:
+    """Notes what an ended generation cost, in the caller's transaction; nothing where it is not known. Gives
+    the caps that this passes.
 
     The service's own figure comes first, then its usage at the price that the attempt was bought at.
     """
@@ -115,8 +118,9 @@ def note_cost(ledger: Ledger, provider: Provider, attempt_id: str, generation: G
     task = ledger.read.task(attempt.identity)
     assert task is not None
     usd = _cost(provider, attempt, task, generation)
-    if usd is not None and usd < MOST_USD:
-        ledger.settle_cost(attempt_id, micros(usd))
+    if usd is None or usd >= MOST_USD:
+        return ()
+    return ledger.settle_cost(attempt_id, micros(usd))
 
 
 def has_drifted(drift: Drift) -> bool:
@@ -127,6 +131,8 @@ def has_drifted(drift: Drift) -> bool:
 def _cost(provider: Provider, attempt: AttemptRow, task: TaskRow, generation: Generation) -> Decimal | None:
     if generation.cost_usd:
         return Decimal(generation.cost_usd)
+    if generation.status in provider.free_ends:
+        return Decimal(0)
     if attempt.price is None:
         return None
     if generation.status is not GenerationStatus.SUCCEEDED and attempt.price.unit is not PriceUnit.MTOK:

@@ -1,21 +1,21 @@
 """What the service's list proves about unclear submits. Pure: rows and attempts in, findings out.
 
-The list shows every generation of a key, other projects' too, and echoes no prompt. What it does
-echo is the tag that each intent carries, and the seed; both count only where they are believed.
+The list shows every generation of a key, other projects' too. What it echoes is the tag that each intent
+carries, the seed, or the whole input; each excludes a row only where it is believed.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.json_value import JsonValue
 from runner.ledger.rows import Accepted, AttemptRow, Echoes, Grounds
 from runner.ledger.states import Basis, TaskState
-from runner.providers.base import Generation
+from runner.providers.base import INPUT_SCHEME, KEY_SCHEME, Generation
 from runner.providers.models import family_name
-from runner.providers.provider import Provider
+from runner.providers.provider import ListKind, Provider
 
 SKEW = 60.0
 """Seconds: the service counts whole ones, and its clocks differ. What was created earlier than this
@@ -46,15 +46,13 @@ class Beliefs:
 
     tag: Belief = Belief.UNKNOWN
     seed: Belief = Belief.UNKNOWN
+    input: Belief = Belief.UNKNOWN
 
     @classmethod
-    def of(cls, model: str, echoes: Mapping[str, tuple[Echoes, Echoes]]) -> Beliefs:
-        """By what came back for (the tags, the seeds) of each model of the same family."""
-        tags, seeds = Echoes(), Echoes()
-        for other, (of_tags, of_seeds) in echoes.items():
-            if family_name(other) == family_name(model):
-                tags, seeds = tags + of_tags, seeds + of_seeds
-        return cls(_belief(tags), _belief(seeds))
+    def of(cls, model: str, echoes: Mapping[str, tuple[Echoes, Echoes, Echoes]]) -> Beliefs:
+        """By what came back for (the tags, the seeds, the inputs) of each model of the same family."""
+        alike = [each for other, each in echoes.items() if family_name(other) == family_name(model)]
+        return cls(*(_belief(sum(each, Echoes())) for each in zip(*alike, strict=True))) if alike else cls()
 
 
 def _belief(echoes: Echoes) -> Belief:
@@ -83,6 +81,8 @@ class Witness(enum.IntEnum):
     """Accepted before the doubt: the list works."""
     LATE = 2
     """Accepted after the doubt: the list has caught up with it."""
+    NEVER = -1
+    """The list shows only what has ended: a row that is missing may be at work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +113,15 @@ class Unclear:
     @property
     def may_learn(self) -> bool:
         """Whether the next accepted attempt may earn a belief that tells more."""
-        is_tag_open = self.attempt.tag is not None and self.belief.tag is Belief.UNKNOWN
-        return is_tag_open or (self.seed is not None and self.belief.seed is Belief.UNKNOWN)
+        return Belief.UNKNOWN in (
+            self.attempt.tag is not None and self.belief.tag,
+            self.seed is not None and self.belief.seed,
+            bool(self.provider.input_fields) and self.belief.input,
+        )
+
+    def shows_input(self, row: Generation) -> bool | None:
+        """Whether `row` was made from this attempt's input; None where that cannot be told."""
+        return repeats_input(self.provider, self.attempt.model, self.request, row)
 
     @property
     def scope(self) -> str:
@@ -155,6 +162,39 @@ def created_after(server_time: float, intended_at: float, offset: float) -> floa
     return min(server_time, intended_at + offset) - SKEW
 
 
+def repeats_input(
+    provider: Provider, model: str, request: Mapping[str, JsonValue], row: Generation
+) -> bool | None:
+    """Whether a generation shows the input of a request: the model and each field that came back are equal,
+    and all its texts are among them. None where too little came back, or may still change.
+
+    Addresses and values that the service chooses do not count: they may come back as others.
+    """
+    if row.is_undecided or not provider.input_fields:
+        return None
+    sent = {name: value for name in provider.input_fields if _is_plain(value := request.get(name))}
+    back = {name: value for name in sent if _is_plain(value := row.echo.get(name))}
+    chosen = provider.chosen_by_service
+    # a service may write the number 5 as a text
+    if any(
+        value != sent[name] and str(value) != str(sent[name])
+        for name, value in back.items()
+        if sent[name] not in chosen
+    ):
+        return False
+    if row.model and family_name(row.model) != family_name(model):
+        return False
+    texts = {str(path[0]) for path, _ in provider.dialect.texts(request)}
+    return True if texts and texts <= back.keys() else None
+
+
+_ADDRESSES = (INPUT_SCHEME, KEY_SCHEME, "data:", "http://", "https://")
+
+
+def _is_plain(value: JsonValue) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, str) and not value.startswith(_ADDRESSES))
+
+
 def match_rows(
     unclear: Sequence[Unclear], candidates: Sequence[Generation], unresolved: Sequence[Unclear]
 ) -> list[Finding]:
@@ -175,10 +215,10 @@ def _matching(one: Unclear, rows: Sequence[Generation]) -> list[Generation]:
 
 
 def excludes(one: Unclear, row: Generation) -> bool:
-    """Whether `row` is certainly not this attempt's: only by a believed tag or seed, never by null.
+    """Whether `row` is certainly not this attempt's: only by a believed tag, input or seed, never by null.
 
     A believed tag decides alone: a row that carries it and another seed is a riddle, and no proof of
-    absence.
+    absence. So does a believed input.
     """
     tag = one.attempt.tag
     if one.belief.tag is Belief.EARNED and tag is not None and row.final_tag is not None:
@@ -186,6 +226,8 @@ def excludes(one: Unclear, row: Generation) -> bool:
             return False
         # the field's default beside our seed: the service may have dropped the tag this time
         return row.final_tag != DEFAULT_TAG or one.seed is None or row.final_seed != one.seed
+    if one.belief.input is Belief.EARNED and (is_same := one.shows_input(row)) is not None:
+        return not is_same
     if one.belief.seed is not Belief.EARNED or one.seed is None or row.final_seed is None:
         return False
     return row.final_seed != one.seed
@@ -194,9 +236,11 @@ def excludes(one: Unclear, row: Generation) -> bool:
 def differs(one: Unclear, row: Generation) -> bool:
     """Whether `row` is probably another attempt's. This is not proof of absence.
 
-    A seed that differs counts here before it is believed, unless one came back wrong.
+    A seed or an input that differs counts here before it is believed, unless one came back wrong.
     """
     if excludes(one, row):
+        return True
+    if one.belief.input is not Belief.SUSPENDED and one.shows_input(row) is False:
         return True
     is_told = one.seed is not None and row.final_seed is not None and one.belief.seed is not Belief.SUSPENDED
     return is_told and row.final_seed != one.seed
@@ -212,7 +256,9 @@ def contradicts(one: Unclear, row: Generation) -> str:
     if row.created_at is not None and row.created_at < one.since:
         return "it was created before the submit"
     if excludes(one, row):
-        return "the tag or the seed differs"
+        return "the tag, the input or the seed differs"
+    if one.shows_input(row) is False:
+        return "it was made from another input"
     if one.seed is not None and row.final_seed is not None and row.final_seed != one.seed:
         return f"seed is {row.final_seed}"
     for name in one.provider.compared:
@@ -232,6 +278,9 @@ def witness(
 
     Only attempts of the same model and part of the list count: it may show no others.
     """
+    listing = one.provider.listing
+    if listing is not None and listing.kind is ListKind.HISTORY:
+        return Witness.NEVER
     alike = [each for each in accepted if (each.model, each.scope) == (one.attempt.model, one.scope)]
     if any(each.remote_id not in rows for each in alike):
         return None
@@ -251,8 +300,10 @@ def _match_one(
         are_tags_shown and len(_matching(one, possible)) == 1
     ):
         return _by_tag(one, possible)
+    if one.provider.input_fields and one.belief.input is not Belief.SUSPENDED:
+        return _by_value(_INPUT, one, possible, unresolved)
     if one.seed is not None and one.belief.seed is not Belief.SUSPENDED:
-        return _by_seed(one, possible, unresolved)
+        return _by_value(_SEED, one, possible, unresolved)
     return _unknown(one, possible, f"{len(possible)} generations may be this one; nothing tells which")
 
 
@@ -274,8 +325,26 @@ def _by_tag(one: Unclear, possible: Sequence[Generation]) -> Finding:
     return _unknown(one, possible, f"{len(possible)} generations show no tag yet")
 
 
-def _by_seed(one: Unclear, possible: Sequence[Generation], unresolved: Sequence[Unclear]) -> Finding:
-    """An equal seed proves little, for other projects send seeds too: neither side may have another partner.
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """What rows are told apart by where no tag is believed. `is_shown` is asked of a row that does not
+    differ.
+    """
+
+    word: str
+    basis: Basis
+    is_shown: Callable[[Unclear, Generation], bool]
+
+
+_SEED = _Value("seed", Basis.SEED, lambda one, row: row.final_seed is not None)
+_INPUT = _Value("input", Basis.INPUT, lambda one, row: one.shows_input(row) is True)
+
+
+def _by_value(
+    value: _Value, one: Unclear, possible: Sequence[Generation], unresolved: Sequence[Unclear]
+) -> Finding:
+    """An equal value proves little, for other projects send such values too: neither side may have another
+    partner.
 
     A row that shows another tag is not a partner, even while tags are not believed: that is how rows of
     another project that uses callsheet look (row 51).
@@ -285,24 +354,30 @@ def _by_seed(one: Unclear, possible: Sequence[Generation], unresolved: Sequence[
     if len(partners) != 1:
         return _unknown(one, possible, f"{len(partners) or len(possible)} generations may be this one")
     row = partners[0]
-    # an earlier attempt of this very task is not a rival: the row is the task's either way
-    rivals = [
-        other.attempt
-        for other in unresolved
-        if not differs(other, row)
-        and (other.attempt.id == attempt.id or other.attempt.identity != attempt.identity)
-    ]
-    if len(rivals) != 1:
+    open_rivals = rivals(one, row, unresolved)
+    if open_rivals:
         return _unknown(
             one,
             possible,
-            f"{row.id} may belong to {len(rivals)} unclear submits",
-            is_open=any(rival.state is TaskState.INTENDED for rival in rivals),
+            f"{row.id} may belong to {len(open_rivals) + 1} unclear submits",
+            is_open=any(rival.state is TaskState.INTENDED for rival in open_rivals),
         )
-    if row.final_seed is None:
-        return _unknown(one, possible, f"{row.id} shows no seed")
+    if not value.is_shown(one, row):
+        return _unknown(one, possible, f"{row.id} shows no {value.word}")
     if attempt.tag is not None and row.tag not in (None, attempt.tag):
-        return _unknown(one, possible, f"{row.id} has the seed, but another tag")
+        return _unknown(one, possible, f"{row.id} has the {value.word}, but another tag")
     if conflict := contradicts(one, row):
-        return _unknown(one, possible, f"{row.id} has the seed, but {conflict}")
-    return Finding(attempt.id, row, Basis.SEED)
+        return _unknown(one, possible, f"{row.id} has the {value.word}, but {conflict}")
+    return Finding(attempt.id, row, value.basis)
+
+
+def rivals(one: Unclear, row: Generation, unresolved: Sequence[Unclear]) -> list[AttemptRow]:
+    """The attempts of other tasks that `row` may belong to as well.
+
+    An earlier attempt of this very task is none: the row is the task's either way.
+    """
+    return [
+        other.attempt
+        for other in unresolved
+        if other.attempt.identity != one.attempt.identity and not differs(other, row)
+    ]

@@ -5,7 +5,7 @@ Looked for at the start and at the end of each `run` and `collect`, for as long 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -13,7 +13,16 @@ import anyio
 from runner.errors import CallsheetError
 from runner.http.verdicts import ProviderError
 from runner.lane.control import Control
-from runner.lane.evidence import Belief, Finding, Unclear, Witness, contradicts, excludes, witness
+from runner.lane.evidence import (
+    Belief,
+    Finding,
+    Unclear,
+    Witness,
+    contradicts,
+    excludes,
+    rivals,
+    witness,
+)
 from runner.lane.lane import Lane
 from runner.lane.pace import Retry
 from runner.lane.scan import DAY, SCAN_SECONDS, ListView, NoScanError, Scanner
@@ -21,7 +30,6 @@ from runner.ledger.ledger import RemoteIdTakenError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, Doubt, Grounds
 from runner.ledger.states import Basis, Resolution
-from runner.providers.base import Generation
 
 LOOKING = "the service's list, for submits that were taken for never accepted"
 
@@ -61,22 +69,27 @@ class Lookback:
         if not looked_for:
             return []
         self.lane.gate.waiting(LOOKING, SCAN_SECONDS * TRIES, len(looked_for))
-        view = await self._look([one for one, _ in looked_for])
-        self.lane.gate.waited(LOOKING)
-        if view is None:
-            return []
+        doubts = {one.attempt.id: doubt for one, doubt in looked_for}
         found: list[AttemptRow] = []
-        for one, doubt in looked_for:
-            row = self._row_of(one, doubt, view)
-            if row is not None:
-                found += await self._find(one, row)
-            elif one.attempt.resolution is Resolution.ABSENT and self._is_confirmed(one, doubt, view):
-                await self._confirm(one)
+        for part in self.scanner.parts([one for one, _ in looked_for]):
+            view = await self._look(part)
+            if view is None:
+                continue
+            unresolved = await self.lane.commits.read(self.scanner.unresolved)
+            for one in part:
+                doubt = doubts[one.attempt.id]
+                finding = self._finding_of(one, doubt, view, unresolved)
+                if finding is not None:
+                    found += await self._find(one, finding)
+                elif one.attempt.resolution is Resolution.ABSENT and self._is_confirmed(one, doubt, view):
+                    await self._confirm(one)
+        self.lane.gate.waited(LOOKING)
         return found
 
     def _looked_for(self, reader: LedgerReader) -> list[tuple[Unclear, Doubt]]:
         since = self.lane.machine.wall() - self.lane.provider.record_life
-        attempts = reader.looked_for(self.lane.origin, self.lane.key_hash, since)
+        is_by_tag = not self.lane.provider.input_fields
+        attempts = reader.looked_for(self.lane.origin, self.lane.key_hash, since, is_by_tag=is_by_tag)
         pairs = ((one, reader.doubt(one.attempt.id)) for one in self.scanner.unclear(reader, attempts))
         return [(one, doubt) for one, doubt in pairs if doubt is not None]
 
@@ -91,23 +104,36 @@ class Lookback:
                     return None
             await anyio.sleep(retry.pause())
 
-    def _row_of(self, one: Unclear, doubt: Doubt, view: ListView) -> Generation | None:
-        """The one row that carries the attempt's tag, where tags are believed and nothing contradicts."""
-        if one.belief.tag is not Belief.EARNED:
-            return None
+    def _finding_of(
+        self, one: Unclear, doubt: Doubt, view: ListView, unresolved: Sequence[Unclear]
+    ) -> Finding | None:
+        """The one row that carries the attempt's tag, or its input where no other attempt may have sent that,
+        if these are believed and nothing contradicts.
+        """
         candidates = [row for row in view.candidates if row.id not in view.foreign_ids]
-        rows = [row for row in candidates if row.final_tag == one.attempt.tag]
+        if one.belief.tag is Belief.EARNED and one.attempt.tag is not None:
+            basis = Basis.TAG
+            rows = [row for row in candidates if row.final_tag == one.attempt.tag]
+        elif one.belief.input is Belief.EARNED:
+            basis = Basis.INPUT
+            rows = [row for row in candidates if one.shows_input(row)]
+            if any(rivals(one, row, unresolved) for row in rows):
+                return None
+        else:
+            return None
         if len(rows) != 1 or contradicts(one, rows[0]) or rows[0].created_at is None:
             return None
         closed_at = max(
             one.attempt.server_time + doubt.at - one.attempt.intended_at, doubt.at + self.scanner.offset()
         )
-        return rows[0] if rows[0].created_at <= closed_at + CREATED_WITHIN else None
+        is_in_time = rows[0].created_at <= closed_at + CREATED_WITHIN
+        return Finding(one.attempt.id, rows[0], basis) if is_in_time else None
 
-    async def _find(self, one: Unclear, row: Generation) -> list[AttemptRow]:
-        attempt, at = one.attempt, self.lane.machine.wall()
+    async def _find(self, one: Unclear, finding: Finding) -> list[AttemptRow]:
+        assert finding.adopted is not None
+        attempt, row, at = one.attempt, finding.adopted, self.lane.machine.wall()
         was = attempt.resolution or attempt.state
-        grounds = Finding(attempt.id, row, Basis.TAG).grounds().also(was=was)
+        grounds = finding.grounds().also(was=was)
         try:
             await self.lane.commits.write(lambda ledger: ledger.find(attempt.id, row.id, grounds, at))
         except RemoteIdTakenError:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from runner.json_value import JsonValue
 from runner.lane.machine import Machine
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Kind
@@ -42,6 +43,7 @@ class Paid:
     is_collecting: bool
     """The service has shown its result before."""
     handle: Mapping[str, str] = field(default_factory=dict, repr=False)
+    request: Mapping[str, JsonValue] = field(default_factory=dict, repr=False)
 
     @property
     def remote(self) -> RemoteTask:
@@ -82,4 +84,6 @@ def paid_of(reader: LedgerReader, attempt_id: str, machine: Machine, *, since: f
         is_taken_over=since is None,
         is_done=attempt.state is TaskState.DONE,
         is_collecting=attempt.state is not TaskState.SUBMITTED,
+        handle=attempt.handle,
+        request=task.request,
     )

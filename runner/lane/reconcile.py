@@ -19,7 +19,7 @@ from runner.lane.control import Control
 from runner.lane.evidence import Finding, Hope, Unclear, Witness, match_rows, witness
 from runner.lane.lane import Lane
 from runner.lane.pace import Retry, StillLimitedError
-from runner.lane.scan import DAY, ListView, NoScanError, Scanner
+from runner.lane.scan import ALL_ROWS, ListView, NoScanError, Scanner, kept
 from runner.ledger.ledger import RemoteIdTakenError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, Doubt, Grounds
@@ -88,15 +88,17 @@ class Case:
         self.late = self.late + 1 if is_late else 0
         self.early = self.early + 1 if is_excluded and is_settled_alone and has_witness else 0
 
-    def hold_reason(self, one: Unclear, sight: Sight, policy: RunPolicy, record_life: float) -> str | None:
-        """Why only a person can settle it; None where a later scan may."""
-        if sight.age.least >= record_life - DAY:
+    def hold_reason(self, one: Unclear, sight: Sight, policy: RunPolicy, life: float) -> str | None:
+        """Why only a person can settle it; None where a later scan may. For `life` seconds the list says
+        something of it.
+        """
+        if sight.age.least >= life:
             return "not found, and so old that the service may have dropped its record"
         if not sight.finding.is_excluded:
             is_certain = self.settled >= SCANS and sight.finding.hope is Hope.NONE
             return sight.finding.reason if is_certain else None
         is_answered = one.attempt.evidence is not None and one.attempt.evidence.status is not None
-        if is_answered and self.settled >= SCANS:
+        if is_answered and self.settled >= SCANS and sight.witness is not Witness.NEVER:
             # the row may come later than any scan: no witness would make it absent
             return "not in the list, but the service itself did not know what became of it"
         if max(self.late, self.early) < SCANS:
@@ -107,12 +109,12 @@ class Case:
             return "shown to be absent; run.on_ambiguous is hold"
         return None
 
-    def is_absent(self, sight: Sight, record_life: float) -> bool:
+    def is_absent(self, sight: Sight, life: float) -> bool:
         """Whether it was never accepted, as far as a list can show that."""
-        is_young = sight.age.most < record_life - DAY
+        is_young = sight.age.most < life
         return max(self.late, self.early) >= SCANS and is_young and sight.is_clock_sure
 
-    def missing(self, sight: Sight, policy: RunPolicy, record_life: float) -> Wait:
+    def missing(self, sight: Sight, policy: RunPolicy, life: float) -> Wait:
         """The evidence that is missing before it can be judged."""
         assert self.since is not None
         settle, alone = self.since + policy.settle, self.since + policy.settle_alone
@@ -124,6 +126,9 @@ class Case:
                     return Wait(sight.finding.reason, sight.started)
                 case hope:
                     return Wait(sight.finding.reason, is_for_others=hope is Hope.BELIEF)
+        if sight.witness is Witness.NEVER:
+            reason = "the service lists only what has ended, and it may be at work"
+            return Wait(reason, alone) if sight.started < alone else Wait(reason, is_for_others=True)
         if sight.witness is None:
             reason = "the service's list leaves out what the service has accepted"
             return Wait(reason, alone) if sight.started < alone else Wait(reason, is_for_others=True)
@@ -132,7 +137,7 @@ class Case:
             return Wait(reason, is_for_others=True)
         if sight.witness is Witness.EARLY and sight.started < alone:
             return Wait("the service's list shows nothing accepted later (run.settle_alone)", alone)
-        if not sight.is_clock_sure or sight.age.most >= record_life - DAY:
+        if not sight.is_clock_sure or sight.age.most >= life:
             return Wait("the service's clock and this machine's are hours apart", is_for_others=True)
         return Wait("the service's list is read again", sight.started)
 
@@ -229,13 +234,26 @@ class Reconciler:
         mine = [one for one in unclear if await self._is_open_to_evidence(one)]
         if not mine:
             return
-        started = anyio.current_time()
-        view = await self.scanner.look(mine)
-        self._pages = view.pages
-        unresolved = await self.lane.commits.read(self.scanner.unresolved)
-        for finding, one in zip(match_rows(mine, view.candidates, unresolved), mine, strict=True):
-            await self._act(one, cases[one.attempt.id], finding, view, started)
+        trouble: ProviderError | NoScanError | None = None
+        pages = 0
+        for part in self.scanner.parts(mine):
+            started = anyio.current_time()
+            try:
+                view = await self.scanner.look(part)
+            except (ProviderError, NoScanError) as error:
+                # what one of several lists has is no reason to leave the others unread
+                if isinstance(error, ProviderError) and error.trouble in ALL_ROWS | {Trouble.KEY_REFUSED}:
+                    raise
+                trouble = error
+                continue
+            pages += view.pages
+            unresolved = await self.lane.commits.read(self.scanner.unresolved)
+            for finding, one in zip(match_rows(part, view.candidates, unresolved), part, strict=True):
+                await self._act(one, cases[one.attempt.id], finding, view, started)
+        self._pages = max(1, pages)
         self._tell_waits()
+        if trouble is not None:
+            raise trouble
 
     def _load(self, reader: LedgerReader, cases: Mapping[str, Case]) -> list[Unclear]:
         attempts = [reader.attempt(attempt_id) for attempt_id in cases]
@@ -269,7 +287,7 @@ class Reconciler:
         if finding.adopted is not None:
             await self._adopt(one, finding)
             return
-        attempt, life = one.attempt, self.lane.provider.record_life
+        attempt, life = one.attempt, kept(self.lane.provider)
         if case.since is None:
             case.since = case.began - self._elapsed(attempt, case)
         clock = self.lane.clock
@@ -338,7 +356,7 @@ class Reconciler:
     def _leave(self, one: Unclear, case: Case) -> None:
         assert case.wait is not None
         attempt = one.attempt
-        ends = attempt.intended_at + self.lane.provider.record_life - DAY
+        ends = attempt.intended_at + kept(self.lane.provider)
         case.control.condition(
             ExitCode.TRY_AGAIN,
             f"what became of a submit is still unclear: {case.wait.reason}; nothing is submitted in its"
@@ -412,7 +430,7 @@ class Reconciler:
         for one in unclear:
             attempt = one.attempt
             age = self.lane.clock.passed(attempt.server_time, attempt.intended_at)
-            if attempt.state is TaskState.AMBIGUOUS and age.least >= self.lane.provider.record_life - DAY:
+            if attempt.state is TaskState.AMBIGUOUS and age.least >= kept(self.lane.provider):
                 await self._hold(
                     one, f"so old that the service may drop its record, and not looked up: {error}"
                 )

@@ -1,13 +1,17 @@
-"""What a job may spend, and whether its next task still may be sent."""
+"""What a job, and what a day or a month of the project, may spend, and whether the next task may be sent."""
 
 from __future__ import annotations
 
+import datetime
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from runner.errors import RefusedError
+from runner.job.project_file import Where, Window, WindowCap
 from runner.ledger.rows import Spend
 from runner.money import usd_text
+from runner.times import local_day, local_midnight
 
 
 class Cap(enum.StrEnum):
@@ -22,7 +26,19 @@ _COUNT = f"cap the number of tasks with {Cap.TASKS} instead, then run again"
 
 
 class CapReachedError(RefusedError):
-    """The next task would pass a cap of the job; nothing was written."""
+    """The next task would pass a cap; nothing was written.
+
+    `where` is None for a cap of the job itself, which stops all of that job and no other. Else it says whose
+    submits the cap stops, whatever their job.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", where: Where | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.where = where
+
+    def stops(self, account: str, labels: Mapping[str, str]) -> bool:
+        """Whether it stops the submits of this account, with these labels, in jobs that have not met it."""
+        return self.where is not None and self.where.covers(account, labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +55,123 @@ class Caps:
 
     def check(self, spent: Spend, next_micros: int | None) -> None:
         """Raises CapReachedError where a task that is expected to cost so much, in micros, may not follow."""
-        if self.max_tasks is not None and spent.tasks + 1 > self.max_tasks:
+        reached = _why_reached(self.max_tasks, self.max_micros, spent, next_micros)
+        if reached is not None:
+            cap = Cap.TASKS if reached.is_of_tasks else Cap.USD
             raise CapReachedError(
-                f"{Cap.TASKS} is {self.max_tasks}: {spent.tasks} submitted already", hint=_RAISE
+                f"{cap} is {reached.limit}: {reached.why}", hint=_COUNT if reached.is_unpriced else _RAISE
             )
-        if self.max_micros is None:
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """Which limit a next task would pass, and why."""
+
+    limit: str
+    why: str
+    is_of_tasks: bool = False
+    is_unpriced: bool = False
+
+
+def _why_reached(
+    max_tasks: int | None, max_micros: int | None, spent: Spend, next_micros: int | None
+) -> _Reached | None:
+    """None where a task that is expected to cost so much may follow: an unknown price never may."""
+    if max_tasks is not None and spent.tasks + 1 > max_tasks:
+        return _Reached(f"{max_tasks}", f"{spent.tasks} submitted already", is_of_tasks=True)
+    if max_micros is None:
+        return None
+    limit = usd_text(max_micros)
+    if next_micros is None:
+        return _Reached(limit, "the price of the next task is not known", is_unpriced=True)
+    if spent.unknown:
+        unknown = f"the price of {spent.unknown} of {spent.tasks} submits is not known"
+        return _Reached(limit, unknown, is_unpriced=True)
+    if spent.micros + next_micros > max_micros:
+        so_far = f"{usd_text(spent.micros)} spent or in flight"
+        return _Reached(limit, f"{so_far}, the next task is about {usd_text(next_micros)}")
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """The caps of a project's days and months, in its `zone` (None: this machine's).
+
+    `is_readable` is False where the project file has mistakes: nobody can say then what may be spent.
+    """
+
+    zone: datetime.tzinfo | None = None
+    caps: tuple[WindowCap, ...] = ()
+    is_readable: bool = True
+
+    def day(self, at: float) -> str:
+        """The day that a moment belongs to: `2026-11-27`."""
+        return local_day(at, self.zone)
+
+    def renewal(self, window: Window, day: str) -> datetime.datetime:
+        """When the window that `day` is in ends, in the project's zone."""
+        date = datetime.date.fromisoformat(day)
+        first = date.replace(day=1) + datetime.timedelta(days=32)
+        return local_midnight(
+            first.replace(day=1) if window is Window.MONTH else date + datetime.timedelta(days=1), self.zone
+        )
+
+    def check(self, cap: WindowCap, day: str, spent: Spend, next_micros: int | None) -> None:
+        """Raises CapReachedError where a task that is expected to cost so much, in micros, may not follow in
+        the cap's window, of which `spent` is taken.
+        """
+        reached = _why_reached(cap.max_tasks, cap.max_micros, spent, next_micros)
+        if reached is None:
             return
-        limit = f"{Cap.USD} is {usd_text(self.max_micros)}"
-        # an unknown price is above every limit
-        if next_micros is None:
-            raise CapReachedError(f"{limit}: the price of the next task is not known", hint=_COUNT)
-        if spent.unknown:
-            unknown = f"the price of {spent.unknown} of {spent.tasks} submits is not known"
-            raise CapReachedError(f"{limit}: {unknown}", hint=_COUNT)
-        if spent.micros + next_micros > self.max_micros:
-            raise CapReachedError(
-                f"{limit}: {usd_text(spent.micros)} spent or in flight,"
-                f" the next task is about {usd_text(next_micros)}",
-                hint=_RAISE,
-            )
+        limit = f"{cap.path}.{'max_tasks' if reached.is_of_tasks else 'max_usd'} is {reached.limit}"
+        renews = f"it renews at {moment_words(self.renewal(cap.window, day))}"
+        hint = "raise it in callsheet.yaml and run again, or run again then"
+        if reached.is_unpriced:
+            hint = "give the model a price in callsheet.yaml (`prices:`), or write `max_tasks` in its place"
+        raise CapReachedError(
+            f"{limit} for {cap.where.words} {when_words(cap, day)}: {reached.why}; {renews}",
+            hint=hint,
+            where=cap.where,
+        )
+
+
+def span_of(cap: WindowCap, day: str) -> str:
+    """The day or the month of `day` that a cap is for: `2026-11-27`, `2026-11`."""
+    return day if cap.window is Window.DAY else day[:7]
+
+
+def when_words(cap: WindowCap, day: str) -> str:
+    """`on 2026-11-27`, or `in 2026-11`."""
+    return f"{'on' if cap.window is Window.DAY else 'in'} {span_of(cap, day)}"
+
+
+def moment_words(moment: datetime.datetime) -> str:
+    """`2026-11-28 00:00 CET`."""
+    return f"{moment:%Y-%m-%d %H:%M %Z}"
+
+
+@dataclass(frozen=True, slots=True)
+class Overshoot:
+    """A cap that was passed, in the window of `day`: a settlement is never refused."""
+
+    cap: WindowCap
+    day: str
+    spent: Spend
+
+    @classmethod
+    def of(cls, cap: WindowCap, day: str, spent: Spend) -> Overshoot | None:
+        """None where the cap holds."""
+        is_over = (cap.max_micros is not None and spent.micros > cap.max_micros) or (
+            cap.max_tasks is not None and spent.tasks > cap.max_tasks
+        )
+        return cls(cap, day, spent) if is_over else None
+
+    @property
+    def words(self) -> str:
+        cap, spent = self.cap, self.spent
+        where = f"for {cap.where.words} {when_words(cap, self.day)}"
+        if cap.max_micros is not None and spent.micros > cap.max_micros:
+            more = usd_text(spent.micros - cap.max_micros)
+            limit = f"{cap.path}.max_usd is {usd_text(cap.max_micros)} {where}"
+            return f"{limit}: {usd_text(spent.micros)} spent or in flight, {more} above it"
+        return f"{cap.path}.max_tasks is {cap.max_tasks} {where}: {spent.tasks} submitted"

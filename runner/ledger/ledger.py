@@ -7,22 +7,23 @@ ends without an exception, the step is on the disk.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import json
 import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from runner.errors import StateError
+from runner.errors import RefusedError, StateError
 from runner.http.verdicts import Evidence, Verdict
 from runner.json_value import JsonValue
-from runner.ledger.caps import Caps
+from runner.ledger.caps import Budgets, Caps, Overshoot, span_of
 from runner.ledger.database import open_for_writing, translate_errors
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
     AttemptRow,
+    Echoed,
     Grounds,
     Intent,
     Observed,
@@ -32,8 +33,8 @@ from runner.ledger.rows import (
 from runner.ledger.states import COUNTED_ABSENCES, TRANSITIONS, Resolution, TaskState, sql_list
 from runner.ledger.succession import goes_on, may_follow, reason_after
 from runner.plan.task import Task
+from runner.project import PROJECT_FILE
 from runner.providers.base import Generation
-from runner.times import local_day
 from runner.typed_json import members
 
 
@@ -48,21 +49,21 @@ class Ledger:
         self,
         connection: sqlite3.Connection,
         path: Path | None = None,
-        zone: datetime.tzinfo | None = None,
+        budgets: Budgets = Budgets(),  # noqa: B008  frozen
     ) -> None:
-        """Attempts belong to days of `zone` (None: this machine's)."""
+        """Attempts belong to days of the zone of `budgets`, whose caps hold for every intent."""
         self._db = connection
         self._path = path
-        self._zone = zone
+        self._budgets = budgets
         self.read = LedgerReader(connection)
         if self.read.meta("salt") is None:
             with self.transaction():
                 self._db.execute("INSERT INTO meta VALUES ('salt', ?)", (secrets.token_hex(16),))
 
     @classmethod
-    def open(cls, path: Path, zone: datetime.tzinfo | None = None) -> Ledger:
+    def open(cls, path: Path, budgets: Budgets = Budgets()) -> Ledger:  # noqa: B008  frozen
         """Opens or makes the ledger at `path`. Raises StateError."""
-        return cls(open_for_writing(path, zone), path, zone)
+        return cls(open_for_writing(path, budgets.zone), path, budgets)
 
     @property
     def salt(self) -> bytes:
@@ -156,11 +157,16 @@ class Ledger:
     def intend(self, task: Task, job_file: str, run_id: str, intent: Intent, caps: Caps, at: float) -> str:
         """Makes a POST of `task` certain to be remembered; gives the attempt's id.
 
-        An attempt of this run that is proved unsent is used again under its own id. Raises
-        CapReachedError, and StateError where the task has an attempt that may have been billed.
+        An attempt of this run that is proved unsent is used again under its own id, and belongs to the day of
+        `at` then. Raises CapReachedError, RefusedError where the project's budgets cannot be read, and
+        StateError where the task has an attempt that may have been billed.
         """
         latest = self.read.latest([task.identity]).get(task.identity)
-        self._check_caps(run_id, intent.estimate_micros, caps)
+        intent = replace(intent, account=intent.account or task.account or task.provider)
+        day = self._budgets.day(at)
+        if not caps.is_none:
+            caps.check(self.read.spend(run_id, *caps.runs), intent.estimate_micros)
+        self._check_budgets(intent, day)
         self._db.execute(
             "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (identity) DO UPDATE SET name = excluded.name, output = excluded.output,"
@@ -197,9 +203,9 @@ class Ledger:
             "price": intent.price_json,
             "taken": intent.taken_json,
             "intended_at": at,
-            "account": intent.account or task.provider,
+            "account": intent.account,
             "labels": json.dumps(dict(intent.labels), ensure_ascii=False, sort_keys=True),
-            "day": local_day(at, self._zone),
+            "day": day,
         }
         if latest is not None and goes_on(latest, run_id):
             self._move(latest.id, TaskState.INTENDED, at, **facts)
@@ -303,18 +309,23 @@ class Ledger:
         """The service still has an accepted task that was given up."""
         self._move(attempt_id, TaskState.SUBMITTED, at)
 
-    def notice_echo(self, attempt_id: str, tag: int | None, seed: int | None) -> None:
-        """What came back for an attempt's tag and seed. Another value than was sent is never forgotten."""
+    def notice_echo(self, attempt_id: str, echoed: Echoed) -> None:
+        """What came back of what an attempt sent. Another value than was sent is never forgotten."""
         self._db.execute(
             "UPDATE attempts SET"
             " echoed_tag = CASE WHEN echoed_tag <> tag THEN echoed_tag ELSE coalesce(?, echoed_tag) END,"
-            " echoed_seed = CASE WHEN echoed_seed <> seed THEN echoed_seed ELSE coalesce(?, echoed_seed) END"
+            " echoed_seed = CASE WHEN echoed_seed <> seed THEN echoed_seed ELSE coalesce(?, echoed_seed) END,"
+            " echoed_input = min(coalesce(?3, echoed_input), coalesce(echoed_input, ?3))"
             " WHERE id = ?",
-            (tag, seed, attempt_id),
+            (echoed.tag, echoed.seed, echoed.is_same_input, attempt_id),
         )
 
-    def observe(self, attempt_id: str, generation: Generation, at: float) -> None:
-        """What the service last said; its signed URLs are not kept."""
+    def observe(
+        self, attempt_id: str, generation: Generation, at: float, *, is_same_input: bool | None = None
+    ) -> None:
+        """What the service last said; its signed URLs are not kept. `is_same_input`: whether it showed the
+        input that was sent.
+        """
         observed = Observed(
             status=generation.raw_status,
             model=generation.model,
@@ -325,7 +336,7 @@ class Ledger:
             request_id=generation.request_id,
         )
         self._db.execute("UPDATE attempts SET generation = ? WHERE id = ?", (_dumps(observed), attempt_id))
-        self.notice_echo(attempt_id, generation.final_tag, generation.final_seed)
+        self.notice_echo(attempt_id, Echoed(generation.final_tag, generation.final_seed, is_same_input))
         last = self._db.execute(
             "SELECT status FROM history WHERE attempt_id = ? AND status IS NOT NULL"
             " ORDER BY rowid DESC LIMIT 1",
@@ -338,9 +349,11 @@ class Ledger:
         """The service has the result: from here on only the download is missing."""
         self._move(attempt_id, TaskState.COLLECTING, at)
 
-    def settle_cost(self, attempt_id: str, micros: int) -> None:
-        """What it cost in the end, in millionths of a US dollar."""
+    def settle_cost(self, attempt_id: str, micros: int) -> tuple[Overshoot, ...]:
+        """What it cost in the end, in millionths of a US dollar; gives the caps that this passes."""
+        before = [each.cap for each in self._overshoots(attempt_id)]
         self._db.execute("UPDATE attempts SET cost_micros = ? WHERE id = ?", (micros, attempt_id))
+        return tuple(each for each in self._overshoots(attempt_id) if each.cap not in before)
 
     def finish(self, attempt_id: str, outputs: Sequence[OutputRow], at: float) -> None:
         """Every file stands complete under its final name."""
@@ -364,9 +377,28 @@ class Ledger:
         for row in outputs:
             self._insert("outputs", members(row) | {"media": _dumps(row.media)})
 
-    def _check_caps(self, run_id: str, estimate: int | None, caps: Caps) -> None:
-        if not caps.is_none:
-            caps.check(self.read.spend(run_id, *caps.runs), estimate)
+    def _check_budgets(self, intent: Intent, day: str) -> None:
+        """Reserves: what is checked here is added up by the same transaction."""
+        if not self._budgets.is_readable:
+            raise RefusedError(
+                f"{PROJECT_FILE} cannot be read, so no budget can be held; nothing was sent",
+                hint=f"callsheet validate {PROJECT_FILE}",
+            )
+        for cap in self._budgets.caps:
+            if cap.where.covers(intent.account, intent.labels):
+                spent = self.read.spent_in(span_of(cap, day), cap.where)
+                self._budgets.check(cap, day, spent, intent.estimate_micros)
+
+    def _overshoots(self, attempt_id: str) -> list[Overshoot]:
+        """The caps on what this attempt counts in that are passed."""
+        if not self._budgets.caps:
+            return []
+        account, labels, day = self._db.execute(
+            "SELECT account, labels, day FROM attempts WHERE id = ?", (attempt_id,)
+        ).fetchone()
+        covering = (cap for cap in self._budgets.caps if cap.where.covers(account, json.loads(labels)))
+        found = (Overshoot.of(cap, day, self.read.spent_in(span_of(cap, day), cap.where)) for cap in covering)
+        return [each for each in found if each is not None]
 
     def _claim(self, attempt_id: str, remote_id: str) -> None:
         try:

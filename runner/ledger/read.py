@@ -13,6 +13,7 @@ from runner.ledger.columns import columns, to_rows
 from runner.ledger.rows import (
     Accepted,
     AttemptRow,
+    Claimed,
     Doubt,
     Echoes,
     HistoryRow,
@@ -47,9 +48,8 @@ _SELECT: Mapping[type, str] = {
     OutputRow: f"SELECT {columns(OutputRow)} FROM outputs",
 }
 
-_MAY_TURN_UP = (
-    f"tag IS NOT NULL AND (state IN {sql_list(MAYBE_LISTED)} OR resolution IN {sql_list(TAKEN_FOR_ABSENT)})"
-)
+_MAY_BE_LISTED = f"(state IN {sql_list(MAYBE_LISTED)} OR resolution IN {sql_list(TAKEN_FOR_ABSENT)})"
+_MAY_TURN_UP = f"tag IS NOT NULL AND {_MAY_BE_LISTED}"
 """The words of the index `attempts_tags`, so that it is used."""
 
 BATCH = 200
@@ -321,29 +321,31 @@ class LedgerReader(SpendReader):
         )
         return {tag for (tag,) in rows}
 
-    def echoes(self, origin: str, key_hash: str, since: float) -> dict[str, tuple[Echoes, Echoes]]:
-        """By model, what came back for (the tags, the seeds) of accepted attempts.
+    def echoes(self, origin: str, key_hash: str, since: float) -> dict[str, tuple[Echoes, Echoes, Echoes]]:
+        """By model, what came back for (the tags, the seeds, the inputs) of accepted attempts.
 
         Another value than was sent counts where its attempt was accepted at `since` or later. What was
         adopted or found does not count: it was recognised by the very values that need proof.
         """
         rows = self._db.execute(
-            f"SELECT model, {_echoes('tag')}, {_echoes('seed')} FROM attempts"
+            f"SELECT model, {_echoes('tag')}, {_echoes('seed')}, {_echoes('input', '1')} FROM attempts"
             " WHERE origin = ?1 AND key_hash = ?2 AND remote_id IS NOT NULL GROUP BY model",
             (origin, key_hash, since),
         )
-        return {model: (Echoes(*found[:3]), Echoes(*found[3:])) for model, *found in rows}
+        return {
+            model: (Echoes(*found[:3]), Echoes(*found[3:6]), Echoes(*found[6:])) for model, *found in rows
+        }
 
-    def claimed(
-        self, origin: str, remote_ids: Sequence[str]
-    ) -> dict[str, tuple[str, int | None, int | None]]:
-        """The `remote_ids` that an attempt holds: its id, and the tag and the seed that it sent."""
+    def claimed(self, origin: str, remote_ids: Sequence[str]) -> dict[str, Claimed]:
+        """The `remote_ids` that an attempt holds, and what it sent."""
         rows = self._db.execute(
-            "SELECT remote_id, id, tag, seed FROM attempts WHERE origin = ?"
+            "SELECT remote_id, id, tag, attempts.seed, attempts.model, request"
+            " FROM attempts JOIN tasks USING (identity) WHERE attempts.origin = ?"
             " AND remote_id IN (SELECT value FROM json_each(?))",
             (origin, json.dumps(remote_ids)),
         )
-        return {remote_id: (attempt_id, tag, seed) for remote_id, attempt_id, tag, seed in rows}
+        found = ((remote_id, *sent, json.loads(request)) for remote_id, *sent, request in rows)
+        return {remote_id: Claimed(*sent) for remote_id, *sent in found}
 
     def accepted_since(
         self, origin: str, key_hash: str, listing: Listing, server_time: float
@@ -395,17 +397,20 @@ class LedgerReader(SpendReader):
         absences = f"WHERE state = 'planned' AND resolution IN {sql_list(COUNTED_ABSENCES)}"
         return self._rows(AttemptRow, f"{absences} ORDER BY seq")
 
-    def looked_for(self, origin: str | None, key_hash: str | None, since: float) -> list[AttemptRow]:
+    def looked_for(
+        self, origin: str | None, key_hash: str | None, since: float, *, is_by_tag: bool = True
+    ) -> list[AttemptRow]:
         """Attempts whose row would still be ours: made since then, and taken for absent or written off.
 
-        None: of any origin, or of any key.
+        None: of any origin, or of any key. `is_by_tag`: only those with a tag, which rows are told by.
         """
         return self._rows(
             AttemptRow,
             "WHERE (?1 IS NULL OR origin = ?1)"
             # by either clock: one of them may have been wrong by years
             " AND (?2 IS NULL OR key_hash = ?2) AND (intended_at >= ?3 OR server_time >= ?3)"
-            f" AND {_MAY_TURN_UP} AND state IN ('planned', 'written_off') AND remote_id IS NULL ORDER BY seq",
+            f" AND {_MAY_TURN_UP if is_by_tag else _MAY_BE_LISTED}"
+            " AND state IN ('planned', 'written_off') AND remote_id IS NULL ORDER BY seq",
             origin,
             key_hash,
             since,
@@ -459,12 +464,15 @@ def batches(items: Iterable[T]) -> Iterator[list[T]]:
         yield batch
 
 
-def _echoes(sent: str) -> str:
-    """Three counts for `Echoes`; ?3 is the time since which another value counts."""
+def _echoes(value: str, sent: str = "") -> str:
+    """Three counts for `Echoes` of a value, and of what of it was `sent`; ?3 is the time since which another
+    one counts.
+    """
+    sent = sent or value
     return (
-        f"count(*) FILTER (WHERE echoed_{sent} = {sent} AND resolution IS NULL),"
-        f" count(*) FILTER (WHERE echoed_{sent} <> {sent} AND (accepted_at >= ?3 OR server_time >= ?3)),"
-        f" count(*) FILTER (WHERE {sent} IS NOT NULL AND echoed_{sent} IS NULL AND state = 'done')"
+        f"count(*) FILTER (WHERE echoed_{value} = {sent} AND resolution IS NULL),"
+        f" count(*) FILTER (WHERE echoed_{value} <> {sent} AND (accepted_at >= ?3 OR server_time >= ?3)),"
+        f" count(*) FILTER (WHERE {sent} IS NOT NULL AND echoed_{value} IS NULL AND state = 'done')"
     )
 
 

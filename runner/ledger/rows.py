@@ -224,6 +224,26 @@ class Echoes:
 
 
 @dataclass(frozen=True, slots=True)
+class Echoed:
+    """What came back of what an attempt sent; None where nothing did."""
+
+    tag: int | None = None
+    seed: int | None = None
+    is_same_input: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An attempt that holds a remote id, and what it sent."""
+
+    attempt_id: str
+    tag: int | None
+    seed: int | None
+    model: str
+    request: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """Of a published file what tells whether it is still there as it was."""
 
@@ -316,6 +336,9 @@ class Spend:
     micros: int
     unknown: int
 
+    def __add__(self, more: Spend) -> Spend:
+        return Spend(self.tasks + more.tasks, self.micros + more.micros, self.unknown + more.unknown)
+
     @property
     def usd(self) -> str | None:
         """The amount as text; None where there are tasks and the price of none is known: that is not 0."""
@@ -332,16 +355,28 @@ class Drift:
 
 
 class SpendBy(enum.StrEnum):
-    """Groups of `spending`; a day is in the zone that is asked for."""
+    """Groups of `spending`; days and months are those of the last intents."""
 
     JOB = "job"
+    ACCOUNT = "account"
+    LABEL = "label"
+    """Each label with its value: an attempt counts for each label that its account had."""
     MODEL = "model"
     DAY = "day"
+    MONTH = "month"
+
+
+@dataclass(frozen=True, slots=True)
+class SpendDays:
+    """The days whose attempts count, both included, such as 2026-11-27; empty for no limit."""
+
+    first: str = ""
+    last: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SpendRow:
-    """What one group of attempts cost, in micros: a job, a model, a day, or all together.
+    """What one group of attempts cost, in micros: a job, an account, a day, or all together.
 
     `settled`: ended, at the actual cost, else the estimate. `in_flight`: accepted and not ended.
     `possibly`: unclear, held, written off, or failed without a named cost, at the estimate. Each has its

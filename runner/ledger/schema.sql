@@ -70,6 +70,7 @@ CREATE TABLE attempts (
     echoed_tag INTEGER,              -- what came back in the tag's field; null: nothing did. Another value
                                      -- than was sent stays: it says that tags cannot be believed
     echoed_seed INTEGER,             -- the same of the seed
+    echoed_input INTEGER,            -- 1: the input came back as it was sent; 0, which stays: it did not
     generation TEXT,                 -- JSON: status, echo, usage, times as last seen
     error_code TEXT NOT NULL DEFAULT '',
     error_message TEXT NOT NULL DEFAULT '',
@@ -95,6 +96,10 @@ CREATE INDEX attempts_tags ON attempts (origin, tag) WHERE tag IS NOT NULL
 -- and of those that wait to be posted once more under their own tag
 CREATE INDEX attempts_unsent ON attempts (origin, tag)
     WHERE state = 'planned' AND resolution IS NULL AND tag IS NOT NULL;
+-- where tasks are told by their input, what was given up is looked for by that
+CREATE INDEX attempts_given_up ON attempts (origin) WHERE remote_id IS NULL
+    AND (state IN ('intended', 'ambiguous', 'held', 'written_off')
+        OR resolution IN ('again', 'absent', 'confirmed', 'not_billed'));
 
 CREATE TABLE history (
     attempt_id TEXT NOT NULL REFERENCES attempts (id),

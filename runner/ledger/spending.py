@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from runner.ledger.rows import Drift, Spend, SpendBy, SpendRow
-from runner.ledger.states import COUNTED_ABSENCES, IN_FLIGHT, sql_list
+from runner.job.project_file import Where
+from runner.ledger.rows import Drift, Spend, SpendBy, SpendDays, SpendRow
+from runner.ledger.states import COUNTED_ABSENCES, IN_FLIGHT, OPEN, sql_list
 
 # a rejected POST costs nothing; everything else may have been billed, also what a person had submitted
 # again without proof, and what was taken for absent until a day later still shows nothing of it
@@ -18,8 +19,11 @@ _POSSIBLY_BILLED = (
 
 _GROUPS = {
     SpendBy.JOB: "runs.job_file",
+    SpendBy.ACCOUNT: "account",
+    SpendBy.LABEL: "CASE WHEN label.key IS NOT NULL THEN label.key || ' ' || label.value END",
     SpendBy.MODEL: "attempts.model",
     SpendBy.DAY: "day",
+    SpendBy.MONTH: "month",
 }
 
 
@@ -41,6 +45,23 @@ class SpendReader:
         ).fetchone()
         return Spend(*row)
 
+    def spent_in(self, span: str, where: Where) -> Spend:
+        """What the accounts that `where` covers may have been billed for attempts of a day or a month."""
+        found = self._db.execute(
+            "SELECT account, labels, tasks, micros, unknown FROM spends WHERE span = ?", (span,)
+        )
+        return _sum_of(found, where)
+
+    def reserved_in(self, span: str, where: Where) -> Spend:
+        """The part of it that is reserved for attempts that have not ended."""
+        found = self._db.execute(
+            "SELECT account, labels, 1, coalesce(cost_micros, estimate_micros, 0),"
+            " coalesce(cost_micros, estimate_micros) IS NULL FROM attempts"
+            f" WHERE state IN {sql_list(OPEN)} AND ? IN (day, month)",
+            (span,),
+        )
+        return _sum_of(found, where)
+
     def billed_runs_named(self, job_name: str, edition: str) -> set[str]:
         """The runs of a job's name and edition that may have been billed for anything."""
         rows = self._db.execute(
@@ -58,8 +79,17 @@ class SpendReader:
         )
         return {run_id for (run_id,) in rows}
 
-    def spending(self, by: SpendBy | None = None, since: float | None = None) -> list[SpendRow]:
-        """What may have been billed since a Unix time, by group, or in one row where `by` is None."""
+    def spending(
+        self,
+        by: SpendBy | None = None,
+        since: float | None = None,
+        days: SpendDays = SpendDays(),  # noqa: B008  frozen
+        *,
+        label: str = "",
+    ) -> list[SpendRow]:
+        """What may have been billed since a Unix time, and on these days, by group; in one row where `by` is
+        None. With `label` the groups are that label's values.
+        """
         # nobody knows whether a failed one is billed, unless the service says what it cost
         settled = (
             "(attempts.state = 'done' OR attempts.state IN ('failed', 'expired') AND cost_micros IS NOT NULL)"
@@ -72,11 +102,13 @@ class SpendReader:
             f" count(*) FILTER (WHERE {kind} AND coalesce(cost_micros, estimate_micros) IS NULL)"
             for kind in (settled, in_flight, possibly)
         )
-        group = "''" if by is None else _GROUPS[by]
+        group = "json_extract(labels, ?4)" if label else "''" if by is None else _GROUPS[by]
+        labels = " LEFT JOIN json_each(labels) AS label" if by is SpendBy.LABEL and not label else ""
         rows = self._db.execute(
-            f"SELECT {group}, {columns} FROM attempts JOIN runs ON runs.id = run_id"
-            f" WHERE {_POSSIBLY_BILLED} AND intended_at >= ?{f' GROUP BY {group}' if by else ''} ORDER BY 1",
-            (since or 0.0,),
+            f"SELECT {group} AS part, {columns} FROM attempts JOIN runs ON runs.id = run_id{labels}"
+            f" WHERE {_POSSIBLY_BILLED} AND intended_at >= ?1 AND day >= ?2 AND (?3 = '' OR day <= ?3)"
+            f"{' GROUP BY part' if by else ''} ORDER BY 1",
+            (since or 0.0, days.first, days.last, *([f'$."{label}"'] if label else [])),
         )
         return [SpendRow(row[0] or "", Spend(*row[1:4]), Spend(*row[4:7]), Spend(*row[7:10])) for row in rows]
 
@@ -88,3 +120,12 @@ class SpendReader:
             (run_id,),
         ).fetchone()
         return Drift(*row)
+
+
+def _sum_of(found: Iterable[tuple[str, str, int, int, int]], where: Where) -> Spend:
+    """Of rows of account, labels, tasks, micros and unknown prices: those that `where` covers."""
+    total = Spend(0, 0, 0)
+    for account, labels, *row in found:
+        if where.covers(account, json.loads(labels)):
+            total += Spend(*row)
+    return total

@@ -110,6 +110,8 @@ class Basis(enum.StrEnum):
     """A generation in the service's list carries the attempt's tag."""
     SEED = "seed"
     """A generation in the list carries its seed, and no other attempt can be its owner."""
+    INPUT = "input"
+    """A generation in the list was made from the same input, and no other attempt can be its owner."""
     LIST = "list"
     """The list excludes it."""
     PERSON = "person"

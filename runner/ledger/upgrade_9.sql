@@ -10,3 +10,7 @@ ALTER TABLE attempts ADD COLUMN day TEXT NOT NULL DEFAULT '';
 ALTER TABLE attempts ADD COLUMN month TEXT NOT NULL GENERATED ALWAYS AS (substr(day, 1, 7)) VIRTUAL;
 UPDATE attempts SET day = day_of(intended_at),
     account = (SELECT provider FROM tasks WHERE tasks.identity = attempts.identity);
+ALTER TABLE attempts ADD COLUMN echoed_input INTEGER;
+CREATE INDEX attempts_given_up ON attempts (origin) WHERE remote_id IS NULL
+    AND (state IN ('intended', 'ambiguous', 'held', 'written_off')
+        OR resolution IN ('again', 'absent', 'confirmed', 'not_billed'));

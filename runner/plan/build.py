@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from runner.errors import Problem
 from runner.job.cells import CellText, how_to_write, is_text, typed
+from runner.job.choices import providers_of
 from runner.job.expressions import NEEDS, PREVIOUS, Scope
 from runner.job.inputs import FILES, InputError, InputReader, name_of_digest, name_of_key, resolve_url
 from runner.job.model import BUILT_IN, MODEL, SAMPLE, SEED, AxisSpec, ContentItem, Job, Reference, Step
 from runner.job.problems import Checked, ProblemError, require
-from runner.job.provider_checks import check_content
+from runner.job.provider_checks import check_content, settable
 from runner.job.schema import check_field, check_request
 from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
 from runner.job.values import Constant, Value
@@ -24,6 +25,7 @@ from runner.plan.matrix import Cell
 from runner.plan.names import cell_label, identifying_part, output_name, task_name
 from runner.plan.picks import Lineage
 from runner.plan.task import STEP_SCHEME, Task, Upstream, cells_of, task_identity
+from runner.providers.account import Account
 from runner.providers.base import InputFile
 from runner.providers.dialect import CannotSayError
 from runner.providers.provider import Provider
@@ -49,23 +51,62 @@ class _Item:
     address: _Address | None = None
 
 
+class StepBuilder:
+    """Builds the tasks of one step: those of each account by a builder of their own.
+
+    `problems` are what is wrong whatever the cell; where there are any, no task is fit to be used.
+    """
+
+    def __init__(
+        self, job: Job, step: Step, *, origins: Mapping[str, str], edition: str, scope: Scope
+    ) -> None:
+        self._own = next(iter(job.accounts))
+        self._accounts = {choice.name: choice.account for choice in step.models}
+        named = self._accounts.values()
+        self._builders = {
+            name: TaskBuilder(job, step, account, origin=origins[name], edition=edition, scope=scope)
+            for name, account in job.accounts.items()
+            if name in named or name == self._own
+        }
+        used = [builder for name, builder in self._builders.items() if name in named]
+        self.problems = tuple(dict.fromkeys(problem for builder in used for problem in builder.problems))
+
+    def of(self, cell: Mapping[str, JsonValue]) -> TaskBuilder:
+        """The builder of the task of `cell`: a model that only `include` names is asked at the job's own
+        account.
+        """
+        return self._builders[self._accounts.get(str(cell[MODEL]), self._own)]
+
+
 class TaskBuilder:
-    """Builds the tasks of one step. What no cell changes is computed once, in the constructor.
+    """Builds the tasks of one step that one account pays for. What no cell changes is computed once, in the
+    constructor.
 
     `problems` are what is wrong with that; where there are any, no task is fit to be used.
     """
 
-    def __init__(self, job: Job, step: Step, *, origin: str, edition: str, scope: Scope) -> None:
+    def __init__(
+        self, job: Job, step: Step, account: Account, *, origin: str, edition: str, scope: Scope
+    ) -> None:
         self._job = job
         self._step = step
+        self._account = account
+        self._provider = account.provider
+        self._ids = {choice.name: choice.id for choice in step.models}
         self._origin = origin
         self._edition = edition
         self._scope = {**scope, "step": {"name": step.name}}
         self._slug = slug(step.name)
         self._locations = {axis.name: axis.location for axis in step.axes}
-        self._fields = job.provider.fields
-        self._defaults = job.provider.defaults
-        self._reader = InputReader(job.root, job.directory, job.provider.limits.files)
+        self._defaults = self._provider.defaults
+        self._reader = InputReader(job.root, job.directory, self._provider.limits.files)
+        self._written = fields_at(step, account)
+        # by the name that is written, the service's own
+        self._own_names = {name: self._provider.own_name(name) for name in self._provider.settable}
+        elsewhere = settable(providers_of(step.models, job.accounts))
+        self._unsaid_axes = elsewhere - self._own_names.keys()
+        self._unsaid: tuple[str, ...] = ()
+        self._lacks: dict[str, frozenset[str]] = {}
         self._shapes: set[tuple[frozenset[str], tuple[JsonValue, ...]]] = set()
         self._constant: dict[str, JsonValue] = {}
         self._computed: dict[str, Value] = {}
@@ -87,30 +128,31 @@ class TaskBuilder:
                 if each.step == self._step.name:
                     scope[PREVIOUS] = each.cells[each.step]
         left_out = self._without(cell, scope)
-        fields, items = require(self._resolve(cell, scope, upstreams, left_out))
+        model = self._ids.get(str(cell[MODEL]), str(cell[MODEL]))
+        fields, items = require(self._resolve(model, cell, scope, upstreams, left_out))
+        unsaid = self._without_unsaid(model, cell, fields)
         try:
-            request = self._job.provider.dialect.request(fields, [item.data for item in items])
+            request = self._provider.dialect.request(fields, [item.data for item in items])
         except CannotSayError as error:
             refusal = error.refusal
             location = self._location(refusal.path, left_out)
             raise ProblemError(location.error(refusal.message, refusal.hint)) from None
         self._check_shape(request, tuple(item.data.get("role") for item in items), left_out)
 
-        model, sample = str(cell[MODEL]), cell.get(SAMPLE)
+        sample = cell.get(SAMPLE)
         assert sample is None or isinstance(sample, int)
-        family = self._job.provider.catalogue.find(model)
-        honours_seed = family is not None and family.honours_seed
-        if sample is not None and honours_seed and SEED in self._fields:
-            request[SEED] = derived_seed(self._job.provider, request, sample)
+        honours_seed = self._provider.honours_seed(model)
+        if sample is not None and honours_seed and self._provider.own_name(SEED, model):
+            request[SEED] = derived_seed(self._provider, request, sample)
         cost = self._estimate(model, request)
         identity = task_identity(
-            provider=self._job.provider,
+            provider=self._provider,
             origin=self._origin,
             request=request,
             sample=sample,
             edition=self._edition,
         )
-        ignored_seed = request.get(SEED) if family is not None and not honours_seed else None
+        ignored_seed = request.get(SEED) if honours_seed is False else None
         request = _sent(request, is_derived=sample is not None, is_ignored=ignored_seed is not None)
         seed = request.get(SEED)
         cell_name = self.cell_name(cell, above)
@@ -122,7 +164,7 @@ class TaskBuilder:
             step=self._step.name,
             name=cell_name if template is None else output_name(output),
             cell=cell,
-            provider=self._job.provider.name,
+            provider=self._provider.name,
             origin=self._origin,
             edition=self._edition,
             model=model,
@@ -139,6 +181,9 @@ class TaskBuilder:
             estimate_micros=cost.micros,
             price=cost.price,
             left_out=left_out,
+            account=self._account.name,
+            model_name=str(cell[MODEL]),
+            unsaid=unsaid,
         )
 
     def as_final_of(self, task: Task, draft: Task) -> Task:
@@ -152,14 +197,30 @@ class TaskBuilder:
         self, model: str, request: Mapping[str, JsonValue], draft: Mapping[str, JsonValue] | None = None
     ) -> Estimate:
         own = self._step.price or self._job.project_file.price_of(model)
-        published = self._job.models_lock.rates(self._job.provider.name, model)
-        return estimate(self._job.provider, request, own, published, draft)
+        published = self._job.models_lock.rates(self._provider.name, model)
+        return estimate(self._provider, request, own, published, draft)
+
+    def _without_unsaid(self, model: str, cell: Cell, fields: dict[str, JsonValue]) -> tuple[str, ...]:
+        """Takes out of `fields` what this model of the service lacks; gives all that the job says of the cell
+        and that is not sent, by the names that it has there.
+        """
+        lacks = self._lacks.get(model)
+        if lacks is None:
+            lacks = self._lacks[model] = self._provider.dialect.lacks(model)
+        unsaid = self._unsaid
+        if self._unsaid_axes:
+            unsaid += tuple(name for name in cell if name in self._unsaid_axes and cell[name] is not None)
+        for own in lacks & fields.keys():
+            del fields[own]
+            names = (*self._written, *cell)
+            unsaid += (next((name for name in names if self._own_names.get(name) == own), own),)
+        return unsaid
 
     def _resolve(
-        self, cell: Cell, scope: Scope, upstreams: tuple[Upstream, ...], left_out: frozenset[int]
+        self, model: str, cell: Cell, scope: Scope, upstreams: tuple[Upstream, ...], left_out: frozenset[int]
     ) -> Checked[tuple[dict[str, JsonValue], list[_Item]]]:
         """(the fields of the request, its content) for one cell."""
-        fields: dict[str, JsonValue] = {MODEL: str(cell[MODEL]), **self._constant}
+        fields: dict[str, JsonValue] = {MODEL: model, **self._constant}
         is_first = self._step.chain and PREVIOUS not in scope
         for name, computed in self._computed.items():
             if name not in cell and not (is_first and PREVIOUS in computed.names):
@@ -171,8 +232,8 @@ class TaskBuilder:
                     for problem in self._set(fields, name, value, computed.location):
                         yield self._in_row(problem, computed.names, cell)
         for name, value in cell.items():
-            # the axes `model` and `seed`, too, set the field of their name
-            if name in self._fields:
+            # the axis `seed`, too, sets the field of its name
+            if name in self._own_names:
                 location = self._locations.get(name, self._step.takes_location)
                 for problem in self._set(fields, name, value, location):
                     yield self._in_row(problem, {name}, cell)
@@ -191,7 +252,7 @@ class TaskBuilder:
             location = next(iter(self._conditions.values())).location
             if not there:
                 yield location.error("no content is left", "give one item no `when`")
-            yield from check_content(self._job.provider, there, location)
+            yield from check_content(self._provider, there, location)
         return fields, items
 
     def _without(self, cell: Cell, scope: Scope) -> frozenset[int]:
@@ -217,7 +278,7 @@ class TaskBuilder:
         return [item for number, item in enumerate(self._step.content) if number not in left_out]
 
     def _location(self, path: Path, left_out: frozenset[int]) -> Location:
-        return request_location(self._job.provider, self._step, path, left_out=left_out)
+        return request_location(self._account, self._step, path, left_out=left_out)
 
     def _in_row(self, problem: Problem, names: Set[str], cell: Cell) -> Problem:
         """`problem` at the row of a file that the cell has one of `names` from, unless it is told there."""
@@ -238,7 +299,9 @@ class TaskBuilder:
             if are_joined:  # the axes that its steps share stand in the name once
                 shown = {axis: value for axis, value in values.items() if not _is_told(axis, value, told)}
                 told |= {axis: identifying_part(value) for axis, value in values.items()}
-            labels.append(cell_label(shown, with_model=len(self._job.steps[step].models) > 1))
+            spec = self._job.steps[step]
+            given = frozenset(choice.name for choice in spec.models if not choice.is_plain)
+            labels.append(cell_label(shown, with_model=len(spec.models) > 1, given=given))
         return task_name((self._slug, *labels), default=self._job.name)
 
     def with_digits(self, task: Task) -> Task:
@@ -257,13 +320,16 @@ class TaskBuilder:
 
     def _fold_fields(self) -> Checked[None]:
         """Computes the fields that no cell changes."""
-        for name, value in self._step.request.items():
+        for name, value in self._written.items():
             try:
                 folded = value.fold(self._scope)
             except ProblemError as error:
                 yield from error.problems
                 continue
-            if isinstance(folded.content, Constant):
+            if name not in self._own_names:
+                is_null = isinstance(folded.content, Constant) and folded.content.value is None
+                self._unsaid += () if is_null else (name,)
+            elif isinstance(folded.content, Constant):
                 yield from self._set(self._constant, name, folded.content.value, folded.location)
             else:
                 self._computed[name] = folded
@@ -283,15 +349,19 @@ class TaskBuilder:
     def _set(
         self, request: dict[str, JsonValue], name: str, value: JsonValue, location: Location
     ) -> Checked[None]:
-        """Puts one field into `request` in its one form; null and the API's own default are left out."""
+        """Puts one field into `request` under the service's name, in its one form; null and the API's own
+        default are left out.
+        """
+        name = self._own_names[name]
         if isinstance(value, CellText):
-            schema = self._job.provider.schema["properties"].get(name, {})
+            schema = self._provider.schema["properties"].get(name, {})
             read = typed(value, schema)
             if isinstance(read, str) and not is_text(schema):
                 yield value.location.error(*how_to_write(value, schema))
                 return
             location, value = value.location, read
         plain = int(value) if isinstance(value, float) and value.is_integer() else value
+        plain = self._provider.dialect.value(name, plain)
         if plain is None or (name in self._defaults and plain == self._defaults[name]):
             request.pop(name, None)
         else:
@@ -308,7 +378,7 @@ class TaskBuilder:
         elif isinstance(value, list | tuple | dict):
             yield location.error(f"{name} needs one value, and this is {_kind(value)}")
         else:
-            for problem in check_field(self._job.provider, name, value)[:1]:
+            for problem in check_field(self._provider, name, value)[:1]:
                 yield location.error(problem.message, problem.hint)
 
     def _item(self, item: ContentItem, scope: Scope, upstreams: tuple[Upstream, ...]) -> _Item:
@@ -349,7 +419,7 @@ class TaskBuilder:
             if value.startswith(STEP_SCHEME):
                 raise ProblemError(location.error("not the id of a task", "${{ needs.<step>.task_id }}"))
             return {"id": value}, None
-        file = resolve_url(value, kind, location, provider=self._job.provider, reader=self._reader)
+        file = resolve_url(value, kind, location, provider=self._provider, reader=self._reader)
         return {"url": file.reference if file is not None else value}, file
 
     def _check_shape(
@@ -362,7 +432,7 @@ class TaskBuilder:
         self._shapes.add(shape)
         found = [
             self._location(problem.path, left_out).error(problem.message, problem.hint)
-            for problem in check_request(self._job.provider, dict(request))
+            for problem in check_request(self._provider, dict(request))
         ]
         if found:
             self._shapes.discard(shape)
@@ -433,8 +503,19 @@ def _kind(value: JsonValue) -> str:
     return "an object" if isinstance(value, dict) else "a list"
 
 
+def fields_at(step: Step, account: Account) -> dict[str, Value]:
+    """What `request` says to an account, and what `request_at` says in its place: to its provider, to it."""
+    own_name, fields = account.provider.own_name, dict(step.request)
+    for place in dict.fromkeys((account.provider.name, account.name)):
+        for name, value in step.request_at.get(place, {}).items():
+            own = own_name(name)
+            fields = {other: each for other, each in fields.items() if not own or own_name(other) != own}
+            fields[name] = value
+    return fields
+
+
 def request_location(
-    provider: Provider,
+    account: Account,
     step: Step,
     path: Path,
     cell: Mapping[str, JsonValue] | None = None,
@@ -446,20 +527,31 @@ def request_location(
 
     `left_out` are the numbers of content items that the request does not have.
     """
+    provider = account.provider
     match path:
         case (str(name), *rest) if name in provider.content_fields or name == "content":
             items = [item for number, item in enumerate(step.content) if number not in left_out]
             item, part = _content_item(provider, items or [*step.content], name, rest)
             rows = _rows(step, item.names, cell)
             return next(rows, item.location_of(part) if part else item.location)
-        case (str(name), *_) if name in step.request:
-            return next(_rows(step, step.request[name].names, cell), step.request[name].location)
         case ("model",):
-            locations = dict(reversed(step.models))
-            return locations.get(str(cell[MODEL]) if cell else "", step.takes_location)
+            choice = step.choice(str(cell[MODEL])) if cell else None
+            return step.takes_location if choice is None else choice.location
         case (str(name), *_):
-            return _axis_location(step, name, cell)
+            fields = fields_at(step, account)
+            value = fields.get(_as_written(provider, name, fields))
+            if value is not None:
+                return next(_rows(step, value.names, cell), value.location)
+            return _axis_location(step, _as_written(provider, name, [axis.name for axis in step.axes]), cell)
     return step.content[0].location
+
+
+def _as_written(provider: Provider, name: str, names: Iterable[str]) -> str:
+    """The one of `names` that sets the field `name`; `name` itself where none does."""
+    own, known = provider.own_name(name), list(names)
+    if name in known or not own:
+        return name
+    return next((each for each in known if provider.own_name(each) == own), name)
 
 
 def _content_item(

@@ -9,11 +9,13 @@ from dataclasses import replace
 
 from runner.errors import JobError, Problem
 from runner.job.expressions import NEEDS
-from runner.job.model import Job, Step
+from runner.job.model import MODEL, SEED, Job, Step
 from runner.job.paths import OutputTemplate, collision_key
 from runner.job.problems import Checked
 from runner.job.values import Constant, Value
+from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue, canonical_json
+from runner.plan.picks import flow_yaml
 from runner.plan.task import Task
 
 
@@ -70,10 +72,14 @@ def _same_identity(job: Job, first: Task, second: Task) -> Problem:
         needed = next((name for name in step.needs if name in told), step.needs[0])
         message = f"its requests are the same for each task of `{needed}`, such as {second.cell_name}"
         return step.location.error(message, f"use an output or an axis of `{NEEDS}.{needed}`, or pick")
+    if names == [MODEL]:
+        return _same_model(step, first, second)
     locations = {axis.name: axis.location for axis in step.axes}
     location = locations.get(names[0], step.takes_location) if names else step.takes_location
     if first.step != second.step:
         location = step.location
+    elif len(names) == 1 and names[0] in second.unsaid:
+        return _same_without(job, names[0], first, second, location)
     elif len(names) == 1:
         return _same_rows(step, names[0], first, second) or location.error(
             f"axis `{names[0]}` changes nothing", "for several takes use `samples: N`"
@@ -84,10 +90,35 @@ def _same_identity(job: Job, first: Task, second: Task) -> Problem:
     )
 
 
+def _same_model(step: Step, first: Task, second: Task) -> Problem:
+    """The problem at the second of two models that are one: the same id at one origin, whoever pays."""
+    choice = step.choice(second.model_name)
+    location = step.takes_location if choice is None else choice.location
+    one, other = (f"`{task.model_name}` at {task.account}" for task in (first, second))
+    why = "" if first.account == second.account else f": both accounts are at {second.origin}"
+    return location.error(
+        f"{one} and {other} ask for the same video{why}",
+        "delete one of the two; for several takes use `samples: 2`",
+    )
+
+
+def _same_without(job: Job, axis: str, first: Task, second: Task, location: Location) -> Problem:
+    """The problem of two cells that differ in what their model has no field for."""
+    who = second.account
+    if job.accounts[who].provider.own_name(axis):
+        who = f"{second.model_name} at {who}"
+    message = f"{who} has no `{axis}`, so {_cells(first, second)} ask there for the same video"
+    if axis == SEED:
+        seeds = job.steps[second.step].seeds
+        return location.error(message, f"in place of `seeds`: `samples: {len(seeds or ()) or 2}`")
+    left = {MODEL: second.model_name, axis: second.cell.get(axis)}
+    return location.error(message, f"exclude: [{flow_yaml(left)}]")
+
+
 def _same_rows(step: Step, axis: str, first: Task, second: Task) -> Problem | None:
     """The problem at the second of two values of `axis` that make one request; None where none uses it."""
     payloads = (value for item in step.content for value in (item.payload, item.role))
-    asked = [*step.request.values(), *(value for value in payloads if isinstance(value, Value))]
+    asked = [*step.fields, *(value for value in payloads if isinstance(value, Value))]
     if not any(axis in value.names for value in asked):
         return None
     values = next((spec.values for spec in step.axes if spec.name == axis), ())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from runner.json_value import JsonValue
@@ -39,13 +39,28 @@ class Estimate:
 
 @dataclass(slots=True)
 class Total:
-    """A sum of estimates. `tokens` and `micros` are those of the known ones; the others are counted."""
+    """A sum of estimates. `tokens` and `micros` are those of the known ones; the others are counted.
+    `accounts` are its parts by who pays.
+    """
 
     tasks: int = 0
     tokens: int = 0
     micros: int = 0
     without_tokens: int = 0
     without_price: int = 0
+    accounts: dict[str, Total] = field(default_factory=dict, compare=False)
+
+    def add_task(self, task: Task) -> None:
+        """Adds the estimate of a task, and to the part of its account."""
+        self.add(task.estimate_tokens, task.estimate_micros)
+        part = self.accounts.setdefault(task.account or task.provider, Total())
+        part.add(task.estimate_tokens, task.estimate_micros)
+
+    def __iadd__(self, other: Total) -> Total:
+        """Adds the sums of `other`, without its parts."""
+        for name in ("tasks", "tokens", "micros", "without_tokens", "without_price"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        return self
 
     def add(self, tokens: int | None, micros: int | None) -> None:
         self.tasks += 1
@@ -68,7 +83,7 @@ def total_of(tasks: Iterable[Task]) -> Total:
     """The sum of the estimates of these tasks."""
     total = Total()
     for task in tasks:
-        total.add(task.estimate_tokens, task.estimate_micros)
+        total.add_task(task)
     return total
 
 
@@ -125,14 +140,14 @@ def _estimate(provider: Provider, asked: Asked, own: Price | None, published: tu
     if resolution is None and asked.draft:
         resolution = DRAFT_RESOLUTION
     catalogue = provider.catalogue
-    family = catalogue.find(model) if catalogue.is_priced_in_tokens else None
+    family = catalogue.find(model) if catalogue.price_unit is not None else None
     tokens, notes = None, []
     if family is not None and frames is None and not has_draft:
         duration = family.default_duration if duration is None else duration
         if duration == -1:
             duration = family.durations[1]
             notes.append(f"the model chooses `duration`: {duration} s at most")
-    if family is not None:
+    if family is not None and catalogue.is_priced_in_tokens:
         made = catalogue.fps * duration + 1 if frames is None and duration is not None else frames
         tokens, note = _tokens(family, resolution, ratio, made, has_video, has_draft)
         notes.append(note)
@@ -142,7 +157,8 @@ def _estimate(provider: Provider, asked: Asked, own: Price | None, published: tu
     price = (
         own
         or dearest(published, resolution, sound, has_video)
-        or _list_price(family, resolution, has_video, sound is False)
+        or _list_price(catalogue.price_unit, family, resolution, has_video, sound is False)
+        or provider.price
     )
     usd = price.cost(tokens=tokens, seconds=_seconds(catalogue.fps, duration, frames)) if price else None
     if price is None:
@@ -181,13 +197,17 @@ def _tokens(
 
 
 def _list_price(
-    family: ModelFamily | None, resolution: str | None, has_video: bool, is_silent: bool
+    unit: PriceUnit | None,
+    family: ModelFamily | None,
+    resolution: str | None,
+    has_video: bool,
+    is_silent: bool,
 ) -> Price | None:
     found = family.prices.get(resolution) if family is not None and resolution is not None else None
-    if found is None:
+    if found is None or unit is None:
         return None
     usd = found.with_video if has_video else found.silent if is_silent else found.plain
-    return Price(PriceUnit.MTOK, usd)
+    return None if usd is None else Price(unit, usd)
 
 
 def _seconds(fps: int, duration: int | None, frames: int | None) -> Decimal | None:

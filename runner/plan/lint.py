@@ -14,19 +14,22 @@ from runner.job.inputs import FILES, decode_data_uri, look_at_image, sniff
 from runner.job.model import SEED, Job, Level
 from runner.job.problems import Checked
 from runner.job.prompts import Place, find_unfilled
+from runner.job.values import Value
 from runner.job.yaml.source import MAX_BYTES
 from runner.json_value import JsonValue, canonical_json
+from runner.plan.picks import flow_yaml
 from runner.plan.rules import MODEL_RULES, LintFinding, check_model
 from runner.plan.signed import key_for, signature_in
 from runner.plan.task import Task
+from runner.providers.account import Account
 from runner.providers.dialect import Asked, RequestPath
 from runner.providers.model_ids import has_unknown_vendor, id_that_was_meant
 from runner.providers.models import ModelFamily
-from runner.providers.provider import Provider
 
 SEED_SWEEP = "seed-sweep"
 SEED_UNKNOWN = "seed-unknown"
 SEED_RANGE = "seed-range"
+UNSUPPORTED = "unsupported"
 UNKNOWN_MODEL = "unknown-model"
 MODEL_NAME = "model-name"
 IMAGE_FORMAT = "image-format"
@@ -45,6 +48,7 @@ DEFAULT_LEVELS: Mapping[str, Level] = {
     SEED_SWEEP: Level.ERROR,
     SEED_UNKNOWN: Level.WARN,
     SEED_RANGE: Level.WARN,
+    UNSUPPORTED: Level.WARN,
     UNKNOWN_MODEL: Level.WARN,
     MODEL_NAME: Level.ERROR,
     IMAGE_FORMAT: Level.ERROR,
@@ -60,32 +64,42 @@ DEFAULT_LEVELS: Mapping[str, Level] = {
 }
 """Every rule with its level where a job's `lint:` says nothing."""
 
-OF_MODEL = frozenset({SEED_SWEEP, SEED_UNKNOWN, UNKNOWN_MODEL, MODEL_NAME, "retired", "seed-ignored"})
+OF_MODEL = frozenset(
+    {SEED_SWEEP, SEED_UNKNOWN, UNSUPPORTED, UNKNOWN_MODEL, MODEL_NAME, "retired", "seed-ignored"}
+)
 """Rules whose findings hold for every cell of a model."""
 
 _DATA_URI_OVERHEAD = len("data:video/quicktime;base64,")
 
 
 class Linter:
-    """Looks at the tasks of one plan, in order; gives each finding once.
+    """Looks at the tasks of one step of a plan that one account pays for, in order; gives each finding once.
 
     `levels` are the job's own. `takes` is how many seeds the step sweeps over, for the hint.
     `variables` are the job's, by name, and `place` is where it stands. `sold` are the ids that the service
-    was seen to sell.
+    was seen to sell, and `others` the accounts of the whole job, by name. `written` is the
+    step's `request`.
     """
 
     def __init__(
         self,
-        provider: Provider,
+        account: Account,
         levels: Mapping[str, Level],
         *,
         takes: int,
         variables: Mapping[str, JsonValue] | None = None,
         place: Place | None = None,
         sold: Collection[str] = (),
+        others: Mapping[str, Account] | None = None,
+        written: Mapping[str, Value] | None = None,
     ) -> None:
-        self._provider = provider
-        self._levels = {**DEFAULT_LEVELS, **levels}
+        self._account = account
+        self._provider = account.provider
+        self._others = dict(others or {})
+        self._written = dict(written or {})
+        # a flag that is obeyed changes what is paid for; elsewhere it is only a word of the prompt
+        flags = Level.ERROR if account.provider.dialect.reads_flags else DEFAULT_LEVELS[PROMPT_FLAGS]
+        self._levels = {**DEFAULT_LEVELS, PROMPT_FLAGS: flags, **levels}
         self._takes = takes
         self._variables = dict(variables or {})
         self._place = place
@@ -116,6 +130,9 @@ class Linter:
             yield from self._check_name(task.model, is_known=family is not None)
             if family is not None:
                 yield from check_model(asked, family)
+                for refusal in self._provider.dialect.refuse_request(asked, family):
+                    yield LintFinding(SERVICE_LIMITS, refusal.path, refusal.message, refusal.hint)
+        yield from self._check_unsaid(task)
         yield from self._sweep(task, request, family)
         yield from self._check_texts(task, request)
         yield from self._check_images(asked)
@@ -123,6 +140,20 @@ class Linter:
             yield from self._check_media(task, family)
         if task.inputs:
             yield from self._check_size(task)
+
+    def _check_unsaid(self, task: Task) -> Iterator[LintFinding]:
+        """Each field of the job that is not sent, because the service or the model has not got it."""
+        for name in task.unsaid:
+            is_of_model = bool(self._provider.own_name(name))
+            who = f"{task.model_name} at {self._account.name}" if is_of_model else self._account.name
+            takers = (each.name for each in self._others.values() if each.provider.own_name(name))
+            taker = next((each for each in takers if each != self._account.name), "")
+            hint = "if that is meant: `lint: {unsupported: off}`"
+            if taker and name in self._written:
+                value = self._written[name].known
+                moved = "..." if value is None else flow_yaml(value)
+                hint = f"to ask {taker} alone: `request_at: {{{taker}: {{{name}: {moved}}}}}`"
+            yield LintFinding(UNSUPPORTED, (name,), f"{who} has no `{name}`, so it is not sent there", hint)
 
     def _check_name(self, model: str, *, is_known: bool) -> Iterator[LintFinding]:
         """A misspelt id, and one of which nothing, or not its vendor, is known."""
@@ -151,9 +182,10 @@ class Linter:
         if family is not None and isinstance(seed, int) and seed > family.most_seed:
             told = f"the service takes seeds up to {family.most_seed}"
             yield LintFinding(SEED_RANGE, (SEED,), told, "use a smaller one")
-        if family is None:
+        honours_seed = self._provider.honours_seed(task.model)
+        if honours_seed is None:
             rule, ignores = SEED_UNKNOWN, "may ignore `seed`: it is not known whether"
-        elif not family.honours_seed:
+        elif not honours_seed:
             rule, ignores = SEED_SWEEP, "ignores `seed`:"
         else:
             return

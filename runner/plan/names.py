@@ -24,9 +24,16 @@ def task_name(labels: Iterable[str], *, default: str) -> str:
     return cut("-".join(label for label in labels if label), MOST_NAME) or slug(default) or "video"
 
 
-def cell_label(cell: Mapping[str, JsonValue], *, with_model: bool) -> str:
-    """The cell's values in the order of its axes, seeds as `s1`, samples as `t1`; empty if it has none."""
-    labels = (_label(name, value) for name, value in cell.items() if name != MODEL or with_model)
+def cell_label(cell: Mapping[str, JsonValue], *, with_model: bool, given: Set[str] = frozenset()) -> str:
+    """The cell's values in the order of its axes, seeds as `s1`, samples as `t1`; empty if it has none.
+
+    `given` are names that the job gives its models: they stand as they are.
+    """
+    labels = (
+        str(value) if name == MODEL and value in given else _label(name, value)
+        for name, value in cell.items()
+        if name != MODEL or with_model
+    )
     return "-".join(label for label in labels if label)
 
 

@@ -16,7 +16,7 @@ from runner.job.problems import Checked, ProblemError, Problems
 from runner.job.rundate import RunDate, RunTime
 from runner.job.values import Value
 from runner.json_value import JsonValue
-from runner.plan.build import TaskBuilder
+from runner.plan.build import StepBuilder
 from runner.plan.combinations import Combined
 from runner.plan.cost import Total, total_of
 from runner.plan.lint import check_time
@@ -25,6 +25,7 @@ from runner.plan.patterns import Patterns
 from runner.plan.steps import MOST_CELLS, PlannedSteps, plan_steps, too_many
 from runner.plan.task import Task
 from runner.plan.tasks import Behind, build_tasks
+from runner.providers.account import replaced_origins
 
 MOST_LOOKUPS = 20_000_000
 """Look-ups of one step's cells in its `exclude`, `include` and `pick`: a minute or so."""
@@ -53,6 +54,8 @@ class Plan:
     """The steps that wait for a pick."""
     began: float = 0.0
     """What `run.time` is, in Unix seconds."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Where the requests of each account go, by its name. `origin` are all of them, each once."""
     _below: Mapping[str, tuple[Task, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -77,13 +80,22 @@ class Plan:
         return self._below.get(task.identity, ())
 
 
-def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None, began: float | None = None) -> Plan:
+def make_plan(
+    job: Job,
+    *,
+    origin: str = "",
+    origins: Mapping[str, str] | None = None,
+    run_date: RunDate | None = None,
+    began: float | None = None,
+) -> Plan:
     """Expands and checks the whole job. Raises JobError with every problem found.
 
-    `origin` is where its requests go, as `https://api.example.com`; it is a part of each task's
-    identity. `sandbox` is the embedded sandbox. `run_date` is today if not given, and `began`, the start of
-    the run in Unix seconds, is now.
+    `origins` are where the requests of each account go, by its name, as `https://api.example.com`; they are
+    a part of each task's identity. `origin` is where those of all accounts go, and `sandbox` is the embedded
+    sandbox; a server that an account names by its `base_url` stays another one there. `run_date` is today if
+    not given, and `began`, the start of the run in Unix seconds, is now.
     """
+    places = replaced_origins(job.accounts, origin) if origins is None else origins
     clock = None
     if run_date is None:
         clock = (time.time(), time.monotonic())
@@ -109,14 +121,14 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None, began: 
     with problems:
         problems.gather(_check_matrices(steps))
         builders = {
-            name: TaskBuilder(job, step, origin=origin, edition=edition, scope=scope)
+            name: StepBuilder(job, step, origins=places, edition=edition, scope=scope)
             for name, step in job.steps.items()
         }
         built = build_tasks(job, steps, builders, problems)
         problems.gather(check_time(job))
     return Plan(
         job,
-        origin,
+        ", ".join(dict.fromkeys(places[name] for name in job.accounts)),
         run_date,
         edition,
         built.tasks,
@@ -126,6 +138,7 @@ def make_plan(job: Job, *, origin: str, run_date: RunDate | None = None, began: 
         {step.name: step.combined for step in steps if step.combined is not None},
         built.behind,
         began,
+        places,
     )
 
 

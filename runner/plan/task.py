@@ -52,7 +52,8 @@ class Task:
     part of the identity, and is not sent. `addresses` are the URLs, which may be secret, that names of the
     job's own stand for in `request`; they are kept nowhere. `left_out` are the numbers of the step's content
     items that `when` leaves out, or that use the one before where there is none. `account` is whose key pays
-    for it, and `model_name` how the job calls the model: in paths, in `exclude` and on the sheet.
+    for it, and `model_name` how the job calls the model: in paths, in `exclude` and on the sheet. `unsaid`
+    are fields, by the job's names, that its service or model has not, so that they are not in `request`.
     """
 
     identity: str
@@ -79,6 +80,7 @@ class Task:
     left_out: frozenset[int] = frozenset()
     account: str = ""
     model_name: str = ""
+    unsaid: tuple[str, ...] = ()
 
     @property
     def needs(self) -> tuple[Upstream, ...]:

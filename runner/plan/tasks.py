@@ -12,7 +12,7 @@ from runner.job.paths import confine
 from runner.job.problems import Checked, ProblemError, Problems
 from runner.job.prompts import Place
 from runner.job.yaml.nodes import Location
-from runner.plan.build import TaskBuilder, request_location
+from runner.plan.build import StepBuilder, request_location
 from runner.plan.chains import lineage_key
 from runner.plan.collisions import check_collisions, repeated
 from runner.plan.combinations import Combination, Combined
@@ -23,7 +23,6 @@ from runner.plan.names import names_of_outputs
 from runner.plan.picks import lineage
 from runner.plan.steps import PlannedStep, PlannedSteps
 from runner.plan.task import Task, Upstream, cells_of
-from runner.providers.provider import Provider
 
 _ENOUGH = JobError.MOST_SHOWN
 
@@ -46,7 +45,7 @@ class BuiltTasks:
 
 
 def build_tasks(
-    job: Job, steps: PlannedSteps, builders: Mapping[str, TaskBuilder], problems: Problems
+    job: Job, steps: PlannedSteps, builders: Mapping[str, StepBuilder], problems: Problems
 ) -> BuiltTasks:
     """Every task, depth first: each one, then those that need it. What is wrong goes to `problems`."""
     for builder in builders.values():
@@ -63,18 +62,20 @@ def build_tasks(
     return BuiltTasks(tuple(_as_final(task, known, builders) for task in tasks), behind)
 
 
-def _as_final(task: Task, drafts: Mapping[str, Task], builders: Mapping[str, TaskBuilder]) -> Task:
+def _as_final(task: Task, drafts: Mapping[str, Task], builders: Mapping[str, StepBuilder]) -> Task:
     """`task`, with an estimate by its draft where it is a final."""
     draft = next((drafts.get(each.identity) for each in task.upstreams if TASK_ID in each.uses), None)
-    return task if draft is None else builders[task.step].as_final_of(task, draft)
+    return task if draft is None else builders[task.step].of(task.cell).as_final_of(task, draft)
 
 
-def _with_own_names(job: Job, tasks: list[Task], builders: Mapping[str, TaskBuilder]) -> list[Task]:
+def _with_own_names(job: Job, tasks: list[Task], builders: Mapping[str, StepBuilder]) -> list[Task]:
     """The tasks, each with a name that no other has."""
     twins, unnamed = repeated(task.cell_name for task in tasks), _unnamed(job)
     if twins or unnamed:
         tasks = [
-            builders[task.step].with_digits(task) if task.cell_name in twins or task.step in unnamed else task
+            builders[task.step].of(task.cell).with_digits(task)
+            if task.cell_name in twins or task.step in unnamed
+            else task
             for task in tasks
         ]
     written = [task for task in tasks if job.steps[task.step].output is not None]
@@ -123,7 +124,7 @@ class _Walk:
     """
 
     def __init__(
-        self, job: Job, steps: PlannedSteps, builders: Mapping[str, TaskBuilder], problems: Problems
+        self, job: Job, steps: PlannedSteps, builders: Mapping[str, StepBuilder], problems: Problems
     ) -> None:
         self._job = job
         self._steps = steps
@@ -134,15 +135,18 @@ class _Walk:
         self._builders = builders
         self._problems = problems
         self._linters = {
-            step.name: Linter(
-                job.provider,
+            (step.name, account.name): Linter(
+                account,
                 job.lint,
                 takes=len(step.spec.seeds or ()) or 2,
                 variables={name: value.known for name, value in job.variables.items()},
                 place=Place(job.root, job.directory),
-                sold=job.models_lock.ids(job.provider.name),
+                sold=job.models_lock.ids(account.provider.name),
+                others=job.accounts,
+                written=step.spec.request,
             )
             for step in steps
+            for account in job.accounts.values()
         }
         self._unpicked = {step.name: set(range(len(step.picks or ()))) for step in steps}
         self._first: dict[str, Task] = {}
@@ -213,7 +217,7 @@ class _Walk:
 
     def _check_next(self, step: PlannedStep, task: Task, above: Sequence[Task]) -> None:
         """As if `task` were followed by another one in its chain."""
-        self._problems.gather(_check_outputs(self._job.provider, step.spec, task))
+        self._problems.gather(_check_outputs(self._job, step.spec, task))
         after = [(task.index, dict(task.cell), [*above, task])]
         for following in self._built_one_by_one(step, after):
             self._lint(step, following)
@@ -244,7 +248,7 @@ class _Walk:
                 continue
             for task in self._built_one_by_one(step, [(each.index, each.cell, above)]):
                 if each.previous is not None:
-                    self._problems.gather(_check_outputs(self._job.provider, step.spec, above[-1]))
+                    self._problems.gather(_check_outputs(self._job, step.spec, above[-1]))
                 made[each.index] = task
                 yield task
 
@@ -252,10 +256,10 @@ class _Walk:
         self, step: PlannedStep, cells: Iterable[tuple[int, Cell, Sequence[Task]]]
     ) -> Iterator[Task]:
         """The task of each (index, cell, tasks that it builds on), without those that have problems."""
-        builder = self._builders[step.name]
         for index, cell, above in cells:
             if self._is_over:
                 return
+            builder = self._builders[step.name].of(cell)
             upstreams = tuple(
                 Upstream(task.identity, task.name, task.step, step.spec.uses(task.step), lineage(task))
                 for task in above
@@ -293,9 +297,9 @@ class _Walk:
 
     def _lint(self, step: PlannedStep, task: Task) -> None:
         """Each finding once, with the first cell that has it unless it holds for the whole model."""
-        for finding, level in self._linters[task.step].look_at(task):
+        for finding, level in self._linters[task.step, task.account].look_at(task):
             location = request_location(
-                self._job.provider, step.spec, finding.path, task.cell, left_out=task.left_out
+                self._job.accounts[task.account], step.spec, finding.path, task.cell, left_out=task.left_out
             )
             message = finding.message
             if (location, message) in self._linted:
@@ -309,7 +313,7 @@ class _Walk:
 
     def _check_children(self, step: PlannedStep, task: Task) -> None:
         for child in self._below[step.name]:
-            self._problems.gather(_check_outputs(self._job.provider, child.spec, task))
+            self._problems.gather(_check_outputs(self._job, child.spec, task))
 
     def _check_directory(self, step: PlannedStep, task: Task) -> None:
         try:
@@ -319,8 +323,9 @@ class _Walk:
             self._problems.add(location.error(str(error), "outputs stay below the project root"))
 
 
-def _check_outputs(provider: Provider, step: Step, above: Task) -> Checked[None]:
+def _check_outputs(job: Job, step: Step, above: Task) -> Checked[None]:
     """Whether the task `above` makes what `step` takes of it."""
+    provider = job.accounts[above.account].provider
     for item in step.content:
         payload = item.payload
         if not isinstance(payload, Reference) or payload.step != above.step:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final
 from runner.errors import UsageError
 from runner.http.access import Access, origin_of
 from runner.json_value import JsonValue
+from runner.providers.ark import ARK
 from runner.providers.base import Client, RemoteFileKind
+from runner.providers.fal import FAL
 from runner.providers.getimg import GETIMG
 from runner.providers.mesh import MESH
 from runner.providers.provider import Provider
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from runner.http.route import Route
 
 ENTRY_POINTS: Final = "callsheet.providers"
-BUILT_IN: Final[Mapping[str, Provider]] = {each.name: each for each in (MESH, GETIMG)}
+BUILT_IN: Final[Mapping[str, Provider]] = {each.name: each for each in (MESH, GETIMG, ARK, FAL)}
 DEFAULT: Final = MESH
 """Of a job that names none."""
 

@@ -63,3 +63,14 @@ def refuse_twins(keys: Iterable[tuple[Account, ApiKey]]) -> None:
                     hint="give one of them a key of its own, or remove it from callsheet.yaml",
                 )
         seen.append((account, key))
+
+
+def replaced_origins(accounts: Mapping[str, Account], origin: str) -> dict[str, str]:
+    """The origin of each account, by its name, where all requests go to `origin` instead: a rehearsal.
+
+    Two servers of one's own stay two: one that an account names is `<origin>:<account>`.
+    """
+    return {
+        name: origin if account.is_own or not account.base_url else f"{origin}:{name}"
+        for name, account in accounts.items()
+    }

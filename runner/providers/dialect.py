@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from runner.json_value import JsonValue
 from runner.providers.base import Body, InputFile
+from runner.providers.models import ModelFamily
 
 Request = dict[str, JsonValue]
 Content = Sequence[dict[str, JsonValue]]
@@ -84,6 +85,8 @@ class Asked(NamedTuple):
     wants_last_frame: bool
     items: tuple[Item, ...]
     dialect: Dialect
+    own: tuple[tuple[str, str], ...] = ()
+    """The service's own fields that are set, with their values as text."""
 
     def name(self, word: str) -> str:
         """The service's own field for a common word, or for `flex` or `last_frame`."""
@@ -107,11 +110,6 @@ class Asked(NamedTuple):
 
 _WORDS: tuple[str, ...] = Asked._fields[1:9]
 """`resolution` to `priority`."""
-
-COMMON_WORDS: Final = frozenset(
-    {*_WORDS, "seed", "watermark", "service_tier", "return_last_frame", "safety_identifier", "callback_url"}
-)
-"""The fields that a job file may give whatever its services call them."""
 
 
 class Form(NamedTuple):
@@ -144,7 +142,9 @@ class Dialect:
     `forms` the fields, by their own names, whose values have another form. `composed` are common words that
     are no fields, of which `request` makes others, and `hear` makes them again. `flex_field` is where `flex`
     asks for the slow, cheap tier, `last_frame_field` where true asks for the last frame; both are empty where
-    that cannot be asked.
+    that cannot be asked. `own_fields` are fields of the service's own that `refuse_request` reads.
+    `address_schemes` begin addresses that the service knows beside https. `reads_flags`: a setting in a
+    prompt, such as `--dur 5`, is obeyed, so it goes around the request.
     """
 
     path: str = ""
@@ -152,6 +152,9 @@ class Dialect:
     flex_field: str = ""
     last_frame_field: str = ""
     items_field: str = "content"
+    own_fields: tuple[str, ...] = ()
+    address_schemes: tuple[str, ...] = ()
+    reads_flags: bool = False
     forms: Mapping[str, Form] = field(default_factory=dict)
     composed: frozenset[str] = frozenset()
 
@@ -200,6 +203,7 @@ class Dialect:
                 get(self.last_frame_field) is True,
                 _placed(self.items_field, said),
                 self,
+                tuple([(name, str(get(name))) for name in self.own_fields if get(name) is not None]),
             )
         )
 
@@ -234,6 +238,10 @@ class Dialect:
     def refuse_file(self, file: InputFile) -> tuple[str, str] | None:
         """(what is wrong, what to do) with a local file that is not taken."""
         return None
+
+    def refuse_request(self, asked: Asked, family: ModelFamily) -> Iterator[Refusal]:
+        """Refuses what the service takes of this family's models in no case, beyond the rules for models."""
+        yield from ()
 
     def encode(
         self, request: Mapping[str, JsonValue], added: Mapping[str, JsonValue], media: MediaUrl

@@ -47,4 +47,4 @@ SEEDANCE: Final[Mapping[str, Cause]] = {
     "serveroverloaded*": Cause.PASSING,
     "*ratelimitexceeded*": Cause.PASSING,
 }
-"""The codes of the models' maker, which services that sell them may hand on (wire/ark.md)."""
+"""The codes of the models' maker, which services that sell them may hand on."""

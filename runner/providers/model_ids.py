@@ -10,7 +10,7 @@ import functools
 import re
 from difflib import SequenceMatcher
 
-from runner.providers.models import Catalogue, plain_name
+from runner.providers.models import Catalogue, has_date, plain_name
 from runner.spelling import nearest
 
 _SEPARATORS = re.compile(r"[-_. ]+")
@@ -24,13 +24,20 @@ _ALIKE = 0.65
 @functools.lru_cache(maxsize=1024)
 def id_that_was_meant(catalogue: Catalogue, model: str) -> str:
     """The known id that is spelled almost like `model`; empty where that is known, or like none."""
+    if catalogue.whole_ids:
+        same = [each for each in catalogue.by_whole_id if _digits(each) == _digits(model)]
+        return "" if model in same else nearest(model, same)
     vendor, slash, name = model.rpartition("/")
-    if plain_name(name) not in catalogue.names:
+    if plain_name(name) not in catalogue.names or (catalogue.exact_ids and not has_date(name)):
         # the catalogue finds `Seedance-2.0`, too: its family is known, and the service knows no such id
         family = catalogue.find(name) or catalogue.families.get(_nearest_family(catalogue, name))
         name = family.ids[0] if family is not None else name
     right = f"{_vendor(catalogue, vendor)}{slash}{name}"
     return right if right != model else ""
+
+
+def _digits(name: str) -> list[str]:
+    return re.findall("[0-9]+", name)
 
 
 def has_unknown_vendor(catalogue: Catalogue, model: str) -> bool:

@@ -17,6 +17,8 @@ from typing import Any
 
 import yaml
 
+from runner.money import PriceUnit
+
 DRAFT_RESOLUTION = "480p"
 """Of every family that makes drafts."""
 _DATE_SUFFIX = re.compile(r"-\d{6,8}$")
@@ -34,10 +36,12 @@ class FixedCamera(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ListPrice:
-    """US dollars per million tokens: with video among the inputs, without sound, and otherwise."""
+    """US dollars for one unit: with video among the inputs, without sound, and otherwise. With video it is
+    None where more counts than the length of the output.
+    """
 
     plain: Decimal
-    with_video: Decimal
+    with_video: Decimal | None
     silent: Decimal
 
 
@@ -70,7 +74,7 @@ class ModelFamily:
     `reference_resolutions` the sizes that they allow; `reference_seconds` how long a video or sound is at
     least, and all of a kind together at most. `least_billed`: with video among the inputs, a length in
     seconds and the seconds that are billed for it at least. `prices` by resolution, empty where there is no
-    public figure.
+    public figure in US dollars. `lacks` are the service's own fields that are not taken.
     """
 
     name: str
@@ -111,6 +115,7 @@ class ModelFamily:
     reference_resolutions: tuple[str, ...]
     least_billed: tuple[int, int] | None = None
     prices: Mapping[str, ListPrice]
+    lacks: frozenset[str] = frozenset()
 
     @property
     def takes_references(self) -> bool:
@@ -121,8 +126,10 @@ class ModelFamily:
 class Catalogue:
     """The models of one service. `as_of` is a month such as 2026-06, `prices_as_of` the days of the prices.
 
-    `is_priced_in_tokens`: the list prices are the service's own, and it bills by tokens. `vendors` are
-    the names that may stand before an id and a slash; None where they are not known.
+    `price_unit` is what the list prices are for; None where they are not the service's own. `vendors` are
+    the names that may stand before an id and a slash; None where they are not known. `exact_ids`: the service
+    knows a model by one of its `ids` alone, which end with a date; another date is a model of next year.
+    `whole_ids`: an id with its slashes is a path, and no other is known.
     """
 
     as_of: str
@@ -130,15 +137,30 @@ class Catalogue:
     prices_as_of: str
     fps: int
     families: Mapping[str, ModelFamily]
-    is_priced_in_tokens: bool
+    price_unit: PriceUnit | None
     vendors: tuple[str, ...] | None = None
+    exact_ids: bool = False
+    whole_ids: bool = False
+
+    @property
+    def is_priced_in_tokens(self) -> bool:
+        """Whether the service bills by tokens, at prices of its own."""
+        return self.price_unit is PriceUnit.MTOK
 
     @functools.cached_property
     def names(self) -> Mapping[str, str]:
         """The family of each name that the service may know, in the form of `plain_name`."""
-        own = {plain_name(each): family.name for family in self.families.values() for each in family.ids}
+        ids = [(each, family.name) for family in self.families.values() for each in family.ids]
+        own = {plain_name(each): name for each, name in ids}
+        if self.exact_ids:
+            return own
         dreamina = {f"dreamina-{name}": name for name in self.families}
         return {**own, **{name: name for name in self.families}, **dreamina}
+
+    @functools.cached_property
+    def by_whole_id(self) -> Mapping[str, ModelFamily]:
+        """The family of each id, as it is written."""
+        return {each: family for family in self.families.values() for each in family.ids}
 
     @functools.cached_property
     def _by_id(self) -> Mapping[str, ModelFamily]:
@@ -146,6 +168,8 @@ class Catalogue:
 
     def find(self, model: str) -> ModelFamily | None:
         """The family of `model`, or None if it is unknown."""
+        if self.whole_ids:
+            return self.by_whole_id.get(model)
         name = family_name(model)
         return self.families.get(name) or self._by_id.get(name)
 
@@ -169,12 +193,30 @@ def plain_name(name: str) -> str:
     )
 
 
+def has_date(name: str) -> bool:
+    """Whether an id ends with a date."""
+    return _DATE_SUFFIX.search(name) is not None
+
+
+@functools.cache
 def load_catalogue(file: Path) -> Catalogue:
     """Reads a provider's models.yaml, and the families that it names."""
     own = _read(file)
     shared = isinstance(own["families"], str)
     data = _read(Path(__file__).with_name(f"{own['families']}.yaml")) if shared else own
     sold = {name: _family(name, row, data) for name, row in data["families"].items()}
+    if own.get("exact_ids"):
+        dated = {name: tuple(filter(has_date, family.ids)) for name, family in sold.items()}
+        sold = {name: replace(sold[name], ids=ids) for name, ids in dated.items() if ids}
+    for field_name, takers in own.get("fields", {}).items():
+        for name in sold.keys() - set(takers):
+            sold[name] = replace(sold[name], lacks=sold[name].lacks | {field_name})
+    if prefix := own.get("unpriced_prefix", ""):
+        others = {f"{prefix}{name}": _unpriced(family, prefix) for name, family in sold.items()}
+        for name, family in sold.items():
+            own_ids = tuple(each for each in family.ids if not each.startswith(prefix))
+            sold[name] = replace(family, ids=own_ids)
+        sold |= others
     known = _by_id(sold)
     for name, ids in own.get("successors", {}).items():
         sold[name] = replace(sold[name], successors={model: known[family_name(model)] for model in ids})
@@ -184,9 +226,24 @@ def load_catalogue(file: Path) -> Catalogue:
         prices_as_of=data["prices_as_of"],
         fps=data["fps"],
         families=sold,
-        is_priced_in_tokens=own["priced_in_tokens"],
+        price_unit=_price_unit(own),
         vendors=tuple(own["vendors"]) if "vendors" in own else None,
+        exact_ids=own.get("exact_ids", False),
+        whole_ids=own.get("whole_ids", False),
     )
+
+
+def _unpriced(family: ModelFamily, prefix: str) -> ModelFamily:
+    """The same models under ids with another prefix, of which neither price nor end is known."""
+    plain = (each.removeprefix("dreamina-").removeprefix(prefix) for each in family.ids)
+    ids = tuple(dict.fromkeys(f"{prefix}{each}" for each in plain))
+    return replace(family, name=f"{prefix}{family.name}", ids=ids, retired=None, prices={})
+
+
+def _price_unit(own: Mapping[str, Any]) -> PriceUnit | None:
+    if own["priced_in_tokens"]:
+        return PriceUnit.MTOK
+    return PriceUnit(own["price_unit"]) if "price_unit" in own else None
 
 
 def _read(file: Path) -> Mapping[str, Any]:
@@ -229,6 +286,11 @@ def _family(name: str, row: Mapping[str, Any], data: Mapping[str, Any]) -> Model
     return ModelFamily(**{**defaults, **said, **read})
 
 
-def _price(row: Mapping[str, str]) -> ListPrice:
-    plain = row["plain"]
-    return ListPrice(Decimal(plain), Decimal(row.get("with_video", plain)), Decimal(row.get("silent", plain)))
+def _price(row: Mapping[str, str | None]) -> ListPrice:
+    plain = str(row["plain"])
+    with_video = row.get("with_video", plain)
+    return ListPrice(
+        Decimal(plain),
+        None if with_video is None else Decimal(with_video),
+        Decimal(row.get("silent") or plain),
+    )

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from runner.errors import KeyRefusedError, UsageError
 from runner.http.access import NO_KEY, ApiKey, is_loopback
 from runner.project import Project
-from runner.providers.account import Account
+from runner.providers.account import Account, refuse_twins
 from runner.providers.provider import Provider
 
 SANDBOX_ORIGIN = "sandbox"
@@ -19,12 +19,6 @@ _SEPARATOR = ", "
 
 REHEARSAL_KEY = "rsk_sandbox"
 """The embedded sandbox takes any key that begins so."""
-
-
-def sandbox_origin(account: Account) -> str:
-    """What the embedded sandbox is called where it stands for an account: two servers stay two."""
-    is_further = account.base_url and not account.is_own
-    return f"{SANDBOX_ORIGIN}:{account.name}" if is_further else SANDBOX_ORIGIN
 
 
 def joined(names: Iterable[str]) -> str:
@@ -41,7 +35,7 @@ def origins_of(accounts: Mapping[str, Account], origins: str) -> dict[str, str]:
     """The origin of each account of a run, by those of its row."""
     known = parted(origins)
     own = {
-        name: next((each for each in (account.origin, sandbox_origin(account)) if each in known), "")
+        name: next((each for each in known if each == account.origin or each.endswith(f":{name}")), "")
         for name, account in accounts.items()
     }
     others = [each for each in known if each not in own.values()] or known
@@ -67,7 +61,8 @@ class Place:
         """The place of an origin as plans name it: SANDBOX_ORIGIN, or scheme, host and port, with a path
         where the account has one. Raises UsageError for an account without an address.
         """
-        if origin.partition(":")[0] == SANDBOX_ORIGIN:
+        plain = origin.removesuffix(f":{account.name}")
+        if plain == SANDBOX_ORIGIN:
             return cls(account, project.rehearsal(), origin, None, trust_env)
         if not origin:
             raise UsageError(
@@ -76,8 +71,8 @@ class Place:
             )
         if origin == account.origin:
             return cls(account, project, origin, origin, trust_env)
-        at = project.rehearsal() if is_loopback(origin) else project
-        return cls(account, at, origin, origin + account.provider.base_path, trust_env)
+        at = project.rehearsal() if is_loopback(plain) else project
+        return cls(account, at, origin, plain + account.provider.base_path, trust_env)
 
     @property
     def provider(self) -> Provider:
@@ -111,7 +106,7 @@ def find_keys(
     """The key of each account of a job, or why there is none. `variable` is the job's own, for its own
     account, which is the first; a key that is `given` is taken as it is.
 
-    Raises KeyRefusedError where there is no key at all.
+    Raises KeyRefusedError where there is no key at all, and where two accounts have one.
     """
     own = next(iter(places))
     keys: dict[str, ApiKey | KeyRefusedError] = {}
@@ -126,4 +121,6 @@ def find_keys(
     missing = [key for key in keys.values() if isinstance(key, KeyRefusedError)]
     if len(missing) == len(keys):
         raise missing[0]
+    if not places[own].project.is_rehearsal:
+        refuse_twins((places[name].account, key) for name, key in keys.items() if isinstance(key, ApiKey))
     return keys

@@ -16,11 +16,13 @@ from runner.errors import KeyRefusedError
 from runner.http.access import ApiKey, parse_origin
 from runner.http.answers import read_count
 from runner.json_value import JsonValue
+from runner.money import Price
 from runner.providers.base import (
     INPUT_SCHEME,
     KEY_SCHEME,
     Body,
     Client,
+    GenerationStatus,
     InputFile,
     ReadInput,
     RemoteFileKind,
@@ -105,6 +107,8 @@ class Listing:
     `scope_field` is a field of the request whose values a list may keep apart; empty where there is none.
     `by_model`: each model has a list of its own. `page` are the most rows of a page. `window` is how many
     seconds the list reaches back, None for a record's life; `interval` the least seconds between two pages.
+    `is_ordered`: the service says that the newest come first, so a page of older rows than are looked for is
+    the last that matters.
     """
 
     scope_field: str = ""
@@ -114,6 +118,7 @@ class Listing:
     page: int = 200
     window: float | None = None
     interval: float = 0.0
+    is_ordered: bool = False
 
     def scope(self, request: Mapping[str, JsonValue]) -> str:
         """Which part of the list shows the generation of `request`."""
@@ -165,9 +170,12 @@ class Provider:
     `dialects` are the provider as it speaks to each kind of server that an account may name, and `tags` the
     tag fields that an account may choose in place of `tag`. `keyed_files`: results lie at the service's own
     origin, which wants the key for them. `takes_uploads`: a local file goes first, by `Client.upload`.
+    `free_ends` are ends of a generation that cost nothing by the service's own word.
     `upload_paths` are where POSTs cost nothing, at any of its hosts; no submit goes there.
     `signs_callbacks`: a call that `Client.is_signed` does not know is no hint. `tells_costs`: the client can
-    be asked for the balance and for what was spent.
+    be asked for the balance and for what was spent. `honours_seeds`: so do models of which nothing is known.
+    `price` is what a task costs where neither the job nor a list says it, such as nothing at a server of
+    one's own.
     """
 
     name: str
@@ -202,6 +210,9 @@ class Provider:
     upload_paths: frozenset[str] = frozenset()
     signs_callbacks: bool = False
     tells_costs: bool = False
+    honours_seeds: bool = False
+    price: Price | None = None
+    free_ends: frozenset[GenerationStatus] = frozenset()
 
     @property
     def schema_file(self) -> Path:
@@ -232,6 +243,11 @@ class Provider:
         is_known = own in self.fields or own in dialect.composed
         return own if is_known and own not in dialect.lacks(model) else ""
 
+    def honours_seed(self, model: str) -> bool | None:
+        """Whether the same seed gives a similar video again; None where nobody knows."""
+        family = self.catalogue.find(model)
+        return family.honours_seed if family is not None else self.honours_seeds or None
+
     @functools.cached_property
     def settable(self) -> frozenset[str]:
         """What `request:` and axes may set: its fields, and the common words that it takes."""
@@ -246,6 +262,11 @@ class Provider:
         return self.picture(
             {name: each["default"] for name, each in properties.items() if each.get("default") is not None}
         )
+
+    @functools.cached_property
+    def input_fields(self) -> frozenset[str]:
+        """Fields of the request that come back as they were sent."""
+        return frozenset(name for name, echo in self.echoes.items() if echo is Echo.INPUT)
 
     @functools.cached_property
     def compared(self) -> tuple[str, ...]:

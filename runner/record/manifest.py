@@ -190,7 +190,9 @@ class ManifestEstimate:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestTask:
     """`echo` and `usage` are what the service gave back for the newest attempt; `missing` are the kinds of
-    files that were asked for and never came. `index` is None where the task has left the plan.
+    files that were asked for and never came. `index` is None where the task has left the plan. `provider` is
+    given where the run has several, `account` where it is not the provider's own; else both are empty, and
+    not written.
     """
 
     identity: str
@@ -204,6 +206,8 @@ class ManifestTask:
     index: int | None
     in_plan: bool = True
     cell: Mapping[str, JsonValue]
+    provider: str = ""
+    account: str = ""
     model: str
     seed: int | None
     sample: int | None

@@ -192,6 +192,12 @@ def _with_rows(tasks: Iterable[_Known], reader: LedgerReader) -> Iterable[tuple[
             yield task, rows
 
 
+def _payer(task: Task | TaskRow, latest: AttemptRow | None) -> str:
+    """The account, where it is another than the provider's own."""
+    account = latest.account if latest is not None else task.account if isinstance(task, Task) else ""
+    return account if account != task.provider else ""
+
+
 @dataclass(frozen=True, slots=True)
 class _Recorder:
     """Rows of the ledger to parts of the manifest of `run`, without secrets."""
@@ -264,6 +270,8 @@ class _Recorder:
             index=None,
             in_plan=False,
             cell=self._own(task.cell),
+            provider=task.provider if task.provider != self.run.provider else "",
+            account=_payer(task, latest),
             model=task.model,
             seed=task.seed if latest is None else latest.seed,
             sample=task.sample,

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from runner.errors import BusyError, NoProjectError, StateError
-from runner.job.load_project import readable_project_file
+from runner.errors import BusyError, JobError, NoProjectError, StateError
+from runner.job.load_project import load_project_file, readable_project_file
+from runner.ledger.caps import Budgets
 from runner.ledger.ledger import Ledger
 from runner.project import Project
 from runner.redact import Redactor, printable
@@ -81,12 +82,21 @@ def locked_ledger(
     `tell` hears once whom it waits for, if it waits.
     """
     with project_lock(project, wait=wait, tell=tell):
-        ledger = Ledger.open(project.ledger_path, readable_project_file(project.root).timezone)
+        ledger = Ledger.open(project.ledger_path, budgets_of(project))
         try:
             claim(project, ledger)
             yield ledger
         finally:
             ledger.close()
+
+
+def budgets_of(project: Project) -> Budgets:
+    """The caps of the project file as it is now, by which each intent is judged; none in a rehearsal."""
+    try:
+        said = load_project_file(project.root)
+    except JobError:
+        return Budgets(readable_project_file(project.root).timezone, is_readable=project.is_rehearsal)
+    return Budgets(said.timezone, () if project.is_rehearsal else said.budgets)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,6 @@ from runner.plan.edits import Edit, Edits
 from runner.plan.plan import Plan, make_plan
 from runner.plan.task import Task
 from runner.project import Project
-from runner.providers.account import Account
 from runner.providers.place import joined
 from runner.run.dating import ClockDate
 from runner.run.only import Named, Only
@@ -144,7 +143,7 @@ def prepare_run(
                 f"run {run.id} is dated {frozen} and keeps that date",
                 hint=f"callsheet run {job.file} --date {date}",
             )
-        plan = make_plan(job, origin=first(origins), run_date=frozen, began=run.started_at)
+        plan = make_plan(job, origins=origins, run_date=frozen, began=run.started_at)
         clock = None if date is not None else ClockDate(frozen, None, zone=zone)
     else:
         if plan is None:
@@ -168,7 +167,7 @@ def prepare_run(
                 job_digest=job.digest,
                 edition=plan.edition,
                 run_date=plan.run_date.format(),
-                provider=joined(account.provider.name for account in accounts_of(job).values()),
+                provider=joined(account.provider.name for account in job.accounts.values()),
                 origin=joined(origins.values()),
                 started_at=plan.began if job.uses_time else now,
             )
@@ -200,14 +199,14 @@ def _choose(
     job: Job, reader: LedgerReader, origins: Mapping[str, str], date: RunDate | None, now: float
 ) -> tuple[RunRow | None, Plan]:
     today = date or RunDate.today(now, job.project_file.timezone)
-    new = make_plan(job, origin=first(origins), run_date=today, began=now)
+    new = make_plan(job, origins=origins, run_date=today, began=now)
     for run in reader.unfinished_runs(job.file):
         if run.origin != joined(origins.values()):
             continue
         frozen, plan = RunDate.parse(run.run_date), new
         if job.uses_time:  # by its own time, which may be a part of its edition
             day = replace(today, offset=frozen.offset)
-            plan = make_plan(job, origin=first(origins), run_date=day, began=run.started_at)
+            plan = make_plan(job, origins=origins, run_date=day, began=run.started_at)
         if run.edition != plan.edition:
             continue
         # the day alone: its offset differs with the time zone, and when the clocks change
@@ -217,7 +216,7 @@ def _choose(
             continue  # nothing was submitted under its date, which may be that of a wrong clock
         if frozen == plan.run_date or not job.uses_date:
             return run, replace(plan, run_date=frozen)
-        return run, make_plan(job, origin=first(origins), run_date=frozen, began=run.started_at)
+        return run, make_plan(job, origins=origins, run_date=frozen, began=run.started_at)
     return None, new
 
 
@@ -232,14 +231,6 @@ def _with_the_tasks_of(plan: Plan, reader: LedgerReader) -> RunRow | None:
         if (run.edition, run.origin) == (plan.edition, plan.origin) and (is_of_day or not plan.job.uses_date):
             return run
     return None
-
-
-def accounts_of(job: Job) -> Mapping[str, Account]:
-    return {job.provider.name: Account(job.provider.name, job.provider)}
-
-
-def first(origins: Mapping[str, str]) -> str:
-    return next(iter(origins.values()))
 
 
 def new_run_id(now: float, source: random.Random) -> str:

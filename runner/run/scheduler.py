@@ -25,7 +25,7 @@ from runner.plan.task import Task
 from runner.providers.base import RemoteFileKind
 from runner.run.dating import DateCheck
 from runner.run.finish import Lost
-from runner.run.prepare import Prepared, accounts_of
+from runner.run.prepare import Prepared
 from runner.run.progress import Progress, needs_of, progress_of
 from runner.run.relocate import put_in_place
 from runner.run.session import JobWork, Session, UnderWay
@@ -151,7 +151,7 @@ class Scheduler:
             session.lane,
             session.control,
             session.tools.observe,
-            accounts_of(self.prepared.plan.job)[task.account or task.provider],
+            self.prepared.plan.job.accounts[task.account or task.provider],
             run.id,
             run.job_file,
             self.prepared.caps,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +12,7 @@ from runner.errors import ExitCode, NothingSentError
 from runner.lane.costs import note_cost
 from runner.lane.paid import InDoubt, Paid, paid_of
 from runner.lane.submit import Submission, Submitter
+from runner.ledger.caps import Overshoot
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import GONE, AttemptRow, OutputRow
 from runner.ledger.states import Reason, Resolution, TaskState
@@ -153,21 +154,22 @@ class TaskLife:
         expired = generation.status is GenerationStatus.EXPIRED
         code = generation.error_code or generation.raw_status
         message = generation.error_message or f"the service says {generation.raw_status}"
-        await self.session.tools.commits.write(
+        passed = await self.session.tools.commits.write(
             lambda ledger: note_cost(ledger, self.session.lane.provider, paid.attempt_id, generation)
         )
+        self._tell_overshoots(passed)
         await self._fail(paid, code, message, expired=expired)
         self.session.control.count_failure(paid.identity)
 
     async def _deliver(self, end: Ended) -> None:
         paid, generation, at = end.watch.paid, end.generation, self.session.tools.machine.wall()
 
-        def collect(ledger: Ledger) -> None:
-            note_cost(ledger, self.session.lane.provider, paid.attempt_id, generation)
+        def collect(ledger: Ledger) -> tuple[Overshoot, ...]:
             ledger.collect(paid.attempt_id, at)
+            return note_cost(ledger, self.session.lane.provider, paid.attempt_id, generation)
 
         if not paid.is_collecting:
-            await self.session.tools.commits.write(collect)
+            self._tell_overshoots(await self.session.tools.commits.write(collect))
         if not any(file.kind is RemoteFileKind.VIDEO for file in generation.files):
             generation = await end.watch.refresh()
         delivered = await Delivery(end.watch).deliver(generation)
@@ -186,6 +188,11 @@ class TaskLife:
             at = self.session.tools.machine.wall()
             await self.session.tools.commits.write(lambda ledger: ledger.finish(paid.attempt_id, (), at))
         self._tell_done(paid, delivered.rows)
+
+    def _tell_overshoots(self, passed: Iterable[Overshoot]) -> None:
+        for each in passed:
+            self.session.control.note(each.words)
+            self.session.tools.observe("budget.exceeded", {"cap": each.cap.path, "reason": each.words})
 
     async def _is_there(self, paid: Paid) -> bool | None:
         async with self._contained():

@@ -8,6 +8,7 @@ import anyio
 
 from runner.errors import ExitCode, OutOfMoneyError
 from runner.http.verdicts import ProviderError, Trouble
+from runner.lane.evidence import repeats_input
 from runner.lane.pace import Retry, StillLimitedError
 from runner.lane.paid import Paid
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
@@ -231,6 +232,9 @@ class Watch:
         self._seen = None if is_terminal else said
         tools, paid = self.session.tools, self.paid
         at = tools.machine.wall()
-        tools.commits.note(lambda ledger: ledger.observe(paid.attempt_id, generation, at))
+        is_same_input = repeats_input(self.session.lane.provider, paid.model, paid.request, generation)
+        tools.commits.note(
+            lambda ledger: ledger.observe(paid.attempt_id, generation, at, is_same_input=is_same_input)
+        )
         name = "task.status" if generation.status is not None else "task.status_unknown"
         tools.observe(name, {"task": paid.name, "identity": paid.identity, "status": generation.raw_status})

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from runner.sandbox.answers import answer, error, plain_error
+from runner.sandbox.ark import ark_routes
 from runner.sandbox.config import SandboxUnavailable
 from runner.sandbox.downloads import download_routes
 from runner.sandbox.faults import Fault
@@ -20,7 +21,11 @@ from runner.sandbox.mesh import mesh_routes
 from runner.sandbox.state import State
 
 ENTRY_POINTS = "callsheet.sandboxes"
-BUILT_IN: dict[str, Callable[[State], list[Route]]] = {"mesh": mesh_routes, "getimg": getimg_routes}
+BUILT_IN: dict[str, Callable[[State], list[Route]]] = {
+    "mesh": mesh_routes,
+    "getimg": getimg_routes,
+    "ark": ark_routes,
+}
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 

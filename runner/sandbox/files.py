@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 _CHUNK = 256 * 1024
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
-MEDIA_TYPES = {"video.mp4": "video/mp4", "last_frame.png": "image/png"}
+MEDIA_TYPES = {"video.mp4": "video/mp4", "video.mov": "video/quicktime", "last_frame.png": "image/png"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,8 +69,10 @@ def getimg_routes(state: State) -> list[Route]:
 
 class _Getimg(MeshRoutes):
     accepted_status = 202
-    id_prefix = "req-"
     owner_prefix = "getimg:"
+
+    def new_prefix(self) -> str:
+        return "req-"
 
     def takes_key(self, key: str) -> bool:
         """Any key: the wire document gives its keys no form."""

@@ -44,18 +44,26 @@ def mesh_routes(state: State) -> list[Route]:
 class MeshRoutes:
     """Also what other services' routes are made of: they override what differs, as `getimg` does.
 
-    `id_prefix` begins the ids of its tasks; `owner_prefix` keeps one key's tasks at each apart.
+    `owner_prefix` keeps one key's tasks at each service apart.
     """
 
     accepted_status = 200
-    id_prefix = "t-"
     owner_prefix = ""
 
     def __init__(self, state: State) -> None:
         self.state = state
         self.service = state.service
 
-    def _admit(self, request: Request) -> str:
+    @property
+    def most_body(self) -> int:
+        """Bytes of the largest request that is taken."""
+        return self.service.config.max_body
+
+    def new_prefix(self) -> str:
+        """What the id of the next task begins with."""
+        return "t-"
+
+    def admit(self, request: Request) -> str:
         """The owner of the request's key. Raises Refused."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not self.takes_key(key.strip()):
@@ -73,25 +81,25 @@ class MeshRoutes:
         self.state.stats.posts += 1
         connection = Connection(request, self.state.stopping)
         try:
-            owner = self._admit(request)
+            owner = self.admit(request)
             struck = self.state.faults.take(Where.SUBMIT)
             fault = struck.general
             if fault is not None and fault.stage is Stage.REQUEST and await connection.strike(fault, b""):
                 return GONE
-            body = await _read_body(request, self.service.config.max_body)
+            body = await _read_body(request, self.most_body)
             if body is None:
                 return self.too_large()
             wanted, body = self.read(body, owner)
             if self.service.refuse_spending():
                 raise Refusal(402, "spend_limit_exceeded", "the spend limit of this key is reached")  # noqa: TRY301
         except Refusal as refusal:
-            return self._refusal(refusal)
+            return self.refusal(refusal)
         except ClientDisconnect:
             return GONE
         if fault is not None and not fault.accept and fault.kind is not Kind.DELAY:
             return await self._instead(fault, connection, b'{"id":"t-never-accepted"}')
         before = self.service.store.newest() if struck.of(Kind.FOREIGN_ID) else None
-        task = self.service.accept(wanted, body, owner, struck.of(Kind.OUTCOME), self.id_prefix)
+        task = self.service.accept(wanted, body, owner, struck.of(Kind.OUTCOME), self.new_prefix())
         self.state.webhooks.follow(task, wanted.callback_url)
         document = self.created(_created(task, before, struck))
         if fault is not None and (fault.kind is not Kind.DELAY or await connection.strike(fault, b"")):
@@ -112,7 +120,7 @@ class MeshRoutes:
         """An error in the service's words."""
         return error(status, code, message, **more)
 
-    def _refusal(self, refusal: Refusal) -> Response:
+    def refusal(self, refusal: Refusal) -> Response:
         wait = refusal.wait if isinstance(refusal, _TooMany) else None
         return self.error(
             refusal.status, refusal.code, refusal.message, details=refusal.details, retry_after=wait
@@ -139,7 +147,7 @@ class MeshRoutes:
         self.state.stats.of(task_id).gets += 1
 
         def make(owner: str, struck: Struck) -> dict[str, Any]:
-            task = self.service.find(task_id, owner)
+            task = self.find(task_id, owner)
             if task is None:
                 raise Refusal(404, "not_found", f"no video generation {task_id}")
             return self.shown(self.service.refresh(task), struck)
@@ -172,21 +180,29 @@ class MeshRoutes:
     ) -> Response:
         connection = Connection(request, self.state.stopping)
         try:
-            owner = self._admit(request)
+            owner = self.admit(request)
             struck = self.state.faults.take(where, task_id)
             fault = struck.general
             if fault is not None and fault.kind is Kind.ANSWER:
                 return injected(fault, self.error)
             document = make(owner, struck)
         except Refusal as refusal:
-            return self._refusal(refusal)
+            return self.refusal(refusal)
         if fault is not None and await connection.strike(fault, encode(document)):
             return GONE
         return answer(document)
 
+    def find(self, task_id: str, owner: str) -> AcceptedTask | None:
+        """The task, where this owner may see it."""
+        return self.service.find(task_id, owner)
+
+    def view(self, task: AcceptedTask) -> dict[str, Any]:
+        """What the service tells of a task."""
+        return self.service.view(task)
+
     def shown(self, task: AcceptedTask, struck: Struck) -> dict[str, Any]:
         """What is told of a task, with the faults that change it."""
-        document = self.service.view(task)
+        document = self.view(task)
         for fault in struck.faults:
             _change(document, fault, self.state.now() - task.created_at)
         return document

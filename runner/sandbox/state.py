@@ -28,6 +28,7 @@ class Stats:
     gets: int = 0
     lists: int = 0
     downloads: int = 0
+    deletes: int = 0
     notes: dict[str, str] = field(default_factory=dict)
     per_task: dict[str, TaskStats] = field(default_factory=dict)
 

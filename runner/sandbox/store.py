@@ -192,6 +192,13 @@ class Store:
                 "UPDATE tasks SET shown_status = ?, shown_at = ? WHERE id = ?", (status, at, task_id)
             )
 
+    def end(self, task_id: str, outcome: str, at: float) -> None:
+        """The task ends now, before its time."""
+        with self._lock:
+            self._database.execute(
+                "UPDATE tasks SET outcome = ?, finished_at = ? WHERE id = ?", (outcome, at, task_id)
+            )
+
     def find(self, task_id: str) -> AcceptedTask | None:
         return next(iter(self._read(" WHERE id = ?", [task_id])), None)
 

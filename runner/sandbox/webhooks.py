@@ -1,10 +1,14 @@
-"""Calls the callback URL when a task ends: once, not signed, never again (wire/mesh-api.md)."""
+"""Calls the callback URL when a task ends: once, not signed, never again (wire/mesh-api.md). A service that
+calls more often, or says it otherwise, has a voice of its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,10 +32,22 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """How a service calls back: what it tells of a task, and of which of its states. A call of the end that
+    gets no answer is made `repeats` times more.
+    """
+
+    view: Callable[[AcceptedTask], dict[str, Any]]
+    announced: frozenset[str] = _ANNOUNCED
+    repeats: int = 0
+
+
 class Webhooks:
     """Sends on loopback only: a rehearsal must not tell a real receiver of videos that do not exist.
 
     `sent` counts the calls that got an answer, `dropped` those that got none, and the URLs elsewhere.
+    `voices` are those of services by what the ids of their tasks begin with.
     """
 
     def __init__(self, service: Service, faults: FaultPlan) -> None:
@@ -39,6 +55,7 @@ class Webhooks:
         self._faults = faults
         self._calls: set[asyncio.Task[None]] = set()
         self._client: httpx.AsyncClient | None = None
+        self.voices: dict[str, Voice] = {}
         self.sent = 0
         self.dropped = 0
 
@@ -63,29 +80,42 @@ class Webhooks:
         if self._client is not None:
             await self._client.aclose()
 
+    def _voice(self, task: AcceptedTask) -> Voice:
+        own = (voice for prefix, voice in self.voices.items() if task.id.startswith(prefix))
+        return next(own, Voice(self._service.view))
+
     async def _follow(self, task: AcceptedTask, url: str) -> None:
-        struck = self._faults.take(Where.WEBHOOK, task.id)
-        if struck.of(Kind.EARLY) is not None:
-            await self._call(url, self._service.view(task))
+        voice, struck = self._voice(task), self._faults.take(Where.WEBHOOK, task.id)
+        if struck.of(Kind.EARLY) is not None or "queued" in voice.announced:
+            await self._call(url, voice.view(task))
         if struck.of(Kind.FORGE) is not None:
             forged = {"video_url": "http://127.0.0.1:9/forged.mp4", "last_frame_url": None}
-            await self._call(url, {**self._service.view(task), "status": "succeeded", "content": forged})
+            await self._call(url, {**voice.view(task), "status": "succeeded", "content": forged})
+        if "running" in voice.announced:
+            await asyncio.sleep(max(0.0, task.running_at - time.time()))
+            now = self._service.store.find(task.id)
+            if now is not None and now.status_at(time.time()) == "running":
+                await self._call(url, voice.view(self._service.refresh(now)))
         await asyncio.sleep(max(0.0, task.finished_at - time.time()))
-        if task.outcome not in _ANNOUNCED or struck.of(Kind.DROP) is not None:
+        ended = self._service.store.find(task.id) or task
+        if ended.outcome not in voice.announced or struck.of(Kind.DROP) is not None:
             self.dropped += 1
             return
         repeat = struck.of(Kind.REPEAT)
         for _ in range(1 + (repeat.count if repeat is not None else 0)):
-            await self._call(url, self._ended(task, struck))
+            await self._tell_end(url, ended, voice, struck)
 
-    def _ended(self, task: AcceptedTask, struck: Struck) -> dict[str, Any]:
-        document = self._service.view(self._service.refresh(task))
+    async def _tell_end(self, url: str, task: AcceptedTask, voice: Voice, struck: Struck) -> None:
+        document = voice.view(self._service.refresh(task))
         huge = struck.of(Kind.HUGE)
         if huge is not None:
             document["padding"] = "x" * huge.count
-        return document
+        for _ in range(1 + voice.repeats):
+            if await self._call(url, document):
+                return
 
-    async def _call(self, url: str, document: dict[str, Any]) -> None:
+    async def _call(self, url: str, document: dict[str, Any]) -> bool:
+        """One call; whether it got an answer."""
         if self._client is None:
             # Only loopback is called, where certificates are home-made.
             self._client = httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False, verify=False)  # noqa: S501
@@ -95,5 +125,6 @@ class Webhooks:
             )
         except (httpx.HTTPError, httpx.InvalidURL):
             self.dropped += 1
-        else:
-            self.sent += 1
+            return False
+        self.sent += 1
+        return True

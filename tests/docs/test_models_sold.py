@@ -14,9 +14,11 @@ _SUFFIXES = frozenset({".md", ".py", ".yaml", ".yml", ".json", ".txt", ".toml"})
 ABOUT_RETIRED_MODELS = frozenset(
     {
         "docs/how-to/models.md",
+        "runner/providers/ark/models.yaml",
         "runner/providers/getimg/models.yaml",
         "runner/providers/mesh/models.yaml",
         "runner/providers/seedance.yaml",
+        "runner/sandbox/ark.py",
         "tests/plan/test_cost.py",
         "tests/plan/test_lint.py",
         "tests/plan/test_steps.py",

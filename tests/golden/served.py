@@ -39,7 +39,7 @@ async def run_job(root: Path, file: str, url: str) -> RunResult:
             job,
             project=project,
             reader=ledger.read,
-            origins={account.name: plan.origin},
+            origins=plan.origins,
             date=DATE,
             run=None,
             now=machine.wall(),

@@ -21,7 +21,8 @@ from tests.support.unclear_attempts import unclear
 pytestmark = pytest.mark.anyio
 
 POLICY = RunPolicy(settle=300.0, settle_alone=3600.0)
-LIFE = 7 * DAY
+LIFE = 6 * DAY
+"""For which the list says something."""
 EXCLUDED = Finding("a", is_excluded=True)
 
 
@@ -69,9 +70,9 @@ async def test_a_row_that_may_be_ours_begins_the_count_anew() -> None:
 
 async def test_neither_an_old_attempt_nor_an_unsure_clock_is_absence() -> None:
     counted = case(*[sight(400.0)] * SCANS)
-    assert not counted.is_absent(sight(400.0, age=Passed(0.0, LIFE - DAY)), LIFE)
+    assert not counted.is_absent(sight(400.0, age=Passed(0.0, LIFE)), LIFE)
     assert not counted.is_absent(sight(400.0, is_clock_sure=False), LIFE)
-    old = sight(400.0, age=Passed(LIFE - DAY, LIFE))
+    old = sight(400.0, age=Passed(LIFE, LIFE + DAY))
     assert "so old" in str(counted.hold_reason(unclear(), old, POLICY, LIFE))
 
 
@@ -83,6 +84,21 @@ async def test_the_second_doubt_of_one_decision_is_held() -> None:
     assert "once for each decision" in str(counted.hold_reason(second, seen, POLICY, LIFE))
     holding = replace(POLICY, on_ambiguous=OnAmbiguous.HOLD)
     assert "run.on_ambiguous" in str(counted.hold_reason(first, seen, holding, LIFE))
+
+
+async def test_a_history_proves_no_absence_however_often_it_is_read() -> None:
+    """It shows only what has ended: an answered or unanswered submit may be at work."""
+    seen, one = sight(1e5, Witness.NEVER), unclear()
+    answered = Evidence(row=16, headers_begun=True, reason="500", status=500)
+    counted = case(*[seen] * 9)
+    assert not counted.is_absent(seen, LIFE)
+    for attempt in (one.attempt, replace(one.attempt, evidence=answered)):
+        assert counted.hold_reason(replace(one, attempt=attempt), seen, POLICY, LIFE) is None
+    assert "only what has ended" in counted.missing(seen, POLICY, LIFE).reason
+    assert counted.missing(sight(400.0, Witness.NEVER), POLICY, LIFE).until == POLICY.settle_alone
+    assert counted.missing(seen, POLICY, LIFE).is_for_others
+    old = sight(1e5, Witness.NEVER, age=Passed(LIFE, LIFE))
+    assert "so old" in str(counted.hold_reason(one, old, POLICY, LIFE))
 
 
 async def test_what_the_service_answered_is_never_absent_by_its_list() -> None:

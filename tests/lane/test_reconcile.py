@@ -5,12 +5,12 @@ The real engine against a real sandbox, whose own count is the oracle for money.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import runner.lane.reconcile
-import runner.lane.scan
 from runner.errors import ExitCode
 from runner.job.load import LoadOptions, load_job
 from runner.job.rundate import RunDate
@@ -20,6 +20,7 @@ from runner.ledger.caps import Caps
 from runner.ledger.rows import Intent, RunRow
 from runner.ledger.states import Reason, Resolution, TaskState
 from runner.plan.plan import make_plan
+from runner.providers.mesh import MESH
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.lane_bench import open_lane
 from tests.support.run_bench import RunBench, job_text
@@ -178,7 +179,8 @@ async def test_a_model_with_a_suffix_is_the_same_model(bench: RunBench, server: 
 async def test_pages_that_shift_are_no_full_scan(
     bench: RunBench, server: SandboxServer, kind: Kind, accept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner.lane.scan, "PAGE", 2)
+    assert MESH.listing is not None
+    monkeypatch.setitem(vars(MESH), "listing", replace(MESH.listing, page=2))
     monkeypatch.setattr(Retry, "pause", lambda _: 0.02)
     server.faults.add(cut(accept=accept, after=3), Fault(where=Where.LIST, kind=kind, after=2, times=6))
     assert is_done(await bench.run(bench.write_job(sweep(seeds=5))), 5)

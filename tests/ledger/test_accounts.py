@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runner.http.verdicts import Verdict
-from runner.ledger.caps import Caps
+from runner.ledger.caps import Budgets, Caps
 from runner.ledger.database import open_for_reading, open_for_writing
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow, Spend
@@ -25,7 +25,7 @@ LATE = datetime.datetime(2026, 11, 30, 23, 59, tzinfo=KIRITIMATI).timestamp()
 
 @pytest.fixture
 def ledger() -> Iterator[Ledger]:
-    opened = Ledger(open_for_writing(None), zone=KIRITIMATI)
+    opened = Ledger(open_for_writing(None), budgets=Budgets(KIRITIMATI))
     with opened.transaction():
         opened.begin_run(RUN)
     yield opened
@@ -94,7 +94,7 @@ def test_attempts_of_an_older_ledger_are_the_provider_s_own_and_of_their_day_her
         assert read.execute("SELECT DISTINCT account, labels, handle FROM attempts").fetchall() == [
             ("mesh", "{}", "{}")
         ]
-    ledger = Ledger.open(path, KIRITIMATI)
+    ledger = Ledger.open(path, Budgets(KIRITIMATI))
     assert days(ledger) == [("2026-11-30", "2026-11"), ("2026-12-01", "2026-12")]
     assert ledger.read.spend("2026-11-30") == ledger.read.spend("2026-11") == Spend(1, 500, 0)
     assert ledger.read.spend(RUN.id) == Spend(2, 500, 1)

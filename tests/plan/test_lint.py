@@ -13,11 +13,13 @@ from runner.plan.lint import DEFAULT_LEVELS, Linter
 from runner.plan.rules import LintFinding
 from runner.plan.task import Task
 from runner.providers import BUILT_IN
+from runner.providers.account import Account
 from runner.providers.base import InputFile
 from runner.providers.mesh import MESH
 from runner.resources import load_schema
 from tests.support.pictures import png
 
+_MESH = Account("mesh", MESH)
 TWO = "byteplus/dreamina-seedance-2-0-260128"
 FAST = "dreamina-seedance-2-0-fast-260128"
 NEW = "dreamina-seedance-2-5-260628"
@@ -102,7 +104,7 @@ def of_image(width: int, height: int, *, trouble: str = "", model: str = TWO) ->
 def look(task: Task, **levels: Level) -> list[tuple[LintFinding, Level]]:
     """Retired models have limits, too: that they are retired is told where it is asked for."""
     given = {"retired": Level.OFF} | {name.replace("_", "-"): level for name, level in levels.items()}
-    return list(Linter(BUILT_IN[task.provider], given, takes=2).look_at(task))
+    return list(Linter(Account(task.account, BUILT_IN[task.provider]), given, takes=2).look_at(task))
 
 
 def told(task: Task) -> list[tuple[str, str]]:
@@ -246,7 +248,7 @@ def test_what_a_model_takes_passes(task: Task) -> None:
 
 def test_every_rule_is_shown_to_find_something() -> None:
     elsewhere = {"retired", lint.SEED_SWEEP, lint.SEED_UNKNOWN, lint.BODY_SIZE, lint.BODY_LARGE}
-    elsewhere |= {lint.TIME_IN_REQUEST}
+    elsewhere |= {lint.TIME_IN_REQUEST, lint.UNSUPPORTED}
     assert {rule for rule, _, _ in REFUSED} | elsewhere == set(DEFAULT_LEVELS)
 
 
@@ -310,7 +312,7 @@ def test_a_hint_says_what_to_write() -> None:
 
 
 def test_a_finding_is_told_once() -> None:
-    linter = Linter(MESH, {}, takes=2)
+    linter = Linter(_MESH, {}, takes=2)
     found = [
         list(linter.look_at(make_task(TWO, duration=3, ratio=ratio))) for ratio in ("16:9", "9:16", "1:1")
     ]
@@ -327,7 +329,7 @@ def test_a_rule_that_is_off_says_nothing() -> None:
 
 
 def test_a_second_seed_on_a_model_that_ignores_them_is_a_sweep() -> None:
-    linter = Linter(MESH, {"seed-ignored": Level.OFF}, takes=8)
+    linter = Linter(_MESH, {"seed-ignored": Level.OFF}, takes=8)
     found = [
         finding
         for seed in (1, 2, 3)
@@ -340,7 +342,7 @@ def test_a_second_seed_on_a_model_that_ignores_them_is_a_sweep() -> None:
 
 def sweeps(*tasks: Task) -> list[str]:
     """The hints of all sweeps that are found in the tasks."""
-    linter = Linter(MESH, {}, takes=2)
+    linter = Linter(_MESH, {}, takes=2)
     found = [finding for task in tasks for finding, _ in linter.look_at(task)]
     return [finding.hint for finding in found if finding.rule == lint.SEED_SWEEP]
 
@@ -362,7 +364,7 @@ def test_requests_that_differ_in_more_than_their_seed_are_no_sweep() -> None:
 
 
 def test_seeds_on_a_model_that_honours_them_are_no_sweep() -> None:
-    linter = Linter(MESH, {}, takes=2)
+    linter = Linter(_MESH, {}, takes=2)
     assert [
         found for seed in (1, 2) for found in linter.look_at(make_task(ONE, cell={"seed": seed}, seed=seed))
     ] == []
@@ -392,7 +394,7 @@ def test_files_count_with_a_third_on_top(size: int, rule: list[str]) -> None:
 
 def test_many_tasks_cost_a_lookup_each() -> None:
     """100,000 tasks must not take long: ten thousand in a fifth of a second leaves room on a slow machine."""
-    linter = Linter(MESH, {}, takes=2)
+    linter = Linter(_MESH, {}, takes=2)
     tasks = [make_task(ONE, TEXT, FIRST, seed=seed, resolution="720p") for seed in range(10_000)]
     started = time.process_time()
     assert sum(len(list(linter.look_at(task))) for task in tasks) == 0
@@ -402,7 +404,7 @@ def test_many_tasks_cost_a_lookup_each() -> None:
 def test_an_id_that_the_service_was_seen_to_sell_is_right_as_it_is() -> None:
     """Whatever known id it resembles; what is not known of the model is still told."""
     sold = {"bytedance/seedance-2.0", "acme/new"}
-    linter = Linter(MESH, {}, takes=2, sold=sold)
+    linter = Linter(_MESH, {}, takes=2, sold=sold)
     found = [finding for model in sorted(sold) for finding, _ in linter.look_at(make_task(model))]
     assert [(finding.rule, finding.message) for finding in found] == [
         ("unknown-model", "acme/new: nothing is known of this model, so nothing is checked against it")

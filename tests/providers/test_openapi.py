@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from runner.providers.getimg import GETIMG
+from runner.providers import BUILT_IN
 from runner.providers.mesh import MESH
 from runner.resources import load_schema
 
@@ -66,10 +66,10 @@ def test_the_job_schema_takes_every_field_of_the_request() -> None:
     """All but `model` and `content`, which have their own place, with the same types."""
     request = load_schema("job")["properties"]["request"]["properties"]
     fields = documented("VideoGenerationRequest")["properties"]
-    getimg = set(GETIMG.schema["properties"]) - {"prompt", "images"}
-    assert set(request) == (set(fields) | getimg) - {"model", "content"}
+    others = set[str]().union(*(each.fields for each in BUILT_IN.values()))
+    assert set(request) == (set(fields) | others) - {"model", "content"}
     for name, schema in request.items():
-        if name in getimg - set(fields):
+        if name not in fields:
             continue
         value = schema["else"]
         if "enum" in value:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.json_value import JsonValue
-from runner.providers.dialect import COMMON_WORDS, DIGITS, Content, Dialect, Request
+from runner.providers.dialect import DIGITS, Content, Dialect, Request
 from runner.providers.getimg import GETIMG
 from runner.providers.mesh import MESH
 
@@ -84,7 +84,3 @@ def test_digits_are_read_as_the_number_that_was_said(number: int) -> None:
     assert DIGITS.say(said) == said
     assert DIGITS.hear(said) == DIGITS.hear(number) == number
     assert DIGITS.say(True) is True
-
-
-def test_the_common_words_are_fields_of_a_service_that_takes_them_as_they_are() -> None:
-    assert MESH.settable >= COMMON_WORDS

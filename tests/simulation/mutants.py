@@ -27,7 +27,7 @@ from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Echoes
 from runner.ledger.states import Basis, Reason, Resolution
-from runner.providers.base import Generation, GenerationStatus, ListQuery
+from runner.providers.base import Body, Generation, GenerationStatus, ListQuery
 from runner.providers.mesh import MESH
 from runner.providers.mesh.client import MeshClient
 from runner.run import relocate
@@ -111,7 +111,7 @@ def _resubmitting(is_safe: Callable[[SubmitOutcome], bool]) -> Iterator[None]:
     """Takes some ambiguous outcomes for refusals, after which the same intent goes again."""
     submit = MeshClient.submit
 
-    async def hopeful(provider: MeshClient, body: bytes) -> SubmitOutcome:
+    async def hopeful(provider: MeshClient, body: Body) -> SubmitOutcome:
         outcome = await submit(provider, body)
         if outcome.verdict is Verdict.AMBIGUOUS and is_safe(outcome):
             return replace(outcome, verdict=Verdict.REJECTED, reaction=Reaction.BACK_OFF)
@@ -192,12 +192,12 @@ def _nobody_looks_back() -> AbstractContextManager[object]:
 
 
 def _list_without_bounds() -> AbstractContextManager[object]:
-    async def read(scanner: Scanner, since: float) -> scan._Listed:
+    async def read(scanner: Scanner, since: float, one: Unclear) -> scan._Listed:
         rows: dict[str, Generation] = {}
         offset = 0
         while True:
             await scanner.lane.requests.acquire()
-            page = await scanner.lane.client.list_page(ListQuery(since, 200, offset))
+            page = await scanner.lane.client.list_page(ListQuery(since, 200, offset, scope=one.scope))
             rows.update((row.id, row) for row in page.rows)
             offset += len(page.rows)
             if not page.has_more:

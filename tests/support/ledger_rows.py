@@ -61,7 +61,8 @@ def make_older(db: sqlite3.Connection, version: int) -> None:
     for trigger in ("spend_begins", "spend_is_taken_back", "spend_is_added"):
         db.execute(f"DROP TRIGGER {trigger}")
     db.execute("DROP TABLE spends")
-    for column in ("month", "day", "handle", "labels", "account"):
+    db.execute("DROP INDEX attempts_given_up")
+    for column in ("echoed_input", "month", "day", "handle", "labels", "account"):
         db.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
     # of the same names as the later ones
     db.execute("CREATE TABLE spends (run_id TEXT PRIMARY KEY, tasks INTEGER) STRICT, WITHOUT ROWID")

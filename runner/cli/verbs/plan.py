@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,8 @@ from runner.job.extends import as_yaml
 from runner.job.model import Job, OnEdit
 from runner.json_value import JsonValue
 from runner.lane.costs import outlook
+from runner.lane.forecast import budget_outlook
+from runner.ledger.read import LedgerReader
 from runner.ledger.states import TaskState
 from runner.money import usd_or_null, usd_text, usd_words
 from runner.plan.chains import chain_words
@@ -41,7 +44,7 @@ from runner.plan.plan import Plan
 from runner.plan.prices import price_words
 from runner.plan.task import Task, Upstream
 from runner.plural import count
-from runner.project import is_project
+from runner.project import Project, is_project
 from runner.providers import every, find
 from runner.providers.provider import Provider
 from runner.redact import escape
@@ -128,6 +131,7 @@ def plan(
             *_behind_words(planned),
             *price_words(planned.job),
             *outlook(planned, new, ledger),
+            *_budget_words(loaded.place.project, planned, new, ledger),
         ):
             console.result(sentence)
     for sentence in waits:
@@ -182,11 +186,18 @@ def _estimate_words(new: Total) -> Iterator[str]:
     yield f"estimate of what is new: {told}"
 
 
+def _budget_words(project: Project, planned: Plan, new: Total, ledger: LedgerReader | None) -> list[str]:
+    """None in a rehearsal, which no budget of the project is for."""
+    if project.is_rehearsal:
+        return []
+    return budget_outlook(planned.job.project_file, new, ledger, time.time())
+
+
 def _adding_up(rows: Iterable[Progress], new: Total) -> Iterator[Progress]:
     """Passes the rows on, and adds what `run` would submit to `new`."""
     for row in rows:
         if row.state in (TaskState.PLANNED, TaskState.WAITING) and not row.conflict:
-            new.add(row.task.estimate_tokens, row.task.estimate_micros)
+            new.add_task(row.task)
         yield row
 
 
@@ -234,7 +245,7 @@ def _groups(planned: Plan, tasks: Iterable[Task]) -> Iterator[_Group]:
     by_step: dict[str, list[Task]] = {name: [] for name in planned.job.steps}
     for task in tasks:
         by_step[task.step].append(task)
-    has_models = len({task.model for members in by_step.values() for task in members}) > 1
+    has_models = len({task.model_name for members in by_step.values() for task in members}) > 1
     what = partial(_what, planned.job)
     for name, members in by_step.items():
         shared = {what(task) for task in members}
@@ -250,7 +261,8 @@ _MOST_OF_A_PROMPT = 56
 
 def _what(job: Job, task: Task) -> str:
     """The prompt and the names of the local files that a task is made from: `"A boat..." boat.png`."""
-    prompt = " / ".join(" ".join(text.split()) for _, text in job.provider.dialect.texts(task.request))
+    dialect = job.accounts[task.account].provider.dialect
+    prompt = " / ".join(" ".join(text.split()) for _, text in dialect.texts(task.request))
     quoted = [f'"{fitting(_MOST_OF_A_PROMPT, [escape(prompt)])}"'] if prompt else []
     return " ".join([*quoted, *(escape(file.path.name) for file in task.inputs)])
 
@@ -298,6 +310,7 @@ def _fields(row: Progress) -> dict[str, JsonValue]:
         **({"upstreams": [*map(_upstream, task.upstreams)]} if task.previous or len(task.needs) > 1 else {}),
         "cell": dict(task.cell),
         "model": task.model,
+        "account": task.account,
         "seed": task.seed,
         "sample": task.sample,
         "request": dict(task.request),

@@ -49,6 +49,7 @@ from runner.job.model import OnEdit
 from runner.job.sources import JobCopy
 from runner.json_value import JsonValue
 from runner.lane.costs import question
+from runner.lane.forecast import budget_outlook
 from runner.lane.under_way import NearingExpiry, nearing_expiry
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow, Spend
@@ -426,6 +427,9 @@ def _prepare(work: Work, options: RunOptions, ledger: Ledger) -> Prepared:
     show_warnings(prepared.plan.warnings, job.file)
     if prepared.only is not None:
         console.note(f"--only: {prepared.selected} of {count(prepared.plan.count, 'task')}")
+    if not place.project.is_rehearsal:
+        for sentence in budget_outlook(job.project_file, prepared.new, ledger.read, time.time()):
+            console.note(sentence)
     asked = question(job, prepared.new)
     if asked and not options.yes:
         console.agree(f"{asked}. Go on?", f"{asked}; nothing was sent")

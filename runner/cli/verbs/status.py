@@ -38,6 +38,7 @@ from runner.plan.plan import make_plan
 from runner.plan.task import Task
 from runner.plural import count
 from runner.project import Project
+from runner.providers.place import origins_of
 from runner.record.folder import LATEST, RunFolder
 from runner.record.manifest import ManifestRun, ManifestTask, read_manifest, read_tasks
 from runner.redact import Redactor, escape, printable
@@ -90,7 +91,12 @@ def status(
         found = find_run(run_name, service)
         loaded = load(found.job_file, found.service, job_options, copy=found.job_copy)
         date = RunDate.parse(found.run.run_date)
-        plan = make_plan(loaded.job, origin=found.run.origin, run_date=date, began=found.run.started_at)
+        plan = make_plan(
+            loaded.job,
+            origins=origins_of(loaded.job.accounts, found.run.origin),
+            run_date=date,
+            began=found.run.started_at,
+        )
     except (StateError, JobError) as error:
         _show_what_is_left(run_name, service, error, only, output_format, is_failed=failed)
         return

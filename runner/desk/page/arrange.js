@@ -20,9 +20,12 @@ function varying(some) {
   });
 }
 
-// Takes side by side, and each step as far as its own axes go.
+// Takes side by side, and each step as far as its own axes go. Where services are compared they are the
+// columns, and a cell has all its takes.
 function choose(axes) {
-  const take = axes.findIndex((axis) => data.axes[axis].name === TAKE);
+  const found = (name) => axes.find((axis) => data.axes[axis].name === name) ?? -1;
+  const take = found(TAKE);
+  const model = data.compares ? found('model') : -1;
   const wanted = (name, taken) => {
     const chosen = Number(view[name]);
     return view[name] !== AUTO && axes.includes(chosen) && chosen !== taken ? chosen : null;
@@ -31,11 +34,12 @@ function choose(axes) {
   let columns = wanted('columns', rows);
   const free = axes.filter((axis) => axis !== rows);
   if (columns === null && free.length) {
-    columns = take >= 0 && axes[take] !== rows ? axes[take] : free[free.length - 1];
+    columns = [model, take].find((axis) => free.includes(axis)) ?? free[free.length - 1];
   }
-  const rest = axes.filter((axis) => axis !== rows && axis !== columns);
+  const within = columns === model && rows !== take && axes.length > 2 && axes.includes(take) ? take : null;
+  const rest = axes.filter((axis) => axis !== rows && axis !== columns && axis !== within);
   const chosenRows = rows ?? rest.pop() ?? null;
-  return { rows: chosenRows, columns, others: rest };
+  return { rows: chosenRows, columns, others: rest, captions: within === null ? [columns] : [within] };
 }
 
 function group(some, key) {

@@ -57,7 +57,7 @@ function advised(frame) {
 function showDetails(frame) {
   const { task } = frame;
   const list = make('dl', { class: 'facts' });
-  fact(list, 'Model', task.model);
+  fact(list, 'Model', task.model, data.compares ? `at ${task.account}` : '');
   seedFacts(list, task);
   fact(list, 'Request', Object.entries(task.request).map(([name, value]) => `${name} ${value}`).join(', '));
   fileFacts(list, frame);

@@ -36,6 +36,7 @@ function meta({ task, video }) {
   if (video === null) return '';
   if (task.state !== 'done') return task.state;
   if (task.cost) return usd(task.cost);
+  if (data.compares) return task.estimate ? `about ${usd(task.estimate)}` : 'price not known';
   return video.duration ? `${video.duration.toFixed(1)} s` : '';
 }
 
@@ -111,7 +112,7 @@ function matrix(section) {
       const cell = sized(make('div', { class: 'cell', role: 'presentation' }), { '--n': most.get(column) });
       for (const frame of cells.get(column) ?? []) {
         frame.row = own;
-        cell.append(tile(frame, [columns]));
+        cell.append(tile(frame, section.captions));
       }
       line.append(cell);
     }

@@ -56,14 +56,10 @@ def test_samples_differ_without_a_seed(jobs: JobBench) -> None:
 @pytest.mark.parametrize(
     ("more", "message", "hint"),
     [
-        ("request: {ratio: 16:9}", "getimg has no `ratio`", "at getimg it is `aspect_ratio`"),
-        ("request: {generate_audio: true}", "getimg has no `generate_audio`", "at getimg it is `sound`"),
         ("request: {seed: 7}", "getimg has no `seed`", "samples: N"),
         ("request: {camera_fixed: true}", "getimg has no `camera_fixed`", "provider: mesh"),
         ("request: {frames: 29}", "getimg has no `frames`", "provider: mesh"),
         ("seeds: [1, 2, 3]", "getimg has no `seed`", "samples: 3"),
-        ("matrix: {ratio: ['16:9', '1:1']}", "getimg has no `ratio`", "name it `aspect_ratio`"),
-        ("include: [{ratio: '1:1'}]", "getimg has no `ratio`", "name it `aspect_ratio`"),
     ],
 )
 def test_what_getimg_lacks_is_named(jobs: JobBench, more: str, message: str, hint: str) -> None:
@@ -123,9 +119,10 @@ def test_a_mesh_job_read_for_getimg_tells_each_loss(jobs: JobBench) -> None:
     job = "version: 1\nmodels: [m]\nseeds: [1, 2]\nrequest: {ratio: 16:9, camera_fixed: true}\n"
     file = jobs.folder / "mesh.yaml"
     file.write_text(job + TEXT, encoding="utf-8")
-    with pytest.raises(Exception, match="aspect_ratio") as caught:
+    with pytest.raises(Exception, match="camera_fixed") as caught:
         load_job(file, root=jobs.root, options=LoadOptions({}, provider=GETIMG))
-    assert all(name in str(caught.value) for name in ("`seed`", "`ratio`", "`camera_fixed`"))
+    assert "`seed`" in str(caught.value)
+    assert "`ratio`" not in str(caught.value)
 
 
 def test_a_key_of_another_provider_is_refused(jobs: JobBench) -> None:
@@ -150,18 +147,29 @@ def test_what_does_not_change_the_picture_is_lost_with_a_warning(jobs: JobBench)
     assert not {"service_tier", "return_last_frame"} & set(task.request)
 
 
-@pytest.mark.parametrize("axis", ["matrix: {ratio: ['16:9', '1:1']}", "include: [{ratio: '1:1'}]"])
+@pytest.mark.parametrize("more", ["request: {%s: '1:1'}", "matrix: {%s: ['1:1']}", "include: [{%s: '1:1'}]"])
+def test_a_common_word_makes_the_request_that_getimgs_own_name_makes(jobs: JobBench, more: str) -> None:
+    (common,), (own,) = (jobs.tasks(f"{HEAD}{TEXT}{more % name}\n") for name in ("ratio", "aspect_ratio"))
+    assert common.request == own.request
+    assert common.identity == own.identity
+    assert own.request["aspect_ratio"] == "1:1"
+
+
 @pytest.mark.parametrize(
-    "use",
+    ("more", "message"),
     [
-        "request: {aspect_ratio: '${{ ratio }}'}\n" + TEXT,
-        "content: [{type: text, text: 'As ${{ ratio | default(1) }}'}]\n",
-        "output: out/${{ index }}-${{ ratio | default(1) }}.mp4\n" + TEXT,
+        (
+            "request: {ratio: '1:1', aspect_ratio: '1:1'}",
+            "`ratio` and `aspect_ratio` are one field",
+        ),
+        (
+            "matrix: {ratio: ['1:1']}\nrequest: {aspect_ratio: '${{ ratio }}'}",
+            "the axis `ratio` sets this field too",
+        ),
     ],
 )
-def test_no_use_excuses_an_axis_with_a_mesh_name(jobs: JobBench, axis: str, use: str) -> None:
-    told = "\n".join(jobs.problems(f"{HEAD}{axis}\n{use}"))
-    assert "getimg has no `ratio`, so this axis sets no field; hint: name it `aspect_ratio`" in told
+def test_a_field_is_set_by_one_of_its_names(jobs: JobBench, more: str, message: str) -> None:
+    assert message in "\n".join(jobs.problems(f"{HEAD}{TEXT}{more}\n"))
 
 
 def test_a_mesh_job_may_use_an_axis_with_a_getimg_name(jobs: JobBench) -> None:
@@ -182,8 +190,8 @@ def test_what_run_says_of_webhooks_and_of_a_list_is_lost_with_a_warning(jobs: Jo
 def test_a_local_image_is_known_by_its_bytes(jobs: JobBench) -> None:
     """And a file that is gone is told of with the other losses."""
     content = "content: [{type: text, text: A}, {type: image_url, image_url: a.png}]\n"
-    told = "\n".join(jobs.problems(f"{HEAD}seeds: 1..2\nmatrix: {{ratio: ['1:1']}}\n{content}"))
-    assert all(words in told for words in ("no such file", "getimg has no `seed`", "getimg has no `ratio`"))
+    told = "\n".join(jobs.problems(f"{HEAD}seeds: 1..2\nrequest: {{frames: 29}}\n{content}"))
+    assert all(words in told for words in ("no such file", "getimg has no `seed`", "getimg has no `frames`"))
     (jobs.folder / "a.png").write_bytes(PNG)
     (task,) = jobs.tasks(HEAD + content)
     (file,) = task.inputs

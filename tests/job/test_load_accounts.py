@@ -38,7 +38,7 @@ WITH_DIALECTS = replace(SERVER, dialects={"vllm-omni": SERVER, "sglang": replace
 @pytest.fixture(autouse=True)
 def server_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = {**every(), "server": WITH_DIALECTS}
-    for module in ("runner.providers", "runner.job.accounts"):
+    for module in ("runner.providers", "runner.job.load_accounts"):
         monkeypatch.setattr(f"{module}.every", lambda: installed)
 
 
