@@ -221,7 +221,7 @@ class _Opening:
     tools: Tools
     stack: contextlib.AsyncExitStack
     access: Callable[[Place, ApiKey], Access]
-    lanes: dict[tuple[str, str], LaneTools] = field(default_factory=dict)
+    lanes: dict[tuple[str, str, str], LaneTools] = field(default_factory=dict)
     listeners: dict[WebhookPolicy, Hints | None] = field(default_factory=dict)
 
     async def order(self, job: JobOrder, deadline: float | None) -> Order:
@@ -246,8 +246,8 @@ class _Opening:
     async def _lane(self, place: Place, key: ApiKey | KeyRefusedError) -> LaneTools:
         refusal = key if isinstance(key, KeyRefusedError) else None
         access = self.access(place, key if isinstance(key, ApiKey) else NO_KEY)
-        # without a key nothing is asked there, so no two are one
-        leads = place.origin, place.account.name if refusal else access.key.value
+        # one origin may serve several providers: the sandbox does. Without a key no two accounts are one
+        leads = place.provider.name, place.origin, place.account.name if refusal else access.key.value
         if leads not in self.lanes:
             lane = await self.stack.enter_async_context(open_lane(place, access, self.ledger))
             if refusal is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.cli.attempt_keys import group_by_key
-from runner.cli.fetching import places
+from runner.cli.fetching import services
 from runner.cli.options import ServiceOptions
 from runner.errors import ExitCode
 from runner.http.access import ApiKey
@@ -112,7 +112,8 @@ def test_an_origin_that_only_the_ledger_names_gets_no_key_but_the_one_that_it_ha
 ) -> None:
     monkeypatch.setenv("MESHAPI_API_KEY", "our-key-1")
     known, strange = shop.accepted(1, "our-key-1"), shop.accepted(2, "another-1")
-    assert (ELSEWHERE, False) in [(place.origin, is_named) for place, is_named in places(shop.project, PLAIN)]
+    found = services(shop.project, PLAIN)
+    assert (ELSEWHERE, False) in [(each.places[0].origin, each.is_named_here) for each in found]
     groups = group_by_key([shop.place()], shop.ledger, shop.open(), is_named_here=False)
     assert [(group.key and group.key.value, group.attempts) for group in groups] == [
         ("our-key-1", {known}),
@@ -125,4 +126,4 @@ def test_an_origin_that_only_the_ledger_names_gets_no_key_but_the_one_that_it_ha
 def test_a_base_url_that_is_given_is_the_only_place(shop: Shop) -> None:
     shop.accepted(1, "our-key-1")
     for service in (ServiceOptions(True, None), ServiceOptions(False, "https://given.example")):
-        assert ELSEWHERE not in [place.origin for place, _ in places(shop.project, service)]
+        assert ELSEWHERE not in [each.places[0].origin for each in services(shop.project, service)]

@@ -342,6 +342,8 @@ def _side_by_side(
                     ready[number] = _make_ready(work, options, ledger, [*ready.values()])
                 except CallsheetError as error:
                     refused[number] = error
+            if any(isinstance(error, JobError) for error in refused.values()):
+                ready.clear()  # nothing is sent where a job is invalid
             jobs = [job.beside([*ready.values()]) for job in ready.values()]
             for number, job, result in zip(ready, jobs, _carry_out(jobs, ledger, left), strict=True):
                 if isinstance(result, RunResult):
@@ -355,12 +357,13 @@ def _side_by_side(
     if first is not None and not any(outcome.exit_code in INTERRUPTS for outcome in outcomes.values()):
         root = find_project(project.root, root=project.root)
         meanwhile = fetch_first(first, root, options, deadline=left())
-    for number, why in refused.items():
+    for why in dict.fromkeys(refused.values()):
         show(why)
+    for number, why in refused.items():
         code = ExitCode.first({why.exit_code, *(INTERRUPTS & {meanwhile})})
         file = works[number].loaded.job.file
         outcomes[number] = Outcome(file, code, error=str(why), is_rehearsal=project.is_rehearsal)
-    return [outcomes[number] for number in range(len(works))]
+    return [outcomes[number] for number in sorted(outcomes)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,7 +386,7 @@ class Ready:
 def _make_ready(work: Work, options: RunOptions, ledger: Ledger, others: Sequence[Ready]) -> Ready:
     """Raises CallsheetError where the job cannot run: without a key, or where nobody agrees to what it does.
 
-    `others` are ready before it: where they write to its paths, it waits for another `run`.
+    `others` are ready before it: where one makes another take for its path, it is refused.
     """
     loaded = work.loaded
     keys = find_keys(loaded.places, loaded.environment, loaded.job.api_key_env)
