@@ -105,8 +105,10 @@ ok       settings   callsheet.yaml: project 7f3a9c12, time zone Europe/Berlin, 1
 - **A price** is found by the model's id, else by its family behind the same prefix, else by its family. So
   `seedance-2-0` holds for every prefix. The order is: `price` of the job, `prices` here,
   [models.lock.yaml](../how-to/models.md#ask-the-services), the public price.
-- **`timezone`** decides the day of `run.date`, of `spend --by day` and of messages. Ledger, manifest and
-  events keep UTC.
+- **`timezone`** decides the day of `run.date`, of budgets, of `spend --by day` and of messages. Times in
+  ledger, manifest and events are UTC. A submit keeps its day when the zone is changed.
+- **Accounts and budgets** are explained in [their guide](../how-to/accounts-and-budgets.md). This file is the
+  owner's: what a job may say only with `--trust-job`, where keys are and where they go, may stand here.
 - **A mistake** in the file stops what would pay. What is paid for is fetched all the same.
 """
 

@@ -18,10 +18,10 @@ def access_to(place: Place, key: ApiKey) -> Iterator[Access]:
     Raises UsageError where there is no sandbox.
     """
     if place.url is not None:
-        yield Access(place.url, key)
+        yield Access(place.url, key, place.provider.key_scheme)
         return
     try:
         with SandboxServer(SandboxConfig()) as server:
-            yield Access(server.url, key)
+            yield Access(server.url + place.provider.base_path, key, place.provider.key_scheme)
     except SandboxUnavailable as error:
         raise UsageError(str(error)) from error

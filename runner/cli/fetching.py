@@ -42,7 +42,7 @@ from runner.run.lock import locked_ledger
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """The outcome of collecting at one service, under one key."""
+    """The outcome of collecting at one service, under one key. `account` is empty for a provider's own."""
 
     account: str
     origin: str
@@ -52,8 +52,8 @@ class Collected:
         counts: dict[str, JsonValue] = {
             str(state): number for state, number in self.result.counts.items() if number
         }
-        return {
-            "account": self.account,
+        whose: dict[str, JsonValue] = {"account": self.account} if self.account else {}
+        return whose | {
             "origin": self.origin,
             "counts": counts,
             "reasons": list(self.result.reasons),
@@ -175,7 +175,7 @@ def _collect_from(
         tell_reasons(result)
     tell_nearing_expiry(overdue, zone)
     return [
-        Collected(group.place.account.name, group.place.origin, result)
+        Collected("" if group.place.account.is_own else group.place.account.name, group.place.origin, result)
         for group, result in zip(groups, results, strict=True)
     ]
 

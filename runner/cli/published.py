@@ -14,6 +14,7 @@ from runner.cli import console
 from runner.cli.asking import access_to
 from runner.cli.common_options import common
 from runner.cli.humanize import shown_path
+from runner.cli.money_told import ask_money, known_of
 from runner.cli.options import ServiceOptions
 from runner.cli.place import choose_place
 from runner.durable import replace_file
@@ -46,6 +47,8 @@ class Refreshed:
     left_out: tuple[str, ...] = ()
     models: int = 0
     error: CallsheetError | None = None
+    drift: str = ""
+    """How far its costs are from those of the ledger; empty where they agree, or are not told."""
 
 
 def refresh(service: ServiceOptions, output_format: str) -> ExitCode:
@@ -61,7 +64,7 @@ def refresh(service: ServiceOptions, output_format: str) -> ExitCode:
     for provider in _asked(project, service):
         place = choose_place(provider, project, service)
         try:
-            published = _ask(place, project)
+            published, drift = _ask(place, project)
         except CallsheetError as error:
             results.append(Refreshed(provider.name, error=error))
             continue
@@ -73,7 +76,7 @@ def refresh(service: ServiceOptions, output_format: str) -> ExitCode:
         )
         lock = replace(lock, services={**lock.services, provider.name: now})
         changes = tuple(_changes(provider, {} if before is None else before.models, now.models))
-        results.append(Refreshed(provider.name, changes, published.left_out, len(now.models)))
+        results.append(Refreshed(provider.name, changes, published.left_out, len(now.models), drift=drift))
     if any(result.error is None for result in results):
         target.parent.mkdir(parents=True, exist_ok=True)
         with replace_file(target) as file:
@@ -92,7 +95,7 @@ def _asked(project: Project, service: ServiceOptions) -> list[Provider]:
     return [each for each in able if any(map(environment.get, each.key_variables))] or [DEFAULT]
 
 
-def _ask(place: Place, project: Project) -> Published:
+def _ask(place: Place, project: Project) -> tuple[Published, str]:
     key = place.find_key(read_env(project.root, os.environ))
     with access_to(place, key) as access:
         try:
@@ -102,10 +105,19 @@ def _ask(place: Place, project: Project) -> Published:
             raise ServiceUnreachableError(told) from error
 
 
-async def _published(place: Place, access: Access) -> Published:
+async def _published(place: Place, access: Access) -> tuple[Published, str]:
+    """The models, and how far the service's costs are from the ledger's."""
     route = find_route(os.environ, trust_env=place.trust_env)
     async with connect(place.provider, access, route=route) as client:
-        return await client.published_models()
+        published = await client.published_models()
+        if not place.provider.tells_costs or place.url is None:
+            return published, ""
+        now = time.time()
+        try:
+            told = await ask_money(client, known_of(place, access, now), now)
+        except ProviderError:  # the models are what was asked for; `doctor` says what is wrong
+            return published, ""
+        return published, told.drift if told is not None else ""
 
 
 def _changes(
@@ -153,6 +165,7 @@ def _tell(results: list[Refreshed], target: Path, output_format: str) -> None:
             "models": result.models,
             "changes": [{"kind": kind, "what": what} for kind, what in result.changes],
             "left_out": list(result.left_out),
+            "drift": result.drift,
             "error": None if result.error is None else str(result.error),
         }
         for result in results
@@ -164,6 +177,8 @@ def _tell(results: list[Refreshed], target: Path, output_format: str) -> None:
             console.result(f"{kind:6} {result.provider}: {what}")
         for what in result.left_out:
             console.error(f"{result.provider}: left out: {printable(what)}")
+        if result.drift:
+            console.error(f"{result.provider}: {result.drift}; hint: callsheet spend --by day")
         if result.error is not None:
             console.error(f"{result.provider}: {result.error}")
         else:

@@ -54,6 +54,16 @@ def check_url(url: str, *, allow_loopback: bool) -> httpx.URL:
     return parsed
 
 
+def is_at(url: str | httpx.URL, origin: str) -> bool:
+    """Whether a URL leads to `origin`, without a user, and can be asked for."""
+    try:
+        parsed = httpx.URL(url)
+        where = f"{parsed.scheme}://{parsed.netloc.decode('ascii')}"
+    except (httpx.InvalidURL, ValueError):  # ValueError: a surrogate, or no IDNA name
+        return False
+    return bool(parsed.host) and not parsed.userinfo and where == origin
+
+
 def is_public(address: IPAddress) -> bool:
     """Whether it is on the internet; an IPv4 address inside an IPv6 one is judged as itself."""
     if isinstance(address, ipaddress.IPv6Address):

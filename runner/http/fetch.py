@@ -19,7 +19,7 @@ from typing import Protocol
 
 import httpx
 
-from runner.http.addresses import Resolve, port_of, resolve_host, usable_addresses
+from runner.http.addresses import Resolve, is_at, port_of, resolve_host, usable_addresses
 from runner.http.route import DIRECT, Handshake, Route, TunnelError
 
 _HEAD = 1 << 16
@@ -126,13 +126,16 @@ class Wire:
         *,
         tls: ssl.SSLContext,
         allow_loopback: bool,
+        own_origin: str = "",
         resolve: Resolve = resolve_host,
         route: Route = DIRECT,
     ) -> None:
+        """`own_origin` may be at any address."""
         self._clock = _Clock(patience)
         self._stop = stop
         self._tls = tls
         self._allow_loopback = allow_loopback
+        self._own_origin = own_origin
         self._resolve = resolve
         self._route = route
 
@@ -150,7 +153,10 @@ class Wire:
         failure: Exception | None = None
         proxy = self._route.proxy_for(url.host)
         with _broken_off():
-            if proxy is None:
+            if proxy is None and is_at(url, self._own_origin):
+                port = port_of(url)
+                addresses = self._resolve(url.host, port)
+            elif proxy is None:
                 port = port_of(url)
                 addresses = usable_addresses(url, allow_loopback=self._allow_loopback, resolve=self._resolve)
             else:  # which resolves the name itself: whether that is public is the proxy's to say

@@ -116,16 +116,19 @@ def _load(
     document = reading.root
     if document is None:
         raise JobError(shown, reading.problems)
-    wrong = check_job(document)
+    found = Problems(shown)
+    accounts = found.gather(read_accounts(document, project_file, options.provider))
+    providers = tuple(dict.fromkeys(account.provider for account in accounts.values()))
+    wrong = check_job(document, providers)
     problems = Problems(shown, earlier=reading.problems, schema=check_scalars(document, wrong))
     if wrong:
         document = correct_keys(document)
     if not reading.is_whole:
         problems.raise_errors()
     with problems:
-        accounts = problems.gather(read_accounts(document, project_file, options.provider))
-        provider = next(iter(accounts.values())).provider
-        providers = tuple(dict.fromkeys(account.provider for account in accounts.values()))
+        for problem in (*found.errors, *found.warnings):
+            problems.add(problem)
+        provider = providers[0]
         api_key_env = problems.gather(_api_key_env(document, provider, options))
         if not options.trust_job:
             problems.gather(check_addresses(document, providers))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -22,7 +22,6 @@ from runner.job.merge import STEP_ONLY
 from runner.job.sources import FROM
 from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, cut, find, text_of, to_data
 from runner.json_value import JsonValue
-from runner.providers import BUILT_IN
 from runner.providers import find as find_provider
 from runner.providers.dialect import Refusal
 from runner.providers.provider import Provider
@@ -72,9 +71,13 @@ _INSTEAD: dict[str, str] = {
 """Fields of other tools that people bring along, and how the same is said here."""
 
 
-def check_job(document: Mapping) -> list[Problem]:
-    """Every way in which the document breaks the job schema, in the order of the file, each once."""
-    return _check(document, _job_validator(text_of(document.get("provider")) or ""))
+def check_job(document: Mapping, providers: Iterable[Provider] = ()) -> list[Problem]:
+    """Every way in which the document breaks the job schema, in the order of the file, each once.
+
+    `providers` are those of its accounts: an installed one adds its name and its fields.
+    """
+    own = find_provider(text_of(document.get("provider")) or "")
+    return _check(document, _job_validator(tuple(filter(None, dict.fromkeys((own, *providers))))))
 
 
 def check_project(document: Mapping) -> list[Problem]:
@@ -114,6 +117,12 @@ def check_field(provider: Provider, name: str, value: JsonValue) -> tuple[Refusa
     return _check_scalar(provider, name, type(value).__name__, value)
 
 
+def takes_several(provider: Provider, name: str) -> bool:
+    """Whether a field takes a list or an object."""
+    kinds = provider.schema["properties"].get(name, {}).get("type", ())
+    return bool({"array", "object"} & {kinds if isinstance(kinds, str) else "", *kinds})
+
+
 @functools.lru_cache(maxsize=4096)
 def _check_scalar(provider: Provider, name: str, kind: str, value: JsonValue) -> tuple[Refusal, ...]:
     """`kind` keeps 1, 1.0 and true apart in the cache."""
@@ -149,19 +158,22 @@ def _problems(validator: Draft7Validator, value: object, path: Path) -> tuple[Re
 
 
 @functools.lru_cache(maxsize=4)
-def _job_validator(provider_name: str) -> Draft7Validator:
-    """The shipped schema knows the built-in providers; an installed one adds its name and its fields."""
-    schema = load_schema("job")
-    provider = None if provider_name in BUILT_IN else find_provider(provider_name)
-    if provider is None:
-        return _JobValidator(schema)
+def _job_validator(providers: tuple[Provider, ...]) -> Draft7Validator:
+    """The shipped schema knows the built-in providers; an installed one adds its name and its fields.
+
+    What one service lacks `provider_checks` tells, with what to do; `allOf` tells editors.
+    """
+    schema = {key: value for key, value in load_schema("job").items() if key != "allOf"}
     properties = schema["properties"]
     named, request = properties["provider"], properties["request"]
+    further = [name for provider in providers for name in provider.fields - request["properties"].keys()]
+    names = [provider.name for provider in providers if provider.name not in named["enum"]]
+    if not further and not names:
+        return _JobValidator(schema)
     # what a field may be, the provider's own schema says of the resolved request
-    fields = {**request["properties"], **dict.fromkeys(provider.fields, True)}
     widened = {
-        "provider": {**named, "enum": [*named["enum"], provider_name]},
-        "request": {**request, "properties": fields},
+        "provider": {**named, "enum": [*named["enum"], *names]},
+        "request": {**request, "properties": {**request["properties"], **dict.fromkeys(further, True)}},
     }
     return _JobValidator({**schema, "properties": {**properties, **widened}})
 

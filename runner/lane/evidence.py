@@ -113,11 +113,14 @@ class Unclear:
     @property
     def may_learn(self) -> bool:
         """Whether the next accepted attempt may earn a belief that tells more."""
-        return Belief.UNKNOWN in (
-            self.attempt.tag is not None and self.belief.tag,
+        return self.may_learn_of_tags or Belief.UNKNOWN in (
             self.seed is not None and self.belief.seed,
             bool(self.provider.input_fields) and self.belief.input,
         )
+
+    @property
+    def may_learn_of_tags(self) -> bool:
+        return self.attempt.tag is not None and self.belief.tag is Belief.UNKNOWN
 
     def shows_input(self, row: Generation) -> bool | None:
         """Whether `row` was made from this attempt's input; None where that cannot be told."""
@@ -182,10 +185,20 @@ def repeats_input(
         if sent[name] not in chosen
     ):
         return False
-    if row.model and family_name(row.model) != family_name(model):
+    if not _is_model(row.model, model):
         return False
     texts = {str(path[0]) for path, _ in provider.dialect.texts(request)}
     return True if texts and texts <= back.keys() else None
+
+
+def _is_model(shown: str, asked: str) -> bool:
+    """Whether what a row shows may be the model that was asked for.
+
+    What an id of three parts ends with, as `acme/film-2/text-to-video`, several models have: the whole tells.
+    """
+    if not shown or shown == asked:
+        return True
+    return family_name(shown) == family_name(asked) and asked.count("/") < 2
 
 
 _ADDRESSES = (INPUT_SCHEME, KEY_SCHEME, "data:", "http://", "https://")
@@ -251,7 +264,7 @@ def contradicts(one: Unclear, row: Generation) -> str:
 
     It forbids an adoption, and proves nothing more.
     """
-    if row.model and family_name(row.model) != family_name(one.attempt.model):
+    if not _is_model(row.model, one.attempt.model):
         return f"model is {row.model}"
     if row.created_at is not None and row.created_at < one.since:
         return "it was created before the submit"
@@ -307,10 +320,19 @@ def _match_one(
     return _unknown(one, possible, f"{len(possible)} generations may be this one; nothing tells which")
 
 
-def _unknown(one: Unclear, possible: Sequence[Generation], reason: str, *, is_open: bool = False) -> Finding:
+def _unknown(
+    one: Unclear,
+    possible: Sequence[Generation],
+    reason: str,
+    *,
+    is_open: bool = False,
+    may_learn: bool | None = None,
+) -> Finding:
+    """`is_open`: a POST under way may be its owner; `may_learn`: a belief that is earned later may help."""
     if is_open or any(row.is_undecided for row in possible):
         return Finding(one.attempt.id, reason=reason, hope=Hope.ROWS)
-    return Finding(one.attempt.id, reason=reason, hope=Hope.BELIEF if one.may_learn else Hope.NONE)
+    may_learn = one.may_learn if may_learn is None else may_learn
+    return Finding(one.attempt.id, reason=reason, hope=Hope.BELIEF if may_learn else Hope.NONE)
 
 
 def _by_tag(one: Unclear, possible: Sequence[Generation]) -> Finding:
@@ -361,6 +383,8 @@ def _by_value(
             possible,
             f"{row.id} may belong to {len(open_rivals) + 1} unclear submits",
             is_open=any(rival.state is TaskState.INTENDED for rival in open_rivals),
+            # equal inputs stay equal, however much they are believed
+            may_learn=one.may_learn_of_tags if value is _INPUT else None,
         )
     if not value.is_shown(one, row):
         return _unknown(one, possible, f"{row.id} shows no {value.word}")

@@ -16,6 +16,7 @@ from runner.lane.commits import Commits
 from runner.lane.gate import Gate
 from runner.lane.machine import Machine
 from runner.lane.pace import Breaker, InFlight, RequestPace, Retry
+from runner.lane.uploads import Uploads
 from runner.providers.base import Client
 from runner.providers.provider import Provider
 
@@ -69,6 +70,7 @@ class Lane:
         self.patience = policy.timeout
         rates = [rate for rate in (tools.rate, policy.rate) if rate is not None]
         self.clock = ServerClock(machine)
+        self.uploads = Uploads(tools.client, machine.random)
         self.requests = RequestPace(
             min(rates, default=None),
             patience=policy.timeout,

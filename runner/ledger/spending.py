@@ -17,6 +17,9 @@ _POSSIBLY_BILLED = (
     " AND NOT (attempts.state = 'failed' AND verdict = 'rejected'))"
 )
 
+# nobody knows whether a failed one is billed, unless the service says what it cost
+_SETTLED = "(attempts.state = 'done' OR attempts.state IN ('failed', 'expired') AND cost_micros IS NOT NULL)"
+
 _GROUPS = {
     SpendBy.JOB: "runs.job_file",
     SpendBy.ACCOUNT: "account",
@@ -90,17 +93,13 @@ class SpendReader:
         """What may have been billed since a Unix time, and on these days, by group; in one row where `by` is
         None. With `label` the groups are that label's values.
         """
-        # nobody knows whether a failed one is billed, unless the service says what it cost
-        settled = (
-            "(attempts.state = 'done' OR attempts.state IN ('failed', 'expired') AND cost_micros IS NOT NULL)"
-        )
         in_flight = f"attempts.state IN {sql_list(IN_FLIGHT)}"
-        possibly = f"NOT ({settled} OR {in_flight})"
+        possibly = f"NOT ({_SETTLED} OR {in_flight})"
         columns = ", ".join(
             f"count(*) FILTER (WHERE {kind}),"
             f" coalesce(sum(coalesce(cost_micros, estimate_micros)) FILTER (WHERE {kind}), 0),"
             f" count(*) FILTER (WHERE {kind} AND coalesce(cost_micros, estimate_micros) IS NULL)"
-            for kind in (settled, in_flight, possibly)
+            for kind in (_SETTLED, in_flight, possibly)
         )
         group = "json_extract(labels, ?4)" if label else "''" if by is None else _GROUPS[by]
         labels = " LEFT JOIN json_each(labels) AS label" if by is SpendBy.LABEL and not label else ""
@@ -111,6 +110,23 @@ class SpendReader:
             (since or 0.0, days.first, days.last, *([f'$."{label}"'] if label else [])),
         )
         return [SpendRow(row[0] or "", Spend(*row[1:4]), Spend(*row[4:7]), Spend(*row[7:10])) for row in rows]
+
+    def first_intent(self, origin: str, key_hash: str) -> float | None:
+        """When a key was first used at an origin, in Unix seconds; None where it never was."""
+        row = self._db.execute(
+            "SELECT min(intended_at) FROM attempts WHERE origin = ? AND key_hash = ?", (origin, key_hash)
+        ).fetchone()
+        return row[0] if row else None
+
+    def spent_with(self, origin: str, key_hash: str, since: float) -> tuple[int, int]:
+        """(settled, all that may have been billed) for submits with a key since a Unix time, in micros."""
+        row = self._db.execute(
+            f"SELECT coalesce(sum(coalesce(cost_micros, estimate_micros)) FILTER (WHERE {_SETTLED}), 0),"
+            " coalesce(sum(coalesce(cost_micros, estimate_micros)), 0) FROM attempts"
+            f" WHERE origin = ? AND key_hash = ? AND intended_at >= ? AND {_POSSIBLY_BILLED}",
+            (origin, key_hash, since),
+        ).fetchone()
+        return row[0], row[1]
 
     def drift(self, run_id: str) -> Drift:
         """How the actual cost of a run's tasks compares to their estimate."""

@@ -15,7 +15,7 @@ from runner.job.inputs import FILES, InputError, InputReader, name_of_digest, na
 from runner.job.model import BUILT_IN, MODEL, SAMPLE, SEED, AxisSpec, ContentItem, Job, Reference, Step
 from runner.job.problems import Checked, ProblemError, require
 from runner.job.provider_checks import check_content, settable
-from runner.job.schema import check_field, check_request
+from runner.job.schema import check_field, check_request, takes_several
 from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
 from runner.job.values import Constant, Value
 from runner.job.yaml.nodes import Location, Path
@@ -375,7 +375,7 @@ class TaskBuilder:
                 check_seed(value)
             except SeedError as error:
                 yield error.at(location)
-        elif isinstance(value, list | tuple | dict):
+        elif isinstance(value, list | tuple | dict) and not takes_several(self._provider, name):
             yield location.error(f"{name} needs one value, and this is {_kind(value)}")
         else:
             for problem in check_field(self._provider, name, value)[:1]:

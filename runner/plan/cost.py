@@ -21,6 +21,8 @@ from runner.providers.provider import Provider
 from runner.providers.published import Rate, dearest
 
 _PIXELS_PER_TOKEN = 1024
+_NOTHING = Price(PriceUnit.TASK, Decimal(0))
+"""At a server of one's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Estimate:
     """The expected cost of one task; `note` says what is not known, and why.
 
     `price` is what it is reckoned with: the job's own, else the project's, else what the service publishes,
-    else that of models.yaml.
+    else nothing at a server of one's own, else that of models.yaml.
     """
 
     tokens: int | None
@@ -157,8 +159,8 @@ def _estimate(provider: Provider, asked: Asked, own: Price | None, published: tu
     price = (
         own
         or dearest(published, resolution, sound, has_video)
+        or (_NOTHING if provider.is_own_server else None)
         or _list_price(catalogue.price_unit, family, resolution, has_video, sound is False)
-        or provider.price
     )
     usd = price.cost(tokens=tokens, seconds=_seconds(catalogue.fps, duration, frames)) if price else None
     if price is None:

@@ -157,6 +157,8 @@ class Linter:
 
     def _check_name(self, model: str, *, is_known: bool) -> Iterator[LintFinding]:
         """A misspelt id, and one of which nothing, or not its vendor, is known."""
+        if self._provider.is_own_server:
+            return
         catalogue, path = self._provider.catalogue, ("model",)
         vendor, _, name = model.rpartition("/")
         is_sold = model in self._sold

@@ -16,7 +16,6 @@ from runner.errors import KeyRefusedError
 from runner.http.access import ApiKey, parse_origin
 from runner.http.answers import read_count
 from runner.json_value import JsonValue
-from runner.money import Price
 from runner.providers.base import (
     INPUT_SCHEME,
     KEY_SCHEME,
@@ -173,9 +172,8 @@ class Provider:
     `free_ends` are ends of a generation that cost nothing by the service's own word.
     `upload_paths` are where POSTs cost nothing, at any of its hosts; no submit goes there.
     `signs_callbacks`: a call that `Client.is_signed` does not know is no hint. `tells_costs`: the client can
-    be asked for the balance and for what was spent. `honours_seeds`: so do models of which nothing is known.
-    `price` is what a task costs where neither the job nor a list says it, such as nothing at a server of
-    one's own.
+    be asked for the balance and for what was spent. `is_own_server`: it runs on a machine of the user's, who
+    knows its models; they honour seeds, and what they make costs nothing.
     """
 
     name: str
@@ -210,8 +208,7 @@ class Provider:
     upload_paths: frozenset[str] = frozenset()
     signs_callbacks: bool = False
     tells_costs: bool = False
-    honours_seeds: bool = False
-    price: Price | None = None
+    is_own_server: bool = False
     free_ends: frozenset[GenerationStatus] = frozenset()
 
     @property
@@ -246,7 +243,7 @@ class Provider:
     def honours_seed(self, model: str) -> bool | None:
         """Whether the same seed gives a similar video again; None where nobody knows."""
         family = self.catalogue.find(model)
-        return family.honours_seed if family is not None else self.honours_seeds or None
+        return family.honours_seed if family is not None else self.is_own_server or None
 
     @functools.cached_property
     def settable(self) -> frozenset[str]:

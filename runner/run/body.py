@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.errors import NothingSentError
+from runner.http.verdicts import ProviderError
 from runner.job.expressions import LAST_FRAME, OUTPUT, TASK_ID
 from runner.json_value import JsonValue
 from runner.lane.submit import MadeBody
@@ -17,6 +18,7 @@ from runner.ledger.states import TaskState
 from runner.plan.task import STEP_SCHEME, Task, Upstream
 from runner.providers.base import InputFile, RemoteFileKind
 from runner.run.session import Session
+from runner.run.webhook import signed_by
 from runner.run.wholeness import is_whole
 from runner.store.inputs import InputStore
 
@@ -100,22 +102,58 @@ def _replaced(value: JsonValue, values: Mapping[str, str]) -> JsonValue:
     return value
 
 
+async def put_inputs(session: Session, task: Task) -> None:
+    """Puts the inputs of a task at the service where that wants them there first, which costs nothing.
+
+    Raises NothingSentError.
+    """
+    if session.lane.provider.takes_uploads:
+        await _addresses(session, await _resolved(session, task))
+
+
 async def make_body(session: Session, task: Task, tag: int | None, attempt_id: str) -> MadeBody:
     """Raises NothingSentError where an input, or what the task before it made, is not as it was."""
-    tools = session.tools
-    resolved = Resolved(task)
-    if task.upstreams:
-        resolved = await tools.commits.read(lambda reader: resolve(task, reader, tools.project.base))
-    callback_url = tools.hints.callback_url(attempt_id) if tools.hints else None
+    tools, provider = session.tools, session.lane.provider
+    resolved = await _resolved(session, task)
+    callback_url = tools.hints.callback_url(attempt_id, signed_by(session.lane)) if tools.hints else None
     inputs = InputStore(tools.project.inputs_dir)
     make = functools.partial(
-        session.lane.provider.body,
+        provider.body,
         resolved.task.request,
         resolved.task.inputs,
         inputs.read,
         tag=tag,
         callback_url=callback_url,
-        addresses=resolved.task.addresses,
+        addresses=await _addresses(session, resolved),
     )
     body = await tools.machine.threads.run(make) if resolved.task.inputs else make()
     return MadeBody(body, resolved.taken)
+
+
+async def _resolved(session: Session, task: Task) -> Resolved:
+    tools = session.tools
+    if not task.upstreams:
+        return Resolved(task)
+    return await tools.commits.read(lambda reader: resolve(task, reader, tools.project.base))
+
+
+async def _addresses(session: Session, resolved: Resolved) -> dict[str, str]:
+    """The address of each reference in the request that is not sent as its bytes. Raises NothingSentError."""
+    tools, task = session.tools, resolved.task
+    found = dict(task.addresses)
+    if not session.lane.provider.takes_uploads:
+        return found
+    store = InputStore(tools.project.inputs_dir)
+
+    async def read(file: InputFile) -> bytes:
+        return await tools.machine.threads.run(store.read, file)
+
+    for file in task.inputs:
+        try:
+            found[file.reference] = await session.lane.uploads.url(file, read)
+        except ProviderError as error:
+            raise NothingSentError(
+                f"{task.name}: {file.path} cannot be uploaded: {error.message}; nothing was sent",
+                hint="`callsheet run` again: uploads cost nothing",
+            ) from error
+    return found

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import anyio
 
 from runner.errors import ExitCode, StateError
+from runner.http.access import origin_of
 from runner.lane.pace import Retry
 from runner.lane.paid import Paid
 from runner.ledger.read import LedgerReader
@@ -27,7 +28,7 @@ from runner.run.wholeness import (
     whole_files,
     words_of,
 )
-from runner.store.download import DownloadError, DownloadRequest, DownloadTrouble, FileRecord
+from runner.store.download import DownloadError, DownloadRequest, DownloadTrouble, FileRecord, OwnOrigin
 from runner.store.versions import version_of, version_path
 
 FETCH_TRIES = 6
@@ -167,6 +168,7 @@ class Delivery:
                 kind=kind,
                 allow_loopback=self.session.lane.is_loopback,
                 limits=tools.limits,
+                own=self._own_origin(),
             )
             try:
                 try:
@@ -207,6 +209,13 @@ class Delivery:
                 async with self.session.shared.moving:
                     await keep_twin(tools, paid.output, path, row)
             return row
+
+    def _own_origin(self) -> OwnOrigin | None:
+        """Where the key goes for a file; None where results lie open, or under signed URLs."""
+        lane = self.session.lane
+        access = lane.client.paid.access
+        is_keyed = lane.provider.keyed_files
+        return OwnOrigin(origin_of(access.origin), access.authorization()) if is_keyed else None
 
     async def _version(self) -> int:
         """0 where the path is for this task; where an edit has given it to another one, the number of the

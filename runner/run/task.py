@@ -18,7 +18,7 @@ from runner.ledger.rows import GONE, AttemptRow, OutputRow
 from runner.ledger.states import Reason, Resolution, TaskState
 from runner.plan.task import Task
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
-from runner.run.body import make_body
+from runner.run.body import make_body, put_inputs
 from runner.run.deliver import Delivery
 from runner.run.session import Session
 from runner.run.watch import GoneError, LeftForLater, Watch
@@ -105,7 +105,11 @@ class TaskLife:
         return is_there
 
     async def _submit(self, submission: Submission) -> Paid | InDoubt | None:
-        return await submission.submit() if self.session.may_submit else None
+        if not self.session.may_submit:
+            return None
+        # here a stop may cut it; a submit is shielded
+        await put_inputs(self.session, submission.task)
+        return await submission.submit()
 
     async def _clarify(self, attempt_id: str) -> Resolution | None:
         with self.session.lane.gate.work():

@@ -14,6 +14,7 @@ from runner.lane.paid import Paid
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
 from runner.run.session import Session
 from runner.run.wait import look_after_call, next_look
+from runner.run.webhook import signed_by
 from runner.times import iso_time
 
 LOOK_FAILURES = 10
@@ -108,7 +109,7 @@ class Watch:
             await anyio.sleep(seconds)
             return False
         started = anyio.current_time()
-        is_hinted = await hints.wait(self.paid.attempt_id, seconds)
+        is_hinted = await hints.wait(self.paid.attempt_id, seconds, signed_by(self.session.lane))
         if self._seen is not None:
             least = self.session.policy.poll.minimum
             await anyio.sleep(max(0.0, started + least - anyio.current_time()))

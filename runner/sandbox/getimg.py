@@ -1,4 +1,4 @@
-"""getimg's routes (wire/getimg.md): create, get and models, over the same tasks and renderer.
+"""getimg's routes (wire/getimg.md): create, get, models and billing, over the same tasks and renderer.
 
 A request is kept as the Mesh request that asks for the same picture.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from starlette.requests import Request
@@ -31,6 +31,10 @@ MODELS = ("seedance-v1-pro", REFERENCE_MODEL)
 """Those that are listed; any other is made too."""
 USD_PER_SECOND = 0.05
 """The unit price of the example in wire/getimg.md."""
+FIRST_BALANCE = 100.0
+"""Dollars of each key; what it makes is taken off, and never refused."""
+MOST_DAYS = 180
+"""Of one question for costs."""
 MOST_PROMPT = 4096
 MOST_IMAGES = 8
 MOST_IMAGE = 10 * 2**20
@@ -64,6 +68,8 @@ def getimg_routes(state: State) -> list[Route]:
         Route(PATH + "/{task_id}", getimg.get, methods=["GET"]),
         Route("/v2/models", getimg.models, methods=["GET"]),
         Route("/v2/models/{model}", getimg.model, methods=["GET"]),
+        Route("/v2/billing/balance", getimg.balance, methods=["GET"]),
+        Route("/v2/billing/costs", getimg.costs, methods=["GET"]),
     ]
 
 
@@ -179,6 +185,66 @@ class _Getimg(MeshRoutes):
 
         self.state.stats.lists += 1
         return await self._read_only(request, Where.LIST, "", make)
+
+    async def balance(self, request: Request) -> Response:
+        """What is left of the first dollars of each key."""
+
+        def make(owner: str, struck: Struck) -> dict[str, Any]:
+            spent = sum(_cost(task) for task in self._ended(owner))
+            document = {"balance": f"{FIRST_BALANCE - spent:.2f}", "currency": "USD"}
+            return _with_faults(document, struck)
+
+        return await self._read_only(request, Where.LIST, "", make)
+
+    async def costs(self, request: Request) -> Response:
+        """What was charged from one moment to another, by the day of UTC on which it ended."""
+        said = request.query_params
+
+        def make(owner: str, struck: Struck) -> dict[str, Any]:
+            start, end = (_read_moment(name, said.get(name, "")) for name in ("start", "end"))
+            if not start < end <= start + timedelta(days=MOST_DAYS):
+                raise _invalid("end", f"must fall after start, at most {MOST_DAYS} days")
+            days = {(start + timedelta(days=number)).date() for number in range((end - start).days + 1)}
+            found = dict.fromkeys(sorted(days | {end.date()}), 0.0)
+            for task in self._ended(owner):
+                at = datetime.fromtimestamp(task.finished_at, UTC)
+                if start <= at <= end:
+                    found[at.date()] += _cost(task)
+            document = {
+                "currency": "USD",
+                "start": start.isoformat(),
+                "end": end.isoformat(),
+                "data": [{"date": str(day), "cost": round(cost, 6)} for day, cost in found.items()],
+                "total_cost": round(sum(found.values()), 6),
+            }
+            return _with_faults(document, struck)
+
+        return await self._read_only(request, Where.LIST, "", make)
+
+    def _ended(self, owner: str) -> list[AcceptedTask]:
+        """The tasks of a key that made a video."""
+        now = self.state.now()
+        tasks = (task for task in self.service.store.all() if task.owner == owner)
+        return [task for task in tasks if task.status_at(now) == "succeeded"]
+
+
+def _cost(task: AcceptedTask) -> float:
+    return read_request(task.body).frame_count // FPS * USD_PER_SECOND
+
+
+def _with_faults(document: dict[str, Any], struck: Struck) -> dict[str, Any]:
+    fields = struck.of(Kind.FIELDS)
+    return document if fields is None else {**document, **fields.fields}
+
+
+def _read_moment(name: str, text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise _invalid(name, "must be an ISO 8601 time") from None
+    if moment.tzinfo is None:
+        raise _invalid(name, "must have a time zone")
+    return moment.astimezone(UTC)
 
 
 def _model(name: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import math
 import re
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ import anyio
 import anyio.to_thread
 import httpx
 
-from runner.http.addresses import ForbiddenAddressError, check_url
+from runner.http.addresses import ForbiddenAddressError, check_url, is_at
 from runner.http.fetch import Answer, BrokenOffError, Patience, Source, Stop, Wire
 from runner.http.route import DIRECT, Route
 from runner.media.boxes import NotMediaError, UnprovenError
@@ -38,6 +38,8 @@ MOST_REDIRECTS = 5
 _HEADERS = {"Accept-Encoding": "identity", "Connection": "close"}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TRY_LATER = frozenset({408, 425, 429})
+_NOT_READY = frozenset({400, 404})
+"""Of an API's own address, which never expires: the file may be a moment behind its task."""
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _TOO_MANY_OPEN = frozenset({errno.EMFILE, errno.ENFILE})
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
@@ -101,11 +103,21 @@ class DownloadLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnOrigin:
+    """The API's own origin, where results lie that want its key. It may be anywhere that the owner says: also
+    in a private network, without TLS.
+    """
+
+    origin: str
+    headers: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class DownloadRequest:
     """One file to fetch. `url` is signed, thus secret. `part` lies on the file system of `target`,
     normally beside it; both are below the root of the file store. A video that is no MP4 gets the suffix
     of what it is in place of that of `target`. `kept` is where what stands at `target` is kept, which may be
-    replaced then.
+    replaced then. With `own`, its key goes to it alone: not behind a redirect to another origin.
     """
 
     url: str = field(repr=False)
@@ -115,6 +127,7 @@ class DownloadRequest:
     allow_loopback: bool = False
     limits: DownloadLimits = field(default_factory=DownloadLimits)
     kept: Path | None = None
+    own: OwnOrigin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +188,14 @@ class Downloader:
     def _download(self, request: DownloadRequest, stop: Stop) -> FileRecord:
         limits = request.limits
         allow_loopback = request.allow_loopback
-        source = Wire(limits.patience, stop, tls=self._tls, allow_loopback=allow_loopback, route=self._route)
+        source = Wire(
+            limits.patience,
+            stop,
+            tls=self._tls,
+            allow_loopback=allow_loopback,
+            own_origin=request.own.origin if request.own else "",
+            route=self._route,
+        )
         try:
             buffer = self._buffers.pop()  # a new one costs the kernel as much as what is read into it
         except IndexError:
@@ -211,11 +231,13 @@ def _fetch(
     request: DownloadRequest, part: Part, source: Source, files: FileStore, buffer: memoryview
 ) -> None:
     """Brings `part` to the end of the file."""
-    url = request.url
+    url, own = request.url, request.own
     try:
         for _ in range(MOST_REDIRECTS + 1):
-            checked = check_url(url, allow_loopback=request.allow_loopback)
-            redirect = _follow(checked, request.limits, part, source, files, buffer)
+            if own is not None and not is_at(url, own.origin):
+                own = None  # for good: what follows is another's word
+            checked = httpx.URL(url) if own else check_url(url, allow_loopback=request.allow_loopback)
+            redirect = _follow(checked, own, request.limits, part, source, files, buffer)
             if redirect is None:
                 return
             url = redirect
@@ -228,6 +250,7 @@ def _fetch(
 
 def _follow(
     url: httpx.URL,
+    own: OwnOrigin | None,
     limits: DownloadLimits,
     part: Part,
     source: Source,
@@ -235,15 +258,16 @@ def _follow(
     buffer: memoryview,
 ) -> str | None:
     """One hop: the next URL of a redirect, or None when `part` has the whole body."""
+    headers = {**_HEADERS, **(own.headers if own else {})}
     while True:
         resuming = {"Range": f"bytes={part.size}-", "If-Range": part.etag} if part.can_resume else {}
-        with source.get(url, _HEADERS | resuming) as answer:
+        with source.get(url, headers | resuming) as answer:
             if answer.status in _REDIRECTS:
                 return _location(url, answer)
             if resuming and _is_useless_for_resuming(answer, part):
                 part.begin(etag="", length=None)
                 continue
-            _check_answer(answer, limits, resumed=bool(resuming))
+            _check_answer(answer, limits, resumed=bool(resuming), is_own=own is not None)
             if answer.status != 206:
                 # RFC 9110, 13.1.5: If-Range with a weak validator never matches
                 strong = re.fullmatch(r'"[\x21\x23-\x7e]{1,512}"', answer.header("etag"))
@@ -305,10 +329,10 @@ def _is_useless_for_resuming(answer: Answer, part: Part) -> bool:
     return (first, last, total) != (part.size, part.length - 1, part.length)
 
 
-def _check_answer(answer: Answer, limits: DownloadLimits, *, resumed: bool) -> None:
+def _check_answer(answer: Answer, limits: DownloadLimits, *, resumed: bool, is_own: bool) -> None:
     """Raises DownloadError for an answer whose body is not worth reading."""
     status = answer.status
-    if status >= 500 or status in _TRY_LATER:
+    if status >= 500 or status in _TRY_LATER or (is_own and status in _NOT_READY):
         raise DownloadError(DownloadTrouble.RETRY, f"the file's server answered {status}", status=status)
     if status >= 400:
         raise DownloadError(

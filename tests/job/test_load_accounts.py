@@ -230,6 +230,7 @@ def test_a_mistake_in_a_budget_is_told_at_its_place(tmp_path: Path, text: str, t
     assert told in str(caught.value)
 
 
+@pytest.mark.security(2)
 def test_the_key_of_an_account_may_stand_in_env_and_is_no_secret_that_a_job_may_read(tmp_path: Path) -> None:
     read(tmp_path, ACME)
     (tmp_path / ".env").write_text("A=rsk_a\nOTHER=b\nMESHAPI_API_KEY=rsk_m\n")
@@ -239,6 +240,7 @@ def test_the_key_of_an_account_may_stand_in_env_and_is_no_secret_that_a_job_may_
     assert "holds an API key" in why
 
 
+@pytest.mark.fault(124)
 def test_two_accounts_with_one_key_at_one_origin_are_refused() -> None:
     own, acme, getimg = Account("mesh", MESH), Account("acme", MESH, "ACME_KEY"), Account("getimg", GETIMG)
     key, other = ApiKey("rsk_one_and_the_same"), ApiKey("rsk_of_another")
@@ -248,6 +250,7 @@ def test_two_accounts_with_one_key_at_one_origin_are_refused() -> None:
     assert key.value not in str(refused.value)
 
 
+@pytest.mark.fault(123)
 @pytest.mark.parametrize(
     ("name", "load"), [("callsheet.yaml", load_project_file), ("models.lock.yaml", load_models_lock)]
 )

@@ -56,7 +56,7 @@ def test_an_equal_input_without_a_rival_is_adopted_before_it_is_believed() -> No
 def test_two_equal_submits_in_doubt_are_nobody_s_rows(state: TaskState) -> None:
     """Which of the two was accepted, no input can tell. One under way may turn out to be the owner."""
     finding = found(one_of("a"), row_of(), others=[one_of("b", state=state)])
-    hope = Hope.ROWS if state is TaskState.INTENDED else Hope.BELIEF
+    hope = Hope.ROWS if state is TaskState.INTENDED else Hope.NONE
     assert (finding.adopted, finding.is_excluded, finding.hope) == (None, False, hope)
 
 
@@ -119,9 +119,18 @@ def test_plain_values_alone_are_compared(
     assert repeats_input(ECHOING, MODEL, ASKED | sent, row_of(**back)) is is_same
 
 
-def test_another_model_is_another_input() -> None:
-    other = dataclasses.replace(row_of(), model="acme/film-3")
-    assert repeats_input(ECHOING, MODEL, ASKED, other) is False
+@pytest.mark.parametrize(
+    ("asked", "shown", "is_same"),
+    [
+        (MODEL, "acme/film-3", False),
+        (MODEL, "film-2", True),
+        (MODEL, "", True),
+        ("acme/film-2/text-to-video", "acme/film-3/text-to-video", False),
+        ("acme/film-2/text-to-video", "acme/film-2/text-to-video", True),
+    ],
+)
+def test_another_model_is_another_input(asked: str, shown: str, is_same: bool) -> None:
+    assert repeats_input(ECHOING, asked, ASKED, dataclasses.replace(row_of(), model=shown)) is is_same
 
 
 def test_a_provider_without_such_echoes_goes_by_none() -> None:

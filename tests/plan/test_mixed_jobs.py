@@ -176,7 +176,7 @@ def test_a_step_merges_its_own_fields_for_a_place(jobs: JobBench) -> None:
             "no account `getmig`, in callsheet.yaml or of a provider's name",
             "did you mean `getimg`?",
         ),
-        ("models: [{id: m, at: nowhere}]\n", 2, "no account `nowhere`", "accounts here: getimg, mesh"),
+        ("models: [{id: m, at: nowhere}]\n", 2, "no account `nowhere`", "accounts here: "),
         (
             "models: [{id: m, name: a/b}]\n",
             2,

@@ -92,3 +92,14 @@ def test_the_job_schema_takes_every_content_item() -> None:
 def kinds(schema: dict[str, Any]) -> set[str]:
     kind = schema["type"]
     return {kind} if isinstance(kind, str) else set(kind)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_editors_know_what_a_job_of_one_service_may_set(name: str) -> None:
+    """Where no model names another account, for it may take what this service does not."""
+    schema = load_schema("job")
+    block = next(each for each in schema["allOf"] if each["if"]["properties"]["provider"]["const"] == name)
+    fields = "|".join(sorted(BUILT_IN[name].settable))
+    assert schema["definitions"][f"{name}_request"]["propertyNames"]["pattern"] == f"^(?:x-.*|{fields})$"
+    assert block["then"]["properties"]["request"] == {"$ref": f"#/definitions/{name}_request"}
+    assert block["if"]["properties"]["models"] == {"items": {"properties": {"at": False}}}

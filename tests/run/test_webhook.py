@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import anyio
@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from runner.errors import ExitCode, UsageError
+from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import WebhookPolicy
 from runner.ledger.states import TaskState
 from runner.run.webhook import MOST_BODY, Hints, receiver
@@ -150,3 +151,27 @@ async def test_whatever_calls_come_the_run_ends_right(tmp_path: Path, kind: Kind
         result = await bench.run(bench.write_job(webhook_job(seeds=4, longest="50ms")))
         assert (result.exit_code, result.counts[TaskState.DONE]) == (ExitCode.DONE, 4)
         assert server.accepted == 4
+
+
+@pytest.mark.security(19)
+async def test_where_a_service_signs_its_calls_an_unsigned_one_is_no_hint() -> None:
+    """A signed one is a hint and no more; whoever calls gets the same answer."""
+
+    async def is_signed(headers: Mapping[str, str], body: bytes) -> bool:
+        if headers.get("x-signature") == "unknown":
+            raise ProviderError(Trouble.UNREACHABLE, "no keys")
+        return headers.get("x-signature") == "good" and body == b'{"status": "OK"}'
+
+    async with listening() as (_, hints), httpx.AsyncClient() as client:
+        url = hints.callback_url("attempt-1", is_signed)
+        await post(url)
+        for signature, body in (("bad", b"{}"), ("good", b'{"status": "NO"}'), ("unknown", b"{}")):
+            told = await client.post(url, content=body, headers={"X-Signature": signature})
+            assert told.status_code == 204
+        assert not await waits(hints, "attempt-1", 0.05)
+        await client.post(url, content=b'{"status": "OK"}', headers={"X-Signature": "good"})
+        assert await waits(hints, "attempt-1", 5)
+        # an attempt of an earlier process: its URL is as it was
+        assert not await hints.wait("attempt-2", 0.0, is_signed)
+        await post(hints.callback_url("attempt-2"))
+        assert not await waits(hints, "attempt-2", 0.05)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
+from getimg import GetimgAI
 
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from runner.sandbox.getimg import REFERENCE_MODEL
@@ -237,3 +239,43 @@ def test_a_fault_strikes_the_submit_and_accepts_nothing(client: httpx.Client) ->
 def test_mesh_does_not_list_what_getimg_accepted(client: httpx.Client) -> None:
     create(client)
     assert client.get("/v1/video/generations").json()["total"] == 0
+
+
+def test_what_is_made_is_taken_off_the_balance_and_told_as_costs(client: httpx.Client) -> None:
+    assert client.get("/v2/billing/balance").json() == {"balance": "100.00", "currency": "USD"}
+    create(client, duration=4)
+    create(client, prompt="[violate] it")
+    assert client.get("/v2/billing/balance").json()["balance"] == "99.80"
+    now = datetime.now(UTC)
+    span = {"start": (now - timedelta(hours=1)).isoformat(), "end": now.isoformat()}
+    told = client.get("/v2/billing/costs", params=span).json()
+    assert told["total_cost"] == pytest.approx(0.2)
+    assert sum(day["cost"] for day in told["data"]) == pytest.approx(0.2)
+    before = {"start": (now - timedelta(days=9)).isoformat(), "end": (now - timedelta(days=2)).isoformat()}
+    told = client.get("/v2/billing/costs", params=before).json()
+    assert (told["total_cost"], len(told["data"])) == (0, 8)
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("2026-01-02", "2026-01-03"),
+        ("2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z"),
+        ("2026-01-01T00:00:00Z", "2026-07-02T00:00:00Z"),
+        ("yesterday", "2026-01-03T00:00:00Z"),
+        ("", ""),
+    ],
+)
+def test_a_span_of_costs_needs_zones_an_order_and_at_most_180_days(
+    client: httpx.Client, start: str, end: str
+) -> None:
+    answer = client.get("/v2/billing/costs", params={"start": start, "end": end})
+    assert answer.status_code == 400, answer.text
+
+
+def test_the_official_client_reads_balance_and_costs(server: SandboxServer) -> None:
+    official = GetimgAI(api_key="any-key", base_url=server.url, max_retries=0)
+    assert official.billing.retrieve_balance().balance == "100.00"
+    now = datetime.now(UTC)
+    told = official.billing.list_costs(start=now - timedelta(days=1), end=now)
+    assert (told.currency, told.total_cost, len(told.data)) == ("USD", 0, 2)

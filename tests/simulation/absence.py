@@ -7,8 +7,8 @@ import anyio
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import Reason
-from runner.providers.mesh import TAG
 from tests.simulation.bench import Absence, Bench
+from tests.simulation.kinds import Kind
 from tests.simulation.schedule import SETTLE_ALONE
 from tests.simulation.service import RECORD_LIFE, Row
 
@@ -31,6 +31,8 @@ def check_absence(bench: Bench, ledger: Ledger, attempt: AttemptRow) -> None:
         and ledger.read.holder(attempt.origin, row.id) is not None
         and (service.is_listed(row, now) or service.is_listed(row, now - SEEN))
     ]
+    if bench.schedule.kind is Kind.HISTORY:
+        bench.violate("absence", f"{attempt.id[:8]} was taken for absent by a history")
     began = bench.intended.get(attempt.id, 0.0)
     if not witnesses:
         bench.violate("absence", f"{attempt.id[:8]} was taken for absent, and nothing of ours was listed")
@@ -53,5 +55,4 @@ def may_turn_up(bench: Bench, ledger: Ledger) -> bool:
 
 
 def _rows_of(bench: Bench, attempt: AttemptRow) -> list[Row]:
-    tag_field = None if attempt.tag is None else TAG.default - attempt.tag
-    return [row for row in bench.service.accepted() if row.tag_field == tag_field]
+    return [row for row in bench.service.accepted() if row.mark == attempt.body_sha256]

@@ -17,8 +17,9 @@ from runner.http.fetch import BrokenOffError
 from runner.lane.machine import Threads
 from runner.store.download import DownloadRequest, FileRecord, download
 from runner.store.files import FileStore
+from tests.simulation.kinds import Kind
 from tests.simulation.life import Life
-from tests.simulation.service import ListFault, Service, within
+from tests.simulation.service import ListFault, Row, Service, within
 from tests.simulation.submits import ODD, edge_json
 from tests.simulation.trace import Trace
 from tests.simulation.weather import DOWNLOAD_FAULTS, FREE_FAULTS, Outage, Weather, pick
@@ -147,7 +148,7 @@ class FreeTransport(_Weathered, httpx.AsyncBaseTransport):
         total, has_more = len(rows), None
         if within(self.service.habits.list_fault_in, now):
             match self.service.habits.list_fault:
-                case ListFault.ENDLESS:
+                case ListFault.ENDLESS if self.service.kind is Kind.PAGES:
                     offset, has_more = 0, True
                 case ListFault.ENDLESS_PAGES:
                     has_more = True
@@ -159,6 +160,8 @@ class FreeTransport(_Weathered, httpx.AsyncBaseTransport):
                 case ListFault.TOO_FEW:
                     total = max(0, total - 1)
         page = rows[offset : offset + limit]
+        if self.service.kind is not Kind.PAGES:
+            return self._by_cursor(rows, page, offset, has_more, now, fault)
         if fault == "shifted" and len(rows) > 1 and page:
             page = [*page[1:], rows[0]]
         answer = {
@@ -170,6 +173,25 @@ class FreeTransport(_Weathered, httpx.AsyncBaseTransport):
             "offset": offset,
         }
         return self._answer(200, json.dumps(answer).encode(), fault=fault)
+
+    def _by_cursor(
+        self, rows: list[Row], page: list[Row], offset: int, has_more: bool | None, now: float, fault: str
+    ) -> httpx.Response:
+        if fault == "shifted" and len(rows) > 1 and page:
+            page = [*page[1:], rows[0]]
+        after = offset + len(page)
+        if has_more is None:
+            has_more = after < len(rows)
+        following = None if not has_more else after
+        if within(self.service.habits.list_fault_in, now):
+            match self.service.habits.list_fault:
+                case ListFault.ENDLESS:
+                    # each page leads back to the first one, which has the oldest rows
+                    page, following = rows[::-1][: len(page)], 0
+                case ListFault.TOO_MANY:
+                    following = len(rows) + 1
+        data = [self.service.task_object(row, now, in_list=True) for row in page]
+        return self._answer(200, json.dumps({"data": data, "next": following}).encode(), fault=fault)
 
 
 class ApiTransport(httpx.AsyncBaseTransport):

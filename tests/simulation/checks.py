@@ -14,11 +14,11 @@ from runner.ledger.rows import AttemptRow, OutputRow, TaskRow
 from runner.ledger.states import TaskState
 from runner.plan.plan import Plan
 from runner.plan.task import Task
-from runner.providers.mesh import TAG
 from tests.simulation.absence import check_absence
 from tests.simulation.bench import Bench
 from tests.simulation.clips import read_label
 from tests.simulation.hands import said_of
+from tests.simulation.kinds import INPUTS, Kind
 from tests.simulation.process import Ended
 from tests.simulation.schedule import Verb
 from tests.simulation.service import OURS, RECORD_LIFE, START, Echo, Row, Said, within
@@ -147,9 +147,8 @@ def _check_billing(bench: Bench, plans: Sequence[Plan], senders: Mapping[str, At
 
 
 def _sender(row: Row, attempts: Sequence[AttemptRow]) -> AttemptRow | None:
-    """The attempt that sent what became `row`, by its tag; tags of settled attempts are used again."""
-    assert row.tag_field is not None
-    found = [attempt for attempt in attempts if attempt.tag == TAG.default - row.tag_field]
+    """The attempt that sent what became `row`; tags, and so bodies, of settled attempts are used again."""
+    found = [attempt for attempt in attempts if attempt.body_sha256 == row.mark]
     return next((attempt for attempt in found if attempt.remote_id == row.id), found[0] if found else None)
 
 
@@ -206,6 +205,8 @@ def _is_findable(bench: Bench, row: Row) -> bool:
     # a seed that came back wrong speaks against the row, whatever its tag says
     is_clear = habits.seed in (Echo.SENT, Echo.UNDECIDED, Echo.NEVER, Echo.MINUS_ONE) and row.odd is None
     tells = habits.echo in (Echo.SENT, Echo.UNDECIDED) and habits.turns == math.inf and is_clear
+    # two equal inputs tell nobody's row
+    tells = tells and (bench.schedule.kind not in (Kind.INPUT, Kind.HISTORY) or _is_alone(bench, row))
     return tells and any(
         service.is_listed(row, began)
         and not service.is_list_broken(began)
@@ -213,6 +214,15 @@ def _is_findable(bench: Bench, row: Row) -> bool:
         and began + DAY < row.at + RECORD_LIFE
         for began in bench.calm_began
     )
+
+
+def _is_alone(bench: Bench, row: Row) -> bool:
+    """Whether no other request of any owner shows the same input."""
+    return sum(_input(other) == _input(row) for other in bench.service.rows) == 1
+
+
+def _input(row: Row) -> tuple[object, ...]:
+    return (row.model, row.prompt, *(row.request.get(name) for name in INPUTS))
 
 
 def _check_files(bench: Bench, ledger: Ledger, attempt: AttemptRow) -> None:

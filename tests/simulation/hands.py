@@ -13,7 +13,6 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import TaskRow
 from runner.ledger.states import Reason, Resolution, TaskState
 from runner.plan.task import Task
-from runner.providers.mesh import TAG
 from runner.run.only import Named
 from runner.run.prepare import Resubmit
 from tests.simulation.bench import EARLIER, Bench
@@ -50,12 +49,11 @@ def settle_held(bench: Bench, hand: Hand) -> None:
     if hand is Hand.NONE:
         return
     ledger = Ledger(bench.open_ledger())
-    by_tag = {row.tag_field: row for row in bench.service.accepted() if row.at <= anyio.current_time()}
+    by_mark = {row.mark: row for row in bench.service.accepted() if row.at <= anyio.current_time()}
     for one in list(unclear_tasks(ledger.read)):
         if one.attempt.state is not TaskState.HELD:
             continue
-        tag = one.attempt.tag
-        row = by_tag.get(TAG.default - tag) if tag is not None else None
+        row = by_mark.get(one.attempt.body_sha256)
         answer, remote_id = Resolution.AGAIN, None
         if hand is Hand.HONEST and row is not None:
             answer, remote_id = Resolution.ADOPTED, row.id

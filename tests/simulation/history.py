@@ -10,6 +10,7 @@ import math
 from dataclasses import replace
 
 from runner.http.verdicts import Evidence
+from runner.lane.evidence import repeats_input
 from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Intent, OutputRow, RunRow
@@ -18,11 +19,10 @@ from runner.media.video import MediaFacts
 from runner.plan.plan import Plan
 from runner.plan.task import Task
 from runner.providers.base import RemoteFileKind
-from runner.providers.mesh import TAG
-from runner.providers.mesh.client import read_generation
 from tests.simulation.bench import EARLIER, KEY, ORIGIN, Bench
 from tests.simulation.clips import video
-from tests.simulation.service import START, TAG_FIELD, Row
+from tests.simulation.kinds import PROVIDERS, read
+from tests.simulation.service import START, Row
 
 AGO = 600.0
 """Simulated seconds before the schedule begins."""
@@ -40,12 +40,14 @@ def give_history(bench: Bench, plan: Plan) -> None:
     bench.service.told.append(row.id)
     bench.called.add(row.id)
     bench.earlier[row.said] += 1
-    told = read_generation(bench.service.task_object(row, 0.0, in_list=False))
+    kind = bench.schedule.kind
+    told = read(kind, bench.service.task_object(row, 0.0, in_list=False))
+    is_same = repeats_input(PROVIDERS[kind], task.model, task.request, told)
     intent = Intent(
         attempt_id=_ID,
         reason=Reason.RUN,
         key_hash=KEY.fingerprint(ledger.salt),
-        tag=_TAG,
+        tag=_TAG if PROVIDERS[bench.schedule.kind].tag else None,
         body_sha256="0" * 64,
         server_time=bench.service.clock(-AGO),
         estimate_micros=None,
@@ -71,14 +73,14 @@ def give_history(bench: Bench, plan: Plan) -> None:
                 job_digest="0" * 64,
                 edition=plan.edition,
                 run_date=plan.run_date.format(),
-                provider="mesh",
+                provider=kind.value,
                 origin=ORIGIN,
                 started_at=at,
             )
         )
         ledger.intend(task, "earlier.yaml", EARLIER, intent, Caps(None, None), at)
         ledger.accept(_ID, row.id, Evidence(row=0, headers_begun=True, reason="accepted", status=200), at)
-        ledger.observe(_ID, told, at)
+        ledger.observe(_ID, told, at, is_same_input=is_same)
         ledger.collect(_ID, at)
         ledger.finish(_ID, (output,), at)
         ledger.finish_run(EARLIER, at)
@@ -90,20 +92,23 @@ def give_history(bench: Bench, plan: Plan) -> None:
 
 def _earlier(task: Task) -> Task:
     content = [{"type": "text", "text": "the kettle, long ago"}]
+    prompt = {"prompt": content[0]["text"]} if "prompt" in task.request else {}
     return replace(
         task,
         identity="e" * 64,
         name="earlier",
         output="out/earlier.mp4",
-        request={**task.request, "content": content, "return_last_frame": None},
+        request={**task.request, **prompt, "content": content, "return_last_frame": None},
     )
 
 
 def _row(bench: Bench, task: Task) -> Row:
+    tag = PROVIDERS[bench.schedule.kind].tag
     return Row(
         id="t-00000earlier",
         owner="ours",
-        request={**task.request, TAG_FIELD: TAG.default - _TAG},
+        request={**task.request, **({} if tag is None else {tag.field: tag.value(_TAG)})},
+        mark="0" * 64,
         at=-AGO,
         created_at=int(bench.service.clock(-AGO)),
         visible_at=-AGO,

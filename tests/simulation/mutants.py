@@ -25,11 +25,12 @@ from runner.lane.reconcile import Case
 from runner.lane.scan import Scanner
 from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger
-from runner.ledger.rows import Echoes
+from runner.ledger.rows import Echoes, Spend
 from runner.ledger.states import Basis, Reason, Resolution
 from runner.providers.base import Body, Generation, GenerationStatus, ListQuery
 from runner.providers.mesh import MESH
 from runner.providers.mesh.client import MeshClient
+from runner.providers.provider import Listing, ListKind
 from runner.run import relocate
 from runner.run.watch import Watch
 from runner.run.webhook import Hints
@@ -37,7 +38,9 @@ from runner.store import download
 from runner.store import files as store_files
 from runner.store.files import FileStore
 from tests.simulation import process
-from tests.simulation.schedule import SETTLE_ALONE, Schedule, draw
+from tests.simulation.kinds import ENDED, Kind
+from tests.simulation.schedule import SETTLE_ALONE, Schedule, Shape, draw
+from tests.simulation.service import ListFault
 from tests.simulation.simulate import play
 
 Mutant = Callable[[], AbstractContextManager[object]]
@@ -262,10 +265,10 @@ def _rename_without_fsync() -> AbstractContextManager[object]:
 def _redirects_followed() -> AbstractContextManager[object]:
     post = PaidRequests.post
 
-    async def following(paid: PaidRequests, path: str, body: bytes) -> Answer | Failure:
-        end = await post(paid, path, body)
+    async def following(paid: PaidRequests, path: str, body: bytes, **more: Any) -> Answer | Failure:
+        end = await post(paid, path, body, **more)
         while isinstance(end, Answer) and 300 <= end.status < 400:
-            end = await post(paid, path, body)
+            end = await post(paid, path, body, **more)
         return end
 
     return patch.object(PaidRequests, "post", following)
@@ -277,8 +280,8 @@ def _webhook_taken_as_truth() -> Iterator[None]:
     wait, look = Hints.wait, Watch.look
     believed: set[str] = set()
 
-    async def hearing(hints: Hints, attempt_id: str, seconds: float) -> bool:
-        is_hinted = await wait(hints, attempt_id, seconds)
+    async def hearing(hints: Hints, attempt_id: str, *rest: Any) -> bool:
+        is_hinted = await wait(hints, attempt_id, *rest)
         if is_hinted:
             believed.add(attempt_id)
         return is_hinted
@@ -294,12 +297,12 @@ def _webhook_taken_as_truth() -> Iterator[None]:
 
 
 def _forgetful_of(cap: str) -> Mutant:
-    check = Ledger._check_caps
+    check = Caps.check
 
-    def checking(ledger: Ledger, run_id: str, estimate: int | None, caps: Caps) -> None:
-        check(ledger, run_id, estimate, replace(caps, **{cap: None}))
+    def checking(caps: Caps, spent: Spend, estimate: int | None) -> None:
+        check(replace(caps, **{cap: None}), spent, estimate)
 
-    return lambda: patch.object(Ledger, "_check_caps", checking)
+    return lambda: patch.object(Caps, "check", checking)
 
 
 @contextmanager
@@ -310,6 +313,26 @@ def _renamed_over_unlinked() -> Iterator[None]:
         patch.object(store_files, "has_copy", lambda *_: True),
     ):
         yield
+
+
+def _history_taken_for_a_list() -> AbstractContextManager[object]:
+    assert ENDED.listing is not None
+    return patch.dict(vars(ENDED), {"listing": replace(ENDED.listing, kind=ListKind.CURSOR)})
+
+
+def _cursor_that_comes_again() -> AbstractContextManager[object]:
+    async def read(get: scan.GetPage, query: ListQuery, listing: Listing) -> scan._Listed:
+        rows: dict[str, Generation] = {}
+        cursors = {""}
+        while True:
+            page = await get(query)
+            rows.update((row.id, row) for row in page.rows)
+            if page.cursor in cursors:
+                return scan._Listed(rows, 0, len(cursors))
+            cursors.add(page.cursor)
+            query = replace(query, cursor=page.cursor)
+
+    return patch.dict(scan._READERS, {ListKind.CURSOR: read})
 
 
 MUTANTS: Mapping[str, Mutant] = {
@@ -339,6 +362,9 @@ MUTANTS: Mapping[str, Mutant] = {
     "submitting that doubts do not stop": lambda: patch.object(submit, "MOST_DOUBTS", 1000),
     "a list without bounds": _list_without_bounds,
     "an older take that is renamed over without a link": _renamed_over_unlinked,
+    "a missing row of a history taken for absence": _history_taken_for_a_list,
+    "a cursor that comes again taken for the end": _cursor_that_comes_again,
+    "an input adopted in spite of a rival": lambda: patch.object(evidence, "rivals", lambda *_: []),
     "no cap on tasks": _forgetful_of("max_tasks"),
     "no cap in dollars": _forgetful_of("max_micros"),
 }
@@ -355,6 +381,16 @@ def _decides_late(schedule: Schedule) -> bool:
     return _lies_by("undecided")(schedule) and is_late and schedule.has_history
 
 
+def _ends_nowhere(schedule: Schedule) -> bool:
+    is_by_cursor = schedule.kind in (Kind.TEXT, Kind.INPUT)
+    return is_by_cursor and schedule.habits.list_fault is ListFault.ENDLESS and schedule.job.tasks > 2
+
+
+def _has_equal_inputs(schedule: Schedule) -> bool:
+    is_equal = schedule.job.shape is Shape.SAMPLES and schedule.job.tasks > 1
+    return schedule.kind is Kind.INPUT and is_equal and _lies_by("unclear")(schedule)
+
+
 _IS_FOR: Mapping[str, Callable[[Schedule], bool]] = {
     "an early witness taken for a late one": _lies_by("list lags", "list stops", "list fault"),
     "an undecided value taken for evidence": _decides_late,
@@ -366,6 +402,9 @@ _IS_FOR: Mapping[str, Callable[[Schedule], bool]] = {
     "submitting that doubts do not stop": _lies_by("unclear"),
     "a list without bounds": _lies_by("list fault"),
     "an older take that is renamed over without a link": lambda schedule: schedule.has_edits,
+    "a missing row of a history taken for absence": lambda schedule: schedule.kind is Kind.HISTORY,
+    "a cursor that comes again taken for the end": _ends_nowhere,
+    "an input adopted in spite of a rival": _has_equal_inputs,
     "no cap on tasks": lambda schedule: schedule.job.max_tasks is not None,
     "no cap in dollars": lambda schedule: schedule.job.max_usd is not None,
 }

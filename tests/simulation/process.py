@@ -19,8 +19,6 @@ from runner.lane.lane import LaneTools
 from runner.lane.machine import Machine
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
-from runner.providers.mesh import MESH
-from runner.providers.mesh.client import MeshClient
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
 from runner.run.lock import project_lock
@@ -33,6 +31,7 @@ from tests.simulation.answers import ApiTransport, Files, FreeTransport
 from tests.simulation.bench import KEY, ORIGIN, UNBOUNDED, Bench, job_of
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.hands import asked
+from tests.simulation.kinds import CLIENTS, PROVIDERS
 from tests.simulation.life import MOST_GETS, InlineThreads, Life
 from tests.simulation.loops import cancelled_after, watched
 from tests.simulation.schedule import ProcessSpec, Verb
@@ -188,11 +187,11 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
         anyio.create_task_group() as nursery,
     ):
         lane = LaneTools(
-            account=MESH.name,
+            account=PROVIDERS[bench.schedule.kind].name,
             origin=ORIGIN,
             key_hash=KEY.fingerprint(ledger.salt),
-            provider=MESH,
-            client=MeshClient(
+            provider=PROVIDERS[bench.schedule.kind],
+            client=CLIENTS[bench.schedule.kind](
                 PaidRequests(access, client), FreeRequests(access, client, wall=wall), wall=wall
             ),
             is_loopback=False,
@@ -214,7 +213,7 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
         if spec.rival_after is not None:
             nursery.start_soon(_rival, bench, spec.rival_after)
         try:
-            return await _do(bench, spec, Order(tools, {MESH.name: lane}, deadline=spec.deadline), ledger)
+            return await _do(bench, spec, Order(tools, {lane.account: lane}, deadline=spec.deadline), ledger)
         finally:
             nursery.cancel_scope.cancel()
 
@@ -232,7 +231,7 @@ async def _do(
         job,
         project=tools.project,
         reader=ledger.read,
-        origins={MESH.name: ORIGIN},
+        origins={job.provider.name: ORIGIN},
         date=None,
         run=ledger.read.latest_run() if spec.verb in (Verb.RESUME, Verb.RETRY) else None,
         now=tools.machine.wall(),

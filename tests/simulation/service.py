@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from tests.simulation.clips import Label, last_frame, video
+from tests.simulation.kinds import TEXT_TAG, Kind
 
 START = 1_790_000_000.0
 """Unix seconds of the service's clock, and of the right wall clock, at simulated time 0."""
@@ -169,6 +170,8 @@ class Row:
     fails: bool
     regress: tuple[float, float]
     forgotten_at: float = math.inf
+    mark: str = ""
+    """The digest of the POST's body: which attempt sent it."""
     versions: int = 0
     lost: tuple[float, float] = NEVER
     is_lost_in_list: bool = False
@@ -187,10 +190,6 @@ class Row:
         return self.request.get("seed")
 
     @property
-    def tag_field(self) -> int | None:
-        return self.request.get(TAG_FIELD)
-
-    @property
     def said(self) -> Said:
         return self.prompt, self.seed, self.model
 
@@ -203,12 +202,13 @@ class Row:
 class Service:
     habits: Habits
     random: random.Random
+    kind: Kind = Kind.PAGES
     rows: list[Row] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     """Ids that a process has made durable and said so."""
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
-    def accept(self, request: Mapping[str, Any], at: float, *, owner: str = OURS) -> Row:
+    def accept(self, request: Mapping[str, Any], at: float, *, owner: str = OURS, mark: str = "") -> Row:
         """Takes a request at a moment, perhaps a little in the future; from then on it is billed."""
         habits, draw = self.habits, self.random
         number = next(self._ids)
@@ -229,6 +229,7 @@ class Service:
             done_at=done_at,
             fails=draw.random() < habits.fails,
             regress=regress,
+            mark=mark,
         )
         if habits.forgets and draw.random() < habits.forgets:
             row.forgotten_at = done_at + draw.uniform(0, 60)
@@ -281,6 +282,8 @@ class Service:
         habits = self.habits
         if max(row.at, row.visible_at) > now - habits.list_lag or now >= row.at + RECORD_LIFE:
             return False
+        if self.kind is Kind.HISTORY and self.status(row, now) not in ("succeeded", "failed"):
+            return False
         if within(habits.list_stops, row.at) and now < habits.list_stops[1]:
             return False
         # one row that lags alone is a stated limit: only what we know of goes missing
@@ -313,12 +316,12 @@ class Service:
         """The row as GET by id or the list tells it."""
         status = self.status(row, now)
         # the list comes from a database that never asks upstream
-        if in_list and status == "succeeded":
+        if in_list and status == "succeeded" and self.kind is not Kind.HISTORY:
             status = "running"
         is_empty = in_list and now < row.filled_at
         shown: dict[str, Any] = {name: row.request.get(name) for name in _ECHOED}
         shown["seed"] = None if is_empty else self._shown_seed(row, now)
-        shown[TAG_FIELD] = None if is_empty else self._shown_tag(row, now)
+        shown |= {name: None if is_empty else value for name, value in self._shown_mark(row, now).items()}
         shown |= {
             "id": row.id,
             "model": row.request["model"] + self.habits.suffix,
@@ -343,11 +346,19 @@ class Service:
         content = video(row.label) if name == "video" else last_frame(row.label)
         return content, f'"{row.id}-{name}-{row.versions}"'
 
-    def _shown_tag(self, row: Row, now: float) -> int | None:
-        sent = row.tag_field if row.tag_field is not None else DEFAULT_TAG_FIELD
+    def _shown_mark(self, row: Row, now: float) -> dict[str, Any]:
+        """What comes back for what tells rows apart here: a number, a text or the input."""
+        echo, status = self.habits.echo, self.status(row, now)
         if now >= self.habits.turns and (self.habits.turns_for_all or row.at >= self.habits.turns):
-            return _echoed(self.habits.turned, sent, row, self.status(row, now))
-        return _echoed(self.habits.echo, sent, row, self.status(row, now))
+            echo = self.habits.turned
+        match self.kind:
+            case Kind.PAGES:
+                return {TAG_FIELD: _echoed(echo, row.request.get(TAG_FIELD, DEFAULT_TAG_FIELD), row, status)}
+            case Kind.TEXT:
+                sent = row.request.get(TEXT_TAG.field)
+                return {TEXT_TAG.field: _as_text(echo, sent, row, status)}
+            case Kind.INPUT | Kind.HISTORY:
+                return {"prompt": _as_text(echo, row.prompt, row, status)}
 
     def _shown_seed(self, row: Row, now: float) -> int | None:
         return _echoed(self.habits.seed, row.seed, row, self.status(row, now))
@@ -373,6 +384,20 @@ def _echoed(echo: Echo, sent: int | None, row: Row, status: str) -> int | None:
             return -1
         case Echo.ZERO:
             return 0
+
+
+def _as_text(echo: Echo, sent: str | None, row: Row, status: str) -> str | None:
+    match echo:
+        case Echo.SENT:
+            return sent
+        case Echo.NEVER:
+            return None
+        case Echo.UNDECIDED:
+            return ("", None, "-1", "somebody")[row.created_at % 4] if status == "queued" else sent
+        case Echo.OTHER:
+            return f"cs-{row.created_at % 50_000 + 1:x}"
+        case Echo.DEFAULT | Echo.MINUS_ONE | Echo.ZERO:
+            return "somebody"
 
 
 def _told(seconds: int, odd: Odd | None) -> object:

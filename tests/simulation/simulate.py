@@ -26,6 +26,7 @@ from tests.simulation.checks import check_between, check_end, check_exit
 from tests.simulation.disk import Platter
 from tests.simulation.hands import settle_held
 from tests.simulation.history import give_history
+from tests.simulation.kinds import PLUGINS, PROVIDERS
 from tests.simulation.loops import Backend
 from tests.simulation.loops import run as run_loop
 from tests.simulation.process import Ended, live
@@ -33,6 +34,7 @@ from tests.simulation.schedule import Foreign, ProcessSpec, Schedule, Shape, Sky
 from tests.simulation.service import START, Service
 from tests.simulation.trace import Trace
 from tests.simulation.weather import CALM
+from tests.support.plugins import installed
 
 CALM_RUNS = 10
 """So many processes without faults may follow; each brings the job on, or the schedule is judged."""
@@ -62,7 +64,7 @@ class Verdict:
 
 def play(schedule: Schedule, backend: Backend = Backend.TRIO) -> Verdict:
     """Runs a schedule; the same one gives the same trace on a backend, always."""
-    with _simulated(), _without_collector():
+    with _simulated(), installed(**PLUGINS), _without_collector():
         return run_loop(backend, schedule.seed, _play, schedule)
 
 
@@ -107,7 +109,7 @@ async def _play(schedule: Schedule) -> Verdict:
     root = clean_folder()
     bench = Bench(
         schedule=schedule,
-        service=Service(schedule.habits, random.Random(f"service {schedule.seed}")),
+        service=Service(schedule.habits, random.Random(f"service {schedule.seed}"), schedule.kind),
         platter=Platter(root),
         random=random.Random(f"processes {schedule.seed}"),
         ledger=ledger_of(empty_image()),
@@ -202,7 +204,11 @@ def _submit_foreign(bench: Bench, plan: Plan, foreign: Foreign) -> None:
     task = plan.tasks[0]
     request = json.loads(json.dumps(task.request))
     request["content"][0]["text"] = f"another project's film, shot{foreign.shot}"
-    request["execution_expires_after"] = 172_800 - bench.random.randrange(1, 65_536)
+    if "prompt" in request:
+        request["prompt"] = request["content"][0]["text"]
+    tag, number = PROVIDERS[bench.schedule.kind].tag, bench.random.randrange(1, 65_536)
+    if tag is not None:
+        request[tag.field] = tag.value(number)
     if bench.schedule.job.shape is not Shape.SAMPLES:
         request["seed"] = foreign.seed
     if not foreign.is_alike:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import random
@@ -178,7 +179,8 @@ class SubmitStream(httpcore.AsyncNetworkStream):
         if self._is_accepted:
             if self._fault:
                 accepted_at = now + network.random.uniform(0, network.service.habits.late)
-            remote_id = network.service.accept(request, accepted_at).id
+            mark = hashlib.sha256(self._body).hexdigest()
+            remote_id = network.service.accept(request, accepted_at, mark=mark).id
         network.trace.note(
             "post", fault=self._fault, accepted=remote_id, tag=request.get("execution_expires_after")
         )

@@ -12,7 +12,7 @@ from runner.http.answers import clean, read_object, read_plain, read_url, usable
 from runner.http.free import FreeRequests
 from runner.http.outcomes import judge_submit
 from runner.http.paid import PaidRequests
-from runner.http.verdicts import ProviderError, SubmitOutcome
+from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
 from runner.json_value import JsonValue
 from runner.providers.base import (
     Body,
@@ -57,7 +57,7 @@ class EchoingDialect(Dialect):
 
 class EchoingClient(Client):
     async def submit(self, body: Body) -> SubmitOutcome:
-        return judge_submit((), await self.post(body), wall=self.wall())
+        return judge_submit((), await self.post(body), wall=self.wall(), with_slash=True)
 
     async def get(self, task: RemoteTask) -> Generation:
         answer = await self.free.get(f"{FILMS}/{quote(task.id, safe='')}")
@@ -87,13 +87,14 @@ class EchoingClient(Client):
 
 
 def read_film(film: JsonValue, server_time: float | None = None) -> Generation:
-    assert isinstance(film, dict)
+    if not isinstance(film, dict) or not (remote_id := usable_id(film.get("id"), with_slash=True)):
+        raise ProviderError(Trouble.UNAVAILABLE, "the answer holds no film with a usable id")
     state = clean(film.get("status"), 100)
     url = read_url(film.get("film"))
     shown = read_plain(film.get("input"))
     at = film.get("created_at")
     return Generation(
-        id=usable_id(film.get("id")),
+        id=remote_id,
         status=GenerationStatus(state),
         raw_status=state,
         model=clean(film.get("model"), 200),

@@ -20,7 +20,7 @@ from runner.job.rundate import RunDate
 from runner.lane.machine import Machine
 from runner.ledger.ledger import Ledger
 from runner.project import Project, init_project
-from runner.providers import BUILT_IN
+from runner.providers import every
 from runner.providers.account import Account
 from runner.providers.place import Place
 from runner.record.events import Observer
@@ -98,7 +98,7 @@ class RunBench:
     ) -> AsyncIterator[Order]:
         """Of a `collect`; a run adds what it has prepared."""
         limits = RequestLimits(self.submit_limits, self.free_limits, self.limits)
-        account = Account(self.provider, BUILT_IN[self.provider])
+        account = Account(self.provider, every()[self.provider])
         place = Place(account, self.project, self.url, self.url)
         access = Access(self.url, ApiKey.load(key or self.key, source="test"))
         machine = Machine(wall=self.wall, random=random.Random())

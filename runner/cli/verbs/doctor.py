@@ -8,8 +8,8 @@ import platform
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -21,10 +21,11 @@ from runner.cli import console
 from runner.cli.asking import access_to
 from runner.cli.common_options import common, common_options
 from runner.cli.humanize import size
+from runner.cli.money_told import Told, ask_money, known_of
 from runner.cli.options import ServiceOptions, output_format, service_options
 from runner.cli.place import choose_place, does_trust_env
-from runner.errors import CallsheetError, ExitCode, JobError
-from runner.http.access import Access
+from runner.errors import CallsheetError, ExitCode, JobError, KeyRefusedError
+from runner.http.access import NO_KEY, Access, ApiKey, is_loopback
 from runner.http.route import VARIABLES, find_route
 from runner.http.transport import tls_context
 from runner.http.verdicts import ProviderError, Trouble
@@ -39,6 +40,7 @@ from runner.ledger.states import TaskState
 from runner.plural import count
 from runner.project import PROJECT_FILE, Project, find_project
 from runner.providers import DEFAULT, connect, every
+from runner.providers.account import Account, refuse_twins
 from runner.providers.place import Place
 from runner.record.folder import check_runs
 from runner.redact import json_text, printable
@@ -93,9 +95,10 @@ def _wrong(what: str, error: CallsheetError) -> Check:
 def doctor(service: ServiceOptions, output_format: str) -> ExitCode:
     """Check what a run needs: versions, project, disk, ledger, key, service and clock.
 
-    The service is asked one free question for each key that is set. Nothing is changed. The output
-    holds neither keys nor your home directory, so that it can be pasted into a report. The exit code
-    is the worst that `run` would have; warnings do not count.
+    The service is asked one free question for each account of the project file, and for each other key that
+    is set. One that tells balance and costs is asked for those too, and its costs are held against the
+    ledger. Nothing is changed. The output holds neither keys nor your home directory, so that it can be
+    pasted into a report. The exit code is the worst that `run` would have; warnings do not count.
 
     \b
     Examples:
@@ -186,6 +189,10 @@ def _settings(project: Project) -> Iterator[Check]:
             yield Check("wrong", "settings", problem.render(PROJECT_FILE), code=error.exit_code)
         return
     words = [f"project {said.project or 'without an id'}", f"time zone {said.timezone or 'of this machine'}"]
+    if said.accounts:
+        words.append(count(len(said.accounts), "account"))
+    if said.budgets:
+        words.append(count(len(said.budgets), "budget"))
     if said.prices:
         words.append(count(len(said.prices), "price"))
     if said.notify is not None:
@@ -278,33 +285,71 @@ def _ledger(project: Project) -> Iterator[Check]:
 
 
 def _services(project: Project, service: ServiceOptions) -> Iterator[Check]:
-    """Each service whose key is set; the default one where none is."""
+    """Each account that the project file names, and each provider whose key is set; the default one where
+    there is none. In a rehearsal accounts are not looked at.
+    """
     environment = read_env(project.root, os.environ)
-    named = [each for each in every().values() if any(map(environment.get, each.key_variables))]
-    for provider in [DEFAULT] if service.sandbox else named or [DEFAULT]:
+    is_rehearsal = choose_place(DEFAULT, project, service).project.is_rehearsal
+    named = {} if is_rehearsal else dict(readable_project_file(project.root).accounts)
+    for provider in every().values():
+        if any(map(environment.get, provider.key_variables)):
+            named.setdefault(provider.name, Account(provider.name, provider))
+    if service.sandbox or not named:
+        named = {DEFAULT.name: Account(DEFAULT.name, DEFAULT)}
+    keys: list[tuple[Account, ApiKey]] = []
+    for account in named.values():
         try:
-            place = choose_place(provider, project, service)
-            key = place.find_key(environment)
+            place = _place_of(account, project, service)
+            key = _key_of(account, place, environment)
         except CallsheetError as error:
-            yield _wrong(provider.name, error)
+            # of the accounts that are named, a machine may hold the keys of some
+            if account.key_variable and isinstance(error, KeyRefusedError):
+                yield _warning(account.name, error.message, error.hint)
+            else:
+                yield _wrong(account.name, error)
             continue
-        variable = next((key for key in place.provider.key_variables if environment.get(key)), "the sandbox")
+        keys.append((account, key))
+        if key.value and place.origin.startswith("http:") and not is_loopback(place.origin):
+            told = f"the key goes to {place.origin} unencrypted: everybody on the way can read it"
+            yield _warning(account.name, told, "use https, or a server that wants no key")
+        variable = next(filter(environment.get, account.key_variables), "")
         try:
             with access_to(place, key) as access:
-                yield from _ask(place, access, variable)
+                yield from _ask(account.name, place, access, variable or "the sandbox" if key.value else "")
         except CallsheetError as error:
-            yield _wrong(provider.name, error)
+            yield _wrong(account.name, error)
+    if not is_rehearsal:
+        try:
+            refuse_twins(keys)
+        except KeyRefusedError as error:
+            yield _wrong("accounts", error)
 
 
-def _ask(place: Place, access: Access, variable: str) -> Iterator[Check]:
+def _place_of(account: Account, project: Project, service: ServiceOptions) -> Place:
+    place = choose_place(account.provider, project, service)
+    if not account.base_url or place.project.is_rehearsal:
+        return place
+    return replace(place, project=project, origin=account.origin, url=account.origin)
+
+
+def _key_of(account: Account, place: Place, environment: Mapping[str, str]) -> ApiKey:
+    """`NO_KEY` where there is none and the service needs none. Raises KeyRefusedError."""
+    is_set = any(environment.get(name, "").strip() for name in account.key_variables)
+    if not is_set and not account.provider.needs_key and place.url is not None:
+        return NO_KEY
+    return place.find_key(environment, variable=account.key_variable or None)
+
+
+def _ask(name: str, place: Place, access: Access, variable: str) -> Iterator[Check]:
+    """`variable` holds the key; empty where there is none."""
     zone = readable_project_file(place.project.root).timezone
-    name = place.provider.name
     began = time.time()
     try:
-        server_time = anyio.run(_ping, place, access)
+        server_time, told = anyio.run(_ping, place, access)
     except ProviderError as error:
         if error.trouble is Trouble.KEY_REFUSED:
-            words = f"{place.origin} refuses the key of {variable} ({error.message})"
+            whose = f"the key of {variable}" if variable else "requests without a key"
+            words = f"{place.origin} refuses {whose} ({error.message})"
             yield Check("wrong", name, words, "check the key at the service", ExitCode.KEY_REFUSED)
         else:
             words = f"{place.origin} cannot be used: {error.message}"
@@ -312,7 +357,9 @@ def _ask(place: Place, access: Access, variable: str) -> Iterator[Check]:
             yield Check("wrong", name, words, hint, ExitCode.UNREACHABLE)
         return
     ended = time.time()
-    yield _ok(name, f"{place.origin} takes the key of {variable}, in {1000 * (ended - began):.0f} ms")
+    takes = f"takes the key of {variable}" if variable else "answers without a key"
+    yield _ok(name, f"{place.origin} {takes}, in {1000 * (ended - began):.0f} ms")
+    yield from _money(name, told)
     if server_time is None:
         yield _warning("clock", f"{place.origin} sends no Date", "the offset is not known")
         return
@@ -328,7 +375,24 @@ def _ask(place: Place, access: Access, variable: str) -> Iterator[Check]:
         yield _ok("clock", words)
 
 
-async def _ping(place: Place, access: Access) -> float | None:
+def _money(name: str, told: Told | ProviderError | None) -> Iterator[Check]:
+    if isinstance(told, ProviderError):
+        yield _warning(name, f"does not tell its costs: {told.message}", "see the service's own page")
+    elif told is not None:
+        yield _ok(name, told.words)
+        if told.drift:
+            yield _warning(name, told.drift, "compare `callsheet spend --by day` with the service's own page")
+
+
+async def _ping(place: Place, access: Access) -> tuple[float | None, Told | ProviderError | None]:
+    """The service's time, and what it says of the key's money."""
     route = find_route(os.environ, trust_env=place.trust_env)
     async with connect(place.provider, access, route=route) as client:
-        return await client.ping()
+        server_time = await client.ping()
+        if not place.provider.tells_costs or place.url is None:
+            return server_time, None
+        now = time.time()
+        try:
+            return server_time, await ask_money(client, known_of(place, access, now), now)
+        except ProviderError as error:
+            return server_time, error

@@ -38,10 +38,23 @@ _PROJECT_FILE = (
 # What holds for all jobs of this project. Keep this file in git.
 version: 1
 project: "%s"            # this project's ledger has the same id
-# timezone: Europe/Berlin      # of run.date, and of every day that is shown
+# timezone: Europe/Berlin      # of run.date, of budgets, and of every day that is shown
+#
+# accounts:                    # names for keys; each provider is an account of its own name
+#   acme: {provider: mesh, api_key_env: ACME_MESH_KEY, rate: 60/min, labels: {client: acme}}
+#   gateway: {provider: mesh, api_key_env: GATEWAY_KEY, base_url: "https://mesh.example.com"}
+#   ark: {tag: safety_identifier}     # of a provider that knows several, as `dialect` is
+#
+# budgets:                     # never more than this, over all jobs and runs
+#   - {month: {max_usd: 900, max_tasks: 3000}}
+#   - {where: {account: acme}, day: {max_usd: 50}}
+#   - {where: {label.client: acme}, month: {max_usd: 300}}
+#
 # prices:                      # what you pay; a job's own `price` comes first
 #   byteplus/dreamina-seedance-2-0: {usd_per_mtok: 7.0}
+#
 # trust_env: true              # use the proxy and the certificates that the environment names
+#
 # notify: {on: [failed, held, budget, done], url_env: NOTIFY_URL}
 """
 )

@@ -128,6 +128,7 @@ def plan(
         for sentence in (
             *_sums(planned),
             *_estimate_words(new),
+            *_share_words(new),
             *_behind_words(planned),
             *price_words(planned.job),
             *outlook(planned, new, ledger),
@@ -193,6 +194,15 @@ def _budget_words(project: Project, planned: Plan, new: Total, ledger: LedgerRea
     return budget_outlook(planned.job.project_file, new, ledger, time.time())
 
 
+def _share_words(new: Total) -> Iterator[str]:
+    """What of the estimate is for each of several accounts."""
+    for name, share in new.accounts.items() if len(new.accounts) > 1 else ():
+        known = "price not known" if share.is_unknown else f"about {usd_words(share.micros)}"
+        unknown = share.without_price if not share.is_unknown else 0
+        told = f"; price of {count(unknown, 'task')} not known" if unknown else ""
+        yield f"  at {name}: {count(share.tasks, 'task')}, {known}{told}"
+
+
 def _adding_up(rows: Iterable[Progress], new: Total) -> Iterator[Progress]:
     """Passes the rows on, and adds what `run` would submit to `new`."""
     for row in rows:
@@ -218,11 +228,12 @@ class _Columns:
     def _columns(self, row: Progress) -> tuple[str, ...]:
         task = row.task
         cell = {axis: value for axis, value in task.cell.items() if axis != "model" or self.has_models}
+        at = {"at": task.account} if len(self.job.accounts) > 1 and task.account != task.model_name else {}
         needs = {"needs": ",".join(each.name for each in task.needs)} if task.needs else {}
         after = {} if task.previous is None else {"after": task.previous.name}
         content = self.job.steps[task.step].content
         without = {"without": ",".join(content[number].kind for number in sorted(task.left_out))}
-        named = {**needs, **after, **cell, **(without if task.left_out else {})}
+        named = {**needs, **after, **cell, **at, **(without if task.left_out else {})}
         words = (f"{axis}={_value_words(value)}" for axis, value in named.items())
         what = (self.what(task),) if self.what is not None else ()
         return task.name, escape(" ".join(words)), task.output, escape(row.conflict or row.why), *what

@@ -50,6 +50,7 @@ GETIMG: Final = Provider(
     url_life=24 * 3600.0,
     content_fields={"prompt": "text", "images": "image_url"},
     publishes_models=True,
+    tells_costs=True,
     usual_seconds=(83.0, 105.0, 253.0),
     # the service documents no codes; this one is in its example of a failure
     causes={"content_policy*": Cause.PROMPT, **SEEDANCE},

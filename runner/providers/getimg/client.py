@@ -15,6 +15,7 @@ from runner.http.answers import (
     is_moment,
     read_failure,
     read_json,
+    read_object,
     read_scalars,
     read_url,
     read_usd,
@@ -37,9 +38,12 @@ from runner.providers.getimg import GETIMG
 from runner.providers.getimg.outcomes import SUBMITS
 from runner.providers.published import Published, Rate
 from runner.providers.read_published import LeftOutError, published_price, published_word, read_published
+from runner.times import iso_time
 
 PATH: Final = GETIMG.dialect.path
 MODELS_PATH: Final = "/v2/models"
+BALANCE_PATH: Final = "/v2/billing/balance"
+COSTS_PATH: Final = "/v2/billing/costs"
 
 _STATUSES = {
     "pending": GenerationStatus.PENDING,
@@ -72,6 +76,19 @@ class GetimgClient(Client):
         answer = await self.free.get(MODELS_PATH, [("type", "video")])
         source = f"{self.origin}{MODELS_PATH}?type=video"
         return read_published(read_json(answer), read_rates, source=source)
+
+    async def balance(self) -> str:
+        """What the workspace may still spend, over all of its keys. Raises ProviderError."""
+        return _dollars(read_object(await self.free.get(BALANCE_PATH)), "balance")
+
+    async def spent(self, since: float, until: float) -> str:
+        """What the project was charged, over all of its keys; both moments count. Raises ProviderError."""
+        moments = [(name, iso_time(at)) for name, at in (("start", since), ("end", until))]
+        return _dollars(read_object(await self.free.get(COSTS_PATH, moments)), "total_cost")
+
+
+def _dollars(document: dict[str, JsonValue], name: str) -> str:
+    return read_usd(document.get(name)) if document.get("currency") == "USD" else ""
 
 
 _UNITS = {"video_second": PriceUnit.SECOND}

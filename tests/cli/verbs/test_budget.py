@@ -1,4 +1,4 @@
-"""`callsheet budget`, `spend` by account, label and month, and what `plan` says of budgets too small for it."""
+"""`budget`, `spend` by account, label and month, and what `plan` says of budgets too small for it."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,13 @@ import pytest
 
 from runner.cli.verbs import doctor
 from runner.errors import ExitCode
+from runner.http.access import ApiKey
+from runner.ledger.caps import Caps
+from runner.project import find_project
+from runner.run.lock import locked_ledger
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxServer, Where
+from tests.support.ledger_rows import RUN, SENT, intent, task
+from tests.support.sandbox_requests import connect
 from tests.support.verb_bench import VerbBench
 
 
@@ -152,3 +159,134 @@ def test_a_rehearsal_needs_neither_key_nor_network_and_leaves_nothing(
     assert verbs.call("doctor", "--sandbox") == ExitCode.DONE, verbs.out
     assert not (verbs.root / "rehearsal").exists()
     assert isinstance(verbs.root, Path)
+
+
+class TestAccounts:
+    """Those of the project file: each is asked, and what a service tells of money is held to the ledger."""
+
+    KEY = "studio-key-0123456789"
+
+    @pytest.fixture
+    def studio(self, verbs: VerbBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> VerbBench:
+        """A real project: a server on loopback that an account names is no rehearsal."""
+        for name in ("MESHAPI_BASE_URL", "MESHAPI_API_KEY", "MESHAPI_TOKEN", "GETIMG_API_KEY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("STUDIO_KEY", self.KEY)
+        self.name(verbs, f"studio: {{provider: getimg, base_url: '{server.url}', api_key_env: STUDIO_KEY}}")
+        return verbs
+
+    @staticmethod
+    def name(verbs: VerbBench, *accounts: str) -> None:
+        (verbs.root / "callsheet.yaml").write_text(
+            "version: 1\naccounts:\n" + "".join(f"  {account}\n" for account in accounts)
+        )
+
+    def spend(self, verbs: VerbBench, server: SandboxServer, cost: int) -> None:
+        """One done task of the account, in the service and, for `cost` micros, in the ledger."""
+        sent = {"model": "seedance-v1-pro", "prompt": "A boat", "duration": 4}
+        with connect(server, self.KEY) as client:
+            assert client.post("/v2/videos/generations", json=sent).status_code == 202
+        project = find_project(verbs.root)
+        with locked_ledger(project, wait=0) as ledger, ledger.transaction():
+            ledger.begin_run(RUN)
+            print_ = ApiKey(self.KEY).fingerprint(ledger.salt)
+            said = replace(intent(1, estimate=cost), key_hash=print_, account="studio")
+            made = replace(task(1), origin=server.url)
+            attempt = ledger.intend(made, RUN.job_file, RUN.id, said, Caps(), time.time() - 60)
+            ledger.accept(attempt, "t-1", SENT, time.time() - 50)
+            ledger.collect(attempt, time.time() - 40)
+            ledger.finish(attempt, (), time.time() - 30)
+
+    def test_each_is_asked_and_its_balance_told(self, studio: VerbBench) -> None:
+        assert studio.call("doctor") == ExitCode.DONE, studio.out
+        assert "takes the key of STUDIO_KEY" in studio.out
+        assert "studio     USD 100.00 left" in studio.out
+        assert self.KEY not in studio.out
+
+    def test_costs_that_agree_are_told_as_such(self, studio: VerbBench, server: SandboxServer) -> None:
+        self.spend(studio, server, 200_000)
+        assert studio.call("doctor") == ExitCode.DONE
+        assert "USD 99.80 left, USD 0.20 charged since" in studio.out
+        assert "warning" not in studio.out
+
+    @pytest.mark.parametrize(
+        ("cost", "told"),
+        [
+            (50_000, "charged USD 0.20, and the ledger has USD 0.05: USD 0.15 more, if nobody else uses"),
+            (700_000, "charged USD 0.20, and the ledger has USD 0.70: USD 0.50 less, if nothing is charged"),
+        ],
+    )
+    def test_a_drift_is_told_with_its_size(
+        self, studio: VerbBench, server: SandboxServer, cost: int, told: str
+    ) -> None:
+        self.spend(studio, server, cost)
+        assert studio.call("doctor") == ExitCode.DONE
+        assert told in " ".join(studio.out.split())
+
+    def test_a_service_that_fails_to_tell_costs_is_a_warning(
+        self, studio: VerbBench, server: SandboxServer
+    ) -> None:
+        server.faults.add(Fault(where=Where.LIST, kind=Kind.FIELDS, fields={"currency": "EUR"}, times=None))
+        assert studio.call("doctor") == ExitCode.DONE
+        assert "EUR" not in studio.out
+        assert "left" not in studio.out
+
+    def test_a_key_that_is_not_here_is_a_warning_with_its_variable(
+        self, studio: VerbBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A machine may hold the keys of some accounts alone."""
+        monkeypatch.delenv("STUDIO_KEY")
+        assert studio.call("doctor") == ExitCode.DONE
+        assert "STUDIO_KEY not set" in studio.out
+
+    def test_a_key_may_stand_in_the_env_file(
+        self, studio: VerbBench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("STUDIO_KEY")
+        (studio.root / ".env").write_text(f"STUDIO_KEY={self.KEY}\n")
+        assert studio.call("doctor") == ExitCode.DONE
+        assert "takes the key of STUDIO_KEY" in studio.out
+
+    def test_two_accounts_with_one_key_are_wrong(
+        self, studio: VerbBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OTHER_KEY", self.KEY)
+        one, two = (
+            f"{name}: {{provider: getimg, base_url: '{server.url}', api_key_env: {name.upper()}_KEY}}"
+            for name in ("studio", "other")
+        )
+        self.name(studio, one, two)
+        assert studio.call("doctor") == ExitCode.KEY_REFUSED
+        assert "the accounts `studio` and `other` have the same key" in studio.out
+
+    def test_a_key_on_an_open_line_is_told(self, studio: VerbBench, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.name(studio, "far: {provider: getimg, base_url: 'http://192.0.2.1:9', api_key_env: STUDIO_KEY}")
+        monkeypatch.setattr(doctor, "_ask", lambda *_: iter(()))
+        assert studio.call("doctor") == ExitCode.DONE
+        assert "the key goes to http://192.0.2.1:9 unencrypted" in studio.out
+
+    def test_a_refresh_of_the_models_tells_a_drift_too(
+        self, verbs: VerbBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("GETIMG_AI_BASE_URL", server.url)
+        monkeypatch.setenv("GETIMG_API_KEY", self.KEY)
+        assert verbs.call("models", "--refresh") == ExitCode.DONE
+        assert "charged" not in verbs.err
+        self.rehearse(verbs, server)
+        assert verbs.call("models", "--refresh") == ExitCode.DONE
+        assert "USD 0.15 more, if nobody else uses this account" in verbs.err
+
+    def rehearse(self, verbs: VerbBench, server: SandboxServer) -> None:
+        (verbs.root / "rehearsal").mkdir(exist_ok=True)
+        sent = {"model": "seedance-v1-pro", "prompt": "A boat", "duration": 4}
+        with connect(server, self.KEY) as client:
+            client.post("/v2/videos/generations", json=sent)
+        with (
+            locked_ledger(find_project(verbs.root).rehearsal(), wait=0) as ledger,
+            ledger.transaction(),
+        ):
+            ledger.begin_run(RUN)
+            print_ = ApiKey(self.KEY).fingerprint(ledger.salt)
+            said = replace(intent(1, estimate=50_000), key_hash=print_)
+            made = replace(task(1), origin=server.url)
+            ledger.intend(made, RUN.job_file, RUN.id, said, Caps(), time.time() - 60)

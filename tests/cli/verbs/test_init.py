@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from runner.__main__ import main
 from runner.errors import ExitCode
-from runner.resources import schema_path
+from runner.job.load_project import load_project_file
+from runner.resources import load_schema, schema_path
 
 
 def test_init_makes_a_root_and_a_first_job_and_says_what_to_do_next(
@@ -119,3 +121,21 @@ def test_schema_write_where_nothing_can_be_written_exits_74(
 ) -> None:
     assert main(["schema", "--write", str(tmp_path / "none" / "job.json")]) == ExitCode.CANNOT_WRITE
     assert "cannot write" in capsys.readouterr().err
+
+
+def test_each_key_of_the_project_file_is_there_as_a_comment_that_can_be_taken_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["-q", "init"]) == ExitCode.DONE
+    file = tmp_path / "callsheet.yaml"
+    first, *lines = file.read_text(encoding="utf-8").splitlines()
+    settings = [line.removeprefix("# ") for line in lines[lines.index("version: 1") :] if line != "#"]
+    file.write_text("\n".join([first, *settings]) + "\n", encoding="utf-8")
+    found = load_project_file(tmp_path)
+    assert (set(found.accounts), len(found.budgets)) == ({"acme", "gateway", "ark"}, 3)
+    schema = load_schema("project")
+    keys = {line.partition(":")[0] for line in settings if line[:1].isalpha()}
+    assert keys == set(schema["properties"])
+    words = set(re.findall(r"\w+", file.read_text(encoding="utf-8")))
+    assert words >= set(schema["definitions"]["account"]["properties"])

@@ -237,7 +237,6 @@ def test_a_plan_for_another_provider_tells_every_loss_at_once(
     told = capsys.readouterr().err
     for loss in (
         "seeds: getimg has no `seed`; hint: samples: 2",
-        "matrix.ratio: getimg has no `ratio`, so this axis sets no field; hint: name it `aspect_ratio`",
         "request.camera_fixed: getimg has no `camera_fixed`",
         "getimg takes png, jpeg and webp images",
         "content[1].role: getimg takes a last_frame only with a first_frame",

@@ -108,6 +108,33 @@ async def test_ping_reads_the_video_models_and_the_time() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ({"balance": "12.34", "currency": "USD"}, "12.34"),
+        ({"balance": "12.34", "currency": "EUR"}, ""),
+        ({"balance": "much", "currency": "USD"}, ""),
+        ({}, ""),
+    ],
+)
+async def test_the_balance_is_told_in_dollars_or_not_at_all(document: dict[str, str], told: str) -> None:
+    with answering(answer(200, document)) as server:
+        async with getimg_at(server.origin) as getimg:
+            assert await getimg.balance() == told
+    assert server.requests[0].startswith(b"GET /v2/billing/balance HTTP/1.1\r\n")
+
+
+@pytest.mark.anyio
+async def test_costs_are_asked_from_one_moment_to_another() -> None:
+    document = {"currency": "USD", "data": [{"date": "2026-01-02", "cost": 0.3}], "total_cost": 0.3}
+    with answering(answer(200, document)) as server:
+        async with getimg_at(server.origin) as getimg:
+            assert await getimg.spent(1_767_312_000.0, 1_767_355_200.0) == "0.3"
+    path = server.requests[0].split(b" ")[1]
+    assert path == (b"/v2/billing/costs?start=2026-01-02T00%3A00%3A00.000Z&end=2026-01-02T12%3A00%3A00.000Z")
+
+
+@pytest.mark.anyio
 async def test_ping_raises_where_the_key_is_refused() -> None:
     body = {"error": {"code": "unauthorized", "message": "no"}}
     with answering(answer(401, body)) as server:

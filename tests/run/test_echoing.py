@@ -1,0 +1,120 @@
+"""A service that lists by cursor, shows inputs again and takes uploads: whole runs by the contract alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner.errors import ExitCode
+from runner.lane.reconcile import SCANS
+from runner.ledger.states import Basis, Resolution, TaskState
+from tests.support.echoing_server import EchoingServer, echoing_server
+from tests.support.echoing_service import UPLOADS
+from tests.support.pictures import png
+from tests.support.plugins import installed
+from tests.support.run_bench import RunBench
+
+pytestmark = pytest.mark.anyio
+
+JOB = """\
+version: 1
+provider: echoing
+models: [film-2]
+seeds: 1..2
+request: {duration: 4}
+content:
+  - {type: text, text: a teapot}
+output: out/s${{ seed }}.mp4
+run: {settle: 0s, settle_alone: 0s, timeout: 5s, poll: {first: 20ms, min: 20ms, max: 50ms}}
+"""
+IMAGE = "  - {type: image_url, image_url: ../in.png}\n"
+
+
+@pytest.fixture
+def server(clip: bytes) -> Iterator[EchoingServer]:
+    with installed(echoing="tests.support.echoing_service:ECHOING"), echoing_server(clip) as running:
+        yield running
+
+
+@pytest.fixture
+def bench(tmp_path: Path, server: EchoingServer) -> RunBench:
+    return RunBench(tmp_path, server.url, "films_canary_key", provider="echoing")
+
+
+def attempts(bench: RunBench) -> list[tuple[Resolution | None, Basis | None]]:
+    """How each attempt was resolved, and by what."""
+    with bench.ledger() as ledger:
+        rows = list(ledger.read.in_state(*TaskState))
+    return [(row.resolution, row.resolution_evidence and row.resolution_evidence.basis) for row in rows]
+
+
+async def test_a_cut_post_is_found_by_its_input(bench: RunBench, server: EchoingServer) -> None:
+    """By a list of several pages, with ids that hold a slash."""
+    server.cuts = [True, True]
+    for number in range(3):
+        server.accept({"model": "film-2", "prompt": f"somebody's {number}", "duration": 4})
+    result = await bench.run(bench.write_job(JOB))
+    assert (result.exit_code, result.counts[TaskState.DONE]) == (ExitCode.DONE, 2)
+    assert server.posts == 2
+    assert attempts(bench) == [(Resolution.ADOPTED, Basis.INPUT)] * 2
+
+
+@pytest.mark.fault(106)
+async def test_two_equal_submits_in_doubt_are_held(bench: RunBench, server: EchoingServer) -> None:
+    """Both were accepted or one was: nothing that comes back says which."""
+    server.cuts, server.queued_until = [True, False], 2
+    equal = (
+        JOB.replace("seeds: 1..2", "samples: 2").replace("seed }}", "sample }}").replace("film-2", "film-1")
+    )
+    result = await bench.run(bench.write_job(equal))
+    assert server.posts == 2
+    assert (result.exit_code, result.counts[TaskState.HELD]) == (ExitCode.PERSON_NEEDED, 2)
+
+
+async def test_absence_is_proved_by_inputs_that_are_believed(bench: RunBench, server: EchoingServer) -> None:
+    warm = JOB.replace("seeds: 1..2", "seeds: [7]")
+    assert (await bench.run(bench.write_job(warm, "jobs/warm.yaml"))).exit_code is ExitCode.DONE
+    server.cuts = [False]
+    result = await bench.run(bench.write_job(JOB))
+    assert (result.exit_code, result.counts[TaskState.DONE]) == (ExitCode.DONE, 2)
+    assert (server.posts, len(server.films)) == (4, 3)
+    assert (Resolution.ABSENT, Basis.LIST) in attempts(bench)
+    assert server.lists >= SCANS
+
+
+async def test_inputs_that_are_gone_prove_no_absence(bench: RunBench, server: EchoingServer) -> None:
+    """As where a service drops them an hour after the end: that is nothing that came back."""
+    warm = JOB.replace("seeds: 1..2", "seeds: [7]")
+    assert (await bench.run(bench.write_job(warm, "jobs/warm.yaml"))).exit_code is ExitCode.DONE
+    server.forgets_inputs = True
+    server.cuts = [True]
+    result = await bench.run(bench.write_job(JOB.replace("seeds: 1..2", "seeds: [1]")))
+    assert result.counts[TaskState.DONE] == 0
+    assert server.posts == 2
+
+
+async def test_an_input_file_is_put_up_once_for_a_run(bench: RunBench, server: EchoingServer) -> None:
+    (bench.root / "in.png").write_bytes(png(640, 480))
+    server.refused_uploads = 1
+    result = await bench.run(bench.write_job(JOB.replace("output:", IMAGE + "output:")))
+    assert (result.exit_code, result.counts[TaskState.DONE]) == (ExitCode.DONE, 2)
+    assert server.uploads == [png(640, 480)]
+    assert {film["input"]["image"] for film in server.films} == {f"{server.url}/in/1?sig=canary"}
+    kept = [path for path in (bench.root / ".callsheet").rglob("*") if path.is_file()]
+    assert not any(b"sig=canary" in path.read_bytes() for path in kept)
+
+
+@pytest.mark.fault(108)
+async def test_a_file_that_cannot_be_put_up_is_named_and_nothing_is_sent(
+    bench: RunBench, server: EchoingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.lane.pace.Retry.pause", lambda _: 0.0)
+    (bench.root / "in.png").write_bytes(png(640, 480))
+    server.refused_uploads = 100
+    result = await bench.run(bench.write_job(JOB.replace("output:", IMAGE + "output:")))
+    assert result.exit_code is ExitCode.INPUT_MISSING
+    assert "in.png cannot be uploaded" in " ".join(result.reasons)
+    assert (server.posts, attempts(bench)) == (0, [])
+    assert all(path in (UPLOADS, "/v1/films") for path, _ in server.told)
