@@ -88,7 +88,7 @@ class Case:
 CASES: Mapping[str, Case] = {
     "rivals whose POST is under way": Case(
         _rivals_in_the_air,
-        Schedule(16, _JOB, Habits(echo=Echo.NEVER), (ProcessSpec(weather=Weather(submits=0.9)),), ()),
+        Schedule(5, _JOB, Habits(echo=Echo.NEVER), (ProcessSpec(weather=Weather(submits=0.9)),), ()),
     ),
     "a full disk inside a group commit": Case(
         _full_disk_untold,
