@@ -39,6 +39,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
         "MESHAPI_BASE_URL",
         "GETIMG_API_KEY",
         "GETIMG_AI_BASE_URL",
+        "FAL_KEY",
+        "FAL_BASE_URL",
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(Path(tmp_path_factory.getbasetemp()) / "home"))

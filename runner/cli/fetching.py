@@ -120,11 +120,8 @@ class Service:
 
 def services(project: Project, service: ServiceOptions) -> list[Service]:
     """Where tasks may be in flight."""
-    accounts = accounts_here(project)
     found: dict[tuple[str, str], tuple[Place, ...]] = {}
-    for name, account in accounts.items():
-        if not account.origin and not (service.sandbox or service.base_url):
-            continue  # a service that runs only where an account says
+    for name, account in accounts_here(project, service).items():
         place = choose_places({name: account}, project, service)[name]
         place_of = account.provider.name, place.origin
         found[place_of] = (*found.get(place_of, ()), place)

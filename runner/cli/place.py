@@ -41,7 +41,7 @@ def worlds(service: ServiceOptions) -> list[Project]:
 
 def leading_to(origins: str, project: Project, service: ServiceOptions) -> ServiceOptions:
     """The options that lead to the services of a run's row; `service` where it does already."""
-    accounts = accounts_here(project)
+    accounts = accounts_here(project, service)
     real = Project(project.root, project.root)
     known = {choose_places({name: each}, real, service)[name].origin for name, each in accounts.items()}
     wanted = parted(origins)
@@ -53,10 +53,16 @@ def leading_to(origins: str, project: Project, service: ServiceOptions) -> Servi
     return replace(service, sandbox=False, base_url=next(iter(others), None))
 
 
-def accounts_here(project: Project) -> dict[str, Account]:
-    """The accounts of the project file, and each provider's own."""
+def accounts_here(project: Project, service: ServiceOptions) -> dict[str, Account]:
+    """Each provider's own account, and those of the project file; not those whose address nobody knows."""
     own = {name: Account(name, provider) for name, provider in every().items()}
-    return own | dict(readable_project_file(project.root).accounts)
+    named = own | dict(readable_project_file(project.root).accounts)
+    is_replaced = service.sandbox or service.base_url is not None
+    return {
+        name: account
+        for name, account in named.items()
+        if is_replaced or account.origin or os.environ.get(account.provider.url_variable)
+    }
 
 
 def world_words(project: Project) -> str:

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from typing import NoReturn
@@ -68,9 +69,12 @@ class ErrorBody:
     is_envelope: bool = False
     is_signed: bool = False
     """The body names its request: proof that the service wrote it, where all of its errors do."""
+    is_problem: bool = False
+    """A problem document of RFC 9457, whose title is the `code`."""
     code: str = ""
     message: str = ""
     provider_code: str = ""
+    type: str = ""
     request_id: str = ""
     retry_after: float | None = None
 
@@ -81,17 +85,18 @@ MOST_NUMBER = 2**53
 """JSON, SQLite and arithmetic agree on numbers up to it: each is exact as a float."""
 LAST_SECOND = 253_402_300_799.0
 """Of the year 9999, in Unix seconds: no later moment can be printed."""
+LONGEST_ID = 200
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
 
-def usable_id(value: object, *, with_slash: bool = False) -> str:
+def usable_id(value: object, *, with_slash: bool = False, longest: int = LONGEST_ID) -> str:
     """`value` where it can name a generation, else an empty string.
 
-    1 to 200 visible ASCII characters without a slash, and not a dot segment: whatever else is in
+    1 to `longest` visible ASCII characters without a slash, and not a dot segment: whatever else is in
     it, it can be percent-encoded into one path segment and come back from any server unchanged.
     `with_slash` is for a service that is known to take `%2F` as a part of its segment.
     """
-    if not isinstance(value, str) or not 1 <= len(value) <= 200 or value in (".", ".."):
+    if not isinstance(value, str) or not 1 <= len(value) <= longest or value in (".", ".."):
         return ""
     if "/" in value and not (with_slash and all(part not in ("", ".", "..") for part in value.split("/"))):
         return ""
@@ -160,6 +165,21 @@ def read_plain(value: JsonValue) -> dict[str, JsonValue]:
     }
 
 
+def read_moment(value: JsonValue) -> float | None:
+    """Unix seconds of an ISO 8601 time, taken as UTC where it names no zone; None for anything else."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    if moment is None:
+        return None
+    try:
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (OverflowError, ValueError):
+        return None
+    return seconds if is_moment(seconds) else None
+
+
 def read_usd(value: JsonValue) -> str:
     """US dollars as plain decimal text, empty for anything but a price.
 
@@ -191,7 +211,7 @@ def read_failure(error: JsonValue) -> tuple[str, str]:
 
 
 def read_error(answer: Answer) -> ErrorBody:
-    """The error in an answer: the envelope, FastAPI's `detail`, or whatever a page says."""
+    """The error in an answer: an envelope, a problem document, FastAPI's `detail`, or what a page says."""
     request_id = clean(answer.headers.get("x-request-id", ""), 200)
     try:
         document = answer.document()
@@ -203,7 +223,14 @@ def read_error(answer: Answer) -> ErrorBody:
     error = document.get("error")
     if not isinstance(error, dict):
         message = _detail_message(document.get("detail")) or clean(error) or clean(document.get("message"))
-        return ErrorBody(message=message or _page_message(answer), request_id=request_id)
+        title = clean(document.get("title"), 100)
+        is_problem = title != "" and document.get("status") == answer.status
+        return ErrorBody(
+            is_problem=is_problem,
+            code=title if is_problem else "",
+            message=message or _page_message(answer),
+            request_id=request_id,
+        )
     code = clean(error.get("code"), 100)
     return ErrorBody(
         # load balancers write {"error": {"code": 502}}, or "502"
@@ -212,6 +239,7 @@ def read_error(answer: Answer) -> ErrorBody:
         code=code,
         message=clean(error.get("message")),
         provider_code=clean(error.get("provider_code"), 100),
+        type=clean(error.get("type"), 100),
         request_id=request_id,
         retry_after=parse_number(error.get("retry_after_seconds")),
     )
@@ -234,7 +262,7 @@ def is_used_up(answer: Answer, error: ErrorBody, *, wall: float) -> bool:
     seconds = _told_wait(answer, error, wall)
     if seconds is not None and A_QUOTA_LASTS[0] <= seconds <= A_QUOTA_LASTS[1]:
         return True
-    if any(_QUOTA_CODE.search(code) for code in (error.code, error.provider_code)):
+    if any(_QUOTA_CODE.search(code) for code in (error.code, error.provider_code, error.type)):
         return True
     return (seconds is None or seconds > LONGEST_WAIT) and _QUOTA_WORDS.search(error.message) is not None
 
@@ -255,6 +283,8 @@ def _told_wait(answer: Answer, error: ErrorBody, wall: float) -> float | None:
     """
     told = answer.headers.get("retry-after", "").strip()
     seconds = parse_number(told)
+    if seconds is None and (exact := parse_number(answer.headers.get("retry-after-ms"))) is not None:
+        seconds = exact / 1000
     if seconds is None and (date := parse_http_date(told)) is not None:
         sent = answer.server_time
         seconds = date - (wall if sent is None else sent)

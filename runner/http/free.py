@@ -17,7 +17,6 @@ import anyio
 import httpx
 
 from runner.http.access import Access, origin_of
-from runner.http.addresses import is_at
 from runner.http.answers import Answer
 from runner.http.outcomes import TroubleRule, judge_refusal
 from runner.http.transport import FREE, Chunks, causes, common_headers, read_answer
@@ -121,7 +120,7 @@ class FreeRequests:
         """Raises ProviderError for a URL at another host: the key goes to its own alone."""
         if path.startswith("/"):
             url = self.access.origin + path
-        elif is_at(path, origin_of(self.access.origin)):
+        elif _is_at(path, origin_of(self.access.origin)):
             url = path
         else:
             raise ProviderError(Trouble.WRONG_REQUEST, "the service names a URL at another host")
@@ -162,6 +161,19 @@ class FreeRequests:
             return await read_answer(response, self.access.key)
         finally:
             await response.aclose()
+
+
+def _is_at(url: str, origin: str) -> bool:
+    """Whether a URL that a service gave leads to `origin`, without a user, and can be asked for."""
+    try:
+        parsed = httpx.URL(url)
+        return bool(parsed.host) and not parsed.userinfo and not parsed.fragment and _origin(parsed) == origin
+    except (httpx.InvalidURL, ValueError):  # ValueError: a surrogate, or no IDNA name
+        return False
+
+
+def _origin(url: httpx.URL) -> str:
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"
 
 
 def _unreachable(error: BaseException) -> ProviderError:

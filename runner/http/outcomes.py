@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from runner.http.answers import Answer, ErrorBody, is_used_up, read_error, retry_after, usable_id
+from runner.http.answers import LONGEST_ID, Answer, ErrorBody, is_used_up, read_error, retry_after, usable_id
 from runner.http.paid import Failure, FailureKind
 from runner.http.verdicts import Evidence, ProviderError, Reaction, SubmitOutcome, Trouble, Verdict
 from runner.json_value import JsonValue
@@ -76,12 +76,14 @@ class AnswerRule:
 class TroubleRule:
     """For the HTTP answer to a free request that cannot be used. Defaults as in AnswerRule.
 
-    `code` is the error's own or the one it hands on from upstream. `message` is as in AnswerRule.
+    `code` is the error's own or the one it hands on from upstream. `message` is as in AnswerRule. `problem`:
+    the body is a problem document, by which a service without an envelope shows that no edge wrote it.
     """
 
     trouble: Trouble
     statuses: Collection[int]
     enveloped: bool = False
+    problem: bool = False
     code: str = ""
     message: str = ""
     used_up: bool = False
@@ -90,6 +92,7 @@ class TroubleRule:
         return (
             status in self.statuses
             and (not self.enveloped or error.is_envelope)
+            and (not self.problem or error.is_problem)
             and self.code in ("", error.code, error.provider_code)
             and self.message in error.message.lower()
             and (not self.used_up or used_up)
@@ -160,15 +163,16 @@ def judge_submit(
     wall: float,
     id_at: Sequence[str] = ("id",),
     with_slash: bool = False,
+    longest_id: int = LONGEST_ID,
 ) -> SubmitOutcome:
     """The outcome of one POST by a provider's own rules; `wall` is now, in Unix seconds. Pure.
 
-    `id_at` are the keys that lead to the generation's id in the answer: ("data", "id"). `with_slash`: an id
-    may hold one, as `usable_id` says.
+    `id_at` are the keys that lead to the generation's id in the answer: ("data", "id"). `with_slash`
+    and `longest_id` are as `usable_id` has them.
     """
     if isinstance(end, Failure):
         return _judge_failure(end)
-    remote_id = usable_id(_find(end, id_at), with_slash=with_slash)
+    remote_id = usable_id(_find(end, id_at), with_slash=with_slash, longest=longest_id)
     error = read_error(end)
     used_up = is_used_up(end, error, wall=wall)
     rules = (*ACCEPTANCE, *own, *COMMON)

@@ -98,7 +98,7 @@ def _frames(request: Asked, family: ModelFamily) -> Told:
 
 
 def _seed(request: Asked, family: ModelFamily) -> Told:
-    if request.has_seed and not family.honours_seed:
+    if request.has_seed and family.honours_seed is False:
         yield ("seed",), f"{request.model} ignores `seed`, so it is not sent", "remove it"
 
 

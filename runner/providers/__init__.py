@@ -17,6 +17,7 @@ from runner.providers.base import Client, RemoteFileKind
 from runner.providers.fal import FAL
 from runner.providers.getimg import GETIMG
 from runner.providers.mesh import MESH
+from runner.providers.openai import OPENAI
 from runner.providers.provider import Provider
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from runner.http.route import Route
 
 ENTRY_POINTS: Final = "callsheet.providers"
-BUILT_IN: Final[Mapping[str, Provider]] = {each.name: each for each in (MESH, GETIMG, ARK, FAL)}
+BUILT_IN: Final[Mapping[str, Provider]] = {each.name: each for each in (MESH, GETIMG, ARK, FAL, OPENAI)}
 DEFAULT: Final = MESH
 """Of a job that names none."""
 
@@ -103,4 +104,5 @@ async def connect(
             role: origin_of(access.origin) if is_replaced else host for role, host in provider.hosts.items()
         }
         hosts = {role: free_at(replace(access, origin=origin)) for role, origin in origins.items()}
-        yield provider.make_client(paid, free_at(access), time.time, hosts)
+        made = provider.make_client(paid, free_at(access), time.time, hosts)
+        yield replace(made, tag_field=provider.tag.field) if provider.tags and provider.tag else made

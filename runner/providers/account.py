@@ -30,7 +30,9 @@ class Account:
 
     @property
     def origin(self) -> str:
-        """Where requests go for real, as identities name it."""
+        """Where requests go for real, as identities name it; empty where nobody says."""
+        if not self.provider.origin:
+            return self.base_url
         return self.base_url or self.provider.origin + self.provider.base_path
 
     @property

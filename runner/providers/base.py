@@ -214,13 +214,15 @@ class Client(abc.ABC):
     """A connection to a service, with a key: paid POSTs by `paid`, all else by `free`. `wall` gives Unix
     seconds.
 
-    `hosts` are the further origins of the service, by their role in `Provider.hosts`.
+    `hosts` are the further origins of the service, by their role in `Provider.hosts`. `tag_field` is what
+    `Generation.tag` is read from, where an account may choose among `Provider.tags`.
     """
 
     paid: PaidRequests
     free: FreeRequests
     wall: Callable[[], float] = time.time
     hosts: Mapping[str, FreeRequests] = field(default_factory=dict)
+    tag_field: str = ""
 
     @property
     def origin(self) -> str:

@@ -64,17 +64,17 @@ class ModelFamily:
     resolution and ratio. `durations` are seconds, first and last; `auto_duration`: whether -1 lets the
     model choose, which is the `default_duration` of some. `frames` are the least and the most, in steps of
     4 from 25, None where the field is not taken. `honours_seed`: whether the same seed gives a similar
-    video again. `audio_default` is None where it is not known; `audio_alone`: whether sound may be the only
-    input. `final_resolutions` are those of a final that is made of a draft. `frames_fix_ratio`: with a
-    first frame the ratio is `adaptive`. `needs_image`: there is no video from text alone. `heic`: whether
-    such images are taken, and heif. `image_sides` are the least and the most pixels of an image's side,
-    `image_ratios` the least and the most of its width by its height, None where no limit is known.
-    `adaptive_needs_image`: the ratio `adaptive` is that of an image, and without one it is refused.
-    `reference_*` are the most of each kind, 0 for none, and `most_references` of all together;
-    `reference_resolutions` the sizes that they allow; `reference_seconds` how long a video or sound is at
-    least, and all of a kind together at most. `least_billed`: with video among the inputs, a length in
-    seconds and the seconds that are billed for it at least. `prices` by resolution, empty where there is no
-    public figure in US dollars. `lacks` are the service's own fields that are not taken.
+    video again; None where nobody says, and a seed is sent then. `audio_default` is None where it is not
+    known; `audio_alone`: whether sound may be the only input. `final_resolutions` are those of a final
+    that is made of a draft. `frames_fix_ratio`: with a first frame the ratio is `adaptive`. `needs_image`:
+    there is no video from text alone. `heic`: whether such images are taken, and heif. `image_sides` are the
+    least and the most pixels of an image's side, `image_ratios` the least and the most of its width by its
+    height, None where no limit is known. `adaptive_needs_image`: the ratio `adaptive` is that of an image,
+    and without one it is refused. `reference_*` are the most of each kind, 0 for none, and `most_references`
+    of all together; `reference_resolutions` the sizes that they allow; `reference_seconds` how long a video
+    or sound is at least, and all of a kind together at most. `least_billed`: with video among the inputs, a
+    length in seconds and the seconds that are billed for it at least. `prices` by resolution, empty where
+    there is no public figure in US dollars. `lacks` are the service's own fields that are not taken.
     """
 
     name: str
@@ -90,7 +90,7 @@ class ModelFamily:
     auto_duration: bool = False
     default_duration: int
     frames: tuple[int, int] | None = None
-    honours_seed: bool = False
+    honours_seed: bool | None = False
     camera_fixed: FixedCamera
     audio: bool = False
     audio_default: bool | None = None
@@ -279,6 +279,7 @@ def _family(name: str, row: Mapping[str, Any], data: Mapping[str, Any]) -> Model
         "most_seed": data["most_seed"],
         "ratios": tuple(data["ratios"]),
         "sizes": _sizes(data["sizes"]) | _sizes(row.get("sizes", {})),
+        "honours_seed": row.get("honours_seed", False),
         "retired": str(row["retired"]) if row.get("retired") else None,
         "camera_fixed": FixedCamera(row.get("camera_fixed", FixedCamera.NONE)),
         "prices": {resolution: _price(price) for resolution, price in (row.get("prices") or {}).items()},

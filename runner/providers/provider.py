@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.errors import KeyRefusedError
-from runner.http.access import ApiKey, parse_origin
+from runner.errors import KeyRefusedError, UsageError
+from runner.http.access import NO_KEY, ApiKey, parse_origin
 from runner.http.answers import read_count
 from runner.json_value import JsonValue
 from runner.providers.base import (
@@ -319,14 +319,24 @@ class Provider:
         if base_url is not None:
             return parse_origin(base_url, source="--base-url")
         named = environment.get(self.url_variable, "").strip()
+        if not named and not self.origin:
+            raise UsageError(
+                f"{self.name} has no address of its own",
+                hint=f"name an account with its `base_url` in callsheet.yaml, set {self.url_variable}, or"
+                " rehearse with --sandbox",
+            )
         return parse_origin(named, source=self.url_variable) if named else self.origin
 
     def find_key(self, environment: Mapping[str, str], *, variable: str | None = None) -> ApiKey:
-        """The key in the first variable that is set, or in `variable` alone. Raises KeyRefusedError."""
+        """The key in the first variable that is set, or in `variable` alone; NO_KEY where the service needs
+        none. Raises KeyRefusedError.
+        """
         names = (variable,) if variable else self.key_variables
         for name in names:
             if environment.get(name, "").strip():
                 return ApiKey.load(environment[name], source=name)
+        if not self.needs_key and variable is None:
+            return NO_KEY
         raise KeyRefusedError(
             f"no API key for {self.name}: {' and '.join(names)} not set",
             hint=f"export {names[0]}=<your key>, or rehearse with --sandbox",

@@ -15,9 +15,11 @@ from runner.sandbox.answers import answer, error, plain_error
 from runner.sandbox.ark import ark_routes
 from runner.sandbox.config import SandboxUnavailable
 from runner.sandbox.downloads import download_routes
+from runner.sandbox.fal import fal_routes, queue_routes
 from runner.sandbox.faults import Fault
 from runner.sandbox.getimg import getimg_routes
 from runner.sandbox.mesh import mesh_routes
+from runner.sandbox.openai import openai_routes
 from runner.sandbox.state import State
 
 ENTRY_POINTS = "callsheet.sandboxes"
@@ -25,6 +27,9 @@ BUILT_IN: dict[str, Callable[[State], list[Route]]] = {
     "mesh": mesh_routes,
     "getimg": getimg_routes,
     "ark": ark_routes,
+    "openai": openai_routes,
+    # last: a model's name is a path of its own
+    "fal": fal_routes,
 }
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
@@ -44,8 +49,10 @@ def make_app(state: State) -> Starlette:
         finally:
             await state.webhooks.close()
 
+    routes = [*_service_routes(state), *download_routes(state), *_own_routes(state)]
     app = Starlette(
-        routes=[*_service_routes(state), *download_routes(state), *_own_routes(state)],
+        # a path of two words or more that no other service has begun is a model
+        routes=[*routes, *queue_routes(state, {route.path.split("/")[1] for route in routes})],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )

@@ -34,18 +34,14 @@ MOST_SEED = 2_147_483_647
 
 _SECOND = ("2-5-260628", "2-0-260128", "2-0-fast-260128", "2-0-mini-260615")
 _FIRST = ("1-0-pro-250528", "1-0-pro-fast-251015")
+_OLD = ("1-5-pro-251215", "1-0-lite-t2v-250428", "1-0-lite-i2v-250428")
 MODELS: Final = frozenset(
     {f"{maker}seedance-{name}" for maker in ("dreamina-", "doubao-") for name in _SECOND}
     | {f"{maker}seedance-{name}" for maker in ("", "doubao-") for name in _FIRST}
+    | {f"doubao-seedance-{name}" for name in _OLD}
 )
-"""Those that are sold, on BytePlus and on Volcengine."""
-RETIRED: Final = frozenset(
-    {
-        "seedance-1-5-pro-251215",
-        "seedance-1-0-lite-t2v-250428",
-        "seedance-1-0-lite-i2v-250428",
-    }
-)
+"""Those that are sold, on BytePlus and on Volcengine, which is not known to have retired any."""
+RETIRED: Final = frozenset({f"seedance-{name}" for name in _OLD})
 _SEEDANCE = re.compile(r"(?:.*/)?(?:dreamina-|doubao-)?seedance-.*", re.IGNORECASE)
 _DATA = re.compile(r"data:(?:image|audio)/[a-z0-9.+-]+;base64,")
 _ASSET = "asset://"
@@ -140,11 +136,8 @@ class _Ark(MeshRoutes):
         return self.error(413, "RequestEntityTooLarge", "the body is larger than 64 MB")
 
     def read(self, body: bytes, owner: str) -> tuple[VideoRequest, bytes]:
-        given = {name: value for name, value in read_json(body).items() if value is not None}
-        check_types(given)
-        kept = json.dumps(_kept(given)).encode()
-        request = self.service.read(kept, owner)
-        return request, kept
+        kept = kept_body(read_json(body))
+        return self.service.read(kept, owner), kept
 
     def view(self, task: AcceptedTask) -> dict[str, Any]:
         """The task object, as GET, list and callback show it."""
@@ -292,8 +285,10 @@ def _has_video(kept: Mapping[str, Any]) -> bool:
     return any(item.get("type") == "video_url" for item in kept["content"])
 
 
-def _kept(given: dict[str, Any]) -> dict[str, Any]:
-    """The request to keep, for a body whose fields have their types. Raises Refusal."""
+def kept_body(document: dict[str, Any]) -> bytes:
+    """The body of the Mesh request for the same picture. Raises Refusal."""
+    given = {name: value for name, value in document.items() if value is not None}
+    check_types(given)
     model: str = given["model"]
     family = _family_of(model)
     _check_fields(given, family)
@@ -303,9 +298,10 @@ def _kept(given: dict[str, Any]) -> dict[str, Any]:
     kept = {**given, "content": content, "ark_model": model}
     if model.startswith("doubao-"):
         kept["model"] = model.removeprefix("doubao-")
-    if family is not None and family.name.startswith("1-0") and "draft_task" not in _kinds(given):
+    roles = {str(item.get("role")) for item in given["content"]}
+    if family is not None and family.name.startswith("1-0") and "reference_image" not in roles:
         kept.setdefault("resolution", "1080p")
-    return kept
+    return json.dumps(kept).encode()
 
 
 def _family_of(model: str) -> Family | None:
@@ -347,7 +343,8 @@ def _check_fields(given: dict[str, Any], family: Family | None) -> None:
         raise _invalid("seed", f"must be from -1 to {MOST_SEED}")
     if given.get("safety_identifier") == "":
         raise _invalid("safety_identifier", "must not be empty")
-    if "tools" in given and (given["tools"] != _TOOLS or _kinds(given) != {"text"}):
+    is_for_text = family is None or _kinds(given) == {"text"}
+    if "tools" in given and (given["tools"] != _TOOLS or not is_for_text):
         raise _invalid("tools", "web_search alone, for a prompt of text alone")
 
 

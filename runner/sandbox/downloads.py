@@ -20,6 +20,7 @@ from runner.sandbox.files import MEDIA_TYPES, RangeNotSatisfiable, file_headers,
 from runner.sandbox.mesh import GONE
 from runner.sandbox.render import Rendered
 from runner.sandbox.state import State
+from runner.sandbox.store import AcceptedTask
 
 _HTML = "<html><body>Sign in to continue</body></html>"
 
@@ -53,8 +54,15 @@ async def _download(request: Request, state: State, name: str, *, signed: str, n
     task = state.service.store.find(task_id)
     if task is None or name not in MEDIA_TYPES:
         return Response("no such file\n", 404, media_type="text/plain")
-    state.stats.of(task_id).downloads += 1
-    struck = state.faults.take(Where.DOWNLOAD, task_id)
+    return await send_file(request, state, task, name, number=number)
+
+
+async def send_file(
+    request: Request, state: State, task: AcceptedTask, name: str, *, number: int = 0, ranges: bool = True
+) -> Response:
+    """The file `name` of the task's result `number`, whole where the service knows no `ranges`."""
+    state.stats.of(task.id).downloads += 1
+    struck = state.faults.take(Where.DOWNLOAD, task.id)
     fault = struck.general
     connection = Connection(request, state.stopping)
     if fault is not None and fault.kind is Kind.ANSWER:
@@ -68,15 +76,16 @@ async def _download(request: Request, state: State, name: str, *, signed: str, n
     rendered = await state.renderer.file(
         state.service.file_key(task, number), kept_as, lambda: state.service.picture(task, number)
     )
-    return _answer(request, name, rendered, struck, connection)
+    is_whole = not ranges or struck.of(Kind.IGNORE_RANGE) is not None
+    return _answer(request, name, rendered, struck, connection, is_whole=is_whole)
 
 
 def _answer(
-    request: Request, name: str, rendered: Rendered, struck: Struck, connection: Connection
+    request: Request, name: str, rendered: Rendered, struck: Struck, connection: Connection, *, is_whole: bool
 ) -> Response:
     etag = f'"changed-{rendered.etag[1:9]}"' if struck.of(Kind.ETAG) is not None else rendered.etag
     headers = file_headers(name, etag)
-    asked = None if struck.of(Kind.IGNORE_RANGE) is not None else request.headers.get("range")
+    asked = None if is_whole else request.headers.get("range")
     if request.method == "HEAD":
         return Response(status_code=200, headers={**headers, "content-length": str(rendered.size)})
     try:

@@ -158,12 +158,20 @@ class MeshRoutes:
         self.state.stats.lists += 1
 
         def make(owner: str, struck: Struck) -> dict[str, Any]:
-            selection, limit, offset = _read_query(request)
+            selection, limit, offset = self.read_query(request)
             if not self.service.config.shared_list:
                 selection = replace(selection, owner=owner)
-            return self._page(selection, limit, offset, struck)
+            return self.listed(self._page(selection, limit, offset, struck), selection)
 
         return await self._read_only(request, Where.LIST, "", make)
+
+    def read_query(self, request: Request) -> tuple[Selection, int, int]:
+        """(selection, limit, offset) of a list. Raises Refusal."""
+        return _read_query(request)
+
+    def listed(self, page: dict[str, Any], selection: Selection) -> dict[str, Any]:
+        """What is told of a page of `selection`, whose rows are as `shown` gives them."""
+        return page
 
     async def models(self, request: Request) -> Response:
         """What is sold, with prices (wire/mesh-api.md, corrections). All of it is video."""

@@ -15,7 +15,7 @@ from runner.sandbox.store import AcceptedTask, Store
 if TYPE_CHECKING:
     from runner.sandbox.hosting import Host
 
-_EXTRAS = frozenset({"av", "PIL", "starlette", "uvicorn"})
+_EXTRAS = frozenset({"av", "cryptography", "PIL", "starlette", "uvicorn"})
 
 
 class SandboxServer:

@@ -41,7 +41,9 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """`stopping` ends stalled answers when the server goes; `now` is Unix seconds."""
+    """`stopping` ends stalled answers when the server goes; `kept` is what a service's routes share, by its
+    name; `now` is Unix seconds.
+    """
 
     service: Service
     faults: FaultPlan
@@ -49,4 +51,5 @@ class State:
     webhooks: Webhooks
     stopping: asyncio.Event
     stats: Stats = field(default_factory=Stats)
+    kept: dict[str, object] = field(default_factory=dict)
     now: Callable[[], float] = time.time

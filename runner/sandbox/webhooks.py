@@ -32,15 +32,24 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
+Sealed = tuple[bytes, dict[str, str]]
+"""The body of a call, and the headers that it has of its own."""
+
+
+def _unsigned(_: AcceptedTask, document: dict[str, Any]) -> Sealed:
+    return encode(document), {}
+
+
 @dataclass(frozen=True, slots=True)
 class Voice:
     """How a service calls back: what it tells of a task, and of which of its states. A call of the end that
-    gets no answer is made `repeats` times more.
+    gets no answer is made `repeats` times more. `seal` makes the call of what is told, and may sign it.
     """
 
     view: Callable[[AcceptedTask], dict[str, Any]]
     announced: frozenset[str] = _ANNOUNCED
     repeats: int = 0
+    seal: Callable[[AcceptedTask, dict[str, Any]], Sealed] = _unsigned
 
 
 class Webhooks:
@@ -87,15 +96,16 @@ class Webhooks:
     async def _follow(self, task: AcceptedTask, url: str) -> None:
         voice, struck = self._voice(task), self._faults.take(Where.WEBHOOK, task.id)
         if struck.of(Kind.EARLY) is not None or "queued" in voice.announced:
-            await self._call(url, voice.view(task))
+            await self._call(url, voice.seal(task, voice.view(task)))
         if struck.of(Kind.FORGE) is not None:
             forged = {"video_url": "http://127.0.0.1:9/forged.mp4", "last_frame_url": None}
-            await self._call(url, {**voice.view(task), "status": "succeeded", "content": forged})
+            told = {**voice.view(task), "status": "succeeded", "content": forged}
+            await self._call(url, voice.seal(task, told))
         if "running" in voice.announced:
             await asyncio.sleep(max(0.0, task.running_at - time.time()))
             now = self._service.store.find(task.id)
             if now is not None and now.status_at(time.time()) == "running":
-                await self._call(url, voice.view(self._service.refresh(now)))
+                await self._call(url, voice.seal(now, voice.view(self._service.refresh(now))))
         await asyncio.sleep(max(0.0, task.finished_at - time.time()))
         ended = self._service.store.find(task.id) or task
         if ended.outcome not in voice.announced or struck.of(Kind.DROP) is not None:
@@ -111,17 +121,18 @@ class Webhooks:
         if huge is not None:
             document["padding"] = "x" * huge.count
         for _ in range(1 + voice.repeats):
-            if await self._call(url, document):
+            if await self._call(url, voice.seal(task, document)):
                 return
 
-    async def _call(self, url: str, document: dict[str, Any]) -> bool:
+    async def _call(self, url: str, sealed: Sealed) -> bool:
         """One call; whether it got an answer."""
+        body, headers = sealed
         if self._client is None:
             # Only loopback is called, where certificates are home-made.
             self._client = httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False, verify=False)  # noqa: S501
         try:
             await self._client.post(
-                url, content=encode(document), headers={"content-type": "application/json"}
+                url, content=body, headers={"content-type": "application/json", **headers}
             )
         except (httpx.HTTPError, httpx.InvalidURL):
             self.dropped += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,14 +24,17 @@ def test_readme_shows_the_job_file_that_init_writes(tmp_path: Path) -> None:
     assert written.read_text(encoding="utf-8").endswith("\n" + shown)
 
 
-def test_the_provider_that_a_page_writes_step_by_step_is_the_example() -> None:
-    example = ROOT / "examples" / "provider-plugin"
+def test_the_provider_that_a_page_writes_step_by_step_is_short_and_imports_only_public_modules() -> None:
     blocks = read_page(ROOT / "docs" / "how-to" / "providers.md").blocks
-    whole = [block for block in blocks if len(block.words) == 1 and "." in block.words[0]]
-    written = {block.words[0].removeprefix("clipworks/"): block.body for block in whole}
-    files = [file for file in example.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
-    kept = {file.relative_to(example).as_posix(): file.read_text(encoding="utf-8") for file in files}
-    assert written == {name: text for name, text in kept.items() if name != "README.md"}
+    written = {block.words[0]: block.body for block in blocks if block.words[:1] and "/" in block.words[0]}
+    contract = (ROOT / "docs" / "reference" / "provider.md").read_text(encoding="utf-8")
+    public = set(re.findall(r"^\| `(runner[\w.]*)` \|", contract, re.M))
+    imported = {
+        name for body in written.values() for name in re.findall(r"^ *from (runner[\w.]*) import", body, re.M)
+    }
+    assert imported
+    assert imported <= public
+    assert sum(body.count("\n") for body in written.values()) < 300
 
 
 def test_every_block_has_a_kind_that_is_known() -> None:

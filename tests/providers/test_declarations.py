@@ -14,7 +14,13 @@ from runner.job.expressions import STEP_OUTPUTS
 from runner.providers import BUILT_IN, every, find
 from runner.providers.provider import Echo, Provider
 
-EACH = pytest.mark.parametrize("provider", every().values(), ids=every())
+_SPOKEN = {
+    name if dialect is provider else f"{name}-{kind}": dialect
+    for name, provider in every().items()
+    for kind, dialect in {"": provider, **provider.dialects}.items()
+}
+"""Every provider, also as it speaks to each kind of server."""
+EACH = pytest.mark.parametrize("provider", _SPOKEN.values(), ids=_SPOKEN)
 
 
 @EACH
@@ -24,7 +30,8 @@ def test_fields_are_fields_of_the_request(provider: Provider) -> None:
     assert provider.content_fields.keys() <= fields
     assert set(provider.dialect.words.values()) <= provider.fields
     assert provider.dialect.items_field in provider.content_fields
-    declared = {*provider.echoes, *provider.not_in_identity, *provider.makes.values()}
+    assert provider.echoes.keys() <= fields
+    declared = {*provider.not_in_identity, *provider.makes.values()}
     declared |= {provider.callback_field, provider.dialect.flex_field, provider.dialect.last_frame_field}
     declared |= {provider.listing.scope_field} if provider.listing is not None else set()
     # a prompt may come back, too
@@ -41,15 +48,21 @@ def test_a_default_is_one_that_the_schema_takes_and_of_the_picture(provider: Pro
 
 @EACH
 def test_every_tag_is_a_value_that_the_field_takes_and_that_comes_back(provider: Provider) -> None:
-    tag = provider.tag
-    if tag is None:
-        return
-    field = Draft7Validator(provider.schema["properties"][tag.field])
-    assert all(field.is_valid(tag.value(each)) for each in (0, 1, tag.count - 1))
-    assert 0 < tag.most_open < tag.count
-    assert provider.echoes[tag.field] is Echo.TAG
-    assert tag.field in provider.not_in_identity
-    assert provider.listing is not None
+    if provider.tag is not None:
+        assert provider.echoes[provider.tag.field] is Echo.TAG
+    for tag in filter(None, (provider.tag, *provider.tags.values())):
+        field = Draft7Validator(provider.schema["properties"][tag.field])
+        assert all(field.is_valid(tag.value(each)) for each in (0, 1, tag.count - 1))
+        assert [tag.read(tag.value(each)) for each in (1, tag.count - 1)] == [1, tag.count - 1]
+        assert 0 < tag.most_open < tag.count
+        assert tag.field in provider.echoes
+        assert tag.field in provider.not_in_identity
+        assert provider.listing is not None
+
+
+@EACH
+def test_a_tag_that_an_account_may_choose_goes_by_the_name_of_its_field(provider: Provider) -> None:
+    assert all(name == tag.field for name, tag in provider.tags.items())
 
 
 @EACH

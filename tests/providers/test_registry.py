@@ -8,12 +8,13 @@ import ssl
 import pytest
 
 from runner.errors import KeyRefusedError, UsageError
-from runner.http.access import Access, parse_origin
+from runner.http.access import NO_KEY, Access, parse_origin
 from runner.http.transport import tls_context
 from runner.http.verdicts import Verdict
 from runner.providers import connect, every, find
 from runner.providers.base import Body, RemoteTask
 from runner.providers.mesh import MESH
+from runner.providers.openai import OPENAI
 from tests.support.provider_clients import KEY
 from tests.support.wire_server import answer, answering
 
@@ -22,7 +23,8 @@ def test_names_and_default_origins_are_in_order() -> None:
     for name, provider in every().items():
         assert provider.name == name
         assert find(name) is provider
-        assert parse_origin(provider.origin, source=name) == provider.origin
+        if provider.origin:
+            assert parse_origin(provider.origin, source=name) == provider.origin
 
 
 def test_the_key_is_taken_from_the_first_variable_that_is_set() -> None:
@@ -30,6 +32,21 @@ def test_the_key_is_taken_from_the_first_variable_that_is_set() -> None:
     assert MESH.find_key(both).value == "rsk_one"
     assert MESH.find_key({**both, "MESHAPI_API_KEY": " "}).value == "rsk_two"
     assert MESH.find_key(both, variable="TEAM_KEY").value == "rsk_three"
+
+
+def test_a_service_without_an_address_of_its_own_asks_for_one() -> None:
+    with pytest.raises(UsageError, match="openai has no address of its own"):
+        OPENAI.find_origin({})
+    assert OPENAI.find_origin({}, base_url="http://127.0.0.1:8000") == "http://127.0.0.1:8000"
+
+
+def test_a_service_that_needs_no_key_gets_one_where_it_is_there() -> None:
+    """What OPENAI_API_KEY holds is for another server."""
+    assert OPENAI.find_key({"OPENAI_API_KEY": "sk-for-another"}) == NO_KEY
+    assert OPENAI.find_key({"OPENAI_VIDEOS_API_KEY": "sk-one"}).value == "sk-one"
+    assert OPENAI.find_key({"GPU_KEY": "sk-two"}, variable="GPU_KEY").value == "sk-two"
+    with pytest.raises(KeyRefusedError, match="GPU_KEY not set"):
+        OPENAI.find_key({}, variable="GPU_KEY")
 
 
 def test_a_missing_key_names_the_variables() -> None:

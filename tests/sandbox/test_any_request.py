@@ -1,4 +1,4 @@
-"""Whatever is sent to either service: an answer that its documents name, errors always in the envelope."""
+"""Whatever is sent to a service: an answer that its documents name, errors always in the envelope."""
 
 from __future__ import annotations
 
@@ -123,7 +123,21 @@ GETIMG = Service(
         ),
     },
 )
-BOTH = pytest.mark.parametrize("service", [MESH, GETIMG], ids=["mesh", "getimg"])
+ARK = Service(
+    path="/api/v3/contents/generations/tasks",
+    accepted=200,
+    refusals=frozenset({400, 404}),
+    ended="succeeded",
+    model=st.sampled_from(["seedance-1-0-pro-250528", "dreamina-seedance-2-5-260628", "ep-1", "kling"]),
+    needed=MESH.needed,
+    fields={
+        **MESH.fields,
+        "output_format": st.sampled_from(["mp4", "mov", "webm"]),
+        "omni_reference_task_type": st.sampled_from(["auto", "edit", "else"]),
+        "tools": st.sampled_from([[{"type": "web_search"}], [{}], "web_search"]),
+    },
+)
+EACH = pytest.mark.parametrize("service", [MESH, GETIMG, ARK], ids=["mesh", "getimg", "ark"])
 
 
 def check(client: httpx.Client, service: Service, answer: httpx.Response) -> None:
@@ -138,7 +152,7 @@ def check(client: httpx.Client, service: Service, answer: httpx.Response) -> Non
     assert error["message"]
 
 
-@BOTH
+@EACH
 def test_any_json_is_accepted_or_refused_in_the_envelope(service: Service, server: SandboxServer) -> None:
     with connect(server) as client:
 
@@ -151,7 +165,7 @@ def test_any_json_is_accepted_or_refused_in_the_envelope(service: Service, serve
         assert server.accepted > 0
 
 
-@BOTH
+@EACH
 def test_bodies_that_are_not_json_are_refused_in_the_envelope(
     service: Service, server: SandboxServer
 ) -> None:
@@ -169,7 +183,7 @@ def test_bodies_that_are_not_json_are_refused_in_the_envelope(
         assert server.accepted == 0
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize(
     "body",
     [
@@ -206,16 +220,18 @@ def test_a_body_made_to_break_a_reader_is_refused(
     assert server.accepted == 0
 
 
-@BOTH
+@EACH
 def test_any_id_and_any_query_are_answered(service: Service, server: SandboxServer) -> None:
-    names = st.sampled_from(["status", "model", "created_after", "limit", "offset", "type"])
+    names = st.sampled_from(
+        ["status", "model", "created_after", "limit", "offset", "type", "page_num", "filter.status"]
+    )
     values = st.text(max_size=12) | st.sampled_from(["0001-01-01T00:00:00+23:59", "9999-12-31", "1e9", "-0"])
     with connect(server) as client:
 
         @settings(max_examples=80)
         @given(st.text(min_size=1, max_size=12), st.lists(st.tuples(names, values), max_size=3))
         def ask(name: str, query: list[tuple[str, str]]) -> None:
-            path = service.path if service is MESH else "/v2/models"
+            path = "/v2/models" if service is GETIMG else service.path
             listed = client.get(path, params=query)
             assert listed.status_code in {200, *service.refusals}, listed.text
             one = client.get(f"{service.path}/{quote(name, safe='')}")

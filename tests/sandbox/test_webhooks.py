@@ -2,62 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import queue
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from runner.sandbox import Fault, SandboxConfig, SandboxServer
 from runner.sandbox.webhooks import is_loopback
+from tests.support.receiver import Receiver, receiving
 from tests.support.sandbox_requests import connect, create, get
-
-
-class Receiver:
-    """Keeps the payloads that come in."""
-
-    def __init__(self) -> None:
-        self._received: queue.Queue[dict[str, Any]] = queue.Queue()
-        received = self._received
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                content = self.rfile.read(int(self.headers["content-length"]))
-                self.send_response(204)
-                self.end_headers()
-                received.put(json.loads(content))
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
-
-    def next(self) -> dict[str, Any]:
-        return self._received.get(timeout=5)
-
-    def is_empty_after(self, seconds: float = 0.05) -> bool:
-        try:
-            self._received.get(timeout=seconds)
-        except queue.Empty:
-            return True
-        return False
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-    thread = threading.Thread(target=receiver.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield receiver
-    receiver.server.shutdown()
-    thread.join()
-    receiver.server.server_close()
+    with receiving() as receiver:
+        yield receiver
 
 
 @pytest.mark.parametrize(("prompt", "status"), [("tea", "succeeded"), ("[violate]", "failed")])

@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from runner.errors import JobError
+from runner.providers.ark import ARK
 from runner.providers.mesh import MESH
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
+from runner.sandbox.ark import kept_body
 from runner.sandbox.getimg import mesh_body
 from runner.sandbox.models import find_family as sandbox_family
 from runner.sandbox.validation import read_request
@@ -114,6 +116,40 @@ def test_what_validates_for_getimg_is_taken(
         assume(False)
     for task in tasks:
         assert read_request(mesh_body(dict(task.request))).model == model
+
+
+ARK_IDS = tuple(each for family in ARK.catalogue.families.values() for each in family.ids)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.filter_too_much], deadline=None)
+@given(
+    model=st.sampled_from([*ARK_IDS, "ep-20261101-abcde", "dreamina-seedance-2-0", "kling-2.6"]),
+    fields=FIELDS,
+    own=st.fixed_dictionaries(
+        {},
+        optional={
+            "output_format": st.sampled_from(["mp4", "mov"]),
+            "omni_reference_task_type": st.sampled_from(["auto", "reference", "edit"]),
+            "tools": st.just([{"type": "web_search"}]),
+            "frames": st.sampled_from([29, 30, 289]),
+        },
+    ),
+    shape=SHAPES,
+)
+def test_what_validates_for_ark_is_taken(
+    shared_desk: JobBench, model: str, fields: dict[str, object], own: dict[str, object], shape: str
+) -> None:
+    """As it is sent: a field that the model does not know is refused there, whatever it says."""
+    family = ARK.catalogue.find(model)
+    assume(family is None or family.retired is None)
+    try:
+        tasks = shared_desk.tasks(job_text("ark", model, {**fields, **own}, shape))
+    except JobError:
+        assume(False)
+    for task in tasks:
+        body = ARK.body(task.request, (), lambda _: b"", tag=7, callback_url=None)
+        read = read_request(kept_body(json.loads(body.content)))
+        assert read.frame_count > 0
 
 
 @given(MODELS)

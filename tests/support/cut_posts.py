@@ -15,6 +15,7 @@ import httpx
 
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.clients import PostingClient, names
+from tests.support.provider_plugin import installed
 from tests.support.sandbox_requests import NO_TLS
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "explanation" / "why-not-the-sdk.md"
@@ -61,7 +62,12 @@ def measure(client: PostingClient, event: str) -> Row:
     The client does not wait between its attempts.
     """
     config = SandboxConfig(provider=client.provider, latency=(0.0, 0.0), scale=0.05)
-    with SandboxServer(config) as server, tempfile.TemporaryDirectory() as directory, patch("time.sleep"):
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        installed(Path(directory, "plug-in")),
+        SandboxServer(config) as server,
+        patch("time.sleep"),
+    ):
         client.create(server.url, _PATIENCE, Path(directory))
         posts, paid = _posts(server), server.accepted
         server.faults.add(EVENTS[event])

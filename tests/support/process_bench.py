@@ -90,4 +90,5 @@ class ProcessBench:
 
     @staticmethod
     def _key(changes: dict[str, str]) -> dict[str, str]:
-        return {"MESHAPI_API_KEY": SANDBOX_KEY, "GETIMG_API_KEY": SANDBOX_KEY, **changes}
+        keys = ("MESHAPI_API_KEY", "GETIMG_API_KEY", "FAL_KEY")
+        return {**dict.fromkeys(keys, SANDBOX_KEY), **changes}

@@ -100,7 +100,9 @@ class RunBench:
         limits = RequestLimits(self.submit_limits, self.free_limits, self.limits)
         account = Account(self.provider, every()[self.provider])
         place = Place(account, self.project, self.url, self.url)
-        access = Access(self.url, ApiKey.load(key or self.key, source="test"))
+        access = Access(
+            self.url, ApiKey.load(key or self.key, source="test"), scheme=account.provider.key_scheme
+        )
         machine = Machine(wall=self.wall, random=random.Random())
         async with (
             open_lane(place, access, ledger, limits) as lane,

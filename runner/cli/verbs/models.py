@@ -90,7 +90,7 @@ def _columns(family: ModelFamily) -> tuple[str, ...]:
         " ".join(family.resolutions),
         _durations(family),
         _frames(family),
-        _yes(family.honours_seed),
+        "unknown" if family.honours_seed is None else _yes(family.honours_seed),
         _sound(family),
         _frame_roles(family),
         _references(family),
@@ -131,7 +131,7 @@ def _details(family: ModelFamily, own: list[tuple[str, str]]) -> Iterator[str]:
         (
             "seed",
             f"yes, 0 to {family.most_seed}"
-            if family.honours_seed
+            if family.honours_seed is not False
             else "no: ignored; for several takes use `samples: N`",
         ),
         ("camera_fixed", camera[family.camera_fixed]),

@@ -33,6 +33,7 @@ from runner.providers.base import (
     RemoteFileKind,
     RemoteTask,
 )
+from runner.providers.provider import TagField
 
 PATH: Final = ARK.dialect.path
 
@@ -53,6 +54,10 @@ _STATUSES = {
 class ArkClient(Client):
     """A Client of Ark."""
 
+    @property
+    def _tag(self) -> TagField:
+        return ARK.tags.get(self.tag_field, TAG)
+
     async def submit(self, body: Body) -> SubmitOutcome:
         """One POST, judged by rows 1 to 21 and 85 to 87 of docs/reference/faults.md."""
         return judge_submit(SUBMITS, await self.post(body), wall=self.wall())
@@ -60,7 +65,7 @@ class ArkClient(Client):
     async def get(self, task: RemoteTask) -> Generation:
         """The task as it is now. Raises ProviderError, also for an answer about another task."""
         answer = await self.free.get(f"{PATH}/{quote(task.id, safe='')}", troubles=READS)
-        return read_generation(read_object(answer), answer).checked(task.id)
+        return read_generation(read_object(answer), answer, self._tag).checked(task.id)
 
     async def ping(self) -> float | None:
         """The server time, by a list of one: free, and refused without a good key. Raises ProviderError."""
@@ -87,14 +92,14 @@ class ArkClient(Client):
         read: list[Generation] = []
         for row in rows:
             with contextlib.suppress(ProviderError):
-                read.append(read_generation(row, answer))
+                read.append(read_generation(row, answer, self._tag))
         has_more = bool(rows) and number * query.limit < total
         return ListPage(tuple(read), has_more, total, answer.server_time, len(rows) - len(read))
 
 
-def read_generation(document: JsonValue, answer: Answer | None = None) -> Generation:
-    """A task object of a GET or a list row; `answer` is what it came in. Raises ProviderError where it names
-    no task.
+def read_generation(document: JsonValue, answer: Answer | None = None, tag: TagField = TAG) -> Generation:
+    """A task object of a GET or a list row; `answer` is what it came in, and `tag` the field that has our
+    number. Raises ProviderError where it names no task.
     """
     if not isinstance(document, dict) or not (remote_id := usable_id(document.get("id"))):
         raise ProviderError(Trouble.UNAVAILABLE, "the answer holds no task with a usable id")
@@ -114,7 +119,7 @@ def read_generation(document: JsonValue, answer: Answer | None = None) -> Genera
         error_code=code,
         error_message=message,
         echo=read_scalars({name: document.get(name) for name in ARK.echoes}),
-        tag=TAG.read(document.get(TAG.field)),
+        tag=tag.read(document.get(tag.field)),
         usage=usage,
         billed_tokens=read_count(usage.get("completion_tokens")),
         request_id=clean(headers.get("x-request-id"), 200),

@@ -92,7 +92,7 @@ def verify(keys: tuple[bytes, ...], headers: Mapping[str, str], body: bytes) -> 
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     except ImportError:
-        told = "signed calls cannot be checked; pip install 'callsheet[fal]'"
+        told = "signed calls cannot be checked; pip install 'callsheet[server]'"
         raise ProviderError(Trouble.WRONG_REQUEST, told) from None
 
     said = [headers.get(f"{_PREFIX}{name}", "") for name in _SIGNED]

@@ -6,15 +6,14 @@ It has no list and no idempotency key, so an ambiguous submit cannot be reconcil
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
 
 from runner.http.answers import (
     clean,
-    is_moment,
     read_failure,
     read_json,
+    read_moment,
     read_object,
     read_scalars,
     read_url,
@@ -135,7 +134,7 @@ def read_generation(document: JsonValue, *, server_time: float | None = None) ->
         raw_status=clean(raw_status, 100),
         model=clean(document.get("model"), 200),
         files=tuple(
-            RemoteFile(RemoteFileKind.VIDEO, url, _moment(item.get("deletes_at")))
+            RemoteFile(RemoteFileKind.VIDEO, url, read_moment(item.get("deletes_at")))
             for item in items
             if (url := read_url(item.get("url")))
         ),
@@ -146,18 +145,3 @@ def read_generation(document: JsonValue, *, server_time: float | None = None) ->
         cost_usd=read_usd(usage.get("total_cost")) if isinstance(usage, dict) else "",
         server_time=server_time,
     )
-
-
-def _moment(value: JsonValue) -> float | None:
-    """Unix seconds of an ISO 8601 time, taken as UTC where it names no zone."""
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-    if moment is None:
-        return None
-    try:
-        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (OverflowError, ValueError):
-        return None
-    return seconds if is_moment(seconds) else None
