@@ -116,7 +116,7 @@ CASES: Mapping[str, Case] = {
             82,
             replace(_JOB, shape=Shape.SEEDS, tasks=1),
             Habits(),
-            (ProcessSpec(dies_at=55), ProcessSpec(is_edited=True)),
+            (ProcessSpec(dies_at=58), ProcessSpec(is_edited=True)),
             (),
         ),
     ),
