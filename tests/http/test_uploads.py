@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator
 
 import pytest
@@ -14,7 +15,9 @@ from runner.http.free import FreeRequests, UploadMethod
 from runner.http.multipart import FormPart, encode_form
 from runner.http.transport import Transport, open_client
 from runner.http.verdicts import ProviderError, Trouble
+from runner.json_value import JsonValue
 from runner.providers import every
+from tests.support.echoing_service import ECHOING, FILMS, UPLOADS, EchoingDialect
 from tests.support.provider_clients import KEY, PATIENT_FREE, trusts_nothing
 from tests.support.wire_server import answer, answering
 
@@ -56,6 +59,15 @@ async def test_a_free_post_goes_to_no_path_that_is_not_for_uploads(path: str) ->
 
 def test_no_submit_goes_where_uploads_go() -> None:
     assert all(provider.dialect.path not in provider.upload_paths for provider in every().values())
+
+
+def test_no_body_is_made_for_a_path_of_uploads() -> None:
+    """Whatever a dialect does: what is sent with money behind it never goes where uploads are free."""
+    astray = dataclasses.replace(ECHOING, dialect=EchoingDialect(path=UPLOADS))
+    request: dict[str, JsonValue] = {"model": "film-2", "prompt": "a teapot"}
+    with pytest.raises(ValueError, match="is for uploads"):
+        astray.body(request, (), lambda _: b"", tag=None, callback_url=None)
+    assert ECHOING.body(request, (), lambda _: b"", tag=None, callback_url=None).path == FILMS
 
 
 @pytest.mark.anyio
@@ -124,3 +136,11 @@ def test_a_form_holds_its_parts_byte_for_byte(parts: list[FormPart]) -> None:
     assert pieces[-1] == b"--\r\n"
     assert [piece.partition(b"\r\n\r\n")[2] for piece in pieces[1:-1]] == [part.content for part in parts]
     assert all(piece.partition(b"\r\n\r\n")[0].count(b"\r\n") <= 2 for piece in pieces[1:-1])
+
+
+def test_a_part_of_a_form_is_a_text_a_flag_or_the_file_of_a_data_uri() -> None:
+    assert FormPart.of("seconds", 5) == FormPart("seconds", b"5")
+    assert FormPart.of("sound", True) == FormPart("sound", b"true")
+    assert FormPart.of("prompt", "a;base64,b") == FormPart("prompt", b"a;base64,b")
+    image = FormPart.of("image", "data:image/png;base64,aGk=")
+    assert image == FormPart("image", b"hi", "image.png", "image/png")
