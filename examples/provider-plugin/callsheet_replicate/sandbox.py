@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import json
+import math
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -268,10 +269,12 @@ class ReplicateRoutes(MeshRoutes):
             except ValueError as problem:
                 raise Refusal(400, "Bad Request", "Invalid cursor") from problem
         times = {name: _moment(query[name]) for name in ("created_after", "created_before") if name in query}
-        before = times.get("created_before")
+        after, before = times.get("created_after"), times.get("created_before")
+        # the sandbox's times are whole seconds: what is made in the one that was named is shown
+        after = None if after is None else math.floor(after)
         # later pages show what was there at the first one
         newest = float(query.get("newest", self.state.now()))
-        return Selection(after=times.get("created_after"), before=before, created_before=newest), PAGE, offset
+        return Selection(after=after, before=before, created_before=newest), PAGE, offset
 
     def listed(self, page: dict[str, Any], selection: Selection) -> dict[str, Any]:
         bounds = {"created_after": selection.after, "created_before": selection.before}
