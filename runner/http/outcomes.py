@@ -76,8 +76,8 @@ class AnswerRule:
 class TroubleRule:
     """For the HTTP answer to a free request that cannot be used. Defaults as in AnswerRule.
 
-    `code` is the error's own or the one it hands on from upstream. `message` is as in AnswerRule. `problem`:
-    the body is a problem document, by which a service without an envelope shows that no edge wrote it.
+    `code` is the error's own or the one it hands on from upstream. `problem`: the body is a problem document,
+    by which a service without an envelope shows that no edge wrote it.
     """
 
     trouble: Trouble
@@ -85,7 +85,6 @@ class TroubleRule:
     enveloped: bool = False
     problem: bool = False
     code: str = ""
-    message: str = ""
     used_up: bool = False
 
     def matches(self, status: int, error: ErrorBody, *, used_up: bool) -> bool:
@@ -94,7 +93,6 @@ class TroubleRule:
             and (not self.enveloped or error.is_envelope)
             and (not self.problem or error.is_problem)
             and self.code in ("", error.code, error.provider_code)
-            and self.message in error.message.lower()
             and (not self.used_up or used_up)
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -174,13 +174,18 @@ def _twin(account: Account, named: Mapping[str, Account]) -> str:
     )
 
 
-def read_budgets(node: Node | None, accounts: Mapping[str, Account]) -> Checked[tuple[WindowCap, ...]]:
-    """The caps of each entry, its day's before its month's."""
+def read_budgets(
+    node: Node | None, accounts: Mapping[str, Account], written: Node | None
+) -> Checked[tuple[WindowCap, ...]]:
+    """The caps of each entry, its day's before its month's. `accounts` are those of the node `written` that
+    could be read.
+    """
+    names = frozenset(str(key.value) for key, _ in entries_of(written))
     caps: list[WindowCap] = []
     for number, item in enumerate(items_of(node)):
         if not isinstance(item, MappingNode):
             continue
-        where = yield from _where(item.get("where"), accounts)
+        where = yield from _where(item.get("where"), accounts, names)
         windows = [(window, item.get(window)) for window in Window]
         if not any(found for _, found in windows):
             yield item.location.error("has neither `day` nor `month`", "add `month: {max_usd: 300}`")
@@ -193,8 +198,10 @@ def read_budgets(node: Node | None, accounts: Mapping[str, Account]) -> Checked[
     return tuple(caps)
 
 
-def _where(node: Node | None, accounts: Mapping[str, Account]) -> Checked[Where]:
-    """A budget that could count nothing is a mistake."""
+def _where(node: Node | None, accounts: Mapping[str, Account], names: Set[str]) -> Checked[Where]:
+    """A budget that could count nothing is a mistake. `names` are those of all accounts, also of a wrong one,
+    whose labels are not known.
+    """
     name, labels = "", {}
     for key, value in entries_of(node):
         word, said = str(key.value), text_of(value)
@@ -202,12 +209,14 @@ def _where(node: Node | None, accounts: Mapping[str, Account]) -> Checked[Where]
             continue
         if word == "account":
             name = said
-            yield from _one_of(value, "no account", said, [*accounts, *every()])
+            yield from _one_of(value, "no account", said, [*names, *every()])
         elif word.startswith(LABEL):
             label = word.removeprefix(LABEL)
             labels[label] = said
             values = {each.labels[label] for each in accounts.values() if label in each.labels}
             known = {each for account in accounts.values() for each in account.labels}
+            if names != accounts.keys():
+                continue
             if values:
                 yield from _one_of(value, f"no account has the label `{label}`", said, values)
             else:

@@ -72,12 +72,13 @@ def _read(root: Path) -> tuple[bytes, ProjectFile, tuple[Problem, ...]]:
     )
     project = text_of(document.get("project")) or ""
     trust_env = document.get("trust_env")
-    accounts = problems.gather(read_accounts(document.get("accounts")))
+    written = document.get("accounts")
+    accounts = problems.gather(read_accounts(written))
     found = ProjectFile(
         project=project if _PROJECT_ID.fullmatch(project) else "",
         timezone=problems.gather(_timezone(document.get("timezone"))),
         accounts=accounts,
-        budgets=problems.gather(read_budgets(document.get("budgets"), accounts)),
+        budgets=problems.gather(read_budgets(document.get("budgets"), accounts, written)),
         prices=problems.gather(_prices(document.get("prices"), _locked(root))),
         trust_env=isinstance(trust_env, Scalar) and trust_env.value is True,
         notify=problems.gather(_notify(document.get("notify"))),

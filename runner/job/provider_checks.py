@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from runner.job.model import SEED, ContentItem, OnAmbiguous, Reference
 from runner.job.problems import Checked
+from runner.job.schema import instead_of
 from runner.job.seeds import Seeds
 from runner.job.values import Constant, Value
 from runner.job.yaml.nodes import Location, Node, Scalar
@@ -135,6 +136,8 @@ def _is_unseen(name: str) -> bool:
 def _instead(providers: Sequence[Provider], name: str, *, is_mixed: bool) -> str:
     if name == SEED:
         return "ask for several takes with `samples: N`"
+    if instead := instead_of(name):
+        return instead
     others = (other.name for other in every().values() if other not in providers and name in other.fields)
     other = "" if is_mixed else next(others, "")
     return f"remove it, or use provider: {other}" if other else "remove it"

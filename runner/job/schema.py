@@ -66,9 +66,14 @@ _INSTEAD: dict[str, str] = {
     **dict.fromkeys(("width", "height", "size", "quality"), _SIZE),
     **dict.fromkeys(("n", "count", "number", "num_videos", "takes"), _TAKES),
     **dict.fromkeys(("image", "images", "image_url", "input_image", "first_frame", "last_frame"), _PICTURE),
-    **dict.fromkeys(("length", "seconds", "num_frames"), "write `duration` in its place, in seconds"),
+    **dict.fromkeys(("length", "seconds"), "write `duration` in its place, in seconds"),
 }
 """Fields of other tools that people bring along, and how the same is said here."""
+
+
+def instead_of(name: str) -> str:
+    """How the same is said here as by a field of other tools; empty for one that is not known."""
+    return _INSTEAD.get(name.casefold(), "")
 
 
 def check_job(document: Mapping, providers: Iterable[Provider] = ()) -> list[Problem]:
@@ -298,7 +303,7 @@ def _key_hint(name: str, schema: dict[str, Any], path: Path) -> str:
         return "the nearest rules: " + ", ".join(f"`{rule}`" for rule in rules)
     if name in load_schema("job")["properties"] and path:
         return f"`{name}` belongs at the top level"
-    if instead := _INSTEAD.get(name.casefold()):
+    if instead := instead_of(name):
         return instead
     if name in ("key", "sha256") and path[:-1] == ("content",):
         return f"`{name}` stands beside the address: image_url: {{url: ..., {name}: ...}}"

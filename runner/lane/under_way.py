@@ -15,7 +15,7 @@ def is_quiet(reader: LedgerReader, place: tuple[str, str], now: float) -> bool:
     """Whether a run has nothing to ask of the service at a (provider, origin) but what is new in its plan."""
     provider, origin = place
     left = reader.in_state(TaskState.INTENDED, *AWAITED, origin=origin, provider=provider)
-    return next(left, None) is None and not reader.looked_for(origin, None, _oldest_record(provider, now))
+    return next(left, None) is None and not _given_up(reader, provider, origin, now)
 
 
 def open_attempts(reader: LedgerReader, place: tuple[str, str], now: float) -> Iterator[AttemptRow]:
@@ -24,7 +24,7 @@ def open_attempts(reader: LedgerReader, place: tuple[str, str], now: float) -> I
     """
     provider, origin = place
     yield from reader.in_state(*AWAITED, TaskState.HELD, origin=origin, provider=provider)
-    for attempt in reader.looked_for(origin, None, _oldest_record(provider, now)):
+    for attempt in _given_up(reader, provider, origin, now):
         task = reader.task(attempt.identity)
         if task is not None and task.provider == provider:
             yield attempt
@@ -32,18 +32,23 @@ def open_attempts(reader: LedgerReader, place: tuple[str, str], now: float) -> I
 
 def open_services(reader: LedgerReader, now: float) -> Iterator[tuple[str, str]]:
     """(provider, origin) of each attempt that `collect` works on or speaks of, wherever it was sent."""
-    late = reader.looked_for(None, None, now - max(provider.record_life for provider in every().values()))
+    oldest = now - max(provider.record_life for provider in every().values())
+    late = reader.looked_for(None, None, oldest, is_by_tag=False)
     for attempt in (*reader.in_state(*AWAITED, TaskState.HELD), *late):
         task = reader.task(attempt.identity)
         assert task is not None
-        yield task.provider, attempt.origin
+        provider = find(task.provider)
+        # without a tag only an input tells whose a row is
+        is_told = attempt.tag is not None or (provider is not None and bool(provider.input_fields))
+        if is_told or attempt.state in (*AWAITED, TaskState.HELD):
+            yield task.provider, attempt.origin
 
 
-def _oldest_record(provider: str, now: float) -> float:
-    """Since when (Unix seconds) the service may still have a record."""
+def _given_up(reader: LedgerReader, provider: str, origin: str, now: float) -> list[AttemptRow]:
+    """What was taken for absent or written off, while the service may have a record of it after all."""
     found = find(provider)
     assert found is not None
-    return now - found.record_life
+    return reader.looked_for(origin, None, now - found.record_life, is_by_tag=not found.input_fields)
 
 
 NOTICE = 6 * 3600.0

@@ -164,8 +164,7 @@ class Ledger:
         latest = self.read.latest([task.identity]).get(task.identity)
         intent = replace(intent, account=intent.account or task.account or task.provider)
         day = self._budgets.day(at)
-        if not caps.is_none:
-            caps.check(self.read.spend(run_id, *caps.runs), intent.estimate_micros)
+        self._check_caps(run_id, intent.estimate_micros, caps)
         self._check_budgets(intent, day)
         self._db.execute(
             "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -283,11 +282,13 @@ class Ledger:
             columns["accepted_at"] = at
         self._move(attempt_id, _RESOLVED_AS[resolution], at, **columns)
 
-    def find(self, attempt_id: str, remote_id: str, grounds: Grounds, at: float) -> None:
-        """The service has what was given up or taken for absent: it is a paid attempt from now on.
+    def find(self, attempt_id: str, remote_id: str, grounds: Grounds, at: float) -> tuple[Overshoot, ...]:
+        """The service has what was given up or taken for absent: it is a paid attempt from now on. Gives the
+        caps that this passes.
 
         Raises RemoteIdTakenError where another attempt has `remote_id`.
         """
+        before = self._overshoots(attempt_id)
         self.resolve(attempt_id, Resolution.FOUND, grounds, at, remote_id=remote_id)
         # it is its task's newest, unless a later one was sent
         self._db.execute(
@@ -296,6 +297,7 @@ class Ledger:
             " AND later.seq > attempts.seq AND later.state <> 'planned')",
             (attempt_id,),
         )
+        return self._passed(attempt_id, before)
 
     def settle_absent(self, attempt_id: str, resolution: Resolution, grounds: Grounds) -> None:
         """That an attempt taken for absent was not billed: it no longer counts against a cap."""
@@ -351,9 +353,9 @@ class Ledger:
 
     def settle_cost(self, attempt_id: str, micros: int) -> tuple[Overshoot, ...]:
         """What it cost in the end, in millionths of a US dollar; gives the caps that this passes."""
-        before = [each.cap for each in self._overshoots(attempt_id)]
+        before = self._overshoots(attempt_id)
         self._db.execute("UPDATE attempts SET cost_micros = ? WHERE id = ?", (micros, attempt_id))
-        return tuple(each for each in self._overshoots(attempt_id) if each.cap not in before)
+        return self._passed(attempt_id, before)
 
     def finish(self, attempt_id: str, outputs: Sequence[OutputRow], at: float) -> None:
         """Every file stands complete under its final name."""
@@ -377,6 +379,10 @@ class Ledger:
         for row in outputs:
             self._insert("outputs", members(row) | {"media": _dumps(row.media)})
 
+    def _check_caps(self, run_id: str, estimate: int | None, caps: Caps) -> None:
+        if not caps.is_none:
+            caps.check(self.read.spend(run_id, *caps.runs), estimate)
+
     def _check_budgets(self, intent: Intent, day: str) -> None:
         """Reserves: what is checked here is added up by the same transaction."""
         if not self._budgets.is_readable:
@@ -388,6 +394,10 @@ class Ledger:
             if cap.where.covers(intent.account, intent.labels):
                 spent = self.read.spent_in(span_of(cap, day), cap.where)
                 self._budgets.check(cap, day, spent, intent.estimate_micros)
+
+    def _passed(self, attempt_id: str, before: Sequence[Overshoot]) -> tuple[Overshoot, ...]:
+        known = [each.cap for each in before]
+        return tuple(each for each in self._overshoots(attempt_id) if each.cap not in known)
 
     def _overshoots(self, attempt_id: str) -> list[Overshoot]:
         """The caps on what this attempt counts in that are passed."""

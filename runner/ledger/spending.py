@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from runner.job.project_file import Where
 from runner.ledger.rows import Drift, Spend, SpendBy, SpendDays, SpendRow
@@ -142,6 +143,13 @@ def _sum_of(found: Iterable[tuple[str, str, int, int, int]], where: Where) -> Sp
     """Of rows of account, labels, tasks, micros and unknown prices: those that `where` covers."""
     total = Spend(0, 0, 0)
     for account, labels, *row in found:
-        if where.covers(account, json.loads(labels)):
+        if where.covers(account, _labels(labels)):
             total += Spend(*row)
     return total
+
+
+@functools.lru_cache(maxsize=256)
+def _labels(text: str) -> Mapping[str, str]:
+    """The labels of few accounts stand in many rows."""
+    found: dict[str, str] = json.loads(text)
+    return found

@@ -260,6 +260,10 @@ def as_json(value: object) -> dict[str, JsonValue]:
     found = members(value)
     if isinstance(value, ManifestChange):
         del found["status" if value.status is None else "state"]
+    elif isinstance(value, ManifestTask):
+        for name in ("provider", "account"):
+            if not found[name]:
+                del found[name]
     return found
 
 

@@ -122,15 +122,20 @@ class _Ark(MeshRoutes):
         return bool(key)
 
     def error(self, status: int, code: str, message: str, **more: Any) -> Response:
-        known_status, known = _CODES.get(code, (status, code))
+        known = _CODES.get(code, (status, code))[1]
         details = more.get("details")
         param = ".".join(details[0]["loc"][1:]) if details else ""
-        content = {"code": known, "message": message, "param": param, "type": _type_of(known_status)}
         headers = dict(more.get("headers") or {})
-        if known_status == 401:
+        if status == 401:
             headers.setdefault("x-error-code", known)
         # no Retry-After: the service documents none
-        return answer({"error": content}, status if code == "internal_error" else known_status, headers)
+        content = {"code": known, "message": message, "param": param, "type": _type_of(status)}
+        return answer({"error": content}, status, headers)
+
+    def refusal(self, refusal: Refusal) -> Response:
+        """In Ark's words, also where the sandbox refuses by itself."""
+        refusal.status = _CODES.get(refusal.code, (refusal.status, ""))[0]
+        return super().refusal(refusal)
 
     def too_large(self) -> Response:
         return self.error(413, "RequestEntityTooLarge", "the body is larger than 64 MB")
@@ -224,7 +229,7 @@ class _Ark(MeshRoutes):
             ]
             return _page(chosen, number, size, struck)
 
-        return await self._read_only(request, Where.LIST, "", make)
+        return await self.read_only(request, Where.LIST, "", make)
 
     def _rows(self, owner: str, models: Sequence[str], struck: Struck) -> Sequence[dict[str, Any]]:
         """Every task of the last seven days; a list is as new as a GET is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.ledger.states import Basis, Resolution, TaskState
-from runner.sandbox import Fault, Kind, SandboxServer, Where
+from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.pictures import png
 from tests.support.process_bench import ProcessBench
 from tests.support.run_bench import RunBench
@@ -28,6 +29,10 @@ run: {settle: 0s, settle_alone: 0s, poll: {first: 20ms, min: 20ms, max: 50ms}}
 FROM_IMAGE = JOB.replace("text-to-video", "image-to-video").replace(
     "output:", "  - {type: image_url, image_url: first.png, role: first_frame}\noutput:"
 )
+CALLED = """\
+  webhook: {{public_url: "http://127.0.0.1:{port}/hooks", listen: "127.0.0.1:{port}"}}
+  poll: {{first: 20ms, min: 20ms, max: 30s}}
+"""
 LOST = Fault(where=Where.SUBMIT, kind=Kind.CUT, accept=True)
 
 
@@ -125,3 +130,22 @@ async def test_a_failure_of_a_runner_is_free(bench: RunBench, server: SandboxSer
     with bench.ledger() as ledger:
         rows = list(ledger.read.in_state(TaskState.FAILED))
     assert {(row.error_code, row.cost_micros) for row in rows} == {("generation_timeout", 0)}
+
+
+@pytest.mark.anyio
+@pytest.mark.fault(99)
+@pytest.mark.parametrize("is_signed", [True, False])
+async def test_only_a_signed_call_wakes_the_run(tmp_path: Path, is_signed: bool) -> None:
+    """The next look without one is minutes away. The forged call says that the video is there."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    head, _, _ = JOB.replace("[pour, spin]", "[pour]").partition("run: ")
+    with SandboxServer(SandboxConfig(latency=(0.4, 0.4), scale=0.05)) as server:
+        bench = RunBench(tmp_path, server.url, "id:secret", provider="fal")
+        server.faults.add(Fault(where=Where.WEBHOOK, kind=Kind.FORGE))
+        if not is_signed:
+            server.faults.add(Fault(where=Where.WEBHOOK, kind=Kind.DROP))
+        job = bench.write_job(f"{head}run:\n{CALLED.format(port=port)}")
+        result = await bench.run(job, deadline=10.0 if is_signed else 1.2)
+    assert result.counts[TaskState.DONE] == (1 if is_signed else 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator
 
 import pytest
@@ -14,7 +15,9 @@ from runner.http.free import FreeRequests, UploadMethod
 from runner.http.multipart import FormPart, encode_form
 from runner.http.transport import Transport, open_client
 from runner.http.verdicts import ProviderError, Trouble
+from runner.json_value import JsonValue
 from runner.providers import every
+from tests.support.echoing_service import ECHOING, FILMS, UPLOADS, EchoingDialect
 from tests.support.provider_clients import KEY, PATIENT_FREE, trusts_nothing
 from tests.support.wire_server import answer, answering
 
@@ -56,6 +59,15 @@ async def test_a_free_post_goes_to_no_path_that_is_not_for_uploads(path: str) ->
 
 def test_no_submit_goes_where_uploads_go() -> None:
     assert all(provider.dialect.path not in provider.upload_paths for provider in every().values())
+
+
+def test_no_body_is_made_for_a_path_of_uploads() -> None:
+    """Whatever a dialect does: what is sent with money behind it never goes where uploads are free."""
+    astray = dataclasses.replace(ECHOING, dialect=EchoingDialect(path=UPLOADS))
+    request: dict[str, JsonValue] = {"model": "film-2", "prompt": "a teapot"}
+    with pytest.raises(ValueError, match="is for uploads"):
+        astray.body(request, (), lambda _: b"", tag=None, callback_url=None)
+    assert ECHOING.body(request, (), lambda _: b"", tag=None, callback_url=None).path == FILMS
 
 
 @pytest.mark.anyio

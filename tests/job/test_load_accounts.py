@@ -230,6 +230,18 @@ def test_a_mistake_in_a_budget_is_told_at_its_place(tmp_path: Path, text: str, t
     assert told in str(caught.value)
 
 
+def test_a_mistake_in_an_account_is_told_once(tmp_path: Path) -> None:
+    """Not again by the budgets that are for it, or for its labels."""
+    with pytest.raises(JobError) as caught:
+        read(
+            tmp_path,
+            "accounts: {acme: {provider: mash, labels: {client: a}}}\n"
+            "budgets: [{where: {account: acme}, day: {max_usd: 1}},"
+            " {where: {label.client: a}, day: {max_usd: 1}}]\n",
+        )
+    assert len(caught.value.problems) == 1
+
+
 @pytest.mark.security(2)
 def test_the_key_of_an_account_may_stand_in_env_and_is_no_secret_that_a_job_may_read(tmp_path: Path) -> None:
     read(tmp_path, ACME)

@@ -229,10 +229,9 @@ CHOICES = {
         ("      prompt: A boat\ncontent", "      prompt: A train\ncontent"),
     ),
     "a field that no service has": (
-        request("negative_prompt: text, logos"),
-        "5:3 unknown key `negative_prompt`; hint: delete it, and say it in the text of `content`: "
-        "no field does that",
-        ("  negative_prompt: text, logos\n", ""),
+        request("style: noir"),
+        "5:3 unknown key `style`; hint: delete it, and say it in the text of `content`: no field does that",
+        ("  style: noir\n", ""),
     ),
     "two cells that differ in case alone": (
         HEAD + ROWS.replace("id: train", "id: Boat") + "output: out/${{ shot.id }}.mp4\n",
@@ -297,9 +296,9 @@ def test_several_slips_are_told_together(job: Path) -> None:
 
 
 def test_two_mistakes_that_no_one_change_mends_are_told_as_found(job: Path) -> None:
-    text = request("fps: 24").replace("480p", "huge")
+    text = request("style: noir").replace("480p", "huge")
     assert [said(problem) for problem in problems_of(text, job)] == [
-        "5:3 unknown key `fps`; hint: delete it: no field sets that"
+        "5:3 unknown key `style`; hint: delete it, and say it in the text of `content`: no field does that"
     ]
 
 

@@ -305,6 +305,21 @@ def test_a_settlement_is_never_refused_and_what_it_passes_is_told_once() -> None
     ledger.close()
 
 
+def test_what_is_found_after_all_is_paid_for_and_what_it_passes_is_told() -> None:
+    """It was counted no more, and another task took its place."""
+    ledger = filled(WindowCap("budgets[0].day", Where(), Window.DAY, None, 1))
+    listed = Grounds.of(Basis.LIST)
+    with ledger.transaction():
+        gone = ledger.intend(task(1), RUN.job_file, RUN.id, intent(1), Caps(), 1.0)
+        ledger.leave_unclear(gone, CUT, 2.0)
+        ledger.resolve(gone, Resolution.ABSENT, listed, 3.0)
+        ledger.settle_absent(gone, Resolution.CONFIRMED, listed)
+        ledger.intend(task(2), RUN.job_file, RUN.id, intent(2), Caps(), 4.0)
+        (passed,) = ledger.find(gone, "t-1", Grounds.of(Basis.TAG), 5.0)
+    assert passed.words == "budgets[0].day.max_tasks is 1 for the project on 1970-01-01: 2 submitted"
+    ledger.close()
+
+
 @pytest.mark.fault(122)
 def test_where_the_project_file_cannot_be_read_nothing_is_submitted() -> None:
     ledger = Ledger(open_for_writing(None), budgets=Budgets(is_readable=False))

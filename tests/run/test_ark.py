@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
+import anyio
 import httpx
 import pytest
 from PIL import Image
 
 from runner.errors import ExitCode
 from runner.ledger.states import TaskState
-from runner.providers import BUILT_IN
+from runner.providers import BUILT_IN, every
 from runner.providers.ark import ARK, TAG, TEXT_TAG
+from runner.providers.ark.client import ArkClient
+from runner.providers.base import ListPage, ListQuery
+from runner.providers.provider import Provider
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.run_bench import RunBench
 from tests.support.sandbox_requests import NO_TLS
@@ -58,20 +64,25 @@ def bench(tmp_path: Path, server: SandboxServer) -> Iterator[RunBench]:
 
 
 @pytest.fixture(autouse=True)
-def listed_without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second between two pages is for the service, and is proved in tests/lane/test_scan.py."""
+def speaks_as(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Provider], None]]:
+    """Puts another declaration in the service's place: first one whose list waits for nothing between two
+    pages.
+    """
+
+    def put(provider: Provider) -> None:
+        monkeypatch.setitem(cast("dict[str, Any]", BUILT_IN), "ark", provider)
+        every.cache_clear()
+
     assert ARK.listing is not None
-    swift = replace(ARK, listing=replace(ARK.listing, interval=0.0))
-    monkeypatch.setitem(cast("dict[str, Any]", BUILT_IN), "ark", swift)
+    put(replace(ARK, listing=replace(ARK.listing, interval=0.0)))
+    yield put
+    every.cache_clear()
 
 
 @pytest.fixture(params=[TAG, TEXT_TAG], ids=lambda tag: tag.field)
-def tagged(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, listed_without_pauses: None
-) -> str:
+def tagged(request: pytest.FixtureRequest, speaks_as: Callable[[Provider], None]) -> str:
     """The provider as an account that chose this tag has it; gives the field's name."""
-    chosen = replace(BUILT_IN["ark"], tag=request.param)
-    monkeypatch.setitem(cast("dict[str, Any]", BUILT_IN), "ark", chosen)
+    speaks_as(replace(BUILT_IN["ark"], tag=request.param))
     return str(request.param.field)
 
 
@@ -150,6 +161,30 @@ async def test_a_submit_that_never_arrived_is_made_again(
     assert settled(bench)[0][0] == "absent"
 
 
+async def test_pages_are_asked_for_no_faster_than_the_service_allows(
+    bench: RunBench,
+    server: SandboxServer,
+    speaks_as: Callable[[Provider], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also between one scan and the next."""
+    interval, asked = 0.1, list[float]()
+    assert ARK.listing is not None
+    speaks_as(replace(ARK, listing=replace(ARK.listing, interval=interval, page=2)))
+    plain = ArkClient.list_page
+
+    async def timed(self: ArkClient, query: ListQuery) -> ListPage:
+        if query.limit > 1:  # a ping is no scan
+            asked.append(anyio.current_time())
+        return await plain(self, query)
+
+    monkeypatch.setattr(ArkClient, "list_page", timed)
+    server.faults.add(cut(accept=False, after=3))
+    assert (await bench.run(bench.write_job(SAMPLES % 4))).exit_code is ExitCode.DONE
+    assert len(asked) >= 6
+    assert all(later - earlier >= interval * 0.95 for earlier, later in pairwise(asked))
+
+
 @pytest.mark.fault(13)
 async def test_a_500_is_unclear_and_is_looked_up(bench: RunBench, server: SandboxServer) -> None:
     server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=500, accept=True, after=2))
@@ -196,6 +231,20 @@ async def test_an_end_without_a_video_costs_nothing(bench: RunBench, server: San
     with bench.ledger() as ledger:
         spent = ledger.read.spend()
     assert (spent.micros, spent.unknown) == (0, 0)
+
+
+async def test_a_callback_of_the_end_wakes_a_run_that_sleeps(bench: RunBench, server: SandboxServer) -> None:
+    """It comes unsigned, so it says only that it is time to look."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    hook = f'webhook: {{public_url: "http://127.0.0.1:{port}/hooks", listen: "127.0.0.1:{port}"}}'
+    run = f"run: {{poll: {{first: 60s, min: 60s, max: 60s}}, {hook}}}\n"
+    with anyio.fail_after(20):
+        result = await bench.run(bench.write_job((SAMPLES % 1).replace(RUN, run)))
+    assert (result.exit_code, server.accepted) == (ExitCode.DONE, 1)
+    (request,) = sent(server)
+    assert request["callback_url"].startswith(f"http://127.0.0.1:{port}/hooks/")
 
 
 async def test_a_draft_is_made_and_then_its_final(bench: RunBench, server: SandboxServer) -> None:

@@ -84,6 +84,23 @@ async def test_absence_is_proved_by_inputs_that_are_believed(bench: RunBench, se
     assert server.lists >= SCANS
 
 
+@pytest.mark.fault(78)
+async def test_a_row_that_turns_up_late_is_found_by_its_input(bench: RunBench, server: EchoingServer) -> None:
+    """It was taken for absent and paid for again: it is paid for, too, and its video is kept."""
+    warm = JOB.replace("seeds: 1..2", "seeds: [7]")
+    assert (await bench.run(bench.write_job(warm, "jobs/warm.yaml"))).exit_code is ExitCode.DONE
+    server.cuts, server.unlisted = [True], {1}
+    job = bench.write_job(JOB.replace("seeds: 1..2", "seeds: [1]"))
+    assert (await bench.run(job)).exit_code is ExitCode.DONE
+    assert (server.posts, bench.has_seen("task.found")) == (3, False)
+    server.unlisted.clear()
+    assert (await bench.run(job)).exit_code is ExitCode.DONE
+    assert (server.posts, bench.has_seen("task.found")) == (3, True)
+    assert (Resolution.FOUND, Basis.INPUT) in attempts(bench)
+    with bench.ledger() as ledger:
+        assert len(list(ledger.read.in_state(TaskState.DONE))) == 3
+
+
 async def test_inputs_that_are_gone_prove_no_absence(bench: RunBench, server: EchoingServer) -> None:
     """As where a service drops them an hour after the end: that is nothing that came back."""
     warm = JOB.replace("seeds: 1..2", "seeds: [7]")
@@ -93,6 +110,28 @@ async def test_inputs_that_are_gone_prove_no_absence(bench: RunBench, server: Ec
     result = await bench.run(bench.write_job(JOB.replace("seeds: 1..2", "seeds: [1]")))
     assert result.counts[TaskState.DONE] == 0
     assert server.posts == 2
+
+
+async def test_what_came_with_the_id_goes_back_in_each_get_and_is_shown_nowhere(
+    bench: RunBench, server: EchoingServer
+) -> None:
+    """Also by a later process: it is in the ledger with the id, and in no event, manifest, log or report."""
+    server.queued_until = 3
+    job = bench.write_job(JOB)
+    await bench.run(job, until=lambda: bench.has_seen("task.status", 2))
+    server.queued_until = 0
+    assert (await bench.run(job)).exit_code is ExitCode.DONE
+    gets = {path for path, _ in server.told if path.startswith(("/status/", "/v1/films/"))}
+    assert gets == {"/status/0", "/status/1"}
+    with bench.ledger() as ledger:
+        (row, *_) = ledger.read.in_state(TaskState.DONE)
+        assert "canary-handle" in row.handle["status"]
+        assert "canary" not in repr(row)
+    shown = [
+        path for path in bench.root.rglob("*") if path.is_file() and not path.name.startswith("ledger.db")
+    ]
+    assert not any(b"canary-handle" in path.read_bytes() for path in shown)
+    assert "canary" not in repr(bench.events)
 
 
 async def test_an_input_file_is_put_up_once_for_a_run(bench: RunBench, server: EchoingServer) -> None:

@@ -14,11 +14,13 @@ from runner.ledger.rows import AttemptRow, OutputRow, TaskRow
 from runner.ledger.states import TaskState
 from runner.plan.plan import Plan
 from runner.plan.task import Task
+from runner.times import local_day
 from tests.simulation.absence import check_absence
 from tests.simulation.bench import Bench
 from tests.simulation.clips import read_label
 from tests.simulation.hands import said_of
 from tests.simulation.kinds import INPUTS, Kind
+from tests.simulation.midnight import ZONE
 from tests.simulation.process import Ended
 from tests.simulation.schedule import Verb
 from tests.simulation.service import OURS, RECORD_LIFE, START, Echo, Row, Said, within
@@ -153,16 +155,20 @@ def _sender(row: Row, attempts: Sequence[AttemptRow]) -> AttemptRow | None:
 
 
 def _check_caps(bench: Bench, senders: Mapping[str, AttemptRow | None]) -> None:
-    """What was accepted never exceeds the job's cap, lost or not; a failed one costs nothing."""
+    """What was accepted never exceeds the cap of the job, or of the day of its intent, lost or not; a failed
+    one costs nothing.
+    """
     job = bench.schedule.job
-    count = sum(
-        row.at >= 0
-        and not (row.fails and job.max_usd is not None)
-        and not _is_hidden_a_day(bench, row, senders[row.id])
-        for row in bench.service.accepted()
-    )
-    if job.cap is not None and count > job.cap:
-        bench.violate("cap", f"{count} accepted, and the cap is {job.cap}")
+    counts: Counter[str] = Counter()
+    for row in bench.service.accepted():
+        sender = senders[row.id]
+        is_free = row.fails and job.max_usd is not None
+        if row.at >= 0 and not is_free and not _is_hidden_a_day(bench, row, sender):
+            intended_at = sender.intended_at if sender is not None else START + row.at
+            counts[local_day(intended_at, ZONE) if job.is_daily else "all"] += 1
+    for span, count in counts.items():
+        if job.cap is not None and count > job.cap:
+            bench.violate("cap", f"{count} accepted in {span}, and the cap is {job.cap}")
 
 
 def _is_hidden_a_day(bench: Bench, row: Row, sender: AttemptRow | None) -> bool:

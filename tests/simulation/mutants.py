@@ -39,7 +39,7 @@ from runner.store import files as store_files
 from runner.store.files import FileStore
 from tests.simulation import process
 from tests.simulation.kinds import ENDED, Kind
-from tests.simulation.schedule import SETTLE_ALONE, Schedule, Shape, draw
+from tests.simulation.schedule import SETTLE_ALONE, Schedule, Shape, daily, draw
 from tests.simulation.service import ListFault
 from tests.simulation.simulate import play
 
@@ -64,6 +64,8 @@ def catch(name: str, *, most: int) -> Catch | None:
         schedule = draw(seed)
         if name in _IS_FOR and not _IS_FOR[name](schedule):
             continue
+        if name == "no cap of a day":
+            schedule = daily(schedule)
         with MUTANTS[name]():
             verdict = play(schedule)
         played += 1
@@ -367,6 +369,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "an input adopted in spite of a rival": lambda: patch.object(evidence, "rivals", lambda *_: []),
     "no cap on tasks": _forgetful_of("max_tasks"),
     "no cap in dollars": _forgetful_of("max_micros"),
+    "no cap of a day": lambda: patch.object(Ledger, "_check_budgets", lambda *_: None),
 }
 """By the names under the table of docs/reference/faults.md, and those of the caps."""
 
@@ -407,5 +410,6 @@ _IS_FOR: Mapping[str, Callable[[Schedule], bool]] = {
     "an input adopted in spite of a rival": _has_equal_inputs,
     "no cap on tasks": lambda schedule: schedule.job.max_tasks is not None,
     "no cap in dollars": lambda schedule: schedule.job.max_usd is not None,
+    "no cap of a day": lambda schedule: schedule.job.cap is not None,
 }
 """The schedules for which a safeguard is there; without an entry any will do."""

@@ -144,7 +144,7 @@ def _say(bench: Bench, error: BaseException) -> ExitCode:
 
 
 async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, tuple[str, ...]]:
-    ledger = Ledger(bench.ledger)
+    ledger = Ledger(bench.ledger, budgets=bench.schedule.job.budgets())
     weather, started = spec.weather, anyio.current_time()
 
     def wall() -> float:

@@ -9,8 +9,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from runner.job.model import Budget, OnAmbiguous, RunPolicy
+from runner.job.project_file import Where, Window, WindowCap
+from runner.ledger.caps import Budgets
 from runner.money import MICROS
 from tests.simulation.kinds import Kind
+from tests.simulation.midnight import ZONE
 from tests.simulation.service import Dates, Echo, Habits, ListFault
 from tests.simulation.weather import CALM, Weather, storm
 
@@ -90,10 +93,12 @@ class JobSpec:
     """Of the service that it names."""
     thing: str = "teapot"
     """What the prompts are about: a person may edit it."""
+    is_daily: bool = False
+    """The caps are those of the project for each day, not the job's."""
 
     @property
     def cap(self) -> int | None:
-        """How many tasks a run may pay for."""
+        """How many tasks a run, or a day, may pay for."""
         return self.max_tasks if self.max_usd is None else self.max_usd
 
     def text(self) -> str:
@@ -140,9 +145,16 @@ class JobSpec:
         )
 
     def budget(self) -> Budget:
-        return Budget(
-            max_tasks=self.max_tasks, max_micros=None if self.max_usd is None else self.max_usd * MICROS
-        )
+        return Budget() if self.is_daily else Budget(max_tasks=self.max_tasks, max_micros=self._max_micros)
+
+    def budgets(self) -> Budgets:
+        """Those of the project."""
+        cap = WindowCap("budgets[0].day", Where(), Window.DAY, self._max_micros, self.max_tasks)
+        return Budgets(ZONE, (cap,)) if self.is_daily else Budgets()
+
+    @property
+    def _max_micros(self) -> int | None:
+        return None if self.max_usd is None else self.max_usd * MICROS
 
 
 class Verb(StrEnum):
@@ -499,3 +511,8 @@ def _foreign(source: random.Random, job: JobSpec, habits: Habits) -> tuple[Forei
             )
         )
     return tuple(found)
+
+
+def daily(schedule: Schedule) -> Schedule:
+    """The same with its caps as those of each day, in a zone where midnight comes twice."""
+    return replace(schedule, job=replace(schedule.job, is_daily=True))

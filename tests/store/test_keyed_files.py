@@ -28,7 +28,7 @@ def keys(server: FilesServer) -> list[bool]:
     return ["authorization" in seen.headers for seen in server.seen]
 
 
-@pytest.mark.security(1)
+@pytest.mark.security(8)
 async def test_the_key_goes_to_the_api_s_own_origin(clip: bytes, files: LocalFiles) -> None:
     """Which may lie in a private network: the owner's file says where it is."""
     with FilesServer(file(clip)) as server:
@@ -38,7 +38,7 @@ async def test_the_key_goes_to_the_api_s_own_origin(clip: bytes, files: LocalFil
     assert "canary" not in repr(request_to(server, server))
 
 
-@pytest.mark.security(1)
+@pytest.mark.security(8)
 async def test_no_key_goes_behind_a_redirect_to_another_origin(clip: bytes, files: LocalFiles) -> None:
     """Not even back home: from there on, where it leads is another's word."""
     with FilesServer(file(clip)) as elsewhere, FilesServer() as api:
@@ -53,7 +53,7 @@ async def test_no_key_goes_behind_a_redirect_to_another_origin(clip: bytes, file
     assert (keys(api), keys(elsewhere)) == ([True, True, False], [False, False])
 
 
-@pytest.mark.security(1)
+@pytest.mark.security(8)
 async def test_a_redirect_into_a_private_network_is_not_followed(clip: bytes, files: LocalFiles) -> None:
     with FilesServer(file(clip)) as elsewhere, FilesServer(status(302, Location=elsewhere.url())) as api:
         error = await trouble_of(request_to(api, api), files)

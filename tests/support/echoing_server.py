@@ -33,6 +33,7 @@ class EchoingServer:
     page: int = 2
     queued_until: int = 0
     forgets_inputs: bool = False
+    unlisted: set[int] = field(default_factory=set)
     told: list[tuple[str, str]] = field(default_factory=list)
     """(path, Authorization) of each request."""
 
@@ -83,7 +84,8 @@ def echoing_server(clip: bytes) -> Iterator[EchoingServer]:
             if is_accepted is not None:
                 self.close_connection = True
                 return None
-            return self.answer(200, {"id": film["id"]})
+            status_url = f"{state.url}/status/{len(state.films) - 1}?token=canary-handle"
+            return self.answer(200, {"id": film["id"], "status_url": status_url})
 
         def do_GET(self) -> None:
             target = urlsplit(self.path)
@@ -93,7 +95,8 @@ def echoing_server(clip: bytes) -> Iterator[EchoingServer]:
             if target.path == FILMS:
                 state.lists += 1
                 begin = int(parse_qs(target.query).get("cursor", ["0"])[0])
-                newest = [*reversed(state.films)]
+                shown = [film for number, film in enumerate(state.films) if number not in state.unlisted]
+                newest = [*reversed(shown)]
                 page = newest[begin : begin + state.page]
                 after = begin + len(page)
                 listed = [state.shown(film) for film in page]
@@ -101,7 +104,7 @@ def echoing_server(clip: bytes) -> Iterator[EchoingServer]:
                     200, {"films": listed, "next": str(after) if after < len(newest) else None}
                 )
             for number, film in enumerate(state.films):
-                if target.path == f"{FILMS}/film%2B{number}%2F%3D":
+                if target.path in (f"{FILMS}/film%2B{number}%2F%3D", f"/status/{number}"):
                     return self.answer(200, state.shown(film))
             return self.answer(404, {"error": {"code": "not_found", "message": "no such film"}})
 

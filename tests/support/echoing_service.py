@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from runner.http.answers import clean, read_object, read_plain, read_url, usable_id
+from runner.http.answers import Answer, clean, read_object, read_plain, read_url, usable_id
 from runner.http.free import FreeRequests
 from runner.http.outcomes import judge_submit
 from runner.http.paid import PaidRequests
-from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble
+from runner.http.verdicts import ProviderError, SubmitOutcome, Trouble, Verdict
 from runner.json_value import JsonValue
 from runner.providers.base import (
     Body,
@@ -57,10 +58,16 @@ class EchoingDialect(Dialect):
 
 class EchoingClient(Client):
     async def submit(self, body: Body) -> SubmitOutcome:
-        return judge_submit((), await self.post(body), wall=self.wall(), with_slash=True)
+        end = await self.post(body)
+        outcome = judge_submit((), end, wall=self.wall(), with_slash=True)
+        if outcome.verdict is not Verdict.ACCEPTED or not isinstance(end, Answer):
+            return outcome
+        status = read_url(read_object(end).get("status_url"))
+        return replace(outcome, handle={"status": status} if status else {})
 
     async def get(self, task: RemoteTask) -> Generation:
-        answer = await self.free.get(f"{FILMS}/{quote(task.id, safe='')}")
+        """By the URL that came with the id, as some services want it, where there is one."""
+        answer = await self.free.get(task.handle.get("status") or f"{FILMS}/{quote(task.id, safe='')}")
         return read_film(read_object(answer), answer.server_time).checked(task.id)
 
     async def ping(self) -> float | None:

@@ -295,7 +295,7 @@ class ReplicateRoutes(MeshRoutes):
             is_waiting = task.status_at(self.state.now()) == "queued"
             return self.shown(self.service.end(task, "expired" if is_waiting else "cancelled"), struck)
 
-        return await self._read_only(request, Where.GET, task_id, make)
+        return await self.read_only(request, Where.GET, task_id, make)
 
     async def model(self, request: Request) -> Response:
         owner, name = request.path_params["owner"], request.path_params["name"]
@@ -311,7 +311,7 @@ class ReplicateRoutes(MeshRoutes):
                 "latest_version": {"openapi_schema": {"components": {"schemas": {"Input": schema}}}},
             }
 
-        return await self._read_only(request, Where.LIST, "", make)
+        return await self.read_only(request, Where.LIST, "", make)
 
     async def upload(self, request: Request) -> Response:
         body = await request.body()
@@ -339,7 +339,7 @@ class ReplicateRoutes(MeshRoutes):
             self._files[file_id] = KeptFile(document, owner, content)
             return document
 
-        made = await self._read_only(request, Where.GET, "", make)
+        made = await self.read_only(request, Where.GET, "", make)
         made.status_code = 201 if made.status_code == 200 else made.status_code
         return made
 
@@ -352,12 +352,12 @@ class ReplicateRoutes(MeshRoutes):
                 del self._files[request.path_params["file_id"]]
             return kept.document
 
-        made = await self._read_only(request, Where.GET, "", make)
+        made = await self.read_only(request, Where.GET, "", make)
         is_deleted = request.method == "DELETE" and made.status_code == 200
         return Response(status_code=204) if is_deleted else made
 
     async def secret(self, request: Request) -> Response:
-        return await self._read_only(
+        return await self.read_only(
             request, Where.GET, "", lambda _owner, _struck: {"key": f"whsec_{self._signing_key()}"}
         )
 

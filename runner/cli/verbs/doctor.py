@@ -326,10 +326,10 @@ def _services(project: Project, service: ServiceOptions) -> Iterator[Check]:
 
 
 def _place_of(account: Account, project: Project, service: ServiceOptions) -> Place:
-    place = choose_place(account.provider, project, service)
-    if not account.base_url or place.project.is_rehearsal:
-        return place
-    return replace(place, project=project, origin=account.origin, url=account.origin)
+    default = choose_place(DEFAULT, project, service)
+    if default.project.is_rehearsal or not account.base_url:
+        return choose_place(account.provider, project, service)
+    return replace(default, provider=account.provider, origin=account.origin, url=account.origin)
 
 
 def _key_of(account: Account, place: Place, environment: Mapping[str, str]) -> ApiKey:

@@ -42,7 +42,7 @@ project: "%s"            # this project's ledger has the same id
 #
 # accounts:                    # names for keys; each provider is an account of its own name
 #   acme: {provider: mesh, api_key_env: ACME_MESH_KEY, rate: 60/min, labels: {client: acme}}
-#   gateway: {provider: mesh, api_key_env: GATEWAY_KEY, base_url: "https://mesh.example.com"}
+#   gpu: {provider: openai, base_url: "http://gpu-box:8000/v1", dialect: vllm-omni}
 #   ark: {tag: safety_identifier}     # of a provider that knows several, as `dialect` is
 #
 # budgets:                     # never more than this, over all jobs and runs

@@ -222,7 +222,7 @@ class _Columns:
     what: Callable[[Task], str] | None = None
 
     def row(self, row: Progress) -> Row:
-        columns, fields = partial(self._columns, row), partial(_fields, row)
+        columns, fields = partial(self._columns, row), partial(_fields, self.job, row)
         return Row(row.task.identity, row.task.name, listed_word(row), columns, fields)
 
     def _columns(self, row: Progress) -> tuple[str, ...]:
@@ -312,7 +312,7 @@ def _head(planned: Plan) -> dict[str, JsonValue]:
     }
 
 
-def _fields(row: Progress) -> dict[str, JsonValue]:
+def _fields(job: Job, row: Progress) -> dict[str, JsonValue]:
     task = row.task
     return {
         "reason": row.conflict or row.why,
@@ -321,7 +321,7 @@ def _fields(row: Progress) -> dict[str, JsonValue]:
         **({"upstreams": [*map(_upstream, task.upstreams)]} if task.previous or len(task.needs) > 1 else {}),
         "cell": dict(task.cell),
         "model": task.model,
-        "account": task.account,
+        **({"account": task.account} if len(job.accounts) > 1 or task.account != task.provider else {}),
         "seed": task.seed,
         "sample": task.sample,
         "request": dict(task.request),

@@ -347,7 +347,7 @@ def _prepare(work: Work, options: RunOptions, ledger: Ledger) -> Prepared:
         console.note(f"--only: {prepared.selected} of {count(prepared.plan.count, 'task')}")
     if not place.project.is_rehearsal:
         for sentence in budget_outlook(job.project_file, prepared.new, ledger.read, time.time()):
-            console.note(sentence)
+            console.note(f"{job.file}: {sentence}")
     asked = question(job, prepared.new)
     if asked and not options.yes:
         console.agree(f"{asked}. Go on?", f"{asked}; nothing was sent")

@@ -32,11 +32,13 @@ function picture(frame) {
   return box;
 }
 
+const expected = (task) => (task.estimate ? `about ${usd(task.estimate)}` : 'price not known');
+
 function meta({ task, video }) {
-  if (video === null) return '';
+  if (video === null) return data.compares && !task.attempts.length ? expected(task) : '';
   if (task.state !== 'done') return task.state;
   if (task.cost) return usd(task.cost);
-  if (data.compares) return task.estimate ? `about ${usd(task.estimate)}` : 'price not known';
+  if (data.compares) return expected(task);
   return video.duration ? `${video.duration.toFixed(1)} s` : '';
 }
 

@@ -68,8 +68,16 @@ class ArkClient(Client):
         return read_generation(read_object(answer), answer, self._tag).checked(task.id)
 
     async def ping(self) -> float | None:
-        """The server time, by a list of one: free, and refused without a good key. Raises ProviderError."""
-        return (await self.list_page(ListQuery(None, limit=1))).server_time
+        """The server time, by a list of one: free, and refused without a good key. Raises ProviderError.
+
+        None for a key of chosen models, which has to name one: it was taken all the same.
+        """
+        try:
+            return (await self.list_page(ListQuery(None, limit=1))).server_time
+        except ProviderError as error:
+            if error.trouble is Trouble.WRONG_REQUEST:
+                return None
+            raise
 
     async def list_page(self, query: ListQuery) -> ListPage:
         """One page of the last seven days, in an order that is not documented. Raises ProviderError.

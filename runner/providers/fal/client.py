@@ -1,4 +1,4 @@
-"""fal's queue, its platform API's history, and its uploads; golden answers are in tests/wire/fal."""
+"""fal's queue, the history of its platform API, and its uploads."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from runner.providers.base import (
     RemoteTask,
 )
 from runner.providers.fal import FAL, HISTORY_LIFE, TOKEN_PATH, UPLOAD_PATH
-from runner.providers.fal.outcomes import ENDED, FREE_FROM, READS, SUBMITS
+from runner.providers.fal.outcomes import ENDED, FREE_FROM, SUBMITS
 from runner.providers.fal.signature import KeySet, is_current, verify
 from runner.providers.published import Published, Rate
 from runner.providers.read_published import LeftOutError, published_price, read_published
@@ -50,6 +50,7 @@ from runner.providers.read_published import LeftOutError, published_price, read_
 HISTORY_PATH: Final = "/v1/models/requests/by-endpoint"
 PRICES_PATH: Final = "/v1/models/pricing"
 KEYS_PATH: Final = "/.well-known/jwks.json"
+NOBODYS: Final = "00000000-0000-0000-0000-000000000000"
 HANDLE: Final = ("response_url", "status_url", "cancel_url")
 MOST_ENDPOINTS: Final = 50
 """In one question for prices."""
@@ -107,7 +108,7 @@ class FalClient(Client):
         urls = {"response_url": own, "status_url": f"{own}/status"}
         if all(_is_below(task.handle.get(name, ""), self.origin) for name in urls):
             urls = dict(task.handle)
-        answer = await self.free.get(urls["status_url"], [("logs", "0")], troubles=READS)
+        answer = _known(await self.free.get(urls["status_url"], [("logs", "0")], also={404}))
         state = read_object(answer)
         status = str(state.get("status"))
         if state.get("request_id", task.id) != task.id:
@@ -135,11 +136,11 @@ class FalClient(Client):
 
     async def _result(self, task: RemoteTask, url: str, state: Mapping[str, JsonValue]) -> Generation:
         """COMPLETED is ended, not succeeded: the status of the result is the task's."""
-        answer = await self.free.get(url, troubles=READS, also=ENDED)
+        answer = _known(await self.free.get(url, also={404, *ENDED}))
         is_told = bool(state.get("error") or state.get("error_type")) or state.get("status") == "FAILED"
-        if answer.status >= 300 and not (is_told or _is_of_fal(answer)):
+        if answer.status >= 300 and (_is_early(answer) or not (is_told or _is_of_fal(answer))):
             # a page of an edge, or of a queue that does not have it yet
-            raise judge_refusal(READS, answer, wall=self.wall())
+            raise judge_refusal((), answer, wall=self.wall())
         generation = read_output(
             task.id,
             task.model,
@@ -154,9 +155,15 @@ class FalClient(Client):
         )
 
     async def ping(self) -> float | None:
-        """The server time, by a history of one. Raises ProviderError."""
-        model = next(iter(FAL.catalogue.by_whole_id))
-        return (await self._history(model, [("limit", "1")])).server_time
+        """The server time, by the status of a request that nobody made. Raises ProviderError.
+
+        The queue is asked, and not the history: a key that may submit need not be one that may read that.
+        """
+        path = f"{_queue_path(next(iter(FAL.catalogue.by_whole_id)))}/requests/{NOBODYS}/status"
+        answer = await self.free.get(path, also={404})
+        if not _is_of_fal(answer):
+            raise judge_refusal((), answer, wall=self.wall())
+        return answer.server_time
 
     async def list_page(self, query: ListQuery) -> ListPage:
         """One page of what has ended, newest first, with its input. Raises ProviderError."""
@@ -175,9 +182,7 @@ class FalClient(Client):
         """Raises ProviderError."""
         if ("expand", "payloads") not in query:
             query = [*query, ("expand", "payloads")]
-        answer = await self.hosts["platform"].get(
-            HISTORY_PATH, [("endpoint_id", model), *query], troubles=READS
-        )
+        answer = await self.hosts["platform"].get(HISTORY_PATH, [("endpoint_id", model), *query])
         page = read_object(answer)
         items, has_more, cursor = page.get("items"), page.get("has_more"), page.get("next_cursor")
         if not isinstance(items, list) or not isinstance(has_more, bool):
@@ -200,7 +205,7 @@ class FalClient(Client):
         models = [*FAL.catalogue.by_whole_id]
         for first in range(0, len(models), MOST_ENDPOINTS):
             asked = [("endpoint_id", ",".join(models[first : first + MOST_ENDPOINTS]))]
-            answer = await self.hosts["platform"].get(PRICES_PATH, asked, troubles=READS)
+            answer = await self.hosts["platform"].get(PRICES_PATH, asked)
             prices = read_object(answer).get("prices")
             rows += prices if isinstance(prices, list) else []
         named: list[JsonValue] = [
@@ -217,7 +222,6 @@ class FalClient(Client):
             b"{}",
             content_type="application/json",
             query=[("storage_type", "fal-cdn-v3")],
-            troubles=READS,
         )
         said = read_object(answer)
         token, scheme = said.get("token"), said.get("token_type")
@@ -231,7 +235,6 @@ class FalClient(Client):
             content_type=file.media_type,
             authorization=f"{scheme} {token}",
             headers=[("X-Fal-File-Name", name), ("X-Fal-Object-Lifecycle", life)],
-            troubles=READS,
         )
         url = read_url(read_object(answer).get("access_url"))
         if not url.startswith(("https://", f"{self.hosts['files'].access.origin}/")):
@@ -250,7 +253,7 @@ class FalClient(Client):
 
 
 async def _keys(rest: FreeRequests) -> JsonValue:
-    return read_json(await rest.get(KEYS_PATH, troubles=READS))
+    return read_json(await rest.get(KEYS_PATH))
 
 
 def _queue_path(model: str) -> str:
@@ -277,30 +280,42 @@ def _request_id(answer: Answer) -> str:
 
 
 def _is_of_fal(answer: Answer) -> bool:
-    """Whether fal's own error is in the answer, and not the page of an edge, or a queue's `not yet`."""
+    """Whether fal's own error is in the answer, and not the page of an edge."""
+    said = _said(answer)
+    return bool(said.get("detail")) or said.get("status") == "NOT_FOUND"
+
+
+def _is_early(answer: Answer) -> bool:
+    """Whether the queue says that it has no result yet."""
+    detail = str(_said(answer).get("detail")).lower()
+    return answer.status == 400 and ("in progress" in detail or "not completed" in detail)
+
+
+def _known(answer: Answer) -> Answer:
+    """The answer. Raises ProviderError for a 404: NOT_FOUND only where fal itself says it."""
+    if answer.status != 404:
+        return answer
+    trouble = Trouble.NOT_FOUND if _is_of_fal(answer) else Trouble.UNAVAILABLE
+    raise ProviderError(trouble, "HTTP 404: fal does not have the request", status=404)
+
+
+def _said(answer: Answer) -> Mapping[str, JsonValue]:
+    """The object in an answer; an empty one where there is none."""
     try:
         document = answer.document()
     except ValueError:
-        return False
-    detail = document.get("detail") if isinstance(document, dict) else None
-    is_early = isinstance(detail, str) and (
-        "in progress" in detail.lower() or "not completed" in detail.lower()
-    )
-    return bool(detail) and not is_early
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def _code(answer: Answer) -> str:
     """The type of an error: of the platform's, else of the model's first, else of the header."""
-    try:
-        document = answer.document()
-    except ValueError:
-        document = None
-    if isinstance(document, dict):
-        if told := _text(document, "error_type"):
-            return told
-        detail = document.get("detail")
-        if isinstance(detail, list) and detail and isinstance(detail[0], dict):
-            return _text(detail[0], "type")
+    said = _said(answer)
+    if told := _text(said, "error_type"):
+        return told
+    detail = said.get("detail")
+    if isinstance(detail, list) and detail and isinstance(detail[0], dict):
+        return _text(detail[0], "type")
     return clean(answer.headers.get("x-fal-error-type", ""), 100)
 
 
@@ -402,15 +417,22 @@ _UNITS = {
 
 
 def read_rates(row: dict[str, JsonValue]) -> Iterator[Rate]:
-    """The price of an endpoint. Raises LeftOutError, also where the resolution decides over it, which the
-    list does not tell: the price of the smallest would weaken a cap.
+    """The price of an endpoint. Raises LeftOutError.
+
+    There is none where the resolution decides over it, which the list does not tell: the price of the
+    smallest would weaken a cap. One that models.yaml does not have there is told.
     """
-    family = FAL.catalogue.find(str(row.get("id")))
-    if family is not None and len({price.plain for price in family.prices.values()}) > 1:
-        raise LeftOutError("it depends on the resolution, which the list does not tell: models.yaml has it")
     if row.get("currency", "USD") != "USD":
         raise LeftOutError(f"its currency is `{clean(row.get('currency'), 20)}`, not USD")
-    unit = _UNITS.get(str(row.get("unit")).lower())
+    unit_word = clean(str(row.get("unit")), 40).lower()
+    unit = _UNITS.get(unit_word)
     if unit is None:
-        raise LeftOutError(f"it is for a `{clean(str(row.get('unit')), 40)}`, which is not known here")
-    yield Rate(published_price(row.get("unit_price"), unit))
+        raise LeftOutError(f"it is for a `{unit_word}`, which is not known here")
+    price = published_price(row.get("unit_price"), unit)
+    family = FAL.catalogue.find(str(row.get("id")))
+    known = {each.plain for each in family.prices.values()} if family is not None else set()
+    if len(known) < 2:
+        yield Rate(price)
+    elif unit is not PriceUnit.SECOND or price.usd not in known:
+        told = ", ".join(map(str, sorted(known)))
+        raise LeftOutError(f"it is {price.usd} a {unit_word}, where {told} a second are known, by resolution")

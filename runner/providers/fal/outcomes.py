@@ -5,8 +5,7 @@ A submit's 408, 499 and every 5xx are ambiguous by those: the request may stand 
 
 from __future__ import annotations
 
-from runner.http.outcomes import MONEY_STOPS, AnswerRule, TroubleRule
-from runner.http.verdicts import Trouble
+from runner.http.outcomes import MONEY_STOPS, AnswerRule
 
 SUBMITS = (
     AnswerRule(
@@ -15,12 +14,6 @@ SUBMITS = (
     AnswerRule(
         95, "403: the account is locked, perhaps without balance", (403,), *MONEY_STOPS, message="locked"
     ),
-)
-
-READS = (
-    # the queue's own word for a request that it does not know: {"status": "NOT_FOUND"}
-    TroubleRule(Trouble.NOT_FOUND, (404,), message='"not_found"'),
-    TroubleRule(Trouble.NOT_FOUND, (404,), message="request not found"),
 )
 
 ENDED = frozenset({400, 422, 500, 502, 503, 504})

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Final
 from runner.providers.base import Client
 from runner.providers.failures import SEEDANCE, Cause
 from runner.providers.openai.dialect import FIRST, VideosDialect
-from runner.providers.openai.servers import REFERENCE, SERVERS, Server
+from runner.providers.openai.servers import SERVERS, UNNAMED, Server
 from runner.providers.provider import Listing, ListKind, Provider, ServiceLimits
 
 if TYPE_CHECKING:
     from runner.http.free import FreeRequests
     from runner.http.paid import PaidRequests
 
-_EVERY_FIELD: Final = frozenset().union(*(each.fields for each in SERVERS.values()))
+_EVERY_FIELD: Final = UNNAMED.fields
 
 
 def _client(
@@ -86,5 +86,5 @@ def _speaking(server: Server) -> Provider:
 
 
 OPENAI: Final = replace(
-    _speaking(REFERENCE), dialects={name: _speaking(server) for name, server in SERVERS.items()}
+    _speaking(UNNAMED), dialects={name: _speaking(server) for name, server in SERVERS.items()}
 )

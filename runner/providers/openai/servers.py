@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from runner.providers.provider import Echo
@@ -176,3 +176,13 @@ LITELLM: Final = Server(
     ping="/models",
 )
 SERVERS: Final[Mapping[str, Server]] = {each.name: each for each in (VLLM_OMNI, SGLANG, LITELLM, REFERENCE)}
+UNNAMED: Final = replace(
+    REFERENCE,
+    name="unnamed",
+    fields=frozenset().union(*(each.fields for each in SERVERS.values())),
+    words={"frames": "num_frames"},
+    lengths=(),
+    sizes={**_WIDE_SIZES, **REFERENCE.sizes},
+    only_sizes=False,
+)
+"""Where no account names the dialect, as in a rehearsal without one: every field goes there."""

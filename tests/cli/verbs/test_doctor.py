@@ -265,6 +265,13 @@ class TestAccounts:
         assert studio.call("doctor") == ExitCode.DONE
         assert "the key goes to http://192.0.2.1:9 unencrypted" in studio.out
 
+    def test_a_server_of_one_s_own_is_asked_without_a_key(
+        self, studio: VerbBench, server: SandboxServer
+    ) -> None:
+        self.name(studio, f"gpu: {{provider: openai, base_url: '{server.url}', dialect: vllm-omni}}")
+        assert studio.call("doctor") == ExitCode.DONE, studio.out
+        assert f"{server.url}/v1 answers without a key" in studio.out
+
     def test_a_refresh_of_the_models_tells_a_drift_too(
         self, verbs: VerbBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:

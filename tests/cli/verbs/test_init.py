@@ -133,7 +133,7 @@ def test_each_key_of_the_project_file_is_there_as_a_comment_that_can_be_taken_aw
     settings = [line.removeprefix("# ") for line in lines[lines.index("version: 1") :] if line != "#"]
     file.write_text("\n".join([first, *settings]) + "\n", encoding="utf-8")
     found = load_project_file(tmp_path)
-    assert (set(found.accounts), len(found.budgets)) == ({"acme", "gateway", "ark"}, 3)
+    assert (set(found.accounts), len(found.budgets)) == ({"acme", "gpu", "ark"}, 3)
     schema = load_schema("project")
     keys = {line.partition(":")[0] for line in settings if line[:1].isalpha()}
     assert keys == set(schema["properties"])

@@ -248,6 +248,22 @@ async def test_ping_is_a_list_of_one() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_key_of_chosen_models_is_good_though_it_lists_nothing_without_one() -> None:
+    with answering(answer(400, envelope("MissingParameter", "filter.model"), DATE)) as server:
+        async with ark_at(server.origin) as ark:
+            assert await ark.ping() is None
+
+
+@pytest.mark.anyio
+async def test_a_ping_with_a_bad_key_is_told() -> None:
+    with answering(answer(401, envelope("AuthenticationError"), DATE)) as server:
+        async with ark_at(server.origin) as ark:
+            with pytest.raises(ProviderError) as caught:
+                await ark.ping()
+    assert caught.value.trouble is Trouble.KEY_REFUSED
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize(("field", "tag"), [("", 7), (TAG.field, 7), (TEXT_TAG.field, 0x1F)])
 async def test_the_tag_is_read_from_the_field_that_the_account_chose(field: str, tag: int) -> None:
     with answering(answer(200, golden("succeeded.json"))) as server:

@@ -289,11 +289,28 @@ async def test_what_is_no_history_is_no_page(page: Any) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_ping_is_a_history_of_one() -> None:
-    with answering(answer(200, {"items": [], "has_more": False}, DATE)) as server:
+async def test_a_ping_asks_the_queue_for_a_request_that_nobody_made() -> None:
+    with answering(answer(404, {"status": "NOT_FOUND"}, DATE)) as server:
         async with fal_at(server.origin) as fal:
             assert await fal.ping() == 1_767_355_200.0
-    assert b"limit=1&" in server.requests[0]
+    assert b"/requests/00000000-0000-0000-0000-000000000000/status " in server.requests[0]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("status", "body", "trouble"),
+    [
+        (401, {"detail": "no"}, Trouble.KEY_REFUSED),
+        (404, "an edge's page", Trouble.UNAVAILABLE),
+        (503, {"detail": "no"}, Trouble.UNAVAILABLE),
+    ],
+)
+async def test_a_ping_hears_a_refusal(status: int, body: object, trouble: Trouble) -> None:
+    with answering(answer(status, body)) as server:
+        async with fal_at(server.origin) as fal:
+            with pytest.raises(ProviderError) as caught:
+                await fal.ping()
+    assert caught.value.trouble is trouble
 
 
 @pytest.mark.anyio
@@ -335,18 +352,23 @@ async def test_an_upload_without_a_usable_token_or_address_is_none(answers: list
 
 
 @pytest.mark.anyio
-async def test_a_price_that_the_resolution_decides_over_is_left_out() -> None:
+async def test_a_price_that_the_resolution_decides_over_is_not_one() -> None:
+    """It is told where it is not among those that are known."""
+    other = "bytedance/seedance-2.5/text-to-video"
     rows = [
-        {"endpoint_id": MODEL, "unit_price": 0.13, "unit": "second", "currency": "USD"},
+        {"endpoint_id": MODEL, "unit_price": 0.3034, "unit": "second", "currency": "USD"},
+        {"endpoint_id": other, "unit_price": 0.9, "unit": "seconds"},
         {"endpoint_id": "fal-ai/kling/v2/text-to-video", "unit_price": 0.5, "unit": "video"},
         {"endpoint_id": "fal-ai/odd", "unit_price": 0.5, "unit": "compute hour"},
+        {"endpoint_id": "fal-ai/euro", "unit_price": 0.5, "unit": "video", "currency": "EUR"},
     ]
     with answering(answer(200, {"prices": rows})) as server:
         async with fal_at(server.origin) as fal:
             published = await fal.published_models()
     rates = {model.id: [str(rate.price.usd) for rate in model.rates] for model in published.models}
-    assert rates == {MODEL: [], "fal-ai/kling/v2/text-to-video": ["0.5"], "fal-ai/odd": []}
-    assert len(published.left_out) == 2
+    priced = {"fal-ai/kling/v2/text-to-video": ["0.5"]}
+    assert rates == {MODEL: [], other: [], "fal-ai/odd": [], "fal-ai/euro": [], **priced}
+    assert [line.split(":")[0] for line in published.left_out] == [other, "fal-ai/odd", "fal-ai/euro"]
     assert len(server.requests) == 1
 
 
