@@ -191,7 +191,7 @@ class MeshRoutes:
     async def read_only(
         self, request: Request, where: Where, task_id: str, make: Callable[[str, Struck], object]
     ) -> Response:
-        """The answer to a free request: what `make` tells the owner of the key, with the faults that strike."""
+        """The answer to a free request, with its faults: `make` tells it to the owner of the key."""
         connection = Connection(request, self.state.stopping)
         try:
             owner = self.admit(request)
