@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from runner.providers import BUILT_IN
-from runner.providers.dialect import COMMON_WORDS
 from runner.providers.provider import Provider
 
 PACKAGE = Path(__file__).resolve().parent.parent / "runner"
