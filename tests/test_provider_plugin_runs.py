@@ -12,7 +12,7 @@ import pytest
 
 from runner.__main__ import main
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.support.provider_plugin import installed
+from tests.support.provider_plugin import plugin_installed
 
 JOB = """\
 version: 1
@@ -49,7 +49,7 @@ class Plugin:
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugin]:
     monkeypatch.setenv("REPLICATE_API_TOKEN", "r8_0123456789")
     config = SandboxConfig(provider="replicate", latency=(0.0, 0.0), scale=0.05)
-    with installed(tmp_path / "plug-in"), SandboxServer(config) as server:
+    with plugin_installed(tmp_path / "plug-in"), SandboxServer(config) as server:
         root = tmp_path / "project"
         assert main(["-q", "init", str(root)]) == 0
         yield Plugin(root, server)

@@ -23,7 +23,7 @@ from replicate.webhook import Webhooks
 
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.pictures import png
-from tests.support.provider_plugin import installed
+from tests.support.provider_plugin import plugin_installed
 from tests.support.sandbox_requests import NO_TLS
 
 MODEL = "bytedance/seedance-2.0"
@@ -34,7 +34,7 @@ KEY = {"Authorization": "Bearer test"}
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxServer]:
     config = SandboxConfig(provider="replicate", latency=(0.0, 0.0), scale=0.05)
-    with installed(tmp_path_factory.mktemp("plug-in")), SandboxServer(config) as server:
+    with plugin_installed(tmp_path_factory.mktemp("plug-in")), SandboxServer(config) as server:
         yield server
 
 
@@ -82,7 +82,11 @@ def test_it_lists_page_by_page(client: replicate.Client, monkeypatch: pytest.Mon
 def test_it_cancels_what_runs(tmp_path: Path) -> None:
     slow = SandboxConfig(provider="replicate", latency=(60.0, 60.0), scale=0.05)
     headers = {"Cancel-After": "1h"}
-    with installed(tmp_path), SandboxServer(slow) as server, connected(server, headers=headers) as client:
+    with (
+        plugin_installed(tmp_path),
+        SandboxServer(slow) as server,
+        connected(server, headers=headers) as client,
+    ):
         made = client.predictions.create(model=MODEL, input=ASKED)
         assert made.status == "starting"
         row = httpx.get(f"{server.url}/v1/predictions/{made.id}", headers=KEY, verify=NO_TLS).json()

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
-from tests.support.provider_plugin import installed
+from tests.support.provider_plugin import plugin_installed
 
 CLIENT = Path(__file__).with_name("replicate_2.py")
 
@@ -26,7 +26,7 @@ CLIENT = Path(__file__).with_name("replicate_2.py")
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[SandboxServer]:
     config = SandboxConfig(provider="replicate", latency=(0.0, 0.0), scale=0.05)
-    with installed(tmp_path), SandboxServer(config) as server:
+    with plugin_installed(tmp_path), SandboxServer(config) as server:
         yield server
 
 

@@ -15,7 +15,7 @@ import httpx
 
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.clients import PostingClient, names
-from tests.support.provider_plugin import installed
+from tests.support.provider_plugin import plugin_installed
 from tests.support.sandbox_requests import NO_TLS
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "explanation" / "why-not-the-sdk.md"
@@ -64,7 +64,7 @@ def measure(client: PostingClient, event: str) -> Row:
     config = SandboxConfig(provider=client.provider, latency=(0.0, 0.0), scale=0.05)
     with (
         tempfile.TemporaryDirectory() as directory,
-        installed(Path(directory, "plug-in")),
+        plugin_installed(Path(directory, "plug-in")),
         SandboxServer(config) as server,
         patch("time.sleep"),
     ):

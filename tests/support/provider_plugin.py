@@ -20,7 +20,7 @@ replicate = callsheet_replicate.sandbox:replicate_routes
 
 
 @contextmanager
-def installed(directory: Path) -> Iterator[None]:
+def plugin_installed(directory: Path) -> Iterator[None]:
     """Its metadata are written below `directory`: building a wheel takes seconds."""
     metadata = directory / "callsheet_replicate-1.0.dist-info"
     metadata.mkdir(parents=True)
