@@ -7,12 +7,14 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TypeVar, TypeVarTuple, cast
 from unittest.mock import patch
 
 import anyio
 
 from runner.errors import CallsheetError, KeyRefusedError
+from runner.http.access import NO_KEY, Access
 from runner.http.verdicts import Evidence, ProviderError, Reaction, SubmitOutcome, Trouble, Verdict
 from runner.job.load import LoadOptions, load_job
 from runner.lane.commits import Commits
@@ -70,14 +72,19 @@ _PAID = {
 
 @dataclass
 class TimedService:
-    """A service that takes a minute for each video. `paid` and `free` are the statuses of what it refuses:
+    """A service that takes a minute for each video. `posts` and `others` are the statuses of what it refuses:
     all POSTs, and everything else.
     """
 
-    paid: int = 0
-    free: int = 0
+    posts: int = 0
+    others: int = 0
     accepted: dict[str, tuple[float, str]] = field(default_factory=dict)
     """When each was accepted, and its text, by id."""
+
+    @property
+    def paid(self) -> SimpleNamespace:
+        """What the engine asks a client's paid requests: where they go, and with which key."""
+        return SimpleNamespace(access=Access("https://api.sim.test", NO_KEY))
 
     async def ping(self) -> float:
         await self._refuse()
@@ -85,9 +92,9 @@ class TimedService:
 
     async def submit(self, body: Body) -> SubmitOutcome:
         await anyio.sleep(REQUEST_SECONDS)
-        evidence = Evidence(row=0, headers_begun=True, reason="", status=self.paid or 200)
-        if self.paid:
-            return SubmitOutcome(Verdict.REJECTED, _PAID[self.paid], evidence, server_time=self._time)
+        evidence = Evidence(row=0, headers_begun=True, reason="", status=self.posts or 200)
+        if self.posts:
+            return SubmitOutcome(Verdict.REJECTED, _PAID[self.posts], evidence, server_time=self._time)
         remote_id = f"t-{len(self.accepted)}"
         self.accepted[remote_id] = (anyio.current_time(), body.content.decode())
         return SubmitOutcome(
@@ -110,8 +117,8 @@ class TimedService:
 
     async def _refuse(self) -> None:
         await anyio.sleep(REQUEST_SECONDS)
-        if self.free:
-            raise ProviderError(_FREE[self.free], "no", status=self.free)
+        if self.others:
+            raise ProviderError(_FREE[self.others], "no", status=self.others)
 
     @property
     def _time(self) -> float:

@@ -48,6 +48,7 @@ def test_two_lanes_take_hardly_longer_than_one(tmp_path: Path, clip: bytes, back
     [alone], seconds = one.run(backend, one.write("job.yaml", job("second", samples=40)))
     two = bench(tmp_path / "two", clip)
     [both], together = two.run(backend, two.write("job.yaml", job("first", "second", samples=40)))
+    assert not alone.reasons, alone.reasons
     assert (done(alone), done(both), both.exit_code) == (40, 80, ExitCode.DONE)
     assert together <= 1.15 * seconds
 
@@ -71,7 +72,7 @@ def test_a_lane_that_is_refused_stops_no_other_and_delays_it_by_nothing(
 ) -> None:
     one = bench(tmp_path / "one", clip)
     one.run(backend, one.write("job.yaml", job("second")))
-    two = bench(tmp_path / "two", clip, first=TimedService(paid=paid, free=free))
+    two = bench(tmp_path / "two", clip, first=TimedService(posts=paid, others=free))
     [result], _ = two.run(backend, two.write("job.yaml", job("first", "second", run="timeout: 10m")))
     assert (done(result), len(two.services["second"].accepted)) == (8, 8)
     assert max(two.ends("job.yaml", "second")) <= max(one.ends("job.yaml", "second")) + 1.0
@@ -86,7 +87,7 @@ def test_a_lane_that_is_refused_stops_no_other_and_delays_it_by_nothing(
 def test_a_stop_concerns_the_jobs_with_tasks_in_that_lane_alone(
     tmp_path: Path, clip: bytes, backend: Backend
 ) -> None:
-    two = bench(tmp_path, clip, first=TimedService(paid=401))
+    two = bench(tmp_path, clip, first=TimedService(posts=401))
     files = [
         two.write("a.yaml", job("first", folder="a")),
         two.write("b.yaml", job("second", text="a kettle", folder="b")),
@@ -135,7 +136,7 @@ def test_a_task_of_two_jobs_is_bought_once_and_is_in_both_places(
 def test_a_missing_key_leaves_its_tasks_and_nothing_is_asked(
     tmp_path: Path, clip: bytes, backend: Backend
 ) -> None:
-    two = bench(tmp_path, clip, first=TimedService(paid=401, free=401))
+    two = bench(tmp_path, clip, first=TimedService(posts=401, others=401))
     two.refusals = {"first": KeyRefusedError("account first: FIRST_KEY not set")}
     [result], _ = two.run(backend, two.write("job.yaml", job("first", "second")))
     assert (result.exit_code, done(result)) == (ExitCode.KEY_REFUSED, 8)
@@ -154,7 +155,7 @@ def test_a_key_that_is_refused_later_ends_its_lane_and_loses_nothing(
 
     class Revoked(TimedService):
         async def get(self, task):  # type: ignore[no-untyped-def]
-            self.free = 401
+            self.others = 401
             return await super().get(task)
 
     two.services = {**two.services, "first": Revoked(accepted=first.accepted)}
