@@ -135,7 +135,7 @@ class TaskBuilder:
             request = self._provider.dialect.request(fields, [item.data for item in items])
         except CannotSayError as error:
             refusal = error.refusal
-            location = self._location(refusal.path, left_out)
+            location = self._location(refusal.path, left_out, cell)
             raise ProblemError(location.error(refusal.message, refusal.hint)) from None
         self._check_shape(request, tuple(item.data.get("role") for item in items), left_out)
 
@@ -277,8 +277,8 @@ class TaskBuilder:
         """The content items that a cell has."""
         return [item for number, item in enumerate(self._step.content) if number not in left_out]
 
-    def _location(self, path: Path, left_out: frozenset[int]) -> Location:
-        return request_location(self._account, self._step, path, left_out=left_out)
+    def _location(self, path: Path, left_out: frozenset[int], cell: Cell | None = None) -> Location:
+        return request_location(self._account, self._step, path, cell, left_out=left_out)
 
     def _in_row(self, problem: Problem, names: Set[str], cell: Cell) -> Problem:
         """`problem` at the row of a file that the cell has one of `names` from, unless it is told there."""

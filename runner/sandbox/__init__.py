@@ -4,7 +4,7 @@
         httpx.get(server.url + "/v1/video/generations", headers={"Authorization": f"Bearer {SANDBOX_KEY}"})
 
 Imports nothing else of runner: shared wire code would prove `providers` only against itself.
-Mesh's side is in `mesh`, getimg's in `getimg`, over one store and renderer and one set of faults.
+Each service's side is in the file of its name, over one store and renderer and one set of faults.
 
     Exception
     ├── BadItem                one item of a request's content is wrong

@@ -153,7 +153,7 @@ class MeshRoutes:
                 raise Refusal(404, "not_found", f"no video generation {task_id}")
             return self.got(self.shown(self.service.refresh(task), struck))
 
-        return await self._read_only(request, Where.GET, task_id, make)
+        return await self.read_only(request, Where.GET, task_id, make)
 
     def got(self, document: dict[str, Any]) -> dict[str, Any]:
         """What is answered to a GET of one task; `document` is as `shown` gives it."""
@@ -168,7 +168,7 @@ class MeshRoutes:
                 selection = replace(selection, owner=owner)
             return self.listed(self._page(selection, limit, offset, struck), selection)
 
-        return await self._read_only(request, Where.LIST, "", make)
+        return await self.read_only(request, Where.LIST, "", make)
 
     def read_query(self, request: Request) -> tuple[Selection, int, int]:
         """(selection, limit, offset) of a list. Raises Refusal."""
@@ -186,11 +186,12 @@ class MeshRoutes:
         def make(_owner: str, _struck: Struck) -> dict[str, Any]:
             return {"data": [_model(family) for family in FAMILIES] if wanted == "video" else []}
 
-        return await self._read_only(request, Where.LIST, "", make)
+        return await self.read_only(request, Where.LIST, "", make)
 
-    async def _read_only(
+    async def read_only(
         self, request: Request, where: Where, task_id: str, make: Callable[[str, Struck], object]
     ) -> Response:
+        """The answer to a free request, with its faults: `make` tells it to the owner of the key."""
         connection = Connection(request, self.state.stopping)
         try:
             owner = self.admit(request)

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import json
+import math
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -268,10 +269,12 @@ class ReplicateRoutes(MeshRoutes):
             except ValueError as problem:
                 raise Refusal(400, "Bad Request", "Invalid cursor") from problem
         times = {name: _moment(query[name]) for name in ("created_after", "created_before") if name in query}
-        before = times.get("created_before")
+        after, before = times.get("created_after"), times.get("created_before")
+        # the sandbox's times are whole seconds: what is made in the one that was named is shown
+        after = None if after is None else math.floor(after)
         # later pages show what was there at the first one
         newest = float(query.get("newest", self.state.now()))
-        return Selection(after=times.get("created_after"), before=before, created_before=newest), PAGE, offset
+        return Selection(after=after, before=before, created_before=newest), PAGE, offset
 
     def listed(self, page: dict[str, Any], selection: Selection) -> dict[str, Any]:
         bounds = {"created_after": selection.after, "created_before": selection.before}
@@ -292,7 +295,7 @@ class ReplicateRoutes(MeshRoutes):
             is_waiting = task.status_at(self.state.now()) == "queued"
             return self.shown(self.service.end(task, "expired" if is_waiting else "cancelled"), struck)
 
-        return await self._read_only(request, Where.GET, task_id, make)
+        return await self.read_only(request, Where.GET, task_id, make)
 
     async def model(self, request: Request) -> Response:
         owner, name = request.path_params["owner"], request.path_params["name"]
@@ -308,7 +311,7 @@ class ReplicateRoutes(MeshRoutes):
                 "latest_version": {"openapi_schema": {"components": {"schemas": {"Input": schema}}}},
             }
 
-        return await self._read_only(request, Where.LIST, "", make)
+        return await self.read_only(request, Where.LIST, "", make)
 
     async def upload(self, request: Request) -> Response:
         body = await request.body()
@@ -336,7 +339,7 @@ class ReplicateRoutes(MeshRoutes):
             self._files[file_id] = KeptFile(document, owner, content)
             return document
 
-        made = await self._read_only(request, Where.GET, "", make)
+        made = await self.read_only(request, Where.GET, "", make)
         made.status_code = 201 if made.status_code == 200 else made.status_code
         return made
 
@@ -349,12 +352,12 @@ class ReplicateRoutes(MeshRoutes):
                 del self._files[request.path_params["file_id"]]
             return kept.document
 
-        made = await self._read_only(request, Where.GET, "", make)
+        made = await self.read_only(request, Where.GET, "", make)
         is_deleted = request.method == "DELETE" and made.status_code == 200
         return Response(status_code=204) if is_deleted else made
 
     async def secret(self, request: Request) -> Response:
-        return await self._read_only(
+        return await self.read_only(
             request, Where.GET, "", lambda _owner, _struck: {"key": f"whsec_{self._signing_key()}"}
         )
 
