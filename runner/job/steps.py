@@ -49,6 +49,7 @@ from runner.job.texts import TextFiles
 from runner.job.values import Constant, TextFrom, Value, compile_text, compile_value
 from runner.job.yaml.nodes import Location, Node, Scalar, Sequence, items_of, text_of
 from runner.job.yaml.nodes import Mapping as MappingNode
+from runner.project import PROJECT_FILE
 from runner.providers.account import Account
 from runner.providers.provider import Provider
 from runner.spelling import did_you_mean
@@ -105,6 +106,11 @@ def read_step(
     if isinstance(output_node, Scalar) and isinstance(output_node.value, str):
         output = yield from compile_output(output_node, names_of_path)
     price = yield from read_price(keys.get("price"))
+    if price is not None and len({choice.account for choice in models}) > 1:
+        yield keys.location_of("price").warning(
+            "one price for the models of several services",
+            f"`prices:` in {PROJECT_FILE} has one for each model",
+        )
     yield from check_fields(providers, request, is_mixed=len(accounts) > 1)
     yield from check_twice(providers, request)
     known_fields = settable(providers)

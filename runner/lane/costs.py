@@ -15,6 +15,7 @@ from runner.money import MOST_USD, PriceUnit, micros, usd_text
 from runner.plan.cost import Total, estimate, seconds_of
 from runner.plan.plan import Plan
 from runner.plan.task import Task
+from runner.project import PROJECT_FILE
 from runner.providers.base import Generation, GenerationStatus
 from runner.providers.provider import Provider
 
@@ -28,12 +29,19 @@ def caps_of(job: Job, new: Total, unpriced: Task | None) -> Caps:
     """
     budget = job.budget
     if budget.max_micros is not None and unpriced is not None:
-        why = estimate(job.provider, unpriced.request, unpriced.price).note
+        why = estimate(job.accounts[unpriced.account].provider, unpriced.request, unpriced.price).note
         raise RefusedError(
             f"{job.file}: {Cap.USD}: {_unpriced(new)}, so the cap cannot be held ({unpriced.name}: {why})",
-            hint=f"add {PRICE_FORMS}, or cap the number of tasks with {Cap.TASKS}",
+            hint=f"{_how_to_price(job, unpriced)}, or cap the number of tasks with {Cap.TASKS}",
         )
     return Caps(budget.max_tasks, budget.max_micros)
+
+
+def _how_to_price(job: Job, task: Task) -> str:
+    """Where the price of a task goes: one price of the job is for all its services."""
+    if len(job.accounts) == 1:
+        return f"add {PRICE_FORMS}"
+    return f"add `prices: {{{task.model}: {{usd_per_second: N}}}}` to {PROJECT_FILE}"
 
 
 def over_all_runs(caps: Caps, plan: Plan, reader: LedgerReader) -> Caps:

@@ -47,7 +47,8 @@ def _find(plan: Plan, reader: LedgerReader, redactor: Redactor) -> Iterator[Trou
         told = [task for task in tasks if states.get(task.identity) in _TOLD]
         attempts = reader.latest([task.identity for task in told])
         for task in told:
-            yield _trouble(task, attempts[task.identity], plan.job.provider, redactor)
+            provider = plan.job.accounts[task.account].provider
+            yield _trouble(task, attempts[task.identity], provider, redactor)
 
 
 def _trouble(task: Task, attempt: AttemptRow, provider: Provider, redactor: Redactor) -> Trouble:

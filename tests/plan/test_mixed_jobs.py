@@ -322,3 +322,11 @@ def test_takes_that_a_service_cannot_tell_apart_are_an_error_that_says_so(
     assert hint in problems[0]
     if hint.startswith("exclude"):
         assert jobs.plan(f"{HEAD}{TWO}{TEXT}{more}\n{hint}\n").count == 3
+
+
+def test_one_price_for_several_services_is_told(jobs: JobBench) -> None:
+    """It would hold a cap in dollars by the price of another service."""
+    (warning,) = jobs.plan(HEAD + TWO + TEXT + "price: {usd_per_task: 0}\n").warnings
+
+    assert (warning.path, warning.message) == ("price", "one price for the models of several services")
+    assert jobs.plan(f"{HEAD}models: [seedance-1-0-pro]\n{TEXT}price: {{usd_per_task: 0}}\n").warnings == ()

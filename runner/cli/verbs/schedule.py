@@ -336,16 +336,19 @@ def _advise(job: Job, project: Project, *, yes: bool) -> None:
         )
     if job.budget.confirm_micros is not None and not yes:
         console.note(f"{job.file}: above budget.confirm_usd nobody is there to agree; hint: give --yes")
-    try:
-        # as a unit finds it: nothing of this shell's environment
-        own = frozenset({job.api_key_env} if job.api_key_env else ())
-        found = read_env(project.root, {}, allow=own)
-        job.provider.find_key(found, variable=job.api_key_env)
-    except CallsheetError:
-        name = job.api_key_env or job.provider.key_variables[0]
-        console.note(
-            f"{job.file}: a unit does not see your shell's variables; hint: {name}=... in .env of the root"
-        )
+    own = next(iter(job.accounts))
+    for account in job.accounts.values():
+        variable = account.key_variable or None
+        if account.name == own:
+            variable = job.api_key_env or variable
+        try:
+            # as a unit finds it: nothing of this shell's environment
+            found = read_env(project.root, {}, allow=frozenset(filter(None, (variable,))))
+            account.provider.find_key(found, variable=variable)
+        except CallsheetError:
+            name = variable or account.provider.key_variables[0]
+            hint = f"{name}=... in .env of the root"
+            console.note(f"{job.file}: a unit does not see your shell's variables; hint: {hint}")
 
 
 def _advise_of_notify(project: Project, allow_env: frozenset[str]) -> None:
