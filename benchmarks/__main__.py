@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks import (
     crowd,
     download,
+    lanes,
     makespan,
     parts,
     polling,
@@ -39,6 +40,7 @@ FULL: Mapping[str, Bench] = {
     "g": lambda: makespan.measure(tasks=200, at_once=(4, 10, 50), helpers_at=4),
     "h": lambda: throughput.measure("h", size=20_000, tasks=1000, in_flight=(8, 32), runs=3),
     "i": lambda: rehearsal.measure(tasks=150, runs=3),
+    "l": lambda: lanes.measure(tasks=40, at_once=4, seconds=1.5, runs=5),
     "p": lambda: parts.measure(size=1_000_000, tasks=500),
 }
 
@@ -58,6 +60,7 @@ QUICK: Mapping[str, Bench] = {
     "g": lambda: makespan.measure(tasks=6, at_once=(6,), helpers_at=6),
     "h": lambda: throughput.measure("h", size=20_000, tasks=10, in_flight=(4,), runs=1),
     "i": lambda: rehearsal.measure(tasks=3, runs=1),
+    "l": lambda: lanes.measure(tasks=2, at_once=2, seconds=0.1, runs=1),
     "p": lambda: parts.measure(size=20_000, tasks=5),
     "s": lambda: crowd.measure_switches(tasks=5, in_flight=4),
     "u": lambda: crowd.measure_crowd(tasks=20, in_flight=10, open_files=256),

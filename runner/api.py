@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 
 import anyio.to_thread
 
-from runner.assemble import carry_out
+from runner.assemble import JobOrder, carry_out
 from runner.desk.report import make_report
 from runner.errors import CallsheetError, RefusedError
 from runner.http.access import ApiKey
@@ -16,7 +17,7 @@ from runner.lane.costs import question
 from runner.lane.machine import Machine
 from runner.plan.plan import Plan
 from runner.project import find_project
-from runner.providers.place import Place
+from runner.providers.place import Place, find_keys
 from runner.record.events import Observer
 from runner.record.facts import KEY_VARIABLE, session_facts
 from runner.redact import Redactor
@@ -33,7 +34,7 @@ PAGE_SECONDS = 30.0
 async def run_plan(
     plan: Plan,
     *,
-    api_key: str | None = None,
+    api_key: str | Mapping[str, str] | None = None,
     observe: Observer = lambda _name, _fields: None,
     deadline: float | None = None,
     is_agreed: bool = False,
@@ -43,8 +44,9 @@ async def run_plan(
 
     It is this plan that runs, with its tasks, identities and date, whatever became of the job file since.
     Requests go to the plan's `origin`, and its job's root must be a project. The unfinished run of the
-    same tasks goes on; what is done is never submitted again. `api_key` is looked for in the environment
-    and the root's `.env` where it is not given; `observe` hears each event
+    same tasks goes on; what is done is never submitted again. `api_key` is the key of the job's own account,
+    or keys by account; what it does not give is looked for in the environment and the root's `.env`. Tasks of
+    an account without a key are left (exit code 77), and all others go on. `observe` hears each event
     (docs/reference/events.md) in the event loop; `deadline` is seconds from now; `is_agreed` agrees to
     what goes above `budget.confirm_usd`; `accept_edits` submits tasks whose path holds a take of another
     request, which is kept as a version. Without it they are left (exit code 3), unless `run.on_edit` is
@@ -57,17 +59,21 @@ async def run_plan(
     """
     job, machine = plan.job, Machine()
     project = find_project(job.root, root=job.root)
-    place = Place.at(job.provider, project, plan.origin, trust_env=job.project_file.trust_env)
-    if api_key is None:
-        key = place.find_key(read_env(project.root, os.environ), variable=job.api_key_env)
-    else:
-        key = ApiKey.load(api_key, source="api_key")
+    accounts = job.accounts
+    origins = plan.origins
+    places = {
+        name: Place.at(account, project, origins[name], trust_env=job.project_file.trust_env)
+        for name, account in accounts.items()
+    }
+    place = next(iter(places.values()))
+    given = {next(iter(accounts)): api_key} if isinstance(api_key, str) else api_key or {}
+    keys = find_keys(places, read_env(project.root, os.environ), job.api_key_env, given)
     with locked_ledger(place.project, wait=0.0) as ledger:
         prepared = prepare_run(
             job,
             project=place.project,
             reader=ledger.read,
-            origin=place.origin,
+            origins=origins,
             now=machine.wall(),
             source=machine.random,
             plan=plan,
@@ -75,17 +81,13 @@ async def run_plan(
         )
         if not is_agreed and (asked := question(job, prepared.new)):
             raise RefusedError(f"{asked}; nothing was sent", hint="give is_agreed=True")
-        result = await carry_out(
-            prepared,
-            place,
-            key,
-            ledger,
-            facts=session_facts(["run_plan"], job.root / job.file, job.root, Redactor([key.value]))
-            | ({KEY_VARIABLE: job.api_key_env} if api_key is None else {}),
-            observe=observe,
-            warn=_LOG.warning,
-            deadline=deadline,
-        )
+        redactor = Redactor(key.value for key in keys.values() if isinstance(key, ApiKey))
+        facts = session_facts(["run_plan"], job.root / job.file, job.root, redactor)
+        facts |= {} if given else {KEY_VARIABLE: job.api_key_env}
+        order = JobOrder(prepared, places, keys, facts, observe, _LOG.warning)
+        (result,) = await carry_out([order], ledger, deadline=deadline)
+    if isinstance(result, CallsheetError):
+        raise result
     await anyio.to_thread.run_sync(_leave_page, place, prepared.run.id)
     return result
 

@@ -8,31 +8,33 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import anyio
 
-from runner.errors import UsageError
-from runner.http.access import Access, ApiKey, is_loopback
+from runner.errors import CallsheetError, KeyRefusedError, UsageError
+from runner.http.access import NO_KEY, Access, ApiKey, is_loopback
 from runner.http.route import find_route
 from runner.http.transport import tls_context
-from runner.job.model import RunPolicy, WebhookPolicy
+from runner.job.model import WebhookPolicy
 from runner.json_value import JsonValue
 from runner.lane.commits import Commits
+from runner.lane.lane import LaneTools
 from runner.lane.machine import Machine
 from runner.ledger.ledger import Ledger
-from runner.providers import connect
+from runner.project import Project
+from runner.providers import BUILT_IN, connect
 from runner.providers.place import Place
 from runner.record.events import EventLog, Observer, fan_out
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
 from runner.run.finish import RunResult
 from runner.run.prepare import Prepared
-from runner.run.run import collect_all, run_prepared
+from runner.run.run import Order, collect_all, run_jobs
 from runner.run.session import Tools
-from runner.run.webhook import receiver
+from runner.run.webhook import Hints, receiver
 from runner.sandbox import SandboxConfig, SandboxServer, SandboxUnavailable
 from runner.store.download import Downloader, DownloadLimits
 from runner.store.files import LocalFiles
@@ -51,27 +53,34 @@ AT_ONCE = (0.0, 0.0)
 
 
 @contextlib.contextmanager
-def served(place: Place, key: ApiKey) -> Iterator[Access]:
-    """Access to the service; the embedded sandbox runs for as long as this is open.
+def served(places: Iterable[Place]) -> Iterator[Callable[[Place, ApiKey], Access]]:
+    """Access to the services; one embedded sandbox stands for all that are rehearsed in it, for as long as
+    this is open.
 
     Its tasks lie in the rehearsal, so that a killed one finds them again. Enter it under the lock.
     """
-    base_path = place.provider.base_path
-    if place.url is not None:
-        yield Access(place.url.removesuffix(base_path) + base_path, key, place.provider.key_scheme)
-        return
-    store = place.project.state_dir / "sandbox"
-    store.mkdir(mode=0o700, exist_ok=True)
+    rehearsed = [place for place in places if place.url is None]
     with contextlib.ExitStack() as stack:
-        try:
-            server = stack.enter_context(
-                SandboxServer(
-                    SandboxConfig(provider=place.provider.name, latency=AT_ONCE, store=store / "tasks.db")
-                )
+        sandbox = ""
+        for place in rehearsed[:1]:
+            store = place.project.state_dir / "sandbox"
+            store.mkdir(mode=0o700, exist_ok=True)
+            # the first that is no built-in one, where there is any
+            names = dict.fromkeys(each.provider.name for each in rehearsed)
+            config = SandboxConfig(
+                provider=next((name for name in names if name not in BUILT_IN), next(iter(names))),
+                latency=AT_ONCE,
+                store=store / "tasks.db",
             )
-        except SandboxUnavailable as error:
-            raise UsageError(str(error)) from error
-        yield Access(server.url + base_path, key, place.provider.key_scheme)
+            try:
+                sandbox = stack.enter_context(SandboxServer(config)).url
+            except SandboxUnavailable as error:
+                raise UsageError(str(error)) from error
+        yield lambda place, key: Access(
+            place.url if place.url is not None else sandbox + place.provider.base_path,
+            key,
+            place.provider.key_scheme,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,92 +92,168 @@ class RequestLimits:
     downloads: DownloadLimits = field(default_factory=DownloadLimits)
 
 
-@contextlib.asynccontextmanager
-async def open_tools(
-    place: Place,
-    access: Access,
+def open_tools(
+    project: Project,
     ledger: Ledger,
     observe: Observer,
-    webhook: WebhookPolicy | None = None,
+    keys: Iterable[ApiKey],
     *,
+    trust_env: bool = False,
     machine: Machine | None = None,
     limits: RequestLimits | None = None,
-) -> AsyncIterator[Tools]:
-    """What a run works with, over real clocks, disks and connections where no others are given."""
+) -> Tools:
+    """What a job works with, over real clocks and disks where no others are given. `keys` are all that this
+    process has: none of them is written anywhere.
+    """
     machine, limits = machine or Machine(), limits or RequestLimits()
+    route = find_route(os.environ, trust_env=trust_env)
+    files = LocalFiles(project.base)
+    return Tools(
+        project=project,
+        commits=Commits(ledger, machine.threads),
+        machine=machine,
+        observe=observe,
+        fetch=Downloader(files, tls_context(route.certificates), route),
+        files=files,
+        redactor=Redactor([*(key.value for key in keys), *route.secrets]),
+        limits=limits.downloads,
+    )
+
+
+@contextlib.asynccontextmanager
+async def open_lane(
+    place: Place, access: Access, ledger: Ledger, limits: RequestLimits | None = None
+) -> AsyncIterator[LaneTools]:
+    """What leads to a service, with its connections."""
+    limits = limits or RequestLimits()
     route = find_route(os.environ, trust_env=place.trust_env)
-    files = LocalFiles(place.project.base)
-    async with (
-        connect(
-            place.provider, access, route=route, submit_limits=limits.submits, free_limits=limits.free
-        ) as client,
-        receiver(webhook, ledger.salt) as hints,
-    ):
-        yield Tools(
-            project=place.project,
+    async with connect(
+        place.provider, access, route=route, submit_limits=limits.submits, free_limits=limits.free
+    ) as client:
+        yield LaneTools(
+            account=place.account.name,
             origin=place.origin,
+            key_hash=access.key.fingerprint(ledger.salt),
             provider=place.provider,
             client=client,
-            commits=Commits(ledger, machine.threads),
-            fetch=Downloader(files, tls_context(route.certificates), route),
-            files=files,
-            machine=machine,
-            observe=observe,
-            redactor=Redactor([access.key.value, *route.secrets]),
-            key_hash=access.key.fingerprint(ledger.salt),
             is_loopback=is_loopback(access.origin),
-            limits=limits.downloads,
-            hints=hints,
+            rate=None if place.project.is_rehearsal else place.account.rate,
         )
 
 
-def collect_from(
-    place: Place,
-    key: ApiKey,
-    ledger: Ledger,
-    *,
-    attempts: frozenset[str],
-    observe: Observer,
-    deadline: float | None,
-) -> RunResult:
-    """`collect_all` of the attempts that `key` is for, in an event loop of its own."""
+@dataclass(frozen=True, slots=True)
+class Collecting:
+    """What `collect` fetches with one key: the attempts that it is for."""
 
-    async def go() -> RunResult:
-        async with open_tools(place, access, ledger, observe) as tools:
-            return await collect_all(tools, RunPolicy(), deadline=deadline, attempts=attempts)
+    place: Place
+    key: ApiKey
+    attempts: frozenset[str]
+    observe: Observer
 
-    with served(place, key) as access:
+
+def collect_from(works: Sequence[Collecting], ledger: Ledger, *, deadline: float | None) -> list[RunResult]:
+    """`collect_all` of these, in an event loop of its own; they lie in one project."""
+
+    async def go() -> list[RunResult]:
+        async with contextlib.AsyncExitStack() as stack:
+            first = works[0].place
+            keys = [work.key for work in works]
+            tools = open_tools(first.project, ledger, works[0].observe, keys, trust_env=first.trust_env)
+            orders = []
+            for work in works:
+                lane = await stack.enter_async_context(
+                    open_lane(work.place, access(work.place, work.key), ledger)
+                )
+                own = replace(tools, observe=work.observe)
+                orders.append(Order(own, {lane.account: lane}, deadline=deadline, attempts=work.attempts))
+            return await collect_all(orders)
+
+    with served(work.place for work in works) as access:
         return anyio.run(go)
 
 
-async def carry_out(
-    prepared: Prepared,
-    place: Place,
-    key: ApiKey,
-    ledger: Ledger,
-    *,
-    facts: Mapping[str, JsonValue],
-    observe: Observer,
-    warn: Callable[[str], None],
-    deadline: float | None,
-) -> RunResult:
-    """Brings a prepared run to done in a folder of its own, events and manifest included: for the command
-    line and for `run_plan`.
-
-    `warn` is told where events cannot be written. `deadline` is seconds from now, and the job's own
-    counts too. Enter it under the lock.
+@dataclass(frozen=True, slots=True)
+class JobOrder:
+    """A prepared run with the places and keys of its accounts, by their names; where a key is missing stands
+    why. `warn` is told where its events cannot be written.
     """
-    if place.url is None:
-        prepared = _rehearsed(prepared)
-    route = find_route(os.environ, trust_env=place.trust_env)
-    job, redactor = prepared.plan.job, Redactor([key.value, *route.secrets])
-    folder = RunFolder(place.project, prepared.run.id)
-    folder.make(job.copy)
-    events = EventLog(folder.events, wall=time.time, redactor=redactor, tell=warn)
-    with served(place, key) as access, contextlib.closing(events):
-        told = fan_out(events, observe)
-        async with open_tools(place, access, ledger, told, job.run.webhook) as tools:
-            return await run_prepared(prepared, tools, facts=facts, deadline=deadline)
+
+    prepared: Prepared
+    places: Mapping[str, Place]
+    keys: Mapping[str, ApiKey | KeyRefusedError]
+    facts: Mapping[str, JsonValue]
+    observe: Observer
+    warn: Callable[[str], None]
+
+
+async def carry_out(
+    jobs: Sequence[JobOrder], ledger: Ledger, *, deadline: float | None
+) -> list[RunResult | CallsheetError]:
+    """Brings prepared runs of one project to done side by side, each in a folder of its own, events and
+    manifest included: for the command line and for `run_plan`.
+
+    In place of a result stands the error of a job that could not begin, or not end, as it should. `deadline`
+    is seconds from now, and each job's own counts too. Enter it under the lock.
+    """
+    places = [place for job in jobs for place in job.places.values()]
+    keys = [key for job in jobs for key in job.keys.values() if isinstance(key, ApiKey)]
+    orders: dict[int, Order] = {}
+    failed: dict[int, CallsheetError] = {}
+    async with contextlib.AsyncExitStack() as stack:
+        project, trust_env = places[0].project, places[0].trust_env
+        tools = open_tools(project, ledger, lambda _name, _fields: None, keys, trust_env=trust_env)
+        opening = _Opening(ledger, tools, stack, stack.enter_context(served(places)))
+        for number, job in enumerate(jobs):
+            try:
+                orders[number] = await opening.order(job, deadline)
+            except CallsheetError as error:
+                failed[number] = error
+        ended = await run_jobs([*orders.values()]) if orders else []
+    results = dict(zip(orders, ended, strict=True)) | failed
+    return [results[number] for number in range(len(jobs))]
+
+
+@dataclass(slots=True)
+class _Opening:
+    """Opens what jobs need, once where several need the same."""
+
+    ledger: Ledger
+    tools: Tools
+    stack: contextlib.AsyncExitStack
+    access: Callable[[Place, ApiKey], Access]
+    lanes: dict[tuple[str, str, str], LaneTools] = field(default_factory=dict)
+    listeners: dict[WebhookPolicy, Hints | None] = field(default_factory=dict)
+
+    async def order(self, job: JobOrder, deadline: float | None) -> Order:
+        prepared = job.prepared
+        if next(iter(job.places.values())).url is None:
+            prepared = _rehearsed(prepared)
+        own, redactor = prepared.plan.job, self.tools.redactor
+        folder = RunFolder(self.tools.project, prepared.run.id)
+        folder.make(own.copy)
+        events = EventLog(folder.events, wall=time.time, redactor=redactor, tell=job.warn)
+        self.stack.callback(events.close)
+        hints, webhook = None, own.run.webhook
+        if webhook is not None:
+            if webhook not in self.listeners:
+                listening = receiver(webhook, self.ledger.salt)
+                self.listeners[webhook] = await self.stack.enter_async_context(listening)
+            hints = self.listeners[webhook]
+        tools = replace(self.tools, observe=fan_out(events, job.observe), hints=hints)
+        lanes = {name: await self._lane(place, job.keys[name]) for name, place in job.places.items()}
+        return Order(tools, lanes, prepared, job.facts, deadline)
+
+    async def _lane(self, place: Place, key: ApiKey | KeyRefusedError) -> LaneTools:
+        refusal = key if isinstance(key, KeyRefusedError) else None
+        access = self.access(place, key if isinstance(key, ApiKey) else NO_KEY)
+        # one origin may serve several providers: the sandbox does. Without a key no two accounts are one
+        leads = place.provider.name, place.origin, place.account.name if refusal else access.key.value
+        if leads not in self.lanes:
+            lane = await self.stack.enter_async_context(open_lane(place, access, self.ledger))
+            if refusal is not None:
+                lane = replace(lane, key_hash="", refusal=refusal)
+            self.lanes[leads] = lane
+        return self.lanes[leads]
 
 
 def _rehearsed(prepared: Prepared) -> Prepared:

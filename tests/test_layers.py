@@ -177,7 +177,7 @@ def _own_words(provider: Provider) -> set[str]:
     words = {provider.name, *provider.key_variables, provider.url_variable, *dialect.words.values()}
     words |= {dialect.flex_field, dialect.last_frame_field, *provider.not_in_identity}
     # in a job file these are words for every service, and so they are in the code
-    return words - {"", "sound", "seconds", "num_frames", "user"} - COMMON_WORDS
+    return words - {"", "priority", "callback_url", "sound", "seconds", "num_frames", "user"}
 
 
 def _names_and_texts(tree: ast.AST) -> Iterator[tuple[str, int]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import inspect
 import json
 import re
 import subprocess
@@ -14,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from runner.providers.base import Client
+from runner.providers.provider import Listing, Provider
 from tests.support.command_process import CHECKOUT
 from tests.support.provider_plugin import EXAMPLE
 from tests.support.wheels import build, install, wheel_environment
@@ -94,6 +98,15 @@ def test_it_imports_nothing_of_callsheet_but_public_modules() -> None:
     ours = {name for name in imported if name.partition(".")[0] in ("runner", "tests", "benchmarks")}
     assert ours <= public
     assert ours
+
+
+def test_the_contract_names_every_field_of_a_declaration_and_every_call() -> None:
+    page = CONTRACT.read_text(encoding="utf-8").partition("## Public modules")[0]
+    firsts = re.findall(r"^\| ([^|]*`[^|]*) \|", page, re.M)
+    named = {name for first in firsts for name in re.findall(r"`(\w+)", first)}
+    fields = {field.name for made in (Provider, Listing) for field in dataclasses.fields(made)}
+    calls = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if name[0] != "_"}
+    assert fields | calls - {"post"} <= named
 
 
 def test_every_public_module_is_there() -> None:

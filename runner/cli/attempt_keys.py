@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from runner.errors import ExitCode, KeyRefusedError
@@ -19,8 +19,11 @@ from runner.record.facts import KEY_VARIABLE
 
 @dataclass(frozen=True, slots=True)
 class KeyGroup:
-    """The attempts of one key. Where it cannot be found, `key` is None and `missing` says why."""
+    """The attempts of one key, and the account that has it. Where it cannot be found, `key` is None and
+    `missing` says why.
+    """
 
+    place: Place
     key: ApiKey | None
     attempts: frozenset[str]
     missing: str = ""
@@ -28,60 +31,70 @@ class KeyGroup:
 
 
 def group_by_key(
-    place: Place, ledger: Ledger, attempts: Iterable[AttemptRow], *, is_named_here: bool = True
+    places: Sequence[Place], ledger: Ledger, attempts: Iterable[AttemptRow], *, is_named_here: bool = True
 ) -> list[KeyGroup]:
-    """Groups attempts by the key that each was submitted with.
+    """Groups attempts at one service by the key that each was submitted with; `places` are those of the
+    accounts there.
 
-    Where that key is gone, the variable of the run counts, which may hold a newer key. Where only the
-    ledger names this place (not `is_named_here`), no key is sent to it that was not sent there before.
+    Where that key is gone, the key of the attempt's account counts, or the variable of the run: it may hold a
+    newer one. Where only the ledger names this service (not `is_named_here`), no key is sent to it that was
+    not sent there before.
     """
     attempts = list(attempts)
     names = {attempt.run_id: _variables(ledger, attempt.run_id) for attempt in attempts}
-    keys: dict[str | None, ApiKey] = {}
-    missing: dict[str | None, str] = {}
     wanted = frozenset(name for found in names.values() for name in found if name)
-    environment = read_env(place.project.root, os.environ, allow=wanted)
-    for name in (None, *sorted(wanted)):
+    own = frozenset(place.account.key_variable for place in places)
+    environment = read_env(places[0].project.root, os.environ, allow=wanted | own - {""})
+    accounts = {place.account.name: place for place in places}
+    first = places[0].account.name
+    keys: dict[tuple[str, str | None], ApiKey] = {}
+    missing: dict[tuple[str, str | None], str] = {}
+    for account, name in [*((each, None) for each in accounts), *((first, name) for name in sorted(wanted))]:
         try:
-            keys[name] = place.find_key(environment, variable=name)
+            keys[account, name] = accounts[account].find_key(environment, variable=name)
         except KeyRefusedError as error:
-            missing[name] = str(error)
-    by_print = {key.fingerprint(ledger.salt): name for name, key in keys.items()}
-    found: dict[str | None, list[AttemptRow]] = {}
+            missing[account, name] = str(error)
+    by_print = {key.fingerprint(ledger.salt): source for source, key in reversed(keys.items())}
+    found: dict[tuple[str, str | None], list[AttemptRow]] = {}
     strange: list[AttemptRow] = []
     for attempt in attempts:
+        account = attempt.account if attempt.account in accounts else first
         if attempt.key_hash in by_print:
             found.setdefault(by_print[attempt.key_hash], []).append(attempt)
         elif is_named_here:
-            found.setdefault(names[attempt.run_id][0], []).append(attempt)
+            name = names[attempt.run_id][0] if account == first else None
+            found.setdefault((account, name), []).append(attempt)
         else:
             strange.append(attempt)
-    groups = [_group(keys.get(name), rows, missing.get(name, "")) for name, rows in found.items()]
+    groups = [
+        _group(accounts[source[0]], keys.get(source), rows, missing.get(source, ""))
+        for source, rows in found.items()
+    ]
     if strange:
-        why = f"the key that was used at {place.origin} is not set; hint: set its variable again"
-        groups.append(_group(None, strange, why))
+        why = f"the key that was used at {places[0].origin} is not set; hint: set its variable again"
+        groups.append(_group(places[0], None, strange, why))
     return groups
 
 
 def key_for(place: Place, ledger: Ledger, attempt: AttemptRow) -> ApiKey:
     """The key for one attempt. Raises KeyRefusedError."""
-    (group,) = group_by_key(place, ledger, [attempt])
+    (group,) = group_by_key([place], ledger, [attempt])
     if group.key is None:
         raise KeyRefusedError(group.missing)
     return group.key
 
 
-def _group(key: ApiKey | None, rows: list[AttemptRow], why: str) -> KeyGroup:
+def _group(place: Place, key: ApiKey | None, rows: list[AttemptRow], why: str) -> KeyGroup:
     ids = frozenset(row.id for row in rows)
     if key is not None:
-        return KeyGroup(key, ids)
+        return KeyGroup(place, key, ids)
     if not any(row.state is TaskState.HELD or row.state in AWAITED for row in rows):
-        return KeyGroup(None, ids, code=ExitCode.DONE)
+        return KeyGroup(place, None, ids, code=ExitCode.DONE)
     waiting = sum(row.state in AWAITED for row in rows)
     if not waiting:
         # held: a person settles it, no key does
-        return KeyGroup(None, ids, code=ExitCode.PERSON_NEEDED)
-    return KeyGroup(None, ids, f"{count(waiting, 'task')} cannot be looked up: {why}")
+        return KeyGroup(place, None, ids, code=ExitCode.PERSON_NEEDED)
+    return KeyGroup(place, None, ids, f"{count(waiting, 'task')} cannot be looked up: {why}")
 
 
 def _variables(ledger: Ledger, run_id: str) -> list[str | None]:

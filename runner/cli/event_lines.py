@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from runner.cli import console
-from runner.cli.event_words import Known, Weight, raw, words
+from runner.cli.event_words import Known, Weight, raw, with_account, words
 from runner.plural import count
 from runner.redact import printable
 from runner.times import local_time
@@ -25,6 +25,7 @@ class EventLines:
     name: str
     verbosity: int = 0
     zone: datetime.tzinfo | None = None
+    names_accounts: bool = False
     wall: Callable[[], float] = time.time
     now: Callable[[], float] = time.monotonic
     _known: Known = field(default_factory=Known)
@@ -37,7 +38,7 @@ class EventLines:
         is_new = self._known.is_new(name, fields, self.now()) and self._is_new_status(name, fields)
         told = words(name, fields)
         if told is not None and is_new and (told.weight is not Weight.DETAIL or self.verbosity):
-            self._tell(told.text)
+            self._tell(with_account(name, fields, told.text, self.names_accounts))
 
     def close(self) -> None:
         """Says how much was not told because it repeated what stands above."""

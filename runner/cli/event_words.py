@@ -215,13 +215,25 @@ class Known:
         return found
 
 
+_AT_A_SERVICE = frozenset(
+    {"service.trouble", "task.refused", "task.not_shown", "run.waiting", "run.not_looked_back"}
+)
+
+
+def with_account(name: str, fields: Mapping[str, object], text: str, is_named: bool) -> str:
+    """`text` with the account in front where it speaks of "the service" and there are several."""
+    account = fields.get("account")
+    return f"{printable(str(account))}: {text}" if is_named and account and name in _AT_A_SERVICE else text
+
+
 def _fold_key(name: str, fields: Mapping[str, object]) -> tuple[object, ...] | None:
     """What two events share that tell a person the same; None for what happens to one task."""
     match name:
         case "service.trouble" | "task.refused" | "task.not_shown":
-            return (name, fields.get("verdict"), fields.get("status"), fields.get("code"))
+            keys = ("account", "verdict", "status", "code")
+            return (name, *(fields.get(key) for key in keys))
         case "run.waiting" if waits_until(fields) > time.time():
-            return (name, fields.get("for"))
+            return (name, fields.get("account"), fields.get("for"))
     return None
 
 

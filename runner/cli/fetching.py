@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from runner.cli import console
 from runner.cli.attempt_keys import KeyGroup, group_by_key
 from runner.cli.endings import tell_nearing_expiry, tell_reasons
 from runner.cli.options import RunOptions, ServiceOptions
-from runner.cli.place import choose_place, does_trust_env, reachable
+from runner.cli.place import accounts_here, choose_place, choose_places, does_trust_env
 from runner.cli.problems import show
 from runner.cli.runs import reading
 from runner.cli.task_list import counts_words
 from runner.cli.watching import watching
 from runner.cli.work import Work
 from runner.errors import INTERRUPTS, CallsheetError, ExitCode, JobError, RefusedError
+from runner.http.access import ApiKey
 from runner.job.load import LoadOptions, load_job
 from runner.job.load_project import readable_project_file
 from runner.job.rundate import RunDate
@@ -30,7 +31,8 @@ from runner.ledger.states import AWAITED
 from runner.plan.plan import make_plan
 from runner.project import Project
 from runner.providers import DEFAULT, every
-from runner.providers.place import Place
+from runner.providers.account import Account
+from runner.providers.place import Place, origins_of, parted
 from runner.record.facts import job_facts, session_facts
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
@@ -40,8 +42,9 @@ from runner.run.lock import locked_ledger
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """The outcome of collecting at one service, under one key."""
+    """The outcome of collecting at one service, under one key. `account` is empty for a provider's own."""
 
+    account: str
     origin: str
     result: RunResult
 
@@ -49,21 +52,29 @@ class Collected:
         counts: dict[str, JsonValue] = {
             str(state): number for state, number in self.result.counts.items() if number
         }
-        return {"origin": self.origin, "counts": counts, "reasons": list(self.result.reasons)}
+        whose: dict[str, JsonValue] = {"account": self.account} if self.account else {}
+        return whose | {
+            "origin": self.origin,
+            "counts": counts,
+            "reasons": list(self.result.reasons),
+        }
 
 
 def collect_everything(
     project: Project, service: ServiceOptions, *, wait: float, deadline: float | None, is_told: bool
 ) -> list[Collected]:
-    """Collects from each service that has something in flight, one after the other.
+    """Collects from all services that have something in flight, side by side.
 
-    A failure at one, such as a missing key, does not stop the next.
+    A failure at one, such as a missing key, stops no other.
     """
     ends = None if deadline is None else time.monotonic() + deadline
     collected: list[Collected] = []
-    for place, is_named_here in places(project, service):
-        collected += _collect_from(place, wait, ends, is_named_here=is_named_here, is_told=is_told)
-        if collected and collected[-1].result.exit_code in INTERRUPTS:
+    by_project: dict[Project, list[Service]] = {}
+    for each in services(project, service):
+        by_project.setdefault(each.places[0].project, []).append(each)
+    for found in by_project.values():
+        collected += _collect_from(found, wait, ends, is_told=is_told)
+        if any(one.result.exit_code in INTERRUPTS for one in collected):
             break
     return collected
 
@@ -97,70 +108,108 @@ def fetch_first(
     return ExitCode.first({code, *(INTERRUPTS & {one.result.exit_code for one in collected})})
 
 
-def places(project: Project, service: ServiceOptions) -> list[tuple[Place, bool]]:
-    """Where tasks may be in flight: at the services as they are named here (True), and at those that only
-    the ledger names (False), for jobs with a base URL of their own.
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service where tasks may be in flight, with the places of the accounts there. Not `is_named_here`:
+    only the ledger names it, for a job with a base URL of its own.
     """
-    places = [choose_place(each, project, service) for each in reachable(service)]
-    known = {(place.provider.name, place.origin) for place in places}
-    found = [(place, True) for place in places]
-    if service.base_url is not None or any(place.project != project for place in places):
-        return found
+
+    places: tuple[Place, ...]
+    is_named_here: bool = True
+
+
+def services(project: Project, service: ServiceOptions) -> list[Service]:
+    """Where tasks may be in flight."""
+    found: dict[tuple[str, str], tuple[Place, ...]] = {}
+    for name, account in accounts_here(project, service).items():
+        place = choose_places({name: account}, project, service)[name]
+        place_of = account.provider.name, place.origin
+        found[place_of] = (*found.get(place_of, ()), place)
+    here = [Service(places) for places in found.values()]
+    if service.base_url is not None or any(each.places[0].project != project for each in here):
+        return here
     with reading(project) as reader:
         others = {} if reader is None else dict.fromkeys(open_services(reader, time.time()))
-    return found + [
-        (Place.at(provider, project, origin, trust_env=does_trust_env(project, service)), False)
+    trust_env = does_trust_env(project, service)
+    return here + [
+        Service(
+            (Place.at(Account(name, provider), project, origin, trust_env=trust_env),), is_named_here=False
+        )
         for name, origin in others
-        if (provider := every().get(name)) is not None and (name, origin) not in known
+        if (provider := every().get(name)) is not None and (name, origin) not in found
     ]
 
 
 def _collect_from(
-    place: Place, wait: float, ends: float | None, *, is_named_here: bool, is_told: bool
+    found: Sequence[Service], wait: float, ends: float | None, *, is_told: bool
 ) -> list[Collected]:
-    """Collects from one service, key by key. Empty where nothing is in flight there."""
-    with locked_ledger(place.project, wait=wait, tell=console.note) as ledger:
+    """Collects from the services of one project. Empty where nothing is in flight."""
+    project = found[0].places[0].project
+    with locked_ledger(project, wait=wait, tell=console.note) as ledger:
         with ledger.transaction():
             ledger.recover(time.time())
-        attempts = list(open_attempts(ledger.read, (place.provider.name, place.origin), time.time()))
-        groups = group_by_key(place, ledger, attempts, is_named_here=is_named_here)
+        groups: list[KeyGroup] = []
+        for service in found:
+            first = service.places[0]
+            attempts = list(open_attempts(ledger.read, (first.provider.name, first.origin), time.time()))
+            groups += group_by_key(service.places, ledger, attempts, is_named_here=service.is_named_here)
         if not groups:
             return []
+        results = _collect_with(groups, ledger, ends)
         redactor = redactor_of(groups)
-        results = [_collect_with(group, place, ledger, ends) for group in groups]
+        origins = {group.place.origin for group in groups}
         for run in ledger.read.unfinished_runs():
-            if (run.origin, run.provider) == (place.origin, place.provider.name):
-                refresh_manifest(ledger, place, run, redactor, is_told=is_told)
+            if not origins.isdisjoint(parted(run.origin)):
+                refresh_manifest(ledger, project, run, redactor, is_told=is_told)
         overdue = nearing_expiry(ledger.read, time.time())
-    if is_told:
-        console.summary(f"{place.origin}: {counts_words(results[-1].counts)}")
+        zone = readable_project_file(project.root).timezone
+        if is_told:
+            for origin, name in dict.fromkeys(
+                (each.place.origin, each.place.provider.name) for each in groups
+            ):
+                console.summary(f"{origin}: {counts_words(ledger.read.count_states(origin, name))}")
     for result in results:
         tell_reasons(result)
-    tell_nearing_expiry(overdue, readable_project_file(place.project.root).timezone)
-    return [Collected(place.origin, result) for result in results]
+    tell_nearing_expiry(overdue, zone)
+    return [
+        Collected("" if group.place.account.is_own else group.place.account.name, group.place.origin, result)
+        for group, result in zip(groups, results, strict=True)
+    ]
 
 
-def _collect_with(group: KeyGroup, place: Place, ledger: Ledger, ends: float | None) -> RunResult:
-    if group.key is None:
-        counts = ledger.read.count_states(place.origin, place.provider.name)
-        return RunResult(group.code, (group.missing,) if group.missing else (), counts)
-    left = None if ends is None else max(0.0, ends - time.monotonic())
-    # imported here: the engine takes 0.3 s, and most often nothing is in flight
-    from runner.assemble import collect_from
+def _collect_with(groups: Sequence[KeyGroup], ledger: Ledger, ends: float | None) -> list[RunResult]:
+    """A result for each group; where its key is missing, what that means."""
+    results: dict[int, RunResult] = {}
+    ready: dict[int, tuple[Place, ApiKey, frozenset[str]]] = {}
+    for number, group in enumerate(groups):
+        if group.key is None:
+            counts = ledger.read.count_states(group.place.origin, group.place.provider.name)
+            reasons = (group.missing,) if group.missing else ()
+            results[number] = RunResult(group.code, reasons, counts)
+        else:
+            ready[number] = group.place, group.key, group.attempts
+    if ready:
+        # imported here: the engine takes 0.3 s, and most often nothing is in flight
+        from runner.assemble import Collecting, collect_from
 
-    work = Work(
-        "collect",
-        total=len(group.attempts),
-        is_rehearsal=place.project.is_rehearsal,
-        zone=readable_project_file(place.project.root).timezone,
-    )
-    with watching(work) as shown:
-        return collect_from(place, group.key, ledger, attempts=group.attempts, observe=shown, deadline=left)
+        project = groups[0].place.project
+        work = Work(
+            "collect",
+            total=sum(len(attempts) for _, _, attempts in ready.values()),
+            is_rehearsal=project.is_rehearsal,
+            zone=readable_project_file(project.root).timezone,
+        )
+        left = None if ends is None else max(0.0, ends - time.monotonic())
+        with watching([work]) as (shown,):
+            works = [Collecting(*each, shown) for each in ready.values()]
+            results |= zip(ready, collect_from(works, ledger, deadline=left), strict=True)
+    return [results[number] for number in range(len(groups))]
 
 
-def refresh_manifest(ledger: Ledger, place: Place, run: RunRow, redactor: Redactor, *, is_told: bool) -> None:
+def refresh_manifest(
+    ledger: Ledger, project: Project, run: RunRow, redactor: Redactor, *, is_told: bool
+) -> None:
     """Writes the manifest of a run again, with what was collected for it."""
-    project = place.project
     file = project.root / run.job_file
     try:
         copy = RunFolder(project, run.id).job_copy()
@@ -168,7 +217,9 @@ def refresh_manifest(ledger: Ledger, place: Place, run: RunRow, redactor: Redact
         options = LoadOptions(environ=os.environ, trust_job=True)
         job = load_job(file, root=project.root, options=options, copy=copy)
         date = RunDate.parse(run.run_date)
-        plan = make_plan(job, origin=run.origin, run_date=date, began=run.started_at)
+        plan = make_plan(
+            job, origins=origins_of(job.accounts, run.origin), run_date=date, began=run.started_at
+        )
     except CallsheetError as error:
         console.note(f"run {run.id}: its manifest stays as it was: {redactor.foreign_text(str(error))}")
         return

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runner.cli.common_options import common
 from runner.cli.options import JobOptions, ServiceOptions
-from runner.cli.place import choose_place
+from runner.cli.place import choose_places
 from runner.errors import JobError, NoProjectError, Problem
 from runner.job.environment import read_env
 from runner.job.load import LoadOptions, load_job
@@ -35,8 +35,18 @@ class Loaded:
     """A job that is ready to run. `environment` holds keys, so it is never shown."""
 
     job: Job
-    place: Place
+    places: Mapping[str, Place]
+    """By account, the job's own first."""
     environment: Mapping[str, str]
+
+    @property
+    def place(self) -> Place:
+        """That of the job's own account; all lie in one project."""
+        return next(iter(self.places.values()))
+
+    @property
+    def origins(self) -> dict[str, str]:
+        return {name: place.origin for name, place in self.places.items()}
 
 
 def load(
@@ -60,9 +70,10 @@ def load(
     with showing_lines(file if copy is None else copy, check_copy(file, project.root, reading, copy)):
         job = load_job(file, root=project.root, options=reading, copy=copy)
     own_base_url = job.base_url if options.trust_job else None
-    place = choose_place(job.provider, project, service, job_base_url=own_base_url)
-    named = frozenset({job.api_key_env} if job.api_key_env else ())
-    return Loaded(job, place, read_env(project.root, os.environ, allow=allowed | named))
+    accounts = job.accounts
+    places = choose_places(accounts, project, service, job_base_url=own_base_url)
+    named = (job.api_key_env, *(account.key_variable for account in accounts.values()))
+    return Loaded(job, places, read_env(project.root, os.environ, allow=allowed.union(filter(None, named))))
 
 
 def project_or_here(file: Path) -> Project:
@@ -84,7 +95,7 @@ def plan_of(loaded: Loaded, options: JobOptions) -> Plan:
     job = loaded.job
     reading = LoadOptions(loaded.environment, frozenset(options.allow_env), options.trust_job, job.provider)
     with showing_lines(job.copy, check_copy(job.root / job.file, job.root, reading, job.copy)):
-        return make_plan(job, origin=loaded.place.origin, run_date=date)
+        return make_plan(job, origins=loaded.origins, run_date=date)
 
 
 @contextlib.contextmanager

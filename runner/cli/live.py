@@ -12,6 +12,7 @@ works has loaded it anyway, for structlog does.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import sys
@@ -28,14 +29,15 @@ from rich.segment import ControlType
 from rich.text import Text
 
 from runner.cli import console
-from runner.cli.event_words import Known, Weight, waits_until, words
+from runner.cli.event_words import Known, Weight, waits_until, with_account, words
 from runner.cli.humanize import clock_words, fitting, spend_words, to_go_words
 from runner.cli.tally import ABSENT, DONE, FAILED, HELD, STAGES, THERE, UNCLEAR, Tally
-from runner.cli.work import Work
+from runner.cli.work import Work, together
 from runner.ledger.rows import Spend
 from runner.money import usd_words
 from runner.plural import count
 from runner.record.events import Observer
+from runner.redact import printable
 
 T = TypeVar("T")
 
@@ -65,8 +67,10 @@ _NARROWEST = 20
 
 
 @contextlib.contextmanager
-def shown_live(work: Work) -> Iterator[Observer]:
-    """An observer that draws the three lines on stderr until the block ends, and leaves none of them."""
+def shown_live(works: Sequence[Work]) -> Iterator[list[Observer]]:
+    """Observers, one for each of `works`, that draw three lines for all of them on stderr until the block
+    ends, and leave none of them.
+    """
     drawn = Console(
         stderr=True,
         no_color=not console.has_colour(sys.stderr),
@@ -80,18 +84,18 @@ def shown_live(work: Work) -> Iterator[Observer]:
         for number, row in enumerate(Text(line).wrap(drawn, max(_NARROWEST, drawn.width - len(_INDENT)))):
             console.note(f"{_INDENT if number else ''}{row.plain.rstrip()}")
 
-    display = Display(work, show)
+    display = Display(together(works), show)
     with Reflowing(display, drawn) as live:
         # who suspends or kills the process wants the cursor back
         drawn.show_cursor(True)
 
-        def observe(name: str, fields: Mapping[str, object]) -> None:
+        def observe(work: Work, name: str, fields: Mapping[str, object]) -> None:
             if name == "run.left_at_once":
                 live.stop()
             else:
-                display.observe(name, fields)
+                display.observe(name, fields, work)
 
-        yield observe
+        yield [functools.partial(observe, work) for work in works]
 
 
 @dataclass(slots=True)
@@ -136,8 +140,10 @@ class Display:
         self._spend = _Figure(self.work.spend, _SPEND_SECONDS)
         self._usual = _Figure(self.work.usual_seconds, _USUAL_SECONDS)
 
-    def observe(self, name: str, fields: Mapping[str, object]) -> None:
-        """Takes an event; what is news stands above the display at once, and once."""
+    def observe(self, name: str, fields: Mapping[str, object], work: Work | None = None) -> None:
+        """Takes an event, of `work` where that is a part of what is shown; what is news stands above the
+        display at once, and once.
+        """
         told = words(name, fields)
         with self._lock:
             self._tally.observe(name, fields, self.now())
@@ -148,7 +154,9 @@ class Display:
         # not under the lock, which whoever draws takes
         is_new = self._known.is_new(name, fields, self.now())
         if told is not None and told.weight is Weight.NEWS and is_new:
-            self.show(told.text)
+            whose = work or self.work
+            of = "" if whose is self.work else f"{printable(whose.name)}: "
+            self.show(of + with_account(name, fields, told.text, whose.names_accounts))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         # a full line would be broken as soon as the terminal gets narrower by one column

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from runner.cli.common_options import common
 from runner.cli.options import ServiceOptions
-from runner.errors import StateError
+from runner.errors import StateError, UsageError
 from runner.http.access import is_loopback, is_same_loopback, parse_origin
 from runner.job.load_project import readable_project_file
 from runner.ledger.database import open_for_reading
@@ -18,7 +18,8 @@ from runner.ledger.read import LedgerReader
 from runner.plan.words import TaskWords
 from runner.project import Project, find_project
 from runner.providers import DEFAULT, every
-from runner.providers.place import SANDBOX_ORIGIN, Place
+from runner.providers.account import Account, replaced_origins
+from runner.providers.place import SANDBOX_ORIGIN, Place, parted
 from runner.providers.provider import Provider
 from runner.run.only import Named
 
@@ -38,21 +39,30 @@ def worlds(service: ServiceOptions) -> list[Project]:
     return [own, Project(own.root, own.root) if own.is_rehearsal else own.rehearsal()]
 
 
-def reachable(service: ServiceOptions) -> list[Provider]:
-    """The providers that a request could go to: not those whose address only an account knows."""
+def leading_to(origins: str, project: Project, service: ServiceOptions) -> ServiceOptions:
+    """The options that lead to the services of a run's row; `service` where it does already."""
+    accounts = accounts_here(project, service)
+    real = Project(project.root, project.root)
+    known = {choose_places({name: each}, real, service)[name].origin for name, each in accounts.items()}
+    wanted = parted(origins)
+    if known.issuperset(wanted):
+        return service
+    if any(origin.partition(":")[0] == SANDBOX_ORIGIN for origin in wanted):
+        return replace(service, sandbox=True, base_url=None)
+    others = [origin for origin in wanted if origin not in {each.origin for each in accounts.values()}]
+    return replace(service, sandbox=False, base_url=next(iter(others), None))
+
+
+def accounts_here(project: Project, service: ServiceOptions) -> dict[str, Account]:
+    """Each provider's own account, and those of the project file; not those whose address nobody knows."""
+    own = {name: Account(name, provider) for name, provider in every().items()}
+    named = own | dict(readable_project_file(project.root).accounts)
     is_replaced = service.sandbox or service.base_url is not None
-    return [
-        each for each in every().values() if is_replaced or each.origin or os.environ.get(each.url_variable)
-    ]
-
-
-def leading_to(origin: str, project: Project, service: ServiceOptions) -> ServiceOptions:
-    """The options that lead to the service at `origin`; `service` where it does already."""
-    for provider in reachable(service):
-        if choose_place(provider, Project(project.root, project.root), service).origin == origin:
-            return service
-    sandbox = origin == SANDBOX_ORIGIN
-    return replace(service, sandbox=sandbox, base_url=None if sandbox else origin)
+    return {
+        name: account
+        for name, account in named.items()
+        if is_replaced or account.origin or os.environ.get(account.provider.url_variable)
+    }
 
 
 def world_words(project: Project) -> str:
@@ -70,19 +80,76 @@ def task_words(typed: str, project: Project) -> TaskWords:
     return TaskWords(typed, str(project.base), str(Path.cwd()))
 
 
-def choose_place(
-    provider: Provider, project: Project, service: ServiceOptions, *, job_base_url: str | None = None
-) -> Place:
-    """A base URL comes from the command line, then the environment, then a trusted job file."""
+def choose_place(provider: Provider, project: Project, service: ServiceOptions) -> Place:
+    """That of a provider's own account."""
+    (place,) = choose_places({provider.name: Account(provider.name, provider)}, project, service).values()
+    return place
+
+
+def choose_places(
+    accounts: Mapping[str, Account],
+    project: Project,
+    service: ServiceOptions,
+    *,
+    job_base_url: str | None = None,
+) -> dict[str, Place]:
+    """Where each account of a job goes. A base URL comes from the command line, then the environment, then a
+    trusted job file; it is that of the job's own account, the first. One on loopback is for all of them:
+    a job is rehearsed as a whole.
+
+    Raises UsageError where half of it would be real.
+    """
     if service.sandbox:
-        return Place.at(provider, project, SANDBOX_ORIGIN)
+        return {
+            name: Place.at(accounts[name], project, origin)
+            for name, origin in replaced_origins(accounts, SANDBOX_ORIGIN).items()
+        }
+    own = next(iter(accounts))
+    named = {
+        name: _named_origin(account, service, job_base_url if name == own else None)
+        for name, account in accounts.items()
+    }
+    rehearsed = next((origin for origin in named.values() if origin and is_loopback(origin)), "")
+    real = sorted(name for name, origin in named.items() if origin and not is_loopback(origin))
+    if rehearsed and real:
+        raise UsageError(
+            f"half of this job would be a rehearsal at {rehearsed}, and half real: {', '.join(real)}",
+            hint="rehearse all of it with --sandbox or --base-url, or unset the variable of the base URL",
+        )
+    if service.base_url is not None and real and len(accounts) > 1:
+        raise UsageError(
+            f"--base-url names one service, and the job has {len(accounts)} accounts: {', '.join(accounts)}",
+            hint="give an account its base_url in callsheet.yaml",
+        )
     trust_env = does_trust_env(project, service)
-    if service.base_url is None and job_base_url and not os.environ.get(provider.url_variable):
-        origin = parse_origin(job_base_url, source="the job file's base_url")
-    else:
-        origin = provider.find_origin(os.environ, base_url=service.base_url)
-    place = Place.at(provider, project, origin, trust_env=trust_env)
-    return replace(place, origin=_as_known(place)) if is_loopback(origin) else place
+    places: dict[str, Place] = {}
+    for name, account in accounts.items():
+        origin = named[name] or rehearsed or account.origin
+        place = Place.at(account, project, origin, trust_env=trust_env)
+        if place.project.is_rehearsal:
+            known = replaced_origins({name: account}, _as_known(place))[name]
+            place = replace(place, origin=known)
+        places[name] = place
+    return places
+
+
+def _named_origin(account: Account, service: ServiceOptions, job_base_url: str | None) -> str:
+    """The origin that stands in for the account's own one; empty for none."""
+    provider = account.provider
+    if service.base_url is not None:
+        return parse_origin(service.base_url, source="--base-url")
+    if account.base_url:
+        return ""
+    if named := os.environ.get(provider.url_variable, "").strip():
+        return parse_origin(named, source=provider.url_variable)
+    return parse_origin(job_base_url, source="the job file's base_url") if job_base_url else ""
+
+
+def _is_same(origin: str, other: str) -> bool:
+    try:
+        return is_same_loopback(origin, other)
+    except ValueError:  # `<origin>:<account>`
+        return False
 
 
 def does_trust_env(project: Project, service: ServiceOptions) -> bool:
@@ -101,6 +168,6 @@ def _as_known(place: Place) -> str:
     except (StateError, OSError):  # none yet, or the next reader says what is wrong
         return place.origin
     with contextlib.closing(reader):
-        known = reader.origins()
-    same = [origin for origin in known if is_same_loopback(origin, place.origin)]
+        known = [origin for row in reader.origins() for origin in parted(row)]
+    same = [origin for origin in known if _is_same(origin, place.origin)]
     return place.origin if place.origin in same else next(iter(same), place.origin)

@@ -19,8 +19,6 @@ from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
 from runner.project import Project, find_project
-from runner.providers import DEFAULT, find
-from runner.providers.place import Place
 from runner.record.folder import LATEST, RunFolder
 from runner.run.ownership import check_is_own
 from runner.run.remembered import check_is_remembered
@@ -33,7 +31,7 @@ class FoundRun:
     """A run of this project, with the job file as it was run. `service` are the options that lead to it."""
 
     run: RunRow
-    place: Place
+    project: Project
     service: ServiceOptions
     job_file: Path
     job_copy: JobCopy
@@ -126,8 +124,7 @@ def find_run(name: str, service: ServiceOptions) -> FoundRun:
             "run", shown_path(root / run.job_file), service=leading_to(run.origin, project, service)
         )
         raise StateError(error.message, hint=line) from error
-    place = Place.at(find(run.provider) or DEFAULT, Project(root, root), run.origin)
-    return FoundRun(run, place, leading_to(run.origin, project, service), root / run.job_file, copy)
+    return FoundRun(run, project, leading_to(run.origin, project, service), root / run.job_file, copy)
 
 
 def find_run_to_go_on(name: str, service: ServiceOptions, verb: str) -> FoundRun:
@@ -139,7 +136,7 @@ def find_run_to_go_on(name: str, service: ServiceOptions, verb: str) -> FoundRun
     if found.service != service:
         line = command(verb, name, service=found.service)
         raise UsageError(
-            f"run {found.run.id} is {world_words(found.place.project)}, made at {found.run.origin}", hint=line
+            f"run {found.run.id} is {world_words(found.project)}, made at {found.run.origin}", hint=line
         )
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from runner.cli import console
 from runner.cli.common_options import common
@@ -13,22 +13,25 @@ from runner.record.events import Observer
 
 
 @contextlib.contextmanager
-def watching(work: Work) -> Iterator[Observer]:
-    """An observer that shows `work`. A closed terminal costs no paid task: `stdio.Notes` never raises."""
+def watching(works: Sequence[Work]) -> Iterator[list[Observer]]:
+    """An observer for each of `works`, shown together. A closed terminal costs no paid task: `stdio.Notes`
+    never raises.
+    """
     if console.is_terminal() and not common().quiet and not common().verbosity:
         # imported here: it loads rich
         from runner.cli.live import shown_live
 
-        with shown_live(work) as observer:
-            yield observer
+        with shown_live(works) as observers:
+            yield observers
     else:
-        lines = plain(work)
+        lines = [plain(work) for work in works]
         try:
-            yield lines.observe
+            yield [each.observe for each in lines]
         finally:
-            lines.close()
+            for each in lines:
+                each.close()
 
 
 def plain(work: Work) -> EventLines:
     """Plain lines, for work that takes no time."""
-    return EventLines(work.name, common().verbosity, work.zone)
+    return EventLines(work.name, common().verbosity, work.zone, work.names_accounts)

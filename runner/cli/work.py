@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TypeVar
@@ -37,10 +37,38 @@ class Work:
     caps: Caps = field(default_factory=Caps)
     is_rehearsal: bool = False
     zone: datetime.tzinfo | None = None
+    names_accounts: bool = False
+    """It has several, so what happens at a service is told with the account."""
     spend: Callable[[], Spend | None] = lambda: None
     """What counts against the caps: this run and the earlier ones of its job."""
     usual_seconds: Callable[[], float | None] = lambda: None
     """How long one of its tasks usually takes at the service; None where the ledger knows too little."""
+
+
+def together(works: Sequence[Work]) -> Work:
+    """All of them as one. Each has caps of its own, so none is left to show."""
+    if len(works) == 1:
+        return works[0]
+
+    def spend() -> Spend | None:
+        found = [work.spend() for work in works]
+        known = [each for each in found if each is not None]
+        return Spend(*(sum(getattr(each, name) for each in known) for name in ("tasks", "micros", "unknown")))
+
+    def usual_seconds() -> float | None:
+        known = [(work.total, seconds) for work in works if (seconds := work.usual_seconds()) is not None]
+        tasks = sum(total for total, _ in known)
+        return sum(total * seconds for total, seconds in known) / tasks if tasks else None
+
+    return Work(
+        name="",
+        total=sum(work.total for work in works),
+        at_once=sum(work.at_once for work in works),
+        is_rehearsal=works[0].is_rehearsal,
+        zone=works[0].zone,
+        spend=spend,
+        usual_seconds=usual_seconds,
+    )
 
 
 def work_of(prepared: Prepared, project: Project) -> Work:
@@ -60,6 +88,7 @@ def work_of(prepared: Prepared, project: Project) -> Work:
         caps=prepared.caps,
         is_rehearsal=project.is_rehearsal,
         zone=job.project_file.timezone,
+        names_accounts=len(job.accounts) > 1,
         spend=lambda: _ask(project, lambda reader: reader.spend(*job_runs(prepared, reader))),
         usual_seconds=lambda: _ask(project, usual_seconds),
     )

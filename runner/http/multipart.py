@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import mimetypes
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +20,16 @@ class FormPart:
     content: bytes = field(repr=False)
     filename: str = ""
     content_type: str = ""
+
+    @classmethod
+    def of(cls, name: str, value: object) -> FormPart:
+        """A field of this name: text as it is, true and false in lower case, and a data URI as a file."""
+        head, marker, encoded = str(value).partition(";base64,")
+        if not marker or not head.startswith("data:"):
+            return cls(name, (str(value).lower() if isinstance(value, bool) else str(value)).encode())
+        content_type = head.removeprefix("data:")
+        suffix = mimetypes.guess_extension(content_type) or ""
+        return cls(name, base64.b64decode(encoded), f"{name}{suffix}", content_type)
 
 
 def encode_form(parts: Sequence[FormPart]) -> tuple[bytes, str]:

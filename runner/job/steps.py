@@ -64,11 +64,12 @@ def read_step(
     known: KnownNames,
     above: Mapping[str, KnownNames],
     files: TextFiles,
+    are_models_read: bool,
 ) -> Checked[tuple[Step, KnownNames]]:
     """(the step, the names of its axes). The step is fit for use only where no problem is found.
 
     `known` are the names that hold for the whole job; `above` are the names of the axes of the
-    steps above, the nearest first.
+    steps above, the nearest first. `are_models_read`: nothing is wrong with the models of the job.
     """
     seeds = yield from _seeds(keys)
     node = keys.get("samples")
@@ -96,7 +97,7 @@ def read_step(
     request: dict[str, Value] = {}
     for key, value in keys.merged("request"):
         request[str(key.value)] = yield from compile_value(value, cell_names)
-    request_at = yield from _request_at(keys, accounts, providers, cell_names)
+    request_at = yield from _request_at(keys, accounts, providers, cell_names, are_models_read)
     needs = needs_of(keys)
     content = yield from _content(keys, cell_names, above, tuple(needs), files)
     output_node = keys.get("output")
@@ -143,7 +144,11 @@ def read_step(
 
 
 def _request_at(
-    keys: StepKeys, accounts: Mapping[str, Account], providers: tuple[Provider, ...], names: KnownNames
+    keys: StepKeys,
+    accounts: Mapping[str, Account],
+    providers: tuple[Provider, ...],
+    names: KnownNames,
+    are_models_read: bool,
 ) -> Checked[Mapping[str, Mapping[str, Value]]]:
     """The fields for one account or one provider, by its name; each is one that it has."""
     by_name: dict[str, Mapping[str, Value]] = {}
@@ -154,7 +159,8 @@ def _request_at(
         provider = whose.get(name)
         if provider is None:
             hint = did_you_mean(name, whose) or f"accounts of this job: {', '.join(accounts)}"
-            yield place.location.error(f"no model of this job is asked at `{name}`", hint)
+            if are_models_read:
+                yield place.location.error(f"no model of this job is asked at `{name}`", hint)
             continue
         request: dict[str, Value] = {}
         for key, value in keys.merged_below("request_at", name):

@@ -46,6 +46,8 @@ def read_steps(
     `known` are the names that hold for the whole job; `found` are the errors found before.
     """
     bodies = step_keys(document)
+    # else a name in `request_at` may be that of a model's account, which is misspelt
+    are_models_read = not any("models" in problem.path for problem in found)
     order = {"": ()} if document.get(STEPS) is None else (yield from _in_order(bodies))
     steps: dict[str, Step] = {}
     axes: dict[str, KnownNames] = {}
@@ -56,7 +58,14 @@ def read_steps(
         own = Problems(earlier=found)
         names_above = {step: axes[step] for step in above}
         steps[name], axes[name] = own.gather(
-            read_step(keys, accounts=accounts, known=known, above=names_above, files=files)
+            read_step(
+                keys,
+                accounts=accounts,
+                known=known,
+                above=names_above,
+                files=files,
+                are_models_read=are_models_read,
+            )
         )
         if not own.errors:  # an expression that did not compile may be the one that uses an axis
             fields = settable(providers_of(steps[name].models, accounts))

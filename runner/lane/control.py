@@ -1,10 +1,9 @@
-"""Why a run ends as it does, and what it is told to stop: submitting only, or everything."""
+"""Why a job ends as it does, and what it is told to stop: submitting only, or everything."""
 
 from __future__ import annotations
 
 import math
 import os
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,58 +13,52 @@ from typing import NoReturn
 
 import anyio
 
-from runner.errors import CallsheetError, ExitCode
-from runner.http.verdicts import ProviderError, Trouble
+from runner.errors import CallsheetError, ExitCode, StateError
 from runner.record.events import Observer
 from runner.redact import Redactor
-from runner.times import iso_time
 
 POST_GRACE = 10.0
 """Seconds that a POST under way gets to end once the run is told to stop."""
-
-
-WORTH_TELLING = 10.0
-"""Seconds: a shorter wait is not told."""
-
-QUIET = 60.0
-"""Seconds without a repetition, after which the same trouble is told again."""
 
 MOST_DEFECTS = 5
 """Sentences: one defect may strike every task of a plan."""
 
 _FRAMES = 8
-_PASSES = frozenset({Trouble.UNREACHABLE, Trouble.UNAVAILABLE, Trouble.RATE_LIMITED})
 _LONGEST_TEXT = 300
 _ANOTHER_TRY = frozenset({ExitCode.TRY_AGAIN, ExitCode.UNREACHABLE})
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Control:
-    """Collects why the run ends as it does; `conditions` become the exit code."""
+    """Collects why a job ends as it does; `conditions` become its exit code.
+
+    `names_accounts`: it has several, so the reason for a lane's stop says whose it is.
+    """
 
     observe: Observer
     redactor: Redactor
     max_failures: int | None = None
-    wall: Callable[[], float] = time.time
+    names_accounts: bool = False
+    peers: list[Control] = field(default_factory=list)
+    """The jobs of this process, itself among them: what stops all is told to each."""
     conditions: set[ExitCode] = field(default_factory=set)
     passing: dict[ExitCode, str] = field(default_factory=dict)
     """The conditions that only kept something from being submitted, with their reasons."""
     when_stopped: list[Callable[[], None]] = field(default_factory=list)
     """Called once, when submitting stops."""
-    strangers: frozenset[str] = frozenset()
+    strangers: set[str] = field(default_factory=set)
     """Identities of tasks under way that are other jobs': their trouble is not this run's exit code."""
     _notes: list[str] = field(default_factory=list)
     _reasons: list[str] = field(default_factory=list)
-    _waits: dict[str, float] = field(default_factory=dict)
-    """The reasons for waits, with the monotonic time until which each was told."""
-    _troubles: dict[tuple[int | None, str], float] = field(default_factory=dict)
-    """When each trouble with free requests, by status and code, was met last (monotonic)."""
     _is_submitting: bool = True
     _failures: int = 0
     _defects: int = 0
     work: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    """All work of a run stands in here; `stop` leaves it."""
+    """All work of the job stands in here; `stop` leaves it."""
     _posts: set[anyio.CancelScope] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.peers.append(self)
 
     @property
     def may_submit(self) -> bool:
@@ -107,52 +100,31 @@ class Control:
         self._reasons = [reason for reason in self._reasons if reason not in self.passing.values()]
 
     def stop_submitting(self, code: ExitCode, reason: str) -> None:
-        """No new POST; what is in flight is still collected."""
-        if code in _ANOTHER_TRY and code not in self.conditions:
-            self.passing.setdefault(code, reason)
-        self.condition(code, reason)
+        """No new POST in any lane; what is in flight is still collected."""
+        self._note_stop(code, reason)
         if self._is_submitting:
             self._is_submitting = False
             for callback in self.when_stopped:
                 callback()
             self.observe("run.submitting_stopped", {"reason": reason, "exit_code": int(code)})
 
+    def lane_stopped(self, account: str, code: ExitCode, reason: str, *, is_first: bool) -> None:
+        """No new POST in a lane where this job has tasks; its other lanes go on."""
+        said = f"{account}: {reason}" if self.names_accounts else reason
+        self._note_stop(code, said)
+        if is_first:
+            told = {"account": account, "reason": said, "exit_code": int(code)}
+            self.observe("run.submitting_stopped", told)
+
+    def _note_stop(self, code: ExitCode, reason: str) -> None:
+        if code in _ANOTHER_TRY and code not in self.conditions:
+            self.passing.setdefault(code, reason)
+        self.condition(code, reason)
+
     def refuse(self, error: CallsheetError) -> None:
-        """No new POST, for the reason and with the exit code of `error`."""
-        self.stop_submitting(error.exit_code, str(error))
-
-    def trouble(self, error: ProviderError) -> None:
-        """Tells that a free request failed and is sent again: once, until it has been quiet for a minute."""
-        if error.trouble not in _PASSES:
-            return
-        now, key = anyio.current_time(), (error.status, error.code)
-        is_new = now - self._troubles.get(key, -math.inf) > QUIET
-        self._troubles[key] = now
-        if is_new:
-            self.observe(
-                "service.trouble", {"status": error.status, "code": error.code, "message": error.message}
-            )
-
-    def waiting(self, what: str, seconds: float, tasks: int, said: str = "") -> None:
-        """Tells what `tasks` of the run wait for, for at most `seconds`: once, until that time has passed.
-
-        `said` are the service's own words, where it asked for the wait.
-        """
-        now = anyio.current_time()
-        if seconds < WORTH_TELLING or self._waits.get(what, -math.inf) >= now:
-            return
-        self._waits[what] = now + seconds
-        self._tell_wait(what, seconds, tasks, said)
-
-    def waited(self, what: str) -> None:
-        """Ends a wait, also one that was told to last longer."""
-        if self._waits.pop(what, None) is not None:
-            self._tell_wait(what, 0.0, 0)
-
-    def _tell_wait(self, what: str, seconds: float, tasks: int, said: str = "") -> None:
-        until = iso_time(self.wall() + seconds)
-        fields: dict[str, object] = {"for": what, "until": until, "tasks": tasks}
-        self.observe("run.waiting", fields | ({"said": said} if said else {}))
+        """No new POST, for the reason and with the exit code of `error`. The ledger's stop all jobs."""
+        for control in self.peers if isinstance(error, StateError) else (self,):
+            control.stop_submitting(error.exit_code, str(error))
 
     def count_failure(self, identity: str = "") -> None:
         """A task of this job failed at the service; after `max_failures` of them, submitting stops."""
@@ -203,7 +175,12 @@ class Control:
         )
 
     def stop(self, code: ExitCode, reason: str) -> None:
-        """Ends the run now, with its state kept. A POST under way gets a bounded time."""
+        """Ends all jobs of the process now, with their state kept."""
+        for control in self.peers:
+            control.end(code, reason)
+
+    def end(self, code: ExitCode, reason: str) -> None:
+        """Ends this job now, with its state kept. A POST under way gets a bounded time."""
         self.condition(code, reason)
         if not self.work.cancel_called:
             self.observe("run.stopping", {"reason": reason, "exit_code": int(code)})
@@ -216,7 +193,8 @@ class Control:
     def leave(self, code: ExitCode) -> NoReturn:
         """Ends the process at once. That is safe: what a kill can interrupt is durable already."""
         try:
-            self.observe("run.left_at_once", {"exit_code": int(code)})
+            for control in self.peers:
+                control.observe("run.left_at_once", {"exit_code": int(code)})
         finally:
             os._exit(code)
 

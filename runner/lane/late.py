@@ -5,13 +5,14 @@ Looked for at the start and at the end of each `run` and `collect`, for as long 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import anyio
 
 from runner.errors import CallsheetError
 from runner.http.verdicts import ProviderError
+from runner.lane.control import Control
 from runner.lane.evidence import (
     Belief,
     Finding,
@@ -45,6 +46,8 @@ class Lookback:
 
     lane: Lane
     scanner: Scanner
+    control_of: Callable[[AttemptRow], Control]
+    """Of the job that the attempt belongs to, or that looks after it."""
 
     async def find(self) -> list[AttemptRow]:
         """The attempts that the service turns out to have accepted. The ledger has them as submitted then.
@@ -54,18 +57,18 @@ class Lookback:
         try:
             return await self._find_all()
         except CallsheetError as error:
-            self.lane.control.refuse(error)
+            self.lane.gate.refuse(error)
         except Exception as error:
-            self.lane.control.defect("looking for submits that were taken for absent", error)
+            self.lane.gate.defect("looking for submits that were taken for absent", error)
         return []
 
     async def _find_all(self) -> list[AttemptRow]:
-        if self.lane.provider.listing is None:
+        if self.lane.provider.listing is None or self.lane.gate.is_closed:
             return []
         looked_for = await self.lane.commits.read(self._looked_for)
         if not looked_for:
             return []
-        self.lane.control.waiting(LOOKING, SCAN_SECONDS * TRIES, len(looked_for))
+        self.lane.gate.waiting(LOOKING, SCAN_SECONDS * TRIES, len(looked_for))
         doubts = {one.attempt.id: doubt for one, doubt in looked_for}
         found: list[AttemptRow] = []
         for part in self.scanner.parts([one for one, _ in looked_for]):
@@ -80,7 +83,7 @@ class Lookback:
                     found += await self._find(one, finding)
                 elif one.attempt.resolution is Resolution.ABSENT and self._is_confirmed(one, doubt, view):
                     await self._confirm(one)
-        self.lane.control.waited(LOOKING)
+        self.lane.gate.waited(LOOKING)
         return found
 
     def _looked_for(self, reader: LedgerReader) -> list[tuple[Unclear, Doubt]]:
@@ -97,7 +100,7 @@ class Lookback:
                 return await self.scanner.look(looked_for)
             except (ProviderError, NoScanError) as error:
                 if retry.failed():
-                    self.lane.observe("run.not_looked_back", {"reason": str(error)})
+                    self.lane.gate.tell("run.not_looked_back", reason=str(error))
                     return None
             await anyio.sleep(retry.pause())
 
@@ -135,12 +138,11 @@ class Lookback:
             await self.lane.commits.write(lambda ledger: ledger.find(attempt.id, row.id, grounds, at))
         except RemoteIdTakenError:
             return []
-        self.lane.observe(
-            "task.found",
-            {"task": one.name, "identity": attempt.identity, "remote_id": row.id, **grounds.facts},
-        )
+        control = self.control_of(attempt)
+        told = {"task": one.name, "identity": attempt.identity, "remote_id": row.id, **grounds.facts}
+        control.observe("task.found", {**told, "account": self.lane.gate.account})
         said = "written off" if was == Resolution.WRITTEN_OFF else "taken for never accepted"
-        self.lane.control.note(
+        control.note(
             f"{one.name}: a submit that was {said} is in the service's list after all, as {row.id}:"
             " it is paid for, and its video is fetched and kept"
         )

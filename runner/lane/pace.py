@@ -228,30 +228,26 @@ class Breaker:
     source: random.Random
     failed: Callable[[Exception, float], None]
     """Told of each GET that fails, however, and of the seconds since the breaker opened."""
+    is_wanted: Callable[[], bool] = lambda: True
+    """Whether anybody still waits to submit."""
     is_open: bool = False
-    _is_released: bool = False
     _changed: anyio.Event = field(default_factory=anyio.Event)
 
     def trip(self) -> None:
         if not self.is_open:
             self.is_open = True
-            self._change()
+            self.wake()
 
-    def release(self) -> None:
-        """Nobody will submit any more: those that wait may go and find that out."""
-        self._is_released = True
-        self._change()
-
-    async def closed(self) -> None:
+    async def closed(self, may_submit: Callable[[], bool]) -> None:
         """Waits until submitting is allowed, or over."""
-        while self.is_open and not self._is_released:
+        while self.is_open and may_submit():
             await self._changed.wait()
 
     async def heal(self) -> None:
         """Runs beside the work for ever: tries at once when tripped, then with backoff."""
         while True:
             retry = Retry(self.source, base=1.0)
-            while self.is_open and not self._is_released:
+            while self.is_open and self.is_wanted():
                 try:
                     await self.ping()
                 except Exception as error:  # nobody else would open the way again
@@ -260,10 +256,11 @@ class Breaker:
                     await anyio.sleep(retry.pause())
                 else:
                     self.is_open = False
-                    self._change()
+                    self.wake()
             await self._changed.wait()
 
-    def _change(self) -> None:
+    def wake(self) -> None:
+        """Those that wait look again: it has closed, or somebody will submit no more."""
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
 

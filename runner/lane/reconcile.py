@@ -15,6 +15,7 @@ from runner.errors import CallsheetError, ExitCode, KeyRefusedError
 from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import OnAmbiguous, RunPolicy
 from runner.lane.clock import Passed
+from runner.lane.control import Control
 from runner.lane.evidence import Finding, Hope, Unclear, Witness, match_rows, witness
 from runner.lane.lane import Lane
 from runner.lane.pace import Retry, StillLimitedError
@@ -55,14 +56,15 @@ class Sight:
 
 @dataclass(slots=True)
 class Case:
-    """Times are monotonic. `since` is when the connection was closed, None before the service has told its
-    time; `began` is when this process took the case up.
+    """`control` is that of the job which waits for it. Times are monotonic. `since` is when the connection
+    was closed, None before the service has told its time; `began` is when this process took the case up.
 
     `late` and `early` count scans in a row that exclude every row and show such a witness or a better one.
     """
 
     doubt: Doubt
     began: float
+    control: Control
     since: float | None = None
     late: int = 0
     early: int = 0
@@ -175,13 +177,15 @@ class Reconciler:
     _told: str = ""
     _pages: int = 1
 
-    async def clarify(self, attempt_id: str) -> Resolution | None:
+    async def clarify(self, attempt_id: str, control: Control) -> Resolution | None:
         """Waits until it is known what became of an attempt; None where it stays unclear for now."""
+        if self.lane.gate.is_closed:
+            return None
         case = self._cases.get(attempt_id)
         if case is None:
             doubt = await self.lane.commits.read(lambda reader: reader.doubt(attempt_id))
             assert doubt is not None
-            case = self._cases[attempt_id] = Case(doubt, anyio.current_time())
+            case = self._cases[attempt_id] = Case(doubt, anyio.current_time(), control)
         self._has_cases.set()
         await case.closed.wait()
         return case.resolution
@@ -196,18 +200,18 @@ class Reconciler:
                 await self._round()
             except CallsheetError as error:
                 # the ledger did not take what was found: the cases stay as they are
-                self.lane.control.refuse(error)
+                self.lane.gate.refuse(error)
                 self._leave_all()
             except (ProviderError, NoScanError) as error:
                 if isinstance(error, ProviderError):
-                    self.lane.control.trouble(error)
+                    self.lane.gate.trouble(error)
                 if self._is_over(error, is_last=retry.failed()):
                     await self._give_up(error)
                     retry = self._tries()
                 else:
                     await anyio.sleep(retry.pause())
             except Exception as error:
-                self.lane.control.defect("the reconciliation of unclear submits", error)
+                self.lane.gate.defect("the reconciliation of unclear submits", error)
                 self._leave_all()
             else:
                 retry = self._tries()
@@ -265,7 +269,7 @@ class Reconciler:
             await self._hold(one, "the service has no list in which it could be found")
             return False
         if attempt.key_hash != self.lane.key_hash:
-            self.lane.control.condition(
+            self._cases[attempt.id].control.condition(
                 ExitCode.PERSON_NEEDED,
                 "an unclear submit was made under another API key, whose list this one does not show;"
                 " hint: run again with the key used then",
@@ -334,7 +338,8 @@ class Reconciler:
         if not self.is_run:
             return not is_counting
         # nothing would be submitted again: what is worth waiting for is a row of its own
-        return not self.lane.control.may_submit and case.settled >= SCANS and not is_counting
+        may_submit = case.control.may_submit and self.lane.gate.may_submit
+        return not may_submit and case.settled >= SCANS and not is_counting
 
     async def _adopt(self, one: Unclear, finding: Finding) -> None:
         assert finding.adopted is not None
@@ -344,21 +349,22 @@ class Reconciler:
 
     async def _hold(self, one: Unclear, reason: str) -> None:
         said = f"an unclear submit is held for a person: {reason}; hint: `callsheet reconcile` lists it"
-        self.lane.control.condition(ExitCode.PERSON_NEEDED, said, identity=one.attempt.identity)
+        control = self._cases[one.attempt.id].control
+        control.condition(ExitCode.PERSON_NEEDED, said, identity=one.attempt.identity)
         await self._resolve(one, Resolution.HELD, Grounds.of(Basis.NONE, reason=reason))
 
     def _leave(self, one: Unclear, case: Case) -> None:
         assert case.wait is not None
         attempt = one.attempt
         ends = attempt.intended_at + kept(self.lane.provider)
-        self.lane.control.condition(
+        case.control.condition(
             ExitCode.TRY_AGAIN,
             f"what became of a submit is still unclear: {case.wait.reason}; nothing is submitted in its"
             " place, and each later `run` or `collect` looks again",
             identity=attempt.identity,
         )
         reason = f"unclear: {case.wait.reason}; looked for until {iso_time(ends)}"
-        self.lane.control.left(one.name, reason, attempt.identity)
+        case.control.left(one.name, reason, attempt.identity)
         self._close(attempt.id, None)
 
     async def _resolve(
@@ -373,9 +379,9 @@ class Reconciler:
         await self.lane.commits.write(
             lambda ledger: ledger.resolve(attempt.id, resolution, grounds, at, remote_id=remote_id)
         )
-        self.lane.observe(
-            _EVENTS[resolution],
-            {"task": one.name, "identity": attempt.identity, "remote_id": remote_id, **grounds.facts},
+        told = {"task": one.name, "identity": attempt.identity, "remote_id": remote_id, **grounds.facts}
+        self._cases[attempt.id].control.observe(
+            _EVENTS[resolution], {**told, "account": self.lane.gate.account}
         )
         self._close(attempt.id, resolution)
 
@@ -395,9 +401,9 @@ class Reconciler:
             wait, case = max(waits, key=lambda each: each[0].until or 0.0)
             ends = wait.until if wait.until is not None else case.began + self._longest
             said = f"what becomes of unclear submits: {wait.reason}"
-            self.lane.control.waiting(said, ends - now, len(waits))
+            self.lane.gate.waiting(said, ends - now, len(waits))
         if said != self._told:
-            self.lane.control.waited(self._told)
+            self.lane.gate.waited(self._told)
             self._told = said
 
     @property
@@ -412,8 +418,8 @@ class Reconciler:
         if isinstance(error, NoScanError):
             return False
         if error.trouble is Trouble.KEY_REFUSED:
-            refused = KeyRefusedError.by_service(error.message)
-            self.lane.control.stop(refused.exit_code, str(refused))
+            self.lane.gate.close(KeyRefusedError.by_service(error.message))
+            return True
         if error.trouble is Trouble.RATE_LIMITED:
             self.lane.requests.refused(error)
         return error.trouble is Trouble.USED_UP
@@ -428,7 +434,7 @@ class Reconciler:
                 await self._hold(
                     one, f"so old that the service may drop its record, and not looked up: {error}"
                 )
-        self.lane.control.condition(
+        self.lane.gate.condition(
             ExitCode.TRY_AGAIN, f"unclear submits wait for the service's list: {error}; run again later"
         )
         self._leave_all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import anyio
 
@@ -19,6 +19,7 @@ from runner.errors import (
 )
 from runner.http.verdicts import Evidence, Reaction, SubmitOutcome, Verdict
 from runner.json_value import JsonValue
+from runner.lane.control import Control
 from runner.lane.lane import Lane
 from runner.lane.pace import Retry
 from runner.lane.paid import InDoubt, Paid, paid_of
@@ -28,7 +29,9 @@ from runner.ledger.rows import AttemptRow, Intent
 from runner.ledger.states import Reason
 from runner.ledger.succession import goes_on
 from runner.plan.task import Task
+from runner.providers.account import Account
 from runner.providers.base import Body
+from runner.record.events import Observer
 
 MOST_AFTER_429 = 5.0
 """Seconds of our own before the same intent goes again; how long all wait, the request budget knows."""
@@ -65,19 +68,20 @@ MakeBody = Callable[[int | None, str], Awaitable[MadeBody]]
 """Makes the body from a tag and the attempt's id. Raises CallsheetError where an input is not as it was."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Submitter:
-    """Shared by all submits of a run in one lane; at most `slots` are between intent and outcome."""
+    """What all submits of one job in one lane have in common."""
 
     lane: Lane
-    slots: anyio.Semaphore
+    control: Control
+    observe: Observer
+    account: Account
     run_id: str
     job_file: str
     caps: Caps
-    tags: set[int] = field(default_factory=set)
-    """Picked for intents that are not durable yet."""
-    doubts: int = 0
-    """Submits in a row whose outcome is unknown."""
+
+    def may_submit(self) -> bool:
+        return self.control.may_submit and self.lane.gate.may_submit
 
 
 @dataclass(slots=True)
@@ -122,7 +126,7 @@ class Submission:
             not_sent = not_sent + 1 if outcome.verdict is Verdict.NOT_SENT else 0
             if not_sent >= NOT_SENT_TRIES:
                 problem = f"the API cannot be reached: {outcome.evidence.error or outcome.evidence.reason}"
-                self.lane.control.stop_submitting(ExitCode.UNREACHABLE, problem)
+                self.lane.gate.stop_submitting(ExitCode.UNREACHABLE, problem)
                 return None
             if retry.seconds > self.lane.patience:
                 self._lose_patience(outcome.evidence)
@@ -138,25 +142,25 @@ class Submission:
         if evidence.row == STILL_PREPARING:
             # of this task's inputs alone: the others go on
             problem = f"{self.task.name}: {evidence.reason}; run again later"
-            self.lane.control.condition(ExitCode.TRY_AGAIN, problem)
-            self.lane.control.left(self.task.name, problem, self.task.identity)
+            self.submitter.control.condition(ExitCode.TRY_AGAIN, problem)
+            self.submitter.control.left(self.task.name, problem, self.task.identity)
         else:
-            self.lane.control.stop_submitting(
+            self.lane.gate.stop_submitting(
                 ExitCode.TRY_AGAIN, f"the service keeps refusing: {evidence.reason}"
             )
 
     async def _take_turn(self) -> SubmitOutcome | None:
         """Waits for the breaker, a slot and the request budget, then posts; None where submitting stopped."""
-        breaker = self.lane.breaker
+        breaker, may_submit = self.lane.breaker, self.submitter.may_submit
         while True:
-            await breaker.closed()
-            async with self.submitter.slots:
+            await breaker.closed(may_submit)
+            async with self.lane.slots:
                 await self.lane.requests.acquire(is_submit=True)
-                if not self.lane.control.may_submit:
+                if not may_submit():
                     return None
                 if breaker.is_open:
                     continue
-                with self.lane.control.shielded_post():
+                with self.submitter.control.shielded_post():
                     return await self._post()
                 return None  # a stop has cut the POST
 
@@ -172,10 +176,10 @@ class Submission:
                 functools.partial(self._write_intent, self._make_intent(made))
             )
         except CapReachedError as cap:
-            lane.control.refuse(cap)
+            self.submitter.control.refuse(cap)
             return None
         finally:
-            self.submitter.tags.discard(-1 if self.tag is None else self.tag)
+            lane.tags.discard(-1 if self.tag is None else self.tag)
         self._tell("task.intended", attempt=self.attempt_id)
         try:
             try:
@@ -189,8 +193,8 @@ class Submission:
             raise
         except Exception as error:
             # what went wrong with one answer may go wrong with each: nothing more is paid for
-            lane.control.defect(f"{self.task.name}: reading the answer to its submit", error)
-            lane.control.stop_submitting(ExitCode.BUG, "nothing more is submitted after such a defect")
+            self.submitter.control.defect(f"{self.task.name}: reading the answer to its submit", error)
+            lane.gate.stop_submitting(ExitCode.BUG, "nothing more is submitted after such a defect")
             await self._leave_unclear(OUR_DEFECT)
             outcome = SubmitOutcome(Verdict.AMBIGUOUS, Reaction.RECONCILE, OUR_DEFECT)
         self._count_doubts(outcome)
@@ -198,15 +202,15 @@ class Submission:
 
     def _count_doubts(self, outcome: SubmitOutcome) -> None:
         """An acceptance or a final refusal ends the row; what was put off or not sent says nothing."""
-        shared = self.submitter
+        lane = self.lane
         if outcome.verdict is Verdict.AMBIGUOUS:
-            shared.doubts += 1
+            lane.doubts += 1
         elif outcome.verdict is Verdict.ACCEPTED or outcome.reaction is Reaction.FAIL_TASK:
-            shared.doubts = 0
-        if shared.doubts == MOST_DOUBTS and outcome.verdict is Verdict.AMBIGUOUS:
-            self.lane.control.stop_submitting(
+            lane.doubts = 0
+        if lane.doubts == MOST_DOUBTS and outcome.verdict is Verdict.AMBIGUOUS:
+            lane.gate.stop_submitting(
                 ExitCode.TRY_AGAIN,
-                f"the outcome of {shared.doubts} submits in a row is unknown ({outcome.evidence.reason});"
+                f"the outcome of {lane.doubts} submits in a row is unknown ({outcome.evidence.reason});"
                 " what became of them is looked up, now and by each later run",
             )
 
@@ -221,6 +225,8 @@ class Submission:
             estimate_micros=self.task.estimate_micros,
             price=self.task.price,
             taken=made.taken,
+            account=self.submitter.account.name,
+            labels=self.submitter.account.labels,
         )
 
     def _write_intent(self, intent: Intent, ledger: Ledger) -> str:
@@ -238,7 +244,7 @@ class Submission:
             return None
         if reused is not None and reused.tag is not None:
             return reused.tag
-        picked = self.submitter.tags
+        picked = self.lane.tags
         taken = picked | await self.lane.commits.read(lambda reader: reader.open_tags(self.task.origin))
         if len(taken) > tags.most_open:
             return None
@@ -268,7 +274,7 @@ class Submission:
             case _ if outcome.reaction is Reaction.FAIL_TASK:
                 await self._write(lambda ledger, at: ledger.reject(attempt_id, evidence, at))
                 self._tell("task.failed", **fields, error=evidence.message or evidence.reason)
-                self.lane.control.count_failure()
+                self.submitter.control.count_failure()
             case verdict:
                 await self._write(lambda ledger, at: ledger.withdraw(attempt_id, verdict, evidence, at))
                 self._tell("task.refused", **fields, again=outcome.reaction is Reaction.BACK_OFF)
@@ -276,17 +282,16 @@ class Submission:
         return outcome
 
     def _react(self, outcome: SubmitOutcome) -> None:
-        evidence, run = outcome.evidence, self.lane.control
+        evidence, gate = outcome.evidence, self.lane.gate
         said = evidence.message or evidence.reason
         match outcome.reaction:
             case Reaction.STOP_KEY:
-                run.refuse(KeyRefusedError.by_service(said))
+                gate.refuse(KeyRefusedError.by_service(said))
             case Reaction.STOP_MONEY:
                 is_quota = evidence.status == 429
-                run.refuse(OutOfMoneyError.used_up(said) if is_quota else OutOfMoneyError.no_credit(said))
+                gate.refuse(OutOfMoneyError.used_up(said) if is_quota else OutOfMoneyError.no_credit(said))
             case Reaction.STOP_CONFIGURATION:
-                untrusted = ServiceUnreachableError.untrusted(said)
-                run.stop(untrusted.exit_code, str(untrusted))
+                gate.close(ServiceUnreachableError.untrusted(said))
             case Reaction.BACK_OFF if evidence.status == 429:
                 in_flight = self.lane.in_flight.count - 1
                 self.lane.requests.throttled(outcome.retry_after, said, in_flight=in_flight)
@@ -317,7 +322,7 @@ class Submission:
                 return SubmitOutcome(Verdict.AMBIGUOUS, Reaction.NONE, evidence)
             except StateError as error:
                 if retry.failed():
-                    self.lane.control.stop(
+                    self.submitter.control.stop(
                         ExitCode.CANNOT_WRITE,
                         f"{self.task.name}: was accepted as {outcome.remote_id}, and that could not be saved:"
                         f" {error}; the next run finds it again",
@@ -338,7 +343,7 @@ class Submission:
         await self.lane.commits.write(lambda ledger: step(ledger, at))
 
     def _tell(self, event: str, **fields: object) -> None:
-        self.lane.observe(event, {"task": self.task.name, "identity": self.task.identity, **fields})
+        self.submitter.observe(event, {"task": self.task.name, "identity": self.task.identity, **fields})
 
     async def _paid(self) -> Paid:
         # by the monotonic clock, for the wall clock may just have jumped (row 38)

@@ -143,6 +143,8 @@ def _estimate(provider: Provider, asked: Asked, own: Price | None, published: tu
         resolution = DRAFT_RESOLUTION
     catalogue = provider.catalogue
     family = catalogue.find(model) if catalogue.price_unit is not None else None
+    if resolution is None and family is not None and len(family.resolutions) == 1:
+        (resolution,) = family.resolutions
     tokens, notes = None, []
     if family is not None and frames is None and not has_draft:
         duration = family.default_duration if duration is None else duration

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import enum
 import time
 from collections.abc import Callable, Mapping
@@ -204,6 +205,19 @@ class Body:
     content: bytes = field(repr=False)
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
+
+
+def read_rows(rows: JsonValue, read: Callable[[JsonValue], Generation]) -> tuple[tuple[Generation, ...], int]:
+    """The rows of a list, and how many `read` refused with a ProviderError: each may be a task that was paid
+    for. Raises ProviderError where there is no list.
+    """
+    if not isinstance(rows, list):
+        raise ProviderError(Trouble.UNAVAILABLE, "the answer holds no list")
+    made: list[Generation] = []
+    for row in rows:
+        with contextlib.suppress(ProviderError):
+            made.append(read(row))
+    return tuple(made), len(rows) - len(made)
 
 
 ReadInput = Callable[[InputFile], bytes]

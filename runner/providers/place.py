@@ -1,45 +1,126 @@
-"""Where a job's requests go, and where its files land because of that."""
+"""Where the requests of a job's accounts go, and where its files land because of that."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from runner.http.access import ApiKey, is_loopback
+from runner.errors import KeyRefusedError, UsageError
+from runner.http.access import NO_KEY, ApiKey, is_loopback
 from runner.project import Project
+from runner.providers.account import Account, refuse_twins
 from runner.providers.provider import Provider
 
 SANDBOX_ORIGIN = "sandbox"
 """The embedded sandbox in a task's identity: its port is another one at each start."""
 
+_SEPARATOR = ", "
+
 REHEARSAL_KEY = "rsk_sandbox"
 """The embedded sandbox takes any key that begins so."""
 
 
+def joined(names: Iterable[str]) -> str:
+    """The distinct ones, as a run's row keeps them."""
+    return _SEPARATOR.join(dict.fromkeys(names))
+
+
+def parted(origins: str) -> list[str]:
+    """The distinct origins of a run's row."""
+    return origins.split(_SEPARATOR)
+
+
+def origins_of(accounts: Mapping[str, Account], origins: str) -> dict[str, str]:
+    """The origin of each account of a run, by those of its row."""
+    known = parted(origins)
+    own = {
+        name: next((each for each in known if each == account.origin or each.endswith(f":{name}")), "")
+        for name, account in accounts.items()
+    }
+    others = [each for each in known if each not in own.values()] or known
+    return {name: origin or others[0] for name, origin in own.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A service and a project. `url` is None for the embedded sandbox.
+    """A service as an account reaches it, and a project. `url` is None for the embedded sandbox.
 
-    What goes to the sandbox, or to a loopback address, is a rehearsal. `trust_env`: whether the proxy and
-    the certificates of the environment are used on the way.
+    What goes to the sandbox, or to a loopback address that no account names, is a rehearsal. `trust_env`:
+    whether the proxy and the certificates of the environment are used on the way.
     """
 
-    provider: Provider
+    account: Account
     project: Project
     origin: str
     url: str | None
     trust_env: bool = False
 
     @classmethod
-    def at(cls, provider: Provider, project: Project, origin: str, *, trust_env: bool = False) -> Place:
-        """The place of an origin as plans name it: SANDBOX_ORIGIN, or scheme, host and port."""
-        if origin == SANDBOX_ORIGIN:
-            return cls(provider, project.rehearsal(), origin, None, trust_env)
-        at = project.rehearsal() if is_loopback(origin) else project
-        return cls(provider, at, origin, origin, trust_env)
+    def at(cls, account: Account, project: Project, origin: str, *, trust_env: bool = False) -> Place:
+        """The place of an origin as plans name it: SANDBOX_ORIGIN, or scheme, host and port, with a path
+        where the account has one. Raises UsageError for an account without an address.
+        """
+        plain = origin.removesuffix(f":{account.name}")
+        if plain == SANDBOX_ORIGIN:
+            return cls(account, project.rehearsal(), origin, None, trust_env)
+        if not origin:
+            raise UsageError(
+                f"account {account.name}: {account.provider.name} has no address of its own",
+                hint="give the account a base_url in callsheet.yaml",
+            )
+        if origin == account.origin:
+            return cls(account, project, origin, origin, trust_env)
+        at = project.rehearsal() if is_loopback(plain) else project
+        return cls(account, at, origin, plain + account.provider.base_path, trust_env)
+
+    @property
+    def provider(self) -> Provider:
+        return self.account.provider
 
     def find_key(self, environment: Mapping[str, str], *, variable: str | None = None) -> ApiKey:
-        """The key for the service, from `variable` where that is given. Raises KeyRefusedError."""
+        """The account's key, from `variable` where that is given. In a rehearsal, one of the provider's own.
+
+        Raises KeyRefusedError.
+        """
         if self.url is None:
             return ApiKey.load(REHEARSAL_KEY, source="the sandbox")
-        return self.provider.find_key(environment, variable=variable)
+        variable = variable or (None if self.project.is_rehearsal else self.account.key_variable) or None
+        names = (variable,) if variable else self.provider.key_variables
+        if not self.provider.needs_key and not any(environment.get(name, "").strip() for name in names):
+            return NO_KEY
+        try:
+            return self.provider.find_key(environment, variable=variable)
+        except KeyRefusedError as error:
+            if self.account.is_own:
+                raise
+            raise KeyRefusedError(f"account {self.account.name}: {error.message}", hint=error.hint) from error
+
+
+def find_keys(
+    places: Mapping[str, Place],
+    environment: Mapping[str, str],
+    variable: str | None,
+    given: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, ApiKey | KeyRefusedError]:
+    """The key of each account of a job, or why there is none. `variable` is the job's own, for its own
+    account, which is the first; a key that is `given` is taken as it is.
+
+    Raises KeyRefusedError where there is no key at all, and where two accounts have one.
+    """
+    own = next(iter(places))
+    keys: dict[str, ApiKey | KeyRefusedError] = {}
+    for name, place in places.items():
+        try:
+            if name in given:
+                keys[name] = ApiKey.load(given[name], source="api_key")
+            else:
+                keys[name] = place.find_key(environment, variable=variable if name == own else None)
+        except KeyRefusedError as error:
+            keys[name] = error
+    missing = [key for key in keys.values() if isinstance(key, KeyRefusedError)]
+    if len(missing) == len(keys):
+        raise missing[0]
+    if not places[own].project.is_rehearsal:
+        refuse_twins((places[name].account, key) for name, key in keys.items() if isinstance(key, ApiKey))
+    return keys

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import enum
 import functools
+import importlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -146,6 +147,23 @@ MakeClient = Callable[
 """Makes a client out of the two kinds of requests, a wall clock in Unix seconds, and free requests to the
 provider's further hosts by their role.
 """
+
+
+def client_of(where: str) -> MakeClient:
+    """Makes the client that `where` names, `package.module:Class`.
+
+    It is imported when a connection is opened: most verbs send nothing.
+    """
+    module, _, name = where.partition(":")
+
+    def make(
+        paid: PaidRequests, free: FreeRequests, wall: Callable[[], float], hosts: Mapping[str, FreeRequests]
+    ) -> Client:
+        made = getattr(importlib.import_module(module), name)(paid, free, wall, hosts)
+        assert isinstance(made, Client)
+        return made
+
+    return make
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

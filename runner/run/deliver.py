@@ -90,7 +90,7 @@ class Delivery:
     async def _asked_for(self) -> frozenset[RemoteFileKind]:
         identity = self.paid.identity
         requests = await self.session.tools.commits.read(lambda reader: reader.requests([identity]))
-        return self.session.tools.provider.wanted(requests.get(identity, {}))
+        return self.session.lane.provider.wanted(requests.get(identity, {}))
 
     async def _whole(self) -> list[OutputRow]:
         """The files of the attempt that stand as they were published."""
@@ -110,7 +110,7 @@ class Delivery:
         """Fetches each file that is shown and not here, and records it; nearest deadline first."""
         tools, paid = self.session.tools, self.paid
         deadline = min((file.expires_at or math.inf for file in generation.files), default=math.inf)
-        async with self.session.downloads.slot(deadline):
+        async with self.session.shared.downloads.slot(deadline):
             for kind, ordinal in numbered(generation)[:MOST_FILES]:
                 if (kind, ordinal) in here:
                     continue
@@ -145,7 +145,7 @@ class Delivery:
     def _is_past_life(self) -> bool:
         """Whether a result's URL has lived its time since the acceptance, by the slower of two clocks."""
         by_theirs = self.session.lane.clock.earliest() - self.paid.server_time
-        return min(self.watch.age, by_theirs) > self.session.tools.provider.url_life
+        return min(self.watch.age, by_theirs) > self.session.lane.provider.url_life
 
     async def _fetch_one(self, generation: Generation, kind: RemoteFileKind, ordinal: int) -> OutputRow:
         paid, tools, base = self.paid, self.session.tools, self.session.tools.project.base
@@ -166,7 +166,7 @@ class Delivery:
                 target=base / path,
                 part=part_path(base / output_path(paid.output, kind, ordinal), paid.attempt_id),
                 kind=kind,
-                allow_loopback=tools.is_loopback,
+                allow_loopback=self.session.lane.is_loopback,
                 limits=tools.limits,
                 own=self._own_origin(),
             )
@@ -206,7 +206,7 @@ class Delivery:
                 created_at=tools.machine.wall(),
             )
             if not version and not taken:
-                async with self.session.moving:
+                async with self.session.shared.moving:
                     await keep_twin(tools, paid.output, path, row)
             return row
 
@@ -246,7 +246,7 @@ class Delivery:
         there is none.
         """
         tools, paid = self.session.tools, self.paid
-        async with self.session.moving:
+        async with self.session.shared.moving:
             if await self._version():
                 return None
             try:

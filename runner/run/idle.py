@@ -30,9 +30,11 @@ def is_idle(prepared: Prepared, reader: LedgerReader, now: float) -> bool:
     """
     if prepared.resubmit is not None or prepared.only is not None or prepared.unsettled:
         return False
-    if not is_quiet(reader, (prepared.run.provider, prepared.run.origin), now):
+    tasks = prepared.plan.tasks
+    services = {(task.provider, task.origin) for task in tasks}
+    if not all(is_quiet(reader, service, now) for service in services):
         return False
-    needing = (task for task in prepared.plan.tasks if task.upstreams)
+    needing = (task for task in tasks if task.upstreams)
     return not any(needs_of(batch, reader).frameless for batch in batches(needing))
 
 

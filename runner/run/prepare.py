@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import random
 import time
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from runner.errors import JobError, Problem, UsageError
@@ -21,6 +21,7 @@ from runner.plan.edits import Edit, Edits
 from runner.plan.plan import Plan, make_plan
 from runner.plan.task import Task
 from runner.project import Project
+from runner.providers.place import joined
 from runner.run.dating import ClockDate
 from runner.run.only import Named, Only
 from runner.run.progress import Progress, progress_of
@@ -82,6 +83,22 @@ class Prepared:
     clock_date: ClockDate | None = None
     """The date that still has to be held against the service's clock; None where it may be used."""
 
+    def beside(self, others: Iterable[Prepared]) -> Prepared:
+        """This run in a process that works on the others too: what they spend counts against its caps where
+        they have its name and edition, or one of its tasks.
+        """
+        if self.caps.is_none:
+            return self
+        own = {task.identity for task in self.plan.tasks}
+        name = (self.plan.job.name, self.plan.edition)
+        runs = {
+            other.run.id
+            for other in others
+            if (other.plan.job.name, other.plan.edition) == name
+            or any(task.identity in own for task in other.plan.tasks)
+        }
+        return replace(self, caps=replace(self.caps, runs=self.caps.runs | runs))
+
     @property
     def roots(self) -> tuple[Task, ...]:
         """The tasks to begin with; what is settled is left out where no other task needs it."""
@@ -94,7 +111,7 @@ def prepare_run(
     *,
     project: Project,
     reader: LedgerReader,
-    origin: str,
+    origins: Mapping[str, str],
     now: float,
     source: random.Random,
     date: RunDate | None = None,
@@ -104,7 +121,8 @@ def prepare_run(
     plan: Plan | None = None,
     agree: Callable[[Edits], bool] = lambda _edits: False,
 ) -> Prepared:
-    """The run that brings `job` to done. `run` is the one to resume; `date` is what --date said.
+    """The run that brings `job` to done. `origins` are those of its accounts by name. `run` is the one to
+    resume; `date` is what --date said.
 
     Without `run`, the unfinished run of the same job and edition goes on under its id and date,
     else one starts. Where `plan` is given nothing is planned again, and an unfinished run goes on only
@@ -125,11 +143,11 @@ def prepare_run(
                 f"run {run.id} is dated {frozen} and keeps that date",
                 hint=f"callsheet run {job.file} --date {date}",
             )
-        plan = make_plan(job, origin=origin, run_date=frozen, began=run.started_at)
+        plan = make_plan(job, origins=origins, run_date=frozen, began=run.started_at)
         clock = None if date is not None else ClockDate(frozen, None, zone=zone)
     else:
         if plan is None:
-            run, plan = _choose(job, reader, origin, date, now)
+            run, plan = _choose(job, reader, origins, date, now)
             clock = (
                 None
                 if date is not None
@@ -149,8 +167,8 @@ def prepare_run(
                 job_digest=job.digest,
                 edition=plan.edition,
                 run_date=plan.run_date.format(),
-                provider=job.provider.name,
-                origin=origin,
+                provider=joined(account.provider.name for account in job.accounts.values()),
+                origin=joined(origins.values()),
                 started_at=plan.began if job.uses_time else now,
             )
     again = resubmit.named.choose(plan) if resubmit is not None and resubmit.named is not None else None
@@ -178,17 +196,17 @@ def prepare_run(
 
 
 def _choose(
-    job: Job, reader: LedgerReader, origin: str, date: RunDate | None, now: float
+    job: Job, reader: LedgerReader, origins: Mapping[str, str], date: RunDate | None, now: float
 ) -> tuple[RunRow | None, Plan]:
     today = date or RunDate.today(now, job.project_file.timezone)
-    new = make_plan(job, origin=origin, run_date=today, began=now)
+    new = make_plan(job, origins=origins, run_date=today, began=now)
     for run in reader.unfinished_runs(job.file):
-        if run.origin != origin:
+        if run.origin != joined(origins.values()):
             continue
         frozen, plan = RunDate.parse(run.run_date), new
         if job.uses_time:  # by its own time, which may be a part of its edition
             day = replace(today, offset=frozen.offset)
-            plan = make_plan(job, origin=origin, run_date=day, began=run.started_at)
+            plan = make_plan(job, origins=origins, run_date=day, began=run.started_at)
         if run.edition != plan.edition:
             continue
         # the day alone: its offset differs with the time zone, and when the clocks change
@@ -198,7 +216,7 @@ def _choose(
             continue  # nothing was submitted under its date, which may be that of a wrong clock
         if frozen == plan.run_date or not job.uses_date:
             return run, replace(plan, run_date=frozen)
-        return run, make_plan(job, origin=origin, run_date=frozen, began=run.started_at)
+        return run, make_plan(job, origins=origins, run_date=frozen, began=run.started_at)
     return None, new
 
 

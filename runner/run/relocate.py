@@ -79,7 +79,7 @@ async def put_in_place(session: Session, progress: Progress) -> None:
     kept as a version where it is a take of another request.
     """
     tools, task = session.tools, progress.task
-    async with session.moving:
+    async with session.shared.moving:
         placed: dict[str, OutputRow] = {}
         for row in progress.elsewhere:
             path = _place_of(task, row)

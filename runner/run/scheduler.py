@@ -1,17 +1,22 @@
-"""What runs beside what: a plan's tasks as there is room for them, each after those that it builds on."""
+"""What runs beside what: a plan's tasks as there is room for them in their lanes, each after those that it
+builds on.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar, TypeVarTuple
 
 import anyio
+from anyio.abc import TaskGroup
 
 from runner.errors import ExitCode
 from runner.job.expressions import LAST_FRAME
+from runner.lane.lane import Lane
 from runner.lane.submit import Submitter
 from runner.ledger.read import BATCH, LedgerReader
 from runner.ledger.rows import AttemptRow
@@ -20,15 +25,16 @@ from runner.plan.task import Task
 from runner.providers.base import RemoteFileKind
 from runner.run.dating import DateCheck
 from runner.run.finish import Lost
-from runner.run.followed import Followed
 from runner.run.prepare import Prepared
 from runner.run.progress import Progress, needs_of, progress_of
 from runner.run.relocate import put_in_place
-from runner.run.session import Session
+from runner.run.session import JobWork, Session, UnderWay
 from runner.run.task import TaskLife
 
 _CLAIMED_LATER = frozenset({TaskState.PLANNED, TaskState.WAITING, TaskState.SKIPPED, TaskState.DONE})
 """States of a task that claims its path with its intent, or once its files are in place."""
+
+_TO_START = "the tasks still to be started"
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -36,13 +42,12 @@ Ts = TypeVarTuple("Ts")
 
 @dataclass(slots=True)
 class Scheduler:
-    """Starts the tasks of a run beside what is `followed` of earlier ones."""
+    """Starts the tasks of a run in `work`, beside what earlier ones have left."""
 
-    session: Session
+    job: JobWork
     prepared: Prepared
-    followed: Followed
+    work: TaskGroup
     lost: Lost
-    _submitter: Submitter = field(init=False)
     _date: DateCheck = field(init=False)
     _resubmitted: set[str] = field(default_factory=set)
     """Identities that a person asked for again, and those submitted along with them."""
@@ -54,41 +59,52 @@ class Scheduler:
     """Identities of edits that nobody agreed to."""
 
     def __post_init__(self) -> None:
-        self._submitter = Submitter(
-            self.session.lane,
-            slots=anyio.Semaphore(self.session.policy.submit_slots, fast_acquire=True),
-            run_id=self.prepared.run.id,
-            job_file=self.prepared.run.job_file,
-            caps=self.prepared.caps,
-        )
         self._date = DateCheck(self.prepared.clock_date, anyio.current_time())
 
     async def start(self) -> None:
         """Returns when each task that needs no other has its place; the rest runs beside `followed`."""
         if (edits := self.prepared.left_edits) is not None:
             self._left = edits.identities
-            self.session.control.condition(ExitCode.REFUSED, edits.refusal(self.session.policy.on_edit))
+            self.job.control.condition(ExitCode.REFUSED, edits.refusal(self.prepared.plan.job.run.on_edit))
         roots = self.prepared.roots
         if cached := len(self.prepared.plan.roots) - len(roots):
-            self.session.tools.observe("run.cached", {"tasks": cached})
-        with self.session.control.contained("the tasks still to be started"):
+            self.job.control.observe("run.cached", {"tasks": cached})
+        with self.job.control.contained(_TO_START):
             await self._start_all(roots)
 
+    @property
+    def _under_way(self) -> UnderWay:
+        return next(iter(self.job.sessions.values())).shared.under_way
+
+    def _session(self, task: Task) -> Session:
+        return self.job.sessions[task.account or task.provider]
+
     async def _start_all(self, tasks: Sequence[Task]) -> None:
-        tools = self.session.tools
+        """In plan order, lane by lane: no lane waits for a place in another."""
+        by_lane: dict[Lane, list[Task]] = {}
+        for task in tasks:
+            by_lane.setdefault(self._session(task).lane, []).append(task)
+        if len(by_lane) == 1:
+            await self._start_each(tasks)
+        else:
+            for there in by_lane.values():
+                self._beside(_TO_START, self._start_each, there)
+
+    async def _start_each(self, tasks: Sequence[Task]) -> None:
+        tools, control = self.job.tools, self.job.control
         waiting = progress_of(tasks, tools.commits.ledger.read, tools.project.base)
         while batch := await tools.commits.read(lambda _: list(itertools.islice(waiting, BATCH))):
             if cached := sum(progress.state is TaskState.DONE for progress in batch):
-                tools.observe("run.cached", {"tasks": cached})
+                control.observe("run.cached", {"tasks": cached})
             for progress in batch:
-                with self.session.control.contained(progress.task.name, progress.task.identity):
+                with control.contained(progress.task.name, progress.task.identity):
                     await self._start(progress)
 
     async def _start(self, progress: Progress) -> None:
         task, asked = progress.task, self.prepared.resubmit
         if progress.is_displaced and progress.state not in _CLAIMED_LATER:
             # an edit was undone while this one was on its way: what it makes goes to its path
-            await self.session.tools.commits.write(lambda ledger: ledger.claim(task.output, task.identity))
+            await self.job.tools.commits.write(lambda ledger: ledger.claim(task.output, task.identity))
         match progress.state:
             case state if (
                 asked is not None and asked.allows(state) and task.identity in self.prepared.asked_again
@@ -102,7 +118,7 @@ class Scheduler:
             case TaskState.PLANNED if asked is not None and not asked.takes_along(
                 progress, self._resubmitted
             ):
-                self.session.control.condition(
+                self.job.control.condition(
                     ExitCode.TRY_AGAIN, "retry submits what failed; run goes on with the rest"
                 )
             case TaskState.PLANNED:
@@ -110,52 +126,76 @@ class Scheduler:
                     self._resubmitted.add(task.identity)
                 await self._buy(task, progress.attempt, Reason.RUN)
             case TaskState.ABSENT:
-                life = await self._life(task)
-                self._beside(task.name, self._lived, task, partial(self._fetch_again, life, progress))
+                await self._live(task, lambda life: self._fetch_again(life, progress))
             case TaskState.DONE:
                 if progress.elsewhere:
-                    await put_in_place(self.session, progress)
+                    await put_in_place(self._session(task), progress)
                 if await self._awaits_frame(task):
                     self._beside(task.name, self._descend, task)
                 else:
                     await self._go_on_after(task)
-            case _ if task.identity in self.followed:
+            case _ if task.identity in self._under_way:
                 self._beside(task.name, self._catch_up, task)
             case _:
                 await self._catch_up(task)
 
     async def _buy(self, task: Task, latest: AttemptRow | None, reason: Reason) -> None:
         """Returns when the task has its place at the service."""
-        only, control = self.prepared.only, self.session.control
-        if not control.may_submit or not (only is None or only.names(task)):
+        only, session = self.prepared.only, self._session(task)
+        if task.identity in self._left or not (only is None or only.names(task)):
             return
-        if task.identity in self._left:
+        session.lane.gate.join(session.control)
+        await session.work.is_looked_over.wait()
+        run = self.prepared.run
+        submitter = Submitter(
+            session.lane,
+            session.control,
+            session.tools.observe,
+            self.prepared.plan.job.accounts[task.account or task.provider],
+            run.id,
+            run.job_file,
+            self.prepared.caps,
+        )
+        if not session.may_submit or not await session.lane.answers(submitter.may_submit):
             return
-        if not await self.session.lane.answers():
+        if doubt := self._date.doubt(session.lane.clock.heard(), anyio.current_time()):
+            session.control.stop_submitting(ExitCode.REFUSED, f"{session.lane.origin}: {doubt}")
             return
-        if doubt := self._date.doubt(self.session.lane.clock.heard(), anyio.current_time()):
-            control.stop_submitting(ExitCode.REFUSED, f"{self.session.lane.origin}: {doubt}")
-            return
-        story = partial((await self._life(task)).buy, self._submitter, task, latest, reason)
-        self._beside(task.name, self._lived, task, story)
+        await self._live(task, lambda life: life.buy(submitter, task, latest, reason))
 
-    async def _life(self, task: Task) -> TaskLife:
-        """Waits until there is a place for one more task at the service."""
-        place = await self.session.lane.in_flight.place(is_paid=False)
-        return TaskLife(self.session, task.name, task.identity, place)
+    async def _live(self, task: Task, story: Callable[[TaskLife], Awaitable[None]]) -> None:
+        """Returns when there is a place for one more task at the service, and the task has it."""
+        session = self._session(task)
+        session.lane.gate.join(session.control)
+        place = await session.lane.in_flight.place(is_paid=False)
+        if task.identity in self._under_way:
+            # another job has begun with the same task meanwhile
+            with place:
+                self._beside(task.name, self._after_another, task)
+            return
+        life = TaskLife(session, task.name, task.identity, place)
+        claim = self._under_way.begin(task.identity)
+        self._beside(task.name, self._lived, task, partial(story, life), claim)
 
-    async def _lived(self, task: Task, story: Callable[[], Awaitable[None]]) -> None:
-        await story()
+    async def _lived(
+        self, task: Task, story: Callable[[], Awaitable[None]], claim: AbstractContextManager[None]
+    ) -> None:
+        with claim:
+            await story()
         await self._descend(task)
+
+    async def _after_another(self, task: Task) -> None:
+        await self._under_way.ended(task.identity)
+        await self._start_each([task])
 
     def _beside(self, name: str, step: Callable[[*Ts], Awaitable[None]], *args: *Ts) -> None:
         """Runs it beside the rest; what it raises is its own trouble."""
 
         async def contained() -> None:
-            with self.session.control.contained(name):
+            with self.job.control.contained(name):
                 await step(*args)
 
-        self.followed.work.start_soon(contained)
+        self.work.start_soon(contained)
 
     async def _descend(self, task: Task) -> None:
         """Goes on with the tasks that need this one, where it is done."""
@@ -199,11 +239,11 @@ class Scheduler:
 
     async def _ask_for_frame(self, task: Task, attempt: AttemptRow) -> None:
         """A done task whose last frame never came: the service may have it by now."""
-        life = TaskLife(self.session, task.name, task.identity)
+        life = TaskLife(self._session(task), task.name, task.identity)
         if RemoteFileKind.LAST_FRAME not in await life.fetch_again(attempt.id):
             return
         self.lost.frameless.add(task.identity)
-        self.session.control.condition(
+        self.job.control.condition(
             ExitCode.TASK_FAILED,
             f"{task.name}: its last frame never came, and what begins with it cannot be made;"
             " hint: `callsheet run JOB --again NAME` makes a new take, which is paid for",
@@ -214,17 +254,17 @@ class Scheduler:
         if await life.fetch_again(progress.attempt.id) & progress.published:
             task = progress.task
             self.lost.absent.add(task.identity)
-            self.session.tools.observe("task.absent", {"task": task.name, "identity": task.identity})
+            life.session.tools.observe("task.absent", {"task": task.name, "identity": task.identity})
 
     async def _fetch_given_up(self, task: Task, attempt: AttemptRow) -> None:
         """Bought again only where the service no longer has it."""
-        match await TaskLife(self.session, task.name, task.identity).fetch_given_up(attempt):
+        match await TaskLife(self._session(task), task.name, task.identity).fetch_given_up(attempt):
             case True:
                 await self._descend(task)
             case False:
                 await self._buy(task, attempt, Reason.RETRY)
             case None:
-                self.session.control.condition(
+                self.job.control.condition(
                     ExitCode.TRY_AGAIN,
                     f"{task.name}: not bought again while the service may still have it; hint: `callsheet run"
                     f" JOB --again {task.name}` buys it all the same",
@@ -232,21 +272,21 @@ class Scheduler:
 
     async def _catch_up(self, task: Task) -> None:
         """For a task that was in flight or in doubt when its batch was read."""
-        await self.followed.ended(task.identity)
+        await self._under_way.ended(task.identity)
         latest = await self._latest(task)
         if latest is not None and latest.state is TaskState.PLANNED:
             await self._buy(task, latest, Reason.RECONCILE)
             return
         if latest is not None and latest.state is TaskState.DONE:
             # the job may have another path for it by now
-            base = self.session.tools.project.base
+            base = self.job.tools.project.base
             for progress in await self._read(lambda reader: list(progress_of([task], reader, base))):
                 if progress.state is TaskState.DONE and progress.elsewhere:
-                    await put_in_place(self.session, progress)
+                    await put_in_place(self._session(task), progress)
         await self._descend(task)
 
     async def _latest(self, task: Task) -> AttemptRow | None:
         return (await self._read(lambda reader: reader.latest([task.identity]))).get(task.identity)
 
     async def _read(self, query: Callable[[LedgerReader], T]) -> T:
-        return await self.session.tools.commits.read(query)
+        return await self.job.tools.commits.read(query)

@@ -1,4 +1,4 @@
-"""What stops a run from outside: a signal, or its deadline."""
+"""What stops jobs from outside: a signal all of them, a deadline its own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def stoppable(control: Control, deadline: float | None) -> AsyncIterator[N
 
 @asynccontextmanager
 async def signals_heard(control: Control) -> AsyncIterator[None]:
-    """Signals stop the run in order for as long as this is open, the writing of the manifest included.
+    """Signals stop all jobs in order for as long as this is open, the writing of the manifests included.
 
     Only a process's main thread can hear them; a run in another one is stopped by cancelling it.
     """
@@ -55,9 +55,7 @@ def _ungrouped() -> Iterator[None]:
 
 async def _watch_deadline(control: Control, seconds: float) -> None:
     await anyio.sleep(seconds)
-    control.stop(
-        ExitCode.TRY_AGAIN, f"the deadline of {round(seconds, 1):g} s has passed; run again to go on"
-    )
+    control.end(ExitCode.TRY_AGAIN, f"the deadline of {round(seconds, 1):g} s has passed; run again to go on")
 
 
 async def _watch_signals(control: Control) -> None:

@@ -64,10 +64,10 @@ class TaskLife:
         try:
             end = await self._at_the_service(partial(self._submit, submission), is_paid=False)
             while isinstance(end, InDoubt):
-                match await self.session.reconciler.clarify(end.attempt_id):
+                match await self._clarify(end.attempt_id):
                     case Resolution.ADOPTED:
                         end = await self._at_the_service(partial(self._read, end.attempt_id), is_paid=True)
-                    case Resolution.ABSENT if self.session.control.may_submit:
+                    case Resolution.ABSENT if self.session.may_submit:
                         absent = await self._attempt(end.attempt_id)
                         submission = replace(submission, latest=absent, reason=Reason.RECONCILE)
                         end = await self._at_the_service(submission.submit, is_paid=False)
@@ -81,7 +81,7 @@ class TaskLife:
         """Goes on with what an earlier session has left in flight or in doubt."""
         try:
             is_unclear = attempt.state is TaskState.AMBIGUOUS
-            if is_unclear and await self.session.reconciler.clarify(attempt.id) is not Resolution.ADOPTED:
+            if is_unclear and await self._clarify(attempt.id) is not Resolution.ADOPTED:
                 return
             await self._fetch(await self._at_the_service(partial(self._read, attempt.id), is_paid=True))
         finally:
@@ -105,11 +105,16 @@ class TaskLife:
         return is_there
 
     async def _submit(self, submission: Submission) -> Paid | InDoubt | None:
-        if not self.session.control.may_submit:
+        if not self.session.may_submit:
             return None
         # here a stop may cut it; a submit is shielded
         await put_inputs(self.session, submission.task)
         return await submission.submit()
+
+    async def _clarify(self, attempt_id: str) -> Resolution | None:
+        with self.session.lane.gate.work():
+            return await self.session.work.reconciler.clarify(attempt_id, self.session.control)
+        return None  # the lane was closed
 
     async def _at_the_service(
         self, begin: Callable[[], Awaitable[Paid | InDoubt | None]], *, is_paid: bool
@@ -121,17 +126,24 @@ class TaskLife:
         with self.place or await self.session.lane.in_flight.place(is_paid=is_paid):
             self.place = None
             async with self._contained():
-                begun = await begin()
-                if not isinstance(begun, Paid):
-                    return begun
-                self._paid = begun
-                watch = Watch(self.session, begun)
-                generation = await watch.until_ended()
-                if generation.status is GenerationStatus.SUCCEEDED:
-                    return Ended(watch, generation)
-                # before its place is another's: `run.max_failures` counts it before the next submit
-                await self._end_without_video(begun, generation)
-        return None  # it has failed, or what was raised is a condition now
+                with self.session.lane.gate.work():
+                    return await self._to_its_end(begin)
+        return None  # what was raised is a condition now, or the lane was closed
+
+    async def _to_its_end(
+        self, begin: Callable[[], Awaitable[Paid | InDoubt | None]]
+    ) -> Ended | InDoubt | None:
+        begun = await begin()
+        if not isinstance(begun, Paid):
+            return begun
+        self._paid = begun
+        watch = Watch(self.session, begun)
+        generation = await watch.until_ended()
+        if generation.status is GenerationStatus.SUCCEEDED:
+            return Ended(watch, generation)
+        # before its place is another's: `run.max_failures` counts it before the next submit
+        await self._end_without_video(begun, generation)
+        return None
 
     async def _fetch(self, end: Ended | InDoubt | None) -> None:
         """Makes the success of a task durable, and brings its files."""
@@ -147,7 +159,7 @@ class TaskLife:
         code = generation.error_code or generation.raw_status
         message = generation.error_message or f"the service says {generation.raw_status}"
         passed = await self.session.tools.commits.write(
-            lambda ledger: note_cost(ledger, self.session.tools.provider, paid.attempt_id, generation)
+            lambda ledger: note_cost(ledger, self.session.lane.provider, paid.attempt_id, generation)
         )
         self._tell_overshoots(passed)
         await self._fail(paid, code, message, expired=expired)
@@ -158,7 +170,7 @@ class TaskLife:
 
         def collect(ledger: Ledger) -> tuple[Overshoot, ...]:
             ledger.collect(paid.attempt_id, at)
-            return note_cost(ledger, self.session.tools.provider, paid.attempt_id, generation)
+            return note_cost(ledger, self.session.lane.provider, paid.attempt_id, generation)
 
         if not paid.is_collecting:
             self._tell_overshoots(await self.session.tools.commits.write(collect))
@@ -188,12 +200,13 @@ class TaskLife:
 
     async def _is_there(self, paid: Paid) -> bool | None:
         async with self._contained():
-            try:
-                await Watch(self.session, paid).look()
-            except GoneError:
-                return False
-            return True
-        return None  # what was raised is a condition now
+            with self.session.lane.gate.work():
+                try:
+                    await Watch(self.session, paid).look()
+                except GoneError:
+                    return False
+                return True
+        return None  # what was raised is a condition now, or the lane was closed
 
     @asynccontextmanager
     async def _contained(self) -> AsyncIterator[None]:

@@ -67,7 +67,7 @@ class Watch:
             is_hinted = await self._pause(pause)
             generation = await self.look()
             if generation.status is not None and generation.status.is_terminal:
-                self.session.durations.learn(self.paid.kind, generation, known=self.age)
+                self.session.work.durations.learn(self.paid.kind, generation, known=self.age)
                 return generation
             waited = self.age
             if waited >= policy.timeout:
@@ -88,7 +88,7 @@ class Watch:
 
     async def _until_next_look(self, waited: float) -> float:
         session, poll = self.session, self.session.policy.poll
-        expected = await session.durations.expected(self.paid.kind)
+        expected = await session.work.durations.expected(self.paid.kind)
         return next_look(
             expected, poll, waited, session.tools.machine.random, queue=session.lane.requests.queue
         )
@@ -137,7 +137,7 @@ class Watch:
                 raise LeftForLater(error.message) from None
             except ProviderError as error:
                 if error.trouble is not Trouble.NOT_FOUND:
-                    self.session.control.trouble(error)
+                    lane.gate.trouble(error)
                 if error.trouble is Trouble.RATE_LIMITED and limited < LIMITED_LOOKS:
                     limited += 1
                     lane.requests.refused(error)
@@ -185,12 +185,12 @@ class Watch:
 
     def _judge(self, error: ProviderError, *, is_last: bool, is_gone: bool) -> None:
         """Returns where another look is due; raises or stops the run where none is."""
-        paid, control = self.paid, self.session.control
+        paid, gate = self.paid, self.session.lane.gate
         if (refusal := error.refusal) is not None:
             if isinstance(refusal, OutOfMoneyError):
-                control.refuse(refusal)
+                gate.refuse(refusal)
             else:
-                control.stop(refusal.exit_code, str(refusal))
+                gate.close(refusal)
             raise LeftForLater(str(refusal), refusal.exit_code)
         match error.trouble:
             case Trouble.NOT_FOUND if paid.key_hash != self.session.lane.key_hash:

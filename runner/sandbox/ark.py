@@ -229,7 +229,7 @@ class _Ark(MeshRoutes):
             ]
             return _page(chosen, number, size, struck)
 
-        return await self._read_only(request, Where.LIST, "", make)
+        return await self.read_only(request, Where.LIST, "", make)
 
     def _rows(self, owner: str, models: Sequence[str], struck: Struck) -> Sequence[dict[str, Any]]:
         """Every task of the last seven days; a list is as new as a GET is."""

@@ -299,7 +299,7 @@ class _Fal(MeshRoutes):
         task_id: str,
         make: Callable[[str, Struck], tuple[dict[str, Any], int]],
     ) -> Response:
-        """As `_read_only`, with a status and the headers of the service."""
+        """As `read_only`, with a status and the headers of the service."""
         connection = Connection(request, self.state.stopping)
         try:
             owner = self.admit(request)

@@ -172,7 +172,7 @@ class _Getimg(MeshRoutes):
             return [_model(name) for name in MODELS]
 
         self.state.stats.lists += 1
-        return await self._read_only(request, Where.LIST, "", make)
+        return await self.read_only(request, Where.LIST, "", make)
 
     async def model(self, request: Request) -> Response:
         """One of the models."""
@@ -184,7 +184,7 @@ class _Getimg(MeshRoutes):
             return _model(name)
 
         self.state.stats.lists += 1
-        return await self._read_only(request, Where.LIST, "", make)
+        return await self.read_only(request, Where.LIST, "", make)
 
     async def balance(self, request: Request) -> Response:
         """What is left of the first dollars of each key."""
@@ -194,7 +194,7 @@ class _Getimg(MeshRoutes):
             document = {"balance": f"{FIRST_BALANCE - spent:.2f}", "currency": "USD"}
             return _with_faults(document, struck)
 
-        return await self._read_only(request, Where.LIST, "", make)
+        return await self.read_only(request, Where.LIST, "", make)
 
     async def costs(self, request: Request) -> Response:
         """What was charged from one moment to another, by the day of UTC on which it ended."""
@@ -219,7 +219,7 @@ class _Getimg(MeshRoutes):
             }
             return _with_faults(document, struck)
 
-        return await self._read_only(request, Where.LIST, "", make)
+        return await self.read_only(request, Where.LIST, "", make)
 
     def _ended(self, owner: str) -> list[AcceptedTask]:
         """The tasks of a key that made a video."""

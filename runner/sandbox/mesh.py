@@ -44,11 +44,12 @@ def mesh_routes(state: State) -> list[Route]:
 class MeshRoutes:
     """Also what other services' routes are made of: they override what differs, as `getimg` does.
 
-    `owner_prefix` keeps one key's tasks at each service apart.
+    `owner_prefix` keeps one key's tasks at each service apart, and `key_scheme` is the word before a key.
     """
 
     accepted_status = 200
     owner_prefix = ""
+    key_scheme = "Bearer"
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -66,7 +67,7 @@ class MeshRoutes:
     def admit(self, request: Request) -> str:
         """The owner of the request's key. Raises Refused."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not self.takes_key(key.strip()):
+        if scheme.lower() != self.key_scheme.lower() or not self.takes_key(key.strip()):
             raise Refusal(401, "unauthorized", "missing or invalid API key")
         owner = owner_of(self.owner_prefix + key.strip())
         wait = self.service.wait_for_rate(owner)
@@ -150,9 +151,13 @@ class MeshRoutes:
             task = self.find(task_id, owner)
             if task is None:
                 raise Refusal(404, "not_found", f"no video generation {task_id}")
-            return self.shown(self.service.refresh(task), struck)
+            return self.got(self.shown(self.service.refresh(task), struck))
 
-        return await self._read_only(request, Where.GET, task_id, make)
+        return await self.read_only(request, Where.GET, task_id, make)
+
+    def got(self, document: dict[str, Any]) -> dict[str, Any]:
+        """What is answered to a GET of one task; `document` is as `shown` gives it."""
+        return document
 
     async def list(self, request: Request) -> Response:
         self.state.stats.lists += 1
@@ -163,7 +168,7 @@ class MeshRoutes:
                 selection = replace(selection, owner=owner)
             return self.listed(self._page(selection, limit, offset, struck), selection)
 
-        return await self._read_only(request, Where.LIST, "", make)
+        return await self.read_only(request, Where.LIST, "", make)
 
     def read_query(self, request: Request) -> tuple[Selection, int, int]:
         """(selection, limit, offset) of a list. Raises Refusal."""
@@ -181,11 +186,12 @@ class MeshRoutes:
         def make(_owner: str, _struck: Struck) -> dict[str, Any]:
             return {"data": [_model(family) for family in FAMILIES] if wanted == "video" else []}
 
-        return await self._read_only(request, Where.LIST, "", make)
+        return await self.read_only(request, Where.LIST, "", make)
 
-    async def _read_only(
+    async def read_only(
         self, request: Request, where: Where, task_id: str, make: Callable[[str, Struck], object]
     ) -> Response:
+        """The answer to a free request, with its faults: `make` tells it to the owner of the key."""
         connection = Connection(request, self.state.stopping)
         try:
             owner = self.admit(request)

@@ -259,7 +259,7 @@ class _Videos(MeshRoutes):
         def make(owner: str, struck: Struck) -> dict[str, Any]:
             return self.shown(self.service.refresh(self.found(task_id, owner)), struck)
 
-        response = await self._read_only(request, Where.GET, task_id, make)
+        response = await self.read_only(request, Where.GET, task_id, make)
         if self.kind.own_status and response.status_code == 200:
             error = json.loads(bytes(response.body)).get("error")
             response.status_code = error["code"] if error else 200
@@ -280,7 +280,7 @@ class _Videos(MeshRoutes):
             self._deleted.add(task.id)
             return {"id": self.outer(task.id), "object": "video.deleted", "deleted": True}
 
-        return await self._read_only(request, Where.GET, "", make)
+        return await self.read_only(request, Where.GET, "", make)
 
     async def content(self, request: Request) -> Response:
         """The video itself, to the key that asked for it."""
@@ -386,7 +386,7 @@ class _Videos(MeshRoutes):
             is_descending = query.get("order", "desc") == "desc"
             return self._listed(owner, limit, query.get("after", ""), struck, is_descending=is_descending)
 
-        return await self._read_only(request, Where.LIST, "", make)
+        return await self.read_only(request, Where.LIST, "", make)
 
     def _listed(
         self, owner: str, limit: int, after: str, struck: Struck, *, is_descending: bool
@@ -426,7 +426,7 @@ class _Videos(MeshRoutes):
         def make(_owner: str, _struck: Struck) -> dict[str, Any]:
             return {"object": "list", "data": [{"id": "sandbox", "object": "model", "owned_by": "sandbox"}]}
 
-        return await self._read_only(request, Where.LIST, "", make)
+        return await self.read_only(request, Where.LIST, "", make)
 
 
 class _Creation(_Videos):

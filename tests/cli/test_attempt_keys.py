@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.cli.attempt_keys import group_by_key
-from runner.cli.fetching import places
+from runner.cli.fetching import services
 from runner.cli.options import ServiceOptions
 from runner.errors import ExitCode
 from runner.http.access import ApiKey
@@ -20,6 +20,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow, Intent, RunRow
 from runner.ledger.states import Reason, TaskState
 from runner.project import Project, init_project
+from runner.providers.account import Account
 from runner.providers.mesh import MESH
 from runner.providers.place import Place
 from tests.support.ledger_rows import SENT, task
@@ -55,7 +56,7 @@ class Shop:
         return list(self.ledger.read.in_state(TaskState.SUBMITTED, TaskState.HELD))
 
     def place(self, origin: str = ELSEWHERE) -> Place:
-        return Place.at(MESH, self.project, origin)
+        return Place.at(Account("mesh", MESH), self.project, origin)
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_the_key_that_an_attempt_was_sent_with_comes_before_the_variable_of_its_
     rotated = shop.accepted(
         2, "gone-key-1", {"api_key_env": "NEW_KEY"}, {"command": ["callsheet", "collect"]}
     )
-    groups = group_by_key(shop.place(), shop.ledger, shop.open())
+    groups = group_by_key([shop.place()], shop.ledger, shop.open())
     assert {(group.key.value if group.key else "", *group.attempts) for group in groups} == {
         ("old-key-1", first),
         ("new-key-1", rotated),
@@ -89,7 +90,7 @@ def test_the_key_that_an_attempt_was_sent_with_comes_before_the_variable_of_its_
 def test_a_variable_that_is_not_set_is_named_with_what_waits_for_it(shop: Shop) -> None:
     shop.accepted(1, "k", {"api_key_env": "ACME_KEY"})
     shop.accepted(2, "k", {"api_key_env": None})
-    groups = group_by_key(shop.place(), shop.ledger, shop.open())
+    groups = group_by_key([shop.place()], shop.ledger, shop.open())
     assert [group.key for group in groups] == [None, None]
     assert sorted(group.missing.partition("; hint")[0] for group in groups) == [
         "1 task cannot be looked up: no API key for mesh: ACME_KEY not set",
@@ -101,7 +102,7 @@ def test_what_is_held_needs_no_key(shop: Shop) -> None:
     attempt = shop.accepted(1, "k")
     with shop.ledger.transaction():
         shop.ledger._db.execute("UPDATE attempts SET state = 'held' WHERE id = ?", (attempt,))
-    (group,) = group_by_key(shop.place(), shop.ledger, shop.open())
+    (group,) = group_by_key([shop.place()], shop.ledger, shop.open())
     assert (group.missing, group.code) == ("", ExitCode.PERSON_NEEDED)
 
 
@@ -111,8 +112,9 @@ def test_an_origin_that_only_the_ledger_names_gets_no_key_but_the_one_that_it_ha
 ) -> None:
     monkeypatch.setenv("MESHAPI_API_KEY", "our-key-1")
     known, strange = shop.accepted(1, "our-key-1"), shop.accepted(2, "another-1")
-    assert (ELSEWHERE, False) in [(place.origin, is_named) for place, is_named in places(shop.project, PLAIN)]
-    groups = group_by_key(shop.place(), shop.ledger, shop.open(), is_named_here=False)
+    found = services(shop.project, PLAIN)
+    assert (ELSEWHERE, False) in [(each.places[0].origin, each.is_named_here) for each in found]
+    groups = group_by_key([shop.place()], shop.ledger, shop.open(), is_named_here=False)
     assert [(group.key and group.key.value, group.attempts) for group in groups] == [
         ("our-key-1", {known}),
         (None, {strange}),
@@ -124,4 +126,4 @@ def test_an_origin_that_only_the_ledger_names_gets_no_key_but_the_one_that_it_ha
 def test_a_base_url_that_is_given_is_the_only_place(shop: Shop) -> None:
     shop.accepted(1, "our-key-1")
     for service in (ServiceOptions(True, None), ServiceOptions(False, "https://given.example")):
-        assert ELSEWHERE not in [place.origin for place, _ in places(shop.project, service)]
+        assert ELSEWHERE not in [each.places[0].origin for each in services(shop.project, service)]

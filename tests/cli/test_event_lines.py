@@ -31,7 +31,7 @@ def told(lines: EventLines, capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_without_a_terminal_each_step_is_a_line_with_time_and_job(capsys: pytest.CaptureFixture[str]) -> None:
-    with watching(Work("night")) as observe:
+    with watching([Work("night")]) as (observe,):
         observe("task.submitted", {"task": "boat"})
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -105,7 +105,7 @@ def test_a_closed_stderr_stops_the_telling_and_not_the_run(
     monkeypatch.setenv("TERM", "xterm")
     with Notes(raw, "utf-8", line_buffering=True) as stderr:
         monkeypatch.setattr(sys, "stderr", stderr)
-        with watching(Work("night")) as observe:
+        with watching([Work("night")]) as (observe,):
             observe("task.done", {"task": "one"})
             os.close(reader)
             for _ in range(20):
@@ -120,6 +120,6 @@ def test_a_terminal_that_cannot_draw_gets_lines(
     monkeypatch.setenv("TERM", term)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert not console.is_terminal()
-    with watching(Work("night")) as observe:
+    with watching([Work("night")]) as (observe,):
         observe("task.done", {"task": "one"})
     assert capsys.readouterr().err.endswith("night: one is done\n")

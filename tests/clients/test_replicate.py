@@ -62,7 +62,7 @@ def test_it_creates_by_model_and_by_version_and_gets_what_it_asked_for(client: r
     assert (made.model, made.status, made.input) == (MODEL, "starting", ASKED)
     waited = client.predictions.create(version=MODEL, input=ASKED, wait=2)
     assert waited.status == "succeeded"
-    assert client.predictions.get(made.id).output == client.predictions.get(made.id).output
+    assert client.predictions.get(made.id).input == ASKED
     assert httpx.get(str(waited.output), verify=NO_TLS).content[4:8] == b"ftyp"
 
 

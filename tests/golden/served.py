@@ -8,11 +8,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from runner.assemble import carry_out
+from runner.assemble import JobOrder, carry_out
 from runner.http.access import ApiKey
 from runner.job.model import PollPolicy
 from runner.lane.machine import Machine
 from runner.project import init_project
+from runner.providers.account import Account
 from runner.providers.place import Place
 from runner.run.finish import RunResult
 from runner.run.lock import locked_ledger
@@ -30,28 +31,31 @@ async def run_job(root: Path, file: str, url: str) -> RunResult:
     fast = PollPolicy(first=0.1, minimum=0.05, maximum=0.2)
     job = replace(plan.job, run=replace(plan.job.run, poll=fast))
     project = init_project(root)
-    place = Place(plan.job.provider, project, plan.origin, url)
+    account = Account(plan.job.provider.name, plan.job.provider)
+    place = Place(account, project, plan.origin, url)
+    key = ApiKey.load(SANDBOX_KEY, source="test")
     with locked_ledger(project, wait=0) as ledger:
         prepared = prepare_run(
             job,
             project=project,
             reader=ledger.read,
-            origin=plan.origin,
+            origins=plan.origins,
             date=DATE,
             run=None,
             now=machine.wall(),
             source=machine.random,
         )
-        return await carry_out(
+        order = JobOrder(
             prepared,
-            place,
-            ApiKey.load(SANDBOX_KEY, source="test"),
-            ledger,
+            {account.name: place},
+            {account.name: key},
             facts={},
             observe=lambda _name, _fields: None,
             warn=lambda _text: None,
-            deadline=120.0,
         )
+        (result,) = await carry_out([order], ledger, deadline=120.0)
+    assert isinstance(result, RunResult)
+    return result
 
 
 def still() -> bytes:

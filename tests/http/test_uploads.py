@@ -136,3 +136,11 @@ def test_a_form_holds_its_parts_byte_for_byte(parts: list[FormPart]) -> None:
     assert pieces[-1] == b"--\r\n"
     assert [piece.partition(b"\r\n\r\n")[2] for piece in pieces[1:-1]] == [part.content for part in parts]
     assert all(piece.partition(b"\r\n\r\n")[0].count(b"\r\n") <= 2 for piece in pieces[1:-1])
+
+
+def test_a_part_of_a_form_is_a_text_a_flag_or_the_file_of_a_data_uri() -> None:
+    assert FormPart.of("seconds", 5) == FormPart("seconds", b"5")
+    assert FormPart.of("sound", True) == FormPart("sound", b"true")
+    assert FormPart.of("prompt", "a;base64,b") == FormPart("prompt", b"a;base64,b")
+    image = FormPart.of("image", "data:image/png;base64,aGk=")
+    assert image == FormPart("image", b"hi", "image.png", "image/png")

@@ -9,11 +9,13 @@ import pytest
 from runner.http.verdicts import Evidence
 from runner.job.model import OnAmbiguous, RunPolicy
 from runner.lane.clock import Passed
+from runner.lane.control import Control
 from runner.lane.evidence import Finding, Hope, Witness
 from runner.lane.reconcile import SCANS, Case, Sight
 from runner.lane.scan import DAY
 from runner.ledger.rows import Doubt
 from runner.ledger.states import Reason
+from runner.redact import Redactor
 from tests.support.unclear_attempts import unclear
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +35,7 @@ def sight(
 
 def case(*sights: Sight) -> Case:
     """A case whose connection was closed at 0, after these scans."""
-    made = Case(Doubt(1, 0.0), began=0.0, since=0.0)
+    made = Case(Doubt(1, 0.0), 0.0, Control(lambda _name, _fields: None, Redactor(())), since=0.0)
     for one in sights:
         made.count(one, POLICY)
     return made

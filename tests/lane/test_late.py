@@ -202,7 +202,7 @@ async def test_a_row_of_what_was_taken_for_absent_is_found_later(
         with anyio.fail_after(10):  # a row that is still queued echoes nothing
             while (await lane.session.lane.client.get(RemoteTask(server.tasks()[-1].id))).is_undecided:
                 await anyio.sleep(0.01)
-        [found] = await lane.session.lookback.find()
+        [found] = await lane.session.work.lookback.find()
         assert found == replace(lane.latest(1), state=TaskState.SUBMITTED)
-        assert await lane.session.lookback.find() == []
+        assert await lane.session.work.lookback.find() == []
     assert (found.id, found.remote_id) == (doubt.attempt_id, server.tasks()[-1].id)

@@ -10,9 +10,9 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.http.verdicts import ProviderError, Trouble
+from runner.lane.lane import LaneTools
 from runner.ledger.states import TaskState
 from runner.providers.base import Generation, GenerationStatus, ListPage, ListQuery, RemoteTask
-from runner.run.session import Tools
 from runner.sandbox import SandboxServer
 from tests.support.run_bench import RunBench, job_text
 from tests.support.unclear_runs import cut, run_changed
@@ -45,8 +45,8 @@ class Altered:
         return found
 
 
-def altered(change: Callable[[ListPage], ListPage]) -> Callable[[Tools], Tools]:
-    return lambda tools: replace(tools, client=Altered(tools.client, change))  # type: ignore[arg-type]
+def altered(change: Callable[[ListPage], ListPage]) -> Callable[[LaneTools], LaneTools]:
+    return lambda lane: replace(lane, client=Altered(lane.client, change))  # type: ignore[arg-type]
 
 
 def each_row(change: Callable[[Generation], Generation]) -> Callable[[ListPage], ListPage]:
@@ -121,7 +121,7 @@ async def test_a_row_under_an_id_that_another_task_holds_is_no_proof_of_absence(
     result = await run_changed(
         bench,
         JOB,
-        lambda tools: replace(tools, client=Restarted(tools.client, lambda page: page)),  # type: ignore[arg-type]
+        lambda lane: replace(lane, client=Restarted(lane.client, lambda page: page)),  # type: ignore[arg-type]
     )
     assert server.accepted == 3
     assert result.exit_code in (ExitCode.PERSON_NEEDED, ExitCode.TRY_AGAIN)
@@ -148,7 +148,7 @@ async def test_an_id_that_was_given_away_twice_brings_no_wrong_video(
         job_text(seeds=3, run="submit_slots: 3, poll: {min: 20ms, max: 20ms, first: 300ms}").replace(
             "poll: {first: 20ms, min: 20ms, max: 50ms}, ", ""
         ),
-        lambda tools: replace(tools, client=Renumbered(tools.client, lambda page: page)),  # type: ignore[arg-type]
+        lambda lane: replace(lane, client=Renumbered(lane.client, lambda page: page)),  # type: ignore[arg-type]
     )
     states = [(state, count) for state, count in result.counts.items() if count]
     if result.exit_code is ExitCode.PERSON_NEEDED:

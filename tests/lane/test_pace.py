@@ -163,10 +163,10 @@ def test_the_breaker_opens_until_a_free_request_succeeds() -> None:
         breaker = Breaker(ping, random.Random(1), lambda error, seconds: None)
         async with anyio.create_task_group() as group:
             group.start_soon(breaker.heal)
-            await breaker.closed()
+            await breaker.closed(lambda: True)
             assert anyio.current_time() == 0
             breaker.trip()
-            await breaker.closed()
+            await breaker.closed(lambda: True)
             group.cancel_scope.cancel()
         return anyio.current_time(), tries
 

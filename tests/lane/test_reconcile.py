@@ -111,15 +111,16 @@ async def test_what_was_accepted_while_the_process_died_is_adopted_by_the_next(
     today = RunDate.today(0.0)
     task = make_plan(job, origin=bench.url, run_date=today).tasks[0]
     with bench.ledger() as ledger:
-        async with bench.tools(ledger) as tools:
-            body = tools.provider.body(task.request, (), lambda _: b"", tag=99, callback_url=None)
-            at = tools.machine.wall()
+        async with bench.order(ledger) as order:
+            (lane,) = order.lanes.values()
+            body = lane.provider.body(task.request, (), lambda _: b"", tag=99, callback_url=None)
+            at = order.tools.machine.wall()
             run = RunRow("r0", job.file, job.name, job.digest, "", today.format(), "mesh", bench.url, at)
             with ledger.transaction():
                 ledger.begin_run(run)
-                intent = Intent("f" * 32, Reason.RUN, tools.key_hash, 99, "b" * 64, at)
+                intent = Intent("f" * 32, Reason.RUN, lane.key_hash, 99, "b" * 64, at)
                 ledger.intend(task, job.file, "r0", intent, Caps(), at)
-            await tools.client.submit(body)
+            await lane.client.submit(body)
     assert server.accepted == 1
     assert is_done(await bench.run(file), 3)
     assert server.accepted == 3
@@ -224,7 +225,9 @@ async def test_a_doubt_is_clarified_by_the_list(
         server.faults.add(cut(accept=accept))
         doubt = await lane.submit(1)
         assert isinstance(doubt, InDoubt)
-        assert await lane.session.reconciler.clarify(doubt.attempt_id) is resolution
+        assert (
+            await lane.session.work.reconciler.clarify(doubt.attempt_id, lane.session.control) is resolution
+        )
         attempt = lane.latest(1)
     remote_id = server.tasks()[-1].id if accept else None
     state = TaskState.SUBMITTED if accept else TaskState.PLANNED

@@ -221,8 +221,8 @@ async def test_without_a_list_it_is_held_at_once(bench: RunBench, server: Sandbo
     result = await run_changed(
         bench,
         sweep(settle="60s"),
-        lambda tools: replace(
-            tools, client=Listless(tools.client), provider=replace(tools.provider, listing=None, tag=None)
+        lambda lane: replace(
+            lane, client=Listless(lane.client), provider=replace(lane.provider, listing=None, tag=None)
         ),
     )  # type: ignore[arg-type]
     assert anyio.current_time() - started < 30

@@ -15,6 +15,7 @@ from runner.errors import ExitCode
 from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import RunPolicy
 from runner.lane.control import Control
+from runner.lane.gate import Gate
 from runner.lane.pace import RequestPace, StillLimitedError
 from runner.ledger.states import TaskState
 from runner.providers.mesh.client import MeshClient
@@ -63,7 +64,7 @@ async def test_polls_that_are_always_refused_leave_their_tasks_to_the_next_start
     result = await bench.run(file)
     assert (result.exit_code, result.counts) == (ExitCode.TRY_AGAIN, {TaskState.SUBMITTED: 3})
     if verb == "collect":
-        monkeypatch.setattr("tests.support.run_bench.RunPolicy", functools.partial(RunPolicy, timeout=1.0))
+        monkeypatch.setattr("runner.run.run.RunPolicy", functools.partial(RunPolicy, timeout=1.0))
         result = await bench.collect()
         assert result.exit_code is ExitCode.TRY_AGAIN
     assert any("rate_limit_exceeded: slow down" in reason for reason in result.reasons)
@@ -191,21 +192,23 @@ def test_an_answer_forgives_the_refusals_before_it() -> None:
 def test_a_wait_is_told_once_with_its_end_and_its_tasks() -> None:
     async def scenario() -> list[dict[str, object]]:
         told: list[dict[str, object]] = []
-        control = Control(
-            lambda name, fields: told.append({"event": name, **fields}), Redactor(()), wall=lambda: 0.0
+        gate = Gate("mesh", lambda: 0.0)
+        gate.hearing.append(
+            Control(lambda name, fields: told.append({"event": name, **fields}), Redactor(()))
         )
-        control.waiting("a limit", 9.9, 1)
+        gate.waiting("a limit", 9.9, 1)
         for _ in range(3):
-            control.waiting("a limit", 60.0, 2)
+            gate.waiting("a limit", 60.0, 2)
             await anyio.sleep(1)
-        control.waited("a limit")
-        control.waited("a limit")
+        gate.waited("a limit")
+        gate.waited("a limit")
         return told
 
     told = trio.run(scenario, clock=trio.testing.MockClock(autojump_threshold=0))
+    wait = {"event": "run.waiting", "account": "mesh", "for": "a limit"}
     assert told == [
-        {"event": "run.waiting", "for": "a limit", "until": "1970-01-01T00:01:00.000Z", "tasks": 2},
-        {"event": "run.waiting", "for": "a limit", "until": "1970-01-01T00:00:00.000Z", "tasks": 0},
+        {**wait, "until": "1970-01-01T00:01:00.000Z", "tasks": 2},
+        {**wait, "until": "1970-01-01T00:00:00.000Z", "tasks": 0},
     ]
 
 

@@ -267,7 +267,7 @@ async def test_the_breaker_outlives_a_look_that_breaks() -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(breaker.heal)
             breaker.trip()
-            await breaker.closed()
+            await breaker.closed(lambda: True)
             group.cancel_scope.cancel()
     assert [type(error) for error in failures] == [KeyError]
 

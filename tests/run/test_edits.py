@@ -300,10 +300,10 @@ async def test_a_foreign_file_is_never_moved(bench: RunBench, server: SandboxSer
     """One that somebody put where the wanted take belongs, after that one had gone."""
     await bench.run(bench.write_job(ONE))
     with bench.ledger() as ledger:
-        async with bench.tools(ledger) as tools:
+        async with bench.order(ledger) as order:
             mine = bench.project.base / "out" / "mine.mp4"
             mine.write_bytes(b"mine")
-            assert await make_way(tools, "out/mine.mp4", "out/mine.mp4", "f" * 64) is None
+            assert await make_way(order.tools, "out/mine.mp4", "out/mine.mp4", "f" * 64) is None
     assert mine.read_bytes() == b"mine"
 
 

@@ -57,7 +57,7 @@ def prepare(bench: RunBench, ledger: Ledger, file: Path, resubmit: Resubmit | No
         job,
         project=bench.project,
         reader=ledger.read,
-        origin=bench.url,
+        origins={job.provider.name: bench.url},
         date=None,
         run=None,
         now=time.time(),

@@ -11,8 +11,6 @@ import anyio
 import pytest
 
 from runner.errors import ExitCode
-from runner.job.model import RunPolicy
-from runner.lane.control import Control
 from runner.lane.pace import Retry
 from runner.lane.paid import paid_of
 from runner.ledger.states import TaskState
@@ -21,7 +19,7 @@ from runner.providers.mesh import MESH
 from runner.providers.mesh.client import MeshClient
 from runner.record.show import describe
 from runner.run.deliver import Delivery
-from runner.run.session import Session
+from runner.run.run import Crew
 from runner.run.watch import Watch
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.run_bench import RunBench, job_text
@@ -139,8 +137,9 @@ async def test_its_life_is_over_by_the_slower_of_two_clocks(
     assert file.is_file()
     with bench.ledger() as ledger:
         [attempt] = ledger.read.in_state(TaskState.COLLECTING)
-        async with bench.tools(ledger) as tools:
-            session = Session(tools, Control(tools.observe, tools.redactor), RunPolicy(), is_run=False)
+        async with bench.order(ledger) as order:
+            tools = order.tools
+            (session,) = Crew([order]).jobs[0].work.sessions.values()
             paid, clock = paid_of(ledger.read, attempt.id, tools.machine), session.lane.clock
             clock.hear(time.time() + theirs * MESH.url_life)
             paid = dataclasses.replace(

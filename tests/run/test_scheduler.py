@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 
 from runner.errors import ExitCode
 from runner.ledger.states import TaskState
 from runner.run.finish import Lost
-from runner.run.followed import following
 from runner.run.scheduler import Scheduler
 from runner.sandbox import SandboxServer
 from tests.support.lane_bench import LaneBench, open_lane
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.anyio
 
 async def schedule(lane: LaneBench) -> None:
     """Starts the plan, and returns when all that it started has ended."""
-    async with following(lane.session, ()) as followed:
-        await Scheduler(lane.session, lane.prepared, followed, Lost()).start()
+    async with anyio.create_task_group() as group:
+        await Scheduler(lane.job, lane.prepared, group, Lost()).start()
 
 
 def states(lane: LaneBench) -> set[TaskState]:

@@ -88,7 +88,7 @@ class Case:
 CASES: Mapping[str, Case] = {
     "rivals whose POST is under way": Case(
         _rivals_in_the_air,
-        Schedule(16, _JOB, Habits(echo=Echo.NEVER), (ProcessSpec(weather=Weather(submits=0.9)),), ()),
+        Schedule(5, _JOB, Habits(echo=Echo.NEVER), (ProcessSpec(weather=Weather(submits=0.9)),), ()),
     ),
     "a full disk inside a group commit": Case(
         _full_disk_untold,
@@ -116,7 +116,7 @@ CASES: Mapping[str, Case] = {
             82,
             replace(_JOB, shape=Shape.SEEDS, tasks=1),
             Habits(),
-            (ProcessSpec(dies_at=55), ProcessSpec(is_edited=True)),
+            (ProcessSpec(dies_at=58), ProcessSpec(is_edited=True)),
             (),
         ),
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
@@ -14,8 +14,8 @@ from runner.http.access import Access
 from runner.http.free import FreeRequests
 from runner.http.paid import PaidRequests
 from runner.http.transport import Transport, open_client
-from runner.job.model import RunPolicy
 from runner.lane.commits import Commits
+from runner.lane.lane import LaneTools
 from runner.lane.machine import Machine
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
@@ -23,7 +23,7 @@ from runner.record.folder import RunFolder
 from runner.redact import Redactor
 from runner.run.lock import project_lock
 from runner.run.prepare import prepare_run
-from runner.run.run import collect_all, run_prepared
+from runner.run.run import Order, collect_all
 from runner.run.session import Tools
 from runner.run.webhook import Hints
 from tests.simulation.absence import check_absence
@@ -38,6 +38,7 @@ from tests.simulation.schedule import ProcessSpec, Verb
 from tests.simulation.service import START
 from tests.simulation.submits import SubmitNetwork
 from tests.simulation.weather import CALM
+from tests.support.run_bench import run_one
 
 LONGEST = 14 * 3600.0
 """Simulated seconds in which every process must have ended: far more than any of its own bounds."""
@@ -185,21 +186,24 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
         open_client(ApiTransport(paid, FreeTransport(*parts))) as client,
         anyio.create_task_group() as nursery,
     ):
-        tools = Tools(
-            project=bench.project,
+        lane = LaneTools(
+            account=PROVIDERS[bench.schedule.kind].name,
             origin=ORIGIN,
+            key_hash=KEY.fingerprint(ledger.salt),
             provider=PROVIDERS[bench.schedule.kind],
             client=CLIENTS[bench.schedule.kind](
                 PaidRequests(access, client), FreeRequests(access, client, wall=wall), wall=wall
             ),
+            is_loopback=False,
+        )
+        tools = Tools(
+            project=bench.project,
             commits=Commits(ledger, threads),
             fetch=Files(*parts, disk=disk, threads=threads),
             files=disk,
             machine=machine,
             observe=observe,
             redactor=Redactor([KEY.value]),
-            key_hash=KEY.fingerprint(ledger.salt),
-            is_loopback=False,
             hints=hints,
         )
         if hints is not None:
@@ -209,16 +213,17 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
         if spec.rival_after is not None:
             nursery.start_soon(_rival, bench, spec.rival_after)
         try:
-            return await _do(bench, spec, tools, ledger)
+            return await _do(bench, spec, Order(tools, {lane.account: lane}, deadline=spec.deadline), ledger)
         finally:
             nursery.cancel_scope.cancel()
 
 
 async def _do(
-    bench: Bench, spec: ProcessSpec, tools: Tools, ledger: Ledger
+    bench: Bench, spec: ProcessSpec, order: Order, ledger: Ledger
 ) -> tuple[ExitCode, tuple[str, ...]]:
+    tools = order.tools
     if spec.verb is Verb.COLLECT:
-        result = await collect_all(tools, RunPolicy(), deadline=spec.deadline)
+        (result,) = await collect_all([order])
         return result.exit_code, result.reasons
     job = job_of(bench.schedule.job_of(spec))
     resubmit = asked(bench, spec.verb, ledger)
@@ -226,7 +231,7 @@ async def _do(
         job,
         project=tools.project,
         reader=ledger.read,
-        origin=ORIGIN,
+        origins={job.provider.name: ORIGIN},
         date=None,
         run=ledger.read.latest_run() if spec.verb in (Verb.RESUME, Verb.RETRY) else None,
         now=tools.machine.wall(),
@@ -235,7 +240,7 @@ async def _do(
         agree=lambda _edits: spec.accepts_edits,
     )
     RunFolder(tools.project, prepared.run.id).make(job.copy)
-    result = await run_prepared(prepared, tools, facts={}, deadline=spec.deadline)
+    result = await run_one(replace(order, prepared=prepared))
     return result.exit_code, result.reasons
 
 

@@ -6,7 +6,7 @@ import gc
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -188,15 +188,16 @@ _PLANS: dict[tuple[str, str], Plan] = {}
 """The job language has tests of its own: each job is planned once for each date."""
 
 
-def _make_plan(job: Job, *, origin: str, run_date: RunDate, began: float = START) -> Plan:
+def _make_plan(job: Job, *, origins: Mapping[str, str], run_date: RunDate, began: float = START) -> Plan:
     key = (job.digest, run_date.format())
     if key not in _PLANS:
-        _PLANS[key] = make_plan(job, origin=origin, run_date=run_date, began=began)
+        _PLANS[key] = make_plan(job, origins=origins, run_date=run_date, began=began)
     return replace(_PLANS[key], job=job, began=began)
 
 
 def plan_of(schedule: Schedule, process: ProcessSpec) -> Plan:
-    return _make_plan(job_of(schedule.job_of(process)), origin=ORIGIN, run_date=RunDate.today(START))
+    job = job_of(schedule.job_of(process))
+    return _make_plan(job, origins={job.provider.name: ORIGIN}, run_date=RunDate.today(START))
 
 
 def _submit_foreign(bench: Bench, plan: Plan, foreign: Foreign) -> None:

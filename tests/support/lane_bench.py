@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-import anyio
-
 from runner.job.load import LoadOptions, load_job
-from runner.lane.control import Control
 from runner.lane.paid import InDoubt, Paid
 from runner.lane.submit import Submission, Submitter
 from runner.ledger.caps import Caps
@@ -18,9 +15,11 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import Reason
 from runner.plan.task import Task
+from runner.providers.account import Account
 from runner.run.body import make_body
 from runner.run.prepare import Prepared, prepare_run
-from runner.run.session import Session
+from runner.run.run import Crew
+from runner.run.session import JobWork, Session
 from tests.support.run_bench import RunBench
 
 
@@ -28,6 +27,7 @@ from tests.support.run_bench import RunBench
 class LaneBench:
     """`session` has the lane, the scanner's users and the control that a run would have."""
 
+    job: JobWork
     session: Session
     prepared: Prepared
     submitter: Submitter
@@ -57,12 +57,13 @@ async def open_lane(bench: RunBench, text: str, *, caps: Caps | None = None) -> 
     """The lane of a job, its run begun in the ledger; `caps` stand in for those of the job."""
     job = load_job(bench.write_job(text), root=bench.root.resolve(), options=LoadOptions(environ={}))
     with bench.ledger() as ledger:
-        async with bench.tools(ledger) as tools:
+        async with bench.order(ledger) as order:
+            tools = order.tools
             prepared = prepare_run(
                 job,
                 project=bench.project,
                 reader=ledger.read,
-                origin=bench.url,
+                origins={job.provider.name: bench.url},
                 date=None,
                 run=None,
                 now=tools.machine.wall(),
@@ -70,10 +71,18 @@ async def open_lane(bench: RunBench, text: str, *, caps: Caps | None = None) -> 
             )
             with ledger.transaction():
                 ledger.begin_run(prepared.run)
-            control = Control(tools.observe, tools.redactor, wall=tools.machine.wall)
-            session = Session(tools, control, prepared.plan.job.run, is_run=True)
-            slots = anyio.Semaphore(prepared.plan.job.run.submit_slots, fast_acquire=True)
-            submitter = Submitter(session.lane, slots, prepared.run.id, job.file, caps or prepared.caps)
-            async with session.at_work():
-                assert await session.lane.answers()
-                yield LaneBench(session, prepared, submitter)
+            crew = Crew([replace(order, prepared=prepared)])
+            (session,) = crew.jobs[0].work.sessions.values()
+            session.lane.gate.join(session.control)
+            submitter = Submitter(
+                session.lane,
+                session.control,
+                session.tools.observe,
+                Account(job.provider.name, job.provider),
+                prepared.run.id,
+                job.file,
+                caps or prepared.caps,
+            )
+            async with crew.at_work():
+                assert await session.lane.answers(submitter.may_submit)
+                yield LaneBench(crew.jobs[0].work, session, prepared, submitter)

@@ -90,5 +90,5 @@ class ProcessBench:
 
     @staticmethod
     def _key(changes: dict[str, str]) -> dict[str, str]:
-        keys = ("MESHAPI_API_KEY", "GETIMG_API_KEY", "FAL_KEY")
+        keys = ("MESHAPI_API_KEY", "GETIMG_API_KEY", "ARK_API_KEY", "FAL_KEY")
         return {**dict.fromkeys(keys, SANDBOX_KEY), **changes}

@@ -6,28 +6,30 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from runner.assemble import RequestLimits, open_tools
+from runner.assemble import RequestLimits, open_lane, open_tools
+from runner.errors import CallsheetError
 from runner.http.access import Access, ApiKey
 from runner.http.free import FreeLimits
 from runner.http.paid import SubmitLimits
 from runner.job.load import LoadOptions, load_job
-from runner.job.model import RunPolicy, WebhookPolicy
+from runner.job.model import WebhookPolicy
 from runner.job.rundate import RunDate
 from runner.lane.machine import Machine
 from runner.ledger.ledger import Ledger
 from runner.project import Project, init_project
 from runner.providers import every
+from runner.providers.account import Account
 from runner.providers.place import Place
 from runner.record.events import Observer
 from runner.record.folder import RunFolder
 from runner.run.finish import RunResult
 from runner.run.lock import locked_ledger
 from runner.run.prepare import Resubmit, prepare_run
-from runner.run.run import collect_all, run_prepared
-from runner.run.session import Tools
+from runner.run.run import Order, collect_all, run_jobs
+from runner.run.webhook import receiver
 from runner.store.download import DownloadLimits
 from tests.support.deadline import deadline_once
 from tests.support.ledger_story import checked
@@ -50,6 +52,14 @@ run: {{poll: {{first: 20ms, min: 20ms, max: 50ms}}{run}}}
 def job_text(*, seeds: int = 3, run: str = "", more: str = "") -> str:
     """A small job file; `run` adds keys to `run:`, `more` lines at the end."""
     return JOB.format(seeds=seeds, run=f", {run}" if run else "", more=more)
+
+
+async def run_one(order: Order) -> RunResult:
+    """The result of a single job. Raises what kept it from its end."""
+    (result,) = await run_jobs([order])
+    if isinstance(result, CallsheetError):
+        raise result
+    return result
 
 
 @dataclass(slots=True)
@@ -83,24 +93,25 @@ class RunBench:
             yield ledger
 
     @contextlib.asynccontextmanager
-    async def tools(
+    async def order(
         self, ledger: Ledger, *, key: str | None = None, webhook: WebhookPolicy | None = None
-    ) -> AsyncIterator[Tools]:
+    ) -> AsyncIterator[Order]:
+        """Of a `collect`; a run adds what it has prepared."""
         limits = RequestLimits(self.submit_limits, self.free_limits, self.limits)
-        async with open_tools(
-            Place(every()[self.provider], self.project, self.url, self.url),
-            Access(
-                self.url,
-                ApiKey.load(key or self.key, source="test"),
-                scheme=every()[self.provider].key_scheme,
-            ),
-            ledger,
-            self._observe,
-            webhook,
-            machine=Machine(wall=self.wall, random=random.Random()),
-            limits=limits,
-        ) as tools:
-            yield tools
+        account = Account(self.provider, every()[self.provider])
+        place = Place(account, self.project, self.url, self.url)
+        access = Access(
+            self.url, ApiKey.load(key or self.key, source="test"), scheme=account.provider.key_scheme
+        )
+        machine = Machine(wall=self.wall, random=random.Random())
+        async with (
+            open_lane(place, access, ledger, limits) as lane,
+            receiver(webhook, ledger.salt) as hints,
+        ):
+            tools = open_tools(
+                self.project, ledger, self._observe, [access.key], machine=machine, limits=limits
+            )
+            yield Order(replace(tools, hints=hints), {account.name: lane})
 
     async def run(
         self,
@@ -131,12 +142,13 @@ class RunBench:
                 )
         job = load_job(file, root=self.root.resolve(), options=LoadOptions(environ={}))
         with self.ledger() as ledger:
-            async with self.tools(ledger, key=key, webhook=job.run.webhook) as tools:
+            async with self.order(ledger, key=key, webhook=job.run.webhook) as order:
+                tools = order.tools
                 prepared = prepare_run(
                     job,
                     project=self.project,
                     reader=ledger.read,
-                    origin=self.url,
+                    origins={job.provider.name: self.url},
                     date=RunDate.parse(date) if date else None,
                     run=ledger.read.run(resume) if resume else None,
                     now=tools.machine.wall(),
@@ -145,7 +157,7 @@ class RunBench:
                     agree=lambda _edits: accept_edits,
                 )
                 RunFolder(self.project, prepared.run.id).make(job.copy)
-                return await run_prepared(prepared, tools, facts={}, deadline=deadline)
+                return await run_one(replace(order, prepared=prepared, deadline=deadline))
 
     async def collect(
         self, *, deadline: float | None = None, until: Callable[[], bool] | None = None
@@ -155,8 +167,9 @@ class RunBench:
             with deadline_once(until):
                 return await self.collect(deadline=30)
         with self.ledger() as ledger:
-            async with self.tools(ledger) as tools:
-                return await collect_all(tools, RunPolicy(), deadline=deadline)
+            async with self.order(ledger) as order:
+                (result,) = await collect_all([replace(order, deadline=deadline)])
+                return result
 
     def has_seen(self, event: str, times: int = 1) -> bool:
         """Whether so many events of that name were told, in all runs of this bench together."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from runner.errors import ExitCode
 from runner.job.load import LoadOptions, load_job
+from runner.lane.lane import LaneTools
 from runner.ledger.states import TaskState
 from runner.record.folder import RunFolder
 from runner.run.finish import RunResult
 from runner.run.prepare import prepare_run
-from runner.run.run import run_prepared
-from runner.run.session import Tools
 from runner.sandbox import Fault, Kind, SandboxServer, Where
-from tests.support.run_bench import RunBench, job_text
+from tests.support.run_bench import RunBench, job_text, run_one
 from tests.support.unclear_attempts import DEAF_MODEL
 
 ALL = None
@@ -111,21 +111,22 @@ async def leave_unclear_once(bench: RunBench, server: SandboxServer, *, accept: 
     return await leave_unclear(bench, server, sweep(seeds=1))
 
 
-async def run_changed(bench: RunBench, text: str, change: Callable[[Tools], Tools]) -> RunResult:
-    """`run` with tools that a test has changed."""
+async def run_changed(bench: RunBench, text: str, change: Callable[[LaneTools], LaneTools]) -> RunResult:
+    """`run` in a lane that a test has changed."""
     job = load_job(bench.write_job(text), root=bench.root.resolve(), options=LoadOptions(environ={}))
     with bench.ledger() as ledger:
-        async with bench.tools(ledger) as real:
-            tools = change(real)
+        async with bench.order(ledger) as real:
+            tools = real.tools
             prepared = prepare_run(
                 job,
                 project=bench.project,
                 reader=ledger.read,
-                origin=bench.url,
+                origins={job.provider.name: bench.url},
                 date=None,
                 run=None,
                 now=tools.machine.wall(),
                 source=tools.machine.random,
             )
             RunFolder(bench.project, prepared.run.id).make(job.copy)
-            return await run_prepared(prepared, tools, facts={})
+            lanes = {name: change(lane) for name, lane in real.lanes.items()}
+            return await run_one(replace(real, lanes=lanes, prepared=prepared))

@@ -7,30 +7,16 @@ what was not found by then is held for a person.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from callsheet_replicate.dialect import PLAIN, ReplicateDialect
-from runner.providers.base import Client, GenerationStatus
+from runner.providers.base import GenerationStatus
 from runner.providers.failures import SEEDANCE, Cause
-from runner.providers.provider import Echo, Listing, ListKind, Provider, ServiceLimits
-
-if TYPE_CHECKING:
-    from runner.http.free import FreeRequests
-    from runner.http.paid import PaidRequests
+from runner.providers.provider import Echo, Listing, ListKind, Provider, ServiceLimits, client_of
 
 RESULT_LIFE: Final = 3600.0
 """Seconds after its end that a prediction keeps its input, its output and its files."""
-
-
-def _client(
-    paid: PaidRequests, free: FreeRequests, wall: Callable[[], float], hosts: Mapping[str, FreeRequests]
-) -> Client:
-    # imported when a connection is opened: most verbs send nothing
-    from callsheet_replicate.client import ReplicateClient
-
-    return ReplicateClient(paid, free, wall, hosts)
 
 
 REPLICATE: Final = Provider(
@@ -41,7 +27,7 @@ REPLICATE: Final = Provider(
     url_variable="REPLICATE_BASE_URL",
     folder=Path(__file__).parent,
     dialect=ReplicateDialect(words={"ratio": "aspect_ratio"}, items_field="reference_images"),
-    make_client=_client,
+    make_client=client_of("callsheet_replicate.client:ReplicateClient"),
     # no limit of a body is documented, and files go by uploads, which end below 100 MB
     limits=ServiceLimits(
         body=2_000_000_000,

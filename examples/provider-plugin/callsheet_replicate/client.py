@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import hashlib
 import hmac
 import json
@@ -46,6 +45,7 @@ from runner.providers.base import (
     RemoteFile,
     RemoteFileKind,
     RemoteTask,
+    read_rows,
 )
 from runner.providers.published import Published, Rate
 from runner.providers.read_published import LeftOutError, read_published
@@ -102,18 +102,15 @@ class ReplicateClient(Client):
             asked.append(("created_after", moment.strftime("%Y-%m-%dT%H:%M:%SZ")))
         answer = await self._get(query.cursor or PREDICTIONS, asked)
         page = read_object(answer)
-        rows, following = page.get("results"), page.get("next")
-        if not isinstance(rows, list) or not isinstance(following, str | None):
-            raise ProviderError(Trouble.UNAVAILABLE, "the list lacks results or next")
-        read: list[Generation] = []
-        for row in rows:
-            with contextlib.suppress(ProviderError):
-                read.append(read_prediction(row, server_time=answer.server_time))
+        following = page.get("next")
+        if not isinstance(following, str | None):
+            raise ProviderError(Trouble.UNAVAILABLE, "the list has no usable next")
+        rows, unreadable = read_rows(page.get("results"), read_prediction)
         return ListPage(
-            tuple(read),
+            rows,
             has_more=bool(following),
             server_time=answer.server_time,
-            unreadable=len(rows) - len(read),
+            unreadable=unreadable,
             cursor=following or "",
         )
 

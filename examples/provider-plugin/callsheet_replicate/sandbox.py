@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import email
-import email.policy
 import hashlib
 import hmac
 import json
+import math
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from starlette.routing import Route
 
 from runner.sandbox.answers import answer
 from runner.sandbox.faults import NOTHING, Kind, Struck, Where
+from runner.sandbox.forms import read_form
 from runner.sandbox.mesh import MeshRoutes
 from runner.sandbox.state import State
 from runner.sandbox.store import AcceptedTask, Selection
@@ -88,8 +88,8 @@ def replicate_routes(state: State) -> list[Route]:
 
         return call
 
-    voice = ReplicateRoutes(state, files)
-    state.webhooks.voices[ID_PREFIX] = Voice(state.service.view, CALLED, seal=voice.webhook)
+    own = ReplicateRoutes(state, files)
+    state.webhooks.voices[ID_PREFIX] = Voice(own.view, CALLED, seal=own.seal)
     at = "/v1/predictions"
     return [
         Route(at, calling("create_or_list"), methods=["GET", "POST"]),
@@ -218,7 +218,7 @@ class ReplicateRoutes(MeshRoutes):
         return {"status": "starting", **document} if task is None else self.shown(task, NOTHING)
 
     def shown(self, task: AcceptedTask, struck: Struck) -> dict[str, Any]:
-        document = self.prediction(task, self.service.view(task))
+        document = self.view(task)
         for fault in struck.faults:
             match fault.kind:
                 case Kind.REGRESS if document["completed_at"] is not None:
@@ -269,10 +269,12 @@ class ReplicateRoutes(MeshRoutes):
             except ValueError as problem:
                 raise Refusal(400, "Bad Request", "Invalid cursor") from problem
         times = {name: _moment(query[name]) for name in ("created_after", "created_before") if name in query}
-        before = times.get("created_before")
+        after, before = times.get("created_after"), times.get("created_before")
+        # the sandbox's times are whole seconds: what is made in the one that was named is shown
+        after = None if after is None else math.floor(after)
         # later pages show what was there at the first one
         newest = float(query.get("newest", self.state.now()))
-        return Selection(after=times.get("created_after"), before=before, created_before=newest), PAGE, offset
+        return Selection(after=after, before=before, created_before=newest), PAGE, offset
 
     def listed(self, page: dict[str, Any], selection: Selection) -> dict[str, Any]:
         bounds = {"created_after": selection.after, "created_before": selection.before}
@@ -293,7 +295,7 @@ class ReplicateRoutes(MeshRoutes):
             is_waiting = task.status_at(self.state.now()) == "queued"
             return self.shown(self.service.end(task, "expired" if is_waiting else "cancelled"), struck)
 
-        return await self._read_only(request, Where.GET, task_id, make)
+        return await self.read_only(request, Where.GET, task_id, make)
 
     async def model(self, request: Request) -> Response:
         owner, name = request.path_params["owner"], request.path_params["name"]
@@ -309,22 +311,23 @@ class ReplicateRoutes(MeshRoutes):
                 "latest_version": {"openapi_schema": {"components": {"schemas": {"Input": schema}}}},
             }
 
-        return await self._read_only(request, Where.LIST, "", make)
+        return await self.read_only(request, Where.LIST, "", make)
 
     async def upload(self, request: Request) -> Response:
-        found = _part(request.headers.get("content-type", ""), await request.body(), "content")
+        body = await request.body()
 
         def make(owner: str, _struck: Struck) -> dict[str, Any]:
+            found = read_form(body).get("content")
             if found is None:
                 raise Refusal(400, "Bad Request", "Missing content")
-            name, content_type, content = found
+            content = found.content
             if len(content) >= MOST_FILE:
                 raise Refusal(413, "Payload Too Large", "Files are smaller than 100 MB")
             file_id, now = secrets.token_urlsafe(24), self.state.now()
             document = {
                 "id": file_id,
-                "name": name,
-                "content_type": content_type,
+                "name": found.filename or "file",
+                "content_type": found.content_type,
                 "size": len(content),
                 "etag": hashlib.md5(content, usedforsecurity=False).hexdigest(),
                 "checksums": {"sha256": hashlib.sha256(content).hexdigest()},
@@ -336,7 +339,7 @@ class ReplicateRoutes(MeshRoutes):
             self._files[file_id] = KeptFile(document, owner, content)
             return document
 
-        made = await self._read_only(request, Where.GET, "", make)
+        made = await self.read_only(request, Where.GET, "", make)
         made.status_code = 201 if made.status_code == 200 else made.status_code
         return made
 
@@ -349,21 +352,24 @@ class ReplicateRoutes(MeshRoutes):
                 del self._files[request.path_params["file_id"]]
             return kept.document
 
-        made = await self._read_only(request, Where.GET, "", make)
+        made = await self.read_only(request, Where.GET, "", make)
         is_deleted = request.method == "DELETE" and made.status_code == 200
         return Response(status_code=204) if is_deleted else made
 
     async def secret(self, request: Request) -> Response:
-        return await self._read_only(
+        return await self.read_only(
             request, Where.GET, "", lambda _owner, _struck: {"key": f"whsec_{self._signing_key()}"}
         )
 
     def _signing_key(self) -> str:
         return base64.b64encode(self.service.store.secret("replicate")).decode()
 
-    def webhook(self, task: AcceptedTask, view: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+    def view(self, task: AcceptedTask) -> dict[str, Any]:
+        return self.prediction(task, self.service.view(task))
+
+    def seal(self, _: AcceptedTask, document: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
         """A call as Standard Webhooks signs it."""
-        body = json.dumps(self.prediction(task, view)).encode()
+        body = json.dumps(document).encode()
         call_id, sent_at = f"msg_{secrets.token_hex(8)}", str(int(self.state.now()))
         secret = base64.b64decode(self._signing_key())
         digest = hmac.digest(secret, f"{call_id}.{sent_at}.".encode() + body, hashlib.sha256)
@@ -383,17 +389,6 @@ def _seconds(text: str | None) -> int | None:
     if "".join(map("".join, parts)) != text or seconds < 5:
         raise Refusal(400, "Bad Request", "Cancel-After: must be a duration of 5 seconds or more")
     return seconds
-
-
-def _part(content_type: str, body: bytes, name: str) -> tuple[str, str, bytes] | None:
-    """(file name, type, bytes) of a part of a multipart form."""
-    head = f"Content-Type: {content_type}\r\n\r\n".encode()
-    for part in email.message_from_bytes(head + body, policy=email.policy.HTTP).iter_parts():
-        if part.get_param("name", header="content-disposition") == name:
-            payload = part.get_payload(decode=True)
-            assert isinstance(payload, bytes)
-            return part.get_filename() or "file", part.get_content_type(), payload
-    return None
 
 
 def _iso(at: float) -> str:

@@ -12,7 +12,7 @@ from runner.cli import console
 from runner.cli.attempt_keys import group_by_key
 from runner.cli.common_options import common, common_options
 from runner.cli.completion import complete_task
-from runner.cli.fetching import collect_everything, places, redactor_of, refresh_manifest
+from runner.cli.fetching import collect_everything, redactor_of, refresh_manifest, services
 from runner.cli.monitor import Ending, pinged
 from runner.cli.next_commands import command
 from runner.cli.options import (
@@ -80,7 +80,9 @@ def collect(
             project, service, wait=wait, deadline=deadline, is_told=output_format == "text"
         )
         ends = [one.result.exit_code for one in collected]
-        ends += map(_check_ledger, dict.fromkeys(place.project for place, _ in places(project, service)))
+        ends += map(
+            _check_ledger, dict.fromkeys(each.places[0].project for each in services(project, service))
+        )
         code = ExitCode.first(ends)
         document = {"exit_code": int(code), "services": [one.as_json() for one in collected]}
         ending.code, ending.lines = code, [json_text(document)]
@@ -124,8 +126,8 @@ def _give_up(
             give_up_attempt(ledger, attempt, time.time())
         run = ledger.read.run(attempt.run_id)
         assert run is not None
-        groups = group_by_key(place, ledger, [attempt])
-        refresh_manifest(ledger, place, run, redactor_of(groups), is_told=True)
+        groups = group_by_key([place], ledger, [attempt])
+        refresh_manifest(ledger, place.project, run, redactor_of(groups), is_told=True)
     console.summary(f"{task.name}: given up")
     again = command("retry", run.id, "--only", task.name, service=service)
     console.next_step(again, "fetches it where the service still has it, and buys it again where not")

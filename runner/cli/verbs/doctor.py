@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from runner.cli.common_options import common, common_options
 from runner.cli.humanize import size
 from runner.cli.money_told import Told, ask_money, known_of
 from runner.cli.options import ServiceOptions, output_format, service_options
-from runner.cli.place import choose_place, does_trust_env
+from runner.cli.place import choose_place, choose_places, does_trust_env
 from runner.errors import CallsheetError, ExitCode, JobError, KeyRefusedError
 from runner.http.access import NO_KEY, Access, ApiKey, is_loopback
 from runner.http.route import VARIABLES, find_route
@@ -326,10 +326,7 @@ def _services(project: Project, service: ServiceOptions) -> Iterator[Check]:
 
 
 def _place_of(account: Account, project: Project, service: ServiceOptions) -> Place:
-    default = choose_place(DEFAULT, project, service)
-    if default.project.is_rehearsal or not account.base_url:
-        return choose_place(account.provider, project, service)
-    return replace(default, provider=account.provider, origin=account.origin, url=account.origin)
+    return choose_places({account.name: account}, project, service)[account.name]
 
 
 def _key_of(account: Account, place: Place, environment: Mapping[str, str]) -> ApiKey:

@@ -17,7 +17,7 @@ from runner.errors import NoProjectError, UsageError
 from runner.ledger.database import open_for_reading
 from runner.ledger.read import LedgerReader
 from runner.project import PROJECT_FILE, Project, find_project, init_project
-from runner.providers import every, find
+from runner.providers import BUILT_IN, DEFAULT, every, find
 from runner.resources import schema_path
 
 _JOB_SUFFIXES = {".yaml", ".yml"}
@@ -37,13 +37,13 @@ _PROJECT_FILE = (
 #
 # What holds for all jobs of this project. Keep this file in git.
 version: 1
-project: "%s"            # this project's ledger has the same id
+project: "%(project)s"            # this project's ledger has the same id
 # timezone: Europe/Berlin      # of run.date, of budgets, and of every day that is shown
 #
 # accounts:                    # names for keys; each provider is an account of its own name
-#   acme: {provider: mesh, api_key_env: ACME_MESH_KEY, rate: 60/min, labels: {client: acme}}
-#   gpu: {provider: openai, base_url: "http://gpu-box:8000/v1", dialect: vllm-omni}
-#   ark: {tag: safety_identifier}     # of a provider that knows several, as `dialect` is
+#   acme: {provider: %(default)s, api_key_env: ACME_KEY, rate: 60/min, labels: {client: acme}}
+#   gpu: {provider: %(server)s, base_url: "http://gpu-box:8000%(path)s", dialect: %(dialect)s}
+#   %(tagged)s: {tag: %(tag)s}     # of a provider that knows several
 #
 # budgets:                     # never more than this, over all jobs and runs
 #   - {month: {max_usd: 900, max_tasks: 3000}}
@@ -123,7 +123,21 @@ def _write_project_file(project: Project) -> None:
         with contextlib.closing(LedgerReader(open_for_reading(project.ledger_path))) as ledger:
             kept = ledger.project
     with contextlib.suppress(FileExistsError), (project.root / PROJECT_FILE).open("x") as file:
-        file.write(_PROJECT_FILE % (kept or secrets.token_hex(4)))
+        file.write(_PROJECT_FILE % {"project": kept or secrets.token_hex(4), **_examples()})
+
+
+def _examples() -> dict[str, str]:
+    """Providers that show what an account may say."""
+    server = next(each for each in BUILT_IN.values() if each.dialects)
+    tagged = next(each for each in BUILT_IN.values() if each.tags)
+    return {
+        "default": DEFAULT.name,
+        "server": server.name,
+        "path": server.base_path,
+        "dialect": next(iter(server.dialects)),
+        "tagged": tagged.name,
+        "tag": next(iter(tagged.tags)),
+    }
 
 
 def _write_first_job(project: Project) -> Path | None:

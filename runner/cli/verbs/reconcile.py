@@ -259,8 +259,8 @@ def _check_adoption(ledger: Ledger, one: UnclearTask, remote_id: str, place: Pla
             hint="give the --base-url (or --sandbox) of that run",
         )
     key = key_for(place, ledger, one.attempt)
-    with served(place, key) as access:
-        generation = anyio.run(_look, place, access, remote_id)
+    with served([place]) as access:
+        generation = anyio.run(_look, place, access(place, key), remote_id)
     conflict = check_adoptable(ledger.read, one, place.provider, generation)
     if conflict and not is_sure:
         raise PersonNeededError(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import random
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 
 import click
@@ -31,8 +31,18 @@ from runner.cli.problems import show, show_warnings
 from runner.cli.runs import find_run_to_go_on
 from runner.cli.task_list import counts_words
 from runner.cli.watching import plain, watching
+from runner.cli.work import Work as ShownWork
 from runner.cli.work import work_of
-from runner.errors import INTERRUPTS, BusyError, CallsheetError, ExitCode, JobError, UsageError
+from runner.errors import (
+    INTERRUPTS,
+    BusyError,
+    CallsheetError,
+    ExitCode,
+    JobError,
+    KeyRefusedError,
+    RefusedError,
+    UsageError,
+)
 from runner.http.access import ApiKey
 from runner.job.load_project import load_project_file, readable_project_file
 from runner.job.model import OnEdit
@@ -48,6 +58,7 @@ from runner.plan.edits import Edits
 from runner.plural import count
 from runner.project import Project, find_project
 from runner.providers import DEFAULT
+from runner.providers.place import find_keys
 from runner.record.events import fan_out
 from runner.record.facts import KEY_VARIABLE, session_facts
 from runner.record.folder import RunFolder
@@ -77,7 +88,7 @@ def run(jobs: tuple[Path, ...], options: RunOptions, again: tuple[str, ...]) -> 
     """Bring each JOB to done: submit what is new, collect what is in flight, download and check it.
 
     An unfinished run of the same job goes on; what is done is never submitted again. Several jobs run
-    one after the other, once all of them are valid.
+    side by side, once all of them are valid and agreed to.
 
     --only limits what is submitted now, and nothing else: the run stays the whole job's, with one
     manifest, one date and one cap, and the next `run` without it goes on with the rest.
@@ -91,7 +102,7 @@ def run(jobs: tuple[Path, ...], options: RunOptions, again: tuple[str, ...]) -> 
     for option, given in (("--again", again), ("--only", options.only)):
         if given and len(jobs) > 1:
             raise UsageError(f"{option} is about one job", hint="give one JOB with it")
-    works = [Work(_load(job, options)) for job in jobs]
+    works = [Work(_load(job, options)) for job in {job.resolve(): job for job in jobs}.values()]
     if again:
         (work,) = works
         resubmit = Resubmit(Reason.AGAIN, named(again, work.loaded.place.project))
@@ -255,22 +266,18 @@ def _load(job: Path, options: RunOptions, *, copy: JobCopy | None = None) -> Loa
 
 
 def _run_all(works: Sequence[Work], options: RunOptions) -> ExitCode:
-    """One job after the other. A failure of one does not stop the next, an interrupt does.
+    """All jobs side by side. A failure of one stops no other, an interrupt does.
 
     The deadline holds for all of them together.
     """
-    ends = None if options.deadline is None else time.monotonic() + options.deadline
-    outcomes: list[Outcome] = []
     root = works[0].loaded.place.project.root
     with (
         pinged(root, frozenset(options.job_options.allow_env))
         if options.ping
         else contextlib.nullcontext(Ending()) as ending
     ):
-        for work in works:
-            left = None if ends is None else max(0.0, ends - time.monotonic())
-            outcome = _run_one(work, options, left)
-            outcomes.append(outcome)
+        outcomes = _bring_to_done(works, options)
+        for outcome in outcomes:
             ending.lines.append(json_text(outcome.document()))
             if options.output_format == "text" and outcome.finished is not None:
                 if len(works) > 1:
@@ -278,8 +285,6 @@ def _run_all(works: Sequence[Work], options: RunOptions) -> ExitCode:
                 _tell(outcome.finished)
             if options.output_format == "jsonl":
                 console.outcome(ending.lines[-1])
-            if outcome.exit_code in INTERRUPTS:
-                break
         ending.code = ExitCode.first([outcome.exit_code for outcome in outcomes])
     # after all jobs, and after the monitor was told: pictures delay no submit
     finished = [(outcome, outcome.finished) for outcome in outcomes if outcome.finished is not None]
@@ -304,25 +309,105 @@ def _notify(outcomes: Sequence[Outcome], code: ExitCode, project: Project, optio
     notify(said.notify, ends, code, root=project.root, allow_env=allowed, trust_env=said.trust_env)
 
 
-def _run_one(work: Work, options: RunOptions, deadline: float | None) -> Outcome:
-    """Brings one job to done within `deadline` seconds.
+def _bring_to_done(works: Sequence[Work], options: RunOptions) -> list[Outcome]:
+    """The outcome of each job, in their order.
 
     Raises no CallsheetError: what is in flight is fetched, and then the error is shown.
     """
-    job, place = work.loaded.job, work.loaded.place
+    ends = None if options.deadline is None else time.monotonic() + options.deadline
+
+    def left() -> float | None:
+        return None if ends is None else max(0.0, ends - time.monotonic())
+
+    outcomes: list[Outcome] = []
+    for project, its in itertools.groupby(works, lambda work: work.loaded.place.project):
+        there = list(its)
+        outcomes += _side_by_side(there, options, project, left)
+        if any(outcome.exit_code in INTERRUPTS for outcome in outcomes):
+            break
+    return outcomes
+
+
+def _side_by_side(
+    works: Sequence[Work], options: RunOptions, project: Project, left: Callable[[], float | None]
+) -> list[Outcome]:
+    """Jobs of one project. `left` are the seconds until the deadline."""
+    ready: dict[int, Ready] = {}
+    refused: dict[int, CallsheetError] = {}
+    outcomes: dict[int, Outcome] = {}
     try:
-        if deadline == 0:
-            raise BusyError(f"{job.file}: not begun: the deadline has passed", hint="run again to go on")
-        key = place.find_key(work.loaded.environment, variable=job.api_key_env)
-        with locked_ledger(place.project, wait=options.wait, tell=console.note) as ledger:
-            prepared = _prepare(work, options, ledger)
-            finished = _finish(prepared, work.loaded, key, ledger, deadline)
+        with locked_ledger(project, wait=options.wait, tell=console.note) as ledger:
+            for number, work in enumerate(works):
+                try:
+                    ready[number] = _make_ready(work, options, ledger, [*ready.values()])
+                except CallsheetError as error:
+                    refused[number] = error
+            if any(isinstance(error, JobError) for error in refused.values()):
+                ready.clear()  # nothing is sent where a job is invalid
+            jobs = [job.beside([*ready.values()]) for job in ready.values()]
+            for number, job, result in zip(ready, jobs, _carry_out(jobs, ledger, left), strict=True):
+                if isinstance(result, RunResult):
+                    outcomes[number] = _finished(job, result, ledger)
+                else:
+                    refused[number] = result
     except CallsheetError as error:
-        project = find_project(job.root, root=job.root)
-        code = fetch_first(error, project, options, deadline=deadline)
-        show(error)
-        return Outcome(job.file, code, error=str(error), is_rehearsal=place.project.is_rehearsal)
-    return Outcome(job.file, finished.result.exit_code, finished, is_rehearsal=place.project.is_rehearsal)
+        refused |= {number: error for number in range(len(works)) if number not in outcomes}
+    first = next((error for error in refused.values() if isinstance(error, JobError | RefusedError)), None)
+    meanwhile = ExitCode.DONE
+    if first is not None and not any(outcome.exit_code in INTERRUPTS for outcome in outcomes.values()):
+        root = find_project(project.root, root=project.root)
+        meanwhile = fetch_first(first, root, options, deadline=left())
+    for why in dict.fromkeys(refused.values()):
+        show(why)
+    for number, why in refused.items():
+        code = ExitCode.first({why.exit_code, *(INTERRUPTS & {meanwhile})})
+        file = works[number].loaded.job.file
+        outcomes[number] = Outcome(file, code, error=str(why), is_rehearsal=project.is_rehearsal)
+    return [outcomes[number] for number in sorted(outcomes)]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A job that may begin. `began` is in Unix seconds, `started` by the monotonic clock."""
+
+    prepared: Prepared
+    loaded: Loaded
+    keys: Mapping[str, ApiKey | KeyRefusedError]
+    submits: Submits
+    shown: ShownWork
+    began: float
+    started: float
+
+    def beside(self, jobs: Iterable[Ready]) -> Ready:
+        """The same in a process that works on all these jobs."""
+        return replace(self, prepared=self.prepared.beside([job.prepared for job in jobs]))
+
+
+def _make_ready(work: Work, options: RunOptions, ledger: Ledger, others: Sequence[Ready]) -> Ready:
+    """Raises CallsheetError where the job cannot run: without a key, or where nobody agrees to what it does.
+
+    `others` are ready before it: where one makes another take for its path, it is refused.
+    """
+    loaded = work.loaded
+    keys = find_keys(loaded.places, loaded.environment, loaded.job.api_key_env)
+    prepared = _prepare(work, options, ledger)
+    _check_paths(prepared, [each.prepared for each in others])
+    shown = work_of(prepared, loaded.place.project)
+    return Ready(prepared, loaded, keys, Submits(), shown, time.time(), time.monotonic())
+
+
+def _check_paths(prepared: Prepared, others: Iterable[Prepared]) -> None:
+    """Raises RefusedError where another job of this process makes another take for one of its paths."""
+    own = {task.output: task for task in prepared.unsettled}
+    for other in others:
+        for task in other.unsettled:
+            mine = own.get(task.output)
+            if mine is not None and mine.identity != task.identity:
+                file, beside = prepared.plan.job.file, other.plan.job.file
+                raise RefusedError(
+                    f"{file}: {mine.output} is also made by {beside}, from another request; nothing was sent",
+                    hint=f"give it another `output`, or run it once {beside} is done",
+                )
 
 
 def _prepare(work: Work, options: RunOptions, ledger: Ledger) -> Prepared:
@@ -333,7 +418,7 @@ def _prepare(work: Work, options: RunOptions, ledger: Ledger) -> Prepared:
             job,
             project=place.project,
             reader=ledger.read,
-            origin=place.origin,
+            origins=work.loaded.origins,
             date=options.job_options.run_date(job.project_file.timezone),
             run=work.run,
             now=time.time(),
@@ -368,59 +453,83 @@ def _agree_to_edits(options: RunOptions, edits: Edits) -> bool:
     return True
 
 
-def _finish(
-    prepared: Prepared, loaded: Loaded, key: ApiKey, ledger: Ledger, deadline: float | None
-) -> Finished:
-    job, place = loaded.job, loaded.place
-    redactor = Redactor([key.value])
-    root = place.project.root
-    facts = session_facts(sys.argv[1:], root / job.file, root, redactor)
-    facts |= {KEY_VARIABLE: job.api_key_env}
-    submits, work = Submits(), work_of(prepared, place.project)
-    began, started = time.time(), time.monotonic()
-    if is_idle(prepared, ledger.read, time.time()):
-        result = conclude_idle(
-            prepared,
-            place.project,
-            ledger,
-            facts=facts,
-            observe=plain(work).observe,
-            warn=console.error,
-            redactor=redactor,
-        )
-    else:
+def _carry_out(
+    jobs: Sequence[Ready], ledger: Ledger, left: Callable[[], float | None]
+) -> list[RunResult | CallsheetError]:
+    """The results in the same order; jobs that have nothing to do load no engine."""
+    redactor = Redactor(key.value for job in jobs for key in job.keys.values() if isinstance(key, ApiKey))
+    facts = [_facts(job, redactor) for job in jobs]
+    results: dict[int, RunResult | CallsheetError] = {}
+    at_work: list[int] = []
+    for number, job in enumerate(jobs):
+        if not is_idle(job.prepared, ledger.read, time.time()):
+            at_work.append(number)
+            continue
+        try:
+            results[number] = conclude_idle(
+                job.prepared,
+                job.loaded.place.project,
+                ledger,
+                facts=facts[number],
+                observe=plain(job.shown).observe,
+                warn=console.error,
+                redactor=redactor,
+            )
+        except CallsheetError as error:
+            results[number] = error
+    if at_work and (deadline := left()) == 0:
+        for number in at_work:
+            file = jobs[number].prepared.plan.job.file
+            hint = "run again to go on"
+            results[number] = BusyError(f"{file}: not begun: the deadline has passed", hint=hint)
+    elif at_work:
         # imported here: the engine takes 0.3 s, and a job that is done needs none
         import anyio
 
-        from runner.assemble import carry_out
+        from runner.assemble import JobOrder, carry_out
 
-        with watching(work) as shown:
-            work_on = functools.partial(
-                carry_out,
-                prepared,
-                place,
-                key,
-                ledger,
-                facts=facts,
-                observe=fan_out(submits.observe, shown),
-                warn=console.error,
-                deadline=deadline,
-            )
-            result = anyio.run(work_on)
+        with watching([jobs[number].shown for number in at_work]) as observers:
+            orders = [
+                JobOrder(
+                    job.prepared,
+                    job.loaded.places,
+                    job.keys,
+                    facts[number],
+                    fan_out(job.submits.observe, shown),
+                    console.error,
+                )
+                for number, shown in zip(at_work, observers, strict=True)
+                for job in (jobs[number],)
+            ]
+            ended = anyio.run(functools.partial(carry_out, orders, ledger, deadline=deadline))
+        results |= zip(at_work, ended, strict=True)
+    return [results[number] for number in range(len(jobs))]
+
+
+def _facts(job: Ready, redactor: Redactor) -> dict[str, JsonValue]:
+    own, root = job.prepared.plan.job, job.loaded.place.project.root
+    return session_facts(sys.argv[1:], root / own.file, root, redactor) | {KEY_VARIABLE: own.api_key_env}
+
+
+def _finished(job: Ready, result: RunResult, ledger: Ledger) -> Outcome:
+    prepared, project = job.prepared, job.loaded.place.project
+    began = job.began if job.submits.count else None
     folders = dict.fromkeys(task.output.rpartition("/")[0] for task in prepared.plan.tasks)
-    return Finished(
-        place.project,
+    finished = Finished(
+        project,
         result,
         run_id=prepared.run.id,
         tasks=prepared.plan.count,
-        folders=tuple(islice(folders, _MOST_FOLDERS)),
-        submitted=submits.count,
+        folders=tuple(itertools.islice(folders, _MOST_FOLDERS)),
+        submitted=job.submits.count,
         spent=ledger.read.spend(prepared.run.id),
-        cost=Cost.read(prepared, ledger.read, began if submits.count else None, time.monotonic() - started),
-        fetched=submits.done,
+        cost=Cost.read(prepared, ledger.read, began, time.monotonic() - job.started),
+        fetched=job.submits.done,
         overdue=nearing_expiry(ledger.read, time.time()),
-        left_edits=prepared.left_edits if job.run.on_edit is OnEdit.ASK else None,
+        left_edits=prepared.left_edits if prepared.plan.job.run.on_edit is OnEdit.ASK else None,
     )
+    file = prepared.plan.job.file
+    return Outcome(file, result.exit_code, finished, is_rehearsal=project.is_rehearsal)
 
 
 @dataclass(slots=True)

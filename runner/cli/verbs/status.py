@@ -38,6 +38,7 @@ from runner.plan.plan import make_plan
 from runner.plan.task import Task
 from runner.plural import count
 from runner.project import Project
+from runner.providers.place import origins_of
 from runner.record.folder import LATEST, RunFolder
 from runner.record.manifest import ManifestRun, ManifestTask, read_manifest, read_tasks
 from runner.redact import Redactor, escape, printable
@@ -90,12 +91,17 @@ def status(
         found = find_run(run_name, service)
         loaded = load(found.job_file, found.service, job_options, copy=found.job_copy)
         date = RunDate.parse(found.run.run_date)
-        plan = make_plan(loaded.job, origin=found.run.origin, run_date=date, began=found.run.started_at)
+        plan = make_plan(
+            loaded.job,
+            origins=origins_of(loaded.job.accounts, found.run.origin),
+            run_date=date,
+            began=found.run.started_at,
+        )
     except (StateError, JobError) as error:
         _show_what_is_left(run_name, service, error, only, output_format, is_failed=failed)
         return
-    tasks = tuple(chosen_tasks(plan, only, found.place.project))
-    project, folder = found.place.project, RunFolder(found.place.project, found.run.id)
+    tasks = tuple(chosen_tasks(plan, only, found.project))
+    project, folder = found.project, RunFolder(found.project, found.run.id)
     if watch:
         _watch(found, tasks, is_failed=failed)
     states: Counter[TaskState] = Counter()
@@ -138,7 +144,7 @@ def _watch(found: FoundRun, tasks: tuple[Task, ...], *, is_failed: bool) -> None
     # imported here: rich takes 50 ms, and only a terminal that is watched needs it
     from runner.cli.screen import watch_screen
 
-    project, folder = found.place.project, RunFolder(found.place.project, found.run.id)
+    project, folder = found.project, RunFolder(found.project, found.run.id)
 
     def look() -> list[str] | None:
         with reading(project) as ledger:

@@ -184,6 +184,7 @@ def test_the_latest_run_is_the_one_that_was_worked_on_last(verbs: VerbBench) -> 
 
 def test_of_several_jobs_the_advice_names_the_run_that_it_is_about(verbs: VerbBench) -> None:
     (verbs.root / "ship.yaml").write_text(JOB.replace("boat", "ship").replace("out/", "ships/"))
+    assert verbs.call("run", "ship.yaml") == ExitCode.DONE
     verbs.fault(Kind.OUTCOME, text="failed", code="internal_error", times=2)
     assert verbs.call("run", "boat.yaml", "ship.yaml") == ExitCode.TASK_FAILED
     assert [line for line in verbs.out.splitlines() if line.endswith(".yaml:")] == [

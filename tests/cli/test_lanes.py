@@ -1,0 +1,208 @@
+"""Several services and several jobs in one process, as a user meets them: real servers on loopback, named as
+accounts, so that nothing here is a rehearsal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.__main__ import main
+from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
+
+HOUSE = """\
+version: 1
+accounts:
+  acme: {{provider: mesh, base_url: "{acme}", api_key_env: ACME_KEY}}
+  globe: {{provider: getimg, base_url: "{globe}", api_key_env: GLOBE_KEY}}
+"""
+MIXED = """\
+version: 1
+models:
+  - {{id: byteplus/seedance-1-0-pro, at: acme, name: one}}
+  - {{id: seedance-2-0, at: globe, name: two}}
+samples: 2
+request: {{resolution: 480p, ratio: 16:9, duration: 4}}
+content: [{{type: text, text: {text}}}]
+output: {folder}/${{{{ model }}}}-${{{{ sample }}}}.mp4
+run: {{settle: 0s, poll: {{first: 20ms, min: 20ms, max: 50ms}}}}
+"""
+
+
+@dataclass(slots=True)
+class House:
+    """A project with two accounts, each at a server of its own."""
+
+    root: Path
+    servers: dict[str, SandboxServer]
+    capsys: pytest.CaptureFixture[str]
+    out: str = ""
+    err: str = ""
+
+    def write(self, name: str, *, text: str = "a teapot", folder: str = "out") -> str:
+        (self.root / name).write_text(MIXED.format(text=text, folder=folder), encoding="utf-8")
+        return name
+
+    def call(self, *arguments: str) -> int:
+        self.capsys.readouterr()
+        code = main(list(arguments))
+        self.out, self.err = self.capsys.readouterr()
+        return code
+
+    def states(self) -> Counter[str]:
+        manifest: Any = json.loads((self.root / "runs/latest/manifest.json").read_text())
+        return Counter(task["state"] for task in manifest["tasks"])
+
+    @property
+    def accepted(self) -> dict[str, int]:
+        return {name: server.accepted for name, server in self.servers.items()}
+
+
+@pytest.fixture
+def house(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[House]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ACME_KEY", "rsk_acme")
+    monkeypatch.setenv("GLOBE_KEY", "rsk_globe")
+    assert main(["-q", "init"]) == 0
+    with ExitStack() as stack:
+        servers = {
+            name: stack.enter_context(SandboxServer(SandboxConfig(latency=(0.0, 0.05), scale=0.05)))
+            for name in ("acme", "globe")
+        }
+        urls = {name: server.url for name, server in servers.items()}
+        (tmp_path / "callsheet.yaml").write_text(HOUSE.format(**urls), encoding="utf-8")
+        yield House(tmp_path, servers, capsys)
+
+
+def test_one_job_runs_over_two_services(house: House) -> None:
+    assert house.call("run", house.write("mix.yaml")) == 0, house.err
+    assert house.accepted == {"acme": 2, "globe": 2}
+    assert house.states() == {"done": 4}
+    assert sorted(path.name for path in (house.root / "out").iterdir()) == [
+        "one-1.mp4",
+        "one-2.mp4",
+        "two-1.mp4",
+        "two-2.mp4",
+    ]
+    lines = [json.loads(line) for line in (house.root / "runs/latest/events.jsonl").read_text().splitlines()]
+    assert {line["account"] for line in lines if line["event"] == "task.done"} == {"acme", "globe"}
+    assert house.call("run", "mix.yaml") == 0
+    assert house.call("resume") == 0
+    assert house.accepted == {"acme": 2, "globe": 2}
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, 77), (402, 4)])
+@pytest.mark.fault(113)
+def test_a_refused_account_is_named_and_the_other_is_done(house: House, status: int, code: int) -> None:
+    house.servers["acme"].faults.add(
+        Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=status, code="no", times=None)
+    )
+    assert house.call("run", house.write("mix.yaml")) == code
+    assert house.states() == {"done": 2, "planned": 2}
+    assert "acme: " in house.err
+    house.servers["acme"].faults.clear()
+    assert house.call("run", "mix.yaml") == 0
+    assert house.accepted == {"acme": 2, "globe": 2}
+
+
+@pytest.mark.fault(116)
+def test_a_missing_key_leaves_the_tasks_of_its_account(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GLOBE_KEY")
+    assert house.call("run", house.write("mix.yaml")) == 77
+    assert "account globe: no API key for getimg: GLOBE_KEY not set" in house.err
+    assert house.accepted == {"acme": 2, "globe": 0}
+    assert house.states() == {"done": 2, "planned": 2}
+    monkeypatch.setenv("GLOBE_KEY", "rsk_globe")
+    assert house.call("run", "mix.yaml") == 0
+    assert house.accepted == {"acme": 2, "globe": 2}
+
+
+@pytest.mark.fault(118)
+def test_collect_brings_home_every_lane_whose_key_is_here(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for server in house.servers.values():
+        server.faults.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=None))
+    assert house.call("run", house.write("mix.yaml"), "--deadline", "2s") == 75
+    assert house.accepted == {"acme": 2, "globe": 2}
+    for server in house.servers.values():
+        server.faults.clear()
+    monkeypatch.delenv("ACME_KEY")
+    assert house.call("collect", "--output-format", "json") == 77
+    told = {each["account"]: each for each in json.loads(house.out)["services"]}
+    assert told["globe"]["counts"] == {"done": 2}
+    assert told["acme"]["counts"] == {"submitted": 2}
+    assert "account acme" in told["acme"]["reasons"][0]
+    assert house.states() == {"done": 2, "submitted": 2}
+    monkeypatch.setenv("ACME_KEY", "rsk_acme")
+    assert house.call("collect") == 0
+    assert house.states() == {"done": 4}
+    assert house.accepted == {"acme": 2, "globe": 2}
+
+
+def test_jobs_go_side_by_side_and_are_told_in_the_order_of_the_line(house: House) -> None:
+    files = [house.write(f"{each}.yaml", text=each, folder=each) for each in ("b", "a", "c")]
+    assert house.call("run", *files, "--output-format", "json") == 0
+    assert [each["job"] for each in json.loads(house.out)] == files
+    assert house.accepted == {"acme": 6, "globe": 6}
+
+
+@pytest.mark.fault(115)
+def test_a_task_of_two_jobs_is_paid_for_once(house: House) -> None:
+    files = [house.write(f"{each}.yaml", folder=each) for each in ("a", "b")]
+    assert house.call("run", *files) == 0, house.err
+    assert house.accepted == {"acme": 2, "globe": 2}
+    assert len(list((house.root / "a").iterdir())) == len(list((house.root / "b").iterdir())) == 4
+
+
+def test_a_job_that_is_refused_stops_no_other(house: House) -> None:
+    files = [house.write("a.yaml", text="a"), house.write("b.yaml", text="b")]
+    assert house.call("run", *files) == 3
+    assert "b.yaml: out/one-1.mp4 is also made by a.yaml, from another request" in house.err
+    assert house.accepted == {"acme": 2, "globe": 2}
+
+
+def test_nothing_is_sent_where_one_job_is_invalid(house: House) -> None:
+    (house.root / "taken").mkdir()
+    for name in ("one-1.mp4", "one-2.mp4", "two-1.mp4", "two-2.mp4"):
+        (house.root / "taken" / name).write_bytes(b"somebody's own")
+    files = [house.write("a.yaml", folder="a"), house.write("b.yaml", text="b", folder="taken")]
+    assert house.call("run", *files) == 65
+    assert house.accepted == {"acme": 0, "globe": 0}
+
+
+def test_a_job_that_would_be_half_rehearsed_is_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        MIXED.format(text="a", folder="out")
+        .replace("at: acme", "at: mesh")
+        .replace("at: globe", "at: getimg")
+    )
+    (house.root / "mix.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.setenv("MESHAPI_BASE_URL", house.servers["acme"].url)
+    monkeypatch.setenv("GETIMG_AI_BASE_URL", "https://gateway.example")
+    assert house.call("run", "mix.yaml") == 2
+    assert "half of this job would be a rehearsal" in house.err
+    monkeypatch.delenv("GETIMG_AI_BASE_URL")
+    for name in ("MESHAPI_API_KEY", "GETIMG_API_KEY"):
+        monkeypatch.setenv(name, "rsk_here")
+    assert house.call("run", "mix.yaml") == 0, house.err
+    assert house.accepted == {"acme": 4, "globe": 0}
+    assert (house.root / "rehearsal" / "out").is_dir()
+
+
+def test_a_rehearsal_ignores_the_accounts_servers_and_keys(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ACME_KEY")
+    monkeypatch.delenv("GLOBE_KEY")
+    assert house.call("run", house.write("mix.yaml"), "--sandbox") == 0, house.err
+    assert house.accepted == {"acme": 0, "globe": 0}
