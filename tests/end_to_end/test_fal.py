@@ -88,7 +88,7 @@ async def test_what_the_history_does_not_list_is_not_taken_for_absent(
     server.faults.add(Fault(where=Where.SUBMIT, kind=Kind.CUT, accept=False))
     job = bench.write_job(JOB)
     for _ in range(2):
-        result = await bench.run(job, deadline=0.6)
+        result = await bench.run(job, until=lambda: any(name == "task.done" for name, _ in bench.events))
         assert result.counts[TaskState.AMBIGUOUS] == 1
         assert result.counts[TaskState.DONE] == 1
     assert server.accepted == 1
