@@ -55,7 +55,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugin]:
         yield Plugin(root, server)
 
 
-@pytest.mark.fault(100)
+@pytest.mark.fault(98)
 @pytest.mark.parametrize(
     "shape",
     [{"kind": Kind.CUT}, {"kind": Kind.ANSWER, "status": 503}, {"kind": Kind.NO_ID}],
@@ -70,7 +70,7 @@ def test_an_accepted_submit_whose_answer_is_lost_is_found_by_its_input(
     assert (plugin.server.accepted, plugin.states) == (2, ["done", "done"])
 
 
-@pytest.mark.fault(101)
+@pytest.mark.fault(99)
 def test_an_unclear_submit_whose_input_was_wiped_is_neither_adopted_nor_bought_again(plugin: Plugin) -> None:
     plugin.fault(Where.SUBMIT, Kind.CUT, accept=True)
     for where in (Where.LIST, Where.GET):
@@ -80,7 +80,7 @@ def test_an_unclear_submit_whose_input_was_wiped_is_neither_adopted_nor_bought_a
     assert sorted(plugin.states) == ["done", "held"]
 
 
-@pytest.mark.fault(102)
+@pytest.mark.fault(100)
 def test_a_prediction_whose_output_is_gone_stays_wanted_within_its_records_life(plugin: Plugin) -> None:
     wiped = {"data_removed": True, "input": {}, "output": None}
     plugin.fault(Where.GET, Kind.FIELDS, fields=wiped, times=None)
@@ -90,7 +90,7 @@ def test_a_prediction_whose_output_is_gone_stays_wanted_within_its_records_life(
     assert plugin.server.accepted == 2
 
 
-@pytest.mark.fault(103)
+@pytest.mark.fault(101)
 @pytest.mark.parametrize(
     ("status", "title", "code"),
     [
@@ -112,7 +112,7 @@ def test_a_refusal_fails_its_task_or_stops_the_key(
     plugin.server.faults.clear()
 
 
-@pytest.mark.fault(103)
+@pytest.mark.fault(101)
 def test_a_throttled_submit_is_sent_again_as_the_text_says(plugin: Plugin) -> None:
     told = json.dumps({"detail": "Request was throttled. Your rate limit resets in ~0.1s."})
     plugin.fault(Where.SUBMIT, Kind.ANSWER, status=429, body=told)
@@ -120,7 +120,7 @@ def test_a_throttled_submit_is_sent_again_as_the_text_says(plugin: Plugin) -> No
     assert plugin.server.accepted == 2
 
 
-@pytest.mark.fault(104)
+@pytest.mark.fault(102)
 @pytest.mark.parametrize(("ends", "spent"), [("expired", "0.00"), ("cancelled", None)])
 def test_only_a_prediction_that_had_not_begun_is_known_to_be_free(
     plugin: Plugin, ends: str, spent: str | None, capsys: pytest.CaptureFixture[str]

@@ -64,7 +64,7 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: SandboxServe
     return made
 
 
-@pytest.mark.fault(119)
+@pytest.mark.fault(114)
 def test_a_day_s_cap_holds_over_three_jobs_two_accounts_four_starts_and_a_rename(
     studio: Studio, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,7 +104,7 @@ def test_a_rehearsal_has_no_budgets_and_counts_in_none(studio: Studio) -> None:
     assert studio.server.accepted == 0
 
 
-@pytest.mark.fault(121)
+@pytest.mark.fault(116)
 def test_a_bill_above_the_estimate_passes_the_cap_and_is_told(
     studio: Studio, capsys: pytest.CaptureFixture[str]
 ) -> None:

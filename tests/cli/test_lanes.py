@@ -101,7 +101,7 @@ def test_one_job_runs_over_two_services(house: House) -> None:
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, 77), (402, 4)])
-@pytest.mark.fault(113)
+@pytest.mark.fault(108)
 def test_a_refused_account_is_named_and_the_other_is_done(house: House, status: int, code: int) -> None:
     house.servers["acme"].faults.add(
         Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=status, code="no", times=None)
@@ -114,7 +114,7 @@ def test_a_refused_account_is_named_and_the_other_is_done(house: House, status: 
     assert house.accepted == {"acme": 2, "globe": 2}
 
 
-@pytest.mark.fault(116)
+@pytest.mark.fault(111)
 def test_a_missing_key_leaves_the_tasks_of_its_account(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GLOBE_KEY")
     assert house.call("run", house.write("mix.yaml")) == 77
@@ -126,7 +126,7 @@ def test_a_missing_key_leaves_the_tasks_of_its_account(house: House, monkeypatch
     assert house.accepted == {"acme": 2, "globe": 2}
 
 
-@pytest.mark.fault(118)
+@pytest.mark.fault(113)
 def test_collect_brings_home_every_lane_whose_key_is_here(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,7 +156,7 @@ def test_jobs_go_side_by_side_and_are_told_in_the_order_of_the_line(house: House
     assert house.accepted == {"acme": 6, "globe": 6}
 
 
-@pytest.mark.fault(115)
+@pytest.mark.fault(110)
 def test_a_task_of_two_jobs_is_paid_for_once(house: House) -> None:
     files = [house.write(f"{each}.yaml", folder=each) for each in ("a", "b")]
     assert house.call("run", *files) == 0, house.err

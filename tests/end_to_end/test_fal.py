@@ -64,7 +64,7 @@ def test_a_job_with_a_local_image_is_killed_and_resumed(film: ProcessBench) -> N
 
 
 @pytest.mark.anyio
-@pytest.mark.fault(97)
+@pytest.mark.fault(95)
 async def test_a_lost_answer_is_found_by_its_input_once_the_request_has_ended(
     bench: RunBench, server: SandboxServer
 ) -> None:
@@ -80,7 +80,7 @@ async def test_a_lost_answer_is_found_by_its_input_once_the_request_has_ended(
 
 
 @pytest.mark.anyio
-@pytest.mark.fault(97)
+@pytest.mark.fault(95)
 async def test_what_the_history_does_not_list_is_not_taken_for_absent(
     bench: RunBench, server: SandboxServer
 ) -> None:
@@ -95,7 +95,7 @@ async def test_what_the_history_does_not_list_is_not_taken_for_absent(
 
 
 @pytest.mark.anyio
-@pytest.mark.fault(98)
+@pytest.mark.fault(96)
 async def test_a_lost_handle_is_made_again_of_the_model_and_the_id(
     bench: RunBench, server: SandboxServer
 ) -> None:
@@ -120,7 +120,7 @@ async def test_a_wrong_input_fails_with_a_cost_that_is_not_known(
 
 
 @pytest.mark.anyio
-@pytest.mark.fault(96)
+@pytest.mark.fault(94)
 async def test_a_failure_of_a_runner_is_free(bench: RunBench, server: SandboxServer) -> None:
     server.faults.add(
         Fault(where=Where.SUBMIT, kind=Kind.OUTCOME, code="generation_timeout", message="too slow", times=2)
@@ -133,7 +133,7 @@ async def test_a_failure_of_a_runner_is_free(bench: RunBench, server: SandboxSer
 
 
 @pytest.mark.anyio
-@pytest.mark.fault(99)
+@pytest.mark.fault(97)
 @pytest.mark.parametrize("is_signed", [True, False])
 async def test_only_a_signed_call_wakes_the_run(tmp_path: Path, is_signed: bool) -> None:
     """The next look without one is minutes away. The forged call says that the video is there."""

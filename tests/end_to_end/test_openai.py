@@ -97,7 +97,7 @@ def test_a_lost_answer_is_looked_up_where_the_list_shows_prompts(tmp_path: Path,
     assert (gpu.accepted, len({*digests(root)})) == (len(SEEDS), len(SEEDS))
 
 
-@pytest.mark.fault(91)
+@pytest.mark.fault(90)
 def test_a_lost_answer_is_held_where_no_list_shows_prompts(
     tmp_path: Path, gpu: SandboxServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,7 +113,7 @@ def test_a_lost_answer_is_held_where_no_list_shows_prompts(
     assert gpu.accepted == len(SEEDS)
 
 
-@pytest.mark.fault(93)
+@pytest.mark.fault(92)
 def test_a_failed_video_is_told_with_the_servers_code(
     tmp_path: Path, gpu: SandboxServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

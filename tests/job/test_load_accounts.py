@@ -252,7 +252,7 @@ def test_the_key_of_an_account_may_stand_in_env_and_is_no_secret_that_a_job_may_
     assert "holds an API key" in why
 
 
-@pytest.mark.fault(124)
+@pytest.mark.fault(119)
 def test_two_accounts_with_one_key_at_one_origin_are_refused() -> None:
     own, acme, getimg = Account("mesh", MESH), Account("acme", MESH, "ACME_KEY"), Account("getimg", GETIMG)
     key, other = ApiKey("rsk_one_and_the_same"), ApiKey("rsk_of_another")
@@ -262,7 +262,7 @@ def test_two_accounts_with_one_key_at_one_origin_are_refused() -> None:
     assert key.value not in str(refused.value)
 
 
-@pytest.mark.fault(123)
+@pytest.mark.fault(118)
 @pytest.mark.parametrize(
     ("name", "load"), [("callsheet.yaml", load_project_file), ("models.lock.yaml", load_models_lock)]
 )

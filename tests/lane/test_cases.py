@@ -86,7 +86,7 @@ async def test_the_second_doubt_of_one_decision_is_held() -> None:
     assert "run.on_ambiguous" in str(counted.hold_reason(first, seen, holding, LIFE))
 
 
-@pytest.mark.fault(109)
+@pytest.mark.fault(107)
 async def test_a_history_proves_no_absence_however_often_it_is_read() -> None:
     """It shows only what has ended: an answered or unanswered submit may be at work."""
     seen, one = sight(1e5, Witness.NEVER), unclear()

@@ -51,7 +51,7 @@ def test_an_equal_input_without_a_rival_is_adopted_before_it_is_believed() -> No
     assert (finding.adopted.id, finding.basis) == ("p-1", Basis.INPUT)
 
 
-@pytest.mark.fault(106)
+@pytest.mark.fault(104)
 @pytest.mark.parametrize("state", [TaskState.AMBIGUOUS, TaskState.HELD, TaskState.INTENDED])
 def test_two_equal_submits_in_doubt_are_nobody_s_rows(state: TaskState) -> None:
     """Which of the two was accepted, no input can tell. One under way may turn out to be the owner."""

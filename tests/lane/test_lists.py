@@ -52,7 +52,7 @@ async def test_an_empty_list_is_whole() -> None:
     assert (await read({"": page("")}))[0] == []
 
 
-@pytest.mark.fault(105)
+@pytest.mark.fault(103)
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     "pages",
@@ -72,7 +72,7 @@ async def test_a_list_that_repeats_itself_or_leads_nowhere_is_no_scan(pages: dic
         await read(pages)
 
 
-@pytest.mark.fault(105)
+@pytest.mark.fault(103)
 @pytest.mark.anyio
 async def test_a_list_that_does_not_end_is_no_scan(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runner.lane.scan.MOST_ROWS", 50)

@@ -55,7 +55,7 @@ def test_an_attempt_knows_its_account_its_labels_and_its_day(ledger: Ledger) -> 
     assert days(ledger) == [("2026-11-30", "2026-11"), ("2026-12-01", "2026-12")]
 
 
-@pytest.mark.fault(120)
+@pytest.mark.fault(115)
 def test_an_intent_that_goes_again_after_midnight_belongs_to_the_new_day(ledger: Ledger) -> None:
     """Its account is that of the last intent, too: the project file may have changed meanwhile."""
     with ledger.transaction():

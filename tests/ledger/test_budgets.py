@@ -120,7 +120,7 @@ steps = st.lists(
 starts = st.sampled_from([(zone, text) for zone, texts in MOMENTS.items() for text in texts])
 
 
-@pytest.mark.fault(119)
+@pytest.mark.fault(114)
 @given(start=starts, steps=steps)
 def test_an_intent_is_allowed_exactly_where_adding_up_says_so(
     start: tuple[str, str], steps: list[tuple[str, int | None, str, float]]
@@ -286,7 +286,7 @@ async def test_lanes_that_submit_at_once_pass_no_cap_together() -> None:
     ledger.close()
 
 
-@pytest.mark.fault(121)
+@pytest.mark.fault(116)
 def test_a_settlement_is_never_refused_and_what_it_passes_is_told_once() -> None:
     cap = WindowCap("budgets[0].day", Where(), Window.DAY, 1_000_000)
     ledger = filled(cap)
@@ -320,7 +320,7 @@ def test_what_is_found_after_all_is_paid_for_and_what_it_passes_is_told() -> Non
     ledger.close()
 
 
-@pytest.mark.fault(122)
+@pytest.mark.fault(117)
 def test_where_the_project_file_cannot_be_read_nothing_is_submitted() -> None:
     ledger = Ledger(open_for_writing(None), budgets=Budgets(is_readable=False))
     with ledger.transaction():

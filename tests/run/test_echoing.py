@@ -61,7 +61,7 @@ async def test_a_cut_post_is_found_by_its_input(bench: RunBench, server: Echoing
     assert attempts(bench) == [(Resolution.ADOPTED, Basis.INPUT)] * 2
 
 
-@pytest.mark.fault(106)
+@pytest.mark.fault(104)
 async def test_two_equal_submits_in_doubt_are_held(bench: RunBench, server: EchoingServer) -> None:
     """Both were accepted or one was: nothing that comes back says which."""
     server.cuts, server.queued_until = [True, False], 2
@@ -145,7 +145,7 @@ async def test_an_input_file_is_put_up_once_for_a_run(bench: RunBench, server: E
     assert not any(b"sig=canary" in path.read_bytes() for path in kept)
 
 
-@pytest.mark.fault(108)
+@pytest.mark.fault(106)
 async def test_a_file_that_cannot_be_put_up_is_named_and_nothing_is_sent(
     bench: RunBench, server: EchoingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

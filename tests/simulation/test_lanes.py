@@ -66,7 +66,7 @@ def test_two_lanes_take_hardly_longer_than_one(tmp_path: Path, clip: bytes, back
         (503, 503, ExitCode.UNREACHABLE),
     ],
 )
-@pytest.mark.fault(113)
+@pytest.mark.fault(108)
 def test_a_lane_that_is_refused_stops_no_other_and_delays_it_by_nothing(
     tmp_path: Path, clip: bytes, backend: Backend, paid: int, free: int, code: ExitCode
 ) -> None:
@@ -83,7 +83,7 @@ def test_a_lane_that_is_refused_stops_no_other_and_delays_it_by_nothing(
 
 
 @BOTH
-@pytest.mark.fault(114)
+@pytest.mark.fault(109)
 def test_a_stop_concerns_the_jobs_with_tasks_in_that_lane_alone(
     tmp_path: Path, clip: bytes, backend: Backend
 ) -> None:
@@ -117,7 +117,7 @@ def test_jobs_of_one_lane_share_its_pace_and_its_places(
 
 
 @BOTH
-@pytest.mark.fault(115)
+@pytest.mark.fault(110)
 def test_a_task_of_two_jobs_is_bought_once_and_is_in_both_places(
     tmp_path: Path, clip: bytes, backend: Backend
 ) -> None:
@@ -132,7 +132,7 @@ def test_a_task_of_two_jobs_is_bought_once_and_is_in_both_places(
 
 
 @BOTH
-@pytest.mark.fault(116)
+@pytest.mark.fault(111)
 def test_a_missing_key_leaves_its_tasks_and_nothing_is_asked(
     tmp_path: Path, clip: bytes, backend: Backend
 ) -> None:
@@ -144,7 +144,7 @@ def test_a_missing_key_leaves_its_tasks_and_nothing_is_asked(
 
 
 @BOTH
-@pytest.mark.fault(117)
+@pytest.mark.fault(112)
 def test_a_key_that_is_refused_later_ends_its_lane_and_loses_nothing(
     tmp_path: Path, clip: bytes, backend: Backend
 ) -> None:

@@ -68,7 +68,7 @@ async def test_a_file_at_another_origin_gets_no_key_and_no_leave(clip: bytes, fi
     assert keys(elsewhere) == [False]
 
 
-@pytest.mark.fault(107)
+@pytest.mark.fault(105)
 @pytest.mark.parametrize(
     ("code", "own", "elsewhere"),
     [
@@ -88,7 +88,7 @@ async def test_a_file_that_is_not_ready_yet_is_asked_for_again(
         assert (await trouble_of(signed, files)).trouble is elsewhere
 
 
-@pytest.mark.fault(107)
+@pytest.mark.fault(105)
 @pytest.mark.parametrize("etag", ['"v1"', ""])
 async def test_a_server_without_ranges_is_read_from_the_start(
     clip: bytes, files: LocalFiles, etag: str

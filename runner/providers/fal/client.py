@@ -76,7 +76,7 @@ class FalClient(Client):
     keys: KeySet = field(default_factory=KeySet)
 
     async def submit(self, body: Body) -> SubmitOutcome:
-        """One POST, judged by rows 1 to 21 and 95 of docs/reference/faults.md."""
+        """One POST, judged by rows 1 to 21 and 93 of docs/reference/faults.md."""
         end = await self.post(body)
         outcome = judge_submit(SUBMITS, end, wall=self.wall(), id_at=("request_id",))
         if not isinstance(end, Answer):

@@ -9,10 +9,10 @@ from runner.http.outcomes import MONEY_STOPS, AnswerRule
 
 SUBMITS = (
     AnswerRule(
-        95, "403: the account is locked, perhaps without balance", (403,), *MONEY_STOPS, message="balance"
+        93, "403: the account is locked, perhaps without balance", (403,), *MONEY_STOPS, message="balance"
     ),
     AnswerRule(
-        95, "403: the account is locked, perhaps without balance", (403,), *MONEY_STOPS, message="locked"
+        93, "403: the account is locked, perhaps without balance", (403,), *MONEY_STOPS, message="locked"
     ),
 )
 

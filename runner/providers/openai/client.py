@@ -70,7 +70,7 @@ class VideosClient(Client):
     server: Server = REFERENCE
 
     async def submit(self, body: Body) -> SubmitOutcome:
-        """One POST, judged by rows 1 to 21 and 90 to 92 of docs/reference/faults.md."""
+        """One POST, judged by rows 1 to 21 and 89 to 91 of docs/reference/faults.md."""
         return judge_submit(
             SUBMITS,
             await self.post(body),

@@ -8,6 +8,6 @@ _REFUSALS = (400, 404, 413, 415, 422)
 
 SUBMITS = (
     # a failed job may be told under its failure's own status: then there is a job
-    AnswerRule(91, "a refusal that names a job", _REFUSALS, *UNCLEAR, with_id=True),
-    AnswerRule(90, "the request's form was refused", (415,), *TASK_FAILS),
+    AnswerRule(90, "a refusal that names a job", _REFUSALS, *UNCLEAR, with_id=True),
+    AnswerRule(89, "the request's form was refused", (415,), *TASK_FAILS),
 )

@@ -84,7 +84,7 @@ async def test_an_accepted_submit_keeps_its_three_urls() -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.fault(98)
+@pytest.mark.fault(96)
 @pytest.mark.parametrize(
     "url", ["https://elsewhere.example/r", "http://127.0.0.1:9/r", "", None, 7, "http://[", "//queue/r"]
 )
@@ -97,7 +97,7 @@ async def test_urls_at_another_host_are_not_kept(url: Any) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.fault(98)
+@pytest.mark.fault(96)
 async def test_a_handle_of_another_host_is_not_followed() -> None:
     elsewhere = dict.fromkeys(URLS, "http://127.0.0.1:9/steal")
     found, asked = await get(answer(202, {"status": "IN_PROGRESS"}), handle=elsewhere)
@@ -117,7 +117,7 @@ async def test_a_handle_of_another_host_is_not_followed() -> None:
             {"detail": "User is locked. Reason: Exhausted balance."},
             Verdict.REJECTED,
             Reaction.STOP_MONEY,
-            marks=pytest.mark.fault(95),
+            marks=pytest.mark.fault(93),
         ),
         (404, {"detail": "no such app"}, Verdict.REJECTED, Reaction.FAIL_TASK),
         (408, {"detail": "client_disconnected"}, Verdict.AMBIGUOUS, Reaction.RECONCILE),
@@ -165,7 +165,7 @@ async def test_an_unknown_status_is_not_an_end() -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.fault(96)
+@pytest.mark.fault(94)
 async def test_a_completed_request_has_its_result_fetched_at_once() -> None:
     found, asked = await get(answer(200, DONE), answer(200, OUTPUT, {"X-Fal-Billable-Units": "5"}))
     assert found.status is GenerationStatus.SUCCEEDED
@@ -175,7 +175,7 @@ async def test_a_completed_request_has_its_result_fetched_at_once() -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.fault(96)
+@pytest.mark.fault(94)
 @pytest.mark.parametrize(
     ("status", "body", "code", "cost"),
     [
@@ -198,7 +198,7 @@ async def test_a_completed_request_may_have_failed(status: int, body: Any, code:
 
 
 @pytest.mark.anyio
-@pytest.mark.fault(96)
+@pytest.mark.fault(94)
 @pytest.mark.parametrize(
     ("status", "body"),
     [
@@ -223,7 +223,7 @@ async def test_the_status_itself_tells_a_failure_whose_result_is_an_empty_page()
 
 
 @pytest.mark.anyio
-@pytest.mark.fault(98)
+@pytest.mark.fault(96)
 @pytest.mark.parametrize(
     "before",
     [

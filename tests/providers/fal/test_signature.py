@@ -37,7 +37,7 @@ def signed(key: Ed25519PrivateKey = OURS, body: bytes = BODY, at: float = NOW) -
 
 
 @pytest.mark.anyio
-@pytest.mark.fault(99)
+@pytest.mark.fault(97)
 async def test_only_a_call_that_is_signed_by_a_published_key_counts() -> None:
     """The keys are asked for once: what does not fit lately asked ones is not fal's."""
     right = signed()
@@ -65,7 +65,7 @@ async def test_only_a_call_that_is_signed_by_a_published_key_counts() -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.fault(99)
+@pytest.mark.fault(97)
 async def test_newer_keys_are_asked_for_after_a_while_and_old_ones_are_dropped_after_a_day() -> None:
     now = [NOW]
     with answering(
