@@ -76,12 +76,14 @@ def group_by_key(
     return groups
 
 
-def key_for(place: Place, ledger: Ledger, attempt: AttemptRow) -> ApiKey:
-    """The key for one attempt. Raises KeyRefusedError."""
-    (group,) = group_by_key([place], ledger, [attempt])
+def key_for(
+    places: Sequence[Place], ledger: Ledger, attempt: AttemptRow, *, is_named_here: bool = True
+) -> tuple[Place, ApiKey]:
+    """The account's place and the key for one attempt. Raises KeyRefusedError."""
+    (group,) = group_by_key(places, ledger, [attempt], is_named_here=is_named_here)
     if group.key is None:
         raise KeyRefusedError(group.missing)
-    return group.key
+    return group.place, group.key
 
 
 def _group(place: Place, key: ApiKey | None, rows: list[AttemptRow], why: str) -> KeyGroup:

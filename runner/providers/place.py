@@ -102,11 +102,13 @@ def find_keys(
     environment: Mapping[str, str],
     variable: str | None,
     given: Mapping[str, str] = MappingProxyType({}),
+    named: Iterable[Account] = (),
 ) -> dict[str, ApiKey | KeyRefusedError]:
     """The key of each account of a job, or why there is none. `variable` is the job's own, for its own
-    account, which is the first; a key that is `given` is taken as it is.
+    account, which is the first; a key that is `given` is taken as it is. `named` are the accounts of the
+    project file.
 
-    Raises KeyRefusedError where there is no key at all, and where two accounts have one.
+    Raises KeyRefusedError where there is no key at all, and where one of them is that of another account too.
     """
     own = next(iter(places))
     keys: dict[str, ApiKey | KeyRefusedError] = {}
@@ -122,5 +124,22 @@ def find_keys(
     if len(missing) == len(keys):
         raise missing[0]
     if not places[own].project.is_rehearsal:
-        refuse_twins((places[name].account, key) for name, key in keys.items() if isinstance(key, ApiKey))
+        found = [(places[name].account, key) for name, key in keys.items() if isinstance(key, ApiKey)]
+        refuse_twins(found)
+        # another job may pay by the other name, which counts against other budgets
+        others = {
+            place.provider.name: Account(place.provider.name, place.provider) for place in places.values()
+        }
+        others |= {account.name: account for account in named}
+        for account in others.values():
+            if account.name not in places and (key := _key_of(account, environment)) is not None:
+                refuse_twins([*found, (account, key)])
     return keys
+
+
+def _key_of(account: Account, environment: Mapping[str, str]) -> ApiKey | None:
+    """None where it is not here."""
+    try:
+        return account.provider.find_key(environment, variable=account.key_variable or None)
+    except KeyRefusedError:
+        return None

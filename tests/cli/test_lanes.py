@@ -206,3 +206,68 @@ def test_a_rehearsal_ignores_the_accounts_servers_and_keys(
     monkeypatch.delenv("GLOBE_KEY")
     assert house.call("run", house.write("mix.yaml"), "--sandbox") == 0, house.err
     assert house.accepted == {"acme": 0, "globe": 0}
+
+
+@pytest.mark.fault(119)
+def test_the_key_of_an_account_of_another_job_is_refused_too(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of the two accounts would have a budget of its own for what one key pays."""
+    acme = house.servers["acme"].url
+    text = (house.root / "callsheet.yaml").read_text(encoding="utf-8")
+    twin = f'  twin: {{provider: mesh, base_url: "{acme}", api_key_env: TWIN_KEY}}\n'
+    (house.root / "callsheet.yaml").write_text(text + twin, encoding="utf-8")
+    monkeypatch.setenv("TWIN_KEY", "rsk_acme")
+    assert house.call("run", house.write("a.yaml")) == 77
+    assert "the accounts `acme` and `twin` have the same key" in house.err
+    assert set(house.accepted.values()) == {0}
+    monkeypatch.setenv("TWIN_KEY", "rsk_twin")
+    assert house.call("run", "a.yaml") == 0
+
+
+@pytest.mark.parametrize(
+    ("account", "provider", "model"),
+    [
+        ("mesh", "mesh", "byteplus/dreamina-seedance-2-0-260128"),
+        ("ours", "getimg", "seedance-2-0"),
+        ("ours", "ark", "dreamina-seedance-2-0-260128"),
+        ("fal", "fal", "bytedance/seedance-2.0/text-to-video"),
+    ],
+)
+def test_a_person_adopts_a_generation_of_an_account(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    account: str,
+    provider: str,
+    model: str,
+) -> None:
+    """It is looked up where the account leads, with its key and by its model."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OUR_KEY", "rsk_ours")
+    assert main(["-q", "init"]) == 0
+    with SandboxServer(SandboxConfig(latency=(0.0, 0.0))) as server:
+        house = House(tmp_path, {account: server}, capsys)
+        said = f'{{provider: {provider}, base_url: "{server.url}", api_key_env: OUR_KEY}}'
+        (tmp_path / "callsheet.yaml").write_text(
+            f"version: 1\naccounts:\n  {account}: {said}\n", encoding="utf-8"
+        )
+        (tmp_path / "a.yaml").write_text(
+            "version: 1\n"
+            f"models: [{{id: {model}, at: {account}}}]\n"
+            "request: {resolution: 480p, ratio: 16:9, duration: 4}\n"
+            "content: [{type: text, text: a teapot}]\n"
+            "output: out/teapot.mp4\n"
+            "run: {timeout: 1s, settle: 0s, settle_alone: 0s,"
+            " poll: {first: 20ms, min: 20ms, max: 50ms}}\n",
+            encoding="utf-8",
+        )
+        lost = {"where": Where.SUBMIT, "kind": Kind.CUT, "accept": True}
+        server.faults.add(Fault(**lost), Fault(where=Where.LIST, kind=Kind.HIDDEN, times=None))
+        house.call("run", "a.yaml")
+        (paid,) = server.tasks()
+        server.faults.clear()
+        assert house.call("reconcile", "teapot", "--adopt", paid.id) == 0, house.err
+        assert house.call("collect") == 0, house.err
+        assert house.call("run", "a.yaml") == 0
+        assert (server.accepted, house.states()) == (1, {"done": 1})
