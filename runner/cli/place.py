@@ -124,8 +124,11 @@ def choose_places(
     trust_env = does_trust_env(project, service)
     places: dict[str, Place] = {}
     for name, account in accounts.items():
-        origin = named[name] or rehearsed or account.origin
-        place = Place.at(account, project, origin, trust_env=trust_env)
+        asked = named[name] or rehearsed
+        place = Place.at(account, project, asked or account.origin, trust_env=trust_env)
+        if asked and is_loopback(asked):
+            # also where the account itself names that address
+            place = replace(place, project=project.rehearsal())
         if place.project.is_rehearsal:
             known = replaced_origins({name: account}, _as_known(place))[name]
             place = replace(place, origin=known)

@@ -225,6 +225,19 @@ def test_the_key_of_an_account_of_another_job_is_refused_too(
     assert house.call("run", "a.yaml") == 0
 
 
+def test_all_is_rehearsed_at_a_base_url_that_an_account_names_too(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the job would be real otherwise, and be paid for."""
+    monkeypatch.setenv("MESHAPI_API_KEY", "rsk_mesh")
+    monkeypatch.setenv("GETIMG_API_KEY", "rsk_getimg")
+    acme = house.servers["acme"].url
+    assert house.call("run", house.write("a.yaml"), "--base-url", acme) == 0, house.err
+    assert len(list((house.root / "rehearsal/out").glob("*.mp4"))) == 4
+    assert not (house.root / "out").exists()
+    assert house.accepted == {"acme": 4, "globe": 0}
+
+
 @pytest.mark.parametrize(
     ("account", "provider", "model"),
     [
