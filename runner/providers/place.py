@@ -64,7 +64,7 @@ class Place:
         plain = origin.removesuffix(f":{account.name}")
         if plain == SANDBOX_ORIGIN:
             return cls(account, project.rehearsal(), origin, None, trust_env)
-        if not origin:
+        if not plain:
             raise UsageError(
                 f"account {account.name}: {account.provider.name} has no address of its own",
                 hint="give the account a base_url in callsheet.yaml",
