@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from runner.cli.common_options import common
 from runner.cli.options import ServiceOptions
@@ -132,6 +133,8 @@ def choose_places(
         if place.project.is_rehearsal:
             known = replaced_origins({name: account}, _as_known(place))[name]
             place = replace(place, origin=known)
+        elif is_loopback(place.origin):
+            place = replace(place, origin=_as_known(place))
         places[name] = place
     return places
 
@@ -150,7 +153,7 @@ def _named_origin(account: Account, service: ServiceOptions, job_base_url: str |
 
 def _is_same(origin: str, other: str) -> bool:
     try:
-        return is_same_loopback(origin, other)
+        return is_same_loopback(origin, other) and urlsplit(origin).path == urlsplit(other).path
     except ValueError:  # `<origin>:<account>`
         return False
 

@@ -238,6 +238,23 @@ def test_all_is_rehearsed_at_a_base_url_that_an_account_names_too(
     assert house.accepted == {"acme": 4, "globe": 0}
 
 
+def test_an_account_whose_loopback_address_is_spelled_anew_is_the_same_server(house: House) -> None:
+    """What is in flight, or in doubt, is not bought once more under the other name."""
+    house.servers["acme"].faults.add(
+        Fault(where=Where.SUBMIT, kind=Kind.CUT, accept=True, times=None),
+        Fault(where=Where.LIST, kind=Kind.HIDDEN, times=None),
+    )
+    job = house.write("a.yaml")
+    house.call("run", job, "--deadline", "2s")
+    file = house.root / "callsheet.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("127.0.0.1", "localhost"), encoding="utf-8")
+    for server in house.servers.values():
+        server.faults.clear()
+    house.call("run", job, "--deadline", "30s")
+    assert house.accepted == {"acme": 2, "globe": 2}
+    assert house.states() == {"done": 4}
+
+
 @pytest.mark.parametrize(
     ("account", "provider", "model"),
     [
