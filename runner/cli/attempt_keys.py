@@ -54,12 +54,16 @@ def group_by_key(
             keys[account, name] = accounts[account].find_key(environment, variable=name)
         except KeyRefusedError as error:
             missing[account, name] = str(error)
-    by_print = {key.fingerprint(ledger.salt): source for source, key in reversed(keys.items())}
+    prints = {source: key.fingerprint(ledger.salt) for source, key in keys.items()}
+    by_print = {print_: source for source, print_ in reversed(prints.items())}
     found: dict[tuple[str, str | None], list[AttemptRow]] = {}
     strange: list[AttemptRow] = []
     for attempt in attempts:
         account = attempt.account if attempt.account in accounts else first
-        if attempt.key_hash in by_print:
+        if prints.get((account, None)) == attempt.key_hash:
+            # servers without a key have one print
+            found.setdefault((account, None), []).append(attempt)
+        elif attempt.key_hash in by_print:
             found.setdefault(by_print[attempt.key_hash], []).append(attempt)
         elif is_named_here:
             name = names[attempt.run_id][0] if account == first else None

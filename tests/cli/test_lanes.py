@@ -255,6 +255,25 @@ def test_an_account_whose_loopback_address_is_spelled_anew_is_the_same_server(ho
     assert house.states() == {"done": 4}
 
 
+def test_what_an_account_has_in_flight_is_fetched_where_it_led_before(house: House) -> None:
+    """Where the account leads elsewhere now, its key still goes to the server that had it. Where nobody has
+    that key, `collect` says so: no paid task ends by silence.
+    """
+    down = Fault(where=Where.DOWNLOAD, kind=Kind.ANSWER, status=503, times=None)
+    house.servers["acme"].faults.add(down)
+    house.call("run", house.write("a.yaml"), "--deadline", "3s")
+    house.servers["acme"].faults.clear()
+    file = house.root / "callsheet.yaml"
+    text, acme = file.read_text(encoding="utf-8"), house.servers["acme"].url
+    file.write_text("".join(line for line in text.splitlines(True) if "acme" not in line), encoding="utf-8")
+    assert house.call("collect") == 77
+    assert f"the key that was used at {acme} is not set" in house.err
+    file.write_text(text.replace(acme, "http://127.0.0.1:9"), encoding="utf-8")
+    assert house.call("collect") == 0, house.err
+    assert house.accepted == {"acme": 2, "globe": 2}
+    assert len(list((house.root / "out").glob("*.mp4"))) == 4
+
+
 @pytest.mark.parametrize(
     ("account", "provider", "model"),
     [
