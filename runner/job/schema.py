@@ -102,7 +102,8 @@ def _check(document: Mapping, validator: Draft7Validator) -> list[Problem]:
         for path, message, hint in _explain(error):
             location = _location(document, path, on_key=on_key)
             hint = _hint_for_text(document, path, error) or hint
-            found[replace(location, path=path).error(message, hint)] = None
+            problem = replace(location, path=path).error(message, hint)
+            found[replace(problem, is_clash=_is_name_of_model(path))] = None
     return sorted(found, key=lambda problem: (problem.file, problem.line, problem.column))
 
 
@@ -313,10 +314,15 @@ def _key_hint(name: str, schema: dict[str, Any], path: Path) -> str:
 
 def _form_hint(path: Path, value: object) -> str:
     """The rate with the unit that it lacks; the name of a model as it may stand in a path."""
-    if path[-3:-2] == ("models",) and path[-1] == "name" and isinstance(value, str) and slug(value):
+    if _is_name_of_model(path) and isinstance(value, str) and slug(value):
         return f"write `{slug(value)}` instead of `{cut(value)}`"
     is_rate = path[-1:] == ("rate",) and not isinstance(value, bool)
     return f"{value}/min" if is_rate and re.fullmatch(r"[1-9][0-9]{0,8}", str(value)) else ""
+
+
+def _is_name_of_model(path: Path) -> bool:
+    """Any word may stand there, so that a word like it elsewhere is not what was meant."""
+    return path[-3:-2] == ("models",) and path[-1:] == ("name",)
 
 
 def _choice_hint(path: Path, value: object, choices: list[Any]) -> str:
