@@ -164,9 +164,9 @@ def _collect_from(
         overdue = nearing_expiry(ledger.read, time.time())
         zone = readable_project_file(project.root).timezone
         if is_told:
-            for service, accounts in _accounts_of(groups).items():
-                who = f"{', '.join(accounts)} at {service[0]}" if len(groups) > 1 else service[0]
-                console.summary(f"{who}: {counts_words(ledger.read.count_states(*service))}")
+            for (origin, name), accounts in _accounts_of(groups).items():
+                who = f"{', '.join(accounts)} at {origin}" if len(groups) > 1 else origin
+                console.summary(f"{who}: {counts_words(ledger.read.count_states(origin, name))}")
     for result in results:
         tell_reasons(result)
     tell_nearing_expiry(overdue, zone)
