@@ -172,10 +172,9 @@ def _collect_from(
         overdue = nearing_expiry(ledger.read, time.time())
         zone = readable_project_file(project.root).timezone
         if is_told:
-            for origin, name in dict.fromkeys(
-                (each.place.origin, each.place.provider.name) for each in groups
-            ):
-                console.summary(f"{origin}: {counts_words(ledger.read.count_states(origin, name))}")
+            for (origin, name), accounts in _accounts_of(groups).items():
+                who = f"{', '.join(accounts)} at {origin}" if len(groups) > 1 else origin
+                console.summary(f"{who}: {counts_words(ledger.read.count_states(origin, name))}")
     for result in results:
         tell_reasons(result)
     tell_nearing_expiry(overdue, zone)
@@ -183,6 +182,14 @@ def _collect_from(
         Collected("" if group.place.account.is_own else group.place.account.name, group.place.origin, result)
         for group, result in zip(groups, results, strict=True)
     ]
+
+
+def _accounts_of(groups: Iterable[KeyGroup]) -> dict[tuple[str, str], list[str]]:
+    """The names of the accounts at each (origin, provider)."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for place in (group.place for group in groups):
+        found.setdefault((place.origin, place.provider.name), {})[place.account.name] = None
+    return {service: list(names) for service, names in found.items()}
 
 
 def _collect_with(groups: Sequence[KeyGroup], ledger: Ledger, ends: float | None) -> list[RunResult]:
