@@ -81,7 +81,9 @@ def _catch_mutants() -> int:
     for name in MUTANTS:
         caught = catch(name, most=MOST_FOR_A_MUTANT)
         survivors += caught is None
-        said = f"schedule {caught.schedules}: {caught.violation}" if caught else "SURVIVED"
+        said = (
+            f"schedule {caught.schedules}, seed {caught.seed}: {caught.violation}" if caught else "SURVIVED"
+        )
         print(f"{name}: {said}", flush=True)
     print(f"{len(MUTANTS)} mutants: {survivors} survived {MOST_FOR_A_MUTANT} schedules")
     return 1 if survivors else 0
