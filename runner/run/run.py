@@ -108,6 +108,9 @@ class Crew:
                 self.lanes[tools] = work
                 sessions[account] = Session.of(account, order.tools, control, order.policy, work, self.shared)
             self.jobs.append(_Job(order, JobWork(order.tools, control, sessions)))
+        gates = [work.lane.gate for work in self.lanes.values()]
+        for gate in gates:
+            gate.peers = gates
         for job in self.jobs:
             for session in job.work.lanes.values():
                 session.work.enter(job.work.control)
