@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from runner.errors import CallsheetError, ExitCode, StateError
-from runner.http.verdicts import ProviderError, Trouble
+from runner.http.verdicts import ProviderError
 from runner.lane.control import Control
 from runner.ledger.caps import CapReachedError
 from runner.times import iso_time
@@ -20,8 +20,6 @@ WORTH_TELLING = 10.0
 
 QUIET = 60.0
 """Seconds without a repetition, after which the same trouble is told again."""
-
-_PASSES = frozenset({Trouble.UNREACHABLE, Trouble.UNAVAILABLE, Trouble.RATE_LIMITED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +124,7 @@ class Gate:
 
     def trouble(self, error: ProviderError) -> None:
         """Tells that a free request failed and is sent again: once, until it has been quiet for a minute."""
-        if error.trouble not in _PASSES:
+        if not error.may_pass:
             return
         now, key = anyio.current_time(), (error.status, error.code)
         is_new = now - self._troubles.get(key, -math.inf) > QUIET
