@@ -117,7 +117,7 @@ PASTED = {
     ),
     "a field of another service": (
         request("aspect_ratio: 16:9"),
-        "5:3 mesh has no `aspect_ratio`; at mesh it is `ratio`; hint: did you mean `ratio`?",
+        "5:3 mesh has no `aspect_ratio`; hint: did you mean `ratio`?",
     ),
     "a no-break space in a key": (
         request("ratio\u00a0: 16:9"),
