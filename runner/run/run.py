@@ -159,7 +159,7 @@ class Crew:
                     if (session.lane.provider.name, session.lane.origin) != (provider, attempt.origin):
                         continue
                     is_exact = session.lane.key_hash == attempt.key_hash
-                    is_account = account == (attempt.account or provider)
+                    is_account = account == attempt.account
                     fit = (is_exact, is_account, job.is_its_own(attempt, its))
                     if fit > best:
                         best, chosen = fit, (job, session, attempt)
