@@ -8,7 +8,6 @@ import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TypeVar, TypeVarTuple
 
 import anyio
@@ -175,13 +174,20 @@ class Scheduler:
             return
         life = TaskLife(session, task.name, task.identity, place)
         claim = self._under_way.begin(task.identity)
-        self._beside(task.name, self._lived, task, partial(story, life), claim)
+        self._beside(task.name, self._lived, task, life, story, claim)
 
     async def _lived(
-        self, task: Task, story: Callable[[], Awaitable[None]], claim: AbstractContextManager[None]
+        self,
+        task: Task,
+        life: TaskLife,
+        story: Callable[[TaskLife], Awaitable[None]],
+        claim: AbstractContextManager[None],
     ) -> None:
         with claim:
-            await story()
+            try:
+                await story(life)
+            finally:
+                life.leave()
         await self._descend(task)
 
     async def _after_another(self, task: Task) -> None:

@@ -77,6 +77,13 @@ class TaskLife:
         finally:
             self._forget(submission.attempt_id)
 
+    def leave(self) -> None:
+        """Gives back a place in flight that it was given and never took: it broke before."""
+        place, self.place = self.place, None
+        if place is not None:
+            with place:
+                pass
+
     async def follow(self, attempt: AttemptRow) -> None:
         """Goes on with what an earlier session has left in flight or in doubt."""
         try:

@@ -8,7 +8,6 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.ledger.states import TaskState
-from runner.run.session import Session
 from runner.run.task import TaskLife
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.run_bench import RunBench, job_text
@@ -78,10 +77,11 @@ async def test_a_failed_task_keeps_its_place_until_it_is_counted(
     assert held == [1, 1]
 
 
+@pytest.mark.parametrize("is_early", [True, False], ids=["before it took it", "in it"])
 async def test_a_life_that_breaks_gives_its_place_back(
-    bench: RunBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    bench: RunBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch, is_early: bool
 ) -> None:
-    sessions: set[Session] = set()
+    lives: list[TaskLife] = []
 
     def hear(name: str, fields: Mapping[str, object]) -> None:
         if name == "task.intended":
@@ -90,12 +90,13 @@ async def test_a_life_that_breaks_gives_its_place_back(
     begin = TaskLife.buy
 
     async def buy(life: TaskLife, *arguments: object) -> None:
-        sessions.add(life.session)
+        lives.append(life)
+        if is_early:
+            raise LookupError("a life that breaks")
         await begin(life, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(TaskLife, "buy", buy)
     bench.tell = hear
     result = await bench.run(bench.write_job(job_text(seeds=2, run="concurrency: 1")))
     assert result.exit_code is ExitCode.BUG
-    [session] = sessions
-    assert session.lane.in_flight.count == 0
+    assert {life.session.lane.in_flight.count for life in lives} == {0}
