@@ -19,7 +19,7 @@ from runner.cli.completion import complete_task
 from runner.cli.humanize import shown_path
 from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions, output_format, service_options
-from runner.cli.place import choose_place, task_words
+from runner.cli.place import accounts_here, choose_place, choose_places, task_words
 from runner.cli.reconcile_walk import CHOICES, choices_for, evidence_lines, walk
 from runner.cli.runs import reading
 from runner.cli.task_list import shown_word
@@ -41,6 +41,7 @@ from runner.plan.words import TaskWords
 from runner.plural import count
 from runner.project import Project, find_project
 from runner.providers import DEFAULT, connect, find
+from runner.providers.account import Account
 from runner.providers.base import Generation, RemoteTask
 from runner.providers.place import Place
 from runner.redact import printable
@@ -137,13 +138,9 @@ def _settle(
             ledger.recover(time.time())
         one = find_unclear(ledger.read, words, answer)
         if remote_id is not None:
-            provider = find(one.task.provider)
-            if provider is None:
-                raise UsageError(
-                    f"{one.task.name}: the provider `{one.task.provider}` is not installed",
-                    hint="install the plug-in that brings it",
-                )
-            _check_adoption(ledger, one, remote_id, choose_place(provider, project, service), is_sure=is_sure)
+            account = _account_of(one, project, service)
+            at = choose_places({account.name: account}, project, service)[account.name]
+            _check_adoption(ledger, one, remote_id, at, is_sure=is_sure)
         with ledger.transaction():
             record_answer(ledger, one, answer, time.time(), remote_id=remote_id)
     console.summary(f"{one.task.name}: {answer.replace('_', ' ')}")
@@ -251,6 +248,22 @@ def _tell_next(
         console.next_step(line, why)
 
 
+def _account_of(one: UnclearTask, project: Project, service: ServiceOptions) -> Account:
+    """The account that the task was submitted by, or its provider's own one where that is gone.
+
+    Raises UsageError.
+    """
+    if account := accounts_here(project, service).get(one.attempt.account):
+        return account
+    provider = find(one.task.provider)
+    if provider is None:
+        raise UsageError(
+            f"{one.task.name}: the provider `{one.task.provider}` is not installed",
+            hint="install the plug-in that brings it",
+        )
+    return Account(provider.name, provider)
+
+
 def _check_adoption(ledger: Ledger, one: UnclearTask, remote_id: str, place: Place, *, is_sure: bool) -> None:
     """Raises CallsheetError where the generation is not, or not surely, that of the task."""
     if one.attempt.origin != place.origin:
@@ -260,7 +273,8 @@ def _check_adoption(ledger: Ledger, one: UnclearTask, remote_id: str, place: Pla
         )
     key = key_for(place, ledger, one.attempt)
     with served([place]) as access:
-        generation = anyio.run(_look, place, access(place, key), remote_id)
+        remote = RemoteTask(remote_id, one.task.model)
+        generation = anyio.run(_look, place, access(place, key), remote)
     conflict = check_adoptable(ledger.read, one, place.provider, generation)
     if conflict and not is_sure:
         raise PersonNeededError(
@@ -269,13 +283,13 @@ def _check_adoption(ledger: Ledger, one: UnclearTask, remote_id: str, place: Pla
         )
 
 
-async def _look(place: Place, access: Access, remote_id: str) -> Generation:
+async def _look(place: Place, access: Access, remote: RemoteTask) -> Generation:
     route = find_route(os.environ, trust_env=place.trust_env)
     async with connect(place.provider, access, route=route) as client:
         try:
-            return await client.get(RemoteTask(remote_id))
+            return await client.get(remote)
         except ProviderError as error:
             raise ServiceUnreachableError(
-                f"{remote_id}: cannot be looked up: {printable(error.message)}",
+                f"{remote.id}: cannot be looked up: {printable(error.message)}",
                 hint="check the id, and that the key is the one it was submitted with",
             ) from error
