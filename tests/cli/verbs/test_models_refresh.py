@@ -79,6 +79,7 @@ def test_the_sandboxes_are_asked_and_written_and_a_second_time_nothing_is_new(
     assert [(each["provider"], each["changes"]) for each in document["services"]] == [
         ("mesh", []),
         ("getimg", []),
+        ("fal", []),
     ]
     again = (root / "rehearsal" / LOCK_FILE).read_text()
     assert [line for line in first.splitlines() if "asked" not in line] == [
