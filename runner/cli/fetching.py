@@ -13,7 +13,7 @@ from runner.cli import console
 from runner.cli.attempt_keys import KeyGroup, group_by_key
 from runner.cli.endings import tell_nearing_expiry, tell_reasons
 from runner.cli.options import RunOptions, ServiceOptions
-from runner.cli.place import accounts_here, choose_place, choose_places, does_trust_env
+from runner.cli.place import accounts_here, choose_places, does_trust_env, world_of
 from runner.cli.problems import show
 from runner.cli.runs import reading
 from runner.cli.task_list import counts_words
@@ -31,7 +31,7 @@ from runner.ledger.rows import RunRow
 from runner.ledger.states import AWAITED
 from runner.plan.plan import make_plan
 from runner.project import Project
-from runner.providers import DEFAULT, every
+from runner.providers import every
 from runner.providers.account import Account
 from runner.providers.place import Place, origins_of, parted
 from runner.record.facts import job_facts, session_facts
@@ -92,7 +92,7 @@ def fetch_first(
     if not isinstance(refusal, JobError | RefusedError):
         return code
     try:
-        with reading(choose_place(DEFAULT, project, options.service).project) as reader:
+        with reading(world_of(project, options.service)) as reader:
             if reader is None or next(reader.in_state(*AWAITED), None) is None:
                 return code
         console.note("nothing is submitted; what is in flight is fetched first")

@@ -330,3 +330,16 @@ def test_a_person_adopts_a_generation_of_an_account(
         assert house.call("collect") == 0, house.err
         assert house.call("run", "a.yaml") == 0
         assert (server.accepted, house.states()) == (1, {"done": 1})
+
+
+def test_a_task_in_doubt_is_adopted_at_the_account_that_submitted_it(house: House) -> None:
+    house.servers["globe"].faults.add(Fault(where=Where.SUBMIT, kind=Kind.CUT, accept=True))
+    assert house.call("run", house.write("mix.yaml")) == 5
+    manifest: Any = json.loads((house.root / "runs/latest/manifest.json").read_text())
+    held = next(task for task in manifest["tasks"] if task["state"] == "held")
+    claimed = {attempt["remote_id"] for task in manifest["tasks"] for attempt in task["attempts"]}
+    (mine,) = {task.id for task in house.servers["globe"].tasks()} - claimed
+    assert house.call("reconcile", held["name"], "--adopt", mine, "--yes") == 0, house.err
+    assert house.call("run", "mix.yaml") == 0
+    assert house.states() == {"done": 4}
+    assert house.accepted == {"acme": 2, "globe": 2}
