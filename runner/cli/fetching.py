@@ -13,7 +13,7 @@ from runner.cli import console
 from runner.cli.attempt_keys import KeyGroup, group_by_key
 from runner.cli.endings import tell_nearing_expiry, tell_reasons
 from runner.cli.options import RunOptions, ServiceOptions
-from runner.cli.place import accounts_here, choose_place, choose_places, does_trust_env
+from runner.cli.place import accounts_here, choose_places, does_trust_env, world_of
 from runner.cli.problems import show
 from runner.cli.runs import reading
 from runner.cli.task_list import counts_words
@@ -31,7 +31,7 @@ from runner.ledger.rows import RunRow
 from runner.ledger.states import AWAITED
 from runner.plan.plan import make_plan
 from runner.project import Project
-from runner.providers import DEFAULT, every
+from runner.providers import every
 from runner.providers.account import Account
 from runner.providers.place import Place, origins_of, parted
 from runner.record.facts import job_facts, session_facts
@@ -92,7 +92,7 @@ def fetch_first(
     if not isinstance(refusal, JobError | RefusedError):
         return code
     try:
-        with reading(choose_place(DEFAULT, project, options.service).project) as reader:
+        with reading(world_of(project, options.service)) as reader:
             if reader is None or next(reader.in_state(*AWAITED), None) is None:
                 return code
         console.note("nothing is submitted; what is in flight is fetched first")
@@ -172,10 +172,9 @@ def _collect_from(
         overdue = nearing_expiry(ledger.read, time.time())
         zone = readable_project_file(project.root).timezone
         if is_told:
-            for origin, name in dict.fromkeys(
-                (each.place.origin, each.place.provider.name) for each in groups
-            ):
-                console.summary(f"{origin}: {counts_words(ledger.read.count_states(origin, name))}")
+            for (origin, name), accounts in _accounts_of(groups).items():
+                who = f"{', '.join(accounts)} at {origin}" if len(groups) > 1 else origin
+                console.summary(f"{who}: {counts_words(ledger.read.count_states(origin, name))}")
     for result in results:
         tell_reasons(result)
     tell_nearing_expiry(overdue, zone)
@@ -183,6 +182,14 @@ def _collect_from(
         Collected("" if group.place.account.is_own else group.place.account.name, group.place.origin, result)
         for group, result in zip(groups, results, strict=True)
     ]
+
+
+def _accounts_of(groups: Iterable[KeyGroup]) -> dict[tuple[str, str], list[str]]:
+    """The names of the accounts at each (origin, provider)."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for place in (group.place for group in groups):
+        found.setdefault((place.origin, place.provider.name), {})[place.account.name] = None
+    return {service: list(names) for service, names in found.items()}
 
 
 def _collect_with(groups: Sequence[KeyGroup], ledger: Ledger, ends: float | None) -> list[RunResult]:

@@ -26,8 +26,13 @@ from runner.run.only import Named
 
 
 def here(service: ServiceOptions) -> Project:
-    """The project here or at --root; its rehearsal where the service is the sandbox or on loopback."""
-    return choose_place(DEFAULT, find_project(Path(), root=common().root), service).project
+    """The project here or at --root, or its rehearsal, as the options say."""
+    return world_of(find_project(Path(), root=common().root), service)
+
+
+def world_of(project: Project, service: ServiceOptions) -> Project:
+    """The project, or its rehearsal where the options lead to the sandbox or to loopback."""
+    return choose_place(DEFAULT, project, service).project
 
 
 def worlds(service: ServiceOptions) -> list[Project]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -67,7 +67,7 @@ class Place:
         if not plain:
             raise UsageError(
                 f"account {account.name}: {account.provider.name} has no address of its own",
-                hint="give the account a base_url in callsheet.yaml",
+                hint=f"say in callsheet.yaml where it runs: {_address_of(account)}",
             )
         if origin == account.origin:
             return cls(account, project, origin, origin, trust_env)
@@ -97,6 +97,20 @@ class Place:
             raise KeyRefusedError(f"account {self.account.name}: {error.message}", hint=error.hint) from error
 
 
+def _address_of(account: Account) -> str:
+    """An address of this machine for the account, as it may be pasted."""
+    dialect = "".join(f", dialect: {name}" for name in list(account.provider.dialects)[:1])
+    url = f"http://127.0.0.1:8000{account.provider.base_path}"
+    return f'`accounts: {{{account.name}: {{base_url: "{url}"{dialect}}}}}`'
+
+
+def _without_keys(missing: Sequence[KeyRefusedError]) -> KeyRefusedError:
+    """One error for all keys that are missing."""
+    if len(missing) == 1:
+        return missing[0]
+    return KeyRefusedError("; ".join(each.message for each in missing), hint=missing[0].hint)
+
+
 def find_keys(
     places: Mapping[str, Place],
     environment: Mapping[str, str],
@@ -122,7 +136,7 @@ def find_keys(
             keys[name] = error
     missing = [key for key in keys.values() if isinstance(key, KeyRefusedError)]
     if len(missing) == len(keys):
-        raise missing[0]
+        raise _without_keys(missing)
     if not places[own].project.is_rehearsal:
         found = [(places[name].account, key) for name, key in keys.items() if isinstance(key, ApiKey)]
         refuse_twins(found)

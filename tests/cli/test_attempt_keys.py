@@ -51,7 +51,7 @@ class Shop:
         )
         plain = replace(task(number), origin=origin)
         print_ = ApiKey(key).fingerprint(self.ledger.salt)
-        intent = Intent(f"{number:032x}", Reason.RUN, print_, None, "b" * 64, 999.0, account=account)
+        intent = Intent(f"{number:032x}", Reason.RUN, account or "mesh", print_, None, "b" * 64, 999.0)
         with self.ledger.transaction():
             self.ledger.begin_run(run)
             for at, fact in enumerate(facts):

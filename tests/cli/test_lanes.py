@@ -119,11 +119,19 @@ def test_a_missing_key_leaves_the_tasks_of_its_account(house: House, monkeypatch
     monkeypatch.delenv("GLOBE_KEY")
     assert house.call("run", house.write("mix.yaml")) == 77
     assert "account globe: no API key for getimg: GLOBE_KEY not set" in house.err
+    assert "nothing more is submitted at globe: account globe" in house.err
     assert house.accepted == {"acme": 2, "globe": 0}
     assert house.states() == {"done": 2, "planned": 2}
     monkeypatch.setenv("GLOBE_KEY", "rsk_globe")
     assert house.call("run", "mix.yaml") == 0
     assert house.accepted == {"acme": 2, "globe": 2}
+
+
+def test_where_every_key_is_missing_each_is_named(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ACME_KEY")
+    monkeypatch.delenv("GLOBE_KEY")
+    assert house.call("run", house.write("mix.yaml")) == 77
+    assert "ACME_KEY not set; account globe: no API key for getimg: GLOBE_KEY not set" in house.err
 
 
 @pytest.mark.fault(113)
@@ -137,9 +145,11 @@ def test_collect_brings_home_every_lane_whose_key_is_here(
     for server in house.servers.values():
         server.faults.clear()
     monkeypatch.delenv("ACME_KEY")
+    assert house.call("collect") == 77
+    assert f"globe at {house.servers['globe'].url}: 2 done" in house.out
+    assert f"acme at {house.servers['acme'].url}: 2 in flight" in house.out
     assert house.call("collect", "--output-format", "json") == 77
     told = {each["account"]: each for each in json.loads(house.out)["services"]}
-    assert told["globe"]["counts"] == {"done": 2}
     assert told["acme"]["counts"] == {"submitted": 2}
     assert "account acme" in told["acme"]["reasons"][0]
     assert house.states() == {"done": 2, "submitted": 2}
@@ -320,3 +330,16 @@ def test_a_person_adopts_a_generation_of_an_account(
         assert house.call("collect") == 0, house.err
         assert house.call("run", "a.yaml") == 0
         assert (server.accepted, house.states()) == (1, {"done": 1})
+
+
+def test_a_task_in_doubt_is_adopted_at_the_account_that_submitted_it(house: House) -> None:
+    house.servers["globe"].faults.add(Fault(where=Where.SUBMIT, kind=Kind.CUT, accept=True))
+    assert house.call("run", house.write("mix.yaml")) == 5
+    manifest: Any = json.loads((house.root / "runs/latest/manifest.json").read_text())
+    held = next(task for task in manifest["tasks"] if task["state"] == "held")
+    claimed = {attempt["remote_id"] for task in manifest["tasks"] for attempt in task["attempts"]}
+    (mine,) = {task.id for task in house.servers["globe"].tasks()} - claimed
+    assert house.call("reconcile", held["name"], "--adopt", mine, "--yes") == 0, house.err
+    assert house.call("run", "mix.yaml") == 0
+    assert house.states() == {"done": 4}
+    assert house.accepted == {"acme": 2, "globe": 2}
