@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from runner.errors import KeyRefusedError, UsageError
+from runner.errors import KeyRefusedError, NoAddressError
 from runner.http.access import NO_KEY, ApiKey, is_loopback
 from runner.project import Project
 from runner.providers.account import Account, refuse_twins
@@ -59,13 +59,13 @@ class Place:
     @classmethod
     def at(cls, account: Account, project: Project, origin: str, *, trust_env: bool = False) -> Place:
         """The place of an origin as plans name it: SANDBOX_ORIGIN, or scheme, host and port, with a path
-        where the account has one. Raises UsageError for an account without an address.
+        where the account has one. Raises NoAddressError.
         """
         plain = origin.removesuffix(f":{account.name}")
         if plain == SANDBOX_ORIGIN:
             return cls(account, project.rehearsal(), origin, None, trust_env)
         if not origin:
-            raise UsageError(
+            raise NoAddressError(
                 f"account {account.name}: {account.provider.name} has no address of its own",
                 hint=f"say in callsheet.yaml where it runs: {_address_of(account)}",
             )

@@ -119,3 +119,13 @@ def test_a_mistake_in_a_row_is_told_at_the_line_of_its_table(
     )
     main(["validate", "--output-format", "json", str(good)])
     assert json.loads(capsys.readouterr().out)[0]["file"] == "jobs/shots.csv"
+
+
+def test_a_job_for_a_server_whose_address_nobody_has_said_is_valid_all_the_same(
+    good: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No service is asked; `plan` and `run` say what to write."""
+    good.write_text(WRONG.replace("sedes", "provider: openai\nseeds").replace("byteplus/", ""))
+    assert main(["validate", str(good)]) == ExitCode.DONE
+    assert main(["plan", str(good)]) == ExitCode.USAGE
+    assert "say in callsheet.yaml where it runs" in capsys.readouterr().err
