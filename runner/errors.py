@@ -2,7 +2,6 @@
 
     CallsheetError                      exit code
     ├── UsageError                      2    an option or an argument is wrong
-    │   └── NoAddressError              2    nothing says where an account's server runs
     ├── RefusedError                    3    budget, price or confirmation; nothing was sent
     │   └── CapReachedError             3    the next task would pass a cap
     ├── OutOfMoneyError                 4    the account is out of credit, or a quota is used up
@@ -122,10 +121,6 @@ class CallsheetError(Exception):
 
 class UsageError(CallsheetError):
     exit_code = ExitCode.USAGE
-
-
-class NoAddressError(UsageError):
-    """Told with what to write in callsheet.yaml."""
 
 
 class RefusedError(CallsheetError):

@@ -14,9 +14,9 @@ from runner.cli import console
 from runner.cli.asking import access_to
 from runner.cli.common_options import common
 from runner.cli.humanize import shown_path
-from runner.cli.money_told import ask_money, known_of
+from runner.cli.money_told import ask_money
 from runner.cli.options import ServiceOptions
-from runner.cli.place import choose_place, choose_places
+from runner.cli.place import choose_place, choose_places, world_of
 from runner.durable import replace_file
 from runner.errors import CallsheetError, ExitCode, ServiceUnreachableError
 from runner.http.access import Access
@@ -60,7 +60,7 @@ def refresh(service: ServiceOptions, output_format: str) -> ExitCode:
     for a lock that cannot be read, KeyRefusedError where there is no key at all.
     """
     project = find_project(Path(), root=common().root)
-    target = choose_place(DEFAULT, project, service).project.base / LOCK_FILE
+    target = world_of(project, service).base / LOCK_FILE
     lock = load_models_lock(target.parent)
     results: list[Refreshed] = []
     for account in _asked(project, service):
@@ -122,11 +122,8 @@ async def _published(place: Place, access: Access) -> tuple[Published, str]:
     route = find_route(os.environ, trust_env=place.trust_env)
     async with connect(place.provider, access, route=route) as client:
         published = await client.published_models()
-        if not place.provider.tells_costs or place.url is None:
-            return published, ""
-        now = time.time()
         try:
-            told = await ask_money(client, known_of(place, access, now), now)
+            told = await ask_money(client, place, access.key)
         except ProviderError:  # the models are what was asked for; `doctor` says what is wrong
             return published, ""
         return published, told.drift if told is not None else ""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from runner.errors import KeyRefusedError, NoAddressError
+from runner.errors import KeyRefusedError, UsageError
 from runner.http.access import NO_KEY, ApiKey, is_loopback
 from runner.project import Project
 from runner.providers.account import Account, refuse_twins
@@ -59,13 +59,13 @@ class Place:
     @classmethod
     def at(cls, account: Account, project: Project, origin: str, *, trust_env: bool = False) -> Place:
         """The place of an origin as plans name it: SANDBOX_ORIGIN, or scheme, host and port, with a path
-        where the account has one. Raises NoAddressError.
+        where the account has one. Raises UsageError for an account without an address.
         """
         plain = origin.removesuffix(f":{account.name}")
         if plain == SANDBOX_ORIGIN:
             return cls(account, project.rehearsal(), origin, None, trust_env)
-        if not origin:
-            raise NoAddressError(
+        if not plain:
+            raise UsageError(
                 f"account {account.name}: {account.provider.name} has no address of its own",
                 hint=f"say in callsheet.yaml where it runs: {_address_of(account)}",
             )
@@ -116,11 +116,13 @@ def find_keys(
     environment: Mapping[str, str],
     variable: str | None,
     given: Mapping[str, str] = MappingProxyType({}),
+    named: Iterable[Account] = (),
 ) -> dict[str, ApiKey | KeyRefusedError]:
     """The key of each account of a job, or why there is none. `variable` is the job's own, for its own
-    account, which is the first; a key that is `given` is taken as it is.
+    account, which is the first; a key that is `given` is taken as it is. `named` are the accounts of the
+    project file.
 
-    Raises KeyRefusedError where there is no key at all, and where two accounts have one.
+    Raises KeyRefusedError where there is no key at all, and where one of them is that of another account too.
     """
     own = next(iter(places))
     keys: dict[str, ApiKey | KeyRefusedError] = {}
@@ -136,5 +138,22 @@ def find_keys(
     if len(missing) == len(keys):
         raise _without_keys(missing)
     if not places[own].project.is_rehearsal:
-        refuse_twins((places[name].account, key) for name, key in keys.items() if isinstance(key, ApiKey))
+        found = [(places[name].account, key) for name, key in keys.items() if isinstance(key, ApiKey)]
+        refuse_twins(found)
+        # another job may pay by the other name, which counts against other budgets
+        others = {
+            place.provider.name: Account(place.provider.name, place.provider) for place in places.values()
+        }
+        others |= {account.name: account for account in named}
+        for account in others.values():
+            if account.name not in places and (key := _key_of(account, environment)) is not None:
+                refuse_twins([*found, (account, key)])
     return keys
+
+
+def _key_of(account: Account, environment: Mapping[str, str]) -> ApiKey | None:
+    """None where it is not here."""
+    try:
+        return account.provider.find_key(environment, variable=account.key_variable or None)
+    except KeyRefusedError:
+        return None

@@ -9,11 +9,11 @@ import click
 
 from runner.cli import console
 from runner.cli.common_options import common_options
-from runner.cli.jobs import Loaded, load, plan_of, project_or_here
+from runner.cli.jobs import load, plan_of, project_or_here
 from runner.cli.next_commands import command
 from runner.cli.options import JobOptions, ServiceOptions, job_options, jobs_argument, output_format
 from runner.cli.problems import show, show_warnings
-from runner.errors import ExitCode, JobError, NoAddressError, Problem
+from runner.errors import ExitCode, JobError, Problem
 from runner.job.load_project import load_project_file
 from runner.json_value import JsonValue
 from runner.plural import count
@@ -47,7 +47,8 @@ def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str
                 load_project_file(project.root)
                 words, warnings, shown = "valid", no_warnings, PROJECT_FILE
             else:
-                loaded = _load(file, job_options, project)
+                # in the sandbox every account has an address, and nothing is asked here
+                loaded = load(file, ServiceOptions(sandbox=True), job_options, project=project)
                 checked = plan_of(loaded, job_options)
                 words = f"valid, {count(checked.count, 'task')}"
                 warnings, shown = checked.warnings, checked.job.file
@@ -76,14 +77,6 @@ def validate(jobs: tuple[Path, ...], job_options: JobOptions, output_format: str
         case _ if set(codes) == {ExitCode.DONE} and jobs[0].name != PROJECT_FILE:
             console.next_step(command("plan", str(jobs[0])), "shows what it would run")
     return ExitCode.first(codes)
-
-
-def _load(file: Path, options: JobOptions, project: Project) -> Loaded:
-    """Where nothing says where an account's server runs, as a rehearsal has it: nothing is asked."""
-    try:
-        return load(file, ServiceOptions(), options, project=project)
-    except NoAddressError:
-        return load(file, ServiceOptions(sandbox=True), options, project=project)
 
 
 def _stands_in(problem: Problem, job: Path, project: Project) -> Path:

@@ -67,6 +67,7 @@ def spend_some(root: Path) -> None:
             intent = Intent(
                 f"attempt-{number}",
                 Reason.RUN,
+                "mesh",
                 "key",
                 number,
                 "b" * 64,
