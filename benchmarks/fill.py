@@ -58,7 +58,7 @@ def write_job(root: Path, tasks: int) -> Path:
 
 def finish(ledger: Ledger, run: RunRow, task: Task) -> None:
     """A task's steps in the ledger, from intent to done, in the caller's transaction."""
-    intent = Intent(f"a-{task.index}", Reason.RUN, "key", task.index % 65_535 + 1, "b" * 64, 1000.0)
+    intent = Intent(f"a-{task.index}", Reason.RUN, "mesh", "key", task.index % 65_535 + 1, "b" * 64, 1000.0)
     attempt = ledger.intend(task, run.job_file, run.id, intent, Caps(), 1000.0)
     remote_id = f"t-{task.index}"
     ledger.accept(attempt, remote_id, _SENT, 1001.0)

@@ -138,6 +138,7 @@ async def open_lane(
             client=client,
             is_loopback=is_loopback(access.origin),
             rate=None if place.project.is_rehearsal else place.account.rate,
+            labels=place.account.labels,
         )
 
 

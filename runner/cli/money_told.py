@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from runner.errors import StateError
-from runner.http.access import Access, ApiKey
-from runner.ledger.database import open_for_reading
-from runner.ledger.read import LedgerReader
+from runner.cli.runs import reading
+from runner.errors import CallsheetError
+from runner.http.access import ApiKey
 from runner.money import micros, usd_text
-from runner.project import Project
 from runner.providers.base import Client
 from runner.providers.place import Place
 from runner.times import local_time
@@ -33,7 +31,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class _Ledgers:
     """What the ledger has of a key since a midnight of UTC: settled, and with all that may be billed besides,
     in micros.
     """
@@ -43,35 +41,29 @@ class Known:
     possible: int
 
     @classmethod
-    def read(cls, project: Project, origin: str, key: ApiKey, now: float) -> Known | None:
+    def read(cls, place: Place, key: ApiKey, now: float) -> _Ledgers | None:
         """None where nothing was submitted with this key, or the ledger cannot be read."""
-        with contextlib.suppress(StateError, OSError), _reader(project) as ledger:
+        with contextlib.suppress(CallsheetError, OSError), reading(place.project) as ledger:
+            if ledger is None:
+                return None
             key_hash = key.fingerprint(bytes.fromhex(ledger.meta("salt") or ""))
-            first = ledger.first_intent(origin, key_hash)
+            first = ledger.first_intent(place.origin, key_hash)
             if first is None:
                 return None
             earliest = local_time(now, UTC) - timedelta(days=MOST_DAYS)
             day = max(local_time(first, UTC), earliest)
             since = day.replace(hour=0, minute=0, second=0, microsecond=0)
-            settled, possible = ledger.spent_with(origin, key_hash, since.timestamp())
+            settled, possible = ledger.spent_with(place.origin, key_hash, since.timestamp())
             return cls(since, settled, possible)
         return None
 
 
-def known_of(place: Place, access: Access, now: float) -> Known | None:
-    return Known.read(place.project, place.origin, access.key, now)
-
-
-@contextlib.contextmanager
-def _reader(project: Project) -> Iterator[LedgerReader]:
-    if not project.ledger_path.exists():
-        raise StateError("no ledger")
-    with contextlib.closing(LedgerReader(open_for_reading(project.ledger_path))) as ledger:
-        yield ledger
-
-
-async def ask_money(client: Client, known: Known | None, now: float) -> Told | None:
-    """None where the service tells nothing. Raises ProviderError."""
+async def ask_money(client: Client, place: Place, key: ApiKey) -> Told | None:
+    """None where the service tells nothing, and for the embedded sandbox. Raises ProviderError."""
+    if not place.provider.tells_costs or place.url is None:
+        return None
+    now = time.time()
+    known = _Ledgers.read(place, key, now)
     said: list[str] = []
     if balance := await client.balance():
         said.append(f"USD {balance} left")
@@ -84,7 +76,7 @@ async def ask_money(client: Client, known: Known | None, now: float) -> Told | N
     return Told(", ".join(said), drift) if said else None
 
 
-def _drift(known: Known, charged: int) -> str:
+def _drift(known: _Ledgers, charged: int) -> str:
     since = (
         f"since {known.since:%Y-%m-%d} (UTC) the service charged USD {usd_text(charged)}, and the ledger has"
     )

@@ -180,6 +180,13 @@ def read_moment(value: JsonValue) -> float | None:
     return seconds if is_moment(seconds) else None
 
 
+def read_seconds(value: JsonValue) -> float | None:
+    """Unix seconds as a number; None for anything else."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    return float(value) if is_moment(value) else None
+
+
 def read_usd(value: JsonValue) -> str:
     """US dollars as plain decimal text, empty for anything but a price.
 

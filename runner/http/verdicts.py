@@ -108,6 +108,11 @@ class ProviderError(Exception):
         self.retry_after = retry_after
 
     @property
+    def may_pass(self) -> bool:
+        """Whether the same request may be answered a little later."""
+        return self.trouble in (Trouble.UNREACHABLE, Trouble.UNAVAILABLE, Trouble.RATE_LIMITED)
+
+    @property
     def refusal(self) -> CallsheetError | None:
         """What a person has to mend before this key is served again; None where another try may help."""
         match self.trouble:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import NoReturn
 import anyio
 
 from runner.errors import CallsheetError, ExitCode, StateError
+from runner.ledger.caps import Overshoot
 from runner.record.events import Observer
 from runner.redact import Redactor
 
@@ -25,7 +26,8 @@ MOST_DEFECTS = 5
 
 _FRAMES = 8
 _LONGEST_TEXT = 300
-_ANOTHER_TRY = frozenset({ExitCode.TRY_AGAIN, ExitCode.UNREACHABLE})
+_HOLDS_BACK = frozenset({ExitCode.TRY_AGAIN, ExitCode.UNREACHABLE, ExitCode.REFUSED})
+"""What a stop for one of these has kept from being sent is all that is wrong."""
 
 
 @dataclass(slots=True, eq=False)
@@ -95,7 +97,7 @@ class Control:
             self._reasons.append(reason)
 
     def forgive(self) -> None:
-        """Everything is done all the same: what only asked for another try means nothing any more."""
+        """Everything is done all the same: what only kept something from being submitted kept nothing."""
         self.conditions -= self.passing.keys()
         self._reasons = [reason for reason in self._reasons if reason not in self.passing.values()]
 
@@ -110,14 +112,13 @@ class Control:
 
     def lane_stopped(self, account: str, code: ExitCode, reason: str, *, is_first: bool) -> None:
         """No new POST in a lane where this job has tasks; its other lanes go on."""
-        said = f"{account}: {reason}" if self.names_accounts else reason
-        self._note_stop(code, said)
+        self._note_stop(code, reason)
         if is_first:
-            told = {"account": account, "reason": said, "exit_code": int(code)}
+            told = {"account": account, "reason": reason, "exit_code": int(code)}
             self.observe("run.submitting_stopped", told)
 
     def _note_stop(self, code: ExitCode, reason: str) -> None:
-        if code in _ANOTHER_TRY and code not in self.conditions:
+        if code in _HOLDS_BACK and code not in self.conditions:
             self.passing.setdefault(code, reason)
         self.condition(code, reason)
 
@@ -125,6 +126,13 @@ class Control:
         """No new POST, for the reason and with the exit code of `error`. The ledger's stop all jobs."""
         for control in self.peers if isinstance(error, StateError) else (self,):
             control.stop_submitting(error.exit_code, str(error))
+
+    def exceeded(self, account: str, passed: Iterable[Overshoot]) -> None:
+        """What this account has paid for passes these budgets: told, for it cannot be refused."""
+        for each in passed:
+            self.note(each.words)
+            told = {"cap": each.cap.path, "reason": each.words, "account": account}
+            self.observe("budget.exceeded", told)
 
     def count_failure(self, identity: str = "") -> None:
         """A task of this job failed at the service; after `max_failures` of them, submitting stops."""

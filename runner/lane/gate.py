@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import anyio
 
 from runner.errors import CallsheetError, ExitCode, StateError
-from runner.http.verdicts import ProviderError, Trouble
+from runner.http.verdicts import ProviderError
 from runner.lane.control import Control
+from runner.ledger.caps import CapReachedError
 from runner.times import iso_time
 
 WORTH_TELLING = 10.0
@@ -20,7 +21,14 @@ WORTH_TELLING = 10.0
 QUIET = 60.0
 """Seconds without a repetition, after which the same trouble is told again."""
 
-_PASSES = frozenset({Trouble.UNREACHABLE, Trouble.UNAVAILABLE, Trouble.RATE_LIMITED})
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """Why a lane takes no submits; `account` is empty where the reason itself says whose they are."""
+
+    code: ExitCode
+    reason: str
+    account: str
 
 
 @dataclass(slots=True, eq=False)
@@ -28,19 +36,21 @@ class Gate:
     """What happens here all its jobs hear of. A stop concerns only those that have `joined`, as they have
     tasks here.
 
-    `account` is what people call the lane; `wall` gives Unix seconds.
+    `account` is what people call the lane, and `labels` are its account's; `wall` gives Unix seconds.
     """
 
     account: str
     wall: Callable[[], float]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    peers: list[Gate] = field(default_factory=list)
+    """Those of all lanes of this process, itself among them: a budget may be for several."""
     hearing: list[Control] = field(default_factory=list)
     is_closed: bool = False
     """Nothing more is asked of the service either: it refuses the key, or there is none."""
     when_stopped: list[Callable[[], None]] = field(default_factory=list)
     """Called when submitting stops, and when the lane is closed."""
     _jobs: list[Control] = field(default_factory=list)
-    _stops: dict[str, ExitCode] = field(default_factory=dict)
-    """The exit codes of the stops so far, by their reasons."""
+    _stops: list[_Stop] = field(default_factory=list)
     _work: set[anyio.CancelScope] = field(default_factory=set)
     _waits: dict[str, float] = field(default_factory=dict)
     """The reasons for waits, with the monotonic time until which each was told."""
@@ -61,16 +71,18 @@ class Gate:
         if control in self._jobs:
             return
         self._jobs.append(control)
-        for number, (reason, code) in enumerate(self._stops.items()):
-            control.lane_stopped(self.account, code, reason, is_first=number == 0)
+        for stop in self._stops:
+            self._tell_stop(control, stop)
 
     def stop_submitting(self, code: ExitCode, reason: str) -> None:
         """No new POST here; what is in flight is still collected."""
-        is_first = not self._stops
-        self._stops.setdefault(reason, code)
-        for job in self._jobs:
-            job.lane_stopped(self.account, code, reason, is_first=is_first)
-        self._wake()
+        self._stop(_Stop(code, reason, self.account))
+
+    def reach(self, cap: CapReachedError) -> None:
+        """A budget of the project is spent: no new POST in any lane whose account it is for."""
+        for gate in self.peers:
+            if cap.stops(gate.account, gate.labels):
+                gate._stop(_Stop(cap.exit_code, str(cap), ""))
 
     def refuse(self, error: CallsheetError) -> None:
         """No new POST here, for the reason and with the exit code of `error`; what is wrong with the ledger
@@ -108,11 +120,11 @@ class Gate:
     def condition(self, code: ExitCode, reason: str) -> None:
         """Something that the exit codes tell, and that stops nothing."""
         for job in self._jobs:
-            job.condition(code, f"{self.account}: {reason}" if job.names_accounts else reason)
+            job.condition(code, self._named(job, reason))
 
     def trouble(self, error: ProviderError) -> None:
         """Tells that a free request failed and is sent again: once, until it has been quiet for a minute."""
-        if error.trouble not in _PASSES:
+        if not error.may_pass:
             return
         now, key = anyio.current_time(), (error.status, error.code)
         is_new = now - self._troubles.get(key, -math.inf) > QUIET
@@ -140,6 +152,21 @@ class Gate:
         """An event of the lane."""
         for job in self.hearing:
             job.observe(event, {**fields, "account": self.account})
+
+    def _stop(self, stop: _Stop) -> None:
+        if stop in self._stops:
+            return
+        self._stops.append(stop)
+        for job in self._jobs:
+            self._tell_stop(job, stop)
+        self._wake()
+
+    def _tell_stop(self, job: Control, stop: _Stop) -> None:
+        said = self._named(job, stop.reason) if stop.account else stop.reason
+        job.lane_stopped(self.account, stop.code, said, is_first=stop is self._stops[0])
+
+    def _named(self, job: Control, reason: str) -> str:
+        return f"{self.account}: {reason}" if job.names_accounts else reason
 
     def _tell_wait(self, what: str, seconds: float, tasks: int, said: str = "") -> None:
         until = iso_time(self.wall() + seconds)

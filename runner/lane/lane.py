@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 import anyio
@@ -32,7 +32,7 @@ LIMITED_TRIES = 60
 @dataclass(frozen=True, slots=True, eq=False)
 class LaneTools:
     """What leads to a service: one object for one lane. `account` is the name of the first that uses it, and
-    `rate` its requests a second.
+    `rate` its requests a second; `labels` are that account's.
 
     `origin` is the API's as identities name it (`sandbox` for a rehearsal in process, whose port changes).
     `key_hash` is salted; it tells keys apart, no more. Only an API on loopback (`is_loopback`) may have its
@@ -46,6 +46,7 @@ class LaneTools:
     client: Client
     is_loopback: bool
     rate: float | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     refusal: KeyRefusedError | None = None
 
 
@@ -66,7 +67,7 @@ class Lane:
         self.origin, self.key_hash = tools.origin, tools.key_hash
         self.provider, self.client, self.is_loopback = tools.provider, tools.client, tools.is_loopback
         self.commits, self.machine = commits, machine
-        self.gate = gate = Gate(tools.account, machine.wall)
+        self.gate = gate = Gate(tools.account, machine.wall, tools.labels)
         self.patience = policy.timeout
         rates = [rate for rate in (tools.rate, policy.rate) if rate is not None]
         self.clock = ServerClock(machine)

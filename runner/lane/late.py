@@ -135,7 +135,9 @@ class Lookback:
         was = attempt.resolution or attempt.state
         grounds = finding.grounds().also(was=was)
         try:
-            await self.lane.commits.write(lambda ledger: ledger.find(attempt.id, row.id, grounds, at))
+            passed = await self.lane.commits.write(
+                lambda ledger: ledger.find(attempt.id, row.id, grounds, at)
+            )
         except RemoteIdTakenError:
             return []
         control = self.control_of(attempt)
@@ -146,6 +148,7 @@ class Lookback:
             f"{one.name}: a submit that was {said} is in the service's list after all, as {row.id}:"
             " it is paid for, and its video is fetched and kept"
         )
+        control.exceeded(self.lane.gate.account, passed)
         found = await self.lane.commits.read(lambda reader: reader.attempt(attempt.id))
         assert found is not None
         return [found]

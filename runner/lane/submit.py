@@ -176,7 +176,10 @@ class Submission:
                 functools.partial(self._write_intent, self._make_intent(made))
             )
         except CapReachedError as cap:
-            self.submitter.control.refuse(cap)
+            if cap.where is None:
+                self.submitter.control.refuse(cap)
+            else:
+                lane.gate.reach(cap)
             return None
         finally:
             lane.tags.discard(-1 if self.tag is None else self.tag)

@@ -20,8 +20,6 @@ TRIES = 4
 KEPT = 6 * 3600.0
 """Seconds after which a file is put up again: services keep an upload for a while."""
 
-_PASSING = frozenset({Trouble.UNREACHABLE, Trouble.UNAVAILABLE, Trouble.RATE_LIMITED})
-
 
 @dataclass(frozen=True, slots=True)
 class _Upload:
@@ -56,6 +54,6 @@ class Uploads:
             try:
                 return await self.client.upload(file, content)
             except ProviderError as error:
-                if retry.failed() or error.trouble not in _PASSING:
+                if retry.failed() or not error.may_pass:
                     raise
                 await anyio.sleep(max(retry.pause(), error.retry_after or 0.0))

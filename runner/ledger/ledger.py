@@ -11,7 +11,6 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -162,7 +161,6 @@ class Ledger:
         StateError where the task has an attempt that may have been billed.
         """
         latest = self.read.latest([task.identity]).get(task.identity)
-        intent = replace(intent, account=intent.account or task.account or task.provider)
         day = self._budgets.day(at)
         self._check_caps(run_id, intent.estimate_micros, caps)
         self._check_budgets(intent, day)

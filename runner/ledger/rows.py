@@ -303,6 +303,7 @@ class Intent:
 
     attempt_id: str
     reason: Reason
+    account: str
     key_hash: str
     tag: int | None
     body_sha256: str
@@ -311,8 +312,6 @@ class Intent:
     price: Price | None = None
     taken: Mapping[str, JsonValue] | None = None
     """What of its upstream task goes into the request."""
-    account: str = ""
-    """Who pays; empty for the provider's own account."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """The account's labels."""
 

@@ -55,7 +55,7 @@ class Total:
     def add_task(self, task: Task) -> None:
         """Adds the estimate of a task, and to the part of its account."""
         self.add(task.estimate_tokens, task.estimate_micros)
-        part = self.accounts.setdefault(task.account or task.provider, Total())
+        part = self.accounts.setdefault(task.account, Total())
         part.add(task.estimate_tokens, task.estimate_micros)
 
     def __iadd__(self, other: Total) -> Total:

@@ -62,6 +62,7 @@ class Task:
     name: str
     cell: Mapping[str, JsonValue]
     provider: str
+    account: str
     origin: str
     edition: str
     model: str
@@ -78,7 +79,6 @@ class Task:
     addresses: Mapping[str, str] = field(default_factory=dict, repr=False)
     cell_name: str = ""
     left_out: frozenset[int] = frozenset()
-    account: str = ""
     model_name: str = ""
     unsaid: tuple[str, ...] = ()
 

@@ -108,6 +108,9 @@ class Crew:
                 self.lanes[tools] = work
                 sessions[account] = Session.of(account, order.tools, control, order.policy, work, self.shared)
             self.jobs.append(_Job(order, JobWork(order.tools, control, sessions)))
+        gates = [work.lane.gate for work in self.lanes.values()]
+        for gate in gates:
+            gate.peers = gates
         for job in self.jobs:
             for session in job.work.lanes.values():
                 session.work.enter(job.work.control)
@@ -156,7 +159,7 @@ class Crew:
                     if (session.lane.provider.name, session.lane.origin) != (provider, attempt.origin):
                         continue
                     is_exact = session.lane.key_hash == attempt.key_hash
-                    is_account = account == (attempt.account or provider)
+                    is_account = account == attempt.account
                     fit = (is_exact, is_account, job.is_its_own(attempt, its))
                     if fit > best:
                         best, chosen = fit, (job, session, attempt)

@@ -76,7 +76,7 @@ class Scheduler:
         return next(iter(self.job.sessions.values())).shared.under_way
 
     def _session(self, task: Task) -> Session:
-        return self.job.sessions[task.account or task.provider]
+        return self.job.sessions[task.account]
 
     async def _start_all(self, tasks: Sequence[Task]) -> None:
         """In plan order, lane by lane: no lane waits for a place in another."""
@@ -150,7 +150,7 @@ class Scheduler:
             session.lane,
             session.control,
             session.tools.observe,
-            self.prepared.plan.job.accounts[task.account or task.provider],
+            self.prepared.plan.job.accounts[task.account],
             run.id,
             run.job_file,
             self.prepared.caps,

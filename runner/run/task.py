@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -168,7 +168,7 @@ class TaskLife:
         passed = await self.session.tools.commits.write(
             lambda ledger: note_cost(ledger, self.session.lane.provider, paid.attempt_id, generation)
         )
-        self._tell_overshoots(passed)
+        self.session.control.exceeded(self.session.lane.gate.account, passed)
         await self._fail(paid, code, message, expired=expired)
         self.session.control.count_failure(paid.identity)
 
@@ -180,7 +180,8 @@ class TaskLife:
             return note_cost(ledger, self.session.lane.provider, paid.attempt_id, generation)
 
         if not paid.is_collecting:
-            self._tell_overshoots(await self.session.tools.commits.write(collect))
+            passed = await self.session.tools.commits.write(collect)
+            self.session.control.exceeded(self.session.lane.gate.account, passed)
         if not any(file.kind is RemoteFileKind.VIDEO for file in generation.files):
             generation = await end.watch.refresh()
         delivered = await Delivery(end.watch).deliver(generation)
@@ -199,11 +200,6 @@ class TaskLife:
             at = self.session.tools.machine.wall()
             await self.session.tools.commits.write(lambda ledger: ledger.finish(paid.attempt_id, (), at))
         self._tell_done(paid, delivered.rows)
-
-    def _tell_overshoots(self, passed: Iterable[Overshoot]) -> None:
-        for each in passed:
-            self.session.control.note(each.words)
-            self.session.tools.observe("budget.exceeded", {"cap": each.cap.path, "reason": each.words})
 
     async def _is_there(self, paid: Paid) -> bool | None:
         async with self._contained():

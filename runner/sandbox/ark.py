@@ -60,7 +60,6 @@ _COMMON = frozenset(
         "safety_identifier",
     }
 )
-_OWN = ("output_format", "omni_reference_task_type", "tools")
 _CHOICES = {
     "resolution": ("480p", "720p", "1080p", "4k"),
     "service_tier": ("default", "flex"),

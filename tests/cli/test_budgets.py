@@ -19,7 +19,7 @@ seeds: {seeds}
 request: {{resolution: 480p, ratio: 1:1, duration: 4}}
 content: [{{type: text, text: A paper boat}}]
 price: {{usd_per_task: 0.7}}
-run: {{poll: {{first: 20ms, min: 20ms, max: 50ms}}}}
+run: {{concurrency: 1, poll: {{first: 20ms, min: 20ms, max: 50ms}}}}
 output: out/{name}/${{{{ model }}}}-s${{{{ seed }}}}.mp4
 """
 AT_ACME = "{id: byteplus/seedance-1-0-pro, at: acme}"

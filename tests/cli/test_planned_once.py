@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from runner.job.model import Job
@@ -39,9 +41,9 @@ def test_a_run_of_another_date_is_planned_again_only_where_an_expression_reads_i
 ) -> None:
     dates: list[str] = []
 
-    def counted(job: Job, *, origin: str, run_date: RunDate, began: float) -> Plan:
+    def counted(job: Job, *, origins: Mapping[str, str], run_date: RunDate, began: float) -> Plan:
         dates.append(str(run_date))
-        return make_plan(job, origin=origin, run_date=run_date, began=began)
+        return make_plan(job, origins=origins, run_date=run_date, began=began)
 
     monkeypatch.setattr(prepare, "make_plan", counted)
     dated = JOB.replace("A paper boat", "A paper boat on ${{ run.date }}").replace("out/s", "out/dated-")

@@ -15,6 +15,7 @@ ABOUT_RETIRED_MODELS = frozenset(
     {
         "docs/how-to/models.md",
         "runner/providers/ark/models.yaml",
+        "runner/providers/fal/models.yaml",
         "runner/providers/getimg/models.yaml",
         "runner/providers/mesh/models.yaml",
         "runner/providers/seedance.yaml",

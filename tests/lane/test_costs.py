@@ -114,7 +114,7 @@ MTOK, SECOND, TASK = (
 def test_what_an_ended_generation_cost(
     ledger: Ledger, price: Price | None, generation: Generation, micros: int | None
 ) -> None:
-    intent = Intent("attempt-1", Reason.RUN, "key", 1, "b" * 64, 999.0, 1, price)
+    intent = Intent("attempt-1", Reason.RUN, "mesh", "key", 1, "b" * 64, 999.0, 1, price)
     with ledger.transaction():
         attempt = ledger.intend(task(1), RUN.job_file, RUN.id, intent, Caps(), 1.0)
         ledger.accept(attempt, "t-1", SENT, 2.0)

@@ -10,10 +10,14 @@ import anyio
 import pytest
 
 from runner.errors import ExitCode
+from runner.job.project_file import Where as ForWhom
+from runner.job.project_file import Window, WindowCap
 from runner.lane.paid import InDoubt
+from runner.ledger.caps import Budgets
 from runner.ledger.rows import GIVEN_UP, Grounds
 from runner.ledger.states import Basis, Reason, Resolution, TaskState
 from runner.providers.base import RemoteTask
+from runner.run import lock
 from runner.run.prepare import Resubmit
 from runner.sandbox import Fault, Kind, SandboxServer, Where
 from tests.support.lane_bench import open_lane
@@ -66,6 +70,24 @@ async def test_a_row_that_turns_up_after_its_absence_is_a_paid_attempt_of_its_ta
     assert states == [TaskState.DONE, TaskState.DONE]
     assert (await bench.run(file)).counts == {TaskState.DONE: 1}
     assert (server.accepted, resolutions(bench)) == (3, ["found"])
+
+
+@pytest.mark.fault(116)
+async def test_a_late_row_that_passes_a_budget_is_told(
+    bench: RunBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another task took its place, for it was counted no more."""
+    file = await take_for_absent(bench, server)
+    with bench.ledger() as ledger, ledger.transaction():
+        [absent] = ledger.read.counted_absences()
+        ledger.settle_absent(absent.id, Resolution.NOT_BILLED, Grounds.of(Basis.PERSON))
+    cap = WindowCap("budgets[0].month", ForWhom(), Window.MONTH, max_tasks=2)
+    # a rehearsal has none
+    monkeypatch.setattr(lock, "budgets_of", lambda _project: Budgets(caps=(cap,)))
+    result = await bench.run(file)
+    assert result.exit_code is ExitCode.DONE
+    assert any("max_tasks is 2 for the project" in reason for reason in result.reasons)
+    assert bench.has_seen("budget.exceeded")
 
 
 @pytest.mark.fault(78)

@@ -118,7 +118,7 @@ async def test_what_was_accepted_while_the_process_died_is_adopted_by_the_next(
             run = RunRow("r0", job.file, job.name, job.digest, "", today.format(), "mesh", bench.url, at)
             with ledger.transaction():
                 ledger.begin_run(run)
-                intent = Intent("f" * 32, Reason.RUN, lane.key_hash, 99, "b" * 64, at)
+                intent = Intent("f" * 32, Reason.RUN, "mesh", lane.key_hash, 99, "b" * 64, at)
                 ledger.intend(task, job.file, "r0", intent, Caps(), at)
             await lane.client.submit(body)
     assert server.accepted == 1

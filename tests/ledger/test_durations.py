@@ -43,6 +43,7 @@ def task_of(number: int, request: dict[str, object], origin: str = RUN.origin) -
         name=f"s{number}",
         cell={},
         provider="mesh",
+        account="mesh",
         origin=origin,
         edition="",
         model=str(request["model"]),
@@ -62,7 +63,7 @@ def made(ledger: Ledger, number: int, request: dict[str, object], took: float | 
             task,
             RUN.job_file,
             RUN.id,
-            Intent(f"a{number}", Reason.RUN, "key", None, "b" * 64, 999.0),
+            Intent(f"a{number}", Reason.RUN, "mesh", "key", None, "b" * 64, 999.0),
             Caps(),
             1.0,
         )

@@ -37,7 +37,7 @@ def submit(
 ) -> str:
     price = Price(PriceUnit.TASK, Decimal(usd)) if usd else None
     estimate = int(Decimal(usd) * 1_000_000) if usd else None
-    intent = Intent(f"attempt-{number}", Reason.RUN, "key", number, "b" * 64, 999.0, estimate, price)
+    intent = Intent(f"attempt-{number}", Reason.RUN, "mesh", "key", number, "b" * 64, 999.0, estimate, price)
     with ledger.transaction():
         attempt = ledger.intend(task(number), RUN.job_file, RUN.id, intent, Caps(), at)
         ledger.accept(attempt, f"t-{number}", SENT, at)
@@ -59,9 +59,17 @@ def test_an_attempt_keeps_the_price_it_was_bought_at(ledger: Ledger) -> None:
 
 
 def test_an_intent_that_goes_again_takes_the_price_of_today(ledger: Ledger) -> None:
-    first = Intent("attempt-1", Reason.RUN, "key", 1, "b" * 64, 999.0)
+    first = Intent("attempt-1", Reason.RUN, "mesh", "key", 1, "b" * 64, 999.0)
     second = Intent(
-        "attempt-2", Reason.RUN, "key", 1, "b" * 64, 999.0, 250_000, Price(PriceUnit.TASK, Decimal("0.25"))
+        "attempt-2",
+        Reason.RUN,
+        "mesh",
+        "key",
+        1,
+        "b" * 64,
+        999.0,
+        250_000,
+        Price(PriceUnit.TASK, Decimal("0.25")),
     )
     with ledger.transaction():
         attempt = ledger.intend(task(1), RUN.job_file, RUN.id, first, Caps(), 1.0)
@@ -75,7 +83,7 @@ def test_settled_in_flight_and_possibly_billed_are_told_apart(ledger: Ledger) ->
     end(ledger, submit(ledger, 2, usd=None))
     submit(ledger, 3)
     for number in (4, 5):
-        intent = Intent(f"attempt-{number}", Reason.RUN, "key", number, "b" * 64, 999.0, 500_000)
+        intent = Intent(f"attempt-{number}", Reason.RUN, "mesh", "key", number, "b" * 64, 999.0, 500_000)
         with ledger.transaction():
             attempt = ledger.intend(task(number), RUN.job_file, RUN.id, intent, Caps(), 0.0)
             if number == 4:

@@ -53,7 +53,7 @@ def filled() -> Ledger:
         ledger.begin_run(OTHER)
         for number in range(ATTEMPTS):
             estimate = 500 if number % 2 else None
-            intent = Intent(f"a{number}", Reason.RUN, "key", number + 1, "b" * 64, 1.0, estimate)
+            intent = Intent(f"a{number}", Reason.RUN, "mesh", "key", number + 1, "b" * 64, 1.0, estimate)
             ledger.intend(task(number), RUN.job_file, RUN.id, intent, Caps(), 1.0)
     return ledger
 
@@ -99,7 +99,7 @@ def test_a_step_that_is_undone_spends_nothing() -> None:
     before = ledger.read.spend(RUN.id)
     try:
         with ledger.transaction(), ledger.savepoint():
-            intent = Intent("a9", Reason.RUN, "key", 9, "b" * 64, 1.0, 500)
+            intent = Intent("a9", Reason.RUN, "mesh", "key", 9, "b" * 64, 1.0, 500)
             ledger.intend(task(9), RUN.job_file, RUN.id, intent, Caps(), 1.0)
             assert ledger.read.spend(RUN.id).tasks == before.tasks + 1
             raise ValueError
@@ -115,7 +115,7 @@ def test_a_ledger_of_before_is_added_up_once(tmp_path: Path) -> None:
     with ledger.transaction():
         ledger.begin_run(RUN)
         for number in range(3):
-            intent = Intent(f"a{number}", Reason.RUN, "key", number + 1, "b" * 64, 1.0, 500)
+            intent = Intent(f"a{number}", Reason.RUN, "mesh", "key", number + 1, "b" * 64, 1.0, 500)
             ledger.intend(task(number), RUN.job_file, RUN.id, intent, Caps(), 1.0)
         make_older(ledger._db, 6)
     ledger.close()

@@ -83,6 +83,7 @@ def make_task(
         name="t",
         cell=cell or {"model": model},
         provider=provider,
+        account=provider,
         origin="https://api.example.com",
         edition="",
         model=model,

@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 
-from runner.errors import KeyRefusedError, UsageError
+from runner.errors import KeyRefusedError
 from runner.http.access import NO_KEY, Access, parse_origin
 from runner.http.transport import tls_context
 from runner.http.verdicts import Verdict
@@ -34,12 +34,6 @@ def test_the_key_is_taken_from_the_first_variable_that_is_set() -> None:
     assert MESH.find_key(both, variable="TEAM_KEY").value == "rsk_three"
 
 
-def test_a_service_without_an_address_of_its_own_asks_for_one() -> None:
-    with pytest.raises(UsageError, match="openai has no address of its own"):
-        OPENAI.find_origin({})
-    assert OPENAI.find_origin({}, base_url="http://127.0.0.1:8000") == "http://127.0.0.1:8000"
-
-
 def test_a_service_that_needs_no_key_gets_one_where_it_is_there() -> None:
     """What OPENAI_API_KEY holds is for another server."""
     assert OPENAI.find_key({"OPENAI_API_KEY": "sk-for-another"}) == NO_KEY
@@ -54,15 +48,6 @@ def test_a_missing_key_names_the_variables() -> None:
         MESH.find_key({})
     with pytest.raises(KeyRefusedError, match="TEAM_KEY not set"):
         MESH.find_key({"MESHAPI_API_KEY": "rsk_one"}, variable="TEAM_KEY")
-
-
-def test_the_option_stands_above_the_environment_and_that_above_the_default() -> None:
-    environment = {"MESHAPI_BASE_URL": "https://b.example/"}
-    assert MESH.find_origin(environment, base_url="https://a.example") == "https://a.example"
-    assert MESH.find_origin(environment) == "https://b.example"
-    assert MESH.find_origin({"MESHAPI_BASE_URL": ""}) == "https://api.meshapi.ai"
-    with pytest.raises(UsageError, match="--base-url"):
-        MESH.find_origin(environment, base_url="http://a.example")
 
 
 @pytest.mark.anyio

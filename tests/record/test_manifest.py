@@ -401,7 +401,7 @@ def test_20000_tasks_take_flat_memory(story: Story, tmp_path: Path) -> None:
 
     with story.ledger.transaction():
         for task in islice(tasks(), 0, traced_from, 100):
-            intent = Intent(f"a{task.index}", Reason.RUN, sha("key"), task.index, sha("body"), START)
+            intent = Intent(f"a{task.index}", Reason.RUN, "mesh", sha("key"), task.index, sha("body"), START)
             story.ledger.intend(task, "jobs/teapot.yaml", "r1", intent, Caps(), story.tick())
     target = tmp_path / "manifest.json"
     try:

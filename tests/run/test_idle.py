@@ -28,7 +28,7 @@ from tests.support.unclear_runs import cut
 pytestmark = pytest.mark.anyio
 
 NOW = time.time()
-INTENT = Intent("f" * 32, Reason.RUN, "k", 99, "b" * 64, NOW)
+INTENT = Intent("f" * 32, Reason.RUN, "mesh", "k", 99, "b" * 64, NOW)
 EVIDENCE = Evidence(row=0, headers_begun=True, reason="test")
 
 STEPS = """\

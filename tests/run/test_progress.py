@@ -38,6 +38,7 @@ def make_task(output: str = "out/a.mp4", **request: JsonValue) -> Task:
         name="boat",
         cell={"seed": 1},
         provider="mesh",
+        account="mesh",
         origin=origin,
         edition="",
         model="m",
@@ -64,7 +65,7 @@ def ledger(project: Project) -> Iterator[Ledger]:
 
 
 def _intend(ledger: Ledger, task: Task, attempt: str = ATTEMPT) -> None:
-    intent = Intent(attempt, Reason.RUN, "k", None, "b" * 64, 1.0)
+    intent = Intent(attempt, Reason.RUN, "mesh", "k", None, "b" * 64, 1.0)
     ledger.intend(task, "a.yaml", "r1", intent, Caps(), 1.0)
 
 

@@ -46,6 +46,7 @@ def give_history(bench: Bench, plan: Plan) -> None:
     intent = Intent(
         attempt_id=_ID,
         reason=Reason.RUN,
+        account=PROVIDERS[bench.schedule.kind].name,
         key_hash=KEY.fingerprint(ledger.salt),
         tag=_TAG if PROVIDERS[bench.schedule.kind].tag else None,
         body_sha256="0" * 64,

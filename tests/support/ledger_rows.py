@@ -26,6 +26,7 @@ def task(number: int = 1) -> Task:
         name=f"s{number}",
         cell={"seed": number},
         provider="mesh",
+        account="mesh",
         origin=RUN.origin,
         edition="",
         model="seedance-1-0-pro",
@@ -40,7 +41,7 @@ def task(number: int = 1) -> Task:
 def intent(
     number: int = 1, *, estimate: int | None = None, reason: Reason = Reason.RUN, name: str = ""
 ) -> Intent:
-    return Intent(name or f"attempt-{number}", reason, "key", number, "b" * 64, 999.0, estimate)
+    return Intent(name or f"attempt-{number}", reason, "mesh", "key", number, "b" * 64, 999.0, estimate)
 
 
 def intend(

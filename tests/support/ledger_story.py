@@ -45,6 +45,7 @@ def make_task(index: int, *, inputs: tuple[InputFile, ...] = (), **request: Json
         name=f"s{index}",
         cell={"model": MODEL, "seed": index},
         provider="mesh",
+        account="mesh",
         origin=ORIGIN,
         edition="",
         model=MODEL,
@@ -95,6 +96,7 @@ class Story:
         intent = Intent(
             attempt_id=f"a{self.now:.1f}-{task.index}",
             reason=reason,
+            account="mesh",
             key_hash=sha("key"),
             tag=172_000 - task.index,
             body_sha256=sha("body"),

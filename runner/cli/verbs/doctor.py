@@ -8,7 +8,7 @@ import platform
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,11 +21,11 @@ from runner.cli import console
 from runner.cli.asking import access_to
 from runner.cli.common_options import common, common_options
 from runner.cli.humanize import size
-from runner.cli.money_told import Told, ask_money, known_of
+from runner.cli.money_told import Told, ask_money
 from runner.cli.options import ServiceOptions, output_format, service_options
-from runner.cli.place import choose_place, choose_places, does_trust_env
+from runner.cli.place import choose_place, choose_places, does_trust_env, world_of
 from runner.errors import CallsheetError, ExitCode, JobError, KeyRefusedError
-from runner.http.access import NO_KEY, Access, ApiKey, is_loopback
+from runner.http.access import Access, ApiKey, is_loopback
 from runner.http.route import VARIABLES, find_route
 from runner.http.transport import tls_context
 from runner.http.verdicts import ProviderError, Trouble
@@ -289,7 +289,7 @@ def _services(project: Project, service: ServiceOptions) -> Iterator[Check]:
     there is none. In a rehearsal accounts are not looked at.
     """
     environment = read_env(project.root, os.environ)
-    is_rehearsal = choose_place(DEFAULT, project, service).project.is_rehearsal
+    is_rehearsal = world_of(project, service).is_rehearsal
     named = {} if is_rehearsal else dict(readable_project_file(project.root).accounts)
     for provider in every().values():
         if any(map(environment.get, provider.key_variables)):
@@ -299,11 +299,11 @@ def _services(project: Project, service: ServiceOptions) -> Iterator[Check]:
     keys: list[tuple[Account, ApiKey]] = []
     for account in named.values():
         try:
-            place = _place_of(account, project, service)
-            key = _key_of(account, place, environment)
+            place = choose_places({account.name: account}, project, service)[account.name]
+            key = place.find_key(environment)
         except CallsheetError as error:
             # of the accounts that are named, a machine may hold the keys of some
-            if account.key_variable and isinstance(error, KeyRefusedError):
+            if (account.key_variable or len(named) > 1) and isinstance(error, KeyRefusedError):
                 yield _warning(account.name, error.message, error.hint)
             else:
                 yield _wrong(account.name, error)
@@ -323,18 +323,6 @@ def _services(project: Project, service: ServiceOptions) -> Iterator[Check]:
             refuse_twins(keys)
         except KeyRefusedError as error:
             yield _wrong("accounts", error)
-
-
-def _place_of(account: Account, project: Project, service: ServiceOptions) -> Place:
-    return choose_places({account.name: account}, project, service)[account.name]
-
-
-def _key_of(account: Account, place: Place, environment: Mapping[str, str]) -> ApiKey:
-    """`NO_KEY` where there is none and the service needs none. Raises KeyRefusedError."""
-    is_set = any(environment.get(name, "").strip() for name in account.key_variables)
-    if not is_set and not account.provider.needs_key and place.url is not None:
-        return NO_KEY
-    return place.find_key(environment, variable=account.key_variable or None)
 
 
 def _ask(name: str, place: Place, access: Access, variable: str) -> Iterator[Check]:
@@ -386,10 +374,7 @@ async def _ping(place: Place, access: Access) -> tuple[float | None, Told | Prov
     route = find_route(os.environ, trust_env=place.trust_env)
     async with connect(place.provider, access, route=route) as client:
         server_time = await client.ping()
-        if not place.provider.tells_costs or place.url is None:
-            return server_time, None
-        now = time.time()
         try:
-            return server_time, await ask_money(client, known_of(place, access, now), now)
+            return server_time, await ask_money(client, place, access.key)
         except ProviderError as error:
             return server_time, error

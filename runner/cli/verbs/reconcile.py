@@ -16,6 +16,7 @@ from runner.cli import console
 from runner.cli.attempt_keys import key_for
 from runner.cli.common_options import common, common_options
 from runner.cli.completion import complete_task
+from runner.cli.fetching import services
 from runner.cli.humanize import shown_path
 from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions, output_format, service_options
@@ -143,7 +144,7 @@ def _settle(
                     f"{one.task.name}: the provider `{one.task.provider}` is not installed",
                     hint="install the plug-in that brings it",
                 )
-            _check_adoption(ledger, one, remote_id, choose_place(provider, project, service), is_sure=is_sure)
+            _check_adoption(ledger, one, remote_id, project, service, is_sure=is_sure)
         with ledger.transaction():
             record_answer(ledger, one, answer, time.time(), remote_id=remote_id)
     console.summary(f"{one.task.name}: {answer.replace('_', ' ')}")
@@ -251,16 +252,30 @@ def _tell_next(
         console.next_step(line, why)
 
 
-def _check_adoption(ledger: Ledger, one: UnclearTask, remote_id: str, place: Place, *, is_sure: bool) -> None:
+def _check_adoption(
+    ledger: Ledger,
+    one: UnclearTask,
+    remote_id: str,
+    project: Project,
+    service: ServiceOptions,
+    *,
+    is_sure: bool,
+) -> None:
     """Raises CallsheetError where the generation is not, or not surely, that of the task."""
-    if one.attempt.origin != place.origin:
+    there = [
+        each
+        for each in services(project, service)
+        if each.places[0].provider.name == one.task.provider and each.places[0].origin == one.attempt.origin
+    ]
+    if not there:
         raise UsageError(
-            f"{one.task.name} was submitted to {one.attempt.origin}, not to {place.origin}",
-            hint="give the --base-url (or --sandbox) of that run",
+            f"{one.task.name} was submitted to {one.attempt.origin}, where no account leads now",
+            hint="give the --base-url (or --sandbox) of that run, or its account in callsheet.yaml",
         )
-    key = key_for(place, ledger, one.attempt)
+    place, key = key_for(there[0].places, ledger, one.attempt, is_named_here=there[0].is_named_here)
+    remote = RemoteTask(remote_id, one.attempt.model)
     with served([place]) as access:
-        generation = anyio.run(_look, place, access(place, key), remote_id)
+        generation = anyio.run(_look, place, access(place, key), remote)
     conflict = check_adoptable(ledger.read, one, place.provider, generation)
     if conflict and not is_sure:
         raise PersonNeededError(
@@ -269,13 +284,13 @@ def _check_adoption(ledger: Ledger, one: UnclearTask, remote_id: str, place: Pla
         )
 
 
-async def _look(place: Place, access: Access, remote_id: str) -> Generation:
+async def _look(place: Place, access: Access, remote: RemoteTask) -> Generation:
     route = find_route(os.environ, trust_env=place.trust_env)
     async with connect(place.provider, access, route=route) as client:
         try:
-            return await client.get(RemoteTask(remote_id))
+            return await client.get(remote)
         except ProviderError as error:
             raise ServiceUnreachableError(
-                f"{remote_id}: cannot be looked up: {printable(error.message)}",
+                f"{remote.id}: cannot be looked up: {printable(error.message)}",
                 hint="check the id, and that the key is the one it was submitted with",
             ) from error

@@ -26,7 +26,7 @@ from runner.cli.monitor import Ending, pinged
 from runner.cli.next_commands import command, tell_next
 from runner.cli.notify import JobEnd, notify
 from runner.cli.options import RunOptions, jobs_argument, run_argument, run_options
-from runner.cli.place import choose_place, named
+from runner.cli.place import named, world_of
 from runner.cli.problems import show, show_warnings
 from runner.cli.runs import find_run_to_go_on
 from runner.cli.task_list import counts_words
@@ -57,7 +57,6 @@ from runner.ledger.states import Reason, TaskState
 from runner.plan.edits import Edits
 from runner.plural import count
 from runner.project import Project, find_project
-from runner.providers import DEFAULT
 from runner.providers.place import find_keys
 from runner.record.events import fan_out
 from runner.record.facts import KEY_VARIABLE, session_facts
@@ -259,7 +258,7 @@ def _load(job: Path, options: RunOptions, *, copy: JobCopy | None = None) -> Loa
         project = find_project(job, root=common().root)
         error.exit_code = fetch_first(error, project, options, deadline=options.deadline)
         # the sandbox or a service on loopback, as far as that can be known of a job that cannot be read
-        is_rehearsal = choose_place(DEFAULT, project, options.service).project.is_rehearsal
+        is_rehearsal = world_of(project, options.service).is_rehearsal
         ended = Outcome(shown_path(job), error.exit_code, error=str(error), is_rehearsal=is_rehearsal)
         _notify([ended], error.exit_code, project, options)
         raise
@@ -389,7 +388,8 @@ def _make_ready(work: Work, options: RunOptions, ledger: Ledger, others: Sequenc
     `others` are ready before it: where one makes another take for its path, it is refused.
     """
     loaded = work.loaded
-    keys = find_keys(loaded.places, loaded.environment, loaded.job.api_key_env)
+    named = loaded.job.project_file.accounts.values()
+    keys = find_keys(loaded.places, loaded.environment, loaded.job.api_key_env, named=named)
     prepared = _prepare(work, options, ledger)
     _check_paths(prepared, [each.prepared for each in others])
     shown = work_of(prepared, loaded.place.project)

@@ -9,33 +9,19 @@ Pages: docs/reference/provider.md, docs/how-to/ark.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from runner.providers.ark.dialect import ArkDialect
-from runner.providers.base import Client, GenerationStatus
+from runner.providers.base import GenerationStatus
 from runner.providers.failures import SEEDANCE, Cause
-from runner.providers.provider import Echo, Listing, Provider, ServiceLimits, TagField
-
-if TYPE_CHECKING:
-    from runner.http.free import FreeRequests
-    from runner.http.paid import PaidRequests
+from runner.providers.provider import Echo, Listing, Provider, ServiceLimits, TagField, client_of
 
 TAG: Final = TagField("execution_expires_after", default=172_800, count=65_536, most_open=60_000)
 """Seconds until a task expires that nobody rendered."""
 
 TEXT_TAG: Final = TagField("safety_identifier", default=0, count=2**48, most_open=2**20, prefix="cs-")
 """Meant for a hash of an end user; whether another use has a side effect is not documented."""
-
-
-def _client(
-    paid: PaidRequests, free: FreeRequests, wall: Callable[[], float], hosts: Mapping[str, FreeRequests]
-) -> Client:
-    # imported when a connection is opened, as httpx is
-    from runner.providers.ark.client import ArkClient
-
-    return ArkClient(paid, free, wall, hosts)
 
 
 ARK: Final = Provider(
@@ -48,7 +34,7 @@ ARK: Final = Provider(
     dialect=ArkDialect(
         path="/contents/generations/tasks", flex_field="service_tier", last_frame_field="return_last_frame"
     ),
-    make_client=_client,
+    make_client=client_of("runner.providers.ark.client:ArkClient"),
     # an image is smaller than 30 MB; a video goes by its URL
     limits=ServiceLimits(
         body=64_000_000, large_body=64_000_000, files={"image_url": 29_999_999, "audio_url": 15_000_000}

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 from typing import Final
 from urllib.parse import quote
 
 from runner.http.answers import (
     Answer,
     clean,
-    is_moment,
     read_count,
     read_failure,
     read_object,
     read_scalars,
+    read_seconds,
     read_url,
     usable_id,
 )
@@ -32,6 +32,7 @@ from runner.providers.base import (
     RemoteFile,
     RemoteFileKind,
     RemoteTask,
+    read_rows,
 )
 from runner.providers.provider import TagField
 
@@ -95,14 +96,11 @@ class ArkClient(Client):
         rows, total = page.get("items"), read_count(page.get("total"))
         if rows is None and total == 0:
             rows = []
-        if not isinstance(rows, list) or total is None:
-            raise ProviderError(Trouble.UNAVAILABLE, "the list lacks items or total")
-        read: list[Generation] = []
-        for row in rows:
-            with contextlib.suppress(ProviderError):
-                read.append(read_generation(row, answer, self._tag))
+        if total is None:
+            raise ProviderError(Trouble.UNAVAILABLE, "the list lacks its total")
+        read, unreadable = read_rows(rows, functools.partial(read_generation, answer=answer, tag=self._tag))
         has_more = bool(rows) and number * query.limit < total
-        return ListPage(tuple(read), has_more, total, answer.server_time, len(rows) - len(read))
+        return ListPage(read, has_more, total, answer.server_time, unreadable)
 
 
 def read_generation(document: JsonValue, answer: Answer | None = None, tag: TagField = TAG) -> Generation:
@@ -112,7 +110,7 @@ def read_generation(document: JsonValue, answer: Answer | None = None, tag: TagF
     if not isinstance(document, dict) or not (remote_id := usable_id(document.get("id"))):
         raise ProviderError(Trouble.UNAVAILABLE, "the answer holds no task with a usable id")
     raw_status = document.get("status")
-    updated_at = _seconds(document.get("updated_at"))
+    updated_at = read_seconds(document.get("updated_at"))
     code, message = read_failure(document.get("error"))
     usage = read_scalars(document.get("usage"))
     headers = answer.headers if answer is not None else {}
@@ -121,7 +119,7 @@ def read_generation(document: JsonValue, answer: Answer | None = None, tag: TagF
         status=_STATUSES.get(raw_status) if isinstance(raw_status, str) else None,
         raw_status=clean(raw_status, 100),
         model=clean(document.get("model"), 200),
-        created_at=_seconds(document.get("created_at")),
+        created_at=read_seconds(document.get("created_at")),
         updated_at=updated_at,
         files=_read_files(document.get("content"), updated_at),
         error_code=code,
@@ -143,9 +141,3 @@ def _read_files(content: JsonValue, updated_at: float | None) -> tuple[RemoteFil
         for name, kind in _FILE_KINDS.items()
         if (url := read_url(found.get(name)))
     )
-
-
-def _seconds(value: JsonValue) -> float | None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return None
-    return float(value) if is_moment(value) else None

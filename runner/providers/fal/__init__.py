@@ -11,28 +11,12 @@ never asked: a cut connection would lose a paid video there, or pay for a second
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from runner.providers.base import Client
 from runner.providers.failures import SEEDANCE, Cause
 from runner.providers.fal.dialect import ADAPTIVE, AUTO, FalDialect
-from runner.providers.provider import Echo, Listing, ListKind, Provider, ServiceLimits
-
-if TYPE_CHECKING:
-    from runner.http.free import FreeRequests
-    from runner.http.paid import PaidRequests
-
-
-def _client(
-    paid: PaidRequests, free: FreeRequests, wall: Callable[[], float], hosts: Mapping[str, FreeRequests]
-) -> Client:
-    # imported when a connection is opened, as httpx is
-    from runner.providers.fal.client import FalClient
-
-    return FalClient(paid, free, wall, hosts)
-
+from runner.providers.provider import Echo, Listing, ListKind, Provider, ServiceLimits, client_of
 
 HISTORY_LIFE: Final = 30 * 86_400.0
 """Seconds for which payloads are kept, and so the inputs and outputs of the history."""
@@ -53,7 +37,7 @@ FAL: Final = Provider(
         forms={"aspect_ratio": ADAPTIVE, "duration": AUTO},
         items_field="image_urls",
     ),
-    make_client=_client,
+    make_client=client_of("runner.providers.fal.client:FalClient"),
     # of a body no limit is documented, and files go by uploads; of files, the models' documentation
     limits=ServiceLimits(
         body=64_000_000,

@@ -13,14 +13,14 @@ from urllib.parse import quote, urlsplit
 
 from runner.http.answers import (
     LAST_SECOND,
-    MOST_NUMBER,
     Answer,
     clean,
-    is_moment,
     parse_number,
     read_count,
     read_json,
+    read_moment,
     read_object,
+    read_plain,
     read_url,
     usable_id,
 )
@@ -40,6 +40,7 @@ from runner.providers.base import (
     RemoteFile,
     RemoteFileKind,
     RemoteTask,
+    read_rows,
 )
 from runner.providers.fal import FAL, HISTORY_LIFE, TOKEN_PATH, UPLOAD_PATH
 from runner.providers.fal.outcomes import ENDED, FREE_FROM, SUBMITS
@@ -184,18 +185,15 @@ class FalClient(Client):
             query = [*query, ("expand", "payloads")]
         answer = await self.hosts["platform"].get(HISTORY_PATH, [("endpoint_id", model), *query])
         page = read_object(answer)
-        items, has_more, cursor = page.get("items"), page.get("has_more"), page.get("next_cursor")
-        if not isinstance(items, list) or not isinstance(has_more, bool):
-            raise ProviderError(Trouble.UNAVAILABLE, "the history lacks items or has_more")
-        read: list[Generation] = []
-        for item in items:
-            with contextlib.suppress(ProviderError):
-                read.append(replace(read_item(item), server_time=answer.server_time))
+        has_more, cursor = page.get("has_more"), page.get("next_cursor")
+        if not isinstance(has_more, bool):
+            raise ProviderError(Trouble.UNAVAILABLE, "the history lacks has_more")
+        rows, unreadable = read_rows(page.get("items"), read_item)
         return ListPage(
-            tuple(read),
+            tuple(replace(row, server_time=answer.server_time) for row in rows),
             has_more,
             server_time=answer.server_time,
-            unreadable=len(items) - len(read),
+            unreadable=unreadable,
             cursor=cursor if isinstance(cursor, str) and len(cursor) <= 4096 else "",
         )
 
@@ -377,35 +375,15 @@ def read_item(item: JsonValue) -> Generation:
     given = item.get("json_input")
     return replace(
         read,
-        created_at=_moment(item.get("sent_at")),
-        updated_at=_moment(item.get("ended_at")),
+        created_at=read_moment(item.get("sent_at")),
+        updated_at=read_moment(item.get("ended_at")),
         echo={**read.echo, **read_input(given)},
     )
 
 
 def read_input(given: JsonValue) -> dict[str, JsonValue]:
     """The plain fields of an input, as they came back."""
-    if not isinstance(given, dict):
-        return {}
-    return {name: given[name] for name in FAL.echoes if name in given and _is_plain(given[name])}
-
-
-def _is_plain(value: JsonValue) -> bool:
-    return isinstance(value, (str, bool)) or (
-        isinstance(value, (int, float)) and -MOST_NUMBER <= value <= MOST_NUMBER
-    )
-
-
-def _moment(value: JsonValue) -> float | None:
-    """Unix seconds of an ISO 8601 time, taken as UTC where it names no zone."""
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-        if moment is None:
-            return None
-        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (OverflowError, ValueError):
-        return None
-    return seconds if is_moment(seconds) else None
+    return {name: value for name, value in read_plain(given).items() if name in FAL.echoes}
 
 
 _UNITS = {

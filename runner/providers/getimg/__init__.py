@@ -6,28 +6,12 @@ outcome is unclear is held for a person. Pages: docs/reference/provider.md, test
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from runner.providers.base import Client
 from runner.providers.failures import SEEDANCE, Cause
 from runner.providers.getimg.dialect import GetimgDialect
-from runner.providers.provider import Provider, ServiceLimits
-
-if TYPE_CHECKING:
-    from runner.http.free import FreeRequests
-    from runner.http.paid import PaidRequests
-
-
-def _client(
-    paid: PaidRequests, free: FreeRequests, wall: Callable[[], float], hosts: Mapping[str, FreeRequests]
-) -> Client:
-    # imported when a connection is opened, as httpx is
-    from runner.providers.getimg.client import GetimgClient
-
-    return GetimgClient(paid, free, wall, hosts)
-
+from runner.providers.provider import Provider, ServiceLimits, client_of
 
 GETIMG: Final = Provider(
     name="getimg",
@@ -40,7 +24,7 @@ GETIMG: Final = Provider(
         words={"ratio": "aspect_ratio", "generate_audio": "sound"},
         items_field="images",
     ),
-    make_client=_client,
+    make_client=client_of("runner.providers.getimg.client:GetimgClient"),
     # of one image, decoded, by default
     limits=ServiceLimits(
         body=26_214_400, large_body=26_214_400, prompt=4096, images=8, files={"image_url": 10 * 2**20}

@@ -7,31 +7,16 @@ Results: one video and, where asked for, its last frame. Pages: docs/reference/p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from runner.providers.base import Client
 from runner.providers.dialect import Dialect
 from runner.providers.failures import SEEDANCE, Cause
-from runner.providers.provider import Echo, Listing, Provider, ServiceLimits, TagField
-
-if TYPE_CHECKING:
-    from runner.http.free import FreeRequests
-    from runner.http.paid import PaidRequests
+from runner.providers.provider import Echo, Listing, Provider, ServiceLimits, TagField, client_of
 
 TAG: Final = TagField("execution_expires_after", default=172_800, count=65_536, most_open=60_000)
 """Seconds until a task expires that nobody rendered. With more open tags than that the search for a free one
 takes long, and nobody has so many submits in doubt."""
-
-
-def _client(
-    paid: PaidRequests, free: FreeRequests, wall: Callable[[], float], hosts: Mapping[str, FreeRequests]
-) -> Client:
-    # imported when a connection is opened: httpx takes 80 ms, and most verbs send nothing
-    from runner.providers.mesh.client import MeshClient
-
-    return MeshClient(paid, free, wall, hosts)
 
 
 MESH: Final = Provider(
@@ -43,7 +28,7 @@ MESH: Final = Provider(
     dialect=Dialect(
         path="/v1/video/generations", flex_field="service_tier", last_frame_field="return_last_frame"
     ),
-    make_client=_client,
+    make_client=client_of("runner.providers.mesh.client:MeshClient"),
     # the guide says 64 MB, and at a later date 32 MiB; of one file, the models' documentation
     limits=ServiceLimits(
         body=64_000_000,

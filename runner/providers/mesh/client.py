@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -12,12 +12,12 @@ from urllib.parse import quote
 from runner.http.answers import (
     LAST_SECOND,
     clean,
-    is_moment,
     read_count,
     read_failure,
     read_json,
     read_object,
     read_scalars,
+    read_seconds,
     read_url,
     usable_id,
 )
@@ -35,6 +35,7 @@ from runner.providers.base import (
     RemoteFile,
     RemoteFileKind,
     RemoteTask,
+    read_rows,
 )
 from runner.providers.mesh import MESH, TAG
 from runner.providers.mesh.outcomes import READS, SUBMITS
@@ -75,14 +76,12 @@ class MeshClient(Client):
             asked.append(("created_after", moment.strftime("%Y-%m-%dT%H:%M:%SZ")))
         answer = await self.free.get(PATH, asked, troubles=READS)
         page = read_object(answer)
-        rows, has_more, total = page.get("data"), page.get("has_more"), page.get("total")
-        if not isinstance(rows, list) or not isinstance(has_more, bool) or not isinstance(total, int):
-            raise ProviderError(Trouble.UNAVAILABLE, "the list lacks data, has_more or total")
-        read: list[Generation] = []
-        for row in rows:
-            with contextlib.suppress(ProviderError):
-                read.append(read_generation(row, server_time=answer.server_time))
-        return ListPage(tuple(read), has_more, total, answer.server_time, len(rows) - len(read))
+        has_more, total = page.get("has_more"), page.get("total")
+        if not isinstance(has_more, bool) or not isinstance(total, int):
+            raise ProviderError(Trouble.UNAVAILABLE, "the list lacks has_more or total")
+        read = functools.partial(read_generation, server_time=answer.server_time)
+        rows, unreadable = read_rows(page.get("data"), read)
+        return ListPage(rows, has_more, total, answer.server_time, unreadable)
 
     async def published_models(self) -> Published:
         """The video models and their prices. Raises ProviderError."""
@@ -121,7 +120,7 @@ def read_generation(document: JsonValue, *, server_time: float | None = None) ->
     if not isinstance(document, dict) or not (remote_id := usable_id(document.get("id"))):
         raise ProviderError(Trouble.UNAVAILABLE, "the answer holds no task with a usable id")
     raw_status = document.get("status")
-    updated_at = _seconds(document.get("updated_at"))
+    updated_at = read_seconds(document.get("updated_at"))
     code, message = read_failure(document.get("error"))
     usage = read_scalars(document.get("usage"))
     return Generation(
@@ -129,7 +128,7 @@ def read_generation(document: JsonValue, *, server_time: float | None = None) ->
         status=_read_status(raw_status),
         raw_status=clean(raw_status, 100),
         model=clean(document.get("model"), 200),
-        created_at=_seconds(document.get("created_at")),
+        created_at=read_seconds(document.get("created_at")),
         updated_at=updated_at,
         files=_read_files(document.get("content"), updated_at),
         error_code=code,
@@ -168,9 +167,3 @@ def _read_files(content: JsonValue, updated_at: float | None) -> tuple[RemoteFil
         if name in _FILE_KINDS
         if (url := read_url(value.get("url") if isinstance(value, dict) else value))
     )
-
-
-def _seconds(value: JsonValue) -> float | None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return None
-    return float(value) if is_moment(value) else None

@@ -7,36 +7,14 @@ it has no such list, it is held for a person. Pages: docs/reference/provider.md,
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from runner.providers.base import Client
 from runner.providers.failures import SEEDANCE, Cause
 from runner.providers.openai.dialect import FIRST, VideosDialect
 from runner.providers.openai.servers import SERVERS, UNNAMED, Server
-from runner.providers.provider import Listing, ListKind, Provider, ServiceLimits
-
-if TYPE_CHECKING:
-    from runner.http.free import FreeRequests
-    from runner.http.paid import PaidRequests
-
-_EVERY_FIELD: Final = UNNAMED.fields
-
-
-def _client(
-    server: Server,
-    paid: PaidRequests,
-    free: FreeRequests,
-    wall: Callable[[], float],
-    hosts: Mapping[str, FreeRequests],
-) -> Client:
-    # imported when a connection is opened, as httpx is
-    from runner.providers.openai.client import VideosClient
-
-    return VideosClient(paid, free, wall, hosts, server=server)
+from runner.providers.provider import Listing, ListKind, Provider, ServiceLimits, client_of
 
 
 def _speaking(server: Server) -> Provider:
@@ -56,9 +34,9 @@ def _speaking(server: Server) -> Provider:
             items_field=FIRST,
             composed=frozenset({"resolution", "ratio"}),
             server=server,
-            every_field=_EVERY_FIELD,
+            every_field=UNNAMED.fields,
         ),
-        make_client=functools.partial(_client, server),
+        make_client=client_of("runner.providers.openai.client:VideosClient", server=server),
         # one picture as a file; what a server takes at most is its owner's matter
         limits=ServiceLimits(
             body=64_000_000, large_body=64_000_000, prompt=32_000, images=1, files={"image_url": 20_971_520}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -34,6 +34,7 @@ from runner.providers.base import (
     RemoteFile,
     RemoteFileKind,
     RemoteTask,
+    read_rows,
 )
 from runner.providers.openai.outcomes import SUBMITS
 from runner.providers.openai.servers import REFERENCE, Server
@@ -104,17 +105,13 @@ class VideosClient(Client):
             asked.append(("after", query.cursor))
         answer = await self.free.get(PATH, asked)
         page = read_object(answer)
-        rows, has_more = page.get("data"), page.get("has_more")
-        if not isinstance(rows, list) or not isinstance(has_more, bool):
-            raise ProviderError(Trouble.UNAVAILABLE, "the list lacks data or has_more")
-        read: list[Generation] = []
-        for row in rows:
-            with contextlib.suppress(ProviderError):
-                read.append(self._read(row, answer.server_time))
-        last = self._id(page.get("last_id")) or (read[-1].id if read else "")
-        return ListPage(
-            tuple(read), has_more, None, answer.server_time, len(rows) - len(read), last if has_more else ""
-        )
+        has_more = page.get("has_more")
+        if not isinstance(has_more, bool):
+            raise ProviderError(Trouble.UNAVAILABLE, "the list lacks has_more")
+        read = functools.partial(self._read, server_time=answer.server_time)
+        rows, unreadable = read_rows(page.get("data"), read)
+        last = self._id(page.get("last_id")) or (rows[-1].id if rows else "")
+        return ListPage(rows, has_more, None, answer.server_time, unreadable, last if has_more else "")
 
     def _id(self, value: JsonValue) -> str:
         return usable_id(value, with_slash=self.server.slash_in_ids, longest=LONGEST_ID)

@@ -119,3 +119,14 @@ def test_a_mistake_in_a_row_is_told_at_the_line_of_its_table(
     )
     main(["validate", "--output-format", "json", str(good)])
     assert json.loads(capsys.readouterr().out)[0]["file"] == "jobs/shots.csv"
+
+
+def test_a_server_of_one_s_own_needs_no_address_to_be_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPENAI_VIDEOS_BASE_URL", raising=False)
+    job = "version: 1\nprovider: openai\nmodels: [Wan-AI/Wan2.2-T2V-A14B]\nseeds: 1..8\n"
+    Path("sweep.yaml").write_text(job + "content: [{type: text, text: A boat}]\n")
+    assert main(["validate", "sweep.yaml"]) == ExitCode.DONE
+    assert "valid, 8 tasks" in capsys.readouterr().out
