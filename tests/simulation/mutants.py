@@ -419,7 +419,14 @@ CATCHING: Mapping[str, int] = {
     "belief that one other value does not end": 116,
     "absence that no cap counts": 275,
     "404s that end a paid task": 54,
+    "an older take that is renamed over without a link": 12,
+    "an input adopted in spite of a rival": 3076,
+    "a missing row of a history taken for absence": 55,
     "no cap on tasks": 87,
+    "no cap in dollars": 93,
+    "no cap of a month": 0,
+    "no cap of an account": 0,
+    "no cap in the project's own days": 11,
 }
 """Seeds of schedules that catch a mutant, so that no others have to be played each time."""
 
